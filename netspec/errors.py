@@ -1,0 +1,53 @@
+"""Every error that this project raises on purpose.
+
+The tree is shallow and groups errors by what the caller can do: `SpecError` is bad
+input (a `ValueError`), `FileError` a file that cannot be read or written (an
+`OSError`), `MachineError` something that this machine lacks (a `RuntimeError`).
+Catch `NetspecError` for all of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NetspecError(Exception):
+    """Base of every error of this project."""
+
+
+class SpecError(NetspecError, ValueError):
+    """Bad input: a net, a solver or an argument that cannot mean anything."""
+
+
+class TextError(SpecError):
+    """Text that is not a valid message; knows `file`, `line` and `column` (from 1)."""
+
+    def __init__(self, message: str, *, file: str, line: int, column: int) -> None:
+        super().__init__(f"{file}:{line}:{column}: {message}")
+        self.file = file
+        self.line = line
+        self.column = column
+
+
+class ShapeError(SpecError):
+    """Shapes that cannot meet."""
+
+
+class UnsupportedError(SpecError):
+    """A layer type or field that is valid but has no arithmetic here."""
+
+
+class FileError(NetspecError, OSError):
+    """A file that is missing, broken, or cannot be written."""
+
+
+class MachineError(NetspecError, RuntimeError):
+    """Something that this machine lacks: a device, a library, memory."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the nearest known spelling, or `""`."""
+    by_folded = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_folded, n=1, cutoff=0.6)
+    return f"; did you mean {by_folded[near[0]]!r}?" if near else ""

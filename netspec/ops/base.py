@@ -1,0 +1,153 @@
+"""What is statically true of one layer: the contract of every file in this folder.
+
+An `Op` is a layer read once: its options parsed from the proto into plain fields, the
+shapes of its tops, its parameters, its multiply-accumulates, and which arrays its
+gradient reads. It holds no arrays and imports no array library. `infer` makes one from
+a `LayerParameter` and the shapes of its bottoms; the runtime's kernels read nothing but
+the `Op`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.schema import FillerParameter, LayerParameter
+
+Shape: TypeAlias = tuple[int, ...]
+
+MAX_COUNT = 2**31 - 1  # largest number of elements of one blob, as in Caffe
+
+
+@dataclass(frozen=True)
+class ParamDef:
+    """One learned (or counted) array of a layer: its shape and its default filler."""
+
+    shape: Shape
+    filler: FillerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op:
+    """One layer with known shapes.
+
+    `backward_bottoms` and `backward_tops` are the indices of the bottoms and tops whose
+    *data* the gradient reads; the memory planner keeps these until then.
+    `gradient_bottoms` are the bottoms that can receive a gradient at all; None is all.
+    """
+
+    type: ClassVar[str]
+    alias: ClassVar[bool] = False  # top 0.. share the memory of bottom 0 (Reshape)
+    is_loss: ClassVar[bool] = False  # the first top has loss_weight 1 by default
+    is_source: ClassVar[bool] = False  # a data layer: never runs backward
+
+    layer: LayerParameter
+    bottoms: tuple[Shape, ...]
+    tops: tuple[Shape, ...]
+    params: tuple[ParamDef, ...] = ()
+    macs: int = 0
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.layer.name
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """Bottoms whose data the gradient reads."""
+        return tuple(range(len(self.bottoms)))
+
+    @property
+    def backward_tops(self) -> tuple[int, ...]:
+        """Tops whose data the gradient reads."""
+        return ()
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...] | None:
+        """Bottoms that may receive a gradient, or None for all of them."""
+        return None
+
+
+Infer: TypeAlias = Callable[[LayerParameter, tuple[Shape, ...]], Op]
+_F = TypeVar("_F", bound=Infer)
+_INFER: dict[str, Infer] = {}
+
+
+def infers(*types: str) -> Callable[[_F], _F]:
+    """Register the decorated function as the reader of the layer `types`."""
+
+    def register(function: _F) -> _F:
+        for name in types:
+            if name in _INFER:
+                raise TypeError(f"two readers of layer type {name!r}")
+            _INFER[name] = function
+        return function
+
+    return register
+
+
+def known_types() -> tuple[str, ...]:
+    """Return every layer type that has a static definition, sorted."""
+    return tuple(sorted(_INFER))
+
+
+def infer(layer: LayerParameter, bottoms: Sequence[Sequence[int]]) -> Op:
+    """Read `layer` given the shapes of its bottoms.
+
+    Raises `SpecError` for an unknown type or a bad field, `ShapeError` for shapes that
+    cannot meet; both name the layer.
+    """
+    function = _INFER.get(layer.type)
+    if function is None:
+        hint = did_you_mean(layer.type, _INFER)
+        raise SpecError(f"{label(layer)}: unknown layer type {layer.type!r}{hint}")
+    op = function(layer, tuple(tuple(int(d) for d in shape) for shape in bottoms))
+    for index, shape in enumerate(op.tops):
+        check_count(layer, f"top {index}", shape)
+    for index, param in enumerate(op.params):
+        check_count(layer, f"parameter {index}", param.shape)
+    return op
+
+
+def label(layer: LayerParameter) -> str:
+    """Return how messages name a layer: `layer 'conv1' (Convolution)`."""
+    return f"layer {layer.name!r} ({layer.type})"
+
+
+def count(shape: Sequence[int], start: int = 0, end: int | None = None) -> int:
+    """Return the product of `shape[start:end]`."""
+    product = 1
+    for size in shape[start:end]:
+        product *= size
+    return product
+
+
+def check_count(layer: LayerParameter, what: str, shape: Shape) -> None:
+    """Refuse a shape with a negative size or with more elements than Caffe can count."""
+    if any(size < 0 for size in shape) or count(shape) > MAX_COUNT:
+        raise ShapeError(
+            f"{label(layer)}: {what} would have shape {shape}; sizes must not be "
+            f"negative and their product at most {MAX_COUNT}"
+        )
+
+
+def canonical_axis(layer: LayerParameter, axis: int, axes: int, field: str) -> int:
+    """Turn a possibly negative `axis` into one from 0; `field` names it in the error."""
+    if not -axes <= axis < axes:
+        raise ShapeError(
+            f"{label(layer)}: {field} is {axis}, but the input has {axes} axes; "
+            f"expected a value from {-axes} to {axes - 1}"
+        )
+    return axis % axes
+
+
+def fields_of(op: Op) -> dict[str, Any]:
+    """Return the fields of `op` without its proto, for display and comparison."""
+    return {
+        field.name: getattr(op, field.name)
+        for field in dataclasses.fields(op)
+        if field.name != "layer"
+    }

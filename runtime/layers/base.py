@@ -1,0 +1,149 @@
+"""The contract of every file in this folder: the arithmetic of one node.
+
+A `Kernel` is made from a `Node` of the graph, says which extra arrays it wants, is bound
+once to its arrays, and from then on only runs: `forward()` and `backward(accumulate)`
+read no proto, compute no shape and allocate no array. The kernels here are written with
+`backend.xp`, the array module, and the few primitives of `Backend`, so that they run on
+every backend and are the oracle for the faster ones that a backend may put in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+
+from netspec.ops import Op, Shape
+from netspec.schema import TRAIN
+
+if TYPE_CHECKING:
+    from netspec.graph import Node
+    from runtime.backends.base import Backend
+
+Array: TypeAlias = Any  # an array of the backend's module
+OpT = TypeVar("OpT", bound=Op)
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """An array that a kernel wants beside its blobs and parameters.
+
+    life: "scratch" lives within one step, "saved" from a node's forward to its
+    backward, "state" as long as the plan. Contents are undefined at first, except that
+    "state" starts as zeros. dtype None is the floating type of the net.
+    """
+
+    shape: Shape
+    dtype: str | None = None
+    life: Literal["scratch", "saved", "state"] = "scratch"
+
+
+@dataclass
+class Clock:
+    """Counts the forward passes of a net; the only mutable input of random kernels."""
+
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all kernels of one net share."""
+
+    backend: Backend
+    dtype: str = "float32"
+    seed: int = 0
+    clock: Clock = field(default_factory=Clock)
+    sources: Mapping[str, Any] = field(default_factory=dict)  # data layer -> Source
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The arrays of one node. A gradient that is not wanted is None."""
+
+    bottoms: tuple[Array, ...]
+    tops: tuple[Array, ...]
+    dbottoms: tuple[Array | None, ...]
+    dtops: tuple[Array | None, ...]
+    params: tuple[Array, ...]
+    dparams: tuple[Array | None, ...]
+    work: Mapping[str, Array]
+
+
+class Kernel(Generic[OpT]):
+    """The arithmetic of one node.
+
+    A bottom and a top may be the same array (an in-place layer), and so may their
+    gradients. `backward` stores into `dbottoms` and, for each parameter gradient i,
+    stores where `accumulate[i]` is false and adds where it is true.
+    """
+
+    types: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, node: Node, context: Context) -> None:
+        self.node = node
+        self.op: OpT = node.op  # type: ignore[assignment]
+        self.context = context
+        self.backend = context.backend
+        self.xp = context.backend.xp
+        self.train = node.phase == TRAIN
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Return the extra arrays this kernel wants, by name."""
+        return {}
+
+    def bind(self, bound: Bound) -> None:
+        """Take the arrays and prepare every view that the steps need."""
+        self.bottoms, self.tops = bound.bottoms, bound.tops
+        self.dbottoms, self.dtops = bound.dbottoms, bound.dtops
+        self.params, self.dparams = bound.params, bound.dparams
+        self.work = bound.work
+        self.setup()
+
+    def setup(self) -> None:
+        """Make views and constants; called once, at the end of `bind`."""
+
+    def forward(self) -> None:
+        """Compute the tops from the bottoms and the parameters."""
+        raise NotImplementedError
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute the wanted gradients from `dtops`."""
+        raise NotImplementedError
+
+    @property
+    def x(self) -> Array:
+        """The data of the first bottom."""
+        return self.bottoms[0]
+
+    @property
+    def y(self) -> Array:
+        """The data of the first top."""
+        return self.tops[0]
+
+    @property
+    def dx(self) -> Array | None:
+        """The gradient of the first bottom, or None."""
+        return self.dbottoms[0]
+
+    @property
+    def dy(self) -> Array:
+        """The gradient of the first top."""
+        return self.dtops[0]
+
+
+
+_KERNELS: dict[str, type[Kernel[Any]]] = {}
+
+
+def register(kernel: type[Kernel[Any]]) -> type[Kernel[Any]]:
+    """Class decorator: make `kernel` the portable arithmetic of its `types`."""
+    for name in kernel.types:
+        if name in _KERNELS:
+            raise TypeError(f"two portable kernels for layer type {name!r}")
+        _KERNELS[name] = kernel
+    return kernel
+
+
+def portable_kernels() -> Mapping[str, type[Kernel[Any]]]:
+    """Return the portable kernel of every layer type that has one."""
+    return _KERNELS
