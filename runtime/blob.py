@@ -1,0 +1,163 @@
+"""Blobs: named arrays with a gradient, as pycaffe shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from netspec.errors import SpecError
+from netspec.ops.base import Shape, count
+from runtime.backends.base import Backend
+from runtime.layers.base import Array
+
+
+class HostView:
+    """A host array that follows a device array.
+
+    On a backend whose arrays are host arrays it is the array itself. Elsewhere `read`
+    copies from the device if a step has run since the last copy, and what was handed
+    out is copied back before the next step, as the caller may have written into it.
+    """
+
+    def __init__(self, mirror: Mirror, array: Array) -> None:
+        self._mirror = mirror
+        self.array = array
+        self._host: np.ndarray | None = None
+        self._version = -1
+
+    def read(self) -> np.ndarray:
+        """Return the current contents as a NumPy array that may be written to."""
+        if isinstance(self.array, np.ndarray):
+            return self.array
+        if self._host is None:
+            self._host = np.empty(self.array.shape, self.array.dtype)
+        if self._version != self._mirror.version:
+            self._mirror.backend.download(self.array, out=self._host)
+            self._version = self._mirror.version
+            self._mirror.handed_out.append(self)
+        return self._host
+
+    def write_back(self) -> None:
+        """Copy the host array to the device."""
+        if self._host is not None:
+            self._mirror.backend.upload(self._host, out=self.array)
+
+
+class Mirror:
+    """Keeps the host views of one group of nets in step with the device."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.version = 0
+        self.handed_out: list[HostView] = []
+
+    def before_steps(self) -> None:
+        """Bring to the device what was handed out, and expect it to change."""
+        for view in self.handed_out:
+            view.write_back()
+        self.handed_out.clear()
+        self.version += 1
+
+
+class Blob:
+    """A named array and its gradient; `data` and `diff` are live NumPy arrays."""
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        data: HostView | None,
+        diff: HostView | None,
+        reshape: Callable[[Shape], None] | None = None,
+    ) -> None:
+        self.name = name
+        self._reshape = reshape
+        self._staged: np.ndarray | None = None
+        self.rebind(shape, data, diff)
+
+    def rebind(self, shape: Shape, data: HostView | None, diff: HostView | None) -> None:
+        """Point this blob at other arrays (after the net was reshaped)."""
+        self._shape = shape
+        self._data = data
+        self._diff = diff
+        self._zeros: np.ndarray | None = None
+        staged, self._staged = self._staged, None
+        if staged is not None and data is not None and staged.shape == shape:
+            data.read()[...] = staged
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of all axes; a change made by `reshape` shows at once."""
+        return self._shape if self._staged is None else self._staged.shape
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values. Writing into the array changes the blob."""
+        if self._staged is not None:
+            return self._staged
+        if self._data is None:
+            raise self._not_kept("data")
+        return self._data.read()
+
+    @property
+    def diff(self) -> np.ndarray:
+        """The gradient; zeros where none is computed."""
+        if self._diff is not None:
+            return self._diff.read()
+        if self._data is None:
+            raise self._not_kept("diff")
+        if self._zeros is None:
+            self._zeros = np.zeros(self._shape, self._data.array.dtype)
+        return self._zeros
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return count(self.shape)
+
+    num = property(lambda self: self._legacy(0), doc="Axis 0 of four, 1 if absent.")
+    channels = property(lambda self: self._legacy(1), doc="Axis 1 of four.")
+    height = property(lambda self: self._legacy(2), doc="Axis 2 of four.")
+    width = property(lambda self: self._legacy(3), doc="Axis 3 of four.")
+
+    def reshape(self, *shape: int) -> None:
+        """Give an input blob another shape; takes effect in the net at its `reshape`
+        or at the next `forward`. Values written in between are kept.
+        """
+        sizes = tuple(int(size) for size in shape)
+        if sizes == self.shape:
+            return
+        if self._reshape is None:
+            raise SpecError(
+                f"blob {self.name!r} is computed from others, so its shape cannot be "
+                f"set; reshape the net's inputs instead"
+            )
+        if any(size < 0 for size in sizes):
+            raise SpecError(
+                f"blob {self.name!r}: cannot have shape {sizes}; sizes must be >= 0"
+            )
+        self._reshape(sizes)
+        self._staged = np.zeros(sizes, self.data.dtype)
+
+    def cancel_reshape(self) -> None:
+        """Forget a shape that the net could not take."""
+        self._staged = None
+
+    def _legacy(self, axis: int) -> int:
+        if len(self.shape) > 4:
+            raise SpecError(
+                f"blob {self.name!r} has {len(self.shape)} axes; num, channels, height "
+                f"and width exist for up to 4. Use shape."
+            )
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+    def _not_kept(self, what: str) -> SpecError:
+        return SpecError(
+            f"blob {self.name!r}: its {what} is not kept, because the net was made with "
+            f"keep=...; add {self.name!r} to keep, or use keep=None"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Blob {self.name!r} {self.shape}>"
+

@@ -1,0 +1,69 @@
+"""Arrays for a plan: the arena of a net and the flat buffers of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netspec.graph import Parameter
+from netspec.ops.base import Shape, count
+from runtime.backends.base import Backend
+from runtime.layers.base import Array
+
+ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
+
+
+def align(nbytes: int) -> int:
+    """Round a size up to the alignment."""
+    return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+class Arena:
+    """One allocation from which arrays are cut at planned offsets."""
+
+    def __init__(self, backend: Backend, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._bytes = backend.zeros((nbytes + ALIGNMENT_BYTES,), "uint8")
+        address = getattr(self._bytes, "ctypes", None)
+        self._base = -address.data % ALIGNMENT_BYTES if address is not None else 0
+
+    def cut(self, offset: int, shape: Shape, dtype: str) -> Array:
+        """Return the array of `shape` and `dtype` that starts at byte `offset`."""
+        start = self._base + offset
+        nbytes = count(shape) * np.dtype(dtype).itemsize
+        return self._bytes[start : start + nbytes].view(dtype).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """All parameters of a net in one buffer, and their gradients in another.
+
+    `slices[i]` is the place of parameter `i` of the graph in both; a parameter that
+    belongs to another net has no slice here. The gaps between slices, left by the
+    alignment, are zeros and stay zeros.
+    """
+
+    data: Array
+    diff: Array
+    slices: dict[int, slice]
+
+
+def flat_buffers(
+    backend: Backend, parameters: Iterable[Parameter], dtype: str
+) -> Flat:
+    """Allocate zeroed buffers for `parameters`, in their order."""
+    step = ALIGNMENT_BYTES // np.dtype(dtype).itemsize
+    slices = {}
+    size = 0
+    for parameter in parameters:
+        elements = count(parameter.shape)
+        slices[parameter.index] = slice(size, size + elements)
+        size += -(-elements // step) * step
+    return Flat(backend.zeros((size,), dtype), backend.zeros((size,), dtype), slices)
+
+
+def total_bytes(sizes: Sequence[int]) -> int:
+    """Return the bytes of arrays laid one after the other, each aligned."""
+    return sum(align(nbytes) for nbytes in sizes)

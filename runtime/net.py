@@ -1,0 +1,505 @@
+"""`Net`: a compiled net that owns its memory and runs its steps."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.graph import Graph, State, build, filter_net, merge_state
+from netspec.ops.base import Shape
+from netspec.schema import TEST, BlobProto, LayerParameter, NetParameter
+from netspec.text import as_net
+from netspec.upgrade import upgrade_net
+from runtime import weights as weight_files
+from runtime.backends import get_backend
+from runtime.blob import Blob, HostView, Mirror
+from runtime.data import Source, open_source
+from runtime.fillers import fill
+from runtime.layers.base import Clock, Context
+from runtime.memory import flat_buffers
+from runtime.plan import ParameterArrays, Plan, Step, compile_plan
+
+
+class LayerInfo:
+    """One layer of a built net, as pycaffe's `net.layers[i]`: `type` and `blobs`."""
+
+    def __init__(self, name: str, layer_type: str, blobs: list[Blob]) -> None:
+        self.name = name
+        self.type = layer_type
+        self.blobs = blobs
+
+    def __repr__(self) -> str:
+        return f"<layer {self.name!r} ({self.type}), {len(self.blobs)} parameters>"
+
+
+class Net:
+    """A net ready to run, with pycaffe's names and meaning.
+
+    Args:
+        net: a path, prototxt text, a `NetParameter`, or anything with `to_proto()`.
+        phase: `TRAIN` or `TEST`.
+        weights: a `.caffemodel` or `.h5` file to copy parameters from.
+        level, stages: the rest of the state that `include` and `exclude` rules see.
+        backend: "numpy" or "cupy".
+        seed: of fillers, dropout and data order; the same seed gives the same numbers.
+        dtype: "float32", or "float64" for checking gradients.
+        keep: names of blobs whose contents must stay readable after the steps that use
+            them; None keeps all. Fewer kept blobs need less memory.
+        share_with: a net whose parameters this one uses, layer by layer of equal name.
+        state: overrides phase, level and stages (a solver merges states itself).
+
+    Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        phase: int = TEST,
+        weights: str | Path | None = None,
+        *,
+        level: int = 0,
+        stages: Sequence[str] | None = None,
+        backend: str = "numpy",
+        seed: int = 0,
+        dtype: str = "float32",
+        keep: Iterable[str] | None = None,
+        share_with: Net | None = None,
+        state: State | None = None,
+    ) -> None:
+        message = upgrade_net(as_net(net))
+        self.state = state or merge_state(message, phase, level, tuple(stages or ()))
+        self.backend = get_backend(backend)
+        self.clock = Clock()
+        self._message = filter_net(message, self.state)
+        self._keep = None if keep is None else frozenset(keep)
+        self.sources = _open_sources(self._message, self.state, seed)
+        self.context = Context(self.backend, dtype, seed, self.clock, self.sources)
+        self._shapes = _source_shapes(self._message, self.sources)
+        self._pending: dict[str, Shape] = {}
+        self._mirror = share_with._mirror if share_with else Mirror(self.backend)
+        self.graph = self._build()
+        self._allocate_parameters(share_with)
+        self.plan = self._compile()
+        self._name_everything()
+        if weights is not None:
+            self.copy_from(weights)
+
+    # ------------------------------------------------------------ building
+
+    def _build(self) -> Graph:
+        graph = build(self._message, self.state, shapes=self._shapes)
+        if self._keep is not None:
+            unknown = [name for name in sorted(self._keep) if name not in graph.blobs]
+            if unknown:
+                hint = did_you_mean(unknown[0], graph.blobs)
+                raise SpecError(f"keep names no blob of the net: {unknown}{hint}")
+        return graph
+
+    def _compile(self) -> Plan:
+        return compile_plan(
+            self.graph, self.context, self._parameters, keep=self._keep
+        )
+
+    def _allocate_parameters(self, share_with: Net | None) -> None:
+        """Give every parameter its arrays: another net's, or filled ones of our own."""
+        borrowed = _borrowed(self.graph, share_with) if share_with else {}
+        own = [p for p in self.graph.parameters if p.index not in borrowed]
+        self.flat = flat_buffers(self.backend, own, self.context.dtype)
+        self._parameters = [
+            borrowed.get(p.index) or self._own_arrays(p.index)
+            for p in self.graph.parameters
+        ]
+        self._views: dict[int, tuple[HostView, HostView]] = {}
+        for parameter in own:
+            owner = self.graph.nodes[parameter.owner.node]
+            what = f"layer {owner.name!r} ({owner.type}), parameter {parameter.owner.slot}"
+            if parameter.blob is not None:
+                values = _values_of(parameter.blob, parameter.shape, what)
+            else:
+                key = [self.context.seed, zlib.crc32(owner.name.encode())]
+                rng = np.random.default_rng([*key, parameter.owner.slot])
+                values = fill(parameter.shape, parameter.filler, rng, what)
+            array = self._parameters[parameter.index].data
+            self.backend.upload(
+                values.reshape(-1).astype(self.context.dtype, copy=False), out=array
+            )
+
+    def _own_arrays(self, index: int) -> ParameterArrays:
+        place = self.flat.slices[index]
+        return ParameterArrays(self.flat.data[place], self.flat.diff[place])
+
+    def _name_everything(self) -> None:
+        graph = self.graph
+        sources = {name for name in self._shapes if name in graph.blobs}
+        self.blobs: OrderedDict[str, Blob] = OrderedDict()
+        for name, edge in graph.blobs.items():
+            data, diff = self._edge_views(name)
+            shape = graph.edges[edge].shape
+            reshape = self._reshaper(name) if name in sources else None
+            self.blobs[name] = Blob(name, shape, data, diff, reshape)
+        self.params: OrderedDict[str, list[Blob]] = OrderedDict()
+        self.layers: list[LayerInfo] = []
+        for node in graph.nodes:
+            blobs = []
+            for slot, index in enumerate(node.params):
+                shape = node.op.params[slot].shape
+                arrays = self._parameters[index]
+                blobs.append(
+                    Blob(
+                        f"{node.name}[{slot}]",
+                        shape,
+                        HostView(self._mirror, arrays.data.reshape(shape)),
+                        HostView(self._mirror, arrays.diff.reshape(shape)),
+                    )
+                )
+            if blobs:
+                self.params[node.name] = blobs
+            self.layers.append(LayerInfo(node.name, node.type, blobs))
+
+    def _edge_views(self, name: str) -> tuple[HostView | None, HostView | None]:
+        edge = self.graph.blobs[name]
+        kept = self._keep is None or name in self._keep
+        kept = kept or name in self.graph.inputs or name in self.graph.outputs
+        if not kept:
+            return None, None
+        gradient = self.plan.diff[edge]
+        return (
+            HostView(self._mirror, self.plan.data[edge]),
+            None if gradient is None else HostView(self._mirror, gradient),
+        )
+
+    def _reshaper(self, name: str) -> Any:
+        def reshape(shape: Shape) -> None:
+            self._pending[name] = shape
+
+        return reshape
+
+    # ------------------------------------------------------------ names
+
+    @property
+    def name(self) -> str:
+        """The name of the net."""
+        return self.graph.name
+
+    @property
+    def phase(self) -> int:
+        """`TRAIN` or `TEST`."""
+        return self.state.phase
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the blobs that Input layers provide."""
+        return list(self.graph.inputs)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the blobs that no layer consumes, in byte order."""
+        return list(self.graph.outputs)
+
+    @property
+    def layer_dict(self) -> OrderedDict[str, LayerInfo]:
+        """The layers by name."""
+        return OrderedDict((layer.name, layer) for layer in self.layers)
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return [node.name for node in self.graph.nodes]
+
+    @property
+    def top_names(self) -> OrderedDict[str, list[str]]:
+        """The names of the tops of every layer."""
+        edges = self.graph.edges
+        return OrderedDict(
+            (node.name, [edges[edge].blob for edge in node.tops])
+            for node in self.graph.nodes
+        )
+
+    @property
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
+        """The names of the bottoms of every layer."""
+        edges = self.graph.edges
+        return OrderedDict(
+            (node.name, [edges[edge].blob for edge in node.bottoms])
+            for node in self.graph.nodes
+        )
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """The weight of every blob in the objective."""
+        weights = OrderedDict((name, 0.0) for name in self.graph.blobs)
+        for node in self.graph.nodes:
+            for edge, weight in zip(node.tops, node.loss_weights, strict=True):
+                if self.graph.edges[edge].blob in weights:
+                    weights[self.graph.edges[edge].blob] = weight
+        return weights
+
+    # ------------------------------------------------------------ running
+
+    def forward(
+        self,
+        blobs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **inputs: Any,
+    ) -> OrderedDict[str, np.ndarray]:
+        """Run forward and return the outputs (and the named `blobs`) by name.
+
+        start, end: the first and the last layer to run; all by default.
+        inputs: values for input blobs, by name; shapes must be equal.
+        """
+        first, last = self._range(start, end)
+        self._set_inputs(inputs)
+        if self._pending:
+            self.reshape()
+        self._run(step for step in self.plan.forward if first <= step.node <= last)
+        self.clock.value += 1
+        if end is None:
+            names = [*self.graph.outputs]
+        else:
+            names = self.top_names[end]
+        names.extend(name for name in blobs or () if name not in names)
+        return OrderedDict((name, self._blob(name).data) for name in names)
+
+    def backward(
+        self,
+        diffs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **gradients: Any,
+    ) -> OrderedDict[str, np.ndarray]:
+        """Run backward, adding to the parameters' gradients; return input gradients.
+
+        start, end: the last and the first layer, as backward runs from the end.
+        gradients: values for the gradients of output blobs, by name.
+        """
+        last, first = self._range(start, end, backward=True)
+        for name, value in gradients.items():
+            _assign(self._blob(name).diff, value, f"gradient of blob {name!r}")
+        self._run(step for step in self.plan.accumulate if first <= step.node <= last)
+        names = [*self.inputs] if end is None else self.bottom_names[end]
+        names.extend(name for name in diffs or () if name not in names)
+        return OrderedDict((name, self._blob(name).diff) for name in names)
+
+    def forward_backward(self, accumulate: bool = False) -> None:
+        """Run a training pass; parameter gradients are stored, or added."""
+        if self._pending:
+            self.reshape()
+        self._run(self.plan.forward)
+        self.clock.value += 1
+        self._run(self.plan.accumulate if accumulate else self.plan.backward)
+
+    def forward_steps(self) -> None:
+        """Run forward without fetching any output."""
+        if self._pending:
+            self.reshape()
+        self._run(self.plan.forward)
+        self.clock.value += 1
+
+    def loss(self) -> float:
+        """Return the objective of the last forward: the sum of weight * sum(top)."""
+        total = 0.0
+        for node in self.graph.nodes:
+            for edge, weight in zip(node.tops, node.loss_weights, strict=True):
+                if weight != 0:
+                    total += weight * float(self.plan.data[edge].sum())
+        return total
+
+    def clear_param_diffs(self) -> None:
+        """Set the gradients of all parameters to zero."""
+        self._mirror.before_steps()
+        for arrays in self._parameters:
+            arrays.diff.fill(0)
+
+    def reshape(self) -> None:
+        """Give the net the shapes that were set on its input blobs."""
+        before = (self._shapes, self.graph)
+        self._shapes = {**self._shapes, **self._pending}
+        pending, self._pending = self._pending, {}
+        inputs = {
+            name: blob.data.copy()
+            for name, blob in self.blobs.items()
+            if name in self._shapes and name not in pending
+        }
+        try:
+            self.graph = self._build()
+            _check_same_parameters(before[1], self.graph)
+            self._mirror.before_steps()
+            self.plan = self._compile()
+        except Exception:
+            self._shapes, self.graph = before
+            for name in pending:
+                self.blobs[name].cancel_reshape()
+            raise
+        for name, blob in self.blobs.items():
+            shape = self.graph.edges[self.graph.blobs[name]].shape
+            blob.rebind(shape, *self._edge_views(name))
+        for name, values in inputs.items():
+            if self.blobs[name].shape == values.shape:
+                self.blobs[name].data[...] = values
+
+    def _run(self, steps: Iterable[Step]) -> None:
+        self._mirror.before_steps()
+        for step in steps:
+            step.run()
+
+    def _range(
+        self, start: str | None, end: str | None, *, backward: bool = False
+    ) -> tuple[int, int]:
+        names = {node.name: node.index for node in self.graph.nodes}
+        for name in (start, end):
+            if name is not None and name not in names:
+                raise SpecError(f"no layer {name!r}{did_you_mean(name, names)}")
+        bounds = (len(names) - 1, 0) if backward else (0, len(self.graph.nodes) - 1)
+        return (
+            bounds[0] if start is None else names[start],
+            bounds[1] if end is None else names[end],
+        )
+
+    def _blob(self, name: str) -> Blob:
+        if name not in self.blobs:
+            hint = did_you_mean(name, self.blobs)
+            raise SpecError(f"no blob {name!r} in this net{hint}")
+        return self.blobs[name]
+
+    def _set_inputs(self, inputs: Mapping[str, Any]) -> None:
+        for name, value in inputs.items():
+            if name not in self.graph.inputs:
+                hint = did_you_mean(name, self.graph.inputs)
+                raise SpecError(f"{name!r} is not an input of this net{hint}")
+            _assign(self._blob(name).data, value, f"input {name!r}")
+
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Give the first layer, a MemoryData, the arrays to deliver batch by batch.
+
+        Shapes: data (M, C, H, W), labels (M) or (M, 1, 1, 1), M a multiple of the batch.
+        """
+        node = self.graph.nodes[0]
+        if node.type != "MemoryData":
+            raise SpecError(
+                f"set_input_arrays needs a MemoryData layer in the first place; the net "
+                f"starts with layer {node.name!r} ({node.type})"
+            )
+        self.sources[node.name].set_arrays(data, labels)
+        label = self.graph.edges[node.tops[1]]
+        self._pending[label.blob] = (label.shape[0], 1, 1, 1)
+
+    # ------------------------------------------------------------ parameters
+
+    def copy_from(self, path: str | Path) -> Any:
+        """Copy parameters from a file, by layer name; returns what was copied."""
+        return weight_files.copy_weights(self, path)
+
+    def save(self, path: str | Path) -> None:
+        """Write the net with its parameters as a `.caffemodel`."""
+        weight_files.save(self, path)
+
+    def save_hdf5(self, path: str | Path) -> None:
+        """Write the parameters in Caffe's HDF5 layout."""
+        weight_files.save_hdf5(self, path)
+
+    def close(self) -> None:
+        """Close the data sources."""
+        for source in self.sources.values():
+            source.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Net {self.name!r}: {len(self.layers)} layers, "
+            f"{sum(p.data.size for p in self._parameters)} parameters, "
+            f"backend {self.backend.name!r}>"
+        )
+
+
+# ---------------------------------------------------------------- pieces
+
+
+def _open_sources(
+    message: NetParameter, state: State, seed: int
+) -> dict[str, Source]:
+    sources = {}
+    for layer in message.layer:
+        if layer.type in FILE_SOURCES:
+            phase = layer.phase if layer.HasField("phase") else state.phase
+            sources[layer.name] = open_source(layer, phase, seed)
+    return sources
+
+
+FILE_SOURCES = frozenset({"Data", "HDF5Data", "MemoryData", "ImageData", "WindowData"})
+
+
+def _source_shapes(
+    message: NetParameter, sources: Mapping[str, Source]
+) -> dict[str, Shape]:
+    """Return the top shapes of all source layers by blob name."""
+    shapes: dict[str, Shape] = {}
+    for layer in message.layer:
+        if layer.name in sources:
+            found = sources[layer.name].shapes
+            shapes.update(zip(layer.top, found, strict=True))
+        elif layer.type == "Input":
+            shapes.update(_input_shapes(layer))
+    return shapes
+
+
+def _input_shapes(layer: LayerParameter) -> dict[str, Shape]:
+    given = [tuple(shape.dim) for shape in layer.input_param.shape]
+    if len(given) == 1:
+        given *= len(layer.top)
+    return dict(zip(layer.top, given, strict=False))
+
+
+def _borrowed(graph: Graph, other: Net) -> dict[int, ParameterArrays]:
+    """Return the arrays of `other` for the parameters of layers with equal names."""
+    theirs = {node.name: node for node in other.graph.nodes}
+    arrays = {}
+    for parameter in graph.parameters:
+        for use in parameter.users:
+            node = theirs.get(graph.nodes[use.node].name)
+            if node is None or use.slot >= len(node.params):
+                continue
+            shape = graph.nodes[use.node].op.params[use.slot].shape
+            their_shape = node.op.params[use.slot].shape
+            if shape != their_shape:
+                raise ShapeError(
+                    f"layer {node.name!r} ({node.type}): parameter {use.slot} has shape "
+                    f"{shape} here and {their_shape} in the net it should be shared with"
+                )
+            arrays[parameter.index] = other._parameters[node.params[use.slot]]
+            break
+    return arrays
+
+
+def _values_of(blob: BlobProto, shape: Shape, what: str) -> np.ndarray:
+    values = np.asarray(blob.double_data or blob.data, np.float32)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise ShapeError(
+            f"{what}: the net's own blobs give {values.size} values, expected {shape}"
+        )
+    return values
+
+
+def _assign(target: np.ndarray, value: Any, what: str) -> None:
+    array = np.asarray(value)
+    if array.shape != target.shape:
+        raise ShapeError(
+            f"{what} has shape {target.shape}, got {array.shape}; reshape the blob or "
+            f"the array first"
+        )
+    target[...] = array
+
+
+def _check_same_parameters(old: Graph, new: Graph) -> None:
+    for before, after in zip(old.parameters, new.parameters, strict=True):
+        if before.shape != after.shape:
+            node = new.nodes[after.owner.node]
+            raise ShapeError(
+                f"layer {node.name!r} ({node.type}): with the new input shapes its "
+                f"parameter {after.owner.slot} would change from {before.shape} to "
+                f"{after.shape}; reshape inputs only to sizes that keep parameters"
+            )
