@@ -1,0 +1,90 @@
+# Every task of this project. `make` alone lists them.
+#
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+#   make demo PYTHON=python3.12     choose the interpreter
+#   make test ARGS="-k pooling"     options for pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out
+ARGS ?=
+
+PY := $(VENV)/bin/python
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types generated rules gen docs bench build \
+        clean distclean
+.DELETE_ON_ERROR:
+
+help:  ## list the tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+# Installing is tried three times: a network may fail for a moment.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is older." \
+	       "Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed; some systems keep it in" \
+	       "a package of its own, such as python3-venv." >&2; exit 1; }
+	@echo "Installing netspec[$(1)] into $(VENV) ..."
+	@for attempt in 1 2 3; do \
+	  $(PY) -m pip install --quiet --disable-pip-version-check --no-input \
+	    --editable '.[$(1)]' && exit 0; \
+	  echo "Installing failed (attempt $$attempt of 3)." >&2; sleep 5; \
+	done; exit 1
+	@touch $@
+endef
+
+$(DEMO): pyproject.toml
+	$(call install,demo)
+
+$(DEV): pyproject.toml
+	$(call install,dev)
+	@touch $(DEMO)
+
+demo: $(DEMO)  ## export LeNet, train it on handwritten digits, print where the files are
+	$(PY) tools/demo.py --output $(OUT)
+
+test: $(DEV)  ## the whole test suite
+	$(PY) -m pytest $(ARGS)
+
+check: format lint types generated rules  ## format, lint, types, generated files, imports
+
+format: $(DEV)
+	$(PY) -m ruff format --check .
+
+lint: $(DEV)
+	$(PY) -m ruff check .
+
+types: $(DEV)
+	$(PY) -m mypy
+
+generated: $(DEV)
+	$(PY) tools/gen_schema.py --check
+	$(PY) tools/gen_layers.py --check
+
+rules: $(DEV)
+	$(PY) -m pytest -q tests/test_architecture.py
+
+gen: $(DEV)  ## write the generated files again
+	$(PY) tools/gen_schema.py
+	$(PY) tools/gen_layers.py
+
+docs: $(DEV)  ## build docs/_build/html; a warning is an error
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(DEV)  ## time a training step of the models
+	$(PY) benchmarks/step.py $(ARGS)
+
+build: $(DEV)  ## build the wheel and the source archive into dist/
+	$(PY) -m build
+
+clean:  ## remove what the other tasks wrote
+	rm -rf $(OUT) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+distclean: clean  ## remove the environment too
+	rm -rf $(VENV)
