@@ -76,7 +76,9 @@ class Blob:
         self._staged: np.ndarray | None = None
         self.rebind(shape, data, diff)
 
-    def rebind(self, shape: Shape, data: HostView | None, diff: HostView | None) -> None:
+    def rebind(
+        self, shape: Shape, data: HostView | None, diff: HostView | None
+    ) -> None:
         """Point this blob at other arrays (after the net was reshaped)."""
         self._shape = shape
         self._data = data
@@ -160,4 +162,3 @@ class Blob:
 
     def __repr__(self) -> str:
         return f"<Blob {self.name!r} {self.shape}>"
-

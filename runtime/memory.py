@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from netspec.graph import Parameter
+
 from netspec.ops.base import Shape, count
 from runtime.backends.base import Backend
 from runtime.layers.base import Array
@@ -50,9 +50,7 @@ class Flat:
     slices: dict[int, slice]
 
 
-def flat_buffers(
-    backend: Backend, parameters: Iterable[Parameter], dtype: str
-) -> Flat:
+def flat_buffers(backend: Backend, parameters: Iterable[Parameter], dtype: str) -> Flat:
     """Allocate zeroed buffers for `parameters`, in their order."""
     step = ALIGNMENT_BYTES // np.dtype(dtype).itemsize
     slices = {}

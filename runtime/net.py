@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.graph import Graph, State, build, filter_net, merge_state
-from netspec.ops.base import Shape
 from netspec.schema import TEST, BlobProto, LayerParameter, NetParameter
 from netspec.text import as_net
 from netspec.upgrade import upgrade_net
+
+from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.ops.base import Shape
 from runtime import weights as weight_files
 from runtime.backends import get_backend
 from runtime.blob import Blob, HostView, Mirror
@@ -102,9 +102,7 @@ class Net:
         return graph
 
     def _compile(self) -> Plan:
-        return compile_plan(
-            self.graph, self.context, self._parameters, keep=self._keep
-        )
+        return compile_plan(self.graph, self.context, self._parameters, keep=self._keep)
 
     def _allocate_parameters(self, share_with: Net | None) -> None:
         """Give every parameter its arrays: another net's, or filled ones of our own."""
@@ -118,7 +116,9 @@ class Net:
         self._views: dict[int, tuple[HostView, HostView]] = {}
         for parameter in own:
             owner = self.graph.nodes[parameter.owner.node]
-            what = f"layer {owner.name!r} ({owner.type}), parameter {parameter.owner.slot}"
+            what = (
+                f"layer {owner.name!r} ({owner.type}), parameter {parameter.owner.slot}"
+            )
             if parameter.blob is not None:
                 values = _values_of(parameter.blob, parameter.shape, what)
             else:
@@ -419,9 +419,7 @@ class Net:
 # ---------------------------------------------------------------- pieces
 
 
-def _open_sources(
-    message: NetParameter, state: State, seed: int
-) -> dict[str, Source]:
+def _open_sources(message: NetParameter, state: State, seed: int) -> dict[str, Source]:
     sources = {}
     for layer in message.layer:
         if layer.type in FILE_SOURCES:

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
 from netspec.graph import Edge, Graph, Node
 from netspec.memory import Request, lay_out, requests_of
+
 from netspec.ops.base import Shape, count
 from runtime.layers.base import Array, ArraySpec, Bound, Context, Kernel
 from runtime.memory import Arena, align, total_bytes
@@ -112,9 +112,7 @@ class _Memory:
         training = any(node.backward for node in graph.nodes)
         wanted = [kernel.arrays() for kernel in kernels]
         blobs = list(
-            requests_of(
-                graph, training=training, keep=keep, itemsize=self._itemsize
-            )
+            requests_of(graph, training=training, keep=keep, itemsize=self._itemsize)
         )
         saved = self._saved_requests(graph, wanted)
         layout = lay_out([*blobs, *saved])
@@ -131,9 +129,7 @@ class _Memory:
         self._views: dict[tuple[str, Shape], Array] = {}
         self.data = [self._blob(f"data:{e.buffer}", e.shape) for e in graph.edges]
         self.diff = [self._gradient(edge) for edge in graph.edges]
-        self.work = [
-            self._work(index, specs) for index, specs in enumerate(wanted)
-        ]
+        self.work = [self._work(index, specs) for index, specs in enumerate(wanted)]
 
     def _nbytes(self, spec: ArraySpec) -> int:
         return count(spec.shape) * np.dtype(spec.dtype or self._context.dtype).itemsize
@@ -188,9 +184,7 @@ class _Memory:
         return arrays
 
 
-def _bound(
-    node: Node, memory: _Memory, parameters: Sequence[ParameterArrays]
-) -> Bound:
+def _bound(node: Node, memory: _Memory, parameters: Sequence[ParameterArrays]) -> Bound:
     shapes = [definition.shape for definition in node.op.params]
     arrays = [parameters[index] for index in node.params]
     return Bound(
@@ -238,9 +232,7 @@ def _backward_steps(
         if not node.backward or (node.op.alias and node.type != "Split"):
             continue
         learned = [
-            index
-            for index, learn in zip(node.params, node.learn, strict=True)
-            if learn
+            index for index, learn in zip(node.params, node.learn, strict=True) if learn
         ]
         twice = {index for index in learned if learned.count(index) > 1}
         for index in sorted(twice - written) if store else ():

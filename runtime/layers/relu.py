@@ -24,30 +24,32 @@ class ReLU(Kernel[ReLUOp]):
     types = ("ReLU",)
 
     def arrays(self) -> dict[str, ArraySpec]:
-        """A mask of what is positive, for the gradient."""
-        return {"negative": ArraySpec(self.op.tops[0], "bool")}
+        """Room for the negative part, or for the mask where that part is dropped."""
+        if self.op.negative_slope == 0:
+            return {"positive": ArraySpec(self.op.tops[0], "bool")}
+        return {"part": ArraySpec(self.op.tops[0])}
 
     def forward(self) -> None:
         """Compute y."""
         xp, slope = self.xp, self.op.negative_slope
-        if slope == 0:
-            xp.maximum(self.x, 0, out=self.y)
-            return
-        negative = xp.less_equal(self.x, 0, out=self.work["negative"])
-        if self.y is not self.x:
-            self.y[...] = self.x
-        xp.multiply(self.y, slope, out=self.y, where=negative)
+        if slope != 0:
+            part = xp.minimum(self.x, 0, out=self.work["part"])
+            xp.multiply(part, slope, out=part)
+        xp.maximum(self.x, 0, out=self.y)
+        if slope != 0:
+            xp.add(self.y, part, out=self.y)
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Compute dx."""
-        xp = self.xp
+        xp, slope = self.xp, self.op.negative_slope
         if self.dx is None:
             return
-        positive = xp.greater(self.y, 0, out=self.work["negative"])
-        if self.op.negative_slope == 0:
+        if slope == 0:
+            positive = xp.greater(self.y, 0, out=self.work["positive"])
             xp.multiply(self.dy, positive, out=self.dx)
             return
-        xp.logical_not(positive, out=positive)
-        if self.dx is not self.dy:
-            self.dx[...] = self.dy
-        xp.multiply(self.dx, self.op.negative_slope, out=self.dx, where=positive)
+        part = xp.sign(self.y, out=self.work["part"])
+        xp.maximum(part, 0, out=part)  # 1 where y > 0, else 0
+        xp.multiply(part, 1 - slope, out=part)
+        xp.add(part, slope, out=part)
+        xp.multiply(self.dy, part, out=self.dx)
