@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
+from google.protobuf.message import Message
+
 from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.schema import FillerParameter, LayerParameter
 
@@ -43,6 +45,9 @@ class Op:
     alias: ClassVar[bool] = False  # top 0.. share the memory of bottom 0 (Reshape)
     is_loss: ClassVar[bool] = False  # the first top has loss_weight 1 by default
     is_source: ClassVar[bool] = False  # a data layer: never runs backward
+    in_place: ClassVar[bool] = False  # may write its top over its bottom's memory
+    keeps_sign: ClassVar[bool] = False  # y has the sign of x, or is 0
+    reads_sign: ClassVar[bool] = False  # of its top, the gradient reads only the sign
 
     layer: LayerParameter
     bottoms: tuple[Shape, ...]
@@ -69,6 +74,55 @@ class Op:
     def gradient_bottoms(self) -> tuple[int, ...] | None:
         """Bottoms that may receive a gradient, or None for all of them."""
         return None
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """Bottoms for which asking for a gradient is a mistake (Caffe aborts)."""
+        return ()
+
+    @property
+    def learned_params(self) -> tuple[int, ...] | None:
+        """Parameters that may receive a gradient, or None for all of them."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOp(Op):
+    """A layer without bottoms that brings data in: it never runs backward."""
+
+    is_source: ClassVar[bool] = True
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromOutputOp(Op):
+    """An elementwise layer whose gradient reads its output only: right in place."""
+
+    in_place: ClassVar[bool] = True
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    @property
+    def backward_tops(self) -> tuple[int, ...]:
+        """The output."""
+        return (0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoReadOp(Op):
+    """A layer whose gradient reads neither bottoms nor tops."""
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """None."""
+        return ()
 
 
 Infer: TypeAlias = Callable[[LayerParameter, tuple[Shape, ...]], Op]
@@ -126,7 +180,7 @@ def count(shape: Sequence[int], start: int = 0, end: int | None = None) -> int:
 
 
 def check_count(layer: LayerParameter, what: str, shape: Shape) -> None:
-    """Refuse a shape with a negative size or with more elements than Caffe can count."""
+    """Refuse a shape with a negative size or more elements than Caffe can count."""
     if any(size < 0 for size in shape) or count(shape) > MAX_COUNT:
         raise ShapeError(
             f"{label(layer)}: {what} would have shape {shape}; sizes must not be "
@@ -135,13 +189,62 @@ def check_count(layer: LayerParameter, what: str, shape: Shape) -> None:
 
 
 def canonical_axis(layer: LayerParameter, axis: int, axes: int, field: str) -> int:
-    """Turn a possibly negative `axis` into one from 0; `field` names it in the error."""
+    """Turn a possibly negative `axis` into one from 0; `field` is its name in errors."""
     if not -axes <= axis < axes:
         raise ShapeError(
             f"{label(layer)}: {field} is {axis}, but the input has {axes} axes; "
             f"expected a value from {-axes} to {axes - 1}"
         )
     return axis % axes
+
+
+def constant(value: float = 0) -> FillerParameter:
+    """Return the filler that fills with `value`."""
+    return FillerParameter(type="constant", value=value)
+
+
+def filler(message: Message, field: str, default: float = 0) -> FillerParameter:
+    """Return the filler in `field` of `message`, or the constant `default`.
+
+    A filler that is given but empty fills with 0 whatever the default is, as in Caffe.
+    """
+    if message.HasField(field):
+        given: FillerParameter = getattr(message, field)
+        return given
+    return constant(default)
+
+
+def enum_name(message: Message, field: str) -> str:
+    """Return the name of the value of an enum field: `"MAX"`."""
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    return str(descriptor.enum_type.values_by_number[getattr(message, field)].name)
+
+
+def check_axes(layer: LayerParameter, shape: Shape, axes: int, what: str) -> None:
+    """Refuse an input that has not exactly `axes` axes."""
+    if len(shape) != axes:
+        raise ShapeError(
+            f"{label(layer)}: {what} must have {axes} axes; got shape {shape}. Add a "
+            f"Reshape layer before it"
+        )
+
+
+def check_same(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:
+    """Refuse bottoms of different shapes."""
+    for index, shape in enumerate(bottoms):
+        if shape != bottoms[0]:
+            raise ShapeError(
+                f"{label(layer)}: bottoms must have the same shape; "
+                f"{bottom_name(layer, 0)} has {bottoms[0]} and "
+                f"{bottom_name(layer, index)} has {shape}. Check the layers that "
+                f"produce them"
+            )
+
+
+def bottom_name(layer: LayerParameter, index: int) -> str:
+    """Return how messages name a bottom: `bottom 1 ('label')`."""
+    name = layer.bottom[index] if index < len(layer.bottom) else ""
+    return f"bottom {index} ({name!r})" if name else f"bottom {index}"
 
 
 def fields_of(op: Op) -> dict[str, Any]:

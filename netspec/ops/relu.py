@@ -5,26 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netspec.ops.base import Op, Shape, infers
+from netspec.ops.base import FromOutputOp, Shape, infers
 from netspec.schema import LayerParameter
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReLU(Op):
-    """y = max(x, 0) + negative_slope * min(x, 0)."""
+class ReLU(FromOutputOp):
+    """y = max(x, 0) + negative_slope * min(x, 0); the sign of y gives the gradient."""
 
     type: ClassVar[str] = "ReLU"
+    keeps_sign: ClassVar[bool] = True
+    reads_sign: ClassVar[bool] = True
     negative_slope: float
-
-    @property
-    def backward_bottoms(self) -> tuple[int, ...]:
-        """None: the sign of the output decides."""
-        return ()
-
-    @property
-    def backward_tops(self) -> tuple[int, ...]:
-        """The output."""
-        return (0,)
 
 
 @infers("ReLU")

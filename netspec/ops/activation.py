@@ -1,0 +1,279 @@
+"""Elementwise activations with or without parameters: shapes pass through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netspec.errors import ShapeError, SpecError
+from netspec.ops.base import FromOutputOp, Op, ParamDef, Shape, filler, infers, label
+from netspec.schema import LayerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sigmoid(FromOutputOp):
+    """y = 1 / (1 + exp(-x)); dx = dy y (1 - y)."""
+
+    type: ClassVar[str] = "Sigmoid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TanH(FromOutputOp):
+    """y = tanh(x); dx = dy (1 - y^2)."""
+
+    type: ClassVar[str] = "TanH"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ELU(FromOutputOp):
+    """y = x where x > 0, else alpha (exp(x) - 1); dx = dy or dy (y + alpha)."""
+
+    type: ClassVar[str] = "ELU"
+    alpha: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PReLU(Op):
+    """y = max(x, 0) + slope * min(x, 0), a learned slope a channel or one for all.
+
+    Shapes: x (N, C, ...) -> y (same), slope (C,) or () with `channel_shared`. In place
+    the kernel keeps its own copy of x.
+    """
+
+    type: ClassVar[str] = "PReLU"
+    in_place: ClassVar[bool] = True
+    channel_shared: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbsVal(Op):
+    """y = |x|; dx = dy sign(x), with sign(0) = 0."""
+
+    type: ClassVar[str] = "AbsVal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BNLL(Op):
+    """y = log(1 + exp(x)); dx = dy / (1 + exp(-x))."""
+
+    type: ClassVar[str] = "BNLL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power(Op):
+    """y = (shift + scale x)^power."""
+
+    type: ClassVar[str] = "Power"
+    power: float
+    scale: float
+    shift: float
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """The input, unless the function is affine or constant."""
+        affine = self.power in (0, 1) or self.scale == 0
+        return () if affine else (0,)
+
+    @property
+    def backward_tops(self) -> tuple[int, ...]:
+        """The output, where the gradient is written as y / (shift + scale x)."""
+        affine = self.power in (0, 1) or self.scale == 0
+        return () if affine or self.power == 2 else (0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exp(FromOutputOp):
+    """y = base^(shift + scale x), base -1 being e; dx = dy y scale log(base)."""
+
+    type: ClassVar[str] = "Exp"
+    base: float
+    scale: float
+    shift: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(Op):
+    """y = log_base(shift + scale x), base -1 being e."""
+
+    type: ClassVar[str] = "Log"
+    base: float
+    scale: float
+    shift: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip(Op):
+    """y = min(max(x, min), max); the gradient passes where min <= x <= max."""
+
+    type: ClassVar[str] = "Clip"
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swish(Op):
+    """y = x sigmoid(beta x); dx = dy (beta y + sigmoid(beta x) (1 - beta y))."""
+
+    type: ClassVar[str] = "Swish"
+    beta: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold(Op):
+    """y = 1 where x > threshold, else 0; it has no gradient."""
+
+    type: ClassVar[str] = "Threshold"
+    threshold: float
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """The input."""
+        return (0,)
+
+
+@infers("Sigmoid")
+def sigmoid(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Sigmoid:
+    """Read a Sigmoid layer."""
+    return Sigmoid(layer=layer, bottoms=bottoms, tops=bottoms)
+
+
+@infers("TanH")
+def tanh(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> TanH:
+    """Read a TanH layer."""
+    return TanH(layer=layer, bottoms=bottoms, tops=bottoms)
+
+
+@infers("ELU")
+def elu(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ELU:
+    """Read an ELU layer."""
+    return ELU(layer=layer, bottoms=bottoms, tops=bottoms, alpha=layer.elu_param.alpha)
+
+
+@infers("PReLU")
+def prelu(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> PReLU:
+    """Read a PReLU layer."""
+    param = layer.prelu_param
+    if len(bottoms[0]) < 2:
+        raise ShapeError(
+            f"{label(layer)}: the input must have at least 2 axes, channels on axis 1; "
+            f"got shape {bottoms[0]}"
+        )
+    shape = () if param.channel_shared else (bottoms[0][1],)
+    return PReLU(
+        layer=layer,
+        bottoms=bottoms,
+        tops=bottoms,
+        params=(ParamDef(shape, filler(param, "filler", 0.25)),),
+        channel_shared=param.channel_shared,
+    )
+
+
+@infers("AbsVal")
+def absval(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> AbsVal:
+    """Read an AbsVal layer."""
+    return AbsVal(layer=layer, bottoms=bottoms, tops=bottoms)
+
+
+@infers("BNLL")
+def bnll(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> BNLL:
+    """Read a BNLL layer."""
+    return BNLL(layer=layer, bottoms=bottoms, tops=bottoms)
+
+
+@infers("Power")
+def power(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Power:
+    """Read a Power layer."""
+    param = layer.power_param
+    return Power(
+        layer=layer,
+        bottoms=bottoms,
+        tops=bottoms,
+        power=param.power,
+        scale=param.scale,
+        shift=param.shift,
+    )
+
+
+@infers("Exp")
+def exp(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Exp:
+    """Read an Exp layer."""
+    param = layer.exp_param
+    return Exp(
+        layer=layer,
+        bottoms=bottoms,
+        tops=bottoms,
+        base=_base(layer, param.base),
+        scale=param.scale,
+        shift=param.shift,
+    )
+
+
+@infers("Log")
+def log(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Log:
+    """Read a Log layer."""
+    param = layer.log_param
+    base = _base(layer, param.base)
+    if base == 1:
+        raise SpecError(
+            f"{label(layer)}: base is 1, which has no logarithm; expected a positive "
+            f"value other than 1, or -1 for e"
+        )
+    return Log(
+        layer=layer,
+        bottoms=bottoms,
+        tops=bottoms,
+        base=base,
+        scale=param.scale,
+        shift=param.shift,
+    )
+
+
+@infers("Clip")
+def clip(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Clip:
+    """Read a Clip layer."""
+    param = layer.clip_param
+    for field in ("min", "max"):
+        if not param.HasField(field):
+            raise SpecError(
+                f"{label(layer)}: clip_param.{field} is missing; give both min and max"
+            )
+    if not param.min <= param.max:
+        raise SpecError(
+            f"{label(layer)}: clip_param.min is {param.min:g} and max {param.max:g}; "
+            f"expected min <= max"
+        )
+    return Clip(
+        layer=layer, bottoms=bottoms, tops=bottoms, min=param.min, max=param.max
+    )
+
+
+@infers("Swish")
+def swish(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Swish:
+    """Read a Swish layer."""
+    beta = layer.swish_param.beta
+    return Swish(layer=layer, bottoms=bottoms, tops=bottoms, beta=beta)
+
+
+@infers("Threshold")
+def threshold(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Threshold:
+    """Read a Threshold layer."""
+    value = layer.threshold_param.threshold
+    return Threshold(layer=layer, bottoms=bottoms, tops=bottoms, threshold=value)
+
+
+def _base(layer: LayerParameter, base: float) -> float:
+    if base != -1 and not base > 0:
+        raise SpecError(
+            f"{label(layer)}: base is {base:g}; expected a positive value, or -1 for e"
+        )
+    return base

@@ -1,0 +1,340 @@
+"""Layers that bring data into a net, take it out, or hold it.
+
+The shapes of most data layers depend on a file. `source_op` makes their op from shapes
+that somebody who has read the file knows; `infer` makes one from what the layer itself
+says, as far as that goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netspec.errors import ShapeError, SpecError
+from netspec.ops.base import (
+    NoReadOp,
+    Op,
+    ParamDef,
+    Shape,
+    SourceOp,
+    bottom_name,
+    constant,
+    infers,
+    label,
+)
+from netspec.schema import FillerParameter, LayerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input(SourceOp):
+    """Blobs that the caller fills."""
+
+    type: ClassVar[str] = "Input"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DummyData(SourceOp):
+    """Blobs filled by fillers: once if constant, else anew in every forward pass.
+
+    `data_filler` has one filler for every top.
+    """
+
+    type: ClassVar[str] = "DummyData"
+    data_filler: tuple[FillerParameter, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSource(SourceOp):
+    """Batches from a file or from arrays: data, and labels for a second top."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(FileSource):
+    """Images and labels from a database."""
+
+    type: ClassVar[str] = "Data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HDF5Data(FileSource):
+    """Data sets of the tops' names from HDF5 files."""
+
+    type: ClassVar[str] = "HDF5Data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryData(FileSource):
+    """Arrays that the caller hands over."""
+
+    type: ClassVar[str] = "MemoryData"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData(FileSource):
+    """Image files named in a list, with their labels."""
+
+    type: ClassVar[str] = "ImageData"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowData(FileSource):
+    """Windows of image files named in a list, with their labels."""
+
+    type: ClassVar[str] = "WindowData"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedData(FileSource):
+    """Images and boxes from a database, of the SSD fork.
+
+    The number of boxes differs from batch to batch: the second top is (1, 1, boxes, 8).
+    """
+
+    type: ClassVar[str] = "AnnotatedData"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoData(FileSource):
+    """Frames of a video or camera, of the SSD fork."""
+
+    type: ClassVar[str] = "VideoData"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HDF5Output(NoReadOp):
+    """Writes its bottoms, data and label, to a file."""
+
+    type: ClassVar[str] = "HDF5Output"
+    file_name: str
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter(NoReadOp):
+    """A learned array as a blob: its top is parameter 0."""
+
+    type: ClassVar[str] = "Parameter"
+
+
+_FILE_SOURCES: Mapping[str, type[FileSource]] = {
+    op.type: op
+    for op in (
+        Data,
+        HDF5Data,
+        MemoryData,
+        ImageData,
+        WindowData,
+        AnnotatedData,
+        VideoData,
+    )
+}
+
+
+def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
+    """Return the op of a source layer whose top shapes are known."""
+    if len(top_shapes) != len(layer.top):
+        raise ShapeError(
+            f"{label(layer)}: got {len(top_shapes)} shapes for {len(layer.top)} tops "
+            f"{tuple(layer.top)}; expected one for each"
+        )
+    tops = tuple(tuple(int(size) for size in shape) for shape in top_shapes)
+    if layer.type == "Input":
+        return Input(layer=layer, bottoms=(), tops=tops)
+    if layer.type == "DummyData":
+        fillers = _fillers(layer)
+        return DummyData(layer=layer, bottoms=(), tops=tops, data_filler=fillers)
+    if layer.type not in _FILE_SOURCES:
+        raise SpecError(f"{label(layer)}: this is not a data layer; it has no source")
+    return _FILE_SOURCES[layer.type](layer=layer, bottoms=(), tops=tops)
+
+
+@infers("Input")
+def input_(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
+    """Read an Input layer."""
+    given = [tuple(shape.dim) for shape in layer.input_param.shape]
+    if not given:
+        raise ShapeError(
+            f"{label(layer)}: input_param.shape is missing; give one shape for all "
+            f"tops, or one for each"
+        )
+    return source_op(layer, _spread(layer, "input_param.shape", given))
+
+
+@infers("DummyData")
+def dummy_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
+    """Read a DummyData layer."""
+    param = layer.dummy_data_param
+    old = [list(getattr(param, f)) for f in ("num", "channels", "height", "width")]
+    if any(old):
+        if len(param.shape):
+            raise SpecError(
+                f"{label(layer)}: both shape and num/channels/height/width are given; "
+                f"keep shape"
+            )
+        names = ("num", "channels", "height", "width")
+        spread = [
+            _spread(layer, f"dummy_data_param.{name}", values)
+            for name, values in zip(names, old, strict=True)
+        ]
+        return source_op(layer, list(zip(*spread, strict=True)))
+    given = [tuple(shape.dim) for shape in param.shape]
+    return source_op(layer, _spread(layer, "dummy_data_param.shape", given))
+
+
+def _spread(layer: LayerParameter, field: str, given: list[Shape]) -> list[Shape]:
+    """Return a value for every top, given one for all or one for each."""
+    if len(given) == 1:
+        return given * len(layer.top)
+    if len(given) != len(layer.top):
+        raise SpecError(
+            f"{label(layer)}: {field} is given {len(given)} times for {len(layer.top)} "
+            f"tops; give one for all tops, or one for each"
+        )
+    return given
+
+
+def _fillers(layer: LayerParameter) -> tuple[FillerParameter, ...]:
+    given = list(layer.dummy_data_param.data_filler)
+    if not given:
+        return (constant(0),) * len(layer.top)
+    if len(given) == 1:
+        return tuple(given * len(layer.top))
+    if len(given) != len(layer.top):
+        raise SpecError(
+            f"{label(layer)}: data_filler is given {len(given)} times for "
+            f"{len(layer.top)} tops; give one for all tops, or one for each"
+        )
+    return tuple(given)
+
+
+@infers("MemoryData")
+def memory_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
+    """Read a MemoryData layer."""
+    param = layer.memory_data_param
+    shape = (param.batch_size, param.channels, param.height, param.width)
+    if min(shape) < 1:
+        raise SpecError(
+            f"{label(layer)}: memory_data_param gives batch_size, channels, height and "
+            f"width {shape}; expected at least 1 for each"
+        )
+    return source_op(layer, (shape, shape[:1])[: len(layer.top)])
+
+
+@infers("Data", "AnnotatedData")
+def data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
+    """Read a Data or AnnotatedData layer whose database is not at hand."""
+    batch = _batch(layer, "data_param", layer.data_param.batch_size)
+    transform = layer.transform_param
+    height = width = transform.crop_size
+    if not height and layer.type == "AnnotatedData":
+        resize = transform.resize_param
+        height, width = resize.height, resize.width
+    channels = _channels(layer)
+    if not (height and width and channels):
+        raise _unknown(
+            layer,
+            "transform_param tells the image only with crop_size and either mean_value "
+            "for every channel, force_color or force_gray",
+        )
+    labels = (batch,) if layer.type == "Data" else (1, 1, 1, 8)
+    return _images(layer, (batch, channels, height, width), labels)
+
+
+@infers("ImageData")
+def image_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
+    """Read an ImageData layer whose images are not at hand."""
+    param = layer.image_data_param
+    batch = _batch(layer, "image_data_param", param.batch_size)
+    crop = layer.transform_param.crop_size
+    height, width = (crop, crop) if crop else (param.new_height, param.new_width)
+    if not (height and width):
+        raise _unknown(
+            layer,
+            "image_data_param tells the image only with new_height and new_width, or "
+            "transform_param with crop_size",
+        )
+    channels = 3 if param.is_color else 1
+    return _images(layer, (batch, channels, height, width), (batch,))
+
+
+@infers("WindowData")
+def window_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
+    """Read a WindowData layer."""
+    param = layer.window_data_param
+    batch = _batch(layer, "window_data_param", param.batch_size)
+    crop = layer.transform_param.crop_size or param.crop_size
+    if not crop:
+        raise SpecError(
+            f"{label(layer)}: crop_size is missing; give the size of the windows"
+        )
+    return _images(layer, (batch, 3, crop, crop), (batch,))
+
+
+@infers("HDF5Data", "VideoData")
+def file_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
+    """Refuse an HDF5Data or VideoData layer whose file is not at hand."""
+    raise _unknown(layer, "the layer does not tell them")
+
+
+@infers("HDF5Output")
+def hdf5_output(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> HDF5Output:
+    """Read an HDF5Output layer."""
+    for index, shape in enumerate(bottoms):
+        if shape[:1] != bottoms[0][:1] or not 1 <= len(shape) <= 4:
+            raise ShapeError(
+                f"{label(layer)}: data and label must have the same first axis and at "
+                f"most 4 axes; {bottom_name(layer, 0)} has {bottoms[0]} and "
+                f"{bottom_name(layer, index)} has {shape}"
+            )
+    name = layer.hdf5_output_param.file_name
+    if not name:
+        raise SpecError(
+            f"{label(layer)}: hdf5_output_param.file_name is missing; name the file to "
+            f"write"
+        )
+    return HDF5Output(layer=layer, bottoms=bottoms, tops=(), file_name=name)
+
+
+@infers("Parameter")
+def parameter(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Parameter:
+    """Read a Parameter layer."""
+    shape = tuple(int(dim) for dim in layer.parameter_param.shape.dim)
+    return Parameter(
+        layer=layer, bottoms=(), tops=(shape,), params=(ParamDef(shape, constant(0)),)
+    )
+
+
+def _batch(layer: LayerParameter, param: str, size: int) -> int:
+    if size < 1:
+        raise SpecError(
+            f"{label(layer)}: {param}.batch_size is {size}; give at least 1"
+        )
+    return size
+
+
+def _channels(layer: LayerParameter) -> int:
+    transform = layer.transform_param
+    if transform.force_color:
+        return 3
+    if transform.force_gray:
+        return 1
+    # One mean_value may stand for all channels, so it tells nothing.
+    return len(transform.mean_value) if len(transform.mean_value) > 1 else 0
+
+
+def _images(layer: LayerParameter, images: Shape, labels: Shape) -> Op:
+    return source_op(layer, (images, labels)[: len(layer.top)])
+
+
+def _unknown(layer: LayerParameter, reason: str) -> ShapeError:
+    top = layer.top[0] if len(layer.top) else "data"
+    return ShapeError(
+        f"{label(layer)}: the shapes of its tops {tuple(layer.top)} are in the file it "
+        f"reads; {reason}. Give them, as in --shape {top}=N,C,H,W on the command line "
+        f"or shapes={{{top!r}: (n, c, h, w)}}"
+    )

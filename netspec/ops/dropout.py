@@ -1,0 +1,32 @@
+"""Dropout: shapes pass through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netspec.errors import SpecError
+from netspec.ops.base import NoReadOp, Shape, infers, label
+from netspec.schema import LayerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout(NoReadOp):
+    """y = x * mask / (1 - dropout_ratio) in TRAIN, y = x in TEST; the mask is saved."""
+
+    type: ClassVar[str] = "Dropout"
+    in_place: ClassVar[bool] = True
+    keeps_sign: ClassVar[bool] = True
+    dropout_ratio: float
+
+
+@infers("Dropout")
+def dropout(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Dropout:
+    """Read a Dropout layer."""
+    ratio = layer.dropout_param.dropout_ratio
+    if not 0 <= ratio < 1:
+        raise SpecError(
+            f"{label(layer)}: dropout_ratio is {ratio:g}; expected the share of values "
+            f"to drop, at least 0 and less than 1"
+        )
+    return Dropout(layer=layer, bottoms=bottoms, tops=bottoms, dropout_ratio=ratio)

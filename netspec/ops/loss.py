@@ -1,0 +1,325 @@
+"""Losses: scores and targets to one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netspec.errors import ShapeError, SpecError
+from netspec.ops.base import (
+    Op,
+    Shape,
+    bottom_name,
+    canonical_axis,
+    count,
+    enum_name,
+    infers,
+    label,
+)
+from netspec.schema import LayerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOp(Op):
+    """A layer whose first top, a 0-axis blob, counts in the objective.
+
+    The labels, bottom 1, have no gradient.
+    """
+
+    is_loss: ClassVar[bool] = True
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...]:
+        """All but the labels."""
+        return (0,)
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """The labels."""
+        return (1,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmoidCrossEntropyLoss(LossOp):
+    """loss = -sum of t log(p) + (1 - t) log(1 - p) over a divisor, p = sigmoid(x).
+
+    `normalization` is "FULL", "VALID", "BATCH_SIZE" or "NONE", resolved (here
+    BATCH_SIZE is the default). Targets that, cut to an integer, equal `ignore_label`
+    do not count.
+    """
+
+    type: ClassVar[str] = "SigmoidCrossEntropyLoss"
+    ignore_label: int | None
+    normalization: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EuclideanLoss(LossOp):
+    """loss = sum of (a - b)^2 / (2 N); both inputs have a gradient."""
+
+    type: ClassVar[str] = "EuclideanLoss"
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...]:
+        """Both."""
+        return (0, 1)
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveLoss(LossOp):
+    """loss = sum of s d^2 + (1 - s) max(margin - d, 0)^2 over 2 N, d = |a - b|.
+
+    `legacy_version` takes max(margin - d^2, 0) instead.
+    """
+
+    type: ClassVar[str] = "ContrastiveLoss"
+    margin: float
+    legacy_version: bool
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...]:
+        """The pair, not the similarity."""
+        return (0, 1)
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """None: a gradient of the similarity is left out silently, as in Caffe."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HingeLoss(LossOp):
+    """loss = sum of max(1 - t x, 0) ("L1") or its square ("L2") over N.
+
+    t is 1 for the labelled class and -1 for the others.
+    """
+
+    type: ClassVar[str] = "HingeLoss"
+    norm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultinomialLogisticLoss(LossOp):
+    """loss = -sum of log(p of the labelled class) / N, p at least 1e-20."""
+
+    type: ClassVar[str] = "MultinomialLogisticLoss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfogainLoss(LossOp):
+    """loss = -sum of H[label, k] log(p_k) over a divisor, p = softmax(x) along `axis`.
+
+    H is bottom 2, or is read from the file `source`. A second top holds p.
+    """
+
+    type: ClassVar[str] = "InfogainLoss"
+    axis: int
+    ignore_label: int | None
+    normalization: str
+    source: str
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """Labels and H; the kernel saves p."""
+        return tuple(range(1, len(self.bottoms)))
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """Labels and H."""
+        return tuple(range(1, len(self.bottoms)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothL1Loss(LossOp):
+    """loss = sum of f(w_in (a - b)) w_out / N, f quadratic below 1 / sigma^2.
+
+    f(d) = sigma^2 d^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2). Bottoms
+    2 and 3, the weights, are optional. From Fast R-CNN.
+    """
+
+    type: ClassVar[str] = "SmoothL1Loss"
+    sigma: float
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...]:
+        """Predictions and targets."""
+        return (0, 1)
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+
+@infers("SigmoidCrossEntropyLoss")
+def sigmoid_cross_entropy_loss(
+    layer: LayerParameter, bottoms: tuple[Shape, ...]
+) -> SigmoidCrossEntropyLoss:
+    """Read a SigmoidCrossEntropyLoss layer."""
+    check_batch(layer, bottoms)
+    check_label_count(layer, bottoms, count(bottoms[0]), "one target for every score")
+    return SigmoidCrossEntropyLoss(
+        layer=layer,
+        bottoms=bottoms,
+        tops=((),),
+        ignore_label=ignore_label(layer),
+        normalization=normalization(layer, default="BATCH_SIZE"),
+    )
+
+
+@infers("EuclideanLoss")
+def euclidean_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> EuclideanLoss:
+    """Read a EuclideanLoss layer."""
+    check_batch(layer, bottoms)
+    check_label_count(layer, bottoms, count(bottoms[0]), "the same number of values")
+    return EuclideanLoss(layer=layer, bottoms=bottoms, tops=((),))
+
+
+@infers("ContrastiveLoss")
+def contrastive_loss(
+    layer: LayerParameter, bottoms: tuple[Shape, ...]
+) -> ContrastiveLoss:
+    """Read a ContrastiveLoss layer."""
+    check_batch(layer, bottoms)
+    for index, shape in enumerate(bottoms[:2]):
+        if len(shape) < 2 or count(shape, 2) != 1 or shape[1] != bottoms[0][1]:
+            raise ShapeError(
+                f"{label(layer)}: the pair must have the same shape (N, C), with 1s "
+                f"after it at most; {bottom_name(layer, 0)} has {bottoms[0]} and "
+                f"{bottom_name(layer, index)} has {shape}. Add a Flatten layer"
+            )
+    if bottoms[2][:1] != bottoms[0][:1] or count(bottoms[2], 1) != 1:
+        raise ShapeError(
+            f"{label(layer)}: {bottom_name(layer, 2)}, the similarity, must have shape "
+            f"({bottoms[0][0]},); got {bottoms[2]}"
+        )
+    param = layer.contrastive_loss_param
+    return ContrastiveLoss(
+        layer=layer,
+        bottoms=bottoms,
+        tops=((),),
+        margin=param.margin,
+        legacy_version=param.legacy_version,
+    )
+
+
+@infers("HingeLoss")
+def hinge_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> HingeLoss:
+    """Read a HingeLoss layer."""
+    check_batch(layer, bottoms)
+    check_label_count(layer, bottoms, bottoms[0][0], "one label for every item")
+    return HingeLoss(
+        layer=layer,
+        bottoms=bottoms,
+        tops=((),),
+        norm=enum_name(layer.hinge_loss_param, "norm"),
+    )
+
+
+@infers("MultinomialLogisticLoss")
+def multinomial_logistic_loss(
+    layer: LayerParameter, bottoms: tuple[Shape, ...]
+) -> MultinomialLogisticLoss:
+    """Read a MultinomialLogisticLoss layer."""
+    check_batch(layer, bottoms)
+    check_label_count(layer, bottoms, bottoms[0][0], "one label for every item")
+    return MultinomialLogisticLoss(layer=layer, bottoms=bottoms, tops=((),))
+
+
+@infers("InfogainLoss")
+def infogain_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> InfogainLoss:
+    """Read an InfogainLoss layer."""
+    param = layer.infogain_loss_param
+    x = bottoms[0]
+    check_batch(layer, bottoms)
+    axis = canonical_axis(layer, param.axis, len(x), "axis")
+    check_labels(layer, bottoms, axis)
+    if len(bottoms) > 2:
+        if count(bottoms[2]) != x[axis] ** 2:
+            raise ShapeError(
+                f"{label(layer)}: {bottom_name(layer, 2)}, the matrix H, has shape "
+                f"{bottoms[2]}; expected {x[axis]} x {x[axis]} values, a row a class"
+            )
+    elif not param.source:
+        raise SpecError(
+            f"{label(layer)}: the matrix H is missing; give infogain_loss_param.source "
+            f"or a third bottom"
+        )
+    return InfogainLoss(
+        layer=layer,
+        bottoms=bottoms,
+        tops=((), x)[: max(1, len(layer.top))],
+        axis=axis,
+        ignore_label=ignore_label(layer),
+        normalization=normalization(layer, default="VALID"),
+        source=param.source,
+    )
+
+
+@infers("SmoothL1Loss")
+def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL1Loss:
+    """Read a SmoothL1Loss layer."""
+    check_batch(layer, bottoms)
+    for index in range(1, len(bottoms)):
+        if count(bottoms[index]) != count(bottoms[0]):
+            raise ShapeError(
+                f"{label(layer)}: {bottom_name(layer, index)} has shape "
+                f"{bottoms[index]}; expected as many values as "
+                f"{bottom_name(layer, 0)} {bottoms[0]}"
+            )
+    sigma = layer.smooth_l1_loss_param.sigma
+    return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
+
+
+def normalization(layer: LayerParameter, default: str) -> str:
+    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE" or "NONE".
+
+    `normalization` beats its old form `normalize`.
+    """
+    param = layer.loss_param
+    if param.HasField("normalization"):
+        return enum_name(param, "normalization")
+    if param.HasField("normalize"):
+        return "VALID" if param.normalize else "BATCH_SIZE"
+    return default
+
+
+def ignore_label(layer: LayerParameter) -> int | None:
+    """Return `loss_param.ignore_label`, or None where it is not given."""
+    param = layer.loss_param
+    return int(param.ignore_label) if param.HasField("ignore_label") else None
+
+
+def check_batch(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:
+    """Refuse scores and targets that differ in their first axis."""
+    first, second = bottoms[0], bottoms[1]
+    if not first or not second or first[0] != second[0]:
+        raise ShapeError(
+            f"{label(layer)}: {bottom_name(layer, 0)} {first} and "
+            f"{bottom_name(layer, 1)} {second} must have the same first axis, the batch"
+        )
+
+
+def check_label_count(
+    layer: LayerParameter, bottoms: Sequence[Shape], expected: int, what: str
+) -> None:
+    """Refuse targets with another number of values than `expected`."""
+    if count(bottoms[1]) != expected:
+        raise ShapeError(
+            f"{label(layer)}: {bottom_name(layer, 1)} has shape {bottoms[1]}, that is "
+            f"{count(bottoms[1])} values; expected {expected}, {what} of "
+            f"{bottom_name(layer, 0)} {bottoms[0]}"
+        )
+
+
+def check_labels(layer: LayerParameter, bottoms: Sequence[Shape], axis: int) -> None:
+    """Refuse labels that are not one for every position beside the class `axis`."""
+    places = count(bottoms[0], 0, axis) * count(bottoms[0], axis + 1)
+    what = f"one label for every position beside the class axis {axis}"
+    check_label_count(layer, bottoms, places, what)

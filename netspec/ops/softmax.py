@@ -1,0 +1,70 @@
+"""Softmax, and the logistic loss on top of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netspec.ops.base import FromOutputOp, Shape, canonical_axis, infers
+from netspec.ops.loss import (
+    LossOp,
+    check_batch,
+    check_labels,
+    ignore_label,
+    normalization,
+)
+from netspec.schema import LayerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax(FromOutputOp):
+    """y = exp(x) / (sum of exp(x) along `axis`)."""
+
+    type: ClassVar[str] = "Softmax"
+    axis: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxWithLoss(LossOp):
+    """loss = -sum of log(p of the labelled class) over a divisor, p = softmax(x).
+
+    `normalization` is "FULL", "VALID", "BATCH_SIZE" or "NONE", resolved (here VALID is
+    the default). A second top holds p.
+
+    Shapes: x (O..., C, I...) with C on `axis`, label (O, I values) -> loss ().
+    """
+
+    type: ClassVar[str] = "SoftmaxWithLoss"
+    axis: int
+    ignore_label: int | None
+    normalization: str
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """The labels; the kernel saves p."""
+        return (1,)
+
+
+@infers("Softmax")
+def softmax(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Softmax:
+    """Read a Softmax layer."""
+    axis = canonical_axis(layer, layer.softmax_param.axis, len(bottoms[0]), "axis")
+    return Softmax(layer=layer, bottoms=bottoms, tops=bottoms, axis=axis)
+
+
+@infers("SoftmaxWithLoss")
+def softmax_with_loss(
+    layer: LayerParameter, bottoms: tuple[Shape, ...]
+) -> SoftmaxWithLoss:
+    """Read a SoftmaxWithLoss layer."""
+    axis = canonical_axis(layer, layer.softmax_param.axis, len(bottoms[0]), "axis")
+    check_batch(layer, bottoms)
+    check_labels(layer, bottoms, axis)
+    return SoftmaxWithLoss(
+        layer=layer,
+        bottoms=bottoms,
+        tops=((), bottoms[0])[: max(1, len(layer.top))],
+        axis=axis,
+        ignore_label=ignore_label(layer),
+        normalization=normalization(layer, default="VALID"),
+    )
