@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from netspec.errors import UnsupportedError
+from runtime.counter_random import hash_bits
 from runtime.layers import portable_kernels
-from runtime.layers.base import Array, Kernel
+from runtime.layers.base import Array, ArraySpec, Kernel
 
 
 class Backend:
@@ -23,9 +24,11 @@ class Backend:
 
     name: ClassVar[str]
     kernels: ClassVar[Mapping[str, type[Kernel[Any]]]] = {}
+    random_block: ClassVar[int] = 1 << 15  # elements hashed at a time, within a cache
 
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
+        self._counter: Array | None = None  # 0, 1, 2, ... for random_bits
 
     def kernel(self, layer_name: str, layer_type: str) -> type[Kernel[Any]]:
         """Return the kernel class for a layer: this backend's own, or the portable one."""
@@ -70,3 +73,78 @@ class Backend:
             return
         self.xp.matmul(a, b, out=scratch)
         self.xp.add(out, scratch, out=out)
+
+    def sigmoid(self, x: Array, out: Array) -> None:
+        """Compute out = 1 / (1 + exp(-x)).
+
+        It is done as tanh(x / 2) / 2 + 1 / 2, which cannot overflow.
+
+        Shapes: x, out (any, equal); they may be the same array.
+        """
+        self.xp.multiply(x, 0.5, out=out)
+        self.xp.tanh(out, out=out)
+        self.xp.multiply(out, 0.5, out=out)
+        self.xp.add(out, 0.5, out=out)
+
+    def softplus(self, x: Array, out: Array, scratch: Array) -> None:
+        """Compute out = log(1 + exp(x)).
+
+        It is done as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow.
+
+        Shapes: x, out, scratch (any, equal); x and out may be the same array.
+        """
+        self.xp.absolute(x, out=scratch)
+        self.xp.negative(scratch, out=scratch)
+        self.xp.exp(scratch, out=scratch)
+        self.xp.log1p(scratch, out=scratch)
+        self.xp.maximum(x, 0, out=out)
+        self.xp.add(out, scratch, out=out)
+
+    def gather(self, values: Array, index: Array, out: Array) -> None:
+        """Pick rows by number: out[i] = values[index[i]].
+
+        Numbers out of range are clipped: the caller has checked them.
+        Shapes: values (n, ...), index (m) int64 -> out (m, ...).
+        """
+        # Any other mode makes NumPy buffer the output.
+        self.xp.take(values, index, axis=0, out=out, mode="clip")
+
+    def scatter(self, values: Array, index: Array, out: Array) -> None:
+        """Put values by number, no number twice: out[index[i]] = values[i].
+
+        Shapes: values (m), index (m) int64 -> out (n).
+        """
+        out[index] = values
+
+    def anywhere(self, mask: Array) -> bool:
+        """Say whether an element of `mask` is true, where looking costs no waiting.
+
+        A backend whose device runs behind the program returns False instead.
+        """
+        return bool(mask.any())
+
+    def random_scratch(self, size: int) -> ArraySpec:
+        """Return the scratch array that `random_bits` needs for `size` elements."""
+        return ArraySpec((min(size, self.random_block),), "uint32")
+
+    def random_bits(self, out: Array, keys: tuple[int, int], scratch: Array) -> None:
+        """Fill `out` with 32 random bits an element, a function of `keys` and place.
+
+        `keys` are from `runtime.counter_random.stream_keys`. Every backend gives the
+        same bits. Shapes: out (n) uint32, scratch as `random_scratch` says.
+        """
+        if self._counter is None:
+            self._counter = self.xp.arange(self.random_block, dtype="uint32")
+        for start in range(0, out.size, self.random_block):
+            block = out[start : start + self.random_block]
+            self.xp.add(self._counter[: block.size], start, out=block)
+            hash_bits(self.xp, block, keys, scratch[: block.size])
+
+    def random_uniform(self, bits: Array, low: float, high: float, out: Array) -> None:
+        """Turn random bits into numbers uniform in [low, high), 24 bits each.
+
+        Shapes: bits (any) uint32, overwritten -> out (same), floating.
+        """
+        self.xp.right_shift(bits, 8, out=bits)
+        self.xp.multiply(bits, (high - low) * 2.0**-24, out=out)
+        self.xp.add(out, low, out=out)

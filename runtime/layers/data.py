@@ -1,0 +1,114 @@
+"""Layers that bring data into a net, take it out, or hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from netspec.ops import data as ops
+from netspec.ops.base import label
+from runtime.counter_random import stream_keys
+from runtime.fillers import fill
+from runtime.layers.base import Kernel, register
+
+
+class _Source(Kernel[ops.Input]):
+    """A layer without bottoms."""
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Never called: nothing can receive a gradient."""
+
+
+@register
+class Input(_Source):
+    """Blobs that the caller fills.
+
+    Shapes: -> y_i as `input_param` says.
+    """
+
+    types = ("Input",)
+
+    def forward(self) -> None:
+        """Do nothing: the values are there."""
+
+
+@register
+class FileSource(_Source):
+    """Batches from a file, from a database or from arrays.
+
+    The net opens a source for every such layer; each forward pass takes one batch.
+
+    Shapes: -> y_i as the source says.
+    """
+
+    types = ("Data", "HDF5Data", "MemoryData", "ImageData", "WindowData")
+
+    def forward(self) -> None:
+        """Take the next batch to the device."""
+        batch = self.context.sources[self.op.name].next()
+        for values, y in zip(batch, self.tops, strict=True):
+            self.backend.upload(values.reshape(y.shape), out=y)
+
+
+@register
+class DummyData(Kernel[ops.DummyData]):
+    """Blobs filled by fillers: once if constant, else anew in every forward pass.
+
+    What is drawn is a function of the seed, the layer's name and the number of the
+    forward pass. It is drawn on the host, so this layer is for trying things out.
+
+    Shapes: -> y_i as `dummy_data_param` says.
+    """
+
+    types = ("DummyData",)
+
+    def setup(self) -> None:
+        """Fill what stays."""
+        for index, filler in enumerate(self.op.data_filler):
+            if filler.type == "constant":
+                self.tops[index].fill(filler.value)
+
+    def forward(self) -> None:
+        """Draw what does not stay."""
+        context = self.context
+        for index, filler in enumerate(self.op.data_filler):
+            if filler.type == "constant":
+                continue
+            y, name = self.tops[index], self.op.name
+            keys = stream_keys(context.seed, name, context.clock.value, index)
+            what = f"{label(self.op.layer)}, top {index}"
+            values = fill(y.shape, filler, np.random.default_rng(keys), what)
+            self.backend.upload(values, out=y)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Never called: nothing can receive a gradient."""
+
+
+@register
+class Parameter(Kernel[ops.Parameter]):
+    """A learned array as a blob.
+
+        y = w;  dw = dy
+
+    Caffe lets the top and the parameter share memory, so that its gradient is
+    overwritten in every pass; here gradients add up as for every other parameter.
+
+    Shapes: -> y (like w).
+    """
+
+    types = ("Parameter",)
+
+    def forward(self) -> None:
+        """Copy the parameter."""
+        self.xp.copyto(self.y, self.params[0])
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Copy or add the gradient."""
+        dw = self.dparams[0]
+        if dw is None:
+            return
+        if accumulate[0]:
+            self.xp.add(dw, self.dy, out=dw)
+        else:
+            self.xp.copyto(dw, self.dy)

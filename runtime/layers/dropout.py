@@ -1,0 +1,71 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netspec.ops.base import count
+from netspec.ops.dropout import Dropout as DropoutOp
+from runtime.counter_random import stream_keys
+from runtime.layers.base import ArraySpec, Kernel, register
+
+
+@register
+class Dropout(Kernel[DropoutOp]):
+    """Drop values at random while training.
+
+        TRAIN: y = x mask / (1 - ratio), a value of mask being 1 with chance 1 - ratio
+               dx = dy mask / (1 - ratio)
+        TEST:  y = x;  dx = dy
+
+    The layer's own phase decides. The mask is a function of the seed, the layer's name
+    and the number of the forward pass, so that a resumed run repeats it; Caffe's comes
+    from a global generator. A ratio of 0 drops nothing.
+
+    Shapes: x (any) -> y (same). Source: Srivastava and others, 2014, JMLR 15.
+    """
+
+    types = ("Dropout",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for the mask and the bits it is made of."""
+        if not self._drops():
+            return {}
+        size = count(self.op.tops[0])
+        return {
+            "mask": ArraySpec(self.op.tops[0], "bool", life="saved"),
+            "bits": ArraySpec((size,), "uint32"),
+            "spare": self.backend.random_scratch(size),
+        }
+
+    def setup(self) -> None:
+        """Turn the ratio into a bound for 32 random bits."""
+        keep = 1 - self.op.dropout_ratio
+        self._bound = min(round(keep * 2**32), 2**32 - 1)
+        self._scale = 1 / keep
+        if self._drops():
+            self._bits = self.work["bits"].reshape(self.op.tops[0])
+
+    def forward(self) -> None:
+        """Draw the mask and compute y."""
+        xp = self.xp
+        if self._drops():
+            context = self.context
+            keys = stream_keys(context.seed, self.op.name, context.clock.value)
+            self.backend.random_bits(self.work["bits"], keys, self.work["spare"])
+            mask = xp.less(self._bits, self._bound, out=self.work["mask"])
+            xp.multiply(self.x, self._scale, out=self.y)
+            xp.multiply(self.y, mask, out=self.y)
+        elif self.y is not self.x:
+            xp.copyto(self.y, self.x)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute dx with the mask of the forward pass."""
+        if self._drops():
+            self.xp.multiply(self.dy, self._scale, out=self.dx)
+            self.xp.multiply(self.dx, self.work["mask"], out=self.dx)
+        elif self.dx is not self.dy:
+            self.xp.copyto(self.dx, self.dy)
+
+    def _drops(self) -> bool:
+        return self.train and self.op.dropout_ratio > 0

@@ -1,0 +1,140 @@
+"""Class labels, as the losses and Accuracy read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netspec.errors import SpecError
+from netspec.ops.base import Shape, bottom_name, count, label
+from runtime.layers.base import Array, ArraySpec, Kernel
+
+
+def places(shape: Shape, axis: int) -> int:
+    """Return how many labels scores of `shape` need: all positions beside `axis`."""
+    return count(shape, 0, axis) * count(shape, axis + 1)
+
+
+def by_class(array: Array, axis: int) -> Array:
+    """View scores with their classes on axis 1.
+
+    Shapes: (O..., C, I...) with C on `axis` -> (O, C, I), or (O, C) where I is 1: there
+    sums over the classes run along memory.
+    """
+    shape = array.shape
+    outer, inner = count(shape, 0, axis), count(shape, axis + 1)
+    if inner == 1:
+        return array.reshape(outer, shape[axis])
+    return array.reshape(outer, shape[axis], inner)
+
+
+def across_classes(array: Array, scores: Array) -> Array:
+    """View one value a place so that it broadcasts over the classes of `scores`.
+
+    Shapes: array (O * I), scores as `by_class` gives them -> (O, 1, I) or (O, 1).
+    """
+    return array.reshape((scores.shape[0], 1, *scores.shape[2:]))
+
+
+class Labels:
+    """The labels of one kernel as integers, with what they are worth.
+
+    Labels are cut to integers, so 1.9 is class 1. `weight` is 1 for a label that counts
+    and 0 for an ignored one. A label that is no class is an error; on a device that is
+    not waited for, its weight is NaN instead, and so are the loss and the gradients.
+
+    Shapes: values (P) int64, weight (P), index (P) int64: the places of the labelled
+    scores in the flattened scores.
+    """
+
+    def __init__(
+        self, kernel: Kernel[Any], scores: Array, ignore_label: int | None
+    ) -> None:
+        self._kernel = kernel
+        self._xp = kernel.xp
+        self._classes = scores.shape[1]
+        self._ignore = ignore_label
+        self._source = kernel.bottoms[1].reshape(-1)
+        self._bad, self._high = kernel.work["bad"], kernel.work["high"]
+        self.values, self.weight = kernel.work["labels"], kernel.work["weight"]
+        self.index = kernel.work["index"]
+        self._inner = count(scores.shape, 2)
+        step = self._classes * self._inner
+        starts = self._xp.arange(scores.shape[0], dtype="int64").reshape(-1, 1) * step
+        inside = self._xp.arange(self._inner, dtype="int64")
+        self._base = (starts + inside).reshape(-1)
+
+    @staticmethod
+    def arrays(size: int) -> dict[str, ArraySpec]:
+        """Return the arrays that a kernel with `size` labels must ask for."""
+        return {
+            "labels": ArraySpec((size,), "int64", life="saved"),
+            "index": ArraySpec((size,), "int64", life="saved"),
+            "weight": ArraySpec((size,), life="saved"),
+            "bad": ArraySpec((size,), "bool"),
+            "high": ArraySpec((size,), "bool"),
+        }
+
+    def read(self) -> None:
+        """Read the labels of this pass and check them."""
+        xp, values, weight, bad = self._xp, self.values, self.weight, self._bad
+        xp.copyto(values, self._source, casting="unsafe")
+        xp.less(values, 0, out=bad)
+        xp.greater_equal(values, self._classes, out=self._high)
+        xp.logical_or(bad, self._high, out=bad)
+        if self._ignore is None:
+            weight.fill(1)
+        else:
+            xp.not_equal(values, self._ignore, out=weight)
+            xp.logical_and(bad, weight, out=bad)
+        if self._kernel.backend.anywhere(bad):
+            raise self._error()
+        xp.copyto(weight, float("nan"), where=bad)
+        xp.clip(values, 0, self._classes - 1, out=values)
+        xp.multiply(values, self._inner, out=self.index)
+        xp.add(self.index, self._base, out=self.index)
+
+    def _error(self) -> SpecError:
+        layer = self._kernel.op.layer
+        place = int(self._bad.argmax())
+        ignore = "" if self._ignore is None else f", or {self._ignore} to be ignored"
+        return SpecError(
+            f"{label(layer)}: {bottom_name(layer, 1)} holds the label "
+            f"{int(self.values[place])} at place {place}; expected 0 to "
+            f"{self._classes - 1}, the classes of {bottom_name(layer, 0)}{ignore}"
+        )
+
+
+class Divisor:
+    """What a loss is divided by, never less than 1.
+
+    VALID: the labels that count; FULL: all labels; BATCH_SIZE: the items of the batch;
+    NONE: 1. `weight` is 1 for a label that counts, and None where all of them do.
+
+    Shapes: weight (size) -> value ().
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel[Any],
+        normalization: str,
+        weight: Array | None,
+        *,
+        size: int,
+        batch: int,
+    ) -> None:
+        self._xp = kernel.xp
+        self._weight = weight if normalization == "VALID" else None
+        self.value = kernel.work["divisor"]
+        fixed = {"FULL": size, "VALID": size, "BATCH_SIZE": batch, "NONE": 1}
+        self.value.fill(max(1, fixed[normalization]))
+
+    @staticmethod
+    def arrays() -> dict[str, ArraySpec]:
+        """Return the array that a kernel must ask for."""
+        return {"divisor": ArraySpec((), life="state")}
+
+    def update(self) -> None:
+        """Count anew, where what counts differs from pass to pass."""
+        if self._weight is not None:
+            self._xp.sum(self._weight, out=self.value)
+            self._xp.maximum(self.value, 1, out=self.value)

@@ -1,0 +1,144 @@
+"""Softmax, and the logistic loss on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+
+from netspec.ops import softmax as ops
+from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.layers.labels import Divisor, Labels, across_classes, by_class, places
+
+SMALLEST_NORMAL = 1.17549435e-38  # of float32; the least probability whose log is taken
+
+
+def softmax(xp: ModuleType, x: Array, out: Array, edge: Array) -> None:
+    """Compute out = exp(x - max) / (sum of exp(x - max)) over the classes, axis 1.
+
+    Shapes: x, out (O, C, I) or (O, C), maybe the same array; edge (O, 1, I) or (O, 1).
+    """
+    xp.max(x, axis=1, keepdims=True, out=edge)
+    xp.subtract(x, edge, out=out)
+    xp.exp(out, out=out)
+    xp.sum(out, axis=1, keepdims=True, out=edge)
+    xp.divide(out, edge, out=out)
+
+
+@register
+class Softmax(Kernel[ops.Softmax]):
+    """Scores to probabilities along one axis.
+
+        y = exp(x) / (sum of exp(x))
+        dx = y (dy - sum of dy y)
+
+    The maximum is subtracted first, so that no exponential overflows.
+
+    Shapes: x (O..., C, I...) -> y (same), C on `axis`.
+    """
+
+    types = ("Softmax",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Room for a value a place, and for a product."""
+        shape = self.op.tops[0]
+        return {
+            "edge": ArraySpec((places(shape, self.op.axis),)),
+            "product": ArraySpec(shape),
+        }
+
+    def setup(self) -> None:
+        """View everything with the classes on axis 1."""
+        axis = self.op.axis
+        self._x, self._y = by_class(self.x, axis), by_class(self.y, axis)
+        self._product = by_class(self.work["product"], axis)
+        self._edge = across_classes(self.work["edge"], self._x)
+        if self.dx is not None:
+            self._dx, self._dy = by_class(self.dx, axis), by_class(self.dy, axis)
+
+    def forward(self) -> None:
+        """Compute y."""
+        softmax(self.xp, self._x, self._y, self._edge)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute dx."""
+        xp = self.xp
+        xp.multiply(self._dy, self._y, out=self._product)
+        xp.sum(self._product, axis=1, keepdims=True, out=self._edge)
+        xp.subtract(self._dy, self._edge, out=self._dx)
+        xp.multiply(self._dx, self._y, out=self._dx)
+
+
+@register
+class SoftmaxWithLoss(Kernel[ops.SoftmaxWithLoss]):
+    """The logistic loss of scores against class labels.
+
+        p = softmax(x);  loss = -(sum of log(p[label])) / divisor
+        dx = dloss (p - [class is the label]) / divisor
+
+    Ignored labels add nothing to either. A probability below the smallest normal number
+    counts as that number in the loss, and as it is in the gradient. The divisor is
+    explained at `Divisor`.
+
+    Shapes: x (O..., C, I...) with C on `axis`, label (O, I values) -> loss (), and p
+    (like x) where there is a second top.
+    """
+
+    types = ("SoftmaxWithLoss",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for the probabilities, the labels and room for a value a label."""
+        size = places(self.op.bottoms[0], self.op.axis)
+        specs = {
+            **Labels.arrays(size),
+            **Divisor.arrays(),
+            "edge": ArraySpec((size,)),
+            "picked": ArraySpec((size,)),
+        }
+        if len(self.op.tops) == 1:
+            specs["p"] = ArraySpec(self.op.bottoms[0], life="saved")
+        return specs
+
+    def setup(self) -> None:
+        """View everything with the classes on axis 1."""
+        axis = self.op.axis
+        p = self.tops[1] if len(self.tops) > 1 else self.work["p"]
+        self._x, self._p = by_class(self.x, axis), by_class(p, axis)
+        self._flat_p = p.reshape(-1)
+        self._edge = across_classes(self.work["edge"], self._p)
+        self._labels = Labels(self, self._p, self.op.ignore_label)
+        weight = self._labels.weight
+        self._divisor = Divisor(
+            self,
+            self.op.normalization,
+            weight,
+            size=weight.size,
+            batch=self._p.shape[0],
+        )
+        if self.dx is not None:
+            self._dx, self._flat_dx = by_class(self.dx, axis), self.dx.reshape(-1)
+
+    def forward(self) -> None:
+        """Compute p and the loss."""
+        xp, picked, labels = self.xp, self.work["picked"], self._labels
+        softmax(xp, self._x, self._p, self._edge)
+        labels.read()
+        self._divisor.update()
+        self.backend.gather(self._flat_p, labels.index, picked)
+        xp.maximum(picked, SMALLEST_NORMAL, out=picked)
+        xp.log(picked, out=picked)
+        xp.multiply(picked, labels.weight, out=picked)
+        xp.sum(picked, out=self.y)
+        xp.negative(self.y, out=self.y)
+        xp.divide(self.y, self._divisor.value, out=self.y)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute dx: p times the share of its place, but p - 1 at the labels."""
+        xp, picked, labels = self.xp, self.work["picked"], self._labels
+        share = self.work["edge"]
+        xp.multiply(labels.weight, self.dy, out=share)
+        xp.divide(share, self._divisor.value, out=share)
+        xp.multiply(self._p, self._edge, out=self._dx)
+        self.backend.gather(self._flat_p, labels.index, picked)
+        xp.subtract(picked, 1, out=picked)
+        xp.multiply(picked, share, out=picked)
+        self.backend.scatter(picked, labels.index, self._flat_dx)
