@@ -44,12 +44,19 @@ class PReLU(Op):
     in_place: ClassVar[bool] = True
     channel_shared: bool
 
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """The input, unless in place: there the kernel keeps a copy."""
+        in_place = self.layer.top and self.layer.top[0] == self.layer.bottom[0]
+        return () if in_place else (0,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AbsVal(Op):
     """y = |x|; dx = dy sign(x), with sign(0) = 0."""
 
     type: ClassVar[str] = "AbsVal"
+    in_place: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,7 @@ class BNLL(Op):
     """y = log(1 + exp(x)); dx = dy / (1 + exp(-x))."""
 
     type: ClassVar[str] = "BNLL"
+    in_place: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +72,7 @@ class Power(Op):
     """y = (shift + scale x)^power."""
 
     type: ClassVar[str] = "Power"
+    in_place: ClassVar[bool] = True
     power: float
     scale: float
     shift: float
@@ -96,6 +105,7 @@ class Log(Op):
     """y = log_base(shift + scale x), base -1 being e."""
 
     type: ClassVar[str] = "Log"
+    in_place: ClassVar[bool] = True
     base: float
     scale: float
     shift: float
@@ -106,6 +116,7 @@ class Clip(Op):
     """y = min(max(x, min), max); the gradient passes where min <= x <= max."""
 
     type: ClassVar[str] = "Clip"
+    in_place: ClassVar[bool] = True
     min: float
     max: float
 
@@ -115,6 +126,7 @@ class Swish(Op):
     """y = x sigmoid(beta x); dx = dy (beta y + sigmoid(beta x) (1 - beta y))."""
 
     type: ClassVar[str] = "Swish"
+    in_place: ClassVar[bool] = True
     beta: float
 
 
@@ -123,6 +135,7 @@ class Threshold(Op):
     """y = 1 where x > threshold, else 0; it has no gradient."""
 
     type: ClassVar[str] = "Threshold"
+    in_place: ClassVar[bool] = True
     threshold: float
 
     @property

@@ -32,6 +32,9 @@ class ParamDef:
     filler: FillerParameter
 
 
+_CLASSES: dict[str, type[Op]] = {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Op:
     """One layer with known shapes.
@@ -54,6 +57,11 @@ class Op:
     tops: tuple[Shape, ...]
     params: tuple[ParamDef, ...] = ()
     macs: int = 0
+
+    def __init_subclass__(cls) -> None:
+        """Register the class under its layer type."""
+        if "type" in cls.__dict__:
+            _CLASSES[cls.type] = cls
 
     @property
     def name(self) -> str:
@@ -148,6 +156,11 @@ def known_types() -> tuple[str, ...]:
     return tuple(sorted(_INFER))
 
 
+def op_class(name: str) -> type[Op]:
+    """Return the class of the ops of layer type `name`, which must be known."""
+    return _CLASSES[name]
+
+
 def infer(layer: LayerParameter, bottoms: Sequence[Sequence[int]]) -> Op:
     """Read `layer` given the shapes of its bottoms.
 
@@ -189,7 +202,7 @@ def check_count(layer: LayerParameter, what: str, shape: Shape) -> None:
 
 
 def canonical_axis(layer: LayerParameter, axis: int, axes: int, field: str) -> int:
-    """Turn a possibly negative `axis` into one from 0; `field` is its name in errors."""
+    """Turn a possibly negative axis into one from 0; `field` is its name in errors."""
     if not -axes <= axis < axes:
         raise ShapeError(
             f"{label(layer)}: {field} is {axis}, but the input has {axes} axes; "

@@ -20,8 +20,10 @@ from netspec.ops.base import (
     SourceOp,
     bottom_name,
     constant,
+    infer,
     infers,
     label,
+    op_class,
 )
 from netspec.schema import FillerParameter, LayerParameter
 
@@ -151,6 +153,25 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     if layer.type not in _FILE_SOURCES:
         raise SpecError(f"{label(layer)}: this is not a data layer; it has no source")
     return _FILE_SOURCES[layer.type](layer=layer, bottoms=(), tops=tops)
+
+
+def with_shapes(layer: LayerParameter, given: Mapping[str, Sequence[int]]) -> Op:
+    """Read a layer without bottoms, using the shapes `given` for its tops by name.
+
+    Where the images of a data layer are given, its labels are (N,).
+    """
+    if not any(top in given for top in layer.top):
+        return infer(layer, ())
+    missing = [top for top in layer.top if top not in given]
+    if not missing:
+        return source_op(layer, [tuple(given[top]) for top in layer.top])
+    if list(layer.top[1:]) == missing and issubclass(op_class(layer.type), FileSource):
+        images = tuple(given[layer.top[0]])
+        labels = (1, 1, 1, 8) if layer.type == "AnnotatedData" else images[:1]
+        return source_op(layer, (images, labels)[: len(layer.top)])
+    own = infer(layer, ()).tops
+    shapes = [given.get(top, own[place]) for place, top in enumerate(layer.top)]
+    return source_op(layer, [tuple(shape) for shape in shapes])
 
 
 @infers("Input")

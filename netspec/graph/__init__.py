@@ -1,0 +1,14 @@
+"""From `NetParameter` to `Graph`: rules, splits, sharing, shapes, gradients."""
+
+from netspec.graph.build import build as build
+from netspec.graph.filter import filter_net as filter_net
+from netspec.graph.filter import merge_state as merge_state
+from netspec.graph.filter import solver_state as solver_state
+from netspec.graph.splits import insert_splits as insert_splits
+from netspec.graph.types import AUTOMATIC as AUTOMATIC
+from netspec.graph.types import Edge as Edge
+from netspec.graph.types import Graph as Graph
+from netspec.graph.types import Node as Node
+from netspec.graph.types import Parameter as Parameter
+from netspec.graph.types import State as State
+from netspec.graph.types import Use as Use

@@ -1,0 +1,216 @@
+"""From a NetParameter to a Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.graph.buffers import share_memory
+from netspec.graph.filter import filter_net
+from netspec.graph.gradients import Gradients, analyse
+from netspec.graph.sharing import Shared, share
+from netspec.graph.splits import insert_splits, join
+from netspec.graph.types import Edge, Graph, Node, Parameter, State
+from netspec.graph.wiring import Wires, wire
+from netspec.ops import infer, known_types, op_class
+from netspec.ops.base import Op, Shape, label
+from netspec.ops.data import with_shapes
+from netspec.schema import TRAIN, LayerParameter, NetParameter
+
+
+def build(
+    net: NetParameter,
+    state: State,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """Return the graph of `net` in `state`.
+
+    shapes: shapes of tops of Input and data layers by blob name; they replace what the
+    layers say, or supply what only a file would tell.
+
+    Raises `SpecError` (`ShapeError` where shapes cannot meet); the message lists all
+    mistakes of the kind that was found first.
+    """
+    message = filter_net(net, state)
+    _check_layers(message.layer)
+    message = insert_splits(message)
+    for layer in message.layer:
+        if not layer.HasField("phase"):
+            layer.phase = state.phase
+    wires = wire(message.layer, [_automatic_tops(layer) for layer in message.layer])
+    ops = _infer_all(message.layer, wires, shapes or {})
+    loss_weights = _loss_weights(ops)
+    parameters, slots = share(ops)
+    gradients = analyse(ops, wires, loss_weights, message.force_backward)
+    if gradients.errors and state.phase == TRAIN:
+        raise SpecError(join(gradients.errors))
+    data, diff = share_memory(ops, wires, gradients, loss_weights)
+    return Graph(
+        name=message.name,
+        state=state,
+        nodes=_nodes(ops, wires, slots, loss_weights, gradients),
+        edges=_edges(ops, wires, data, diff),
+        parameters=_parameters(parameters, gradients),
+        inputs=tuple(wires.inputs),
+        outputs=tuple(wires.outputs),
+        blobs=dict(wires.last),
+        message=message,
+        gradient_errors=gradients.errors,
+    )
+
+
+def _check_layers(layers: Sequence[LayerParameter]) -> None:
+    """Refuse unknown types, wrong numbers of bottoms and tops, and the like."""
+    known = known_types()
+    unknown = [
+        f"{label(layer)}: unknown layer type {layer.type!r}"
+        f"{did_you_mean(layer.type, known)}"
+        for layer in layers
+        if layer.type not in known
+    ]
+    if unknown:
+        raise SpecError(join(unknown))
+    mistakes = []
+    for layer in layers:
+        given = len(layer.propagate_down)
+        if given and given != len(layer.bottom):
+            mistakes.append(
+                f"{label(layer)}: propagate_down is given {given} times for "
+                f"{len(layer.bottom)} bottoms; give it once for each, or not at all"
+            )
+    if mistakes:
+        raise SpecError(join(mistakes))
+
+
+def _automatic_tops(layer: LayerParameter) -> int:
+    """Return how many tops without a name a layer has: 1 for a loss that names none."""
+    return 1 if op_class(layer.type).is_loss and not len(layer.top) else 0
+
+
+def _infer_all(
+    layers: Sequence[LayerParameter],
+    wires: Wires,
+    given: Mapping[str, Sequence[int]],
+) -> list[Op]:
+    """Read every layer; report the mistakes of all that can be read."""
+    _check_given(layers, given)
+    shapes: dict[int, Shape] = {}
+    ops: list[Op] = []
+    mistakes: list[SpecError] = []
+    for index, layer in enumerate(layers):
+        edges = wires.bottoms[index]
+        if any(edge not in shapes for edge in edges):
+            continue  # a mistake further up hides the shapes
+        try:
+            if edges:
+                op = infer(layer, [shapes[edge] for edge in edges])
+            else:
+                op = with_shapes(layer, given)
+        except SpecError as error:
+            mistakes.append(error)
+            continue
+        ops.append(op)
+        shapes.update(zip(wires.tops[index], op.tops, strict=True))
+    if mistakes:
+        only_shapes = all(isinstance(error, ShapeError) for error in mistakes)
+        kind = ShapeError if only_shapes else SpecError
+        raise kind(join([str(error) for error in mistakes]))
+    return ops
+
+
+def _check_given(
+    layers: Sequence[LayerParameter], given: Mapping[str, Sequence[int]]
+) -> None:
+    """Refuse shapes for blobs that no data layer produces."""
+    sources = [layer for layer in layers if op_class(layer.type).is_source]
+    tops = [top for layer in sources for top in layer.top]
+    for name in given:
+        if name not in tops:
+            raise SpecError(
+                f"a shape is given for {name!r}, which is not the top of a data layer"
+                f"{did_you_mean(name, tops) or '; these are ' + ', '.join(tops)}"
+            )
+
+
+def _loss_weights(ops: Sequence[Op]) -> list[tuple[float, ...]]:
+    """Return the weight of every top in the objective."""
+    weights = []
+    mistakes = []
+    for op in ops:
+        given = tuple(op.layer.loss_weight)
+        if not given:
+            given = (1.0,) if op.is_loss else (0.0,) * len(op.tops)
+        if len(given) != len(op.tops):
+            mistakes.append(
+                f"{label(op.layer)}: loss_weight is given {len(op.layer.loss_weight)} "
+                f"times for {len(op.tops)} tops; give it once for each"
+            )
+        weights.append(given)
+    if mistakes:
+        raise SpecError(join(mistakes))
+    return weights
+
+
+def _edges(
+    ops: Sequence[Op], wires: Wires, data: Sequence[int], diff: Sequence[int]
+) -> tuple[Edge, ...]:
+    return tuple(
+        Edge(
+            index=index,
+            blob=blob,
+            shape=ops[producer].tops[top],
+            producer=producer,
+            top=top,
+            consumers=tuple(wires.consumers[index]),
+            buffer=data[index],
+            gradient=diff[index],
+        )
+        for index, (blob, (producer, top)) in enumerate(
+            zip(wires.names, wires.ends, strict=True)
+        )
+    )
+
+
+def _nodes(
+    ops: Sequence[Op],
+    wires: Wires,
+    slots: Sequence[tuple[int, ...]],
+    loss_weights: Sequence[tuple[float, ...]],
+    gradients: Gradients,
+) -> tuple[Node, ...]:
+    return tuple(
+        Node(
+            index=index,
+            op=op,
+            bottoms=wires.bottoms[index],
+            tops=wires.tops[index],
+            params=slots[index],
+            phase=op.layer.phase,
+            loss_weights=loss_weights[index],
+            backward=gradients.backward[index],
+            propagate=gradients.propagate[index],
+            learn=gradients.learn[index],
+        )
+        for index, op in enumerate(ops)
+    )
+
+
+def _parameters(
+    parameters: Sequence[Shared], gradients: Gradients
+) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(
+            index=index,
+            name=shared.name,
+            shape=shared.shape,
+            filler=shared.filler,
+            owner=shared.users[0],
+            users=tuple(shared.users),
+            lr_mult=shared.lr_mult,
+            decay_mult=shared.decay_mult,
+            learn=any(gradients.learn[use.node][use.slot] for use in shared.users),
+            blob=shared.blob,
+        )
+        for index, shared in enumerate(parameters)
+    )

@@ -1,0 +1,109 @@
+"""Split layers for blobs that are used more than once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from netspec.errors import SpecError, did_you_mean
+from netspec.ops.base import bottom_name, label
+from netspec.schema import LayerParameter, NetParameter
+
+_Top = tuple[int, int]  # layer, top index
+
+
+def insert_splits(net: NetParameter) -> NetParameter:
+    """Return `net` with a Split layer after every top that is used more than once.
+
+    A bottom is a use, so is a non-zero `loss_weight`. Such a weight moves to the first
+    top of the Split. Names are Caffe's.
+
+    Raises `SpecError` naming every bottom that no earlier layer produces.
+    """
+    sources = _sources(net.layer)
+    uses = Counter(top for tops in sources for top in tops)
+    weights = _weighted_tops(net.layer)
+    uses.update(top for top, weight in weights.items() if weight)
+    result = NetParameter()
+    result.CopyFrom(net)
+    del result.layer[:]
+    taken: Counter[_Top] = Counter()
+    for index, layer in enumerate(net.layer):
+        new = result.layer.add()
+        new.CopyFrom(layer)
+        for place, top in enumerate(sources[index]):
+            if uses[top] > 1:
+                new.bottom[place] = _split_name(net, top, taken[top])
+                taken[top] += 1
+        for place in range(len(layer.top)):
+            top = (index, place)
+            if uses[top] > 1:
+                weight = weights.get(top, 0.0)
+                _add_split(result, net, top, uses[top], weight)
+                if weight:
+                    del new.loss_weight[:]
+                    taken[top] += 1
+    return result
+
+
+def _sources(layers: Sequence[LayerParameter]) -> list[list[_Top]]:
+    """Return, for every layer, the top that each of its bottoms reads."""
+    last: dict[str, _Top] = {}
+    sources = []
+    mistakes = []
+    for index, layer in enumerate(layers):
+        found = []
+        for place, blob in enumerate(layer.bottom):
+            if blob in last:
+                found.append(last[blob])
+            else:
+                hint = did_you_mean(blob, last)
+                mistakes.append(
+                    f"{label(layer)}: {bottom_name(layer, place)} is not the top of an "
+                    f"earlier layer{hint or '; add the layer that produces it'}"
+                )
+        sources.append(found)
+        for place, blob in enumerate(layer.top):
+            last[blob] = (index, place)
+    if mistakes:
+        raise SpecError(join(mistakes))
+    return sources
+
+
+def _weighted_tops(layers: Sequence[LayerParameter]) -> dict[_Top, float]:
+    last: dict[str, _Top] = {}
+    weights: dict[_Top, float] = {}
+    for index, layer in enumerate(layers):
+        for place, blob in enumerate(layer.top):
+            last[blob] = (index, place)
+        for blob, weight in zip(layer.top, layer.loss_weight, strict=False):
+            weights[last[blob]] = weight
+    return weights
+
+
+def _add_split(
+    result: NetParameter, net: NetParameter, top: _Top, uses: int, weight: float
+) -> None:
+    layer = net.layer[top[0]]
+    blob = layer.top[top[1]]
+    split = result.layer.add()
+    split.name = f"{blob}_{layer.name}_{top[1]}_split"
+    split.type = "Split"
+    split.bottom.append(blob)
+    for place in range(uses):
+        split.top.append(_split_name(net, top, place))
+        if weight:
+            split.loss_weight.append(weight if place == 0 else 0)
+
+
+def _split_name(net: NetParameter, top: _Top, place: int) -> str:
+    layer = net.layer[top[0]]
+    return f"{layer.top[top[1]]}_{layer.name}_{top[1]}_split_{place}"
+
+
+def join(mistakes: Sequence[str]) -> str:
+    """Return one message of several mistakes."""
+    if len(mistakes) == 1:
+        return mistakes[0]
+    listed = "; ".join(f"({i}) {text}" for i, text in enumerate(mistakes, 1))
+    return f"{len(mistakes)} mistakes: {listed}"
