@@ -9,7 +9,6 @@ import numpy as np
 from netspec.ops import data as ops
 from netspec.ops.base import label
 from runtime.counter_random import stream_keys
-from runtime.fillers import fill
 from runtime.layers.base import Kernel, register
 
 
@@ -77,6 +76,8 @@ class DummyData(Kernel[ops.DummyData]):
                 continue
             y, name = self.tops[index], self.op.name
             keys = stream_keys(context.seed, name, context.clock.value, index)
+            from runtime.fillers import fill
+
             what = f"{label(self.op.layer)}, top {index}"
             values = fill(y.shape, filler, np.random.default_rng(keys), what)
             self.backend.upload(values, out=y)
