@@ -86,6 +86,6 @@ def _refuse_over_input(
     if producer.is_source:
         raise SpecError(
             f"{label(ops[index].layer)}: top {wires.names[source]!r} is also its "
-            f"bottom and comes from {label(producer.layer)}, but this layer cannot run in "
-            f"place; give its top another name"
+            f"bottom and comes from {label(producer.layer)}, but this layer cannot run "
+            f"in place; give its top another name"
         )

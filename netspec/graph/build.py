@@ -12,10 +12,11 @@ from netspec.graph.sharing import Shared, share
 from netspec.graph.splits import insert_splits, join
 from netspec.graph.types import Edge, Graph, Node, Parameter, State
 from netspec.graph.wiring import Wires, wire
-from netspec.ops import infer, known_types, op_class
+from netspec.ops import known_types, op_class
 from netspec.ops.base import Op, Shape, label
-from netspec.ops.data import with_shapes
+from netspec.ops.data import infer_with
 from netspec.schema import TRAIN, LayerParameter, NetParameter
+from netspec.upgrade import upgrade_net
 
 
 def build(
@@ -32,7 +33,7 @@ def build(
     Raises `SpecError` (`ShapeError` where shapes cannot meet); the message lists all
     mistakes of the kind that was found first.
     """
-    message = filter_net(net, state)
+    message = filter_net(upgrade_net(net), state)
     _check_layers(message.layer)
     message = insert_splits(message)
     for layer in message.layer:
@@ -103,10 +104,7 @@ def _infer_all(
         if any(edge not in shapes for edge in edges):
             continue  # a mistake further up hides the shapes
         try:
-            if edges:
-                op = infer(layer, [shapes[edge] for edge in edges])
-            else:
-                op = with_shapes(layer, given)
+            op = infer_with(layer, [shapes[edge] for edge in edges], given)
         except SpecError as error:
             mistakes.append(error)
             continue
@@ -123,7 +121,11 @@ def _check_given(
     layers: Sequence[LayerParameter], given: Mapping[str, Sequence[int]]
 ) -> None:
     """Refuse shapes for blobs that no data layer produces."""
-    sources = [layer for layer in layers if op_class(layer.type).is_source]
+    sources = [
+        layer
+        for layer in layers
+        if op_class(layer.type).is_source or layer.type == "Python"
+    ]
     tops = [top for layer in sources for top in layer.top]
     for name in given:
         if name not in tops:

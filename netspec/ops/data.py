@@ -25,6 +25,7 @@ from netspec.ops.base import (
     label,
     op_class,
 )
+from netspec.ops.python import python_op
 from netspec.schema import FillerParameter, LayerParameter
 
 
@@ -155,13 +156,23 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     return _FILE_SOURCES[layer.type](layer=layer, bottoms=(), tops=tops)
 
 
-def with_shapes(layer: LayerParameter, given: Mapping[str, Sequence[int]]) -> Op:
-    """Read a layer without bottoms, using the shapes `given` for its tops by name.
+def infer_with(
+    layer: LayerParameter,
+    bottoms: Sequence[Shape],
+    given: Mapping[str, Sequence[int]],
+) -> Op:
+    """Read a layer as `infer` does, using the shapes `given` for its tops by name.
 
-    Where the images of a data layer are given, its labels are (N,).
+    They hold for data layers and Python layers. Where the images of a data layer are
+    given, its labels are (N,).
     """
     if not any(top in given for top in layer.top):
-        return infer(layer, ())
+        return infer(layer, bottoms)
+    if layer.type == "Python" and all(top in given for top in layer.top):
+        tops = [tuple(given[top]) for top in layer.top]
+        return python_op(layer, tuple(bottoms), tops)
+    if not op_class(layer.type).is_source:
+        return infer(layer, bottoms)
     missing = [top for top in layer.top if top not in given]
     if not missing:
         return source_op(layer, [tuple(given[top]) for top in layer.top])

@@ -1,0 +1,55 @@
+"""Python layers, whose shapes only their own code knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netspec.errors import ShapeError
+from netspec.ops.base import Op, Shape, infers, label
+from netspec.schema import LayerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Python(Op):
+    """A layer written in Python: class `python_layer` of `module`."""
+
+    type: ClassVar[str] = "Python"
+    module: str
+    python_layer: str
+    param_str: str
+
+    @property
+    def backward_tops(self) -> tuple[int, ...]:
+        """All tops: nobody knows what the code reads."""
+        return tuple(range(len(self.tops)))
+
+
+def python_op(
+    layer: LayerParameter, bottoms: tuple[Shape, ...], tops: Sequence[Shape]
+) -> Python:
+    """Return the op of a Python layer whose top shapes are known."""
+    param = layer.python_param
+    return Python(
+        layer=layer,
+        bottoms=bottoms,
+        tops=tuple(tops),
+        module=param.module,
+        python_layer=param.layer,
+        param_str=param.param_str,
+    )
+
+
+@infers("Python")
+def python(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Python:
+    """Refuse a Python layer with tops, as only its code knows their shapes."""
+    if not len(layer.top):
+        return python_op(layer, bottoms, ())
+    param = layer.python_param
+    raise ShapeError(
+        f"{label(layer)}: only the code of {param.module}.{param.layer} knows the "
+        f"shapes of its tops {tuple(layer.top)}; run the net to learn them, or give "
+        f"them, as in --shape {layer.top[0]}=N,C,H,W on the command line or "
+        f"shapes={{{layer.top[0]!r}: (n, c, h, w)}}"
+    )
