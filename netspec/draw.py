@@ -1,0 +1,203 @@
+"""Draw a net: `python -m netspec.draw NET -o net.svg`.
+
+Boxes are layers, coloured by family, with in-place layers stacked on the box whose
+output they change; lines are blobs with their shapes. SVG and DOT need nothing else installed;
+PNG and PDF need CairoSVG or Graphviz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from netspec.drawing.boxes import Picture, Shape, make_picture
+from netspec.drawing.dot import to_dot
+from netspec.drawing.svg import to_svg
+from netspec.errors import FileError, MachineError, NetspecError, SpecError
+from netspec.graph import Graph, build, filter_net, merge_state
+from netspec.schema import TEST, TRAIN
+from netspec.text import as_net
+from netspec.upgrade import upgrade_net
+
+_PHASES = {"TRAIN": (TRAIN,), "TEST": (TEST,), "ALL": (TRAIN, TEST)}
+
+
+def draw(net: Any, *, phase: str = "ALL", rankdir: str = "TB") -> str:
+    """Return a drawing of `net` as SVG.
+
+    net: a path, prototxt text, a message, a graph, or anything with `to_proto()`.
+    phase: "TRAIN", "TEST", or "ALL" for the layers of both, those of one phase marked.
+    rankdir: "TB" draws from top to bottom, "LR" from left to right.
+    """
+    return to_svg(_picture(net, phase), sideways=_is_sideways(rankdir))
+
+
+def draw_dot(net: Any, *, phase: str = "ALL", rankdir: str = "TB") -> str:
+    """Return a drawing of `net` as text for Graphviz; see `draw`."""
+    return to_dot(_picture(net, phase), sideways=_is_sideways(rankdir))
+
+
+def _is_sideways(rankdir: str) -> bool:
+    _choose("rankdir", rankdir, ("TB", "LR"))
+    return rankdir == "LR"
+
+
+def _choose(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise SpecError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+
+
+def _graph_picture(graph: Graph) -> Picture:
+    phase = graph.state.phase
+    title = f"{graph.name} ({'TRAIN' if phase == TRAIN else 'TEST'})"
+    shapes = {phase: _shapes(graph)}
+    return make_picture(title, [node.layer for node in graph.nodes], shapes)
+
+
+def _picture(net: Any, phase: str) -> Picture:
+    """Collect the layers of the phases asked for, with shapes where they are known."""
+    _choose("phase", phase, _PHASES)
+    if isinstance(net, Graph):
+        return _graph_picture(net)
+    message = upgrade_net(as_net(net))
+    phases = _PHASES[phase]
+    shapes = {}
+    for each in phases:
+        state = merge_state(message, each)
+        try:
+            shapes[each] = _shapes(build(message, state))
+        except SpecError:
+            # A net whose data lies elsewhere, or a half-written one, has no shapes but
+            # can be looked at; `python -m netspec.summary` tells what is wrong.
+            shapes[each] = {}
+    if len(phases) == 1:
+        message = filter_net(message, merge_state(message, phases[0]))
+    title = message.name or "net"
+    if phase != "ALL":
+        title += f" ({phase})"
+    return make_picture(title, list(message.layer), shapes)
+
+
+def _shapes(graph: Graph) -> dict[str, list[Shape]]:
+    """Return the shapes of the tops of every layer."""
+    return {
+        node.name: [graph.edges[edge].shape for edge in node.tops]
+        for node in graph.nodes
+    }
+
+
+def write_drawing(
+    path: str | Path, net: Any, *, phase: str = "ALL", rankdir: str = "TB"
+) -> None:
+    """Write a drawing of `net`; the suffix says how: .svg, .dot, .png or .pdf."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".svg":
+        data = draw(net, phase=phase, rankdir=rankdir).encode()
+    elif suffix in (".dot", ".gv"):
+        data = draw_dot(net, phase=phase, rankdir=rankdir).encode()
+    elif suffix in (".png", ".pdf"):
+        data = _render(net, phase, rankdir, suffix[1:])
+    else:
+        raise SpecError(
+            f"{path}: a drawing's name must end in .svg, .dot, .png or .pdf"
+        )
+    _write(path, data)
+
+
+def _render(net: Any, phase: str, rankdir: str, kind: str) -> bytes:
+    """Turn the drawing into pixels or PDF with whatever is there."""
+    if importlib.util.find_spec("cairosvg"):
+        import cairosvg
+
+        convert = cairosvg.svg2png if kind == "png" else cairosvg.svg2pdf
+        svg = draw(net, phase=phase, rankdir=rankdir)
+        return bytes(convert(bytestring=svg.encode(), scale=2 if kind == "png" else 1))
+    dot = shutil.which("dot")
+    if dot is None:
+        raise MachineError(
+            f"a .{kind} needs CairoSVG (pip install cairosvg) or Graphviz, and neither "
+            f"is here; write a .svg instead, which every browser shows"
+        )
+    text = draw_dot(net, phase=phase, rankdir=rankdir)
+    done = subprocess.run(
+        [dot, f"-T{kind}"], input=text.encode(), capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise MachineError(f"{dot} failed: {done.stderr.decode(errors='replace')}")
+    return done.stdout
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m netspec.draw", description="Draw a net."
+    )
+    parser.add_argument("net", help="a .prototxt, a .caffemodel, or a models/*.py")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="a .svg, .dot, .png or .pdf file; SVG goes to standard output without it",
+    )
+    parser.add_argument(
+        "--phase",
+        choices=list(_PHASES),
+        default="ALL",
+        help="draw the net of this phase; ALL (default) draws both, marking layers",
+    )
+    parser.add_argument(
+        "--rankdir",
+        choices=["TB", "LR"],
+        default="TB",
+        help="from top to bottom (default) or from left to right",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        net = _read(options.net)
+        settings = {"phase": options.phase, "rankdir": options.rankdir}
+        if options.output is None:
+            sys.stdout.write(draw(net, **settings))
+        else:
+            write_drawing(options.output, net, **settings)
+            print(options.output)
+    except NetspecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _read(name: str) -> Any:
+    """Return what the command line names: a model file's net, or a path."""
+    if not name.endswith(".py"):
+        return Path(name)
+    from netspec.export import load_model
+
+    return load_model(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Drawing a net: layers to boxes, boxes to places, places to SVG or DOT."""

@@ -1,0 +1,203 @@
+"""From layers to boxes: in-place layers stack onto the box whose output they change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from netspec.drawing.grid import Net
+from netspec.drawing.options import family, options
+from netspec.schema import TEST, TRAIN, LayerParameter
+
+Shape = tuple[int, ...]
+PHASES = {TRAIN: "TRAIN", TEST: "TEST"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer, as a box shows it."""
+
+    name: str
+    type: str
+    options: str
+    family: str
+    phase: str  # "TRAIN" or "TEST" where the layer is in one phase only, else ""
+    shared: str  # names of the parameters it shares with other layers, else ""
+
+
+@dataclass
+class Box:
+    """A layer and the in-place layers that follow it."""
+
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What a box gives to others: the line's start, and its shape where known."""
+
+    name: str
+    net: Net
+    shape: Shape | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything to draw, before anything has a place."""
+
+    title: str
+    boxes: list[Box]
+    blobs: list[Blob]
+    groups: Mapping[str, tuple[int, ...]]  # module name -> its boxes
+
+
+@dataclass
+class _Maker:
+    """One version of a blob: the box that holds it, the phases it exists in."""
+
+    name: str
+    box: int
+    phases: frozenset[int]
+    shape: Shape | None
+    readers: list[int] = field(default_factory=list)
+
+
+def make_picture(
+    title: str,
+    layers: Sequence[LayerParameter],
+    shapes: Mapping[int, Mapping[str, Sequence[Shape]]],
+) -> Picture:
+    """Stack layers into boxes and connect them.
+
+    `shapes` gives, per phase, the shapes of the tops of a layer by its name. Layers of
+    both phases may be mixed; one phase's blob does not hide that of the other.
+    """
+    layers = _without_splits(layers)
+    shared = _shared_params(layers)
+    boxes: list[Box] = []
+    makers: list[_Maker] = []
+    current: dict[str, list[_Maker]] = {}  # blob -> its versions, one a phase at most
+    for layer in layers:
+        phases = _phases(layer)
+        sources = [_find(current.get(name, ()), phases) for name in layer.bottom]
+        row = _row(layer, phases, shared)
+        box = _box_in_place(layer, sources, phases)
+        if box is not None:
+            boxes[box].rows.append(row)
+            continue
+        box = len(boxes)
+        boxes.append(Box([row]))
+        for maker in (maker for found in sources for maker in found):
+            if box not in maker.readers:
+                maker.readers.append(box)
+        for index, name in enumerate(layer.top):
+            maker = _Maker(name, box, phases, _shape(layer, index, phases, shapes))
+            makers.append(maker)
+            kept = [m for m in current.get(name, []) if not m.phases & phases]
+            current[name] = [*kept, maker]
+    blobs = [
+        Blob(maker.name, Net(maker.box, tuple(maker.readers)), maker.shape)
+        for maker in makers
+    ]
+    return Picture(title, boxes, blobs, _groups(boxes))
+
+
+def _without_splits(layers: Sequence[LayerParameter]) -> list[LayerParameter]:
+    """Drop the Split layers that only fork a blob; lines fork by themselves."""
+    forked: dict[str, str] = {}
+    kept: list[LayerParameter] = []
+    for layer in layers:
+        bottoms = [forked.get(name, name) for name in layer.bottom]
+        if layer.type == "Split" and layer.name.endswith("_split"):
+            forked |= dict.fromkeys(layer.top, bottoms[0])
+            continue
+        if bottoms != list(layer.bottom):
+            plain = LayerParameter()
+            plain.CopyFrom(layer)
+            plain.bottom[:] = bottoms
+            layer = plain
+        for name in layer.top:
+            forked.pop(name, None)
+        kept.append(layer)
+    return kept
+
+
+def _phases(layer: LayerParameter) -> frozenset[int]:
+    """Return the phases whose nets contain `layer`, by its rules on the phase alone."""
+    phases = set(PHASES)
+    if layer.include:
+        phases &= {
+            phase
+            for phase in PHASES
+            for rule in layer.include
+            if not rule.HasField("phase") or rule.phase == phase
+        }
+    for rule in layer.exclude:
+        if rule.HasField("phase") and not (
+            rule.stage or rule.not_stage or rule.HasField("min_level")
+        ):
+            phases.discard(rule.phase)
+    return frozenset(phases)
+
+
+def _shared_params(layers: Iterable[LayerParameter]) -> set[str]:
+    """Return the names of parameters that more than one layer uses."""
+    users: dict[str, set[str]] = {}
+    for layer in layers:
+        for param in layer.param:
+            if param.name:
+                users.setdefault(param.name, set()).add(layer.name)
+    return {name for name, layers_ in users.items() if len(layers_) > 1}
+
+
+def _row(layer: LayerParameter, phases: frozenset[int], shared: set[str]) -> Row:
+    names = [param.name for param in layer.param if param.name in shared]
+    return Row(
+        name=layer.name,
+        type=layer.type,
+        options=options(layer),
+        family=family(layer.type),
+        phase=PHASES[next(iter(phases))] if len(phases) == 1 else "",
+        shared=", ".join(names),
+    )
+
+
+def _find(versions: Iterable[_Maker], phases: frozenset[int]) -> list[_Maker]:
+    """Return the versions of a blob that a layer of these phases reads."""
+    return [maker for maker in versions if maker.phases & phases]
+
+
+def _box_in_place(
+    layer: LayerParameter, sources: Sequence[list[_Maker]], phases: frozenset[int]
+) -> int | None:
+    """Return the box that `layer` stacks onto, or None if it gets its own."""
+    if len(layer.bottom) != 1 or list(layer.top) != list(layer.bottom):
+        return None
+    makers = sources[0]
+    if len(makers) != 1 or makers[0].readers or not makers[0].phases <= phases:
+        return None
+    return makers[0].box
+
+
+def _shape(
+    layer: LayerParameter,
+    index: int,
+    phases: frozenset[int],
+    shapes: Mapping[int, Mapping[str, Sequence[Shape]]],
+) -> Shape | None:
+    """Look up the shape of one top in a phase that has the layer."""
+    for phase in sorted(phases):
+        tops = shapes.get(phase, {}).get(layer.name)
+        if tops is not None and index < len(tops):
+            return tops[index]
+    return None
+
+
+def _groups(boxes: Sequence[Box]) -> dict[str, tuple[int, ...]]:
+    """Collect boxes named `module/part`; a module has at least three."""
+    members: dict[str, list[int]] = {}
+    for index, box in enumerate(boxes):
+        prefix, slash, _ = box.rows[0].name.rpartition("/")
+        if slash:
+            members.setdefault(prefix, []).append(index)
+    return {name: tuple(found) for name, found in members.items() if len(found) >= 3}

@@ -1,0 +1,188 @@
+"""What a box says about its layer: the family that colours it, and its main options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+from netspec.schema import LayerParameter
+
+_FAMILIES: dict[str, tuple[str, ...]] = {
+    "data": (
+        *("Input", "Data", "HDF5Data", "MemoryData", "ImageData", "WindowData"),
+        *("DummyData", "AnnotatedData", "Parameter", "HDF5Output"),
+    ),
+    "convolution": ("Convolution", "Deconvolution", "Im2col"),
+    "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
+    "pooling": ("Pooling", "SPP", "ROIPooling"),
+    "normalization": ("BatchNorm", "LRN", "MVN", "Scale", "Bias", "Normalize"),
+    "activation": (
+        *("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp"),
+        *("Log", "Clip", "Swish", "Threshold", "Dropout"),
+    ),
+    "joining": ("Concat", "Eltwise", "Slice", "Split", "Crop"),
+    "output": ("Softmax", "ArgMax", "Accuracy", "DetectionOutput"),
+}
+_FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
+
+
+def family(layer_type: str) -> str:
+    """Return the family of a layer type: "loss" by its name, else "other"."""
+    if layer_type.endswith("Loss"):
+        return "loss"
+    return _FAMILY_OF.get(layer_type, "other")
+
+
+def options(layer: LayerParameter) -> str:
+    """Return the options that tell this layer from others of its type, in few words."""
+    describe = _DESCRIBE.get(layer.type)
+    words = describe(layer) if describe else []
+    if any(weight not in (0.0, 1.0) for weight in layer.loss_weight):
+        words.append("weight " + ", ".join(f"{w:g}" for w in layer.loss_weight))
+    return ", ".join(word for word in words if word).replace(", →", " →")
+
+
+def _spatial(message: Any, field: str, short: str, default: int) -> list[int]:
+    """Return [h, w, ...] (or one value for all axes) of kernel_size, stride or pad."""
+    if message.HasField(f"{short}_h") or message.HasField(f"{short}_w"):
+        return [getattr(message, f"{short}_h"), getattr(message, f"{short}_w")]
+    value = getattr(message, field)
+    if isinstance(value, int):
+        return [value]
+    return list(value) or [default]
+
+
+def _times(sizes: list[int]) -> str:
+    """Return 3×3 for the one size 3, and 1×7 for 1 and 7."""
+    return "×".join(str(size) for size in (sizes * 2 if len(sizes) == 1 else sizes))
+
+
+def _brief(sizes: list[int]) -> str:
+    """Return one number where all sizes are equal."""
+    return str(sizes[0]) if len(set(sizes)) == 1 else _times(sizes)
+
+
+def _window(message: Any) -> list[str]:
+    """Kernel, stride and pad, where they are not neutral."""
+    stride, pad = (
+        _spatial(message, "stride", "stride", 1),
+        _spatial(message, "pad", "pad", 0),
+    )
+    return [
+        _times(_spatial(message, "kernel_size", "kernel", 0)),
+        f"stride {_brief(stride)}" if set(stride) != {1} else "",
+        f"pad {_brief(pad)}" if set(pad) != {0} else "",
+    ]
+
+
+def _convolution(layer: LayerParameter) -> list[str]:
+    message = layer.convolution_param
+    dilation = list(message.dilation) or [1]
+    return [
+        *_window(message),
+        f"dilation {_brief(dilation)}" if set(dilation) != {1} else "",
+        f"group {message.group}" if message.group != 1 else "",
+        f"→ {message.num_output}" if message.num_output else "",
+    ]
+
+
+def _pooling(layer: LayerParameter) -> list[str]:
+    message = layer.pooling_param
+    name = _enum(message, "pool")
+    return [f"global {name}"] if message.global_pooling else [name, *_window(message)]
+
+
+def _enum(message: Any, field: str) -> str:
+    """Return the name of an enum's value."""
+    number = getattr(message, field)
+    enum = message.DESCRIPTOR.fields_by_name[field].enum_type
+    return enum.values_by_number[number].name
+
+
+def _lrn(layer: LayerParameter) -> list[str]:
+    message = layer.lrn_param
+    within = _enum(message, "norm_region") == "WITHIN_CHANNEL"
+    return [f"size {message.local_size}", "within channel" if within else ""]
+
+
+def _eltwise(layer: LayerParameter) -> list[str]:
+    message = layer.eltwise_param
+    return [_enum(message, "operation"), *(f"{value:g}" for value in message.coeff)]
+
+
+def _concat(layer: LayerParameter) -> list[str]:
+    message = layer.concat_param
+    axis = message.concat_dim if message.HasField("concat_dim") else message.axis
+    return [f"axis {axis}" if axis != 1 else ""]
+
+
+def _slice(layer: LayerParameter) -> list[str]:
+    message = layer.slice_param
+    axis = message.slice_dim if message.HasField("slice_dim") else message.axis
+    points = ", ".join(str(point) for point in message.slice_point)
+    return [f"axis {axis}" if axis != 1 else "", f"at {points}" if points else ""]
+
+
+def _data(layer: LayerParameter) -> list[str]:
+    if layer.type == "HDF5Data":
+        return [PurePath(layer.hdf5_data_param.source).name]
+    if layer.type == "ImageData":
+        return [PurePath(layer.image_data_param.source).name]
+    return [PurePath(layer.data_param.source).name]
+
+
+def _accuracy(layer: LayerParameter) -> list[str]:
+    top_k = layer.accuracy_param.top_k
+    return [f"top {top_k}" if top_k != 1 else ""]
+
+
+def _reshape(layer: LayerParameter) -> list[str]:
+    return [_times(list(layer.reshape_param.shape.dim))]
+
+
+def _outputs(field: str) -> Callable[[LayerParameter], list[str]]:
+    """Describe by `num_output` of the message in `field`."""
+    return lambda layer: [f"→ {getattr(layer, field).num_output}"]
+
+
+def _power(layer: LayerParameter) -> list[str]:
+    message = layer.power_param
+    base = "x" if message.scale == 1 else f"{message.scale:g}x"
+    if message.shift:
+        base += f" {'+' if message.shift > 0 else '-'} {abs(message.shift):g}"
+    if message.power == 1:
+        return [base]
+    return [f"{base if base == 'x' else f'({base})'}^{message.power:g}"]
+
+
+_DESCRIBE: dict[str, Callable[[LayerParameter], list[str]]] = {
+    "Convolution": _convolution,
+    "Deconvolution": _convolution,
+    "Im2col": _convolution,
+    "Pooling": _pooling,
+    "InnerProduct": _outputs("inner_product_param"),
+    "Embed": _outputs("embed_param"),
+    "LSTM": _outputs("recurrent_param"),
+    "RNN": _outputs("recurrent_param"),
+    "LRN": _lrn,
+    "Eltwise": _eltwise,
+    "Concat": _concat,
+    "Slice": _slice,
+    "Data": _data,
+    "HDF5Data": _data,
+    "ImageData": _data,
+    "Accuracy": _accuracy,
+    "Reshape": _reshape,
+    "Power": _power,
+    "Dropout": lambda layer: [f"{layer.dropout_param.dropout_ratio:g}"],
+    "ReLU": lambda layer: [
+        f"slope {layer.relu_param.negative_slope:g}"
+        if layer.relu_param.negative_slope
+        else ""
+    ],
+    "Python": lambda layer: [f"{layer.python_param.module}.{layer.python_param.layer}"],
+    "ContrastiveLoss": lambda layer: [
+        f"margin {layer.contrastive_loss_param.margin:g}"
+    ],
+}
