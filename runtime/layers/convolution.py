@@ -1,0 +1,360 @@
+"""Convolution, Deconvolution and Im2col over any number of spatial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from netspec.ops import Shape
+from netspec.ops.base import count
+from netspec.ops.convolution import Convolution as ConvolutionOp
+from netspec.ops.convolution import Deconvolution as DeconvolutionOp
+from netspec.ops.convolution import Im2col as Im2colOp
+from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.layers.windows import Columns, Windows, blocks
+
+# Places from which a matrix product of one image's maps runs at full speed.
+ENOUGH_PLACES = 512
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """An image and its maps, joined by windows of weights.
+
+    A convolution goes from image to maps, a deconvolution from maps to image. The
+    weights are (maps, channels / group, *kernel) for both. Images are taken `chunk` at
+    a time: enough of them that the matrix products are large, few enough that their
+    columns stay in the cache.
+
+    Shapes: image (batch, channels, *sizes), maps (batch, maps, *places).
+    """
+
+    batch: int
+    channels: int
+    maps: int
+    group: int
+    windows: Windows
+    chunk: int
+
+    @classmethod
+    def of(cls, op: ConvolutionOp | DeconvolutionOp, block: int) -> Geometry:
+        """Return the geometry of an op; `block` columns are worked on at a time."""
+        image, maps = op.bottoms[0], op.tops[0]
+        if isinstance(op, DeconvolutionOp):
+            image, maps = maps, image
+        first = op.axis + 1
+        windows = Windows(
+            image[first:], maps[first:], op.kernel, op.stride, op.pad, op.dilation
+        )
+        batch, places = count(image[: op.axis]), count(windows.places)
+        columns = max(1, image[op.axis] * count(op.kernel) * places)
+        chunk = max(1, min(batch, block // columns))
+        if windows.pointwise and places >= ENOUGH_PLACES:
+            chunk = 1
+        chunk = -(-batch // -(-batch // chunk)) if batch else 1  # of about equal size
+        return cls(batch, image[op.axis], maps[op.axis], op.group, windows, chunk)
+
+    @property
+    def direct(self) -> bool:
+        """Whether an image can be used as its own columns."""
+        return self.windows.pointwise and self.chunk == 1
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Return the scratch that the products need."""
+        windows, n = self.windows, self.chunk
+        places = count(windows.places)
+        kernel = (self.channels // self.group, *windows.kernel)
+        specs = {"product": ArraySpec((self.maps, *kernel))}
+        if not self.direct:
+            size = n * self.channels * count(windows.kernel) * places
+            specs["columns"] = ArraySpec((size,))
+        if any(windows.pad):
+            specs["padded"] = ArraySpec((n, self.channels, *windows.padded))
+        if n > 1:
+            specs["maps"] = ArraySpec((n * self.maps * places,))
+        return specs
+
+
+class _Chunk:
+    """The views of a run of images.
+
+    columns (G, CKK / G, n L) and flat maps (G, O / G, n L) are what the matrix products
+    see. For one image the maps are the blob's own memory; for several they are a copy
+    with the images side by side.
+    """
+
+    def __init__(
+        self, kernel: Kernel, geometry: Geometry, image: Array, maps: Array, at: slice
+    ) -> None:
+        self._xp = kernel.xp
+        windows, work, group = geometry.windows, kernel.work, geometry.group
+        image, maps = image[at], maps[at]
+        n, places = len(image), count(windows.places)
+        if geometry.direct:
+            self.columns = image.reshape(group, -1, places)
+            self._unfolded = None
+        else:
+            taken = n * geometry.channels * count(windows.kernel) * places
+            columns = work["columns"][:taken]
+            self.columns = columns.reshape(group, -1, n * places)
+            columns = columns.reshape(
+                geometry.channels, *windows.kernel, n, *windows.places
+            )  # (C, K..., n, L...)
+            by_image = kernel.xp.moveaxis(columns, len(windows.kernel) + 1, 0)
+            padded = work["padded"][:n] if "padded" in work else None
+            self._unfolded = Columns(kernel.xp, windows, image, by_image, padded)
+        self.own = maps  # (n, O, L...)
+        if geometry.chunk == 1:
+            self.flat = maps.reshape(group, -1, places)
+            self._beside = None
+        else:
+            flat = work["maps"][: n * geometry.maps * places]
+            self.flat = flat.reshape(group, -1, n * places)
+            self._beside = flat.reshape(geometry.maps, n, *windows.places).swapaxes(
+                0, 1
+            )
+        self.by_place = self.columns.swapaxes(1, 2)
+
+    def gather(self) -> None:
+        if self._unfolded is not None:
+            self._unfolded.gather()
+
+    def spread(self) -> None:
+        if self._unfolded is not None:
+            self._unfolded.spread()
+
+    def fetch(self) -> None:
+        if self._beside is not None:
+            self._xp.copyto(self._beside, self.own)
+
+    def store(self, bias: Array | None) -> None:
+        source = self.own if self._beside is None else self._beside
+        if bias is not None:
+            self._xp.add(source, bias, out=self.own)
+        elif self._beside is not None:
+            self._xp.copyto(self.own, source)
+
+
+class _Correlation:
+    """The three products of one image blob and one maps blob."""
+
+    def __init__(
+        self, kernel: Kernel, geometry: Geometry, image: Array, maps: Array
+    ) -> None:
+        self._backend, self._xp = kernel.backend, kernel.xp
+        windows, batch, group = geometry.windows, geometry.batch, geometry.group
+        image = image.reshape(batch, geometry.channels, *windows.sizes)
+        maps = maps.reshape(batch, geometry.maps, *windows.places)
+        self._chunks = [
+            _Chunk(kernel, geometry, image, maps, at)
+            for at in blocks(batch, geometry.chunk)
+        ]
+        self._images = [image[at] for at in blocks(batch, geometry.chunk)]
+        self._weights = kernel.params[0].reshape(group, geometry.maps // group, -1)
+        self._transposed = self._weights.swapaxes(1, 2)
+        self._product = kernel.work["product"].reshape(self._weights.shape)
+
+    def to_maps(self, bias: Array | None) -> None:
+        """maps = weights * image, plus a bias (O, 1...)."""
+        for chunk in self._chunks:
+            chunk.gather()
+            self._xp.matmul(self._weights, chunk.columns, out=chunk.flat)
+            chunk.store(bias)
+
+    def to_image(self, bias: Array | None) -> None:
+        """image = the transposed product of weights and maps, plus a bias (C, 1...)."""
+        for chunk, image in zip(self._chunks, self._images, strict=True):
+            chunk.fetch()
+            self._xp.matmul(self._transposed, chunk.flat, out=chunk.columns)
+            chunk.spread()
+            if bias is not None:
+                self._xp.add(image, bias, out=image)
+
+    def to_weights(self, out: Array, accumulate: bool) -> None:
+        """The gradient of the weights: stored into `out`, or added to it."""
+        out = out.reshape(self._weights.shape)
+        for chunk in self._chunks:
+            chunk.gather()
+            chunk.fetch()
+            self._backend.gemm(
+                chunk.flat,
+                chunk.by_place,
+                out,
+                accumulate=accumulate,
+                scratch=self._product,
+            )
+            accumulate = True
+
+
+class _Conv(Kernel):
+    """What both directions share: chunks, bias and its gradient."""
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for columns and what goes with them, and for sums of channels."""
+        # Columns are written and read once a product: larger blocks pay than elsewhere.
+        self._geometry = Geometry.of(self.op, self.backend.block_elements * 8)
+        sums = self.backend.channel_scratch(self._by_channel)
+        return {**self._geometry.arrays(), "sums": sums}
+
+    @property
+    def _by_channel(self) -> Shape:
+        top, axis = self.op.tops[0], self.op.axis
+        return (count(top, 0, axis), top[axis], count(top, axis + 1))
+
+    def setup(self) -> None:
+        """Make the views of every pair of a bottom and a top."""
+        ones = (1,) * len(self.op.kernel)
+        self._bias = None
+        if self.op.bias_term:
+            self._bias = self.params[1].reshape(-1, *ones)
+        self._dbias = self.dparams[1] if self.op.bias_term else None
+        self._dtops = [
+            None if dy is None else dy.reshape(self._by_channel) for dy in self.dtops
+        ]
+        self._forward = list(self._pairs(self.bottoms, self.tops))
+        self._weight_pairs = [
+            pair if self.dparams[0] is not None else None
+            for pair in self._pairs(self.bottoms, self.dtops)
+        ]
+        self._bottom_pairs = list(self._pairs(self.dbottoms, self.dtops))
+
+    def _pairs(
+        self, bottoms: Sequence[Array | None], tops: Sequence[Array | None]
+    ) -> Iterator[_Correlation | None]:
+        for x, y in zip(bottoms, tops, strict=True):
+            if x is None or y is None:
+                yield None
+                continue
+            image, maps = self._sides(x, y)
+            yield _Correlation(self, self._geometry, image, maps)
+
+    def _sides(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Return which of a bottom and a top is the image, and which the maps."""
+        raise NotImplementedError
+
+    def _backward(self, pair: _Correlation) -> None:
+        """Compute the gradient of one bottom."""
+        raise NotImplementedError
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute the wanted gradients; several tops add up in the parameters'."""
+        add_bias = accumulate[1] if self.op.bias_term else False
+        for index, dy in enumerate(self._dtops):
+            pair = self._weight_pairs[index]
+            if pair is not None:
+                pair.to_weights(self.dparams[0], accumulate[0] or index > 0)
+            if self._dbias is not None:
+                self.backend.channel_sum(
+                    dy,
+                    self._dbias,
+                    self.work["sums"],
+                    accumulate=add_bias or index > 0,
+                )
+            pair = self._bottom_pairs[index]
+            if pair is not None:
+                self._backward(pair)
+
+
+@register
+class Convolution(_Conv):
+    """Correlate the input with windows of weights.
+
+        y[n, o, p] = b[o] + sum over c, k of w[o, c, k] x[n, c, stride p + dilation k - pad]
+
+    The windows are written out as columns, so that each product is a matrix product:
+    y = w cols, dw = dy cols^T, dcols = w^T dy. Columns are made anew in backward, as
+    keeping them would take more memory than all blobs.
+
+    Shapes: x (N, C, H, W) -> y (N, O, H', W'), w (O, C / group, kh, kw), b (O,),
+    H' = floor((H + 2 pad - extent) / stride) + 1, extent = dilation (kh - 1) + 1.
+    """
+
+    types = ("Convolution",)
+    op: ConvolutionOp
+
+    def _sides(self, x: Array, y: Array) -> tuple[Array, Array]:
+        return x, y
+
+    def forward(self) -> None:
+        """Compute every top."""
+        for pair in self._forward:
+            pair.to_maps(self._bias)
+
+    def _backward(self, pair: _Correlation) -> None:
+        pair.to_image(None)
+
+
+@register
+class Deconvolution(_Conv):
+    """The transpose of a convolution: every input value adds a scaled window to y.
+
+        y[n, o, stride p + dilation k - pad] += sum over c of w[c, o, k] x[n, c, p]
+
+    What a convolution does backward happens forward here, and the other way round.
+
+    Shapes: x (N, C, H, W) -> y (N, O, H', W'), w (C, O / group, kh, kw), b (O,),
+    H' = stride (H - 1) + extent - 2 pad.
+    """
+
+    types = ("Deconvolution",)
+    op: DeconvolutionOp
+
+    def _sides(self, x: Array, y: Array) -> tuple[Array, Array]:
+        return y, x
+
+    def forward(self) -> None:
+        """Compute every top."""
+        for pair in self._forward:
+            pair.to_image(self._bias)
+
+    def _backward(self, pair: _Correlation) -> None:
+        pair.to_maps(None)
+
+
+@register
+class Im2col(Kernel[Im2colOp]):
+    """The windows of a convolution written out as channels.
+
+        y[n, (c, k), p] = x[n, c, stride p + dilation k - pad], or 0 in the padding
+
+    Shapes: x (N, C, H, W) -> y (N, C kh kw, H', W'), sizes as in Convolution.
+    """
+
+    types = ("Im2col",)
+
+    @property
+    def _windows(self) -> Windows:
+        op, first = self.op, self.op.axis + 1
+        sizes, places = op.bottoms[0][first:], op.tops[0][first:]
+        return Windows(sizes, places, op.kernel, op.stride, op.pad, op.dilation)
+
+    @property
+    def _images(self) -> Shape:
+        return (count(self.op.bottoms[0], 0, self.op.axis), self.op.channels)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Room for the padded images."""
+        if not any(self.op.pad):
+            return {}
+        return {"padded": ArraySpec((*self._images, *self._windows.padded))}
+
+    def setup(self) -> None:
+        """View the tops as columns."""
+        self._forward = self._columns(self.x, self.y)
+        if self.dx is not None:
+            self._backward = self._columns(self.dx, self.dy)
+
+    def _columns(self, x: Array, y: Array) -> Columns:
+        windows, images = self._windows, self._images
+        image = x.reshape(*images, *windows.sizes)
+        columns = y.reshape(*images, *windows.kernel, *windows.places)
+        return Columns(self.xp, windows, image, columns, self.work.get("padded"))
+
+    def forward(self) -> None:
+        """Copy the windows."""
+        self._forward.gather()
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Add the windows up."""
+        if self.dx is not None:
+            self._backward.spread()
