@@ -1,8 +1,8 @@
 """Draw a net: `python -m netspec.draw NET -o net.svg`.
 
 Boxes are layers, coloured by family, with in-place layers stacked on the box whose
-output they change; lines are blobs with their shapes. SVG and DOT need nothing else installed;
-PNG and PDF need CairoSVG or Graphviz.
+output they change; lines are blobs with their shapes. SVG and DOT need nothing else
+installed; PNG and PDF need CairoSVG or Graphviz.
 """
 
 from __future__ import annotations
@@ -115,11 +115,11 @@ def write_drawing(
 
 def _render(net: Any, phase: str, rankdir: str, kind: str) -> bytes:
     """Turn the drawing into pixels or PDF with whatever is there."""
+    svg = draw(net, phase=phase, rankdir=rankdir)
     if importlib.util.find_spec("cairosvg"):
         import cairosvg
 
         convert = cairosvg.svg2png if kind == "png" else cairosvg.svg2pdf
-        svg = draw(net, phase=phase, rankdir=rankdir)
         return bytes(convert(bytestring=svg.encode(), scale=2 if kind == "png" else 1))
     dot = shutil.which("dot")
     if dot is None:

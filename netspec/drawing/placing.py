@@ -101,7 +101,7 @@ def _cross(grid: Grid, first: int, second: int) -> bool:
 def _compact(
     grid: Grid, rows: Sequence[Sequence[int]], root: Sequence[int]
 ) -> list[float]:
-    """Push blocks to the left as far as distances allow, then back to their neighbours."""
+    """Push blocks to the left as far as they go, then back to what they link to."""
     left: dict[int, dict[int, float]] = {}  # block -> blocks at its left: distance
     right: dict[int, dict[int, float]] = {}
     for row in rows:

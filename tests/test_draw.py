@@ -1,0 +1,205 @@
+"""Drawings: every layer and shape is in them, and they are well-formed."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from netspec.draw import draw, draw_dot, main, write_drawing
+from netspec.errors import FileError, MachineError, SpecError
+from netspec.graph import State, build
+from netspec.schema import TRAIN
+from netspec.text import as_net
+
+NET = """
+name: "small & <odd>"
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
+        data_param { source: "a/train_lmdb" batch_size: 7 }
+        transform_param { crop_size: 12 mean_value: 1 mean_value: 2 mean_value: 3 } }
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+        data_param { source: "a/test_lmdb" batch_size: 5 }
+        transform_param { crop_size: 12 mean_value: 1 mean_value: 2 mean_value: 3 } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        param { name: "w" }
+        convolution_param { num_output: 6 kernel_h: 3 kernel_w: 5 stride: 2 pad: 1 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "twin" type: "Convolution" bottom: "data" top: "twin"
+        param { name: "w" }
+        convolution_param { num_output: 6 kernel_h: 3 kernel_w: 5 stride: 2 pad: 1 } }
+layer { name: "sum" type: "Eltwise" bottom: "conv" bottom: "twin" top: "sum"
+        eltwise_param { operation: MAX } }
+layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip"
+        inner_product_param { num_output: 4 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss"
+        loss_weight: 0.25 }
+layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy"
+        include { phase: TEST } }
+"""
+
+
+def texts(svg):
+    """All text elements of a drawing; fails if it is not well-formed XML."""
+    root = ET.fromstring(svg)
+    return [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def arrows(svg):
+    return svg.count("marker-end")
+
+
+def test_every_layer_is_named_and_described():
+    found = texts(draw(NET, phase="TEST"))
+    for line in (
+        "small & <odd> (TEST)",
+        "conv",
+        "Convolution 3×5, stride 2, pad 1 → 6  ⇄ w",
+        "relu · ReLU",
+        "Eltwise MAX",
+        "InnerProduct → 4",
+        "SoftmaxWithLoss weight 0.25",
+        "Data test_lmdb",
+    ):
+        assert line in found
+
+
+def test_shapes_stand_at_the_lines():
+    found = texts(draw(NET, phase="TRAIN"))
+    assert "7×3×12×12" in found
+    assert found.count("7×6×6×5") == 3  # conv, twin, sum
+    assert "5×3×12×12" not in found
+    assert "5×3×12×12" in texts(draw(NET, phase="TEST"))
+
+
+def test_a_layer_in_place_is_stacked_and_not_linked():
+    without = re.sub(r"layer \{ name: \"relu\".*\n", "", NET)
+    assert without != NET
+    assert arrows(draw(NET, phase="TEST")) == arrows(draw(without, phase="TEST"))
+    assert "relu · ReLU" in texts(draw(NET, phase="TEST"))
+
+
+def test_both_phases_are_drawn_with_badges_by_default():
+    found = texts(draw(NET))
+    assert found.count("TRAIN") == 1
+    assert found.count("TEST") == 2  # the data layer and the accuracy
+    assert found.count("data") == 2
+    assert "accuracy" not in texts(draw(NET, phase="TRAIN"))
+
+
+def test_lines_lead_from_each_blob_to_each_reader():
+    # data: conv and twin; conv, twin: sum; sum: ip; ip, label: loss and accuracy.
+    assert arrows(draw(NET, phase="TEST")) == 2 + 2 + 1 + 4
+    assert arrows(draw(NET, phase="TRAIN")) == 2 + 2 + 1 + 2
+
+
+def test_a_graph_draws_like_its_file_without_split_layers():
+    graph = build(as_net(NET), State(phase=TRAIN))
+    assert any(node.type == "Split" for node in graph.nodes)
+    assert draw(graph) == draw(NET, phase="TRAIN")
+
+
+def test_a_drawing_is_the_same_every_time():
+    assert draw(NET) == draw(NET)
+
+
+def test_sideways_exchanges_width_and_height():
+    size = [
+        [float(v) for v in re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups()]
+        for svg in (draw(NET, rankdir="TB"), draw(NET, rankdir="LR"))
+    ]
+    assert size[1][0] > 1.5 * size[0][0]
+    assert size[1][1] < size[0][1]
+
+
+def test_modules_are_panels():
+    text = "".join(
+        f'layer {{ name: "{name}" type: "TanH" bottom: "{bottom}" top: "{name}" }}'
+        for bottom, name in [("x", "a/1"), ("a/1", "a/2"), ("a/2", "a/3"), ("a/3", "b")]
+    )
+    text += 'input: "x" input_shape { dim: 2 dim: 3 }'
+    svg = draw(text)
+    assert svg.count('class="m"') == 1
+    assert "a" in texts(svg)
+
+
+def test_a_net_whose_shapes_are_unknown_is_drawn_without_them():
+    text = NET.replace("crop_size: 12", "")
+    found = texts(draw(text))
+    assert "conv" in found
+    assert not [line for line in found if re.fullmatch(r"[\d×]+", line)]
+
+
+def test_dot_names_boxes_lines_and_shapes():
+    dot = draw_dot(NET, phase="TRAIN", rankdir="LR")
+    assert 'label="small & <odd> (TRAIN)"' in dot
+    assert "rankdir=LR" in dot
+    assert 'label="7×6×6×5"' in dot
+    assert dot.count(" -> ") == 2 + 2 + 1 + 2
+    assert r"conv: Convolution 3×5, stride 2, pad 1 → 6  ⇄ w\nrelu: ReLU" in dot
+
+
+def test_dot_escapes_quotes_and_backslashes():
+    text = r"""input: "x" input_shape { dim: 2 dim: 3 }
+    layer { name: 'say "\\hi"' type: "TanH" bottom: "x" top: "y" }"""
+    assert r"say \"\\hi\"" in draw_dot(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"phase": "train"}, "phase is 'train'; expected one of TRAIN, TEST, ALL"),
+        ({"rankdir": "BT"}, "rankdir is 'BT'; expected one of TB, LR"),
+    ],
+)
+def test_unknown_options_are_refused(options, message):
+    with pytest.raises(SpecError, match=message):
+        draw(NET, **options)
+
+
+def test_an_unknown_suffix_is_refused(tmp_path):
+    with pytest.raises(SpecError, match=r"must end in .svg, .dot, .png or .pdf"):
+        write_drawing(tmp_path / "net.jpeg", NET)
+
+
+def test_pixels_without_a_renderer_are_an_error_that_says_what_helps(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(MachineError, match="CairoSVG.*or Graphviz.*write a .svg"):
+        write_drawing(tmp_path / "net.png", NET)
+
+
+def test_an_unwritable_file_is_an_error(tmp_path):
+    with pytest.raises(FileError, match="net.svg: cannot be written"):
+        write_drawing(tmp_path / "missing" / "net.svg", NET)
+
+
+def test_the_command_writes_the_file_and_names_it(tmp_path, capsys):
+    source = tmp_path / "net.prototxt"
+    source.write_text(NET)
+    target = tmp_path / "net.svg"
+    assert main([str(source), "-o", str(target), "--phase", "TEST"]) == 0
+    assert capsys.readouterr().out.strip() == str(target)
+    assert target.read_text() == draw(source, phase="TEST")
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
+
+
+def test_the_command_writes_svg_to_standard_output(tmp_path, capsys):
+    source = tmp_path / "net.prototxt"
+    source.write_text(NET)
+    assert main([str(source)]) == 0
+    assert capsys.readouterr().out == draw(NET)
+
+
+def test_a_missing_net_is_one_line_and_not_a_traceback(tmp_path, capsys):
+    assert main([str(tmp_path / "absent.prototxt")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert re.match("error: .*absent.prototxt", lines[0])
+
+
+def test_drawing_loads_no_numpy():
+    code = "import netspec.draw, sys; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
