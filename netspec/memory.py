@@ -153,8 +153,8 @@ def requests_of(
     data = _Lives(kept, itemsize)
     for edge in graph.edges:
         data.touch(edge.buffer, edge, edge.producer)
-        for node, _ in edge.consumers:
-            data.touch(edge.buffer, edge, node)
+        for reader, _ in edge.consumers:
+            data.touch(edge.buffer, edge, reader)
     if training:
         for node in graph.nodes:
             if node.backward:
@@ -176,7 +176,7 @@ class _Kept:
     def __init__(self, graph: Graph, keep: Container[str] | None) -> None:
         self._keep = keep
         self._always = {*graph.inputs, *graph.outputs, AUTOMATIC}
-        self.weighted = set()
+        self.weighted: set[int] = set()
         for node in graph.nodes:
             if node.type == "DummyData":
                 self._always.update(node.layer.top)

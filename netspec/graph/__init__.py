@@ -5,6 +5,7 @@ from netspec.graph.filter import filter_net as filter_net
 from netspec.graph.filter import merge_state as merge_state
 from netspec.graph.filter import solver_state as solver_state
 from netspec.graph.splits import insert_splits as insert_splits
+from netspec.graph.splits import is_inserted as is_inserted
 from netspec.graph.types import AUTOMATIC as AUTOMATIC
 from netspec.graph.types import Edge as Edge
 from netspec.graph.types import Graph as Graph

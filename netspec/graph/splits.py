@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from netspec.errors import SpecError, did_you_mean
+from netspec.graph.types import Graph, Node
 from netspec.ops.base import bottom_name, label
 from netspec.schema import LayerParameter, NetParameter
 
@@ -99,6 +100,15 @@ def _add_split(
 def _split_name(net: NetParameter, top: _Top, place: int) -> str:
     layer = net.layer[top[0]]
     return f"{layer.top[top[1]]}_{layer.name}_{top[1]}_split_{place}"
+
+
+def is_inserted(graph: Graph, node: Node) -> bool:
+    """Tell whether `node` is a Split that `insert_splits` added, by its name."""
+    if node.type != "Split":
+        return False
+    edge = graph.edges[node.bottoms[0]]
+    producer = graph.nodes[edge.producer].name
+    return node.name == f"{edge.blob}_{producer}_{edge.top}_split"
 
 
 def join(mistakes: Sequence[str]) -> str:
