@@ -24,6 +24,8 @@ class Backend:
 
     name: ClassVar[str]
     kernels: ClassVar[Mapping[str, type[Kernel[Any]]]] = {}
+    # Elements that a kernel takes at a time so that they stay in the cache.
+    block_elements: ClassVar[int] = 1 << 17
     random_block: ClassVar[int] = 1 << 15  # elements hashed at a time, within a cache
 
     def __init__(self, xp: ModuleType) -> None:
@@ -122,6 +124,60 @@ class Backend:
         A backend whose device runs behind the program returns False instead.
         """
         return bool(mask.any())
+
+    def power(self, x: Array, exponent: float, out: Array, scratch: Array) -> None:
+        """out = x ** exponent for x > 0; quarters are made of square roots.
+
+        Shapes: x, out, scratch (any, equal); x and out may be the same array.
+        """
+        quarters = exponent * 4
+        if quarters not in (1, 2, 3):
+            self.xp.power(x, exponent, out=out)
+            return
+        # Several times faster than a general power where that has no vector code.
+        self.xp.sqrt(x, out=out)
+        if quarters == 3:
+            self.xp.sqrt(out, out=scratch)
+            self.xp.multiply(out, scratch, out=out)
+        elif quarters == 1:
+            self.xp.sqrt(out, out=out)
+
+    def channel_scratch(self, shape: Sequence[int]) -> ArraySpec:
+        """Return the scratch array of `channel_sum` and `channel_dot` for `shape`."""
+        return ArraySpec((shape[0] + 1, shape[1]))
+
+    def channel_sum(
+        self, x: Array, out: Array, scratch: Array, *, accumulate: bool = False
+    ) -> None:
+        """Sum over all but the middle axis: out, or added to out.
+
+        Shapes: x (o, c, i) -> out (c), scratch as `channel_scratch` says.
+        """
+        if not accumulate:
+            self.xp.sum(x, axis=(0, 2), out=out)
+            return
+        self.xp.sum(x, axis=(0, 2), out=scratch[-1])
+        self.xp.add(out, scratch[-1], out=out)
+
+    def channel_dot(
+        self, a: Array, b: Array, out: Array, scratch: Array, *, accumulate: bool = False
+    ) -> None:
+        """Sum a * b over all but the middle axis: out, or added to out.
+
+        Shapes: a, b (o, c, i) -> out (c), scratch as `channel_scratch` says.
+        """
+        part, total = scratch[:-1], scratch[-1]
+        if a.shape[2] == 1:
+            self.xp.multiply(a[:, :, 0], b[:, :, 0], out=part)
+        else:
+            # A product of a row and a column for each (o, c): the inner axis is read
+            # once and nothing of the size of a is written.
+            self.xp.matmul(
+                a[:, :, None, :], b[:, :, :, None], out=part[:, :, None, None]
+            )
+        self.xp.sum(part, axis=0, out=total if accumulate else out)
+        if accumulate:
+            self.xp.add(out, total, out=out)
 
     def random_scratch(self, size: int) -> ArraySpec:
         """Return the scratch array that `random_bits` needs for `size` elements."""
