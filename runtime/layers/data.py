@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from netspec.errors import FileError, MachineError
 from netspec.ops import data as ops
-from netspec.ops.base import label
+from netspec.ops.base import Shape, label
 from runtime.counter_random import stream_keys
+from runtime.fillers import fill
 from runtime.layers.base import Kernel, register
 
 
@@ -76,8 +79,6 @@ class DummyData(Kernel[ops.DummyData]):
                 continue
             y, name = self.tops[index], self.op.name
             keys = stream_keys(context.seed, name, context.clock.value, index)
-            from runtime.fillers import fill
-
             what = f"{label(self.op.layer)}, top {index}"
             values = fill(y.shape, filler, np.random.default_rng(keys), what)
             self.backend.upload(values, out=y)
@@ -113,3 +114,63 @@ class Parameter(Kernel[ops.Parameter]):
             self.xp.add(dw, self.dy, out=dw)
         else:
             self.xp.copyto(dw, self.dy)
+
+
+@register
+class HDF5Output(Kernel[ops.HDF5Output]):
+    """Write two blobs to a file, as the data sets `data` and `label`.
+
+    The first forward pass of a net replaces the file; each later one adds its batch at
+    the end, where Caffe stops with an error. Both sets always have 4 axes.
+
+    Shapes: data (N, ...), label (N, ...), 4 axes at most -> nothing.
+    """
+
+    types = ("HDF5Output",)
+
+    def setup(self) -> None:
+        """Find h5py and make room on the host."""
+        try:
+            import h5py
+        except ImportError as error:
+            raise MachineError(
+                f"{label(self.op.layer)}: writing HDF5 needs the package h5py; install "
+                f"it with: pip install h5py"
+            ) from error
+        self._open = h5py.File
+        self._hosts = [np.empty(x.shape, str(x.dtype)) for x in self.bottoms]
+        self._mode = "w"
+
+    def forward(self) -> None:
+        """Write the batch."""
+        name = self.op.file_name
+        try:
+            with self._open(name, self._mode) as file:
+                pairs = zip(("data", "label"), self.bottoms, self._hosts, strict=True)
+                for key, x, host in pairs:
+                    self.backend.download(x, host)
+                    _append(file, key, host.reshape(_four_axes(x.shape)))
+        except OSError as error:
+            raise FileError(
+                f"{label(self.op.layer)}: cannot write hdf5_output_param.file_name "
+                f"{name!r}: {error}"
+            ) from error
+        self._mode = "a"
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Never called: there is no gradient."""
+
+
+def _four_axes(shape: Shape) -> Shape:
+    return shape + (1,) * (4 - len(shape))
+
+
+def _append(file: Any, key: str, values: np.ndarray) -> None:
+    """Add `values` at the end of the data set `key`, which is made where missing."""
+    if key not in file:
+        limits = (None, *values.shape[1:])
+        file.create_dataset(key, data=values.astype(np.float32), maxshape=limits)
+        return
+    old = file[key].shape[0]
+    file[key].resize(old + values.shape[0], axis=0)
+    file[key][old:] = values

@@ -28,7 +28,7 @@ class HingeLoss(Kernel[ops.HingeLoss]):
         L1: loss = sum of m / N;    dx = -dloss t [m > 0] / N
         L2: loss = sum of m^2 / N;  dx = -dloss 2 t m / N
 
-    Shapes: x (N, ...), every item seen as one row of scores, label (N values) -> loss ().
+    Shapes: x (N, ...), every item one row of scores, label (N values) -> loss ().
     """
 
     types = ("HingeLoss",)

@@ -1,0 +1,140 @@
+"""Layers that repeat, choose or cut out parts of a blob."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netspec.errors import SpecError
+from netspec.ops import selection as ops
+from netspec.ops.base import bottom_name, count, label
+from runtime.layers.base import ArraySpec, Kernel, register
+
+
+@register
+class Tile(Kernel[ops.Tile]):
+    """The input several times, one copy after the other along `axis`.
+
+        dx = sum of the gradients of the copies
+
+    Shapes: x (..., C, ...) -> y (..., tiles * C, ...), C on `axis`.
+    """
+
+    types = ("Tile",)
+
+    def setup(self) -> None:
+        """View the copies as an axis of their own: (outer, tiles, inner)."""
+        shape, axis, tiles = self.op.bottoms[0], self.op.axis, self.op.tiles
+        outer, inner = count(shape, 0, axis), count(shape, axis)
+        self._x = self.x.reshape(outer, 1, inner)
+        self._y = self.y.reshape(outer, tiles, inner)
+        if self.dx is not None:
+            self._dx = self.dx.reshape(outer, inner)
+            self._dy = self.dy.reshape(outer, tiles, inner)
+
+    def forward(self) -> None:
+        """Copy x to every place."""
+        self.xp.copyto(self._y, self._x)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Add the gradients of the copies up."""
+        self.xp.sum(self._dy, axis=1, out=self._dx)
+
+
+@register
+class Crop(Kernel[ops.Crop]):
+    """A part of x, as large as a second blob from `axis` on.
+
+        y = x[offset : offset + size] on every axis;  dx = dy there, else 0
+
+    The second blob gives only its shape and gets no gradient.
+
+    Shapes: x (..., H, W), reference (..., h, w) -> y (..., h, w).
+    """
+
+    types = ("Crop",)
+
+    def setup(self) -> None:
+        """Cut the part out as a view."""
+        part = tuple(
+            slice(start, start + size)
+            for start, size in zip(self.op.offset, self.op.tops[0], strict=True)
+        )
+        self._part = self.x[part]
+        if self.dx is not None:
+            self._gradient = self.dx[part]
+
+    def forward(self) -> None:
+        """Copy the part."""
+        self.xp.copyto(self.y, self._part)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Put the gradient in its place."""
+        self.xp.copyto(self.dx, 0)
+        self.xp.copyto(self._gradient, self.dy)
+
+
+@register
+class BatchReindex(Kernel[ops.BatchReindex]):
+    """Items of a batch by number: chosen, repeated or left out.
+
+        y[i] = x[index[i]];  dx[n] = sum of dy[i] where index[i] is n
+
+    The sum is a product with the matrix [index[i] is n], so that it adds up in the same
+    order on every backend. On a device that is not waited for, a number out of range
+    makes its item NaN instead of raising an error.
+
+    Shapes: x (N, ...), index (M) -> y (M, ...).
+    """
+
+    types = ("BatchReindex",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for the numbers as integers and for the matrix."""
+        items, chosen = self.op.bottoms[0][0], self.op.bottoms[1][0]
+        specs = {
+            "index": ArraySpec((chosen,), "int64"),
+            "bad": ArraySpec((chosen,), "bool"),
+            "high": ArraySpec((chosen,), "bool"),
+        }
+        if self.node.backward:
+            specs["matrix"] = ArraySpec((items, chosen))
+        return specs
+
+    def setup(self) -> None:
+        """View items as rows, and number them."""
+        items, chosen = self.op.bottoms[0][0], self.op.bottoms[1][0]
+        self._items = items
+        self._rows = self.y.reshape(chosen, -1)
+        if self.dx is not None:
+            self._numbers = self.xp.arange(items, dtype="int64").reshape(items, 1)
+            self._dx = self.dx.reshape(items, -1)
+            self._dy = self.dy.reshape(chosen, -1)
+
+    def forward(self) -> None:
+        """Pick the items."""
+        xp, index = self.xp, self.work["index"]
+        bad, high = self.work["bad"], self.work["high"]
+        xp.copyto(index, self.bottoms[1], casting="unsafe")
+        xp.less(index, 0, out=bad)
+        xp.greater_equal(index, self._items, out=high)
+        xp.logical_or(bad, high, out=bad)
+        if self.backend.anywhere(bad):
+            raise self._error()
+        xp.clip(index, 0, self._items - 1, out=index)
+        self.backend.gather(self.x, index, self.y)
+        xp.copyto(self._rows, float("nan"), where=bad[:, None])
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Add the gradients of every item up."""
+        xp, index, matrix = self.xp, self.work["index"], self.work["matrix"]
+        xp.copyto(index, self.bottoms[1], casting="unsafe")
+        xp.equal(self._numbers, index, out=matrix)
+        self.backend.gemm(matrix, self._dy, self._dx)
+
+    def _error(self) -> SpecError:
+        layer, place = self.op.layer, int(self.work["bad"].argmax())
+        return SpecError(
+            f"{label(layer)}: {bottom_name(layer, 1)} holds "
+            f"{int(self.work['index'][place])} at place {place}; expected 0 to "
+            f"{self._items - 1}, the items of {bottom_name(layer, 0)}"
+        )
