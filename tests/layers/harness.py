@@ -1,9 +1,9 @@
 """One kernel by itself: bound, run, and compared with a slow, obvious reference.
 
-`check_layer` is what most tests of a layer need. It refuses shapes with equal sizes, and
-it hides what a kernel must not rely on: scratch and saved arrays start as garbage, tops
-and wanted gradients too, and before `backward` every blob that the op does not declare
-in `backward_bottoms` or `backward_tops` is overwritten.
+`check_layer` is what most tests of a layer need. It refuses shapes with equal sizes,
+and it hides what a kernel must not rely on: scratch and saved arrays start as garbage,
+tops and wanted gradients too, and before `backward` every blob that the op does not
+declare in `backward_bottoms` or `backward_tops` is overwritten.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from runtime.layers.base import Array, Bound, Clock, Context, Kernel
 
 GARBAGE = {"f": np.nan, "i": 12345, "u": 201, "b": True}  # by kind of dtype
 EXACT_RTOL = 1e-10  # float64 against nested loops in float64
+SMALLEST_BUFFER = 16  # elements; the least that NumPy takes
 STEP = 1e-5  # of the central differences
 
 Reference: TypeAlias = Callable[..., Any]
@@ -408,7 +409,11 @@ def _differences(
 def allocated_bytes(
     text: str, shapes: Sequence[Shape], *, backend: Backend, phase: int = TRAIN
 ) -> int:
-    """Return the peak of what one forward and one backward allocate, after a first."""
+    """Return the peak of what one forward and two backwards allocate, after a first.
+
+    NumPy walks strided operands through buffers of a fixed size; they are made small
+    here, so that what is left to see are arrays.
+    """
     layer = LoneLayer(text, shapes, backend=backend, dtype="float32", phase=phase)
     kernel, params = layer.kernel, len(layer.op.params)
 
@@ -420,6 +425,7 @@ def allocated_bytes(
             kernel.backward((True,) * params)
 
     step()
+    usual = np.setbufsize(SMALLEST_BUFFER)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -428,6 +434,7 @@ def allocated_bytes(
         return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
+        np.setbufsize(usual)
 
 
 def _mask(chosen: Sequence[int] | None, size: int) -> tuple[bool, ...]:

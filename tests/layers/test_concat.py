@@ -16,7 +16,7 @@ def joined(op, *bottoms):
         while index >= bottoms[which].shape[op.axis]:
             index -= bottoms[which].shape[op.axis]
             which += 1
-        source = place[: op.axis] + (index,) + place[op.axis + 1 :]
+        source = (*place[: op.axis], index, *place[op.axis + 1 :])
         y[place] = bottoms[which][source]
     return y
 

@@ -107,8 +107,9 @@ def test_a_parameter_becomes_a_blob_and_gets_its_gradient(backend: Backend) -> N
     check_layer(text, [], lambda op, w: w, backend=backend)
 
 
-def output(tmp_path: Path) -> str:
-    return f'name: "out" type: "HDF5Output" hdf5_output_param {{ file_name: "{tmp_path}" }}'
+def output(path: Path) -> str:
+    param = f'hdf5_output_param {{ file_name: "{path}" }}'
+    return f'name: "out" type: "HDF5Output" {param}'
 
 
 def test_hdf5_output_adds_every_batch_with_four_axes(

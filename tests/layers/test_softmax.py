@@ -129,8 +129,8 @@ def test_a_second_top_holds_the_probabilities(backend: Backend) -> None:
 @pytest.mark.parametrize(
     ("label", "ignore", "match"),
     [
-        (4, "", r"'cost' \(SoftmaxWithLoss\): bottom 1 \('y'\) holds the label 4 at "
-                r"place 1; expected 0 to 3, the classes of bottom 0 \('x'\)$"),
+        (4, "", (r"'cost' \(SoftmaxWithLoss\): bottom 1 \('y'\) holds the label 4 at "
+                 r"place 1; expected 0 to 3, the classes of bottom 0 \('x'\)$")),
         (-1, "ignore_label: 255", "the label -1 at place 1; .*, or 255 to be ignored"),
     ],
 )  # fmt: skip

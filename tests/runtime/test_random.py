@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -108,7 +110,7 @@ def test_passes_that_follow_each_other_are_unrelated(backend: Backend) -> None:
     passes = [draw(backend, stream_keys(4, "d", clock), 20_000) for clock in range(40)]
     across = np.array([values[17] for values in passes])
     assert len(set(across.tolist())) == 40
-    for first, second in zip(passes, passes[1:], strict=False):
+    for first, second in itertools.pairwise(passes):
         assert abs(correlation(first, second)) < 4.8
 
 
