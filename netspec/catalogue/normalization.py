@@ -1,0 +1,49 @@
+"""Layers that shift and scale, learned or by statistics."""
+
+from __future__ import annotations
+
+from netspec.catalogue.base import LayerType
+
+NORMALIZATION = (
+    LayerType(
+        name="BatchNorm",
+        param="batch_norm_param",
+        summary="Normalise every channel to mean 0 and variance 1.",
+        formula="y = (x - mean_c) / sqrt(var_c + eps)",
+        shapes="x (N, C, ...) -> y (same shape); sums of means (C,), of variances (C,) "
+        "and their count (1,)",
+        notes="Does not scale or shift: follow it with Scale(bias_term=True). Uses "
+        "batch statistics in TRAIN, stored ones in TEST, unless `use_global_stats` is "
+        "given.",
+        source="Ioffe and Szegedy, arXiv:1502.03167",
+    ),
+    LayerType(
+        name="MVN",
+        param="mvn_param",
+        summary="Normalise every channel of every item to mean 0 and variance 1.",
+        formula="y = (x - mean) / (sqrt(var) + eps)",
+        shapes="x (N, C, H, W) -> y (same shape)",
+        notes="eps is added outside the root.",
+    ),
+    LayerType(
+        name="Scale",
+        param="scale_param",
+        bottoms=(1, 2),
+        bottom_names=("x", "scale"),
+        summary="Multiply by a learned or given factor, and maybe add a bias.",
+        formula="y = x scale + bias",
+        shapes="x (N, C, ...) -> y (same shape); scale and bias (C,) for axis 1 and "
+        "num_axes 1, or the shape of the second input",
+        notes="The factor starts at 1, but an empty `filler` fills with 0.",
+    ),
+    LayerType(
+        name="Bias",
+        param="bias_param",
+        bottoms=(1, 2),
+        bottom_names=("x", "bias"),
+        summary="Add a learned or given bias.",
+        formula="y = x + bias",
+        shapes="x (N, C, ...) -> y (same shape); bias (C,) for axis 1 and num_axes 1, "
+        "or the shape of the second input",
+    ),
+)

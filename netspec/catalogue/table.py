@@ -1,0 +1,31 @@
+"""The catalogue: every layer type by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from netspec.catalogue.activation import ACTIVATION
+from netspec.catalogue.base import LayerType
+from netspec.catalogue.data import DATA
+from netspec.catalogue.detection import DETECTION
+from netspec.catalogue.loss import LOSS
+from netspec.catalogue.normalization import NORMALIZATION
+from netspec.catalogue.recurrent import RECURRENT
+from netspec.catalogue.shape import SHAPE
+from netspec.catalogue.vision import VISION
+
+_ROWS = (
+    *ACTIVATION,
+    *VISION,
+    *NORMALIZATION,
+    *SHAPE,
+    *DATA,
+    *LOSS,
+    *RECURRENT,
+    *DETECTION,
+)
+
+LAYER_TYPES: Mapping[str, LayerType] = MappingProxyType(
+    {row.name: row for row in sorted(_ROWS, key=lambda row: row.name)}
+)

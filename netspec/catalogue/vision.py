@@ -1,0 +1,114 @@
+"""Layers with windows over images, and those with weights for a whole input."""
+
+from __future__ import annotations
+
+from netspec.catalogue.base import LayerType
+
+_KERNEL = {"kernel_size": (("kernel_h", "kernel_w"),)}
+
+VISION = (
+    LayerType(
+        name="Convolution",
+        param="convolution_param",
+        bottoms=(1, None),
+        tops=(1, None),
+        same_count=True,
+        required=("num_output", "kernel_size"),
+        instead=_KERNEL,
+        summary="Slide learned filters over the input.",
+        formula="y[n, o] = b[o] + sum_c w[o, c] * x[n, c], * a correlation",
+        shapes="x (N, C, H, W) -> y (N, num_output, H', W'), H' = floor((H + 2 pad - "
+        "dilation (kernel - 1) - 1) / stride) + 1; weights (num_output, C / group, kh, "
+        "kw), bias (num_output,)",
+        notes="Weights start at 0 unless `weight_filler` is given. Several inputs of "
+        "one shape give as many outputs with the same weights (`ntop`).",
+        source="LeCun et al., Gradient-based learning (1998)",
+    ),
+    LayerType(
+        name="Deconvolution",
+        param="convolution_param",
+        bottoms=(1, None),
+        tops=(1, None),
+        same_count=True,
+        required=("num_output", "kernel_size"),
+        instead=_KERNEL,
+        summary="Transpose of a convolution: every value adds a scaled window to y.",
+        formula="y[n, o] = b[o] + the transpose of a Convolution of x",
+        shapes="x (N, C, H, W) -> y (N, num_output, H', W'), H' = stride (H - 1) + "
+        "dilation (kernel - 1) + 1 - 2 pad; weights (C, num_output / group, kh, kw)",
+        notes="With group = C = num_output and a bilinear filler it enlarges images.",
+        source="Long et al., arXiv:1411.4038",
+    ),
+    LayerType(
+        name="Im2col",
+        param="convolution_param",
+        required=("kernel_size",),
+        instead=_KERNEL,
+        summary="Write out the windows of a convolution as channels.",
+        shapes="x (N, C, H, W) -> y (N, C kh kw, H', W'), sizes as in Convolution",
+    ),
+    LayerType(
+        name="Pooling",
+        param="pooling_param",
+        tops=(1, 2),
+        required=("kernel_size",),
+        instead={"kernel_size": (("kernel_h", "kernel_w"), ("global_pooling",))},
+        summary="Reduce every window to its largest, mean or a random value.",
+        formula="y = max, mean or a draw over the window",
+        shapes="x (N, C, H, W) -> y (N, C, H', W'), H' = ceil((H + 2 pad - kernel) / "
+        "stride) + 1 (floor with round_mode FLOOR), less a last window that would "
+        "start in the far padding; a second top of MAX holds the places of the maxima",
+        notes="Sizes are rounded up where Convolution rounds down. AVE counts the "
+        "padding in its divisor.",
+    ),
+    LayerType(
+        name="SPP",
+        param="spp_param",
+        required=("pyramid_height",),
+        summary="Pool over grids of 1x1, 2x2, 4x4, ... bins and join the results.",
+        shapes="x (N, C, H, W) -> y (N, C (4^pyramid_height - 1) / 3), or (N, C, 1, 1) "
+        "for a height of 1",
+        source="He et al., arXiv:1406.4729",
+    ),
+    LayerType(
+        name="LRN",
+        param="lrn_param",
+        summary="Divide each value by the energy of its neighbours.",
+        formula="y = x / (k + alpha / n sum x'^2)^beta over local_size channels (n = "
+        "local_size), or over a square of pixels (WITHIN_CHANNEL, n = local_size^2)",
+        shapes="x (N, C, H, W) -> y (same shape)",
+        notes="alpha is divided by the window size, unlike in the paper. "
+        "WITHIN_CHANNEL takes k = 1 whatever `k` says.",
+        source="Krizhevsky et al., ImageNet classification (2012), section 3.3",
+    ),
+    LayerType(
+        name="Crop",
+        param="crop_param",
+        bottoms=(2, 2),
+        bottom_names=("x", "reference"),
+        summary="Cut the input to the size of a reference.",
+        shapes="x (N, C, H, W), reference (N, C, H', W') -> y (N, C, H', W') for axis 2",
+        notes="Axes before `axis` stay whole. The reference never has a gradient.",
+        source="Long et al., arXiv:1411.4038",
+    ),
+    LayerType(
+        name="InnerProduct",
+        param="inner_product_param",
+        required=("num_output",),
+        summary="Connect every input value with every output value.",
+        formula="y = x w^T + b",
+        shapes="x (N, K...) -> y (N, num_output); weights (num_output, K), with "
+        "`transpose` (K, num_output); bias (num_output,)",
+        notes="Weights start at 0 unless `weight_filler` is given.",
+    ),
+    LayerType(
+        name="Embed",
+        param="embed_param",
+        required=("num_output", "input_dim"),
+        bottom_names=("index",),
+        summary="Look up a learned vector for every index.",
+        formula="y = w[index] + b",
+        shapes="index (M...) -> y (M..., num_output); weights (input_dim, num_output)",
+        notes="Indices have no gradient.",
+    ),
+)
