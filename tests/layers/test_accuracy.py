@@ -69,6 +69,17 @@ def test_no_label_that_counts_gives_zero(backend: Backend) -> None:
     np.testing.assert_array_equal(each, [0, 0, 0])
 
 
+def test_ignored_labels_outside_the_classes_count_for_no_class(
+    backend: Backend,
+) -> None:
+    text = 'type: "Accuracy" top: "a" top: "b" accuracy_param { ignore_label: 255 }'
+    layer = LoneLayer(text, [(3, 2), (3,)], backend=backend)
+    scores = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    share, each = layer.forward([scores, [1.0, 1.0, 255.0]])
+    assert float(share) == 0.5
+    np.testing.assert_array_equal(each, [0, 0.5])
+
+
 def test_a_label_that_is_no_class_is_an_error(backend: Backend) -> None:
     if backend.name != "numpy":
         pytest.skip("the device is not waited for; the share becomes NaN")

@@ -72,3 +72,12 @@ def test_a_later_input_must_be_strictly_greater(backend: Backend) -> None:
 def test_the_stable_gradient_of_a_product_survives_a_zero(backend: Backend) -> None:
     found = gradients(backend, "operation: PROD", [0.0, 2.0], [3.0, 5.0], [7.0, 1.0])
     assert found == [[168, 40], [0, 16], [0, 80]]
+
+
+def test_the_unstable_gradient_of_a_product_divides_by_the_input(
+    backend: Backend,
+) -> None:
+    param = "operation: PROD stable_prod_grad: false"
+    with np.errstate(invalid="ignore"):
+        found = gradients(backend, param, [0.0, 2.0], [3.0, 5.0])
+    np.testing.assert_array_equal(found, [[np.nan, 40], [0, 16]])
