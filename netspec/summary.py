@@ -237,14 +237,16 @@ def _totals(summary: Summary) -> list[str]:
     if summary.memory["parameter_gradients"]:
         gradients, solver = memory["parameter_gradients"], memory["solver_state"]
         training = f" their gradients {gradients}, solver {solver},"
-    return [
+    counts = (
         f"{summary.name or 'net'}, phase {phase}: {len(summary.rows)} layers, "
-        f"{summary.num_params:,} parameters (shared ones once), {summary.macs:,} MACs",
-        f"({MAC_RULE})",
+        f"{summary.num_params:,} parameters (shared ones once), {summary.macs:,} MACs"
+    )
+    sizes = (
         f"memory in MiB, 4 bytes a value: parameters {memory['parameters']},{training} "
         f"blobs {memory['arena']}, total {memory['total']}; with every blob kept "
-        f"{memory['total_keep_all']}",
-    ]
+        f"{memory['total_keep_all']}"
+    )
+    return [counts, f"({MAC_RULE})", sizes]
 
 
 def _shape_text(shape: Shape) -> str:

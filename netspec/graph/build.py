@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from netspec.check import check_arity
 from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.graph.buffers import share_memory
 from netspec.graph.filter import filter_net
@@ -74,6 +75,10 @@ def _check_layers(layers: Sequence[LayerParameter]) -> None:
         raise SpecError(join(unknown))
     mistakes = []
     for layer in layers:
+        try:
+            check_arity(layer)
+        except SpecError as error:
+            mistakes.append(str(error))
         given = len(layer.propagate_down)
         if given and given != len(layer.bottom):
             mistakes.append(
