@@ -20,10 +20,11 @@ def check_arity(layer: LayerParameter) -> None:
     who = f"layer {layer.name!r} ({layer.type})"
     bottoms, tops = len(layer.bottom), len(layer.top)
     problem = bottom_problem(row, bottoms, tuple(layer.bottom))
-    if problem is None and not (row.auto_top and tops == 0):
-        problem = top_problem(row, bottoms, tops)
     if problem is not None:
         raise SpecError(f"{who}: {problem}")
+    wrong = top_problem(row, bottoms, tops)
+    if wrong is not None and not (row.auto_top and tops == 0):
+        raise SpecError(f"{who}: {wrong[0]}; name {wrong[1] or 'none'}")
 
 
 def bottom_problem(row: LayerType, count: int, names: tuple[str, ...]) -> str | None:
@@ -40,18 +41,15 @@ def bottom_problem(row: LayerType, count: int, names: tuple[str, ...]) -> str | 
     return f"takes {wanted}{roles}; got {count}{given}; {fix}"
 
 
-def top_problem(row: LayerType, bottoms: int, tops: int) -> str | None:
-    """Return what is wrong with this number of tops, or None."""
+def top_problem(row: LayerType, bottoms: int, tops: int) -> tuple[str, int] | None:
+    """Return what is wrong with this number of tops and the right number, or None."""
     low, high = row.tops
     if row.same_count and tops != bottoms:
-        return (
-            f"makes as many tops as it has bottoms, {bottoms}; got {tops}; write "
-            f"ntop={bottoms}"
-        )
+        return f"makes as many tops as it has bottoms, {bottoms}; got {tops}", bottoms
     if low <= tops and (high is None or tops <= high):
         return None
-    fix = f"write ntop={low if tops < low else high}"
-    return f"makes {_number(low, high, 'top')}; got {tops}; {fix}"
+    right = low if high is None or tops < low else high
+    return f"makes {_number(low, high, 'top')}; got {tops}", right
 
 
 def missing_fields(row: LayerType, layer: LayerParameter) -> tuple[str, ...]:

@@ -100,8 +100,8 @@ DETECTION = (
         bottom_names=("a", "b", "inside", "outside"),
         auto_top=True,
         summary="Squared distance near 0, absolute distance far away.",
-        formula="y = sum outside f(inside (a - b)) / N, f(d) = (sigma d)^2 / 2 if |d| < "
-        "1 / sigma^2, else |d| - 1 / (2 sigma^2)",
+        formula="y = sum outside f(inside (a - b)) / N, f(d) = (sigma d)^2 / 2 if "
+        "|d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2)",
         shapes="a, b, inside, outside (N, ...) -> ()",
         notes="The weights inside and outside may be left out; sigma is then 1 in SSD.",
         source=_FAST_RCNN,

@@ -85,7 +85,8 @@ LOSS = (
         bottom_names=("scores", "target"),
         auto_top=True,
         summary="Cross entropy of independent yes-or-no predictions.",
-        formula="y = -sum (t log p + (1 - t) log(1 - p)) / divisor, p = sigmoid(scores)",
+        formula="y = -sum (t log p + (1 - t) log(1 - p)) / divisor, p = "
+        "sigmoid(scores)",
         shapes="scores, target (N, ...) -> ()",
         notes="The divisor is the batch size by default, unlike in SoftmaxWithLoss.",
     ),

@@ -69,8 +69,8 @@ SHAPE = (
         name="Reshape",
         param="reshape_param",
         summary="Give the same values another shape.",
-        shapes="x (any shape) -> y (shape); 0 keeps the size of the input's axis, -1 is "
-        "what remains",
+        shapes="x (any shape) -> y (shape); 0 keeps the size of the input's axis, -1 "
+        "is what remains",
         notes="Shares the memory of its input.",
     ),
     LayerType(

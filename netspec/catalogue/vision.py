@@ -87,7 +87,8 @@ VISION = (
         bottoms=(2, 2),
         bottom_names=("x", "reference"),
         summary="Cut the input to the size of a reference.",
-        shapes="x (N, C, H, W), reference (N, C, H', W') -> y (N, C, H', W') for axis 2",
+        shapes="x (N, C, H, W), reference (N, C, H', W') -> y (N, C, H', W') for axis "
+        "2",
         notes="Axes before `axis` stay whole. The reference never has a gradient.",
         source="Long et al., arXiv:1411.4038",
     ),
