@@ -1,0 +1,63 @@
+"""Writing files so that an interrupt or a full disk loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from netspec.errors import FileError
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` that takes its place at the end.
+
+    Whatever stood at `path` stays as it was unless the block ends without an error and
+    the data is on the disk. A device or a pipe is written to directly.
+
+    Raises `FileError` naming `path` and the reason.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            if path.is_dir():
+                raise FileError(f"{path}: is a folder; give the name of a file")
+            with path.open("wb") as file:
+                yield file
+            return
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+    except FileError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FileError(f"{path}: cannot be written: {reason}") from error
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return the contents of a file; raises `FileError` naming it."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FileError(f"{path}: cannot be read: {reason}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
