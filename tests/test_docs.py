@@ -1,0 +1,94 @@
+"""Examples in the documentation run, and its commands exist with the options shown."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+CALL_TESTS = """
+from runtime.backends import get_backend
+for name, function in list(globals().items()):
+    if name.startswith("test_"):
+        function(get_backend("numpy"))
+"""
+
+
+def blocks(document, language):
+    """The fenced blocks of a document in one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.M | re.S)
+
+
+def with_blocks(language):
+    return pytest.mark.parametrize(
+        "document",
+        [path for path in DOCUMENTS if blocks(path, language)],
+        ids=lambda path: path.relative_to(ROOT).as_posix(),
+    )
+
+
+def run(arguments, folder):
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@with_blocks("python")
+def test_the_examples_run_in_order(document, tmp_path):
+    script = tmp_path / "example.py"
+    script.write_text("\n".join([*blocks(document, "python"), CALL_TESTS]))
+    done = run(["-W", "error", script.name], tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def commands():
+    """Every command that a document shows, with the document."""
+    for document in DOCUMENTS:
+        for block in blocks(document, "console"):
+            joined = block.replace("\\\n", " ")
+            for line in re.findall(r"^\$ (.*)$", joined, re.M):
+                yield document.relative_to(ROOT).as_posix(), line
+
+
+@cache
+def help_of(words):
+    done = run(["-m", *words, "--help"], ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("document", "line"), sorted(set(commands())))
+def test_the_commands_exist_with_their_options(document, line):
+    words = shlex.split(line.split(">")[0], comments=True)
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets)
+        return
+    if words[0] == "pip":
+        return
+    assert words[:2] == ["python", "-m"], line
+    module, rest = words[2], words[3:]
+    parts = [word for word in rest[:1] if re.fullmatch(r"[a-z]+", word)]
+    known = help_of((module, *parts))
+    for option in (word.split("=")[0] for word in rest if word.startswith("-")):
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), (option, known)
+
+
+def test_the_documents_show_something():
+    assert len(list(commands())) > 5
+    assert len(DOCUMENTS) > 8
