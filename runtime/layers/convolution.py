@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netspec.ops import Shape
@@ -155,14 +155,14 @@ class _Correlation:
         self._product = kernel.work["product"].reshape(self._weights.shape)
 
     def to_maps(self, bias: Array | None) -> None:
-        """maps = weights * image, plus a bias (O, 1...)."""
+        """Make the maps: weights * image, plus a bias (O, 1...)."""
         for chunk in self._chunks:
             chunk.gather()
             self._xp.matmul(self._weights, chunk.columns, out=chunk.flat)
             chunk.store(bias)
 
     def to_image(self, bias: Array | None) -> None:
-        """image = the transposed product of weights and maps, plus a bias (C, 1...)."""
+        """Make the image: the transposed product, plus a bias (C, 1...)."""
         for chunk, image in zip(self._chunks, self._images, strict=True):
             chunk.fetch()
             self._xp.matmul(self._transposed, chunk.flat, out=chunk.columns)
@@ -171,7 +171,7 @@ class _Correlation:
                 self._xp.add(image, bias, out=image)
 
     def to_weights(self, out: Array, accumulate: bool) -> None:
-        """The gradient of the weights: stored into `out`, or added to it."""
+        """Store the gradient of the weights into `out`, or add it."""
         out = out.reshape(self._weights.shape)
         for chunk in self._chunks:
             chunk.gather()
@@ -211,22 +211,22 @@ class _Conv(Kernel):
         self._dtops = [
             None if dy is None else dy.reshape(self._by_channel) for dy in self.dtops
         ]
-        self._forward = list(self._pairs(self.bottoms, self.tops))
-        self._weight_pairs = [
-            pair if self.dparams[0] is not None else None
-            for pair in self._pairs(self.bottoms, self.dtops)
+        learned = self.dparams[0] is not None
+        self._forward = [
+            self._pair(x, y) for x, y in zip(self.bottoms, self.tops, strict=True)
         ]
-        self._bottom_pairs = list(self._pairs(self.dbottoms, self.dtops))
+        self._weight_pairs = [
+            self._pair(x, dy) if learned and dy is not None else None
+            for x, dy in zip(self.bottoms, self.dtops, strict=True)
+        ]
+        self._bottom_pairs = [
+            None if dx is None or dy is None else self._pair(dx, dy)
+            for dx, dy in zip(self.dbottoms, self.dtops, strict=True)
+        ]
 
-    def _pairs(
-        self, bottoms: Sequence[Array | None], tops: Sequence[Array | None]
-    ) -> Iterator[_Correlation | None]:
-        for x, y in zip(bottoms, tops, strict=True):
-            if x is None or y is None:
-                yield None
-                continue
-            image, maps = self._sides(x, y)
-            yield _Correlation(self, self._geometry, image, maps)
+    def _pair(self, x: Array, y: Array) -> _Correlation:
+        image, maps = self._sides(x, y)
+        return _Correlation(self, self._geometry, image, maps)
 
     def _sides(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Return which of a bottom and a top is the image, and which the maps."""
@@ -243,7 +243,7 @@ class _Conv(Kernel):
             pair = self._weight_pairs[index]
             if pair is not None:
                 pair.to_weights(self.dparams[0], accumulate[0] or index > 0)
-            if self._dbias is not None:
+            if self._dbias is not None and dy is not None:
                 self.backend.channel_sum(
                     dy,
                     self._dbias,
@@ -259,7 +259,8 @@ class _Conv(Kernel):
 class Convolution(_Conv):
     """Correlate the input with windows of weights.
 
-        y[n, o, p] = b[o] + sum over c, k of w[o, c, k] x[n, c, stride p + dilation k - pad]
+        y[n, o, p] = b[o] + sum over c, k of w[o, c, k] x[n, c, at(p, k)]
+        at(p, k) = stride p + dilation k - pad
 
     The windows are written out as columns, so that each product is a matrix product:
     y = w cols, dw = dy cols^T, dcols = w^T dy. Columns are made anew in backward, as
@@ -288,7 +289,8 @@ class Convolution(_Conv):
 class Deconvolution(_Conv):
     """The transpose of a convolution: every input value adds a scaled window to y.
 
-        y[n, o, stride p + dilation k - pad] += sum over c of w[c, o, k] x[n, c, p]
+        y[n, o, at(p, k)] += sum over c of w[c, o, k] x[n, c, p]
+        at(p, k) = stride p + dilation k - pad
 
     What a convolution does backward happens forward here, and the other way round.
 

@@ -1,0 +1,179 @@
+"""Pooling and SPP against nested loops."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from netspec.errors import UnsupportedError
+from tests.layers.harness import LoneLayer, allocated_bytes, check_layer
+
+
+def windows(op_or_level, image, places):
+    """Yield each place with its window: clipped to the image, and its padded size."""
+    kernel, pad = op_or_level.kernel, op_or_level.pad
+    stride = getattr(op_or_level, "stride", kernel)
+    for place in product(*map(range, places)):
+        spans, size = [], 1
+        for p, n, k, s, q in zip(place, image, kernel, stride, pad, strict=True):
+            start = p * s - q
+            stop = min(start + k, n + q)
+            size *= stop - start
+            spans.append(range(max(start, 0), min(stop, n)))
+        yield place, list(product(*spans)), size
+
+
+def pool(how, geometry, x, places):
+    y = np.zeros((*x.shape[:2], *places))
+    mask = np.zeros(y.shape)
+    for n, c in np.ndindex(x.shape[:2]):
+        for place, window, size in windows(geometry, x.shape[2:], places):
+            values = [x[(n, c, *pixel)] for pixel in window]
+            if how == "AVE":
+                y[(n, c, *place)] = sum(values) / size
+                continue
+            best = int(np.argmax(values))
+            y[(n, c, *place)] = values[best]
+            mask[(n, c, *place)] = window[best][0] * x.shape[3] + window[best][1]
+    return y, mask
+
+
+def pooling(op, x):
+    y, mask = pool(op.pool, op, x, op.tops[0][2:])
+    return (y, mask) if len(op.tops) > 1 else y
+
+
+def pyramid(op, x):
+    parts = [pool(op.pool, level, x, level.pooled)[0] for level in op.levels]
+    joined = np.concatenate([part.reshape(len(x), -1) for part in parts], axis=1)
+    return joined.reshape(op.tops[0])
+
+
+CASES = {
+    "overlapping": "kernel_size: 3 stride: 2",
+    "overlapping and padded": "kernel_size: 3 stride: 2 pad: 1",
+    "every place": "kernel_size: 3 stride: 1 pad: 1",
+    "different along h and w": (
+        "kernel_h: 2 kernel_w: 3 stride_h: 3 stride_w: 2 pad_h: 1 pad_w: 2"
+    ),
+    "apart": "kernel_size: 2 stride: 3",
+    "rounded down": "kernel_size: 2 stride: 3 round_mode: FLOOR",
+    "global": "global_pooling: true",
+}
+
+
+@pytest.mark.parametrize("how", ["MAX", "AVE"])
+@pytest.mark.parametrize("case", CASES)
+def test_pooling_reduces_every_window(backend, how, case):
+    text = f'type: "Pooling" pooling_param {{ pool: {how} {CASES[case]} }}'
+    for shape in [(2, 3, 7, 8), (3, 2, 10, 5)]:
+        check_layer(text, [shape], pooling, backend=backend)
+
+
+def test_last_window_that_would_start_in_the_far_padding_is_dropped(backend):
+    text = 'type: "Pooling" pooling_param { pool: AVE kernel_size: 2 stride: 3 pad: 1 }'
+    layer = LoneLayer(text, [(2, 1, 5, 8)], backend=backend)
+    assert layer.op.tops[0][2:] == (2, 3)  # without the rule (3, 4)
+    check_layer(text, [(2, 1, 5, 8)], pooling, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("how", "empty"), [("MAX", np.finfo(np.float64).min), ("AVE", 0)]
+)
+def test_window_beyond_an_image_without_padding_is_empty(backend, how, empty):
+    text = f'type: "Pooling" pooling_param {{ pool: {how} kernel_size: 2 stride: 4 }}'
+    layer = LoneLayer(text, [(1, 2, 8, 3)], backend=backend)
+    (y,) = layer.forward([np.ones((1, 2, 8, 3))])
+    np.testing.assert_array_equal(y[0, 1, :, 0], [1, 1, empty])
+    (dx,), _ = layer.backward([np.ones(y.shape)])
+    assert dx.sum() == 2 * 2  # two windows of each plane see something
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 7])
+@pytest.mark.parametrize("how", ["MAX", "AVE"])
+def test_any_number_of_planes_at_a_time_gives_the_same(
+    backend, monkeypatch, how, images
+):
+    monkeypatch.setattr(type(backend), "block_elements", images * 20)
+    text = f'type: "Pooling" pooling_param {{ pool: {how} kernel_size: 3 stride: 2 }}'
+    check_layer(text, [(7, 1, 4, 5)], pooling, backend=backend)
+
+
+def test_mask_is_the_place_of_the_maximum(backend):
+    text = (
+        'type: "Pooling" top: "y" top: "mask" '
+        "pooling_param { kernel_size: 3 stride: 2 pad: 1 }"
+    )
+    dtop = np.random.default_rng(3).normal(size=(2, 3, 4, 5))
+
+    def gradient(op, dtops, x):
+        dx = np.zeros(x.shape)
+        _, mask = pooling(op, x)
+        for n, c, *place in np.ndindex(mask.shape):
+            h, w = divmod(int(mask[(n, c, *place)]), x.shape[3])
+            dx[n, c, h, w] += dtops[0][(n, c, *place)]
+        return [dx], []
+
+    assert dtop.shape == LoneLayer(text, [(2, 3, 6, 8)], backend=backend).op.tops[0]
+    check_layer(text, [(2, 3, 6, 8)], pooling, backend=backend, gradient=gradient)
+
+
+def test_first_of_equal_maxima_gets_the_gradient(backend):
+    text = 'type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }'
+    layer = LoneLayer(text, [(1, 2, 3, 5)], backend=backend)
+    x = np.zeros((1, 2, 3, 5))
+    x[0, 1, 1, 1:4] = 4  # one maximum is shared by both windows
+    layer.forward([x])
+    (dx,), _ = layer.backward([[[[[10, 20]], [[1, 2]]]]])
+    wanted = np.zeros((1, 2, 3, 5))
+    wanted[0, 0, 0, 0], wanted[0, 0, 0, 2] = 10, 20
+    wanted[0, 1, 1, 1], wanted[0, 1, 1, 2] = 1, 2
+    np.testing.assert_array_equal(dx, wanted)
+
+
+def test_windows_of_many_positions_have_room_for_their_codes(backend):
+    text = 'type: "Pooling" pooling_param { kernel_size: 17 stride: 3 pad: 2 }'
+    check_layer(text, [(2, 1, 18, 20)], pooling, backend=backend)
+
+
+def test_nan_in_a_window_shows_in_the_output(backend):
+    text = 'type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }'
+    layer = LoneLayer(text, [(1, 2, 4, 6)], backend=backend)
+    x = np.arange(48.0).reshape(1, 2, 4, 6)
+    x[0, 1, 3, 5] = np.nan
+    (y,) = layer.forward([x])
+    assert np.argwhere(np.isnan(y)).tolist() == [[0, 1, 1, 2]]
+    (dx,), _ = layer.backward([np.ones((1, 2, 2, 3))])
+    assert np.isfinite(dx).all()
+
+
+@pytest.mark.parametrize("how", ["MAX", "AVE"])
+@pytest.mark.parametrize(
+    ("height", "shape"), [(1, (2, 3, 5, 4)), (2, (2, 3, 7, 5)), (3, (3, 2, 9, 6))]
+)
+def test_pyramid_joins_its_levels(backend, monkeypatch, how, height, shape):
+    monkeypatch.setattr(type(backend), "block_elements", 4 * shape[2] * shape[3])
+    text = f'type: "SPP" spp_param {{ pool: {how} pyramid_height: {height} }}'
+    check_layer(text, [shape], pyramid, backend=backend)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'type: "Pooling" name: "p5" pooling_param { pool: STOCHASTIC kernel_size: 2 }',
+        'type: "SPP" name: "p5" spp_param { pool: STOCHASTIC pyramid_height: 2 }',
+    ],
+)
+def test_stochastic_pooling_is_refused(backend, text):
+    match = r"layer 'p5' \((Pooling|SPP)\): STOCHASTIC pooling has no .* MAX or AVE"
+    with pytest.raises(UnsupportedError, match=match):
+        LoneLayer(text, [(2, 3, 4, 5)], backend=backend)
+
+
+@pytest.mark.parametrize("how", ["MAX", "AVE"])
+def test_steps_allocate_nothing(backend, how):
+    for text in (
+        f'type: "Pooling" pooling_param {{ pool: {how} kernel_size: 3 pad: 1 }}',
+        f'type: "SPP" spp_param {{ pool: {how} pyramid_height: 3 }}',
+    ):
+        assert allocated_bytes(text, [(4, 16, 40, 30)], backend=backend) < 4096
