@@ -7,7 +7,9 @@ A backend overrides primitives, or whole kernels through `kernels`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -26,11 +28,16 @@ class Backend:
     kernels: ClassVar[Mapping[str, type[Kernel[Any]]]] = {}
     # Elements that a kernel takes at a time so that they stay in the cache.
     block_elements: ClassVar[int] = 1 << 17
-    random_block: ClassVar[int] = 1 << 15  # elements hashed at a time, within a cache
 
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
+        self.on_host = xp is np  # else the device may run behind the program
+        # Elements hashed at a time: few for the cache of a CPU, many for few launches.
+        self.random_block = 1 << (15 if self.on_host else 22)
         self._counter: Array | None = None  # 0, 1, 2, ... for random_bits
+        # NumPy buffers the output unless it is told to clip; CuPy has no such choice.
+        modes = inspect.signature(xp.take).parameters
+        self._take = partial(xp.take, mode="clip") if "mode" in modes else xp.take
 
     def kernel(self, layer_name: str, layer_type: str) -> type[Kernel[Any]]:
         """Return the kernel class for a layer: this backend's own, or the portable one."""
@@ -105,11 +112,10 @@ class Backend:
     def gather(self, values: Array, index: Array, out: Array) -> None:
         """Pick rows by number: out[i] = values[index[i]].
 
-        Numbers out of range are clipped: the caller has checked them.
+        The caller has checked the numbers; what one out of range picks is undefined.
         Shapes: values (n, ...), index (m) int64 -> out (m, ...).
         """
-        # Any other mode makes NumPy buffer the output.
-        self.xp.take(values, index, axis=0, out=out, mode="clip")
+        self._take(values, index, axis=0, out=out)
 
     def scatter(self, values: Array, index: Array, out: Array) -> None:
         """Put values by number, no number twice: out[index[i]] = values[i].
@@ -121,9 +127,9 @@ class Backend:
     def anywhere(self, mask: Array) -> bool:
         """Say whether an element of `mask` is true, where looking costs no waiting.
 
-        A backend whose device runs behind the program returns False instead.
+        A device that runs behind the program is not waited for: False.
         """
-        return bool(mask.any())
+        return self.on_host and bool(mask.any())
 
     def power(self, x: Array, exponent: float, out: Array, scratch: Array) -> None:
         """out = x ** exponent for x > 0; quarters are made of square roots.
@@ -160,7 +166,13 @@ class Backend:
         self.xp.add(out, scratch[-1], out=out)
 
     def channel_dot(
-        self, a: Array, b: Array, out: Array, scratch: Array, *, accumulate: bool = False
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        scratch: Array,
+        *,
+        accumulate: bool = False,
     ) -> None:
         """Sum a * b over all but the middle axis: out, or added to out.
 

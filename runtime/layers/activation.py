@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 from netspec.ops import activation as ops
 from netspec.ops.base import count
+from runtime.layers._gradient import OneGradient
 from runtime.layers.base import Array, ArraySpec, Kernel, register
 
 
 @register
-class Sigmoid(Kernel[ops.Sigmoid]):
+class Sigmoid(OneGradient[ops.Sigmoid]):
     """Squash to (0, 1).
 
         y = 1 / (1 + exp(-x)), computed as tanh(x / 2) / 2 + 1 / 2: it cannot overflow
@@ -33,16 +34,16 @@ class Sigmoid(Kernel[ops.Sigmoid]):
         """Compute y."""
         self.backend.sigmoid(self.x, self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp = self.xp
         slope = xp.subtract(1, self.y, out=self.work["slope"])
         xp.multiply(slope, self.y, out=slope)
-        xp.multiply(self.dy, slope, out=self.dx)
+        xp.multiply(self.dy, slope, out=dx)
 
 
 @register
-class TanH(Kernel[ops.TanH]):
+class TanH(OneGradient[ops.TanH]):
     """Squash to (-1, 1).
 
         y = tanh(x);  dx = dy (1 - y^2)
@@ -60,16 +61,16 @@ class TanH(Kernel[ops.TanH]):
         """Compute y."""
         self.xp.tanh(self.x, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp = self.xp
         slope = xp.square(self.y, out=self.work["slope"])
         xp.subtract(1, slope, out=slope)
-        xp.multiply(self.dy, slope, out=self.dx)
+        xp.multiply(self.dy, slope, out=dx)
 
 
 @register
-class Power(Kernel[ops.Power]):
+class Power(OneGradient[ops.Power]):
     """A power of an affine function.
 
         y = (shift + scale x)^power
@@ -95,19 +96,19 @@ class Power(Kernel[ops.Power]):
             self._affine(self.x, self.y)
             self._raise(self.y, op.power)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         op, xp = self.op, self.xp
         factor = op.power * op.scale
         if factor == 0:
-            xp.copyto(self.dx, 0)
+            xp.copyto(dx, 0)
         elif op.power == 1:
-            xp.multiply(self.dy, factor, out=self.dx)
+            xp.multiply(self.dy, factor, out=dx)
         else:
-            self._affine(self.x, self.dx)
-            self._raise(self.dx, op.power - 1)
-            xp.multiply(self.dx, factor, out=self.dx)
-            xp.multiply(self.dx, self.dy, out=self.dx)
+            self._affine(self.x, dx)
+            self._raise(dx, op.power - 1)
+            xp.multiply(dx, factor, out=dx)
+            xp.multiply(dx, self.dy, out=dx)
 
     def _affine(self, x: Array, out: Array) -> None:
         self.xp.multiply(x, self.op.scale, out=out)
@@ -136,7 +137,7 @@ def _power_of_number(base: float, power: float) -> float:
 
 
 @register
-class ELU(Kernel[ops.ELU]):
+class ELU(OneGradient[ops.ELU]):
     """Exponential below zero.
 
         y = x where x > 0, else alpha (exp(x) - 1)
@@ -163,7 +164,7 @@ class ELU(Kernel[ops.ELU]):
         xp.maximum(self.x, 0, out=self.y)
         xp.add(self.y, part, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp, part, side = self.xp, self.work["part"], self.work["side"]
         xp.minimum(self.y, 0, out=part)
@@ -172,7 +173,7 @@ class ELU(Kernel[ops.ELU]):
         xp.multiply(part, side, out=part)
         xp.logical_not(side, out=side)
         xp.add(part, side, out=part)
-        xp.multiply(self.dy, part, out=self.dx)
+        xp.multiply(self.dy, part, out=dx)
 
 
 @register
@@ -243,7 +244,7 @@ class PReLU(Kernel[ops.PReLU]):
 
 
 @register
-class AbsVal(Kernel[ops.AbsVal]):
+class AbsVal(OneGradient[ops.AbsVal]):
     """The absolute value.
 
         y = |x|;  dx = dy sign(x), with sign(0) = 0
@@ -257,14 +258,14 @@ class AbsVal(Kernel[ops.AbsVal]):
         """Compute y."""
         self.xp.absolute(self.x, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
-        self.xp.sign(self.x, out=self.dx)
-        self.xp.multiply(self.dx, self.dy, out=self.dx)
+        self.xp.sign(self.x, out=dx)
+        self.xp.multiply(dx, self.dy, out=dx)
 
 
 @register
-class BNLL(Kernel[ops.BNLL]):
+class BNLL(OneGradient[ops.BNLL]):
     """A smooth ReLU, also called softplus.
 
         y = log(1 + exp(x));  dx = dy / (1 + exp(-x))
@@ -282,14 +283,14 @@ class BNLL(Kernel[ops.BNLL]):
         """Compute y as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow."""
         self.backend.softplus(self.x, self.y, self.work["curve"])
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
-        self.backend.sigmoid(self.x, self.dx)
-        self.xp.multiply(self.dx, self.dy, out=self.dx)
+        self.backend.sigmoid(self.x, dx)
+        self.xp.multiply(dx, self.dy, out=dx)
 
 
 @register
-class Exp(Kernel[ops.Exp]):
+class Exp(OneGradient[ops.Exp]):
     """A number raised to an affine function; base -1 stands for e.
 
         y = base^(shift + scale x);  dx = dy y scale log(base)
@@ -313,14 +314,14 @@ class Exp(Kernel[ops.Exp]):
         if self._outer != 1:
             xp.multiply(self.y, self._outer, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
-        self.xp.multiply(self.dy, self.y, out=self.dx)
-        self.xp.multiply(self.dx, self._inner, out=self.dx)
+        self.xp.multiply(self.dy, self.y, out=dx)
+        self.xp.multiply(dx, self._inner, out=dx)
 
 
 @register
-class Log(Kernel[ops.Log]):
+class Log(OneGradient[ops.Log]):
     """The logarithm of an affine function; base -1 stands for e.
 
         y = log(shift + scale x) / log(base)
@@ -343,12 +344,12 @@ class Log(Kernel[ops.Log]):
         if self._factor != 1:
             xp.multiply(self.y, self._factor, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp = self.xp
-        self._affine(self.dx)
-        xp.divide(self._factor * self.op.scale, self.dx, out=self.dx)
-        xp.multiply(self.dx, self.dy, out=self.dx)
+        self._affine(dx)
+        xp.divide(self._factor * self.op.scale, dx, out=dx)
+        xp.multiply(dx, self.dy, out=dx)
 
     def _affine(self, out: Array) -> None:
         self.xp.multiply(self.x, self.op.scale, out=out)
@@ -361,7 +362,7 @@ def _log_of_base(base: float) -> float:
 
 
 @register
-class Clip(Kernel[ops.Clip]):
+class Clip(OneGradient[ops.Clip]):
     """Keep values within bounds.
 
         y = min(max(x, min), max);  dx = dy where min <= x <= max, else 0
@@ -380,17 +381,17 @@ class Clip(Kernel[ops.Clip]):
         """Compute y."""
         self.xp.clip(self.x, self.op.min, self.op.max, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp, inside, below = self.xp, self.work["above"], self.work["below"]
         xp.greater_equal(self.x, self.op.min, out=inside)
         xp.less_equal(self.x, self.op.max, out=below)
         xp.logical_and(inside, below, out=inside)
-        xp.multiply(self.dy, inside, out=self.dx)
+        xp.multiply(self.dy, inside, out=dx)
 
 
 @register
-class Swish(Kernel[ops.Swish]):
+class Swish(OneGradient[ops.Swish]):
     """x times its own sigmoid.
 
         s = 1 / (1 + exp(-beta x));  y = x s;  dx = dy (beta y + s (1 - beta y))
@@ -411,7 +412,7 @@ class Swish(Kernel[ops.Swish]):
         xp = self.xp
         xp.multiply(self._sigmoid(), self.x, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx from x; the slope is written s + beta x s (1 - s)."""
         xp, slope = self.xp, self.work["slope"]
         sigmoid = self._sigmoid()
@@ -420,7 +421,7 @@ class Swish(Kernel[ops.Swish]):
         xp.multiply(slope, self.op.beta, out=slope)
         xp.add(slope, 1, out=slope)
         xp.multiply(slope, sigmoid, out=slope)
-        xp.multiply(self.dy, slope, out=self.dx)
+        xp.multiply(self.dy, slope, out=dx)
 
     def _sigmoid(self) -> Array:
         scaled = self.xp.multiply(self.x, self.op.beta, out=self.work["slope"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ops import concat as ops
+from runtime.layers._gradient import OneGradient
 from runtime.layers.base import Array, Kernel, register
 
 
@@ -48,7 +49,7 @@ class Concat(Kernel[ops.Concat]):
 
 
 @register
-class Slice(Kernel[ops.Slice]):
+class Slice(OneGradient[ops.Slice]):
     """Cut a blob along one axis.
 
         y_i = the piece of x between two of `slice_point`;  dx = the dy_i joined
@@ -69,7 +70,7 @@ class Slice(Kernel[ops.Slice]):
         for piece, y in zip(self._x, self.tops, strict=True):
             self.xp.copyto(y, piece)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Copy the gradient of every top to its place; without one it is 0."""
         for piece, dy in zip(self._dx, self.dtops, strict=True):
             if dy is None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from netspec.ops.base import count
 from netspec.ops.dropout import Dropout as DropoutOp
 from runtime.counter_random import stream_keys
-from runtime.layers.base import ArraySpec, Kernel, register
+from runtime.layers._gradient import OneGradient
+from runtime.layers.base import Array, ArraySpec, register
 
 
 @register
-class Dropout(Kernel[DropoutOp]):
+class Dropout(OneGradient[DropoutOp]):
     """Drop values at random while training.
 
         TRAIN: y = x mask / (1 - ratio), a value of mask being 1 with chance 1 - ratio
@@ -59,13 +58,13 @@ class Dropout(Kernel[DropoutOp]):
         elif self.y is not self.x:
             xp.copyto(self.y, self.x)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx with the mask of the forward pass."""
         if self._drops():
-            self.xp.multiply(self.dy, self._scale, out=self.dx)
-            self.xp.multiply(self.dx, self.work["mask"], out=self.dx)
-        elif self.dx is not self.dy:
-            self.xp.copyto(self.dx, self.dy)
+            self.xp.multiply(self.dy, self._scale, out=dx)
+            self.xp.multiply(dx, self.work["mask"], out=dx)
+        elif dx is not self.dy:
+            self.xp.copyto(dx, self.dy)
 
     def _drops(self) -> bool:
         return self.train and self.op.dropout_ratio > 0

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from netspec.ops import loss as ops
 from netspec.ops.base import count
+from runtime.layers._gradient import OneGradient
+from runtime.layers._labels import Divisor, Labels
 from runtime.layers.base import Array, ArraySpec, Kernel, register
-from runtime.layers.labels import Divisor
 
 # Added to the distance of a pair before dividing by it, which may be 0.
 DISTANCE_OFFSET = 1e-4
+# The least probability that is divided by or whose log is taken.
+LEAST_PROBABILITY = 1e-20
 
 
 @register
-class SigmoidCrossEntropyLoss(Kernel[ops.SigmoidCrossEntropyLoss]):
+class SigmoidCrossEntropyLoss(OneGradient[ops.SigmoidCrossEntropyLoss]):
     """The logistic loss of independent yes-or-no targets.
 
         p = sigmoid(x);  loss = -(sum of t log(p) + (1 - t) log(1 - p)) / divisor
@@ -71,7 +74,7 @@ class SigmoidCrossEntropyLoss(Kernel[ops.SigmoidCrossEntropyLoss]):
         xp.sum(terms, out=self.y)
         xp.divide(self.y, self._divisor.value, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp, share = self.xp, self.work["share"]
         xp.divide(self.dy, self._divisor.value, out=share)
@@ -287,3 +290,124 @@ class SmoothL1Loss(Kernel[ops.SmoothL1Loss]):
         for weight in self._weights[:1]:
             self.xp.multiply(difference, weight, out=difference)
         return difference
+
+
+@register
+class HingeLoss(OneGradient[ops.HingeLoss]):
+    """The one-versus-all hinge loss.
+
+        m = max(1 - t x, 0), t being 1 for the labelled class and -1 for the others
+        L1: loss = sum of m / N;    dx = -dloss t [m > 0] / N
+        L2: loss = sum of m^2 / N;  dx = -dloss 2 t m / N
+
+    Shapes: x (N, ...), every item one row of scores, label (N values) -> loss ().
+    """
+
+    types = ("HingeLoss",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for the margins, kept for the gradient, and the labels."""
+        size = count(self.op.bottoms[0])
+        return {
+            **Labels.arrays(self.op.bottoms[0][0]),
+            "margin": ArraySpec((size,), life="saved"),
+            "square": ArraySpec((size,)),
+            "picked": ArraySpec((self.op.bottoms[0][0],)),
+            "share": ArraySpec(()),
+        }
+
+    def setup(self) -> None:
+        """View the scores as rows."""
+        self._batch = self.op.bottoms[0][0]
+        self._flat_x = self.x.reshape(-1)
+        rows = self.x.reshape(self._batch, self._flat_x.size // self._batch)
+        self._labels = Labels(self, rows, None)
+        if self.dx is not None:
+            self._flat_dx = self.dx.reshape(-1)
+
+    def forward(self) -> None:
+        """Compute the margins and the loss."""
+        xp, margin, picked = self.xp, self.work["margin"], self.work["picked"]
+        index = self._labels.index
+        self._labels.read()
+        xp.add(self._flat_x, 1, out=margin)
+        self.backend.gather(self._flat_x, index, picked)
+        xp.subtract(1, picked, out=picked)
+        xp.multiply(picked, self._labels.weight, out=picked)
+        self.backend.scatter(picked, index, margin)
+        xp.maximum(margin, 0, out=margin)
+        terms = margin
+        if self.op.norm == "L2":
+            terms = xp.square(margin, out=self.work["square"])
+        xp.sum(terms, out=self.y)
+        xp.multiply(self.y, 1 / self._batch, out=self.y)
+
+    def gradient(self, dx: Array) -> None:
+        """Compute dx."""
+        xp, share, picked = self.xp, self.work["share"], self.work["picked"]
+        dx, index = self._flat_dx, self._labels.index
+        if self.op.norm == "L1":
+            xp.sign(self.work["margin"], out=dx)
+            factor = 1 / self._batch
+        else:
+            xp.copyto(dx, self.work["margin"])
+            factor = 2 / self._batch
+        self.backend.gather(dx, index, picked)
+        xp.negative(picked, out=picked)
+        self.backend.scatter(picked, index, dx)
+        xp.multiply(self.dy, factor, out=share)
+        xp.multiply(dx, share, out=dx)
+
+
+@register
+class MultinomialLogisticLoss(OneGradient[ops.MultinomialLogisticLoss]):
+    """The logistic loss of probabilities against labels.
+
+        p = max(x[label], 1e-20);  loss = -(sum of log(p)) / N
+        dx = -dloss / (N p) at the labels, else 0
+
+    `SoftmaxWithLoss` on scores is more accurate than this on probabilities.
+
+    Shapes: x (N, ...), every item seen as one row, label (N values) -> loss ().
+    """
+
+    types = ("MultinomialLogisticLoss",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for the labels and a value for each."""
+        size = self.op.bottoms[0][0]
+        return {**Labels.arrays(size), "picked": ArraySpec((size,))}
+
+    def setup(self) -> None:
+        """View the probabilities as rows."""
+        self._batch = self.op.bottoms[0][0]
+        self._flat_x = self.x.reshape(-1)
+        rows = self.x.reshape(self._batch, self._flat_x.size // self._batch)
+        self._labels = Labels(self, rows, None)
+        if self.dx is not None:
+            self._flat_dx = self.dx.reshape(-1)
+
+    def forward(self) -> None:
+        """Compute the loss."""
+        xp, picked = self.xp, self.work["picked"]
+        self._labels.read()
+        self._pick()
+        xp.log(picked, out=picked)
+        xp.multiply(picked, self._labels.weight, out=picked)
+        xp.sum(picked, out=self.y)
+        xp.multiply(self.y, -1 / self._batch, out=self.y)
+
+    def gradient(self, dx: Array) -> None:
+        """Compute dx."""
+        xp, picked = self.xp, self.work["picked"]
+        self._pick()
+        xp.divide(self._labels.weight, picked, out=picked)
+        xp.multiply(picked, self.dy, out=picked)
+        xp.multiply(picked, -1 / self._batch, out=picked)
+        xp.copyto(self._flat_dx, 0)
+        self.backend.scatter(picked, self._labels.index, self._flat_dx)
+
+    def _pick(self) -> None:
+        picked = self.work["picked"]
+        self.backend.gather(self._flat_x, self._labels.index, picked)
+        self.xp.maximum(picked, LEAST_PROBABILITY, out=picked)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from netspec.ops import reduction as ops
 from netspec.ops.base import count
-from runtime.layers.base import ArraySpec, Kernel, register
-from runtime.layers.labels import by_class
+from runtime.layers._gradient import OneGradient
+from runtime.layers._labels import by_class
+from runtime.layers.base import Array, ArraySpec, Kernel, register
 
 
 @register
-class Reduction(Kernel[ops.Reduction]):
+class Reduction(OneGradient[ops.Reduction]):
     """Reduce all axes from `axis` on to one number.
 
         SUM:   y = coeff * sum of x;        dx = coeff dy
@@ -54,7 +55,7 @@ class Reduction(Kernel[ops.Reduction]):
         if self._coeff != 1:
             xp.multiply(self._y, self._coeff, out=self._y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp, operation = self.xp, self.op.operation
         factor = 2 * self._coeff if operation == "SUMSQ" else self._coeff

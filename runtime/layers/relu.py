@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from netspec.ops.relu import ReLU as ReLUOp
-from runtime.layers.base import ArraySpec, Kernel, register
+from runtime.layers._gradient import OneGradient
+from runtime.layers.base import Array, ArraySpec, register
 
 
 @register
-class ReLU(Kernel[ReLUOp]):
+class ReLU(OneGradient[ReLUOp]):
     """Keep what is positive, scale the rest.
 
         y = max(x, 0) + negative_slope * min(x, 0)
@@ -39,17 +38,15 @@ class ReLU(Kernel[ReLUOp]):
         if slope != 0:
             xp.add(self.y, part, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp, slope = self.xp, self.op.negative_slope
-        if self.dx is None:
-            return
         if slope == 0:
             positive = xp.greater(self.y, 0, out=self.work["positive"])
-            xp.multiply(self.dy, positive, out=self.dx)
+            xp.multiply(self.dy, positive, out=dx)
             return
         part = xp.sign(self.y, out=self.work["part"])
         xp.maximum(part, 0, out=part)  # 1 where y > 0, else 0
         xp.multiply(part, 1 - slope, out=part)
         xp.add(part, slope, out=part)
-        xp.multiply(self.dy, part, out=self.dx)
+        xp.multiply(self.dy, part, out=dx)

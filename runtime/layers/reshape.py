@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ops import reshape as ops
-from runtime.layers.base import Kernel, register
+from runtime.layers._gradient import OneGradient
+from runtime.layers.base import Array, Kernel, register
 
 
 class _Alias(Kernel[ops.Reshape]):
@@ -39,7 +40,7 @@ class Flatten(_Alias):
 
 
 @register
-class Split(Kernel[ops.Split]):
+class Split(OneGradient[ops.Split]):
     """The input under several names.
 
         y_i = x, in the same memory;  dx = sum of dy_i
@@ -58,17 +59,17 @@ class Split(Kernel[ops.Split]):
     def forward(self) -> None:
         """Do nothing: every y is x."""
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Add the gradients up."""
         xp, gradients = self.xp, self._gradients
         if not gradients:
-            xp.copyto(self.dx, 0)
+            xp.copyto(dx, 0)
         elif len(gradients) == 1:
-            xp.copyto(self.dx, gradients[0])
+            xp.copyto(dx, gradients[0])
         else:
-            xp.add(gradients[0], gradients[1], out=self.dx)
+            xp.add(gradients[0], gradients[1], out=dx)
             for dy in gradients[2:]:
-                xp.add(self.dx, dy, out=self.dx)
+                xp.add(dx, dy, out=dx)
 
 
 @register

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from netspec.errors import SpecError
 from netspec.ops import selection as ops
 from netspec.ops.base import bottom_name, count, label
-from runtime.layers.base import ArraySpec, Kernel, register
+from runtime.layers._gradient import OneGradient
+from runtime.layers.base import Array, ArraySpec, register
 
 
 @register
-class Tile(Kernel[ops.Tile]):
+class Tile(OneGradient[ops.Tile]):
     """The input several times, one copy after the other along `axis`.
 
         dx = sum of the gradients of the copies
@@ -35,13 +34,13 @@ class Tile(Kernel[ops.Tile]):
         """Copy x to every place."""
         self.xp.copyto(self._y, self._x)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Add the gradients of the copies up."""
         self.xp.sum(self._dy, axis=1, out=self._dx)
 
 
 @register
-class Crop(Kernel[ops.Crop]):
+class Crop(OneGradient[ops.Crop]):
     """A part of x, as large as a second blob from `axis` on.
 
         y = x[offset : offset + size] on every axis;  dx = dy there, else 0
@@ -67,14 +66,14 @@ class Crop(Kernel[ops.Crop]):
         """Copy the part."""
         self.xp.copyto(self.y, self._part)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Put the gradient in its place."""
-        self.xp.copyto(self.dx, 0)
+        self.xp.copyto(dx, 0)
         self.xp.copyto(self._gradient, self.dy)
 
 
 @register
-class BatchReindex(Kernel[ops.BatchReindex]):
+class BatchReindex(OneGradient[ops.BatchReindex]):
     """Items of a batch by number: chosen, repeated or left out.
 
         y[i] = x[index[i]];  dx[n] = sum of dy[i] where index[i] is n
@@ -120,11 +119,10 @@ class BatchReindex(Kernel[ops.BatchReindex]):
         xp.logical_or(bad, high, out=bad)
         if self.backend.anywhere(bad):
             raise self._error()
-        xp.clip(index, 0, self._items - 1, out=index)
         self.backend.gather(self.x, index, self.y)
         xp.copyto(self._rows, float("nan"), where=bad[:, None])
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Add the gradients of every item up."""
         xp, index, matrix = self.xp, self.work["index"], self.work["matrix"]
         xp.copyto(index, self.bottoms[1], casting="unsafe")

@@ -1,15 +1,24 @@
-"""Softmax, and the logistic loss on top of it."""
+"""Softmax, and the logistic losses on top of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from netspec.errors import FileError, ShapeError
 from netspec.ops import softmax as ops
-from runtime.layers.base import Array, ArraySpec, Kernel, register
-from runtime.layers.labels import Divisor, Labels, across_classes, by_class, places
+from netspec.ops.base import label
+from netspec.ops.loss import InfogainLoss as InfogainLossOp
+from netspec.schema import BlobProto
+from runtime.layers._gradient import OneGradient
+from runtime.layers._labels import Divisor, Labels, across_classes, by_class, places
+from runtime.layers.base import Array, ArraySpec, register
 
 SMALLEST_NORMAL = 1.17549435e-38  # of float32; the least probability whose log is taken
+LEAST_PROBABILITY = 1e-20  # the same for InfogainLoss
 
 
 def softmax(xp: ModuleType, x: Array, out: Array, edge: Array) -> None:
@@ -25,7 +34,7 @@ def softmax(xp: ModuleType, x: Array, out: Array, edge: Array) -> None:
 
 
 @register
-class Softmax(Kernel[ops.Softmax]):
+class Softmax(OneGradient[ops.Softmax]):
     """Scores to probabilities along one axis.
 
         y = exp(x) / (sum of exp(x))
@@ -59,7 +68,7 @@ class Softmax(Kernel[ops.Softmax]):
         """Compute y."""
         softmax(self.xp, self._x, self._y, self._edge)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp = self.xp
         xp.multiply(self._dy, self._y, out=self._product)
@@ -69,7 +78,7 @@ class Softmax(Kernel[ops.Softmax]):
 
 
 @register
-class SoftmaxWithLoss(Kernel[ops.SoftmaxWithLoss]):
+class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
     """The logistic loss of scores against class labels.
 
         p = softmax(x);  loss = -(sum of log(p[label])) / divisor
@@ -131,7 +140,7 @@ class SoftmaxWithLoss(Kernel[ops.SoftmaxWithLoss]):
         xp.negative(self.y, out=self.y)
         xp.divide(self.y, self._divisor.value, out=self.y)
 
-    def backward(self, accumulate: Sequence[bool]) -> None:
+    def gradient(self, dx: Array) -> None:
         """Compute dx: p times the share of its place, but p - 1 at the labels."""
         xp, picked, labels = self.xp, self.work["picked"], self._labels
         share = self.work["edge"]
@@ -142,3 +151,106 @@ class SoftmaxWithLoss(Kernel[ops.SoftmaxWithLoss]):
         xp.subtract(picked, 1, out=picked)
         xp.multiply(picked, share, out=picked)
         self.backend.scatter(picked, labels.index, self._flat_dx)
+
+
+@register
+class InfogainLoss(OneGradient[InfogainLossOp]):
+    """The logistic loss with a matrix that says how much every confusion weighs.
+
+        p = softmax(x);  loss = -(sum of H[label, k] log(max(p_k, 1e-20))) / divisor
+        dx_k = dloss (p_k (sum of H[label]) - H[label, k]) / divisor
+
+    With the identity for H this is SoftmaxWithLoss. The divisor is explained at
+    `Divisor`. The gradient of a second top, which holds p, is not looked at.
+
+    Shapes: x (O..., C, I...) with C on `axis`, label (O, I values), H (C, C values) or
+    the file `source` -> loss (), and p (like x) where there is a second top.
+    """
+
+    types = ("InfogainLoss",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for the probabilities, the labels and their rows of H."""
+        shape = self.op.bottoms[0]
+        size, classes = places(shape, self.op.axis), shape[self.op.axis]
+        specs = {
+            **Labels.arrays(size),
+            **Divisor.arrays(),
+            "edge": ArraySpec((size,)),
+            "rows": ArraySpec((size, classes), life="saved"),
+            "terms": ArraySpec(shape),
+            "sums": ArraySpec((size,)),
+            "share": ArraySpec(()),
+        }
+        if len(self.op.bottoms) == 2:
+            specs["matrix"] = ArraySpec((classes, classes), life="state")
+        if len(self.op.tops) == 1:
+            specs["p"] = ArraySpec(shape, life="saved")
+        return specs
+
+    def setup(self) -> None:
+        """View everything with the classes on axis 1, and read H."""
+        op, axis = self.op, self.op.axis
+        p = self.tops[1] if len(self.tops) > 1 else self.work["p"]
+        self._x, self._p = by_class(self.x, axis), by_class(p, axis)
+        self._terms = by_class(self.work["terms"], axis)
+        self._edge = across_classes(self.work["edge"], self._x)
+        self._sums = across_classes(self.work["sums"], self._x)
+        self._labels = Labels(self, self._x, op.ignore_label)
+        weight = self._labels.weight
+        self._divisor = Divisor(
+            self, op.normalization, weight, size=weight.size, batch=self._x.shape[0]
+        )
+        outer, classes = self._x.shape[:2]
+        if len(self.bottoms) > 2:
+            self._matrix = self.bottoms[2].reshape(classes, classes)
+        else:
+            self._matrix = self.work["matrix"]
+            self.backend.upload(self._read_matrix(classes), out=self._matrix)
+        self._rows = self.work["rows"]  # (O * I, C), seen as (O, C, I):
+        if self._x.ndim == 3:
+            self._rows = self._rows.reshape(outer, -1, classes).transpose(0, 2, 1)
+        if self.dx is not None:
+            self._dx = by_class(self.dx, axis)
+
+    def forward(self) -> None:
+        """Compute p and the loss."""
+        xp, rows, terms = self.xp, self.work["rows"], self._terms
+        softmax(xp, self._x, self._p, self._edge)
+        self._labels.read()
+        self._divisor.update()
+        self.backend.gather(self._matrix, self._labels.values, rows)
+        xp.multiply(rows, self._labels.weight[:, None], out=rows)
+        xp.maximum(self._p, LEAST_PROBABILITY, out=terms)
+        xp.log(terms, out=terms)
+        xp.multiply(terms, self._rows, out=terms)
+        xp.sum(terms, out=self.y)
+        xp.negative(self.y, out=self.y)
+        xp.divide(self.y, self._divisor.value, out=self.y)
+
+    def gradient(self, dx: Array) -> None:
+        """Compute dx."""
+        xp, dx, share = self.xp, self._dx, self.work["share"]
+        xp.sum(self.work["rows"], axis=1, out=self.work["sums"])
+        xp.multiply(self._p, self._sums, out=dx)
+        xp.subtract(dx, self._rows, out=dx)
+        xp.divide(self.dy, self._divisor.value, out=share)
+        xp.multiply(dx, share, out=dx)
+
+    def _read_matrix(self, classes: int) -> np.ndarray:
+        """Read H from `source`, a BlobProto in binary form."""
+        source, blob = self.op.source, BlobProto()
+        where = f"{label(self.op.layer)}: infogain_loss_param.source {source!r}"
+        try:
+            blob.ParseFromString(Path(source).read_bytes())
+        except OSError as error:
+            raise FileError(f"{where} cannot be read: {error.strerror}") from error
+        except DecodeError as error:
+            raise FileError(f"{where} is not a BlobProto in binary form") from error
+        values = np.asarray(blob.data or blob.double_data, dtype=np.float32)
+        if values.size != classes * classes:
+            raise ShapeError(
+                f"{where} holds {values.size} values; expected {classes} x {classes}, "
+                f"a row a class"
+            )
+        return values.reshape(classes, classes)

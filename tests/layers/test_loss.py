@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from netspec.errors import FileError, ShapeError
-from netspec.schema import BlobProto
 from runtime.backends.base import Backend
 from tests.layers.harness import LoneLayer, check_layer
-from tests.layers.test_softmax import divisor, probabilities
 
 RNG = np.random.default_rng(8)
 TARGETS = RNG.choice([-0.6, 0.0, 0.3, 0.7, 1.0, 1.4], size=(4, 3, 5))
@@ -189,99 +185,3 @@ def test_multinomial_logistic_loss_clamps_its_gradient_too(backend: Backend) -> 
     np.testing.assert_allclose(loss, -math.log(1e-20), rtol=1e-6)
     (dx, _), _ = layer.backward([1.0])
     np.testing.assert_allclose(dx, [[-1e20, 0, 0]], rtol=1e-6)
-
-
-MATRIX = RNG.uniform(0.1, 2, size=(5, 5))
-
-
-def infogain(op, x, label, matrix=MATRIX):
-    p = np.moveaxis(probabilities(op, x), op.axis, -1)
-    total, counted = 0.0, 0
-    for place, wanted in zip(np.ndindex(p.shape[:-1]), label.reshape(-1), strict=True):
-        if int(wanted) != op.ignore_label:
-            row = matrix.reshape(5, 5)[int(wanted)]
-            total -= sum(h * math.log(q) for h, q in zip(row, p[place], strict=True))
-            counted += 1
-    return np.array(total / divisor(op, counted, label.size))
-
-
-def infogain_gradient(op, dtops, x, label, matrix=MATRIX):
-    p = np.moveaxis(probabilities(op, x), op.axis, -1)
-    dx = np.zeros(x.shape)
-    out = np.moveaxis(dx, op.axis, -1)
-    counted = sum(int(value) != op.ignore_label for value in label.reshape(-1))
-    share = dtops[0] / divisor(op, counted, label.size)
-    for place, wanted in zip(np.ndindex(p.shape[:-1]), label.reshape(-1), strict=True):
-        if int(wanted) != op.ignore_label:
-            row = matrix.reshape(5, 5)[int(wanted)]
-            out[place] = share * (p[place] * row.sum() - row)
-    return (dx, None, None)[: len(op.bottoms)], ()
-
-
-SCORES = {"1": (2, 5, 3, 4), "-1": (2, 3, 5)}
-
-
-@pytest.mark.parametrize("normalization", ["VALID", "FULL", "BATCH_SIZE", "NONE"])
-@pytest.mark.parametrize("ignore", ["", "ignore_label: 3"])
-@pytest.mark.parametrize("axis", ["1", "-1"])
-def test_infogain_loss_weighs_confusions(
-    backend: Backend, axis: str, ignore: str, normalization: str
-) -> None:
-    text = (
-        f'type: "InfogainLoss" infogain_loss_param {{ axis: {axis} }} '
-        f"loss_param {{ normalization: {normalization} {ignore} }}"
-    )
-    shape = SCORES[axis]
-    places = (2, 3, 4) if axis == "1" else (2, 3)
-    labels = RNG.integers(0, 5, size=places) + 0.0
-    check_layer(
-        text,
-        [shape, labels, MATRIX[None]],
-        infogain,
-        backend=backend,
-        gradient=infogain_gradient,
-        equal_sizes="the matrix is square",
-    )
-
-
-def write_matrix(path: Path, size: int) -> None:
-    blob = BlobProto(data=np.float32(MATRIX).reshape(-1)[:size].tolist())
-    path.write_bytes(blob.SerializeToString())
-
-
-def test_infogain_loss_reads_its_matrix_from_a_file(
-    backend: Backend, tmp_path: Path
-) -> None:
-    source = tmp_path / "H.binaryproto"
-    write_matrix(source, 25)
-    text = (
-        'type: "InfogainLoss" top: "loss" top: "p" '
-        f'infogain_loss_param {{ source: "{source}" }}'
-    )
-    layer = LoneLayer(text, [(6, 5), (6,)], backend=backend)
-    x = RNG.normal(size=(6, 5))
-    loss, p = layer.forward([x, LABELS])
-    matrix = np.float64(np.float32(MATRIX))
-    np.testing.assert_allclose(loss, infogain(layer.op, x, LABELS, matrix))
-    np.testing.assert_allclose(p, probabilities(layer.op, x))
-
-
-@pytest.mark.parametrize(
-    ("content", "error", "match"),
-    [
-        (None, FileError, r"'lone' \(InfogainLoss\).*cannot be read: No such file"),
-        (b"\xff\xff\xff", FileError, "is not a BlobProto in binary form"),
-        (24, ShapeError, "holds 24 values; expected 5 x 5"),
-    ],
-)
-def test_a_bad_matrix_file_is_an_error(
-    backend: Backend, tmp_path: Path, content, error, match: str
-) -> None:
-    source = tmp_path / "H.binaryproto"
-    if isinstance(content, bytes):
-        source.write_bytes(content)
-    elif content is not None:
-        write_matrix(source, content)
-    text = f'type: "InfogainLoss" infogain_loss_param {{ source: "{source}" }}'
-    with pytest.raises(error, match=match):
-        LoneLayer(text, [(6, 5), (6,)], backend=backend)

@@ -50,7 +50,7 @@ def test_the_bits_do_not_depend_on_the_size_of_blocks(
 ) -> None:
     keys = stream_keys(5, "drop6", 3)
     before = draw(backend, keys)
-    monkeypatch.setattr(type(backend), "random_block", 4096)
+    monkeypatch.setattr(backend, "random_block", 4096)
     monkeypatch.setattr(backend, "_counter", None)
     np.testing.assert_array_equal(draw(backend, keys), before)
 

@@ -1,0 +1,20 @@
+"""What kernels with one gradient have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runtime.layers.base import Array, Kernel, OpT
+
+
+class OneGradient(Kernel[OpT]):
+    """A kernel that can have only one gradient, that of its first bottom."""
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute dx where it is wanted."""
+        if self.dx is not None:
+            self.gradient(self.dx)
+
+    def gradient(self, dx: Array) -> None:
+        """Compute `dx` from the gradients of the tops."""
+        raise NotImplementedError
