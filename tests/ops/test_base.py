@@ -5,22 +5,23 @@ from netspec.ops import infer, known_types, op_class
 from netspec.ops.base import SourceOp, fields_of
 from tests.ops.reading import layer, read, refuses
 
-BVLC_TYPES = """
-AbsVal Accuracy ArgMax BNLL BatchNorm BatchReindex Bias Clip Concat ContrastiveLoss
-Convolution Crop Data Deconvolution Dropout DummyData ELU Eltwise Embed EuclideanLoss Exp
-Filter Flatten HDF5Data HDF5Output HingeLoss Im2col ImageData InfogainLoss InnerProduct
-Input LRN LSTM LSTMUnit Log MVN MemoryData MultinomialLogisticLoss PReLU Parameter Pooling
-Power Python RNN ReLU Reduction Reshape SPP Scale Sigmoid SigmoidCrossEntropyLoss Silence
-Slice Softmax SoftmaxWithLoss Split Swish TanH Threshold Tile WindowData
-""".split()
-FORK_TYPES = """
-AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize Permute PriorBox
-ROIPooling SmoothL1Loss VideoData
-""".split()
+BVLC_TYPES = (
+    "AbsVal Accuracy ArgMax BNLL BatchNorm BatchReindex Bias Clip Concat "
+    "ContrastiveLoss Convolution Crop Data Deconvolution Dropout DummyData ELU "
+    "Eltwise Embed EuclideanLoss Exp Filter Flatten HDF5Data HDF5Output HingeLoss "
+    "Im2col ImageData InfogainLoss InnerProduct Input LRN LSTM LSTMUnit Log MVN "
+    "MemoryData MultinomialLogisticLoss PReLU Parameter Pooling Power Python RNN "
+    "ReLU Reduction Reshape SPP Scale Sigmoid SigmoidCrossEntropyLoss Silence "
+    "Slice Softmax SoftmaxWithLoss Split Swish TanH Threshold Tile WindowData "
+)
+FORK_TYPES = (
+    "AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize "
+    "Permute PriorBox ROIPooling SmoothL1Loss VideoData "
+)
 
 
 def test_every_type_of_caffe_and_of_the_forks_has_a_definition():
-    assert set(known_types()) == {*BVLC_TYPES, *FORK_TYPES}
+    assert set(known_types()) == {*BVLC_TYPES.split(), *FORK_TYPES.split()}
 
 
 def test_every_type_has_a_class_of_its_name():
@@ -57,12 +58,16 @@ def test_a_top_too_large_to_count_is_refused():
 def test_a_parameter_too_large_to_count_is_refused():
     text = """type: "InnerProduct" top: "y"
         inner_product_param { num_output: 70000 }"""
-    refuses(text, (1, 70000), match="parameter 0 would have shape .* at most 2147483647")
+    refuses(
+        text, (1, 70000), match="parameter 0 would have shape .* at most 2147483647"
+    )
 
 
 def test_an_axis_out_of_range_is_refused_with_the_range():
     text = 'type: "Softmax" top: "y" softmax_param { axis: 3 }'
-    refuses(text, (2, 3, 4), match="axis is 3, .* 3 axes; expected a value from -3 to 2")
+    refuses(
+        text, (2, 3, 4), match="axis is 3, .* 3 axes; expected a value from -3 to 2"
+    )
 
 
 def test_shapes_are_accepted_as_lists():

@@ -13,13 +13,19 @@ def test_output_is_rounded_down():
     assert op.tops == ((2, 6, 3, 5),)
     assert param_shapes(op) == [(6, 4, 3, 3), (6,)]
     assert fillers(op) == [("constant", 0), ("constant", 0)]
-    assert (op.kernel, op.stride, op.pad, op.dilation) == ((3, 3), (2, 2), (0, 0), (1, 1))
+    assert (op.kernel, op.stride, op.pad, op.dilation) == (
+        (3, 3),
+        (2, 2),
+        (0, 0),
+        (1, 1),
+    )
     assert (op.group, op.axis, op.channels, op.bias_term) == (1, 1, 4, True)
 
 
 def test_height_and_width_may_differ_in_everything():
     op = conv(
-        "num_output: 4 kernel_h: 2 kernel_w: 5 stride_h: 3 stride_w: 2 pad_h: 1 pad_w: 4",
+        "num_output: 4 kernel_h: 2 kernel_w: 5 stride_h: 3 stride_w: 2"
+        " pad_h: 1 pad_w: 4",
         (3, 2, 9, 7),
     )
     assert op.tops == ((3, 4, 4, 6),)
@@ -136,13 +142,17 @@ def test_bad_options_are_refused(options, message):
 def test_kernel_h_needs_two_spatial_axes():
     text = """type: "Convolution" top: "y"
         convolution_param { num_output: 6 kernel_h: 3 kernel_w: 2 }"""
-    refuses(text, (2, 4, 5), match="are for 2 spatial axes, but the input has 1; repeat")
+    refuses(
+        text, (2, 4, 5), match="are for 2 spatial axes, but the input has 1; repeat"
+    )
 
 
 def test_bottoms_of_different_shapes_are_refused():
     text = """type: "Convolution" top: "y" top: "z"
         convolution_param { num_output: 6 kernel_size: 3 }"""
-    message = r"same shape; bottom 0 \('b0'\) has .*bottom 1 \('b1'\) has \(2, 4, 5, 6\)"
+    message = (
+        r"same shape; bottom 0 \('b0'\) has .*bottom 1 \('b1'\) has \(2, 4, 5, 6\)"
+    )
     refuses(text, (2, 4, 5, 7), (2, 4, 5, 6), match=message)
 
 

@@ -21,7 +21,9 @@ def test_bad_inputs_are_refused():
     refuses('type: "Input" top: "a"', match="input_param.shape is missing; give one")
     text = """type: "Input" top: "a" top: "b" top: "c"
         input_param { shape { dim: 2 } shape { dim: 2 } }"""
-    refuses(text, match="input_param.shape is given 2 times for 3 tops; give one for all")
+    refuses(
+        text, match="input_param.shape is given 2 times for 3 tops; give one for all"
+    )
     text = 'type: "Input" top: "a" input_param { shape { dim: -2 } }'
     refuses(text, match=r"top 0 would have shape \(-2,\); sizes must not be negative")
 
@@ -45,7 +47,9 @@ def test_bad_dummy_data_is_refused():
     message = "data_filler is given 3 times for 2 tops"
     refuses(text("shape { dim: 2 }" + " data_filler { }" * 3), match=message)
     refuses(text("num: 2 shape { dim: 2 }"), match="both shape and num/channels")
-    refuses(text("num: 2"), match="dummy_data_param.channels is given 0 times for 2 tops")
+    refuses(
+        text("num: 2"), match="dummy_data_param.channels is given 0 times for 2 tops"
+    )
 
 
 def test_memory_data_knows_its_shapes():
@@ -56,13 +60,17 @@ def test_memory_data_knows_its_shapes():
 
 
 def test_a_crop_and_a_mean_for_every_channel_tell_the_image():
-    text = 'type: "Data" top: "d" top: "l" data_param { batch_size: 2 } transform_param {'
+    text = (
+        'type: "Data" top: "d" top: "l" data_param { batch_size: 2 } transform_param {'
+    )
     op = read(text + "crop_size: 5 mean_value: 1 mean_value: 2 mean_value: 3 }")
     assert op.tops == ((2, 3, 5, 5), (2,))
     assert read(text + "crop_size: 5 force_gray: true }").tops[0] == (2, 1, 5, 5)
     assert read(text + "crop_size: 5 force_color: true }").tops[0] == (2, 3, 5, 5)
     refuses(text + "crop_size: 5 mean_value: 1 }", match="as in --shape d=N,C,H,W")
-    refuses(text + "force_color: true }", match="only with crop_size and either mean_val")
+    refuses(
+        text + "force_color: true }", match="only with crop_size and either mean_val"
+    )
 
 
 def test_image_and_window_data_tell_their_sizes():

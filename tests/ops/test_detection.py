@@ -10,9 +10,13 @@ def test_roi_pooling_has_an_item_a_region():
     assert op.spatial_scale == 0.5
     assert op.gradient_bottoms == (0,)
     assert op.backward_bottoms == (1,)
-    refuses(text + "}", (2, 3, 20, 30), (11, 4), match=r"regions, must have shape \(R, 5")
+    refuses(
+        text + "}", (2, 3, 20, 30), (11, 4), match=r"regions, must have shape \(R, 5"
+    )
     short = 'type: "ROIPooling" top: "y"'
-    refuses(short, (2, 3, 20, 30), (11, 5), match="pooled_h is 0 and pooled_w 0; give at")
+    refuses(
+        short, (2, 3, 20, 30), (11, 5), match="pooled_h is 0 and pooled_w 0; give at"
+    )
 
 
 def test_normalize_has_one_scale_or_one_a_channel():
@@ -32,7 +36,11 @@ def test_permute_appends_the_axes_not_named():
     assert op.order == (2, 0, 1, 3)
     assert op.tops == ((4, 2, 3, 5),)
     twice = 'type: "Permute" top: "y" permute_param { order: 2 order: 2 }'
-    refuses(twice, (2, 3, 4), match=r"order is \(2, 2\); expected different axes from 0 to 2")
+    refuses(
+        twice,
+        (2, 3, 4),
+        match=r"order is \(2, 2\); expected different axes from 0 to 2",
+    )
     refuses(text, (2, 3), match="expected different axes from 0 to 1")
 
 

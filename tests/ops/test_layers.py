@@ -6,11 +6,12 @@ from netspec.schema import TEST, TRAIN
 from tests.ops.reading import fillers, param_shapes, read, refuses
 
 ELEMENTWISE = (
-    "AbsVal BNLL ELU Exp Log Power ReLU Sigmoid Swish TanH Threshold Dropout LRN Softmax"
-).split()
+    "AbsVal BNLL ELU Exp Log Power ReLU Sigmoid Swish TanH Threshold "
+    "Dropout LRN Softmax"
+)
 
 
-@pytest.mark.parametrize("kind", ELEMENTWISE)
+@pytest.mark.parametrize("kind", ELEMENTWISE.split())
 def test_elementwise_layers_keep_the_shape(kind):
     op = read(f'type: "{kind}" top: "y"', (2, 3, 4, 5))
     assert op.tops == ((2, 3, 4, 5),)
@@ -210,7 +211,9 @@ def test_bad_scales_are_refused():
     message = r"'b1'\) has shape \(4,\), which must equal the axes of .* from axis 1 on"
     refuses(text(""), (2, 3, 4), (4,), match=message)
     refuses(text("num_axes: 3"), (2, 3, 4), match="num_axes is 3 from axis 1, but the")
-    refuses(text("num_axes: -2"), (2, 3, 4), match="num_axes is -2; expected the number")
+    refuses(
+        text("num_axes: -2"), (2, 3, 4), match="num_axes is -2; expected the number"
+    )
 
 
 def test_eltwise_operations():

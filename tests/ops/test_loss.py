@@ -83,7 +83,9 @@ def test_contrastive_loss_compares_pairs():
     assert (op.margin, op.legacy_version) == (3, True)
     assert op.gradient_bottoms == (0, 1)
     assert op.refused_bottoms == ()
-    refuses(text, (2, 3), (2, 4), (2,), match=r"same shape \(N, C\).*'b1'\) has \(2, 4\)")
+    refuses(
+        text, (2, 3), (2, 4), (2,), match=r"same shape \(N, C\).*'b1'\) has \(2, 4\)"
+    )
     refuses(text, (2, 3, 2), (2, 3, 2), (2,), match=r"same shape \(N, C\)")
     refuses(text, (2, 3), (2, 3), (2, 2), match=r"similarity, must have shape \(2,\)")
 
@@ -91,7 +93,9 @@ def test_contrastive_loss_compares_pairs():
 def test_hinge_loss_norm():
     op = read('type: "HingeLoss" hinge_loss_param { norm: L2 }', (2, 3), (2, 1))
     assert op.norm == "L2"
-    refuses('type: "HingeLoss"', (2, 3), (2, 2), match="expected 2, one label for every")
+    refuses(
+        'type: "HingeLoss"', (2, 3), (2, 2), match="expected 2, one label for every"
+    )
 
 
 def test_infogain_matrix_is_a_blob_or_a_file():
@@ -104,7 +108,9 @@ def test_infogain_matrix_is_a_blob_or_a_file():
     assert (op.source, op.axis, op.normalization) == ("h", 1, "VALID")
     refuses('type: "InfogainLoss"', (2, 3), (2,), match="the matrix H is missing; give")
     shapes = (2, 3), (2,), (3, 2)
-    refuses('type: "InfogainLoss"', *shapes, match="the matrix H, .*expected 3 x 3 values")
+    refuses(
+        'type: "InfogainLoss"', *shapes, match="the matrix H, .*expected 3 x 3 values"
+    )
 
 
 def test_smooth_l1_loss_may_have_weights():
@@ -112,7 +118,9 @@ def test_smooth_l1_loss_may_have_weights():
     op = read(text, (2, 3), (2, 3), (2, 3))
     assert op.sigma == 3
     assert op.gradient_bottoms == (0, 1)
-    refuses(text, (2, 3), (2, 3), (2, 4), match=r"'b2'\) has shape \(2, 4\); expected as")
+    refuses(
+        text, (2, 3), (2, 3), (2, 4), match=r"'b2'\) has shape \(2, 4\); expected as"
+    )
 
 
 def test_accuracy_may_have_a_top_a_class():

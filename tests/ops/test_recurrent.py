@@ -40,11 +40,17 @@ def test_rnn_shapes_and_parameters():
 def test_bad_recurrent_layers_are_refused():
     text = 'type: "LSTM" top: "y" recurrent_param { num_output: 5 }'
     shapes = (3, 2, 4), (3, 2), (2, 7), (1, 2, 5)
-    refuses(text, *shapes, match="4 bottoms are given; expected the input, the sequence")
+    refuses(
+        text, *shapes, match="4 bottoms are given; expected the input, the sequence"
+    )
     refuses(text, (3, 2, 4), (2, 3), match=r"indicators, must have shape \(3, 2\)")
     refuses(text, (3,), (3, 2), match=r"must have shape \(T, N, ...\)")
-    refuses(text, (3, 2, 4), (3, 2), (3, 7), match=r"static input, must have shape \(2,")
-    refuses('type: "RNN" top: "y"', (3, 2, 4), (3, 2), match="num_output is 0; give the")
+    refuses(
+        text, (3, 2, 4), (3, 2), (3, 7), match=r"static input, must have shape \(2,"
+    )
+    refuses(
+        'type: "RNN" top: "y"', (3, 2, 4), (3, 2), match="num_output is 0; give the"
+    )
     text = """type: "RNN" top: "y" top: "h"
         recurrent_param { num_output: 5 expose_hidden: true }"""
     message = r"an initial state, must have shape \(1, 2, 5\); got \(1, 2, 6\)"

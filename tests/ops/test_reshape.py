@@ -35,7 +35,10 @@ BAD = [
     ("shape { dim: 7 dim: -1 }", "120 values on the axes to replace, which 7, the"),
     ("shape { dim: 7 }", r"shape \(7,\) holds 7 values, but the input"),
     ("shape { dim: 7 } axis: 5", "axis is 5, .* expected a value from -5 to 4"),
-    ("shape { dim: 7 } axis: 2 num_axes: 3", "num_axes is 3 from axis 2, but the input"),
+    (
+        "shape { dim: 7 } axis: 2 num_axes: 3",
+        "num_axes is 3 from axis 2, but the input",
+    ),
     ("shape { dim: 7 } num_axes: -2", "num_axes is -2; expected the number of axes"),
     (
         "shape { dim: 4 dim: 5 dim: 0 } axis: 2",
@@ -98,7 +101,9 @@ def test_concat_adds_up_one_axis():
 def test_concat_refuses_what_differs_elsewhere():
     message = r"agree except on axis 1; bottom 0 \('b0'\) has .*'b1'\) has \(2, 3, 5\)"
     refuses('type: "Concat" top: "y"', (2, 3, 4), (2, 3, 5), match=message)
-    refuses('type: "Concat" top: "y"', (2, 3, 4), (2, 3), match="agree except on axis 1")
+    refuses(
+        'type: "Concat" top: "y"', (2, 3, 4), (2, 3), match="agree except on axis 1"
+    )
 
 
 def test_both_names_of_an_axis_are_refused():

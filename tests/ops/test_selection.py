@@ -31,7 +31,9 @@ def test_crop_takes_the_size_of_the_reference_from_an_axis_on():
 
 def test_bad_crops_are_refused():
     text = 'type: "Crop" top: "y" crop_param { offset: 5 }'
-    message = r"axis 2 of bottom 0 \('b0'\) \(2, 3, 8, 9\) is too small for an offset of 5"
+    message = (
+        r"axis 2 of bottom 0 \('b0'\) \(2, 3, 8, 9\) is too small for an offset of 5"
+    )
     refuses(text, (2, 3, 8, 9), (5, 7, 4, 3), match=message)
     refuses(text, (2, 3, 8, 9), (4, 3), match="must have the same number of axes")
     text = 'type: "Crop" top: "y" crop_param { axis: 1 offset: 5 offset: 4 }'
@@ -55,7 +57,8 @@ def test_bad_filters_are_refused():
 
 def test_reduction_drops_the_last_axes():
     op = read(
-        'type: "Reduction" top: "y" reduction_param { operation: SUMSQ axis: -2 coeff: 3 }',
+        'type: "Reduction" top: "y" '
+        "reduction_param { operation: SUMSQ axis: -2 coeff: 3 }",
         (2, 3, 4),
     )
     assert op.tops == ((2,),)
