@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from netspec.schema import TEST, TRAIN
 from netspec.text import as_net
 from netspec.upgrade import upgrade_net
 
+MAX_PIXELS = 32_000  # of a side; Cairo takes 32,767
 _PHASES = {"TRAIN": (TRAIN,), "TEST": (TEST,), "ALL": (TRAIN, TEST)}
 
 
@@ -120,7 +122,7 @@ def _render(net: Any, phase: str, rankdir: str, kind: str) -> bytes:
         import cairosvg
 
         convert = cairosvg.svg2png if kind == "png" else cairosvg.svg2pdf
-        return bytes(convert(bytestring=svg.encode(), scale=2 if kind == "png" else 1))
+        return bytes(convert(bytestring=svg.encode(), scale=_scale(svg)))
     dot = shutil.which("dot")
     if dot is None:
         raise MachineError(
@@ -134,6 +136,13 @@ def _render(net: Any, phase: str, rankdir: str, kind: str) -> bytes:
     if done.returncode != 0:
         raise MachineError(f"{dot} failed: {done.stderr.decode(errors='replace')}")
     return done.stdout
+
+
+def _scale(svg: str) -> float:
+    """Return how much to enlarge: twice, or as far as a PNG can go."""
+    size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
+    longest = max(int(side) for side in size.groups()) if size else 1
+    return min(2.0, MAX_PIXELS / longest)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -13,23 +13,35 @@ there one end decides, which lets side branches pull the trunk apart.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 from netspec.drawing.grid import Grid
 
 BOX_GAP = 28.0  # free space between neighbours in a rank
 BEND_GAP = 18.0  # the same beside a line
+CLEARLY_MORE = 1.25  # straightness: the other leaning is not looked at
 
 
 def positions(grid: Grid) -> list[float]:
     """Return the place of every node's centre."""
+    left, right = _align(grid, lean_left=True), _align(grid, lean_left=False)
+    # A trunk that only one leaning keeps straight would be a staircase in the mean.
+    if _straightness(left) > CLEARLY_MORE * _straightness(right):
+        right = left
+    elif _straightness(right) > CLEARLY_MORE * _straightness(left):
+        left = right
     layouts: list[list[float]] = []
-    for lean_left, pack_left in itertools.product((True, False), (True, False)):
-        root = _align(grid, lean_left)
+    for root, pack_left in itertools.product((left, right), (True, False)):
         rows = [row if pack_left else row[::-1] for row in grid.rows]
         x = _compact(grid, rows, root)
         layouts.append(x if pack_left else [-place for place in x])
     return _balance(grid, layouts)
+
+
+def _straightness(root: Sequence[int]) -> int:
+    """Return the sum of the squared lengths of the blocks: long ones count most."""
+    return sum(length**2 for length in Counter(root).values())
 
 
 def _align(grid: Grid, lean_left: bool) -> list[int]:
