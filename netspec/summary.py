@@ -218,11 +218,11 @@ def _table(summary: Summary) -> str:
         shared = " shared" if row.shared else ""
         macs = f"{row.macs:,}" if row.macs else ""
         cells.append((row.name, row.type, outputs, params + shared, macs))
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
-    for row in cells:
-        left = [text.ljust(width) for text, width in zip(row[:3], widths, strict=False)]
-        right = [text.rjust(w) for text, w in zip(row[3:], widths[3:], strict=True)]
+    for cell in cells:
+        left = [text.ljust(w) for text, w in zip(cell[:3], widths[:3], strict=True)]
+        right = [text.rjust(w) for text, w in zip(cell[3:], widths[3:], strict=True)]
         lines.append("  ".join((*left, *right)).rstrip())
     lines.insert(1, "-" * (sum(widths) + 2 * (len(head) - 1)))
     lines += [lines[1], *_totals(summary)]

@@ -14,7 +14,7 @@ from netspec.summary import summary_of
 from netspec.upgrade import upgrade_net
 from tests.reference import needs_reference, reference_dir
 
-# The batch that leaves Filter is known when it runs; MemoryData reshapes its labels then.
+# Filter learns its batch when it runs, and MemoryData reshapes its labels then.
 KNOWN_AT_RUN = {"Filter", "MemoryData"}
 
 

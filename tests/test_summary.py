@@ -1,0 +1,257 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from netspec.errors import FileError, SpecError
+from netspec.schema import TEST, TRAIN, NetParameter
+from netspec.summary import main, summarize
+from tests.nets import DATA, LABEL, fc, layer, net
+from tests.reference import needs_reference, reference_dir
+
+LOSS = layer("loss", "SoftmaxWithLoss", "s label", "l")
+SIAMESE = DATA + layer("p", "Power", "data", "other")
+SIAMESE += fc("a", "data", "x", 5, 'param { name: "w" } param { name: "b" }')
+SIAMESE += fc("c", "other", "y", 5, 'param { name: "w" } param { name: "b" }')
+SIAMESE += layer("e", "EuclideanLoss", "x y", "")
+
+
+class Spec:
+    """Something with `to_proto`."""
+
+    def to_proto(self) -> NetParameter:
+        return net(DATA + fc("a", "data", "x", 5))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text('name: "Thing"\n' + DATA + fc("a", "data", "x", 5))
+    return path
+
+
+def test_the_dict_holds_shapes_parameters_and_macs():
+    told = summarize(DATA + fc("a", "data", "x", 5)).as_dict()
+    assert told["blobs"] == {"data": [2, 3], "x": [2, 5]}
+    assert told["params"] == {"a": [[5, 3], [5]]}
+    assert told["num_params"] == 20
+    assert told["macs"] == 2 * 3 * 5
+    assert told["inputs"] == ["data"]
+    assert told["outputs"] == ["x"]
+    assert told["phase"] == "TEST"
+    assert told["memory"]["parameters"] == 80
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_shared_parameters_count_once_in_the_total():
+    summary = summarize(SIAMESE)
+    assert summary.num_params == 20
+    assert [row.num_params for row in summary.rows if row.type == "InnerProduct"] == [
+        20,
+        20,
+    ]
+    assert [row.name for row in summary.rows if row.shared] == ["c"]
+    assert summary.as_dict()["params"]["c"] == [[5, 3], [5]]
+
+
+def test_inserted_splits_and_nameless_tops_are_left_out():
+    summary = summarize(SIAMESE)
+    assert set(summary.blobs) == {"data", "other", "x", "y"}
+    assert [row.name for row in summary.rows] == ["in", "p", "a", "c", "e"]
+    assert summary.rows[-1].tops == {}
+
+
+def test_a_split_that_the_net_itself_has_is_shown():
+    summary = summarize(DATA + layer("s", "Split", "data", "x y"))
+    assert set(summary.blobs) == {"data", "x", "y"}
+    assert summary.rows[-1].type == "Split"
+
+
+def test_the_phase_chooses_layers_and_memory():
+    text = DATA + LABEL + fc("a", "data", "s", 5) + LOSS
+    text += fc("t", "s", "q", 7, "include { phase: TEST }")
+    test, train = summarize(text, TEST), summarize(text, TRAIN)
+    assert "q" in test.blobs
+    assert "q" not in train.blobs
+    assert test.memory["gradients"] == 0
+    assert train.memory["gradients"] > 0
+    assert train.memory["solver_state"] == train.memory["parameters"]
+
+
+def test_level_and_stages_are_passed_on():
+    rule = 'include { min_level: 2 stage: "x" }'
+    text = DATA + fc("a", "data", "s", 5, rule)
+    assert summarize(text).num_params == 0
+    assert summarize(text, level=2, stages=["x"]).num_params == 20
+
+
+def test_anything_that_makes_a_net_can_be_summarized(file):
+    counts = {
+        summarize(given).num_params
+        for given in (Spec(), Spec().to_proto(), str(file), file, file.read_text())
+    }
+    assert counts == {20}
+
+
+def test_a_message_is_left_as_it_was():
+    more = "blobs { shape { dim: 5 dim: 3 } data: 1 } blobs { shape { dim: 5 } }"
+    message = net(DATA + fc("a", "data", "x", 5, more))
+    before = message.SerializeToString()
+    summarize(message, batch_size=7)
+    assert message.SerializeToString() == before
+
+
+def test_another_batch_size_scales_shapes_and_macs():
+    text = DATA + LABEL + fc("a", "data", "s", 5) + LOSS
+    summary = summarize(text, batch_size=7)
+    assert summary.blobs["data"] == (7, 3)
+    assert summary.blobs["label"] == (7,)
+    assert summary.macs == 7 * 3 * 5
+    with pytest.raises(SpecError, match="batch size is 0; give at least 1"):
+        summarize(text, batch_size=0)
+
+
+DB = layer("d", "Data", "", "data label", "data_param { batch_size: 2 }")
+
+
+def test_shapes_of_data_may_be_given():
+    text = DB + fc("a", "data", "s", 5) + LOSS
+    with pytest.raises(
+        SpecError, match="as in --shape data=N,C,H,W on the command line"
+    ):
+        summarize(text)
+    summary = summarize(text, shapes={"data": (2, 3, 4, 5)})
+    assert summary.blobs["label"] == (2,)
+    assert summary.num_params == 60 * 5 + 5
+    summary = summarize(text, shapes={"data": (2, 3, 4, 5)}, batch_size=2)
+    assert summary.blobs["data"] == (2, 3, 4, 5)
+
+
+def test_the_batch_size_holds_for_data_with_a_crop():
+    crop = "transform_param { crop_size: 5 force_color: true }"
+    text = DB.replace("}", f"}} {crop}", 1) + fc("a", "data", "s", 5) + LOSS
+    assert summarize(text, batch_size=9).blobs["data"] == (9, 3, 5, 5)
+
+
+def test_the_table_shows_rows_totals_and_the_rule():
+    text = str(summarize('name: "Thing" ' + SIAMESE))
+    assert "a      InnerProduct   2 x 5           20    30" in text
+    assert "20 shared" in text
+    assert "Thing, phase TEST: 5 layers, 20 parameters (shared ones once)" in text
+    assert "60 MACs" in text
+    assert "a MAC is one multiply-add of Convolution, Deconvolution" in text
+    assert "memory in MiB" in text
+    assert not any(line.endswith(" ") for line in text.splitlines())
+
+
+# The command
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_the_command_prints_a_table(capsys, file):
+    status, out, err = run(capsys, file)
+    assert (status, err) == (0, "")
+    assert out.startswith("layer")
+    assert "Thing, phase TEST" in out
+
+
+def test_the_command_prints_json(capsys, file):
+    status, out, _ = run(capsys, file, "--json", "--phase", "TRAIN", "--batch-size", 7)
+    assert status == 0
+    told = json.loads(out)
+    assert told["phase"] == "TRAIN"
+    assert told["blobs"]["x"] == [7, 5]
+
+
+def test_the_command_takes_shapes(capsys, file):
+    status, out, _ = run(capsys, file, "--json", "--shape", "data=4,6")
+    assert status == 0
+    assert json.loads(out)["params"]["a"] == [[5, 6], [5]]
+
+
+@pytest.mark.parametrize("text", ["data", "data=", "data=2,x", "=2"])
+def test_bad_shapes_end_with_one_line(capsys, file, text):
+    status, out, err = run(capsys, file, "--shape", text)
+    assert (status, out) == (1, "")
+    assert f"--shape {text}: expected the name of a top and its sizes" in err
+    assert err.count("\n") == 1
+
+
+def test_a_missing_file_ends_with_one_line(capsys, tmp_path):
+    status, out, err = run(capsys, tmp_path / "no.prototxt")
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "no.prototxt" in err
+
+
+def test_broken_text_ends_with_one_line(capsys, tmp_path):
+    path = tmp_path / "broken.prototxt"
+    path.write_text('layer { nam: "x" }')
+    status, _, err = run(capsys, path)
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "broken.prototxt:1:" in err
+
+
+def test_a_bad_net_ends_with_one_line_that_names_the_file(capsys, tmp_path):
+    path = tmp_path / "bad.prototxt"
+    path.write_text(DATA + fc("a", "dat", "x", 5) + fc("b", "daat", "y", 5))
+    status, _, err = run(capsys, path)
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "bad.prototxt: 2 mistakes: (1) layer 'a'" in err
+
+
+def test_bytes_that_are_no_net_end_with_one_line(capsys, tmp_path):
+    path = tmp_path / "bad.caffemodel"
+    path.write_bytes(b"\xff\xfe\x00nothing")
+    status, _, err = run(capsys, path)
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "bad.caffemodel" in err
+
+
+def test_a_saved_net_is_shown_in_the_phase_it_was_saved_in(capsys, tmp_path):
+    more = "blobs { shape { dim: 5 dim: 3 } data: 1 } blobs { shape { dim: 5 } }"
+    rule = "include { phase: TRAIN }"
+    text = DATA.replace("layer {", f"layer {{ {rule}", 1) + fc(
+        "a", "data", "x", 5, more
+    )
+    path = tmp_path / "it.caffemodel"
+    path.write_bytes(net(text).SerializeToString())
+    status, out, err = run(capsys, path, "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["phase"] == "TRAIN"
+    assert json.loads(out)["num_params"] == 20
+
+
+def test_a_reader_that_stops_early_is_no_error(file):
+    script = (
+        f"{sys.executable} -m netspec.summary {file} | true; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout == "0\n"
+
+
+def test_errors_of_files_are_os_errors(tmp_path):
+    with pytest.raises(FileError):
+        summarize(tmp_path / "no.prototxt")
+
+
+@needs_reference
+def test_googlenet_has_its_published_cost():
+    folder = reference_dir()
+    assert folder is not None
+    name = "models__bvlc_googlenet__deploy.prototxt"
+    summary = summarize(folder / "zoo" / "BVLC__caffe" / name, batch_size=1)
+    assert summary.num_params == 6_998_552
+    # OpenCV counts 3,190,443,136 operations, two a MAC, pooling and the like included.
+    assert summary.macs == 1_582_671_872
+    assert 2 * summary.macs == pytest.approx(3_190_443_136, rel=0.01)
