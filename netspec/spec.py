@@ -1,0 +1,300 @@
+"""`NetSpec`: names for tops, and from them a net."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from netspec.emit import Emission, Lost, Root, emit, needed, unused
+from netspec.errors import SpecError, did_you_mean
+from netspec.outputs import dangling
+from netspec.record import write_params
+from netspec.rules import may_meet
+from netspec.schema import LayerParameter, NetParameter
+from netspec.site import Site, user_site
+from netspec.top import Function, Top, describe
+
+Entry: TypeAlias = "Top | Function | NetSpec"
+
+
+class SpecWarning(UserWarning):
+    """Something in a spec that is allowed but hardly meant."""
+
+
+class NoSuchTop(SpecError, AttributeError, KeyError):
+    """A name that was not assigned."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NetSpec:
+    """A net under construction: every top gets the name under which it is assigned.
+
+        n = NetSpec()
+        n.data, n.label = L.Data(source="train_lmdb", batch_size=64, ntop=2)
+        n.conv1 = L.Convolution(n.data, num_output=20, kernel_size=5)
+        n["conv1/relu"] = L.ReLU(n.conv1, in_place=True)
+        print(n.to_proto())
+
+    A name assigned again replaces the top, unless the rules of the two layers keep them
+    apart: a Data layer for TRAIN and one for TEST both stay.
+
+    A NetSpec assigned to a name of another one is a folder: the names in it, and the
+    `name=` of its layers, get that name and a slash in front. Passed to a layer
+    function, it stands for its top named `output`.
+
+    A blob that no layer reads is an output of the net. Where the net has a loss, an
+    output that is neither a loss, a measure nor a prediction gives a `SpecWarning`.
+    """
+
+    tops: OrderedDict[str, Any]
+
+    def __init__(self, name: str = "") -> None:
+        state = self.__dict__
+        state["tops"] = OrderedDict()
+        state["_name"] = name
+        state["_sites"] = {}
+        state["_names"] = {}
+        state["_variants"] = {}
+        state["_lost"] = {}
+
+    def __setitem__(self, name: str, value: Entry) -> None:
+        site = user_site()
+        if not isinstance(name, str) or not name:
+            raise SpecError(f"{site}: a name is {name!r}; expected text")
+        if not isinstance(value, Top | Function | NetSpec):
+            raise SpecError(f"{site}: {name!r} {_not_an_entry(value)}")
+        self._refuse_second_name(name, value, site)
+        folder, key = _folder(self, name)
+        if folder is not self:
+            folder[key] = value
+        else:
+            self._put(name, value, site)
+
+    def _refuse_second_name(self, name: str, value: Entry, site: Site) -> None:
+        other = self._names.get(value)
+        if other is None or other == name or self.tops.get(other) is not value:
+            return
+        kind = "this NetSpec" if isinstance(value, NetSpec) else "this top"
+        raise SpecError(
+            f"{site}: {kind} is {name!r} here and {other!r} since {self._sites[other]};"
+            f" a blob has one name, so use n[{other!r}]"
+        )
+
+    def _put(self, name: str, value: Entry, site: Site) -> None:
+        old = self.tops.get(name)
+        if old is not None and old is not value:
+            if _apart(old, value):
+                self._variants.setdefault(name, []).append(old)
+            elif isinstance(old, Top):
+                self._lost[old] = Lost(name, self._sites.get(name, old.fn.site), site)
+        self.tops[name] = value
+        self._sites[name] = site
+        self._names[value] = name
+        if isinstance(value, Top):
+            value.label = name
+
+    def __setattr__(self, name: str, value: Entry) -> None:
+        self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        folder, key = _folder(self, name)
+        try:
+            return folder.tops[key]
+        except KeyError:
+            raise self._no_such_top(name) from None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self.tops[name]
+        except KeyError:
+            raise self._no_such_top(name) from None
+
+    def _no_such_top(self, name: str) -> NoSuchTop:
+        known = self.keys()
+        hint = did_you_mean(str(name), known)
+        rest = "; assign it first" if known else "; nothing is assigned yet"
+        return NoSuchTop(f"no top is named {name!r}{hint or rest}")
+
+    def __delitem__(self, name: str) -> None:
+        folder, key = _folder(self, name)
+        if key not in folder.tops:
+            raise self._no_such_top(name)
+        if folder is not self:
+            del folder[key]
+        else:
+            del self.tops[name]
+            self._variants.pop(name, None)
+
+    def __delattr__(self, name: str) -> None:
+        del self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._flat()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._flat())
+
+    def __len__(self) -> int:
+        return len(self._flat())
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.tops]
+
+    def keys(self) -> list[str]:
+        """Return the names in order, those in folders with their path."""
+        return list(self._flat())
+
+    def vals(self) -> list[Any]:
+        """Return the tops in the order of `keys`."""
+        return list(self._flat().values())
+
+    def update(self, other: Mapping[str, Entry] | NetSpec) -> None:
+        """Assign every entry of `other`."""
+        entries = other.tops if isinstance(other, NetSpec) else other
+        for name, value in entries.items():
+            self[name] = value
+
+    @property
+    def output_top(self) -> Top | None:
+        """The top that a layer function takes this spec for: the one named output."""
+        value = self.tops.get("output")
+        if isinstance(value, NetSpec):
+            return value.output_top
+        return value if isinstance(value, Top) else None
+
+    def to_proto(self) -> NetParameter:
+        """Return the net: the layers of all tops, each after those that it needs.
+
+        Raises `SpecError` for what only the whole net shows: a top that is read though
+        its name was given away, a blob that is read although an in-place layer has
+        changed it, two layers or blobs of one name.
+        """
+        names: dict[Top | Function, str] = {}
+        lost: dict[Top, Lost] = {}
+        roots = list(self._roots("", names, lost, ()))
+        emission = Emission(names, lost)
+        net = NetParameter(name=self._name) if self._name else NetParameter()
+        net.layer.extend(emit(roots, emission))
+        for top in dangling(net, unused(emission)):
+            _warn_unused(top, emission.blobs[top])
+        return net
+
+    def _roots(
+        self,
+        scope: str,
+        names: dict[Top | Function, str],
+        lost: dict[Top, Lost],
+        parents: tuple[NetSpec, ...],
+    ) -> Iterator[Root]:
+        """Yield what is assigned here and in folders; fill in `names` and `lost`."""
+        if self in parents:
+            raise SpecError(f"{scope[:-1]!r}: a NetSpec cannot hold itself")
+        lost.update(self._lost)
+        for key, last in self.tops.items():
+            for value in (*self._variants.get(key, ()), last):
+                if isinstance(value, NetSpec):
+                    path = f"{scope}{key}/"
+                    inside = (*parents, self)
+                    yield from value._roots(path, names, lost, inside)  # noqa: SLF001
+                    continue
+                name = scope + key
+                site = self._sites.get(key, value.fn.site)
+                if names.setdefault(value, name) != name:
+                    raise SpecError(
+                        f"{describe(value.fn)}: the same top is named {names[value]!r} "
+                        f"and, at {site}, {name!r}; a blob has one name"
+                    )
+                yield Root(value, scope)
+
+    def _flat(self) -> OrderedDict[str, Any]:
+        flat: OrderedDict[str, Any] = OrderedDict()
+        for key, value in self.tops.items():
+            if isinstance(value, NetSpec):
+                for path in value:
+                    flat[f"{key}/{path}"] = value[path]
+            else:
+                flat[key] = value
+        return flat
+
+    def __repr__(self) -> str:
+        lines = [f"<NetSpec {self._name!r}" if self._name else "<NetSpec"]
+        for name, value in self._flat().items():
+            shape = getattr(value, "shape", None)
+            shown = "" if shape is None else f" {shape}"
+            lines.append(f"  {name}: {value.fn.type_name}{shown}")
+        return "\n".join(lines) + ">"
+
+    def __copy__(self) -> NetSpec:
+        copy = NetSpec()
+        for key, value in self.__dict__.items():
+            copy.__dict__[key] = value.copy() if hasattr(value, "copy") else value
+        copy.__dict__["_variants"] = {k: list(v) for k, v in self._variants.items()}
+        return copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Calls in the order of need, so that no depth of a net is a depth of recursion.
+        calls: dict[Function, None] = {}
+        for value in (*self.vals(), *self._lost):
+            for fn in needed(value.fn, calls):
+                calls[fn] = None
+        return _restore, (list(calls), self.__dict__)
+
+
+def _folder(spec: NetSpec, name: str) -> tuple[NetSpec, str]:
+    """Return the spec, among `spec` and its folders, that holds `name`, and its key."""
+    head, slash, tail = name.partition("/")
+    folder = spec.tops.get(head) if slash and name not in spec.tops else None
+    if isinstance(folder, NetSpec) and tail:
+        return _folder(folder, tail)
+    return spec, name
+
+
+def _restore(calls: list[Function], state: dict[str, Any]) -> NetSpec:
+    spec = NetSpec()
+    spec.__dict__.update(state)
+    return spec
+
+
+def _apart(old: Entry, new: Entry) -> bool:
+    """Tell whether the rules of two layers keep them out of each other's nets."""
+    if isinstance(old, NetSpec) or isinstance(new, NetSpec):
+        return False
+    if not any(_has_rules(value.fn) for value in (old, new)):
+        return False
+    layers = []
+    for value in (old, new):
+        layer = LayerParameter()
+        write_params(layer, value.fn)
+        layers.append(layer)
+    return not may_meet(*layers)
+
+
+def _has_rules(fn: Function) -> bool:
+    return "include" in fn.params or "exclude" in fn.params
+
+
+def _not_an_entry(value: object) -> str:
+    if isinstance(value, tuple | list) and all(isinstance(v, Top) for v in value):
+        kind = value[0].fn.type_name if value else "layer"
+        return (
+            f"is a tuple of {len(value)} tops of one {kind}; expected one top, so "
+            f"write a name for each: n.a, n.b = L.{kind}(...)"
+        )
+    return f"is {value!r}; expected a top, which is what layer functions return"
+
+
+def _warn_unused(top: Top, blob: str) -> None:
+    site = top.fn.site
+    warnings.warn_explicit(
+        f"{describe(top.fn, blob)}: no layer reads blob {blob!r}, so it is an output "
+        f"of the net beside its losses; use it, delete it, or give it to L.Silence",
+        SpecWarning,
+        filename=site.file,
+        lineno=site.line,
+    )

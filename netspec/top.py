@@ -1,0 +1,157 @@
+"""What a call of a layer function leaves behind: a `Function` and its `Top`s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from netspec.errors import SpecError
+from netspec.schema import NetParameter
+from netspec.site import Site, user_site
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Function:
+    """One call of a layer function.
+
+    type_name: the layer type. inputs: the tops it reads. params: its options as they
+    were written, without `ntop` and `in_place`; what is changed in there before
+    `to_proto` counts. tops: what it makes. site: where it was written.
+    """
+
+    __slots__ = ("in_place", "inputs", "ntop", "params", "site", "tops", "type_name")
+
+    def __init__(
+        self,
+        type_name: str,
+        inputs: Sequence[Top],
+        params: dict[str, Any],
+        *,
+        ntop: int,
+        in_place: bool,
+        site: Site,
+    ) -> None:
+        self.type_name = type_name
+        self.inputs = tuple(inputs)
+        self.params = params
+        self.ntop = ntop
+        self.in_place = in_place
+        self.site = site
+        self.tops = tuple(Top(self, n) for n in range(ntop))
+
+    @property
+    def fn(self) -> Function:
+        """Itself, so that what makes no top can be treated like a top."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{self.type_name} of {self.site}, {self.ntop} tops>"
+
+
+class Top:
+    """One blob that a layer makes: what layer functions take and return.
+
+    fn: the call that made it. n: which of its tops. shape: its sizes if they are known,
+    else None. label: the name under which a NetSpec holds it, for messages; "" if none.
+
+    Tops add, subtract, multiply, divide and raise to a power, with each other and with
+    numbers: `n.a + n.b` is an Eltwise layer, `2 * n.a` a Power layer.
+    """
+
+    __slots__ = ("fn", "label", "n", "shape")
+
+    def __init__(self, fn: Function, n: int) -> None:
+        self.fn = fn
+        self.n = n
+        self.shape: Shape | None = None
+        self.label = ""
+
+    def to_proto(self) -> NetParameter:
+        """Return the net of this top and all that it needs."""
+        from netspec.emit import to_proto
+
+        return to_proto(self)
+
+    def __repr__(self) -> str:
+        shape = "unknown shape" if self.shape is None else f"shape {self.shape}"
+        name = f" {self.label!r}" if self.label else ""
+        return f"<Top{name} of {self.fn.type_name}, {self.fn.site}, {shape}>"
+
+    def __iter__(self) -> Iterator[Top]:
+        kind = self.fn.type_name
+        raise NotSeveralTops(
+            f"{describe(self.fn)}: makes {self.fn.ntop} top as it is written, which "
+            f"cannot be unpacked at {user_site()}; for several, write "
+            f"L.{kind}(..., ntop=2)"
+        )
+
+    def __add__(self, other: Top | float) -> Top:
+        if isinstance(other, Top):
+            return _layer("Eltwise", self, other, operation="SUM")
+        return _power(self, other, shift=other)
+
+    def __radd__(self, other: float) -> Top:
+        return _power(self, other, shift=other)
+
+    def __sub__(self, other: Top | float) -> Top:
+        if isinstance(other, Top):
+            return _layer("Eltwise", self, other, operation="SUM", coeff=[1, -1])
+        return _power(self, other, shift=-other)
+
+    def __rsub__(self, other: float) -> Top:
+        return _power(self, other, scale=-1, shift=other)
+
+    def __mul__(self, other: Top | float) -> Top:
+        if isinstance(other, Top):
+            return _layer("Eltwise", self, other, operation="PROD")
+        return _power(self, other, scale=other)
+
+    def __rmul__(self, other: float) -> Top:
+        return _power(self, other, scale=other)
+
+    def __truediv__(self, other: Top | float) -> Top:
+        if isinstance(other, Top):
+            return self * other**-1
+        return _power(self, other, scale=1 / other)
+
+    def __rtruediv__(self, other: float) -> Top:
+        return _power(self**-1, other, scale=other)
+
+    def __pow__(self, exponent: float) -> Top:
+        return _power(self, exponent, power=exponent)
+
+    def __neg__(self) -> Top:
+        return _power(self, 0, scale=-1)
+
+    def __abs__(self) -> Top:
+        return _layer("AbsVal", self)
+
+
+class NotSeveralTops(SpecError, TypeError):
+    """One top where several are asked for."""
+
+
+def describe(fn: Function, name: str = "") -> str:
+    """Return how messages name a call: `layer 'conv1' (Convolution), lenet.py:12`."""
+    name = str(fn.params.get("name") or name or next(labels(fn.tops), ""))
+    who = f"layer {name!r} ({fn.type_name})" if name else f"{fn.type_name} layer"
+    return f"{who}, {fn.site}"
+
+
+def labels(tops: Iterable[Top]) -> Iterator[str]:
+    """Return the names under which NetSpecs hold `tops`."""
+    return (top.label for top in tops if top.label)
+
+
+def _power(top: Top, number: object, **fields: Any) -> Top:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return NotImplemented  # type: ignore[no-any-return]
+    return _layer("Power", top, **fields)
+
+
+def _layer(kind: str, *bottoms: Top, **fields: Any) -> Top:
+    from netspec.record import layer
+
+    top: Top = layer(kind, *bottoms, **fields)
+    return top
