@@ -1,108 +1,82 @@
 """Places across the flow: a straight trunk, and branches close beside it.
 
-A link is made straight where it is the middle one at both of its ends, leaning left
-(or right) where two are in the middle. Nodes joined by straight links form blocks that
-share one place, and blocks are pushed together from the left (or from the right). The
+From the lowest rank up, every node that is on no path yet starts one, which climbs by
+the middle one of the links that come from farthest above, leaning left (or right) where
+two are in the middle, until it meets another path. Nodes of one path form a block that
+shares one place, and blocks are pushed together from the left (or from the right). The
 four layouts so made are laid over each other, and each node takes the mean of its two
 middle places, which keeps every distance that all four keep.
 
-Source: after Brandes, Köpf, "Fast and simple horizontal coordinate assignment", 2002;
-there one end decides, which lets side branches pull the trunk apart.
+Source: after Brandes, Köpf, "Fast and simple horizontal coordinate assignment", 2002,
+where links are aligned one by one; whole paths keep a long trunk straight.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Sequence
 
 from netspec.drawing.grid import Grid
 
 BOX_GAP = 28.0  # free space between neighbours in a rank
 BEND_GAP = 18.0  # the same beside a line
-CLEARLY_MORE = 1.25  # straightness: the other leaning is not looked at
 
 
 def positions(grid: Grid) -> list[float]:
     """Return the place of every node's centre."""
-    left, right = _align(grid, lean_left=True), _align(grid, lean_left=False)
-    # A trunk that only one leaning keeps straight would be a staircase in the mean.
-    if _straightness(left) > CLEARLY_MORE * _straightness(right):
-        right = left
-    elif _straightness(right) > CLEARLY_MORE * _straightness(left):
-        left = right
     layouts: list[list[float]] = []
-    for root, pack_left in itertools.product((left, right), (True, False)):
+    for lean_left, pack_left in itertools.product((True, False), (True, False)):
+        root = _align(grid, lean_left)
         rows = [row if pack_left else row[::-1] for row in grid.rows]
         x = _compact(grid, rows, root)
         layouts.append(x if pack_left else [-place for place in x])
     return _balance(grid, layouts)
 
 
-def _straightness(root: Sequence[int]) -> int:
-    """Return the sum of the squared lengths of the blocks: long ones count most."""
-    return sum(length**2 for length in Counter(root).values())
-
-
 def _align(grid: Grid, lean_left: bool) -> list[int]:
-    """Return the root of every node's block."""
-    origin, reach = _extents(grid)
-    root = list(range(len(grid.rank)))
-    for row in grid.rows:
-        chosen = []
-        for node in row:
-            link = _middle(grid, grid.below[node], 1, reach, lean_left)
-            if link is None:
+    """Return the root of every node's block: the lowest node of its path."""
+    start = _starts(grid)
+    root = [-1] * len(grid.rank)
+    straight: list[list[int]] = [[] for _ in grid.rows]  # links by the rank they leave
+    for row in reversed(grid.rows):
+        for first in sorted(row, key=start.__getitem__):
+            if root[first] >= 0:
                 continue
-            lower = grid.links[link][1]
-            if link == _middle(grid, grid.above[lower], 0, origin, lean_left):
-                chosen.append(link)
-        for link in _without_crossings(grid, chosen):
-            upper, lower, _ = grid.links[link]
-            root[lower] = root[upper]
+            node = first
+            while True:
+                root[node] = first
+                link = _middle(grid, grid.above[node], start, lean_left)
+                if link is None:
+                    break
+                node = grid.links[link][0]
+                beside = straight[grid.rank[node]]
+                if root[node] >= 0 or any(_cross(grid, link, k) for k in beside):
+                    break
+                beside.append(link)
     return root
 
 
-def _extents(grid: Grid) -> tuple[list[int], list[int]]:
-    """Return how far paths lead from each node: minus the first rank, and the last."""
-    origin, reach = [-rank for rank in grid.rank], list(grid.rank)
+def _starts(grid: Grid) -> list[int]:
+    """Return the highest rank that a path to each node can come from."""
+    start = list(grid.rank)
     for row in grid.rows:
         for upper, lower, _ in (
             grid.links[k] for node in row for k in grid.below[node]
         ):
-            origin[lower] = max(origin[lower], origin[upper])
-    for row in reversed(grid.rows):
-        for upper, lower, _ in (
-            grid.links[k] for node in row for k in grid.below[node]
-        ):
-            reach[upper] = max(reach[upper], reach[lower])
-    return origin, reach
+            start[lower] = min(start[lower], start[upper])
+    return start
 
 
 def _middle(
-    grid: Grid, links: Sequence[int], end: int, far: Sequence[int], lean_left: bool
+    grid: Grid, links: Sequence[int], start: Sequence[int], lean_left: bool
 ) -> int | None:
-    """Return the middle one of the links that lead farthest, so that trunks run on."""
+    """Return the middle one of the links that come from farthest above."""
     if not links:
         return None
-    farthest = max(far[grid.links[link][end]] for link in links)
-    able = [link for link in links if far[grid.links[link][end]] == farthest]
-    able.sort(key=lambda link: grid.place[grid.links[link][end]])
+    farthest = min(start[grid.links[link][0]] for link in links)
+    able = [link for link in links if start[grid.links[link][0]] == farthest]
+    able.sort(key=lambda link: grid.place[grid.links[link][0]])
     return able[(len(able) - 1) // 2 if lean_left else len(able) // 2]
-
-
-def _without_crossings(grid: Grid, links: Sequence[int]) -> list[int]:
-    """Drop links until none cross; pieces between two bends are kept first."""
-    kept: list[int] = []
-    for link in sorted(links, key=lambda link: not _between_bends(grid, link)):
-        if not any(_cross(grid, link, other) for other in kept):
-            kept.append(link)
-    return kept
-
-
-def _between_bends(grid: Grid, link: int) -> bool:
-    upper, lower, _ = grid.links[link]
-    return grid.is_bend(upper) and grid.is_bend(lower)
 
 
 def _cross(grid: Grid, first: int, second: int) -> bool:
