@@ -7,22 +7,21 @@ installed; PNG and PDF need CairoSVG or Graphviz.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from netspec.cli import Parser, run
 from netspec.drawing.boxes import Picture, Shape, make_picture
 from netspec.drawing.dot import to_dot
 from netspec.drawing.svg import to_svg
-from netspec.errors import FileError, MachineError, NetspecError, SpecError
+from netspec.errors import MachineError, SpecError
+from netspec.files import replacing
 from netspec.graph import Graph, build, filter_net, merge_state
 from netspec.schema import TEST, TRAIN
 from netspec.text import as_net
@@ -112,7 +111,8 @@ def write_drawing(
         raise SpecError(
             f"{path}: a drawing's name must end in .svg, .dot, .png or .pdf"
         )
-    _write(path, data)
+    with replacing(path) as file:
+        file.write(data)
 
 
 def _render(net: Any, phase: str, rankdir: str, kind: str) -> bytes:
@@ -145,32 +145,19 @@ def _scale(svg: str) -> float:
     return min(2.0, MAX_PIXELS / longest)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise FileError(f"{path}: cannot be written: {error.strerror}") from error
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m netspec.draw", description="Draw a net."
-    )
+    return run(lambda: _command(arguments))
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    parser = Parser(prog="python -m netspec.draw", description="Draw a net.")
     parser.add_argument("net", help="a .prototxt, a .caffemodel, or a models/*.py")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        help="a .svg, .dot, .png or .pdf file; SVG goes to standard output without it",
+        help="a .svg, .dot, .png or .pdf file; without it SVG goes to standard output",
     )
     parser.add_argument(
         "--phase",
@@ -185,18 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="from top to bottom (default) or from left to right",
     )
     options = parser.parse_args(arguments)
-    try:
-        net = _read(options.net)
-        settings = {"phase": options.phase, "rankdir": options.rankdir}
-        if options.output is None:
-            sys.stdout.write(draw(net, **settings))
-        else:
-            write_drawing(options.output, net, **settings)
-            print(options.output)
-    except NetspecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    net = _read(options.net)
+    settings = {"phase": options.phase, "rankdir": options.rankdir}
+    if options.output is None:
+        sys.stdout.write(draw(net, **settings))
+    else:
+        write_drawing(options.output, net, **settings)
+        print(options.output)
 
 
 def _read(name: str) -> Any:
