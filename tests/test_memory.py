@@ -78,6 +78,17 @@ def test_gaps_that_touch_are_merged():
     assert lay_out(requests).total_bytes == 192
 
 
+def test_the_largest_go_first_where_time_order_would_leave_holes():
+    # In time order, whichever way, "wide" ends up above a hole of 64 bytes.
+    requests = [
+        Request("a", 64, 1, 2),
+        Request("wide", 256, 2, 4),
+        Request("b", 128, 3, 3),
+        Request("c", 64, 4, 6),
+    ]
+    assert lay_out(requests).total_bytes == peak(requests)
+
+
 def test_two_requests_of_one_name_are_refused():
     with pytest.raises(SpecError, match="two memory requests have the same name"):
         lay_out([Request("a", 1, 0, 0), Request("a", 2, 1, 1)])
