@@ -1,0 +1,89 @@
+"""What all commands share: options with one-line errors, and one way to fail.
+
+A command ends with a clear line on standard error and a non-zero exit, never with a
+traceback. Exit statuses: 0 done, 1 bad input or machine, 2 bad command line, 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from netspec.errors import NetspecError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+DEBUG_VARIABLE = "NETSPEC_DEBUG"  # when set, errors keep their traceback
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line and where the options are listed."""
+        print(f"{self.prog}: error: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(USAGE)
+
+
+def positive(text: str) -> int:
+    """Read a number above zero, for `type=` of an option."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def run(command: Callable[[], int | None]) -> int:
+    """Run a command and return its exit status; what goes wrong becomes one line."""
+    try:
+        status = command() or 0
+        sys.stdout.flush()  # here a full disk can still be told
+    except KeyboardInterrupt:
+        return _failed("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe has left, as `head` does: nobody wants the rest.
+        _drop_output()
+        return FAILED
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        return _failed(_line(error), FAILED)
+    return status
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, NetspecError):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = f"out of memory: {error}" if str(error) else "out of memory"
+    elif isinstance(error, OSError):
+        text = error.strerror or str(error)
+        text = f"{error.filename}: {text}" if error.filename else text
+    else:
+        text = (
+            f"internal error: {type(error).__name__}: {error}; "
+            f"{DEBUG_VARIABLE}=1 shows where"
+        )
+    return " ".join(text.split())
+
+
+def _failed(line: str, status: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    return status
+
+
+def _drop_output() -> None:
+    """Point standard output to nowhere, as Python flushes it once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

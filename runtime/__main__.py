@@ -1,0 +1,30 @@
+"""`python -m runtime`: train, test, time and check nets; list devices."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from netspec.cli import Parser, run
+from runtime.cli import check, devices, testing, timing, train
+
+COMMANDS = (train, testing, timing, check, devices)
+
+
+def build_parser() -> Parser:
+    """Return the parser of all commands."""
+    parser = Parser(prog="python -m runtime", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    parsed = build_parser().parse_args(arguments)
+    return run(lambda: parsed.command(parsed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

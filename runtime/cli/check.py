@@ -1,0 +1,103 @@
+"""`python -m runtime check`: say what a net is in each phase, or what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from netspec.errors import FileError, NetspecError, SpecError
+from netspec.graph import Graph, State, build, filter_net, merge_state
+from netspec.ops.base import Shape, count
+from netspec.schema import NetParameter
+from netspec.text import as_net
+from netspec.upgrade import upgrade_net
+from runtime.backends import get_backend
+from runtime.cli.options import PHASES, add_backend
+from runtime.data import open_source
+from runtime.net import FILE_SOURCES
+
+
+def add_parser(commands: Any) -> None:
+    """Add this command to the others."""
+    parser = commands.add_parser("check", help="check a net", description=__doc__)
+    parser.add_argument("model", metavar="NET", help="a prototxt or caffemodel file")
+    parser.add_argument("--level", type=int, default=0)
+    parser.add_argument("--stage", action="append", default=[])
+    add_backend(parser)
+    parser.set_defaults(command=check)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Run the command: report on both phases, then fail with what is wrong."""
+    net = upgrade_net(as_net(options.model))
+    print(f"{options.model}: {net.name or 'a net without a name'}")
+    mistakes: list[str] = []
+    for name, phase in PHASES.items():
+        state = merge_state(net, phase, options.level, options.stage)
+        try:
+            _report(name, net, state, options.backend)
+        except NetspecError as error:
+            print(f"  {name}: cannot be built")
+            if str(error) not in mistakes:
+                mistakes.append(str(error))
+    if mistakes:
+        raise SpecError("; ".join(mistakes))
+    return 0
+
+
+def _report(name: str, net: NetParameter, state: State, backend: str) -> None:
+    kept = filter_net(net, state)
+    if not kept.layer:
+        print(f"  {name}: no layers")
+        return
+    shapes, notes = _source_shapes(kept, state)
+    graph = build(kept, state, shapes=shapes)
+    for node in graph.nodes:
+        get_backend(backend).kernel(node.name, node.type)
+    print(f"  {name}: {_summary(graph)}")
+    for note in notes:
+        print(f"    {note}")
+
+
+def _summary(graph: Graph) -> str:
+    shapes = {edge.blob: edge.shape for edge in graph.edges}
+    losses = [
+        graph.edges[edge].blob
+        for node in graph.nodes
+        for edge, weight in zip(node.tops, node.loss_weights, strict=True)
+        if weight != 0
+    ]
+    parts = [
+        f"{len(graph.nodes)} layers",
+        f"{sum(count(one.shape) for one in graph.parameters):,} parameters",
+        "inputs " + (_listed(graph.inputs, shapes) or "none"),
+        "outputs " + (_listed(graph.outputs, shapes) or "none"),
+        "losses " + (", ".join(losses) or "none"),
+    ]
+    return "; ".join(parts)
+
+
+def _listed(names: tuple[str, ...], shapes: dict[str, Shape]) -> str:
+    return ", ".join(f"{name} {shapes[name]}" for name in names)
+
+
+def _source_shapes(
+    net: NetParameter, state: State
+) -> tuple[dict[str, Shape], list[str]]:
+    """Return the shapes that data files give, and notes on files that are not there.
+
+    Without its file a data layer may still have its shape from its own fields.
+    """
+    shapes: dict[str, Shape] = {}
+    notes = []
+    for layer in net.layer:
+        if layer.type not in FILE_SOURCES:
+            continue
+        try:
+            source = open_source(layer, state.phase, 0)
+        except FileError as error:
+            notes.append(f"note: layer {layer.name!r} ({layer.type}): {error}")
+            continue
+        shapes.update(zip(layer.top, source.shapes, strict=False))
+        source.close()
+    return shapes, notes

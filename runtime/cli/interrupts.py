@@ -1,0 +1,50 @@
+"""Ctrl-C in the middle of training: finish what is begun, then stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+from runtime.solver import Solver
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass
+class Received:
+    """The first signal that came, or None."""
+
+    number: int | None = None
+
+
+@contextlib.contextmanager
+def graceful(solver: Solver) -> Iterator[Received]:
+    """Let the first SIGINT or SIGTERM stop `solver` after its iteration.
+
+    A second one raises `KeyboardInterrupt` at once.
+    """
+    received = Received()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if received.number is not None:
+            raise KeyboardInterrupt
+        received.number = number
+        solver.stop()
+        if sys.stderr.isatty():
+            # Printing could come in the middle of another print; a plain write cannot.
+            os.write(
+                sys.stderr.fileno(),
+                b"\nstopping after this iteration; press Ctrl-C again to abort\n",
+            )
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

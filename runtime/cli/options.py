@@ -1,0 +1,88 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from netspec.schema import TEST, TRAIN
+from runtime.backends import BACKENDS
+from runtime.net import Net
+
+PHASES = {"TRAIN": TRAIN, "TEST": TEST}
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add --backend."""
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="numpy",
+        help="where to compute: numpy (the processor, default) or cupy (an NVIDIA GPU)",
+    )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add --model and --weights."""
+    parser.add_argument("--model", required=True, metavar="NET", help="a prototxt file")
+
+
+def add_state(parser: argparse.ArgumentParser, phase: str) -> None:
+    """Add --phase, --level and --stage."""
+    parser.add_argument(
+        "--phase",
+        type=str.upper,
+        choices=tuple(PHASES),
+        default=phase,
+        help=f"which layers to keep: TRAIN or TEST (default {phase})",
+    )
+    parser.add_argument(
+        "--level", type=int, default=0, help="level for include and exclude rules"
+    )
+    parser.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        help="stage for include and exclude rules; may be repeated",
+    )
+
+
+def open_net(options: argparse.Namespace, **more: Any) -> Net:
+    """Build the net that the options name."""
+    return Net(
+        options.model,
+        PHASES[options.phase],
+        level=options.level,
+        stages=options.stage,
+        backend=options.backend,
+        **more,
+    )
+
+
+def batch_size(net: Net) -> int:
+    """Return the first axis of the first blob that comes from outside, or 1."""
+    for node in net.graph.nodes:
+        if not node.bottoms and node.tops:
+            shape = net.graph.edges[node.tops[0]].shape
+            return shape[0] if shape else 1
+    return 1
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: 0.51 s, 42 s, 3:07, 2:00:59."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def amount(nbytes: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.1f} GiB"

@@ -1,0 +1,116 @@
+"""How a running training shows: a bar on a terminal, lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from runtime.cli.options import batch_size, duration
+from runtime.history import StepRecord, TestRecord
+from runtime.snapshot import Snapshot
+from runtime.solver import Solver
+
+LINE_INTERVAL_S = 5.0  # between lines, for a solver without `display`
+WINDOW = 20  # iterations that the shown speed is averaged over
+BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} {postfix}"
+
+
+class Progress:
+    """Shows the steps, tests and snapshots of `solver` until `max_iter`."""
+
+    def __init__(self, solver: Solver, *, steps: bool = True) -> None:
+        self._solver = solver
+        self._images = batch_size(solver.net) * solver.param.iter_size
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._steps = steps
+        self._bar = self._open_bar() if steps else None
+        self._next_line = time.monotonic()
+        solver.on_step(self._step)
+        solver.on_test(self._test)
+        solver.on_snapshot(self._snapshot)
+
+    def close(self) -> None:
+        """Leave the terminal as it should be."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar.write(line)
+        else:
+            print(line, flush=True)
+
+    def _open_bar(self) -> Any:
+        if not sys.stderr.isatty():
+            return None
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return None
+        return tqdm(
+            total=self._solver.param.max_iter,
+            initial=self._solver.iter,
+            bar_format=BAR,
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+    def _step(self, record: StepRecord) -> None:
+        self._recent.append(record.seconds)
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._status(record), refresh=False)
+            self._bar.update(1)
+        elif self._steps and self._line_is_due(record):
+            total = self._solver.param.max_iter
+            print(
+                f"iteration {record.iteration + 1}/{total}: {self._status(record)}",
+                flush=True,
+            )
+
+    def _line_is_due(self, record: StepRecord) -> bool:
+        done, display = record.iteration + 1, self._solver.param.display
+        if done == self._solver.param.max_iter:
+            return True
+        if display > 0:
+            return done % display == 0
+        now = time.monotonic()
+        if now < self._next_line:
+            return False
+        self._next_line = now + LINE_INTERVAL_S
+        return True
+
+    def _status(self, record: StepRecord) -> str:
+        per_step = sum(self._recent) / len(self._recent)
+        left = (self._solver.param.max_iter - record.iteration - 1) * per_step
+        return (
+            f"loss {record.smoothed_loss:.4g}, lr {record.lr:.4g}, "
+            f"{self._images / per_step:,.0f} images/s, {duration(left)} left"
+        )
+
+    def _test(self, record: TestRecord) -> None:
+        several = len(self._solver.test_nets) > 1
+        which = f" of net {record.net}" if several else ""
+        self.say(
+            f"test{which} at iteration {record.iteration}: "
+            f"{describe(record)} ({duration(record.seconds)})"
+        )
+
+    def _snapshot(self, snapshot: Snapshot) -> None:
+        self.say(f"snapshot at iteration {snapshot.iteration}: {snapshot.state}")
+
+
+def describe(record: TestRecord) -> str:
+    """Return the outputs of a test in a line; those that are arrays by their mean."""
+    parts = []
+    for name, values in record.outputs.items():
+        if values.size == 1:
+            parts.append(f"{name} {values.reshape(-1)[0]:.4g}")
+        else:
+            parts.append(f"{name} {values.shape} mean {values.mean():.4g}")
+    if record.loss is not None:
+        parts.append(f"objective {record.loss:.4g}")
+    return ", ".join(parts) or "no outputs"

@@ -1,0 +1,85 @@
+"""`python -m runtime test`: average a net's outputs over batches of its data."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+
+from netspec.cli import positive
+from netspec.errors import SpecError
+from runtime.cli.options import (
+    add_backend,
+    add_model,
+    add_state,
+    batch_size,
+    duration,
+    open_net,
+)
+from runtime.net import Net
+from runtime.testing import mean_outputs
+
+DEFAULT_BATCHES = 50  # as Caffe's command
+LARGEST_LISTED = 100  # outputs with more numbers are summed up
+
+
+def add_parser(commands: Any) -> None:
+    """Add this command to the others."""
+    parser = commands.add_parser("test", help="score a net", description=__doc__)
+    add_model(parser)
+    parser.add_argument(
+        "--weights", required=True, metavar="FILE", help="a .caffemodel or .h5 file"
+    )
+    parser.add_argument(
+        "--iterations",
+        type=positive,
+        default=DEFAULT_BATCHES,
+        metavar="N",
+        help=f"how many batches (default {DEFAULT_BATCHES})",
+    )
+    add_state(parser, "TEST")
+    add_backend(parser)
+    parser.set_defaults(command=test)
+
+
+def test(options: argparse.Namespace) -> int:
+    """Run the command."""
+    net = open_net(options, weights=options.weights, keep=())
+    try:
+        _check_fed(net)
+        started = time.perf_counter()
+        with np.errstate(all="ignore"):
+            means = mean_outputs(net, options.iterations)
+        seconds = time.perf_counter() - started
+    finally:
+        net.close()
+    images = options.iterations * batch_size(net)
+    print(
+        f"{options.iterations} batches of {batch_size(net)} in {duration(seconds)} "
+        f"({images / seconds:,.0f} images/s)"
+    )
+    for name, values in means.outputs.items():
+        _print_output(name, values, means.loss_weights.get(name))
+    if means.loss_weights:
+        print(f"objective = {means.loss:.6g}")
+    return 0
+
+
+def _check_fed(net: Net) -> None:
+    if net.inputs and not net.sources:
+        raise SpecError(
+            f"nothing feeds the net's inputs {', '.join(net.inputs)}; test needs a net "
+            f"with a data layer, such as the train_val file of the same net"
+        )
+
+
+def _print_output(name: str, values: np.ndarray, weight: float | None) -> None:
+    if values.size > LARGEST_LISTED:
+        print(f"{name} {values.shape}: mean {values.mean():.6g}")
+        return
+    for index, value in np.ndenumerate(values):
+        place = "" if values.size == 1 else str(list(index))
+        weighted = "" if weight is None else f" (loss, weight {weight:g})"
+        print(f"{name}{place} = {value:.6g}{weighted}")

@@ -1,0 +1,232 @@
+"""`python -m runtime train`: train a net as a solver file says."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from netspec.cli import positive
+from netspec.errors import FileError, NetspecError, SpecError
+from netspec.ops.base import count
+from netspec.schema import SolverParameter
+from runtime.cli.interrupts import graceful
+from runtime.cli.options import add_backend, duration
+from runtime.cli.progress import Progress, describe
+from runtime.history import History, Log, StepRecord, TestRecord
+from runtime.plots import check_plot_path, draw_history
+from runtime.snapshot import check_writable
+from runtime.solver import Solver
+from runtime.solver_param import find_file, read_solver, weight_files
+
+SIGNAL_STATUS = 128  # a command that a signal ended exits with this plus its number
+
+
+def add_parser(commands: Any) -> None:
+    """Add this command to the others."""
+    parser = commands.add_parser("train", help="train a net", description=__doc__)
+    parser.add_argument(
+        "--solver", required=True, metavar="FILE", help="the solver's prototxt file"
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILES",
+        help="start from these weights: .caffemodel or .h5 files, separated by commas",
+    )
+    parser.add_argument(
+        "--snapshot", metavar="STATE", help="continue from this .solverstate file"
+    )
+    add_backend(parser)
+    parser.add_argument(
+        "--max-iter",
+        type=positive,
+        metavar="N",
+        help="instead of the solver's max_iter",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="write the snapshots here, and curve and log too unless they are named",
+    )
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the loss curve: .svg, .png or .pdf"
+    )
+    parser.add_argument(
+        "--log", metavar="FILE", help="write every loss and test result: .csv or .jsonl"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of fillers, dropout and data order, instead of the solver's random_seed",
+    )
+    parser.add_argument(
+        "--no-progress", action="store_true", help="show only tests and snapshots"
+    )
+    parser.set_defaults(command=train)
+
+
+def train(options: argparse.Namespace) -> int:
+    """Run the command."""
+    if options.weights and options.snapshot:
+        raise SpecError(
+            "--weights and --snapshot are both given; a snapshot has its own weights, "
+            "so leave one out"
+        )
+    param, path = read_solver(options.solver)
+    folder = path.parent if path else None
+    _override(param, options)
+    outputs = _Outputs(param, options)
+    solver = Solver(
+        param, folder=folder, backend=options.backend, seed=options.seed, keep=()
+    )
+    try:
+        for name in weight_files(options.weights or ""):
+            solver.copy_from(find_file(name, folder, "weights"))
+        if options.snapshot:
+            solver.restore(options.snapshot)
+        return _train(solver, outputs, options)
+    finally:
+        solver.close()
+
+
+def _override(param: SolverParameter, options: argparse.Namespace) -> None:
+    if options.max_iter:
+        param.max_iter = options.max_iter
+    if not param.HasField("max_iter"):
+        raise SpecError(
+            f"{options.solver}: max_iter is missing; add it, or use --max-iter"
+        )
+    if options.out:
+        folder = Path(options.out)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(
+                f"{folder}: cannot be made a folder: {error.strerror}"
+            ) from error
+        param.snapshot_prefix = str(folder / Path(param.snapshot_prefix).name)
+    check_writable(param.snapshot_prefix)
+
+
+class _Outputs:
+    """The files of a run beside its snapshots: curve and log."""
+
+    def __init__(self, param: SolverParameter, options: argparse.Namespace) -> None:
+        out = Path(options.out) if options.out else None
+        self.plot = Path(options.plot) if options.plot else out and out / "loss.svg"
+        self.log = Path(options.log) if options.log else out and out / "log.csv"
+        self._append = options.snapshot is not None
+        self.failure: FileError | None = None
+        self._log: Log | None = None
+        if self.plot:
+            check_plot_path(self.plot)
+            _check_folder(self.plot)
+        if self.log:
+            _check_folder(self.log)
+
+    def start(self, solver: Solver, stack: ExitStack) -> None:
+        """Open the log and write to it from now on."""
+        if self.log:
+            self._log = stack.enter_context(Log(self.log, append=self._append))
+
+            def add(record: StepRecord | TestRecord) -> None:
+                try:
+                    if self._log is not None:
+                        self._log.add(record)
+                except FileError as error:
+                    # A full disk must not lose the training: stop with a snapshot.
+                    self.failure, self._log = error, None
+                    solver.stop()
+
+            solver.on_step(add)
+            solver.on_test(add)
+
+    def draw(self, history: History, title: str) -> None:
+        """Draw the curve, or write its numbers where matplotlib is missing."""
+        if not self.plot or not history.train:
+            return
+        if importlib.util.find_spec("matplotlib") is None:
+            self.plot = self.plot.with_suffix(".csv")
+            history.write(self.plot)
+            print(
+                f"matplotlib is not installed (extra netspec[plot]); the curve's "
+                f"numbers are in {self.plot}"
+            )
+        else:
+            draw_history(history, self.plot, title=title)
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: cannot be written: {path.parent} is not a folder")
+    if path.is_dir():
+        raise FileError(f"{path}: is a folder; give the name of a file")
+
+
+def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> int:
+    _announce(solver)
+    started, first = time.perf_counter(), solver.iter
+    progress = Progress(solver, steps=not options.no_progress)
+    name = solver.net.name or Path(options.solver).stem
+    try:
+        with ExitStack() as stack:
+            received = stack.enter_context(graceful(solver))
+            stack.callback(progress.close)
+            outputs.start(solver, stack)
+            solver.solve()
+    except NetspecError:
+        # The curve of a run that failed may tell why; that it fails too is no news.
+        with suppress(NetspecError):
+            outputs.draw(solver.history, name)
+        raise
+    outputs.draw(solver.history, name)
+    if outputs.failure:
+        raise FileError(f"{outputs.failure}; {_stopped(solver)}")
+    if received.number is not None:
+        print(f"interrupted: {_stopped(solver)}", file=sys.stderr)
+        return SIGNAL_STATUS + received.number
+    seconds = duration(time.perf_counter() - started)
+    print(f"trained {solver.iter - first} iterations in {seconds}")
+    _print_results(solver, outputs)
+    return 0
+
+
+def _announce(solver: Solver) -> None:
+    net, param = solver.net, solver.param
+    parameters = sum(count(one.shape) for one in net.graph.parameters)
+    print(
+        f"training {net.name or 'a net'}: {len(net.layers)} layers, {parameters:,} "
+        f"parameters, {param.type} on {net.backend.name}, seed {solver.seed}, "
+        f"iteration {solver.iter} to {param.max_iter}",
+        flush=True,
+    )
+
+
+def _stopped(solver: Solver) -> str:
+    last = solver.last_snapshot
+    again = f"; continue with --snapshot {last.state}" if last else ""
+    return f"training stopped after {solver.iter} iterations{again}"
+
+
+def _print_results(solver: Solver, outputs: _Outputs) -> None:
+    tests = solver.history.tests
+    latest = tests[-1].iteration if tests else None
+    rows: list[tuple[str, object]] = [
+        (f"test at {latest}", describe(record))
+        for record in tests
+        if record.iteration == latest
+    ]
+    if last := solver.last_snapshot:
+        rows += [("weights", last.model), ("state", last.state)]
+    if outputs.plot and solver.history.train:
+        rows.append(("curve", outputs.plot))
+    if outputs.log:
+        rows.append(("log", outputs.log))
+    width = max((len(what) for what, _ in rows), default=0)
+    for what, value in rows:
+        print(f"  {what:<{width}}  {value}")

@@ -1,0 +1,93 @@
+"""Curves of a training run as a picture file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netspec.errors import FileError, MachineError, SpecError
+from netspec.files import replacing
+from runtime.history import History
+
+FORMATS = ("svg", "png", "pdf")
+
+
+def check_plot_path(path: str | Path) -> None:
+    """Raise `SpecError` for a file name that says no picture format."""
+    if Path(path).suffix[1:].lower() not in FORMATS:
+        raise SpecError(
+            f"{path}: a curve's file must end in {', '.join('.' + f for f in FORMATS)}"
+        )
+
+
+def draw_history(history: History, path: str | Path, *, title: str = "") -> None:
+    """Draw the losses, and below them the other outputs of the tests, into a file.
+
+    The training loss is drawn as recorded and as its mean over `average_loss`. The
+    suffix of `path` says the format: .svg, .png or .pdf.
+
+    Raises `MachineError` without matplotlib, `FileError` where the file cannot be
+    written.
+    """
+    check_plot_path(path)
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MachineError(
+            "the loss curve needs matplotlib, which is not installed; install the "
+            "extra netspec[plot]"
+        ) from error
+    scores = _test_curves(history, losses=False)
+    figure = Figure(figsize=(7, 6.5 if scores else 4), layout="constrained")
+    axes = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False)[:, 0]
+    _draw_losses(axes[0], history)
+    if title:
+        axes[0].set_title(title)
+    if scores:
+        for name, (iterations, values) in scores.items():
+            axes[1].plot(iterations, values, marker=".", label=name)
+        axes[1].set_ylabel("test outputs")
+        axes[1].legend()
+    axes[-1].set_xlabel("iteration")
+    for one in axes:
+        one.grid(alpha=0.3)
+    with replacing(path) as file:
+        kind = Path(path).suffix[1:].lower()
+        try:
+            figure.savefig(file, format=kind)
+        except OSError as error:
+            raise FileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _draw_losses(axes: Any, history: History) -> None:
+    iterations = [record.iteration for record in history.train]
+    raw = np.array([record.loss for record in history.train])
+    smoothed = np.array([record.smoothed_loss for record in history.train])
+    axes.plot(iterations, raw, color="tab:blue", alpha=0.35, linewidth=0.8)
+    axes.plot(iterations, smoothed, color="tab:blue", label="train loss")
+    for name, (at, values) in _test_curves(history, losses=True).items():
+        axes.plot(at, values, marker=".", label=f"test {name}")
+    finite = raw[np.isfinite(raw)]
+    # Losses that fall by orders of magnitude show only on a logarithmic axis.
+    if finite.size and finite.min() > 0 and finite.max() / finite.min() > 100:
+        axes.set_yscale("log")
+    axes.set_ylabel("loss")
+    axes.legend()
+
+
+def _test_curves(
+    history: History, *, losses: bool
+) -> dict[str, tuple[list[int], list[float]]]:
+    """Return the scalar test outputs that are losses, or those that are not."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    several = any(record.net > 0 for record in history.tests)
+    for record in history.tests:
+        for name, value in record.scalars().items():
+            if (name in record.loss_weights) == losses:
+                key = f"{name} (net {record.net})" if several else name
+                iterations, values = found.setdefault(key, ([], []))
+                iterations.append(record.iteration)
+                values.append(value)
+    return found
