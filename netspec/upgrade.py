@@ -42,11 +42,30 @@ _V0_TYPES = {
     "innerproduct": "INNER_PRODUCT",
     "pool": "POOLING",
 }
-_V0_SAME = (
-    "accuracy bnll concat data dropout euclidean_loss flatten hdf5_data hdf5_output "
-    "im2col infogain_loss lrn multinomial_logistic_loss relu sigmoid softmax "
-    "softmax_loss split tanh window_data"
-).split()
+_V0_SAME = frozenset(
+    (
+        "accuracy",
+        "bnll",
+        "concat",
+        "data",
+        "dropout",
+        "euclidean_loss",
+        "flatten",
+        "hdf5_data",
+        "hdf5_output",
+        "im2col",
+        "infogain_loss",
+        "lrn",
+        "multinomial_logistic_loss",
+        "relu",
+        "sigmoid",
+        "softmax",
+        "softmax_loss",
+        "split",
+        "tanh",
+        "window_data",
+    )
+)
 
 _CONVOLUTION = ("conv", "convolution_param")
 _INNER_PRODUCT = ("innerproduct", "inner_product_param")
@@ -130,7 +149,9 @@ def upgrades_needed(net: NetParameter) -> list[str]:
     return needed
 
 
-def upgrade_net(net: NetParameter, *, problems: list[str] | None = None) -> NetParameter:
+def upgrade_net(
+    net: NetParameter, *, problems: list[str] | None = None
+) -> NetParameter:
     """Return `net` in the current form; an up-to-date net comes back unchanged.
 
     problems: a list that collects what was dropped because the current form has no
@@ -145,8 +166,8 @@ def upgrade_net(net: NetParameter, *, problems: list[str] | None = None) -> NetP
     upgraded.CopyFrom(net)
     if any(layer.HasField("layer") for layer in upgraded.layers):
         _upgrade_v0(upgraded, problems)
-    for layer in upgraded.layers:
-        _move_transform(layer)
+    for old in upgraded.layers:
+        _move_transform(old)
     if len(upgraded.layers):
         _upgrade_v1(upgraded, problems)
     if len(upgraded.input):
@@ -366,8 +387,8 @@ def _upgrade_inputs(net: NetParameter) -> None:
         dims = list(net.input_dim)
         if dims and len(dims) != 4 * len(names):
             raise SpecError(
-                f"net {net.name!r}: {len(names)} inputs need {4 * len(names)} input_dim "
-                f"values (4 for each), got {len(dims)}"
+                f"net {net.name!r}: {len(names)} inputs need {4 * len(names)} "
+                f"input_dim values (4 for each), got {len(dims)}"
             )
         shapes = [dims[start : start + 4] for start in range(0, len(dims), 4)]
     if shapes:  # names alone say nothing: the layers that read them will fail

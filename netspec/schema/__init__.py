@@ -1,14 +1,23 @@
-"""Provisional loader."""
-from pathlib import Path
+"""The messages of Caffe's format: `NetParameter`, `LayerParameter` and all others.
 
-from google.protobuf import descriptor_pool, message_factory
+They are built from a serialized descriptor in a pool of our own. That works with every
+protobuf runtime from 4.25 on, and another `caffe_pb2` in the process cannot collide.
+Our messages are no instances of another `caffe_pb2`'s: cross over by bytes,
+`Other.FromString(message.SerializeToString())`.
+"""
 
-_POOL = descriptor_pool.DescriptorPool()
-_POOL.AddSerializedFile(Path(__file__).with_name("netspec.desc").read_bytes())
+from pathlib import Path as _Path
+
+from google.protobuf import descriptor_pool as _descriptor_pool
+from google.protobuf import message_factory as _message_factory
+
+_POOL = _descriptor_pool.DescriptorPool()
+_POOL.AddSerializedFile(_Path(__file__).with_name("netspec.desc").read_bytes())
 DESCRIPTOR = _POOL.FindFileByName("netspec/schema/netspec.proto")
+
 for _name, _message in DESCRIPTOR.message_types_by_name.items():
-    _cls = message_factory.GetMessageClass(_message)
-    _cls.__module__ = __name__
-    globals()[_name] = _cls
+    _class = _message_factory.GetMessageClass(_message)
+    _class.__module__ = __name__  # pickle and repr find the class here
+    globals()[_name] = _class
 for _enum in DESCRIPTOR.enum_types_by_name.values():
-    globals().update({v.name: v.number for v in _enum.values})
+    globals().update({_value.name: _value.number for _value in _enum.values})

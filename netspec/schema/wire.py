@@ -1,8 +1,8 @@
 """The weights of a binary net, read and written without one Python object a number.
 
 Packed floats lie on the wire as plain little-endian bytes. `scan` walks a serialized
-`NetParameter` of any generation and hands out views of these bytes; `encode_layer` makes
-the pieces of a layer around buffers that are not copied.
+`NetParameter` of any generation and hands out views of these bytes; `encode_layer`
+makes the pieces of a layer around buffers that are not copied.
 
 Source: the protobuf encoding, https://protobuf.dev/programming-guides/encoding/.
 """
@@ -96,8 +96,7 @@ def _old_layer(view: memoryview) -> WireLayer:
             inner = _layer(_message(value), _V0_NAME, _V0_TYPE, _V0_BLOBS)
             inner.type = ""
             return inner
-    layer = _layer(view, _V1_NAME, -1, _V1_BLOBS)
-    return layer
+    return _layer(view, _V1_NAME, -1, _V1_BLOBS)
 
 
 def _layer(view: memoryview, name: int, type_: int, blobs: int) -> WireLayer:
