@@ -11,7 +11,6 @@ for the whole batch; biases, pooling, normalisation and elementwise layers are n
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -20,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netspec.errors import NetspecError, SpecError
+from netspec.cli import Parser, positive, run
+from netspec.errors import SpecError
 from netspec.graph import (
     AUTOMATIC,
     Graph,
@@ -253,8 +253,8 @@ def _shape_text(shape: Shape) -> str:
     return " x ".join(str(size) for size in shape) or "scalar"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m netspec.summary",
         description="Print shapes, parameters, MACs and memory of a net.",
     )
@@ -266,7 +266,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--stage", action="append", default=[], help="stage of the net state; repeat"
     )
-    parser.add_argument("--batch-size", type=int, metavar="N")
+    parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="images in a batch"
+    )
     parser.add_argument(
         "--shape",
         action="append",
@@ -320,30 +322,25 @@ def _saved_phase(net: NetParameter) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = _parser().parse_args(arguments)
-    given = {"TRAIN": TRAIN, "TEST": TEST, None: None}[options.phase]
-    try:
+
+    def command() -> None:
+        shapes = _parse_shapes(options.shape)
+        given = {"TRAIN": TRAIN, "TEST": TEST, None: None}[options.phase]
         net, phase = _read(options.net, given)
-        summary = summarize(
-            net,
-            phase,
-            level=options.level,
-            stages=options.stage,
-            batch_size=options.batch_size,
-            shapes=_parse_shapes(options.shape),
-        )
-        text = json.dumps(summary.as_dict()) if options.json else str(summary)
-        print(text, flush=True)
-    except BrokenPipeError:
-        # The reader has seen enough; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return 130
-    except NetspecError as error:
-        message = " ".join(str(error).split())
-        where = "" if options.net in message else f"{options.net}: "
-        print(f"{where}{message}", file=sys.stderr)
-        return 1
-    return 0
+        try:
+            summary = summarize(
+                net,
+                phase,
+                level=options.level,
+                stages=options.stage,
+                batch_size=options.batch_size,
+                shapes=shapes,
+            )
+        except SpecError as error:
+            raise SpecError(f"{options.net}: {error}") from None
+        print(json.dumps(summary.as_dict()) if options.json else summary)
+
+    return run(command)
 
 
 if __name__ == "__main__":
