@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,12 @@ import pytest
 from runtime.backends.base import Backend
 from tests.layers.harness import LoneLayer, check_layer
 
-VALUE = {"SUM": float, "MEAN": float, "ASUM": abs, "SUMSQ": lambda v: v * v}
+VALUE: dict[str, Callable[[float], float]] = {
+    "SUM": float,
+    "MEAN": float,
+    "ASUM": abs,
+    "SUMSQ": lambda v: v * v,
+}
 
 
 def reduced(op, x):

@@ -97,6 +97,7 @@ def test_all_labels_ignored_is_loss_zero_and_gradient_zero(backend: Backend) -> 
     layer = LoneLayer(text, [(3, 4), (3,)], backend=backend)
     (loss,) = layer.forward([np.ones((3, 4)), [2.0, 2.0, 2.0]])
     (dx, _), _ = layer.backward([3.0])
+    assert dx is not None
     assert float(loss) == 0
     np.testing.assert_array_equal(dx, np.zeros((3, 4)))
 
@@ -125,6 +126,7 @@ def test_a_vanished_probability_counts_as_the_smallest_normal(backend: Backend) 
     (loss,) = layer.forward([[[200.0, 0.0]], [1.0]])
     np.testing.assert_allclose(loss, -math.log(1.17549435e-38), rtol=1e-6)
     (dx, _), _ = layer.backward([0.5])
+    assert dx is not None
     np.testing.assert_allclose(dx, [[0.5, -0.5]], rtol=1e-6)
 
 
@@ -166,6 +168,7 @@ def test_where_nobody_looks_a_label_that_is_no_class_makes_the_loss_nan(
     (loss,) = layer.forward([np.ones((3, 4)), [1.0, 9.0, 2.0]])
     assert math.isnan(float(loss))
     (dx, _), _ = layer.backward([1.0])
+    assert dx is not None
     assert np.isnan(dx[1]).all()
 
 
