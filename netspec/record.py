@@ -223,3 +223,33 @@ def _located(error: SpecError, fn: Function, message: LayerParameter) -> SpecErr
     """Return `error` with the place of the call in it."""
     text = str(error).removeprefix(f"layer {message.name!r} ({message.type}): ")
     return type(error)(f"{describe(fn)}: {text}")
+
+
+class NoSuchType(SpecError, AttributeError):
+    """A layer type that is not in the catalogue."""
+
+
+def no_such_layer(name: str) -> AttributeError:
+    """Return the error of `L.name` for an unknown layer type."""
+    if name.startswith("_"):
+        return AttributeError(name)
+    site = user_site()
+    hint = did_you_mean(name, LAYER_TYPES)
+    return NoSuchType(
+        f"{site}: no layer type is named {name!r}{hint}; a type of your own is called "
+        f"by netspec.layer({name!r}, ...)"
+    )
+
+
+def no_such_param(name: str) -> AttributeError:
+    """Return the error of `P.name` for an unknown type or one without enums."""
+    if name.startswith("_"):
+        return AttributeError(name)
+    from netspec import params
+
+    known = [each for each in vars(params) if each[0].isupper() and each != "Any"]
+    hint = did_you_mean(name, known)
+    return NoSuchType(
+        f"{user_site()}: no layer type with named values is called {name!r}{hint}; "
+        f"there are {', '.join(known)}"
+    )

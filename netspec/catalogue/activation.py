@@ -43,7 +43,7 @@ ACTIVATION = (
     LayerType(
         name="ELU",
         param="elu_param",
-        summary="Exponential linear unit.",
+        summary="Rectify with an exponential tail: the exponential linear unit.",
         formula="y = x if x > 0, else alpha (exp(x) - 1)",
         shapes=_SAME,
         source="Clevert et al., arXiv:1511.07289",

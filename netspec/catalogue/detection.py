@@ -50,7 +50,7 @@ DETECTION = (
         bottom_names=("locations", "confidences", "priors", "truth"),
         auto_top=True,
         required=("num_classes",),
-        summary="Loss of matched boxes and of their classes.",
+        summary="Measure how far matched boxes and their classes are from the truth.",
         shapes="locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P), "
         "truth (1, 1, boxes, 8) -> ()",
         source=_SSD,
@@ -99,7 +99,7 @@ DETECTION = (
         bottoms=(2, 4),
         bottom_names=("a", "b", "inside", "outside"),
         auto_top=True,
-        summary="Squared distance near 0, absolute distance far away.",
+        summary="Measure squared distance near 0, absolute distance far away.",
         formula="y = sum outside f(inside (a - b)) / N, f(d) = (sigma d)^2 / 2 if "
         "|d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2)",
         shapes="a, b, inside, outside (N, ...) -> ()",

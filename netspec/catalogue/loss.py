@@ -36,7 +36,7 @@ LOSS = (
         bottoms=(2, 2),
         bottom_names=("a", "b"),
         auto_top=True,
-        summary="Half the mean squared distance of two batches.",
+        summary="Measure half the mean squared distance of two batches.",
         formula="y = sum (a - b)^2 / (2 N)",
         shapes="a, b (N, ...) -> ()",
         notes="Divided by the batch size, not by the number of values. Both inputs "
@@ -60,7 +60,7 @@ LOSS = (
         bottom_names=("scores", "label", "infogain"),
         tops=(1, 2),
         auto_top=True,
-        summary="Softmax cross entropy with a cost for every pair of classes.",
+        summary="Weigh softmax cross entropy by a cost for every pair of classes.",
         formula="y = -sum_n sum_k H[label_n, k] log p[n, k] / divisor",
         shapes="scores (N, C, ...), label (N, ...), infogain (1, 1, C, C) -> (); a "
         "second top has the probabilities",
@@ -72,7 +72,7 @@ LOSS = (
         bottoms=(2, 2),
         bottom_names=("probabilities", "label"),
         auto_top=True,
-        summary="Negative log of the probability of the true class.",
+        summary="Measure the negative log of the probability of the true class.",
         formula="y = -sum_n log p[n, label_n] / N",
         shapes="probabilities (N, C), label (N,) -> ()",
         notes="Prefer SoftmaxWithLoss, whose gradient is exact for small "
@@ -84,7 +84,7 @@ LOSS = (
         bottoms=(2, 2),
         bottom_names=("scores", "target"),
         auto_top=True,
-        summary="Cross entropy of independent yes-or-no predictions.",
+        summary="Measure the cross entropy of independent yes-or-no predictions.",
         formula="y = -sum (t log p + (1 - t) log(1 - p)) / divisor, p = "
         "sigmoid(scores)",
         shapes="scores, target (N, ...) -> ()",
@@ -105,7 +105,7 @@ LOSS = (
         bottom_names=("scores", "label"),
         tops=(1, 2),
         auto_top=True,
-        summary="Cross entropy of softmax probabilities with the true class.",
+        summary="Measure the cross entropy of softmax and the true class.",
         formula="y = -sum_n log softmax(scores)[n, label_n] / divisor",
         shapes=_LABELS,
         notes="The divisor is the number of labels that count (normalization VALID).",

@@ -12,7 +12,7 @@ RECURRENT = (
         bottom_names=("x", "cont", "static", "h0", "c0"),
         tops=(1, 3),
         required=("num_output",),
-        summary="Long short-term memory over a sequence.",
+        summary="Run a long short-term memory over a sequence.",
         formula="c_t = f_t (cont_t c_(t-1)) + i_t g_t, h_t = o_t tanh(c_t), gates from "
         "x_t and cont_t h_(t-1)",
         shapes="x (T, N, ...), cont (T, N), static (N, ...) -> h (T, N, num_output)",
@@ -26,7 +26,7 @@ RECURRENT = (
         bottoms=(3, 3),
         bottom_names=("c", "gates", "cont"),
         tops=(2, 2),
-        summary="One step of a long short-term memory.",
+        summary="Do one step of a long short-term memory.",
         formula="c' = f (cont c) + i g, h' = o tanh(c')",
         shapes="c (1, N, D), gates (1, N, 4 D), cont (1, N) -> c', h' (1, N, D)",
         notes="Write `ntop=2`.",
@@ -38,7 +38,7 @@ RECURRENT = (
         bottom_names=("x", "cont", "static", "h0"),
         tops=(1, 2),
         required=("num_output",),
-        summary="Simple recurrent net over a sequence.",
+        summary="Run a simple recurrent net over a sequence.",
         formula="h_t = tanh(W_hh (cont_t h_(t-1)) + W_xh x_t + b_h), "
         "y_t = tanh(W_ho h_t + b_o)",
         shapes="x (T, N, ...), cont (T, N), static (N, ...) -> y (T, N, num_output)",

@@ -32,7 +32,7 @@ VISION = (
         same_count=True,
         required=("num_output", "kernel_size"),
         instead=_KERNEL,
-        summary="Transpose of a convolution: every value adds a scaled window to y.",
+        summary="Transpose a convolution: every value adds a scaled window to y.",
         formula="y[n, o] = b[o] + the transpose of a Convolution of x",
         shapes="x (N, C, H, W) -> y (N, num_output, H', W'), H' = stride (H - 1) + "
         "dilation (kernel - 1) + 1 - 2 pad; weights (C, num_output / group, kh, kw)",

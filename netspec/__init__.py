@@ -1,0 +1,55 @@
+"""Write Caffe nets in Python, check them where they are written, and export them.
+
+    from netspec import NetSpec, layers as L
+
+    n = NetSpec()
+    n.data = L.Input(shape=[1, 1, 28, 28])
+    n.conv1 = L.Convolution(n.data, num_output=20, kernel_size=5)
+    print(n.to_proto())
+
+What is not needed to write a net is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from netspec import errors as errors
+from netspec import layers as layers
+from netspec import params as params
+from netspec import schema as schema
+from netspec.emit import to_proto as to_proto
+from netspec.record import layer as layer
+from netspec.schema import TEST as TEST
+from netspec.schema import TRAIN as TRAIN
+from netspec.spec import NetSpec as NetSpec
+from netspec.spec import SpecWarning as SpecWarning
+from netspec.top import Function as Function
+from netspec.top import Top as Top
+
+if TYPE_CHECKING:
+    from netspec.draw import draw as draw
+    from netspec.summary import Summary as Summary
+    from netspec.summary import summarize as summarize
+    from netspec.upgrade import upgrade_text as upgrade_text
+
+L = layers
+P = params
+
+_LAZY = {
+    "draw": "netspec.draw",
+    "Summary": "netspec.summary",
+    "summarize": "netspec.summary",
+    "upgrade_text": "netspec.upgrade",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'netspec' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])
