@@ -147,6 +147,15 @@ def test_nan_in_a_window_shows_in_the_output(backend):
     assert np.isfinite(dx).all()
 
 
+def test_window_without_a_maximum_has_no_place(backend):
+    text = 'type: "Pooling" top: "y" top: "mask" pooling_param { kernel_size: 1 }'
+    layer = LoneLayer(text, [(1, 2, 1, 3)], backend=backend)
+    x = np.arange(6.0).reshape(1, 2, 1, 3)
+    x[0, 1, 0, 1] = np.nan
+    _, mask = layer.forward([x])
+    assert mask.ravel().tolist() == [0, 1, 2, 0, -1, 2]
+
+
 @pytest.mark.parametrize("how", ["MAX", "AVE"])
 @pytest.mark.parametrize(
     ("height", "shape"), [(1, (2, 3, 5, 4)), (2, (2, 3, 7, 5)), (3, (3, 2, 9, 6))]
