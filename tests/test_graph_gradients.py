@@ -213,9 +213,9 @@ def test_layers_that_cannot_run_in_place_get_their_own_memory():
 
 
 def test_an_input_is_shared_with_layers_in_place():
-    built = graph(
-        DATA + layer("p", "Power", "data", "data", "power_param { power: 3 }")
-    )
+    cube = layer("p", "Power", "data", "data", "power_param { power: 3 }")
+    built = graph(FORCE + DATA + cube)
+    assert built.node_of["p"].backward
     assert len({edge.buffer for edge in built.edges}) == 1
     with pytest.raises(
         SpecError, match="'b' .*comes from layer 'in' .*cannot run in pl"
