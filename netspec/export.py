@@ -1,0 +1,275 @@
+"""Write the net of a Python file as prototxt or binary.
+
+    python -m netspec.export FILE.py [-o OUT] [--deploy] [--phase TRAIN|TEST]
+        [--batch-size N] [--set name=value ...] [--net function]
+
+A model file has a function that returns a `NetSpec` or a `NetParameter`: the one named
+like the file (`lenet` in `lenet.py`), or its only public one. `--deploy` calls the
+function `deploy` of the file instead, or sets the parameter `deploy` where the net
+function has one; `--net` calls any other function. A `NetSpec` at the top of the file
+does as well. `--set` and `--batch-size` set parameters of the function. `--phase` keeps
+the layers of one phase and drops the rules.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from netspec.cli import Parser, positive, run
+from netspec.errors import FileError, NetspecError, SpecError, did_you_mean
+from netspec.schema import TEST, TRAIN, NetParameter
+from netspec.settings import check_names, parameters, parse_settings
+from netspec.site import shown_path
+from netspec.spec import NetSpec, SpecWarning
+from netspec.text import to_text, write_message
+
+PHASES = {"TRAIN": TRAIN, "TEST": TEST}
+
+
+def load_model(
+    path: str | Path,
+    *,
+    net: str | None = None,
+    deploy: bool = False,
+    phase: int | None = None,
+    batch_size: int | None = None,
+    settings: Sequence[str] = (),
+    **arguments: Any,
+) -> NetParameter:
+    """Return the net of a Python file.
+
+    net: the name of the function or `NetSpec` to take. deploy: take the net for use,
+    without data and losses. phase: keep the layers of this phase only. batch_size,
+    arguments: parameters of the function; settings: the same as text, "name=value".
+
+    Raises `FileError` for a file that cannot be read, `SpecError` for everything that
+    goes wrong in it, naming its line.
+    """
+    path = Path(path)
+    module = _load(path)
+    makers = _makers(module)
+    maker, given = _choose(path, makers, net, deploy)
+    if batch_size is not None:
+        given["batch_size"] = batch_size
+    given.update(arguments)
+    if isinstance(maker, NetSpec):
+        if given or settings:
+            raise SpecError(f"{path}: the net is no function, so it has no parameters")
+        result: Any = maker
+    else:
+        check_names(maker, list(given), str(path))
+        given.update(parse_settings(maker, settings))
+        result = _call(path, maker, given)
+    message = _message(path, maker, result)
+    return message if phase is None else one_phase(message, phase)
+
+
+def one_phase(net: NetParameter, phase: int) -> NetParameter:
+    """Return the layers of `net` for `phase`, without rules, as other readers need."""
+    from netspec.graph import filter_net, merge_state
+
+    kept = filter_net(net, merge_state(net, phase))
+    kept.ClearField("state")
+    for layer in kept.layer:
+        layer.ClearField("include")
+        layer.ClearField("exclude")
+    return kept
+
+
+def _load(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileError(f"{path}: no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise SpecError(f"{path}: is no Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)  # the file may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise _located(path, error) from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def _makers(module: ModuleType) -> dict[str, Any]:
+    """Return the public functions of a module's own, and its NetSpecs."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (
+            isinstance(value, NetSpec)
+            or (inspect.isfunction(value) and value.__module__ == module.__name__)
+        )
+    }
+
+
+def _choose(
+    path: Path, makers: Mapping[str, Any], net: str | None, deploy: bool
+) -> tuple[Any, dict[str, Any]]:
+    """Return the function or NetSpec to take, and the arguments that choose the net."""
+    if net is None and deploy and "deploy" in makers:
+        return makers["deploy"], {}
+    maker = _named(path, makers, net) if net else _default(path, makers)
+    if not deploy:
+        return maker, {}
+    if isinstance(maker, NetSpec) or "deploy" not in parameters(maker):
+        raise SpecError(
+            f"{path}: has no net for use; write a function deploy(), or give the net "
+            f"function a parameter deploy"
+        )
+    return maker, {"deploy": True}
+
+
+def _named(path: Path, makers: Mapping[str, Any], name: str) -> Any:
+    if name not in makers:
+        hint = did_you_mean(name, makers)
+        raise SpecError(f"{path}: has no function {name!r}{hint} ({_list(makers)})")
+    return makers[name]
+
+
+def _default(path: Path, makers: Mapping[str, Any]) -> Any:
+    name = path.stem.replace("-", "_")
+    if name in makers:
+        return makers[name]
+    others = [key for key in makers if key != "deploy"]
+    if len(others) == 1:
+        return makers[others[0]]
+    raise SpecError(
+        f"{path}: which net? Name its function {name}(), or choose one with --net "
+        f"({_list(makers)})"
+    )
+
+
+def _list(makers: Mapping[str, Any]) -> str:
+    return f"the file has {', '.join(makers) or 'no functions'}"
+
+
+def _call(path: Path, maker: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    missing = [
+        name
+        for name, parameter in inspect.signature(maker).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind
+        not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        and name not in given
+    ]
+    if missing:
+        words = " ".join(f"--set {name}=..." for name in missing)
+        raise SpecError(f"{path}: {maker.__name__}() needs more; add {words}")
+    try:
+        return maker(**given)
+    except Exception as error:
+        raise _located(path, error) from error
+
+
+def _message(path: Path, maker: Any, result: Any) -> NetParameter:
+    if isinstance(result, NetParameter):
+        return result
+    if not hasattr(result, "to_proto"):
+        name = getattr(maker, "__name__", "net")
+        raise SpecError(
+            f"{path}: {name}() returns {result!r}; expected a NetSpec or a NetParameter"
+        )
+    try:
+        message: NetParameter = result.to_proto()
+    except Exception as error:
+        raise _located(path, error) from error
+    return message
+
+
+def _located(path: Path, error: Exception) -> NetspecError:
+    """Return `error` as one of ours, with the lines of the user's file in it."""
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename or path}:{error.lineno or 1}"
+        return SpecError(f"{shown_path(where)}: {error.msg}")
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path) or frame.filename == str(path.resolve())
+    ]
+    lines = [f"{shown_path(frame.filename)}:{frame.lineno}" for frame in frames]
+    if isinstance(error, NetspecError):
+        # It names the innermost line itself.
+        calls = [line for line in lines if line not in str(error)]
+        trail = f" (called from {', '.join(reversed(calls))})" if calls else ""
+        kind = FileError if isinstance(error, FileError) else SpecError
+        return kind(f"{error}{trail}")
+    where = lines[-1] if lines else str(path)
+    return SpecError(f"{where}: {type(error).__name__}: {error}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+
+    def command() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SpecWarning)
+            warnings.showwarning = _show_warning
+            net = load_model(
+                options.file,
+                net=options.net,
+                deploy=options.deploy,
+                phase=PHASES.get(options.phase),
+                batch_size=options.batch_size,
+                settings=options.set,
+            )
+        if options.output is None:
+            sys.stdout.write(to_text(net))
+        else:
+            write_message(options.output, net)
+
+    return run(command)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m netspec.export",
+        description="Write the net of a Python file as prototxt or binary.",
+    )
+    parser.add_argument("file", metavar="FILE.py", help="a file with a net function")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="file to write; .caffemodel, .binaryproto and .pb are binary; without it "
+        "prototxt goes to standard output",
+    )
+    parser.add_argument(
+        "--deploy", action="store_true", help="the net for use, without data and losses"
+    )
+    parser.add_argument(
+        "--phase", choices=list(PHASES), help="keep the layers of one phase only"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="set parameter batch_size"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set any parameter of the net function; repeat for several",
+    )
+    parser.add_argument("--net", metavar="FUNCTION", help="the function to call")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
