@@ -243,6 +243,13 @@ def test_only_shape_mistakes_are_a_shape_error():
         graph(DATA + text)
 
 
+def test_mistakes_name_blobs_as_the_net_does():
+    text = DATA + LABEL + fc("a", "data", "s", 5) + fc("b", "s", "q", 2)
+    text += layer("e", "EuclideanLoss", "s label", "l")
+    with pytest.raises(ShapeError, match=r"'e' .*bottom 0 \('s'\) \(2, 5\)$"):
+        graph(text)
+
+
 def test_given_shapes_replace_those_of_the_net():
     text = DATA + fc("a", "data", "y", 5)
     built = graph(text, shapes={"data": [7, 4]})

@@ -10,7 +10,7 @@ from netspec.graph.buffers import share_memory
 from netspec.graph.filter import filter_net
 from netspec.graph.gradients import Gradients, analyse
 from netspec.graph.sharing import Shared, share
-from netspec.graph.splits import insert_splits, join
+from netspec.graph.splits import insert_splits, join, with_own_names
 from netspec.graph.types import Edge, Graph, Node, Parameter, State
 from netspec.graph.wiring import Wires, wire
 from netspec.ops import known_types, op_class
@@ -45,8 +45,9 @@ def build(
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
     gradients = analyse(ops, wires, loss_weights, message.force_backward)
-    if gradients.errors and state.phase == TRAIN:
-        raise SpecError(join(gradients.errors))
+    errors = [with_own_names(text, message.layer) for text in gradients.errors]
+    if errors and state.phase == TRAIN:
+        raise SpecError(join(errors))
     data, diff = share_memory(ops, wires, gradients, loss_weights)
     return Graph(
         name=message.name,
@@ -58,7 +59,7 @@ def build(
         outputs=tuple(wires.outputs),
         blobs=dict(wires.last),
         message=message,
-        gradient_errors=gradients.errors,
+        gradient_errors=tuple(errors),
     )
 
 
@@ -118,7 +119,8 @@ def _infer_all(
     if mistakes:
         only_shapes = all(isinstance(error, ShapeError) for error in mistakes)
         kind = ShapeError if only_shapes else SpecError
-        raise kind(join([str(error) for error in mistakes]))
+        text = join([str(error) for error in mistakes])
+        raise kind(with_own_names(text, layers))
     return ops
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from netspec.errors import SpecError, did_you_mean
 from netspec.graph.types import Graph, Node
@@ -109,6 +109,16 @@ def is_inserted(graph: Graph, node: Node) -> bool:
     edge = graph.edges[node.bottoms[0]]
     producer = graph.nodes[edge.producer].name
     return node.name == f"{edge.blob}_{producer}_{edge.top}_split"
+
+
+def with_own_names(text: str, layers: Iterable[LayerParameter]) -> str:
+    """Return a message with the blobs of inserted Splits under their own names."""
+    for layer in layers:
+        if layer.type == "Split" and layer.name.endswith("_split"):
+            for place, top in enumerate(layer.top):
+                if top == f"{layer.name}_{place}":
+                    text = text.replace(f"'{top}'", f"'{layer.bottom[0]}'")
+    return text
 
 
 def join(mistakes: Sequence[str]) -> str:

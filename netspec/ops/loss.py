@@ -177,7 +177,7 @@ def sigmoid_cross_entropy_loss(
 def euclidean_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> EuclideanLoss:
     """Read a EuclideanLoss layer."""
     check_batch(layer, bottoms)
-    check_label_count(layer, bottoms, count(bottoms[0]), "the same number of values")
+    check_label_count(layer, bottoms, count(bottoms[0]), "as many values as those")
     return EuclideanLoss(layer=layer, bottoms=bottoms, tops=((),))
 
 

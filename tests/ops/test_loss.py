@@ -72,7 +72,7 @@ def test_both_inputs_of_euclidean_loss_have_gradients():
     op = read('type: "EuclideanLoss"', (2, 3, 4), (2, 12))
     assert op.gradient_bottoms == (0, 1)
     assert op.refused_bottoms == ()
-    message = "expected 24, the same number of values"
+    message = "expected 24, as many values as those of bottom 0"
     refuses('type: "EuclideanLoss"', (2, 3, 4), (2, 3), match=message)
 
 
