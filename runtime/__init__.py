@@ -2,7 +2,6 @@
 
 from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
-
 from runtime.backends import BACKENDS as BACKENDS
 from runtime.backends import get_backend as get_backend
 from runtime.blob import Blob as Blob

@@ -124,8 +124,10 @@ class Blob:
     width = property(lambda self: self._legacy(3), doc="Axis 3 of four.")
 
     def reshape(self, *shape: int) -> None:
-        """Give an input blob another shape; takes effect in the net at its `reshape`
-        or at the next `forward`. Values written in between are kept.
+        """Give an input blob another shape.
+
+        The net follows at its `reshape` or at the next `forward`; values written in
+        between are kept.
         """
         sizes = tuple(int(size) for size in shape)
         if sizes == self.shape:
@@ -156,8 +158,8 @@ class Blob:
 
     def _not_kept(self, what: str) -> SpecError:
         return SpecError(
-            f"blob {self.name!r}: its {what} is not kept, because the net was made with "
-            f"keep=...; add {self.name!r} to keep, or use keep=None"
+            f"blob {self.name!r}: its {what} is not kept, because the net was made "
+            f"with keep=...; add {self.name!r} to keep, or use keep=None"
         )
 
     def __repr__(self) -> str:

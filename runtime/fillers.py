@@ -1,7 +1,7 @@
 """How parameters start: Caffe's fillers.
 
-The numbers come from a NumPy generator that the caller seeds, on the host, so that every
-backend starts a net with the same values.
+The numbers come from a NumPy generator that the caller seeds, on the host, so that
+every backend starts a net with the same values.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def fill(
         )
     if filler.sparse != -1 and filler.type != "gaussian":
         raise SpecError(
-            f"{what}: sparse is for gaussian fillers, not for {filler.type!r}; remove it"
+            f"{what}: sparse is for gaussian fillers, not {filler.type!r}; remove it"
         )
     try:
         values = function(tuple(shape), filler, rng)
@@ -66,7 +66,10 @@ def _uniform(
 def _gaussian(
     shape: Shape, filler: FillerParameter, rng: np.random.Generator
 ) -> np.ndarray:
-    """Normal values; with `sparse` each is kept with probability sparse / shape[0]."""
+    """Draw normal values; with `sparse` keep each with probability sparse / n.
+
+    n is the size of axis 0.
+    """
     if filler.std < 0:
         raise SpecError(f"gaussian filler with std {filler.std}; expected 0 or more")
     values = rng.standard_normal(shape, np.float32) * np.float32(filler.std)
@@ -80,7 +83,7 @@ def _gaussian(
 def _positive_unitball(
     shape: Shape, filler: FillerParameter, rng: np.random.Generator
 ) -> np.ndarray:
-    """Uniform values in [0, 1), each row divided by its sum."""
+    """Draw uniformly from [0, 1) and divide each row by its sum."""
     values = rng.random(shape, np.float32)
     rows = values.reshape(shape[0] if shape else 1, -1)
     rows /= rows.sum(1, keepdims=True)
@@ -90,7 +93,7 @@ def _positive_unitball(
 def _xavier(
     shape: Shape, filler: FillerParameter, rng: np.random.Generator
 ) -> np.ndarray:
-    """Uniform in +-sqrt(3 / n). Glorot and Bengio (2010)."""
+    """Draw uniformly from +-sqrt(3 / n). Glorot and Bengio (2010)."""
     bound = math.sqrt(3 / _fan(shape, filler))
     return _between(shape, -bound, bound, rng)
 
@@ -98,7 +101,7 @@ def _xavier(
 def _msra(
     shape: Shape, filler: FillerParameter, rng: np.random.Generator
 ) -> np.ndarray:
-    """Normal with std sqrt(2 / n). He, Zhang, Ren and Sun (2015)."""
+    """Draw normal values of std sqrt(2 / n). He, Zhang, Ren and Sun (2015)."""
     std = np.float32(math.sqrt(2 / _fan(shape, filler)))
     return np.asarray(rng.standard_normal(shape, np.float32) * std)
 
@@ -106,7 +109,7 @@ def _msra(
 def _bilinear(
     shape: Shape, filler: FillerParameter, rng: np.random.Generator
 ) -> np.ndarray:
-    """Weights of bilinear upsampling, the same for every pair of channels.
+    """Compute the weights of bilinear upsampling, equal for all channels.
 
     w[y, x] = (1 - |x / f - c|) (1 - |y / f - c|), f = ceil(k / 2), c = (k - 1) / (2 f).
     """

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from netspec.graph import Parameter
 
+from netspec.graph import Parameter
 from netspec.ops.base import Shape, count
 from runtime.backends.base import Backend
 from runtime.layers.base import Array

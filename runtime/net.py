@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from netspec.graph import Graph, State, build, filter_net, merge_state
-from netspec.schema import TEST, BlobProto, LayerParameter, NetParameter
-from netspec.text import as_net
-from netspec.upgrade import upgrade_net
 
 from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.graph import Graph, State, build, filter_net, merge_state
 from netspec.ops.base import Shape
+from netspec.schema import TEST
+from netspec.text import as_net
+from netspec.upgrade import upgrade_net
 from runtime import weights as weight_files
 from runtime.backends import get_backend
 from runtime.blob import Blob, HostView, Mirror
-from runtime.data import Source, open_source
-from runtime.fillers import fill
+from runtime.inputs import open_sources, source_shapes
 from runtime.layers.base import Clock, Context
-from runtime.memory import flat_buffers
-from runtime.plan import ParameterArrays, Plan, Step, compile_plan
+from runtime.memory import Flat
+from runtime.parameters import Parameters, allocate, borrow, check_unchanged
+from runtime.plan import Plan, Step, compile_plan
 
 
 class LayerInfo:
@@ -78,13 +77,18 @@ class Net:
         self.clock = Clock()
         self._message = filter_net(message, self.state)
         self._keep = None if keep is None else frozenset(keep)
-        self.sources = _open_sources(self._message, self.state, seed)
+        self.sources = open_sources(self._message, self.state, seed)
         self.context = Context(self.backend, dtype, seed, self.clock, self.sources)
-        self._shapes = _source_shapes(self._message, self.sources)
+        self._shapes = source_shapes(self._message, self.sources)
         self._pending: dict[str, Shape] = {}
-        self._mirror = share_with._mirror if share_with else Mirror(self.backend)
+        self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)
         self.graph = self._build()
-        self._allocate_parameters(share_with)
+        borrowed = (
+            borrow(self.graph, share_with.graph, share_with.parameters.arrays)
+            if share_with
+            else {}
+        )
+        self.parameters: Parameters = allocate(self.graph, self.context, borrowed)
         self.plan = self._compile()
         self._name_everything()
         if weights is not None:
@@ -102,37 +106,9 @@ class Net:
         return graph
 
     def _compile(self) -> Plan:
-        return compile_plan(self.graph, self.context, self._parameters, keep=self._keep)
-
-    def _allocate_parameters(self, share_with: Net | None) -> None:
-        """Give every parameter its arrays: another net's, or filled ones of our own."""
-        borrowed = _borrowed(self.graph, share_with) if share_with else {}
-        own = [p for p in self.graph.parameters if p.index not in borrowed]
-        self.flat = flat_buffers(self.backend, own, self.context.dtype)
-        self._parameters = [
-            borrowed.get(p.index) or self._own_arrays(p.index)
-            for p in self.graph.parameters
-        ]
-        self._views: dict[int, tuple[HostView, HostView]] = {}
-        for parameter in own:
-            owner = self.graph.nodes[parameter.owner.node]
-            what = (
-                f"layer {owner.name!r} ({owner.type}), parameter {parameter.owner.slot}"
-            )
-            if parameter.blob is not None:
-                values = _values_of(parameter.blob, parameter.shape, what)
-            else:
-                key = [self.context.seed, zlib.crc32(owner.name.encode())]
-                rng = np.random.default_rng([*key, parameter.owner.slot])
-                values = fill(parameter.shape, parameter.filler, rng, what)
-            array = self._parameters[parameter.index].data
-            self.backend.upload(
-                values.reshape(-1).astype(self.context.dtype, copy=False), out=array
-            )
-
-    def _own_arrays(self, index: int) -> ParameterArrays:
-        place = self.flat.slices[index]
-        return ParameterArrays(self.flat.data[place], self.flat.diff[place])
+        return compile_plan(
+            self.graph, self.context, self.parameters.arrays, keep=self._keep
+        )
 
     def _name_everything(self) -> None:
         graph = self.graph
@@ -149,13 +125,13 @@ class Net:
             blobs = []
             for slot, index in enumerate(node.params):
                 shape = node.op.params[slot].shape
-                arrays = self._parameters[index]
+                arrays = self.parameters.arrays[index]
                 blobs.append(
                     Blob(
                         f"{node.name}[{slot}]",
                         shape,
-                        HostView(self._mirror, arrays.data.reshape(shape)),
-                        HostView(self._mirror, arrays.diff.reshape(shape)),
+                        HostView(self.mirror, arrays.data.reshape(shape)),
+                        HostView(self.mirror, arrays.diff.reshape(shape)),
                     )
                 )
             if blobs:
@@ -170,8 +146,8 @@ class Net:
             return None, None
         gradient = self.plan.diff[edge]
         return (
-            HostView(self._mirror, self.plan.data[edge]),
-            None if gradient is None else HostView(self._mirror, gradient),
+            HostView(self.mirror, self.plan.data[edge]),
+            None if gradient is None else HostView(self.mirror, gradient),
         )
 
     def _reshaper(self, name: str) -> Any:
@@ -186,6 +162,11 @@ class Net:
     def name(self) -> str:
         """The name of the net."""
         return self.graph.name
+
+    @property
+    def flat(self) -> Flat:
+        """The parameters that this net owns, in one buffer, and their gradients."""
+        return self.parameters.flat
 
     @property
     def phase(self) -> int:
@@ -312,8 +293,8 @@ class Net:
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
-        self._mirror.before_steps()
-        for arrays in self._parameters:
+        self.mirror.before_steps()
+        for arrays in self.parameters.arrays:
             arrays.diff.fill(0)
 
     def reshape(self) -> None:
@@ -328,8 +309,8 @@ class Net:
         }
         try:
             self.graph = self._build()
-            _check_same_parameters(before[1], self.graph)
-            self._mirror.before_steps()
+            check_unchanged(before[1], self.graph)
+            self.mirror.before_steps()
             self.plan = self._compile()
         except Exception:
             self._shapes, self.graph = before
@@ -344,9 +325,11 @@ class Net:
                 self.blobs[name].data[...] = values
 
     def _run(self, steps: Iterable[Step]) -> None:
-        self._mirror.before_steps()
-        for step in steps:
-            step.run()
+        self.mirror.before_steps()
+        # The logarithm of 0 is the net's own affair; it shows in the loss.
+        with np.errstate(all="ignore"):
+            for step in steps:
+                step.run()
 
     def _range(
         self, start: str | None, end: str | None, *, backward: bool = False
@@ -355,7 +338,8 @@ class Net:
         for name in (start, end):
             if name is not None and name not in names:
                 raise SpecError(f"no layer {name!r}{did_you_mean(name, names)}")
-        bounds = (len(names) - 1, 0) if backward else (0, len(self.graph.nodes) - 1)
+        last = len(self.graph.nodes) - 1
+        bounds = (last, 0) if backward else (0, last)
         return (
             bounds[0] if start is None else names[start],
             bounds[1] if end is None else names[end],
@@ -377,13 +361,14 @@ class Net:
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Give the first layer, a MemoryData, the arrays to deliver batch by batch.
 
-        Shapes: data (M, C, H, W), labels (M) or (M, 1, 1, 1), M a multiple of the batch.
+        Shapes: data (M, C, H, W), labels (M) or (M, 1, 1, 1), M a multiple of the
+        batch.
         """
         node = self.graph.nodes[0]
         if node.type != "MemoryData":
             raise SpecError(
-                f"set_input_arrays needs a MemoryData layer in the first place; the net "
-                f"starts with layer {node.name!r} ({node.type})"
+                f"set_input_arrays needs a MemoryData layer in the first place; the "
+                f"net starts with layer {node.name!r} ({node.type})"
             )
         self.sources[node.name].set_arrays(data, labels)
         label = self.graph.edges[node.tops[1]]
@@ -411,75 +396,9 @@ class Net:
     def __repr__(self) -> str:
         return (
             f"<Net {self.name!r}: {len(self.layers)} layers, "
-            f"{sum(p.data.size for p in self._parameters)} parameters, "
+            f"{sum(p.data.size for p in self.parameters.arrays)} parameters, "
             f"backend {self.backend.name!r}>"
         )
-
-
-# ---------------------------------------------------------------- pieces
-
-
-def _open_sources(message: NetParameter, state: State, seed: int) -> dict[str, Source]:
-    sources = {}
-    for layer in message.layer:
-        if layer.type in FILE_SOURCES:
-            phase = layer.phase if layer.HasField("phase") else state.phase
-            sources[layer.name] = open_source(layer, phase, seed)
-    return sources
-
-
-FILE_SOURCES = frozenset({"Data", "HDF5Data", "MemoryData", "ImageData", "WindowData"})
-
-
-def _source_shapes(
-    message: NetParameter, sources: Mapping[str, Source]
-) -> dict[str, Shape]:
-    """Return the top shapes of all source layers by blob name."""
-    shapes: dict[str, Shape] = {}
-    for layer in message.layer:
-        if layer.name in sources:
-            found = sources[layer.name].shapes
-            shapes.update(zip(layer.top, found, strict=True))
-        elif layer.type == "Input":
-            shapes.update(_input_shapes(layer))
-    return shapes
-
-
-def _input_shapes(layer: LayerParameter) -> dict[str, Shape]:
-    given = [tuple(shape.dim) for shape in layer.input_param.shape]
-    if len(given) == 1:
-        given *= len(layer.top)
-    return dict(zip(layer.top, given, strict=False))
-
-
-def _borrowed(graph: Graph, other: Net) -> dict[int, ParameterArrays]:
-    """Return the arrays of `other` for the parameters of layers with equal names."""
-    theirs = {node.name: node for node in other.graph.nodes}
-    arrays = {}
-    for parameter in graph.parameters:
-        for use in parameter.users:
-            node = theirs.get(graph.nodes[use.node].name)
-            if node is None or use.slot >= len(node.params):
-                continue
-            shape = graph.nodes[use.node].op.params[use.slot].shape
-            their_shape = node.op.params[use.slot].shape
-            if shape != their_shape:
-                raise ShapeError(
-                    f"layer {node.name!r} ({node.type}): parameter {use.slot} has shape "
-                    f"{shape} here and {their_shape} in the net it should be shared with"
-                )
-            arrays[parameter.index] = other._parameters[node.params[use.slot]]
-            break
-    return arrays
-
-
-def _values_of(blob: BlobProto, shape: Shape, what: str) -> np.ndarray:
-    values = np.asarray(blob.double_data or blob.data, np.float32)
-    if values.size != np.prod(shape, dtype=np.int64):
-        raise ShapeError(
-            f"{what}: the net's own blobs give {values.size} values, expected {shape}"
-        )
-    return values
 
 
 def _assign(target: np.ndarray, value: Any, what: str) -> None:
@@ -490,14 +409,3 @@ def _assign(target: np.ndarray, value: Any, what: str) -> None:
             f"the array first"
         )
     target[...] = array
-
-
-def _check_same_parameters(old: Graph, new: Graph) -> None:
-    for before, after in zip(old.parameters, new.parameters, strict=True):
-        if before.shape != after.shape:
-            node = new.nodes[after.owner.node]
-            raise ShapeError(
-                f"layer {node.name!r} ({node.type}): with the new input shapes its "
-                f"parameter {after.owner.slot} would change from {before.shape} to "
-                f"{after.shape}; reshape inputs only to sizes that keep parameters"
-            )

@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from netspec.graph import Edge, Graph, Node
 from netspec.memory import Request, lay_out, requests_of
-
 from netspec.ops.base import Shape, count
 from runtime.layers.base import Array, ArraySpec, Bound, Context, Kernel
 from runtime.memory import Arena, align, total_bytes
+from runtime.parameters import ParameterArrays
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,6 @@ class Step:
     node: int
     name: str
     run: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class ParameterArrays:
-    """The 1-D data and gradient of one parameter, wherever they lie."""
-
-    data: Array
-    diff: Array
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class StoredBlob:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """The arrays of one layer, in order; None where the file leaves a shared one out."""
+    """The arrays of one layer, in order; None where the file leaves one out."""
 
     name: str
     blobs: tuple[StoredBlob | None, ...]
@@ -91,7 +91,7 @@ def copy_weights(net: Net, path: str | Path) -> CopyReport:
     stored = read_weights(path)
     nodes = {node.name: node for node in net.graph.nodes if node.params}
     names = {node.name for node in net.graph.nodes}
-    pairs = []
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for layer in stored:
         node = nodes.get(layer.name)
         if node is not None and layer.blobs:
@@ -208,14 +208,8 @@ def _matched(
 ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Pair the net's arrays with those of the file."""
     targets = net.params[node.name]
-    hdf5 = any(blob is None for blob in layer.blobs) or len(layer.blobs) < len(targets)
-    if hdf5 and not _only_shared_missing(net, node, layer):
-        raise ShapeError(
-            f"{path}: layer {node.name!r} ({node.type}) has {len(targets)} parameters, "
-            f"the file has {len(layer.blobs)}; change the layer, or its name to keep "
-            f"the values it starts with"
-        )
-    if len(layer.blobs) > len(targets):
+    too_many = len(layer.blobs) > len(targets)
+    if too_many or not _only_shared_missing(net, node, layer):
         raise ShapeError(
             f"{path}: layer {node.name!r} ({node.type}) has {len(targets)} parameters, "
             f"the file has {len(layer.blobs)}; change the layer, or its name to keep "
@@ -228,9 +222,9 @@ def _matched(
         target = targets[slot].data
         if not _fits(blob, target.shape):
             raise ShapeError(
-                f"{path}: layer {node.name!r} ({node.type}), parameter {slot} has shape "
-                f"{target.shape}, the file has {blob.values.shape}; to learn it from "
-                f"scratch, rename the layer"
+                f"{path}: layer {node.name!r} ({node.type}), parameter {slot} has "
+                f"shape {target.shape}, the file has {blob.values.shape}; to learn it "
+                f"from scratch, rename the layer"
             )
         pairs.append((target, blob.values.reshape(target.shape)))
     return pairs
