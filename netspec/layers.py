@@ -146,9 +146,10 @@ def Accuracy(
     Shapes: scores (N, C, ...), label (N, ...) -> y (); a second top (C,) has the
     accuracy of every class.
 
-    top_k: Right if the true class is among the k best. Default 1.
-    axis: Axis of the classes. Default 1.
-    ignore_label: Label whose places do not count.
+    top_k: An item is right if fewer than top_k other classes score at least as much
+        as the true one. Default 1.
+    axis: Axis of the classes; axes before and after it are items. Default 1.
+    ignore_label: Items with this label are not counted.
 
     Note: A tie counts against the true class. Has no gradient.
     """
@@ -166,9 +167,10 @@ def AnnotatedData(
 
     Shapes: data (batch_size, C, H, W), label (1, 1, boxes, 8).
 
-    batch_sampler: How patches are drawn from images.
-    label_map_file: File of the label map.
-    anno_type: Kind of the annotations.
+    batch_sampler: Ways of drawing random boxes; one accepted box is cut out of each
+        image.
+    label_map_file: File of a LabelMap.
+    anno_type: Kind of annotations, in place of the one stored.
 
     Also takes `data_param` and `transform_param` as a dictionary.
 
@@ -193,10 +195,12 @@ def ArgMax(
     Shapes: x (N, ...) -> y (N, 1, top_k), with out_max_val (N, 2, top_k); with
     axis, x (..., C, ...) -> y (..., top_k, ...).
 
-    out_max_val: Give the values as well, or with axis instead of the indices.
-        Default False.
-    top_k: How many of the largest values. Default 1.
-    axis: Axis along which to look; by default all but the first together.
+    out_max_val: Without `axis`: output (N, 2, top_k), indices and then values, in
+        place of (N, 1, top_k). With `axis`: values in place of indices. Default
+        False.
+    top_k: Number of largest values to return. Default 1.
+    axis: Axis to search, replaced by top_k entries. Without it each whole item is
+        searched.
 
     Note: With `axis`, out_max_val gives values instead of indices. Has no gradient.
     """
@@ -235,9 +239,10 @@ def BatchNorm(
     Shapes: x (N, C, ...) -> y (same shape); sums of means (C,), of variances (C,)
     and their count (1,).
 
-    use_global_stats: Normalise with the stored statistics; by default in TEST only.
-    moving_average_fraction: Factor on the stored sums before a new batch is added.
-        Default 0.999.
+    use_global_stats: Normalize with the stored statistics, not with those of the
+        batch. Without it: in TEST only.
+    moving_average_fraction: Decay of the stored sums: sum = fraction * sum + value
+        of the batch. The sum of the weights is stored beside them. Default 0.999.
     eps: Added to the variance. Default 1e-05.
 
     Note: Does not scale or shift: follow it with Scale(bias_term=True). Uses batch
@@ -282,10 +287,11 @@ def Bias(
     Shapes: x (N, C, ...) -> y (same shape); bias (C,) for axis 1 and num_axes 1, or
     the shape of the second input.
 
-    axis: First axis of the input that the bias runs along. Default 1.
-    num_axes: Number of axes of a learned bias; -1 takes all from axis on. Default
-        1.
-    filler: How a learned bias starts; zeros by default.
+    axis: Axis of the first bottom where the axes of b start. Negative counts from
+        the end. Default 1.
+    num_axes: Number of axes of a learned b; -1 means all from `axis` on, 0 one
+        single number. Ignored with two bottoms. Default 1.
+    filler: First values of a learned b; 0 by default.
     """
 
 
@@ -304,8 +310,8 @@ def Clip(
 
     Shapes: x (any shape) -> y (same shape).
 
-    min: Lower bound of the output. Required.
-    max: Upper bound of the output. Required.
+    min: Lower bound. Required.
+    max: Upper bound. Required.
 
     Note: The gradient passes at both bounds.
     """
@@ -324,8 +330,9 @@ def Concat(
 
     Shapes: x_i (N, C_i, H, W) -> y (N, sum of C_i, H, W) for axis 1.
 
-    axis: Axis along which the inputs are joined. Default 1.
-    concat_dim: Old form of axis. Default 1.
+    axis: Axis along which the inputs are joined; all other axes must agree.
+        Negative counts from the end. Default 1.
+    concat_dim: Old name of `axis`, which counts only from the front. Default 1.
     """
 
 
@@ -346,9 +353,9 @@ def ContrastiveLoss(
 
     Shapes: a, b (N, C), similar (N,) -> ().
 
-    margin: Distance from which dissimilar pairs cost nothing. Default 1.
-    legacy_version: Use max(margin - d^2, 0) instead of max(margin - d, 0)^2.
-        Default False.
+    margin: Distance from which on unlike pairs cost nothing. Default 1.
+    legacy_version: Unlike pairs cost max(margin - d^2, 0) in place of max(margin -
+        d, 0)^2. Default False.
 
     Note: legacy_version takes max(margin - d^2, 0).
 
@@ -389,30 +396,32 @@ def Convolution(
     dilation (kernel - 1) - 1) / stride) + 1; weights (num_output, C / group, kh,
     kw), bias (num_output,).
 
-    num_output: Number of outputs: channels, or units. Required.
-    bias_term: Whether a bias is learned and added. Default True.
-    pad: Zeros around the input: one number, or one for each spatial axis.
-    kernel_size: Size of the window: one number, or one for each spatial axis.
+    num_output: Number of output channels. Required.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
         Required, or kernel_h and kernel_w.
-    stride: Step of the window: one number, or one for each spatial axis; 1 by
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
         default.
-    dilation: Distance between taps of the window: one number, or one for each
-        spatial axis; 1 by default.
-    pad_h: Zeros above and below, instead of pad. Default 0.
-    pad_w: Zeros left and right, instead of pad. Default 0.
-    kernel_h: Height of the window, instead of kernel_size.
-    kernel_w: Width of the window, instead of kernel_size.
-    stride_h: Vertical step, instead of stride.
-    stride_w: Horizontal step, instead of stride.
-    group: Number of groups that input and output channels are split into; no
-        weights between groups. Default 1.
-    weight_filler: How the weights start; without it they start as zeros.
-    bias_filler: How the bias starts; zeros by default.
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
-    axis: Axis of the channels; axes after it are spatial. Default 1.
-    force_nd_im2col: Let Caffe take its general code for two axes too; ignored here.
-        Default False.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Default 1.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
 
     Note: Weights start at 0 unless `weight_filler` is given. Several inputs of one
     shape give as many outputs with the same weights (`ntop`).
@@ -435,8 +444,10 @@ def Crop(
 
     Shapes: x (N, C, H, W), reference (N, C, H', W') -> y (N, C, H', W') for axis 2.
 
-    axis: First axis to crop. Default 2.
-    offset: Where the crop starts: one number, or one for each cropped axis.
+    axis: First axis that is cut to the size of the reference; those before it stay
+        whole. Negative counts from the end. Default 2.
+    offset: Where the cut starts: one value for all axes, or one for each. 0 by
+        default.
 
     Note: Axes before `axis` stay whole. The reference never has a gradient.
 
@@ -466,19 +477,16 @@ def Data(
     Shapes: data (batch_size, C, H, W), label (batch_size,).
 
     source: Folder of the database. Required.
-    batch_size: Items delivered in each forward pass. Required.
-    rand_skip: Skip a random number of items, less than this, before the first one.
-        Default 0.
-    backend: LMDB or LEVELDB. Default LEVELDB.
-    scale: Factor on pixel values after the mean is subtracted; old place, see
-        transform_param. Default 1.
-    mean_file: File with the mean image (binaryproto) to subtract before cropping.
-    crop_size: Side of the square cut out: random in TRAIN, central in TEST; 0 keeps
-        all. Default 0.
-    mirror: Flip half of the images left to right at random, in TEST too. Default
-        False.
-    force_encoded_color: Decode images to three channels. Default False.
-    prefetch: Batches read ahead. Default 4.
+    batch_size: Items in a batch. Required.
+    rand_skip: Skip a random number of items below this at the start. Default 0.
+    backend: Kind of database. Give LMDB; the default is LEVELDB. Default LEVELDB.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    crop_size: Old: ignored here, see transform_param. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    force_encoded_color: Old: ignored here, see force_color of transform_param.
+        Default False.
+    prefetch: Batches that are read ahead. Default 4.
 
     Also takes `transform_param` as a dictionary.
 
@@ -519,30 +527,32 @@ def Deconvolution(
     Shapes: x (N, C, H, W) -> y (N, num_output, H', W'), H' = stride (H - 1) +
     dilation (kernel - 1) + 1 - 2 pad; weights (C, num_output / group, kh, kw).
 
-    num_output: Number of outputs: channels, or units. Required.
-    bias_term: Whether a bias is learned and added. Default True.
-    pad: Zeros around the input: one number, or one for each spatial axis.
-    kernel_size: Size of the window: one number, or one for each spatial axis.
+    num_output: Number of output channels. Required.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
         Required, or kernel_h and kernel_w.
-    stride: Step of the window: one number, or one for each spatial axis; 1 by
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
         default.
-    dilation: Distance between taps of the window: one number, or one for each
-        spatial axis; 1 by default.
-    pad_h: Zeros above and below, instead of pad. Default 0.
-    pad_w: Zeros left and right, instead of pad. Default 0.
-    kernel_h: Height of the window, instead of kernel_size.
-    kernel_w: Width of the window, instead of kernel_size.
-    stride_h: Vertical step, instead of stride.
-    stride_w: Horizontal step, instead of stride.
-    group: Number of groups that input and output channels are split into; no
-        weights between groups. Default 1.
-    weight_filler: How the weights start; without it they start as zeros.
-    bias_filler: How the bias starts; zeros by default.
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
-    axis: Axis of the channels; axes after it are spatial. Default 1.
-    force_nd_im2col: Let Caffe take its general code for two axes too; ignored here.
-        Default False.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Default 1.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
 
     Note: With group = C = num_output and a bilinear filler it enlarges images.
 
@@ -570,11 +580,12 @@ def DetectionEvaluate(
     5).
 
     num_classes: Number of classes, background included. Required.
-    background_label_id: Default 0.
-    overlap_threshold: Overlap from which a detection is right. Default 0.5.
-    evaluate_difficult_gt: Default True.
-    name_size_file
-    resize_param
+    background_label_id: Class that is the background. Default 0.
+    overlap_threshold: Overlap (intersection over union) from which on a detection
+        is right. Default 0.5.
+    evaluate_difficult_gt: Count objects marked as difficult too. Default True.
+    name_size_file: Text file with the name, height and width of every image.
+    resize_param: How the images were resized, to undo it.
 
     Source: Liu et al., arXiv:1512.02325; not in BVLC Caffe.
     """
@@ -608,18 +619,19 @@ def DetectionOutput(
     (1, 1, K, 7).
 
     num_classes: Number of classes, background included. Required.
-    share_location: One box for all classes. Default True.
-    background_label_id: The class that is no detection. Default 0.
-    nms_param: Suppression of overlapping detections.
-    save_output_param: Where results are saved.
-    code_type: How boxes are encoded against the priors. Default CORNER.
-    variance_encoded_in_target: Whether the targets include the variances. Default
-        False.
-    keep_top_k: Detections kept for an image; -1 keeps all. Default -1.
-    confidence_threshold: Smallest score of a detection.
-    visualize: Default False.
-    visualize_threshold
-    save_file
+    share_location: All classes share one box for each prior. Default True.
+    background_label_id: Class that is the background and is never output; -1 if
+        there is none. Default 0.
+    nms_param: Keeping the best of overlapping boxes.
+    save_output_param: Writing detections to files.
+    code_type: How boxes are coded relative to priors. Default CORNER.
+    variance_encoded_in_target: The variances are part of the codes, so that
+        decoding leaves them out. Default False.
+    keep_top_k: Detections kept for each image, by score; -1 means all. Default -1.
+    confidence_threshold: Smallest score of a detection; without it all count.
+    visualize: Show the detections on the screen. Default False.
+    visualize_threshold: Smallest score of a detection to be shown.
+    save_file: Video file for what is shown.
 
     Source: Liu et al., arXiv:1512.02325; not in BVLC Caffe.
     """
@@ -639,7 +651,8 @@ def Dropout(
 
     Shapes: x (any shape) -> y (same shape).
 
-    dropout_ratio: Probability of setting a value to 0. Default 0.5.
+    dropout_ratio: Probability of setting a value to 0. The others are multiplied by
+        1 / (1 - dropout_ratio) in TRAIN; in TEST nothing changes. Default 0.5.
 
     Note: Scales while training, so that in the TEST phase y = x. The paper scales
     when testing.
@@ -663,14 +676,14 @@ def DummyData(
 
     Shapes: y_i (shape), one for all tops or one for each.
 
-    data_filler: How each top is filled; one for all, or one for each. Constant
-        zeros by default.
-    shape: Shape of each top; one for all, or one for each. Required, or num and
-        channels and height and width.
-    num: Old form of the shape: axis 0 of four.
-    channels: Old form of the shape: axis 1 of four.
-    height: Old form of the shape: axis 2 of four.
-    width: Old form of the shape: axis 3 of four.
+    data_filler: What fills the tops: one filler for all of them, or one for each; 0
+        by default. All but constant ones draw anew at every forward.
+    shape: Shape of the tops: one for all of them, or one for each. Required, or num
+        and channels and height and width.
+    num: Old: items, one value for all tops, or one for each. Use `shape`.
+    channels: Old: channels, likewise.
+    height: Old: rows, likewise.
+    width: Old: columns, likewise.
 
     Note: Noise is drawn anew at every pass, a constant filled in once.
     """
@@ -690,8 +703,7 @@ def ELU(
 
     Shapes: x (any shape) -> y (same shape).
 
-    alpha: Value that the output approaches for very negative inputs, negated.
-        Default 1.
+    alpha: Minus the value that y tends to for large negative x. Default 1.
 
     Source: Clevert et al., arXiv:1511.07289.
     """
@@ -714,10 +726,11 @@ def Eltwise(
 
     Shapes: a, b, ... (same shape) -> y (same shape).
 
-    operation: PROD, SUM or MAX, element by element. Default SUM.
-    coeff: For SUM: a factor for each input; 1 by default.
-    stable_prod_grad: For PROD: multiply the other inputs instead of dividing by
-        one. Default True.
+    operation: SUM, PROD (product) or MAX of the inputs, value by value. Default
+        SUM.
+    coeff: SUM: factor of each input, a value for every one; 1 by default.
+    stable_prod_grad: PROD: multiply the other inputs for the gradient, rather than
+        divide the output by the input, which fails at 0. Default True.
     """
 
 
@@ -739,11 +752,11 @@ def Embed(
 
     Shapes: index (M...) -> y (M..., num_output); weights (input_dim, num_output).
 
-    num_output: Number of outputs: channels, or units. Required.
-    input_dim: Number of different indices: one more than the largest. Required.
-    bias_term: Whether a bias is learned and added. Default True.
-    weight_filler: How the weights start; without it they start as zeros.
-    bias_filler: How the bias starts; zeros by default.
+    num_output: Length of each vector. Required.
+    input_dim: Number of vectors; indices run from 0 to input_dim - 1. Required.
+    bias_term: Add one learned vector to all. Default True.
+    weight_filler: First values of the vectors; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
 
     Note: Indices have no gradient.
     """
@@ -783,9 +796,9 @@ def Exp(
 
     Shapes: x (any shape) -> y (same shape).
 
-    base: Base of the power; -1 means e. Default -1.
-    scale: Factor on the input. Default 1.
-    shift: Added to the scaled input. Default 0.
+    base: Base, above 0; -1 means e. Default -1.
+    scale: Factor of x. Default 1.
+    shift: Added to scale * x. Default 0.
 
     Note: base -1, the default, means e.
     """
@@ -822,8 +835,10 @@ def Flatten(
 
     Shapes: x (N, C, H, W) -> y (N, C H W).
 
-    axis: First axis to merge. Default 1.
-    end_axis: Last axis to merge, inclusive. Default -1.
+    axis: First axis of those that become one. Negative counts from the end. Default
+        1.
+    end_axis: Last axis of those that become one. Negative counts from the end.
+        Default -1.
 
     Note: end_axis is inclusive. Shares the memory of its input.
     """
@@ -841,9 +856,11 @@ def HDF5Data(
 
     Shapes: y_i (batch_size, ...) as in the file.
 
-    source: Text file that names one HDF5 file a line. Required.
-    batch_size: Items delivered in each forward pass. Required.
-    shuffle: Deliver files and rows in random order. Default False.
+    source: Text file that names the HDF5 files, one a line. Each top is the dataset
+        of its name. Required.
+    batch_size: Rows in a batch. Required.
+    shuffle: Visit the files, and the rows of each file, in random order. Default
+        False.
 
     Note: `source` is a text file that lists the HDF5 files. Takes no
     transform_param.
@@ -863,7 +880,7 @@ def HDF5Output(
 
     Shapes: data (N, ...), label (N, ...) -> nothing; the file has four axes.
 
-    file_name: HDF5 file to write. Required.
+    file_name: File to write; it gets the datasets data and label. Required.
     """
 
 
@@ -882,7 +899,7 @@ def HingeLoss(
 
     Shapes: scores (N, C), label (N,) -> ().
 
-    norm: L1 or L2: the power of the violated margins. Default L1.
+    norm: L1 sums the distances to the margin, L2 their squares. Default L1.
     """
 
 
@@ -915,30 +932,32 @@ def Im2col(
 
     Shapes: x (N, C, H, W) -> y (N, C kh kw, H', W'), sizes as in Convolution.
 
-    num_output: Number of outputs: channels, or units.
-    bias_term: Whether a bias is learned and added. Default True.
-    pad: Zeros around the input: one number, or one for each spatial axis.
-    kernel_size: Size of the window: one number, or one for each spatial axis.
+    num_output: Number of output channels.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
         Required, or kernel_h and kernel_w.
-    stride: Step of the window: one number, or one for each spatial axis; 1 by
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
         default.
-    dilation: Distance between taps of the window: one number, or one for each
-        spatial axis; 1 by default.
-    pad_h: Zeros above and below, instead of pad. Default 0.
-    pad_w: Zeros left and right, instead of pad. Default 0.
-    kernel_h: Height of the window, instead of kernel_size.
-    kernel_w: Width of the window, instead of kernel_size.
-    stride_h: Vertical step, instead of stride.
-    stride_w: Horizontal step, instead of stride.
-    group: Number of groups that input and output channels are split into; no
-        weights between groups. Default 1.
-    weight_filler: How the weights start; without it they start as zeros.
-    bias_filler: How the bias starts; zeros by default.
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
-    axis: Axis of the channels; axes after it are spatial. Default 1.
-    force_nd_im2col: Let Caffe take its general code for two axes too; ignored here.
-        Default False.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Default 1.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
     """
 
 
@@ -963,22 +982,20 @@ def ImageData(
 
     Shapes: data (batch_size, C, H, W), label (batch_size,).
 
-    source: Text file with a path and a label a line. Required.
-    batch_size: Items delivered in each forward pass. Default 1.
-    rand_skip: Skip a random number of items, less than this, before the first one.
-        Default 0.
-    shuffle: Deliver images in random order. Default False.
-    new_height: Resize to this height; 0 keeps it. Default 0.
-    new_width: Resize to this width; 0 keeps it. Default 0.
-    is_color: Decode to three channels, or else to one. Default True.
-    scale: Factor on pixel values after the mean is subtracted; old place, see
-        transform_param. Default 1.
-    mean_file: File with the mean image (binaryproto) to subtract before cropping.
-    crop_size: Side of the square cut out: random in TRAIN, central in TEST; 0 keeps
-        all. Default 0.
-    mirror: Flip half of the images left to right at random, in TEST too. Default
+    source: Text file with an image file and its label on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
         False.
-    root_folder: Put in front of every path. Default .
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    crop_size: Old: ignored here, see transform_param. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
 
     Also takes `transform_param` as a dictionary.
 
@@ -1004,8 +1021,8 @@ def InfogainLoss(
     Shapes: scores (N, C, ...), label (N, ...), infogain (1, 1, C, C) -> (); a
     second top has the probabilities.
 
-    source: File with the matrix of gains (binaryproto), if it is not the third
-        input.
+    source: Binary BlobProto with the matrix H (1, 1, classes, classes); needed
+        where there is no third bottom.
     axis: Axis of the classes. Default 1.
 
     Also takes `loss_param` as a dictionary.
@@ -1034,13 +1051,14 @@ def InnerProduct(
     Shapes: x (N, K...) -> y (N, num_output); weights (num_output, K), with
     `transpose` (K, num_output); bias (num_output,).
 
-    num_output: Number of outputs: channels, or units. Required.
-    bias_term: Whether a bias is learned and added. Default True.
-    weight_filler: How the weights start; without it they start as zeros.
-    bias_filler: How the bias starts; zeros by default.
-    axis: First axis of the input vector; axes from it on are flattened. Default 1.
-    transpose: Store the weights as (inputs, num_output), so that they can be tied
-        to another layer's. Default False.
+    num_output: Number of outputs for each item. Required.
+    bias_term: Add a learned number to each output. Default True.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    axis: First axis of those that become one vector; the axes before it are items.
+        Negative counts from the end. Default 1.
+    transpose: Store the weights as (inputs, num_output) rather than (num_output,
+        inputs). Default False.
 
     Note: Weights start at 0 unless `weight_filler` is given.
     """
@@ -1056,7 +1074,7 @@ def Input(
 
     Shapes: y_i (shape), one for all tops or one for each.
 
-    shape: Shape of each top; one for all, or one for each.
+    shape: Shape of the tops: one for all of them, or one for each.
     """
 
 
@@ -1081,15 +1099,15 @@ def LRN(
 
     Shapes: x (N, C, H, W) -> y (same shape).
 
-    local_size: Size of the neighbourhood: channels, or pixels on a side; odd.
-        Default 5.
-    alpha: Scale; divided by the size of the neighbourhood. Default 1.
+    local_size: Window: channels, or the side of a square of pixels for
+        WITHIN_CHANNEL. Odd. Default 5.
+    alpha: Strength; divided by n, the channels or pixels in the window. Default 1.
     beta: Exponent. Default 0.75.
-    norm_region: ACROSS_CHANNELS sums over neighbouring channels, WITHIN_CHANNEL
-        over neighbouring pixels. Default ACROSS_CHANNELS.
-    k: Added to the scaled sum; WITHIN_CHANNEL always takes 1. Default 1.
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
+    norm_region: Sum over neighbouring channels or over neighbouring pixels of the
+        same channel. Default ACROSS_CHANNELS.
+    k: Added before the power; always 1 for WITHIN_CHANNEL. Default 1.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
 
     Note: alpha is divided by the window size, unlike in the paper. WITHIN_CHANNEL
     takes k = 1 whatever `k` says.
@@ -1121,12 +1139,13 @@ def LSTM(
 
     Shapes: x (T, N, ...), cont (T, N), static (N, ...) -> h (T, N, num_output).
 
-    num_output: Number of outputs: channels, or units. Required.
-    weight_filler: How the weights start; without it they start as zeros.
-    bias_filler: How the bias starts; zeros by default.
-    debug_info: Let Caffe log the unrolled net; ignored here. Default False.
-    expose_hidden: Take and give the hidden state as further bottoms and tops.
-        Default False.
+    num_output: Size of the hidden state and of the output. Required.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the biases; 0 by default.
+    debug_info: Log the blobs of the unrolled net. Default False.
+    expose_hidden: Take the first hidden state as extra bottoms and give the last
+        one as extra tops. Otherwise it carries over to the next forward. Default
+        False.
 
     Note: cont is 0 where a sequence starts. With expose_hidden the inputs h0, c0
     and the tops h_T, c_T are given too; without static they come third and fourth.
@@ -1169,9 +1188,9 @@ def Log(
 
     Shapes: x (any shape) -> y (same shape).
 
-    base: Base of the logarithm; -1 means e. Default -1.
-    scale: Factor on the input. Default 1.
-    shift: Added to the scaled input. Default 0.
+    base: Base, above 0; -1 means e. Default -1.
+    scale: Factor of x. Default 1.
+    shift: Added to scale * x. Default 0.
 
     Note: base -1, the default, means e.
     """
@@ -1194,7 +1213,8 @@ def MVN(
     Shapes: x (N, C, H, W) -> y (same shape).
 
     normalize_variance: Divide by the standard deviation too. Default True.
-    across_channels: Take statistics over all channels together. Default False.
+    across_channels: Take mean and deviation over all channels together, rather than
+        for each one. Default False.
     eps: Added to the standard deviation. Default 1e-09.
 
     Note: eps is added outside the root.
@@ -1214,7 +1234,7 @@ def MemoryData(
 
     Shapes: data (batch_size, channels, height, width), label (batch_size,).
 
-    batch_size: Items delivered in each forward pass. Required.
+    batch_size: Items in a batch. Required.
     channels: Channels of an item. Required.
     height: Rows of an item. Required.
     width: Columns of an item. Required.
@@ -1262,28 +1282,37 @@ def MultiBoxLoss(
     Shapes: locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P),
     truth (1, 1, boxes, 8) -> ().
 
-    loc_loss_type: Default SMOOTH_L1.
-    conf_loss_type: Default SOFTMAX.
-    loc_weight: Weight of the localisation loss. Default 1.
+    loc_loss_type: Loss of the boxes. Default SMOOTH_L1.
+    conf_loss_type: Loss of the classes. Default SOFTMAX.
+    loc_weight: Factor of the loss of the boxes; that of the classes has 1. Default
+        1.
     num_classes: Number of classes, background included. Required.
-    share_location: Default True.
-    match_type: Default PER_PREDICTION.
-    overlap_threshold: Overlap from which a prior matches a box. Default 0.5.
-    use_prior_for_matching: Default True.
-    background_label_id: Default 0.
-    use_difficult_gt: Default True.
-    do_neg_mining
-    neg_pos_ratio: Negatives mined for each positive. Default 3.
-    neg_overlap: Default 0.5.
-    code_type: Default CORNER.
-    encode_variance_in_target: Default False.
-    map_object_to_agnostic: Default False.
-    ignore_cross_boundary_bbox: Default False.
-    bp_inside: Default False.
-    mining_type: Default MAX_NEGATIVE.
-    nms_param
-    sample_size: Default 64.
-    use_prior_for_nms: Default False.
+    share_location: All classes share one box for each prior. Default True.
+    match_type: BIPARTITE gives each object its best prior only; PER_PREDICTION adds
+        every prior that overlaps enough. Default PER_PREDICTION.
+    overlap_threshold: PER_PREDICTION: overlap (intersection over union) from which
+        on a prior is matched. Default 0.5.
+    use_prior_for_matching: Match by priors rather than by predicted boxes. Default
+        True.
+    background_label_id: Class that is the background. Default 0.
+    use_difficult_gt: Learn from objects marked as difficult too. Default True.
+    do_neg_mining: Old: use mining_type.
+    neg_pos_ratio: MAX_NEGATIVE: negatives for each positive. Default 3.
+    neg_overlap: Overlap below which an unmatched prior may serve as a negative.
+        Default 0.5.
+    code_type: How boxes are coded relative to priors. Default CORNER.
+    encode_variance_in_target: The variances are part of the codes, so that encoding
+        leaves them out. Default False.
+    map_object_to_agnostic: Treat all objects as one class. Default False.
+    ignore_cross_boundary_bbox: Leave out priors that reach beyond the image.
+        Default False.
+    bp_inside: Give gradients only to boxes inside the image. Default False.
+    mining_type: Which negatives are learned from: all, the hardest, or hard
+        examples of both kinds. Default MAX_NEGATIVE.
+    nms_param: HARD_EXAMPLE: keeping the best of overlapping boxes.
+    sample_size: HARD_EXAMPLE: number of examples. Default 64.
+    use_prior_for_nms: HARD_EXAMPLE: compare priors rather than predicted boxes.
+        Default False.
 
     Also takes `loss_param` as a dictionary.
 
@@ -1327,11 +1356,11 @@ def Normalize(
 
     Shapes: x (N, C, H, W) -> y (same shape); scale (C,), or () if shared.
 
-    across_spatial: Take the norm over channels and pixels, not at each pixel.
-        Default True.
-    scale_filler: How the learned factors start.
-    channel_shared: Learn one factor for all channels. Default True.
-    eps: Added to the squared norm. Default 1e-10.
+    across_spatial: The norm is that of a whole item, rather than that of each
+        pixel's channels. Default True.
+    scale_filler: First values of the learned scale; 1 by default.
+    channel_shared: One scale for all channels. Default True.
+    eps: Added to the sum of squares. Default 1e-10.
 
     Source: Liu et al., arXiv:1506.04579; not in BVLC Caffe.
     """
@@ -1352,8 +1381,8 @@ def PReLU(
 
     Shapes: x (N, C, ...) -> y (same shape); slopes a (C,), or () if shared.
 
-    filler: How the slopes start; 0.25 by default.
-    channel_shared: Learn one slope for all channels. Default False.
+    filler: First values of the slopes; 0.25 by default.
+    channel_shared: One slope for all channels. Default False.
 
     Note: The slopes start at 0.25 unless `filler` says otherwise.
 
@@ -1389,7 +1418,8 @@ def Permute(
 
     Shapes: x (N, C, H, W) -> y (N, H, W, C) for order 0, 2, 3, 1.
 
-    order: New order of the axes; those not named follow in their order.
+    order: Axes of the input in the order of the output; those left out follow in
+        their own order.
 
     Source: Liu et al., arXiv:1512.02325; not in BVLC Caffe.
     """
@@ -1423,21 +1453,24 @@ def Pooling(
     stride) + 1 (floor with round_mode FLOOR), less a last window that would start
     in the far padding; a second top of MAX holds the places of the maxima.
 
-    pool: MAX, AVE, or STOCHASTIC. Default MAX.
-    pad: Padding on all sides. Default 0.
-    pad_h: Padding above and below, instead of pad. Default 0.
-    pad_w: Padding left and right, instead of pad. Default 0.
-    kernel_size: Side of the window. Required, or kernel_h and kernel_w, or
+    pool: MAX, AVE (mean; padding counts in the divisor) or STOCHASTIC (a draw by
+        size). Default MAX.
+    pad: Padding on every side; less than the window. Default 0.
+    pad_h: Padding above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Padding left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_size: Side of the square window. Required, or kernel_h and kernel_w, or
         global_pooling.
-    kernel_h: Height of the window, instead of kernel_size.
-    kernel_w: Width of the window, instead of kernel_size.
+    kernel_h: Rows of the window; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the window; needs kernel_h, excludes `kernel_size`.
     stride: Step of the window. Default 1.
-    stride_h: Vertical step, instead of stride.
-    stride_w: Horizontal step, instead of stride.
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
-    global_pooling: Take the whole map as one window. Default False.
-    round_mode: How the output size is rounded: CEIL or FLOOR. Default CEIL.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    global_pooling: The window is the whole image: excludes kernel sizes and
+        padding, and the stride must be 1. Default False.
+    round_mode: Round the size of the output up (CEIL) or down (FLOOR). Default
+        CEIL.
 
     Note: Sizes are rounded up where Convolution rounds down. AVE counts the padding
     in its divisor.
@@ -1461,8 +1494,8 @@ def Power(
     Shapes: x (any shape) -> y (same shape).
 
     power: Exponent. Default 1.
-    scale: Factor on the input. Default 1.
-    shift: Added to the scaled input. Default 0.
+    scale: Factor of x. Default 1.
+    shift: Added to scale * x. Default 0.
 
     Note: In place it spoils its own gradient unless power is 1.
     """
@@ -1493,19 +1526,24 @@ def PriorBox(
 
     Shapes: features (N, C, H, W), image (N, C', H', W') -> (1, 2, 4 H W boxes).
 
-    min_size: Side of a square box, in pixels of the image. Required.
-    max_size: Gives one more square of side sqrt(min_size * max_size).
-    aspect_ratio: Width over height of further boxes.
-    flip: Add the inverse of every aspect ratio. Default True.
-    clip: Clip boxes to the image. Default False.
-    variance: One or four factors of the box encoding.
-    img_size: Side of the image; by default that of the second input.
-    img_h: Height of the image.
-    img_w: Width of the image.
-    step: Pixels between boxes; by default image over map.
-    step_h: Vertical step.
-    step_w: Horizontal step.
-    offset: Where in its cell a box is centred. Default 0.5.
+    min_size: Sides of the small squares, in pixels of the image. Required.
+    max_size: Sides of the large squares, in pixels, one for each min_size; the box
+        has the side sqrt(min_size * max_size).
+    aspect_ratio: Ratios of width to height besides 1.
+    flip: Add the inverse of each ratio. Default True.
+    clip: Cut the boxes at the sides of the image. Default False.
+    variance: Scale of the codes: one value, or one for each coordinate; 0.1 by
+        default.
+    img_size: Side of the image; without it the second bottom tells.
+    img_h: Rows of the image; needs img_w, excludes img_size.
+    img_w: Columns of the image; needs img_h, excludes img_size.
+    step: Distance of neighbouring centres, in pixels; without it the sizes of image
+        and input tell.
+    step_h: Distance of neighbouring centres downwards; needs step_w, excludes
+        `step`.
+    step_w: Distance of neighbouring centres to the right; needs step_h, excludes
+        `step`.
+    offset: Place of the first centre, in steps. Default 0.5.
 
     Source: Liu et al., arXiv:1512.02325; not in BVLC Caffe.
     """
@@ -1524,11 +1562,11 @@ def Python(
 
     Shapes: as the class says.
 
-    module: Python module that holds the layer. Required.
-    layer: Class of the layer in that module. Required.
-    param_str: Text that the layer reads as it likes. Default .
-    share_in_parallel: Whether Caffe's parallel solvers share the layer. Default
-        False.
+    module: Module to import. Required.
+    layer: Class in that module. Required.
+    param_str: Text that the class finds in self.param_str. Default .
+    share_in_parallel: Share the layer among several GPUs that train together.
+        Default False.
 
     Note: `param_str` reaches the class as text. A loss made so needs
     `loss_weight=1`.
@@ -1557,12 +1595,13 @@ def RNN(
 
     Shapes: x (T, N, ...), cont (T, N), static (N, ...) -> y (T, N, num_output).
 
-    num_output: Number of outputs: channels, or units. Required.
-    weight_filler: How the weights start; without it they start as zeros.
-    bias_filler: How the bias starts; zeros by default.
-    debug_info: Let Caffe log the unrolled net; ignored here. Default False.
-    expose_hidden: Take and give the hidden state as further bottoms and tops.
-        Default False.
+    num_output: Size of the hidden state and of the output. Required.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the biases; 0 by default.
+    debug_info: Log the blobs of the unrolled net. Default False.
+    expose_hidden: Take the first hidden state as extra bottoms and give the last
+        one as extra tops. Otherwise it carries over to the next forward. Default
+        False.
 
     Note: cont is 0 where a sequence starts.
     """
@@ -1583,10 +1622,10 @@ def ROIPooling(
 
     Shapes: x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w).
 
-    pooled_h: Rows of the output for each region. Required.
-    pooled_w: Columns of the output for each region. Required.
-    spatial_scale: Factor from the coordinates of regions to those of the map.
-        Default 1.
+    pooled_h: Rows of the output. Required.
+    pooled_w: Columns of the output. Required.
+    spatial_scale: Factor from the coordinates of the regions to those of the input:
+        1 / 16 if the input is 16 times smaller than the image. Default 1.
 
     Note: A region is the index of its item and two corners in image pixels.
 
@@ -1609,9 +1648,9 @@ def ReLU(
 
     Shapes: x (any shape) -> y (same shape).
 
-    negative_slope: Factor on negative inputs. Default 0.
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
+    negative_slope: Slope for negative x; above 0 it makes a leaky ReLU. Default 0.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
 
     Note: Right in place for negative_slope >= 0; at exactly 0 the gradient is that
     of the negative side.
@@ -1636,9 +1675,11 @@ def Reduction(
 
     Shapes: x (M..., K...) -> y (M...), K from axis on.
 
-    operation: SUM, ASUM (of magnitudes), SUMSQ (of squares) or MEAN. Default SUM.
-    axis: First axis to reduce; it and all after it disappear. Default 0.
-    coeff: Factor on the result. Default 1.
+    operation: SUM, ASUM (of absolute values), SUMSQ (of squares) or MEAN. Default
+        SUM.
+    axis: First axis to reduce; it and all after it vanish. Negative counts from the
+        end. Default 0.
+    coeff: Factor of the result. Default 1.
     """
 
 
@@ -1657,9 +1698,10 @@ def Reshape(
     Shapes: x (any shape) -> y (shape); 0 keeps the size of the input's axis, -1 is
     what remains.
 
-    shape: New sizes; 0 copies the input's, -1 (once) is what is left.
-    axis: First axis to replace; -1 means after the last. Default 0.
-    num_axes: Number of axes to replace; -1 means all from axis on. Default -1.
+    shape: New sizes: 0 copies the size at the same place, and a single -1 takes
+        what is left.
+    axis: First axis to replace; -1 is the place after the last one. Default 0.
+    num_axes: Number of axes to replace; -1 means all from `axis` on. Default -1.
 
     Note: Shares the memory of its input.
     """
@@ -1680,10 +1722,10 @@ def SPP(
     Shapes: x (N, C, H, W) -> y (N, C (4^pyramid_height - 1) / 3), or (N, C, 1, 1)
     for a height of 1.
 
-    pyramid_height: Number of levels; level l has 2^l x 2^l bins. Required.
-    pool: MAX, AVE, or STOCHASTIC. Default MAX.
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
+    pyramid_height: Number of levels; level i has 2^i by 2^i bins. Required.
+    pool: MAX, AVE (mean) or STOCHASTIC (a draw by size). Default MAX.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
 
     Source: He et al., arXiv:1406.4729.
     """
@@ -1709,12 +1751,13 @@ def Scale(
     Shapes: x (N, C, ...) -> y (same shape); scale and bias (C,) for axis 1 and
     num_axes 1, or the shape of the second input.
 
-    axis: First axis of the input that the factors run along. Default 1.
-    num_axes: Number of axes of learned factors; -1 takes all from axis on. Default
-        1.
-    filler: How learned factors start; ones by default.
-    bias_term: Whether a bias of the same shape is learned and added. Default False.
-    bias_filler: How the bias starts; zeros by default.
+    axis: Axis of the first bottom where the axes of s start. Negative counts from
+        the end. Default 1.
+    num_axes: Number of axes of a learned s; -1 means all from `axis` on, 0 one
+        single number. Ignored with two bottoms. Default 1.
+    filler: First values of a learned s; 1 by default. (An empty filler means 0.)
+    bias_term: Learn a bias b of the shape of s too. Default False.
+    bias_filler: First values of b; 0 by default.
 
     Note: The factor starts at 1, but an empty `filler` fills with 0.
     """
@@ -1734,8 +1777,8 @@ def Sigmoid(
 
     Shapes: x (any shape) -> y (same shape).
 
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
     """
 
 
@@ -1786,9 +1829,10 @@ def Slice(
     Shapes: x (N, C, H, W) -> y_i (N, C_i, H, W) for axis 1, equal parts or cut at
     slice_point.
 
-    axis: Axis along which the input is cut. Default 1.
-    slice_point: Where to cut; without it into equal parts.
-    slice_dim: Old form of axis. Default 1.
+    axis: Axis to cut. Negative counts from the end. Default 1.
+    slice_point: Where to cut, ascending, one less than there are tops. Without it
+        the parts are equal.
+    slice_dim: Old name of `axis`, which counts only from the front. Default 1.
 
     Note: `ntop` gives the number of parts.
     """
@@ -1812,7 +1856,7 @@ def SmoothL1Loss(
 
     Shapes: a, b, inside, outside (N, ...) -> ().
 
-    sigma: The loss is quadratic below 1/sigma^2 and linear above. Default 1.
+    sigma: Steepness at 0; larger is nearer to |d|. Default 1.
 
     Also takes `loss_param` as a dictionary.
 
@@ -1837,9 +1881,10 @@ def Softmax(
 
     Shapes: x (N, C, ...) -> y (same shape).
 
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
-    axis: Axis of the classes. Default 1.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis over which the outputs sum to 1. Negative counts from the end.
+        Default 1.
     """
 
 
@@ -1859,9 +1904,10 @@ def SoftmaxWithLoss(
 
     Shapes: scores (N, C, ...), label (N, ...) -> ().
 
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
-    axis: Axis of the classes. Default 1.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis over which the outputs sum to 1. Negative counts from the end.
+        Default 1.
 
     Also takes `loss_param` as a dictionary.
 
@@ -1898,7 +1944,7 @@ def Swish(
 
     Shapes: x (any shape) -> y (same shape).
 
-    beta: Factor on the input of the sigmoid. Default 1.
+    beta: Steepness; 0 gives x / 2. Default 1.
 
     Source: Ramachandran et al., arXiv:1710.05941.
     """
@@ -1918,8 +1964,8 @@ def TanH(
 
     Shapes: x (any shape) -> y (same shape).
 
-    engine: Which implementation Caffe should take; ignored here, results are the
-        same. Default DEFAULT.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
     """
 
 
@@ -1937,8 +1983,7 @@ def Threshold(
 
     Shapes: x (any shape) -> y (same shape).
 
-    threshold: The output is 1 where the input is greater than this, else 0. Default
-        0.
+    threshold: The threshold; equal values give 0. Default 0.
 
     Note: Has no gradient.
     """
@@ -1957,8 +2002,8 @@ def Tile(
 
     Shapes: x (N, C, H, W) -> y (N, tiles C, H, W) for axis 1.
 
-    axis: Axis along which the input is repeated. Default 1.
-    tiles: How often. Required.
+    axis: Axis to repeat. Negative counts from the end. Default 1.
+    tiles: Number of copies. Required.
     """
 
 
@@ -1975,10 +2020,10 @@ def VideoData(
 
     Shapes: data (batch_size, C, H, W), label (batch_size,).
 
-    video_type: WEBCAM or VIDEO. Default WEBCAM.
+    video_type: Camera or file. Default WEBCAM.
     device_id: Number of the camera. Default 0.
-    video_file: File of the video.
-    skip_frames: Frames to skip after each one delivered. Default 0.
+    video_file: The file.
+    skip_frames: Frames to leave out between two that are taken. Default 0.
 
     Also takes `data_param` and `transform_param` as a dictionary.
 
@@ -2008,22 +2053,23 @@ def WindowData(
 
     Shapes: data (batch_size, 3, crop_size, crop_size), label (batch_size,).
 
-    source: Text file with images and their windows. Required.
-    scale: Factor on pixel values after the mean is subtracted; old place, see
-        transform_param. Default 1.
-    mean_file: File with the mean image (binaryproto) to subtract before cropping.
-    batch_size: Items delivered in each forward pass. Required.
-    crop_size: Side of the square cut out: random in TRAIN, central in TEST; 0 keeps
-        all. Default 0.
-    mirror: Flip half of the images left to right at random, in TEST too. Default
-        False.
-    fg_threshold: Smallest overlap of a foreground window. Default 0.5.
+    source: Text file of images and their windows. Required.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    batch_size: Windows in a batch. Required.
+    crop_size: Old: ignored here, see transform_param, whose crop_size is the side
+        to which windows are scaled. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    fg_threshold: Overlap from which on a window is foreground. Default 0.5.
     bg_threshold: Overlap below which a window is background. Default 0.5.
-    fg_fraction: Share of foreground windows in a batch. Default 0.25.
-    context_pad: Pixels of context around a window, at crop_size. Default 0.
-    crop_mode: warp stretches the window, square widens it first. Default warp.
-    cache_images: Keep all images in memory. Default False.
-    root_folder: Put in front of every path. Default .
+    fg_fraction: Fraction of foreground windows in a batch. Default 0.25.
+    context_pad: Pixels of surroundings around each window, in the scaled image.
+        Default 0.
+    crop_mode: warp scales the window as it is, square the tightest square around
+        it. Default warp.
+    cache_images: Keep all image files in memory. Default False.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
 
     Also takes `transform_param` as a dictionary.
 
