@@ -180,7 +180,8 @@ def _row(graph: Graph, node: Node) -> Row:
 
 def _drop_values(net: NetParameter) -> None:
     """Remove the values of the blobs of a net just read: here they only cost time."""
-    for layer in (*net.layer, *net.layers):
+    layers: list[Any] = [*net.layer, *net.layers]
+    for layer in layers:
         for blob in layer.blobs:
             for field in ("data", "diff", "double_data", "double_diff"):
                 blob.ClearField(field)
@@ -296,17 +297,28 @@ def _parse_shapes(texts: Iterable[str]) -> dict[str, Shape]:
     return shapes
 
 
-def _read(path: str, phase: int | None) -> tuple[Any, int]:
+def _read(path: str, phase: int | None) -> tuple[NetParameter, int]:
     """Return the net and the phase to show."""
     if path.endswith(".py"):
-        from netspec.export import load_model
-
-        return load_model(path, deploy=phase is None), TEST if phase is None else phase
+        return _read_model(path, phase), TEST if phase is None else phase
     net = as_net(Path(path))
     _drop_values(net)
     if phase is None:
         phase = _saved_phase(net) if path.endswith(".caffemodel") else TEST
     return net, phase
+
+
+def _read_model(path: str, phase: int | None) -> NetParameter:
+    """Return the net of a Python file: for use, if it has one and no phase is named."""
+    from netspec.export import load_model
+
+    if phase is None:
+        try:
+            return load_model(path, deploy=True)
+        except SpecError as error:
+            if "has no net for use" not in str(error):
+                raise
+    return load_model(path)
 
 
 def _saved_phase(net: NetParameter) -> int:

@@ -231,6 +231,52 @@ def test_a_saved_net_is_shown_in_the_phase_it_was_saved_in(capsys, tmp_path):
     assert json.loads(out)["num_params"] == 20
 
 
+MODEL = """
+from netspec import NetSpec, layers as L
+
+def thing(classes=5):
+    n = NetSpec()
+    n.data, n.label = L.MemoryData(ntop=2, batch_size=2, channels=3, height=4, width=5)
+    n.score = L.InnerProduct(n.data, num_output=classes)
+    n.loss = L.SoftmaxWithLoss(n.score, n.label)
+    return n
+"""
+DEPLOY = """
+def deploy():
+    n = NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 3, 4, 5]))
+    n.score = L.InnerProduct(n.data, num_output={outputs})
+    return n
+"""
+
+
+def test_a_model_is_shown_as_it_is_used_unless_a_phase_is_named(capsys, tmp_path):
+    path = tmp_path / "thing.py"
+    path.write_text(MODEL + DEPLOY.format(outputs=5))
+    status, out, err = run(capsys, path, "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["blobs"] == {"data": [1, 3, 4, 5], "score": [1, 5]}
+    status, out, _ = run(capsys, path, "--json", "--phase", "TRAIN")
+    assert json.loads(out)["blobs"]["score"] == [2, 5]
+
+
+def test_a_model_that_is_not_made_for_use_is_shown_as_it_is(capsys, tmp_path):
+    path = tmp_path / "thing.py"
+    path.write_text(MODEL)
+    status, out, err = run(capsys, path, "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["blobs"]["score"] == [2, 5]
+
+
+def test_a_mistake_in_a_model_ends_with_one_line(capsys, tmp_path):
+    path = tmp_path / "thing.py"
+    path.write_text(MODEL + DEPLOY.format(outputs="'five'"))
+    status, _, err = run(capsys, path)
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "thing.py:14" in err
+
+
 def test_a_reader_that_stops_early_gets_no_complaint(file):
     script = f"{sys.executable} -m netspec.summary {file} | true"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)

@@ -229,8 +229,10 @@ def filler(message: Message, field: str, default: float = 0) -> FillerParameter:
 
 def enum_name(message: Message, field: str) -> str:
     """Return the name of the value of an enum field: `"MAX"`."""
-    descriptor = message.DESCRIPTOR.fields_by_name[field]
-    return str(descriptor.enum_type.values_by_number[getattr(message, field)].name)
+    values = message.DESCRIPTOR.fields_by_name[field].enum_type
+    if values is None:
+        raise TypeError(f"{field} is no enum")
+    return str(values.values_by_number[getattr(message, field)].name)
 
 
 def check_axes(layer: LayerParameter, shape: Shape, axes: int, what: str) -> None:
