@@ -1,4 +1,4 @@
-"""Pooling and SPP against nested loops."""
+"""Pooling against nested loops."""
 
 from itertools import product
 
@@ -41,12 +41,6 @@ def pool(how, geometry, x, places):
 def pooling(op, x):
     y, mask = pool(op.pool, op, x, op.tops[0][2:])
     return (y, mask) if len(op.tops) > 1 else y
-
-
-def pyramid(op, x):
-    parts = [pool(op.pool, level, x, level.pooled)[0] for level in op.levels]
-    joined = np.concatenate([part.reshape(len(x), -1) for part in parts], axis=1)
-    return joined.reshape(op.tops[0])
 
 
 CASES = {
@@ -156,33 +150,16 @@ def test_window_without_a_maximum_has_no_place(backend):
     assert mask.ravel().tolist() == [0, 1, 2, 0, -1, 2]
 
 
-@pytest.mark.parametrize("how", ["MAX", "AVE"])
-@pytest.mark.parametrize(
-    ("height", "shape"), [(1, (2, 3, 5, 4)), (2, (2, 3, 7, 5)), (3, (3, 2, 9, 6))]
-)
-def test_pyramid_joins_its_levels(backend, monkeypatch, how, height, shape):
-    monkeypatch.setattr(type(backend), "block_elements", 4 * shape[2] * shape[3])
-    text = f'type: "SPP" spp_param {{ pool: {how} pyramid_height: {height} }}'
-    check_layer(text, [shape], pyramid, backend=backend)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        'type: "Pooling" name: "p5" pooling_param { pool: STOCHASTIC kernel_size: 2 }',
-        'type: "SPP" name: "p5" spp_param { pool: STOCHASTIC pyramid_height: 2 }',
-    ],
-)
-def test_stochastic_pooling_is_refused(backend, text):
-    match = r"layer 'p5' \((Pooling|SPP)\): STOCHASTIC pooling has no .* MAX or AVE"
+def test_stochastic_pooling_is_refused(backend):
+    text = (
+        'type: "Pooling" name: "p5" pooling_param { pool: STOCHASTIC kernel_size: 2 }'
+    )
+    match = r"layer 'p5' \(Pooling\): STOCHASTIC pooling has no .* MAX or AVE"
     with pytest.raises(UnsupportedError, match=match):
         LoneLayer(text, [(2, 3, 4, 5)], backend=backend)
 
 
 @pytest.mark.parametrize("how", ["MAX", "AVE"])
 def test_steps_allocate_nothing(backend, how):
-    for text in (
-        f'type: "Pooling" pooling_param {{ pool: {how} kernel_size: 3 pad: 1 }}',
-        f'type: "SPP" spp_param {{ pool: {how} pyramid_height: 3 }}',
-    ):
-        assert allocated_bytes(text, [(4, 16, 40, 30)], backend=backend) < 4096
+    text = f'type: "Pooling" pooling_param {{ pool: {how} kernel_size: 3 pad: 1 }}'
+    assert allocated_bytes(text, [(4, 16, 40, 30)], backend=backend) < 4096
