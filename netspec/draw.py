@@ -2,17 +2,18 @@
 
 Boxes are layers, coloured by family, with in-place layers stacked on the box whose
 output they change; lines are blobs with their shapes. SVG and DOT need nothing else
-installed; PNG and PDF need CairoSVG or Graphviz.
+installed; PNG and PDF need CairoSVG or rsvg-convert.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,33 @@ MAX_PIXELS = 32_000  # of a side; Cairo takes 32,767
 _PHASES = {"TRAIN": (TRAIN,), "TEST": (TEST,), "ALL": (TRAIN, TEST)}
 
 
-def draw(net: Any, *, phase: str = "ALL", rankdir: str = "TB") -> str:
+def draw(
+    net: Any,
+    *,
+    phase: str = "ALL",
+    rankdir: str = "TB",
+    shapes: Mapping[str, Shape] | None = None,
+) -> str:
     """Return a drawing of `net` as SVG.
 
     net: a path, prototxt text, a message, a graph, or anything with `to_proto()`.
     phase: "TRAIN", "TEST", or "ALL" for the layers of both, those of one phase marked.
     rankdir: "TB" draws from top to bottom, "LR" from left to right.
+    shapes: of tops of data layers whose files would tell them; without, the lines of
+        such a net have no shapes.
     """
-    return to_svg(_picture(net, phase), sideways=_is_sideways(rankdir))
+    return to_svg(_picture(net, phase, shapes), sideways=_is_sideways(rankdir))
 
 
-def draw_dot(net: Any, *, phase: str = "ALL", rankdir: str = "TB") -> str:
+def draw_dot(
+    net: Any,
+    *,
+    phase: str = "ALL",
+    rankdir: str = "TB",
+    shapes: Mapping[str, Shape] | None = None,
+) -> str:
     """Return a drawing of `net` as text for Graphviz; see `draw`."""
-    return to_dot(_picture(net, phase), sideways=_is_sideways(rankdir))
+    return to_dot(_picture(net, phase, shapes), sideways=_is_sideways(rankdir))
 
 
 def _is_sideways(rankdir: str) -> bool:
@@ -63,7 +78,7 @@ def _graph_picture(graph: Graph) -> Picture:
     return make_picture(title, [node.layer for node in graph.nodes], shapes)
 
 
-def _picture(net: Any, phase: str) -> Picture:
+def _picture(net: Any, phase: str, given: Mapping[str, Shape] | None) -> Picture:
     """Collect the layers of the phases asked for, with shapes where they are known."""
     _choose("phase", phase, _PHASES)
     if isinstance(net, Graph):
@@ -74,8 +89,10 @@ def _picture(net: Any, phase: str) -> Picture:
     for each in phases:
         state = merge_state(message, each)
         try:
-            shapes[each] = _shapes(build(message, state))
+            shapes[each] = _shapes(build(message, state, shapes=given))
         except SpecError:
+            if given:
+                raise
             # A net whose data lies elsewhere, or a half-written one, has no shapes but
             # can be looked at; `python -m netspec.summary` tells what is wrong.
             shapes[each] = {}
@@ -96,17 +113,23 @@ def _shapes(graph: Graph) -> dict[str, list[Shape]]:
 
 
 def write_drawing(
-    path: str | Path, net: Any, *, phase: str = "ALL", rankdir: str = "TB"
+    path: str | Path,
+    net: Any,
+    *,
+    phase: str = "ALL",
+    rankdir: str = "TB",
+    shapes: Mapping[str, Shape] | None = None,
 ) -> None:
     """Write a drawing of `net`; the suffix says how: .svg, .dot, .png or .pdf."""
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix == ".svg":
-        data = draw(net, phase=phase, rankdir=rankdir).encode()
-    elif suffix in (".dot", ".gv"):
-        data = draw_dot(net, phase=phase, rankdir=rankdir).encode()
-    elif suffix in (".png", ".pdf"):
-        data = _render(net, phase, rankdir, suffix[1:])
+    if suffix in (".dot", ".gv"):
+        text = draw_dot(net, phase=phase, rankdir=rankdir, shapes=shapes)
+        data = text.encode()
+    elif suffix in (".svg", ".png", ".pdf"):
+        data = draw(net, phase=phase, rankdir=rankdir, shapes=shapes).encode()
+        if suffix != ".svg":
+            data = _rendered(data, suffix[1:])
     else:
         raise SpecError(
             f"{path}: a drawing's name must end in .svg, .dot, .png or .pdf"
@@ -115,26 +138,23 @@ def write_drawing(
         file.write(data)
 
 
-def _render(net: Any, phase: str, rankdir: str, kind: str) -> bytes:
-    """Turn the drawing into pixels or PDF with whatever is there."""
-    svg = draw(net, phase=phase, rankdir=rankdir)
+def _rendered(svg: bytes, kind: str) -> bytes:
+    """Turn SVG into PNG or PDF with whatever is there."""
     if importlib.util.find_spec("cairosvg"):
         import cairosvg
 
         convert = cairosvg.svg2png if kind == "png" else cairosvg.svg2pdf
-        return bytes(convert(bytestring=svg.encode(), scale=_scale(svg)))
-    dot = shutil.which("dot")
-    if dot is None:
+        return bytes(convert(bytestring=svg, scale=_scale(svg.decode())))
+    rsvg = shutil.which("rsvg-convert")
+    if rsvg is None:
         raise MachineError(
-            f"a .{kind} needs CairoSVG (pip install cairosvg) or Graphviz, and neither "
-            f"is here; write a .svg instead, which every browser shows"
+            f"a .{kind} needs CairoSVG (pip install cairosvg) or rsvg-convert, and "
+            f"neither is here; write a .svg instead, which every browser shows"
         )
-    text = draw_dot(net, phase=phase, rankdir=rankdir)
-    done = subprocess.run(
-        [dot, f"-T{kind}"], input=text.encode(), capture_output=True, check=False
-    )
+    command = [rsvg, f"--format={kind}", "--unlimited"]
+    done = subprocess.run(command, input=svg, capture_output=True, check=False)
     if done.returncode != 0:
-        raise MachineError(f"{dot} failed: {done.stderr.decode(errors='replace')}")
+        raise MachineError(f"{rsvg} failed: {done.stderr.decode(errors='replace')}")
     return done.stdout
 
 
@@ -171,23 +191,46 @@ def _command(arguments: Sequence[str] | None) -> None:
         default="TB",
         help="from top to bottom (default) or from left to right",
     )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=_named_shape,
+        metavar="TOP=N,C,H,W",
+        help="shape of the top of a data layer; repeat for several",
+    )
+    parser.add_argument(
+        "--deploy", action="store_true", help="of a Python file, draw the net for use"
+    )
     options = parser.parse_args(arguments)
-    net = _read(options.net)
-    settings = {"phase": options.phase, "rankdir": options.rankdir}
+    net = _read(options.net, options.deploy)
+    phase, rankdir, shapes = options.phase, options.rankdir, dict(options.shape)
     if options.output is None:
-        sys.stdout.write(draw(net, **settings))
-    else:
-        write_drawing(options.output, net, **settings)
-        print(options.output)
+        sys.stdout.write(draw(net, phase=phase, rankdir=rankdir, shapes=shapes))
+        return
+    write_drawing(options.output, net, phase=phase, rankdir=rankdir, shapes=shapes)
+    print(options.output)
 
 
-def _read(name: str) -> Any:
+def _named_shape(text: str) -> tuple[str, Shape]:
+    """Read `data=64,1,28,28`, for `type=` of an option."""
+    name, _, sizes = text.partition("=")
+    try:
+        return name, tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected the name of a top and its sizes, as in data=64,1,28,28; "
+            f"got {text!r}"
+        ) from None
+
+
+def _read(name: str, deploy: bool) -> Any:
     """Return what the command line names: a model file's net, or a path."""
     if not name.endswith(".py"):
         return Path(name)
     from netspec.export import load_model
 
-    return load_model(name)
+    return load_model(name, deploy=deploy)
 
 
 if __name__ == "__main__":

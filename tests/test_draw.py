@@ -130,6 +130,19 @@ def test_a_net_whose_shapes_are_unknown_is_drawn_without_them():
     assert not [line for line in found if re.fullmatch(r"[\d×]+", line)]
 
 
+def test_shapes_that_a_file_would_tell_can_be_given():
+    text = NET.replace("crop_size: 12", "")
+    given = {"data": (7, 3, 11, 9), "label": (7,)}
+    found = texts(draw(text, phase="TRAIN", shapes=given))
+    assert "7×3×11×9" in found
+    assert found.count("7×6×6×4") == 3
+
+
+def test_a_shape_for_no_data_layer_is_refused():
+    with pytest.raises(SpecError, match="dota"):
+        draw(NET, shapes={"dota": (7, 3, 11, 9)})
+
+
 def test_dot_names_boxes_lines_and_shapes():
     dot = draw_dot(NET, phase="TRAIN", rankdir="LR")
     assert 'label="small & <odd> (TRAIN)"' in dot
@@ -167,7 +180,7 @@ def test_pixels_without_a_renderer_are_an_error_that_says_what_helps(
 ):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(MachineError, match="CairoSVG.*or Graphviz.*write a .svg"):
+    with pytest.raises(MachineError, match="CairoSVG.*or rsvg-convert.*write a .svg"):
         write_drawing(tmp_path / "net.png", NET)
 
 
@@ -191,6 +204,30 @@ def test_the_command_writes_svg_to_standard_output(tmp_path, capsys):
     source.write_text(NET)
     assert main([str(source)]) == 0
     assert capsys.readouterr().out == draw(NET)
+
+
+def test_the_command_takes_shapes_and_python_files(tmp_path, capsys):
+    model = tmp_path / "pair.py"
+    model.write_text(
+        "from netspec import NetSpec, layers as L\n"
+        "def pair(deploy=False):\n"
+        "    n = NetSpec()\n"
+        "    data = dict(source='s', batch_size=5)\n"
+        "    n.x = L.Input(shape=[4, 3]) if deploy else L.HDF5Data(**data)\n"
+        "    n.y = L.InnerProduct(n.x, num_output=6)\n"
+        "    return n\n"
+    )
+    assert main([str(model), "--shape", "x=5,2"]) == 0
+    assert "5×6" in texts(capsys.readouterr().out)
+    assert main([str(model), "--deploy"]) == 0
+    assert "4×6" in texts(capsys.readouterr().out)
+
+
+def test_a_bad_shape_is_an_error_of_usage(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["net.prototxt", "--shape", "data=one"])
+    assert left.value.code == 2
+    assert "as in data=64,1,28,28; got 'data=one'" in capsys.readouterr().err
 
 
 def test_a_missing_net_is_one_line_and_not_a_traceback(tmp_path, capsys):
