@@ -32,6 +32,7 @@ from runtime.solver_param import (
 )
 from runtime.testing import mean_outputs
 from runtime.updates import settings_of, update_of
+from runtime.weights import CopyReport
 
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
@@ -216,13 +217,12 @@ class Solver:
     def _run(self, iterations: int, *, careful: bool) -> None:
         end = self._iteration + iterations
         self._recent.clear()
-        while self._iteration < end and not self._stopping:
-            if self._test_is_due() and (
-                self._iteration > 0 or self.param.test_initialization
-            ):
+        first = 0 if self.param.test_initialization else 1
+        while self._iteration < end and not self.stopping:
+            if self._test_is_due() and self._iteration >= first:
                 self.test()
-                if self._stopping:
-                    return
+            if self._stopping:
+                return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
             with np.errstate(all="ignore"):
                 self._iterate(careful=careful)
@@ -269,7 +269,7 @@ class Solver:
         """Update the parameters from their gradients, at the rate of this iteration."""
         # What a callback wrote into host arrays must reach the device, and host arrays
         # must be read anew after the update.
-        self.net._mirror.before_steps()  # noqa: SLF001
+        self.net.mirror.before_steps()
         lr = self.lr
         self._steps = self.policy.steps_at(self._iteration, self._steps)
         self.update.apply(lr, self._iteration)
@@ -331,10 +331,15 @@ class Solver:
 
     # ------------------------------------------------------------ files
 
-    def copy_from(self, path: str | Path) -> None:
-        """Copy parameters from a weight file into the net and the test nets."""
-        for net in (self.net, *self.test_nets):
+    def copy_from(self, path: str | Path) -> CopyReport:
+        """Copy parameters from a weight file into the net and the test nets.
+
+        Returns what was copied into the net.
+        """
+        report: CopyReport = self.net.copy_from(path)
+        for net in self.test_nets:
             net.copy_from(path)
+        return report
 
     def snapshot(self) -> Snapshot:
         """Write a snapshot and return the names of its files."""

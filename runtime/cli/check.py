@@ -14,7 +14,7 @@ from netspec.upgrade import upgrade_net
 from runtime.backends import get_backend
 from runtime.cli.options import PHASES, add_backend
 from runtime.data import open_source
-from runtime.net import FILE_SOURCES
+from runtime.inputs import FILE_SOURCES
 
 
 def add_parser(commands: Any) -> None:
