@@ -86,12 +86,22 @@ def train(options: argparse.Namespace) -> int:
     )
     try:
         for name in weight_files(options.weights or ""):
-            solver.copy_from(find_file(name, folder, "weights"))
+            _copy(solver, find_file(name, folder, "weights"))
         if options.snapshot:
             solver.restore(options.snapshot)
         return _train(solver, outputs, options)
     finally:
         solver.close()
+
+
+def _copy(solver: Solver, path: Path) -> None:
+    report = solver.copy_from(path)
+    if not report.copied:
+        raise SpecError(
+            f"{path}: no layer of the file has the name of a layer with parameters; "
+            f"the file has {', '.join(report.unused) or 'none'}"
+        )
+    print(f"weights from {path}: {report}")
 
 
 def _override(param: SolverParameter, options: argparse.Namespace) -> None:
