@@ -125,9 +125,23 @@ def test_first_of_equal_maxima_gets_the_gradient(backend):
     np.testing.assert_array_equal(dx, wanted)
 
 
-def test_windows_of_many_positions_have_room_for_their_codes(backend):
-    text = 'type: "Pooling" pooling_param { kernel_size: 17 stride: 3 pad: 2 }'
-    check_layer(text, [(2, 1, 18, 20)], pooling, backend=backend)
+def test_there_may_be_more_windows_than_pixels(backend):
+    text = 'type: "Pooling" pooling_param { pool: %s kernel_size: 2 pad: 1 }'
+    for how in ("MAX", "AVE"):
+        check_layer(text % how, [(3, 2, 1, 4)], pooling, backend=backend)
+
+
+def test_long_windows_have_room_for_their_codes(backend):
+    text = 'type: "Pooling" pooling_param { kernel_h: 1 kernel_w: 300 }'
+    layer = LoneLayer(text, [(1, 2, 3, 301)], backend=backend)
+    x = np.zeros((1, 2, 3, 301))
+    x[..., 0] = 2
+    x[..., 256] = 1
+    layer.forward([x])
+    (dx,), _ = layer.backward([np.broadcast_to([5.0, 7.0], (1, 2, 3, 2))])
+    wanted = np.zeros(x.shape)
+    wanted[..., 0], wanted[..., 256] = 5, 7
+    np.testing.assert_array_equal(dx, wanted)
 
 
 def test_nan_in_a_window_shows_in_the_output(backend):
