@@ -89,6 +89,16 @@ def test_the_commands_exist_with_their_options(document, line):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), (option, known)
 
 
+def test_every_difference_from_caffe_is_pinned_by_a_test():
+    text = (ROOT / "docs/caffe-differences.md").read_text()
+    named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", text)
+    assert len(named) > 10
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(), (file, name)
+    for entry in re.split(r"^- ", text, flags=re.M)[1:]:
+        assert "::test_" in entry, entry
+
+
 def test_the_documents_show_something():
     assert len(list(commands())) > 5
     assert len(DOCUMENTS) > 8
