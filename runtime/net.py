@@ -259,6 +259,7 @@ class Net:
         start, end: the last and the first layer, as backward runs from the end.
         gradients: values for the gradients of output blobs, by name.
         """
+        self._check_gradients()
         last, first = self._range(start, end, backward=True)
         for name, value in gradients.items():
             _assign(self._blob(name).diff, value, f"gradient of blob {name!r}")
@@ -269,6 +270,7 @@ class Net:
 
     def forward_backward(self, accumulate: bool = False) -> None:
         """Run a training pass; parameter gradients are stored, or added."""
+        self._check_gradients()
         if self._pending:
             self.reshape()
         self._run(self.plan.forward)
@@ -323,6 +325,10 @@ class Net:
         for name, values in inputs.items():
             if self.blobs[name].shape == values.shape:
                 self.blobs[name].data[...] = values
+
+    def _check_gradients(self) -> None:
+        if self.graph.gradient_errors:
+            raise SpecError("\n".join(self.graph.gradient_errors))
 
     def _run(self, steps: Iterable[Step]) -> None:
         self.mirror.before_steps()

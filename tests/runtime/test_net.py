@@ -279,3 +279,18 @@ def test_layer_without_arithmetic_is_named(backend):
         (UnsupportedError, ShapeError), match=r"layer 'odd' \(DetectionOutput\)"
     ):
         runtime.Net(text, backend=backend.name)
+
+
+def test_backward_through_a_layer_without_gradient_is_refused(backend):
+    text = """
+    layer { name: "x" type: "Input" top: "x" top: "t"
+            input_param { shape { dim: 3 dim: 4 } shape { dim: 3 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y"
+            inner_product_param { num_output: 2 } }
+    layer { name: "acc" type: "Accuracy" bottom: "y" bottom: "t" top: "acc"
+            loss_weight: 1 }
+    """
+    net = runtime.Net(text, backend=backend.name)
+    net.forward()
+    with pytest.raises(SpecError, match=r"layer 'acc' \(Accuracy\).*no gradient"):
+        net.backward()

@@ -153,7 +153,9 @@ def test_lr_is_that_of_the_next_iteration(backend):
 
 # ---------------------------------------------------------------- tests
 
-TESTED = FIXED + "test_iter: 3 test_interval: 2 max_iter: 4 snapshot_after_train: false "
+TESTED = (
+    FIXED + "test_iter: 3 test_interval: 2 max_iter: 4 snapshot_after_train: false "
+)
 
 
 def test_test_passes_run_when_due_and_at_the_end_of_solve(backend):
@@ -369,7 +371,7 @@ def test_snapshot_prefix_is_that_of_the_solver_file(tmp_path):
             "1 test nets are given and 0 test_iter",
         ),
         (
-            solver_text() + " test_interval: 2 test_iter: 5 test_state {} test_state {}",
+            solver_text() + "test_interval: 2 test_iter: 5 test_state {} test_state {}",
             "2 test_state for 1 test nets",
         ),
         (solver_text(options='lr_policy: "fixed"'), "'fixed' needs base_lr"),

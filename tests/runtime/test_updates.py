@@ -30,9 +30,9 @@ SETTINGS = {
 
 
 def parameter(index, shape, lr_mult=1.0, decay_mult=1.0, learn=True):
-    use = Use(index, 0)
+    use, filler = Use(index, 0), FillerParameter()
     return Parameter(
-        index, "", shape, FillerParameter(), use, (use,), lr_mult, decay_mult, learn, None
+        index, "", shape, filler, use, (use,), lr_mult, decay_mult, learn, None
     )
 
 
@@ -151,7 +151,8 @@ def test_norm_of_all_summed_gradients_is_clipped_before_decay_and_iter_size(back
 def test_gradients_below_the_limit_are_not_clipped(backend):
     clipped, *_ = run(backend, 'type: "SGD" clip_gradients: 1000')
     plain, *_ = run(backend, 'type: "SGD"')
-    np.testing.assert_array_equal(host(backend, clipped.data), host(backend, plain.data))
+    expected = host(backend, plain.data)
+    np.testing.assert_array_equal(host(backend, clipped.data), expected)
 
 
 def test_clip_gradients_zero_leaves_decay_only(backend):
