@@ -38,6 +38,7 @@ MODELS = {
     "googlenet": 16,
     "resnet50": 8,
 }
+DEFAULT_BATCH = 16
 WARM_UP_STEPS = 2
 MATMUL_SIZE = 2048
 MATMUL_REPEATS = 5
@@ -52,14 +53,14 @@ def read_net(name: str) -> NetParameter:
     """Return the train net of a prototxt, or of a model at its batch size."""
     if not name.endswith(".py"):
         return upgrade_net(as_net(Path(name)))
-    batch = MODELS[Path(name).stem]
+    batch = MODELS.get(Path(name).stem, DEFAULT_BATCH)
     return with_inputs(
         load_model(name, batch_size=batch), load_model(name, deploy=True), batch
     )
 
 
 def with_inputs(train: NetParameter, deploy: NetParameter, batch: int) -> NetParameter:
-    """Replace the data layer of a train net by Input layers, shaped as in deployment."""
+    """Replace the data layer of a train net by Input layers, shaped as for use."""
     train = upgrade_net(train)
     net = filter_net(train, merge_state(train, TRAIN))
     image = list(upgrade_net(deploy).layer[0].input_param.shape[0].dim)[1:]
