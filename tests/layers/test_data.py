@@ -12,7 +12,7 @@ from netspec.errors import FileError, MachineError
 from netspec.ops.data import source_op
 from runtime.backends.base import Backend
 from runtime.layers.base import Bound, Context
-from tests.layers.harness import LoneLayer, LoneNode, check_layer, parse_layer
+from tests.layers.harness import LoneLayer, check_layer, lone_node, parse_layer
 
 
 def test_input_leaves_its_blobs_alone(backend: Backend) -> None:
@@ -88,7 +88,7 @@ def test_a_file_source_delivers_its_next_batch(
     layer = parse_layer(f'name: "in" type: "{kind}" top: "data" top: "label"', 0)
     op = source_op(layer, [(2, 3, 4), labels])
     context = Context(backend, "float64", sources={"in": Batches()})
-    node = LoneNode(op, layer.phase, (), ())
+    node = lone_node(op, layer.phase, (), ())
     kernel = backend.kernel("in", kind)(node, context)  # type: ignore[arg-type]
     tops = tuple(backend.zeros(shape, "float64") for shape in op.tops)
     kernel.bind(Bound((), tops, (), (None, None), (), (), {}))
