@@ -99,26 +99,20 @@ class Log:
         self.path = Path(path)
         self._json = self.path.suffix == ".jsonl"
         try:
-            self._file = self.path.open("a" if append else "w", encoding="utf-8")
-            if not self._json and self._file.tell() == 0:
-                self._file.write(CSV_HEADER + "\n")
+            # Unbuffered, so that a failed write is not tried again when it is closed.
+            self._file = self.path.open("ab" if append else "wb", buffering=0)
         except OSError as error:
             raise self._failed(error) from error
+        if not self._json and self._file.tell() == 0:
+            self._write(f"{CSV_HEADER}\n")
 
     def add(self, record: StepRecord | TestRecord) -> None:
         """Write a record and bring it to the disk."""
-        try:
-            self._file.write(self._json_line(record) if self._json else _csv(record))
-            self._file.flush()
-        except OSError as error:
-            raise self._failed(error) from error
+        self._write(_json(record) if self._json else _csv(record))
 
     def close(self) -> None:
         """Close the file."""
-        try:
-            self._file.close()
-        except OSError as error:
-            raise self._failed(error) from error
+        self._file.close()
 
     def __enter__(self) -> Log:
         return self
@@ -126,21 +120,29 @@ class Log:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text.encode())
+        except OSError as error:
+            self._file.close()
+            raise self._failed(error) from error
+
     def _failed(self, error: OSError) -> FileError:
         return FileError(f"{self.path}: cannot be written: {error.strerror}")
 
-    def _json_line(self, record: StepRecord | TestRecord) -> str:
-        values: dict[str, Any] = {"iteration": record.iteration}
-        for phase, name, value in record.values():
-            values["phase"] = phase
-            # JSON has no infinity and no NaN.
-            values[name] = value if np.isfinite(value) else str(value)
-        return json.dumps(values) + "\n"
+
+def _json(record: StepRecord | TestRecord) -> str:
+    values: dict[str, Any] = {"iteration": record.iteration}
+    for phase, name, value in record.values():
+        values["phase"] = phase
+        # JSON has no infinity and no NaN.
+        values[name] = value if np.isfinite(value) else str(value)
+    return json.dumps(values) + "\n"
 
 
 def _csv(record: StepRecord | TestRecord) -> str:
     return "".join(
-        f"{record.iteration},{phase},{_quoted(name)},{value:.9g}\n"
+        f"{record.iteration},{phase},{_quoted(name)},{value:.7g}\n"
         for phase, name, value in record.values()
     )
 

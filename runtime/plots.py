@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from netspec.files import replacing
 from runtime.history import History
 
 FORMATS = ("svg", "png", "pdf")
+MOST_POINTS = 2000  # of a curve, about three for each pixel of width
+LOG_RANGE = 100.0  # largest loss over smallest one from which the axis is logarithmic
 
 
 def check_plot_path(path: str | Path) -> None:
@@ -39,6 +42,7 @@ def draw_history(history: History, path: str | Path, *, title: str = "") -> None
             "the loss curve needs matplotlib, which is not installed; install the "
             "extra netspec[plot]"
         ) from error
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     scores = _test_curves(history, losses=False)
     figure = Figure(figsize=(7, 6.5 if scores else 4), layout="constrained")
     axes = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False)[:, 0]
@@ -62,16 +66,25 @@ def draw_history(history: History, path: str | Path, *, title: str = "") -> None
 
 
 def _draw_losses(axes: Any, history: History) -> None:
-    iterations = [record.iteration for record in history.train]
+    iterations = np.array([record.iteration for record in history.train])
     raw = np.array([record.loss for record in history.train])
     smoothed = np.array([record.smoothed_loss for record in history.train])
-    axes.plot(iterations, raw, color="tab:blue", alpha=0.35, linewidth=0.8)
-    axes.plot(iterations, smoothed, color="tab:blue", label="train loss")
+    # A long run has more points than a picture shows: of each group of neighbours,
+    # the range is drawn and the last mean.
+    group = -(-len(raw) // MOST_POINTS)
+    starts = np.arange(0, len(raw), group)
+    low, high = np.minimum.reduceat(raw, starts), np.maximum.reduceat(raw, starts)
+    last = np.append(starts[1:], len(raw)) - 1
+    if group == 1:
+        axes.plot(iterations, raw, color="tab:blue", alpha=0.35, linewidth=0.8)
+    else:
+        axes.fill_between(iterations[starts], low, high, color="tab:blue", alpha=0.2)
+    axes.plot(iterations[last], smoothed[last], color="tab:blue", label="train loss")
     for name, (at, values) in _test_curves(history, losses=True).items():
         axes.plot(at, values, marker=".", label=f"test {name}")
     finite = raw[np.isfinite(raw)]
     # Losses that fall by orders of magnitude show only on a logarithmic axis.
-    if finite.size and finite.min() > 0 and finite.max() / finite.min() > 100:
+    if finite.size and finite.min() > 0 and finite.max() / finite.min() > LOG_RANGE:
         axes.set_yscale("log")
     axes.set_ylabel("loss")
     axes.legend()

@@ -60,25 +60,38 @@ def _report(name: str, net: NetParameter, state: State, backend: str) -> None:
 
 
 def _summary(graph: Graph) -> str:
-    shapes = {edge.blob: edge.shape for edge in graph.edges}
     losses = [
         graph.edges[edge].blob
         for node in graph.nodes
         for edge, weight in zip(node.tops, node.loss_weights, strict=True)
         if weight != 0
     ]
-    parts = [
-        f"{len(graph.nodes)} layers",
-        f"{sum(count(one.shape) for one in graph.parameters):,} parameters",
-        "inputs " + (_listed(graph.inputs, shapes) or "none"),
-        "outputs " + (_listed(graph.outputs, shapes) or "none"),
-        "losses " + (", ".join(losses) or "none"),
+    data = [
+        f"{node.name} ({node.type})"
+        for node in graph.nodes
+        if not node.bottoms and node.tops and node.type != "Input"
     ]
-    return "; ".join(parts)
+    parts = {
+        "data": ", ".join(data),
+        "inputs": _listed(graph, graph.inputs),
+        "outputs": _listed(graph, graph.outputs),
+        "losses": ", ".join(losses),
+    }
+    parameters = sum(count(one.shape) for one in graph.parameters)
+    return "; ".join(
+        [
+            f"{len(graph.nodes)} layers, {parameters:,} parameters",
+            *(f"{what} {value}" for what, value in parts.items() if value),
+        ]
+    )
 
 
-def _listed(names: tuple[str, ...], shapes: dict[str, Shape]) -> str:
-    return ", ".join(f"{name} {shapes[name]}" for name in names)
+def _listed(graph: Graph, names: tuple[str, ...]) -> str:
+    shapes = [graph.edges[graph.blobs[name]].shape for name in names]
+    return ", ".join(
+        f"{name} {shape}" if shape else name
+        for name, shape in zip(names, shapes, strict=True)
+    )
 
 
 def _source_shapes(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from netspec.errors import SpecError
 from netspec.schema import TEST, TRAIN
 from runtime.backends import BACKENDS
 from runtime.net import Net
+from runtime.solver import Solver
+from runtime.weights import CopyReport
 
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 
@@ -23,7 +27,7 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add --model and --weights."""
+    """Add --model."""
     parser.add_argument("--model", required=True, metavar="NET", help="a prototxt file")
 
 
@@ -57,6 +61,17 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
         backend=options.backend,
         **more,
     )
+
+
+def copy_weights(into: Net | Solver, path: str | Path) -> None:
+    """Copy weights and say which; a file that gives none is an error."""
+    report: CopyReport = into.copy_from(path)
+    if not report.copied:
+        raise SpecError(
+            f"{path}: no layer of the file has the name of a layer with parameters; "
+            f"the file has {', '.join(report.unused) or 'none'}"
+        )
+    print(f"weights from {path}: {report}")
 
 
 def batch_size(net: Net) -> int:

@@ -25,6 +25,7 @@ class Progress:
         self._images = batch_size(solver.net) * solver.param.iter_size
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._steps = steps
+        self._mute = False
         self._bar = self._open_bar() if steps else None
         self._next_line = time.monotonic()
         solver.on_step(self._step)
@@ -39,10 +40,14 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line, above the bar if there is one."""
-        if self._bar is not None:
-            self._bar.write(line)
-        else:
-            print(line, flush=True)
+        try:
+            if self._bar is not None:
+                self._bar.write(line)
+            elif not self._mute:
+                print(line, flush=True)
+        except OSError:
+            # Whoever read our lines is gone, or their disk is full; training goes on.
+            self._mute = True
 
     def _open_bar(self) -> Any:
         if not sys.stderr.isatty():
@@ -66,9 +71,8 @@ class Progress:
             self._bar.update(1)
         elif self._steps and self._line_is_due(record):
             total = self._solver.param.max_iter
-            print(
-                f"iteration {record.iteration + 1}/{total}: {self._status(record)}",
-                flush=True,
+            self.say(
+                f"iteration {record.iteration + 1}/{total}: {self._status(record)}"
             )
 
     def _line_is_due(self, record: StepRecord) -> bool:

@@ -15,6 +15,7 @@ from runtime.cli.options import (
     add_model,
     add_state,
     batch_size,
+    copy_weights,
     duration,
     open_net,
 )
@@ -46,9 +47,10 @@ def add_parser(commands: Any) -> None:
 
 def test(options: argparse.Namespace) -> int:
     """Run the command."""
-    net = open_net(options, weights=options.weights, keep=())
+    net = open_net(options, keep=())
     try:
         _check_fed(net)
+        copy_weights(net, options.weights)
         started = time.perf_counter()
         with np.errstate(all="ignore"):
             means = mean_outputs(net, options.iterations)

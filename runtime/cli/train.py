@@ -15,7 +15,7 @@ from netspec.errors import FileError, NetspecError, SpecError
 from netspec.ops.base import count
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
-from runtime.cli.options import add_backend, duration
+from runtime.cli.options import add_backend, copy_weights, duration
 from runtime.cli.progress import Progress, describe
 from runtime.history import History, Log, StepRecord, TestRecord
 from runtime.plots import check_plot_path, draw_history
@@ -86,22 +86,12 @@ def train(options: argparse.Namespace) -> int:
     )
     try:
         for name in weight_files(options.weights or ""):
-            _copy(solver, find_file(name, folder, "weights"))
+            copy_weights(solver, find_file(name, folder, "weights"))
         if options.snapshot:
             solver.restore(options.snapshot)
         return _train(solver, outputs, options)
     finally:
         solver.close()
-
-
-def _copy(solver: Solver, path: Path) -> None:
-    report = solver.copy_from(path)
-    if not report.copied:
-        raise SpecError(
-            f"{path}: no layer of the file has the name of a layer with parameters; "
-            f"the file has {', '.join(report.unused) or 'none'}"
-        )
-    print(f"weights from {path}: {report}")
 
 
 def _override(param: SolverParameter, options: argparse.Namespace) -> None:
