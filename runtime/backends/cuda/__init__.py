@@ -18,6 +18,7 @@ class CupyBackend(Backend):
     """
 
     name: ClassVar[str] = "cupy"
+    block_elements: ClassVar[int] = 1 << 26  # few launches matter more than caches
 
     def __init__(self) -> None:
         try:
