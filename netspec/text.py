@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError, Message
 
 from netspec import schema
-from netspec.errors import FileError, TextError, did_you_mean
+from netspec.errors import FileError, SpecError, TextError, did_you_mean
 from netspec.files import read_bytes, replacing
 from netspec.schema import NetParameter
 
@@ -20,13 +20,29 @@ M = TypeVar("M", bound=Message)
 TEXT_SUFFIXES = frozenset({".prototxt", ".txt", ".pbtxt", ".pt"})
 BINARY_SUFFIXES = frozenset({".caffemodel", ".binaryproto", ".pb", ".solverstate"})
 
+MAX_TEXT_BYTES = 32 << 20  # parsing takes half a second a megabyte; nets have far less
+MAX_RETRY_BYTES = 1 << 20  # above this only the first mistake is reported
+MAX_MISTAKES = 20
+MAX_SENTENCE = 400  # characters
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_BINARY_BYTE = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+# How protobuf's parser words what is better said with the known names.
 _POSITION = re.compile(r"^\d+:\d+ : ")
-_ECHO = re.compile(r"^'.*?': ", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(
-    r'Message type "netspec\.(?P<type>[\w.]+)" has no field named "(?P<field>\w+)"'
+    r'Message type "netspec\.(?P<type>\w+)" has no field named "(?P<field>\w+)"'
 )
 _UNKNOWN_ENUM = re.compile(
-    r'Enum type "netspec\.(?P<type>[\w.]+)" has no value named (?P<value>\w+)'
+    r'Enum type "netspec\.(?P<type>[\w.]+)" has no value (named|with number) '
+    r"(?P<value>\w+)"
+)
+_NOT_UTF8 = re.compile(r"can't encode character '\\udc(?P<byte>..)'")
+
+_TOKEN = re.compile(
+    r"""\s+|\#[^\n]*|(?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    |(?P<open>[{<\[])|(?P<close>[}>\]])|(?P<sign>-)|(?P<word>[\w.+-]+)|.""",
+    re.VERBOSE,
 )
 
 
@@ -36,24 +52,37 @@ def parse(text: str, message: type[M] | str, *, source: str = "<text>") -> M:
     message: a message class of `netspec.schema`, or its name.
     source: what errors call the text.
 
-    Raises `TextError` with the line, the column and the nearest spelling.
+    Raises `TextError` with the line and the column of the first mistake. It tells all
+    fields and enum values that do not exist, with the nearest spelling.
     """
     kind: Any = getattr(schema, message) if isinstance(message, str) else message
+    if len(text) > MAX_TEXT_BYTES:
+        raise TextError(
+            f"{len(text):,} characters are more than the {MAX_TEXT_BYTES:,} that are "
+            f"read as text; use the binary form",
+            file=source,
+            line=1,
+            column=1,
+        )
+    text = text.removeprefix("\ufeff")
     result = kind()
     try:
         text_format.Parse(text, result)
     except text_format.ParseError as error:
-        raise _text_error(error, source) from None
-    except RecursionError:
+        raise _text_error(text, error, kind, source) from None
+    if missing := _missing(result):
         raise TextError(
-            "braces are nested too deeply", file=source, line=1, column=1
-        ) from None
+            f"the text ends, but {', '.join(missing)} must be given",
+            file=source,
+            line=text.count("\n") + 1,
+            column=len(text) - text.rfind("\n"),
+        )
     return result
 
 
 def to_text(message: Message) -> str:
     """Return `message` as prototxt text, the same for equal messages."""
-    return text_format.MessageToString(message)
+    return text_format.MessageToString(message, as_utf8=True)
 
 
 def read_message(path: str | Path, kind: type[M]) -> M:
@@ -68,7 +97,7 @@ def read_message(path: str | Path, kind: type[M]) -> M:
     data = read_bytes(path)
     if path.suffix in BINARY_SUFFIXES:
         return _from_binary(data, kind, path)
-    if path.suffix in TEXT_SUFFIXES or _looks_like_text(data):
+    if path.suffix in TEXT_SUFFIXES or not _BINARY_BYTE.search(data, 0, 4096):
         return parse(_decoded(data, path), kind, source=str(path))
     return _from_binary(data, kind, path)
 
@@ -82,72 +111,167 @@ def as_net(net: Any) -> NetParameter:
     """Return the net that `net` names, holds, or is.
 
     net: a path, prototxt text (a string with a brace or a line break), a
-    `NetParameter`, or anything with `to_proto()`. The net is not upgraded.
+    `NetParameter` (also that of another `caffe_pb2`), or anything with `to_proto()`.
+    The net is not upgraded.
     """
     if isinstance(net, NetParameter):
         return net
     if hasattr(net, "to_proto"):
         return net.to_proto()
+    if isinstance(net, Message) and net.DESCRIPTOR.name == "NetParameter":
+        return NetParameter.FromString(net.SerializeToString())
     if isinstance(net, str) and ("{" in net or "\n" in net):
         return parse(net, NetParameter)
-    return read_net(os.fspath(net))
+    if isinstance(net, str | os.PathLike):
+        return read_net(os.fspath(net))
+    raise SpecError(
+        f"expected a net: a path, prototxt text, a NetParameter or a NetSpec; got "
+        f"{net!r:.60}"
+    )
 
 
 def write_message(path: str | Path, message: Message) -> None:
     """Write `message` as text, or in binary where the suffix says so.
 
-    The file appears whole or not at all. Raises `FileError`.
+    The file appears whole or not at all. Raises `FileError`, or `SpecError` for a
+    message that lacks a required field.
     """
+    if missing := _missing(message):
+        raise SpecError(f"{path}: {', '.join(missing)} must be given")
     binary = Path(path).suffix in BINARY_SUFFIXES
     data = message.SerializeToString() if binary else to_text(message).encode()
     with replacing(path) as file:
         file.write(data)
 
 
-def _text_error(error: text_format.ParseError, source: str) -> TextError:
-    said = _ECHO.sub("", _POSITION.sub("", str(error))).rstrip(".")
+def _missing(message: Any) -> list[str]:
+    """Return the paths of required fields that are not set."""
+    return message.FindInitializationErrors()
+
+
+def _text_error(
+    text: str, error: text_format.ParseError, kind: type[Message], source: str
+) -> TextError:
+    """Return the error for `error` and for what else does not exist in `text`."""
+    line, column = error.GetLine() or 1, error.GetColumn() or 1
+    found: dict[str, str] = {}  # what is wrong, where it first is
+    problem: text_format.ParseError | None = error
+    for _ in range(MAX_MISTAKES):
+        if problem is None:
+            break
+        place = f"{problem.GetLine() or 1}:{problem.GetColumn() or 1}"
+        found.setdefault(_sentence(problem, text), place)
+        repaired = _without(text, problem) if len(text) < MAX_RETRY_BYTES else None
+        if repaired is None:
+            break
+        text = repaired
+        try:
+            text_format.Parse(text, kind())
+        except text_format.ParseError as next_problem:
+            problem = next_problem
+        else:
+            problem = None
+    first, *others = found
+    said = [first, *(f"{found[other]}: {other}" for other in others)]
+    return TextError("\n  and: ".join(said), file=source, line=line, column=column)
+
+
+def _sentence(error: text_format.ParseError, text: str) -> str:
+    said = _POSITION.sub("", str(error)).rstrip(".")
+    if line := error.GetLine():
+        echo = text.split("\n", line)[line - 1]
+        said = said.removeprefix(f"'{echo}': ").removeprefix("'': ")
+    pool = schema.DESCRIPTOR.pool
     if found := _UNKNOWN_FIELD.search(said):
-        fields = schema.DESCRIPTOR.pool.FindMessageTypeByName(
-            f"netspec.{found['type']}"
-        ).fields_by_name
-        hint = did_you_mean(found["field"], fields)
-        said = f"{found['type']} has no field {found['field']!r}{hint}"
+        message = pool.FindMessageTypeByName(f"netspec.{found['type']}")
+        field = _shortened(found["field"], 60)
+        hint = did_you_mean(field, message.fields_by_name)
+        said = f"{found['type']} has no field {field!r}{hint}"
     elif found := _UNKNOWN_ENUM.search(said):
-        values = schema.DESCRIPTOR.pool.FindEnumTypeByName(
-            f"netspec.{found['type']}"
-        ).values_by_name
-        hint = did_you_mean(found["value"], values)
-        said = (
-            f"{found['value']!r} is no {found['type']}{hint} (one of "
-            f"{', '.join(values)})"
-        )
-    return TextError(
-        said, file=source, line=error.GetLine() or 1, column=error.GetColumn() or 1
-    )
+        values = pool.FindEnumTypeByName(f"netspec.{found['type']}").values_by_name
+        value = _shortened(found["value"], 60)
+        hint = did_you_mean(value, values)
+        said = f"{value!r} is no {found['type']}{hint} (one of {', '.join(values)})"
+    elif found := _NOT_UTF8.search(said):
+        said = f"byte 0x{found['byte']} in a string is not UTF-8; save the file as such"
+    return _shortened(said, MAX_SENTENCE)
 
 
-def _looks_like_text(data: bytes) -> bool:
-    head = data[:4096]
-    return all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _without(text: str, error: text_format.ParseError) -> str | None:
+    """Return `text` with blanks for what does not exist, or None for other mistakes.
+
+    All else keeps its place.
+    """
+    start = 0
+    for _ in range((error.GetLine() or 1) - 1):
+        start = text.index("\n", start) + 1
+    start += (error.GetColumn() or 1) - 1
+    if _UNKNOWN_FIELD.search(str(error)):
+        end = _end_of_field(text, start)
+        if end is None:
+            return None
+        blank = re.sub(r"\S", " ", text[start:end])
+        return text[:start] + blank + text[end:]
+    if found := _UNKNOWN_ENUM.search(str(error)):
+        enum = schema.DESCRIPTOR.pool.FindEnumTypeByName(f"netspec.{found['type']}")
+        number = str(enum.values[0].number)
+        length = len(found["value"])
+        if len(number) <= length and text.startswith(found["value"], start):
+            return text[:start] + number.ljust(length) + text[start + length :]
+    return None
+
+
+def _end_of_field(text: str, start: int) -> int | None:
+    """Return where the field ends whose name starts at `start`; None if nowhere."""
+    depth = 0
+    seen_name = seen_text = False
+    end = start
+    for token in _TOKEN.finditer(text, start):
+        kind = token.lastgroup
+        if not seen_name:
+            seen_name = True
+        elif kind == "open":
+            depth += 1
+        elif kind == "close":
+            depth -= 1
+            if depth <= 0:
+                return token.end() if depth == 0 else end
+        elif depth:
+            continue
+        elif kind == "text":
+            seen_text = True  # more strings may follow, and are part of it
+            end = token.end()
+        elif kind == "word":
+            return end if seen_text else token.end()
+        elif seen_text and not token.group().isspace():
+            return end
+    return end if seen_text else None
 
 
 def _decoded(data: bytes, path: Path) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
+    """Return text; bytes that are not UTF-8 may stand in comments."""
+    binary = _BINARY_BYTE.search(data, 0, 4096)
+    if binary is not None:
+        before = data[: binary.start()]
         raise TextError(
-            f"byte 0x{data[error.start]:02x} is not UTF-8 text; is this a binary file?",
+            f"byte 0x{data[binary.start()]:02x} is not UTF-8 text; is this a binary "
+            f"file, or UTF-16?",
             file=str(path),
             line=before.count(b"\n") + 1,
-            column=len(before) - (before.rfind(b"\n") + 1) + 1,
-        ) from None
+            column=len(before) - before.rfind(b"\n"),
+        )
+    return data.decode(errors="surrogateescape")
 
 
 def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
+    name = kind.DESCRIPTOR.name
+    if data.startswith(_HDF5_SIGNATURE):
+        raise FileError(f"{path}: is an HDF5 file; expected a {name}")
     try:
         return kind.FromString(data)
-    except DecodeError:
-        raise FileError(
-            f"{path}: is not a binary {kind.DESCRIPTOR.name}, or was cut short"
-        ) from None
+    except (DecodeError, RecursionError, UnicodeDecodeError):
+        raise FileError(f"{path}: is not a binary {name}, or was cut short") from None

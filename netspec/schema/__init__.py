@@ -10,6 +10,7 @@ from pathlib import Path as _Path
 
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import message_factory as _message_factory
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper as _EnumWrapper
 
 _POOL = _descriptor_pool.DescriptorPool()
 _POOL.AddSerializedFile(_Path(__file__).with_name("netspec.desc").read_bytes())
@@ -20,4 +21,5 @@ for _name, _message in DESCRIPTOR.message_types_by_name.items():
     _class.__module__ = __name__  # pickle and repr find the class here
     globals()[_name] = _class
 for _enum in DESCRIPTOR.enum_types_by_name.values():
+    globals()[_enum.name] = _EnumWrapper(_enum)
     globals().update({_value.name: _value.number for _value in _enum.values})
