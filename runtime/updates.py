@@ -29,8 +29,6 @@ from runtime.backends import Backend
 from runtime.layers.base import Array
 from runtime.memory import Flat
 
-BLOCK = 1 << 15  # elements of a block; five float32 arrays of these fit a 1 MB cache
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -85,8 +83,7 @@ class Update:
         own = [p for p in parameters if p.index in flat.slices]
         # Nothing computes these gradients: whatever somebody wrote there is no part.
         self._unlearned = [flat.diff[flat.slices[p.index]] for p in own if not p.learn]
-        block = getattr(backend, "update_block", BLOCK)
-        pieces = list(_pieces(own, flat, settings, block))
+        pieces = list(_pieces(own, flat, settings, backend.block_elements))
         longest = max((stop - start for start, stop, _, _ in pieces), default=0)
         scratch = backend.zeros((longest,), dtype)
         self._blocks = [

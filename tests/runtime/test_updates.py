@@ -10,7 +10,6 @@ from netspec.errors import SpecError
 from netspec.graph import Parameter, Use
 from netspec.schema import FillerParameter, SolverParameter
 from netspec.text import parse
-from runtime import updates
 from runtime.memory import flat_buffers
 from runtime.updates import UPDATES, Settings, settings_of, update_of
 
@@ -201,8 +200,7 @@ def test_neighbours_with_equal_multipliers_are_one_block(backend):
 def test_blocks_of_any_size_give_the_same(backend, rule, monkeypatch):
     text = f'type: "{rule}" {SETTINGS[rule]} weight_decay: 0.375'
     whole, *_ = run(backend, text)
-    monkeypatch.setattr(updates, "BLOCK", 4)
-    monkeypatch.setattr(type(backend), "update_block", 4, raising=False)
+    monkeypatch.setattr(type(backend), "block_elements", 4)
     cut, update, *_ = run(backend, text)
     assert len(update._blocks) > 12
     np.testing.assert_array_equal(host(backend, whole.data), host(backend, cut.data))
