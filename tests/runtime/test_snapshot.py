@@ -114,18 +114,18 @@ def test_large_sizes_are_encoded_as_protobuf_does():
 
 def test_model_is_found_beside_its_state(backend, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    solver = make(backend, ".")
+    (tmp_path / "snaps").mkdir()
+    solver = make(backend, "snaps")
     solver.step(1)
-    solver.snapshot()
-    elsewhere = tmp_path / "moved"
-    elsewhere.mkdir()
-    for path in tmp_path.glob("n_iter_1.*"):
-        path.rename(elsewhere / path.name)
+    assert (
+        read_state(solver.snapshot().state).learned_net == "snaps/n_iter_1.caffemodel"
+    )
+    (tmp_path / "snaps").rename(tmp_path / "moved")
     other = make(backend, ".")
     other.restore("moved/n_iter_1.solverstate")
     assert_same(values(solver), values(other))
-    (elsewhere / "n_iter_1.caffemodel").unlink()
-    with pytest.raises(FileError, match="model file 'n_iter_1.caffemodel' is neither"):
+    (tmp_path / "moved/n_iter_1.caffemodel").unlink()
+    with pytest.raises(FileError, match="file 'snaps/n_iter_1.caffemodel' is neither"):
         other.restore("moved/n_iter_1.solverstate")
 
 
@@ -213,6 +213,8 @@ def test_full_device_is_an_error(backend, tmp_path):
     (tmp_path / "n_iter_0.solverstate").symlink_to("/dev/full")
     with pytest.raises(FileError, match="iteration 0: .*No space left on device"):
         solver.snapshot()
+    # Nothing takes the name of a model whose state cannot be written.
+    assert [path.name for path in tmp_path.iterdir()] == ["n_iter_0.solverstate"]
 
 
 # ---------------------------------------------------------------- refusals

@@ -106,6 +106,17 @@ def test_iter_size_means_over_several_batches(backend):
     assert one.history.train[0].loss == pytest.approx(np.mean(losses), rel=1e-6)
 
 
+def test_iter_size_takes_new_batches_in_every_iteration(backend):
+    frozen = 'base_lr: 0 lr_policy: "fixed" '
+    one, other = make(backend, options=frozen), make(backend, options=frozen)
+    one.step(6)
+    other.param.iter_size = 3
+    other.step(2)
+    losses = [record.loss for record in one.history.train]
+    expected = [np.mean(losses[:3]), np.mean(losses[3:])]
+    np.testing.assert_allclose([r.loss for r in other.history.train], expected)
+
+
 def test_same_seed_repeats_a_run_and_another_does_not(backend):
     runs = [make(backend, seed=seed) for seed in (3, 3, 4)]
     for solver in runs:
@@ -199,6 +210,19 @@ def test_batches_of_a_test_follow_from_the_iteration_only(backend):
     assert again.history.tests[2].scalars() == solver.history.tests[1].scalars()
     first, second = (record.scalars() for record in solver.history.tests[:2])
     assert first != second
+
+
+@pytest.mark.parametrize("initial, passes", [("true", [1, 2, 3]), ("false", [0, 1, 2])])
+def test_tests_take_up_where_the_last_one_left_off(backend, initial, passes):
+    solver = make(backend, options=TESTED + f"test_initialization: {initial}")
+    ends = []
+    solver.step(1)
+    ends.append(solver.test_nets[0].clock.value / 3)
+    solver.step(2)
+    ends.append(solver.test_nets[0].clock.value / 3)
+    solver.test()
+    ends.append(solver.test_nets[0].clock.value / 3)
+    assert ends == passes
 
 
 def test_test_state_chooses_layers_of_each_test_net(backend):
