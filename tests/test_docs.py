@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from netspec.draw import draw
+from netspec.export import load_model
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
@@ -87,6 +90,12 @@ def test_the_commands_exist_with_their_options(document, line):
     known = help_of((module, *parts))
     for option in (word.split("=")[0] for word in rest if word.startswith("-")):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), (option, known)
+
+
+def test_the_drawing_shown_is_what_the_command_draws():
+    shown = (ROOT / "docs/images/lenet.svg").read_text()
+    net = load_model(ROOT / "models/lenet.py", deploy=True)
+    assert draw(net, rankdir="LR") == shown
 
 
 def test_every_difference_from_caffe_is_pinned_by_a_test():

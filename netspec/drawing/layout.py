@@ -113,8 +113,8 @@ def _assemble(
         shift = max(
             (abs(x[u] - x[v]) for n in row for u, v, _ in _links(grid, n)), default=0
         )
-        gap = stem + min(RANK_GAP + RANK_GAP_PER_SHIFT * shift, RANK_GAP_MAX)
-        y += heights[level] + (gap if level + 1 < len(grid.rows) else MARGIN)
+        gap = min(RANK_GAP + RANK_GAP_PER_SHIFT * shift, RANK_GAP_MAX)
+        y += heights[level] + stem + (gap if level + 1 < len(grid.rows) else MARGIN)
 
     def centre(node: int) -> tuple[float, float]:
         level = grid.rank[node]

@@ -37,7 +37,7 @@ def test_everything_lies_inside_and_lines_lead_down(seed):
     layout = lay_out(sizes, nets, stem=17)
     for (x, y), size in zip(layout.centres, sizes, strict=True):
         assert size.width / 2 <= x <= layout.width - size.width / 2
-        assert size.height / 2 <= y <= layout.height - size.height / 2
+        assert size.height / 2 <= y <= layout.height - size.height / 2 - 17
     for segment in layout.segments:
         assert segment.y0 < segment.leave < segment.reach < segment.y1
 
