@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ from runtime.updates import settings_of, update_of
 from runtime.weights import CopyReport
 
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
+UNKNOWN = -1  # passes of a net whose forward was interrupted
 
 CallT = TypeVar("CallT", bound=Callable[..., Any])
 
@@ -76,7 +78,8 @@ class Solver:
             a seed of your own.
         keep: names of blobs that must stay readable; None keeps all (see `Net`).
 
-    All nets share the parameters of `net`. Data order, dropout and test batches follow
+    All nets share the parameters of `net`. `snapshot_diff` and `debug_info` have no
+    effect. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
     only the hidden state that an LSTM or RNN carries over is not saved.
 
@@ -258,11 +261,11 @@ class Solver:
     def _forward_backward(self) -> float:
         """Sum up the gradients of `iter_size` batches and return their mean loss."""
         size = self.param.iter_size
-        _go_to(self.net, self._iteration * size)
         loss = 0.0
-        for index in range(size):
-            self.net.forward_backward(accumulate=index > 0)
-            loss += self.net.loss()
+        with _at_passes(self.net, self._iteration * size):
+            for index in range(size):
+                self.net.forward_backward(accumulate=index > 0)
+                loss += self.net.loss()
         return loss / size
 
     def apply_update(self) -> None:
@@ -294,9 +297,11 @@ class Solver:
         for index, net in enumerate(self.test_nets):
             started = time.perf_counter()
             batches = self.param.test_iter[index]
-            _go_to(net, self._tests_before() * batches)
             try:
-                with np.errstate(all="ignore"):
+                with (
+                    np.errstate(all="ignore"),
+                    _at_passes(net, self._tests_before() * batches),
+                ):
                     means = mean_outputs(net, batches, on_batch=self._leave)
             except _Left:
                 return records
@@ -402,10 +407,19 @@ def get_solver(
     return Solver(param, folder=folder, backend=backend, seed=seed, keep=keep)
 
 
-def _go_to(net: Net, passes: int) -> None:
-    """Put a net where `passes` forward passes lead: its clock and its sources."""
-    if net.clock.value == passes:
-        return
-    net.clock.value = passes
-    for source in net.sources.values():
-        source.seek(passes)
+@contextlib.contextmanager
+def _at_passes(net: Net, passes: int) -> Iterator[None]:
+    """Put a net where `passes` forward passes lead: its clock and its sources.
+
+    If what follows is left by an error or an interrupt, a batch may have been taken that
+    the clock did not count; then the net's place is unknown until the next time.
+    """
+    if net.clock.value != passes:
+        net.clock.value = passes
+        for source in net.sources.values():
+            source.seek(passes)
+    try:
+        yield
+    except BaseException:
+        net.clock.value = UNKNOWN
+        raise

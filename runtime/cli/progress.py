@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -14,7 +15,8 @@ from runtime.solver import Solver
 
 LINE_INTERVAL_S = 5.0  # between lines, for a solver without `display`
 WINDOW = 20  # iterations that the shown speed is averaged over
-BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} {postfix}"
+BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}"
+DEFAULT_COLUMNS = 80  # of a terminal that does not know its width
 
 
 class Progress:
@@ -56,12 +58,14 @@ class Progress:
             from tqdm import tqdm
         except ImportError:
             return None
+        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
         return tqdm(
             total=self._solver.param.max_iter,
             initial=self._solver.iter,
             bar_format=BAR,
             leave=False,
-            dynamic_ncols=True,
+            dynamic_ncols=known,
+            ncols=None if known else DEFAULT_COLUMNS,
         )
 
     def _step(self, record: StepRecord) -> None:

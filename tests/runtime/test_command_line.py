@@ -1,11 +1,16 @@
 """`python -m runtime`: what every command prints, and how each one fails."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -53,9 +58,8 @@ def start(*arguments: str, **more) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "runtime", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
         text=True,
-        **more,
+        **{"stderr": subprocess.PIPE, **more},
     )
 
 
@@ -333,6 +337,25 @@ def test_training_goes_on_when_nobody_reads_its_lines(folder):
     assert process.communicate(timeout=30) == (None, "")
     assert process.returncode == 1
     assert Path("solver_iter_3000.solverstate").is_file()
+
+
+@pytest.mark.parametrize("columns", [100, 0])
+def test_terminal_shows_a_bar(folder, columns):
+    pytest.importorskip("tqdm")
+    Path("solver.prototxt").write_text(SOLVER.replace("max_iter: 6", "max_iter: 3000"))
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    process = start("train", "--solver", "solver.prototxt", stderr=slave, stdout=slave)
+    os.close(slave)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the command ends
+        while piece := os.read(master, 4096):
+            shown += piece
+    os.close(master)
+    assert process.wait(timeout=30) == 0
+    bars = re.findall(r"\d+%\|[^|]+\| (\d+)/3000, loss [\d.e-]+, lr", shown.decode())
+    assert bars, shown[-300:]
+    assert b"test at iteration 3: loss" in shown
 
 
 # ---------------------------------------------------------------- test

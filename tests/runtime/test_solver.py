@@ -303,6 +303,48 @@ def test_stop_in_the_middle_of_a_test_leaves_it_unrecorded(backend):
     assert (solver.iter, len(calls), solver.history.tests) == (0, 1, [])
 
 
+def test_interrupted_iteration_can_be_done_again(backend, monkeypatch):
+    straight, broken = make(backend), make(backend)
+    straight.step(4)
+    broken.step(2)
+    loss = runtime.Net.loss
+
+    def interrupted(net):
+        monkeypatch.setattr(runtime.Net, "loss", loss)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runtime.Net, "loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        broken.step(2)
+    assert broken.iter == 2
+    broken.step(2)
+    assert_same(values(straight), values(broken))
+
+
+class CountingSource:
+    """A source that notes where it is sent."""
+
+    def __init__(self):
+        self.sought = []
+
+    def seek(self, batch):
+        self.sought.append(batch)
+
+
+def test_sources_are_sent_to_their_place_only_when_they_are_not_there(backend):
+    solver = make(backend, options=FIXED + "iter_size: 2 ")
+    source = CountingSource()
+    solver.net.sources["data"] = source
+    solver.step(3)
+    assert source.sought == []
+    solver.net.forward()
+    solver.step(1)
+    assert source.sought == [6]
+    solver._iteration = 20
+    solver.step(1)
+    assert source.sought == [6, 40]
+
+
 # ---------------------------------------------------------------- divergence
 
 
