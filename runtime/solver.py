@@ -72,18 +72,17 @@ class Solver:
     Args:
         param: the solver, upgraded, as `read_solver` returns it.
         folder: where nets and weights are looked for after the current folder.
-        backend: "numpy" or "cupy". `solver_mode` and `device_id` have no effect.
+        backend: "numpy" or "cupy", whatever `solver_mode` says.
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
             seed gives the same run: where Caffe takes a new one each time, say so with
             a seed of your own.
         keep: names of blobs that must stay readable; None keeps all (see `Net`).
 
-    All nets share the parameters of `net`. `snapshot_diff` and `debug_info` have no
-    effect. Data order, dropout and test batches follow
+    All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
-    only the hidden state that an LSTM or RNN carries over is not saved.
-
-    `history` has a record of every iteration, test pass and snapshot.
+    only the hidden state that an LSTM or RNN carries over is not saved. `history` has a
+    record of every iteration, test pass and snapshot. `snapshot_diff` and `debug_info`
+    have no effect.
     """
 
     def __init__(
@@ -411,8 +410,8 @@ def get_solver(
 def _at_passes(net: Net, passes: int) -> Iterator[None]:
     """Put a net where `passes` forward passes lead: its clock and its sources.
 
-    If what follows is left by an error or an interrupt, a batch may have been taken that
-    the clock did not count; then the net's place is unknown until the next time.
+    If what follows is left by an error or an interrupt, a batch may have been taken
+    that the clock did not count; then the net's place is unknown until the next time.
     """
     if net.clock.value != passes:
         net.clock.value = passes
