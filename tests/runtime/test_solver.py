@@ -108,9 +108,9 @@ def test_iter_size_means_over_several_batches(backend):
 
 def test_iter_size_takes_new_batches_in_every_iteration(backend):
     frozen = 'base_lr: 0 lr_policy: "fixed" '
-    one, other = make(backend, options=frozen), make(backend, options=frozen)
+    one = make(backend, options=frozen)
+    other = make(backend, options=frozen + "iter_size: 3")
     one.step(6)
-    other.param.iter_size = 3
     other.step(2)
     losses = [record.loss for record in one.history.train]
     expected = [np.mean(losses[:3]), np.mean(losses[3:])]
