@@ -1,0 +1,96 @@
+"""ImageData layers: image files named in a list."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from netspec.errors import FileError, SpecError
+from netspec.files import read_bytes
+from netspec.ops.base import label
+from netspec.schema import LayerParameter
+from runtime.counter_random import stream_keys
+from runtime.data.images import decode
+from runtime.data.transform import Transform
+
+
+class ImageReader:
+    """Batches of images, in the order of the list or shuffled anew in every epoch.
+
+    A line of the list is a path and a label. All images must have one size, unless
+    `new_height` and `new_width` give them one.
+
+    Tops: data (N, C, H, W) and, if the layer has a second top, label (N,).
+    """
+
+    def __init__(self, layer: LayerParameter, phase: int, seed: int) -> None:
+        param = layer.image_data_param
+        if (param.new_height > 0) != (param.new_width > 0):
+            raise SpecError(
+                f"{label(layer)}: new_height and new_width must be given together"
+            )
+        self._layer = layer
+        self._key = (seed, zlib.crc32(layer.name.encode()))
+        self._lines = read_list(param.source, label(layer))
+        self._order: tuple[int, np.ndarray] | None = None
+        self._skip = 0
+        if param.rand_skip:
+            self._skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
+        first, _ = self._item(self._skip)
+        self._transform = Transform(layer, phase, seed, first.shape)
+        data = (param.batch_size, *self._transform.shape)
+        self.shapes = (data, (param.batch_size,))[: len(layer.top)]
+
+    def read(self, batch: int, out: Sequence[np.ndarray]) -> None:
+        """Write batch number `batch` into the arrays `out`."""
+        size = self.shapes[0][0]
+        pictures = []
+        for index in range(size):
+            picture, number = self._item(batch * size + index + self._skip)
+            pictures.append(picture)
+            if len(out) > 1:
+                out[1][index] = number
+        self._transform.batch(pictures, batch * size, out[0])
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+    def _item(self, number: int) -> tuple[np.ndarray, int]:
+        param = self._layer.image_data_param
+        epoch, place = divmod(number, len(self._lines))
+        path, item_label = self._lines[self._epoch(epoch)[place]]
+        full = Path(param.root_folder + path)
+        size = (param.new_height, param.new_width) if param.new_height else None
+        what = f"{label(self._layer)}: image {full}"
+        return decode(full, what, color=param.is_color, size=size), item_label
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if self._order is None or self._order[0] != epoch:
+            order = np.arange(len(self._lines))
+            if self._layer.image_data_param.shuffle:
+                np.random.default_rng([*self._key, epoch]).shuffle(order)
+            self._order = (epoch, order)
+        return self._order[1]
+
+
+def read_list(path: str | Path, what: str) -> list[tuple[str, int]]:
+    """Read the lines `path label` of a list of images.
+
+    Raises `FileError` naming the first line that is none.
+    """
+    lines = []
+    for number, line in enumerate(read_bytes(path).decode().splitlines(), 1):
+        if not line.strip():
+            continue
+        name, _, text = line.strip().rpartition(" ")
+        if not name or not text.lstrip("-").isdigit():
+            raise FileError(
+                f"{what}: {path}:{number}: expected a path and a label, got {line!r}"
+            )
+        lines.append((name.strip(), int(text)))
+    if not lines:
+        raise FileError(f"{what}: {path} names no image")
+    return lines

@@ -1,0 +1,75 @@
+"""MemoryData layers: arrays that the program gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from netspec.errors import ShapeError, SpecError
+from netspec.ops.base import Shape, label
+from netspec.schema import LayerParameter
+
+
+class MemorySource:
+    """Batches of the arrays given to `set_arrays`, over and over.
+
+    Shapes: data (N, C, H, W), label (N, 1, 1, 1).
+    """
+
+    def __init__(self, layer: LayerParameter) -> None:
+        param = layer.memory_data_param
+        self._layer = layer
+        self._item = (param.channels, param.height, param.width)
+        self._size = param.batch_size
+        if min(*self._item, self._size) < 1:
+            raise SpecError(
+                f"{label(layer)}: batch_size, channels, height and width must be given "
+                f"and above 0, got {self._size} and {self._item}"
+            )
+        self.shapes: tuple[Shape, ...] = ((self._size, *self._item), (self._size,))
+        self._arrays: tuple[np.ndarray, np.ndarray] | None = None
+        self._batch = 0
+
+    def set_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Deliver these arrays from now on, from their start.
+
+        Shapes: data (M, C, H, W), labels (M) or (M, 1, 1, 1); M a multiple of N.
+        """
+        data = np.ascontiguousarray(data, np.float32)
+        labels = np.ascontiguousarray(labels, np.float32)
+        if data.ndim != 4 or data.shape[1:] != self._item:
+            raise ShapeError(
+                f"{label(self._layer)}: data must have shape (M, "
+                f"{', '.join(map(str, self._item))}), got {data.shape}"
+            )
+        if labels.shape not in ((len(data),), (len(data), 1, 1, 1)):
+            raise ShapeError(
+                f"{label(self._layer)}: labels must have shape ({len(data)},) or "
+                f"({len(data)}, 1, 1, 1), one for each item, got {labels.shape}"
+            )
+        if len(data) == 0 or len(data) % self._size:
+            raise ShapeError(
+                f"{label(self._layer)}: {len(data)} items are no multiple of the "
+                f"batch_size {self._size}; leave some out or change batch_size"
+            )
+        self._arrays = (data, labels.reshape(-1, 1, 1, 1))
+        self._batch = 0
+
+    def next(self) -> Sequence[np.ndarray]:
+        """Return the next batch."""
+        if self._arrays is None:
+            raise SpecError(
+                f"{label(self._layer)}: has no data yet; call net.set_input_arrays"
+            )
+        start = self._batch * self._size % len(self._arrays[0])
+        self._batch += 1
+        return [array[start : start + self._size] for array in self._arrays]
+
+    def seek(self, batch: int) -> None:
+        """Go to where `batch` batches of the arrays have been delivered."""
+        self._batch = batch
+
+    def close(self) -> None:
+        """Forget the arrays."""
+        self._arrays = None

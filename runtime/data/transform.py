@@ -1,0 +1,130 @@
+"""What is done to images between the file and the net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netspec.errors import FileError, SpecError
+from netspec.ops.base import Shape, label
+from netspec.schema import TRAIN, BlobProto, LayerParameter
+from netspec.text import read_message
+from runtime.counter_random import hash_bits, stream_keys
+
+DRAWS = 3  # random words of an item: crop row, crop column, mirror
+
+
+class Transform:
+    """Crop, mirror, subtract the mean and scale: y = (pixel - mean) * scale.
+
+    The mean image is cropped with the picture. Crops are random in TRAIN and central in
+    TEST; mirroring is random in both. What is random is a function of the seed, the
+    layer and the number of the item since the start.
+    """
+
+    def __init__(
+        self, layer: LayerParameter, phase: int, seed: int, shape: Shape
+    ) -> None:
+        param = layer.transform_param
+        self._layer = layer
+        self._input = shape
+        self._scale = param.scale
+        self._crop = param.crop_size
+        self._mirror = param.mirror
+        self._random_crop = phase == TRAIN and self._crop > 0
+        self._keys = stream_keys(seed, layer.name, 0)
+        channels, height, width = shape
+        if self._crop > min(height, width):
+            raise SpecError(
+                f"{label(layer)}: crop_size {self._crop} is larger than the images, "
+                f"which are {height} by {width}; reduce it or use larger images"
+            )
+        self.shape = (channels, self._crop, self._crop) if self._crop else shape
+        self._mean = self._read_mean()
+
+    def batch(self, items: list[np.ndarray], start: int, out: np.ndarray) -> None:
+        """Transform the items `start`, `start + 1`, ... into `out`.
+
+        Shapes: items (C, H, W) each, out (N, C, crop, crop).
+        """
+        draws = self._draws(start, len(items))
+        for index, item in enumerate(items):
+            if item.shape != self._input:
+                raise SpecError(
+                    f"{label(self._layer)}: item {start + index} has shape "
+                    f"{item.shape}, the first one {self._input}; all must be equal"
+                )
+            rows, columns = self._window(draws[index])
+            target = out[index]
+            if self._mirror and draws[index, 2] & 1:
+                target = target[:, :, ::-1]
+            picture = item[:, rows, columns]
+            if self._mean is None:
+                target[...] = picture
+            elif self._mean.shape == self._input:
+                np.subtract(picture, self._mean[:, rows, columns], out=target)
+            else:
+                np.subtract(picture, self._mean, out=target)
+        if self._scale != 1:
+            out *= np.float32(self._scale)
+
+    def _draws(self, start: int, count: int) -> np.ndarray:
+        first = start * DRAWS
+        words = np.arange(first, first + count * DRAWS, dtype=np.uint64)
+        words = words.astype(np.uint32)
+        hash_bits(np, words, self._keys, np.empty_like(words))
+        return words.reshape(count, DRAWS)
+
+    def _window(self, draws: np.ndarray) -> tuple[slice, slice]:
+        if not self._crop:
+            return slice(None), slice(None)
+        _, height, width = self._input
+        if self._random_crop:
+            top = int(draws[0]) % (height - self._crop + 1)
+            left = int(draws[1]) % (width - self._crop + 1)
+        else:
+            top, left = (height - self._crop) // 2, (width - self._crop) // 2
+        return slice(top, top + self._crop), slice(left, left + self._crop)
+
+    def _read_mean(self) -> np.ndarray | None:
+        param, layer, channels = (
+            self._layer.transform_param,
+            self._layer,
+            self._input[0],
+        )
+        values = list(param.mean_value)
+        if param.mean_file and values:
+            raise SpecError(
+                f"{label(layer)}: both mean_file and mean_value are given; keep one"
+            )
+        if values:
+            if len(values) not in (1, channels):
+                raise SpecError(
+                    f"{label(layer)}: mean_value is given {len(values)} times for "
+                    f"{channels} channels; give one, or one for each channel"
+                )
+            return np.array(values, np.float32).reshape(-1, 1, 1)
+        if not param.mean_file:
+            return None
+        mean = blob_array(read_message(param.mean_file, BlobProto), param.mean_file)
+        mean = mean.reshape(mean.shape[-3:]) if mean.ndim > 3 else mean
+        if mean.shape != self._input:
+            raise SpecError(
+                f"{label(layer)}: mean_file {param.mean_file} has shape {mean.shape}, "
+                f"the images {self._input}; they must be equal"
+            )
+        return mean
+
+
+def blob_array(blob: Any, path: str) -> np.ndarray:
+    """Return the values of a `BlobProto` in its shape, float32."""
+    legacy = (blob.num, blob.channels, blob.height, blob.width)
+    shape = tuple(blob.shape.dim) if blob.HasField("shape") else legacy
+    values = np.array(blob.double_data or blob.data, np.float32)
+    try:
+        return values.reshape(shape)
+    except ValueError:
+        raise FileError(
+            f"{path}: {values.size} values do not make an array of shape {shape}"
+        ) from None
