@@ -18,6 +18,7 @@ from netspec.upgrade import upgrade_net
 from runtime import weights as weight_files
 from runtime.backends import get_backend
 from runtime.blob import Blob, HostView, Mirror
+from runtime.data import MemorySource
 from runtime.inputs import open_sources, source_shapes
 from runtime.layers.base import Clock, Context
 from runtime.memory import Flat
@@ -371,12 +372,13 @@ class Net:
         batch.
         """
         node = self.graph.nodes[0]
-        if node.type != "MemoryData":
+        source = self.sources.get(node.name)
+        if not isinstance(source, MemorySource):
             raise SpecError(
                 f"set_input_arrays needs a MemoryData layer in the first place; the "
                 f"net starts with layer {node.name!r} ({node.type})"
             )
-        self.sources[node.name].set_arrays(data, labels)
+        source.set_arrays(data, labels)
         label = self.graph.edges[node.tops[1]]
         self._pending[label.blob] = (label.shape[0], 1, 1, 1)
 

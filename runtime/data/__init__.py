@@ -1,5 +1,6 @@
 """Where nets get their data: databases, HDF5 files, images and arrays."""
 
+from runtime.data.memory import MemorySource as MemorySource
 from runtime.data.opening import open_source as open_source
 from runtime.data.source import Reader as Reader
 from runtime.data.source import Source as Source

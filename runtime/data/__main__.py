@@ -1,0 +1,114 @@
+"""`python -m runtime.data`: make databases that data layers read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netspec.cli import Parser, positive, run
+from netspec.errors import FileError
+from runtime.data.convert import Images, digits, pairs, read_idx, split, write
+from runtime.data.image_reader import read_list
+from runtime.data.images import decode
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    return run(lambda: _command(_parser().parse_args(arguments)))
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m runtime.data", description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+
+    bundled = commands.add_parser(
+        "digits", help="the handwritten digits that scikit-learn bundles"
+    )
+    _add_common(bundled, "digits")
+
+    mnist = commands.add_parser("mnist", help="idx files, plain or gzipped")
+    mnist.add_argument("--images", required=True, type=Path, metavar="FILE")
+    mnist.add_argument("--labels", required=True, type=Path, metavar="FILE")
+    mnist.add_argument(
+        "--split",
+        type=positive,
+        metavar="N",
+        help="write the first N as OUTPUT_train and the rest as OUTPUT_test",
+    )
+    _add_common(mnist, "mnist")
+
+    images = commands.add_parser("images", help="image files named in a list")
+    images.add_argument(
+        "list", type=Path, metavar="LIST", help="a path and a label on every line"
+    )
+    images.add_argument("--root", default="", help="put in front of every path")
+    images.add_argument("--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    images.add_argument("--gray", action="store_true", help="one channel, not three")
+    _add_common(images, "images")
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(name),
+        metavar="PREFIX",
+        help=f"what the names of the results begin with (default: {name})",
+    )
+    parser.add_argument("--format", choices=("lmdb", "hdf5"), default="lmdb")
+    parser.add_argument(
+        "--pairs",
+        action="store_true",
+        help="write pairs as channels, labelled 1 where the classes are equal",
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+
+
+def _command(options: argparse.Namespace) -> int:
+    for name, images in _parts(options):
+        chosen = pairs(images) if options.pairs else images
+        path = options.output.with_name(options.output.name + name)
+        source = write(chosen, path, options.format, force=options.force)
+        _, channels, height, width = chosen.pixels.shape
+        print(f"{source}: {len(chosen)} items, {channels} x {height} x {width}")
+    return 0
+
+
+def _parts(options: Any) -> list[tuple[str, Images]]:
+    """Return the parts to write, each with the end of its name."""
+    if options.what == "digits":
+        train, held_out = digits()
+        return [("_train", train), ("_test", held_out)]
+    if options.what == "images":
+        return [("", _decoded(options))]
+    images = read_idx(options.images, options.labels)
+    if options.split is None:
+        return [("", images)]
+    first, rest = split(images, options.split)
+    return [("_train", first), ("_test", rest)]
+
+
+def _decoded(options: Any) -> Images:
+    lines = read_list(options.list, "images")
+    size = tuple(options.size) if options.size else None
+    pictures: list[np.ndarray] = []
+    for path, _ in lines:
+        full = Path(options.root + path)
+        picture = decode(full, str(full), color=not options.gray, size=size)
+        if pictures and picture.shape != pictures[0].shape:
+            raise FileError(
+                f"{full}: has shape {picture.shape}, the first image "
+                f"{pictures[0].shape}; give --size to make them equal"
+            )
+        pictures.append(picture)
+    return Images(np.stack(pictures), np.array([label for _, label in lines]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Data sets as LMDB databases or HDF5 files that data layers read."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from netspec.errors import FileError, MachineError, SpecError
+from netspec.files import read_bytes, replacing
+from netspec.schema import Datum
+
+Format: TypeAlias = Literal["lmdb", "hdf5"]
+
+DIGITS_SPLIT_SEED = 0  # of the order in which the digits are dealt out
+DIGITS_HELD_OUT = 360  # of 1,797
+IMAGE_SIDE = 28  # pixels, as LeNet expects
+IDX_IMAGES, IDX_LABELS = 0x803, 0x801  # magic numbers of the idx format
+COMMIT_ITEMS = 1000  # items of a transaction
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images: pixels (M, C, H, W) uint8, labels (M) int."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, chosen: Any) -> Images:
+        return Images(self.pixels[chosen], self.labels[chosen])
+
+
+def digits() -> tuple[Images, Images]:
+    """Return the handwritten digits of scikit-learn, to train with and held out.
+
+    1,797 real images of 8 by 8 pixels and 17 grey levels (Alpaydin and Kaynak, 1998),
+    enlarged to 28 by 28 by bilinear interpolation with 256 levels, in a fixed random
+    order; the last 360 are held out.
+
+    Shapes: pixels (1437, 1, 28, 28) and (360, 1, 28, 28).
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MachineError(
+            "the digits are bundled with scikit-learn; install the extra netspec[demo]"
+        ) from error
+    bunch = load_digits()
+    pixels = enlarge(bunch.images * (255 / 16), IMAGE_SIDE)
+    order = np.random.default_rng(DIGITS_SPLIT_SEED).permutation(len(pixels))
+    everything = Images(pixels[:, None], bunch.target.astype(np.int64))
+    train, held_out = order[:-DIGITS_HELD_OUT], order[-DIGITS_HELD_OUT:]
+    return everything[train], everything[held_out]
+
+
+def enlarge(images: np.ndarray, side: int) -> np.ndarray:
+    """Resize square images by bilinear interpolation between pixel centres.
+
+    Shapes: images (M, S, S), values 0 to 255 -> (M, side, side) uint8.
+    """
+    size = images.shape[1]
+    centres = (np.arange(side) + 0.5) * size / side - 0.5
+    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
+    weights /= weights.sum(1, keepdims=True)  # at the border one pixel counts alone
+    resized = np.einsum("ay,nyx,bx->nab", weights, images, weights)
+    return np.rint(resized).clip(0, 255).astype(np.uint8)
+
+
+def read_idx(images: str | Path, labels: str | Path) -> Images:
+    """Read MNIST's idx files, plain or gzipped.
+
+    Raises `FileError` for files that are none or do not belong together.
+    """
+    pixels = _idx(images, IDX_IMAGES, "images")
+    numbers = _idx(labels, IDX_LABELS, "labels")
+    if len(pixels) != len(numbers):
+        raise FileError(
+            f"{images} has {len(pixels)} images, {labels} {len(numbers)} labels; they "
+            f"do not belong together"
+        )
+    return Images(pixels[:, None], numbers.astype(np.int64))
+
+
+def _idx(path: str | Path, magic: int, what: str) -> np.ndarray:
+    data = read_bytes(path)
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise FileError(f"{path}: is no complete gzip file: {error}") from None
+    axes = magic & 0xFF
+    if len(data) < 4 + 4 * axes or struct.unpack_from(">I", data)[0] != magic:
+        raise FileError(f"{path}: is no idx file of {what}")
+    shape = struct.unpack_from(f">{axes}I", data, 4)
+    values = np.frombuffer(data, np.uint8, offset=4 + 4 * axes)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise FileError(f"{path}: has {values.size} values, expected {shape}")
+    return values.reshape(shape)
+
+
+def pairs(images: Images, seed: int = 0) -> Images:
+    """Pair every image with another one; the label is 1 where the classes are equal.
+
+    Half of the pairs are equal, as far as chance goes: an image's partner comes from
+    its own class or from anywhere, by a coin.
+
+    Shapes: pixels (M, C, H, W) -> (M, 2 C, H, W).
+    """
+    rng = np.random.default_rng(seed)
+    partners = rng.integers(0, len(images), len(images))
+    for number in np.unique(images.labels):
+        members = np.flatnonzero(images.labels == number)
+        same = members[rng.random(len(members)) < 0.5]
+        partners[same] = rng.choice(members, len(same))
+    both = np.concatenate([images.pixels, images.pixels[partners]], axis=1)
+    equal = images.labels == images.labels[partners]
+    return Images(both, equal.astype(np.int64))
+
+
+def write(images: Images, path: Path, form: Format, *, force: bool = False) -> Path:
+    """Write `images` as `path` + "_lmdb" or `path` + ".h5", and return the source.
+
+    The source is what a data layer names: the folder of the database, or a text file
+    that names the HDF5 file. It appears whole or not at all.
+
+    Raises `FileError` where something stands there already, unless `force`.
+    """
+    source = Path(f"{path}_lmdb") if form == "lmdb" else Path(f"{path}.txt")
+    if source.exists() and not force:
+        raise FileError(f"{source}: exists already; remove it, or write with --force")
+    try:
+        source.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{source.parent}: cannot be made: {error.strerror}") from error
+    if form == "lmdb":
+        _write_lmdb(images, source)
+    else:
+        _write_hdf5(images, Path(f"{path}.h5"), source)
+    return source
+
+
+def _write_lmdb(images: Images, folder: Path) -> None:
+    try:
+        import lmdb
+    except ImportError as error:
+        raise MachineError(
+            f"{folder}: writing needs lmdb; install the extra netspec[data]"
+        ) from error
+    temporary = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        room = 2 * images.pixels.nbytes + 4096 * len(images) + (1 << 20)
+        with lmdb.open(str(temporary), map_size=room) as env:
+            for start in range(0, len(images), COMMIT_ITEMS):
+                with env.begin(write=True) as transaction:
+                    for key, value in _items(images, start):
+                        transaction.put(key, value)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except (OSError, lmdb.Error) as error:
+        raise FileError(f"{folder}: cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _items(images: Images, start: int) -> Iterator[tuple[bytes, bytes]]:
+    stop = min(start + COMMIT_ITEMS, len(images))
+    _, channels, height, width = images.pixels.shape
+    for index in range(start, stop):
+        datum = Datum(
+            channels=channels,
+            height=height,
+            width=width,
+            data=images.pixels[index].tobytes(),
+            label=int(images.labels[index]),
+        )
+        yield f"{index:08d}".encode(), datum.SerializeToString()
+
+
+def _write_hdf5(images: Images, path: Path, source: Path) -> None:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MachineError(
+            f"{path}: writing needs h5py; install the extra netspec[data]"
+        ) from error
+    with replacing(path) as target, h5py.File(target, "w") as file:
+        file["data"] = images.pixels.astype(np.float32)
+        file["label"] = images.labels.astype(np.float32)
+    with replacing(source) as text:
+        text.write(f"{path}\n".encode())
+
+
+def split(images: Images, first: int) -> tuple[Images, Images]:
+    """Cut `images` in two: the first `first`, and the rest."""
+    if not 0 < first < len(images):
+        raise SpecError(
+            f"cannot split {len(images)} images after {first}; expected 1 "
+            f"to {len(images) - 1}"
+        )
+    return images[:first], images[first:]
