@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from netspec.errors import UnsupportedError
 from netspec.ops import Shape
 from runtime.layers.base import Array, ArraySpec
-from runtime.layers.windows import Windows, blocks
+from runtime.layers._windows import Windows, blocks
 
 if TYPE_CHECKING:
     from netspec.graph import Node

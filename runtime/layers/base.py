@@ -132,7 +132,6 @@ class Kernel(Generic[OpT]):
         return self.dtops[0]
 
 
-
 _KERNELS: dict[str, type[Kernel[Any]]] = {}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
 from runtime.layers.base import Array, ArraySpec, Kernel, register
-from runtime.layers.windows import blocks
+from runtime.layers._windows import blocks
 
 
 class _WindowSums:

@@ -9,7 +9,7 @@ from netspec.ops.base import count
 from netspec.ops.normalization import MVN as MvnOp  # noqa: N811
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from runtime.layers.base import ArraySpec, Kernel, register
-from runtime.layers.windows import blocks
+from runtime.layers._windows import blocks
 
 
 @register

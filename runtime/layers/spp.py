@@ -9,7 +9,7 @@ from netspec.ops import spp
 from netspec.ops.base import count
 from runtime.layers._planes import POOLS, Planes, check_pool
 from runtime.layers.base import Array, ArraySpec, Context, Kernel, register
-from runtime.layers.windows import Windows
+from runtime.layers._windows import Windows
 
 if TYPE_CHECKING:
     from netspec.graph import Node
