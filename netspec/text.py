@@ -40,8 +40,14 @@ _UNKNOWN_ENUM = re.compile(
 _NOT_UTF8 = re.compile(r"can't encode character '\\udc(?P<byte>..)'")
 
 _TOKEN = re.compile(
-    r"""\s+|\#[^\n]*|(?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-    |(?P<open>[{<\[])|(?P<close>[}>\]])|(?P<sign>-)|(?P<word>[\w.+-]+)|.""",
+    r"""(?P<gap>\s+|\#[^\n]*)
+    |(?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    |(?P<open>[{<\[])|(?P<close>[}>\]])|(?P<word>[\w.+-]+)|(?P<other>.)""",
+    re.VERBOSE,
+)
+_ESCAPE = re.compile(
+    r"""\\(?:[abfnrtv\\'"]|[0-7]{1,2}(?![0-7])|[0-3][0-7]{2}|x[0-9A-Fa-f]{1,2}
+    |u[0-9A-Fa-f]{4}|U00(?:0[0-9A-Fa-f]|10)[0-9A-Fa-f]{4}|(?P<wrong>.))""",
     re.VERBOSE,
 )
 
@@ -65,6 +71,7 @@ def parse(text: str, message: type[M] | str, *, source: str = "<text>") -> M:
             column=1,
         )
     text = text.removeprefix("\ufeff")
+    _check_escapes(text, source)
     result = kind()
     try:
         text_format.Parse(text, result)
@@ -210,12 +217,8 @@ def _without(text: str, error: text_format.ParseError) -> str | None:
     for _ in range((error.GetLine() or 1) - 1):
         start = text.index("\n", start) + 1
     start += (error.GetColumn() or 1) - 1
-    if _UNKNOWN_FIELD.search(str(error)):
-        end = _end_of_field(text, start)
-        if end is None:
-            return None
-        blank = re.sub(r"\S", " ", text[start:end])
-        return text[:start] + blank + text[end:]
+    if found := _UNKNOWN_FIELD.search(str(error)):
+        return _without_field(text, found["field"], start)
     if found := _UNKNOWN_ENUM.search(str(error)):
         enum = schema.DESCRIPTOR.pool.FindEnumTypeByName(f"netspec.{found['type']}")
         number = str(enum.values[0].number)
@@ -225,31 +228,74 @@ def _without(text: str, error: text_format.ParseError) -> str | None:
     return None
 
 
+def _without_field(text: str, name: str, start: int) -> str | None:
+    """Blank out every field `name` from `start` on; None if there is none."""
+    pieces = []
+    done = 0
+    for token in _TOKEN.finditer(text, start):
+        if token.group() != name or token.start() < done:
+            continue
+        end = _end_of_field(text, token.end())
+        if end is None:
+            break
+        pieces.append(text[done : token.start()])
+        pieces.append(re.sub(r"\S", " ", text[token.start() : end]))
+        done = end
+    return "".join([*pieces, text[done:]]) if pieces else None
+
+
 def _end_of_field(text: str, start: int) -> int | None:
-    """Return where the field ends whose name starts at `start`; None if nowhere."""
+    """Return where the field ends whose name ends at `start`; None if nowhere."""
     depth = 0
-    seen_name = seen_text = False
-    end = start
+    end = None  # of the last string: more strings may follow and are part of it
+    first = True
     for token in _TOKEN.finditer(text, start):
         kind = token.lastgroup
-        if not seen_name:
-            seen_name = True
-        elif kind == "open":
+        if kind == "gap":
+            continue
+        if first and kind != "open" and token.group() != ":":
+            return None
+        first = False
+        if kind == "open":
             depth += 1
         elif kind == "close":
             depth -= 1
-            if depth <= 0:
-                return token.end() if depth == 0 else end
-        elif depth:
-            continue
-        elif kind == "text":
-            seen_text = True  # more strings may follow, and are part of it
+            if depth == 0:
+                return _after_separator(text, token.end())
+        if depth < 0 or (depth == 0 and end is not None and kind != "text"):
+            break
+        if depth == 0 and kind == "text":
             end = token.end()
-        elif kind == "word":
-            return end if seen_text else token.end()
-        elif seen_text and not token.group().isspace():
-            return end
-    return end if seen_text else None
+        elif depth == 0 and kind == "word":
+            return _after_separator(text, token.end())
+    return None if end is None else _after_separator(text, end)
+
+
+def _after_separator(text: str, start: int) -> int:
+    end = start
+    while text[end : end + 1].isspace():
+        end += 1
+    return end + 1 if text[end : end + 1] in (",", ";") else start
+
+
+def _check_escapes(text: str, source: str) -> None:
+    """Refuse what only looks like an escape sequence, such as a Windows path."""
+    if "\\" not in text:
+        return
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup != "text" or "\\" not in token.group():
+            continue
+        for escape in _ESCAPE.finditer(token.group()):
+            if escape["wrong"] is None:
+                continue
+            place = token.start() + escape.start()
+            raise TextError(
+                f"\\{escape['wrong']} in a string means nothing; write \\\\ for a "
+                f"backslash (or / in a path)",
+                file=source,
+                line=text.count("\n", 0, place) + 1,
+                column=place - text.rfind("\n", 0, place),
+            )
 
 
 def _decoded(data: bytes, path: Path) -> str:

@@ -1,0 +1,438 @@
+"""Reading and writing text and binary messages."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netspec.errors import FileError, SpecError, TextError
+from netspec.schema import (
+    BlobProto,
+    ConvolutionParameter,
+    Datum,
+    LayerParameter,
+    NetParameter,
+    SolverParameter,
+)
+from netspec.text import (
+    MAX_TEXT_BYTES,
+    as_net,
+    parse,
+    read_message,
+    read_net,
+    to_text,
+    write_message,
+)
+from tests.reference import needs_reference, reference_dir
+from tests.schema.random_messages import messages
+
+CONV = NetParameter(
+    name="tiny",
+    layer=[
+        {
+            "name": "conv1",
+            "type": "Convolution",
+            "bottom": ["data"],
+            "top": ["conv1"],
+            "convolution_param": {"num_output": 7, "kernel_size": [3, 5]},
+        }
+    ],
+)
+
+
+# ---------------------------------------------------------------- syntax
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("name: \"a\" 'b'\n  # c\n 'c'", "abc"),
+        (r"name: '\101\x42\n\"'", 'AB\n"'),
+        ("name: 'it is \"it\"'", 'it is "it"'),
+        ("\ufeffname: 'after a byte order mark'", "after a byte order mark"),
+        ("# first\r\nname: 'x' # last", "x"),
+        ("name: 'Netz für Ziffern'", "Netz für Ziffern"),
+    ],
+)
+def test_strings_are_read_as_caffe_reads_them(text, value):
+    assert parse(text, NetParameter).name == value
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("loss_weight: 1. loss_weight: .5", [1, 0.5]),
+        ("loss_weight: 2.5e-1f, loss_weight: 3f", [0.25, 3]),
+        ("loss_weight: -2E1; loss_weight: inf", [-20, float("inf")]),
+        ("loss_weight: [1.5, 2, -0.25]", [1.5, 2, -0.25]),
+    ],
+)
+def test_numbers_are_read_as_caffe_reads_them(text, values):
+    assert list(parse(text, LayerParameter).loss_weight) == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kernel_size: 3 kernel_size: 5 num_output: 7",
+        "kernel_size: [3, 5], num_output: 0x7;",
+        "num_output:007 kernel_size:[ 0x3 ,\n05 ]",
+    ],
+)
+def test_lists_hexadecimal_and_octal_numbers(text):
+    expected = ConvolutionParameter(num_output=7, kernel_size=[3, 5])
+    assert parse(text, ConvolutionParameter) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "layer { name: 'a' } layer { name: 'b' phase: TEST }",
+        "layer: < name: 'a' >; layer: { name: 'b', phase: 1, },",
+        "layer [ { name: 'a' }, < name: 'b' phase: TEST > ]",
+    ],
+)
+def test_messages_in_braces_angles_and_lists(text):
+    expected = NetParameter(layer=[{"name": "a"}, {"name": "b", "phase": 1}])
+    assert parse(text, NetParameter) == expected
+
+
+def test_a_class_may_be_given_by_name():
+    assert parse("base_lr: 0.5", "SolverParameter") == SolverParameter(base_lr=0.5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(["NetParameter", "SolverParameter", "Datum"]).flatmap(messages))
+def test_text_of_any_message_is_read_again(message):
+    text = to_text(message)
+    assert parse(text, type(message)) == message
+    assert to_text(type(message).FromString(message.SerializeToString())) == text
+
+
+def test_text_is_short_and_readable():
+    net = NetParameter(name="für Ziffern", layer=[{"loss_weight": [0.1, 1e-5]}])
+    assert to_text(net) == (
+        'name: "für Ziffern"\nlayer {\n  loss_weight: 0.1\n  loss_weight: 1e-05\n}\n'
+    )
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "said"),
+    [
+        ("name: 'x'\nlayers { typ: RELU }", 2, 10, "no field 'typ'; did you mean 'ty"),
+        (
+            "layer {\n\tnum_output: 3 }",
+            2,
+            2,
+            "LayerParameter has no field 'num_output'",
+        ),
+        ("state { phase: TRIAN }", 1, 16, "'TRIAN' is no Phase; did you mean 'TRAIN'"),
+        ("state { phase: 7 }", 1, 16, r"'7' is no Phase \(one of TRAIN, TEST\)"),
+        ("layer { name: 'a'\n name: 'b' }", 2, 8, 'not have multiple "name" fields'),
+        ("layer {\n type: ReLU }", 2, 8, "Expected string but found: 'ReLU'"),
+        ("\n\nname: 'x", 3, 7, "String missing ending quote"),
+        ("name 'x'", 1, 6, 'Expected ":"'),
+        ("layer { name: 'x'", 1, 15, 'Expected "}"'),
+        ("layer { } }", 1, 11, "Expected identifier"),
+        ("input_dim: 1.5", 1, 12, "Couldn't parse integer: 1.5"),
+        ("input_dim: 99999999999", 1, 12, "out of range"),
+        ("input_dim: ${N}", 1, 12, r"Couldn't parse integer: \$"),
+        ("layer { phase: TEST\n}\nlayer { clip_param { min: 2 } }", 3, 32, "the text"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(text, line, column, said):
+    with pytest.raises(TextError, match=said) as caught:
+        parse(text, NetParameter, source="net.prototxt")
+    error = caught.value
+    assert (error.file, error.line, error.column) == ("net.prototxt", line, column)
+    assert str(error).startswith(f"net.prototxt:{line}:{column}: ")
+
+
+@pytest.mark.parametrize(
+    "escape", [r"\d", r"\9", r"\777", r"\xg", r"\u12", r"\U00220000"]
+)
+def test_what_only_looks_like_an_escape_is_refused(escape):
+    text = f"# \\ 'not a string\nname: 'ok \\\\' layer {{ name: 'C:{escape}' }}"
+    with pytest.raises(TextError, match=r"2:32: \\. in a string means nothing; write"):
+        parse(text, NetParameter)
+
+
+@pytest.mark.parametrize(
+    ("escape", "value"),
+    [
+        (r"\7\18\377", None),
+        (r"a\\d\x4g", "a\\d\x04g"),
+        (r"\303\244 \xc3\xa4", "ä ä"),
+        (r"\a\b\f\v\n\r\t\"", '\a\b\f\v\n\r\t"'),
+    ],
+)
+def test_escapes_are_read_as_caffe_reads_them(escape, value):
+    if value is None:
+        text = f"data: '{escape}'"
+        assert parse(text, Datum).data == b"\x07\x018\xff"
+    else:
+        assert parse(f"name: '{escape}'", NetParameter).name == value
+
+
+def test_required_fields_that_are_missing_are_named():
+    with pytest.raises(TextError, match=r"layer\[1\]\.clip_param\.max must be given"):
+        parse("layer { } layer { clip_param { min: 2 } }", NetParameter)
+
+
+def test_all_unknown_fields_and_values_are_told_at_once():
+    text = """\
+version: 2                         # an integer
+layer {
+  convolution_param {
+    hole: [1, 2]
+    num_output: 7
+    fuse { mode: ADD a < b: [{ c: '}' }] > } pad: 3
+  }
+  label_kind: 'one' # the string goes on
+    'two'
+  phase: TESTING
+  name: 'x'
+}
+"""
+    with pytest.raises(TextError) as caught:
+        parse(text, NetParameter)
+    first, *others = str(caught.value).split("\n  and: ")
+    assert first == "<text>:1:1: NetParameter has no field 'version'"
+    assert [each.split(" (")[0] for each in others] == [
+        "4:5: ConvolutionParameter has no field 'hole'",
+        "6:5: ConvolutionParameter has no field 'fuse'",
+        "8:3: LayerParameter has no field 'label_kind'",
+        "10:10: 'TESTING' is no Phase; did you mean 'TEST'?",
+    ]
+
+
+def test_a_mistake_after_unknown_fields_keeps_its_place():
+    text = "scale: -1 colour: red, layer { type: 'ReLU' }\n  input_dim: x"
+    with pytest.raises(TextError) as caught:
+        parse(text, NetParameter)
+    assert str(caught.value).split("\n  and: ")[1:] == [
+        "1:11: NetParameter has no field 'colour'",
+        "2:14: Couldn't parse integer: x",
+    ]
+
+
+def test_the_same_mistake_in_many_layers_is_told_once():
+    text = "layer { engine: 3 }\n" * 5 + "layer { machine: 3 }\n"
+    with pytest.raises(TextError) as caught:
+        parse(text, NetParameter)
+    assert str(caught.value) == (
+        "<text>:1:9: LayerParameter has no field 'engine'\n"
+        "  and: 6:9: LayerParameter has no field 'machine'"
+    )
+
+
+@needs_reference
+def test_fields_of_forks_in_real_nets_are_named():
+    import json
+
+    folder = reference_dir()
+    assert folder is not None
+    entries = json.loads((folder / "zoo" / "expected.json").read_text())
+    checked = 0
+    for name, entry in entries.items():
+        fields = [field.split(".")[1] for field in entry.get("unknown_fields", [])]
+        fields = [f for f in fields if f not in ("roi_pooling_param", "smooth_l1_loss")]
+        text = (folder / "zoo" / name).read_text()
+        if not fields or len(fields) > 8 or entry.get("kind") == "solver":
+            continue
+        if "smooth_l1_loss_param" in fields:
+            continue
+        with pytest.raises(TextError) as caught:
+            parse(text, NetParameter)
+        for field in fields:
+            assert f"has no field {field!r}" in str(caught.value), name
+        checked += 1
+    assert checked > 30
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "layer { " * 200_000,
+        "{" * 2_000_000,
+        "[" * 2_000_000,
+        "x { " * 200_000,
+        "x: " + "[" * 200_000,
+        "lay" * 500_000,
+        "layer { phase: " + "A" * 1_000_000 + " }",
+        "input_dim: " + "9" * 1_000_000,
+        "name: '" + "x" * 1_000_000,
+        "layer { name: '\\777' }",
+        "input_dim: [" + "1," * 100_000,
+        "\0\1\2",
+    ],
+    ids=lambda text: f"{text[:12]!r}",
+)
+def test_hostile_text_ends_in_a_short_error_in_seconds(text):
+    start = time.perf_counter()
+    with pytest.raises(TextError) as caught:
+        parse(text, NetParameter)
+    assert time.perf_counter() - start < 10
+    assert len(str(caught.value)) < 1000
+
+
+def test_text_beyond_the_limit_is_refused_at_once():
+    with pytest.raises(TextError, match="use the binary form"):
+        parse("#" * (MAX_TEXT_BYTES + 1), NetParameter)
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("name", ["net.prototxt", "net.caffemodel", "net"])
+def test_what_is_written_is_read_again(tmp_path, name):
+    path = tmp_path / name
+    write_message(path, CONV)
+    assert read_net(path) == CONV
+    assert list(tmp_path.iterdir()) == [path]
+    binary = name.endswith(".caffemodel")
+    expected = CONV.SerializeToString() if binary else to_text(CONV).encode()
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize("name", ["net.binaryproto", "net.caffemodel", "net", "a.b.v2"])
+def test_binary_files_are_known_by_suffix_or_contents(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(CONV.SerializeToString())
+    assert read_message(str(path), NetParameter) == CONV
+
+
+def test_another_message_is_read_by_its_class(tmp_path):
+    mean = BlobProto(num=1, channels=3, height=2, width=1, data=[0.5] * 6)
+    write_message(tmp_path / "mean.binaryproto", mean)
+    assert read_message(tmp_path / "mean.binaryproto", BlobProto) == mean
+
+
+def test_mistakes_in_files_name_the_file(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text("name: 'x'\nlayer { nam: 'y' }")
+    with pytest.raises(TextError, match="net.prototxt:2:9: .* did you mean 'name'"):
+        read_net(path)
+
+
+def test_comments_may_be_in_another_encoding(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b"# \xce\xd2\xb5\xc4\nname: 'x'")
+    assert read_net(path).name == "x"
+
+
+def test_strings_must_be_utf_8(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b"# c\nname: 'caf\xe9'")
+    with pytest.raises(TextError, match="2:7: byte 0xe9 in a string is not UTF-8"):
+        read_net(path)
+
+
+@pytest.mark.parametrize(
+    ("contents", "place"),
+    [("name: 'x'".encode("utf-16"), "1:4"), (CONV.SerializeToString(), "2:1")],
+)
+def test_a_binary_file_with_a_text_suffix_is_an_error(tmp_path, contents, place):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(contents)
+    with pytest.raises(TextError, match=f"{place}: byte 0x.* is not UTF-8 text"):
+        read_net(path)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        CONV.SerializeToString()[:-3],
+        b"name: 'x'",
+        b"\xa3\x06" * 20_000,
+        b"\xa2\x06\xff\xff\xff\xff\x07",
+    ],
+    ids=["cut", "text", "nested", "long"],
+)
+def test_broken_binary_files_are_refused(tmp_path, contents):
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(contents)
+    with pytest.raises(FileError, match="net.caffemodel: is not a binary NetParameter"):
+        read_net(path)
+
+
+def test_an_hdf5_file_is_no_net(tmp_path):
+    path = tmp_path / "net.caffemodel.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(FileError, match="is an HDF5 file; expected a NetParameter"):
+        read_net(path)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(FileError, match="missing.prototxt: cannot be read: No such"):
+        read_net(tmp_path / "missing.prototxt")
+    with pytest.raises(FileError, match="cannot be read"):
+        read_net(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/net.prototxt", "file/net.prototxt"])
+def test_files_that_cannot_be_written_are_named(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="net.prototxt: cannot be written"):
+        write_message(tmp_path / place, CONV)
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "net.prototxt"
+    path.write_text("name: 'old'")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FileError, match="net.prototxt: cannot be written: No space"):
+        write_message(path, CONV)
+    assert read_net(path).name == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_device_is_an_error():
+    with pytest.raises(FileError, match="/dev/full: cannot be written: No space"):
+        write_message("/dev/full", CONV)
+
+
+def test_incomplete_messages_are_not_written(tmp_path):
+    net = NetParameter(layer=[{"clip_param": {"max": 2.5}}])
+    path = tmp_path / "net.prototxt"
+    with pytest.raises(SpecError, match=r"layer\[0\]\.clip_param\.min must be given"):
+        write_message(path, net)
+    assert not path.exists()
+
+
+# ---------------------------------------------------------------- as_net
+
+
+class Spec:
+    """Anything that makes a net."""
+
+    def to_proto(self) -> NetParameter:
+        return CONV
+
+
+def test_a_net_may_be_a_path_a_text_a_message_or_a_spec(tmp_path):
+    path = tmp_path / "net.prototxt"
+    write_message(path, CONV)
+    for net in (path, str(path), to_text(CONV), "name: 'tiny'\n", CONV, Spec()):
+        assert as_net(net).name == "tiny"
+    assert as_net(CONV) is CONV
+
+
+@pytest.mark.parametrize("net", [None, 5, LayerParameter(name="x"), b"name: 'x'"])
+def test_anything_else_is_no_net(net):
+    with pytest.raises(SpecError, match="expected a net: a path, prototxt text"):
+        as_net(net)
