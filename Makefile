@@ -13,6 +13,9 @@ PY := $(VENV)/bin/python
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
+# Tests compute little at a time: more threads would mostly wait for each other.
+test rules: export OPENBLAS_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types generated rules gen docs bench build \
         clean distclean
