@@ -14,6 +14,7 @@ from runtime.history import History
 
 FORMATS = ("svg", "png", "pdf")
 MOST_POINTS = 2000  # of a curve, about three for each pixel of width
+WINDOWS = 50  # the smooth curve is a mean over this fraction of the run
 LOG_RANGE = 100.0  # largest loss over smallest one from which the axis is logarithmic
 
 
@@ -28,7 +29,7 @@ def check_plot_path(path: str | Path) -> None:
 def draw_history(history: History, path: str | Path, *, title: str = "") -> None:
     """Draw the losses, and below them the other outputs of the tests, into a file.
 
-    The training loss is drawn as recorded and as its mean over `average_loss`. The
+    The training loss is drawn as recorded, and smoothed over a fiftieth of the run. The
     suffix of `path` says the format: .svg, .png or .pdf.
 
     Raises `MachineError` without matplotlib, `FileError` where the file cannot be
@@ -60,7 +61,9 @@ def draw_history(history: History, path: str | Path, *, title: str = "") -> None
     with replacing(path) as file:
         kind = Path(path).suffix[1:].lower()
         try:
-            figure.savefig(file, format=kind)
+            # Without a date, equal runs give equal files.
+            metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+            figure.savefig(file, format=kind, metadata=metadata[kind])
         except OSError as error:
             raise FileError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -68,26 +71,39 @@ def draw_history(history: History, path: str | Path, *, title: str = "") -> None
 def _draw_losses(axes: Any, history: History) -> None:
     iterations = np.array([record.iteration for record in history.train])
     raw = np.array([record.loss for record in history.train])
-    smoothed = np.array([record.smoothed_loss for record in history.train])
     # A long run has more points than a picture shows: of each group of neighbours,
     # the range is drawn and the last mean.
     group = -(-len(raw) // MOST_POINTS)
     starts = np.arange(0, len(raw), group)
     low, high = np.minimum.reduceat(raw, starts), np.maximum.reduceat(raw, starts)
-    last = np.append(starts[1:], len(raw)) - 1
     if group == 1:
-        axes.plot(iterations, raw, color="tab:blue", alpha=0.35, linewidth=0.8)
+        axes.plot(iterations, raw, color="C0", alpha=0.35, linewidth=0.8)
     else:
-        axes.fill_between(iterations[starts], low, high, color="tab:blue", alpha=0.2)
-    axes.plot(iterations[last], smoothed[last], color="tab:blue", label="train loss")
-    for name, (at, values) in _test_curves(history, losses=True).items():
-        axes.plot(at, values, marker=".", label=f"test {name}")
+        axes.fill_between(iterations[starts], low, high, color="C0", alpha=0.2)
+    last = np.append(starts[1:], len(raw)) - 1
+    means = _running_mean(raw, -(-len(raw) // WINDOWS))
+    axes.plot(iterations[last], means[last], color="C0", label="train loss")
+    for number, (name, curve) in enumerate(_test_curves(history, losses=True).items()):
+        axes.plot(*curve, marker=".", color=f"C{number + 1}", label=f"test {name}")
     finite = raw[np.isfinite(raw)]
     # Losses that fall by orders of magnitude show only on a logarithmic axis.
     if finite.size and finite.min() > 0 and finite.max() / finite.min() > LOG_RANGE:
         axes.set_yscale("log")
     axes.set_ylabel("loss")
     axes.legend()
+
+
+def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Return the mean of each value and those before it, `window` in all.
+
+    Shapes: values (n) -> (n). Values that are not finite are left out.
+    """
+    finite = np.isfinite(values)
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    sums = np.append(0, np.cumsum(np.where(finite, values, 0)))
+    counts = np.append(0, np.cumsum(finite))
+    return (sums[ends] - sums[starts]) / np.maximum(1, counts[ends] - counts[starts])
 
 
 def _test_curves(

@@ -1,5 +1,6 @@
 """The loss curve as a file."""
 
+import math
 import sys
 
 import numpy as np
@@ -65,9 +66,22 @@ def test_losses_and_scores_have_axes_of_their_own(tmp_path, axes):
     assert labels(scores) == ["accuracy"]
     raw, smoothed, tested = losses.get_lines()
     np.testing.assert_allclose(raw.get_ydata()[:2], [3.0, 2.7])
-    np.testing.assert_allclose(smoothed.get_ydata()[:2], [3.3, 2.97])
+    assert raw.get_color() == smoothed.get_color() != tested.get_color()
     assert list(tested.get_xdata()) == [0, 20]
     assert list(scores.get_lines()[0].get_ydata()) == [0.75, 0.75]
+
+
+def test_smooth_curve_is_the_mean_of_a_fiftieth_of_the_run(tmp_path, axes):
+    long = history(130)
+    long.train[5] = StepRecord(5, math.inf, 1.0, 0.1, 0.01)
+    draw_history(long, tmp_path / "curve.svg")
+    raw, smoothed = axes[0].get_lines()[:2]
+    losses = raw.get_ydata()
+    assert not math.isfinite(losses[5])
+    assert smoothed.get_ydata()[0] == losses[0]
+    assert smoothed.get_ydata()[1] == pytest.approx(losses[:2].mean())
+    assert smoothed.get_ydata()[6] == pytest.approx((losses[4] + losses[6]) / 2)
+    assert smoothed.get_ydata()[9] == pytest.approx(losses[7:10].mean())
 
 
 def test_several_test_nets_are_told_apart(tmp_path, axes):
@@ -96,7 +110,7 @@ def test_long_runs_are_drawn_as_the_range_of_neighbours(tmp_path, axes, monkeypa
     ends = [3, 7, 11, 15, 19, 23, 27, 31, 35, 37]
     assert list(smoothed.get_xdata()) == ends
     np.testing.assert_allclose(
-        smoothed.get_ydata(), [long.train[at].smoothed_loss for at in ends]
+        smoothed.get_ydata(), [long.train[at].loss for at in ends]
     )
     corners = band.get_paths()[0].vertices
     assert corners[:, 1].max() == pytest.approx(long.train[0].loss)

@@ -10,6 +10,7 @@ from netspec.errors import FileError, SpecError
 from netspec.files import replacing
 from netspec.schema import NetParameter, SolverState
 from runtime import snapshot, weights
+from runtime.data.convert import Images, write
 from runtime.snapshot import read_state
 from tests.reference import needs_reference, reference_dir
 from tests.runtime.test_solver import assert_same, solver_text, values
@@ -68,6 +69,36 @@ def test_resumed_run_equals_one_that_never_stopped(backend, tmp_path, rule, extr
     tests = [r.scalars() for r in straight.history.tests if r.iteration > 5]
     assert len(tests) == 2
     assert tests == [r.scalars() for r in resumed.history.tests]
+
+
+def test_resumed_run_reads_the_same_batches(backend, tmp_path):
+    pytest.importorskip("lmdb")
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (11, 2, 6, 7)).astype(np.uint8)
+    source = write(Images(pixels, np.arange(11) % 3), tmp_path / "images", "lmdb")
+    net = f"""
+    layer {{ name: "data" type: "Data" top: "x" top: "t"
+            transform_param {{ crop_size: 4 mirror: true scale: 0.01 }}
+            data_param {{ source: "{source}" batch_size: 4 backend: LMDB }} }}
+    layer {{ name: "out" type: "InnerProduct" bottom: "x" top: "y"
+            inner_product_param {{ num_output: 3 }} }}
+    layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "t" top: "loss" }}
+    """
+    straight = make(backend, tmp_path, net=net)
+    straight.step(5)
+    state = straight.snapshot().state
+    straight.step(4)
+    resumed = make(backend, tmp_path, net=net)
+    resumed.restore(state)
+    resumed.step(4)
+    assert_same(values(straight), values(resumed))
+    tests = [r.scalars() for r in straight.history.tests if r.iteration > 5]
+    assert tests == [r.scalars() for r in resumed.history.tests]
+    losses = [record.loss for record in straight.history.train]
+    assert losses[5:] == [record.loss for record in resumed.history.train]
+    assert len(set(losses)) == 9
+    for solver in (straight, resumed):
+        solver.close()
 
 
 def test_files_have_caffes_names_and_fields(backend, tmp_path, monkeypatch):
