@@ -60,7 +60,8 @@ def demonstrate(folder: Path) -> int:
     run(folder, "-m", "netspec.export", model, *settings, "-o", net)
     run(folder, "-m", "netspec.export", model, "--deploy", "-o", "lenet.prototxt")
     shapes = ["--shape", "data=64,1,28,28", "--shape", "label=64"]
-    run(folder, "-m", "netspec.draw", net, *shapes, "-o", "lenet.svg")
+    drawing = ["-m", "netspec.draw", net, "--phase", "TRAIN", *shapes]
+    run(folder, *drawing, "-o", "lenet.svg")
     solver = ROOT / "models/lenet_digits_solver.prototxt"
     run(folder, "-m", "runtime", "train", "--solver", solver, "--plot", "loss.svg")
     weights = max(folder.glob("lenet_digits_iter_*.caffemodel"), key=_written)
