@@ -14,7 +14,7 @@ from runtime.snapshot import Snapshot
 from runtime.solver import Solver
 
 LINE_INTERVAL_S = 5.0  # between lines, for a solver without `display`
-WINDOW = 20  # iterations that the shown speed is averaged over
+WINDOW = 100  # iterations that the shown speed is averaged over
 BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}"
 DEFAULT_COLUMNS = 80  # of a terminal that does not know its width
 
