@@ -64,15 +64,16 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--format", choices=("lmdb", "hdf5"), default="lmdb")
     parser.add_argument(
         "--pairs",
-        action="store_true",
-        help="write pairs as channels, labelled 1 where the classes are equal",
+        type=positive,
+        metavar="K",
+        help="write K pairs of every image, labelled 1 where the classes are equal",
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
 def _command(options: argparse.Namespace) -> int:
     for name, images in _parts(options):
-        chosen = pairs(images) if options.pairs else images
+        chosen = pairs(images, options.pairs) if options.pairs else images
         path = options.output.with_name(options.output.name + name)
         source = write(chosen, path, options.format, force=options.force)
         _, channels, height, width = chosen.pixels.shape

@@ -107,15 +107,16 @@ def _idx(path: str | Path, magic: int, what: str) -> np.ndarray:
     return values.reshape(shape)
 
 
-def pairs(images: Images, seed: int = 0) -> Images:
-    """Pair every image with another one; the label is 1 where the classes are equal.
+def pairs(images: Images, times: int = 1, seed: int = 0) -> Images:
+    """Pair every image with `times` others; the label is 1 where the classes are equal.
 
-    Half of the pairs are equal, as far as chance goes: an image's partner comes from
-    its own class or from anywhere, by a coin.
+    About half of the pairs are equal: an image's partner comes from its own class or
+    from anywhere, by a coin.
 
-    Shapes: pixels (M, C, H, W) -> (M, 2 C, H, W).
+    Shapes: pixels (M, C, H, W) -> (times M, 2 C, H, W).
     """
     rng = np.random.default_rng(seed)
+    images = images[rng.permutation(np.tile(np.arange(len(images)), times))]
     partners = rng.integers(0, len(images), len(images))
     for number in np.unique(images.labels):
         members = np.flatnonzero(images.labels == number)

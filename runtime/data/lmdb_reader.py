@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -37,7 +38,6 @@ class LmdbReader:
         self._env = _open(param.source, self._what)
         self._count = self._env.stat()["entries"]
         if self._count == 0:
-            self._env.close()
             raise FileError(f"{self._what} is empty")
         self._skip = 0
         if param.rand_skip:
@@ -62,8 +62,9 @@ class LmdbReader:
         self._transform.batch(pictures, start, out[0])
 
     def close(self) -> None:
-        """Close the database."""
-        self._env.close()
+        """Let go of the database; the last reader of it closes it."""
+        self._cursor.close()
+        del self._env
 
     def _item(self, number: int) -> tuple[np.ndarray, int]:
         """Return the picture and the label of an item, counted from the start."""
@@ -108,6 +109,11 @@ class LmdbReader:
         return values.reshape(shape)
 
 
+# LMDB allows a process to open a database once, and nets for training and testing may
+# read the same one. An environment closes when nobody holds it.
+_OPEN: WeakValueDictionary[Path, Any] = WeakValueDictionary()
+
+
 def _open(source: str, what: str) -> Any:
     try:
         import lmdb
@@ -118,12 +124,11 @@ def _open(source: str, what: str) -> Any:
     if not Path(source).exists():
         raise FileError(f"{what} does not exist")
     try:
-        return lmdb.open(
-            source,
-            readonly=True,
-            lock=False,
-            readahead=True,
-            subdir=Path(source).is_dir(),
-        )
+        path = Path(source).resolve()
+        env = _OPEN.get(path)
+        if env is None:
+            env = lmdb.open(source, readonly=True, lock=False, subdir=path.is_dir())
+            _OPEN[path] = env
     except lmdb.Error as error:
         raise FileError(f"{what} is no LMDB database: {error}") from None
+    return env
