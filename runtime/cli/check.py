@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from netspec.cli import named_shape
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.graph import Graph, State, build, filter_net, merge_state
 from netspec.ops.base import Shape, count
@@ -21,8 +22,16 @@ def add_parser(commands: Any) -> None:
     """Add this command to the others."""
     parser = commands.add_parser("check", help="check a net", description=__doc__)
     parser.add_argument("model", metavar="NET", help="a prototxt or caffemodel file")
-    parser.add_argument("--level", type=int, default=0)
-    parser.add_argument("--stage", action="append", default=[])
+    parser.add_argument(
+        "--shape",
+        action="append",
+        type=named_shape,
+        default=[],
+        metavar="TOP=N,C,H,W",
+        help="of a data layer whose file is not here; may be repeated",
+    )
+    parser.add_argument("--level", type=int, default=0, help="level for rules")
+    parser.add_argument("--stage", action="append", default=[], help="stage for rules")
     add_backend(parser)
     parser.set_defaults(command=check)
 
@@ -35,28 +44,22 @@ def check(options: argparse.Namespace) -> int:
     for name, phase in PHASES.items():
         state = merge_state(net, phase, options.level, options.stage)
         try:
-            _report(name, net, state, options.backend)
+            kept = filter_net(net, state)
+            shapes, notes = _source_shapes(kept, state, dict(options.shape))
+            graph = build(kept, state, shapes=shapes)
+            for node in graph.nodes:
+                get_backend(options.backend).kernel(node.name, node.type)
         except NetspecError as error:
             print(f"  {name}: cannot be built")
             if str(error) not in mistakes:
                 mistakes.append(str(error))
+        else:
+            print(f"  {name}: {_summary(graph)}")
+            for note in notes:
+                print(f"    note: {note}")
     if mistakes:
         raise SpecError("; ".join(mistakes))
     return 0
-
-
-def _report(name: str, net: NetParameter, state: State, backend: str) -> None:
-    kept = filter_net(net, state)
-    if not kept.layer:
-        print(f"  {name}: no layers")
-        return
-    shapes, notes = _source_shapes(kept, state)
-    graph = build(kept, state, shapes=shapes)
-    for node in graph.nodes:
-        get_backend(backend).kernel(node.name, node.type)
-    print(f"  {name}: {_summary(graph)}")
-    for note in notes:
-        print(f"    {note}")
 
 
 def _summary(graph: Graph) -> str:
@@ -95,21 +98,21 @@ def _listed(graph: Graph, names: tuple[str, ...]) -> str:
 
 
 def _source_shapes(
-    net: NetParameter, state: State
+    net: NetParameter, state: State, given: dict[str, Shape]
 ) -> tuple[dict[str, Shape], list[str]]:
-    """Return the shapes that data files give, and notes on files that are not there.
+    """Return the shapes that are given or that data files tell, and what is not there.
 
     Without its file a data layer may still have its shape from its own fields.
     """
-    shapes: dict[str, Shape] = {}
+    shapes = dict(given)
     notes = []
     for layer in net.layer:
-        if layer.type not in FILE_SOURCES:
+        if layer.type not in FILE_SOURCES or set(layer.top) <= set(given):
             continue
         try:
             source = open_source(layer, state.phase, 0)
         except FileError as error:
-            notes.append(f"note: layer {layer.name!r} ({layer.type}): {error}")
+            notes.append(str(error))
             continue
         shapes.update(zip(layer.top, source.shapes, strict=False))
         source.close()

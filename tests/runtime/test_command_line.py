@@ -462,6 +462,33 @@ def test_check_says_what_is_wrong_in_which_phase(folder, capsys):
     assert re.fullmatch(r"error: layer 'extra' .*'z'.*\n", shown.err)
 
 
+DATABASE = """
+layer { name: "data" type: "Data" top: "x" top: "t"
+        data_param { source: "lost" batch_size: 4 backend: LMDB } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y"
+        inner_product_param { num_output: 3 } }
+"""
+
+
+def test_check_without_the_data_needs_its_shapes(folder, capsys):
+    Path("net.prototxt").write_text(DATABASE)
+    assert "layer 'data' (Data): the shapes of its" in fail(
+        capsys, "check", "net.prototxt"
+    )
+    shapes = ("--shape", "x=4,2,5,5", "--shape", "t=4")
+    assert main(["check", "net.prototxt", *shapes]) == 0
+    assert "TRAIN: 2 layers, 153 parameters; data data" in capsys.readouterr().out
+
+
+def test_check_notes_a_database_that_is_not_there(folder, capsys):
+    crop = "transform_param { crop_size: 5 force_color: true } data_param"
+    Path("net.prototxt").write_text(DATABASE.replace("data_param", crop))
+    assert main(["check", "net.prototxt"]) == 0
+    out = capsys.readouterr().out
+    assert "TEST: 2 layers, 228 parameters" in out
+    assert "    note: layer 'data' (Data): database lost does not exist\n" in out
+
+
 def test_check_names_a_layer_without_arithmetic(folder, capsys):
     Path("net.prototxt").write_text(
         NOISE + 'layer { name: "odd" type: "DetectionOutput" bottom: "y" bottom: "y" '
@@ -499,6 +526,7 @@ def test_missing_device_is_one_line(folder, capsys):
         (("trian",), "invalid choice: 'trian'"),
         (("train",), "the following arguments are required: --solver"),
         (("train", "--solver", "s", "--max-iter", "0"), "a number above 0, got '0'"),
+        (("check", "n", "--shape", "x=4,a"), "as in data=1,3,224,224; got 'x=4,a'"),
         (("time", "--model", "n", "--phase", "tset"), "invalid choice: 'TSET'"),
         (("train", "--solver", "s", "--backend", "torch"), "invalid choice: 'torch'"),
     ],
