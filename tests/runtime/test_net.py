@@ -34,7 +34,8 @@ layer { name: "loss" type: "ContrastiveLoss" bottom: "fl" bottom: "fr" bottom: "
 
 IN_PLACE = """
 force_backward: true
-layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 5 } } }
+layer { name: "x" type: "Input" top: "x"
+        input_param { shape { dim: 2 dim: 3 dim: 5 } } }
 layer { name: "scale" type: "Scale" bottom: "x" top: "y"
         scale_param { filler { value: 1.5 } bias_term: true } }
 layer { name: "relu" type: "ReLU" bottom: "y" top: "y"
@@ -46,7 +47,8 @@ layer { name: "sigmoid" type: "Sigmoid" bottom: "y" top: "y" }
 
 OUT_OF_PLACE = """
 force_backward: true
-layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 5 } } }
+layer { name: "x" type: "Input" top: "x"
+        input_param { shape { dim: 2 dim: 3 dim: 5 } } }
 layer { name: "scale" type: "Scale" bottom: "x" top: "y"
         scale_param { filler { value: 1.5 } bias_term: true } }
 layer { name: "relu" type: "ReLU" bottom: "y" top: "y1"
@@ -272,7 +274,8 @@ def test_same_seed_gives_the_same_parameters_and_another_seed_others(backend):
 def test_layer_without_arithmetic_is_named(backend):
     text = """
     layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
-    layer { name: "odd" type: "DetectionOutput" bottom: "x" bottom: "x" bottom: "x" top: "y"
+    layer { name: "odd" type: "DetectionOutput" bottom: "x" bottom: "x" bottom: "x"
+            top: "y"
             detection_output_param { num_classes: 2 } }
     """
     with pytest.raises(

@@ -1,0 +1,145 @@
+"""Data sets become databases that data layers read, whole or not at all."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+import runtime
+from netspec.errors import FileError, SpecError
+from runtime.data.__main__ import main
+from runtime.data.convert import Images, enlarge, pairs, read_idx, split, write
+
+lmdb = pytest.importorskip("lmdb")
+pytest.importorskip("h5py")
+Image = pytest.importorskip("PIL.Image")
+
+
+def some(count=6):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (count, 2, 3, 4), dtype=np.uint8)
+    return Images(pixels, rng.integers(0, 3, count))
+
+
+def idx(path, values, magic, *, pack=False):
+    data = struct.pack(f">I{values.ndim}I", magic, *values.shape) + values.tobytes()
+    path.write_bytes(gzip.compress(data) if pack else data)
+    return path
+
+
+def net(kind, source):
+    param = {"Data": "data_param", "HDF5Data": "hdf5_data_param"}[kind]
+    backend = "backend: LMDB" if kind == "Data" else ""
+    return runtime.Net(
+        f'layer {{ name: "d" type: "{kind}" top: "data" top: "label" {param} {{ '
+        f'source: "{source}" batch_size: 6 {backend} }} }}'
+    )
+
+
+@pytest.mark.parametrize(("form", "kind"), [("lmdb", "Data"), ("hdf5", "HDF5Data")])
+def test_what_is_written_is_what_a_data_layer_reads(tmp_path, form, kind):
+    source = write(some(), tmp_path / "deep" / "set", form)
+    blobs = net(kind, source).forward()
+    np.testing.assert_array_equal(blobs["data"], some().pixels)
+    np.testing.assert_array_equal(blobs["label"], some().labels)
+
+
+@pytest.mark.parametrize("form", ["lmdb", "hdf5"])
+def test_what_exists_is_replaced_only_by_force(tmp_path, form):
+    source = write(some(), tmp_path / "set", form)
+    with pytest.raises(FileError, match=r"exists already; .* --force"):
+        write(some(3), tmp_path / "set", form)
+    write(some(3), tmp_path / "set", form, force=True)
+    reader = net("Data" if form == "lmdb" else "HDF5Data", source)
+    labels = reader.forward()["label"]
+    np.testing.assert_array_equal(labels, np.tile(some(3).labels, 2))
+    assert not list(tmp_path.glob(".*"))  # nothing unfinished is left
+
+
+def test_output_where_none_can_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="cannot be made"):
+        write(some(), tmp_path / "file" / "set", "lmdb")
+
+
+def test_enlarging_interpolates_between_pixel_centres():
+    image = np.array([[[0.0, 100.0], [200.0, 60.0]]])
+    big = enlarge(image, 4)[0]
+    assert [big[0, 0], big[0, 3], big[3, 0], big[3, 3]] == [0, 100, 200, 60]
+    assert big[0, 1] == 25  # a quarter of the way
+    assert big[1, 1] == round(0.5625 * 0 + 0.1875 * 100 + 0.1875 * 200 + 0.0625 * 60)
+
+
+def test_pairs_say_whether_their_classes_are_equal():
+    images = some(200)
+    images.pixels[:, :, 0, 0] = images.labels[:, None]  # the class, readable
+    both = pairs(images, 2)
+    assert both.pixels.shape == (400, 4, 3, 4)
+    first, second = both.pixels[:, 0, 0, 0], both.pixels[:, 2, 0, 0]
+    np.testing.assert_array_equal(both.labels, first == second)
+    assert 0.5 < both.labels.mean() < 0.85
+    np.testing.assert_array_equal(pairs(images, 2).pixels, both.pixels)
+
+
+def test_idx_files_are_read_plain_and_packed(tmp_path):
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    labels = np.array([7, 1], np.uint8)
+    for pack in (False, True):
+        read = read_idx(
+            idx(tmp_path / "i", pixels, 0x803, pack=pack),
+            idx(tmp_path / "l", labels, 0x801, pack=pack),
+        )
+        np.testing.assert_array_equal(read.pixels[:, 0], pixels)
+        assert read.labels.tolist() == [7, 1]
+
+
+def test_broken_idx_files_are_refused_by_name(tmp_path):
+    pixels = np.zeros((2, 3, 4), np.uint8)
+    images = idx(tmp_path / "images", pixels, 0x803)
+    labels = idx(tmp_path / "labels", np.zeros(3, np.uint8), 0x801)
+    with pytest.raises(FileError, match=r"2 images, .* 3 labels"):
+        read_idx(images, labels)
+    with pytest.raises(FileError, match="labels: is no idx file of images"):
+        read_idx(labels, labels)
+    images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(FileError, match=r"has 23 values, expected \(2, 3, 4\)"):
+        read_idx(images, labels)
+    images.write_bytes(gzip.compress(b"x" * 99)[:-9])
+    with pytest.raises(FileError, match="no complete gzip file"):
+        read_idx(images, labels)
+
+
+def test_split_needs_both_parts():
+    first, rest = split(some(6), 4)
+    assert (len(first), len(rest)) == (4, 2)
+    with pytest.raises(
+        SpecError, match="cannot split 6 images after 6; expected 1 to 5"
+    ):
+        split(some(6), 6)
+
+
+def test_digits_command_writes_both_parts(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
+    assert main(["digits", "-o", "a/d"]) == 0
+    assert "a/d_train_lmdb: 1437 items, 1 x 28 x 28" in capsys.readouterr().out
+    blobs = net("Data", "a/d_test_lmdb").forward()
+    assert blobs["data"].shape == (6, 1, 28, 28)
+    assert blobs["data"].max() > 200
+    assert main(["digits", "-o", "a/d"]) == 1
+    assert "error: a/d_train_lmdb: exists already" in capsys.readouterr().err
+
+
+def test_images_command_reads_a_list(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        Image.new("RGB", (4, 3 + number), (9, 8, 7)).save(f"{number}.png")
+    lines = [f"{number}.png {number}" for number in range(3)]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    assert main(["images", "list.txt", "-o", "some"]) == 1
+    assert "give --size to make them equal" in capsys.readouterr().err
+    assert main(["images", "list.txt", "--size", "5", "6", "-o", "some"]) == 0
+    blobs = net("Data", "some_lmdb").forward()
+    np.testing.assert_array_equal(blobs["label"], [0, 1, 2, 0, 1, 2])
+    np.testing.assert_array_equal(blobs["data"][0, :, 0, 0], [7, 8, 9])

@@ -1,0 +1,167 @@
+"""Weight files: read, copied by name, written whole, refused with the reason."""
+
+import numpy as np
+import pytest
+
+import runtime
+from netspec.errors import FileError, ShapeError, SpecError
+from netspec.schema import NetParameter
+from runtime import weights
+
+h5py = pytest.importorskip("h5py")
+
+NET = """
+name: "shared"
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 5 } } }
+layer { name: "enc" type: "InnerProduct" bottom: "x" top: "h" param { name: "W" }
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "act" type: "PReLU" bottom: "h" top: "h"
+        prelu_param { channel_shared: true } }
+layer { name: "dec" type: "InnerProduct" bottom: "h" top: "y" param { name: "W" }
+        inner_product_param { num_output: 5 transpose: true
+                              bias_filler { type: "gaussian" } } }
+"""
+
+
+def net(seed=0, text=NET):
+    return runtime.Net(text, seed=seed)
+
+
+def arrays(one):
+    return [blob.data.copy() for blobs in one.params.values() for blob in blobs]
+
+
+def same(one, other):
+    pairs = zip(arrays(one), arrays(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", ["w.caffemodel", "w.h5"])
+def test_what_is_saved_is_what_is_copied(tmp_path, name):
+    one, other = net(0), net(1)
+    assert not same(one, other)
+    (one.save_hdf5 if name.endswith("h5") else one.save)(tmp_path / name)
+    report = other.copy_from(tmp_path / name)
+    assert same(one, other)
+    assert report.copied == ("enc", "act", "dec")
+    assert (report.missing, report.unused) == ((), ())
+
+
+def test_caffemodel_repeats_shared_parameters_and_keeps_the_layers(tmp_path):
+    one = net()
+    one.save(tmp_path / "w.caffemodel")
+    data = (tmp_path / "w.caffemodel").read_bytes()
+    message = NetParameter.FromString(data)
+    assert message.name == "shared"
+    assert [layer.type for layer in message.layer] == [
+        "Input",
+        "InnerProduct",
+        "PReLU",
+        "InnerProduct",
+    ]
+    enc, dec = message.layer[1], message.layer[3]
+    assert list(enc.blobs[0].shape.dim) == list(dec.blobs[0].shape.dim) == [3, 5]
+    np.testing.assert_array_equal(
+        np.array(dec.blobs[0].data, np.float32).reshape(3, 5),
+        one.params["enc"][0].data,
+    )
+    assert list(message.layer[2].blobs[0].shape.dim) == []
+
+
+def test_hdf5_holds_shared_parameters_at_their_owner_only(tmp_path):
+    net().save_hdf5(tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5") as file:
+        assert sorted(file["data/enc"]) == ["0", "1"]
+        assert sorted(file["data/dec"]) == ["1"]
+
+
+def test_layers_are_matched_by_name(tmp_path):
+    one = net()
+    one.save(tmp_path / "w.caffemodel")
+    other = net(1, NET.replace('name: "act"', 'name: "act2"'))
+    before = other.params["act2"][0].data.copy()
+    report = other.copy_from(tmp_path / "w.caffemodel")
+    assert report.copied == ("enc", "dec")
+    assert report.missing == ("act2",)
+    assert report.unused == ("act",)
+    assert "not in the file: act2; not in the net: act" in str(report)
+    np.testing.assert_array_equal(other.params["act2"][0].data, before)
+
+
+def test_old_shapes_are_padded_in_front_and_doubles_are_read(tmp_path):
+    values = np.random.default_rng(0).normal(size=(3, 5))
+    message = NetParameter()
+    layer = message.layer.add(name="enc", type="InnerProduct")
+    layer.blobs.add(num=1, channels=1, height=3, width=5, double_data=values.ravel())
+    layer.blobs.add(num=1, channels=1, height=1, width=3, data=[1, 2, 3])
+    (tmp_path / "old.caffemodel").write_bytes(message.SerializeToString())
+    one = net()
+    one.copy_from(tmp_path / "old.caffemodel")
+    np.testing.assert_allclose(one.params["enc"][0].data, values, rtol=1e-6)
+    np.testing.assert_array_equal(one.params["enc"][1].data, [1, 2, 3])
+
+
+def test_nothing_is_copied_where_a_shape_differs(tmp_path):
+    net().save(tmp_path / "w.caffemodel")
+    other = net(1, NET.replace("num_output: 3", "num_output: 4"))
+    before = arrays(other)
+    with pytest.raises(
+        ShapeError,
+        match=r"layer 'enc' \(InnerProduct\), parameter 0 has shape \(4, 5\), the file "
+        r"has \(3, 5\).*rename the layer",
+    ):
+        other.copy_from(tmp_path / "w.caffemodel")
+    for array, kept in zip(arrays(other), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_another_number_of_parameters_is_refused(tmp_path):
+    net().save(tmp_path / "w.caffemodel")
+    text = NET.replace("num_output: 3", "num_output: 3 bias_term: false")
+    with pytest.raises(ShapeError, match=r"'enc' .*has 1 parameters, the file has 2"):
+        net(0, text).copy_from(tmp_path / "w.caffemodel")
+
+
+@pytest.mark.parametrize(
+    "content", [b"name: 'text'", b"\xff" * 50, b"\x89HDF\r\n\x1a\n"]
+)
+def test_files_that_hold_no_weights_are_refused(tmp_path, content):
+    (tmp_path / "w").write_bytes(content)
+    with pytest.raises(FileError, match=r"w: is (no weight file|broken)"):
+        weights.read_weights(tmp_path / "w")
+    with pytest.raises(FileError, match=r"gone: cannot be read"):
+        weights.read_weights(tmp_path / "gone")
+
+
+def test_file_cut_short_is_refused(tmp_path):
+    net().save(tmp_path / "w.caffemodel")
+    data = (tmp_path / "w.caffemodel").read_bytes()
+    (tmp_path / "w.caffemodel").write_bytes(data[:-9])
+    with pytest.raises(FileError, match="cut short"):
+        net().copy_from(tmp_path / "w.caffemodel")
+
+
+def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(b"old")
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(FileError, match="cannot be written: No space left"):
+        net().save(path)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["w.caffemodel"]
+
+
+def test_folder_in_the_place_of_the_file_is_refused(tmp_path):
+    with pytest.raises(FileError, match="is a folder"):
+        net().save(tmp_path)
+
+
+def test_slash_in_a_name_cannot_be_saved_as_hdf5(tmp_path):
+    one = net(0, NET.replace('name: "act"', 'name: "a/b"'))
+    with pytest.raises(SpecError, match=r"layer 'a/b' \(PReLU\): HDF5 cannot store"):
+        one.save_hdf5(tmp_path / "w.h5")
+    assert not list(tmp_path.iterdir())
