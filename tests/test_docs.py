@@ -55,7 +55,8 @@ def run(arguments, folder):
 def test_the_examples_run_in_order(document, tmp_path):
     script = tmp_path / "example.py"
     script.write_text("\n".join([*blocks(document, "python"), CALL_TESTS]))
-    done = run(["-W", "error", script.name], tmp_path)
+    old_protobuf = "ignore:Type google._upb:DeprecationWarning"
+    done = run(["-W", "error", "-W", old_protobuf, script.name], tmp_path)
     assert done.returncode == 0, done.stderr
 
 
