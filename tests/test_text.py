@@ -195,11 +195,11 @@ layer {
   convolution_param {
     hole: [1, 2]
     num_output: 7
-    fuse { mode: ADD a < b: [{ c: '}' }] > } pad: 3
+    fuse { mode: ADD a < b: [{ c: '}' }] > }; pad: 3
   }
   label_kind: 'one' # the string goes on
     'two'
-  phase: TESTING
+  phase: TESTING colour: 4
   name: 'x'
 }
 """
@@ -212,6 +212,7 @@ layer {
         "6:5: ConvolutionParameter has no field 'fuse'",
         "8:3: LayerParameter has no field 'label_kind'",
         "10:10: 'TESTING' is no Phase; did you mean 'TEST'?",
+        "10:18: LayerParameter has no field 'colour'",
     ]
 
 

@@ -62,6 +62,12 @@ def test_old_shapes_and_doubles_are_told():
     assert values(blob) == VALUES
 
 
+def test_doubles_beat_floats():
+    both = BlobProto(shape={"dim": [2]}, data=[1, 2], double_data=[3, 4])
+    (blob,) = list(scan(net_bytes(both)))[1].blobs
+    assert (blob.dtype, values(blob)) == ("double", [3, 4])
+
+
 def test_a_shape_beats_old_sizes():
     both = BlobProto(num=9, channels=8, shape={"dim": [24]}, data=VALUES)
     (blob,) = list(scan(net_bytes(both)))[1].blobs
@@ -187,6 +193,7 @@ def test_names_in_another_encoding_stay_apart():
         (b"name: 'x'", "wire type 6"),
         (b"\xa3\x06\xa4\x06", "wire type 3 of field 100"),
         (b"\xa0\x06\x05", "a number stands where a message should be"),
+        (net_around(unpacked(5, "f", [1, 2, 3])[:-2]), "field 5 needs 4 bytes, 2 are"),
         (net_around(field(5, b"\0" * 6)), "an array ends within a value"),
         (net_around(field(7, field(1, b"\xff" * 9 + b"\x01"))), "an axis .* no size"),
         (net_around(b"\x08" + b"\xff" * 9 + b"\x01"), "an axis .* no size"),
