@@ -193,7 +193,7 @@ def test_all_unknown_fields_and_values_are_told_at_once():
 version: 2                         # an integer
 layer {
   convolution_param {
-    hole: [1, 2]
+    hole: [1, 2];
     num_output: 7
     fuse { mode: ADD a < b: [{ c: '}' }] > }; pad: 3
   }
