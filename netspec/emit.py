@@ -105,9 +105,13 @@ class Emission:
                     raise _branch_error(fn, layer, later, self.layers[later.fn])
 
     def _check_writes(self, fn: Function, layer: LayerParameter) -> None:
-        """Refuse a second layer of a name, or a second source of a blob, in one net."""
+        """Refuse a second layer of a name and type, or source of a blob, in one net.
+
+        Layers of different types may share a name, as those of published nets do.
+        """
         for owner in self.owners.setdefault(layer.name, []):
-            if may_meet(layer, self.layers[owner]):
+            same = owner.type_name == fn.type_name
+            if same and may_meet(layer, self.layers[owner]):
                 raise SpecError(
                     f"{describe(fn, layer.name)}: another {owner.type_name} layer of "
                     f"this name is at {owner.site}; give each its own, or rules "

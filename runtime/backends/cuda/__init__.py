@@ -31,7 +31,9 @@ class CupyBackend(Backend):
         try:
             devices = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise MachineError(f"backend 'cupy': no CUDA device answers: {error}") from error
+            raise MachineError(
+                f"backend 'cupy': no CUDA device answers: {error}"
+            ) from error
         if devices == 0:
             raise MachineError("backend 'cupy': this machine has no CUDA device")
         super().__init__(cupy)

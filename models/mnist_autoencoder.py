@@ -1,0 +1,86 @@
+"""A deep autoencoder of digits, as published with Caffe (`examples/mnist`).
+
+    python -m netspec.export models/mnist_autoencoder.py -o mnist_autoencoder.prototxt
+    python -m netspec.export models/mnist_autoencoder.py --set tied=true
+
+Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks
+(2006).
+"""
+
+from typing import Any
+
+from netspec import TEST, TRAIN, NetSpec, Top
+from netspec import layers as L
+
+PIXELS = 784
+START = dict(
+    weight_filler=dict(type="gaussian", std=1, sparse=15),
+    bias_filler=0,
+)
+
+
+def mnist_autoencoder(
+    batch_size: int = 100,
+    tied: bool = False,
+    widths: tuple[int, ...] = (1000, 500, 250, 30),
+    source: str = "examples/mnist/mnist_train_lmdb",
+    test_source: str = "examples/mnist/mnist_test_lmdb",
+) -> NetSpec:
+    """Return the net for training, and for testing at stages "test-on-train" and -test.
+
+    tied: decode with the transposed weights of the encoder.
+    """
+    n = NetSpec("MNISTAutoencoder")
+    rules = (
+        (source, dict(phase=TRAIN)),
+        (source, dict(phase=TEST, stage="test-on-train")),
+        (test_source, dict(phase=TEST, stage="test-on-test")),
+    )
+    for path, rule in rules:
+        n.data = L.Data(
+            source=path,
+            batch_size=batch_size,
+            backend="LMDB",
+            transform_param=dict(scale=0.0039215684),
+            include=rule,
+        )
+    n.flatdata = L.Flatten(n.data)
+    output = decode(n, encode(n, n.data, widths, tied), widths, tied)
+    n.cross_entropy_loss = L.SigmoidCrossEntropyLoss(
+        output, n.flatdata, name="loss", loss_weight=1
+    )
+    n.decode1neuron = L.Sigmoid(output)
+    n.l2_error = L.EuclideanLoss(
+        n.decode1neuron, n.flatdata, name="loss", loss_weight=0
+    )
+    return n
+
+
+def encode(n: NetSpec, x: Top, widths: tuple[int, ...], tied: bool) -> Top:
+    """Add layers from images to their code, which has no non-linearity."""
+    for depth, width in enumerate(widths, start=1):
+        n[f"encode{depth}"] = x = dense(x, width, depth, tied)
+        if depth < len(widths):
+            n[f"encode{depth}neuron"] = x = L.Sigmoid(x)
+    return x
+
+
+def decode(n: NetSpec, x: Top, widths: tuple[int, ...], tied: bool) -> Top:
+    """Add layers from the code back to images, before the last non-linearity."""
+    outputs = (PIXELS, *widths[:-1])
+    for depth in range(len(widths), 0, -1):
+        x = dense(x, outputs[depth - 1], depth, tied, **(TRANSPOSED if tied else {}))
+        n[f"decode{depth}"] = x
+        if depth > 1:
+            n[f"decode{depth}neuron"] = x = L.Sigmoid(x)
+    return x
+
+
+TRANSPOSED = dict(transpose=True)
+
+
+def dense(x: Top, width: int, depth: int, tied: bool, **options: Any) -> Top:
+    """Return a layer whose weights, if tied, all layers of this depth share."""
+    shared = dict(name=f"weights{depth}") if tied else {}
+    param = [dict(lr_mult=1, decay_mult=1, **shared), dict(lr_mult=1, decay_mult=0)]
+    return L.InnerProduct(x, num_output=width, param=param, **START, **options)
