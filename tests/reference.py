@@ -1,4 +1,4 @@
-"""Where the reference material lies: cases that Caffe computed, and real prototxt files.
+"""Where the reference material lies: cases that Caffe computed, and real nets.
 
 It is not part of the project. Tests that use it skip, saying so, where it is absent.
 """

@@ -40,12 +40,12 @@ class Backend:
         self._take = partial(xp.take, mode="clip") if "mode" in modes else xp.take
 
     def kernel(self, layer_name: str, layer_type: str) -> type[Kernel[Any]]:
-        """Return the kernel class for a layer: this backend's own, or the portable one."""
+        """Return the kernel class of a layer: the backend's own or the portable one."""
         found = self.kernels.get(layer_type) or portable_kernels().get(layer_type)
         if found is None:
             raise UnsupportedError(
-                f"layer {layer_name!r} ({layer_type}): this layer type has no arithmetic "
-                f"in the runtime yet; it can be written, checked and exported only"
+                f"layer {layer_name!r} ({layer_type}): this layer type has no "
+                f"arithmetic in the runtime yet; it can be written, checked and exported only"
             )
         return found
 
@@ -132,7 +132,7 @@ class Backend:
         return self.on_host and bool(mask.any())
 
     def power(self, x: Array, exponent: float, out: Array, scratch: Array) -> None:
-        """out = x ** exponent for x > 0; quarters are made of square roots.
+        """Compute out = x ** exponent for x > 0; quarters are made of square roots.
 
         Shapes: x, out, scratch (any, equal); x and out may be the same array.
         """

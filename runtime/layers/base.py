@@ -2,10 +2,11 @@
 
 A `Kernel` is made from a `Node` of the graph, says which extra arrays it wants, is
 bound once to its arrays, and from then on only runs: `forward()` and
-`backward(accumulate)` read no proto, compute no shape and allocate no array. The kernels
-here are written with `backend.xp`, the array module, and the few primitives of
-`Backend`, so that they run on every backend and are the oracle for the faster ones that
-a backend may put in their place.
+`backward(accumulate)` read no proto, compute no shape and allocate no array.
+
+The kernels here are written with `backend.xp`, the array module, and the few primitives
+of `Backend`, so that they run on every backend and are the oracle for the faster ones
+that a backend may put in their place.
 """
 
 from __future__ import annotations
