@@ -45,7 +45,8 @@ class Backend:
         if found is None:
             raise UnsupportedError(
                 f"layer {layer_name!r} ({layer_type}): this layer type has no "
-                f"arithmetic in the runtime yet; it can be written, checked and exported only"
+                f"arithmetic in the runtime yet; it can be written, checked and "
+                f"exported only"
             )
         return found
 
