@@ -1,7 +1,7 @@
 """The CIFAR-10 net, as published with Caffe (`examples/cifar10`).
 
-    python -m netspec.export models/cifar10_full.py -o cifar10_full_train_test.prototxt
-    python -m netspec.export models/cifar10_full.py --deploy -o cifar10_full.prototxt
+python -m netspec.export models/cifar10_full.py -o cifar10_full_train_test.prototxt
+python -m netspec.export models/cifar10_full.py --deploy -o cifar10_full.prototxt
 """
 
 from typing import Any
@@ -70,9 +70,7 @@ def classify(n: NetSpec, num_classes: int, *, fillers: bool) -> None:
     n.conv3 = conv(n.norm2, 64, **start(0.01))
     n.relu3 = L.ReLU(n.conv3, in_place=True)
     n.pool3 = L.Pooling(n.relu3, pool="AVE", kernel_size=3, stride=2)
-    n.ip1 = L.InnerProduct(
-        n.pool3, num_output=num_classes, param=SCORES, **start(0.01)
-    )
+    n.ip1 = L.InnerProduct(n.pool3, num_output=num_classes, param=SCORES, **start(0.01))
 
 
 def conv(bottom: Top, num_output: int, **options: Any) -> Top:

@@ -1,7 +1,7 @@
 """A siamese net over pairs of digits, as published with Caffe (`examples/siamese`).
 
-    python -m netspec.export models/mnist_siamese.py -o mnist_siamese_train_test.prototxt
-    python -m netspec.export models/mnist_siamese.py --deploy -o mnist_siamese.prototxt
+    python -m netspec.export models/mnist_siamese.py -o mnist_siamese.prototxt
+    python -m netspec.export models/mnist_siamese.py --deploy -o deploy.prototxt
 
 Hadsell et al., Dimensionality reduction by learning an invariant mapping (2006).
 """
