@@ -1,0 +1,135 @@
+"""`python -m netspec.export`: nets of Python files as prototxt or binary."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netspec.export import load_model, main
+from netspec.schema import TEST, TRAIN
+from netspec.text import parse, read_net
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MODEL = """
+from netspec import NetSpec, TEST, TRAIN, layers as L
+
+def net(batch_size: int = 4, width: int = 3, wide: bool = False, scale: float = 1.0,
+        sizes: tuple[int, ...] = (2, 3)):
+    n = NetSpec("made")
+    n.data = L.DummyData(shape=dict(dim=[batch_size, 5]), include=dict(phase=TRAIN))
+    n.ip = L.InnerProduct(n.data, num_output=width * (10 if wide else 1))
+    n.power = L.Power(n.ip, scale=scale, power=len(sizes))
+    n.measure = L.Power(n.ip, include=dict(phase=TEST))
+    return n
+
+def deploy(batch_size: int = 1):
+    n = NetSpec("used")
+    n.data = L.Input(shape=[batch_size, 5])
+    n.ip = L.InnerProduct(n.data, num_output=3)
+    return n
+"""
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "net.py"
+    path.write_text(MODEL)
+    return path
+
+
+def exported(capsys, *arguments):
+    assert main(["net.py", *arguments]) == 0
+    return parse(capsys.readouterr().out, "NetParameter")
+
+
+def test_text_goes_to_standard_output(model, capsys):
+    net = exported(capsys)
+    assert net.name == "made"
+    assert [layer.name for layer in net.layer] == ["data", "ip", "power", "measure"]
+    assert net == load_model(model)
+
+
+@pytest.mark.parametrize("name", ["out.prototxt", "out.caffemodel"])
+def test_suffix_decides_between_text_and_binary(model, name):
+    assert main(["net.py", "-o", name]) == 0
+    assert read_net(name) == load_model(model)
+    assert b"\x0a" in Path(name).read_bytes()
+    assert Path(name).read_bytes().startswith(b"name: ") == name.endswith("prototxt")
+
+
+def test_net_for_use(model, capsys):
+    net = exported(capsys, "--deploy", "--batch-size", "7")
+    assert net.name == "used"
+    assert list(net.layer[0].input_param.shape[0].dim) == [7, 5]
+
+
+@pytest.mark.parametrize(("phase", "number"), [("TRAIN", TRAIN), ("TEST", TEST)])
+def test_phase_keeps_its_layers_and_drops_the_rules(model, capsys, phase, number):
+    net = exported(capsys, "--phase", phase)
+    names = [layer.name for layer in net.layer]
+    assert ("data" in names) == (number == TRAIN)
+    assert ("measure" in names) == (number == TEST)
+    assert not any(len(layer.include) for layer in net.layer)
+
+
+def test_parameters_are_set_in_their_types(model, capsys):
+    net = exported(
+        capsys,
+        *("--set", "width=6", "--set", "wide=true", "--set", "scale=0.5"),
+        *("--set", "sizes=4,5,6"),
+    )
+    assert net.layer[1].inner_product_param.num_output == 60
+    assert (net.layer[2].power_param.scale, net.layer[2].power_param.power) == (0.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["net.py", "--set", "widht=3"], "widht.*did you mean 'width'"),
+        (["net.py", "--set", "width=big"], "width=big: expected an integer"),
+        (["net.py", "--set", "width"], "width"),
+        (["net.py", "--net", "nett"], "nett.*did you mean 'net'"),
+        (["gone.py"], "gone.py"),
+        (["net.py", "-o", "no/such/folder/x.prototxt"], "no/such/folder"),
+        (["net.py", "-o", "."], "folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_status(model, capsys, arguments, message):
+    try:
+        status = main(arguments)
+    except SystemExit as stopped:
+        status = stopped.code
+    said = capsys.readouterr()
+    assert status in (1, 2)
+    assert not said.out
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert re.search(message, said.err), said.err
+
+
+def test_mistake_in_the_model_is_named_with_its_line(model, capsys):
+    model.write_text(MODEL.replace("num_output=width", "num_outputs=width"))
+    assert main(["net.py"]) == 1
+    said = capsys.readouterr().err
+    assert "net.py:8" in said
+    assert "did you mean 'num_output'" in said
+    model.write_text("import nowhere_at_all\n")
+    assert main(["net.py"]) == 1
+    assert "net.py:1: ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_failed_export_leaves_the_old_file(model):
+    Path("out.prototxt").write_text("old")
+    assert main(["net.py", "--set", "nope=1", "-o", "out.prototxt"]) != 0
+    assert Path("out.prototxt").read_text() == "old"
+
+
+def test_whole_command():
+    command = [sys.executable, "-m", "netspec.export", "models/lenet.py", "--deploy"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(parse(done.stdout, "NetParameter").layer) == 9
+    assert not done.stderr
