@@ -29,7 +29,6 @@ from netspec.top import Function as Function
 from netspec.top import Top as Top
 
 if TYPE_CHECKING:
-    from netspec.draw import draw as draw
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
     from netspec.upgrade import upgrade_text as upgrade_text
@@ -38,7 +37,6 @@ L = layers
 P = params
 
 _LAZY = {
-    "draw": "netspec.draw",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
     "upgrade_text": "netspec.upgrade",

@@ -471,6 +471,7 @@ layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y"
 
 
 def test_check_without_the_data_needs_its_shapes(folder, capsys):
+    pytest.importorskip("lmdb")
     Path("net.prototxt").write_text(DATABASE)
     assert "layer 'data' (Data): the shapes of its" in fail(
         capsys, "check", "net.prototxt"
@@ -481,6 +482,7 @@ def test_check_without_the_data_needs_its_shapes(folder, capsys):
 
 
 def test_check_notes_a_database_that_is_not_there(folder, capsys):
+    pytest.importorskip("lmdb")
     crop = "transform_param { crop_size: 5 force_color: true } data_param"
     Path("net.prototxt").write_text(DATABASE.replace("data_param", crop))
     assert main(["check", "net.prototxt"]) == 0
