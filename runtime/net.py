@@ -20,7 +20,7 @@ from runtime.backends import get_backend
 from runtime.blob import Blob, HostView, Mirror
 from runtime.data import MemorySource
 from runtime.inputs import open_sources, source_shapes
-from runtime.layers.base import Clock, Context
+from runtime.layers.base import Clock, Context, TopsChanged
 from runtime.memory import Flat
 from runtime.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.plan import Plan, Step, compile_plan
@@ -50,7 +50,8 @@ class Net:
         seed: of fillers, dropout and data order; the same seed gives the same numbers.
         dtype: "float32", or "float64" for checking gradients.
         keep: names of blobs whose contents must stay readable after the steps that use
-            them; None keeps all. Fewer kept blobs need less memory.
+            them; None keeps all. Fewer kept blobs need less memory. A net with a
+            Filter layer, whose shapes change as it runs, keeps all.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
 
@@ -77,7 +78,8 @@ class Net:
         self.backend = get_backend(backend)
         self.clock = Clock()
         self._message = filter_net(message, self.state)
-        self._keep = None if keep is None else frozenset(keep)
+        keep_all = keep is None or any(x.type == "Filter" for x in self._message.layer)
+        self._keep = None if keep_all else frozenset(keep or ())
         self.sources = open_sources(self._message, self.state, seed)
         self.context = Context(self.backend, dtype, seed, self.clock, self.sources)
         self._shapes = source_shapes(self._message, self.sources)
@@ -239,8 +241,7 @@ class Net:
         self._set_inputs(inputs)
         if self._pending:
             self.reshape()
-        self._run(step for step in self.plan.forward if first <= step.node <= last)
-        self.clock.value += 1
+        self._run_forward(first, last)
         if end is None:
             names = [*self.graph.outputs]
         else:
@@ -274,16 +275,14 @@ class Net:
         self._check_gradients()
         if self._pending:
             self.reshape()
-        self._run(self.plan.forward)
-        self.clock.value += 1
+        self._run_forward(0, len(self.graph.nodes))
         self._run(self.plan.accumulate if accumulate else self.plan.backward)
 
     def forward_steps(self) -> None:
         """Run forward without fetching any output."""
         if self._pending:
             self.reshape()
-        self._run(self.plan.forward)
-        self.clock.value += 1
+        self._run_forward(0, len(self.graph.nodes))
 
     def loss(self) -> float:
         """Return the objective of the last forward: the sum of weight * sum(top)."""
@@ -302,8 +301,6 @@ class Net:
 
     def reshape(self) -> None:
         """Give the net the shapes that were set on its input blobs."""
-        before = (self._shapes, self.graph)
-        self._shapes = {**self._shapes, **self._pending}
         pending, self._pending = self._pending, {}
         inputs = {
             name: blob.data.copy()
@@ -311,21 +308,54 @@ class Net:
             if name in self._shapes and name not in pending
         }
         try:
+            self._replan(pending)
+        except Exception:
+            for name in pending:
+                self.blobs[name].cancel_reshape()
+            raise
+        for name, values in inputs.items():
+            if self.blobs[name].shape == values.shape:
+                self.blobs[name].data[...] = values
+
+    def _replan(self, shapes: Mapping[str, Shape]) -> None:
+        """Compile anew with other `shapes` of tops; if that fails nothing changes."""
+        before = (self._shapes, self.graph)
+        self._shapes = {**self._shapes, **shapes}
+        try:
             self.graph = self._build()
             check_unchanged(before[1], self.graph)
             self.mirror.before_steps()
             self.plan = self._compile()
         except Exception:
             self._shapes, self.graph = before
-            for name in pending:
-                self.blobs[name].cancel_reshape()
             raise
         for name, blob in self.blobs.items():
             shape = self.graph.edges[self.graph.blobs[name]].shape
             blob.rebind(shape, *self._edge_views(name))
-        for name, values in inputs.items():
-            if self.blobs[name].shape == values.shape:
-                self.blobs[name].data[...] = values
+
+    def _follow(self, change: TopsChanged) -> None:
+        """Give the tops of a node other shapes; what was computed above it stays."""
+        node, old = self.graph.nodes[change.node], self.plan
+        tops = [self.graph.edges[edge].blob for edge in node.tops]
+        self._replan(dict(zip(tops, change.shapes, strict=True)))
+        for edge in self.graph.edges:
+            if edge.producer < change.node:
+                self.plan.data[edge.index][...] = old.data[edge.index]
+        for index in range(change.node):
+            for name, array in self.plan.kernels[index].work.items():
+                array[...] = old.kernels[index].work[name]
+
+    def _run_forward(self, first: int, last: int) -> None:
+        """Run the forward steps of the nodes `first` to `last` as one pass."""
+        while True:
+            steps = (s for s in self.plan.forward if first <= s.node <= last)
+            try:
+                self._run(steps)
+                break
+            except TopsChanged as change:
+                self._follow(change)
+                first = change.node
+        self.clock.value += 1
 
     def _check_gradients(self) -> None:
         if self.graph.gradient_errors:

@@ -131,7 +131,7 @@ def _check_given(
     sources = [
         layer
         for layer in layers
-        if op_class(layer.type).is_source or layer.type == "Python"
+        if op_class(layer.type).is_source or layer.type in ("Python", "Filter")
     ]
     tops = [top for layer in sources for top in layer.top]
     for name in given:

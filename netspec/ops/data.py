@@ -8,7 +8,7 @@ says, as far as that goes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from netspec.errors import ShapeError, SpecError
@@ -163,14 +163,18 @@ def infer_with(
 ) -> Op:
     """Read a layer as `infer` does, using the shapes `given` for its tops by name.
 
-    They hold for data layers and Python layers. Where the images of a data layer are
-    given, its labels are (N,).
+    They hold for data layers, Python layers and Filter. Where the images of a data
+    layer are given, its labels are (N,).
     """
     if not any(top in given for top in layer.top):
         return infer(layer, bottoms)
     if layer.type == "Python" and all(top in given for top in layer.top):
         tops = [tuple(given[top]) for top in layer.top]
         return python_op(layer, tuple(bottoms), tops)
+    if layer.type == "Filter":
+        op = infer(layer, bottoms)
+        found = zip(layer.top, op.tops, strict=True)
+        return replace(op, tops=tuple(tuple(given.get(t, own)) for t, own in found))
     if not op_class(layer.type).is_source:
         return infer(layer, bottoms)
     missing = [top for top in layer.top if top not in given]

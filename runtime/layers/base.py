@@ -71,6 +71,19 @@ class Bound:
     work: Mapping[str, Array]
 
 
+class TopsChanged(Exception):
+    """Raised by `forward` where the tops need other shapes than they have.
+
+    The net gives them these shapes, and everything above the layer as it was, and runs
+    the layer again.
+    """
+
+    def __init__(self, node: int, shapes: tuple[Shape, ...]) -> None:
+        super().__init__(f"the tops of node {node} need shapes {shapes}")
+        self.node = node
+        self.shapes = shapes
+
+
 class Kernel(Generic[OpT]):
     """The arithmetic of one node.
 

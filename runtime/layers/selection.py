@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from netspec.errors import SpecError
 from netspec.ops import selection as ops
 from netspec.ops.base import bottom_name, count, label
 from runtime.layers._gradient import OneGradient
-from runtime.layers.base import Array, ArraySpec, register
+from runtime.layers.base import Array, ArraySpec, Kernel, TopsChanged, register
 
 
 @register
@@ -136,3 +140,41 @@ class BatchReindex(OneGradient[ops.BatchReindex]):
             f"{int(self.work['index'][place])} at place {place}; expected 0 to "
             f"{self._items - 1}, the items of {bottom_name(layer, 0)}"
         )
+
+
+@register
+class Filter(Kernel[ops.Filter]):
+    """The items for which the last bottom, the selector, is not 0.
+
+        y_i = x_i[selected];  dx_i = dy_i at these items, else 0
+
+    How many items that are is known only now, so the tops may have to change their
+    shape in every pass. That costs a new plan, and the selector is read on the host.
+
+    Shapes: x_i (N, ...), selector (N) -> y_i (M, ...), M <= N.
+    """
+
+    types = ("Filter",)
+
+    def setup(self) -> None:
+        """Make room to read the selector."""
+        selector = self.bottoms[-1]
+        self._selector = np.empty(selector.shape, self.context.dtype)
+
+    def forward(self) -> None:
+        """Copy the selected items."""
+        self.backend.download(self.bottoms[-1], out=self._selector)
+        chosen = np.flatnonzero(self._selector)
+        shapes = tuple((len(chosen), *y.shape[1:]) for y in self.tops)
+        if shapes != self.op.tops:
+            raise TopsChanged(self.node.index, shapes)
+        self._chosen = self.xp.asarray(chosen)
+        for x, y in zip(self.bottoms, self.tops, strict=False):
+            self.backend.gather(x, self._chosen, out=y)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Give the selected items their gradients and all others 0."""
+        for dx, dy in zip(self.dbottoms, self.dtops, strict=False):
+            if dx is not None:
+                dx.fill(0)
+                self.backend.scatter(dy, self._chosen, out=dx)

@@ -297,3 +297,40 @@ def test_backward_through_a_layer_without_gradient_is_refused(backend):
     net.forward()
     with pytest.raises(SpecError, match=r"layer 'acc' \(Accuracy\).*no gradient"):
         net.backward()
+
+
+FILTERED = """
+layer { name: "x" type: "Input" top: "x" top: "keep"
+        input_param { shape { dim: 5 dim: 3 dim: 4 dim: 6 } shape { dim: 5 } } }
+layer { name: "scale" type: "Scale" bottom: "x" top: "s" }
+layer { name: "max" type: "Pooling" bottom: "s" top: "m"
+        pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "some" type: "Filter" bottom: "m" bottom: "keep" top: "some" }
+layer { name: "half" type: "Power" bottom: "some" top: "half"
+        power_param { scale: 0.5 } }
+layer { name: "sum" type: "Reduction" bottom: "half" top: "loss" loss_weight: 1
+        reduction_param { operation: SUMSQ } }
+"""
+
+
+@pytest.mark.parametrize("keep", [None, ()])
+def test_filter_changes_the_shapes_below_it_in_every_pass(backend, keep):
+    net = runtime.Net(FILTERED, runtime.TRAIN, backend=backend.name, keep=keep)
+    for seed, chosen in enumerate([(0, 2, 3), (1,), (0, 1, 2, 3, 4), (), (4, 1)]):
+        x = random((5, 3, 4, 6), seed)
+        selector = np.zeros(5)
+        selector[list(chosen)] = -2
+        rows = sorted(chosen)
+        net.params["scale"][0].diff[...] = 1e9
+        net.forward(x=x, keep=selector)
+        net.forward_backward()
+        windows = x.reshape(5, 3, 2, 2, 3, 2)
+        pooled = windows.max((3, 5))
+        np.testing.assert_array_equal(net.blobs["some"].data, pooled[rows])
+        loss = 0.25 * (pooled[rows] ** 2).sum()
+        assert net.loss() == pytest.approx(loss, rel=1e-5)
+        # The gradient of a scale of 1 is x times that of the scaled values.
+        expected = 0.5 * (pooled[rows] ** 2).sum((0, 2, 3))
+        np.testing.assert_allclose(
+            net.params["scale"][0].diff, expected, rtol=1e-4, atol=1e-6
+        )
