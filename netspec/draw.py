@@ -7,7 +7,6 @@ installed; PNG and PDF need CairoSVG or rsvg-convert.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import re
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from netspec.cli import Parser, run
+from netspec.cli import Parser, named_shape, run
 from netspec.drawing.boxes import Picture, Shape, make_picture
 from netspec.drawing.dot import to_dot
 from netspec.drawing.svg import to_svg
@@ -195,7 +194,7 @@ def _command(arguments: Sequence[str] | None) -> None:
         "--shape",
         action="append",
         default=[],
-        type=_named_shape,
+        type=named_shape,
         metavar="TOP=N,C,H,W",
         help="shape of the top of a data layer; repeat for several",
     )
@@ -210,18 +209,6 @@ def _command(arguments: Sequence[str] | None) -> None:
         return
     write_drawing(options.output, net, phase=phase, rankdir=rankdir, shapes=shapes)
     print(options.output)
-
-
-def _named_shape(text: str) -> tuple[str, Shape]:
-    """Read `data=64,1,28,28`, for `type=` of an option."""
-    name, _, sizes = text.partition("=")
-    try:
-        return name, tuple(int(size) for size in sizes.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected the name of a top and its sizes, as in data=64,1,28,28; "
-            f"got {text!r}"
-        ) from None
 
 
 def _read(name: str, deploy: bool) -> Any:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netspec.cli import Parser, positive, run
+from netspec.cli import Parser, named_shape, positive, run
 from netspec.errors import SpecError
 from netspec.graph import (
     AUTOMATIC,
@@ -274,27 +274,12 @@ def _parser() -> Parser:
         "--shape",
         action="append",
         default=[],
+        type=named_shape,
         metavar="TOP=N,C,H,W",
         help="shape of the top of an Input or data layer; repeat for several",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
-
-
-def _parse_shapes(texts: Iterable[str]) -> dict[str, Shape]:
-    shapes = {}
-    for text in texts:
-        name, equals, sizes = text.rpartition("=")
-        try:
-            shapes[name] = tuple(int(size) for size in sizes.split(","))
-        except ValueError:
-            equals = ""
-        if not equals or not name:
-            raise SpecError(
-                f"--shape {text}: expected the name of a top and its sizes, as in "
-                f"--shape data=1,3,224,224"
-            )
-    return shapes
 
 
 def _read(path: str, phase: int | None) -> tuple[NetParameter, int]:
@@ -336,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
     def command() -> None:
-        shapes = _parse_shapes(options.shape)
+        shapes = dict(options.shape)
         given = {"TRAIN": TRAIN, "TEST": TEST, None: None}[options.phase]
         net, phase = _read(options.net, given)
         try:

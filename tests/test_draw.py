@@ -227,7 +227,7 @@ def test_a_bad_shape_is_an_error_of_usage(capsys):
     with pytest.raises(SystemExit) as left:
         main(["net.prototxt", "--shape", "data=one"])
     assert left.value.code == 2
-    assert "as in data=64,1,28,28; got 'data=one'" in capsys.readouterr().err
+    assert "as in data=1,3,224,224; got 'data=one'" in capsys.readouterr().err
 
 
 def test_a_missing_net_is_one_line_and_not_a_traceback(tmp_path, capsys):

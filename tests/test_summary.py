@@ -177,9 +177,12 @@ def test_the_command_takes_shapes(capsys, file):
 
 @pytest.mark.parametrize("text", ["data", "data=", "data=2,x", "=2"])
 def test_bad_shapes_end_with_one_line(capsys, file, text):
-    status, out, err = run(capsys, file, "--shape", text)
-    assert (status, out) == (1, "")
-    assert f"--shape {text}: expected the name of a top and its sizes" in err
+    with pytest.raises(SystemExit) as left:
+        run(capsys, file, "--shape", text)
+    out, err = capsys.readouterr()
+    assert (left.value.code, out) == (2, "")
+    assert "--shape: expected the name of a top and its sizes" in err
+    assert f"got {text!r}" in err
     assert err.count("\n") == 1
 
 
