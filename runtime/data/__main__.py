@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from netspec.cli import Parser, positive, run
-from netspec.errors import FileError
-from runtime.data.convert import Images, digits, pairs, read_idx, split, write
-from runtime.data.image_reader import read_list
-from runtime.data.images import decode
+from runtime.data.convert import (
+    Images,
+    ListedImages,
+    digits,
+    pairs,
+    read_idx,
+    split,
+    write,
+)
+from runtime.data.lists import read_labelled
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +53,9 @@ def _parser() -> Parser:
     )
     images.add_argument("--root", default="", help="put in front of every path")
     images.add_argument("--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    images.add_argument(
+        "--shuffle", action="store_true", help="in a fixed random order"
+    )
     images.add_argument("--gray", action="store_true", help="one channel, not three")
     _add_common(images, "images")
     return parser
@@ -73,21 +82,24 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
 
 def _command(options: argparse.Namespace) -> int:
     for name, images in _parts(options):
-        chosen = pairs(images, options.pairs) if options.pairs else images
+        chosen = images
+        if options.pairs:
+            whole = images if isinstance(images, Images) else images.in_memory()
+            chosen = pairs(whole, options.pairs)
         path = options.output.with_name(options.output.name + name)
         source = write(chosen, path, options.format, force=options.force)
-        _, channels, height, width = chosen.pixels.shape
+        channels, height, width = chosen.shape
         print(f"{source}: {len(chosen)} items, {channels} x {height} x {width}")
     return 0
 
 
-def _parts(options: Any) -> list[tuple[str, Images]]:
+def _parts(options: Any) -> list[tuple[str, Images | ListedImages]]:
     """Return the parts to write, each with the end of its name."""
     if options.what == "digits":
         train, held_out = digits()
         return [("_train", train), ("_test", held_out)]
     if options.what == "images":
-        return [("", _decoded(options))]
+        return [("", _listed(options))]
     images = read_idx(options.images, options.labels)
     if options.split is None:
         return [("", images)]
@@ -95,20 +107,13 @@ def _parts(options: Any) -> list[tuple[str, Images]]:
     return [("_train", first), ("_test", rest)]
 
 
-def _decoded(options: Any) -> Images:
-    lines = read_list(options.list, "images")
+def _listed(options: Any) -> ListedImages:
+    lines = read_labelled(options.list, "images")
+    if options.shuffle:
+        order = np.random.default_rng(0).permutation(len(lines))
+        lines = [lines[index] for index in order]
     size = tuple(options.size) if options.size else None
-    pictures: list[np.ndarray] = []
-    for path, _ in lines:
-        full = Path(options.root + path)
-        picture = decode(full, str(full), color=not options.gray, size=size)
-        if pictures and picture.shape != pictures[0].shape:
-            raise FileError(
-                f"{full}: has shape {picture.shape}, the first image "
-                f"{pictures[0].shape}; give --size to make them equal"
-            )
-        pictures.append(picture)
-    return Images(np.stack(pictures), np.array([label for _, label in lines]))
+    return ListedImages(lines, options.root, color=not options.gray, size=size)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -14,7 +14,9 @@ import numpy as np
 
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.files import read_bytes, replacing
+from netspec.ops.base import Shape
 from netspec.schema import Datum
+from runtime.data.images import decode, resize
 
 Format: TypeAlias = Literal["lmdb", "hdf5"]
 
@@ -22,7 +24,8 @@ DIGITS_SPLIT_SEED = 0  # of the order in which the digits are dealt out
 DIGITS_HELD_OUT = 360  # of 1,797
 IMAGE_SIDE = 28  # pixels, as LeNet expects
 IDX_IMAGES, IDX_LABELS = 0x803, 0x801  # magic numbers of the idx format
-COMMIT_ITEMS = 1000  # items of a transaction
+COMMIT_ITEMS = 500  # items of a transaction
+PAGE_BYTES = 4096  # of LMDB; an item that fills many leaves part of the last one empty
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,59 @@ class Images:
 
     def __getitem__(self, chosen: Any) -> Images:
         return Images(self.pixels[chosen], self.labels[chosen])
+
+    @property
+    def shape(self) -> Shape:
+        """Channels, height and width."""
+        return self.pixels.shape[1:]
+
+    def picture(self, index: int) -> np.ndarray:
+        """Return an image (C, H, W)."""
+        return self.pixels[index]
+
+
+class ListedImages:
+    """Image files with labels, opened one by one as they are asked for.
+
+    color: three channels, or one. size: height and width to resize to.
+
+    Raises `FileError` for a file that is no image, or has another size than the first.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[tuple[str, int]],
+        root: str = "",
+        *,
+        color: bool = True,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self._paths = [Path(root + path) for path, _ in lines]
+        self._color, self._size = color, size
+        self.labels = np.array([number for _, number in lines], np.int64)
+        self.shape: Shape = self._decoded(0).shape
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def picture(self, index: int) -> np.ndarray:
+        """Return an image (C, H, W)."""
+        picture = self._decoded(index)
+        if picture.shape != self.shape:
+            raise FileError(
+                f"{self._paths[index]}: has shape {picture.shape}, the first image "
+                f"{self.shape}; give --size to make them equal"
+            )
+        return picture
+
+    def in_memory(self) -> Images:
+        """Return all of them at once."""
+        pictures = [self.picture(index) for index in range(len(self))]
+        return Images(np.stack(pictures), self.labels)
+
+    def _decoded(self, index: int) -> np.ndarray:
+        path = self._paths[index]
+        return decode(path, str(path), color=self._color, size=self._size)
 
 
 def digits() -> tuple[Images, Images]:
@@ -55,24 +111,11 @@ def digits() -> tuple[Images, Images]:
             "the digits are bundled with scikit-learn; install the extra netspec[demo]"
         ) from error
     bunch = load_digits()
-    pixels = enlarge(bunch.images * (255 / 16), IMAGE_SIDE)
+    pixels = resize(bunch.images * (255 / 16), IMAGE_SIDE, IMAGE_SIDE)
     order = np.random.default_rng(DIGITS_SPLIT_SEED).permutation(len(pixels))
     everything = Images(pixels[:, None], bunch.target.astype(np.int64))
     train, held_out = order[:-DIGITS_HELD_OUT], order[-DIGITS_HELD_OUT:]
     return everything[train], everything[held_out]
-
-
-def enlarge(images: np.ndarray, side: int) -> np.ndarray:
-    """Resize square images by bilinear interpolation between pixel centres.
-
-    Shapes: images (M, S, S), values 0 to 255 -> (M, side, side) uint8.
-    """
-    size = images.shape[1]
-    centres = (np.arange(side) + 0.5) * size / side - 0.5
-    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
-    weights /= weights.sum(1, keepdims=True)  # at the border one pixel counts alone
-    resized = np.einsum("ay,nyx,bx->nab", weights, images, weights)
-    return np.rint(resized).clip(0, 255).astype(np.uint8)
 
 
 def read_idx(images: str | Path, labels: str | Path) -> Images:
@@ -127,7 +170,9 @@ def pairs(images: Images, times: int = 1, seed: int = 0) -> Images:
     return Images(both, equal.astype(np.int64))
 
 
-def write(images: Images, path: Path, form: Format, *, force: bool = False) -> Path:
+def write(
+    images: Images | ListedImages, path: Path, form: Format, *, force: bool = False
+) -> Path:
     """Write `images` as `path` + "_lmdb" or `path` + ".h5", and return the source.
 
     The source is what a data layer names: the folder of the database, or a text file
@@ -135,21 +180,37 @@ def write(images: Images, path: Path, form: Format, *, force: bool = False) -> P
 
     Raises `FileError` where something stands there already, unless `force`.
     """
-    source = Path(f"{path}_lmdb") if form == "lmdb" else Path(f"{path}.txt")
-    if source.exists() and not force:
-        raise FileError(f"{source}: exists already; remove it, or write with --force")
+    ends = ("_lmdb",) if form == "lmdb" else (".txt", ".h5")
+    results = [Path(f"{path}{end}") for end in ends]
+    for result in results:
+        _check_place(result, form, force=force)
     try:
-        source.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileError(f"{source.parent}: cannot be made: {error.strerror}") from error
+        raise FileError(f"{path.parent}: cannot be made: {error.strerror}") from error
     if form == "lmdb":
-        _write_lmdb(images, source)
+        _write_lmdb(images, results[0])
     else:
-        _write_hdf5(images, Path(f"{path}.h5"), source)
-    return source
+        _write_hdf5(images, results[1], results[0])
+    return results[0]
 
 
-def _write_lmdb(images: Images, folder: Path) -> None:
+def _check_place(result: Path, form: Format, *, force: bool) -> None:
+    """Refuse to replace what is there without `force`, or what is no database."""
+    if not result.exists():
+        return
+    if not force:
+        raise FileError(f"{result}: exists already; remove it, or write with --force")
+    if form == "lmdb":
+        known = {"data.mdb", "lock.mdb"}
+        if not result.is_dir() or {file.name for file in result.iterdir()} - known:
+            raise FileError(
+                f"{result}: is no LMDB database, so --force does not replace it; "
+                f"remove it, or choose another --output"
+            )
+
+
+def _write_lmdb(images: Images | ListedImages, folder: Path) -> None:
     try:
         import lmdb
     except ImportError as error:
@@ -157,38 +218,40 @@ def _write_lmdb(images: Images, folder: Path) -> None:
             f"{folder}: writing needs lmdb; install the extra netspec[data]"
         ) from error
     temporary = folder.with_name(f".{folder.name}.unfinished")
+    item_bytes = int(np.prod(images.shape))
+    room = 2 * len(images) * (item_bytes + PAGE_BYTES) + (1 << 20)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        room = 2 * images.pixels.nbytes + 4096 * len(images) + (1 << 20)
         with lmdb.open(str(temporary), map_size=room) as env:
             for start in range(0, len(images), COMMIT_ITEMS):
                 with env.begin(write=True) as transaction:
                     for key, value in _items(images, start):
-                        transaction.put(key, value)
+                        transaction.put(key, value, append=True)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
+    except FileError:
+        raise
     except (OSError, lmdb.Error) as error:
         raise FileError(f"{folder}: cannot be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _items(images: Images, start: int) -> Iterator[tuple[bytes, bytes]]:
-    stop = min(start + COMMIT_ITEMS, len(images))
-    _, channels, height, width = images.pixels.shape
-    for index in range(start, stop):
+def _items(images: Images | ListedImages, start: int) -> Iterator[tuple[bytes, bytes]]:
+    channels, height, width = images.shape
+    for index in range(start, min(start + COMMIT_ITEMS, len(images))):
         datum = Datum(
             channels=channels,
             height=height,
             width=width,
-            data=images.pixels[index].tobytes(),
+            data=images.picture(index).tobytes(),
             label=int(images.labels[index]),
         )
         yield f"{index:08d}".encode(), datum.SerializeToString()
 
 
-def _write_hdf5(images: Images, path: Path, source: Path) -> None:
+def _write_hdf5(images: Images | ListedImages, path: Path, source: Path) -> None:
     try:
         import h5py
     except ImportError as error:
@@ -196,7 +259,10 @@ def _write_hdf5(images: Images, path: Path, source: Path) -> None:
             f"{path}: writing needs h5py; install the extra netspec[data]"
         ) from error
     with replacing(path) as target, h5py.File(target, "w") as file:
-        file["data"] = images.pixels.astype(np.float32)
+        data = file.create_dataset("data", (len(images), *images.shape), np.float32)
+        for start in range(0, len(images), COMMIT_ITEMS):
+            chosen = range(start, min(start + COMMIT_ITEMS, len(images)))
+            data[start : chosen.stop] = [images.picture(index) for index in chosen]
         file["label"] = images.labels.astype(np.float32)
     with replacing(source) as text:
         text.write(f"{path}\n".encode())

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError, MachineError, SpecError
-from netspec.files import read_bytes
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
+from runtime.data.lists import read_lines
 
 
 class Hdf5Reader:
@@ -29,15 +29,17 @@ class Hdf5Reader:
         param = layer.hdf5_data_param
         if param.batch_size < 1:
             raise SpecError(f"{label(layer)}: batch_size must be given and above 0")
+        if layer.HasField("transform_param"):
+            raise SpecError(
+                f"{label(layer)}: transform_param does nothing to HDF5 data; write "
+                f"transformed values, or use Scale and Power layers"
+            )
         self._h5py = _import(label(layer))
         self._layer = layer
         self._size = param.batch_size
         self._shuffle = param.shuffle
         self._key = (seed, zlib.crc32(layer.name.encode()))
-        lines = read_bytes(param.source).decode().split("\n")
-        self._paths = [line.strip() for line in lines if line.strip()]
-        if not self._paths:
-            raise FileError(f"{label(layer)}: {param.source} names no file")
+        self._paths = [line for _, line in read_lines(param.source, label(layer))]
         self._loaded: tuple[str, list[np.ndarray]] | None = None
         self._rows, tails = self._measure()
         self.shapes = tuple((self._size, *tail) for tail in tails)
@@ -109,10 +111,7 @@ class Hdf5Reader:
     def _load(self, path: str) -> list[np.ndarray]:
         if self._loaded is None or self._loaded[0] != path:
             with self._open(path) as file:
-                arrays = [
-                    np.asarray(self._dataset(file, path, top)[()], np.float32)
-                    for top in self._tops
-                ]
+                arrays = [self._values(file, path, top) for top in self._tops]
             self._loaded = (path, arrays)
         return self._loaded[1]
 
@@ -129,13 +128,30 @@ class Hdf5Reader:
                 f"{label(self._layer)}: {path} is no HDF5 file: {error}"
             ) from None
 
+    def _values(self, file: Any, path: str, top: str) -> np.ndarray:
+        try:
+            return np.asarray(self._dataset(file, path, top)[()], np.float32)
+        except FileError:
+            raise
+        except OSError as error:
+            raise FileError(
+                f"{label(self._layer)}: dataset {top!r} of {path} is broken: {error}"
+            ) from error
+
     def _dataset(self, file: Any, path: str, top: str) -> Any:
-        if top not in file:
+        found = file.get(top)
+        if not isinstance(found, self._h5py.Dataset):
+            names = sorted(key for key in file if hasattr(file.get(key), "dtype"))
             raise FileError(
                 f"{label(self._layer)}: {path} has no dataset {top!r}; it has "
-                f"{', '.join(sorted(file))}"
+                f"{', '.join(names)}"
             )
-        return file[top]
+        if found.dtype.kind not in "biuf":
+            raise FileError(
+                f"{label(self._layer)}: dataset {top!r} of {path} holds {found.dtype}; "
+                f"expected real numbers"
+            )
+        return found
 
 
 def _import(what: str) -> Any:

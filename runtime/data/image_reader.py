@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from netspec.errors import FileError, SpecError
-from netspec.files import read_bytes
+from netspec.errors import SpecError
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
 from runtime.counter_random import stream_keys
 from runtime.data.images import decode
+from runtime.data.lists import read_labelled
 from runtime.data.transform import Transform
 
 
@@ -28,13 +28,15 @@ class ImageReader:
 
     def __init__(self, layer: LayerParameter, phase: int, seed: int) -> None:
         param = layer.image_data_param
+        if param.batch_size < 1:
+            raise SpecError(f"{label(layer)}: batch_size is 0; give at least 1")
         if (param.new_height > 0) != (param.new_width > 0):
             raise SpecError(
                 f"{label(layer)}: new_height and new_width must be given together"
             )
         self._layer = layer
         self._key = (seed, zlib.crc32(layer.name.encode()))
-        self._lines = read_list(param.source, label(layer))
+        self._lines = read_labelled(param.source, label(layer))
         self._order: tuple[int, np.ndarray] | None = None
         self._skip = 0
         if param.rand_skip:
@@ -74,23 +76,3 @@ class ImageReader:
                 np.random.default_rng([*self._key, epoch]).shuffle(order)
             self._order = (epoch, order)
         return self._order[1]
-
-
-def read_list(path: str | Path, what: str) -> list[tuple[str, int]]:
-    """Read the lines `path label` of a list of images.
-
-    Raises `FileError` naming the first line that is none.
-    """
-    lines = []
-    for number, line in enumerate(read_bytes(path).decode().splitlines(), 1):
-        if not line.strip():
-            continue
-        name, _, text = line.strip().rpartition(" ")
-        if not name or not text.lstrip("-").isdigit():
-            raise FileError(
-                f"{what}: {path}:{number}: expected a path and a label, got {line!r}"
-            )
-        lines.append((name.strip(), int(text)))
-    if not lines:
-        raise FileError(f"{what}: {path} names no image")
-    return lines

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 
 from netspec.errors import FileError, MachineError
+
+GRAY_MODES = ("1", "L", "I;16")  # Pillow's names of images of one channel
 
 
 def decode(
@@ -20,28 +23,59 @@ def decode(
     """Return an image (C, H, W), uint8, its channels in the order blue, green, red.
 
     color: three channels (True), one (False), or as the file says (None).
-    size: height and width to resize to, bilinearly.
+    size: height and width to resize to.
 
     Raises `FileError` with `what` for data that is no image.
     """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise MachineError(
             f"{what}: reading images needs Pillow; install the extra netspec[data]"
         ) from error
+    # Pillow lets through what its parsers of broken files stumble over.
+    broken = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError)
     source = data if isinstance(data, Path) else io.BytesIO(data)
     try:
         with Image.open(source) as image:
-            gray = color is False or (
-                color is None and image.mode in ("1", "L", "I;16")
-            )
+            gray = color is False or (color is None and image.mode in GRAY_MODES)
             picture = image.convert("L" if gray else "RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    except (*broken, Image.DecompressionBombError) as error:
         raise FileError(f"{what}: cannot be read as an image: {error}") from None
-    if size is not None and (picture.height, picture.width) != size:
-        picture = picture.resize(size[::-1], Image.Resampling.BILINEAR)
-    pixels = np.asarray(picture)
-    if pixels.ndim == 2:
-        return pixels[None]
-    return pixels[:, :, ::-1].transpose(2, 0, 1)
+    pixels = np.atleast_3d(np.asarray(picture))[:, :, ::-1].transpose(2, 0, 1)
+    return pixels if size is None else resize(pixels, *size)
+
+
+def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize by bilinear interpolation between the centres of pixels.
+
+        y[i, j] = interpolated x at ((i + 1/2) H / height - 1/2,
+                                     (j + 1/2) W / width - 1/2)
+
+    As in Caffe, which uses OpenCV, the four nearest pixels count alone: an image that
+    is made much smaller is sampled, not averaged.
+
+    Shapes: images (..., H, W), values 0 to 255 -> (..., height, width) uint8.
+    """
+    if images.shape[-2:] == (height, width) and images.dtype == np.uint8:
+        return images
+    top, bottom, down = _neighbours(images.shape[-2], height)
+    rows = (
+        images[..., top, :] * (1 - down)[:, None]
+        + images[..., bottom, :] * down[:, None]
+    )  # (..., height, W)
+    left, right, across = _neighbours(images.shape[-1], width)
+    values = rows[..., left] * (1 - across) + rows[..., right] * across
+    return np.rint(values).astype(np.uint8)
+
+
+def _neighbours(size: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the indices before and after each new place, and its share of the latter.
+
+    At the border the nearest pixel counts alone.
+    """
+    places = (np.arange(new) + 0.5) * size / new - 0.5
+    places = places.clip(0, size - 1)
+    before = places.astype(np.intp)
+    after = np.minimum(before + 1, size - 1)
+    return before, after, places - before

@@ -35,14 +35,15 @@ class LmdbReader:
             raise SpecError(f"{label(layer)}: batch_size must be given and above 0")
         self._layer = layer
         self._what = f"{label(layer)}: database {param.source}"
-        self._env = _open(param.source, self._what)
+        self._env, self._broken = _open(param.source, self._what)
         self._count = self._env.stat()["entries"]
         if self._count == 0:
             raise FileError(f"{self._what} is empty")
         self._skip = 0
         if param.rand_skip:
             self._skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
-        self._cursor = self._env.begin(buffers=True).cursor()
+        self._transaction = self._env.begin(buffers=True)
+        self._cursor = self._transaction.cursor()
         self._position = -1  # item under the cursor
         self._batch_size = param.batch_size
         first, _ = self._item(self._skip)
@@ -64,14 +65,21 @@ class LmdbReader:
     def close(self) -> None:
         """Let go of the database; the last reader of it closes it."""
         self._cursor.close()
-        del self._env
+        self._transaction.abort()
+        del self._cursor, self._transaction, self._env
 
     def _item(self, number: int) -> tuple[np.ndarray, int]:
         """Return the picture and the label of an item, counted from the start."""
-        self._go_to(number % self._count)
+        try:
+            self._go_to(number % self._count)
+            value = bytes(self._cursor.value())
+        except self._broken as error:
+            raise FileError(
+                f"{self._what} is broken at item {number % self._count}: {error}"
+            ) from None
         datum = Datum()
         try:
-            datum.ParseFromString(bytes(self._cursor.value()))
+            datum.ParseFromString(value)
         except DecodeError:
             raise FileError(f"{self._what}, {self._key()}: is no Datum") from None
         return self._picture(datum), datum.label
@@ -110,25 +118,35 @@ class LmdbReader:
 
 
 # LMDB allows a process to open a database once, and nets for training and testing may
-# read the same one. An environment closes when nobody holds it.
-_OPEN: WeakValueDictionary[Path, Any] = WeakValueDictionary()
+# read the same one. An environment closes when nobody holds it. A database that has
+# been replaced is another file, so its number is the key, not its path.
+_OPEN: WeakValueDictionary[tuple[int, int], Any] = WeakValueDictionary()
 
 
-def _open(source: str, what: str) -> Any:
+def _open(source: str, what: str) -> tuple[Any, type[Exception]]:
     try:
         import lmdb
     except ImportError as error:
         raise MachineError(
             f"{what} needs lmdb to be read; install the extra netspec[data]"
         ) from error
-    if not Path(source).exists():
+    path = Path(source)
+    if not path.exists():
         raise FileError(f"{what} does not exist")
+    in_folder = path.is_dir()
     try:
-        path = Path(source).resolve()
-        env = _OPEN.get(path)
+        file = (path / "data.mdb" if in_folder else path).stat()
+        env = _OPEN.get((file.st_dev, file.st_ino))
         if env is None:
-            env = lmdb.open(source, readonly=True, lock=False, subdir=path.is_dir())
-            _OPEN[path] = env
-    except lmdb.Error as error:
+            env = lmdb.open(source, readonly=True, lock=False, subdir=in_folder)
+            _OPEN[file.st_dev, file.st_ino] = env
+    except (OSError, lmdb.Error) as error:
         raise FileError(f"{what} is no LMDB database: {error}") from None
-    return env
+    # Reading behind the end of a file that is mapped into memory kills the process.
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if file.st_size < needed:
+        raise FileError(
+            f"{what} was cut short: it has {file.st_size} bytes of {needed}; copy or "
+            f"make it again"
+        )
+    return env, lmdb.Error

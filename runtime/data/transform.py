@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from netspec.errors import FileError, SpecError
+from netspec.errors import FileError, SpecError, TextError
 from netspec.ops.base import Shape, label
 from netspec.schema import TRAIN, BlobProto, LayerParameter
 from netspec.text import read_message
@@ -34,6 +34,10 @@ class Transform:
         self._mirror = param.mirror
         self._random_crop = phase == TRAIN and self._crop > 0
         self._keys = stream_keys(seed, layer.name, 0)
+        if param.force_color and param.force_gray:
+            raise SpecError(
+                f"{label(layer)}: both force_color and force_gray are set; keep one"
+            )
         channels, height, width = shape
         if self._crop > min(height, width):
             raise SpecError(
@@ -107,7 +111,10 @@ class Transform:
             return np.array(values, np.float32).reshape(-1, 1, 1)
         if not param.mean_file:
             return None
-        mean = blob_array(read_message(param.mean_file, BlobProto), param.mean_file)
+        try:
+            mean = blob_array(read_message(param.mean_file, BlobProto), param.mean_file)
+        except (FileError, TextError) as error:
+            raise FileError(f"{label(layer)}: mean_file {error}") from error
         mean = mean.reshape(mean.shape[-3:]) if mean.ndim > 3 else mean
         if mean.shape != self._input:
             raise SpecError(

@@ -9,7 +9,8 @@ import pytest
 import runtime
 from netspec.errors import FileError, SpecError
 from runtime.data.__main__ import main
-from runtime.data.convert import Images, enlarge, pairs, read_idx, split, write
+from runtime.data.convert import Images, pairs, read_idx, split, write
+from runtime.data.images import resize
 
 lmdb = pytest.importorskip("lmdb")
 pytest.importorskip("h5py")
@@ -65,7 +66,7 @@ def test_output_where_none_can_be_is_refused(tmp_path):
 
 def test_enlarging_interpolates_between_pixel_centres():
     image = np.array([[[0.0, 100.0], [200.0, 60.0]]])
-    big = enlarge(image, 4)[0]
+    big = resize(image, 4, 4)[0]
     assert [big[0, 0], big[0, 3], big[3, 0], big[3, 3]] == [0, 100, 200, 60]
     assert big[0, 1] == 25  # a quarter of the way
     assert big[1, 1] == round(0.5625 * 0 + 0.1875 * 100 + 0.1875 * 200 + 0.0625 * 60)
