@@ -1,10 +1,12 @@
 """Weight files: read, copied by name, written whole, refused with the reason."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import runtime
-from netspec.errors import FileError, ShapeError, SpecError
+from netspec.errors import FileError, MachineError, ShapeError, SpecError
 from netspec.schema import NetParameter
 from runtime import weights
 
@@ -165,3 +167,113 @@ def test_slash_in_a_name_cannot_be_saved_as_hdf5(tmp_path):
     with pytest.raises(SpecError, match=r"layer 'a/b' \(PReLU\): HDF5 cannot store"):
         one.save_hdf5(tmp_path / "w.h5")
     assert not list(tmp_path.iterdir())
+
+
+def test_failed_hdf5_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "w.h5"
+    path.write_bytes(b"old")
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(FileError, match=r"w.h5: cannot be written: No space left"):
+        net().save_hdf5(path)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["w.h5"]
+
+
+def test_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(b"old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights, "encode_layer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        net().save(path)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["w.caffemodel"]
+
+
+def stored(path, layer_name, *blobs):
+    message = NetParameter()
+    layer = message.layer.add(name=layer_name, type="InnerProduct")
+    for blob in blobs:
+        layer.blobs.add(**blob)
+    path.write_bytes(message.SerializeToString())
+    return path
+
+
+OLD_MATRIX = {"num": 1, "channels": 1, "height": 3, "width": 5, "data": range(15)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"num": 3, "channels": 5, "height": 1, "width": 1}, r"\(3, 5, 1, 1\)"),
+        ({"height": 5, "width": 3}, r"\(1, 1, 5, 3\)"),
+    ],
+)
+def test_old_shapes_padded_elsewhere_do_not_fit(tmp_path, changed, message):
+    bias = {"num": 1, "channels": 1, "height": 1, "width": 3, "data": [1, 2, 3]}
+    path = stored(tmp_path / "w", "enc", {**OLD_MATRIX, **changed}, bias)
+    with pytest.raises(
+        ShapeError, match=rf"parameter 0 has shape \(3, 5\), the file has {message}"
+    ):
+        net().copy_from(path)
+
+
+def test_array_with_another_number_of_values_is_refused(tmp_path):
+    path = stored(tmp_path / "w", "enc", {**OLD_MATRIX, "data": range(14)})
+    with pytest.raises(FileError, match=r"shape \(1, 1, 3, 5\) has 14 values"):
+        net().copy_from(path)
+
+
+def test_missing_hdf5_array_of_its_owner_is_refused(tmp_path):
+    net().save_hdf5(tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5", "a") as file:
+        del file["data/enc/0"]
+    with pytest.raises(ShapeError, match=r"layer 'enc' \(InnerProduct\) has 2 param"):
+        net().copy_from(tmp_path / "w.h5")
+
+
+def test_hdf5_arrays_of_another_shape_are_refused(tmp_path):
+    net().save_hdf5(tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5", "a") as file:
+        del file["data/enc/1"]
+        file["data/enc/1"] = np.ones((1, 3))
+    one = net(1)
+    before = arrays(one)
+    with pytest.raises(
+        ShapeError, match=r"parameter 1 has shape \(3,\), the file has \(1, 3\)"
+    ):
+        one.copy_from(tmp_path / "w.h5")
+    for array, kept in zip(arrays(one), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_hdf5_file_without_weights_is_refused(tmp_path):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["x"] = [1.0]
+    with pytest.raises(FileError, match=r"w.h5: has no group 'data'"):
+        net().copy_from(tmp_path / "w.h5")
+
+
+def test_report_names_only_layers_with_parameters(tmp_path):
+    net().save(tmp_path / "w.caffemodel")
+    text = NET.replace('name: "enc"', 'name: "first"').replace('"dec"', '"last"')
+    report = net(1, text).copy_from(tmp_path / "w.caffemodel")
+    assert report == weights.CopyReport(
+        copied=("act",), missing=("first", "last"), unused=("enc", "dec")
+    )
+    assert str(report) == (
+        "1 layers copied; not in the file: first, last; not in the net: enc, dec"
+    )
+
+
+def test_missing_h5py_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MachineError, match=r"need h5py; .*netspec\[data\]"):
+        net().save_hdf5(tmp_path / "w.h5")

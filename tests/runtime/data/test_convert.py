@@ -2,14 +2,16 @@
 
 import gzip
 import struct
+import sys
 
 import numpy as np
 import pytest
 
 import runtime
-from netspec.errors import FileError, SpecError
+from netspec.errors import FileError, MachineError, SpecError
+from runtime.data import convert
 from runtime.data.__main__ import main
-from runtime.data.convert import Images, pairs, read_idx, split, write
+from runtime.data.convert import Images, ListedImages, pairs, read_idx, split, write
 from runtime.data.images import resize
 
 lmdb = pytest.importorskip("lmdb")
@@ -144,3 +146,95 @@ def test_images_command_reads_a_list(tmp_path, monkeypatch, capsys):
     blobs = net("Data", "some_lmdb").forward()
     np.testing.assert_array_equal(blobs["label"], [0, 1, 2, 0, 1, 2])
     np.testing.assert_array_equal(blobs["data"][0, :, 0, 0], [7, 8, 9])
+
+
+def test_force_replaces_databases_only(tmp_path):
+    (tmp_path / "set_lmdb").mkdir()
+    (tmp_path / "set_lmdb" / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileError, match=r"set_lmdb: is no LMDB database, so --force"):
+        write(some(), tmp_path / "set", "lmdb", force=True)
+    assert (tmp_path / "set_lmdb" / "thesis.tex").read_text() == "years of work"
+
+
+def test_hdf5_file_without_its_list_is_not_replaced_either(tmp_path):
+    (tmp_path / "set.h5").write_text("mine")
+    with pytest.raises(FileError, match=r"set.h5: exists already"):
+        write(some(), tmp_path / "set", "hdf5")
+    assert (tmp_path / "set.h5").read_text() == "mine"
+
+
+def test_keys_are_numbers_of_eight_digits(tmp_path):
+    folder = write(some(1203), tmp_path / "set", "lmdb")
+    with lmdb.open(str(folder), readonly=True) as env, env.begin() as txn:
+        keys = [key for key, _ in txn.cursor()]
+    assert keys == [f"{index:08d}".encode() for index in range(1203)]
+
+
+def photos(folder, sizes):
+    for number, size in enumerate(sizes):
+        Image.new("RGB", size, (number, 8, 7)).save(folder / f"{number}.png")
+    return [(f"{number}.png", number * 10) for number in range(len(sizes))]
+
+
+@pytest.mark.parametrize("form", ["lmdb", "hdf5"])
+def test_images_that_cannot_be_converted_leave_nothing_behind(tmp_path, form):
+    lines = photos(tmp_path, [(4, 3), (4, 3), (4, 5)])
+    images = ListedImages(lines, f"{tmp_path}/")
+    with pytest.raises(FileError, match=r"2.png: has shape \(3, 5, 4\), the first"):
+        write(images, tmp_path / "out" / "set", form)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("form", ["lmdb", "hdf5"])
+def test_images_are_opened_one_by_one(tmp_path, form, monkeypatch):
+    images = ListedImages(photos(tmp_path, [(4, 3)] * 5), f"{tmp_path}/")
+    monkeypatch.setattr(convert, "COMMIT_ITEMS", 2)
+    source = write(images, tmp_path / "set", form)
+    blobs = net("Data" if form == "lmdb" else "HDF5Data", source).forward()
+    np.testing.assert_array_equal(blobs["label"], [0, 10, 20, 30, 40, 0])
+    np.testing.assert_array_equal(blobs["data"][:, 2, 0, 0], [0, 1, 2, 3, 4, 0])
+
+
+def test_images_command_shuffles_and_pairs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lines = photos(tmp_path, [(4, 3)] * 6)
+    (tmp_path / "list.txt").write_text("\n".join(f"{p} {n}" for p, n in lines))
+    assert main(["images", "list.txt", "-o", "a", "--shuffle"]) == 0
+    blobs = net("Data", "a_lmdb").forward()
+    assert sorted(blobs["label"]) == [0, 10, 20, 30, 40, 50]
+    assert blobs["label"].tolist() != [0, 10, 20, 30, 40, 50]
+    np.testing.assert_array_equal(blobs["data"][:, 2, 0, 0] * 10, blobs["label"])
+    assert main(["images", "list.txt", "-o", "b", "--pairs", "3", "--gray"]) == 0
+    assert "b_lmdb: 18 items, 2 x 3 x 4" in capsys.readouterr().out
+
+
+def test_mnist_command_splits_and_writes_pairs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 3, 4), dtype=np.uint8)
+    idx(tmp_path / "i.gz", pixels, 0x803, pack=True)
+    idx(tmp_path / "l", np.arange(9, dtype=np.uint8), 0x801)
+    command = ["mnist", "--images", "i.gz", "--labels", "l", "-o", "m"]
+    assert main([*command, "--split", "7", "--format", "hdf5"]) == 0
+    assert capsys.readouterr().out == (
+        "m_train.txt: 7 items, 1 x 3 x 4\nm_test.txt: 2 items, 1 x 3 x 4\n"
+    )
+    assert main([*command, "--split", "9"]) == 1
+    assert "error: cannot split 9 images after 9" in capsys.readouterr().err
+    assert main(["mnist", "--images", "gone", "--labels", "l"]) == 1
+    assert "error: gone: cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_digits_without_scikit_learn_name_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(MachineError, match=r"scikit-learn; .* netspec\[demo\]"):
+        convert.digits()
+
+
+@pytest.mark.parametrize(("form", "package"), [("lmdb", "lmdb"), ("hdf5", "h5py")])
+def test_writing_without_the_package_names_the_extra(
+    tmp_path, monkeypatch, form, package
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MachineError, match=rf"needs {package}; .*netspec\[data\]"):
+        write(some(), tmp_path / "set", form)
+    assert not list(tmp_path.iterdir())

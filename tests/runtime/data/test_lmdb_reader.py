@@ -1,37 +1,24 @@
-"""Data layers read what is in their files, from any position, and say what is wrong."""
+"""Data layers read databases item by item, from any position."""
 
 import io
-import threading
+import sys
 
 import numpy as np
 import pytest
-from google.protobuf import text_format
 
-from netspec.errors import FileError, ShapeError, SpecError, UnsupportedError
-from netspec.schema import TEST, TRAIN, BlobProto, Datum, LayerParameter
+from netspec.errors import FileError, MachineError, SpecError, UnsupportedError
+from netspec.schema import TEST, TRAIN, BlobProto, Datum
 from runtime.data import open_source
-from runtime.data.source import ReadAhead
+from tests.runtime.data.common import COUNT, SHAPE, batches, layer, pixels
 
-h5py = pytest.importorskip("h5py")
 lmdb = pytest.importorskip("lmdb")
 Image = pytest.importorskip("PIL.Image")
-
-COUNT, SHAPE = 7, (3, 6, 5)
-
-
-def layer(text):
-    return text_format.Parse(f'name: "d" {text}', LayerParameter())
 
 
 def database(path, datums):
     with lmdb.open(str(path), map_size=1 << 24) as env, env.begin(write=True) as txn:
         for index, datum in enumerate(datums):
             txn.put(f"{index:08d}".encode(), datum.SerializeToString())
-
-
-def pixels(count=COUNT, shape=SHAPE):
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 def datum(picture, label=0):
@@ -57,10 +44,6 @@ def data_layer(path, more="", batch_size=4, tops='top: "x" top: "t"'):
         f'type: "Data" {tops} data_param {{ source: "{path}" backend: LMDB '
         f"batch_size: {batch_size} }} {more}"
     )
-
-
-def batches(source, count):
-    return [[array.copy() for array in source.next()] for _ in range(count)]
 
 
 def test_database_is_read_in_key_order_and_starts_over_within_a_batch(db):
@@ -238,188 +221,132 @@ def test_broken_item_is_named_by_its_key(tmp_path):
         source.next()
 
 
-# ---------------------------------------------------------------- HDF5
+def test_keys_are_read_in_the_order_of_their_bytes(tmp_path):
+    items = {b"b": 3, b"10": 1, b"9": 2, b"\xff": 5, "é".encode(): 4}
+    with lmdb.open(str(tmp_path / "db")) as env, env.begin(write=True) as txn:
+        for key, number in items.items():
+            txn.put(key, datum(pixels(1)[0], number).SerializeToString())
+    source = open_source(data_layer(tmp_path / "db", batch_size=5), TEST, 0)
+    np.testing.assert_array_equal(source.next()[1], [1, 2, 3, 4, 5])
 
 
-def hdf5_layer(tmp_path, sizes, more="", batch_size=4):
-    lines, start = [], 0
-    for number, size in enumerate(sizes):
-        path = tmp_path / f"part{number}.h5"
-        rows = np.arange(start, start + size, dtype=np.float32)
-        with h5py.File(path, "w") as file:
-            file["x"] = rows[:, None, None] + np.zeros((1, 2, 3))
-            file["t"] = rows * 10
-        lines.append(str(path))
-        start += size
-    (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
-    return layer(
-        f'type: "HDF5Data" top: "x" top: "t" hdf5_data_param {{ '
-        f'batch_size: {batch_size} source: "{tmp_path / "list.txt"}" {more} }}'
-    )
+def test_random_skip_is_a_function_of_the_seed_and_kept_by_seek(db):
+    starts = set()
+    text = data_layer(db, batch_size=1)
+    text.data_param.rand_skip = 3
+    for seed in range(30):
+        source = open_source(text, TRAIN, seed)
+        labels = [int(t[0]) for _, t in batches(source, 9)]
+        first = labels[0]
+        assert labels == [(first - 1 + place) % COUNT + 1 for place in range(9)]
+        source.seek(2)
+        assert source.next()[1][0] == labels[2]
+        starts.add(first)
+        source.close()
+    assert starts == {1, 2, 3}
 
 
-def test_hdf5_batches_go_on_in_the_next_file(tmp_path):
-    source = open_source(hdf5_layer(tmp_path, [3, 2, 1]), TRAIN, 0)
-    assert source.shapes == ((4, 2, 3), (4,))
-    labels = [t for _, batch in batches(source, 3) for t in batch]
-    assert labels == [0, 10, 20, 30, 40, 50, 0, 10, 20, 30, 40, 50]
-    source.seek(1)
-    np.testing.assert_array_equal(source.next()[1], [40, 50, 0, 10])
+def test_mirrored_images_are_as_many_in_the_test_phase(db):
+    text = "transform_param { mirror: true }"
+    source = open_source(data_layer(db, text, batch_size=COUNT), TEST, 2)
+    flipped = 0
+    for x, _ in batches(source, 20):
+        for got, item in zip(x, pixels(), strict=True):
+            turned = np.array_equal(got, item[:, :, ::-1])
+            assert turned or np.array_equal(got, item)
+            flipped += turned
+    assert 45 < flipped < 95  # of 140
 
 
-def test_shuffled_hdf5_rows_come_once_an_epoch_in_a_new_order(tmp_path):
-    text = hdf5_layer(tmp_path, [5, 4, 3], "shuffle: true", batch_size=6)
-    run = [tuple(t) for _, t in batches(open_source(text, TRAIN, 0), 4)]
-    first, second = run[0] + run[1], run[2] + run[3]
-    everything = [10.0 * row for row in range(12)]
-    assert sorted(first) == sorted(second) == everything
-    assert first != second
-    assert first != tuple(everything)
-    again = [tuple(t) for _, t in batches(open_source(text, TRAIN, 0), 4)]
-    assert again == run
+def test_one_mean_value_stands_for_all_channels(db):
+    text = "transform_param { mean_value: 7 scale: 0.25 }"
+    (x, _) = open_source(data_layer(db, text), TEST, 0).next()
+    np.testing.assert_array_equal(x, (pixels()[:4] - np.float32(7)) * 0.25)
 
 
-def test_hdf5_files_that_do_not_fit_are_refused(tmp_path):
-    good = hdf5_layer(tmp_path, [3])
-    renamed = hdf5_layer(tmp_path, [3])
-    renamed.top[1] = "label"
-    with pytest.raises(FileError, match=r"has no dataset 'label'; it has t, x"):
-        open_source(renamed, TRAIN, 0)
-    (tmp_path / "list.txt").write_text(f"{tmp_path}/gone.h5\n")
-    with pytest.raises(FileError, match=r"gone.h5, named in .*, does not exist"):
-        open_source(good, TRAIN, 0)
-    (tmp_path / "gone.h5").write_text("text")
-    with pytest.raises(FileError, match=r"gone.h5 is no HDF5 file"):
-        open_source(good, TRAIN, 0)
-    (tmp_path / "list.txt").write_text("\n")
-    with pytest.raises(FileError, match=r"list.txt names no file"):
-        open_source(good, TRAIN, 0)
+def test_mean_file_holds_double_values_too(db, tmp_path):
+    mean = np.random.default_rng(1).random(SHAPE) * 100
+    blob = BlobProto(double_data=mean.ravel())
+    blob.shape.dim.extend(SHAPE)
+    (tmp_path / "mean.binaryproto").write_bytes(blob.SerializeToString())
+    text = f'transform_param {{ mean_file: "{tmp_path}/mean.binaryproto" }}'
+    (x, _) = open_source(data_layer(db, text), TEST, 0).next()
+    np.testing.assert_allclose(x, pixels()[:4] - mean, rtol=1e-5, atol=1e-5)
 
 
-# ---------------------------------------------------------------- images, arrays
-
-
-def image_layer(tmp_path, more=""):
-    lines = []
-    for number, (width, height) in enumerate([(5, 6), (8, 4), (5, 6)]):
-        image = Image.new("RGB", (width, height), (number, 50, 100))
-        image.save(tmp_path / f"{number}.png")
-        lines.append(f"{number}.png {number + 7}")
-    (tmp_path / "list.txt").write_text("\n".join(lines))
-    return layer(
-        f'type: "ImageData" top: "x" top: "t" image_data_param {{ batch_size: 2 '
-        f'source: "{tmp_path}/list.txt" root_folder: "{tmp_path}/" {more} }}'
-    )
-
-
-def test_images_are_resized_and_have_blue_first(tmp_path):
-    text = image_layer(tmp_path, "new_height: 3 new_width: 4")
-    source = open_source(text, TEST, 0)
-    (x, t), (_, u) = batches(source, 2)
-    assert x.shape == (2, 3, 3, 4)
-    assert [x[1, channel, 0, 0] for channel in range(3)] == [100, 50, 1]
-    assert [*t, *u] == [7, 8, 9, 7]
-
-
-def test_images_of_different_sizes_need_a_size(tmp_path):
-    source = open_source(image_layer(tmp_path), TEST, 0)
-    with pytest.raises(SpecError, match=r"item 1 has shape \(3, 4, 8\)"):
-        source.next()
-    with pytest.raises(SpecError, match="must be given together"):
-        open_source(image_layer(tmp_path, "new_height: 3"), TEST, 0)
-
-
-def test_lists_of_images_with_a_bad_line_or_file_are_refused(tmp_path):
-    text = image_layer(tmp_path)
-    (tmp_path / "list.txt").write_text("0.png 1\n0.png\n")
-    with pytest.raises(FileError, match=r"list.txt:2: expected a path and a label"):
+def test_mean_files_that_are_none_are_refused_by_layer_and_name(db, tmp_path):
+    path = tmp_path / "mean.binaryproto"
+    text = data_layer(db, f'transform_param {{ mean_file: "{path}" }}')
+    with pytest.raises(FileError, match=r"'d' \(Data\): mean_file .*cannot be read"):
         open_source(text, TEST, 0)
-    (tmp_path / "list.txt").write_text("gone.png 1\n")
-    with pytest.raises(FileError, match=r"gone.png: cannot be read as an image"):
+    path.write_bytes(b"\xff\xff no blob")
+    with pytest.raises(FileError, match=r"'d' \(Data\): mean_file .*not a binary Blob"):
+        open_source(text, TEST, 0)
+    blob = BlobProto(num=1, channels=3, height=6, width=5, data=[0] * 89)
+    path.write_bytes(blob.SerializeToString())
+    with pytest.raises(FileError, match=r"89 values do not make an array of shape"):
         open_source(text, TEST, 0)
 
 
-MEMORY = """type: "MemoryData" top: "x" top: "t"
-            memory_data_param { batch_size: 2 channels: 3 height: 6 width: 5 }"""
+def test_encoded_gray_image_has_three_channels_where_colour_is_forced(tmp_path):
+    file = io.BytesIO()
+    Image.new("L", (5, 6), 90).save(file, "PNG")
+    database(tmp_path / "png", [Datum(data=file.getvalue(), encoded=True)])
+    plain = open_source(data_layer(tmp_path / "png", batch_size=1), TEST, 0)
+    assert plain.shapes[0] == (1, 1, 6, 5)
+    text = "transform_param { force_color: true }"
+    forced = open_source(data_layer(tmp_path / "png", text, batch_size=1), TEST, 0)
+    np.testing.assert_array_equal(forced.next()[0], np.full((1, 3, 6, 5), 90))
 
 
-def test_arrays_are_delivered_in_turn():
-    source = open_source(layer(MEMORY), TEST, 0)
-    with pytest.raises(SpecError, match="call net.set_input_arrays"):
+def test_colour_and_gray_cannot_both_be_forced(db):
+    text = "transform_param { force_color: true force_gray: true }"
+    with pytest.raises(SpecError, match="both force_color and force_gray"):
+        open_source(data_layer(db, text), TEST, 0)
+
+
+def test_value_that_is_no_datum_is_named_by_its_key(tmp_path):
+    with lmdb.open(str(tmp_path / "db")) as env, env.begin(write=True) as txn:
+        txn.put(b"photo", b"\xff\xff\xff")
+    with pytest.raises(FileError, match=r"'d' \(Data\).*key 'photo': is no Datum"):
+        open_source(data_layer(tmp_path / "db"), TEST, 0)
+
+
+def test_database_cut_short_is_refused_before_it_is_read(tmp_path):
+    database(tmp_path / "db", [datum(p) for p in pixels(900)])
+    file = tmp_path / "db" / "data.mdb"
+    size = file.stat().st_size
+    with file.open("r+b") as handle:
+        handle.truncate(size // 2)
+    with pytest.raises(FileError, match=f"cut short: it has {size // 2} bytes of"):
+        open_source(data_layer(tmp_path / "db"), TEST, 0)
+
+
+def test_damaged_page_is_an_error_of_the_forward_pass(tmp_path):
+    database(tmp_path / "db", [datum(p) for p in pixels(900)])
+    file = tmp_path / "db" / "data.mdb"
+    data = bytearray(file.read_bytes())
+    page = 4096 * (data.index(b"00000450") // 4096)
+    data[page : page + 4096] = b"\x55" * 4096
+    file.write_bytes(data)
+    source = open_source(data_layer(tmp_path / "db", batch_size=900), TEST, 0)
+    with pytest.raises(FileError, match=r"'d' \(Data\).* is broken at item \d+: "):
         source.next()
-    source.set_arrays(pixels(6), np.arange(6))
-    labels = [t.ravel().tolist() for _, t in batches(source, 4)]
-    assert labels == [[0, 1], [2, 3], [4, 5], [0, 1]]
-    source.seek(2)
-    np.testing.assert_array_equal(source.next()[0], pixels(6)[4:])
 
 
-@pytest.mark.parametrize(
-    ("data", "labels", "message"),
-    [
-        (
-            (4, 3, 5, 6),
-            (4,),
-            r"must have shape \(M, 3, 6, 5\), got \(4, 3, 5, 6\)",
-        ),
-        ((4, 3, 6, 5), (5,), r"labels must have shape \(4,\).*got \(5,\)"),
-        ((3, 3, 6, 5), (3,), "3 items are no multiple of the batch_size 2"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_refused(data, labels, message):
-    source = open_source(layer(MEMORY), TEST, 0)
-    with pytest.raises(ShapeError, match=message):
-        source.set_arrays(np.zeros(data), np.zeros(labels))
+def test_database_replaced_under_a_reader_is_read_anew(db, tmp_path):
+    old = open_source(data_layer(db), TEST, 0)
+    old.next()
+    database(tmp_path / "new", [datum(p, 9) for p in pixels(4)])
+    db.rename(tmp_path / "gone")
+    (tmp_path / "new").rename(db)
+    np.testing.assert_array_equal(
+        open_source(data_layer(db), TEST, 0).next()[1], [9] * 4
+    )
+    np.testing.assert_array_equal(old.next()[1], [5, 6, 7, 1])
 
 
-def test_window_data_is_refused_with_what_can_be_used_instead():
-    with pytest.raises(UnsupportedError, match=r"\(WindowData\).*use Data \(LMDB\)"):
-        open_source(layer('type: "WindowData" top: "x"'), TEST, 0)
-
-
-# ---------------------------------------------------------------- reading ahead
-
-
-class Numbers:
-    """Delivers the number of the batch, and fails at batch 3."""
-
-    shapes = ((1,),)
-
-    def __init__(self):
-        self.threads = set()
-
-    def read(self, batch, out):
-        self.threads.add(threading.current_thread())
-        if batch == 3:
-            raise FileError("batch 3 is broken")
-        out[0][0] = batch
-
-    def close(self):
-        pass
-
-
-def test_reading_ahead_happens_in_a_thread_that_ends_with_the_source():
-    reader = Numbers()
-    source = ReadAhead(reader, "d")
-    assert [source.next()[0][0] for _ in range(2)] == [0, 1]
-    source.close()
-    assert threading.current_thread() not in reader.threads
-    assert not any(thread.is_alive() for thread in reader.threads)
-
-
-def test_error_of_the_reader_is_raised_where_its_batch_is_asked_for():
-    source = ReadAhead(Numbers(), "d")
-    assert [source.next()[0][0] for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(FileError, match="batch 3 is broken"):
-        source.next()
-    source.seek(7)
-    assert source.next()[0][0] == 7
-    source.close()
-
-
-def test_a_delivered_batch_stays_until_the_next_is_asked_for():
-    source = ReadAhead(Numbers(), "d")
-    (first,) = source.next()
-    source._ahead.result()  # the next batch has been read
-    assert first[0] == 0
-    source.close()
+def test_missing_lmdb_names_the_extra(db, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(MachineError, match=r"needs lmdb.*extra netspec\[data\]"):
+        open_source(data_layer(db), TEST, 0)
