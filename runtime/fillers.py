@@ -42,6 +42,8 @@ def fill(
         raise SpecError(
             f"{what}: sparse is for gaussian fillers, not {filler.type!r}; remove it"
         )
+    if count(shape) == 0:
+        return np.empty(shape, np.float32)
     try:
         values = function(tuple(shape), filler, rng)
     except SpecError as error:

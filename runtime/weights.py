@@ -68,6 +68,8 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
     Raises `FileError` for a file that cannot be read or is none.
     """
     data = read_bytes(path)
+    if not data:
+        raise FileError(f"{path}: is empty; copy or save it again")
     if data.startswith(HDF5_SIGNATURE):
         return _read_hdf5(path)
     try:
@@ -171,23 +173,31 @@ def _read_hdf5(path: str | Path) -> list[LayerWeights]:
     h5py = _h5py(path)
     try:
         with h5py.File(path, "r") as file:
-            if "data" not in file:
+            data = file.get("data")
+            if not isinstance(data, h5py.Group):
                 raise FileError(f"{path}: has no group 'data', so it holds no weights")
             return [
-                LayerWeights(name, tuple(_datasets(group)))
-                for name, group in file["data"].items()
+                LayerWeights(name, tuple(_datasets(group, h5py, path)))
+                for name, group in data.items()
             ]
+    except FileError:
+        raise
     except OSError as error:
-        if isinstance(error, FileError):
-            raise
         raise FileError(f"{path}: is broken: {error}") from error
 
 
-def _datasets(group: Any) -> Iterator[StoredBlob | None]:
-    last = max((int(key) for key in group if key.isdigit()), default=-1)
+def _datasets(group: Any, h5py: Any, path: str | Path) -> Iterator[StoredBlob | None]:
+    if not isinstance(group, h5py.Group):
+        raise FileError(f"{path}: {group.name} is no group of arrays")
+    last = max((int(key) for key in group if key.isdecimal()), default=-1)
     for slot in range(last + 1):
-        key = str(slot)
-        yield StoredBlob(group[key][()]) if key in group else None
+        found = group.get(str(slot))
+        if found is None:
+            yield None
+        elif isinstance(found, h5py.Dataset) and found.dtype.kind in "biuf":
+            yield StoredBlob(found[()])
+        else:
+            raise FileError(f"{path}: {found.name} is no array of real numbers")
 
 
 def _h5py(path: str | Path) -> Any:

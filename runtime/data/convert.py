@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ def _idx(path: str | Path, magic: int, what: str) -> np.ndarray:
     if data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise FileError(f"{path}: is no complete gzip file: {error}") from None
     axes = magic & 0xFF
     if len(data) < 4 + 4 * axes or struct.unpack_from(">I", data)[0] != magic:
@@ -178,8 +179,11 @@ def write(
     The source is what a data layer names: the folder of the database, or a text file
     that names the HDF5 file. It appears whole or not at all.
 
-    Raises `FileError` where something stands there already, unless `force`.
+    Raises `FileError` where something stands there already, unless `force`, and
+    `SpecError` for no images.
     """
+    if len(images) == 0:
+        raise SpecError(f"{path}: there are no images to write")
     ends = ("_lmdb",) if form == "lmdb" else (".txt", ".h5")
     results = [Path(f"{path}{end}") for end in ends]
     for result in results:

@@ -10,7 +10,7 @@ import numpy as np
 
 from netspec.errors import FileError, MachineError
 
-GRAY_MODES = ("1", "L", "I;16")  # Pillow's names of images of one channel
+GRAY_MODES = ("1", "L", "I", "I;16", "I;16B")  # Pillow's names of images of one channel
 
 
 def decode(
@@ -28,7 +28,7 @@ def decode(
     Raises `FileError` with `what` for data that is no image.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MachineError(
             f"{what}: reading images needs Pillow; install the extra netspec[data]"
@@ -37,9 +37,16 @@ def decode(
     broken = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError)
     source = data if isinstance(data, Path) else io.BytesIO(data)
     try:
-        with Image.open(source) as image:
+        with Image.open(source) as opened:
+            image: Image.Image = opened
             gray = color is False or (color is None and image.mode in GRAY_MODES)
+            if image.mode.startswith("I"):
+                # Two bytes a pixel: OpenCV keeps the upper one, Pillow would clip.
+                high = np.asarray(image, np.int64) >> 8
+                image = Image.fromarray(high.clip(0, 255).astype(np.uint8))
             picture = image.convert("L" if gray else "RGB")
+    except UnidentifiedImageError:
+        raise FileError(f"{what}: is no image of a known format") from None
     except (*broken, Image.DecompressionBombError) as error:
         raise FileError(f"{what}: cannot be read as an image: {error}") from None
     pixels = np.atleast_3d(np.asarray(picture))[:, :, ::-1].transpose(2, 0, 1)

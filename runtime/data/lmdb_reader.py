@@ -109,7 +109,7 @@ class LmdbReader:
             values = np.frombuffer(datum.data, np.uint8)
         else:
             values = np.array(datum.float_data, np.float32)
-        if values.size != np.prod(shape, dtype=np.int64) or not values.size:
+        if min(shape) < 1 or values.size != np.prod(shape, dtype=np.int64):
             raise FileError(
                 f"{self._what}, {self._key()}: {values.size} values do not make an "
                 f"image of shape {shape}"

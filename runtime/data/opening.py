@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netspec.check import check_arity
 from netspec.errors import UnsupportedError
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
@@ -17,9 +18,10 @@ def open_source(layer: LayerParameter, phase: int, seed: int) -> Source:
 
     phase: decides between random and central crops. seed: of all that is random.
 
-    Raises `FileError` for what cannot be read, `SpecError` for options that cannot be,
-    `UnsupportedError` for a type of layer that has no reader here.
+    Raises `FileError` for what cannot be read, `SpecError` for options or a number of
+    tops that cannot be, `UnsupportedError` for a type of layer that has no reader here.
     """
+    check_arity(layer)
     reader: Reader
     if layer.type == "MemoryData":
         return MemorySource(layer)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from netspec.errors import SpecError
 from netspec.ops.base import Shape
 
 
@@ -47,6 +48,8 @@ class ReadAhead:
     def __init__(self, reader: Reader, name: str) -> None:
         self.shapes = reader.shapes
         self._reader = reader
+        self._name = name
+        self._closed = False
         self._buffers = [
             tuple(np.empty(shape, np.float32) for shape in reader.shapes)
             for _ in range(2)
@@ -57,6 +60,10 @@ class ReadAhead:
 
     def next(self) -> Sequence[np.ndarray]:
         """Return the next batch; an error of the reader is raised here."""
+        if self._closed:
+            raise SpecError(
+                f"layer {self._name!r}: its source of data is closed; build a new net"
+            )
         ahead = self._ahead or self._start(self._batch)
         self._ahead = None
         ahead.result()
@@ -73,7 +80,10 @@ class ReadAhead:
         self._batch = batch
 
     def close(self) -> None:
-        """Stop reading ahead and close the reader."""
+        """Stop reading ahead and close the reader; a second time nothing happens."""
+        if self._closed:
+            return
+        self._closed = True
         self._wait()
         self._thread.shutdown()
         self._reader.close()

@@ -20,7 +20,8 @@ class Transform:
 
     The mean image is cropped with the picture. Crops are random in TRAIN and central in
     TEST; mirroring is random in both. What is random is a function of the seed, the
-    layer and the number of the item since the start.
+    layer and the number of the item since the start. Where images are cropped, and no
+    mean image is given, they may have different sizes.
     """
 
     def __init__(
@@ -55,11 +56,8 @@ class Transform:
         draws = self._draws(start, len(items))
         for index, item in enumerate(items):
             if item.shape != self._input:
-                raise SpecError(
-                    f"{label(self._layer)}: item {start + index} has shape "
-                    f"{item.shape}, the first one {self._input}; all must be equal"
-                )
-            rows, columns = self._window(draws[index])
+                self._check_shape(item.shape, start + index)
+            rows, columns = self._window(item.shape, draws[index])
             target = out[index]
             if self._mirror and draws[index, 2] & 1:
                 target = target[:, :, ::-1]
@@ -73,6 +71,17 @@ class Transform:
         if self._scale != 1:
             out *= np.float32(self._scale)
 
+    def _check_shape(self, shape: Shape, number: int) -> None:
+        """Refuse a picture unlike the first, unless equal windows are cut from both."""
+        what = f"{label(self._layer)}: item {number} has shape {shape}, the first one"
+        if not self._crop or self._layer.transform_param.mean_file:
+            raise SpecError(f"{what} {self._input}; all must be equal")
+        if shape[0] != self._input[0] or self._crop > min(shape[1:]):
+            raise SpecError(
+                f"{what} {self._input}; all must have as many channels and at least "
+                f"the crop_size {self._crop}"
+            )
+
     def _draws(self, start: int, count: int) -> np.ndarray:
         first = start * DRAWS
         words = np.arange(first, first + count * DRAWS, dtype=np.uint64)
@@ -80,10 +89,10 @@ class Transform:
         hash_bits(np, words, self._keys, np.empty_like(words))
         return words.reshape(count, DRAWS)
 
-    def _window(self, draws: np.ndarray) -> tuple[slice, slice]:
+    def _window(self, shape: Shape, draws: np.ndarray) -> tuple[slice, slice]:
         if not self._crop:
             return slice(None), slice(None)
-        _, height, width = self._input
+        _, height, width = shape
         if self._random_crop:
             top = int(draws[0]) % (height - self._crop + 1)
             left = int(draws[1]) % (width - self._crop + 1)

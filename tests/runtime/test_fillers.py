@@ -93,3 +93,11 @@ def test_mistakes_name_the_array_and_the_value(text, message):
 def test_bilinear_of_a_kernel_that_is_not_square_is_refused():
     with pytest.raises(ShapeError, match=r"square kernel, got shape \(60, 50, 3, 7\)"):
         filled('type: "bilinear"')
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0)])
+@pytest.mark.parametrize("kind", ["xavier", "msra", "positive_unitball", "gaussian"])
+def test_arrays_without_values_are_filled_with_nothing(shape, kind):
+    values = fill(shape, FillerParameter(type=kind), np.random.default_rng(0), "w")
+    assert values.shape == shape
+    assert values.dtype == np.float32

@@ -277,3 +277,25 @@ def test_missing_h5py_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MachineError, match=r"need h5py; .*netspec\[data\]"):
         net().save_hdf5(tmp_path / "w.h5")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("data", 1.0, r"has no group 'data'"),
+        ("data/enc", 1.0, r"/data/enc is no group of arrays"),
+        ("data/enc/0", "text", r"/data/enc/0 is no array of real numbers"),
+        ("data/enc/0/deeper", 1.0, r"/data/enc/0 is no array of real numbers"),
+    ],
+)
+def test_hdf5_files_of_something_else_are_refused(tmp_path, path, value, message):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file[path] = value
+    with pytest.raises(FileError, match=message):
+        weights.read_weights(tmp_path / "w.h5")
+
+
+def test_empty_file_is_refused(tmp_path):
+    (tmp_path / "w.caffemodel").write_bytes(b"")
+    with pytest.raises(FileError, match=r"w.caffemodel: is empty; copy or save"):
+        net().copy_from(tmp_path / "w.caffemodel")

@@ -238,3 +238,21 @@ def test_writing_without_the_package_names_the_extra(
     with pytest.raises(MachineError, match=rf"needs {package}; .*netspec\[data\]"):
         write(some(), tmp_path / "set", form)
     assert not list(tmp_path.iterdir())
+
+
+def test_damaged_gzip_is_refused_by_name(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 3, 4), dtype=np.uint8)
+    images = idx(tmp_path / "images.gz", pixels, 0x803, pack=True)
+    data = bytearray(images.read_bytes())
+    data[10:30] = b"\x99" * 20
+    images.write_bytes(data)
+    labels = idx(tmp_path / "labels", np.zeros(9, np.uint8), 0x801)
+    with pytest.raises(FileError, match=r"images.gz: is no complete gzip file"):
+        read_idx(images, labels)
+
+
+@pytest.mark.parametrize("form", ["lmdb", "hdf5"])
+def test_no_images_are_not_written(tmp_path, form):
+    with pytest.raises(SpecError, match=r"set: there are no images to write"):
+        write(some()[:0], tmp_path / "set", form)
+    assert not list(tmp_path.iterdir())

@@ -158,3 +158,12 @@ def test_missing_pillow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MachineError, match=r"needs Pillow.*extra netspec\[data\]"):
         open_source(text, TEST, 0)
+
+
+@pytest.mark.parametrize("color", [False, None, True])
+def test_images_of_two_bytes_a_pixel_keep_the_upper_byte(tmp_path, color):
+    values = np.array([[0, 255, 256], [4660, 32768, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    found = decode(tmp_path / "deep.png", "it", color=color)
+    assert found.shape == (3 if color else 1, 2, 3)
+    np.testing.assert_array_equal(found[-1], [[0, 0, 1], [18, 128, 255]])

@@ -350,3 +350,55 @@ def test_missing_lmdb_names_the_extra(db, monkeypatch):
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(MachineError, match=r"needs lmdb.*extra netspec\[data\]"):
         open_source(data_layer(db), TEST, 0)
+
+
+def test_images_of_different_sizes_may_be_cropped(tmp_path):
+    sizes = [(6, 5), (4, 9), (7, 4)]
+    pictures = [pixels(1, (3, *size))[0] for size in sizes]
+    database(tmp_path / "db", [datum(picture) for picture in pictures])
+    text = "transform_param { crop_size: 4 mean_value: 11 scale: 0.5 }"
+    (x, _) = open_source(
+        data_layer(tmp_path / "db", text, batch_size=3), TEST, 0
+    ).next()
+    for got, picture, (height, width) in zip(x, pictures, sizes, strict=True):
+        top, left = (height - 4) // 2, (width - 4) // 2
+        window = picture[:, top : top + 4, left : left + 4]
+        np.testing.assert_array_equal(got, (window - np.float32(11)) * 0.5)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8), (1, 6, 5)])
+def test_cropped_images_need_equal_channels_and_room_for_the_window(tmp_path, shape):
+    database(tmp_path / "db", [datum(pixels()[0]), datum(pixels(1, shape)[0])])
+    text = "transform_param { crop_size: 4 }"
+    source = open_source(data_layer(tmp_path / "db", text), TEST, 0)
+    with pytest.raises(SpecError, match=r"as many channels .* crop_size 4"):
+        source.next()
+
+
+def test_cropped_images_of_different_sizes_cannot_have_one_mean_image(tmp_path):
+    database(tmp_path / "db", [datum(pixels()[0]), datum(pixels(1, (3, 7, 5))[0])])
+    blob = BlobProto(num=1, channels=3, height=6, width=5, data=[1] * 90)
+    (tmp_path / "mean").write_bytes(blob.SerializeToString())
+    text = f'transform_param {{ crop_size: 4 mean_file: "{tmp_path}/mean" }}'
+    source = open_source(data_layer(tmp_path / "db", text), TEST, 0)
+    with pytest.raises(SpecError, match=r"\(3, 7, 5\), .* all must be equal"):
+        source.next()
+
+
+def test_negative_sizes_make_no_image(tmp_path):
+    item = Datum(channels=3, height=-5, width=-6, data=bytes(90))
+    database(tmp_path / "db", [item])
+    with pytest.raises(FileError, match=r"90 values do not make .* \(3, -5, -6\)"):
+        open_source(data_layer(tmp_path / "db"), TEST, 0)
+
+
+def test_encoded_value_that_is_no_image_is_named_by_its_key(tmp_path):
+    database(tmp_path / "db", [Datum(data=b"GIF?", encoded=True)])
+    with pytest.raises(FileError, match=r"key '00000000': is no image of a known f"):
+        open_source(data_layer(tmp_path / "db"), TEST, 0)
+
+
+def test_three_tops_are_refused_by_the_layer_not_by_its_reader(db):
+    text = data_layer(db, tops='top: "x" top: "t" top: "more"')
+    with pytest.raises(SpecError, match=r"'d' \(Data\): makes 1 to 2 tops; got 3"):
+        open_source(text, TEST, 0)

@@ -44,7 +44,7 @@ def test_arrays_that_do_not_fit_are_refused(data, labels, message):
 
 def test_window_data_is_refused_with_what_can_be_used_instead():
     with pytest.raises(UnsupportedError, match=r"\(WindowData\).*use Data \(LMDB\)"):
-        open_source(layer('type: "WindowData" top: "x"'), TEST, 0)
+        open_source(layer('type: "WindowData" top: "x" top: "t"'), TEST, 0)
 
 
 def test_net_takes_arrays_and_gives_the_labels_four_axes():

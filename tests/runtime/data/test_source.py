@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from netspec.errors import FileError
+from netspec.errors import FileError, SpecError
 from runtime.data.source import ReadAhead
 
 
@@ -124,3 +124,12 @@ def test_sources_that_nobody_holds_leave_no_thread():
         if "forgotten" in thread.name:
             thread.join(10)
             assert not thread.is_alive()
+
+
+def test_closed_source_says_so_and_closes_twice():
+    source = ReadAhead(Numbers(), "d")
+    source.next()
+    source.close()
+    source.close()
+    with pytest.raises(SpecError, match="layer 'd': its source of data is closed"):
+        source.next()
