@@ -101,3 +101,26 @@ def test_arrays_without_values_are_filled_with_nothing(shape, kind):
     values = fill(shape, FillerParameter(type=kind), np.random.default_rng(0), "w")
     assert values.shape == shape
     assert values.dtype == np.float32
+
+
+def test_bounds_may_be_equal_and_sparse_may_be_none():
+    np.testing.assert_array_equal(
+        filled('type: "uniform" min: 2.5 max: 2.5', (3, 4)), np.full((3, 4), 2.5)
+    )
+    assert not filled('type: "gaussian" mean: 4 std: 3 sparse: 0').any()
+
+
+def test_bilinear_kernel_of_six():
+    line = np.array([1, 3, 5, 5, 3, 1]) / 6
+    kernel = filled('type: "bilinear"', (2, 1, 6, 6))[1, 0]
+    np.testing.assert_allclose(kernel, np.outer(line, line), rtol=1e-6)
+
+
+def test_msra_is_normal_and_xavier_uniform():
+    # The fourth moment over the squared second: 3 for normal values, 9/5 for uniform.
+    for kind, kurtosis in (("msra", 3), ("xavier", 1.8)):
+        values = filled(f'type: "{kind}"').astype(float)
+        assert (values**4).mean() / (values**2).mean() ** 2 == pytest.approx(
+            kurtosis, rel=0.03
+        )
+        assert values.mean() == pytest.approx(0, abs=0.02 * values.std())

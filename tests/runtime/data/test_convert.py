@@ -256,3 +256,76 @@ def test_no_images_are_not_written(tmp_path, form):
     with pytest.raises(SpecError, match=r"set: there are no images to write"):
         write(some()[:0], tmp_path / "set", form)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", ["lmdb", "hdf5"])
+def test_writing_tells_how_far_it_is(tmp_path, form, monkeypatch):
+    monkeypatch.setattr(convert, "COMMIT_ITEMS", 3)
+    told = []
+    write(some(7), tmp_path / "set", form, advance=told.append)
+    assert sum(told) == 7
+
+
+def test_conversion_shows_a_bar_on_a_terminal_only(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tqdm")
+    monkeypatch.chdir(tmp_path)
+    lines = photos(tmp_path, [(4, 3)] * 6)
+    (tmp_path / "list.txt").write_text("\n".join(f"{p} {n}" for p, n in lines))
+    assert main(["images", "list.txt", "-o", "a"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["images", "list.txt", "-o", "b"]) == 0
+    assert "/6" in capsys.readouterr().err
+
+
+def test_conversion_needs_no_tqdm(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    ((path, number),) = photos(tmp_path, [(4, 3)])
+    (tmp_path / "list.txt").write_text(f"{path} {number}")
+    assert main(["images", "list.txt", "-o", "a"]) == 0
+
+
+def test_digits_are_those_of_scikit_learn():
+    bunch = pytest.importorskip("sklearn.datasets").load_digits()
+    train, held_out = convert.digits()
+    pixels = np.concatenate([train.pixels, held_out.pixels])[:, 0]
+    labels = np.concatenate([train.labels, held_out.labels])
+    np.testing.assert_array_equal(np.bincount(labels), np.bincount(bunch.target))
+    assert pixels.shape == (1797, 28, 28)
+    assert pixels.max() == 255
+    for number in range(10):
+        mean = bunch.images[bunch.target == number].mean(0) * (255 / 16)
+        enlarged = resize(mean, 28, 28).astype(float)
+        np.testing.assert_allclose(
+            pixels[labels == number].mean(0), enlarged, atol=0.75
+        )
+    assert set(held_out.labels) == set(range(10))
+    first = [6, 6, 6, 2, 5]  # the order is part of what results are compared by
+    assert train.labels[:5].tolist() == first
+
+
+@pytest.mark.parametrize("length", [0, 3, 4, 8, 15])
+def test_idx_file_cut_in_its_header_is_refused(tmp_path, length):
+    whole = idx(tmp_path / "i", np.zeros((2, 3, 4), np.uint8), 0x803).read_bytes()
+    (tmp_path / "i").write_bytes(whole[:length])
+    with pytest.raises(FileError, match="i: is no idx file of images"):
+        read_idx(tmp_path / "i", tmp_path / "l")
+
+
+def test_split_after_the_first_leaves_the_rest():
+    assert [len(part) for part in split(some(6), 1)] == [1, 5]
+    with pytest.raises(SpecError, match="cannot split 6 images after 0"):
+        split(some(6), 0)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["mnist", "--images", "i"], ["mnist", "--labels", "l"], ["images"], []],
+)
+def test_incomplete_commands_are_refused_in_one_line(command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    error = capsys.readouterr().err
+    assert "required" in error
+    assert error.count("\n") == 1

@@ -71,6 +71,7 @@ def test_hdf5_files_that_do_not_fit_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
+        ("t", np.float32(3), "have different numbers of rows"),
         ("t", np.arange(4), "have different numbers of rows"),
         ("t", np.array([b"a", b"b", b"c"]), r"'t' of .* holds \|S1; expected real"),
         ("t", np.ones(3, complex), "holds complex128; expected real numbers"),
@@ -153,3 +154,12 @@ def test_missing_h5py_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MachineError, match=r"needs h5py.*extra netspec\[data\]"):
         open_source(text, TRAIN, 0)
+
+
+def test_batches_of_one_row_and_files_without_rows(tmp_path):
+    source = open_source(hdf5_layer(tmp_path, [0, 1, 0, 2], batch_size=1), TRAIN, 0)
+    assert [float(t[0]) for _, t in batches(source, 5)] == [0, 10, 20, 0, 10]
+    with pytest.raises(FileError, match=r"'d' \(HDF5Data\): the files have no rows"):
+        open_source(hdf5_layer(tmp_path, [0, 0]), TRAIN, 0)
+    single = open_source(hdf5_layer(tmp_path, [1], batch_size=3), TRAIN, 0)
+    np.testing.assert_array_equal(single.next()[1], [0, 0, 0])

@@ -167,3 +167,10 @@ def test_images_of_two_bytes_a_pixel_keep_the_upper_byte(tmp_path, color):
     found = decode(tmp_path / "deep.png", "it", color=color)
     assert found.shape == (3 if color else 1, 2, 3)
     np.testing.assert_array_equal(found[-1], [[0, 0, 1], [18, 128, 255]])
+
+
+def test_batches_of_one_image(tmp_path):
+    text = image_layer(tmp_path, "new_height: 3 new_width: 4")
+    text.image_data_param.batch_size = 1
+    labels = [t.tolist() for _, t in batches(open_source(text, TEST, 0), 4)]
+    assert labels == [[7], [8], [9], [7]]

@@ -312,13 +312,14 @@ def test_value_that_is_no_datum_is_named_by_its_key(tmp_path):
         open_source(data_layer(tmp_path / "db"), TEST, 0)
 
 
-def test_database_cut_short_is_refused_before_it_is_read(tmp_path):
+@pytest.mark.parametrize("missing", [1, 4096, 80_000])
+def test_database_cut_short_is_refused_before_it_is_read(tmp_path, missing):
     database(tmp_path / "db", [datum(p) for p in pixels(900)])
     file = tmp_path / "db" / "data.mdb"
     size = file.stat().st_size
     with file.open("r+b") as handle:
-        handle.truncate(size // 2)
-    with pytest.raises(FileError, match=f"cut short: it has {size // 2} bytes of"):
+        handle.truncate(size - missing)
+    with pytest.raises(FileError, match=f"cut short: it has {size - missing} bytes of"):
         open_source(data_layer(tmp_path / "db"), TEST, 0)
 
 

@@ -74,3 +74,14 @@ def test_sizes_of_memory_data_must_be_given():
     text = layer(MEMORY.replace("height: 6", ""))
     with pytest.raises(SpecError, match=r"must be given and above 0, got 2 and \(3, 0"):
         open_source(text, TEST, 0)
+
+
+def test_smallest_images_and_batches():
+    text = "memory_data_param { batch_size: 1 channels: 1 height: 1 width: 1 }"
+    source = open_source(layer(f'type: "MemoryData" top: "x" top: "t" {text}'), TEST, 0)
+    source.set_arrays(np.array([5, 6]).reshape(2, 1, 1, 1), np.array([8, 9]))
+    assert [[a.item() for a in batch] for batch in batches(source, 3)] == [
+        [5, 8],
+        [6, 9],
+        [5, 8],
+    ]
