@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from netspec.cli import Parser, positive, run
 from runtime.data.convert import (
+    Advance,
     Images,
     ListedImages,
     digits,
@@ -87,10 +90,26 @@ def _command(options: argparse.Namespace) -> int:
             whole = images if isinstance(images, Images) else images.in_memory()
             chosen = pairs(whole, options.pairs)
         path = options.output.with_name(options.output.name + name)
-        source = write(chosen, path, options.format, force=options.force)
+        with _bar(len(chosen), path.name) as advance:
+            source = write(
+                chosen, path, options.format, force=options.force, advance=advance
+            )
         channels, height, width = chosen.shape
         print(f"{source}: {len(chosen)} items, {channels} x {height} x {width}")
     return 0
+
+
+@contextlib.contextmanager
+def _bar(total: int, name: str) -> Iterator[Advance]:
+    """Show on a terminal how far the writing is."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda count: None
+        return
+    hidden = not sys.stderr.isatty()
+    with tqdm(total=total, desc=name, leave=False, disable=hidden) as bar:
+        yield bar.update
 
 
 def _parts(options: Any) -> list[tuple[str, Images | ListedImages]]:

@@ -6,7 +6,7 @@ import gzip
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,6 +20,7 @@ from netspec.schema import Datum
 from runtime.data.images import decode, resize
 
 Format: TypeAlias = Literal["lmdb", "hdf5"]
+Advance: TypeAlias = Callable[[int], object]  # takes how many more items are written
 
 DIGITS_SPLIT_SEED = 0  # of the order in which the digits are dealt out
 DIGITS_HELD_OUT = 360  # of 1,797
@@ -172,12 +173,18 @@ def pairs(images: Images, times: int = 1, seed: int = 0) -> Images:
 
 
 def write(
-    images: Images | ListedImages, path: Path, form: Format, *, force: bool = False
+    images: Images | ListedImages,
+    path: Path,
+    form: Format,
+    *,
+    force: bool = False,
+    advance: Advance = lambda count: None,
 ) -> Path:
     """Write `images` as `path` + "_lmdb" or `path` + ".h5", and return the source.
 
     The source is what a data layer names: the folder of the database, or a text file
-    that names the HDF5 file. It appears whole or not at all.
+    that names the HDF5 file. It appears whole or not at all. `advance` is called after
+    every item.
 
     Raises `FileError` where something stands there already, unless `force`, and
     `SpecError` for no images.
@@ -193,9 +200,9 @@ def write(
     except OSError as error:
         raise FileError(f"{path.parent}: cannot be made: {error.strerror}") from error
     if form == "lmdb":
-        _write_lmdb(images, results[0])
+        _write_lmdb(images, results[0], advance)
     else:
-        _write_hdf5(images, results[1], results[0])
+        _write_hdf5(images, results[1], results[0], advance)
     return results[0]
 
 
@@ -214,7 +221,7 @@ def _check_place(result: Path, form: Format, *, force: bool) -> None:
             )
 
 
-def _write_lmdb(images: Images | ListedImages, folder: Path) -> None:
+def _write_lmdb(images: Images | ListedImages, folder: Path, advance: Advance) -> None:
     try:
         import lmdb
     except ImportError as error:
@@ -231,6 +238,7 @@ def _write_lmdb(images: Images | ListedImages, folder: Path) -> None:
                 with env.begin(write=True) as transaction:
                     for key, value in _items(images, start):
                         transaction.put(key, value, append=True)
+                        advance(1)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
@@ -255,7 +263,9 @@ def _items(images: Images | ListedImages, start: int) -> Iterator[tuple[bytes, b
         yield f"{index:08d}".encode(), datum.SerializeToString()
 
 
-def _write_hdf5(images: Images | ListedImages, path: Path, source: Path) -> None:
+def _write_hdf5(
+    images: Images | ListedImages, path: Path, source: Path, advance: Advance
+) -> None:
     try:
         import h5py
     except ImportError as error:
@@ -264,9 +274,13 @@ def _write_hdf5(images: Images | ListedImages, path: Path, source: Path) -> None
         ) from error
     with replacing(path) as target, h5py.File(target, "w") as file:
         data = file.create_dataset("data", (len(images), *images.shape), np.float32)
+        rows = np.empty((min(COMMIT_ITEMS, len(images)), *images.shape), np.uint8)
         for start in range(0, len(images), COMMIT_ITEMS):
             chosen = range(start, min(start + COMMIT_ITEMS, len(images)))
-            data[start : chosen.stop] = [images.picture(index) for index in chosen]
+            for index in chosen:
+                rows[index - start] = images.picture(index)
+                advance(1)
+            data[start : chosen.stop] = rows[: len(chosen)]
         file["label"] = images.labels.astype(np.float32)
     with replacing(source) as text:
         text.write(f"{path}\n".encode())
