@@ -259,9 +259,9 @@ def test_mirrored_images_are_as_many_in_the_test_phase(db):
 
 
 def test_one_mean_value_stands_for_all_channels(db):
-    text = "transform_param { mean_value: 7 scale: 0.25 }"
+    text = "transform_param { mean_value: 7 scale: 2 }"
     (x, _) = open_source(data_layer(db, text), TEST, 0).next()
-    np.testing.assert_array_equal(x, (pixels()[:4] - np.float32(7)) * 0.25)
+    np.testing.assert_array_equal(x, (pixels()[:4] - np.float32(7)) * 2)
 
 
 def test_mean_file_holds_double_values_too(db, tmp_path):
