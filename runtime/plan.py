@@ -67,7 +67,7 @@ def compile_plan(
     the memory cannot be had.
     """
     kernels = tuple(
-        context.backend.kernel(node.name, node.type)(node, context)
+        context.backend.kernel(node, context.dtype)(node, context)
         for node in graph.nodes
     )
     memory = _Memory(graph, context, kernels, keep)

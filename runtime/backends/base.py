@@ -2,16 +2,16 @@
 
 Everything here is plain array code over `xp`, the array module (NumPy, or one with its
 interface), writes into arrays that it is given, and is the oracle for faster versions.
-A backend overrides primitives, or whole kernels through `kernels`.
+A backend overrides primitives, or chooses kernels of its own in `kernel`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from runtime.counter_random import hash_bits
 from runtime.layers import portable_kernels
 from runtime.layers.base import Array, ArraySpec, Kernel
 
+if TYPE_CHECKING:
+    from netspec.graph import Node
+
 
 class Backend:
     """Arrays and primitives over the module `xp`."""
 
     name: ClassVar[str]
-    kernels: ClassVar[Mapping[str, type[Kernel[Any]]]] = {}
     # Elements that a kernel takes at a time so that they stay in the cache.
     block_elements: ClassVar[int] = 1 << 17
 
@@ -39,12 +41,12 @@ class Backend:
         modes = inspect.signature(xp.take).parameters
         self._take = partial(xp.take, mode="clip") if "mode" in modes else xp.take
 
-    def kernel(self, layer_name: str, layer_type: str) -> type[Kernel[Any]]:
-        """Return the kernel class of a layer: the backend's own or the portable one."""
-        found = self.kernels.get(layer_type) or portable_kernels().get(layer_type)
+    def kernel(self, node: Node, dtype: str) -> type[Kernel[Any]]:
+        """Return the kernel class of a node: the backend's own or the portable one."""
+        found = portable_kernels().get(node.type)
         if found is None:
             raise UnsupportedError(
-                f"layer {layer_name!r} ({layer_type}): this layer type has no "
+                f"layer {node.name!r} ({node.type}): this layer type has no "
                 f"arithmetic in the runtime yet; it can be written, checked and "
                 f"exported only"
             )

@@ -48,7 +48,7 @@ def check(options: argparse.Namespace) -> int:
             shapes, notes = _source_shapes(kept, state, dict(options.shape))
             graph = build(kept, state, shapes=shapes)
             for node in graph.nodes:
-                get_backend(options.backend).kernel(node.name, node.type)
+                get_backend(options.backend).kernel(node, "float32")
         except NetspecError as error:
             print(f"  {name}: cannot be built")
             if str(error) not in mistakes:

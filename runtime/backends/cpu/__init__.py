@@ -1,18 +1,83 @@
-"""The CPU backend: the portable kernels on NumPy."""
+"""The CPU backend: kernels compiled by Numba, and portable ones for the rest."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from netspec.errors import SpecError
 from runtime.backends.base import Backend
+from runtime.layers.base import Array, Kernel
+
+if TYPE_CHECKING:
+    from netspec.graph import Node
+    from runtime.backends.cpu.compiled import Call
+    from runtime.backends.cpu.team import Team
+
+THREADS_VARIABLE = "NETSPEC_NUM_THREADS"
 
 
-class NumpyBackend(Backend):
-    """Arrays in main memory; device and host arrays are the same."""
+class CpuBackend(Backend):
+    """Arrays in main memory; device and host arrays are the same.
+
+    Nets of float32 run on compiled kernels where Numba is installed; what has none, and
+    nets of float64, run on the portable kernels.
+    """
 
     name: ClassVar[str] = "numpy"
 
     def __init__(self) -> None:
         super().__init__(np)
+        self.threads = _threads()
+
+    def kernel(self, node: Node, dtype: str) -> type[Kernel[Any]]:
+        """Return the compiled kernel class of a node where there is one."""
+        if dtype == "float32":
+            for kernel in self._compiled.get(node.type, ()):
+                if kernel.fits(node):
+                    return kernel
+        return super().kernel(node, dtype)
+
+    @cached_property
+    def _compiled(self) -> Mapping[str, Sequence[Any]]:
+        try:
+            import numba  # noqa: F401
+        except ImportError:
+            return {}
+        from runtime.backends.cpu.kernels import KERNELS
+
+        return KERNELS
+
+    @cached_property
+    def team(self) -> Team:
+        """The threads that run compiled kernels."""
+        from runtime.backends.cpu.team import Team
+
+        return Team(self.threads)
+
+    def run(self, calls: Sequence[Call]) -> None:
+        """Run compiled calls in order."""
+        from runtime.backends.cpu.team import Program
+
+        self.team.run(Program(calls))
+
+    def fill(self, array: Array, value: float) -> Call:
+        """Return the call that fills an array of float32."""
+        from runtime.backends.cpu.elementwise import fill
+
+        return fill(y=array, count=array.size, value=value)
+
+
+def _threads() -> int:
+    """Return how many threads to use: the variable, or all processors allowed."""
+    text = os.environ.get(THREADS_VARIABLE)
+    if not text:
+        allowed = getattr(os, "sched_getaffinity", None)
+        return len(allowed(0)) if allowed else os.cpu_count() or 1
+    if not text.isdigit() or int(text) < 1:
+        raise SpecError(f"{THREADS_VARIABLE} is {text!r}; expected a number from 1")
+    return int(text)

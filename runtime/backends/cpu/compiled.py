@@ -1,0 +1,136 @@
+"""Compiled kernels: Python functions that Numba turns into machine code.
+
+A kernel is a function of a record of its arguments and of a share of the work:
+
+    @kernel("x y count", "slope")
+    def relu(record, part, parts):
+        a = carray(record, 1)[0]
+        ...
+
+It does the share number `part` of `parts` and returns nothing. It is compiled when it
+is first used and kept on disk, in a folder that depends on the source of this package,
+so that a changed kernel is compiled anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+# Contracting and reordering are what vector code does; NaN and infinity keep meaning.
+FAST_MATH = {"contract", "reassoc", "arcp", "nsz"}
+HELPER_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": FAST_MATH,
+    "nogil": True,
+}
+
+Function = Callable[..., Any]
+
+
+def helper(function: Function) -> Function:
+    """Compile a function that kernels call; its code becomes part of theirs."""
+    compiled: Function = numba.njit(forceinline=True, **HELPER_OPTIONS)(function)
+    return compiled
+
+
+def outlined(function: Function) -> Function:
+    """Compile a function that kernels call from many places, once for all of them."""
+    compiled: Function = numba.njit(**HELPER_OPTIONS)(function)
+    return compiled
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A kernel with its arguments. `serial`: too little work for several threads."""
+
+    kernel: CompiledKernel
+    record: np.ndarray
+    arrays: tuple[np.ndarray, ...]  # kept alive as the record holds their addresses
+    serial: bool
+
+
+class CompiledKernel:
+    """A function in machine code, called with a record of arguments.
+
+    ints, floats: names of the arguments; arrays are passed as ints, their address.
+    """
+
+    def __init__(self, function: Function, ints: str, floats: str) -> None:
+        self.function = function
+        self.fields = np.dtype(
+            [(name, "i8") for name in ints.split()]
+            + [(name, "f8") for name in floats.split()]
+        )
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *, serial: bool = False, **values: Any) -> Call:
+        """Return the call of this kernel with these arguments."""
+        if set(values) != set(self.fields.names or ()):
+            different = sorted(set(values) ^ set(self.fields.names or ()))
+            raise TypeError(f"{self.function.__name__}: wrong arguments {different}")
+        arrays = [v for v in values.values() if isinstance(v, np.ndarray)]
+        record = np.zeros(1, self.fields)
+        for name, value in values.items():
+            is_array = isinstance(value, np.ndarray)
+            if is_array and not value.flags.c_contiguous:
+                raise TypeError(f"{self.function.__name__}: {name} is not contiguous")
+            record[name] = value.ctypes.data if is_array else value
+        return Call(self, record, tuple(arrays), serial)
+
+    @cached_property
+    def address(self) -> int:
+        """The address of the machine code, which is made or loaded when first asked."""
+        record = numba.from_dtype(self.fields)
+        signature = types.void(types.CPointer(record), types.int64, types.int64)
+        return int(compile_function(signature, self.function).address)
+
+
+def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
+    """Make a function a compiled kernel with these arguments."""
+    return lambda function: CompiledKernel(function, ints, floats)
+
+
+def compile_function(signature: Any, function: Function) -> Any:
+    """Compile `function`, or load it from the disk; returns Numba's C callback."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_folder())
+    try:
+        made = numba.cfunc(
+            signature, cache=True, error_model="numpy", fastmath=FAST_MATH
+        )
+        return made(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+@cache
+def cache_folder() -> Path:
+    """Return the folder of the machine code made from this version of the source.
+
+    `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return _caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"
+
+
+def _caches() -> Path:
+    if os.environ.get("NETSPEC_CACHE_DIR"):
+        return Path(os.environ["NETSPEC_CACHE_DIR"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,0 +1,526 @@
+"""The compiled kernels of convolution, as matrix products on packed panels.
+
+A *correlation* is what a convolution does forward, and what it does backward to its
+input: at every place (i, j) of the output, the sum over channels c and taps t of
+
+    y[n, r, i, j] = bias[r] + sum over c, t of w[r, c, t] x[n, c, at(i, j, t)]
+    at(i, j, t) = (row_step i + tap_row[t], column_step j + tap_column[t])
+
+with zeros outside of x. The places of all images are numbered through; a *panel* is a
+run of them that one thread works on. For a block of channels the elements that its
+places see are packed into rows, one for every k = (c, t), and multiplied by the packed
+weights, ROWS rows of weights at a time, in tiles that stay in registers.
+
+Every sum runs over k, or over the places for the gradient of the weights, in one order
+whatever the sizes of panels and blocks and the number of threads: results do not depend
+on them.
+
+The records of these kernels are made in `runtime.backends.cpu.convolution`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from runtime.backends.cpu.compiled import helper, kernel, outlined
+from runtime.backends.cpu.simd import (
+    LANES,
+    ROWS,
+    VECTOR_BYTES,
+    VECTORS,
+    copy,
+    f32,
+    i64,
+    tile1,
+    tile2,
+    tile3,
+    transpose,
+)
+
+LOWEST = np.float32(-np.inf)
+ZERO = np.float32(0)
+TILE = VECTORS * LANES  # places in a full tile
+
+# The arguments of packing. `pitch` rows of x are kept for every row of the output, and
+# `span` for the last one; a kept row holds the columns of `phases` residues modulo
+# column_step one after the other, each `phase_length` long, so that neighbouring places
+# see neighbouring elements. `direct`: places are the elements of x themselves.
+PACKING = (
+    "x channels height width out_height out_width images groups taps "
+    "tap_offsets direct row_step pitch span first_row column_step phases phase_length first_column "
+    "panel_places channel_block workspace workspace_bytes panel_at rows_at other_at "
+)
+
+
+@kernel(
+    "w bias packed packed_bias groups rows channels taps tap_index group_stride "
+    "row_stride channel_stride"
+)
+def pack_weights(record: Any, part: int, parts: int) -> None:
+    """Bring weights into the order in which tiles read them: (block, k, ROWS).
+
+    Rows past the end are zeros.
+    """
+    a = carray(record, 1)[0]
+    w, packed, biases = f32(a.w), f32(a.packed), f32(a.packed_bias)
+    index, taps, row_stride = i64(a.tap_index), a.taps, a.row_stride
+    blocks = (a.rows + ROWS - 1) // ROWS
+    for unit in range(part, a.groups * blocks, parts):
+        group, block = unit // blocks, unit % blocks
+        valid = min(ROWS, a.rows - block * ROWS)
+        source = group * a.group_stride + block * ROWS * row_stride
+        target = unit * a.channels * taps * ROWS
+        for c in range(a.channels):
+            for t in range(taps):
+                at = source + c * a.channel_stride + index[t]
+                for i in range(ROWS):
+                    packed[target + i] = w[at + i * row_stride] if i < valid else ZERO
+                target += ROWS
+        for i in range(ROWS):
+            value = ZERO
+            if a.bias != 0 and i < valid:
+                value = f32(a.bias)[group * a.rows + block * ROWS + i]
+            biases[unit * ROWS + i] = value
+
+
+@helper
+def _keep_row(target: int, source: int, a: Any) -> None:
+    """Copy a row of x into the order described at `PACKING`, with its padding."""
+    x, kept = f32(source), f32(target)
+    for phase in range(a.phases):
+        start = phase + a.first_column
+        at = phase * a.phase_length
+        low = 0
+        if start < 0:
+            low = min(a.phase_length, (a.column_step - 1 - start) // a.column_step)
+        high = max(low, min(a.phase_length, (a.width - 1 - start) // a.column_step + 1))
+        for j in range(low):
+            kept[at + j] = ZERO
+        if a.column_step == 1:
+            copy(target + 4 * (at + low), source + 4 * (start + low), high - low)
+        else:
+            for j in range(low, high):
+                kept[at + j] = x[start + j * a.column_step]
+        for j in range(high, a.phase_length):
+            kept[at + j] = ZERO
+
+
+@helper
+def _rows_before(a: Any, first: int, image: int) -> int:
+    """Return the number of the kept row that is the first of output row 0 of an image.
+
+    `first` is the first place of the panel. The number is negative for the first image
+    where the panel starts further down.
+    """
+    plane = a.out_height * a.out_width
+    first_image = first // plane
+    start = (first - first_image * plane) // a.out_width
+    if image == first_image:
+        return -start * a.pitch
+    before = (a.out_height - start - 1) * a.pitch + a.span
+    full = (a.out_height - 1) * a.pitch + a.span
+    return before + (image - first_image - 1) * full
+
+
+@outlined
+def _keep_rows(
+    a: Any, workspace: int, group: int, first: int, last: int, c0: int, c1: int
+) -> int:
+    """Copy the rows of x that a panel needs, of a block of channels; returns how many.
+
+    They lie at `rows_at` of the workspace: (channel, row, column).
+    """
+    plane = a.out_height * a.out_width
+    row_bytes = 4 * a.phases * a.phase_length
+    first_image, last_image = first // plane, (last - 1) // plane
+    total = 0
+    for image in range(first_image, last_image + 1):
+        low = (max(first, image * plane) - image * plane) // a.out_width
+        high = (min(last, (image + 1) * plane) - image * plane - 1) // a.out_width
+        total += (high - low) * a.pitch + a.span
+    kept = workspace + a.rows_at
+    done = 0
+    for image in range(first_image, last_image + 1):
+        low = (max(first, image * plane) - image * plane) // a.out_width
+        high = (min(last, (image + 1) * plane) - image * plane - 1) // a.out_width
+        rows = (high - low) * a.pitch + a.span
+        for c in range(c0, c1):
+            channel = (image * a.groups + group) * a.channels + c
+            source = a.x + 4 * channel * a.height * a.width
+            target = kept + ((c - c0) * total + done) * row_bytes
+            for row in range(rows):
+                at = low * a.row_step + a.first_row
+                at += row // a.pitch * a.row_step + row % a.pitch
+                if 0 <= at < a.height:
+                    _keep_row(target, source + 4 * at * a.width, a)
+                else:
+                    cleared = f32(target)
+                    for j in range(a.phases * a.phase_length):
+                        cleared[j] = ZERO
+                target += row_bytes
+        done += rows
+    return total
+
+
+@outlined
+def _pack_tile(
+    a: Any,
+    workspace: int,
+    group: int,
+    panel: int,
+    first: int,
+    last: int,
+    c0: int,
+    c1: int,
+    rows: int,
+    target: int,
+    target_row: int,
+) -> None:
+    """Pack what the places `first` to `last` see of channels c0 to c1 into rows.
+
+    panel: the first place of the panel; rows: what `_keep_rows` returned for it.
+    """
+    plane = a.out_height * a.out_width
+    row_length = a.phases * a.phase_length
+    offsets, taps = i64(a.tap_offsets), a.taps
+    if a.direct != 0:
+        channel_bytes = 4 * a.height * a.width
+    else:
+        channel_bytes = 4 * rows * row_length
+    place = first
+    while place < last:
+        image = place // plane
+        q = place - image * plane
+        if a.direct != 0:
+            length = min(last - place, plane - q)
+            channel = (image * a.groups + group) * a.channels + c0
+            source = a.x + 4 * (channel * plane + q)
+        else:
+            i = q // a.out_width
+            j = q - i * a.out_width
+            length = min(last - place, a.out_width - j)
+            row = _rows_before(a, panel, image) + i * a.pitch
+            source = workspace + a.rows_at + 4 * (row * row_length + j)
+        put = target + 4 * (place - first)
+        for _ in range(c0, c1):
+            for t in range(taps):
+                copy(put, source + offsets[t], length)
+                put += target_row
+            source += channel_bytes
+        place += length
+
+
+@kernel(
+    PACKING
+    + "y packed packed_bias rows y_plane y_width y_row_step y_column_step y_first "
+    "units_by_rows",
+    "floor",
+)
+def correlate(record: Any, part: int, parts: int) -> None:
+    """Compute y of a correlation, and y = max(y, floor).
+
+    y_first, y_row_step, y_column_step: where the places lie in a plane of y.
+    units_by_rows: into how many shares the rows of y are divided beside the panels.
+    """
+    a = carray(record, 1)[0]
+    plane = a.out_height * a.out_width
+    places = a.images * plane
+    panels = (places + a.panel_places - 1) // a.panel_places
+    blocks = (a.rows + ROWS - 1) // ROWS
+    contiguous = a.y_column_step == 1 and a.y_row_step == a.out_width
+    floor = np.float32(a.floor)
+    workspace = a.workspace + part * a.workspace_bytes
+    panel_at, other = workspace + a.panel_at, workspace + a.other_at
+    for unit in range(part, a.groups * panels * a.units_by_rows, parts):
+        share, rest = unit % a.units_by_rows, unit // a.units_by_rows
+        group, panel = rest // panels, rest % panels
+        first = panel * a.panel_places
+        last = min(first + a.panel_places, places)
+        low = blocks * share // a.units_by_rows
+        high = blocks * (share + 1) // a.units_by_rows
+        for c0 in range(0, a.channels, a.channel_block):
+            c1 = min(c0 + a.channel_block, a.channels)
+            depth = (c1 - c0) * a.taps
+            rows = 0
+            if a.direct == 0:
+                rows = _keep_rows(a, workspace, group, first, last, c0, c1)
+            for place in range(first, last, TILE):
+                end = min(place + TILE, last)
+                width = 4 * LANES * ((end - place + LANES - 1) // LANES)
+                target = panel_at + 4 * (place - first) * depth
+                _pack_tile(
+                    a, workspace, group, first, place, end, c0, c1, rows, target, width
+                )
+            for block in range(low, high):
+                at = (group * blocks + block) * ROWS
+                weights = a.packed + 4 * (at * a.channels + c0 * ROWS) * a.taps
+                bias = a.packed_bias + 4 * at if c0 == 0 else 0
+                lowest = floor if c1 == a.channels else LOWEST
+                full_rows = contiguous and (block + 1) * ROWS <= a.rows
+                for place in range(first, last, TILE):
+                    end = min(place + TILE, last)
+                    image = place // plane
+                    vectors = (end - place + LANES - 1) // LANES
+                    step = vectors * VECTOR_BYTES
+                    b = panel_at + 4 * (place - first) * depth
+                    if (
+                        full_rows
+                        and end - place == vectors * LANES
+                        and end <= (image + 1) * plane
+                    ):
+                        row = (image * a.groups + group) * a.rows + block * ROWS
+                        at = row * a.y_plane + a.y_first + place - image * plane
+                        c, c_row = a.y + 4 * at, 4 * a.y_plane
+                    else:
+                        at = (place - first) * blocks + block * vectors * LANES
+                        c, c_row = other + 4 * at * ROWS, step
+                    _multiply(
+                        vectors,
+                        weights,
+                        4 * ROWS,
+                        4,
+                        b,
+                        step,
+                        depth,
+                        c,
+                        c_row,
+                        bias,
+                        lowest,
+                    )
+        for place in range(first, last, TILE):
+            end = min(place + TILE, last)
+            _put_away(a, other, group, first, place, end, low, high, contiguous)
+
+
+@outlined
+def _multiply(
+    vectors: int,
+    a: int,
+    a_step: int,
+    a_row: int,
+    b: int,
+    b_step: int,
+    depth: int,
+    c: int,
+    c_row: int,
+    bias: int,
+    floor: np.float32,
+) -> None:
+    """Compute a tile of 1 to 3 vectors; see `simd.tile1` for the arguments."""
+    if vectors == 3:
+        tile3(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor)
+    elif vectors == 2:
+        tile2(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor)
+    else:
+        tile1(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor)
+
+
+@outlined
+def _put_away(
+    a: Any,
+    other: int,
+    group: int,
+    panel: int,
+    first: int,
+    last: int,
+    low: int,
+    high: int,
+    contiguous: bool,
+) -> None:
+    """Copy the parts of a tile into y that could not be computed in place."""
+    plane = a.out_height * a.out_width
+    blocks = (a.rows + ROWS - 1) // ROWS
+    vectors = (last - first + LANES - 1) // LANES
+    width = vectors * LANES
+    one_image = last <= (first // plane + 1) * plane
+    in_place = contiguous and one_image and last - first == width
+    y = f32(a.y)
+    for block in range(low, high):
+        valid = min(ROWS, a.rows - block * ROWS)
+        if in_place and valid == ROWS:
+            continue
+        source = other + 4 * ((first - panel) * blocks + block * width) * ROWS
+        for i in range(valid):
+            sums = f32(source + 4 * i * width)
+            place = first
+            while place < last:
+                image = place // plane
+                q = place - image * plane
+                row = (image * a.groups + group) * a.rows + block * ROWS + i
+                at = row * a.y_plane + a.y_first
+                if contiguous:
+                    length = min(last - place, plane - q)
+                    copy(
+                        a.y + 4 * (at + q),
+                        source + 4 * (i * width + place - first),
+                        length,
+                    )
+                else:
+                    line = q // a.out_width
+                    j = q - line * a.out_width
+                    length = min(last - place, a.out_width - j)
+                    at += line * a.y_row_step + j * a.y_column_step
+                    for n in range(length):
+                        y[at + n * a.y_column_step] = sums[place - first + n]
+                place += length
+
+
+@kernel(
+    PACKING + "dy rows partial partial_bias chunks chunk_places channel_shares",
+)
+def correlate_weights(record: Any, part: int, parts: int) -> None:
+    """Compute the gradient of the weights of a correlation, in parts.
+
+    partial (group, chunk, channels * taps, rows rounded up to vectors) holds the sums
+    over the places of a chunk, partial_bias (group, chunk, rows) those of dy alone.
+    """
+    a = carray(record, 1)[0]
+    plane = a.out_height * a.out_width
+    places = a.images * plane
+    width = (a.rows + LANES - 1) // LANES * LANES
+    depth = (a.channels * a.taps + ROWS - 1) // ROWS * ROWS
+    panel_row = VECTOR_BYTES * ((a.panel_places + LANES - 1) // LANES)
+    workspace = a.workspace + part * a.workspace_bytes
+    panel_at, other = workspace + a.panel_at, workspace + a.other_at
+    zeros = workspace  # ROWS zeros
+    for i in range(ROWS):
+        f32(zeros)[i] = ZERO
+    for unit in range(part, a.groups * a.chunks * a.channel_shares, parts):
+        share, rest = unit % a.channel_shares, unit // a.channel_shares
+        group, chunk = rest // a.chunks, rest % a.chunks
+        blocks = (a.channels + a.channel_block - 1) // a.channel_block
+        low = blocks * share // a.channel_shares * a.channel_block
+        high = blocks * (share + 1) // a.channel_shares * a.channel_block
+        high = min(high, a.channels)
+        begin = chunk * a.chunk_places
+        until = min(begin + a.chunk_places, places)
+        partial = a.partial + 4 * rest * depth * width
+        for first in range(begin, until, a.panel_places):
+            last = min(first + a.panel_places, until)
+            _transpose_panel(a, group, first, last, other, width)
+            if share == 0:
+                sums = f32(a.partial_bias + 4 * rest * width)
+                if first == begin:
+                    for r in range(width):
+                        sums[r] = ZERO
+                for q in range(last - first):
+                    values = f32(other + 4 * q * width)
+                    for r in range(width):
+                        sums[r] += values[r]
+            for c0 in range(low, high, a.channel_block):
+                c1 = min(c0 + a.channel_block, high)
+                rows = 0
+                if a.direct == 0:
+                    rows = _keep_rows(a, workspace, group, first, last, c0, c1)
+                _pack_tile(
+                    a,
+                    workspace,
+                    group,
+                    first,
+                    first,
+                    last,
+                    c0,
+                    c1,
+                    rows,
+                    panel_at,
+                    panel_row,
+                )
+                bias = zeros if first == begin else 0
+                for k in range(0, (c1 - c0) * a.taps, ROWS):
+                    c = partial + 4 * (c0 * a.taps + k) * width
+                    b, left = other, width // LANES
+                    while left > 0:
+                        vectors = left if left <= 3 else (2 if left == 4 else 3)
+                        _multiply(
+                            vectors,
+                            panel_at + k * panel_row,
+                            4,
+                            panel_row,
+                            b,
+                            4 * width,
+                            last - first,
+                            c,
+                            4 * width,
+                            bias,
+                            LOWEST,
+                        )
+                        b += vectors * VECTOR_BYTES
+                        c += vectors * VECTOR_BYTES
+                        left -= vectors
+
+
+@outlined
+def _transpose_panel(
+    a: Any, group: int, first: int, last: int, target: int, width: int
+) -> None:
+    """Write dy of a run of places as (place, row), the rows padded to `width`."""
+    plane = a.out_height * a.out_width
+    place = first
+    while place < last:
+        image = place // plane
+        q = place - image * plane
+        length = min(last - place, plane - q)
+        source = a.dy + 4 * ((image * a.groups + group) * a.rows * plane + q)
+        for j in range(0, length, LANES):
+            for r in range(0, a.rows, LANES):
+                transpose(
+                    target + 4 * ((place - first + j) * width + r),
+                    4 * width,
+                    source + 4 * (r * plane + j),
+                    4 * plane,
+                    min(LANES, a.rows - r),
+                    min(LANES, length - j),
+                )
+        place += length
+
+
+@kernel(
+    "partial partial_bias dw dbias groups rows depth chunks accumulate "
+    "accumulate_bias workspace workspace_bytes"
+)
+def add_partial_weights(record: Any, part: int, parts: int) -> None:
+    """Add the parts of `correlate_weights` up: dw (group, row, k), dbias (group, row).
+
+    dw and dbias may be 0, not wanted.
+    """
+    a = carray(record, 1)[0]
+    width = (a.rows + LANES - 1) // LANES * LANES
+    depth = (a.depth + ROWS - 1) // ROWS * ROWS
+    block = a.workspace + part * a.workspace_bytes
+    values = f32(block)
+    steps = (a.depth + LANES - 1) // LANES
+    for unit in range(part, a.groups * steps, parts):
+        if a.dw == 0:
+            break
+        group, k = unit // steps, unit % steps * LANES
+        count = min(LANES, a.depth - k)
+        start = a.partial + 4 * (group * a.chunks * depth + k) * width
+        total = f32(start)
+        for chunk in range(1, a.chunks):
+            more = f32(start + 4 * chunk * depth * width)
+            for i in range(count * width):
+                total[i] += more[i]
+        for r in range(0, a.rows, LANES):
+            transpose(block, VECTOR_BYTES, start + 4 * r, 4 * width, count, LANES)
+            for i in range(min(LANES, a.rows - r)):
+                dw = f32(a.dw + 4 * ((group * a.rows + r + i) * a.depth + k))
+                if a.accumulate != 0:
+                    for j in range(count):
+                        dw[j] += values[i * LANES + j]
+                else:
+                    for j in range(count):
+                        dw[j] = values[i * LANES + j]
+    if part == 0 and a.dbias != 0:
+        dbias = f32(a.dbias)
+        for group in range(a.groups):
+            for r in range(a.rows):
+                total_bias = ZERO
+                for chunk in range(a.chunks):
+                    sums = f32(a.partial_bias)
+                    total_bias += sums[(group * a.chunks + chunk) * width + r]
+                if a.accumulate_bias != 0:
+                    total_bias += dbias[group * a.rows + r]
+                dbias[group * a.rows + r] = total_bias

@@ -1,0 +1,437 @@
+"""Machine instructions that Numba has no word for, as functions for compiled kernels.
+
+Everything here takes addresses (integers) and is meant to be called from kernels made
+with `runtime.backends.cpu.compiled.kernel`. The vector code is LLVM's own vector type,
+so the same text serves every processor; only `LANES` and `ROWS` depend on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+
+def _lanes() -> int:
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 16
+    return 8 if features.get("avx") else 4
+
+
+LANES = _lanes()  # floats in a vector register
+# Rows of the tile that a matrix product keeps in registers: ROWS x 3 vectors of sums,
+# 3 of one factor and one broadcast value must fit.
+ROWS = 4 if LANES == 8 else 8
+VECTORS = 3  # vectors in a row of the widest tile
+VECTOR_BYTES = 4 * LANES
+
+_F32 = ir.FloatType()
+_I32 = ir.IntType(32)
+_I64 = ir.IntType(64)
+_VECTOR = ir.VectorType(_F32, LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
+
+
+def _pointer_intrinsic(element: Any, llvm_type: ir.Type) -> Any:
+    @intrinsic
+    def pointer(context: Any, address: Any) -> Any:
+        """Take an address as an array of this type, to be indexed."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], llvm_type.as_pointer())
+
+        return types.CPointer(element)(types.int64), generate
+
+    return pointer
+
+
+f32 = _pointer_intrinsic(types.float32, _F32)
+i32 = _pointer_intrinsic(types.int32, _I32)
+i64 = _pointer_intrinsic(types.int64, _I64)
+u8 = _pointer_intrinsic(types.uint8, ir.IntType(8))
+
+
+# ---------------------------------------------------------------- pieces of code
+
+
+def _const(value: int) -> ir.Constant:
+    return ir.Constant(_I64, value)
+
+
+def _load(builder: Any, address: Any, kind: ir.Type = _VECTOR) -> Any:
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()))
+    value.align = 4
+    return value
+
+
+def _store(builder: Any, value: Any, address: Any) -> None:
+    pointer = builder.inttoptr(address, value.type.as_pointer())
+    builder.store(value, pointer).align = 4
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    """Copy a scalar into every lane."""
+    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    one = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
+    zeros = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+    return builder.shuffle_vector(one, undefined, zeros)
+
+
+def _declared(builder: Any, name: str, result: ir.Type, args: list[ir.Type]) -> Any:
+    found = builder.module.globals.get(name)
+    return found or ir.Function(builder.module, ir.FunctionType(result, args), name)
+
+
+def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    name = f"llvm.fma.v{LANES}f32"
+    function = _declared(builder, name, _VECTOR, [_VECTOR] * 3)
+    return builder.call(function, [a, b, c])
+
+
+def _first_lanes(builder: Any, count: Any) -> Any:
+    """Return the mask of the lanes below `count`."""
+    wide = ir.VectorType(_I32, LANES)
+    count = builder.trunc(count, _I32)
+    undefined = ir.Constant(wide, ir.Undefined)
+    one = builder.insert_element(undefined, count, ir.Constant(_I32, 0))
+    many = builder.shuffle_vector(one, undefined, ir.Constant(wide, [0] * LANES))
+    steps = ir.Constant(wide, list(range(LANES)))
+    return builder.icmp_signed("<", steps, many)
+
+
+def _masked_load(builder: Any, address: Any, mask: Any) -> Any:
+    pointer = builder.inttoptr(address, _VECTOR.as_pointer())
+    name = f"llvm.masked.load.v{LANES}f32.p0"
+    function = _declared(builder, name, _VECTOR, [pointer.type, _I32, _MASK, _VECTOR])
+    zeros = ir.Constant(_VECTOR, [0.0] * LANES)
+    return builder.call(function, [pointer, ir.Constant(_I32, 4), mask, zeros])
+
+
+def _masked_store(builder: Any, value: Any, address: Any, mask: Any) -> None:
+    pointer = builder.inttoptr(address, _VECTOR.as_pointer())
+    name = f"llvm.masked.store.v{LANES}f32.p0"
+    function = _declared(
+        builder, name, ir.VoidType(), [_VECTOR, pointer.type, _I32, _MASK]
+    )
+    builder.call(function, [value, pointer, ir.Constant(_I32, 4), mask])
+
+
+def _loop(builder: Any, count: Any, start: list[Any], body: Any) -> list[Any]:
+    """Emit a loop that runs `count` >= 1 times over values carried around.
+
+    `start` are the values of the first round; body(values) emits one round and returns
+    the next values, of which the last are returned.
+    """
+    before = builder.block
+    block = builder.append_basic_block("loop")
+    after = builder.append_basic_block("done")
+    builder.branch(block)
+    builder.position_at_end(block)
+    left = builder.phi(_I64)
+    values = [builder.phi(value.type) for value in start]
+    new = body(values)
+    fewer = builder.sub(left, _const(1))
+    end = builder.block
+    for phi, first, following in zip(
+        [left, *values], [count, *start], [fewer, *new], strict=True
+    ):
+        phi.add_incoming(first, before)
+        phi.add_incoming(following, end)
+    builder.cbranch(builder.icmp_signed(">", fewer, _const(0)), block, after)
+    builder.position_at_end(after)
+    return list(new)
+
+
+# ---------------------------------------------------------------- matrix products
+
+
+def _tile_intrinsic(vectors: int) -> Any:
+    @intrinsic
+    def tile(
+        context: Any,
+        a: Any,
+        a_step: Any,
+        a_row: Any,
+        b: Any,
+        b_step: Any,
+        depth: Any,
+        c: Any,
+        c_row: Any,
+        bias: Any,
+        floor: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor = args
+            grid = [(i, j) for i in range(ROWS) for j in range(vectors)]
+            place = {
+                (i, j): builder.add(
+                    builder.add(c, builder.mul(c_row, _const(i))),
+                    _const(j * VECTOR_BYTES),
+                )
+                for i, j in grid
+            }
+            sums = _start(builder, bias, place, grid)
+
+            def body(values: list[Any]) -> list[Any]:
+                at_a, at_b, *sums = values
+                row = [
+                    _load(builder, builder.add(at_b, _const(j * VECTOR_BYTES)))
+                    for j in range(vectors)
+                ]
+                for i in range(ROWS):
+                    address = builder.add(at_a, builder.mul(a_row, _const(i)))
+                    factor = _splat(builder, _load(builder, address, _F32))
+                    for j in range(vectors):
+                        at = i * vectors + j
+                        sums[at] = _fma(builder, factor, row[j], sums[at])
+                return [builder.add(at_a, a_step), builder.add(at_b, b_step), *sums]
+
+            _, _, *sums = _loop(builder, depth, [a, b, *sums], body)
+            low = _splat(builder, floor)
+            for at, value in zip(grid, sums, strict=True):
+                # Not a maximum: a NaN must stay.
+                below = builder.fcmp_ordered("<", value, low)
+                _store(builder, builder.select(below, low, value), place[at])
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 9, types.float32), generate
+
+    return tile
+
+
+def _start(builder: Any, bias: Any, place: Any, grid: list[tuple[int, int]]) -> Any:
+    """Return the first values of the sums: the biases, or c where `bias` is 0."""
+    load = builder.append_basic_block("load")
+    spread = builder.append_basic_block("spread")
+    ready = builder.append_basic_block("ready")
+    builder.cbranch(builder.icmp_signed("==", bias, _const(0)), load, spread)
+    builder.position_at_end(load)
+    loaded = [_load(builder, place[at]) for at in grid]
+    builder.branch(ready)
+    builder.position_at_end(spread)
+    rows = [
+        _splat(builder, _load(builder, builder.add(bias, _const(4 * i)), _F32))
+        for i in range(ROWS)
+    ]
+    builder.branch(ready)
+    builder.position_at_end(ready)
+    sums = []
+    for (i, _), value in zip(grid, loaded, strict=True):
+        phi = builder.phi(_VECTOR)
+        phi.add_incoming(value, load)
+        phi.add_incoming(rows[i], spread)
+        sums.append(phi)
+    return sums
+
+
+# tileN(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor):
+#   c[i][j] = max(floor, start + sum over k < depth of a[i][k] * b[k][j])
+# for ROWS rows i and N vectors of columns j. a[i][k] is at a + i a_row + k a_step,
+# b[k] at b + k b_step, c[i] at c + i c_row, all in bytes. start is bias[i], or what c
+# holds where bias is 0. depth is at least 1.
+tile1 = _tile_intrinsic(1)
+tile2 = _tile_intrinsic(2)
+tile3 = _tile_intrinsic(3)
+
+DOT_ROWS, DOT_COLUMNS = (4, 5) if ROWS == 8 else (2, 4)
+
+
+@intrinsic
+def dots(
+    context: Any,
+    a: Any,
+    a_row: Any,
+    b: Any,
+    b_row: Any,
+    depth: Any,
+    tail: Any,
+    c: Any,
+    c_row: Any,
+) -> Any:
+    """Inner products of DOT_ROWS rows of a and DOT_COLUMNS rows of b.
+
+    c[i][j] = sum over k of a[i][k] * b[j][k]; `depth` >= 1 full vectors and `tail`
+    elements are summed; a[i] is at a + i a_row bytes and so on; c is float32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, a_row, b, b_row, depth, tail, c, c_row = args
+        a_rows = [builder.mul(a_row, _const(i)) for i in range(DOT_ROWS)]
+        b_rows = [builder.mul(b_row, _const(j)) for j in range(DOT_COLUMNS)]
+        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+
+        def add(sums: list[Any], at: Any, load: Any) -> list[Any]:
+            left = [load(builder.add(builder.add(a, r), at)) for r in a_rows]
+            right = [load(builder.add(builder.add(b, r), at)) for r in b_rows]
+            pairs = [(x, y) for x in left for y in right]
+            return [
+                _fma(builder, x, y, total)
+                for (x, y), total in zip(pairs, sums, strict=True)
+            ]
+
+        def body(values: list[Any]) -> list[Any]:
+            at, *sums = values
+            sums = add(sums, at, lambda address: _load(builder, address))
+            return [builder.add(at, _const(VECTOR_BYTES)), *sums]
+
+        start = [zero] * (DOT_ROWS * DOT_COLUMNS)
+        at, *sums = _loop(builder, depth, [_const(0), *start], body)
+        mask = _first_lanes(builder, tail)
+        sums = add(sums, at, lambda address: _masked_load(builder, address, mask))
+        reduce = _declared(
+            builder, f"llvm.vector.reduce.fadd.v{LANES}f32", _F32, [_F32, _VECTOR]
+        )
+        for i in range(DOT_ROWS):
+            row = builder.add(c, builder.mul(c_row, _const(i)))
+            for j in range(DOT_COLUMNS):
+                zero_start = ir.Constant(_F32, -0.0)
+                total = builder.call(
+                    reduce,
+                    [zero_start, sums[i * DOT_COLUMNS + j]],
+                    fastmath=("reassoc",),
+                )
+                _store(builder, total, builder.add(row, _const(4 * j)))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 8), generate
+
+
+# ---------------------------------------------------------------- moving data
+
+
+@intrinsic
+def copy(context: Any, target: Any, source: Any, count: Any) -> Any:
+    """Copy `count` floats between places that do not overlap."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, source, count = args
+        full = builder.and_(count, _const(-LANES))
+        tail = builder.sub(count, full)
+        nbytes = builder.mul(full, _const(4))
+        before = builder.block
+        loop = builder.append_basic_block("copy")
+        check = builder.append_basic_block("check")
+        last = builder.append_basic_block("last")
+        done = builder.append_basic_block("copied")
+        some = builder.icmp_signed(">", nbytes, _const(0))
+        builder.cbranch(some, loop, check)
+        builder.position_at_end(loop)
+        at = builder.phi(_I64)
+        at.add_incoming(_const(0), before)
+        value = _load(builder, builder.add(source, at))
+        _store(builder, value, builder.add(target, at))
+        following = builder.add(at, _const(VECTOR_BYTES))
+        at.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, nbytes), loop, check)
+        builder.position_at_end(check)
+        builder.cbranch(builder.icmp_signed(">", tail, _const(0)), last, done)
+        builder.position_at_end(last)
+        mask = _first_lanes(builder, tail)
+        value = _masked_load(builder, builder.add(source, nbytes), mask)
+        _masked_store(builder, value, builder.add(target, nbytes), mask)
+        builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), generate
+
+
+@intrinsic
+def transpose(
+    context: Any,
+    target: Any,
+    target_row: Any,
+    source: Any,
+    source_row: Any,
+    rows: Any,
+    columns: Any,
+) -> Any:
+    """Transpose a block: target[j][i] = source[i][j], LANES x LANES floats.
+
+    Only `rows` rows and `columns` columns of the source are read, the rest of the
+    target is filled with repeated rows and with zeros. The row steps are in bytes.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, target_row, source, source_row, rows, columns = args
+        mask = _first_lanes(builder, columns)
+        end = builder.sub(rows, _const(1))
+        block = []
+        for i in range(LANES):
+            inside = builder.icmp_signed("<", _const(i), rows)
+            row = builder.select(inside, _const(i), end)
+            address = builder.add(source, builder.mul(row, source_row))
+            block.append(_masked_load(builder, address, mask))
+        # log2(LANES) rounds: in each, pairs of rows interleave their halves.
+        half = LANES // 2
+        low = [x for i in range(half) for x in (i, i + LANES)]
+        high = [x for i in range(half, LANES) for x in (i, i + LANES)]
+        indices = ir.VectorType(_I32, LANES)
+        for _ in range(LANES.bit_length() - 1):
+            mixed = []
+            for i in range(half):
+                pair = block[i], block[i + half]
+                for order in (low, high):
+                    order_ = ir.Constant(indices, order)
+                    mixed.append(builder.shuffle_vector(*pair, order_))
+            block = mixed
+        for i, value in enumerate(block):
+            address = builder.add(target, builder.mul(target_row, _const(i)))
+            _store(builder, value, address)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), generate
+
+
+# ---------------------------------------------------------------- threads
+
+
+@intrinsic
+def atomic_add(context: Any, address: Any, value: Any) -> Any:
+    """Add to an int64 that threads share; returns what it held before."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def atomic_load(context: Any, address: Any) -> Any:
+    """Read an int64 that another thread may write."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], _I64.as_pointer())
+        return builder.load_atomic(pointer, "acquire", 8)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def atomic_store(context: Any, address: Any, value: Any) -> Any:
+    """Write an int64 that another thread may read."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], _I64.as_pointer())
+        builder.store_atomic(args[1], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def call(context: Any, function: Any, record: Any, part: Any, parts: Any) -> Any:
+    """Call a compiled kernel by its address."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_I64, _I64, _I64])
+        pointer = builder.inttoptr(args[0], kind.as_pointer())
+        builder.call(pointer, args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
