@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Net:
         phase: `TRAIN` or `TEST`.
         weights: a `.caffemodel` or `.h5` file to copy parameters from.
         level, stages: the rest of the state that `include` and `exclude` rules see.
-        backend: "numpy" or "cupy".
+        backend: "numpy", "cupy" or "portable"; see `get_backend`.
         seed: of fillers, dropout and data order; the same seed gives the same numbers.
         dtype: "float32", or "float64" for checking gradients.
         keep: names of blobs whose contents must stay readable after the steps that use
@@ -265,7 +265,10 @@ class Net:
         last, first = self._range(start, end, backward=True)
         for name, value in gradients.items():
             _assign(self._blob(name).diff, value, f"gradient of blob {name!r}")
-        self._run(step for step in self.plan.accumulate if first <= step.node <= last)
+        if (first, last) == (0, len(self.graph.nodes) - 1):
+            self._run_plan("accumulate")
+        else:
+            self._run(s for s in self.plan.accumulate if first <= s.node <= last)
         names = [*self.inputs] if end is None else self.bottom_names[end]
         names.extend(name for name in diffs or () if name not in names)
         return OrderedDict((name, self._blob(name).diff) for name in names)
@@ -276,7 +279,7 @@ class Net:
         if self._pending:
             self.reshape()
         self._run_forward(0, len(self.graph.nodes))
-        self._run(self.plan.accumulate if accumulate else self.plan.backward)
+        self._run_plan("accumulate" if accumulate else "backward")
 
     def forward_steps(self) -> None:
         """Run forward without fetching any output."""
@@ -347,10 +350,13 @@ class Net:
 
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
+        end = len(self.graph.nodes) - 1
         while True:
-            steps = (s for s in self.plan.forward if first <= s.node <= last)
             try:
-                self._run(steps)
+                if first == 0 and last >= end:
+                    self._run_plan("forward")
+                else:
+                    self._run(s for s in self.plan.forward if first <= s.node <= last)
                 break
             except TopsChanged as change:
                 self._follow(change)
@@ -367,6 +373,11 @@ class Net:
         with np.errstate(all="ignore"):
             for step in steps:
                 step.run()
+
+    def _run_plan(self, kind: Literal["forward", "backward", "accumulate"]) -> None:
+        self.mirror.before_steps()
+        with np.errstate(all="ignore"):
+            self.plan.run(kind)
 
     def _range(
         self, start: str | None, end: str | None, *, backward: bool = False

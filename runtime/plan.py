@@ -7,16 +7,17 @@ a shape or a proto.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Literal
 
 import numpy as np
 
 from netspec.graph import Edge, Graph, Node
 from netspec.memory import Request, lay_out, requests_of
 from netspec.ops.base import Shape, count
+from runtime.backends import Backend
 from runtime.layers.base import Array, ArraySpec, Bound, Context, Kernel
 from runtime.memory import Arena, align, total_bytes
 from runtime.parameters import ParameterArrays
@@ -24,11 +25,16 @@ from runtime.parameters import ParameterArrays
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do: `run` is bound to its arrays and takes no arguments."""
+    """One thing to do: `run` is bound to its arrays and takes no arguments.
+
+    Where there are `calls` they are the same for the backend, which can join them with
+    those of other steps.
+    """
 
     node: int
     name: str
     run: Callable[[], None]
+    calls: Sequence[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,45 @@ class Plan:
     diff: tuple[Array | None, ...]
     kernels: tuple[Kernel[Any], ...]
     memory: Mapping[str, int]
+    backend: Backend
+
+    def run(self, kind: Literal["forward", "backward", "accumulate"]) -> None:
+        """Run all steps of a kind."""
+        for run in self._joined[kind]:
+            run()
+
+    @cached_property
+    def _joined(self) -> dict[str, list[Callable[[], None]]]:
+        return {
+            "forward": join(self.forward, self.backend),
+            "backward": join(self.backward, self.backend),
+            "accumulate": join(self.accumulate, self.backend),
+        }
+
+
+def join(steps: Iterable[Step], backend: Backend) -> list[Callable[[], None]]:
+    """Return functions that do the steps; neighbours with calls become one function."""
+    functions: list[Callable[[], None]] = []
+    calls: list[Any] = []
+    for step in steps:
+        if step.calls is not None:
+            calls.extend(step.calls)
+            continue
+        if calls:
+            functions.append(backend.runner(calls))
+            calls = []
+        functions.append(step.run)
+    if calls:
+        functions.append(backend.runner(calls))
+    return functions
+
+
+def _step(
+    node: Node, run: Callable[[], None], calls: Sequence[Any] | None, backend: Backend
+) -> Step:
+    if calls is not None:
+        run = backend.runner(calls)
+    return Step(node.index, node.name, run, calls)
 
 
 def compile_plan(
@@ -75,18 +120,19 @@ def compile_plan(
         kernel.bind(_bound(node, memory, parameters))
     _seed_losses(graph, memory)
     forward = tuple(
-        Step(node.index, node.name, kernel.forward)
+        _step(node, kernel.forward, kernel.forward_calls(), context.backend)
         for node, kernel in zip(graph.nodes, kernels, strict=True)
         if not node.op.alias
     )
     return Plan(
         forward=forward,
-        backward=_backward_steps(graph, kernels, parameters, store=True),
-        accumulate=_backward_steps(graph, kernels, parameters, store=False),
+        backward=_backward_steps(graph, context, kernels, parameters, store=True),
+        accumulate=_backward_steps(graph, context, kernels, parameters, store=False),
         data=tuple(memory.data),
         diff=tuple(memory.diff),
         kernels=kernels,
         memory=memory.sizes,
+        backend=context.backend,
     )
 
 
@@ -210,6 +256,7 @@ def _seed_losses(graph: Graph, memory: _Memory) -> None:
 
 def _backward_steps(
     graph: Graph,
+    context: Context,
     kernels: Sequence[Kernel[Any]],
     parameters: Sequence[ParameterArrays],
     *,
@@ -236,6 +283,8 @@ def _backward_steps(
             not store or index in written or index in twice for index in node.params
         )
         written.update(learned)
-        run = partial(kernels[node.index].backward, flags)
-        steps.append(Step(node.index, node.name, run))
+        kernel = kernels[node.index]
+        run = partial(kernel.backward, flags)
+        calls = kernel.backward_calls(flags)
+        steps.append(_step(node, run, calls, context.backend))
     return tuple(steps)

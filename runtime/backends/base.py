@@ -8,7 +8,7 @@ A backend overrides primitives, or chooses kernels of its own in `kernel`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -51,6 +51,10 @@ class Backend:
                 f"exported only"
             )
         return found
+
+    def runner(self, calls: Sequence[Any]) -> Callable[[], None]:
+        """Return a function that runs calls made by this backend's kernels in order."""
+        raise NotImplementedError(f"backend {self.name!r} has no calls")
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros on the device."""

@@ -125,6 +125,14 @@ class Kernel(Generic[OpT]):
         """Compute the wanted gradients from `dtops`."""
         raise NotImplementedError
 
+    def forward_calls(self) -> Sequence[Any] | None:
+        """Return calls that the backend can join with others; None: only `forward`."""
+        return None
+
+    def backward_calls(self, accumulate: Sequence[bool]) -> Sequence[Any] | None:
+        """Return calls that do what `backward` does; None: there are none."""
+        return None
+
     @property
     def x(self) -> Array:
         """The data of the first bottom."""

@@ -93,7 +93,7 @@ class LoneLayer:
         self.node = lone_node(self.op, layer.phase, propagate, learn)
         self.clock = Clock()
         context = Context(backend, dtype, seed, self.clock)
-        made = backend.kernel(layer.name, layer.type)
+        made = backend.kernel(self.node, dtype)
         self.kernel: Kernel[Any] = made(self.node, context)
         self._specs = self.kernel.arrays()
         self._allocate(propagate, learn)

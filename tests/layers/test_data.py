@@ -89,7 +89,7 @@ def test_a_file_source_delivers_its_next_batch(
     op = source_op(layer, [(2, 3, 4), labels])
     context = Context(backend, "float64", sources={"in": Batches()})
     node = lone_node(op, layer.phase, (), ())
-    kernel = backend.kernel("in", kind)(node, context)  # type: ignore[arg-type]
+    kernel = backend.kernel(node, "float64")(node, context)  # type: ignore[arg-type]
     tops = tuple(backend.zeros(shape, "float64") for shape in op.tops)
     kernel.bind(Bound((), tops, (), (None, None), (), (), {}))
     for count in (1, 2):

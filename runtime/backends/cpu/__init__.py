@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -59,11 +59,11 @@ class CpuBackend(Backend):
 
         return Team(self.threads)
 
-    def run(self, calls: Sequence[Call]) -> None:
-        """Run compiled calls in order."""
+    def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
+        """Return a function that runs compiled calls in order."""
         from runtime.backends.cpu.team import Program
 
-        self.team.run(Program(calls))
+        return partial(self.team.run, Program(calls))
 
     def fill(self, array: Array, value: float) -> Call:
         """Return the call that fills an array of float32."""

@@ -52,12 +52,17 @@ def outlined(function: Function) -> Function:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A kernel with its arguments. `serial`: too little work for several threads."""
+    """A kernel with its arguments.
+
+    serial: there is too little work for several threads. prepare: called with the
+    record ahead of each run of the list that this call is in.
+    """
 
     kernel: CompiledKernel
     record: np.ndarray
     arrays: tuple[np.ndarray, ...]  # kept alive as the record holds their addresses
     serial: bool
+    prepare: Callable[[np.ndarray], None] | None = None
 
 
 class CompiledKernel:

@@ -168,8 +168,10 @@ class Correlation:
         # Every image touched adds a span; rows of places are cut at both ends.
         images = min(self.images, whole + 2)
         lines = min(images * height, -(-self.panel_places // width) + 2 * images)
-        return (lines - images) * pitch + images * span if lines > images else (
-            images * span
+        return (
+            (lines - images) * pitch + images * span
+            if lines > images
+            else (images * span)
         )
 
     def workspace(self, other: int) -> dict[str, int]:
@@ -254,9 +256,7 @@ def backward_geometries(op: ConvolutionOp, threads: int) -> list[Correlation]:
             height = -(-(h - r) // op.stride[0])
             width = -(-(w - q) // op.stride[1])
             rows, row_taps = _seen(r, op.stride[0], op.pad[0], op.dilation[0], kh)
-            columns, column_taps = _seen(
-                q, op.stride[1], op.pad[1], op.dilation[1], kw
-            )
+            columns, column_taps = _seen(q, op.stride[1], op.pad[1], op.dilation[1], kw)
             if min(height, width, len(rows), len(columns)) < 1:
                 continue
             taps = Taps(

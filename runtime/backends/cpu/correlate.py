@@ -26,23 +26,16 @@ import numpy as np
 from numba import carray
 
 from runtime.backends.cpu.compiled import helper, kernel, outlined
+from runtime.backends.cpu.matrix import LOWEST, TILE, ZERO, multiply_tile, next_vectors
 from runtime.backends.cpu.simd import (
     LANES,
     ROWS,
     VECTOR_BYTES,
-    VECTORS,
     copy,
     f32,
     i64,
-    tile1,
-    tile2,
-    tile3,
     transpose,
 )
-
-LOWEST = np.float32(-np.inf)
-ZERO = np.float32(0)
-TILE = VECTORS * LANES  # places in a full tile
 
 # The arguments of packing. `pitch` rows of x are kept for every row of the output, and
 # `span` for the last one; a kept row holds the columns of `phases` residues modulo
@@ -277,7 +270,7 @@ def correlate(record: Any, part: int, parts: int) -> None:
                     else:
                         at = (place - first) * blocks + block * vectors * LANES
                         c, c_row = other + 4 * at * ROWS, step
-                    _multiply(
+                    multiply_tile(
                         vectors,
                         weights,
                         4 * ROWS,
@@ -293,29 +286,6 @@ def correlate(record: Any, part: int, parts: int) -> None:
         for place in range(first, last, TILE):
             end = min(place + TILE, last)
             _put_away(a, other, group, first, place, end, low, high, contiguous)
-
-
-@outlined
-def _multiply(
-    vectors: int,
-    a: int,
-    a_step: int,
-    a_row: int,
-    b: int,
-    b_step: int,
-    depth: int,
-    c: int,
-    c_row: int,
-    bias: int,
-    floor: np.float32,
-) -> None:
-    """Compute a tile of 1 to 3 vectors; see `simd.tile1` for the arguments."""
-    if vectors == 3:
-        tile3(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor)
-    elif vectors == 2:
-        tile2(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor)
-    else:
-        tile1(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor)
 
 
 @outlined
@@ -433,8 +403,8 @@ def correlate_weights(record: Any, part: int, parts: int) -> None:
                     c = partial + 4 * (c0 * a.taps + k) * width
                     b, left = other, width // LANES
                     while left > 0:
-                        vectors = left if left <= 3 else (2 if left == 4 else 3)
-                        _multiply(
+                        vectors = next_vectors(left)
+                        multiply_tile(
                             vectors,
                             panel_at + k * panel_row,
                             4,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from netspec.graph import Node
 from runtime.backends.cpu.compiled import Call
 from runtime.layers.base import Kernel, OpT
 
 if TYPE_CHECKING:
-    from runtime.backends.cpu import CompiledBackend
+    from runtime.backends.cpu import CpuBackend
 
 # Work below which waking other threads costs more than they save: elements touched.
 SERIAL_ELEMENTS = 1 << 14
@@ -20,7 +19,12 @@ SERIAL_ELEMENTS = 1 << 14
 class CompiledKernel(Kernel[OpT]):
     """A kernel whose steps are lists of compiled calls."""
 
-    backend: CompiledBackend
+    backend: CpuBackend
+
+    @classmethod
+    def fits(cls, node: Node) -> bool:
+        """Whether this kernel can do what a node wants."""
+        return True
 
     def forward_calls(self) -> list[Call]:
         """Return the calls of `forward`."""
@@ -32,13 +36,13 @@ class CompiledKernel(Kernel[OpT]):
 
     def forward(self) -> None:
         """Compute the tops from the bottoms and the parameters."""
-        self.backend.run(self.forward_calls())
+        self.backend.runner(self.forward_calls())()
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Compute the wanted gradients from `dtops`."""
-        self.backend.run(self.backward_calls(accumulate))
+        self.backend.runner(self.backward_calls(accumulate))()
 
 
-def address(array: np.ndarray | None) -> int:
-    """Return the address of an array, 0 for none."""
-    return 0 if array is None else int(array.ctypes.data)
+def few(elements: int) -> bool:
+    """Whether there are too few elements for more than one thread."""
+    return elements < SERIAL_ELEMENTS

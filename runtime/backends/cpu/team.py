@@ -83,6 +83,9 @@ class Program:
         ).reshape(-1, 3)
         self.address = self.table.ctypes.data
         self.serial = all(one.serial for one in self.calls)
+        self.prepared = [
+            (one.prepare, one.record) for one in self.calls if one.prepare is not None
+        ]
 
 
 class Team:
@@ -97,6 +100,8 @@ class Team:
 
     def run(self, program: Program) -> None:
         """Run every call of the program in order."""
+        for prepare, record in program.prepared:
+            prepare(record)
         walk, rows = _walker(), len(program.table)
         state = self._state.ctypes.data
         if program.serial or self.size == 1:

@@ -1,0 +1,28 @@
+"""Which compiled kernels there are, by layer type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.backends.cpu.convolution import Convolution
+from runtime.backends.cpu.dropout import Dropout
+from runtime.backends.cpu.elementwise import Concat, EltwiseSum, ReLU, Slice, Split
+from runtime.backends.cpu.inner_product import InnerProduct
+from runtime.backends.cpu.kernel import CompiledKernel
+from runtime.backends.cpu.lrn import LRN
+from runtime.backends.cpu.pooling import Pooling
+
+# The first that fits a node is taken.
+KERNELS: Mapping[str, Sequence[type[CompiledKernel[Any]]]] = {
+    "Concat": (Concat,),
+    "Convolution": (Convolution,),
+    "Dropout": (Dropout,),
+    "Eltwise": (EltwiseSum,),
+    "InnerProduct": (InnerProduct,),
+    "LRN": (LRN,),
+    "Pooling": (Pooling,),
+    "ReLU": (ReLU,),
+    "Slice": (Slice,),
+    "Split": (Split,),
+}
