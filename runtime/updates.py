@@ -98,6 +98,7 @@ class Update:
             for start, stop, lr_mult, decay in pieces
         ]
         self._norm = backend.zeros((), dtype)
+        self._fused = backend.fused_update(self.type, self._blocks, settings)
 
     def apply(self, rate: float, iteration: int) -> None:
         """Take one step. `rate` is the learning rate of `iteration` (from 0)."""
@@ -105,6 +106,10 @@ class Update:
         for gradient in self._unlearned:
             gradient.fill(0)
         scale = self._clip()
+        if self._fused is not None:
+            factor = 1.0 if scale is None else float(scale)
+            self._fused.apply(rate, iteration, factor / settings.iter_size)
+            return
         for block in self._blocks:
             g = block.g
             if scale is not None:

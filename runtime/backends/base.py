@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -22,6 +22,14 @@ from runtime.layers.base import Array, ArraySpec, Kernel
 
 if TYPE_CHECKING:
     from netspec.graph import Node
+    from runtime.updates import Block, Settings
+
+
+class FusedUpdate(Protocol):
+    """An update rule as one piece of work."""
+
+    def apply(self, rate: float, iteration: int, scale: float) -> None:
+        """Take one step; the gradients are multiplied by `scale` first."""
 
 
 class Backend:
@@ -55,6 +63,12 @@ class Backend:
     def runner(self, calls: Sequence[Any]) -> Callable[[], None]:
         """Return a function that runs calls made by this backend's kernels in order."""
         raise NotImplementedError(f"backend {self.name!r} has no calls")
+
+    def fused_update(
+        self, rule: str, blocks: Sequence[Block], settings: Settings
+    ) -> FusedUpdate | None:
+        """Return one that takes whole steps of an update rule, if there is one."""
+        return None
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros on the device."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from netspec.errors import SpecError
-from runtime.backends.base import Backend
+from runtime.backends.base import Backend, FusedUpdate
 from runtime.layers.base import Array, Kernel
 
 if TYPE_CHECKING:
     from netspec.graph import Node
     from runtime.backends.cpu.compiled import Call
     from runtime.backends.cpu.team import Team
+    from runtime.updates import Block, Settings
 
 THREADS_VARIABLE = "NETSPEC_NUM_THREADS"
 
@@ -64,6 +65,16 @@ class CpuBackend(Backend):
         from runtime.backends.cpu.team import Program
 
         return partial(self.team.run, Program(calls))
+
+    def fused_update(
+        self, rule: str, blocks: Sequence[Block], settings: Settings
+    ) -> FusedUpdate | None:
+        """Return the compiled update rule for parameters of float32."""
+        if not self._compiled or any(block.w.dtype != np.float32 for block in blocks):
+            return None
+        from runtime.backends.cpu import updates
+
+        return updates.FusedUpdate(rule, blocks, settings, self.runner)
 
     def fill(self, array: Array, value: float) -> Call:
         """Return the call that fills an array of float32."""

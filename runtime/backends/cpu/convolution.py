@@ -19,7 +19,7 @@ from runtime.backends.cpu.correlate import (
     correlate_weights,
     pack_weights,
 )
-from runtime.backends.cpu.kernel import CompiledKernel
+from runtime.backends.cpu.kernel import CompiledKernel, round_up
 from runtime.backends.cpu.simd import LANES, ROWS
 from runtime.layers.base import Array, ArraySpec
 
@@ -27,11 +27,6 @@ PANEL_PLACES = 4 * TILE  # of a full panel
 BLOCK_DEPTH = 384  # about as many k are packed at a time: a panel stays in the L2 cache
 CHUNKS = 4  # gradients of small weights are summed in so many parts
 SMALL_WEIGHTS = 1 << 18  # elements
-
-
-def round_up(number: int, step: int) -> int:
-    """Return the next multiple of `step`."""
-    return -(-number // step) * step
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.backends.cpu.compiled import Call
-from runtime.backends.cpu.kernel import CompiledKernel, few
+from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
 from runtime.backends.cpu.matrix import (
     DEPTH,
     TILE,
@@ -23,11 +23,6 @@ from runtime.backends.cpu.simd import LANES, ROWS
 from runtime.layers.base import Array, ArraySpec
 
 SERIAL_PRODUCTS = 1 << 17  # fewer multiplications are not worth a second thread
-
-
-def round_up(number: int, step: int) -> int:
-    """Return the next multiple of `step`."""
-    return -(-number // step) * step
 
 
 class InnerProduct(CompiledKernel[InnerProductOp]):

@@ -46,3 +46,8 @@ class CompiledKernel(Kernel[OpT]):
 def few(elements: int) -> bool:
     """Whether there are too few elements for more than one thread."""
     return elements < SERIAL_ELEMENTS
+
+
+def round_up(number: int, step: int) -> int:
+    """Return the next multiple of `step`."""
+    return -(-number // step) * step

@@ -11,92 +11,137 @@ from numba import carray
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
-from runtime.backends.cpu.compiled import Call, helper, kernel
-from runtime.backends.cpu.kernel import CompiledKernel, few
-from runtime.backends.cpu.simd import f32, i64, u8
+from runtime.backends.cpu.compiled import Call, helper, kernel, outlined
+from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
+from runtime.backends.cpu.simd import (
+    LANES,
+    VECTOR_BYTES,
+    copy,
+    f32,
+    greatest,
+    i64,
+    split_pairs,
+    total,
+    u8,
+)
 from runtime.layers.base import ArraySpec
 
 ZERO = np.float32(0)
-LOWEST = np.float32(-np.inf)
 MOST_TAPS = 256  # positions of a window that a byte can tell apart
 
 WINDOWS = (
     "planes height width out_height out_width kernel_height kernel_width "
     "row_stride column_stride row_pad column_pad "
 )
+# How a thread keeps a padded plane in its workspace, and where its results go. Position
+# t of a window lies offsets[t] bytes from the window's place.
+KEPT = "kept_height kept_width taps offsets workspace workspace_bytes results_at "
 
 
 @helper
-def _first_place(a: Any, column: int) -> int:
-    """Return the first place in a row that sees the image with a kernel column."""
-    before = a.column_pad - column
-    return 0 if before <= 0 else (before + a.column_stride - 1) // a.column_stride
+def _keep_row(a: Any, source: int, target: int, phase_bytes: int, length: int) -> None:
+    """Copy a row of the image, with its padding, parted by residues of the stride."""
+    x = f32(source)
+    for phase in range(a.column_stride):
+        start = phase - a.column_pad
+        low = 0
+        if start < 0:
+            low = min(length, (a.column_stride - 1 - start) // a.column_stride)
+        high = max(low, min(length, (a.width - 1 - start) // a.column_stride + 1))
+        kept = f32(target + phase * phase_bytes)
+        for j in range(low):
+            kept[j] = np.float32(a.padding)
+        for j in range(low, high):
+            kept[j] = x[start + j * a.column_stride]
+        for j in range(high, length):
+            kept[j] = np.float32(a.padding)
 
 
-@helper
-def _end_place(a: Any, column: int) -> int:
-    """Return the place after the last one that sees the image."""
-    last = a.width - 1 + a.column_pad - column
-    return 0 if last < 0 else min(a.out_width, last // a.column_stride + 1)
+@outlined
+def _keep_plane(a: Any, source: int, target: int, rows: int, length: int) -> None:
+    """Copy a plane with its padding, parted by the residues of both strides.
+
+    Each part has `rows` rows of `length`, so that a position of the window sees, for
+    neighbouring places, neighbouring elements.
+    """
+    part_bytes = 4 * rows * length
+    simple = a.column_stride == 2 and a.column_pad == 0
+    whole = min(length, a.width // 2) // LANES  # vectors of pairs in a row
+    for row in range(rows * a.row_stride):
+        at = row - a.row_pad
+        residue, line = row % a.row_stride, row // a.row_stride
+        put = target + residue * a.column_stride * part_bytes + 4 * line * length
+        if at < 0 or at >= a.height:
+            for phase in range(a.column_stride):
+                kept = f32(put + phase * part_bytes)
+                for j in range(length):
+                    kept[j] = np.float32(a.padding)
+        elif simple and whole > 0:
+            x = source + 4 * at * a.width
+            split_pairs(put, put + part_bytes, x, whole)
+            for phase in range(2):
+                kept = f32(put + phase * part_bytes)
+                for j in range(whole * LANES, length):
+                    inside = 2 * j + phase < a.width
+                    kept[j] = f32(x)[2 * j + phase] if inside else np.float32(a.padding)
+        else:
+            _keep_row(a, source + 4 * at * a.width, put, part_bytes, length)
 
 
-@helper
-def _better(x: Any, y: Any, won: Any, low: int, high: int, step: int, tap: int) -> None:
-    """Take the elements x[0], x[step], ... where they are greater than y, or NaN."""
-    for j in range(low, high):
-        value = x[(j - low) * step]
-        better = value > y[j] or value != value
-        y[j] = value if better else y[j]
-        won[j] = np.uint8(tap) if better else won[j]
-
-
-@helper
-def _higher(x: Any, y: Any, low: int, high: int, step: int) -> None:
-    """Do what `_better` does without saying which element won."""
-    for j in range(low, high):
-        value = x[(j - low) * step]
-        y[j] = value if value > y[j] or value != value else y[j]
-
-
-@kernel("x y won " + WINDOWS)
+@kernel("x y won start " + WINDOWS + KEPT, "padding")
 def maximum(record: Any, part: int, parts: int) -> None:
-    """Compute the maximum of every window; won: which position had it, or 0."""
+    """Compute the maximum of every window; won: which position had it, or 0.
+
+    start: for every kept place, the first position that is no padding.
+    """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    stride = a.column_stride
+    kept = a.workspace + part * a.workspace_bytes
+    best = kept + a.results_at
+    won = best + 4 * (a.out_height * a.kept_width + LANES)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
+        _keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
+        for q in range(0, a.out_height * a.kept_width, LANES):
+            greatest(
+                kept + 4 * q, a.offsets, a.taps, a.start + q, best + 4 * q, won + q
+            )
         for i in range(a.out_height):
             at = p * out_plane + i * a.out_width
-            y = f32(a.y + 4 * at)
-            won = u8(a.won + at)
-            top = i * a.row_stride - a.row_pad
-            rows = range(max(0, -top), min(a.kernel_height, a.height - top))
-            first = max(0, -top) * a.kernel_width
-            for j in range(a.out_width):
-                y[j] = LOWEST
+            copy(a.y + 4 * at, best + 4 * i * a.kept_width, a.out_width)
             if a.won != 0:
+                winners, places = u8(won + i * a.kept_width), u8(a.won + at)
                 for j in range(a.out_width):
-                    left = j * stride - a.column_pad
-                    won[j] = np.uint8(first + max(0, -left))
-            for row in rows:
-                for column in range(a.kernel_width):
-                    low, high = _first_place(a, column), _end_place(a, column)
-                    seen = (top + row) * a.width + low * stride
-                    x = f32(a.x + 4 * (p * plane + seen + column - a.column_pad))
-                    tap = row * a.kernel_width + column
-                    if a.won == 0:
-                        if stride == 1:
-                            _higher(x, y, low, high, 1)
-                        elif stride == 2:
-                            _higher(x, y, low, high, 2)
-                        else:
-                            _higher(x, y, low, high, stride)
-                    elif stride == 1:
-                        _better(x, y, won, low, high, 1, tap)
-                    elif stride == 2:
-                        _better(x, y, won, low, high, 2, tap)
-                    else:
-                        _better(x, y, won, low, high, stride, tap)
+                    places[j] = winners[j]
+
+
+@kernel("x y shares " + WINDOWS + KEPT, "padding")
+def average(record: Any, part: int, parts: int) -> None:
+    """Compute the average of every window.
+
+    shares: 1 / (the number of elements that the window counts), for every place.
+    """
+    a = carray(record, 1)[0]
+    plane, out_plane = a.height * a.width, a.out_height * a.out_width
+    kept = a.workspace + part * a.workspace_bytes
+    sums = kept + a.results_at
+    shares = f32(a.shares)
+    padded = a.row_pad > 0 or a.column_pad > 0
+    whole = a.taps == plane and out_plane == 1 and not padded
+    for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
+        if whole:
+            x, result = f32(a.x + 4 * p * plane), ZERO
+            for i in range(plane):
+                result += x[i]
+            f32(a.y)[p] = result * shares[0]
+            continue
+        _keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
+        for q in range(0, a.out_height * a.kept_width, LANES):
+            total(kept + 4 * q, a.offsets, a.taps, sums + 4 * q)
+        for i in range(a.out_height):
+            y = f32(a.y + 4 * (p * out_plane + i * a.out_width))
+            row = f32(sums + 4 * i * a.kept_width)
+            for j in range(a.out_width):
+                y[j] = row[j] * shares[i * a.out_width + j]
 
 
 @kernel("dx dy won offsets " + WINDOWS)
@@ -121,105 +166,25 @@ def maximum_gradient(record: Any, part: int, parts: int) -> None:
                 place += a.column_stride
 
 
-@helper
-def _add_up(x: Any, y: Any, low: int, high: int, step: int) -> None:
-    for j in range(low, high):
-        y[j] += x[(j - low) * step]
-
-
-@helper
-def _hand_out(y: Any, x: Any, low: int, high: int, step: int) -> None:
-    for j in range(low, high):
-        x[(j - low) * step] += y[j]
-
-
-@helper
-def _width(a: Any, j: int) -> int:
-    """Return how many columns a window counts: with padding, nothing beyond it."""
-    left = j * a.column_stride - a.column_pad
-    return max(1, min(left + a.kernel_width, a.width + a.column_pad) - left)
-
-
-@helper
-def _height(a: Any, i: int) -> int:
-    """Return how many rows a window counts."""
-    top = i * a.row_stride - a.row_pad
-    return max(1, min(top + a.kernel_height, a.height + a.row_pad) - top)
-
-
-@kernel("x y " + WINDOWS)
-def average(record: Any, part: int, parts: int) -> None:
-    """Compute the average of every window."""
-    a = carray(record, 1)[0]
-    plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    stride = a.column_stride
-    whole = (
-        out_plane == 1
-        and a.row_pad == 0
-        and a.column_pad == 0
-        and a.kernel_height == a.height
-        and a.kernel_width == a.width
-    )
-    for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
-        if whole:
-            x, total = f32(a.x + 4 * p * plane), ZERO
-            for i in range(plane):
-                total += x[i]
-            f32(a.y)[p] = total / np.float32(plane)
-            continue
-        for i in range(a.out_height):
-            y = f32(a.y + 4 * (p * out_plane + i * a.out_width))
-            top = i * a.row_stride - a.row_pad
-            for j in range(a.out_width):
-                y[j] = ZERO
-            for row in range(max(0, -top), min(a.kernel_height, a.height - top)):
-                for column in range(a.kernel_width):
-                    low, high = _first_place(a, column), _end_place(a, column)
-                    seen = (top + row) * a.width + low * stride
-                    x = f32(a.x + 4 * (p * plane + seen + column - a.column_pad))
-                    if stride == 1:
-                        _add_up(x, y, low, high, 1)
-                    elif stride == 2:
-                        _add_up(x, y, low, high, 2)
-                    else:
-                        _add_up(x, y, low, high, stride)
-            for j in range(a.out_width):
-                y[j] /= np.float32(_height(a, i) * _width(a, j))
-
-
-@kernel("dx dy spare " + WINDOWS)
+@kernel("dx dy shares " + WINDOWS)
 def average_gradient(record: Any, part: int, parts: int) -> None:
-    """Add every dy, divided by the size of its window, to the window's elements.
-
-    spare: room for a row of dy for every thread.
-    """
+    """Add every dy, divided by the size of its window, to the window's elements."""
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    stride = a.column_stride
-    share = f32(a.spare + 4 * part * a.out_width)
+    shares = f32(a.shares)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
-        cleared = f32(a.dx + 4 * p * plane)
+        dx, dy = f32(a.dx + 4 * p * plane), f32(a.dy + 4 * p * out_plane)
         for i in range(plane):
-            cleared[i] = ZERO
+            dx[i] = ZERO
         for i in range(a.out_height):
-            dy = f32(a.dy + 4 * (p * out_plane + i * a.out_width))
-            for j in range(a.out_width):
-                share[j] = dy[j] / np.float32(_height(a, i) * _width(a, j))
             top = i * a.row_stride - a.row_pad
-            for row in range(max(0, -top), min(a.kernel_height, a.height - top)):
-                if a.out_width == 1 and a.column_pad == 0:
-                    dx = f32(a.dx + 4 * (p * plane + (top + row) * a.width))
-                    for column in range(min(a.kernel_width, a.width)):
-                        dx[column] += share[0]
-                    continue
-                for column in range(a.kernel_width):
-                    low, high = _first_place(a, column), _end_place(a, column)
-                    seen = (top + row) * a.width + low * stride
-                    dx = f32(a.dx + 4 * (p * plane + seen + column - a.column_pad))
-                    if stride == 1:
-                        _hand_out(share, dx, low, high, 1)
-                    else:
-                        _hand_out(share, dx, low, high, stride)
+            for j in range(a.out_width):
+                left = j * a.column_stride - a.column_pad
+                share = dy[i * a.out_width + j] * shares[i * a.out_width + j]
+                low, high = max(0, left), min(a.width, left + a.kernel_width)
+                for row in range(max(0, top), min(a.height, top + a.kernel_height)):
+                    for column in range(low, high):
+                        dx[row * a.width + column] += share
 
 
 class Pooling(CompiledKernel[PoolingOp]):
@@ -237,56 +202,88 @@ class Pooling(CompiledKernel[PoolingOp]):
         )
 
     def arrays(self) -> dict[str, ArraySpec]:
-        """Ask for the winners where a gradient needs them."""
+        """Ask for the winners where a gradient needs them, and for padded planes."""
+        self._lay_out()
+        specs = {
+            "workspace": ArraySpec((self.backend.threads * self._bytes,), "uint8"),
+        }
+        if self.op.pool == "MAX" and any(self.node.propagate):
+            specs["won"] = ArraySpec(self.op.tops[0], "uint8", life="saved")
+        return specs
+
+    def _lay_out(self) -> None:
+        """Decide how padded planes are kept."""
         op = self.op
-        if op.pool == "AVE":
-            return {"spare": ArraySpec((self.backend.threads, op.tops[0][3]))}
-        if any(self.node.propagate):
-            return {"won": ArraySpec(op.tops[0], "uint8", life="saved")}
-        return {}
+        (sh, sw), (kh, kw), (oh, ow) = op.stride, op.kernel, op.tops[0][2:]
+        self._rows, self._columns = oh + (kh - 1) // sh, ow + (kw - 1) // sw
+        i, j = np.divmod(np.arange(kh * kw), kw)
+        part = i % sh * sw + j % sw
+        row = part * self._rows + i // sh
+        self._offsets = (4 * (row * self._columns + j // sw)).astype(np.int64)
+        kept = sh * sw * self._rows * self._columns + LANES
+        results = oh * self._columns + LANES
+        self._results_at = round_up(4 * kept, VECTOR_BYTES)
+        self._bytes = round_up(self._results_at + 5 * results, 64)
 
     def setup(self) -> None:
         """Write the geometry down."""
         op = self.op
         (n, c, h, w), (_, _, oh, ow) = op.bottoms[0], op.tops[0]
+        (kh, kw), (sh, sw), (ph, pw) = op.kernel, op.stride, op.pad
         self._windows = {
             "planes": n * c,
             "height": h,
             "width": w,
             "out_height": oh,
             "out_width": ow,
-            "kernel_height": op.kernel[0],
-            "kernel_width": op.kernel[1],
-            "row_stride": op.stride[0],
-            "column_stride": op.stride[1],
-            "row_pad": op.pad[0],
-            "column_pad": op.pad[1],
+            "kernel_height": kh,
+            "kernel_width": kw,
+            "row_stride": sh,
+            "column_stride": sw,
+            "row_pad": ph,
+            "column_pad": pw,
             "serial": few(n * c * h * w),
         }
+        self._kept = {
+            "kept_height": self._rows,
+            "kept_width": self._columns,
+            "taps": kh * kw,
+            "offsets": self._offsets,
+            "workspace": self.work["workspace"],
+            "workspace_bytes": self._bytes,
+            "results_at": self._results_at,
+        }
+        top, left = np.arange(oh) * sh - ph, np.arange(self._columns) * sw - pw
+        if op.pool == "MAX":
+            first = np.maximum(-top, 0)[:, None] * kw + np.maximum(-left, 0)
+            self._start = np.zeros(first.size + LANES, np.uint8)
+            self._start[: first.size] = first.ravel() % MOST_TAPS
+        else:
+            # With padding, a window counts the padding but nothing beyond it.
+            rows = np.clip(h + ph - top, 1, kh)
+            columns = np.clip(w + pw - left[:ow], 1, kw)
+            self._shares = (1 / np.outer(rows, columns)).astype(np.float32)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
+        shape = {"x": self.x, "y": self.y, **self._windows, **self._kept}
         if self.op.pool == "AVE":
-            return [average(x=self.x, y=self.y, **self._windows)]
+            return [average(shares=self._shares, padding=0, **shape)]
         won = self.work.get("won", 0)
-        return [maximum(x=self.x, y=self.y, won=won, **self._windows)]
+        return [maximum(won=won, start=self._start, padding=float("-inf"), **shape)]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""
         if self.dx is None:
             return []
+        shape = {"dx": self.dx, "dy": self.dy, **self._windows}
         if self.op.pool == "AVE":
-            spare = self.work["spare"]
-            return [
-                average_gradient(dx=self.dx, dy=self.dy, spare=spare, **self._windows)
-            ]
+            return [average_gradient(shares=self._shares, **shape)]
         i, j = np.divmod(np.arange(count(self.op.kernel)), self.op.kernel[1])
         return [
             maximum_gradient(
-                dx=self.dx,
-                dy=self.dy,
                 won=self.work["won"],
                 offsets=np.ascontiguousarray(i * self.x.shape[3] + j, np.int64),
-                **self._windows,
+                **shape,
             )
         ]

@@ -387,6 +387,113 @@ def transpose(
     return types.void(*[types.int64] * 6), generate
 
 
+@intrinsic
+def split_pairs(context: Any, even: Any, odd: Any, source: Any, count: Any) -> Any:
+    """Part `count` >= 1 pairs of vectors: even[i] = source[2 i], odd[i] the next.
+
+    count: how many vectors to write to each side.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        even, odd, source, count = args
+        indices = ir.VectorType(_I32, LANES)
+        sides = [
+            ir.Constant(indices, list(range(start, 2 * LANES, 2))) for start in (0, 1)
+        ]
+
+        def body(values: list[Any]) -> list[Any]:
+            at_even, at_odd, at = values
+            first = _load(builder, at)
+            second = _load(builder, builder.add(at, _const(VECTOR_BYTES)))
+            for target, side in zip((at_even, at_odd), sides, strict=True):
+                _store(builder, builder.shuffle_vector(first, second, side), target)
+            steps = (VECTOR_BYTES, VECTOR_BYTES, 2 * VECTOR_BYTES)
+            return [
+                builder.add(x, _const(step))
+                for x, step in zip(values, steps, strict=True)
+            ]
+
+        _loop(builder, count, [even, odd, source], body)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+@intrinsic
+def greatest(
+    context: Any, source: Any, offsets: Any, taps: Any, start: Any, best: Any, won: Any
+) -> Any:
+    """Find the greatest of `taps` >= 1 vectors, lane by lane, and which it was.
+
+    Vector t lies `offsets[t]` bytes after `source`. best gets the values, won a byte a
+    lane: the number of the first that is greatest, or of the last NaN; where none is
+    above -inf, the byte that `start` has.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, offsets, taps, start, best, won = args
+        bytes_type = ir.VectorType(ir.IntType(8), LANES)
+        wide = ir.VectorType(_I32, LANES)
+
+        def byte_pointer(address: Any) -> Any:
+            return builder.inttoptr(address, bytes_type.as_pointer())
+
+        first = builder.load(byte_pointer(start))
+        first.align = 1
+        lowest = ir.Constant(_VECTOR, [float("-inf")] * LANES)
+        one = ir.Constant(wide, [1] * LANES)
+
+        def body(values: list[Any]) -> list[Any]:
+            at, tap, high, winner = values
+            offset = builder.load(builder.inttoptr(at, _I64.as_pointer()))
+            value = _load(builder, builder.add(source, offset))
+            better = builder.or_(
+                builder.fcmp_ordered(">", value, high),
+                builder.fcmp_unordered("uno", value, value),
+            )
+            return [
+                builder.add(at, _const(8)),
+                builder.add(tap, one),
+                builder.select(better, value, high),
+                builder.select(better, tap, winner),
+            ]
+
+        values = [
+            offsets,
+            ir.Constant(wide, [0] * LANES),
+            lowest,
+            builder.zext(first, wide),
+        ]
+        _, _, high, winner = _loop(builder, taps, values, body)
+        _store(builder, high, best)
+        stored = builder.store(builder.trunc(winner, bytes_type), byte_pointer(won))
+        stored.align = 1
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), generate
+
+
+@intrinsic
+def total(context: Any, source: Any, offsets: Any, taps: Any, target: Any) -> Any:
+    """Add `taps` >= 1 vectors up; they lie `offsets[t]` bytes after `source`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, offsets, taps, target = args
+
+        def body(values: list[Any]) -> list[Any]:
+            at, so_far = values
+            offset = builder.load(builder.inttoptr(at, _I64.as_pointer()))
+            value = _load(builder, builder.add(source, offset))
+            return [builder.add(at, _const(8)), builder.fadd(so_far, value)]
+
+        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+        _, result = _loop(builder, taps, [offsets, zero], body)
+        _store(builder, result, target)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
 # ---------------------------------------------------------------- threads
 
 

@@ -1,0 +1,177 @@
+"""The update rules, each one pass over parameters, gradients and history.
+
+`runtime.updates` has the formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import carray
+
+from runtime.backends.cpu.compiled import Call, CompiledKernel, helper, kernel
+from runtime.backends.cpu.elementwise import start_of
+from runtime.backends.cpu.kernel import few
+from runtime.backends.cpu.simd import f32
+
+if TYPE_CHECKING:
+    from runtime.updates import Block, Settings
+
+ARRAYS = "w g h h2 count l1"
+NUMBERS = "scale decay rate momentum momentum2 delta"
+ONE = np.float32(1)
+
+
+@helper
+def _gradient(a: Any, w: float, g: float) -> float:
+    """Return the scaled gradient with the penalty of its weight."""
+    penalty = w
+    if a.l1 != 0:
+        penalty = ONE if w > 0 else (-ONE if w < 0 else w)
+    return g * np.float32(a.scale) + np.float32(a.decay) * penalty
+
+
+@kernel(ARRAYS, NUMBERS)
+def sgd(record: Any, part: int, parts: int) -> None:
+    """h = momentum h + rate g."""
+    a = carray(record, 1)[0]
+    w, g, h = f32(a.w), f32(a.g), f32(a.h)
+    rate, momentum = np.float32(a.rate), np.float32(a.momentum)
+    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
+        step = momentum * h[i] + rate * _gradient(a, w[i], g[i])
+        h[i] = step
+        g[i] = step
+        w[i] -= step
+
+
+@kernel(ARRAYS, NUMBERS)
+def nesterov(record: Any, part: int, parts: int) -> None:
+    """Like sgd, but the step is (1 + momentum) h - momentum (h before)."""
+    a = carray(record, 1)[0]
+    w, g, h = f32(a.w), f32(a.g), f32(a.h)
+    rate, momentum = np.float32(a.rate), np.float32(a.momentum)
+    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
+        before = momentum * h[i]
+        after = before + rate * _gradient(a, w[i], g[i])
+        step = (ONE + momentum) * after - before
+        h[i] = after
+        g[i] = step
+        w[i] -= step
+
+
+@kernel(ARRAYS, NUMBERS)
+def adagrad(record: Any, part: int, parts: int) -> None:
+    """h = h + g^2; the step is rate g / (sqrt(h) + delta)."""
+    a = carray(record, 1)[0]
+    w, g, h = f32(a.w), f32(a.g), f32(a.h)
+    rate, delta = np.float32(a.rate), np.float32(a.delta)
+    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
+        value = _gradient(a, w[i], g[i])
+        h[i] += value * value
+        step = rate * value / (np.sqrt(h[i]) + delta)
+        g[i] = step
+        w[i] -= step
+
+
+@kernel(ARRAYS, NUMBERS)
+def rmsprop(record: Any, part: int, parts: int) -> None:
+    """h = momentum h + (1 - momentum) g^2; momentum is `rms_decay` here."""
+    a = carray(record, 1)[0]
+    w, g, h = f32(a.w), f32(a.g), f32(a.h)
+    rate, delta = np.float32(a.rate), np.float32(a.delta)
+    fade = np.float32(a.momentum)
+    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
+        value = _gradient(a, w[i], g[i])
+        h[i] = fade * h[i] + (ONE - fade) * (value * value)
+        step = rate * value / (np.sqrt(h[i]) + delta)
+        g[i] = step
+        w[i] -= step
+
+
+@kernel(ARRAYS, NUMBERS)
+def adadelta(record: Any, part: int, parts: int) -> None:
+    """h and h2 are the fading squares of the gradients and of the steps."""
+    a = carray(record, 1)[0]
+    w, g, h, h2 = f32(a.w), f32(a.g), f32(a.h), f32(a.h2)
+    rate, delta = np.float32(a.rate), np.float32(a.delta)
+    fade = np.float32(a.momentum)
+    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
+        value = _gradient(a, w[i], g[i])
+        h[i] = fade * h[i] + (ONE - fade) * (value * value)
+        step = value * np.sqrt(h2[i] + delta) / np.sqrt(h[i] + delta)
+        h2[i] = fade * h2[i] + (ONE - fade) * (step * step)
+        g[i] = rate * step
+        w[i] -= rate * step
+
+
+@kernel(ARRAYS, NUMBERS)
+def adam(record: Any, part: int, parts: int) -> None:
+    """h and h2 are the averages; `rate` has the correction for their start."""
+    a = carray(record, 1)[0]
+    w, g, h, h2 = f32(a.w), f32(a.g), f32(a.h), f32(a.h2)
+    rate, delta = np.float32(a.rate), np.float32(a.delta)
+    beta1, beta2 = np.float32(a.momentum), np.float32(a.momentum2)
+    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
+        value = _gradient(a, w[i], g[i])
+        h[i] = beta1 * h[i] + (ONE - beta1) * value
+        h2[i] = beta2 * h2[i] + (ONE - beta2) * (value * value)
+        step = rate * h[i] / (np.sqrt(h2[i]) + delta)
+        g[i] = step
+        w[i] -= step
+
+
+RULES: Mapping[str, CompiledKernel] = {
+    "SGD": sgd,
+    "Nesterov": nesterov,
+    "AdaGrad": adagrad,
+    "RMSProp": rmsprop,
+    "AdaDelta": adadelta,
+    "Adam": adam,
+}
+
+
+class FusedUpdate:
+    """An update rule over stretches of parameters, as one list of calls."""
+
+    def __init__(
+        self,
+        rule: str,
+        blocks: Sequence[Block],
+        settings: Settings,
+        runner: Callable[[Sequence[Call]], Callable[[], None]],
+    ) -> None:
+        self._rule, self._settings, self._blocks = rule, settings, blocks
+        momentum = settings.rms_decay if rule == "RMSProp" else settings.momentum
+        self._calls = [
+            RULES[rule](
+                w=block.w,
+                g=block.g,
+                h=block.history[0],
+                h2=block.history[-1],
+                count=block.w.size,
+                l1=settings.regularization_type == "L1",
+                scale=1,
+                decay=block.decay,
+                rate=0,
+                momentum=momentum,
+                momentum2=settings.momentum2,
+                delta=settings.delta,
+                serial=few(block.w.size),
+            )
+            for block in blocks
+        ]
+        self._run = runner(self._calls)
+
+    def apply(self, rate: float, iteration: int, scale: float) -> None:
+        """Take one step; the gradients are multiplied by `scale` first."""
+        if self._rule == "Adam":
+            t = iteration + 1
+            beta1, beta2 = self._settings.momentum, self._settings.momentum2
+            rate *= math.sqrt(1 - beta2**t) / (1 - beta1**t)
+        for call, block in zip(self._calls, self._blocks, strict=True):
+            call.record["scale"] = scale
+            call.record["rate"] = rate * block.lr_mult
+        self._run()
