@@ -1,0 +1,344 @@
+"""Our speed beside PyTorch's: `python benchmarks/compare.py [NET ...] [--write FILE]`.
+
+Training steps (SGD with momentum and weight decay) and inference of the same nets with
+the same parameters, in the same process, taking turns; medians and their ratios. The
+losses of both are compared first, with dropout off, so that the work is the same. Peak
+memory is that of a process of its own that only trains. The last row tells the speed of
+the processor: the fastest matrix product that was seen in this run.
+
+Needs PyTorch (CPU), and ONNX Runtime with `onnx` for its column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import io
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nets
+import numpy as np
+
+import runtime
+from netspec.schema import NetParameter, SolverParameter
+
+SEED = 1
+TRAINED = [*nets.MODELS, "chain"]
+USED = [(name, batch) for name in ("googlenet", "resnet50") for batch in (1, 16)]
+PAUSE_SECONDS = 0.02  # lets the threads of the one before go to sleep
+LOSS_TOLERANCE = 1e-3
+Run = Callable[[], Any]
+
+
+def solver_of(net: NetParameter) -> runtime.Solver:
+    """Return a solver of a net whose inputs are filled."""
+    param = SolverParameter(
+        net_param=net,
+        base_lr=1e-4,
+        momentum=0.9,
+        weight_decay=5e-4,
+        lr_policy="fixed",
+        max_iter=10**6,
+    )
+    solver = runtime.get_solver(param, seed=SEED)
+    fill_inputs(solver.net)
+    return solver
+
+
+def fill_inputs(net: runtime.Net) -> None:
+    """Fill images with normal numbers, and labels with classes from 0 to 9."""
+    rng = np.random.default_rng(SEED)
+    for name in net.inputs:
+        blob = net.blobs[name]
+        if len(blob.shape) == 1:
+            blob.data[...] = rng.integers(10, size=blob.shape)
+        else:
+            blob.data[...] = rng.normal(size=blob.shape)
+
+
+def without_dropout(net: NetParameter) -> NetParameter:
+    """Return a copy whose dropout drops nothing."""
+    copy = NetParameter.FromString(net.SerializeToString())
+    for layer in copy.layer:
+        if layer.type == "Dropout":
+            layer.dropout_param.dropout_ratio = 0
+    return copy
+
+
+def torch_tensors(net: runtime.Net) -> list[Any]:
+    """Return what the inputs of a net hold as tensors of PyTorch."""
+    import torch
+
+    return [torch.from_numpy(net.blobs[name].data.copy()) for name in net.inputs]
+
+
+def torch_step(net: runtime.Net, *, channels_last: bool, compiled: bool) -> Run:
+    """Return a training step of the same net in PyTorch."""
+    import torch
+    from torch_net import TorchNet
+
+    module = TorchNet(net.graph, train=True)
+    module.load(net)
+    inputs = torch_tensors(net)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
+        inputs = [
+            x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
+            for x in inputs
+        ]
+    optimizer = torch.optim.SGD(
+        module.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=True
+    )
+    run = torch.compile(module) if compiled else module
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = run(*inputs)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+def torch_use(net: runtime.Net, *, channels_last: bool, compiled: bool) -> Run:
+    """Return an inference of the same net in PyTorch."""
+    import torch
+    from torch_net import TorchNet
+
+    module = TorchNet(net.graph, train=False)
+    module.load(net)
+    inputs = torch_tensors(net)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
+        inputs = [x.to(memory_format=torch.channels_last) for x in inputs]
+    run = torch.compile(module) if compiled else module
+
+    def use() -> Any:
+        with torch.inference_mode():
+            return run(*inputs)
+
+    return use
+
+
+def onnx_use(net: runtime.Net) -> Run:
+    """Return an inference of the same net in ONNX Runtime."""
+    import onnxruntime
+    import torch
+    from torch_net import TorchNet
+
+    module = TorchNet(net.graph, train=False)
+    module.load(net)
+    inputs = torch_tensors(net)
+    file = io.BytesIO()
+    torch.onnx.export(module, tuple(inputs), file, input_names=["data"], dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count() or 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    session = onnxruntime.InferenceSession(
+        file.getvalue(), options, providers=["CPUExecutionProvider"]
+    )
+    feed = {"data": inputs[0].numpy()}
+    return lambda: session.run(None, feed)
+
+
+def take_turns(runs: dict[str, Run], seconds: float) -> dict[str, float]:
+    """Return the median seconds of each, run in turns after two that warm up."""
+    for run in runs.values():
+        run()
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    started = time.perf_counter()
+    while (
+        time.perf_counter() - started < seconds or len(next(iter(times.values()))) < 5
+    ):
+        for name, run in runs.items():
+            time.sleep(PAUSE_SECONDS)
+            before = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - before)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def gemm_peak() -> float:
+    """Return the GFLOP/s of the fastest matrix product of PyTorch or of ours."""
+    import torch
+
+    size = 2048
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    best = min(_timed(lambda: a @ b) for _ in range(8))
+    return 2 * size**3 / best / 1e9
+
+
+def _timed(run: Run) -> float:
+    before = time.perf_counter()
+    run()
+    return time.perf_counter() - before
+
+
+def flops(net: runtime.Net, *, train: bool) -> float:
+    """Return the operations of the matrix products of a step or of a forward pass."""
+    total = 0
+    for node in net.graph.nodes:
+        products = 1
+        if train and node.backward:
+            products += sum(node.propagate[:1]) + bool(node.learn and node.learn[0])
+        total += 2 * node.op.macs * products
+    return total
+
+
+def variants(names: list[str]) -> list[tuple[str, dict[str, bool]]]:
+    """Return the configurations of PyTorch that are asked for."""
+    every = {
+        "torch": {"channels_last": False, "compiled": False},
+        "channels_last": {"channels_last": True, "compiled": False},
+        "compile": {"channels_last": False, "compiled": True},
+    }
+    return [(name, every[name]) for name in names]
+
+
+def compare_training(name: str, options: argparse.Namespace, peak: float) -> str:
+    """Measure the training step of one net and return its row."""
+    net = nets.train_net(name)
+    check_losses(name, net)
+    solver = solver_of(net)
+    runs: dict[str, Run] = {"ours": lambda: solver.step(1)}
+    for label, settings in variants(options.torch):
+        images = any(len(solver.net.blobs[x].shape) == 4 for x in solver.net.inputs)
+        if label == "channels_last" and not images:
+            continue
+        run = torch_step(solver.net, **settings)
+        if _works(run, f"{name}: {label}"):
+            runs[label] = run
+    times = take_turns(runs, options.seconds)
+    return _row(
+        f"{name}, {solver.net.blobs[solver.net.inputs[0]].shape[0]}",
+        times,
+        flops(solver.net, train=True) / times["ours"] / 1e9 / peak,
+    )
+
+
+def compare_use(name: str, batch: int, options: argparse.Namespace, peak: float) -> str:
+    """Measure the inference of one net and return its row."""
+    net = runtime.Net(nets.deploy_net(name, batch), runtime.TEST, keep=(), seed=SEED)
+    fill_inputs(net)
+    runs: dict[str, Run] = {"ours": net.forward}
+    for label, settings in variants(options.torch):
+        run = torch_use(net, **settings)
+        if _works(run, f"{name}: {label}"):
+            runs[label] = run
+    if options.onnx:
+        run = onnx_use(net)
+        if _works(run, f"{name}: ONNX Runtime"):
+            runs["ONNX Runtime"] = run
+    times = take_turns(runs, options.seconds)
+    share = flops(net, train=False) / times["ours"] / 1e9 / peak
+    return _row(f"{name}, {batch}", times, share)
+
+
+def check_losses(name: str, net: NetParameter) -> None:
+    """Compare the loss of one forward pass of both; raises where they differ."""
+    solver = solver_of(without_dropout(net))
+    ours = _loss(solver.net)
+    theirs = torch_step(solver.net, channels_last=False, compiled=False)()
+    if abs(ours - theirs) > LOSS_TOLERANCE * max(abs(ours), 1):
+        raise SystemExit(f"{name}: our loss is {ours}, PyTorch's {theirs}")
+    print(f"  {name}: loss {ours:.6g} (PyTorch {theirs:.6g})", flush=True)
+
+
+def _loss(net: runtime.Net) -> float:
+    net.forward_steps()
+    return net.loss()
+
+
+def _works(run: Run, what: str) -> bool:
+    try:
+        run()
+    except Exception as error:  # whatever a compiler says
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        print(f"  {what} does not work: {first[:100]}", file=sys.stderr)
+        return False
+    return True
+
+
+def _row(name: str, times: dict[str, float], share: float) -> str:
+    ours = times["ours"]
+    others = {key: value for key, value in times.items() if key != "ours"}
+    torch = [value for key, value in others.items() if key != "ONNX Runtime"]
+    cells = [name, f"{1000 * ours:.2f}"]
+    for key in ("torch", "channels_last", "compile", "ONNX Runtime"):
+        cells.append(f"{1000 * others[key]:.2f}" if key in others else "")
+    cells.append(f"{min(torch) / ours:.2f}" if torch else "")
+    cells.append(f"{share:.0%}")
+    row = "| " + " | ".join(cells) + " |"
+    print(row, flush=True)
+    gc.collect()
+    return row
+
+
+def peak_memory(name: str, side: str) -> float:
+    """Return the peak MiB of a process that trains one net for three steps."""
+    command = [sys.executable, __file__, name, "--peak-memory-of", side]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(output.split()[-1])
+
+
+def print_peak_memory(name: str, side: str) -> None:
+    """Train one net for three steps and print the peak memory of this process."""
+    solver = solver_of(nets.train_net(name))
+    if side == "ours":
+        solver.step(3)
+    else:
+        run = torch_step(
+            solver.net, channels_last=side == "channels_last", compiled=False
+        )
+        del solver
+        gc.collect()
+        for _ in range(3):
+            run()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("nets", nargs="*", default=TRAINED, help="default: all")
+    parser.add_argument("--seconds", type=float, default=10, help="for each net")
+    parser.add_argument("--torch", nargs="*", default=["torch", "channels_last"])
+    parser.add_argument("--no-use", action="store_true", help="training only")
+    parser.add_argument("--onnx", action="store_true", help="also ONNX Runtime")
+    parser.add_argument("--memory", action="store_true", help="also peak memory")
+    parser.add_argument("--peak-memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--write", type=Path, help="write the tables into this file")
+    options = parser.parse_args()
+    if options.peak_memory_of:
+        print_peak_memory(options.nets[0], options.peak_memory_of)
+        return
+    import torch
+
+    torch.set_num_threads(runtime.get_backend("numpy").threads)
+    peak = gemm_peak()
+    print(f"matrix product: {peak:.0f} GFLOP/s", flush=True)
+    rows = [compare_training(name, options, peak) for name in options.nets]
+    if not options.no_use:
+        rows += [compare_use(name, n, options, peak) for name, n in USED]
+    if options.memory:
+        for name in options.nets:
+            sizes = {
+                x: peak_memory(name, x) for x in ("ours", "torch", "channels_last")
+            }
+            print(name, {key: f"{value:.0f} MiB" for key, value in sizes.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The nets that are measured, with Input layers in the place of data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netspec import NetSpec, P
+from netspec import layers as L
+from netspec.export import load_model
+from netspec.graph import filter_net, merge_state
+from netspec.schema import TRAIN, NetParameter
+from netspec.text import as_net
+from netspec.upgrade import upgrade_net
+
+ROOT = Path(__file__).resolve().parents[1]
+# The models of this project, and the batch that they are trained with here.
+MODELS = {
+    "lenet": 64,
+    "cifar10_full": 100,
+    "caffenet": 32,
+    "googlenet": 16,
+    "resnet50": 8,
+    "mnist_autoencoder": 100,
+}
+CHAIN_LAYERS = 1000
+CHAIN_BATCH, CHAIN_WIDTH = 4, 16
+DEFAULT_BATCH = 16
+
+
+def train_net(name: str) -> NetParameter:
+    """Return the train net of a prototxt, of a model of this project, or the chain."""
+    if name.endswith(".prototxt"):
+        return upgrade_net(as_net(Path(name)))
+    if name == "chain":
+        return chain(CHAIN_LAYERS)
+    path = str(ROOT / "models" / f"{Path(name).stem}.py")
+    batch = MODELS.get(Path(name).stem, DEFAULT_BATCH)
+    if Path(name).stem == "mnist_autoencoder":
+        net = load_model(path, batch_size=batch)
+        return with_inputs(net, [[batch, 1, 28, 28]])
+    deploy = upgrade_net(load_model(path, deploy=True))
+    image = list(deploy.layer[0].input_param.shape[0].dim)[1:]
+    net = load_model(path, batch_size=batch)
+    return with_inputs(net, [[batch, *image], [batch]])
+
+
+def deploy_net(name: str, batch: int) -> NetParameter:
+    """Return the net of a model of this project for use."""
+    net = upgrade_net(load_model(str(ROOT / "models" / f"{name}.py"), deploy=True))
+    net.layer[0].input_param.shape[0].dim[0] = batch
+    return net
+
+
+def with_inputs(train: NetParameter, shapes: list[list[int]]) -> NetParameter:
+    """Replace the data layer of a train net by Input layers of these shapes."""
+    train = upgrade_net(train)
+    net = filter_net(train, merge_state(train, TRAIN))
+    layers = list(net.layer)
+    del net.layer[:]
+    for layer in layers:
+        if layer.bottom:
+            net.layer.append(layer)
+            continue
+        for top, shape in zip(layer.top, shapes, strict=True):
+            new = net.layer.add(name=top, type="Input", top=[top])
+            new.input_param.shape.add(dim=shape)
+    return net
+
+
+def chain(length: int) -> NetParameter:
+    """Return a net of many layers with next to nothing to compute in each."""
+    n = NetSpec("Chain")
+    shape = dict(dim=[CHAIN_BATCH, CHAIN_WIDTH])
+    n.data = L.Input(shape=shape)
+    n.label = L.Input(shape=shape)
+    x = n.data
+    kinds = (
+        lambda x: L.InnerProduct(
+            x, num_output=CHAIN_WIDTH, weight_filler=dict(type="xavier")
+        ),
+        lambda x: L.ReLU(x, in_place=True),
+        lambda x: L.Scale(x, bias_term=True),
+        lambda x: L.Eltwise(x, n.data, operation=P.Eltwise.SUM),
+    )
+    for number in range(length - 1):
+        x = n[f"layer{number}"] = kinds[number % len(kinds)](x)
+    n.loss = L.EuclideanLoss(x, n.label)
+    return n.to_proto()
