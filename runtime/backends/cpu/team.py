@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -69,6 +71,29 @@ def _walker() -> ctypes._CFuncPtr:
     return kind(made.address)
 
 
+@cache
+def _libc() -> Any:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _processor() -> int:
+    """Return the number of the processor that this thread is on, -1 if unknown."""
+    libc = _libc()
+    return int(libc.sched_getcpu()) if hasattr(libc, "sched_getcpu") else -1
+
+
+def _leave_processor(number: int) -> None:
+    """Move this thread away from a processor, if it may run on others.
+
+    Linux wakes a thread where it slept, even if the thread that woke it is still busy
+    there, and then takes milliseconds to notice.
+    """
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) > 1:
+        os.sched_setaffinity(0, allowed - {number})
+        os.sched_setaffinity(0, allowed)
+
+
 class Program:
     """A list of calls, ready to run."""
 
@@ -116,8 +141,9 @@ class Team:
                     _Helper(state, part, self.size) for part in range(1, self.size)
                 ]
                 self._process = os.getpid()
+            here = _processor()
             for one in self._helpers:
-                one.start_on(program.address, rows)
+                one.start_on(program.address, rows, here)
             walk(program.address, state, 0, rows, 0, self.size)
 
 
@@ -128,12 +154,12 @@ class _Helper:
         self._arguments = (state, part, parts)
         self._go = threading.Lock()
         self._go.acquire()
-        self._job = (0, 0)
+        self._job = (0, 0, -1)
         name = f"netspec-{part}"
         threading.Thread(target=self._serve, name=name, daemon=True).start()
 
-    def start_on(self, table: int, rows: int) -> None:
-        self._job = (table, rows)
+    def start_on(self, table: int, rows: int, processor: int) -> None:
+        self._job = (table, rows, processor)
         self._go.release()
 
     def _serve(self) -> None:
@@ -141,5 +167,7 @@ class _Helper:
         walk = _walker()
         while True:
             self._go.acquire()
-            table, rows = self._job
+            table, rows, taken = self._job
+            if 0 <= taken == _processor():
+                _leave_processor(taken)
             walk(table, state, 0, rows, part, parts)
