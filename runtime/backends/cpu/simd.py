@@ -58,23 +58,26 @@ u8 = _pointer_intrinsic(types.uint8, ir.IntType(8))
 # ---------------------------------------------------------------- pieces of code
 
 
-def _const(value: int) -> ir.Constant:
+def const(value: int) -> ir.Constant:
+    """Return an int64."""
     return ir.Constant(_I64, value)
 
 
-def _load(builder: Any, address: Any, kind: ir.Type = _VECTOR) -> Any:
+def load(builder: Any, address: Any, kind: ir.Type = _VECTOR) -> Any:
+    """Emit a load of a vector, or of another type, from an address."""
     value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 4
     return value
 
 
-def _store(builder: Any, value: Any, address: Any) -> None:
+def store(builder: Any, value: Any, address: Any) -> None:
+    """Emit a store to an address."""
     pointer = builder.inttoptr(address, value.type.as_pointer())
     builder.store(value, pointer).align = 4
 
 
-def _splat(builder: Any, value: Any) -> Any:
-    """Copy a scalar into every lane."""
+def splat(builder: Any, value: Any) -> Any:
+    """Emit a copy of a scalar into every lane."""
     undefined = ir.Constant(_VECTOR, ir.Undefined)
     one = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
     zeros = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
@@ -86,10 +89,31 @@ def _declared(builder: Any, name: str, result: ir.Type, args: list[ir.Type]) -> 
     return found or ir.Function(builder.module, ir.FunctionType(result, args), name)
 
 
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Emit a b + c of vectors."""
     name = f"llvm.fma.v{LANES}f32"
     function = _declared(builder, name, _VECTOR, [_VECTOR] * 3)
     return builder.call(function, [a, b, c])
+
+
+def interleave(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Emit shuffles after which lane t of vector j is lane n t + j of all, n of them.
+
+    n is a power of 2.
+    """
+    if len(vectors) == 1:
+        return vectors
+    even = interleave(builder, vectors[0::2])
+    odd = interleave(builder, vectors[1::2])
+    kind = ir.VectorType(_I32, LANES)
+    mixed = []
+    for a, b in zip(even, odd, strict=True):
+        for start in (0, LANES // 2):
+            lanes = [
+                x for i in range(start, start + LANES // 2) for x in (i, i + LANES)
+            ]
+            mixed.append(builder.shuffle_vector(a, b, ir.Constant(kind, lanes)))
+    return mixed
 
 
 def _first_lanes(builder: Any, count: Any) -> Any:
@@ -134,14 +158,14 @@ def _loop(builder: Any, count: Any, start: list[Any], body: Any) -> list[Any]:
     left = builder.phi(_I64)
     values = [builder.phi(value.type) for value in start]
     new = body(values)
-    fewer = builder.sub(left, _const(1))
+    fewer = builder.sub(left, const(1))
     end = builder.block
     for phi, first, following in zip(
         [left, *values], [count, *start], [fewer, *new], strict=True
     ):
         phi.add_incoming(first, before)
         phi.add_incoming(following, end)
-    builder.cbranch(builder.icmp_signed(">", fewer, _const(0)), block, after)
+    builder.cbranch(builder.icmp_signed(">", fewer, const(0)), block, after)
     builder.position_at_end(after)
     return list(new)
 
@@ -169,8 +193,8 @@ def _tile_intrinsic(vectors: int) -> Any:
             grid = [(i, j) for i in range(ROWS) for j in range(vectors)]
             place = {
                 (i, j): builder.add(
-                    builder.add(c, builder.mul(c_row, _const(i))),
-                    _const(j * VECTOR_BYTES),
+                    builder.add(c, builder.mul(c_row, const(i))),
+                    const(j * VECTOR_BYTES),
                 )
                 for i, j in grid
             }
@@ -179,23 +203,23 @@ def _tile_intrinsic(vectors: int) -> Any:
             def body(values: list[Any]) -> list[Any]:
                 at_a, at_b, *sums = values
                 row = [
-                    _load(builder, builder.add(at_b, _const(j * VECTOR_BYTES)))
+                    load(builder, builder.add(at_b, const(j * VECTOR_BYTES)))
                     for j in range(vectors)
                 ]
                 for i in range(ROWS):
-                    address = builder.add(at_a, builder.mul(a_row, _const(i)))
-                    factor = _splat(builder, _load(builder, address, _F32))
+                    address = builder.add(at_a, builder.mul(a_row, const(i)))
+                    factor = splat(builder, load(builder, address, _F32))
                     for j in range(vectors):
                         at = i * vectors + j
-                        sums[at] = _fma(builder, factor, row[j], sums[at])
+                        sums[at] = fma(builder, factor, row[j], sums[at])
                 return [builder.add(at_a, a_step), builder.add(at_b, b_step), *sums]
 
             _, _, *sums = _loop(builder, depth, [a, b, *sums], body)
-            low = _splat(builder, floor)
+            low = splat(builder, floor)
             for at, value in zip(grid, sums, strict=True):
                 # Not a maximum: a NaN must stay.
                 below = builder.fcmp_ordered("<", value, low)
-                _store(builder, builder.select(below, low, value), place[at])
+                store(builder, builder.select(below, low, value), place[at])
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 9, types.float32), generate
@@ -205,16 +229,16 @@ def _tile_intrinsic(vectors: int) -> Any:
 
 def _start(builder: Any, bias: Any, place: Any, grid: list[tuple[int, int]]) -> Any:
     """Return the first values of the sums: the biases, or c where `bias` is 0."""
-    load = builder.append_basic_block("load")
+    loads = builder.append_basic_block("load")
     spread = builder.append_basic_block("spread")
     ready = builder.append_basic_block("ready")
-    builder.cbranch(builder.icmp_signed("==", bias, _const(0)), load, spread)
-    builder.position_at_end(load)
-    loaded = [_load(builder, place[at]) for at in grid]
+    builder.cbranch(builder.icmp_signed("==", bias, const(0)), loads, spread)
+    builder.position_at_end(loads)
+    loaded = [load(builder, place[at]) for at in grid]
     builder.branch(ready)
     builder.position_at_end(spread)
     rows = [
-        _splat(builder, _load(builder, builder.add(bias, _const(4 * i)), _F32))
+        splat(builder, load(builder, builder.add(bias, const(4 * i)), _F32))
         for i in range(ROWS)
     ]
     builder.branch(ready)
@@ -222,7 +246,7 @@ def _start(builder: Any, bias: Any, place: Any, grid: list[tuple[int, int]]) -> 
     sums = []
     for (i, _), value in zip(grid, loaded, strict=True):
         phi = builder.phi(_VECTOR)
-        phi.add_incoming(value, load)
+        phi.add_incoming(value, loads)
         phi.add_incoming(rows[i], spread)
         sums.append(phi)
     return sums
@@ -260,8 +284,8 @@ def dots(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         a, a_row, b, b_row, depth, tail, c, c_row = args
-        a_rows = [builder.mul(a_row, _const(i)) for i in range(DOT_ROWS)]
-        b_rows = [builder.mul(b_row, _const(j)) for j in range(DOT_COLUMNS)]
+        a_rows = [builder.mul(a_row, const(i)) for i in range(DOT_ROWS)]
+        b_rows = [builder.mul(b_row, const(j)) for j in range(DOT_COLUMNS)]
         zero = ir.Constant(_VECTOR, [0.0] * LANES)
 
         def add(sums: list[Any], at: Any, load: Any) -> list[Any]:
@@ -269,24 +293,24 @@ def dots(
             right = [load(builder.add(builder.add(b, r), at)) for r in b_rows]
             pairs = [(x, y) for x in left for y in right]
             return [
-                _fma(builder, x, y, total)
+                fma(builder, x, y, total)
                 for (x, y), total in zip(pairs, sums, strict=True)
             ]
 
         def body(values: list[Any]) -> list[Any]:
             at, *sums = values
-            sums = add(sums, at, lambda address: _load(builder, address))
-            return [builder.add(at, _const(VECTOR_BYTES)), *sums]
+            sums = add(sums, at, lambda address: load(builder, address))
+            return [builder.add(at, const(VECTOR_BYTES)), *sums]
 
         start = [zero] * (DOT_ROWS * DOT_COLUMNS)
-        at, *sums = _loop(builder, depth, [_const(0), *start], body)
+        at, *sums = _loop(builder, depth, [const(0), *start], body)
         mask = _first_lanes(builder, tail)
         sums = add(sums, at, lambda address: _masked_load(builder, address, mask))
         reduce = _declared(
             builder, f"llvm.vector.reduce.fadd.v{LANES}f32", _F32, [_F32, _VECTOR]
         )
         for i in range(DOT_ROWS):
-            row = builder.add(c, builder.mul(c_row, _const(i)))
+            row = builder.add(c, builder.mul(c_row, const(i)))
             for j in range(DOT_COLUMNS):
                 zero_start = ir.Constant(_F32, -0.0)
                 total = builder.call(
@@ -294,7 +318,7 @@ def dots(
                     [zero_start, sums[i * DOT_COLUMNS + j]],
                     fastmath=("reassoc",),
                 )
-                _store(builder, total, builder.add(row, _const(4 * j)))
+                store(builder, total, builder.add(row, const(4 * j)))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 8), generate
@@ -309,26 +333,26 @@ def copy(context: Any, target: Any, source: Any, count: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         target, source, count = args
-        full = builder.and_(count, _const(-LANES))
+        full = builder.and_(count, const(-LANES))
         tail = builder.sub(count, full)
-        nbytes = builder.mul(full, _const(4))
+        nbytes = builder.mul(full, const(4))
         before = builder.block
         loop = builder.append_basic_block("copy")
         check = builder.append_basic_block("check")
         last = builder.append_basic_block("last")
         done = builder.append_basic_block("copied")
-        some = builder.icmp_signed(">", nbytes, _const(0))
+        some = builder.icmp_signed(">", nbytes, const(0))
         builder.cbranch(some, loop, check)
         builder.position_at_end(loop)
         at = builder.phi(_I64)
-        at.add_incoming(_const(0), before)
-        value = _load(builder, builder.add(source, at))
-        _store(builder, value, builder.add(target, at))
-        following = builder.add(at, _const(VECTOR_BYTES))
+        at.add_incoming(const(0), before)
+        value = load(builder, builder.add(source, at))
+        store(builder, value, builder.add(target, at))
+        following = builder.add(at, const(VECTOR_BYTES))
         at.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, nbytes), loop, check)
         builder.position_at_end(check)
-        builder.cbranch(builder.icmp_signed(">", tail, _const(0)), last, done)
+        builder.cbranch(builder.icmp_signed(">", tail, const(0)), last, done)
         builder.position_at_end(last)
         mask = _first_lanes(builder, tail)
         value = _masked_load(builder, builder.add(source, nbytes), mask)
@@ -359,11 +383,11 @@ def transpose(
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         target, target_row, source, source_row, rows, columns = args
         mask = _first_lanes(builder, columns)
-        end = builder.sub(rows, _const(1))
+        end = builder.sub(rows, const(1))
         block = []
         for i in range(LANES):
-            inside = builder.icmp_signed("<", _const(i), rows)
-            row = builder.select(inside, _const(i), end)
+            inside = builder.icmp_signed("<", const(i), rows)
+            row = builder.select(inside, const(i), end)
             address = builder.add(source, builder.mul(row, source_row))
             block.append(_masked_load(builder, address, mask))
         # log2(LANES) rounds: in each, pairs of rows interleave their halves.
@@ -380,43 +404,66 @@ def transpose(
                     mixed.append(builder.shuffle_vector(*pair, order_))
             block = mixed
         for i, value in enumerate(block):
-            address = builder.add(target, builder.mul(target_row, _const(i)))
-            _store(builder, value, address)
+            address = builder.add(target, builder.mul(target_row, const(i)))
+            store(builder, value, address)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 6), generate
 
 
-@intrinsic
-def split_pairs(context: Any, even: Any, odd: Any, source: Any, count: Any) -> Any:
-    """Part `count` >= 1 pairs of vectors: even[i] = source[2 i], odd[i] the next.
+def _splitter(parts: int) -> Any:
+    """Return an intrinsic that parts neighbouring elements: the inverse of interleave.
 
-    count: how many vectors to write to each side.
+    split(target, step, source, count): for `count` >= 1 groups of `parts` vectors,
+    element parts t + j of the source goes to element t of the row at target + j step.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        even, odd, source, count = args
-        indices = ir.VectorType(_I32, LANES)
-        sides = [
-            ir.Constant(indices, list(range(start, 2 * LANES, 2))) for start in (0, 1)
-        ]
+    @intrinsic
+    def split(context: Any, target: Any, step: Any, source: Any, count: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            target, step, source, count = args
 
-        def body(values: list[Any]) -> list[Any]:
-            at_even, at_odd, at = values
-            first = _load(builder, at)
-            second = _load(builder, builder.add(at, _const(VECTOR_BYTES)))
-            for target, side in zip((at_even, at_odd), sides, strict=True):
-                _store(builder, builder.shuffle_vector(first, second, side), target)
-            steps = (VECTOR_BYTES, VECTOR_BYTES, 2 * VECTOR_BYTES)
-            return [
-                builder.add(x, _const(step))
-                for x, step in zip(values, steps, strict=True)
+            def body(values: list[Any]) -> list[Any]:
+                to, at = values
+                group = [
+                    load(builder, builder.add(at, const(j * VECTOR_BYTES)))
+                    for j in range(parts)
+                ]
+                for j, value in enumerate(_deinterleave(builder, group)):
+                    row = builder.add(to, builder.mul(step, const(j)))
+                    store(builder, value, row)
+                return [
+                    builder.add(to, const(VECTOR_BYTES)),
+                    builder.add(at, const(parts * VECTOR_BYTES)),
+                ]
+
+            _loop(builder, count, [target, source], body)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), generate
+
+    return split
+
+
+def _deinterleave(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Emit shuffles after which vector j has the lanes n t + j of all n vectors."""
+    if len(vectors) == 1:
+        return vectors
+    kind = ir.VectorType(_I32, LANES)
+    halves = []
+    for start in (0, 1):
+        lanes = ir.Constant(kind, list(range(start, 2 * LANES, 2)))
+        halves.append(
+            [
+                builder.shuffle_vector(a, b, lanes)
+                for a, b in zip(vectors[0::2], vectors[1::2], strict=True)
             ]
+        )
+    even, odd = (_deinterleave(builder, half) for half in halves)
+    return [x for pair in zip(even, odd, strict=True) for x in pair]
 
-        _loop(builder, count, [even, odd, source], body)
-        return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4), generate
+split2, split4 = _splitter(2), _splitter(4)
 
 
 @intrinsic
@@ -446,13 +493,13 @@ def greatest(
         def body(values: list[Any]) -> list[Any]:
             at, tap, high, winner = values
             offset = builder.load(builder.inttoptr(at, _I64.as_pointer()))
-            value = _load(builder, builder.add(source, offset))
+            value = load(builder, builder.add(source, offset))
             better = builder.or_(
                 builder.fcmp_ordered(">", value, high),
                 builder.fcmp_unordered("uno", value, value),
             )
             return [
-                builder.add(at, _const(8)),
+                builder.add(at, const(8)),
                 builder.add(tap, one),
                 builder.select(better, value, high),
                 builder.select(better, tap, winner),
@@ -465,7 +512,7 @@ def greatest(
             builder.zext(first, wide),
         ]
         _, _, high, winner = _loop(builder, taps, values, body)
-        _store(builder, high, best)
+        store(builder, high, best)
         stored = builder.store(builder.trunc(winner, bytes_type), byte_pointer(won))
         stored.align = 1
         return context.get_dummy_value()
@@ -483,12 +530,12 @@ def total(context: Any, source: Any, offsets: Any, taps: Any, target: Any) -> An
         def body(values: list[Any]) -> list[Any]:
             at, so_far = values
             offset = builder.load(builder.inttoptr(at, _I64.as_pointer()))
-            value = _load(builder, builder.add(source, offset))
-            return [builder.add(at, _const(8)), builder.fadd(so_far, value)]
+            value = load(builder, builder.add(source, offset))
+            return [builder.add(at, const(8)), builder.fadd(so_far, value)]
 
         zero = ir.Constant(_VECTOR, [0.0] * LANES)
         _, result = _loop(builder, taps, [offsets, zero], body)
-        _store(builder, result, target)
+        store(builder, result, target)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate

@@ -1,0 +1,304 @@
+"""Winograd's transforms: what turns small correlations into products element by element.
+
+A correlation of a tile d of 6 x 6 elements with r x r weights g has m x m results,
+m + r = 7. With matrices made from 5 points and infinity it takes 36 multiplications:
+
+    y = A^T [(G g G^T) * (B^T d B)] A
+
+where m^2 r^2 are needed otherwise: 4 times as many for (m, r) = (4, 3), 2.8 times for
+(2, 5). The gradient of the weights takes the same products: from the transposed
+statement, dg = G^T [sum over tiles of (A dy A^T) * (B^T d B)] G.
+
+The points 0, +-3/4 and +-3/2 make the rounding errors of float32 about three times
+those of the plain sums; with the usual 0, +-1, +-2 they are seven times as large.
+
+Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, 2015;
+the construction is that of A. Toom and S. Cook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from runtime.backends.cpu import simd
+from runtime.backends.cpu.simd import LANES, VECTOR_BYTES
+
+SIZE = 6  # of a tile
+POINTS = (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2))
+RESULTS = {3: 4, 5: 2}  # results of a tile along an axis, by the size of the kernel
+
+Matrix = list[list[Fraction]]
+
+
+def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
+    """Return the coefficients of the product of (x - root), lowest first."""
+    result = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *result]
+        scaled = [*(root * value for value in result), Fraction(0)]
+        result = [a - b for a, b in zip(shifted, scaled, strict=True)]
+    return result
+
+
+def matrices(kernel: int) -> tuple[Matrix, Matrix, Matrix]:
+    """Return A (6, m), G (6, r) and B^T (6, 6) for a kernel of size r."""
+    results = RESULTS[kernel]
+    a, g, b = [], [], []
+    for point in POINTS:
+        others = [other for other in POINTS if other != point]
+        norm = Fraction(1)
+        for other in others:
+            norm *= point - other
+        a.append([point**i for i in range(results)])
+        g.append([point**i / norm for i in range(kernel)])
+        b.append([*_polynomial(others), Fraction(0)])
+    a.append([Fraction(int(i == results - 1)) for i in range(results)])
+    g.append([Fraction(int(i == kernel - 1)) for i in range(kernel)])
+    b.append(_polynomial(POINTS))
+    return a, g, b
+
+
+def transposed(matrix: Matrix) -> Matrix:
+    """Return the transpose of a matrix."""
+    return [list(column) for column in zip(*matrix, strict=True)]
+
+
+# ---------------------------------------------------------------- code for a product
+
+
+def _scaled(builder: Any, factor: Fraction, x: Any) -> Any:
+    return builder.fmul(x, ir.Constant(x.type, [float(factor)] * LANES))
+
+
+def _combine(builder: Any, row: Sequence[Fraction], x: Sequence[Any]) -> Any:
+    """Return the sum of row[i] x[i], None where all of the row is zero."""
+    total = None
+    for factor, value in zip(row, x, strict=True):
+        if factor == 0:
+            continue
+        if total is None:
+            total = value if factor == 1 else _scaled(builder, factor, value)
+        elif factor == 1:
+            total = builder.fadd(total, value)
+        elif factor == -1:
+            total = builder.fsub(total, value)
+        else:
+            constant = ir.Constant(value.type, [float(factor)] * LANES)
+            total = simd.fma(builder, constant, value, total)
+    return total
+
+
+def _multiply(builder: Any, matrix: Matrix, x: Sequence[Any]) -> list[Any]:
+    """Return matrix x. Rows of opposite points share their even and odd parts."""
+    if len(matrix) < SIZE:  # a transposed matrix: its columns are the points'
+        return _multiply_columns(builder, matrix, x)
+    results = []
+    for row in matrix:
+        opposite = _opposite(row, matrix[: len(results)])
+        if opposite is None:
+            even = _combine(builder, [v * (1 - i % 2) for i, v in enumerate(row)], x)
+            odd = _combine(builder, [v * (i % 2) for i, v in enumerate(row)], x)
+            parts = (even, odd)
+            results.append(parts)
+        else:
+            at, sign = opposite
+            results.append((results[at], sign))
+    values = []
+    for parts in results:
+        if isinstance(parts[0], tuple):
+            (even, odd), sign = parts
+            value = _sum(builder, even, odd, -1)
+            values.append(value if sign == 1 else builder.fneg(value))
+        else:
+            values.append(_sum(builder, *parts, 1))
+    return values
+
+
+def _sum(builder: Any, a: Any, b: Any, sign: int) -> Any:
+    if a is None:
+        return b if sign == 1 else builder.fneg(b)
+    if b is None:
+        return a
+    return builder.fadd(a, b) if sign == 1 else builder.fsub(a, b)
+
+
+def _opposite(row: Sequence[Fraction], rows: Matrix) -> tuple[int, int] | None:
+    """Find an earlier row that is this one with the odd entries negated, up to sign."""
+    flipped = [value * (-1) ** i for i, value in enumerate(row)]
+    for at, other in enumerate(rows):
+        for sign in (1, -1):
+            if other == [sign * value for value in flipped] and other != list(row):
+                return at, sign
+    return None
+
+
+def _multiply_columns(builder: Any, matrix: Matrix, x: Sequence[Any]) -> list[Any]:
+    """Return matrix x, with the sums and differences of opposite points' values."""
+    columns = transposed(matrix)
+    terms: list[tuple[list[Fraction], Any]] = []
+    used = set()
+    for at, column in enumerate(columns):
+        if at in used:
+            continue
+        pair = next(
+            (
+                (other, sign)
+                for other in range(at + 1, len(columns))
+                for sign in (1, -1)
+                if columns[other]
+                == [sign * value * (-1) ** i for i, value in enumerate(column)]
+                and columns[other] != column
+            ),
+            None,
+        )
+        if pair is None or all(value == 0 for value in column[1:]):
+            terms.append((column, x[at]))
+            continue
+        other, sign = pair
+        used.add(other)
+        plus, minus = builder.fadd(x[at], x[other]), builder.fsub(x[at], x[other])
+        even, odd = (plus, minus) if sign == 1 else (minus, plus)
+        terms.append(([v * (1 - i % 2) for i, v in enumerate(column)], even))
+        terms.append(([v * (i % 2) for i, v in enumerate(column)], odd))
+    rows = transposed([column for column, _ in terms])
+    values = [value for _, value in terms]
+    return [_combine(builder, row, values) for row in rows]
+
+
+def _both_sides(builder: Any, matrix: Matrix, x: list[list[Any]]) -> list[list[Any]]:
+    """Return matrix x matrix^T."""
+    half = [_multiply(builder, matrix, column) for column in zip(*x, strict=True)]
+    return [_multiply(builder, matrix, row) for row in zip(*half, strict=True)]
+
+
+# ---------------------------------------------------------------- intrinsics
+
+
+def _expander(matrix: Matrix, phases: int) -> Any:
+    """Return an intrinsic for matrix d matrix^T, LANES tiles at a time.
+
+    expand(source, row, phase, target, step): element (i, j) of the tiles is the vector
+    at source + i row + (j mod phases) phase + 4 (j div phases); element (k, l) of the
+    result goes to target + (SIZE k + l) step. All in bytes.
+    """
+    width = len(matrix[0])
+
+    @intrinsic
+    def expand(
+        context: Any, source: Any, row: Any, phase: Any, target: Any, step: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            source, row, phase, target, step = args
+            columns = [
+                builder.add(
+                    builder.mul(phase, simd.const(j % phases)),
+                    simd.const(4 * (j // phases)),
+                )
+                for j in range(width)
+            ]
+            tiles = []
+            for i in range(width):
+                start = builder.add(source, builder.mul(row, simd.const(i)))
+                tiles.append(
+                    [simd.load(builder, builder.add(start, at)) for at in columns]
+                )
+            result = _both_sides(builder, matrix, tiles)
+            for k, values in enumerate(result):
+                for n, value in enumerate(values):
+                    offset = builder.mul(step, simd.const(SIZE * k + n))
+                    simd.store(builder, value, builder.add(target, offset))
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), generate
+
+    return expand
+
+
+def _reducer(matrix: Matrix, write: Callable[..., None]) -> Any:
+    """Return an intrinsic for matrix m matrix^T of 36 vectors.
+
+    reduce(source, step, target, row, bias, floor): element (k, l) is the vector at
+    source + (SIZE k + l) step; bias is added to the result, and what is below floor
+    becomes floor. `write` stores a row of the result at target + i row.
+    """
+
+    @intrinsic
+    def reduce(
+        context: Any,
+        source: Any,
+        step: Any,
+        target: Any,
+        row: Any,
+        bias: Any,
+        floor: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            source, step, target, row, bias, floor = args
+            values = [
+                [
+                    simd.load(
+                        builder,
+                        builder.add(
+                            source, builder.mul(step, simd.const(SIZE * k + n))
+                        ),
+                    )
+                    for n in range(SIZE)
+                ]
+                for k in range(SIZE)
+            ]
+            result = _both_sides(builder, matrix, values)
+            bias, floor = simd.splat(builder, bias), simd.splat(builder, floor)
+            for i, line in enumerate(result):
+                done = []
+                for value in line:
+                    shifted = builder.fadd(value, bias)
+                    below = builder.fcmp_ordered("<", shifted, floor)
+                    done.append(builder.select(below, floor, shifted))
+                write(
+                    builder, done, builder.add(target, builder.mul(row, simd.const(i)))
+                )
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4, types.float32, types.float32), generate
+
+    return reduce
+
+
+def _one_after_the_other(builder: Any, line: list[Any], target: Any) -> None:
+    for j, value in enumerate(line):
+        simd.store(builder, value, builder.add(target, simd.const(j * VECTOR_BYTES)))
+
+
+def _interleaved(builder: Any, line: list[Any], target: Any) -> None:
+    """Store the vectors so that lane t of vector j is float len(line) t + j."""
+    count = len(line)
+    vectors = simd.interleave(builder, line)
+    for j in range(count):
+        at = builder.add(target, simd.const(j * VECTOR_BYTES))
+        simd.store(builder, vectors[j], at)
+
+
+def _intrinsics(kernel: int) -> dict[str, Any]:
+    a, g, b = matrices(kernel)
+    return {
+        "data": _expander(b, RESULTS[kernel]),  # B^T d B
+        "gradient": _expander(a, RESULTS[kernel]),  # A dy A^T
+        "weights": _expander(g, kernel),  # G g G^T, element (i, j) at i row + j phase
+        "results": _reducer(transposed(a), _interleaved),  # A^T m A
+        "weight_gradient": _reducer(transposed(g), _one_after_the_other),  # G^T m G
+    }
+
+
+THREE, FIVE = _intrinsics(3), _intrinsics(5)
+data3, data5 = THREE["data"], FIVE["data"]
+gradient3, gradient5 = THREE["gradient"], FIVE["gradient"]
+weights3, weights5 = THREE["weights"], FIVE["weights"]
+results3, results5 = THREE["results"], FIVE["results"]
+weight_gradient3 = THREE["weight_gradient"]
+weight_gradient5 = FIVE["weight_gradient"]
