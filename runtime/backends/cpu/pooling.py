@@ -20,7 +20,7 @@ from runtime.backends.cpu.simd import (
     f32,
     greatest,
     i64,
-    split2,
+    split_pairs,
     total,
     u8,
 )
@@ -78,7 +78,7 @@ def _keep_plane(a: Any, source: int, target: int, rows: int, length: int) -> Non
                     kept[j] = np.float32(a.padding)
         elif simple and whole > 0:
             x = source + 4 * at * a.width
-            split2(put, part_bytes, x, whole)
+            split_pairs(put, part_bytes, x, whole)
             for phase in range(2):
                 kept = f32(put + phase * part_bytes)
                 for j in range(whole * LANES, length):

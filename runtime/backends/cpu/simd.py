@@ -96,26 +96,6 @@ def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
-def interleave(builder: Any, vectors: list[Any]) -> list[Any]:
-    """Emit shuffles after which lane t of vector j is lane n t + j of all, n of them.
-
-    n is a power of 2.
-    """
-    if len(vectors) == 1:
-        return vectors
-    even = interleave(builder, vectors[0::2])
-    odd = interleave(builder, vectors[1::2])
-    kind = ir.VectorType(_I32, LANES)
-    mixed = []
-    for a, b in zip(even, odd, strict=True):
-        for start in (0, LANES // 2):
-            lanes = [
-                x for i in range(start, start + LANES // 2) for x in (i, i + LANES)
-            ]
-            mixed.append(builder.shuffle_vector(a, b, ir.Constant(kind, lanes)))
-    return mixed
-
-
 def _first_lanes(builder: Any, count: Any) -> Any:
     """Return the mask of the lanes below `count`."""
     wide = ir.VectorType(_I32, LANES)
@@ -261,69 +241,6 @@ tile1 = _tile_intrinsic(1)
 tile2 = _tile_intrinsic(2)
 tile3 = _tile_intrinsic(3)
 
-DOT_ROWS, DOT_COLUMNS = (4, 5) if ROWS == 8 else (2, 4)
-
-
-@intrinsic
-def dots(
-    context: Any,
-    a: Any,
-    a_row: Any,
-    b: Any,
-    b_row: Any,
-    depth: Any,
-    tail: Any,
-    c: Any,
-    c_row: Any,
-) -> Any:
-    """Inner products of DOT_ROWS rows of a and DOT_COLUMNS rows of b.
-
-    c[i][j] = sum over k of a[i][k] * b[j][k]; `depth` >= 1 full vectors and `tail`
-    elements are summed; a[i] is at a + i a_row bytes and so on; c is float32.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a, a_row, b, b_row, depth, tail, c, c_row = args
-        a_rows = [builder.mul(a_row, const(i)) for i in range(DOT_ROWS)]
-        b_rows = [builder.mul(b_row, const(j)) for j in range(DOT_COLUMNS)]
-        zero = ir.Constant(_VECTOR, [0.0] * LANES)
-
-        def add(sums: list[Any], at: Any, load: Any) -> list[Any]:
-            left = [load(builder.add(builder.add(a, r), at)) for r in a_rows]
-            right = [load(builder.add(builder.add(b, r), at)) for r in b_rows]
-            pairs = [(x, y) for x in left for y in right]
-            return [
-                fma(builder, x, y, total)
-                for (x, y), total in zip(pairs, sums, strict=True)
-            ]
-
-        def body(values: list[Any]) -> list[Any]:
-            at, *sums = values
-            sums = add(sums, at, lambda address: load(builder, address))
-            return [builder.add(at, const(VECTOR_BYTES)), *sums]
-
-        start = [zero] * (DOT_ROWS * DOT_COLUMNS)
-        at, *sums = _loop(builder, depth, [const(0), *start], body)
-        mask = _first_lanes(builder, tail)
-        sums = add(sums, at, lambda address: _masked_load(builder, address, mask))
-        reduce = _declared(
-            builder, f"llvm.vector.reduce.fadd.v{LANES}f32", _F32, [_F32, _VECTOR]
-        )
-        for i in range(DOT_ROWS):
-            row = builder.add(c, builder.mul(c_row, const(i)))
-            for j in range(DOT_COLUMNS):
-                zero_start = ir.Constant(_F32, -0.0)
-                total = builder.call(
-                    reduce,
-                    [zero_start, sums[i * DOT_COLUMNS + j]],
-                    fastmath=("reassoc",),
-                )
-                store(builder, total, builder.add(row, const(4 * j)))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 8), generate
-
-
 # ---------------------------------------------------------------- moving data
 
 
@@ -364,6 +281,25 @@ def copy(context: Any, target: Any, source: Any, count: Any) -> Any:
     return types.void(*[types.int64] * 3), generate
 
 
+def _transposed(builder: Any, block: list[Any]) -> list[Any]:
+    """Emit shuffles that transpose LANES vectors.
+
+    log2(LANES) rounds: in each, pairs of vectors interleave their halves.
+    """
+    half = LANES // 2
+    kind = ir.VectorType(_I32, LANES)
+    low = [x for i in range(half) for x in (i, i + LANES)]
+    high = [x for i in range(half, LANES) for x in (i, i + LANES)]
+    for _ in range(LANES.bit_length() - 1):
+        mixed = []
+        for i in range(half):
+            for order in (low, high):
+                lanes = ir.Constant(kind, order)
+                mixed.append(builder.shuffle_vector(block[i], block[i + half], lanes))
+        block = mixed
+    return block
+
+
 @intrinsic
 def transpose(
     context: Any,
@@ -390,20 +326,7 @@ def transpose(
             row = builder.select(inside, const(i), end)
             address = builder.add(source, builder.mul(row, source_row))
             block.append(_masked_load(builder, address, mask))
-        # log2(LANES) rounds: in each, pairs of rows interleave their halves.
-        half = LANES // 2
-        low = [x for i in range(half) for x in (i, i + LANES)]
-        high = [x for i in range(half, LANES) for x in (i, i + LANES)]
-        indices = ir.VectorType(_I32, LANES)
-        for _ in range(LANES.bit_length() - 1):
-            mixed = []
-            for i in range(half):
-                pair = block[i], block[i + half]
-                for order in (low, high):
-                    order_ = ir.Constant(indices, order)
-                    mixed.append(builder.shuffle_vector(*pair, order_))
-            block = mixed
-        for i, value in enumerate(block):
+        for i, value in enumerate(_transposed(builder, block)):
             address = builder.add(target, builder.mul(target_row, const(i)))
             store(builder, value, address)
         return context.get_dummy_value()
@@ -411,59 +334,67 @@ def transpose(
     return types.void(*[types.int64] * 6), generate
 
 
-def _splitter(parts: int) -> Any:
-    """Return an intrinsic that parts neighbouring elements: the inverse of interleave.
+@intrinsic
+def transpose_out(
+    context: Any,
+    target: Any,
+    target_row: Any,
+    source: Any,
+    source_row: Any,
+    rows: Any,
+    columns: Any,
+) -> Any:
+    """Transpose a block: target[i][j] = source[j][i], LANES x LANES floats.
 
-    split(target, step, source, count): for `count` >= 1 groups of `parts` vectors,
-    element parts t + j of the source goes to element t of the row at target + j step.
+    All of the source is read, `rows` rows and `columns` columns of the target are
+    written. The row steps are in bytes.
     """
 
-    @intrinsic
-    def split(context: Any, target: Any, step: Any, source: Any, count: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            target, step, source, count = args
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, target_row, source, source_row, rows, columns = args
+        block = [
+            load(builder, builder.add(source, builder.mul(source_row, const(i))))
+            for i in range(LANES)
+        ]
+        inside = _first_lanes(builder, columns)
+        none = ir.Constant(_MASK, [0] * LANES)
+        for i, value in enumerate(_transposed(builder, block)):
+            wanted = builder.icmp_signed("<", const(i), rows)
+            mask = builder.select(wanted, inside, none)
+            address = builder.add(target, builder.mul(target_row, const(i)))
+            _masked_store(builder, value, address, mask)
+        return context.get_dummy_value()
 
-            def body(values: list[Any]) -> list[Any]:
-                to, at = values
-                group = [
-                    load(builder, builder.add(at, const(j * VECTOR_BYTES)))
-                    for j in range(parts)
-                ]
-                for j, value in enumerate(_deinterleave(builder, group)):
-                    row = builder.add(to, builder.mul(step, const(j)))
-                    store(builder, value, row)
-                return [
-                    builder.add(to, const(VECTOR_BYTES)),
-                    builder.add(at, const(parts * VECTOR_BYTES)),
-                ]
-
-            _loop(builder, count, [target, source], body)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 4), generate
-
-    return split
+    return types.void(*[types.int64] * 6), generate
 
 
-def _deinterleave(builder: Any, vectors: list[Any]) -> list[Any]:
-    """Emit shuffles after which vector j has the lanes n t + j of all n vectors."""
-    if len(vectors) == 1:
-        return vectors
-    kind = ir.VectorType(_I32, LANES)
-    halves = []
-    for start in (0, 1):
-        lanes = ir.Constant(kind, list(range(start, 2 * LANES, 2)))
-        halves.append(
-            [
-                builder.shuffle_vector(a, b, lanes)
-                for a, b in zip(vectors[0::2], vectors[1::2], strict=True)
+@intrinsic
+def split_pairs(context: Any, target: Any, step: Any, source: Any, count: Any) -> Any:
+    """Part the even from the odd elements of `count` >= 1 pairs of vectors.
+
+    The even ones go to `target`, the odd ones `step` bytes further.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, step, source, count = args
+        indices = ir.VectorType(_I32, LANES)
+
+        def body(values: list[Any]) -> list[Any]:
+            put, at = values
+            first = load(builder, at)
+            second = load(builder, builder.add(at, const(VECTOR_BYTES)))
+            for side, place in ((0, put), (1, builder.add(put, step))):
+                lanes = ir.Constant(indices, list(range(side, 2 * LANES, 2)))
+                store(builder, builder.shuffle_vector(first, second, lanes), place)
+            return [
+                builder.add(put, const(VECTOR_BYTES)),
+                builder.add(at, const(2 * VECTOR_BYTES)),
             ]
-        )
-    even, odd = (_deinterleave(builder, half) for half in halves)
-    return [x for pair in zip(even, odd, strict=True) for x in pair]
 
+        _loop(builder, count, [target, source], body)
+        return context.get_dummy_value()
 
-split2, split4 = _splitter(2), _splitter(4)
+    return types.void(*[types.int64] * 4), generate
 
 
 @intrinsic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,10 @@ from runtime.backends.cpu.geometry import Correlation
 from runtime.backends.cpu.kernel import round_up
 from runtime.backends.cpu.matrix import TILE
 from runtime.backends.cpu.simd import LANES, ROWS, VECTOR_BYTES
-from runtime.backends.cpu.transforms import RESULTS
+from runtime.backends.cpu.transforms import RESULTS, SIZE
 from runtime.backends.cpu.winograd import (
     ELEMENTS,
-    PITCH,
-    ROWS_AT_ONCE,
+    ZEROS_BYTES,
     add_winograd_weights,
     transform_weights,
     winograd,
@@ -26,13 +26,17 @@ from runtime.backends.cpu.winograd import (
 from runtime.layers.base import Array
 
 CHUNKS = 4  # gradients of small weights are summed in so many parts
-SMALL_WEIGHTS = 1 << 15  # elements; transformed ones are 4 times as many
-CHANNEL_BLOCK = 64  # channels of V at a time, for the gradient of the weights
+SMALL_WEIGHTS = 1 << 18  # elements
+CHANNEL_BLOCK = 4 * LANES  # channels at a time, for the gradient of the weights
+STRIP_BYTES = 1 << 15  # of the rows of a strip, LANES channels of them: in the L1 cache
+PANEL_TILES = 56  # about as many tiles make a panel
 
-# Cycles of a thread, measured: to transform a vector of tiles of one channel, data or
-# gradient; and a float moved to or from memory.
-TRANSFORM_CYCLES = 250
+# Cycles of a thread, measured: to turn and transform a tile of LANES channels; and to
+# move a float to or from memory.
+TRANSFORM_CYCLES = 230
 MOVE_CYCLES = 0.8
+
+_ZEROS = np.zeros(LANES, np.float32)
 
 
 def suits(shape: Correlation) -> bool:
@@ -62,73 +66,171 @@ class Tiled:
         return round(len(self.shape.taps.index) ** 0.5)
 
     @property
-    def tiles(self) -> tuple[int, int]:
-        """Tiles down and across."""
-        results = RESULTS[self.kernel]
-        height, width = self.shape.places
-        return -(-height // results), -(-width // results)
+    def results(self) -> int:
+        """The places of a tile along an axis."""
+        return RESULTS[self.kernel]
 
     @property
-    def all_tiles(self) -> int:
-        """Tiles of all images."""
-        return self.shape.images * self.tiles[0] * self.tiles[1]
+    def tiles(self) -> tuple[int, int]:
+        """Tiles down and across."""
+        height, width = self.shape.places
+        return -(-height // self.results), -(-width // self.results)
+
+    @property
+    def strip_rows(self) -> int:
+        """Rows of tiles in a strip: its rows stay in the cache."""
+        width = max(self.shape.sizes[1], self.shape.sizes_out[1])
+        lines = STRIP_BYTES // (VECTOR_BYTES * width)
+        down, across = self.tiles
+        most = max(1, (lines - self.kernel) // self.results)
+        return min(down, most, max(1, PANEL_TILES // across))
+
+    @property
+    def strips(self) -> int:
+        """Strips of an image."""
+        return -(-self.tiles[0] // self.strip_rows)
+
+    @property
+    def panel_strips(self) -> int:
+        """Strips of a panel: few enough that every thread has one."""
+        strips = self.shape.images * self.strips
+        most = max(1, PANEL_TILES // (self.strip_rows * self.tiles[1]))
+        return max(1, min(most, strips // self.threads))
+
+    @property
+    def panel_tiles(self) -> int:
+        """The most tiles of a panel, rounded up."""
+        return round_up(self.panel_strips * self.strip_rows * self.tiles[1], ROWS)
+
+    def _panels(self) -> int:
+        return -(-self.shape.images * self.strips // self.panel_strips)
+
+    # ------------------------------------------------------------ time
 
     def _products(self) -> float:
         shape = self.shape
-        terms = shape.groups * shape.rows * shape.channels * ELEMENTS
-        return 2 * terms * round_up(self.all_tiles, LANES) / 64
+        terms = shape.groups * round_up(shape.rows, LANES) * shape.channels * ELEMENTS
+        return 2 * terms * self._panels() * self.panel_tiles / 64
 
-    def _transforms(self) -> float:
-        down, across = self.tiles
-        vectors = self.shape.images * down * -(-across // LANES)
-        return vectors * self.shape.groups * TRANSFORM_CYCLES
+    def _transforms(self, channels: int) -> float:
+        tiles = self.shape.images * self.tiles[0] * self.tiles[1]
+        blocks = self.shape.groups * -(-channels // LANES)
+        return tiles * blocks * TRANSFORM_CYCLES
+
+    def _moved_weights(self) -> float:
+        shape = self.shape
+        return ELEMENTS * shape.groups * shape.rows * shape.channels * MOVE_CYCLES
 
     @property
     def seconds(self) -> float:
         """A guess of the time, in the unit of `Direct.seconds`."""
         shape = self.shape
-        moved = 2 * ELEMENTS * shape.groups * shape.rows * shape.channels * MOVE_CYCLES
-        transforms = self._transforms() * (shape.channels + shape.rows)
+        transforms = self._transforms(shape.channels) + self._transforms(shape.rows)
+        cycles = self._products() + transforms + 2 * self._moved_weights()
+        return cycles / self.threads
+
+    @property
+    def weights_seconds(self) -> float:
+        """A guess of the time of `weight_calls`."""
+        moved = self._moved_weights() * (2 + self._panels() / 4)
+        transforms = self._transforms(self.shape.channels)
+        transforms += self._transforms(self.shape.rows)
         return (self._products() + transforms + moved) / self.threads
 
-    def _shared(self) -> dict[str, Any]:
-        shape = self.shape
+    # ------------------------------------------------------------ tables
+
+    @cached_property
+    def _window_offsets(self) -> np.ndarray:
+        return np.arange(self.kernel**2, dtype=np.int32) * VECTOR_BYTES
+
+    def _rows_seen(self, size: int, top: int, extent: int) -> np.ndarray:
+        """Return the first and last + 1 row that each strip sees, among `size`."""
+        down = self.tiles[0]
+        first = np.arange(self.strips) * self.strip_rows
+        last = np.minimum(first + self.strip_rows, down) - 1
+        low = np.clip(first * self.results + top, 0, size)
+        high = np.clip(last * self.results + top + extent, low, size)
+        return np.ascontiguousarray(np.stack([low, high], 1), np.int64)
+
+    def _offsets(
+        self,
+        sizes: tuple[int, int],
+        start: tuple[int, int],
+        extent: int,
+        rows: np.ndarray,
+        outside: int,
+    ) -> np.ndarray:
+        """Return where the workspace has every element of every tile of an image.
+
+        start: where the first element of tile 0 lies in planes of `sizes`; `outside`
+        stands for elements beyond them.
+        """
         down, across = self.tiles
+        steps = np.arange(extent)
+        i = np.arange(down)[:, None] * self.results + start[0] + steps
+        j = np.arange(across)[:, None] * self.results + start[1] + steps
+        above = rows[np.arange(down) // self.strip_rows, 0][:, None]
+        i = np.where((i >= 0) & (i < sizes[0]), i - above, -1)
+        j = np.where((j >= 0) & (j < sizes[1]), j, -1)
+        i, j = i[:, None, :, None], j[None, :, None, :]
+        inside = self._turned_at + VECTOR_BYTES * (i * sizes[1] + j)
+        table = np.where((i < 0) | (j < 0), outside, inside)
+        return np.ascontiguousarray(table, np.int32)
+
+    @property
+    def _turned_at(self) -> int:
+        return ZEROS_BYTES + VECTOR_BYTES
+
+    def _data_at(self) -> int:
+        """Return where the rows of a strip end in the workspace."""
+        shape = self.shape
+        lines = self.strip_rows * self.results + self.kernel - 1
+        places = max(
+            min(lines, shape.sizes[0]) * shape.sizes[1],
+            min(lines, shape.sizes_out[0]) * shape.sizes_out[1],
+        )
+        return self._turned_at + (places + LANES) * VECTOR_BYTES
+
+    def _shared(self, outside: int) -> dict[str, Any]:
+        shape = self.shape
+        (down, across), (height, width) = self.tiles, shape.sizes
+        top, left = int(shape.taps.rows[0]), int(shape.taps.columns[0])
+        in_rows = self._rows_seen(height, top, SIZE)
+        out_rows = self._rows_seen(shape.sizes_out[0], 0, self.results)
         return {
             "images": shape.images,
             "groups": shape.groups,
             "channels": shape.channels,
-            "height": shape.sizes[0],
-            "width": shape.sizes[1],
-            "tiles_down": down,
-            "tiles_across": across,
-            "kernel": self.kernel,
-            "results": RESULTS[self.kernel],
-            "top": int(shape.taps.rows[0]),
-            "left": int(shape.taps.columns[0]),
+            "rows": shape.rows,
+            "height": height,
+            "width": width,
             "out_height": shape.sizes_out[0],
             "out_width": shape.sizes_out[1],
+            "kernel": self.kernel,
+            "tiles_across": across,
+            "tiles_down": down,
+            "strip_rows": self.strip_rows,
+            "strips": self.strips,
+            "panel_strips": self.panel_strips,
+            "panel_tiles": self.panel_tiles,
+            "in_rows": in_rows,
+            "in_offsets": self._offsets(shape.sizes, (top, left), SIZE, in_rows, 0),
+            "out_rows": out_rows,
+            "out_offsets": self._offsets(
+                shape.sizes_out, (0, 0), self.results, out_rows, outside
+            ),
+            "turned_at": self._turned_at,
+            "data_at": self._data_at(),
         }
 
-    def _rows_bytes(self) -> int:
-        """Return the bytes of a row of tiles and of the rows it is made of."""
-        results = RESULTS[self.kernel]
-        return 7 * results * (TILE // LANES + 1) * VECTOR_BYTES
+    # ------------------------------------------------------------ y
 
-    def _forward_workspace(self) -> dict[str, int]:
-        results = RESULTS[self.kernel]
-        rows_at = 64
-        data_at = rows_at + self._rows_bytes()
-        data = ELEMENTS * self.shape.channels * PITCH + LANES
-        products_at = data_at + 4 * data
-        results_at = products_at + 4 * ELEMENTS * ROWS_AT_ONCE * TILE
-        return {
-            "rows_at": rows_at,
-            "data_at": data_at,
-            "products_at": products_at,
-            "results_at": results_at,
-            "workspace_bytes": round_up(results_at + results**2 * VECTOR_BYTES, 64),
-        }
+    def _products_at(self) -> int:
+        channels = round_up(self.shape.channels, LANES)
+        return self._data_at() + 4 * ELEMENTS * self.panel_tiles * channels
+
+    def _workspace_bytes(self) -> int:
+        return self._products_at() + 4 * ELEMENTS * self.panel_tiles * TILE
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
@@ -136,7 +238,8 @@ class Tiled:
         rows = shape.groups * round_up(shape.rows, LANES)
         return {
             "weights": 4 * ELEMENTS * rows * shape.channels,
-            "workspace": self.threads * self._forward_workspace()["workspace_bytes"],
+            "biases": 4 * rows,
+            "workspace": self.threads * self._workspace_bytes(),
         }
 
     def calls(
@@ -149,83 +252,68 @@ class Tiled:
         floor: float,
     ) -> list[Call]:
         """Return the calls of y = max(floor, bias + correlation)."""
-        shape, space = self.shape, self._forward_workspace()
+        shape = self.shape
+        space = {
+            "workspace": work["workspace"],
+            "workspace_bytes": self._workspace_bytes(),
+        }
         weights = transform_weights(
             w=w,
+            bias=bias,
             transformed=work["weights"],
+            biases=work["biases"],
             groups=shape.groups,
             rows=shape.rows,
             channels=shape.channels,
             kernel=self.kernel,
             tap_index=np.ascontiguousarray(shape.taps.index, np.int64),
+            window_offsets=self._window_offsets,
             group_stride=shape.group_stride,
             row_stride=shape.row_stride,
             channel_stride=shape.channel_stride,
-            workspace=work["workspace"],
-            workspace_bytes=space["workspace_bytes"],
+            **space,
         )
-        panels = -(-self.all_tiles // TILE)
-        enough = shape.groups * panels >= self.threads
+        enough = shape.groups * self._panels() >= self.threads
+        tiles = -(-shape.rows // TILE)
         run = winograd(
             x=x,
             y=y,
             transformed=work["weights"],
-            bias=bias,
-            rows=shape.rows,
-            row_shares=1 if enough else self.threads,
-            workspace=work["workspace"],
+            biases=work["biases"],
+            row_shares=1 if enough else min(tiles, self.threads),
+            products_at=self._products_at(),
             floor=floor,
-            **self._shared(),
+            **self._shared(outside=ZEROS_BYTES),
             **space,
         )
         return [weights, run]
 
     # ------------------------------------------------------------ gradient of weights
 
-    @property
-    def weights_seconds(self) -> float:
-        """A guess of the time of `weight_calls`."""
-        shape = self.shape
-        panels = -(-self.all_tiles // TILE)
-        moved = ELEMENTS * shape.groups * shape.rows * shape.channels
-        transforms = self._transforms() * (shape.channels + 1.5 * shape.rows)
-        moves = moved * MOVE_CYCLES * (2 + panels / 4)
-        return (self._products() + transforms + moves) / self.threads
+    def _gradient_at(self) -> int:
+        block = min(CHANNEL_BLOCK, round_up(self.shape.channels, LANES))
+        return self._data_at() + 4 * ELEMENTS * self.panel_tiles * block
 
-    def _weights_workspace(self) -> dict[str, int]:
-        channels = min(CHANNEL_BLOCK, round_up(self.shape.channels, ROWS))
-        rows_at = 64
-        data_at = rows_at + self._rows_bytes()
-        data = (ELEMENTS * channels + ROWS) * PITCH + LANES
-        turned_at = data_at + 4 * data
-        turned = (ELEMENTS * TILE + LANES) * round_up(self.shape.rows, LANES)
-        gradient_at = turned_at + 4 * turned
-        gradient = ELEMENTS * LANES * PITCH + LANES
-        return {
-            "rows_at": rows_at,
-            "data_at": data_at,
-            "turned_at": turned_at,
-            "gradient_at": gradient_at,
-            "workspace_bytes": round_up(gradient_at + 4 * gradient, 64),
-        }
+    def _weights_workspace_bytes(self) -> int:
+        width = round_up(self.shape.rows, LANES)
+        return self._gradient_at() + 4 * ELEMENTS * self.panel_tiles * width
 
-    def _chunk_tiles(self) -> int:
-        """Return the tiles of a chunk; it must not depend on the threads."""
-        chunks = CHUNKS if self.shape.weights <= SMALL_WEIGHTS * 9 else 1
-        return max(1, -(-self.all_tiles // chunks))
+    def _chunk_strips(self) -> int:
+        """Return the strips of a chunk; it must not depend on the threads."""
+        chunks = CHUNKS if self.shape.weights <= SMALL_WEIGHTS else 1
+        return -(-self.shape.images * self.strips // chunks)
 
     def _chunks(self) -> int:
-        return -(-self.all_tiles // self._chunk_tiles())
+        return -(-self.shape.images * self.strips // self._chunk_strips())
 
     def weights_scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `weight_calls` need, by name."""
         shape = self.shape
-        width = round_up(shape.rows, LANES)
-        parts = 4 * shape.groups * self._chunks() * width
+        parts = 4 * shape.groups * self._chunks() * round_up(shape.rows, LANES)
         return {
-            "partial": parts * ELEMENTS * round_up(shape.channels, ROWS),
+            "partial": parts * ELEMENTS * round_up(shape.channels, LANES),
             "partial_bias": parts,
-            "workspace": self.threads * self._weights_workspace()["workspace_bytes"],
+            "workspace": self.threads * self._weights_workspace_bytes(),
         }
 
     def weight_calls(
@@ -240,20 +328,22 @@ class Tiled:
         """Return the calls of the gradients of weights and bias; 0 for one unwanted."""
         shape, chunks = self.shape, self._chunks()
         enough = shape.groups * chunks >= self.threads
-        blocks = -(-shape.channels // ROWS)
-        space = self._weights_workspace()
+        blocks = -(-shape.channels // LANES)
+        space = {
+            "workspace": work["workspace"],
+            "workspace_bytes": self._weights_workspace_bytes(),
+        }
         products = winograd_weights(
             x=x,
             dy=dy,
-            rows=shape.rows,
             partial=work["partial"],
             partial_bias=work["partial_bias"],
             chunks=chunks,
-            chunk_tiles=self._chunk_tiles(),
+            chunk_strips=self._chunk_strips(),
             channel_shares=1 if enough else min(blocks, self.threads),
             channel_block=CHANNEL_BLOCK,
-            workspace=work["workspace"],
-            **self._shared(),
+            gradient_at=self._gradient_at(),
+            **self._shared(outside=0),
             **space,
         )
         add = add_winograd_weights(
@@ -265,10 +355,11 @@ class Tiled:
             rows=shape.rows,
             channels=shape.channels,
             kernel=self.kernel,
+            window_offsets=self._window_offsets,
+            zeros=_ZEROS,
             chunks=chunks,
             accumulate=accumulate[0],
             accumulate_bias=accumulate[1],
-            workspace=work["workspace"],
-            workspace_bytes=space["workspace_bytes"],
+            **space,
         )
         return [products, add]

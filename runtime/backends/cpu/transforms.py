@@ -18,7 +18,7 @@ the construction is that of A. Toom and S. Cook.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -27,7 +27,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from runtime.backends.cpu import simd
-from runtime.backends.cpu.simd import LANES, VECTOR_BYTES
+from runtime.backends.cpu.simd import LANES
 
 SIZE = 6  # of a tile
 POINTS = (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2))
@@ -180,53 +180,53 @@ def _both_sides(builder: Any, matrix: Matrix, x: list[list[Any]]) -> list[list[A
 # ---------------------------------------------------------------- intrinsics
 
 
-def _expander(matrix: Matrix, phases: int) -> Any:
-    """Return an intrinsic for matrix d matrix^T, LANES tiles at a time.
+def _read_offset(builder: Any, table: Any, number: int) -> Any:
+    """Emit the read of an int32 of a table, as an int64."""
+    address = builder.add(table, simd.const(4 * number))
+    return builder.sext(simd.load(builder, address, ir.IntType(32)), ir.IntType(64))
 
-    expand(source, row, phase, target, step): element (i, j) of the tiles is the vector
-    at source + i row + (j mod phases) phase + 4 (j div phases); element (k, l) of the
-    result goes to target + (SIZE k + l) step. All in bytes.
+
+def _expander(matrix: Matrix) -> Any:
+    """Return an intrinsic for matrix d matrix^T, a lane for every channel.
+
+    expand(source, offsets, target, step): element (i, j) of d, width x width, is the
+    vector at source + offsets[width i + j]; element (k, l) of the result goes to target
+    + (SIZE k + l) step. offsets are int32, everything is in bytes.
     """
     width = len(matrix[0])
 
     @intrinsic
-    def expand(
-        context: Any, source: Any, row: Any, phase: Any, target: Any, step: Any
-    ) -> Any:
+    def expand(context: Any, source: Any, offsets: Any, target: Any, step: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            source, row, phase, target, step = args
-            columns = [
-                builder.add(
-                    builder.mul(phase, simd.const(j % phases)),
-                    simd.const(4 * (j // phases)),
-                )
-                for j in range(width)
-            ]
-            tiles = []
+            source, offsets, target, step = args
+            tile = []
             for i in range(width):
-                start = builder.add(source, builder.mul(row, simd.const(i)))
-                tiles.append(
-                    [simd.load(builder, builder.add(start, at)) for at in columns]
-                )
-            result = _both_sides(builder, matrix, tiles)
+                row = []
+                for j in range(width):
+                    offset = _read_offset(builder, offsets, width * i + j)
+                    row.append(simd.load(builder, builder.add(source, offset)))
+                tile.append(row)
+            result = _both_sides(builder, matrix, tile)
             for k, values in enumerate(result):
                 for n, value in enumerate(values):
                     offset = builder.mul(step, simd.const(SIZE * k + n))
                     simd.store(builder, value, builder.add(target, offset))
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 5), generate
+        return types.void(*[types.int64] * 4), generate
 
     return expand
 
 
-def _reducer(matrix: Matrix, write: Callable[..., None]) -> Any:
-    """Return an intrinsic for matrix m matrix^T of 36 vectors.
+def _reducer(matrix: Matrix) -> Any:
+    """Return an intrinsic for matrix m matrix^T of 36 vectors, a lane for every row.
 
-    reduce(source, step, target, row, bias, floor): element (k, l) is the vector at
-    source + (SIZE k + l) step; bias is added to the result, and what is below floor
-    becomes floor. `write` stores a row of the result at target + i row.
+    reduce(source, step, target, offsets, bias, floor): element (k, l) of m is the
+    vector at source + (SIZE k + l) step; element (i, j) of the result goes to target +
+    offsets[i width + j], after the vector at `bias` was added and what is below floor
+    became floor.
     """
+    width = len(matrix)
 
     @intrinsic
     def reduce(
@@ -234,71 +234,40 @@ def _reducer(matrix: Matrix, write: Callable[..., None]) -> Any:
         source: Any,
         step: Any,
         target: Any,
-        row: Any,
+        offsets: Any,
         bias: Any,
         floor: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            source, step, target, row, bias, floor = args
-            values = [
-                [
-                    simd.load(
-                        builder,
-                        builder.add(
-                            source, builder.mul(step, simd.const(SIZE * k + n))
-                        ),
-                    )
-                    for n in range(SIZE)
-                ]
-                for k in range(SIZE)
-            ]
+            source, step, target, offsets, bias, floor = args
+
+            def element(k: int, n: int) -> Any:
+                offset = builder.mul(step, simd.const(SIZE * k + n))
+                return simd.load(builder, builder.add(source, offset))
+
+            values = [[element(k, n) for n in range(SIZE)] for k in range(SIZE)]
             result = _both_sides(builder, matrix, values)
-            bias, floor = simd.splat(builder, bias), simd.splat(builder, floor)
+            bias, floor = simd.load(builder, bias), simd.splat(builder, floor)
             for i, line in enumerate(result):
-                done = []
-                for value in line:
+                for j, value in enumerate(line):
                     shifted = builder.fadd(value, bias)
                     below = builder.fcmp_ordered("<", shifted, floor)
-                    done.append(builder.select(below, floor, shifted))
-                write(
-                    builder, done, builder.add(target, builder.mul(row, simd.const(i)))
-                )
+                    kept = builder.select(below, floor, shifted)
+                    offset = _read_offset(builder, offsets, width * i + j)
+                    simd.store(builder, kept, builder.add(target, offset))
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 4, types.float32, types.float32), generate
+        return types.void(*[types.int64] * 5, types.float32), generate
 
     return reduce
 
 
-def _one_after_the_other(builder: Any, line: list[Any], target: Any) -> None:
-    for j, value in enumerate(line):
-        simd.store(builder, value, builder.add(target, simd.const(j * VECTOR_BYTES)))
-
-
-def _interleaved(builder: Any, line: list[Any], target: Any) -> None:
-    """Store the vectors so that lane t of vector j is float len(line) t + j."""
-    count = len(line)
-    vectors = simd.interleave(builder, line)
-    for j in range(count):
-        at = builder.add(target, simd.const(j * VECTOR_BYTES))
-        simd.store(builder, vectors[j], at)
-
-
-def _intrinsics(kernel: int) -> dict[str, Any]:
-    a, g, b = matrices(kernel)
-    return {
-        "data": _expander(b, RESULTS[kernel]),  # B^T d B
-        "gradient": _expander(a, RESULTS[kernel]),  # A dy A^T
-        "weights": _expander(g, kernel),  # G g G^T, element (i, j) at i row + j phase
-        "results": _reducer(transposed(a), _interleaved),  # A^T m A
-        "weight_gradient": _reducer(transposed(g), _one_after_the_other),  # G^T m G
-    }
-
-
-THREE, FIVE = _intrinsics(3), _intrinsics(5)
-data3, data5 = THREE["data"], FIVE["data"]
-gradient3, gradient5 = THREE["gradient"], FIVE["gradient"]
-weights3, weights5 = THREE["weights"], FIVE["weights"]
-results3, results5 = THREE["results"], FIVE["results"]
-weight_gradient3 = THREE["weight_gradient"]
-weight_gradient5 = FIVE["weight_gradient"]
+_A3, _G3, _B3 = matrices(3)
+_A5, _G5, _B5 = matrices(5)
+# B^T d B, A dy A^T and G g G^T; A^T m A and G^T m G.
+data = _expander(_B3)
+gradient3, gradient5 = _expander(_A3), _expander(_A5)
+weights3, weights5 = _expander(_G3), _expander(_G5)
+results3, results5 = _reducer(transposed(_A3)), _reducer(transposed(_A5))
+weight_gradient3 = _reducer(transposed(_G3))
+weight_gradient5 = _reducer(transposed(_G5))

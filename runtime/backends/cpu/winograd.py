@@ -2,13 +2,17 @@
 
 They compute what `runtime.backends.cpu.correlate` computes, for stride 1 and kernels of
 3 x 3 and 5 x 5, with 4 and 2.8 times fewer multiplications. The output is cut into
-tiles of m x m places (m = 4 for a kernel of 3, 2 for one of 5); tiles of all images are
-numbered through, and a panel of them is transformed, multiplied and transformed back by
-one thread while it is in the cache. `runtime.backends.cpu.transforms` has the formulas.
+tiles of m x m places (m = 4 for a kernel of 3, 2 for one of 5), strips are whole rows
+of tiles of one image, and a panel is some strips that one thread transforms, multiplies
+and transforms back while they are in the cache. Vectors run along channels: a block of
+LANES channels of a strip is turned from planes into places times channels first.
 
-Each of the 36 elements of a transformed tile is a matrix product of its own:
+Each of the 36 elements e of a transformed tile is a matrix product of its own:
 
-    M[e] (rows, tiles) = U[e] (rows, channels) V[e] (channels, tiles)
+    M[e] (tiles, rows) = V[e] (tiles, channels) U[e] (channels, rows)
+
+`runtime.backends.cpu.transforms` has the formulas, `runtime.backends.cpu.tiled` makes
+the records.
 """
 
 from __future__ import annotations
@@ -24,16 +28,14 @@ from runtime.backends.cpu.simd import (
     LANES,
     ROWS,
     VECTOR_BYTES,
-    copy,
+    VECTORS,
     f32,
     i64,
-    split2,
-    split4,
     transpose,
+    transpose_out,
 )
 from runtime.backends.cpu.transforms import (
-    data3,
-    data5,
+    data,
     gradient3,
     gradient5,
     results3,
@@ -45,28 +47,43 @@ from runtime.backends.cpu.transforms import (
 )
 
 ELEMENTS = 36  # of a transformed tile
-PITCH = TILE + LANES  # floats from row to row of V: a tile may spill over its end
-ROWS_AT_ONCE = 64  # rows of M that are computed before they are transformed back
+ZEROS_BYTES = 64 * VECTORS  # zeros at the start of a workspace
 
-# x (images, groups, channels, height, width) is seen through tiles of `results` places;
-# the first place of tile 0 sees x at (top, left), which may be negative.
-TILES = (
-    "x images groups channels height width tiles_down tiles_across kernel results "
-    "top left workspace workspace_bytes rows_at data_at "
+# strip_rows: rows of tiles in a strip. in_rows holds, for every strip of an image, the
+# first and the last + 1 row of x that it sees, and in_offsets, for every tile and every
+# element of the tile, where the workspace has its vector of LANES channels, in bytes.
+# Places outside of x lead to a vector of zeros at the start of the workspace. out_rows
+# and out_offsets say the same of the places of the output; those outside lead to zeros
+# where the output is read, and to a vector that nobody reads where it is written.
+STRIPS = (
+    "images groups channels rows height width out_height out_width kernel "
+    "tiles_across tiles_down strip_rows strips panel_strips panel_tiles "
+    "in_rows in_offsets out_rows out_offsets workspace workspace_bytes turned_at data_at "
 )
+
+
+@helper
+def _padded(number: int, step: int) -> int:
+    return (number + step - 1) // step * step
 
 
 @kernel(
-    "w transformed groups rows channels kernel tap_index group_stride row_stride "
-    "channel_stride workspace workspace_bytes"
+    "w bias transformed biases groups rows channels kernel tap_index window_offsets "
+    "group_stride row_stride channel_stride workspace workspace_bytes"
 )
 def transform_weights(record: Any, part: int, parts: int) -> None:
-    """Compute U = G g G^T: (group, element, rows / LANES, channel, LANES)."""
+    """Compute U = G g G^T, and pad the biases with zeros.
+
+    Shapes: U (group, element, tile of rows, channel, rows of the tile), biases (group,
+    rows rounded up to vectors).
+    """
     a = carray(record, 1)[0]
     w, index, taps = f32(a.w), i64(a.tap_index), a.kernel * a.kernel
-    blocks = (a.rows + LANES - 1) // LANES
+    width = _padded(a.rows, LANES)
+    blocks = width // LANES
     spare = a.workspace + part * a.workspace_bytes
     window = f32(spare)
+    step = 4 * width * a.channels
     units = a.groups * blocks * a.channels
     for unit in range(units * part // parts, units * (part + 1) // parts):
         c, rest = unit % a.channels, unit // a.channels
@@ -79,244 +96,223 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
                 window[t * LANES + i] = w[at + i * a.row_stride + index[t]]
             for i in range(valid, LANES):
                 window[t * LANES + i] = ZERO
-        step = blocks * a.channels * VECTOR_BYTES
-        target = a.transformed + group * ELEMENTS * step
-        target += (block * a.channels + c) * VECTOR_BYTES
+        first = block // VECTORS * VECTORS
+        vectors = min(VECTORS, blocks - first)
+        place = first * a.channels + c * vectors + block - first
+        target = a.transformed + group * ELEMENTS * step + VECTOR_BYTES * place
         if a.kernel == 3:
-            weights3(spare, 3 * VECTOR_BYTES, VECTOR_BYTES, target, step)
+            weights3(spare, a.window_offsets, target, step)
         else:
-            weights5(spare, 5 * VECTOR_BYTES, VECTOR_BYTES, target, step)
-
-
-@outlined
-def _transform_rows(
-    a: Any,
-    plane: int,
-    first_row: int,
-    first_column: int,
-    height: int,
-    width: int,
-    tiles: int,
-    rows: int,
-    spare: int,
-    target: int,
-    step: int,
-) -> None:
-    """Transform `tiles` tiles side by side, `rows` rows high, of one plane.
-
-    The plane (height, width) is seen from (first_row, first_column); rows is 6 for data
-    and `results` for a gradient.
-    """
-    results = a.results
-    vectors = (tiles + LANES - 1) // LANES
-    phase = (vectors + 1) * VECTOR_BYTES
-    line = spare
-    kept = spare + (results * (vectors + 1)) * VECTOR_BYTES
-    columns = results * (vectors + 1) * LANES
-    low = min(columns, max(0, -first_column))
-    high = max(low, min(columns, width - first_column))
-    padded = f32(line)
-    for i in range(rows):
-        row = first_row + i
-        if 0 <= row < height:
-            for j in range(low):
-                padded[j] = ZERO
-            source = plane + 4 * (row * width + first_column + low)
-            copy(line + 4 * low, source, high - low)
-            for j in range(high, columns):
-                padded[j] = ZERO
-        else:
-            for j in range(columns):
-                padded[j] = ZERO
-        if results == 4:
-            split4(kept + i * 4 * phase, phase, line, vectors + 1)
-        else:
-            split2(kept + i * 2 * phase, phase, line, vectors + 1)
-    for v in range(vectors):
-        source, put = kept + v * VECTOR_BYTES, target + v * VECTOR_BYTES
-        if rows == 6:
-            if results == 4:
-                data3(source, 4 * phase, phase, put, step)
-            else:
-                data5(source, 2 * phase, phase, put, step)
-        elif results == 4:
-            gradient3(source, 4 * phase, phase, put, step)
-        else:
-            gradient5(source, 2 * phase, phase, put, step)
+            weights5(spare, a.window_offsets, target, step)
+    if part == 0:
+        biases = f32(a.biases)
+        for group in range(a.groups):
+            for row in range(width):
+                value = ZERO
+                if a.bias != 0 and row < a.rows:
+                    value = f32(a.bias)[group * a.rows + row]
+                biases[group * width + row] = value
 
 
 @helper
-def _row_of(a: Any, tile: int, last: int) -> tuple[int, int, int, int]:
-    """Return image, row and column of a tile, and the tiles from it to the row's end."""
-    plane = a.tiles_down * a.tiles_across
-    image = tile // plane
-    down = (tile - image * plane) // a.tiles_across
-    across = tile - image * plane - down * a.tiles_across
-    return image, down, across, min(last - tile, a.tiles_across - across)
+def _clear(workspace: int) -> None:
+    zeros = f32(workspace)
+    for i in range(ZEROS_BYTES // 4):
+        zeros[i] = ZERO
+
+
+@helper
+def _turn(
+    planes: int, plane: int, valid: int, first: int, last: int, target: int
+) -> None:
+    """Write places `first` to `last` of planes as vectors of their channels.
+
+    plane: places of a plane; valid: how many planes there are, at most LANES.
+    """
+    for place in range(first, last, LANES):
+        transpose(
+            target + VECTOR_BYTES * (place - first),
+            VECTOR_BYTES,
+            planes + 4 * place,
+            4 * plane,
+            valid,
+            min(LANES, last - place),
+        )
+
+
+@helper
+def _strip_tiles(a: Any, strip: int) -> int:
+    """Return how many tiles a strip of an image has."""
+    return min(a.strip_rows, a.tiles_down - strip * a.strip_rows) * a.tiles_across
 
 
 @outlined
 def _transform_data(
     a: Any, workspace: int, group: int, first: int, last: int, c0: int, c1: int
-) -> None:
-    """Compute V = B^T d B of a panel: (element, channel - c0, tile), rows PITCH long."""
-    step = 4 * PITCH * (c1 - c0)
-    plane_bytes = 4 * a.height * a.width
-    for c in range(c0, c1):
-        tile = first
-        while tile < last:
-            image, down, across, count = _row_of(a, tile, last)
+) -> int:
+    """Compute V = B^T d B of strips: (element, tile, channel - c0).
+
+    The channels are padded to vectors. Returns the number of tiles.
+    """
+    in_rows, plane = i64(a.in_rows), a.height * a.width
+    width = _padded(c1 - c0, LANES)
+    step = 4 * a.panel_tiles * width
+    tiles = 0
+    for strip in range(first, last):
+        image, number = strip // a.strips, strip % a.strips
+        count = _strip_tiles(a, number)
+        low, high = in_rows[2 * number] * a.width, in_rows[2 * number + 1] * a.width
+        offsets = a.in_offsets + 4 * ELEMENTS * number * a.strip_rows * a.tiles_across
+        for c in range(c0, c1, LANES):
             channel = (image * a.groups + group) * a.channels + c
-            _transform_rows(
-                a,
-                a.x + channel * plane_bytes,
-                a.top + down * a.results,
-                a.left + across * a.results,
-                a.height,
-                a.width,
-                count,
-                6,
-                workspace + a.rows_at,
-                workspace + a.data_at + 4 * ((c - c0) * PITCH + tile - first),
-                step,
-            )
-            tile += count
+            valid = min(LANES, c1 - c)
+            turned = workspace + a.turned_at
+            _turn(a.x + 4 * channel * plane, plane, valid, low, high, turned)
+            target = workspace + a.data_at + 4 * (tiles * width + c - c0)
+            for t in range(count):
+                data(workspace, offsets + 4 * ELEMENTS * t, target, step)
+                target += 4 * width
+        tiles += count
+    return tiles
 
 
 @kernel(
-    "y transformed bias rows out_height out_width row_shares products_at results_at "
-    + TILES,
+    "x y transformed biases row_shares products_at " + STRIPS,
     "floor",
 )
 def winograd(record: Any, part: int, parts: int) -> None:
     """Compute y = max(floor, bias + the correlation of x with the weights)."""
     a = carray(record, 1)[0]
-    tiles = a.images * a.tiles_down * a.tiles_across
-    panels = (tiles + TILE - 1) // TILE
-    blocks = (a.rows + LANES - 1) // LANES
+    strips = a.images * a.strips
+    panels = (strips + a.panel_strips - 1) // a.panel_strips
+    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
+    row_tiles = (a.rows + TILE - 1) // TILE
     workspace = a.workspace + part * a.workspace_bytes
-    products, out = workspace + a.products_at, workspace + a.results_at
-    zeros = workspace
-    for i in range(ROWS):
-        f32(zeros)[i] = ZERO
+    products = workspace + a.products_at
+    _clear(workspace)
     for unit in range(part, a.groups * panels * a.row_shares, parts):
         share, rest = unit % a.row_shares, unit // a.row_shares
         group, panel = rest // panels, rest % panels
-        first, last = panel * TILE, min((panel + 1) * TILE, tiles)
-        vectors = (last - first + LANES - 1) // LANES
-        _transform_data(a, workspace, group, first, last, 0, a.channels)
-        data = workspace + a.data_at
-        low = blocks * share // a.row_shares * LANES
-        high = min(blocks * (share + 1) // a.row_shares * LANES, a.rows)
-        for start in range(low, high, ROWS_AT_ONCE):
-            end = min(start + ROWS_AT_ONCE, high)
+        first = panel * a.panel_strips
+        last = min(first + a.panel_strips, strips)
+        tiles = _transform_data(a, workspace, group, first, last, 0, a.channels)
+        low = row_tiles * share // a.row_shares * TILE
+        high = min(row_tiles * (share + 1) // a.row_shares * TILE, width)
+        for row in range(low, high, TILE):
+            vectors = min(VECTORS, (width - row) // LANES)
             for e in range(ELEMENTS):
-                weights = (group * ELEMENTS + e) * blocks * a.channels
-                for row in range(start, end, ROWS):
-                    at = weights + row // LANES * a.channels
+                at = (group * ELEMENTS + e) * width * a.channels + row * a.channels
+                for t in range(0, tiles, ROWS):
                     multiply_tile(
                         vectors,
-                        a.transformed + VECTOR_BYTES * at + 4 * (row % LANES),
-                        VECTOR_BYTES,
+                        workspace + a.data_at + 4 * (e * a.panel_tiles + t) * channels,
                         4,
-                        data + 4 * e * a.channels * PITCH,
-                        4 * PITCH,
+                        4 * channels,
+                        a.transformed + 4 * at,
+                        vectors * VECTOR_BYTES,
                         a.channels,
-                        products + 4 * (e * ROWS_AT_ONCE + row - start) * TILE,
+                        products + 4 * (e * a.panel_tiles + t) * TILE,
                         4 * TILE,
-                        zeros,
+                        workspace,
                         LOWEST,
                     )
-            for row in range(start, end):
-                source = products + 4 * (row - start) * TILE
-                _transform_back(a, group, row, first, last, source, out)
+            for v in range(vectors):
+                _transform_back(a, workspace, group, first, last, row, v)
 
 
 @outlined
 def _transform_back(
-    a: Any, group: int, row: int, first: int, last: int, source: int, out: int
+    a: Any, workspace: int, group: int, first: int, last: int, tile_row: int, v: int
 ) -> None:
-    """Compute y = A^T m A of one row of a panel."""
-    results, floor = a.results, np.float32(a.floor)
-    step = 4 * ROWS_AT_ONCE * TILE
-    bias = ZERO
-    if a.bias != 0:
-        bias = f32(a.bias)[group * a.rows + row]
-    tile = first
-    while tile < last:
-        image, down, across, count = _row_of(a, tile, last)
-        channel = (image * a.groups + group) * a.rows + row
-        plane = a.y + 4 * channel * a.out_height * a.out_width
-        for v in range(0, count, LANES):
-            at = source + 4 * (tile - first + v)
+    """Compute y = A^T m A of a vector of rows of some strips."""
+    results = 4 if a.kernel == 3 else 2
+    floor = np.float32(a.floor)
+    width = _padded(a.rows, LANES)
+    row = tile_row + v * LANES
+    valid = min(LANES, a.rows - row)
+    step = 4 * a.panel_tiles * TILE
+    source = workspace + a.products_at + v * VECTOR_BYTES
+    turned = workspace + a.turned_at
+    bias = a.biases + 4 * (group * width + row)
+    out_rows, plane = i64(a.out_rows), a.out_height * a.out_width
+    for strip in range(first, last):
+        image, number = strip // a.strips, strip % a.strips
+        count = _strip_tiles(a, number)
+        taps = results * results
+        offsets = a.out_offsets + 4 * taps * number * a.strip_rows * a.tiles_across
+        for t in range(count):
             if results == 4:
-                results3(at, step, out, 4 * VECTOR_BYTES, bias, floor)
+                results3(source, step, workspace, offsets + 4 * taps * t, bias, floor)
             else:
-                results5(at, step, out, 2 * VECTOR_BYTES, bias, floor)
-            column = (across + v) * results
-            wide = min(min(LANES, count - v) * results, a.out_width - column)
-            for i in range(min(results, a.out_height - down * results)):
-                place = (down * results + i) * a.out_width + column
-                copy(plane + 4 * place, out + i * results * VECTOR_BYTES, wide)
-        tile += count
+                results5(source, step, workspace, offsets + 4 * taps * t, bias, floor)
+            source += 4 * TILE
+        begin, end = out_rows[2 * number], out_rows[2 * number + 1]
+        channel = (image * a.groups + group) * a.rows + row
+        places = (end - begin) * a.out_width
+        for place in range(0, places, LANES):
+            transpose_out(
+                a.y + 4 * (channel * plane + begin * a.out_width + place),
+                4 * plane,
+                turned + VECTOR_BYTES * place,
+                VECTOR_BYTES,
+                valid,
+                min(LANES, places - place),
+            )
 
 
 @kernel(
-    "dy rows out_height out_width partial partial_bias chunks chunk_tiles "
-    "channel_shares channel_block turned_at gradient_at " + TILES
+    "x dy partial partial_bias chunks chunk_strips channel_shares channel_block "
+    "gradient_at " + STRIPS
 )
 def winograd_weights(record: Any, part: int, parts: int) -> None:
     """Compute the transformed gradient of the weights, in parts.
 
-    partial (group, chunk, element, channel, rows rounded up to vectors) holds the sums
-    over the tiles of a chunk, partial_bias (group, chunk, rows) those of dy.
+    partial (group, chunk, element, channel, row) holds the sums over the strips of a
+    chunk, rows and channels padded to vectors; partial_bias (group, chunk, row) those
+    of dy alone.
     """
     a = carray(record, 1)[0]
-    tiles = a.images * a.tiles_down * a.tiles_across
-    width = (a.rows + LANES - 1) // LANES * LANES
-    channels = (a.channels + ROWS - 1) // ROWS * ROWS
+    strips = a.images * a.strips
+    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
     workspace = a.workspace + part * a.workspace_bytes
-    turned = workspace + a.turned_at
-    zeros = workspace
-    for i in range(ROWS):
-        f32(zeros)[i] = ZERO
+    _clear(workspace)
     for unit in range(part, a.groups * a.chunks * a.channel_shares, parts):
         share, rest = unit % a.channel_shares, unit // a.channel_shares
         group, chunk = rest // a.chunks, rest % a.chunks
-        blocks = channels // ROWS
-        low = blocks * share // a.channel_shares * ROWS
-        high = min(blocks * (share + 1) // a.channel_shares * ROWS, a.channels)
-        begin = chunk * a.chunk_tiles
-        until = min(begin + a.chunk_tiles, tiles)
+        blocks = channels // LANES
+        low = blocks * share // a.channel_shares * LANES
+        high = min(blocks * (share + 1) // a.channel_shares * LANES, a.channels)
+        begin = chunk * a.chunk_strips
+        until = min(begin + a.chunk_strips, strips)
         partial = a.partial + 4 * rest * ELEMENTS * channels * width
-        for first in range(begin, until, TILE):
-            last = min(first + TILE, until)
-            _transform_gradient(a, workspace, group, first, last, width)
-            if share == 0:
-                sums = f32(a.partial_bias + 4 * rest * width)
-                if first == begin:
-                    for r in range(width):
-                        sums[r] = ZERO
-                _add_tiles(a, group, first, last, sums)
-            start = zeros if first == begin else 0
+        sums = a.partial_bias + 4 * rest * width
+        for first in range(begin, until, a.panel_strips):
+            last = min(first + a.panel_strips, until)
+            start = workspace if first == begin else 0
+            if first == begin and share == 0:
+                for r in range(width):
+                    f32(sums)[r] = ZERO
+            tiles = _transform_gradient(a, workspace, group, first, last, share, sums)
             for c0 in range(low, high, a.channel_block):
                 c1 = min(c0 + a.channel_block, high)
                 _transform_data(a, workspace, group, first, last, c0, c1)
+                block = _padded(c1 - c0, LANES)
                 for e in range(ELEMENTS):
-                    data = workspace + a.data_at + 4 * e * (c1 - c0) * PITCH
-                    for c in range(c0, c1, ROWS):
-                        target = partial + 4 * (e * channels + c) * width
-                        b, left = turned + 4 * e * TILE * width, width // LANES
-                        while left > 0:
-                            vectors = next_vectors(left)
+                    left = workspace + a.data_at + 4 * e * a.panel_tiles * block
+                    for c in range(0, block, ROWS):
+                        target = partial + 4 * (e * channels + c0 + c) * width
+                        b = workspace + a.gradient_at + 4 * e * a.panel_tiles * width
+                        remaining = width // LANES
+                        while remaining > 0:
+                            vectors = next_vectors(remaining)
                             multiply_tile(
                                 vectors,
-                                data + 4 * (c - c0) * PITCH,
+                                left + 4 * c,
+                                4 * block,
                                 4,
-                                4 * PITCH,
                                 b,
                                 4 * width,
-                                last - first,
+                                tiles,
                                 target,
                                 4 * width,
                                 start,
@@ -324,73 +320,53 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
                             )
                             b += vectors * VECTOR_BYTES
                             target += vectors * VECTOR_BYTES
-                            left -= vectors
+                            remaining -= vectors
 
 
 @outlined
 def _transform_gradient(
-    a: Any, workspace: int, group: int, first: int, last: int, width: int
-) -> None:
-    """Compute A dy A^T of a panel, turned: (element, tile, row)."""
-    spare = workspace + a.gradient_at
-    step = 4 * LANES * PITCH
-    plane_bytes = 4 * a.out_height * a.out_width
-    for block in range(0, a.rows, LANES):
-        valid = min(LANES, a.rows - block)
-        for r in range(valid):
-            tile = first
-            while tile < last:
-                image, down, across, count = _row_of(a, tile, last)
-                channel = (image * a.groups + group) * a.rows + block + r
-                _transform_rows(
-                    a,
-                    a.dy + channel * plane_bytes,
-                    down * a.results,
-                    across * a.results,
-                    a.out_height,
-                    a.out_width,
-                    count,
-                    a.results,
-                    workspace + a.rows_at,
-                    spare + 4 * (r * PITCH + tile - first),
-                    step,
-                )
-                tile += count
-        for e in range(ELEMENTS):
-            for t in range(0, last - first, LANES):
-                transpose(
-                    workspace + a.turned_at + 4 * ((e * TILE + t) * width + block),
-                    4 * width,
-                    spare + e * step + 4 * t,
-                    4 * PITCH,
-                    valid,
-                    min(LANES, last - first - t),
-                )
+    a: Any, workspace: int, group: int, first: int, last: int, share: int, sums: int
+) -> int:
+    """Compute A dy A^T of strips: (element, tile, row), the rows padded to vectors.
 
-
-@outlined
-def _add_tiles(a: Any, group: int, first: int, last: int, sums: Any) -> None:
-    """Add dy of a panel of tiles up: sums[row]."""
-    tile = first
-    while tile < last:
-        image, down, across, count = _row_of(a, tile, last)
-        column = across * a.results
-        wide = min(count * a.results, a.out_width - column)
-        for r in range(a.rows):
-            channel = (image * a.groups + group) * a.rows + r
-            total = ZERO
-            for i in range(min(a.results, a.out_height - down * a.results)):
-                at = (channel * a.out_height + down * a.results + i) * a.out_width
-                dy = f32(a.dy + 4 * (at + column))
-                for j in range(wide):
-                    total += dy[j]
-            sums[r] += total
-        tile += count
+    Share 0 adds dy to `sums`, by row. Returns the number of tiles.
+    """
+    results = 4 if a.kernel == 3 else 2
+    taps = results * results
+    width, plane = _padded(a.rows, LANES), a.out_height * a.out_width
+    step = 4 * a.panel_tiles * width
+    out_rows, turned = i64(a.out_rows), workspace + a.turned_at
+    tiles = 0
+    for strip in range(first, last):
+        image, number = strip // a.strips, strip % a.strips
+        count = _strip_tiles(a, number)
+        low, high = out_rows[2 * number], out_rows[2 * number + 1]
+        low, high = low * a.out_width, high * a.out_width
+        offsets = a.out_offsets + 4 * taps * number * a.strip_rows * a.tiles_across
+        for row in range(0, a.rows, LANES):
+            channel = (image * a.groups + group) * a.rows + row
+            valid = min(LANES, a.rows - row)
+            _turn(a.dy + 4 * channel * plane, plane, valid, low, high, turned)
+            target = workspace + a.gradient_at + 4 * (tiles * width + row)
+            for t in range(count):
+                if results == 4:
+                    gradient3(workspace, offsets + 4 * taps * t, target, step)
+                else:
+                    gradient5(workspace, offsets + 4 * taps * t, target, step)
+                target += 4 * width
+            if share == 0:
+                total = f32(sums + 4 * row)
+                for place in range(high - low):
+                    values = f32(turned + VECTOR_BYTES * place)
+                    for i in range(LANES):
+                        total[i] += values[i]
+        tiles += count
+    return tiles
 
 
 @kernel(
-    "partial partial_bias dw dbias groups rows channels kernel chunks accumulate "
-    "accumulate_bias workspace workspace_bytes"
+    "partial partial_bias dw dbias groups rows channels kernel window_offsets zeros "
+    "chunks accumulate accumulate_bias workspace workspace_bytes"
 )
 def add_winograd_weights(record: Any, part: int, parts: int) -> None:
     """Add the parts of `winograd_weights` up and transform them back.
@@ -399,8 +375,7 @@ def add_winograd_weights(record: Any, part: int, parts: int) -> None:
     0, not wanted.
     """
     a = carray(record, 1)[0]
-    width = (a.rows + LANES - 1) // LANES * LANES
-    channels = (a.channels + ROWS - 1) // ROWS * ROWS
+    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
     taps = a.kernel * a.kernel
     spare = a.workspace + part * a.workspace_bytes
     values = f32(spare)
@@ -416,11 +391,11 @@ def add_winograd_weights(record: Any, part: int, parts: int) -> None:
                 for r in range(width):
                     total[r] += more[r]
         for block in range(0, a.rows, LANES):
-            source, row = start + 4 * block, a.kernel * VECTOR_BYTES
+            source, table = start + 4 * block, a.window_offsets
             if a.kernel == 3:
-                weight_gradient3(source, step, spare, row, ZERO, LOWEST)
+                weight_gradient3(source, step, spare, table, a.zeros, LOWEST)
             else:
-                weight_gradient5(source, step, spare, row, ZERO, LOWEST)
+                weight_gradient5(source, step, spare, table, a.zeros, LOWEST)
             for r in range(min(LANES, a.rows - block)):
                 place = (group * a.rows + block + r) * a.channels + c
                 dw = f32(a.dw + 4 * place * taps)
