@@ -8,7 +8,7 @@ a shape or a proto.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 from netspec.graph import Edge, Graph, Node
 from netspec.memory import Request, lay_out, requests_of
 from netspec.ops.base import Shape, count
-from runtime.backends import Backend
+from runtime.backends.base import Backend, Fusion
 from runtime.layers.base import Array, ArraySpec, Bound, Context, Kernel
 from runtime.memory import Arena, align, total_bytes
 from runtime.parameters import ParameterArrays
@@ -28,13 +28,14 @@ class Step:
     """One thing to do: `run` is bound to its arrays and takes no arguments.
 
     Where there are `calls` they are the same for the backend, which can join them with
-    those of other steps.
+    those of other steps. `flags` is what `Kernel.backward` gets.
     """
 
     node: int
     name: str
     run: Callable[[], None]
     calls: Sequence[Any] | None = None
+    flags: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Plan:
     kernels: tuple[Kernel[Any], ...]
     memory: Mapping[str, int]
     backend: Backend
+    fusion: Fusion | None = None
 
     def run(self, kind: Literal["forward", "backward", "accumulate"]) -> None:
         """Run all steps of a kind."""
@@ -63,11 +65,30 @@ class Plan:
 
     @cached_property
     def _joined(self) -> dict[str, list[Callable[[], None]]]:
-        return {
-            "forward": join(self.forward, self.backend),
-            "backward": join(self.backward, self.backend),
-            "accumulate": join(self.accumulate, self.backend),
-        }
+        joined = {}
+        for kind in ("forward", "backward", "accumulate"):
+            steps: tuple[Step, ...] = getattr(self, kind)
+            if self.fusion is not None and kind == "forward":
+                steps = _replaced(steps, self.fusion.forward())
+            elif self.fusion is not None:
+                flags = {
+                    step.node: step.flags for step in steps if step.calls is not None
+                }
+                steps = _replaced(steps, self.fusion.backward(flags))
+            joined[kind] = join(steps, self.backend)
+        return joined
+
+
+def _replaced(
+    steps: Iterable[Step], calls: Mapping[int, Sequence[Any]]
+) -> tuple[Step, ...]:
+    """Give steps other calls, by node."""
+    return tuple(
+        replace(step, calls=calls[step.node])
+        if step.calls is not None and step.node in calls
+        else step
+        for step in steps
+    )
 
 
 def join(steps: Iterable[Step], backend: Backend) -> list[Callable[[], None]]:
@@ -88,11 +109,15 @@ def join(steps: Iterable[Step], backend: Backend) -> list[Callable[[], None]]:
 
 
 def _step(
-    node: Node, run: Callable[[], None], calls: Sequence[Any] | None, backend: Backend
+    node: Node,
+    run: Callable[[], None],
+    calls: Sequence[Any] | None,
+    backend: Backend,
+    flags: tuple[bool, ...] = (),
 ) -> Step:
     if calls is not None:
         run = backend.runner(calls)
-    return Step(node.index, node.name, run, calls)
+    return Step(node.index, node.name, run, calls, flags)
 
 
 def compile_plan(
@@ -115,6 +140,7 @@ def compile_plan(
         context.backend.kernel(node, context.dtype)(node, context)
         for node in graph.nodes
     )
+    fusion = context.backend.fusion(graph, kernels)
     memory = _Memory(graph, context, kernels, keep)
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         kernel.bind(_bound(node, memory, parameters))
@@ -133,6 +159,7 @@ def compile_plan(
         kernels=kernels,
         memory=memory.sizes,
         backend=context.backend,
+        fusion=fusion,
     )
 
 
@@ -286,5 +313,5 @@ def _backward_steps(
         kernel = kernels[node.index]
         run = partial(kernel.backward, flags)
         calls = kernel.backward_calls(flags)
-        steps.append(_step(node, run, calls, context.backend))
+        steps.append(_step(node, run, calls, context.backend, flags))
     return tuple(steps)

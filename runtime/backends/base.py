@@ -8,7 +8,7 @@ A backend overrides primitives, or chooses kernels of its own in `kernel`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -21,8 +21,20 @@ from runtime.layers import portable_kernels
 from runtime.layers.base import Array, ArraySpec, Kernel
 
 if TYPE_CHECKING:
-    from netspec.graph import Node
+    from netspec.graph import Graph, Node
     from runtime.updates import Block, Settings
+
+
+class Fusion(Protocol):
+    """Layers that run as one, when all of a net runs."""
+
+    def forward(self) -> Mapping[int, Sequence[Any]]:
+        """Return other calls for some nodes."""
+
+    def backward(
+        self, flags: Mapping[int, Sequence[bool]]
+    ) -> Mapping[int, Sequence[Any]]:
+        """Return other calls for some nodes; flags: what `backward` of each gets."""
 
 
 class FusedUpdate(Protocol):
@@ -63,6 +75,10 @@ class Backend:
     def runner(self, calls: Sequence[Any]) -> Callable[[], None]:
         """Return a function that runs calls made by this backend's kernels in order."""
         raise NotImplementedError(f"backend {self.name!r} has no calls")
+
+    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays."""
+        return None
 
     def fused_update(
         self, rule: str, blocks: Sequence[Block], settings: Settings

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from netspec.errors import SpecError
-from runtime.backends.base import Backend, FusedUpdate
+from runtime.backends.base import Backend, FusedUpdate, Fusion
 from runtime.layers.base import Array, Kernel
 
 if TYPE_CHECKING:
-    from netspec.graph import Node
+    from netspec.graph import Graph, Node
     from runtime.backends.cpu.compiled import Call
     from runtime.backends.cpu.team import Team
     from runtime.updates import Block, Settings
@@ -65,6 +65,14 @@ class CpuBackend(Backend):
         from runtime.backends.cpu.team import Program
 
         return partial(self.team.run, Program(calls))
+
+    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays."""
+        if not self._compiled:
+            return None
+        from runtime.backends.cpu import fusion
+
+        return fusion.Fusion(graph, kernels)
 
     def fused_update(
         self, rule: str, blocks: Sequence[Block], settings: Settings

@@ -11,12 +11,13 @@ from runtime.backends.cpu.compiled import Call
 from runtime.backends.cpu.direct import Direct
 from runtime.backends.cpu.geometry import (
     Correlation,
+    Weights,
     backward_correlations,
     forward_correlation,
 )
 from runtime.backends.cpu.kernel import CompiledKernel
 from runtime.backends.cpu.tiled import Tiled, suits
-from runtime.layers.base import ArraySpec
+from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
 
@@ -71,10 +72,19 @@ class Convolution(CompiledKernel[ConvolutionOp]):
         """Compute y."""
         return self.calls_above(LOWEST)
 
-    def calls_above(self, floor: float) -> list[Call]:
-        """Compute y = max(floor, the convolution)."""
+    def calls_above(
+        self, floor: float, scale: Array | int = 0, shift: Array | int = 0
+    ) -> list[Call]:
+        """Compute y = max(floor, the convolution).
+
+        scale, shift: a factor for the weights of every output channel, and what then
+        takes the place of the bias.
+        """
         bias = self.params[1] if self.op.bias_term else 0
-        return self._ahead.calls(self.work, self.params[0], bias, self.x, self.y, floor)
+        weights = Weights(
+            self.params[0], bias if isinstance(scale, int) else shift, scale
+        )
+        return self._ahead.calls(self.work, weights, self.x, self.y, floor)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute the wanted gradients."""
@@ -97,7 +107,7 @@ class Convolution(CompiledKernel[ConvolutionOp]):
                 calls.append(self.backend.fill(self.dx, 0))
             for way in self._back:
                 calls += way.calls(
-                    self.work, self.params[0], 0, self.dy, self.dx, LOWEST
+                    self.work, Weights(self.params[0]), self.dy, self.dx, LOWEST
                 )
         return calls
 

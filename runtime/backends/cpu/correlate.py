@@ -49,13 +49,13 @@ PACKING = (
 
 
 @kernel(
-    "w bias packed packed_bias groups rows channels taps tap_index group_stride "
+    "w bias scale packed packed_bias groups rows channels taps tap_index group_stride "
     "row_stride channel_stride"
 )
 def pack_weights(record: Any, part: int, parts: int) -> None:
     """Bring weights into the order in which tiles read them: (block, k, ROWS).
 
-    Rows past the end are zeros.
+    Rows past the end are zeros. scale: what to multiply each row with, or 0.
     """
     a = carray(record, 1)[0]
     w, packed, biases = f32(a.w), f32(a.packed), f32(a.packed_bias)
@@ -71,6 +71,10 @@ def pack_weights(record: Any, part: int, parts: int) -> None:
                 at = source + c * a.channel_stride + index[t]
                 for i in range(ROWS):
                     packed[target + i] = w[at + i * row_stride] if i < valid else ZERO
+                if a.scale != 0:
+                    scale = f32(a.scale + 4 * (group * a.rows + block * ROWS))
+                    for i in range(valid):
+                        packed[target + i] *= scale[i]
                 target += ROWS
         for i in range(ROWS):
             value = ZERO

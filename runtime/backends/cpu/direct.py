@@ -15,7 +15,7 @@ from runtime.backends.cpu.correlate import (
     correlate_weights,
     pack_weights,
 )
-from runtime.backends.cpu.geometry import Correlation
+from runtime.backends.cpu.geometry import Correlation, Weights
 from runtime.backends.cpu.kernel import round_up
 from runtime.backends.cpu.matrix import TILE
 from runtime.backends.cpu.simd import LANES, ROWS
@@ -149,8 +149,7 @@ class Direct:
     def calls(
         self,
         work: Mapping[str, Array],
-        w: Array,
-        bias: Any,
+        weights: Weights,
         x: Array,
         y: Array,
         floor: float,
@@ -158,8 +157,9 @@ class Direct:
         """Return the calls of y = max(floor, bias + correlation)."""
         shape = self.shape
         pack = pack_weights(
-            w=w,
-            bias=bias,
+            w=weights.data,
+            bias=weights.bias,
+            scale=weights.scale,
             packed=work["weights"],
             packed_bias=work["biases"],
             groups=shape.groups,

@@ -21,6 +21,7 @@ from runtime.backends.cpu.simd import LANES, copy, f32
 from runtime.layers.base import Array
 
 ZERO = np.float32(0)
+LOWEST = float("-inf")
 
 
 @helper
@@ -61,25 +62,28 @@ def relu_gradient(record: Any, part: int, parts: int) -> None:
         dx[i] = dy[i] if y[i] > 0 else dy[i] * slope
 
 
-@kernel("a b c d y count", "ca cb")
+@kernel("a b c d y count", "ca cb floor")
 def add(record: Any, part: int, parts: int) -> None:
-    """Compute y = ca a + cb b (+ c (+ d)); c and d may be missing, 0.
+    """Compute y = max(floor, ca a + cb b (+ c (+ d))); c and d may be missing, 0.
 
     y may be any of the others.
     """
     r = carray(record, 1)[0]
     a, b, c, d, y = f32(r.a), f32(r.b), f32(r.c), f32(r.d), f32(r.y)
-    ca, cb = np.float32(r.ca), np.float32(r.cb)
+    ca, cb, floor = np.float32(r.ca), np.float32(r.cb), np.float32(r.floor)
     low, high = start_of(part, parts, r.count), start_of(part + 1, parts, r.count)
     if r.d != 0:
         for i in range(low, high):
-            y[i] = ca * a[i] + cb * b[i] + c[i] + d[i]
+            value = ca * a[i] + cb * b[i] + c[i] + d[i]
+            y[i] = floor if value < floor else value
     elif r.c != 0:
         for i in range(low, high):
-            y[i] = ca * a[i] + cb * b[i] + c[i]
+            value = ca * a[i] + cb * b[i] + c[i]
+            y[i] = floor if value < floor else value
     else:
         for i in range(low, high):
-            y[i] = ca * a[i] + cb * b[i]
+            value = ca * a[i] + cb * b[i]
+            y[i] = floor if value < floor else value
 
 
 @kernel("x y count", "factor")
@@ -111,8 +115,8 @@ def copied(x: Array, y: Array) -> list[Call]:
     return [multiply(x=x, y=y, count=x.size, factor=1, serial=few(x.size))]
 
 
-def added(parts: Sequence[Array], y: Array) -> list[Call]:
-    """Return the calls that store the sum of arrays of one shape."""
+def added(parts: Sequence[Array], y: Array, floor: float = LOWEST) -> list[Call]:
+    """Return the calls that store the sum of arrays of one shape, or the floor."""
     serial = few(y.size)
     if not parts:
         return [fill(y=y, count=y.size, value=0, serial=serial)]
@@ -121,7 +125,18 @@ def added(parts: Sequence[Array], y: Array) -> list[Call]:
     calls, (a, *rest) = [], parts
     while rest:
         b, c, d, *rest = (*rest, 0, 0, 0)[: max(3, len(rest))]
-        one = add(a=a, b=b, c=c, d=d, y=y, count=y.size, ca=1, cb=1, serial=serial)
+        one = add(
+            a=a,
+            b=b,
+            c=c,
+            d=d,
+            y=y,
+            count=y.size,
+            ca=1,
+            cb=1,
+            floor=floor if not rest else LOWEST,
+            serial=serial,
+        )
         calls.append(one)
         a = y
     return calls
@@ -182,16 +197,30 @@ class EltwiseSum(CompiledKernel[EltwiseOp]):
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
+        return self.calls_above(LOWEST)
+
+    def calls_above(self, floor: float) -> list[Call]:
+        """Compute y = max(floor, the sum)."""
         if all(c == 1 for c in self.op.coeff):
-            return added(self.bottoms, self.y)
+            return added(self.bottoms, self.y, floor)
         calls, y = [], self.y
         a, ca = self.x, self.op.coeff[0]
         for b, cb in zip(self.bottoms[1:], self.op.coeff[1:], strict=True):
             one = add(
-                a=a, b=b, c=0, d=0, y=y, count=y.size, ca=ca, cb=cb, serial=few(y.size)
+                a=a,
+                b=b,
+                c=0,
+                d=0,
+                y=y,
+                count=y.size,
+                ca=ca,
+                cb=cb,
+                floor=LOWEST,
+                serial=few(y.size),
             )
             calls.append(one)
             a, ca = y, 1
+        calls[-1].record["floor"] = floor
         return calls
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
+from runtime.layers.base import Array
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,18 @@ class Correlation:
     def weights(self) -> int:
         """Number of weights."""
         return self.groups * self.rows * self.depth
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a correlation multiplies with: arrays, or 0 for those that are not there.
+
+    bias is added to every row of y; scale multiplies the weights of every row.
+    """
+
+    data: Array
+    bias: Array | int = 0
+    scale: Array | int = 0
 
 
 def forward_correlation(op: ConvolutionOp) -> Correlation:

@@ -22,6 +22,7 @@ from runtime.backends.cpu.matrix import (
 from runtime.backends.cpu.simd import LANES, ROWS
 from runtime.layers.base import Array, ArraySpec
 
+LOWEST = float("-inf")
 SERIAL_PRODUCTS = 1 << 17  # fewer multiplications are not worth a second thread
 
 
@@ -67,6 +68,10 @@ class InnerProduct(CompiledKernel[InnerProductOp]):
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
+        return self.calls_above(LOWEST)
+
+    def calls_above(self, floor: float) -> list[Call]:
+        """Compute y = max(floor, the product)."""
         bias = self.params[1] if self.op.bias_term else 0
         return self._product(
             self.x,
@@ -75,6 +80,7 @@ class InnerProduct(CompiledKernel[InnerProductOp]):
             self._inputs,
             self.op.num_output,
             transposed=not self.op.transpose,
+            floor=floor,
         )
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
@@ -114,6 +120,7 @@ class InnerProduct(CompiledKernel[InnerProductOp]):
         rows: int,
         *,
         transposed: bool,
+        floor: float = LOWEST,
     ) -> list[Call]:
         """Return the calls of y = x w^T + bias, or of y = x w + bias."""
         copied, serial = self.work["copied"], self._serial
@@ -135,6 +142,7 @@ class InnerProduct(CompiledKernel[InnerProductOp]):
             images=self._images,
             rows=rows,
             depth=depth,
+            floor=floor,
             workspace=self.work["workspace"],
             workspace_bytes=self._workspace_bytes,
             serial=serial,

@@ -11,10 +11,13 @@ from runtime.backends.cpu.elementwise import Concat, EltwiseSum, ReLU, Slice, Sp
 from runtime.backends.cpu.inner_product import InnerProduct
 from runtime.backends.cpu.kernel import CompiledKernel
 from runtime.backends.cpu.lrn import LRN
+from runtime.backends.cpu.normalization import BatchNorm, Bias, Scale
 from runtime.backends.cpu.pooling import Pooling
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CompiledKernel[Any]]]] = {
+    "BatchNorm": (BatchNorm,),
+    "Bias": (Bias,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Dropout": (Dropout,),
@@ -23,6 +26,7 @@ KERNELS: Mapping[str, Sequence[type[CompiledKernel[Any]]]] = {
     "LRN": (LRN,),
     "Pooling": (Pooling,),
     "ReLU": (ReLU,),
+    "Scale": (Scale,),
     "Slice": (Slice,),
     "Split": (Split,),
 }

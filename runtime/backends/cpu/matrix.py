@@ -102,9 +102,9 @@ def pad_rows(record: Any, part: int, parts: int) -> None:
             target[j] = ZERO
 
 
-@kernel("w bias xt y images rows depth workspace workspace_bytes")
+@kernel("w bias xt y images rows depth workspace workspace_bytes", "floor")
 def times_transposed(record: Any, part: int, parts: int) -> None:
-    """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[r][k].
+    """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[r][k], or floor if greater.
 
     xt is x as `transpose_rows` writes it. Shapes: w (rows, depth), y (images, rows).
     The workspace of a thread holds ROWS rows of DEPTH floats, ROWS biases, and the
@@ -116,6 +116,7 @@ def times_transposed(record: Any, part: int, parts: int) -> None:
     spare = a.workspace + part * a.workspace_bytes
     biases = spare + 4 * ROWS * DEPTH
     sums = biases + 4 * LANES
+    floor = np.float32(a.floor)
     for k in range(0, a.depth, DEPTH):
         terms = min(DEPTH, a.depth - k)
         for block in range(low, high):
@@ -162,12 +163,13 @@ def times_transposed(record: Any, part: int, parts: int) -> None:
     for image in range(a.images):
         y = f32(a.y + 4 * image * a.rows)
         for row in range(low * ROWS, last):
-            y[row] = result[(row - low * ROWS) * width + image]
+            value = result[(row - low * ROWS) * width + image]
+            y[row] = floor if value < floor else value
 
 
-@kernel("w bias x y images rows depth workspace workspace_bytes")
+@kernel("w bias x y images rows depth workspace workspace_bytes", "floor")
 def times(record: Any, part: int, parts: int) -> None:
-    """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[k][r].
+    """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[k][r], or floor if greater.
 
     x is what `pad_rows` writes, with `depth` columns. Shapes: w (depth, rows), y
     (images, rows). The workspace of a thread holds DEPTH + ROWS rows of TILE floats.
@@ -177,6 +179,7 @@ def times(record: Any, part: int, parts: int) -> None:
     spare = a.workspace + part * a.workspace_bytes
     sums = spare + 4 * TILE * DEPTH
     zeros = sums + 4 * TILE * ROWS
+    floor = np.float32(a.floor)
     for i in range(ROWS):
         f32(zeros)[i] = ZERO
     image_blocks = (a.images + ROWS - 1) // ROWS
@@ -219,12 +222,15 @@ def times(record: Any, part: int, parts: int) -> None:
                 if not whole:
                     for i in range(rows):
                         copy(c + i * c_row, sums + 4 * TILE * i, valid)
-        if a.bias != 0:
-            bias = f32(a.bias + 4 * column)
-            for image in range(a.images):
-                y = f32(a.y + 4 * (image * a.rows + column))
+        for image in range(a.images):
+            y = f32(a.y + 4 * (image * a.rows + column))
+            if a.bias != 0:
+                bias = f32(a.bias + 4 * column)
                 for j in range(valid):
                     y[j] += bias[j]
+            if floor > LOWEST:
+                for j in range(valid):
+                    y[j] = floor if y[j] < floor else y[j]
 
 
 @kernel(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from runtime.backends.cpu.compiled import Call
-from runtime.backends.cpu.geometry import Correlation
+from runtime.backends.cpu.geometry import Correlation, Weights
 from runtime.backends.cpu.kernel import round_up
 from runtime.backends.cpu.matrix import TILE
 from runtime.backends.cpu.simd import LANES, ROWS, VECTOR_BYTES
@@ -245,8 +245,7 @@ class Tiled:
     def calls(
         self,
         work: Mapping[str, Array],
-        w: Array,
-        bias: Any,
+        weights: Weights,
         x: Array,
         y: Array,
         floor: float,
@@ -257,9 +256,10 @@ class Tiled:
             "workspace": work["workspace"],
             "workspace_bytes": self._workspace_bytes(),
         }
-        weights = transform_weights(
-            w=w,
-            bias=bias,
+        transform = transform_weights(
+            w=weights.data,
+            bias=weights.bias,
+            scale=weights.scale,
             transformed=work["weights"],
             biases=work["biases"],
             groups=shape.groups,
@@ -286,7 +286,7 @@ class Tiled:
             **self._shared(outside=ZEROS_BYTES),
             **space,
         )
-        return [weights, run]
+        return [transform, run]
 
     # ------------------------------------------------------------ gradient of weights
 

@@ -68,11 +68,13 @@ def _padded(number: int, step: int) -> int:
 
 
 @kernel(
-    "w bias transformed biases groups rows channels kernel tap_index window_offsets "
+    "w bias scale transformed biases groups rows channels kernel tap_index window_offsets "
     "group_stride row_stride channel_stride workspace workspace_bytes"
 )
 def transform_weights(record: Any, part: int, parts: int) -> None:
     """Compute U = G g G^T, and pad the biases with zeros.
+
+    scale: what to multiply the weights of each row with, or 0.
 
     Shapes: U (group, element, tile of rows, channel, rows of the tile), biases (group,
     rows rounded up to vectors).
@@ -94,6 +96,10 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
         for t in range(taps):
             for i in range(valid):
                 window[t * LANES + i] = w[at + i * a.row_stride + index[t]]
+            if a.scale != 0:
+                scale = f32(a.scale + 4 * (group * a.rows + block * LANES))
+                for i in range(valid):
+                    window[t * LANES + i] *= scale[i]
             for i in range(valid, LANES):
                 window[t * LANES + i] = ZERO
         first = block // VECTORS * VECTORS

@@ -1,0 +1,125 @@
+"""Which neighbouring layers run as one: in place on the same memory, one after another.
+
+The plan keeps the steps of every layer for those who run some layers only; joined calls
+are for whole passes. Both leave the same values in every blob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from netspec.graph import Graph
+from runtime.backends.cpu.compiled import Call
+from runtime.backends.cpu.convolution import Convolution
+from runtime.backends.cpu.elementwise import EltwiseSum, ReLU
+from runtime.backends.cpu.inner_product import InnerProduct
+from runtime.backends.cpu.normalization import BatchNorm, Scale
+from runtime.layers.base import Kernel
+
+
+class Fusion:
+    """The groups of kernels of a graph that run as one."""
+
+    def __init__(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> None:
+        self._graph, self._kernels = graph, kernels
+        self._chains = self._find_chains()
+        self._link()
+
+    def _find_chains(self) -> list[list[int]]:
+        """Return the runs of neighbouring nodes, each working in place on the last."""
+        graph, chains = self._graph, []
+        chain: list[int] = []
+        for node in graph.nodes:
+            if chain and self._continues(graph.nodes[chain[-1]], node):
+                chain.append(node.index)
+                continue
+            chains.append(chain)
+            chain = [node.index]
+        return [one for one in (*chains, chain) if len(one) > 1]
+
+    def _continues(self, first: Any, second: Any) -> bool:
+        edges = self._graph.edges
+        if len(first.tops) != 1 or len(second.tops) != 1 or len(second.bottoms) != 1:
+            return False
+        middle, end = edges[first.tops[0]], edges[second.tops[0]]
+        return (
+            second.bottoms[0] == middle.index
+            and len(middle.consumers) == 1
+            and middle.buffer == end.buffer
+            and middle.gradient == end.gradient
+            and first.loss_weights == (0,)
+        )
+
+    def _link(self) -> None:
+        for chain in self._chains:
+            for first, second in zip(chain, chain[1:], strict=False):
+                norm, scale = self._kernels[first], self._kernels[second]
+                if not (isinstance(norm, BatchNorm) and isinstance(scale, Scale)):
+                    continue
+                if scale.op.axis != 1 or scale.op.scale_shape != (norm.op.channels,):
+                    continue
+                norm.scale = scale
+                if not norm.op.use_global_stats:
+                    scale.behind = norm
+                after = chain[chain.index(second) + 1 :][:1]
+                norm.rectified = bool(after) and self._rectifies(after[0])
+
+    def _rectifies(self, index: int) -> bool:
+        kernel = self._kernels[index]
+        return isinstance(kernel, ReLU) and kernel.op.negative_slope == 0
+
+    def forward(self) -> dict[int, list[Call]]:
+        """Return other calls for some nodes: all at the first of a group."""
+        calls: dict[int, list[Call]] = {}
+        for chain in self._chains:
+            at = 0
+            while at < len(chain):
+                joined, length = self._forward_at(chain[at:])
+                if length > 1:
+                    calls |= dict.fromkeys(chain[at : at + length], [])
+                    calls[chain[at]] = joined
+                at += length
+        return calls
+
+    def _forward_at(self, chain: Sequence[int]) -> tuple[list[Call], int]:
+        """Return the joined calls of the first nodes of a chain, and how many."""
+        kernel = self._kernels[chain[0]]
+        follower = self._kernels[chain[1]] if len(chain) > 1 else None
+        if isinstance(kernel, Convolution) and isinstance(follower, BatchNorm):
+            if follower.op.use_global_stats and not follower.node.backward:
+                return self._folded(kernel, follower)
+        if isinstance(kernel, BatchNorm) and kernel.scale is not None:
+            if not kernel.op.use_global_stats:
+                return kernel.joined_forward(), 2 + kernel.rectified
+        if follower is not None and self._rectifies(chain[1]):
+            if isinstance(kernel, (Convolution, EltwiseSum, InnerProduct)):
+                return kernel.calls_above(0.0), 2
+        return [], 1
+
+    def _folded(self, kernel: Convolution, norm: BatchNorm) -> tuple[list[Call], int]:
+        """Fold what follows a convolution into its weights, as they are in this pass."""
+        bias = kernel.params[1] if kernel.op.bias_term else 0
+        floor = 0.0 if norm.rectified else float("-inf")
+        length = 2 + (norm.scale is not None) + norm.rectified
+        remember = norm.remember(bias, behind=True)
+        scale, shift = norm.work["scale"], norm.work["shift"]
+        return [remember, *kernel.calls_above(floor, scale, shift)], length
+
+    def backward(self, flags: Mapping[int, Sequence[bool]]) -> dict[int, list[Call]]:
+        """Return other calls for some nodes: all at the first of a group.
+
+        flags: for the parameters of every node, whether their gradients are added.
+        """
+        calls: dict[int, list[Call]] = {}
+        for chain in self._chains:
+            for at, index in enumerate(chain):
+                norm = self._kernels[index]
+                if not isinstance(norm, BatchNorm) or norm.scale is None:
+                    continue
+                group = chain[at : at + 2 + norm.rectified]
+                if norm.op.use_global_stats or not all(one in flags for one in group):
+                    continue
+                calls |= dict.fromkeys(group, [])
+                calls[index] = norm.joined_backward(flags[group[1]])
+        return calls
