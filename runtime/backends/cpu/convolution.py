@@ -28,13 +28,6 @@ def _way(shape: Correlation, threads: int) -> Direct | Tiled:
     return tiled if suits(shape) and tiled.seconds < direct.seconds else direct
 
 
-def _weights_way(shape: Correlation, threads: int) -> Direct | Tiled:
-    """Return the faster way to compute the gradient of the weights."""
-    direct, tiled = Direct(shape, threads), Tiled(shape, threads)
-    faster = suits(shape) and tiled.weights_seconds < direct.seconds
-    return tiled if faster else direct
-
-
 class Convolution(CompiledKernel[ConvolutionOp]):
     """Convolution of images, forward and backward; see the portable kernel."""
 
@@ -56,7 +49,7 @@ class Convolution(CompiledKernel[ConvolutionOp]):
         threads = self.backend.threads
         shape = forward_correlation(self.op)
         self._ahead = _way(shape, threads)
-        self._weights = _weights_way(shape, threads)
+        self._weights = self._ahead  # as many products, transformed the same way
         self._back = []
         if any(self.node.propagate):
             self._back = [_way(one, threads) for one in backward_correlations(self.op)]

@@ -34,6 +34,7 @@ from runtime.backends.cpu.simd import (
     copy,
     f32,
     i64,
+    take_even,
     transpose,
 )
 
@@ -99,7 +100,14 @@ def _keep_row(target: int, source: int, a: Any) -> None:
         if a.column_step == 1:
             copy(target + 4 * (at + low), source + 4 * (start + low), high - low)
         else:
-            for j in range(low, high):
+            done = low
+            # The last pair is left out, as it may lie behind the end of x.
+            whole = (high - low - 1) // LANES if a.column_step == 2 else 0
+            if whole > 0:
+                put = target + 4 * (at + low)
+                take_even(put, source + 4 * (start + 2 * low), whole)
+                done += whole * LANES
+            for j in range(done, high):
                 kept[at + j] = x[start + j * a.column_step]
         for j in range(high, a.phase_length):
             kept[at + j] = ZERO

@@ -106,7 +106,8 @@ def normalize_gradient(record: Any, part: int, parts: int) -> None:
             first = n * planes
             if a.rectified != 0:
                 for i in range(first, first + a.pixels):
-                    value = dy[i] if normal[i] * gamma + beta > 0 else ZERO
+                    value = dy[i]  # read in any case: so that vectors can be used
+                    value = value if normal[i] * gamma + beta > 0 else ZERO
                     sum_of_dy += value
                     sum_of_products += value * normal[i]
             else:
@@ -129,7 +130,8 @@ def normalize_gradient(record: Any, part: int, parts: int) -> None:
             first = n * planes
             if a.rectified != 0:
                 for i in range(first, first + a.pixels):
-                    value = dy[i] if normal[i] * gamma + beta > 0 else ZERO
+                    value = dy[i]  # read in any case: so that vectors can be used
+                    value = value if normal[i] * gamma + beta > 0 else ZERO
                     dx[i] = factor * (value - mean - normal[i] * spread)
             else:
                 for i in range(first, first + a.pixels):

@@ -369,6 +369,31 @@ def transpose_out(
 
 
 @intrinsic
+def take_even(context: Any, target: Any, source: Any, count: Any) -> Any:
+    """Copy the even ones of 2 x LANES floats, `count` >= 1 times."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, source, count = args
+        kind = ir.VectorType(_I32, LANES)
+        lanes = ir.Constant(kind, list(range(0, 2 * LANES, 2)))
+
+        def body(values: list[Any]) -> list[Any]:
+            put, at = values
+            first = load(builder, at)
+            second = load(builder, builder.add(at, const(VECTOR_BYTES)))
+            store(builder, builder.shuffle_vector(first, second, lanes), put)
+            return [
+                builder.add(put, const(VECTOR_BYTES)),
+                builder.add(at, const(2 * VECTOR_BYTES)),
+            ]
+
+        _loop(builder, count, [target, source], body)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), generate
+
+
+@intrinsic
 def split_pairs(context: Any, target: Any, step: Any, source: Any, count: Any) -> Any:
     """Part the even from the odd elements of `count` >= 1 pairs of vectors.
 

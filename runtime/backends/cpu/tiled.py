@@ -31,10 +31,11 @@ CHANNEL_BLOCK = 4 * LANES  # channels at a time, for the gradient of the weights
 STRIP_BYTES = 1 << 15  # of the rows of a strip, LANES channels of them: in the L1 cache
 PANEL_TILES = 56  # about as many tiles make a panel
 
-# Cycles of a thread, measured: to turn and transform a tile of LANES channels; and to
-# move a float to or from memory.
+# Cycles of a thread, measured: to turn and transform a tile of LANES channels, to make
+# a transformed weight, and to read it for one panel.
 TRANSFORM_CYCLES = 230
-MOVE_CYCLES = 0.8
+WEIGHT_CYCLES = 3.0
+READ_CYCLES = 0.4
 
 _ZEROS = np.zeros(LANES, np.float32)
 
@@ -117,25 +118,17 @@ class Tiled:
         blocks = self.shape.groups * -(-channels // LANES)
         return tiles * blocks * TRANSFORM_CYCLES
 
-    def _moved_weights(self) -> float:
+    def _weights(self) -> float:
         shape = self.shape
-        return ELEMENTS * shape.groups * shape.rows * shape.channels * MOVE_CYCLES
+        weights = ELEMENTS * shape.groups * shape.rows * shape.channels
+        return weights * (WEIGHT_CYCLES + self._panels() * READ_CYCLES)
 
     @property
     def seconds(self) -> float:
         """A guess of the time, in the unit of `Direct.seconds`."""
         shape = self.shape
         transforms = self._transforms(shape.channels) + self._transforms(shape.rows)
-        cycles = self._products() + transforms + 2 * self._moved_weights()
-        return cycles / self.threads
-
-    @property
-    def weights_seconds(self) -> float:
-        """A guess of the time of `weight_calls`."""
-        moved = self._moved_weights() * (2 + self._panels() / 4)
-        transforms = self._transforms(self.shape.channels)
-        transforms += self._transforms(self.shape.rows)
-        return (self._products() + transforms + moved) / self.threads
+        return (self._products() + transforms + self._weights()) / self.threads
 
     # ------------------------------------------------------------ tables
 
