@@ -26,7 +26,7 @@ import numpy as np
 from numba import carray
 
 from runtime.backends.cpu.compiled import helper, kernel, outlined
-from runtime.backends.cpu.matrix import LOWEST, TILE, ZERO, multiply_tile, next_vectors
+from runtime.backends.cpu.matrix import LOWEST, ZERO, multiply_tile, next_vectors
 from runtime.backends.cpu.simd import (
     LANES,
     ROWS,
@@ -37,6 +37,8 @@ from runtime.backends.cpu.simd import (
     take_even,
     transpose,
 )
+
+STRETCH = 8 * LANES  # terms k whose gradients are written one after the other
 
 # The arguments of packing. `pitch` rows of x are kept for every row of the output, and
 # `span` for the last one; a kept row holds the columns of `phases` residues modulo
@@ -62,7 +64,9 @@ def pack_weights(record: Any, part: int, parts: int) -> None:
     w, packed, biases = f32(a.w), f32(a.packed), f32(a.packed_bias)
     index, taps, row_stride = i64(a.tap_index), a.taps, a.row_stride
     blocks = (a.rows + ROWS - 1) // ROWS
-    for unit in range(part, a.groups * blocks, parts):
+    units = a.groups * blocks
+    # Neighbouring blocks may lie in the same cache lines: they go to one thread.
+    for unit in range(units * part // parts, units * (part + 1) // parts):
         group, block = unit // blocks, unit % blocks
         valid = min(ROWS, a.rows - block * ROWS)
         source = group * a.group_stride + block * ROWS * row_stride
@@ -70,8 +74,13 @@ def pack_weights(record: Any, part: int, parts: int) -> None:
         for c in range(a.channels):
             for t in range(taps):
                 at = source + c * a.channel_stride + index[t]
-                for i in range(ROWS):
-                    packed[target + i] = w[at + i * row_stride] if i < valid else ZERO
+                if row_stride == 1 and valid == ROWS:
+                    for i in range(ROWS):
+                        packed[target + i] = w[at + i]
+                else:
+                    for i in range(ROWS):
+                        value = w[at + i * row_stride] if i < valid else ZERO
+                        packed[target + i] = value
                 if a.scale != 0:
                     scale = f32(a.scale + 4 * (group * a.rows + block * ROWS))
                     for i in range(valid):
@@ -252,21 +261,24 @@ def correlate(record: Any, part: int, parts: int) -> None:
             rows = 0
             if a.direct == 0:
                 rows = _keep_rows(a, workspace, group, first, last, c0, c1)
-            for place in range(first, last, TILE):
-                end = min(place + TILE, last)
-                width = 4 * LANES * ((end - place + LANES - 1) // LANES)
+            place = first
+            while place < last:
+                end = _tile_end(place, last)
+                width = VECTOR_BYTES * ((end - place + LANES - 1) // LANES)
                 target = panel_at + 4 * (place - first) * depth
                 _pack_tile(
                     a, workspace, group, first, place, end, c0, c1, rows, target, width
                 )
+                place = end
             for block in range(low, high):
                 at = (group * blocks + block) * ROWS
                 weights = a.packed + 4 * (at * a.channels + c0 * ROWS) * a.taps
                 bias = a.packed_bias + 4 * at if c0 == 0 else 0
                 lowest = floor if c1 == a.channels else LOWEST
                 full_rows = contiguous and (block + 1) * ROWS <= a.rows
-                for place in range(first, last, TILE):
-                    end = min(place + TILE, last)
+                place = first
+                while place < last:
+                    end = _tile_end(place, last)
                     image = place // plane
                     vectors = (end - place + LANES - 1) // LANES
                     step = vectors * VECTOR_BYTES
@@ -295,9 +307,19 @@ def correlate(record: Any, part: int, parts: int) -> None:
                         bias,
                         lowest,
                     )
-        for place in range(first, last, TILE):
-            end = min(place + TILE, last)
+                    place = end
+        place = first
+        while place < last:
+            end = _tile_end(place, last)
             _put_away(a, other, group, first, place, end, low, high, contiguous)
+            place = end
+
+
+@helper
+def _tile_end(place: int, last: int) -> int:
+    """Return where the tile ends that starts at `place`."""
+    vectors = next_vectors((last - place + LANES - 1) // LANES)
+    return min(place + vectors * LANES, last)
 
 
 @outlined
@@ -473,21 +495,24 @@ def add_partial_weights(record: Any, part: int, parts: int) -> None:
     depth = (a.depth + ROWS - 1) // ROWS * ROWS
     block = a.workspace + part * a.workspace_bytes
     values = f32(block)
-    steps = (a.depth + LANES - 1) // LANES
-    for unit in range(part, a.groups * steps, parts):
-        if a.dw == 0:
-            break
-        group, k = unit // steps, unit % steps * LANES
-        count = min(LANES, a.depth - k)
-        start = a.partial + 4 * (group * a.chunks * depth + k) * width
-        total = f32(start)
-        for chunk in range(1, a.chunks):
-            more = f32(start + 4 * chunk * depth * width)
-            for i in range(count * width):
-                total[i] += more[i]
-        for r in range(0, a.rows, LANES):
-            transpose(block, VECTOR_BYTES, start + 4 * r, 4 * width, count, LANES)
-            for i in range(min(LANES, a.rows - r)):
+    stretches = (a.depth + STRETCH - 1) // STRETCH
+    row_blocks = width // LANES
+    units = a.groups * stretches * row_blocks if a.dw != 0 else 0
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        r, rest = unit % row_blocks * LANES, unit // row_blocks
+        group, first = rest // stretches, rest % stretches * STRETCH
+        rows = min(LANES, a.rows - r)
+        for k in range(first, min(first + STRETCH, a.depth), LANES):
+            count = min(LANES, a.depth - k)
+            start = a.partial + 4 * ((group * a.chunks * depth + k) * width + r)
+            for chunk in range(1, a.chunks):
+                for i in range(count):
+                    total = f32(start + 4 * i * width)
+                    more = f32(start + 4 * (chunk * depth + i) * width)
+                    for j in range(LANES):
+                        total[j] += more[j]
+            transpose(block, VECTOR_BYTES, start, 4 * width, count, LANES)
+            for i in range(rows):
                 dw = f32(a.dw + 4 * ((group * a.rows + r + i) * a.depth + k))
                 if a.accumulate != 0:
                     for j in range(count):

@@ -12,7 +12,11 @@ from typing import Any
 from netspec.graph import Graph
 from runtime.backends.cpu.compiled import Call
 from runtime.backends.cpu.convolution import Convolution
-from runtime.backends.cpu.elementwise import EltwiseSum, ReLU
+from runtime.backends.cpu.elementwise import (
+    EltwiseSum,
+    ReLU,
+    sum_gradient_below_relu,
+)
 from runtime.backends.cpu.inner_product import InnerProduct
 from runtime.backends.cpu.normalization import BatchNorm, Scale
 from runtime.layers.base import Kernel
@@ -115,6 +119,7 @@ class Fusion:
         for chain in self._chains:
             for at, index in enumerate(chain):
                 norm = self._kernels[index]
+                calls |= self._sum_backward(chain[at : at + 2], flags)
                 if not isinstance(norm, BatchNorm) or norm.scale is None:
                     continue
                 group = chain[at : at + 2 + norm.rectified]
@@ -123,3 +128,16 @@ class Fusion:
                 calls |= dict.fromkeys(group, [])
                 calls[index] = norm.joined_backward(flags[group[1]])
         return calls
+
+    def _sum_backward(
+        self, pair: Sequence[int], flags: Mapping[int, Sequence[bool]]
+    ) -> dict[int, list[Call]]:
+        if len(pair) < 2 or not self._rectifies(pair[1]):
+            return {}
+        total, relu = (self._kernels[index] for index in pair)
+        if not isinstance(total, EltwiseSum) or not isinstance(relu, ReLU):
+            return {}
+        joined = sum_gradient_below_relu(total, relu)
+        if joined is None or not all(index in flags for index in pair):
+            return {}
+        return {pair[0]: joined, pair[1]: []}
