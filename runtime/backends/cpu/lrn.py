@@ -14,16 +14,20 @@ from numba import carray
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
 from runtime.backends.cpu.compiled import Call, helper, kernel
-from runtime.backends.cpu.kernel import CompiledKernel, few
-from runtime.backends.cpu.simd import LANES, f32
+from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
+from runtime.backends.cpu.simd import LANES, f32, total
 from runtime.layers.base import ArraySpec
 
 ZERO = np.float32(0)
 ONE = np.float32(1)
 PIXELS = 2 * LANES  # treated at a time, all their channels
 
-ACROSS = "x y images channels pixels size workspace workspace_bytes "
-WITHIN = "x y planes height width size workspace workspace_bytes "
+# A thread keeps squares, or other terms, with zeros around them: size // 2 rows of
+# PIXELS before and after the channels, or a border of size // 2 around a plane. A window
+# is the sum of `taps` vectors that lie `offsets` bytes after its first.
+SUMS = "taps offsets half workspace workspace_bytes room "
+ACROSS = "x y images channels pixels " + SUMS
+WITHIN = "x y planes height width " + SUMS
 NUMBERS = "share k beta"
 
 
@@ -39,23 +43,10 @@ def _inverse_power(s: float, beta: float) -> float:
 
 
 @helper
-def _sum_channels(values: Any, out: Any, channels: int, size: int, n: int) -> None:
-    """Sum over centred windows of `size` rows of n values; rows are PIXELS apart."""
-    for c in range(channels):
-        low, high = max(0, c - size // 2), min(channels, c + size // 2 + 1)
-        for j in range(n):
-            out[c * PIXELS + j] = values[low * PIXELS + j]
-        for other in range(low + 1, high):
-            for j in range(n):
-                out[c * PIXELS + j] += values[other * PIXELS + j]
-
-
-@helper
-def _squares(x: Any, values: Any, channels: int, step: int, n: int) -> None:
-    for c in range(channels):
-        for j in range(n):
-            value = x[c * step + j]
-            values[c * PIXELS + j] = value * value
+def _clear(address: int, count: int) -> None:
+    values = f32(address)
+    for i in range(count):
+        values[i] = ZERO
 
 
 @kernel(ACROSS, NUMBERS)
@@ -63,8 +54,10 @@ def across(record: Any, part: int, parts: int) -> None:
     """Compute y = x / s^beta with windows of channels."""
     a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
-    values = f32(a.workspace + part * a.workspace_bytes)
-    sums = f32(a.workspace + part * a.workspace_bytes + 4 * a.channels * PIXELS)
+    workspace = a.workspace + part * a.workspace_bytes
+    _clear(workspace, a.room)
+    terms = f32(workspace + 4 * a.half * PIXELS)
+    window = f32(workspace + 4 * a.room)
     blocks = (a.pixels + PIXELS - 1) // PIXELS
     units = a.images * blocks
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -72,11 +65,15 @@ def across(record: Any, part: int, parts: int) -> None:
         n = min(PIXELS, a.pixels - start)
         at = 4 * (unit // blocks * a.channels * a.pixels + start)
         x, y = f32(a.x + at), f32(a.y + at)
-        _squares(x, values, a.channels, a.pixels, n)
-        _sum_channels(values, sums, a.channels, a.size, n)
         for c in range(a.channels):
             for j in range(n):
-                s = k + share * sums[c * PIXELS + j]
+                terms[c * PIXELS + j] = x[c * a.pixels + j] * x[c * a.pixels + j]
+        for c in range(a.channels):
+            for j in range(0, PIXELS, LANES):
+                here = workspace + 4 * (c * PIXELS + j)
+                total(here, a.offsets, a.taps, workspace + 4 * (a.room + j))
+            for j in range(n):
+                s = k + share * window[j]
                 y[c * a.pixels + j] = x[c * a.pixels + j] * _inverse_power(s, beta)
 
 
@@ -87,9 +84,12 @@ def across_gradient(record: Any, part: int, parts: int) -> None:
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
     factor = np.float32(2) * share * beta
     workspace = a.workspace + part * a.workspace_bytes
-    values = f32(workspace)
-    sums = f32(workspace + 4 * a.channels * PIXELS)
-    kept = f32(workspace + 8 * a.channels * PIXELS)
+    others = workspace + 4 * a.room
+    _clear(workspace, 2 * a.room)
+    terms = f32(workspace + 4 * a.half * PIXELS)
+    products = f32(others + 4 * a.half * PIXELS)
+    kept = f32(others + 4 * a.room)
+    window = f32(others + 8 * a.room)
     blocks = (a.pixels + PIXELS - 1) // PIXELS
     units = a.images * blocks
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -97,45 +97,33 @@ def across_gradient(record: Any, part: int, parts: int) -> None:
         n = min(PIXELS, a.pixels - start)
         at = 4 * (unit // blocks * a.channels * a.pixels + start)
         x, dx, dy = f32(a.x + at), f32(a.dx + at), f32(a.dy + at)
-        _squares(x, values, a.channels, a.pixels, n)
-        _sum_channels(values, sums, a.channels, a.size, n)
         for c in range(a.channels):
             for j in range(n):
+                terms[c * PIXELS + j] = x[c * a.pixels + j] * x[c * a.pixels + j]
+        for c in range(a.channels):
+            for j in range(0, PIXELS, LANES):
+                here = workspace + 4 * (c * PIXELS + j)
+                total(here, a.offsets, a.taps, others + 4 * (2 * a.room + j))
+            for j in range(n):
                 here, there = c * PIXELS + j, c * a.pixels + j
-                s = k + share * sums[here]
+                s = k + share * window[j]
                 straight = dy[there] * _inverse_power(s, beta)
                 kept[here] = straight
-                values[here] = straight * x[there] / s
-        _sum_channels(values, sums, a.channels, a.size, n)
+                products[here] = straight * x[there] / s
         for c in range(a.channels):
+            for j in range(0, PIXELS, LANES):
+                here = others + 4 * (c * PIXELS + j)
+                total(here, a.offsets, a.taps, others + 4 * (2 * a.room + j))
             for j in range(n):
-                here, there = c * PIXELS + j, c * a.pixels + j
-                dx[there] = kept[here] - factor * x[there] * sums[here]
+                there = c * a.pixels + j
+                dx[there] = kept[c * PIXELS + j] - factor * x[there] * window[j]
 
 
 @helper
-def _sum_square(
-    values: Any, rows: Any, out: Any, height: int, width: int, size: int
-) -> None:
-    """Sum over centred squares, along the rows first; `rows` is room for that."""
-    half = size // 2
-    for i in range(height):
-        at = i * width
-        for j in range(width):
-            rows[at + j] = values[at + j]
-        for shift in range(1, min(half, width - 1) + 1):
-            for j in range(width - shift):
-                rows[at + j] += values[at + j + shift]
-            for j in range(shift, width):
-                rows[at + j] += values[at + j - shift]
-    for i in range(height):
-        at = i * width
-        for j in range(width):
-            out[at + j] = rows[at + j]
-        for other in range(max(0, i - half), min(height, i + half + 1)):
-            if other != i:
-                for j in range(width):
-                    out[at + j] += rows[other * width + j]
+def _sum_windows(a: Any, source: int, target: int) -> None:
+    """Sum over the squares around all pixels of a plane with its border."""
+    for q in range(0, a.height * (a.width + 2 * a.half), LANES):
+        total(source + 4 * q, a.offsets, a.taps, target + 4 * q)
 
 
 @kernel(WITHIN, NUMBERS)
@@ -143,17 +131,22 @@ def within(record: Any, part: int, parts: int) -> None:
     """Compute y = x / s^beta with squares of pixels."""
     a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
-    plane = a.height * a.width
+    pitch = a.width + 2 * a.half
     workspace = a.workspace + part * a.workspace_bytes
-    values, rows = f32(workspace), f32(workspace + 4 * plane)
-    sums = f32(workspace + 8 * plane)
+    sums = workspace + 4 * a.room
+    _clear(workspace, a.room)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
-        x, y = f32(a.x + 4 * p * plane), f32(a.y + 4 * p * plane)
-        for i in range(plane):
-            values[i] = x[i] * x[i]
-        _sum_square(values, rows, sums, a.height, a.width, a.size)
-        for i in range(plane):
-            y[i] = x[i] * _inverse_power(k + share * sums[i], beta)
+        for i in range(a.height):
+            row = 4 * (p * a.height + i) * a.width
+            x, terms = f32(a.x + row), f32(workspace + 4 * (i + a.half) * pitch)
+            for j in range(a.width):
+                terms[j + a.half] = x[j] * x[j]
+        _sum_windows(a, workspace, sums)
+        for i in range(a.height):
+            row = 4 * (p * a.height + i) * a.width
+            x, y, window = f32(a.x + row), f32(a.y + row), f32(sums + 4 * i * pitch)
+            for j in range(a.width):
+                y[j] = x[j] * _inverse_power(k + share * window[j], beta)
 
 
 @kernel("dx dy " + WITHIN, NUMBERS)
@@ -162,23 +155,34 @@ def within_gradient(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
     factor = np.float32(2) * share * beta
-    plane = a.height * a.width
+    pitch = a.width + 2 * a.half
     workspace = a.workspace + part * a.workspace_bytes
-    values, rows = f32(workspace), f32(workspace + 4 * plane)
-    sums, kept = f32(workspace + 8 * plane), f32(workspace + 12 * plane)
+    others = workspace + 4 * a.room
+    sums, kept = others + 4 * a.room, others + 8 * a.room
+    _clear(workspace, 2 * a.room)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
-        at = 4 * p * plane
-        x, dx, dy = f32(a.x + at), f32(a.dx + at), f32(a.dy + at)
-        for i in range(plane):
-            values[i] = x[i] * x[i]
-        _sum_square(values, rows, sums, a.height, a.width, a.size)
-        for i in range(plane):
-            s = k + share * sums[i]
-            kept[i] = dy[i] * _inverse_power(s, beta)
-            values[i] = kept[i] * x[i] / s
-        _sum_square(values, rows, sums, a.height, a.width, a.size)
-        for i in range(plane):
-            dx[i] = kept[i] - factor * x[i] * sums[i]
+        for i in range(a.height):
+            row = 4 * (p * a.height + i) * a.width
+            x, terms = f32(a.x + row), f32(workspace + 4 * (i + a.half) * pitch)
+            for j in range(a.width):
+                terms[j + a.half] = x[j] * x[j]
+        _sum_windows(a, workspace, sums)
+        for i in range(a.height):
+            row = 4 * (p * a.height + i) * a.width
+            x, dy, window = f32(a.x + row), f32(a.dy + row), f32(sums + 4 * i * pitch)
+            products = f32(others + 4 * (i + a.half) * pitch)
+            straight = f32(kept + 4 * i * pitch)
+            for j in range(a.width):
+                s = k + share * window[j]
+                straight[j] = dy[j] * _inverse_power(s, beta)
+                products[j + a.half] = straight[j] * x[j] / s
+        _sum_windows(a, others, sums)
+        for i in range(a.height):
+            row = 4 * (p * a.height + i) * a.width
+            x, dx, window = f32(a.x + row), f32(a.dx + row), f32(sums + 4 * i * pitch)
+            straight = f32(kept + 4 * i * pitch)
+            for j in range(a.width):
+                dx[j] = straight[j] - factor * x[j] * window[j]
 
 
 class LRN(CompiledKernel[LrnOp]):
@@ -189,42 +193,52 @@ class LRN(CompiledKernel[LrnOp]):
         return self.op.norm_region == "ACROSS_CHANNELS"
 
     def arrays(self) -> dict[str, ArraySpec]:
-        """Ask for a few blocks for every thread."""
+        """Ask for room for squares, products, their windows and what is kept."""
         _, c, h, w = self.op.bottoms[0]
-        self._block = 4 * (c * PIXELS if self._across else h * w)
-        return {
-            "workspace": ArraySpec((self.backend.threads * 4 * self._block,), "uint8")
-        }
+        half = self.op.local_size // 2
+        if self._across:
+            room = (c + 2 * half) * PIXELS
+        else:
+            room = (h + 2 * half) * (w + 2 * half) + LANES
+        self._room = round_up(room, LANES)
+        return {"workspace": ArraySpec((self.backend.threads * 4 * self._room,))}
 
     def setup(self) -> None:
         """Write the geometry down."""
         op = self.op
         n, c, h, w = op.bottoms[0]
+        size = op.local_size
         self._arguments: dict[str, Any] = {
             "x": self.x,
             "y": self.y,
-            "size": op.local_size,
+            "half": size // 2,
             "workspace": self.work["workspace"],
-            "workspace_bytes": 4 * self._block,
+            "workspace_bytes": 16 * self._room,
+            "room": self._room,
             "beta": op.beta,
             "serial": few(self.x.size),
         }
         if self._across:
+            offsets = np.arange(size) * PIXELS
             self._arguments |= {
                 "images": n,
                 "channels": c,
                 "pixels": h * w,
-                "share": op.alpha / op.local_size,
+                "share": op.alpha / size,
                 "k": op.k,
             }
         else:
+            steps = np.arange(size)
+            offsets = (steps[:, None] * (w + 2 * (size // 2)) + steps).ravel()
             self._arguments |= {
                 "planes": n * c,
                 "height": h,
                 "width": w,
-                "share": op.alpha / op.local_size**2,
+                "share": op.alpha / size**2,
                 "k": 1.0,
             }
+        self._arguments["taps"] = len(offsets)
+        self._arguments["offsets"] = (4 * offsets).astype(np.int64)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""

@@ -29,7 +29,7 @@ CHUNKS = 4  # gradients of small weights are summed in so many parts
 SMALL_WEIGHTS = 1 << 18  # elements
 CHANNEL_BLOCK = 4 * LANES  # channels at a time, for the gradient of the weights
 STRIP_BYTES = 1 << 15  # of the rows of a strip, LANES channels of them: in the L1 cache
-PANEL_TILES = 56  # about as many tiles make a panel
+PANEL_TILES = 64  # the most tiles of a panel, if a row of tiles has no more
 
 # Cycles of a thread, measured: to turn and transform a tile of LANES channels, to make
 # a transformed weight, and to read it for one panel.
@@ -84,7 +84,8 @@ class Tiled:
         lines = STRIP_BYTES // (VECTOR_BYTES * width)
         down, across = self.tiles
         most = max(1, (lines - self.kernel) // self.results)
-        return min(down, most, max(1, PANEL_TILES // across))
+        most = min(down, most, max(1, PANEL_TILES // across))
+        return -(-down // -(-down // most))  # of about equal height
 
     @property
     def strips(self) -> int:
