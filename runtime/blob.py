@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -15,21 +16,27 @@ from runtime.layers.base import Array
 class HostView:
     """A host array that follows a device array.
 
-    On a backend whose arrays are host arrays it is the array itself. Elsewhere `read`
-    copies from the device if a step has run since the last copy, and what was handed
-    out is copied back before the next step, as the caller may have written into it.
+    On a backend whose arrays are host arrays it is the array itself, or, for parameters,
+    a view of it that the mirror knows of. Elsewhere `read` copies from the device if a
+    step has run since the last copy, and what was handed out is copied back before the
+    next step, as the caller may have written into it.
     """
 
-    def __init__(self, mirror: Mirror, array: Array) -> None:
+    def __init__(
+        self, mirror: Mirror, array: Array, *, parameter: bool = False
+    ) -> None:
         self._mirror = mirror
+        self._parameter = parameter
         self.array = array
         self._host: np.ndarray | None = None
         self._version = -1
 
     def read(self) -> np.ndarray:
         """Return the current contents as a NumPy array that may be written to."""
+        if self._parameter:
+            self._mirror.parameters_changed()
         if isinstance(self.array, np.ndarray):
-            return self.array
+            return self._mirror.lend(self.array) if self._parameter else self.array
         if self._host is None:
             self._host = np.empty(self.array.shape, self.array.dtype)
         if self._version != self._mirror.version:
@@ -44,6 +51,14 @@ class HostView:
             self._mirror.backend.upload(self._host, out=self.array)
 
 
+class _Loan:
+    """What a view of an array has as its base: NumPy keeps it for views of the view."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self.__array_interface__ = array.__array_interface__
+
+
 class Mirror:
     """Keeps the host views of one group of nets in step with the device."""
 
@@ -51,6 +66,24 @@ class Mirror:
         self.backend = backend
         self.version = 0
         self.handed_out: list[HostView] = []
+        self._changes = 0
+        self._loans: weakref.WeakSet[_Loan] = weakref.WeakSet()
+
+    def parameters_changed(self) -> None:
+        """Note that parameters may have been written to."""
+        self._changes += 1
+
+    def parameters_version(self) -> int:
+        """Return a number that is another one if parameters may have changed."""
+        if len(self._loans) > 0:  # whoever has an array may write into it at any time
+            self._changes += 1
+        return self._changes
+
+    def lend(self, array: np.ndarray) -> np.ndarray:
+        """Return a view of parameters; as long as it or a view of it lives is known."""
+        loan = _Loan(array)
+        self._loans.add(loan)
+        return np.asarray(loan)
 
     def before_steps(self) -> None:
         """Bring to the device what was handed out, and expect it to change."""

@@ -92,6 +92,7 @@ class Net:
             else {}
         )
         self.parameters: Parameters = allocate(self.graph, self.context, borrowed)
+        self._exposed = False  # whether others have the arrays of the parameters
         self.plan = self._compile()
         self._name_everything()
         if weights is not None:
@@ -133,7 +134,9 @@ class Net:
                     Blob(
                         f"{node.name}[{slot}]",
                         shape,
-                        HostView(self.mirror, arrays.data.reshape(shape)),
+                        HostView(
+                            self.mirror, arrays.data.reshape(shape), parameter=True
+                        ),
                         HostView(self.mirror, arrays.diff.reshape(shape)),
                     )
                 )
@@ -169,6 +172,7 @@ class Net:
     @property
     def flat(self) -> Flat:
         """The parameters that this net owns, in one buffer, and their gradients."""
+        self._exposed = True
         return self.parameters.flat
 
     @property
@@ -376,8 +380,9 @@ class Net:
 
     def _run_plan(self, kind: Literal["forward", "backward", "accumulate"]) -> None:
         self.mirror.before_steps()
+        version = None if self._exposed else self.mirror.parameters_version()
         with np.errstate(all="ignore"):
-            self.plan.run(kind)
+            self.plan.run(kind, version)
 
     def _range(
         self, start: str | None, end: str | None, *, backward: bool = False

@@ -54,14 +54,16 @@ def outlined(function: Function) -> Function:
 class Call:
     """A kernel with its arguments.
 
-    serial: there is too little work for several threads. prepare: called with the
-    record ahead of each run of the list that this call is in.
+    serial: there is too little work for several threads. constant: it depends on
+    parameters alone, and what it writes stays. prepare: called with the record ahead of
+    each run of the list that this call is in.
     """
 
     kernel: CompiledKernel
     record: np.ndarray
     arrays: tuple[np.ndarray, ...]  # kept alive as the record holds their addresses
     serial: bool
+    constant: bool = False
     prepare: Callable[[np.ndarray], None] | None = None
 
 
@@ -79,7 +81,9 @@ class CompiledKernel:
         )
         self.__doc__ = function.__doc__
 
-    def __call__(self, *, serial: bool = False, **values: Any) -> Call:
+    def __call__(
+        self, *, serial: bool = False, constant: bool = False, **values: Any
+    ) -> Call:
         """Return the call of this kernel with these arguments."""
         if set(values) != set(self.fields.names or ()):
             different = sorted(set(values) ^ set(self.fields.names or ()))
@@ -91,7 +95,7 @@ class CompiledKernel:
             if is_array and not value.flags.c_contiguous:
                 raise TypeError(f"{self.function.__name__}: {name} is not contiguous")
             record[name] = value.ctypes.data if is_array else value
-        return Call(self, record, tuple(arrays), serial)
+        return Call(self, record, tuple(arrays), serial, constant)
 
     @cached_property
     def address(self) -> int:

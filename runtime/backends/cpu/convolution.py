@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from netspec.graph import Node
 from netspec.ops.base import count
@@ -22,9 +23,9 @@ from runtime.layers.base import Array, ArraySpec
 LOWEST = float("-inf")
 
 
-def _way(shape: Correlation, threads: int) -> Direct | Tiled:
-    """Return the faster way to compute a correlation."""
-    direct, tiled = Direct(shape, threads), Tiled(shape, threads)
+def _way(shape: Correlation, threads: int, *, constant: bool = False) -> Direct | Tiled:
+    """Return the faster way to compute a correlation; constant: its weights are."""
+    direct, tiled = Direct(shape, threads), Tiled(shape, threads, constant)
     return tiled if suits(shape) and tiled.seconds < direct.seconds else direct
 
 
@@ -48,7 +49,7 @@ class Convolution(CompiledKernel[ConvolutionOp]):
         """Ask for the scratch of all passes; they use it one after the other."""
         threads = self.backend.threads
         shape = forward_correlation(self.op)
-        self._ahead = _way(shape, threads)
+        self._ahead = _way(shape, threads, constant=self._keeps)
         self._weights = self._ahead  # as many products, transformed the same way
         self._back = []
         if any(self.node.propagate):
@@ -57,9 +58,18 @@ class Convolution(CompiledKernel[ConvolutionOp]):
         if any(self.node.learn):
             wanted.append(self._weights.weights_scratch())
         return {
-            name: ArraySpec((nbytes,), "uint8")
+            name: ArraySpec((nbytes,), "uint8", self._life(name))
             for name, nbytes in _largest(wanted).items()
         }
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether this layer is for use only, so that other forms of weights pay."""
+        return not self.train and not self.node.backward
+
+    def _life(self, name: str) -> Literal["state", "scratch"]:
+        lasting = self._keeps and name in {"weights", "biases"}
+        return "state" if lasting else "scratch"
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
@@ -75,7 +85,10 @@ class Convolution(CompiledKernel[ConvolutionOp]):
         """
         bias = self.params[1] if self.op.bias_term else 0
         weights = Weights(
-            self.params[0], bias if isinstance(scale, int) else shift, scale
+            self.params[0],
+            bias if isinstance(scale, int) else shift,
+            scale,
+            constant=self._keeps,
         )
         return self._ahead.calls(self.work, weights, self.x, self.y, floor)
 

@@ -157,6 +157,7 @@ class Direct:
         """Return the calls of y = max(floor, bias + correlation)."""
         shape = self.shape
         pack = pack_weights(
+            constant=weights.constant,
             w=weights.data,
             bias=weights.bias,
             scale=weights.scale,

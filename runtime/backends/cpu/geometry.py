@@ -72,11 +72,13 @@ class Weights:
     """What a correlation multiplies with: arrays, or 0 for those that are not there.
 
     bias is added to every row of y; scale multiplies the weights of every row.
+    constant: their other forms outlive the pass.
     """
 
     data: Array
     bias: Array | int = 0
     scale: Array | int = 0
+    constant: bool = False
 
 
 def forward_correlation(op: ConvolutionOp) -> Correlation:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from netspec.graph import Node
 from runtime.backends.cpu.compiled import Call
-from runtime.layers.base import Kernel, OpT
+from runtime.layers.base import Bound, Kernel, OpT
 
 if TYPE_CHECKING:
     from runtime.backends.cpu import CpuBackend
@@ -34,13 +34,23 @@ class CompiledKernel(Kernel[OpT]):
         """Return the calls of `backward`."""
         raise NotImplementedError
 
+    def bind(self, bound: Bound) -> None:
+        """Take the arrays and prepare every view that the steps need."""
+        super().bind(bound)
+        self._runners: dict[tuple[bool, ...] | None, Callable[[], None]] = {}
+
     def forward(self) -> None:
         """Compute the tops from the bottoms and the parameters."""
-        self.backend.runner(self.forward_calls())()
+        if None not in self._runners:
+            self._runners[None] = self.backend.runner(self.forward_calls())
+        self._runners[None]()
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Compute the wanted gradients from `dtops`."""
-        self.backend.runner(self.backward_calls(accumulate))()
+        flags = tuple(accumulate)
+        if flags not in self._runners:
+            self._runners[flags] = self.backend.runner(self.backward_calls(flags))
+        self._runners[flags]()
 
 
 def few(elements: int) -> bool:

@@ -242,10 +242,9 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
         """Ask for the normalized values that the gradient needs."""
         channels = (self.op.channels,)
         if self.op.use_global_stats:
-            life = "saved" if self.node.backward else "scratch"
             return {
-                "scale": ArraySpec(channels, life=life),
-                "shift": ArraySpec(channels),
+                "scale": ArraySpec(channels, life="state"),
+                "shift": ArraySpec(channels, life="state"),
             }
         return {
             "inverse": ArraySpec(channels, life="saved"),
@@ -274,6 +273,7 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
             channels=self.op.channels,
             eps=self.op.eps,
             serial=True,
+            constant=not self.train,
         )
 
     def _stretched(self, x: Array, y: Array, *, shift: bool = True) -> Call:

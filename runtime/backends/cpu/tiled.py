@@ -56,10 +56,14 @@ def suits(shape: Correlation) -> bool:
 
 @dataclass(frozen=True)
 class Tiled:
-    """A correlation by transformed tiles."""
+    """A correlation by transformed tiles.
+
+    constant_weights: they are transformed once, and not in every pass.
+    """
 
     shape: Correlation
     threads: int
+    constant_weights: bool = False
 
     @property
     def kernel(self) -> int:
@@ -122,7 +126,8 @@ class Tiled:
     def _weights(self) -> float:
         shape = self.shape
         weights = ELEMENTS * shape.groups * shape.rows * shape.channels
-        return weights * (WEIGHT_CYCLES + self._panels() * READ_CYCLES)
+        making = 0.0 if self.constant_weights else WEIGHT_CYCLES
+        return weights * (making + self._panels() * READ_CYCLES)
 
     @property
     def seconds(self) -> float:
@@ -251,6 +256,7 @@ class Tiled:
             "workspace_bytes": self._workspace_bytes(),
         }
         transform = transform_weights(
+            constant=weights.constant,
             w=weights.data,
             bias=weights.bias,
             scale=weights.scale,
