@@ -16,10 +16,10 @@ from runtime.layers.base import Array
 class HostView:
     """A host array that follows a device array.
 
-    On a backend whose arrays are host arrays it is the array itself, or, for parameters,
-    a view of it that the mirror knows of. Elsewhere `read` copies from the device if a
-    step has run since the last copy, and what was handed out is copied back before the
-    next step, as the caller may have written into it.
+    On a backend whose arrays are host arrays it is the array itself, or, of parameters,
+    a view that the mirror knows of. Elsewhere `read` copies from the device if a step
+    has run since the last copy, and what was handed out is copied back before the next
+    step, as the caller may have written into it.
     """
 
     def __init__(
@@ -197,3 +197,15 @@ class Blob:
 
     def __repr__(self) -> str:
         return f"<Blob {self.name!r} {self.shape}>"
+
+
+class LayerInfo:
+    """One layer of a built net, as pycaffe's `net.layers[i]`: `type` and `blobs`."""
+
+    def __init__(self, name: str, layer_type: str, blobs: list[Blob]) -> None:
+        self.name = name
+        self.type = layer_type
+        self.blobs = blobs
+
+    def __repr__(self) -> str:
+        return f"<layer {self.name!r} ({self.type}), {len(self.blobs)} parameters>"

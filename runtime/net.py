@@ -17,25 +17,13 @@ from netspec.text import as_net
 from netspec.upgrade import upgrade_net
 from runtime import weights as weight_files
 from runtime.backends import get_backend
-from runtime.blob import Blob, HostView, Mirror
+from runtime.blob import Blob, HostView, LayerInfo, Mirror
 from runtime.data import MemorySource
 from runtime.inputs import open_sources, source_shapes
 from runtime.layers.base import Clock, Context, TopsChanged
 from runtime.memory import Flat
 from runtime.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.plan import Plan, Step, compile_plan
-
-
-class LayerInfo:
-    """One layer of a built net, as pycaffe's `net.layers[i]`: `type` and `blobs`."""
-
-    def __init__(self, name: str, layer_type: str, blobs: list[Blob]) -> None:
-        self.name = name
-        self.type = layer_type
-        self.blobs = blobs
-
-    def __repr__(self) -> str:
-        return f"<layer {self.name!r} ({self.type}), {len(self.blobs)} parameters>"
 
 
 class Net:

@@ -27,6 +27,8 @@ import numba
 import numpy as np
 from numba import types
 
+from runtime.backends.cpu.emit import LANES
+
 # Contracting and reordering are what vector code does; NaN and infinity keep meaning.
 FAST_MATH = {"contract", "reassoc", "arcp", "nsz"}
 HELPER_OPTIONS: dict[str, Any] = {
@@ -129,7 +131,7 @@ def cache_folder() -> Path:
 
     `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(LANES).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return _caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"

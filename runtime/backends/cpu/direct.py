@@ -15,10 +15,10 @@ from runtime.backends.cpu.correlate import (
     correlate_weights,
     pack_weights,
 )
+from runtime.backends.cpu.emit import LANES, ROWS
 from runtime.backends.cpu.geometry import Correlation, Weights
 from runtime.backends.cpu.kernel import round_up
 from runtime.backends.cpu.matrix import TILE
-from runtime.backends.cpu.simd import LANES, ROWS
 from runtime.layers.base import Array
 
 PANEL_PLACES = 4 * TILE  # of a full panel

@@ -16,8 +16,9 @@ from netspec.ops.eltwise import Eltwise as EltwiseOp
 from netspec.ops.relu import ReLU as ReLUOp
 from netspec.ops.reshape import Split as SplitOp
 from runtime.backends.cpu.compiled import Call, helper, kernel
+from runtime.backends.cpu.emit import LANES
 from runtime.backends.cpu.kernel import CompiledKernel, few
-from runtime.backends.cpu.simd import LANES, copy, f32
+from runtime.backends.cpu.simd import copy, f32
 from runtime.layers.base import Array
 
 ZERO = np.float32(0)

@@ -7,6 +7,7 @@ are for whole passes. Both leave the same values in every blob.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
@@ -57,7 +58,7 @@ class Fusion:
 
     def _link(self) -> None:
         for chain in self._chains:
-            for first, second in zip(chain, chain[1:], strict=False):
+            for first, second in pairwise(chain):
                 norm, scale = self._kernels[first], self._kernels[second]
                 if not (isinstance(norm, BatchNorm) and isinstance(scale, Scale)):
                     continue
@@ -81,7 +82,7 @@ class Fusion:
             while at < len(chain):
                 joined, length = self._forward_at(chain[at:])
                 if length > 1:
-                    calls |= dict.fromkeys(chain[at : at + length], [])
+                    calls |= {index: [] for index in chain[at : at + length]}
                     calls[chain[at]] = joined
                 at += length
         return calls
@@ -90,19 +91,19 @@ class Fusion:
         """Return the joined calls of the first nodes of a chain, and how many."""
         kernel = self._kernels[chain[0]]
         follower = self._kernels[chain[1]] if len(chain) > 1 else None
-        if isinstance(kernel, Convolution) and isinstance(follower, BatchNorm):
-            if follower.op.use_global_stats and not follower.node.backward:
+        match kernel, follower:
+            case Convolution(), BatchNorm() if follower.folds:
                 return self._folded(kernel, follower)
-        if isinstance(kernel, BatchNorm) and kernel.scale is not None:
-            if not kernel.op.use_global_stats:
-                return kernel.joined_forward(), 2 + kernel.rectified
-        if follower is not None and self._rectifies(chain[1]):
-            if isinstance(kernel, (Convolution, EltwiseSum, InnerProduct)):
-                return kernel.calls_above(0.0), 2
+            case BatchNorm(), Scale() if kernel.scale is follower:
+                if not kernel.op.use_global_stats:
+                    return kernel.joined_forward(), 2 + kernel.rectified
+            case ((Convolution() | EltwiseSum() | InnerProduct()), ReLU()):
+                if self._rectifies(chain[1]):
+                    return kernel.calls_above(0.0), 2
         return [], 1
 
     def _folded(self, kernel: Convolution, norm: BatchNorm) -> tuple[list[Call], int]:
-        """Fold what follows a convolution into its weights, as they are in this pass."""
+        """Fold what follows a convolution into its weights as they are."""
         bias = kernel.params[1] if kernel.op.bias_term else 0
         floor = 0.0 if norm.rectified else float("-inf")
         length = 2 + (norm.scale is not None) + norm.rectified
@@ -125,7 +126,7 @@ class Fusion:
                 group = chain[at : at + 2 + norm.rectified]
                 if norm.op.use_global_stats or not all(one in flags for one in group):
                     continue
-                calls |= dict.fromkeys(group, [])
+                calls |= {one: [] for one in group}
                 calls[index] = norm.joined_backward(flags[group[1]])
         return calls
 

@@ -8,9 +8,9 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.backends.cpu.compiled import Call
+from runtime.backends.cpu.emit import LANES, ROWS
 from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
 from runtime.backends.cpu.matrix import (
-    DEPTH,
     TILE,
     outer,
     pad_rows,
@@ -19,10 +19,10 @@ from runtime.backends.cpu.matrix import (
     times_transposed,
     transpose_rows,
 )
-from runtime.backends.cpu.simd import LANES, ROWS
 from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
+TERMS = 1024  # summed at a time
 SERIAL_PRODUCTS = 1 << 17  # fewer multiplications are not worth a second thread
 
 
@@ -52,8 +52,9 @@ class InnerProduct(CompiledKernel[InnerProductOp]):
         )
         threads = self.backend.threads
         most = round_up(-(-max(inputs, outputs) // threads), ROWS) + ROWS
-        transposed = ROWS * DEPTH + LANES + most * self._width
-        straight = TILE * (DEPTH + ROWS) + LANES
+        self._terms = round_up(min(max(inputs, outputs), TERMS), LANES)
+        transposed = ROWS * self._terms + LANES + most * self._width
+        straight = TILE * (self._terms + ROWS) + LANES
         self._workspace_bytes = round_up(4 * max(transposed, straight), 64)
         self._sizes = {"x": inputs_padded, "dy": outputs_padded}
         self._serial = images * inputs * outputs < SERIAL_PRODUCTS
@@ -143,6 +144,7 @@ class InnerProduct(CompiledKernel[InnerProductOp]):
             rows=rows,
             depth=depth,
             floor=floor,
+            terms=self._terms,
             workspace=self.work["workspace"],
             workspace_bytes=self._workspace_bytes,
             serial=serial,

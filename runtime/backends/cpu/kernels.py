@@ -11,8 +11,9 @@ from runtime.backends.cpu.elementwise import Concat, EltwiseSum, ReLU, Slice, Sp
 from runtime.backends.cpu.inner_product import InnerProduct
 from runtime.backends.cpu.kernel import CompiledKernel
 from runtime.backends.cpu.lrn import LRN
-from runtime.backends.cpu.normalization import BatchNorm, Bias, Scale
+from runtime.backends.cpu.normalization import BatchNorm, Scale
 from runtime.backends.cpu.pooling import Pooling
+from runtime.backends.cpu.stretch import Bias
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CompiledKernel[Any]]]] = {

@@ -14,17 +14,19 @@ from numba import carray
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
 from runtime.backends.cpu.compiled import Call, helper, kernel
+from runtime.backends.cpu.emit import LANES
 from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
-from runtime.backends.cpu.simd import LANES, f32, total
+from runtime.backends.cpu.simd import f32
+from runtime.backends.cpu.windows import total
 from runtime.layers.base import ArraySpec
 
 ZERO = np.float32(0)
 ONE = np.float32(1)
 PIXELS = 2 * LANES  # treated at a time, all their channels
 
-# A thread keeps squares, or other terms, with zeros around them: size // 2 rows of
-# PIXELS before and after the channels, or a border of size // 2 around a plane. A window
-# is the sum of `taps` vectors that lie `offsets` bytes after its first.
+# A thread keeps squares, or other terms, with zeros around them: `half` rows of PIXELS
+# before and after the channels, or a border of `half` around a plane. A window is the
+# sum of `taps` vectors that lie `offsets` bytes after its first.
 SUMS = "taps offsets half workspace workspace_bytes room "
 ACROSS = "x y images channels pixels " + SUMS
 WITHIN = "x y planes height width " + SUMS

@@ -13,23 +13,12 @@ import numpy as np
 from numba import carray
 
 from runtime.backends.cpu.compiled import helper, kernel, outlined
-from runtime.backends.cpu.simd import (
-    LANES,
-    ROWS,
-    VECTOR_BYTES,
-    VECTORS,
-    copy,
-    f32,
-    tile1,
-    tile2,
-    tile3,
-    transpose,
-)
+from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES, VECTORS
+from runtime.backends.cpu.simd import copy, f32, tile1, tile2, tile3, transpose
 
 LOWEST = np.float32(-np.inf)
 ZERO = np.float32(0)
 TILE = VECTORS * LANES
-DEPTH = 1024  # terms that are summed at a time
 COLUMN_TILES = 8  # tiles of columns that stay in the cache for many rows
 
 
@@ -91,7 +80,7 @@ def transpose_rows(record: Any, part: int, parts: int) -> None:
 
 @kernel("x rows columns target target_columns")
 def pad_rows(record: Any, part: int, parts: int) -> None:
-    """Write x (rows, columns) as (ROWS times ..., target_columns), filled with zeros."""
+    """Write x with more columns, and rows up to a multiple of ROWS, filled with 0."""
     a = carray(record, 1)[0]
     padded = (a.rows + ROWS - 1) // ROWS * ROWS
     for row in range(part, padded, parts):
@@ -102,23 +91,23 @@ def pad_rows(record: Any, part: int, parts: int) -> None:
             target[j] = ZERO
 
 
-@kernel("w bias xt y images rows depth workspace workspace_bytes", "floor")
+@kernel("w bias xt y images rows depth terms workspace workspace_bytes", "floor")
 def times_transposed(record: Any, part: int, parts: int) -> None:
     """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[r][k], or floor if greater.
 
     xt is x as `transpose_rows` writes it. Shapes: w (rows, depth), y (images, rows).
-    The workspace of a thread holds ROWS rows of DEPTH floats, ROWS biases, and the
+    The workspace of a thread holds ROWS rows of `terms` floats, LANES biases, and the
     result of its share, transposed.
     """
     a = carray(record, 1)[0]
     width = (a.images + LANES - 1) // LANES * LANES
     low, high = _share(part, parts, (a.rows + ROWS - 1) // ROWS)
     spare = a.workspace + part * a.workspace_bytes
-    biases = spare + 4 * ROWS * DEPTH
+    biases = spare + 4 * ROWS * a.terms
     sums = biases + 4 * LANES
     floor = np.float32(a.floor)
-    for k in range(0, a.depth, DEPTH):
-        terms = min(DEPTH, a.depth - k)
+    for k in range(0, a.depth, a.terms):
+        terms = min(a.terms, a.depth - k)
         for block in range(low, high):
             row = block * ROWS
             valid = min(ROWS, a.rows - row)
@@ -126,11 +115,11 @@ def times_transposed(record: Any, part: int, parts: int) -> None:
             if valid < ROWS:
                 for i in range(ROWS):
                     copy(
-                        spare + 4 * i * DEPTH,
+                        spare + 4 * i * a.terms,
                         weights + min(i, valid - 1) * weights_row,
                         terms,
                     )
-                weights, weights_row = spare, 4 * DEPTH
+                weights, weights_row = spare, 4 * a.terms
             bias = 0
             if k == 0:
                 bias = biases
@@ -167,17 +156,17 @@ def times_transposed(record: Any, part: int, parts: int) -> None:
             y[row] = floor if value < floor else value
 
 
-@kernel("w bias x y images rows depth workspace workspace_bytes", "floor")
+@kernel("w bias x y images rows depth terms workspace workspace_bytes", "floor")
 def times(record: Any, part: int, parts: int) -> None:
     """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[k][r], or floor if greater.
 
     x is what `pad_rows` writes, with `depth` columns. Shapes: w (depth, rows), y
-    (images, rows). The workspace of a thread holds DEPTH + ROWS rows of TILE floats.
+    (images, rows). The workspace of a thread holds `terms` + ROWS rows of TILE floats.
     """
     a = carray(record, 1)[0]
     low, high = _share(part, parts, (a.rows + TILE - 1) // TILE)
     spare = a.workspace + part * a.workspace_bytes
-    sums = spare + 4 * TILE * DEPTH
+    sums = spare + 4 * TILE * a.terms
     zeros = sums + 4 * TILE * ROWS
     floor = np.float32(a.floor)
     for i in range(ROWS):
@@ -187,8 +176,8 @@ def times(record: Any, part: int, parts: int) -> None:
         column = block * TILE
         valid = min(TILE, a.rows - column)
         vectors = (valid + LANES - 1) // LANES
-        for k in range(0, a.depth, DEPTH):
-            terms = min(DEPTH, a.depth - k)
+        for k in range(0, a.depth, a.terms):
+            terms = min(a.terms, a.depth - k)
             b, b_step = a.w + 4 * (k * a.rows + column), 4 * a.rows
             if valid < vectors * LANES:
                 for i in range(terms):

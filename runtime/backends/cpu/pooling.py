@@ -12,18 +12,10 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.backends.cpu.compiled import Call, helper, kernel, outlined
+from runtime.backends.cpu.emit import LANES, VECTOR_BYTES
 from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
-from runtime.backends.cpu.simd import (
-    LANES,
-    VECTOR_BYTES,
-    copy,
-    f32,
-    greatest,
-    i64,
-    split_pairs,
-    total,
-    u8,
-)
+from runtime.backends.cpu.simd import copy, f32, i64, u8
+from runtime.backends.cpu.windows import greatest, split_pairs, total
 from runtime.layers.base import ArraySpec
 
 ZERO = np.float32(0)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from runtime.backends.cpu.compiled import Call
+from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.geometry import Correlation, Weights
 from runtime.backends.cpu.kernel import round_up
 from runtime.backends.cpu.matrix import TILE
-from runtime.backends.cpu.simd import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.transforms import RESULTS, SIZE
 from runtime.backends.cpu.winograd import (
     ELEMENTS,

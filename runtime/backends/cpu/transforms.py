@@ -1,4 +1,4 @@
-"""Winograd's transforms: what turns small correlations into products element by element.
+"""Winograd's transforms: they turn small correlations into products by element.
 
 A correlation of a tile d of 6 x 6 elements with r x r weights g has m x m results,
 m + r = 7. With matrices made from 5 points and infinity it takes 36 multiplications:
@@ -26,8 +26,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from runtime.backends.cpu import simd
-from runtime.backends.cpu.simd import LANES
+from runtime.backends.cpu import emit
+from runtime.backends.cpu.emit import LANES
 
 SIZE = 6  # of a tile
 POINTS = (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2))
@@ -90,7 +90,7 @@ def _combine(builder: Any, row: Sequence[Fraction], x: Sequence[Any]) -> Any:
             total = builder.fsub(total, value)
         else:
             constant = ir.Constant(value.type, [float(factor)] * LANES)
-            total = simd.fma(builder, constant, value, total)
+            total = emit.fma(builder, constant, value, total)
     return total
 
 
@@ -182,8 +182,8 @@ def _both_sides(builder: Any, matrix: Matrix, x: list[list[Any]]) -> list[list[A
 
 def _read_offset(builder: Any, table: Any, number: int) -> Any:
     """Emit the read of an int32 of a table, as an int64."""
-    address = builder.add(table, simd.const(4 * number))
-    return builder.sext(simd.load(builder, address, ir.IntType(32)), ir.IntType(64))
+    address = builder.add(table, emit.const(4 * number))
+    return builder.sext(emit.load(builder, address, ir.IntType(32)), ir.IntType(64))
 
 
 def _expander(matrix: Matrix) -> Any:
@@ -204,13 +204,13 @@ def _expander(matrix: Matrix) -> Any:
                 row = []
                 for j in range(width):
                     offset = _read_offset(builder, offsets, width * i + j)
-                    row.append(simd.load(builder, builder.add(source, offset)))
+                    row.append(emit.load(builder, builder.add(source, offset)))
                 tile.append(row)
             result = _both_sides(builder, matrix, tile)
             for k, values in enumerate(result):
                 for n, value in enumerate(values):
-                    offset = builder.mul(step, simd.const(SIZE * k + n))
-                    simd.store(builder, value, builder.add(target, offset))
+                    offset = builder.mul(step, emit.const(SIZE * k + n))
+                    emit.store(builder, value, builder.add(target, offset))
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 4), generate
@@ -242,19 +242,19 @@ def _reducer(matrix: Matrix) -> Any:
             source, step, target, offsets, bias, floor = args
 
             def element(k: int, n: int) -> Any:
-                offset = builder.mul(step, simd.const(SIZE * k + n))
-                return simd.load(builder, builder.add(source, offset))
+                offset = builder.mul(step, emit.const(SIZE * k + n))
+                return emit.load(builder, builder.add(source, offset))
 
             values = [[element(k, n) for n in range(SIZE)] for k in range(SIZE)]
             result = _both_sides(builder, matrix, values)
-            bias, floor = simd.load(builder, bias), simd.splat(builder, floor)
+            bias, floor = emit.load(builder, bias), emit.splat(builder, floor)
             for i, line in enumerate(result):
                 for j, value in enumerate(line):
                     shifted = builder.fadd(value, bias)
                     below = builder.fcmp_ordered("<", shifted, floor)
                     kept = builder.select(below, floor, shifted)
                     offset = _read_offset(builder, offsets, width * i + j)
-                    simd.store(builder, kept, builder.add(target, offset))
+                    emit.store(builder, kept, builder.add(target, offset))
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 5, types.float32), generate

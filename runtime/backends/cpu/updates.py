@@ -36,7 +36,7 @@ def _gradient(a: Any, w: float, g: float) -> float:
 
 @kernel(ARRAYS, NUMBERS)
 def sgd(record: Any, part: int, parts: int) -> None:
-    """h = momentum h + rate g."""
+    """H = momentum h + rate g."""
     a = carray(record, 1)[0]
     w, g, h = f32(a.w), f32(a.g), f32(a.h)
     rate, momentum = np.float32(a.rate), np.float32(a.momentum)
@@ -64,7 +64,7 @@ def nesterov(record: Any, part: int, parts: int) -> None:
 
 @kernel(ARRAYS, NUMBERS)
 def adagrad(record: Any, part: int, parts: int) -> None:
-    """h = h + g^2; the step is rate g / (sqrt(h) + delta)."""
+    """H = h + g^2; the step is rate g / (sqrt(h) + delta)."""
     a = carray(record, 1)[0]
     w, g, h = f32(a.w), f32(a.g), f32(a.h)
     rate, delta = np.float32(a.rate), np.float32(a.delta)
@@ -78,7 +78,7 @@ def adagrad(record: Any, part: int, parts: int) -> None:
 
 @kernel(ARRAYS, NUMBERS)
 def rmsprop(record: Any, part: int, parts: int) -> None:
-    """h = momentum h + (1 - momentum) g^2; momentum is `rms_decay` here."""
+    """H = momentum h + (1 - momentum) g^2; momentum is `rms_decay` here."""
     a = carray(record, 1)[0]
     w, g, h = f32(a.w), f32(a.g), f32(a.h)
     rate, delta = np.float32(a.rate), np.float32(a.delta)
@@ -93,7 +93,7 @@ def rmsprop(record: Any, part: int, parts: int) -> None:
 
 @kernel(ARRAYS, NUMBERS)
 def adadelta(record: Any, part: int, parts: int) -> None:
-    """h and h2 are the fading squares of the gradients and of the steps."""
+    """H and h2 are the fading squares of the gradients and of the steps."""
     a = carray(record, 1)[0]
     w, g, h, h2 = f32(a.w), f32(a.g), f32(a.h), f32(a.h2)
     rate, delta = np.float32(a.rate), np.float32(a.delta)
@@ -109,7 +109,7 @@ def adadelta(record: Any, part: int, parts: int) -> None:
 
 @kernel(ARRAYS, NUMBERS)
 def adam(record: Any, part: int, parts: int) -> None:
-    """h and h2 are the averages; `rate` has the correction for their start."""
+    """H and h2 are the averages; `rate` has the correction for their start."""
     a = carray(record, 1)[0]
     w, g, h, h2 = f32(a.w), f32(a.g), f32(a.h), f32(a.h2)
     rate, delta = np.float32(a.rate), np.float32(a.delta)

@@ -23,17 +23,9 @@ import numpy as np
 from numba import carray
 
 from runtime.backends.cpu.compiled import helper, kernel, outlined
+from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES, VECTORS
 from runtime.backends.cpu.matrix import LOWEST, TILE, ZERO, multiply_tile, next_vectors
-from runtime.backends.cpu.simd import (
-    LANES,
-    ROWS,
-    VECTOR_BYTES,
-    VECTORS,
-    f32,
-    i64,
-    transpose,
-    transpose_out,
-)
+from runtime.backends.cpu.simd import f32, i64, transpose, transpose_out
 from runtime.backends.cpu.transforms import (
     data,
     gradient3,
@@ -58,7 +50,8 @@ ZEROS_BYTES = 64 * VECTORS  # zeros at the start of a workspace
 STRIPS = (
     "images groups channels rows height width out_height out_width kernel "
     "tiles_across tiles_down strip_rows strips panel_strips panel_tiles "
-    "in_rows in_offsets out_rows out_offsets workspace workspace_bytes turned_at data_at "
+    "in_rows in_offsets out_rows out_offsets workspace workspace_bytes turned_at "
+    "data_at "
 )
 
 
@@ -68,8 +61,8 @@ def _padded(number: int, step: int) -> int:
 
 
 @kernel(
-    "w bias scale transformed biases groups rows channels kernel tap_index window_offsets "
-    "group_stride row_stride channel_stride workspace workspace_bytes"
+    "w bias scale transformed biases groups rows channels kernel tap_index "
+    "window_offsets group_stride row_stride channel_stride workspace workspace_bytes"
 )
 def transform_weights(record: Any, part: int, parts: int) -> None:
     """Compute U = G g G^T, and pad the biases with zeros.

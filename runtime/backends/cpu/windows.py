@@ -1,0 +1,125 @@
+"""Instructions for sliding windows: sums and maxima of vectors at table offsets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from runtime.backends.cpu.emit import (
+    I32,
+    I64,
+    LANES,
+    VECTOR,
+    VECTOR_BYTES,
+    const,
+    load,
+    loop,
+    store,
+)
+
+
+@intrinsic
+def split_pairs(context: Any, target: Any, step: Any, source: Any, count: Any) -> Any:
+    """Part the even from the odd elements of `count` >= 1 pairs of vectors.
+
+    The even ones go to `target`, the odd ones `step` bytes further.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, step, source, count = args
+        indices = ir.VectorType(I32, LANES)
+
+        def body(values: list[Any]) -> list[Any]:
+            put, at = values
+            first = load(builder, at)
+            second = load(builder, builder.add(at, const(VECTOR_BYTES)))
+            for side, place in ((0, put), (1, builder.add(put, step))):
+                lanes = ir.Constant(indices, list(range(side, 2 * LANES, 2)))
+                store(builder, builder.shuffle_vector(first, second, lanes), place)
+            return [
+                builder.add(put, const(VECTOR_BYTES)),
+                builder.add(at, const(2 * VECTOR_BYTES)),
+            ]
+
+        loop(builder, count, [target, source], body)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+@intrinsic
+def greatest(
+    context: Any, source: Any, offsets: Any, taps: Any, start: Any, best: Any, won: Any
+) -> Any:
+    """Find the greatest of `taps` >= 1 vectors, lane by lane, and which it was.
+
+    Vector t lies `offsets[t]` bytes after `source`. best gets the values, won a byte a
+    lane: the number of the first that is greatest, or of the last NaN; where none is
+    above -inf, the byte that `start` has.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, offsets, taps, start, best, won = args
+        bytes_type = ir.VectorType(ir.IntType(8), LANES)
+        wide = ir.VectorType(I32, LANES)
+
+        def byte_pointer(address: Any) -> Any:
+            return builder.inttoptr(address, bytes_type.as_pointer())
+
+        first = builder.load(byte_pointer(start))
+        first.align = 1
+        lowest = ir.Constant(VECTOR, [float("-inf")] * LANES)
+        one = ir.Constant(wide, [1] * LANES)
+
+        def body(values: list[Any]) -> list[Any]:
+            at, tap, high, winner = values
+            offset = builder.load(builder.inttoptr(at, I64.as_pointer()))
+            value = load(builder, builder.add(source, offset))
+            better = builder.or_(
+                builder.fcmp_ordered(">", value, high),
+                builder.fcmp_unordered("uno", value, value),
+            )
+            return [
+                builder.add(at, const(8)),
+                builder.add(tap, one),
+                builder.select(better, value, high),
+                builder.select(better, tap, winner),
+            ]
+
+        values = [
+            offsets,
+            ir.Constant(wide, [0] * LANES),
+            lowest,
+            builder.zext(first, wide),
+        ]
+        _, _, high, winner = loop(builder, taps, values, body)
+        store(builder, high, best)
+        stored = builder.store(builder.trunc(winner, bytes_type), byte_pointer(won))
+        stored.align = 1
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), generate
+
+
+@intrinsic
+def total(context: Any, source: Any, offsets: Any, taps: Any, target: Any) -> Any:
+    """Add `taps` >= 1 vectors up; they lie `offsets[t]` bytes after `source`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, offsets, taps, target = args
+
+        def body(values: list[Any]) -> list[Any]:
+            at, so_far = values
+            offset = builder.load(builder.inttoptr(at, I64.as_pointer()))
+            value = load(builder, builder.add(source, offset))
+            return [builder.add(at, const(8)), builder.fadd(so_far, value)]
+
+        zero = ir.Constant(VECTOR, [0.0] * LANES)
+        _, result = loop(builder, taps, [offsets, zero], body)
+        store(builder, result, target)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
