@@ -326,7 +326,7 @@ def main() -> None:
         return
     import torch
 
-    torch.set_num_threads(runtime.get_backend("numpy").threads)
+    torch.set_num_threads(os.cpu_count() or 1)
     peak = gemm_peak()
     print(f"matrix product: {peak:.0f} GFLOP/s", flush=True)
     rows = [compare_training(name, options, peak) for name in options.nets]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from netspec import NetSpec, P
 from netspec import layers as L
@@ -73,16 +74,16 @@ def chain(length: int) -> NetParameter:
     shape = dict(dim=[CHAIN_BATCH, CHAIN_WIDTH])
     n.data = L.Input(shape=shape)
     n.label = L.Input(shape=shape)
-    x = n.data
+    x: Any = n.data
     kinds = (
         lambda x: L.InnerProduct(
             x, num_output=CHAIN_WIDTH, weight_filler=dict(type="xavier")
         ),
         lambda x: L.ReLU(x, in_place=True),
         lambda x: L.Scale(x, bias_term=True),
-        lambda x: L.Eltwise(x, n.data, operation=P.Eltwise.SUM),
+        lambda x: L.Eltwise(x, n["data"], operation=P.Eltwise.SUM),
     )
     for number in range(length - 1):
         x = n[f"layer{number}"] = kinds[number % len(kinds)](x)
-    n.loss = L.EuclideanLoss(x, n.label)
+    n.loss = L.EuclideanLoss(x, n["label"])
     return n.to_proto()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import nn
 
 from netspec.graph import Graph, Node
@@ -56,7 +56,7 @@ class TorchNet(nn.Module):
         return after if after.type == "Scale" else None
 
     def _part(self, node: Node) -> nn.Module | None:
-        op = node.op
+        op: Any = node.op
         if node.type == "Convolution":
             return nn.Conv2d(
                 op.bottoms[0][1],
@@ -135,7 +135,7 @@ class _Scale(nn.Module):
 
 
 def _run(node: Node, part: Any, x: list[torch.Tensor]) -> Any:
-    op = node.op
+    op: Any = node.op
     kind = node.type
     if kind == "InnerProduct":
         return part(x[0].flatten(op.axis))
@@ -166,7 +166,8 @@ def _run(node: Node, part: Any, x: list[torch.Tensor]) -> Any:
 
 
 def _loss(node: Node, x: list[torch.Tensor]) -> Any:
-    op, kind = node.op, node.type
+    op: Any = node.op
+    kind = node.type
     if kind == "SoftmaxWithLoss":
         return F.cross_entropy(x[0], x[1].flatten().long())
     if kind == "Softmax":

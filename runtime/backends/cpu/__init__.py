@@ -27,13 +27,17 @@ class CpuBackend(Backend):
 
     Nets of float32 run on compiled kernels where Numba is installed; what has none, and
     nets of float64, run on the portable kernels.
+
+    Args:
+        threads: how many run compiled kernels; by default `NETSPEC_NUM_THREADS`, or as
+            many as the process may use processors. The results do not depend on it.
     """
 
     name: ClassVar[str] = "numpy"
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
         super().__init__(np)
-        self.threads = _threads()
+        self.threads = threads or _threads()
 
     def kernel(self, node: Node, dtype: str) -> type[Kernel[Any]]:
         """Return the compiled kernel class of a node where there is one."""

@@ -38,6 +38,7 @@ HELPER_OPTIONS: dict[str, Any] = {
 }
 
 Function = Callable[..., Any]
+carray: Any = vars(numba)["carray"]  # makes records of addresses, within kernels
 
 
 def helper(function: Function) -> Function:
@@ -83,10 +84,13 @@ class CompiledKernel:
         )
         self.__doc__ = function.__doc__
 
-    def __call__(
-        self, *, serial: bool = False, constant: bool = False, **values: Any
-    ) -> Call:
-        """Return the call of this kernel with these arguments."""
+    def __call__(self, **values: Any) -> Call:
+        """Return the call of this kernel with these arguments.
+
+        `serial` and `constant`, False by default, are those of the call.
+        """
+        serial = bool(values.pop("serial", False))
+        constant = bool(values.pop("constant", False))
         if set(values) != set(self.fields.names or ()):
             different = sorted(set(values) ^ set(self.fields.names or ()))
             raise TypeError(f"{self.function.__name__}: wrong arguments {different}")
@@ -114,15 +118,15 @@ def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
 
 def compile_function(signature: Any, function: Function) -> Any:
     """Compile `function`, or load it from the disk; returns Numba's C callback."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_folder())
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
     try:
         made = numba.cfunc(
             signature, cache=True, error_model="numpy", fastmath=FAST_MATH
         )
         return made(function)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 @cache

@@ -23,9 +23,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
-from runtime.backends.cpu.compiled import helper, kernel, outlined
+from runtime.backends.cpu.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.matrix import LOWEST, ZERO, multiply_tile, next_vectors
 from runtime.backends.cpu.packing import PACKING, keep_rows, pack_tile

@@ -7,22 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from netspec.ops.dropout import Dropout as DropoutOp
-from runtime.backends.cpu.compiled import Call, helper, kernel
+from runtime.backends.cpu.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.elementwise import copied, start_of
 from runtime.backends.cpu.kernel import CompiledKernel, few
 from runtime.backends.cpu.simd import f32, u8
 from runtime.counter_random import stream_keys
 from runtime.layers.base import ArraySpec
 
-ZERO = np.float32(0)
+ZERO: Any = np.float32(0)
 _BITS = np.uint64(0xFFFFFFFF)
 
 
 @helper
-def _mix(value: int) -> int:
+def _mix(value: Any) -> Any:
     """Do what `runtime.counter_random` does to 32 bits."""
     value = (value ^ value >> np.uint64(16)) * np.uint64(0x7FEB352D) & _BITS
     value = (value ^ value >> np.uint64(15)) * np.uint64(0x846CA68B) & _BITS

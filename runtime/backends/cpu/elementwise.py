@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from netspec.graph import Node
 from netspec.ops import Shape
@@ -15,13 +14,13 @@ from netspec.ops.base import count
 from netspec.ops.eltwise import Eltwise as EltwiseOp
 from netspec.ops.relu import ReLU as ReLUOp
 from netspec.ops.reshape import Split as SplitOp
-from runtime.backends.cpu.compiled import Call, helper, kernel
+from runtime.backends.cpu.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.emit import LANES
 from runtime.backends.cpu.kernel import CompiledKernel, few
 from runtime.backends.cpu.simd import copy, f32
 from runtime.layers.base import Array
 
-ZERO = np.float32(0)
+ZERO: Any = np.float32(0)
 LOWEST = float("-inf")
 
 
@@ -250,9 +249,9 @@ class EltwiseSum(CompiledKernel[EltwiseOp]):
 def sum_gradient_below_relu(total: EltwiseSum, relu: ReLU) -> list[Call] | None:
     """Return the joined gradients of the sum of two blobs and of a ReLU on it."""
     dx, dbottoms = relu.dx, total.dbottoms
-    if dx is None or len(dbottoms) != 2 or total.op.coeff != (1, 1):
-        return None
-    if any(one is None or one is dx for one in dbottoms):
+    simple = len(dbottoms) == 2 and all(c == 1 for c in total.op.coeff)
+    apart = all(one is not None and one is not dx for one in dbottoms)
+    if dx is None or not simple or not apart:
         return None
     a, b = dbottoms
     call = relu_gradient_twice(

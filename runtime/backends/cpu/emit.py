@@ -7,10 +7,17 @@ Vectors are LLVM's own type, so the same text serves every processor; only `LANE
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+from numba import extending
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Make a function of types an instruction that compiled code can call."""
+    return extending.intrinsic(function)
 
 
 def _lanes() -> int:

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
-from runtime.backends.cpu.compiled import Call, helper, kernel
+from runtime.backends.cpu.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.emit import LANES
 from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
 from runtime.backends.cpu.simd import f32
 from runtime.backends.cpu.windows import total
 from runtime.layers.base import ArraySpec
 
-ZERO = np.float32(0)
-ONE = np.float32(1)
+ZERO: Any = np.float32(0)
+ONE: Any = np.float32(1)
 PIXELS = 2 * LANES  # treated at a time, all their channels
 
 # A thread keeps squares, or other terms, with zeros around them: `half` rows of PIXELS
@@ -34,7 +33,7 @@ NUMBERS = "share k beta"
 
 
 @helper
-def _inverse_power(s: float, beta: float) -> float:
+def _inverse_power(s: Any, beta: Any) -> Any:
     """Return s ** -beta; the usual exponents are made of square roots."""
     if beta == np.float32(0.75):
         root = ONE / np.sqrt(s)

@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
-from runtime.backends.cpu.compiled import helper, kernel, outlined
+from runtime.backends.cpu.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES, VECTORS
 from runtime.backends.cpu.simd import copy, f32, tile1, tile2, tile3, transpose
 
-LOWEST = np.float32(-np.inf)
-ZERO = np.float32(0)
+LOWEST: Any = np.float32(-np.inf)
+ZERO: Any = np.float32(0)
 TILE = VECTORS * LANES
 COLUMN_TILES = 8  # tiles of columns that stay in the cache for many rows
 

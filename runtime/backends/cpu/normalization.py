@@ -6,25 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
-from runtime.backends.cpu.compiled import Call, helper, kernel
+from runtime.backends.cpu.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.elementwise import copied
 from runtime.backends.cpu.kernel import CompiledKernel, few
 from runtime.backends.cpu.simd import f32
 from runtime.backends.cpu.stretch import stretch, stretch_gradient, stretched_sizes
 from runtime.layers.base import Array, ArraySpec
 
-ZERO, ONE = np.float32(0), np.float32(1)
+ZERO: Any = np.float32(0)
+ONE: Any = np.float32(1)
 LOWEST = float("-inf")
 
 
 @helper
-def _mean_of(x: Any, images: int, channels: int, pixels: int) -> float:
+def _mean_of(x: Any, images: int, channels: int, pixels: int) -> Any:
     """Return the mean of a channel; x points at its first plane."""
     total = 0.0
     for n in range(images):
@@ -37,7 +37,7 @@ def _mean_of(x: Any, images: int, channels: int, pixels: int) -> float:
 
 
 @helper
-def _variance_of(x: Any, mean: float, images: int, channels: int, pixels: int) -> float:
+def _variance_of(x: Any, mean: Any, images: int, channels: int, pixels: int) -> Any:
     total = 0.0
     for n in range(images):
         part = ZERO

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
-from runtime.backends.cpu.compiled import Call, helper, kernel, outlined
+from runtime.backends.cpu.compiled import Call, carray, helper, kernel, outlined
 from runtime.backends.cpu.emit import LANES, VECTOR_BYTES
 from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
 from runtime.backends.cpu.simd import copy, f32, i64, u8
 from runtime.backends.cpu.windows import greatest, split_pairs, total
 from runtime.layers.base import ArraySpec
 
-ZERO = np.float32(0)
+ZERO: Any = np.float32(0)
 MOST_TAPS = 256  # positions of a window that a byte can tell apart
 
 WINDOWS = (

@@ -10,7 +10,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from runtime.backends.cpu.emit import (
     F32,
@@ -24,6 +23,7 @@ from runtime.backends.cpu.emit import (
     const,
     first_lanes,
     fma,
+    intrinsic,
     load,
     loop,
     masked_load,

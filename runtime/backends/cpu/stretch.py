@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
-from runtime.backends.cpu.compiled import Call, kernel
+from runtime.backends.cpu.compiled import Call, carray, kernel
 from runtime.backends.cpu.elementwise import copied
 from runtime.backends.cpu.kernel import CompiledKernel, few
 from runtime.backends.cpu.simd import f32
 
-ZERO, ONE = np.float32(0), np.float32(1)
+ZERO: Any = np.float32(0)
+ONE: Any = np.float32(1)
 
 
 @kernel("x y scale shift outer covered inner")

@@ -11,7 +11,7 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -49,9 +49,7 @@ def _meet(state: int, parts: int) -> None:
             _yield_processor()
 
 
-def _walk(
-    table: types.CPointer, state: int, first: int, last: int, part: int, parts: int
-) -> None:
+def _walk(table: Any, state: int, first: int, last: int, part: int, parts: int) -> None:
     for row in range(first, last):
         serial = table[3 * row + 2]
         if serial == 0:
@@ -63,12 +61,13 @@ def _walk(
 
 
 @cache
-def _walker() -> ctypes._CFuncPtr:
+def _walker() -> Callable[..., None]:
     """Return the compiled `_walk`; calling it lets go of Python's lock."""
     six = [types.CPointer(types.int64)] + [types.int64] * 5
     made = compile_function(types.void(*six), _walk)
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
-    return kind(made.address)
+    walk: Callable[..., None] = kind(made.address)
+    return walk
 
 
 @cache

@@ -24,10 +24,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from runtime.backends.cpu import emit
-from runtime.backends.cpu.emit import LANES
+from runtime.backends.cpu.emit import LANES, intrinsic
 
 SIZE = 6  # of a tile
 POINTS = (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2))
@@ -98,25 +97,20 @@ def _multiply(builder: Any, matrix: Matrix, x: Sequence[Any]) -> list[Any]:
     """Return matrix x. Rows of opposite points share their even and odd parts."""
     if len(matrix) < SIZE:  # a transposed matrix: its columns are the points'
         return _multiply_columns(builder, matrix, x)
-    results = []
+    parts: list[tuple[Any, Any]] = []
+    values: list[Any] = []
     for row in matrix:
-        opposite = _opposite(row, matrix[: len(results)])
+        opposite = _opposite(row, matrix[: len(values)])
         if opposite is None:
             even = _combine(builder, [v * (1 - i % 2) for i, v in enumerate(row)], x)
             odd = _combine(builder, [v * (i % 2) for i, v in enumerate(row)], x)
-            parts = (even, odd)
-            results.append(parts)
+            parts.append((even, odd))
+            values.append(_sum(builder, even, odd, 1))
         else:
             at, sign = opposite
-            results.append((results[at], sign))
-    values = []
-    for parts in results:
-        if isinstance(parts[0], tuple):
-            (even, odd), sign = parts
-            value = _sum(builder, even, odd, -1)
+            parts.append(parts[at])
+            value = _sum(builder, *parts[at], sign=-1)
             values.append(value if sign == 1 else builder.fneg(value))
-        else:
-            values.append(_sum(builder, *parts, 1))
     return values
 
 

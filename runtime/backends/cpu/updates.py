@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import carray
 
-from runtime.backends.cpu.compiled import Call, CompiledKernel, helper, kernel
+from runtime.backends.cpu.compiled import Call, CompiledKernel, carray, helper, kernel
 from runtime.backends.cpu.elementwise import start_of
 from runtime.backends.cpu.kernel import few
 from runtime.backends.cpu.simd import f32
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 
 ARRAYS = "w g h h2 count l1"
 NUMBERS = "scale decay rate momentum momentum2 delta"
-ONE = np.float32(1)
+ONE: Any = np.float32(1)
 
 
 @helper
-def _gradient(a: Any, w: float, g: float) -> float:
+def _gradient(a: Any, w: Any, g: Any) -> Any:
     """Return the scaled gradient with the penalty of its weight."""
     penalty = w
     if a.l1 != 0:

@@ -6,7 +6,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from runtime.backends.cpu.emit import (
     I32,
@@ -15,6 +14,7 @@ from runtime.backends.cpu.emit import (
     VECTOR,
     VECTOR_BYTES,
     const,
+    intrinsic,
     load,
     loop,
     store,

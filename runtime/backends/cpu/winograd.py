@@ -20,9 +20,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
-from runtime.backends.cpu.compiled import helper, kernel, outlined
+from runtime.backends.cpu.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES, VECTORS
 from runtime.backends.cpu.matrix import LOWEST, TILE, ZERO, multiply_tile, next_vectors
 from runtime.backends.cpu.simd import f32, i64, transpose, transpose_out

@@ -1,0 +1,414 @@
+"""Every compiled kernel of the CPU against the portable one, over random shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("numba")
+
+from runtime.backends import get_backend
+from runtime.backends.cpu import CpuBackend, convolution
+from runtime.backends.cpu.direct import Direct
+from runtime.backends.cpu.geometry import Correlation
+from runtime.backends.cpu.kernel import CompiledKernel
+from runtime.backends.cpu.tiled import Tiled, suits
+from tests.layers.harness import LoneLayer
+
+PORTABLE = get_backend("portable")
+CPU = CpuBackend(threads=3)  # more than there is work for in small layers
+TOLERANCE = 2e-5  # of the largest value: sums are in another order
+EXAMPLES = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def numbers(shape: Sequence[int], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(tuple(shape)).astype(np.float32)
+
+
+def results(
+    layer: LoneLayer, bottoms: list[np.ndarray], accumulate: bool
+) -> list[np.ndarray | None]:
+    """Run both ways on values that depend on shapes only; return all that is made."""
+    params = [numbers(x.shape, 10 + i) for i, x in enumerate(layer.bound.params)]
+    if layer.op.type == "BatchNorm":  # variances and their weight
+        params = [np.abs(one) + 1 for one in params]
+    tops = layer.forward(bottoms, params)
+    dtops = [numbers(top.shape, 20 + i) for i, top in enumerate(tops)]
+    before = [numbers(one.shape, 30 + i) for i, one in enumerate(params)]
+    statistics = [] if layer.op.learned_params is None else layer.params()
+    dbottoms, dparams = layer.backward(
+        dtops, accumulate=[accumulate] * len(params), before=before
+    )
+    return [*tops, *statistics, *dbottoms, *dparams]
+
+
+def compare(
+    text: str,
+    shapes: Sequence[Sequence[int]],
+    *,
+    accumulate: bool = False,
+    backend: CpuBackend = CPU,
+    **options: Any,
+) -> LoneLayer:
+    """Check that both backends compute the same; returns the compiled layer."""
+    text = f'name: "layer" {text}'
+    bottoms = [numbers(shape, i) for i, shape in enumerate(shapes)]
+    shapes = [tuple(shape) for shape in shapes]
+    fast = LoneLayer(text, shapes, backend=backend, dtype="float32", **options)
+    slow = LoneLayer(text, shapes, backend=PORTABLE, dtype="float32", **options)
+    assert isinstance(fast.kernel, CompiledKernel)
+    pairs = zip(
+        results(fast, bottoms, accumulate),
+        results(slow, bottoms, accumulate),
+        strict=True,
+    )
+    for got, want in pairs:
+        assert (got is None) == (want is None)
+        if want is not None and want.size:
+            limit = TOLERANCE * max(1.0, float(np.abs(want).max()))
+            np.testing.assert_allclose(got, want, rtol=0, atol=limit)
+    return fast
+
+
+sizes = st.integers(1, 20)
+small = st.integers(1, 5)
+
+
+@st.composite
+def convolutions(draw: Any) -> tuple[str, tuple[int, ...]]:
+    group = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    channels, outputs = group * draw(st.integers(1, 40)), group * draw(sizes)
+    kernel = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    dilation = draw(st.integers(1, 2))
+    pad = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    least = [dilation * (k - 1) + 1 - 2 * p for k, p in zip(kernel, pad, strict=True)]
+    height, width = (max(1, low) + draw(st.integers(0, 25)) for low in least)
+    bias = draw(st.sampled_from(["true", "false"]))
+    text = (
+        'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+        f"num_output: {outputs} group: {group} bias_term: {bias} dilation: {dilation} "
+        f"kernel_h: {kernel[0]} kernel_w: {kernel[1]} pad_h: {pad[0]} pad_w: {pad[1]} "
+        f"stride_h: {stride[0]} stride_w: {stride[1]} }}"
+    )
+    return text, (draw(small), channels, height, width)
+
+
+@EXAMPLES
+@given(case=convolutions(), accumulate=st.booleans())
+def test_convolution(case: tuple[str, tuple[int, ...]], accumulate: bool) -> None:
+    text, shape = case
+    compare(text, [shape], accumulate=accumulate)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@EXAMPLES
+@given(
+    batch=small,
+    channels=st.integers(1, 40),
+    outputs=st.integers(1, 70),
+    pad=st.integers(0, 5),
+    extra=st.tuples(st.integers(0, 30), st.integers(0, 30)),
+    accumulate=st.booleans(),
+)
+def test_winograd_convolution(
+    monkeypatch: pytest.MonkeyPatch,
+    kernel: int,
+    batch: int,
+    channels: int,
+    outputs: int,
+    pad: int,
+    extra: tuple[int, int],
+    accumulate: bool,
+) -> None:
+    def always(shape: Correlation, threads: int, *, constant: bool = False) -> Any:
+        return (
+            Tiled(shape, threads, constant) if suits(shape) else Direct(shape, threads)
+        )
+
+    monkeypatch.setattr(convolution, "_way", always)
+    height, width = (max(1, kernel - 2 * pad) + more for more in extra)
+    text = (
+        'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+        f"num_output: {outputs} kernel_size: {kernel} pad: {pad} }}"
+    )
+    layer = compare(text, [(batch, channels, height, width)], accumulate=accumulate)
+    assert isinstance(layer.kernel._ahead, Tiled)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "kernel", "tiled"),
+    [
+        ((2, 64, 56, 56), 64, 3, True),
+        ((4, 32, 28, 28), 96, 5, True),
+        ((1, 3, 8, 8), 4, 3, False),  # too small to pay
+        ((2, 64, 28, 28), 64, 1, False),
+        ((2, 64, 28, 28), 64, 7, False),
+    ],
+)
+def test_the_way_of_a_convolution_is_chosen_by_shape(
+    shape: tuple[int, ...], outputs: int, kernel: int, tiled: bool
+) -> None:
+    text = (
+        'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+        f"num_output: {outputs} kernel_size: {kernel} pad: {kernel // 2} }}"
+    )
+    layer = compare(text, [shape])
+    ways = layer.kernel._ahead, *layer.kernel._back  # type: ignore[attr-defined]
+    assert all(isinstance(way, Tiled) == tiled for way in ways)
+
+
+@EXAMPLES
+@given(
+    batch=st.integers(1, 40),
+    inputs=st.integers(1, 70),
+    outputs=st.integers(1, 70),
+    transpose=st.booleans(),
+    accumulate=st.booleans(),
+)
+def test_inner_product(
+    batch: int, inputs: int, outputs: int, transpose: bool, accumulate: bool
+) -> None:
+    text = (
+        'type: "InnerProduct" bottom: "x" top: "y" inner_product_param { '
+        f"num_output: {outputs} transpose: {str(transpose).lower()} }}"
+    )
+    compare(text, [(batch, inputs)], accumulate=accumulate)
+
+
+def test_inner_product_with_many_terms() -> None:
+    text = (
+        'type: "InnerProduct" bottom: "x" top: "y" '
+        "inner_product_param { num_output: 37 }"
+    )
+    compare(text, [(3, 2500)], accumulate=True)
+
+
+@EXAMPLES
+@given(
+    pool=st.sampled_from(["MAX", "AVE"]),
+    planes=st.tuples(small, small),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    pad=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    extra=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+)
+def test_pooling(
+    pool: str,
+    planes: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pad: tuple[int, int],
+    extra: tuple[int, int],
+) -> None:
+    pad = min(pad[0], kernel[0] - 1), min(pad[1], kernel[1] - 1)
+    height, width = (k + more for k, more in zip(kernel, extra, strict=True))
+    text = (
+        f'type: "Pooling" bottom: "x" top: "y" pooling_param {{ pool: {pool} '
+        f"kernel_h: {kernel[0]} kernel_w: {kernel[1]} pad_h: {pad[0]} pad_w: {pad[1]} "
+        f"stride_h: {stride[0]} stride_w: {stride[1]} }}"
+    )
+    compare(text, [(*planes, height, width)])
+
+
+def test_maximum_of_nan_and_of_infinities() -> None:
+    text = (
+        'name: "p" type: "Pooling" bottom: "x" top: "y" '
+        "pooling_param { pool: MAX kernel_size: 2 stride: 2 }"
+    )
+    layer = LoneLayer(text, [(1, 1, 2, 6)], backend=CPU, dtype="float32")
+    x = np.array(
+        [
+            [1, np.nan, -np.inf, -np.inf, 3, np.inf],
+            [2, 0, -np.inf, -np.inf] * 1 + [np.inf, 1],
+        ],
+        np.float32,
+    ).reshape(1, 1, 2, 6)
+    (y,) = layer.forward([x])
+    np.testing.assert_array_equal(y.ravel(), [np.nan, -np.inf, np.inf])
+    (dx,), _ = layer.backward([np.ones((1, 1, 1, 3), np.float32)])
+    assert dx is not None
+    assert dx.sum() == 3
+
+
+@EXAMPLES
+@given(
+    region=st.sampled_from(["ACROSS_CHANNELS", "WITHIN_CHANNEL"]),
+    shape=st.tuples(small, st.integers(1, 20), sizes, sizes),
+    size=st.sampled_from([1, 3, 5, 7]),
+    beta=st.sampled_from([0.75, 0.5, 0.3]),
+)
+def test_lrn(region: str, shape: tuple[int, ...], size: int, beta: float) -> None:
+    text = (
+        'type: "LRN" bottom: "x" top: "y" lrn_param { '
+        f"norm_region: {region} local_size: {size} alpha: 0.5 beta: {beta} }}"
+    )
+    compare(text, [shape])
+
+
+@EXAMPLES
+@given(
+    shape=st.tuples(st.integers(2, 5), sizes, small, sizes),
+    kind=st.sampled_from(["", "batch_norm_param { use_global_stats: true }"]),
+    in_place=st.booleans(),
+)
+def test_batch_norm(shape: tuple[int, ...], kind: str, in_place: bool) -> None:
+    top = "x" if in_place else "y"
+    compare(f'type: "BatchNorm" bottom: "x" top: "{top}" {kind}', [shape])
+
+
+@EXAMPLES
+@given(
+    shape=st.tuples(small, sizes, small, sizes),
+    axis=st.integers(0, 3),
+    axes=st.integers(1, 2),
+    in_place=st.booleans(),
+    kind=st.sampled_from(["Scale", "Bias"]),
+    accumulate=st.booleans(),
+)
+def test_scale_and_bias(
+    shape: tuple[int, ...],
+    axis: int,
+    axes: int,
+    in_place: bool,
+    kind: str,
+    accumulate: bool,
+) -> None:
+    top = "x" if in_place else "y"
+    bias = "bias_term: true" if kind == "Scale" else ""
+    text = (
+        f'type: "{kind}" bottom: "x" top: "{top}" {kind.lower()}_param {{ '
+        f"axis: {axis} num_axes: {min(axes, 4 - axis)} {bias} }}"
+    )
+    compare(text, [shape], accumulate=accumulate)
+
+
+@EXAMPLES
+@given(
+    shape=st.lists(sizes, min_size=1, max_size=4),
+    slope=st.sampled_from([0, 0.1]),
+    in_place=st.booleans(),
+)
+def test_relu(shape: list[int], slope: float, in_place: bool) -> None:
+    top = "x" if in_place else "y"
+    text = f'type: "ReLU" bottom: "x" top: "{top}" relu_param {{ negative_slope: {slope} }}'
+    compare(text, [shape])
+
+
+@EXAMPLES
+@given(
+    shape=st.lists(sizes, min_size=1, max_size=3),
+    coefficients=st.lists(st.sampled_from([1, 1, -2]), min_size=2, max_size=7),
+)
+def test_eltwise_sum(shape: list[int], coefficients: list[int]) -> None:
+    bottoms = " ".join(f'bottom: "x{i}"' for i in range(len(coefficients)))
+    coeff = " ".join(f"coeff: {c}" for c in coefficients)
+    text = f'type: "Eltwise" {bottoms} top: "y" eltwise_param {{ {coeff} }}'
+    compare(text, [shape] * len(coefficients))
+
+
+@EXAMPLES
+@given(
+    outer=small,
+    widths=st.lists(sizes, min_size=2, max_size=4),
+    inner=sizes,
+    kind=st.sampled_from(["Concat", "Slice"]),
+)
+def test_concat_and_slice(outer: int, widths: list[int], inner: int, kind: str) -> None:
+    names = [f"x{i}" for i in range(len(widths))]
+    if kind == "Concat":
+        text = " ".join(f'bottom: "{name}"' for name in names)
+        text = f'type: "Concat" {text} top: "y"'
+        compare(text, [(outer, width, inner) for width in widths])
+        return
+    points = np.cumsum(widths)[:-1]
+    text = " ".join(f'top: "{name}"' for name in names)
+    cuts = " ".join(f"slice_point: {point}" for point in points)
+    text = f'type: "Slice" bottom: "y" {text} slice_param {{ {cuts} }}'
+    compare(text, [(outer, sum(widths), inner)])
+
+
+@EXAMPLES
+@given(shape=st.lists(sizes, min_size=1, max_size=3), tops=st.integers(1, 9))
+def test_split(shape: list[int], tops: int) -> None:
+    text = " ".join(f'top: "x_{i}"' for i in range(tops))
+    compare(f'type: "Split" bottom: "x" {text}', [shape])
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("phase", [0, 1])
+def test_dropout_draws_the_same_values(ratio: float, phase: int) -> None:
+    text = (
+        'type: "Dropout" bottom: "x" top: "y" '
+        f"dropout_param {{ dropout_ratio: {ratio} }}"
+    )
+    compare(text, [(7, 33, 3)], phase=phase)
+
+
+LAYERS = {
+    "direct": (
+        (
+            'type: "Convolution" bottom: "x" top: "y" '
+            "convolution_param { num_output: 20 kernel_size: 3 stride: 2 pad: 1 }"
+        ),
+        (5, 12, 19, 23),
+    ),
+    "tiled": (
+        (
+            'type: "Convolution" bottom: "x" top: "y" '
+            "convolution_param { num_output: 48 kernel_size: 3 pad: 1 }"
+        ),
+        (6, 40, 28, 28),
+    ),
+    "large weights": (
+        (
+            'type: "Convolution" bottom: "x" top: "y" '
+            "convolution_param { num_output: 600 kernel_size: 1 }"
+        ),
+        (3, 500, 7, 7),
+    ),
+    "inner product": (
+        (
+            'type: "InnerProduct" bottom: "x" top: "y" '
+            "inner_product_param { num_output: 300 }"
+        ),
+        (33, 500),
+    ),
+    "pooling": (
+        (
+            'type: "Pooling" bottom: "x" top: "y" '
+            "pooling_param { kernel_size: 3 stride: 2 }"
+        ),
+        (5, 12, 30, 31),
+    ),
+    "lrn": ('type: "LRN" bottom: "x" top: "y"', (5, 12, 30, 31)),
+    "batch norm": ('type: "BatchNorm" bottom: "x" top: "y"', (5, 12, 30, 31)),
+    "scale": ('type: "Scale" bottom: "x" top: "y"', (5, 12, 30, 31)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_number_of_threads_changes_no_bit(name: str) -> None:
+    text, shape = LAYERS[name]
+    found = []
+    for threads in (1, 2, 5):
+        layer = LoneLayer(
+            f'name: "layer" {text}',
+            [shape],
+            backend=CpuBackend(threads=threads),
+            dtype="float32",
+        )
+        found.append(results(layer, [numbers(shape, 0)], accumulate=True))
+    for other in found[1:]:
+        for got, want in zip(other, found[0], strict=True):
+            np.testing.assert_array_equal(got, want)
