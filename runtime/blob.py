@@ -9,6 +9,7 @@ import numpy as np
 
 from netspec.errors import SpecError
 from netspec.ops.base import Shape, count
+from netspec.schema import TRAIN
 from runtime.backends.base import Backend
 from runtime.layers.base import Array
 
@@ -66,6 +67,7 @@ class Mirror:
         self.backend = backend
         self.version = 0
         self.handed_out: list[HostView] = []
+        self.exposed = False  # whether others have the arrays themselves
         self._changes = 0
         self._loans: weakref.WeakSet[_Loan] = weakref.WeakSet()
 
@@ -75,8 +77,8 @@ class Mirror:
 
     def parameters_version(self) -> int:
         """Return a number that is another one if parameters may have changed."""
-        if len(self._loans) > 0:  # whoever has an array may write into it at any time
-            self._changes += 1
+        if self.exposed or len(self._loans) > 0:
+            self._changes += 1  # whoever has an array may write into it at any time
         return self._changes
 
     def lend(self, array: np.ndarray) -> np.ndarray:
@@ -85,8 +87,13 @@ class Mirror:
         self._loans.add(loan)
         return np.asarray(loan)
 
-    def before_steps(self) -> None:
-        """Bring to the device what was handed out, and expect it to change."""
+    def before_steps(self, phase: int = TRAIN) -> None:
+        """Bring to the device what was handed out, and expect it to change.
+
+        Steps of the phase TRAIN may also change parameters.
+        """
+        if phase == TRAIN:
+            self.parameters_changed()
         for view in self.handed_out:
             view.write_back()
         self.handed_out.clear()

@@ -80,7 +80,6 @@ class Net:
             else {}
         )
         self.parameters: Parameters = allocate(self.graph, self.context, borrowed)
-        self._exposed = False  # whether others have the arrays of the parameters
         self.plan = self._compile()
         self._name_everything()
         if weights is not None:
@@ -103,7 +102,7 @@ class Net:
         )
 
     def _name_everything(self) -> None:
-        graph = self.graph
+        graph, mirror = self.graph, self.mirror
         sources = {name for name in self._shapes if name in graph.blobs}
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         for name, edge in graph.blobs.items():
@@ -122,10 +121,8 @@ class Net:
                     Blob(
                         f"{node.name}[{slot}]",
                         shape,
-                        HostView(
-                            self.mirror, arrays.data.reshape(shape), parameter=True
-                        ),
-                        HostView(self.mirror, arrays.diff.reshape(shape)),
+                        HostView(mirror, arrays.data.reshape(shape), parameter=True),
+                        HostView(mirror, arrays.diff.reshape(shape)),
                     )
                 )
             if blobs:
@@ -160,7 +157,7 @@ class Net:
     @property
     def flat(self) -> Flat:
         """The parameters that this net owns, in one buffer, and their gradients."""
-        self._exposed = True
+        self.mirror.exposed = True
         return self.parameters.flat
 
     @property
@@ -360,17 +357,16 @@ class Net:
             raise SpecError("\n".join(self.graph.gradient_errors))
 
     def _run(self, steps: Iterable[Step]) -> None:
-        self.mirror.before_steps()
+        self.mirror.before_steps(self.phase)
         # The logarithm of 0 is the net's own affair; it shows in the loss.
         with np.errstate(all="ignore"):
             for step in steps:
                 step.run()
 
     def _run_plan(self, kind: Literal["forward", "backward", "accumulate"]) -> None:
-        self.mirror.before_steps()
-        version = None if self._exposed else self.mirror.parameters_version()
+        self.mirror.before_steps(self.phase)
         with np.errstate(all="ignore"):
-            self.plan.run(kind, version)
+            self.plan.run(kind, self.mirror.parameters_version())
 
     def _range(
         self, start: str | None, end: str | None, *, backward: bool = False

@@ -301,8 +301,8 @@ def test_scale_and_bias(
 )
 def test_relu(shape: list[int], slope: float, in_place: bool) -> None:
     top = "x" if in_place else "y"
-    text = f'type: "ReLU" bottom: "x" top: "{top}" relu_param {{ negative_slope: {slope} }}'
-    compare(text, [shape])
+    param = f"relu_param {{ negative_slope: {slope} }}"
+    compare(f'type: "ReLU" bottom: "x" top: "{top}" {param}', [shape])
 
 
 @EXAMPLES

@@ -1,0 +1,264 @@
+"""Whole nets on compiled kernels: joined steps, prepared weights, threads, memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+import runtime
+from netspec.errors import SpecError
+from runtime.backends.cpu import CpuBackend
+
+ROOT = Path(__file__).resolve().parents[2]
+INPUT = """
+    layer { name: "x" type: "Input" top: "x"
+            input_param { shape { dim: 4 dim: 3 dim: 24 dim: 24 } } }
+    layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 4 } } }
+"""
+NET = (
+    INPUT
+    + """
+    layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"
+            convolution_param { num_output: 16 kernel_size: 3 pad: 1
+                                weight_filler { type: "xavier" } } }
+    layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+    layer { name: "scale" type: "Scale" bottom: "conv" top: "conv"
+            scale_param { bias_term: true } }
+    layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+    layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+            pooling_param { kernel_size: 3 stride: 2 } }
+    layer { name: "conv2" type: "Convolution" bottom: "pool" top: "conv2"
+            convolution_param { num_output: 16 kernel_size: 3 pad: 1
+                                weight_filler { type: "xavier" } } }
+    layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
+    layer { name: "sum" type: "Eltwise" bottom: "conv2" bottom: "pool" top: "sum" }
+    layer { name: "relu3" type: "ReLU" bottom: "sum" top: "sum" }
+    layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip"
+            inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+    layer { name: "relu4" type: "ReLU" bottom: "ip" top: "ip" }
+"""
+)
+LOSS = """
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "t" top: "loss" }
+"""
+
+
+def filled(text: str, phase: int, **options: object) -> runtime.Net:
+    net = runtime.Net(text, phase, seed=3, **options)  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    net.blobs["x"].data[...] = rng.standard_normal(net.blobs["x"].shape)
+    net.blobs["t"].data[...] = rng.integers(10, size=4)
+    for name in net.params:  # gammas that are not 1, biases that are not 0
+        for blob in net.params[name]:
+            if len(blob.shape) == 1:
+                blob.data[...] = rng.uniform(0.5, 2, blob.shape)
+    return net
+
+
+def contents(net: runtime.Net) -> dict[str, np.ndarray]:
+    values = {}
+    for name, blob in net.blobs.items():
+        values[f"{name}.data"] = blob.data.copy()
+        values[f"{name}.diff"] = blob.diff.copy()
+    for name, blobs in net.params.items():
+        for slot, blob in enumerate(blobs):
+            values[f"{name}[{slot}].data"] = blob.data.copy()
+            values[f"{name}[{slot}].diff"] = blob.diff.copy()
+    return values
+
+
+def test_joined_layers_leave_what_single_ones_leave() -> None:
+    joined, single = (filled(NET + LOSS, runtime.TRAIN) for _ in range(2))
+    joined.forward_backward()
+    for step in (*single.plan.forward, *single.plan.backward):
+        step.run()
+    got, want = contents(joined), contents(single)
+    for name, value in want.items():
+        np.testing.assert_allclose(
+            got[name], value, atol=1e-5 * max(1, np.abs(value).max()), err_msg=name
+        )
+    calls = joined.plan.fusion.forward()  # type: ignore[union-attr]
+    names = {joined.graph.nodes[index].name for index in calls}
+    assert names == {
+        *("bn", "scale", "relu", "conv2", "relu2", "sum", "relu3", "ip", "relu4")
+    }
+
+
+def test_a_pass_can_follow_single_layers_and_the_other_way_round() -> None:
+    joined, mixed = (filled(NET + LOSS, runtime.TRAIN) for _ in range(2))
+    joined.forward_backward()
+    mixed.forward(end="scale")
+    before = mixed.blobs["conv"].data.copy()
+    assert (before < 0).any()  # the ReLU has not run
+    mixed.forward(start="relu")
+    mixed.clear_param_diffs()
+    mixed.backward(end="sum")
+    mixed.backward(start="relu2")
+    got, want = contents(mixed), contents(joined)
+    for name, value in want.items():
+        if name.startswith(("x", "t")):
+            continue
+        np.testing.assert_allclose(
+            got[name], value, atol=1e-5 * max(1, np.abs(value).max()), err_msg=name
+        )
+
+
+def test_folded_weights_are_those_of_the_portable_net(tmp_path: Path) -> None:
+    fast = filled(NET, runtime.TEST)
+    slow = filled(NET, runtime.TEST, backend="portable")
+    for _ in range(2):  # prepared, and from what was prepared
+        got, want = fast.forward()["ip"], slow.forward()["ip"]
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_prepared_weights_follow_the_parameters(tmp_path: Path) -> None:
+    fast = filled(NET, runtime.TEST)
+    slow = filled(NET, runtime.TEST, backend="portable")
+
+    def same() -> None:
+        got, want = fast.forward()["ip"].copy(), slow.forward()["ip"]
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+    same()
+    for net in (fast, slow):
+        net.params["conv2"][0].data[...] *= 2
+    same()
+    held = [net.params["conv2"][0].data[0] for net in (fast, slow)]  # views of views
+    same()
+    for view in held:
+        view[...] += 1
+    same()
+    for view in held:
+        view[...] -= 3
+    same()
+    del view, held
+    slow.save(tmp_path / "other.caffemodel")
+    slow.params["conv"][0].data[...] = 0.1
+    slow.save(tmp_path / "new.caffemodel")
+    fast.forward()
+    fast.copy_from(tmp_path / "new.caffemodel")
+    same()
+
+
+def test_prepared_weights_of_a_test_net_follow_training() -> None:
+    train = filled(NET + LOSS, runtime.TRAIN)
+    test = runtime.Net(NET, runtime.TEST, share_with=train)
+    test.blobs["x"].data[...] = train.blobs["x"].data
+    test.forward()
+    before = test.forward()["ip"].copy()
+    train.forward()  # moves the statistics of BatchNorm
+    assert not np.array_equal(test.forward()["ip"], before)
+    before = test.forward()["ip"].copy()
+    train.flat.data[...] *= 1.5
+    assert not np.array_equal(test.forward()["ip"], before)
+
+
+def test_training_allocates_nothing() -> None:
+    net = filled(NET + LOSS, runtime.TRAIN, keep=())
+    for _ in range(3):
+        net.forward_backward()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(5):
+            net.forward_backward()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before < 4096  # a few Python objects, no array
+
+
+def test_nets_in_several_threads_compute_the_same() -> None:
+    nets = [filled(NET + LOSS, runtime.TRAIN) for _ in range(3)]
+    threads = [threading.Thread(target=net.forward_backward) for net in nets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    first, *others = [contents(net) for net in nets]
+    for other in others:
+        for name, value in first.items():
+            np.testing.assert_array_equal(other[name], value, err_msg=name)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = f"""
+import os, sys
+import runtime
+text = {NET!r}
+net = runtime.Net(text, runtime.TEST)
+net.forward()
+child = os.fork()
+net.forward()
+if child == 0:
+    os._exit(7)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+        env={**os.environ, "NETSPEC_NUM_THREADS": "3"},
+    )
+    assert done.returncode == 7
+
+
+def test_without_numba_the_portable_kernels_do_the_work() -> None:
+    code = f"""
+import sys
+sys.modules["numba"] = None
+import runtime
+net = runtime.Net({NET!r}, runtime.TEST, seed=3)
+print(type(net.plan.kernels[2]).__module__, net.forward()["ip"].shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[0] == "runtime.layers.convolution"
+
+
+@pytest.mark.parametrize("text", ["0", "two", "-1"])
+def test_a_bad_number_of_threads_is_refused(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("NETSPEC_NUM_THREADS", text)
+    with pytest.raises(SpecError, match="NETSPEC_NUM_THREADS is"):
+        CpuBackend()
+
+
+def test_the_variable_sets_the_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NETSPEC_NUM_THREADS", "3")
+    assert CpuBackend().threads == 3
+
+
+@pytest.mark.parametrize("lanes", [4, 8])
+def test_vectors_of_other_processors(lanes: int) -> None:
+    code = """
+from tests.backends.test_cpu_kernels import LAYERS, compare
+for name in ("direct", "tiled", "inner product", "pooling"):
+    compare(LAYERS[name][0], [LAYERS[name][1]], accumulate=True)
+"""
+    environment = {**os.environ, "NETSPEC_VECTOR_LANES": str(lanes)}
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=300
+    )
