@@ -34,7 +34,10 @@ from netspec.schema import NetParameter, SolverParameter
 SEED = 1
 TRAINED = [*nets.MODELS, "chain"]
 USED = [(name, batch) for name in ("googlenet", "resnet50") for batch in (1, 16)]
-PAUSE_SECONDS = 0.02  # lets the threads of the one before go to sleep
+PAUSE_SECONDS = 0.05  # lets the threads of the one before go to sleep
+WARM_UP_SECONDS = 0.05
+BURST_SECONDS = 0.2
+LEAST_TURNS = 3
 LOSS_TOLERANCE = 1e-3
 Run = Callable[[], Any]
 
@@ -152,21 +155,37 @@ def onnx_use(net: runtime.Net) -> Run:
 
 
 def take_turns(runs: dict[str, Run], seconds: float) -> dict[str, float]:
-    """Return the median seconds of each, run in turns after two that warm up."""
+    """Return the median seconds of each.
+
+    A turn is a burst of runs, as training is one run after the other; its first part
+    brings caches, threads and the clock of the processor up and does not count.
+    """
     for run in runs.values():
         run()
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     started = time.perf_counter()
-    while (
-        time.perf_counter() - started < seconds or len(next(iter(times.values()))) < 5
-    ):
+    turns = 0
+    while turns < LEAST_TURNS or time.perf_counter() - started < seconds:
         for name, run in runs.items():
             time.sleep(PAUSE_SECONDS)
-            before = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - before)
+            times[name] += _burst(run)
+        turns += 1
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _burst(run: Run) -> list[float]:
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < WARM_UP_SECONDS:
+        run()
+    counted: list[float] = []
+    begun = before = time.perf_counter()
+    while before - begun < BURST_SECONDS or not counted:
+        run()
+        now = time.perf_counter()
+        counted.append(now - before)
+        before = now
+    return counted
 
 
 def gemm_peak() -> float:

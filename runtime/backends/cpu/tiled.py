@@ -14,9 +14,8 @@ from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.geometry import Correlation, Weights
 from runtime.backends.cpu.kernel import round_up
 from runtime.backends.cpu.matrix import TILE
-from runtime.backends.cpu.transforms import RESULTS, SIZE
+from runtime.backends.cpu.transforms import POINTS, RESULTS, tile_size
 from runtime.backends.cpu.winograd import (
-    ELEMENTS,
     ZEROS_BYTES,
     add_winograd_weights,
     transform_weights,
@@ -33,7 +32,7 @@ PANEL_TILES = 64  # the most tiles of a panel, if a row of tiles has no more
 
 # Cycles of a thread, measured: to turn and transform a tile of LANES channels, to make
 # a transformed weight, and to read it for one panel.
-TRANSFORM_CYCLES = 230
+TRANSFORM_CYCLES = 6.5  # for every element
 WEIGHT_CYCLES = 3.0
 READ_CYCLES = 0.4
 
@@ -43,7 +42,7 @@ _ZEROS = np.zeros(LANES, np.float32)
 def suits(shape: Correlation) -> bool:
     """Whether a correlation has the form that the transforms are made for."""
     kernel = round(len(shape.taps.index) ** 0.5)
-    if kernel not in RESULTS or kernel**2 != len(shape.taps.index):
+    if kernel not in POINTS or kernel**2 != len(shape.taps.index):
         return False
     i, j = np.divmod(np.arange(kernel**2), kernel)
     rows, columns = shape.taps.rows, shape.taps.columns
@@ -71,15 +70,15 @@ class Tiled:
         return round(len(self.shape.taps.index) ** 0.5)
 
     @property
-    def results(self) -> int:
-        """The places of a tile along an axis."""
-        return RESULTS[self.kernel]
+    def elements(self) -> int:
+        """The elements of a transformed tile."""
+        return tile_size(self.kernel) ** 2
 
     @property
     def tiles(self) -> tuple[int, int]:
         """Tiles down and across."""
         height, width = self.shape.places
-        return -(-height // self.results), -(-width // self.results)
+        return -(-height // RESULTS), -(-width // RESULTS)
 
     @property
     def strip_rows(self) -> int:
@@ -87,7 +86,7 @@ class Tiled:
         width = max(self.shape.sizes[1], self.shape.sizes_out[1])
         lines = STRIP_BYTES // (VECTOR_BYTES * width)
         down, across = self.tiles
-        most = max(1, (lines - self.kernel) // self.results)
+        most = max(1, (lines - self.kernel) // RESULTS)
         most = min(down, most, max(1, PANEL_TILES // across))
         return -(-down // -(-down // most))  # of about equal height
 
@@ -115,17 +114,17 @@ class Tiled:
 
     def _products(self) -> float:
         shape = self.shape
-        terms = shape.groups * round_up(shape.rows, LANES) * shape.channels * ELEMENTS
-        return 2 * terms * self._panels() * self.panel_tiles / 64
+        terms = shape.groups * round_up(shape.rows, LANES) * shape.channels
+        return 2 * terms * self.elements * self._panels() * self.panel_tiles / 64
 
     def _transforms(self, channels: int) -> float:
         tiles = self.shape.images * self.tiles[0] * self.tiles[1]
         blocks = self.shape.groups * -(-channels // LANES)
-        return tiles * blocks * TRANSFORM_CYCLES
+        return tiles * blocks * self.elements * TRANSFORM_CYCLES
 
     def _weights(self) -> float:
         shape = self.shape
-        weights = ELEMENTS * shape.groups * shape.rows * shape.channels
+        weights = self.elements * shape.groups * shape.rows * shape.channels
         making = 0.0 if self.constant_weights else WEIGHT_CYCLES
         return weights * (making + self._panels() * READ_CYCLES)
 
@@ -147,8 +146,8 @@ class Tiled:
         down = self.tiles[0]
         first = np.arange(self.strips) * self.strip_rows
         last = np.minimum(first + self.strip_rows, down) - 1
-        low = np.clip(first * self.results + top, 0, size)
-        high = np.clip(last * self.results + top + extent, low, size)
+        low = np.clip(first * RESULTS + top, 0, size)
+        high = np.clip(last * RESULTS + top + extent, low, size)
         return np.ascontiguousarray(np.stack([low, high], 1), np.int64)
 
     def _offsets(
@@ -166,8 +165,8 @@ class Tiled:
         """
         down, across = self.tiles
         steps = np.arange(extent)
-        i = np.arange(down)[:, None] * self.results + start[0] + steps
-        j = np.arange(across)[:, None] * self.results + start[1] + steps
+        i = np.arange(down)[:, None] * RESULTS + start[0] + steps
+        j = np.arange(across)[:, None] * RESULTS + start[1] + steps
         above = rows[np.arange(down) // self.strip_rows, 0][:, None]
         i = np.where((i >= 0) & (i < sizes[0]), i - above, -1)
         j = np.where((j >= 0) & (j < sizes[1]), j, -1)
@@ -183,7 +182,7 @@ class Tiled:
     def _data_at(self) -> int:
         """Return where the rows of a strip end in the workspace."""
         shape = self.shape
-        lines = self.strip_rows * self.results + self.kernel - 1
+        lines = self.strip_rows * RESULTS + self.kernel - 1
         places = max(
             min(lines, shape.sizes[0]) * shape.sizes[1],
             min(lines, shape.sizes_out[0]) * shape.sizes_out[1],
@@ -193,9 +192,10 @@ class Tiled:
     def _shared(self, outside: int) -> dict[str, Any]:
         shape = self.shape
         (down, across), (height, width) = self.tiles, shape.sizes
+        size = tile_size(self.kernel)
         top, left = int(shape.taps.rows[0]), int(shape.taps.columns[0])
-        in_rows = self._rows_seen(height, top, SIZE)
-        out_rows = self._rows_seen(shape.sizes_out[0], 0, self.results)
+        in_rows = self._rows_seen(height, top, size)
+        out_rows = self._rows_seen(shape.sizes_out[0], 0, RESULTS)
         return {
             "images": shape.images,
             "groups": shape.groups,
@@ -206,6 +206,7 @@ class Tiled:
             "out_height": shape.sizes_out[0],
             "out_width": shape.sizes_out[1],
             "kernel": self.kernel,
+            "elements": self.elements,
             "tiles_across": across,
             "tiles_down": down,
             "strip_rows": self.strip_rows,
@@ -213,10 +214,10 @@ class Tiled:
             "panel_strips": self.panel_strips,
             "panel_tiles": self.panel_tiles,
             "in_rows": in_rows,
-            "in_offsets": self._offsets(shape.sizes, (top, left), SIZE, in_rows, 0),
+            "in_offsets": self._offsets(shape.sizes, (top, left), size, in_rows, 0),
             "out_rows": out_rows,
             "out_offsets": self._offsets(
-                shape.sizes_out, (0, 0), self.results, out_rows, outside
+                shape.sizes_out, (0, 0), RESULTS, out_rows, outside
             ),
             "turned_at": self._turned_at,
             "data_at": self._data_at(),
@@ -226,17 +227,17 @@ class Tiled:
 
     def _products_at(self) -> int:
         channels = round_up(self.shape.channels, LANES)
-        return self._data_at() + 4 * ELEMENTS * self.panel_tiles * channels
+        return self._data_at() + 4 * self.elements * self.panel_tiles * channels
 
     def _workspace_bytes(self) -> int:
-        return self._products_at() + 4 * ELEMENTS * self.panel_tiles * TILE
+        return self._products_at() + 4 * self.elements * self.panel_tiles * TILE
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
         shape = self.shape
         rows = shape.groups * round_up(shape.rows, LANES)
         return {
-            "weights": 4 * ELEMENTS * rows * shape.channels,
+            "weights": 4 * self.elements * rows * shape.channels,
             "biases": 4 * rows,
             "workspace": self.threads * self._workspace_bytes(),
         }
@@ -266,6 +267,7 @@ class Tiled:
             rows=shape.rows,
             channels=shape.channels,
             kernel=self.kernel,
+            elements=self.elements,
             tap_index=np.ascontiguousarray(shape.taps.index, np.int64),
             window_offsets=self._window_offsets,
             group_stride=shape.group_stride,
@@ -292,11 +294,11 @@ class Tiled:
 
     def _gradient_at(self) -> int:
         block = min(CHANNEL_BLOCK, round_up(self.shape.channels, LANES))
-        return self._data_at() + 4 * ELEMENTS * self.panel_tiles * block
+        return self._data_at() + 4 * self.elements * self.panel_tiles * block
 
     def _weights_workspace_bytes(self) -> int:
         width = round_up(self.shape.rows, LANES)
-        return self._gradient_at() + 4 * ELEMENTS * self.panel_tiles * width
+        return self._gradient_at() + 4 * self.elements * self.panel_tiles * width
 
     def _chunk_strips(self) -> int:
         """Return the strips of a chunk; it must not depend on the threads."""
@@ -311,7 +313,7 @@ class Tiled:
         shape = self.shape
         parts = 4 * shape.groups * self._chunks() * round_up(shape.rows, LANES)
         return {
-            "partial": parts * ELEMENTS * round_up(shape.channels, LANES),
+            "partial": parts * self.elements * round_up(shape.channels, LANES),
             "partial_bias": parts,
             "workspace": self.threads * self._weights_workspace_bytes(),
         }
@@ -355,6 +357,7 @@ class Tiled:
             rows=shape.rows,
             channels=shape.channels,
             kernel=self.kernel,
+            elements=self.elements,
             window_offsets=self._window_offsets,
             zeros=_ZEROS,
             chunks=chunks,

@@ -1,16 +1,18 @@
 """Winograd's transforms: they turn small correlations into products by element.
 
-A correlation of a tile d of 6 x 6 elements with r x r weights g has m x m results,
-m + r = 7. With matrices made from 5 points and infinity it takes 36 multiplications:
+A correlation of a tile d of n x n elements with r x r weights g has m x m results,
+n = m + r - 1. With matrices made from n - 1 points and infinity it takes n^2
+multiplications:
 
     y = A^T [(G g G^T) * (B^T d B)] A
 
-where m^2 r^2 are needed otherwise: 4 times as many for (m, r) = (4, 3), 2.8 times for
-(2, 5). The gradient of the weights takes the same products: from the transposed
-statement, dg = G^T [sum over tiles of (A dy A^T) * (B^T d B)] G.
+where m^2 r^2 are needed otherwise: 4 times as many for a kernel of r = 3, 6 times for
+one of 5, with m = 4. The gradient of the weights takes the same products: by the
+transposed statement, dg = G^T [sum over tiles of (A dy A^T) * (B^T d B)] G.
 
-The points 0, +-3/4 and +-3/2 make the rounding errors of float32 about three times
-those of the plain sums; with the usual 0, +-1, +-2 they are seven times as large.
+The points 0, +-3/4, +-3/2 for r = 3, and 0, +-1/2, +-1, +-2 for r = 5, make the
+rounding errors of float32 about three and five times those of the plain sums; with the
+usual 0, +-1, +-2 for r = 3 they would be seven times as large.
 
 Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, 2015;
 the construction is that of A. Toom and S. Cook.
@@ -28,11 +30,19 @@ from numba import types
 from runtime.backends.cpu import emit
 from runtime.backends.cpu.emit import LANES, intrinsic
 
-SIZE = 6  # of a tile
-POINTS = (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2))
-RESULTS = {3: 4, 5: 2}  # results of a tile along an axis, by the size of the kernel
+RESULTS = 4  # of a tile, along an axis
+# By the size of the kernel, beside 0: each stands for itself and its opposite.
+POINTS = {
+    3: (Fraction(3, 4), Fraction(3, 2)),
+    5: (Fraction(1, 2), Fraction(1), Fraction(2)),
+}
 
 Matrix = list[list[Fraction]]
+
+
+def tile_size(kernel: int) -> int:
+    """Return the size of the tiles for a kernel."""
+    return RESULTS + kernel - 1
 
 
 def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
@@ -46,20 +56,22 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 
 
 def matrices(kernel: int) -> tuple[Matrix, Matrix, Matrix]:
-    """Return A (6, m), G (6, r) and B^T (6, 6) for a kernel of size r."""
-    results = RESULTS[kernel]
+    """Return A (n, m), G (n, r) and B^T (n, n) for a kernel of size r."""
+    points = [Fraction(0)]
+    for point in POINTS[kernel]:
+        points += [point, -point]
     a, g, b = [], [], []
-    for point in POINTS:
-        others = [other for other in POINTS if other != point]
+    for point in points:
+        others = [other for other in points if other != point]
         norm = Fraction(1)
         for other in others:
             norm *= point - other
-        a.append([point**i for i in range(results)])
+        a.append([point**i for i in range(RESULTS)])
         g.append([point**i / norm for i in range(kernel)])
         b.append([*_polynomial(others), Fraction(0)])
-    a.append([Fraction(int(i == results - 1)) for i in range(results)])
+    a.append([Fraction(int(i == RESULTS - 1)) for i in range(RESULTS)])
     g.append([Fraction(int(i == kernel - 1)) for i in range(kernel)])
-    b.append(_polynomial(POINTS))
+    b.append(_polynomial(points))
     return a, g, b
 
 
@@ -95,7 +107,7 @@ def _combine(builder: Any, row: Sequence[Fraction], x: Sequence[Any]) -> Any:
 
 def _multiply(builder: Any, matrix: Matrix, x: Sequence[Any]) -> list[Any]:
     """Return matrix x. Rows of opposite points share their even and odd parts."""
-    if len(matrix) < SIZE:  # a transposed matrix: its columns are the points'
+    if len(matrix) < len(matrix[0]):  # a transposed matrix: its columns are the points'
         return _multiply_columns(builder, matrix, x)
     parts: list[tuple[Any, Any]] = []
     values: list[Any] = []
@@ -184,10 +196,10 @@ def _expander(matrix: Matrix) -> Any:
     """Return an intrinsic for matrix d matrix^T, a lane for every channel.
 
     expand(source, offsets, target, step): element (i, j) of d, width x width, is the
-    vector at source + offsets[width i + j]; element (k, l) of the result goes to target
-    + (SIZE k + l) step. offsets are int32, everything is in bytes.
+    vector at source + offsets[width i + j]; element (k, l) of the result, n x n, goes
+    to target + (n k + l) step. offsets are int32, everything is in bytes.
     """
-    width = len(matrix[0])
+    size, width = len(matrix), len(matrix[0])
 
     @intrinsic
     def expand(context: Any, source: Any, offsets: Any, target: Any, step: Any) -> Any:
@@ -203,7 +215,7 @@ def _expander(matrix: Matrix) -> Any:
             result = _both_sides(builder, matrix, tile)
             for k, values in enumerate(result):
                 for n, value in enumerate(values):
-                    offset = builder.mul(step, emit.const(SIZE * k + n))
+                    offset = builder.mul(step, emit.const(size * k + n))
                     emit.store(builder, value, builder.add(target, offset))
             return context.get_dummy_value()
 
@@ -213,14 +225,14 @@ def _expander(matrix: Matrix) -> Any:
 
 
 def _reducer(matrix: Matrix) -> Any:
-    """Return an intrinsic for matrix m matrix^T of 36 vectors, a lane for every row.
+    """Return an intrinsic for matrix m matrix^T of n x n vectors, a lane for every row.
 
     reduce(source, step, target, offsets, bias, floor): element (k, l) of m is the
-    vector at source + (SIZE k + l) step; element (i, j) of the result goes to target +
+    vector at source + (n k + l) step; element (i, j) of the result goes to target +
     offsets[i width + j], after the vector at `bias` was added and what is below floor
     became floor.
     """
-    width = len(matrix)
+    width, size = len(matrix), len(matrix[0])
 
     @intrinsic
     def reduce(
@@ -236,10 +248,10 @@ def _reducer(matrix: Matrix) -> Any:
             source, step, target, offsets, bias, floor = args
 
             def element(k: int, n: int) -> Any:
-                offset = builder.mul(step, emit.const(SIZE * k + n))
+                offset = builder.mul(step, emit.const(size * k + n))
                 return emit.load(builder, builder.add(source, offset))
 
-            values = [[element(k, n) for n in range(SIZE)] for k in range(SIZE)]
+            values = [[element(k, n) for n in range(size)] for k in range(size)]
             result = _both_sides(builder, matrix, values)
             bias, floor = emit.load(builder, bias), emit.splat(builder, floor)
             for i, line in enumerate(result):
@@ -259,7 +271,7 @@ def _reducer(matrix: Matrix) -> Any:
 _A3, _G3, _B3 = matrices(3)
 _A5, _G5, _B5 = matrices(5)
 # B^T d B, A dy A^T and G g G^T; A^T m A and G^T m G.
-data = _expander(_B3)
+data3, data5 = _expander(_B3), _expander(_B5)
 gradient3, gradient5 = _expander(_A3), _expander(_A5)
 weights3, weights5 = _expander(_G3), _expander(_G5)
 results3, results5 = _reducer(transposed(_A3)), _reducer(transposed(_A5))

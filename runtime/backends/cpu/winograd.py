@@ -1,13 +1,13 @@
 """The compiled kernels of convolution by Winograd's transforms.
 
 They compute what `runtime.backends.cpu.correlate` computes, for stride 1 and kernels of
-3 x 3 and 5 x 5, with 4 and 2.8 times fewer multiplications. The output is cut into
-tiles of m x m places (m = 4 for a kernel of 3, 2 for one of 5), strips are whole rows
-of tiles of one image, and a panel is some strips that one thread transforms, multiplies
-and transforms back while they are in the cache. Vectors run along channels: a block of
-LANES channels of a strip is turned from planes into places times channels first.
+3 x 3 and 5 x 5, with 4 and 6 times fewer multiplications. The output is cut into tiles
+of 4 x 4 places, strips are whole rows of tiles of one image, and a panel is some strips
+that one thread transforms, multiplies and transforms back while they are in the cache.
+Vectors run along channels: a block of LANES channels of a strip is turned from planes
+into places times channels first.
 
-Each of the 36 elements e of a transformed tile is a matrix product of its own:
+Each element e of a transformed tile, of 36 or 64, is a matrix product of its own:
 
     M[e] (tiles, rows) = V[e] (tiles, channels) U[e] (channels, rows)
 
@@ -26,7 +26,9 @@ from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES, VECTORS
 from runtime.backends.cpu.matrix import LOWEST, TILE, ZERO, multiply_tile, next_vectors
 from runtime.backends.cpu.simd import f32, i64, transpose, transpose_out
 from runtime.backends.cpu.transforms import (
-    data,
+    RESULTS,
+    data3,
+    data5,
     gradient3,
     gradient5,
     results3,
@@ -37,7 +39,7 @@ from runtime.backends.cpu.transforms import (
     weights5,
 )
 
-ELEMENTS = 36  # of a transformed tile
+TAPS = RESULTS * RESULTS  # places of a tile
 ZEROS_BYTES = 64 * VECTORS  # zeros at the start of a workspace
 
 # strip_rows: rows of tiles in a strip. in_rows holds, for every strip of an image, the
@@ -47,7 +49,7 @@ ZEROS_BYTES = 64 * VECTORS  # zeros at the start of a workspace
 # and out_offsets say the same of the places of the output; those outside lead to zeros
 # where the output is read, and to a vector that nobody reads where it is written.
 STRIPS = (
-    "images groups channels rows height width out_height out_width kernel "
+    "images groups channels rows height width out_height out_width kernel elements "
     "tiles_across tiles_down strip_rows strips panel_strips panel_tiles "
     "in_rows in_offsets out_rows out_offsets workspace workspace_bytes turned_at "
     "data_at "
@@ -60,7 +62,7 @@ def _padded(number: int, step: int) -> int:
 
 
 @kernel(
-    "w bias scale transformed biases groups rows channels kernel tap_index "
+    "w bias scale transformed biases groups rows channels kernel elements tap_index "
     "window_offsets group_stride row_stride channel_stride workspace workspace_bytes"
 )
 def transform_weights(record: Any, part: int, parts: int) -> None:
@@ -97,7 +99,7 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
         first = block // VECTORS * VECTORS
         vectors = min(VECTORS, blocks - first)
         place = first * a.channels + c * vectors + block - first
-        target = a.transformed + group * ELEMENTS * step + VECTOR_BYTES * place
+        target = a.transformed + group * a.elements * step + VECTOR_BYTES * place
         if a.kernel == 3:
             weights3(spare, a.window_offsets, target, step)
         else:
@@ -160,7 +162,7 @@ def _transform_data(
         image, number = strip // a.strips, strip % a.strips
         count = _strip_tiles(a, number)
         low, high = in_rows[2 * number] * a.width, in_rows[2 * number + 1] * a.width
-        offsets = a.in_offsets + 4 * ELEMENTS * number * a.strip_rows * a.tiles_across
+        offsets = a.in_offsets + 4 * a.elements * number * a.strip_rows * a.tiles_across
         for c in range(c0, c1, LANES):
             channel = (image * a.groups + group) * a.channels + c
             valid = min(LANES, c1 - c)
@@ -168,7 +170,10 @@ def _transform_data(
             _turn(a.x + 4 * channel * plane, plane, valid, low, high, turned)
             target = workspace + a.data_at + 4 * (tiles * width + c - c0)
             for t in range(count):
-                data(workspace, offsets + 4 * ELEMENTS * t, target, step)
+                if a.kernel == 3:
+                    data3(workspace, offsets + 4 * a.elements * t, target, step)
+                else:
+                    data5(workspace, offsets + 4 * a.elements * t, target, step)
                 target += 4 * width
         tiles += count
     return tiles
@@ -198,8 +203,8 @@ def winograd(record: Any, part: int, parts: int) -> None:
         high = min(row_tiles * (share + 1) // a.row_shares * TILE, width)
         for row in range(low, high, TILE):
             vectors = min(VECTORS, (width - row) // LANES)
-            for e in range(ELEMENTS):
-                at = (group * ELEMENTS + e) * width * a.channels + row * a.channels
+            for e in range(a.elements):
+                at = (group * a.elements + e) * width * a.channels + row * a.channels
                 for t in range(0, tiles, ROWS):
                     multiply_tile(
                         vectors,
@@ -223,7 +228,6 @@ def _transform_back(
     a: Any, workspace: int, group: int, first: int, last: int, tile_row: int, v: int
 ) -> None:
     """Compute y = A^T m A of a vector of rows of some strips."""
-    results = 4 if a.kernel == 3 else 2
     floor = np.float32(a.floor)
     width = _padded(a.rows, LANES)
     row = tile_row + v * LANES
@@ -236,13 +240,12 @@ def _transform_back(
     for strip in range(first, last):
         image, number = strip // a.strips, strip % a.strips
         count = _strip_tiles(a, number)
-        taps = results * results
-        offsets = a.out_offsets + 4 * taps * number * a.strip_rows * a.tiles_across
+        offsets = a.out_offsets + 4 * TAPS * number * a.strip_rows * a.tiles_across
         for t in range(count):
-            if results == 4:
-                results3(source, step, workspace, offsets + 4 * taps * t, bias, floor)
+            if a.kernel == 3:
+                results3(source, step, workspace, offsets + 4 * TAPS * t, bias, floor)
             else:
-                results5(source, step, workspace, offsets + 4 * taps * t, bias, floor)
+                results5(source, step, workspace, offsets + 4 * TAPS * t, bias, floor)
             source += 4 * TILE
         begin, end = out_rows[2 * number], out_rows[2 * number + 1]
         channel = (image * a.groups + group) * a.rows + row
@@ -282,7 +285,7 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
         high = min(blocks * (share + 1) // a.channel_shares * LANES, a.channels)
         begin = chunk * a.chunk_strips
         until = min(begin + a.chunk_strips, strips)
-        partial = a.partial + 4 * rest * ELEMENTS * channels * width
+        partial = a.partial + 4 * rest * a.elements * channels * width
         sums = a.partial_bias + 4 * rest * width
         for first in range(begin, until, a.panel_strips):
             last = min(first + a.panel_strips, until)
@@ -295,7 +298,7 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
                 c1 = min(c0 + a.channel_block, high)
                 _transform_data(a, workspace, group, first, last, c0, c1)
                 block = _padded(c1 - c0, LANES)
-                for e in range(ELEMENTS):
+                for e in range(a.elements):
                     left = workspace + a.data_at + 4 * e * a.panel_tiles * block
                     for c in range(0, block, ROWS):
                         target = partial + 4 * (e * channels + c0 + c) * width
@@ -329,8 +332,6 @@ def _transform_gradient(
 
     Share 0 adds dy to `sums`, by row. Returns the number of tiles.
     """
-    results = 4 if a.kernel == 3 else 2
-    taps = results * results
     width, plane = _padded(a.rows, LANES), a.out_height * a.out_width
     step = 4 * a.panel_tiles * width
     out_rows, turned = i64(a.out_rows), workspace + a.turned_at
@@ -340,17 +341,17 @@ def _transform_gradient(
         count = _strip_tiles(a, number)
         low, high = out_rows[2 * number], out_rows[2 * number + 1]
         low, high = low * a.out_width, high * a.out_width
-        offsets = a.out_offsets + 4 * taps * number * a.strip_rows * a.tiles_across
+        offsets = a.out_offsets + 4 * TAPS * number * a.strip_rows * a.tiles_across
         for row in range(0, a.rows, LANES):
             channel = (image * a.groups + group) * a.rows + row
             valid = min(LANES, a.rows - row)
             _turn(a.dy + 4 * channel * plane, plane, valid, low, high, turned)
             target = workspace + a.gradient_at + 4 * (tiles * width + row)
             for t in range(count):
-                if results == 4:
-                    gradient3(workspace, offsets + 4 * taps * t, target, step)
+                if a.kernel == 3:
+                    gradient3(workspace, offsets + 4 * TAPS * t, target, step)
                 else:
-                    gradient5(workspace, offsets + 4 * taps * t, target, step)
+                    gradient5(workspace, offsets + 4 * TAPS * t, target, step)
                 target += 4 * width
             if share == 0:
                 total = f32(sums + 4 * row)
@@ -363,8 +364,8 @@ def _transform_gradient(
 
 
 @kernel(
-    "partial partial_bias dw dbias groups rows channels kernel window_offsets zeros "
-    "chunks accumulate accumulate_bias workspace workspace_bytes"
+    "partial partial_bias dw dbias groups rows channels kernel elements "
+    "window_offsets zeros chunks accumulate accumulate_bias workspace workspace_bytes"
 )
 def add_winograd_weights(record: Any, part: int, parts: int) -> None:
     """Add the parts of `winograd_weights` up and transform them back.
@@ -381,11 +382,11 @@ def add_winograd_weights(record: Any, part: int, parts: int) -> None:
     units = a.groups * a.channels if a.dw != 0 else 0
     for unit in range(units * part // parts, units * (part + 1) // parts):
         group, c = unit // a.channels, unit % a.channels
-        start = a.partial + group * a.chunks * ELEMENTS * step + 4 * c * width
+        start = a.partial + group * a.chunks * a.elements * step + 4 * c * width
         for chunk in range(1, a.chunks):
-            for e in range(ELEMENTS):
+            for e in range(a.elements):
                 total = f32(start + e * step)
-                more = f32(start + (chunk * ELEMENTS + e) * step)
+                more = f32(start + (chunk * a.elements + e) * step)
                 for r in range(width):
                     total[r] += more[r]
         for block in range(0, a.rows, LANES):
