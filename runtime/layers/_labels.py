@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.ops.base import Shape, bottom_name, count, label
+from netspec.ops.base import Op, Shape, bottom_name, count, label
 from runtime.layers.base import Array, ArraySpec, Kernel
 
 
@@ -33,6 +33,19 @@ def across_classes(array: Array, scores: Array) -> Array:
     Shapes: array (O * I), scores as `by_class` gives them -> (O, 1, I) or (O, 1).
     """
     return array.reshape((scores.shape[0], 1, *scores.shape[2:]))
+
+
+def bad_label(
+    op: Op, value: int, place: int, classes: int, ignored: int | None
+) -> SpecError:
+    """Return the error for a label that is no class."""
+    layer = op.layer
+    ignore = "" if ignored is None else f", or {ignored} to be ignored"
+    return SpecError(
+        f"{label(layer)}: {bottom_name(layer, 1)} holds the label {value} at place "
+        f"{place}; expected 0 to {classes - 1}, the classes of "
+        f"{bottom_name(layer, 0)}{ignore}"
+    )
 
 
 class Labels:
@@ -94,14 +107,9 @@ class Labels:
         xp.add(self.index, self._base, out=self.index)
 
     def _error(self) -> SpecError:
-        layer = self._kernel.op.layer
         place = int(self._bad.argmax())
-        ignore = "" if self._ignore is None else f", or {self._ignore} to be ignored"
-        return SpecError(
-            f"{label(layer)}: {bottom_name(layer, 1)} holds the label "
-            f"{int(self.values[place])} at place {place}; expected 0 to "
-            f"{self._classes - 1}, the classes of {bottom_name(layer, 0)}{ignore}"
-        )
+        value = int(self.values[place])
+        return bad_label(self._kernel.op, value, place, self._classes, self._ignore)
 
 
 class Divisor:

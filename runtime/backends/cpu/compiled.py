@@ -59,7 +59,8 @@ class Call:
 
     serial: there is too little work for several threads. constant: it depends on
     parameters alone, and what it writes stays. prepare: called with the record ahead of
-    each run of the list that this call is in.
+    each run of the list that this call is in. check: called after it, to raise what the
+    kernel found to be wrong.
     """
 
     kernel: CompiledKernel
@@ -68,6 +69,7 @@ class Call:
     serial: bool
     constant: bool = False
     prepare: Callable[[np.ndarray], None] | None = None
+    check: Callable[[], None] | None = None
 
 
 class CompiledKernel:

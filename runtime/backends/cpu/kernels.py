@@ -10,6 +10,7 @@ from runtime.backends.cpu.dropout import Dropout
 from runtime.backends.cpu.elementwise import Concat, EltwiseSum, ReLU, Slice, Split
 from runtime.backends.cpu.inner_product import InnerProduct
 from runtime.backends.cpu.kernel import CompiledKernel
+from runtime.backends.cpu.loss import SoftmaxWithLoss
 from runtime.backends.cpu.lrn import LRN
 from runtime.backends.cpu.normalization import BatchNorm, Scale
 from runtime.backends.cpu.pooling import Pooling
@@ -29,5 +30,6 @@ KERNELS: Mapping[str, Sequence[type[CompiledKernel[Any]]]] = {
     "ReLU": (ReLU,),
     "Scale": (Scale,),
     "Slice": (Slice,),
+    "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),
 }

@@ -14,7 +14,7 @@ from runtime.backends.cpu.compiled import Call, carray, helper, kernel, outlined
 from runtime.backends.cpu.emit import LANES, VECTOR_BYTES
 from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
 from runtime.backends.cpu.simd import copy, f32, i64, u8
-from runtime.backends.cpu.windows import greatest, split_pairs, total
+from runtime.backends.cpu.windows import greatest, split_row, total
 from runtime.layers.base import ArraySpec
 
 ZERO: Any = np.float32(0)
@@ -57,7 +57,6 @@ def _keep_plane(a: Any, source: int, target: int, rows: int, length: int) -> Non
     """
     part_bytes = 4 * rows * length
     simple = a.column_stride == 2 and a.column_pad == 0
-    whole = min(length, a.width // 2) // LANES  # vectors of pairs in a row
     for row in range(rows * a.row_stride):
         at = row - a.row_pad
         residue, line = row % a.row_stride, row // a.row_stride
@@ -67,14 +66,13 @@ def _keep_plane(a: Any, source: int, target: int, rows: int, length: int) -> Non
                 kept = f32(put + phase * part_bytes)
                 for j in range(length):
                     kept[j] = np.float32(a.padding)
-        elif simple and whole > 0:
+        elif simple:
             x = source + 4 * at * a.width
-            split_pairs(put, part_bytes, x, whole)
+            split_row(put, part_bytes, x, min(a.width, 2 * length))
             for phase in range(2):
                 kept = f32(put + phase * part_bytes)
-                for j in range(whole * LANES, length):
-                    inside = 2 * j + phase < a.width
-                    kept[j] = f32(x)[2 * j + phase] if inside else np.float32(a.padding)
+                for j in range((a.width - phase + 1) // 2, length):
+                    kept[j] = np.float32(a.padding)
         else:
             _keep_row(a, source + 4 * at * a.width, put, part_bytes, length)
 

@@ -107,6 +107,7 @@ class Program:
         ).reshape(-1, 3)
         self.address = self.table.ctypes.data
         self.serial = all(one.serial for one in self.calls)
+        self.checks = [one.check for one in self.calls if one.check is not None]
         self.prepared = [
             (one.prepare, one.record) for one in self.calls if one.prepare is not None
         ]
@@ -126,6 +127,11 @@ class Team:
         """Run every call of the program in order."""
         for prepare, record in program.prepared:
             prepare(record)
+        self._walk(program)
+        for check in program.checks:
+            check()
+
+    def _walk(self, program: Program) -> None:
         walk, rows = _walker(), len(program.table)
         state = self._state.ctypes.data
         if program.serial or self.size == 1:

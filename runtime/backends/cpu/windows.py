@@ -14,16 +14,19 @@ from runtime.backends.cpu.emit import (
     VECTOR,
     VECTOR_BYTES,
     const,
+    first_lanes,
     intrinsic,
     load,
     loop,
+    masked_load,
+    masked_store,
     store,
 )
 
 
 @intrinsic
-def split_pairs(context: Any, target: Any, step: Any, source: Any, count: Any) -> Any:
-    """Part the even from the odd elements of `count` >= 1 pairs of vectors.
+def split_row(context: Any, target: Any, step: Any, source: Any, count: Any) -> Any:
+    """Part the even from the odd ones of `count` floats.
 
     The even ones go to `target`, the odd ones `step` bytes further.
     """
@@ -31,20 +34,68 @@ def split_pairs(context: Any, target: Any, step: Any, source: Any, count: Any) -
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         target, step, source, count = args
         indices = ir.VectorType(I32, LANES)
+        even_lanes, odd_lanes = (
+            ir.Constant(indices, list(range(side, 2 * LANES, 2))) for side in (0, 1)
+        )
+        start = builder.block
+        whole = builder.append_basic_block("whole")
+        test = builder.append_basic_block("rest")
+        last = builder.append_basic_block("last")
+        done = builder.append_basic_block("parted")
+        pair = const(2 * LANES)
 
-        def body(values: list[Any]) -> list[Any]:
-            put, at = values
-            first = load(builder, at)
-            second = load(builder, builder.add(at, const(VECTOR_BYTES)))
-            for side, place in ((0, put), (1, builder.add(put, step))):
-                lanes = ir.Constant(indices, list(range(side, 2 * LANES, 2)))
-                store(builder, builder.shuffle_vector(first, second, lanes), place)
+        def halves(first: Any, second: Any) -> tuple[Any, Any]:
+            return (
+                builder.shuffle_vector(first, second, even_lanes),
+                builder.shuffle_vector(first, second, odd_lanes),
+            )
+
+        def advanced(at: Any) -> list[Any]:
+            changes = (VECTOR_BYTES, 2 * VECTOR_BYTES, -2 * LANES)
             return [
-                builder.add(put, const(VECTOR_BYTES)),
-                builder.add(at, const(2 * VECTOR_BYTES)),
+                builder.add(x, const(change))
+                for x, change in zip(at, changes, strict=True)
             ]
 
-        loop(builder, count, [target, source], body)
+        builder.cbranch(builder.icmp_signed(">=", count, pair), whole, test)
+        builder.position_at_end(whole)
+        put, at, left = (builder.phi(I64) for _ in range(3))
+        even, odd = halves(
+            load(builder, at), load(builder, builder.add(at, const(VECTOR_BYTES)))
+        )
+        store(builder, even, put)
+        store(builder, odd, builder.add(put, step))
+        following = advanced((put, at, left))
+        builder.cbranch(builder.icmp_signed(">=", following[2], pair), whole, test)
+        for phi, first, after in zip(
+            (put, at, left), (target, source, count), following, strict=True
+        ):
+            phi.add_incoming(first, start)
+            phi.add_incoming(after, whole)
+        builder.position_at_end(test)
+        put, at, left = rest = [builder.phi(I64) for _ in range(3)]
+        for phi, first, after in zip(
+            rest, (target, source, count), following, strict=True
+        ):
+            phi.add_incoming(first, start)
+            phi.add_incoming(after, whole)
+        builder.cbranch(builder.icmp_signed(">", left, const(0)), last, done)
+        builder.position_at_end(last)
+        beyond = builder.sub(left, const(LANES))
+        even, odd = halves(
+            masked_load(builder, at, first_lanes(builder, left)),
+            masked_load(
+                builder,
+                builder.add(at, const(VECTOR_BYTES)),
+                first_lanes(builder, beyond),
+            ),
+        )
+        odds = builder.ashr(left, const(1))
+        evens = builder.sub(left, odds)
+        masked_store(builder, even, put, first_lanes(builder, evens))
+        masked_store(builder, odd, builder.add(put, step), first_lanes(builder, odds))
+        builder.branch(done)
+        builder.position_at_end(done)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate
