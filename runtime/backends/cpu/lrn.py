@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
-from runtime.backends.cpu.compiled import Call, carray, helper, kernel
+from runtime.backends.cpu.compiled import Call, carray, helper, kernel, outlined
 from runtime.backends.cpu.emit import LANES
 from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
-from runtime.backends.cpu.simd import f32
+from runtime.backends.cpu.simd import copy, f32
 from runtime.backends.cpu.windows import total
 from runtime.layers.base import ArraySpec
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
+ROOMS = 5  # parts of a workspace
 PIXELS = 2 * LANES  # treated at a time, all their channels
 
 # A thread keeps squares, or other terms, with zeros around them: `half` rows of PIXELS
@@ -32,15 +33,26 @@ WITHIN = "x y planes height width " + SUMS
 NUMBERS = "share k beta"
 
 
-@helper
-def _inverse_power(s: Any, beta: Any) -> Any:
-    """Return s ** -beta; the usual exponents are made of square roots."""
+@outlined
+def _powers(sums: int, powers: int, n: int, share: Any, k: Any, beta: Any) -> None:
+    """Turn sums into s = k + share sum, and compute s ** -beta.
+
+    The usual exponents are made of square roots; each has a loop of its own, as a loop
+    with a choice in it would not use vectors.
+    """
+    s, power = f32(sums), f32(powers)
+    for i in range(n):
+        s[i] = k + share * s[i]
     if beta == np.float32(0.75):
-        root = ONE / np.sqrt(s)
-        return root * np.sqrt(root)
-    if beta == np.float32(0.5):
-        return ONE / np.sqrt(s)
-    return s ** (-beta)
+        for i in range(n):
+            root = ONE / np.sqrt(s[i])
+            power[i] = root * np.sqrt(root)
+    elif beta == np.float32(0.5):
+        for i in range(n):
+            power[i] = ONE / np.sqrt(s[i])
+    else:
+        for i in range(n):
+            power[i] = s[i] ** (-beta)
 
 
 @helper
@@ -58,7 +70,8 @@ def across(record: Any, part: int, parts: int) -> None:
     workspace = a.workspace + part * a.workspace_bytes
     _clear(workspace, a.room)
     terms = f32(workspace + 4 * a.half * PIXELS)
-    window = f32(workspace + 4 * a.room)
+    window = workspace + 4 * a.room
+    power = f32(window + 4 * PIXELS)
     blocks = (a.pixels + PIXELS - 1) // PIXELS
     units = a.images * blocks
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -72,10 +85,10 @@ def across(record: Any, part: int, parts: int) -> None:
         for c in range(a.channels):
             for j in range(0, PIXELS, LANES):
                 here = workspace + 4 * (c * PIXELS + j)
-                total(here, a.offsets, a.taps, workspace + 4 * (a.room + j))
+                total(here, a.offsets, a.taps, window + 4 * j)
+            _powers(window, window + 4 * PIXELS, PIXELS, share, k, beta)
             for j in range(n):
-                s = k + share * window[j]
-                y[c * a.pixels + j] = x[c * a.pixels + j] * _inverse_power(s, beta)
+                y[c * a.pixels + j] = x[c * a.pixels + j] * power[j]
 
 
 @kernel("dx dy " + ACROSS, NUMBERS)
@@ -90,7 +103,8 @@ def across_gradient(record: Any, part: int, parts: int) -> None:
     terms = f32(workspace + 4 * a.half * PIXELS)
     products = f32(others + 4 * a.half * PIXELS)
     kept = f32(others + 4 * a.room)
-    window = f32(others + 8 * a.room)
+    window_at = others + 8 * a.room
+    window, power = f32(window_at), f32(window_at + 4 * PIXELS)
     blocks = (a.pixels + PIXELS - 1) // PIXELS
     units = a.images * blocks
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -104,17 +118,17 @@ def across_gradient(record: Any, part: int, parts: int) -> None:
         for c in range(a.channels):
             for j in range(0, PIXELS, LANES):
                 here = workspace + 4 * (c * PIXELS + j)
-                total(here, a.offsets, a.taps, others + 4 * (2 * a.room + j))
+                total(here, a.offsets, a.taps, window_at + 4 * j)
+            _powers(window_at, window_at + 4 * PIXELS, PIXELS, share, k, beta)
             for j in range(n):
                 here, there = c * PIXELS + j, c * a.pixels + j
-                s = k + share * window[j]
-                straight = dy[there] * _inverse_power(s, beta)
+                straight = dy[there] * power[j]
                 kept[here] = straight
-                products[here] = straight * x[there] / s
+                products[here] = straight * x[there] / window[j]
         for c in range(a.channels):
             for j in range(0, PIXELS, LANES):
                 here = others + 4 * (c * PIXELS + j)
-                total(here, a.offsets, a.taps, others + 4 * (2 * a.room + j))
+                total(here, a.offsets, a.taps, window_at + 4 * j)
             for j in range(n):
                 there = c * a.pixels + j
                 dx[there] = kept[c * PIXELS + j] - factor * x[there] * window[j]
@@ -134,7 +148,7 @@ def within(record: Any, part: int, parts: int) -> None:
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
     pitch = a.width + 2 * a.half
     workspace = a.workspace + part * a.workspace_bytes
-    sums = workspace + 4 * a.room
+    sums, powers = workspace + 4 * a.room, workspace + 8 * a.room
     _clear(workspace, a.room)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
         for i in range(a.height):
@@ -143,47 +157,61 @@ def within(record: Any, part: int, parts: int) -> None:
             for j in range(a.width):
                 terms[j + a.half] = x[j] * x[j]
         _sum_windows(a, workspace, sums)
+        _powers(sums, powers, a.height * pitch, share, k, beta)
         for i in range(a.height):
             row = 4 * (p * a.height + i) * a.width
-            x, y, window = f32(a.x + row), f32(a.y + row), f32(sums + 4 * i * pitch)
+            x, y, power = f32(a.x + row), f32(a.y + row), f32(powers + 4 * i * pitch)
             for j in range(a.width):
-                y[j] = x[j] * _inverse_power(k + share * window[j], beta)
+                y[j] = x[j] * power[j]
 
 
 @kernel("dx dy " + WITHIN, NUMBERS)
 def within_gradient(record: Any, part: int, parts: int) -> None:
-    """Compute dx with squares of pixels; dx and dy may be the same."""
+    """Compute dx with squares of pixels; dx and dy may be the same.
+
+    x and dy are copied between borders of zeros first, so that all pixels of a plane
+    are one run.
+    """
     a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
     factor = np.float32(2) * share * beta
     pitch = a.width + 2 * a.half
+    corner = a.half * pitch + a.half  # where the first pixel lies
+    pixels = a.height * pitch
     workspace = a.workspace + part * a.workspace_bytes
-    others = workspace + 4 * a.room
-    sums, kept = others + 4 * a.room, others + 8 * a.room
-    _clear(workspace, 2 * a.room)
+    terms_at, sums_at, kept_at = (
+        workspace,
+        workspace + 4 * a.room,
+        workspace + 8 * a.room,
+    )
+    x_at, dy_at = workspace + 12 * a.room, workspace + 16 * a.room
+    _clear(workspace, 5 * a.room)
+    terms, all_x = f32(terms_at), f32(x_at)
+    window, kept = f32(sums_at), f32(kept_at)
+    x, dy, products = (
+        f32(x_at + 4 * corner),
+        f32(dy_at + 4 * corner),
+        f32(terms_at + 4 * corner),
+    )
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
         for i in range(a.height):
-            row = 4 * (p * a.height + i) * a.width
-            x, terms = f32(a.x + row), f32(workspace + 4 * (i + a.half) * pitch)
-            for j in range(a.width):
-                terms[j + a.half] = x[j] * x[j]
-        _sum_windows(a, workspace, sums)
+            row, put = 4 * (p * a.height + i) * a.width, 4 * (corner + i * pitch)
+            copy(x_at + put, a.x + row, a.width)
+            copy(dy_at + put, a.dy + row, a.width)
+        for i in range(a.room):
+            terms[i] = all_x[i] * all_x[i]
+        _sum_windows(a, terms_at, sums_at)
+        _powers(sums_at, kept_at, pixels, share, k, beta)
+        for i in range(pixels):
+            kept[i] *= dy[i]
+        for i in range(pixels):
+            products[i] = kept[i] * x[i] / window[i]
+        _sum_windows(a, terms_at, sums_at)
+        for i in range(pixels):
+            kept[i] -= factor * x[i] * window[i]
         for i in range(a.height):
             row = 4 * (p * a.height + i) * a.width
-            x, dy, window = f32(a.x + row), f32(a.dy + row), f32(sums + 4 * i * pitch)
-            products = f32(others + 4 * (i + a.half) * pitch)
-            straight = f32(kept + 4 * i * pitch)
-            for j in range(a.width):
-                s = k + share * window[j]
-                straight[j] = dy[j] * _inverse_power(s, beta)
-                products[j + a.half] = straight[j] * x[j] / s
-        _sum_windows(a, others, sums)
-        for i in range(a.height):
-            row = 4 * (p * a.height + i) * a.width
-            x, dx, window = f32(a.x + row), f32(a.dx + row), f32(sums + 4 * i * pitch)
-            straight = f32(kept + 4 * i * pitch)
-            for j in range(a.width):
-                dx[j] = straight[j] - factor * x[j] * window[j]
+            copy(a.dx + row, kept_at + 4 * i * pitch, a.width)
 
 
 class LRN(CompiledKernel[LrnOp]):
@@ -198,11 +226,11 @@ class LRN(CompiledKernel[LrnOp]):
         _, c, h, w = self.op.bottoms[0]
         half = self.op.local_size // 2
         if self._across:
-            room = (c + 2 * half) * PIXELS
+            room = (c + 2 * half + 2) * PIXELS
         else:
             room = (h + 2 * half) * (w + 2 * half) + LANES
         self._room = round_up(room, LANES)
-        return {"workspace": ArraySpec((self.backend.threads * 4 * self._room,))}
+        return {"workspace": ArraySpec((self.backend.threads * ROOMS * self._room,))}
 
     def setup(self) -> None:
         """Write the geometry down."""
@@ -214,7 +242,7 @@ class LRN(CompiledKernel[LrnOp]):
             "y": self.y,
             "half": size // 2,
             "workspace": self.work["workspace"],
-            "workspace_bytes": 16 * self._room,
+            "workspace_bytes": 4 * ROOMS * self._room,
             "room": self._room,
             "beta": op.beta,
             "serial": few(self.x.size),
