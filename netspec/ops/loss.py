@@ -130,6 +130,11 @@ class InfogainLoss(LossOp):
         return tuple(range(1, len(self.bottoms)))
 
     @property
+    def backward_tops(self) -> tuple[int, ...]:
+        """The second top, where there is one: p is there then."""
+        return (1,) if len(self.tops) > 1 else ()
+
+    @property
     def refused_bottoms(self) -> tuple[int, ...]:
         """Labels and H."""
         return tuple(range(1, len(self.bottoms)))

@@ -44,6 +44,11 @@ class SoftmaxWithLoss(LossOp):
         """The labels; the kernel saves p."""
         return (1,)
 
+    @property
+    def backward_tops(self) -> tuple[int, ...]:
+        """The second top, where there is one: p is there then."""
+        return (1,) if len(self.tops) > 1 else ()
+
 
 @infers("Softmax")
 def softmax(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Softmax:
