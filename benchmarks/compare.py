@@ -22,17 +22,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import nets
 import numpy as np
 
+import netspec
 import runtime
 from netspec.schema import NetParameter, SolverParameter
 
 SEED = 1
 TRAINED = [*nets.MODELS, "chain"]
+CONFIGURATIONS = {
+    "default": {"channels_last": False, "compiled": False},
+    "channels_last": {"channels_last": True, "compiled": False},
+    "compile": {"channels_last": False, "compiled": True},
+}
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 USED = [(name, batch) for name in ("googlenet", "resnet50") for batch in (1, 16)]
 PAUSE_SECONDS = 0.05  # lets the threads of the one before go to sleep
 WARM_UP_SECONDS = 0.05
@@ -52,7 +60,7 @@ def solver_of(net: NetParameter) -> runtime.Solver:
         lr_policy="fixed",
         max_iter=10**6,
     )
-    solver = runtime.get_solver(param, seed=SEED)
+    solver = runtime.get_solver(param, seed=SEED, keep=())
     fill_inputs(solver.net)
     return solver
 
@@ -189,13 +197,20 @@ def _burst(run: Run) -> list[float]:
 
 
 def gemm_peak() -> float:
-    """Return the GFLOP/s of the fastest matrix product of PyTorch or of ours."""
+    """Return the GFLOP/s of the fastest matrix product: of PyTorch, or of ours."""
     import torch
 
-    size = 2048
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    best = min(_timed(lambda: a @ b) for _ in range(8))
-    return 2 * size**3 / best / 1e9
+    rows, depth, height = 1024, 1024, 48
+    a, b = torch.randn(rows, depth), torch.randn(depth, height**2)
+    net = runtime.Net(
+        f"""layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{
+                     dim: 1 dim: {depth} dim: {height} dim: {height} }} }} }}
+            layer {{ name: "y" type: "Convolution" bottom: "x" top: "y"
+                     convolution_param {{ num_output: {rows} kernel_size: 1 }} }}"""
+    )
+    runs: tuple[Run, ...] = (lambda: a @ b, net.forward)
+    best = min(_timed(run) for run in runs for _ in range(20))
+    return 2 * rows * depth * height**2 / best / 1e9
 
 
 def _timed(run: Run) -> float:
@@ -215,35 +230,23 @@ def flops(net: runtime.Net, *, train: bool) -> float:
     return total
 
 
-def variants(names: list[str]) -> list[tuple[str, dict[str, bool]]]:
-    """Return the configurations of PyTorch that are asked for."""
-    every = {
-        "torch": {"channels_last": False, "compiled": False},
-        "channels_last": {"channels_last": True, "compiled": False},
-        "compile": {"channels_last": False, "compiled": True},
-    }
-    return [(name, every[name]) for name in names]
-
-
 def compare_training(name: str, options: argparse.Namespace, peak: float) -> str:
     """Measure the training step of one net and return its row."""
     net = nets.train_net(name)
     check_losses(name, net)
     solver = solver_of(net)
     runs: dict[str, Run] = {"ours": lambda: solver.step(1)}
-    for label, settings in variants(options.torch):
-        images = any(len(solver.net.blobs[x].shape) == 4 for x in solver.net.inputs)
+    images = any(len(solver.net.blobs[x].shape) == 4 for x in solver.net.inputs)
+    for label, settings in CONFIGURATIONS.items():
         if label == "channels_last" and not images:
             continue
         run = torch_step(solver.net, **settings)
-        if _works(run, f"{name}: {label}"):
+        if label in options.torch and _works(run, f"{name}: {label}"):
             runs[label] = run
     times = take_turns(runs, options.seconds)
-    return _row(
-        f"{name}, {solver.net.blobs[solver.net.inputs[0]].shape[0]}",
-        times,
-        flops(solver.net, train=True) / times["ours"] / 1e9 / peak,
-    )
+    share = flops(solver.net, train=True) / times["ours"] / 1e9 / peak
+    batch = solver.net.blobs[solver.net.inputs[0]].shape[0]
+    return _row(f"{name}, {batch}", times, share)
 
 
 def compare_use(name: str, batch: int, options: argparse.Namespace, peak: float) -> str:
@@ -251,9 +254,9 @@ def compare_use(name: str, batch: int, options: argparse.Namespace, peak: float)
     net = runtime.Net(nets.deploy_net(name, batch), runtime.TEST, keep=(), seed=SEED)
     fill_inputs(net)
     runs: dict[str, Run] = {"ours": net.forward}
-    for label, settings in variants(options.torch):
+    for label, settings in CONFIGURATIONS.items():
         run = torch_use(net, **settings)
-        if _works(run, f"{name}: {label}"):
+        if label in options.torch and _works(run, f"{name}: {label}"):
             runs[label] = run
     if options.onnx:
         run = onnx_use(net)
@@ -267,16 +270,11 @@ def compare_use(name: str, batch: int, options: argparse.Namespace, peak: float)
 def check_losses(name: str, net: NetParameter) -> None:
     """Compare the loss of one forward pass of both; raises where they differ."""
     solver = solver_of(without_dropout(net))
-    ours = _loss(solver.net)
     theirs = torch_step(solver.net, channels_last=False, compiled=False)()
+    solver.net.forward_steps()
+    ours = solver.net.loss()
     if abs(ours - theirs) > LOSS_TOLERANCE * max(abs(ours), 1):
         raise SystemExit(f"{name}: our loss is {ours}, PyTorch's {theirs}")
-    print(f"  {name}: loss {ours:.6g} (PyTorch {theirs:.6g})", flush=True)
-
-
-def _loss(net: runtime.Net) -> float:
-    net.forward_steps()
-    return net.loss()
 
 
 def _works(run: Run, what: str) -> bool:
@@ -284,23 +282,41 @@ def _works(run: Run, what: str) -> bool:
         run()
     except Exception as error:  # whatever a compiler says
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        print(f"  {what} does not work: {first[:100]}", file=sys.stderr)
+        print(f"{what} does not work: {first[:100]}", file=sys.stderr)
         return False
     return True
 
 
 def _row(name: str, times: dict[str, float], share: float) -> str:
     ours = times["ours"]
-    others = {key: value for key, value in times.items() if key != "ours"}
-    torch = [value for key, value in others.items() if key != "ONNX Runtime"]
     cells = [name, f"{1000 * ours:.2f}"]
-    for key in ("torch", "channels_last", "compile", "ONNX Runtime"):
-        cells.append(f"{1000 * others[key]:.2f}" if key in others else "")
-    cells.append(f"{min(torch) / ours:.2f}" if torch else "")
+    for key in (*CONFIGURATIONS, "ONNX Runtime"):
+        cells.append(f"{1000 * times[key]:.2f}" if key in times else "")
+    best = min((times[key] for key in CONFIGURATIONS if key in times), default=None)
+    cells.append(f"**{best / ours:.2f}**" if best else "")
     cells.append(f"{share:.0%}")
-    row = "| " + " | ".join(cells) + " |"
+    row = f"| {' | '.join(cells)} |"
     print(row, flush=True)
     gc.collect()
+    return row
+
+
+def memory_row(name: str) -> str:
+    """Measure the peak memory of processes that train one net; return their row."""
+    sizes = {side: peak_memory(name, side) for side in ("ours", *CONFIGURATIONS)}
+    solver = solver_of(nets.train_net(name))
+    used = solver.net.plan.memory["arena_bytes"] + 3 * solver.net.flat.data.nbytes
+    said = netspec.summarize(nets.train_net(name), phase=netspec.TRAIN).memory["total"]
+    best = min(sizes[side] for side in CONFIGURATIONS)
+    cells = [
+        name,
+        *(f"{sizes[side]:.0f}" for side in ("ours", *CONFIGURATIONS)),
+        f"{sizes['ours'] / best:.2f}",
+        f"{used / 2**20:.0f}",
+        f"{said / 2**20:.0f}",
+    ]
+    row = f"| {' | '.join(cells)} |"
+    print(row, flush=True)
     return row
 
 
@@ -317,9 +333,7 @@ def print_peak_memory(name: str, side: str) -> None:
     if side == "ours":
         solver.step(3)
     else:
-        run = torch_step(
-            solver.net, channels_last=side == "channels_last", compiled=False
-        )
+        run = torch_step(solver.net, **CONFIGURATIONS[side])
         del solver
         gc.collect()
         for _ in range(3):
@@ -328,15 +342,44 @@ def print_peak_memory(name: str, side: str) -> None:
     print(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)
 
 
+def table(title: str, rows: list[str]) -> str:
+    """Return a table of times in Markdown."""
+    peers = [f"PyTorch {label}".replace(" default", "") for label in CONFIGURATIONS]
+    heads = [title, "ours", *peers, "ONNX Runtime", "ratio", "of GEMM peak"]
+    line = f"| {' | '.join(heads)} |"
+    return "\n".join([line, "| --- |" + " ---: |" * (len(heads) - 1), *rows])
+
+
+def memory_table(rows: list[str]) -> str:
+    """Return a table of memory in Markdown."""
+    peers = [f"PyTorch {label}".replace(" default", "") for label in CONFIGURATIONS]
+    heads = ["net", "ours", *peers, "ratio", "net alone", "forecast"]
+    line = f"| {' | '.join(heads)} |"
+    return "\n".join([line, "| --- |" + " ---: |" * (len(heads) - 1), *rows])
+
+
+def write_into(path: Path, text: str) -> None:
+    """Replace what stands between the markers of a file."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Our speed beside PyTorch's.")
     parser.add_argument("nets", nargs="*", default=TRAINED, help="default: all")
-    parser.add_argument("--seconds", type=float, default=10, help="for each net")
-    parser.add_argument("--torch", nargs="*", default=["torch", "channels_last"])
+    parser.add_argument("--seconds", type=float, default=12, help="for each net")
+    parser.add_argument(
+        "--torch",
+        nargs="*",
+        choices=CONFIGURATIONS,
+        default=["default", "channels_last"],
+        help="configurations of PyTorch",
+    )
     parser.add_argument("--no-use", action="store_true", help="training only")
     parser.add_argument("--onnx", action="store_true", help="also ONNX Runtime")
-    parser.add_argument("--memory", action="store_true", help="also peak memory")
+    parser.add_argument("--memory", nargs="*", default=[], help="nets for peak memory")
     parser.add_argument("--peak-memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help="write the tables into this file")
     options = parser.parse_args()
@@ -348,15 +391,22 @@ def main() -> None:
     torch.set_num_threads(os.cpu_count() or 1)
     peak = gemm_peak()
     print(f"matrix product: {peak:.0f} GFLOP/s", flush=True)
-    rows = [compare_training(name, options, peak) for name in options.nets]
+    machine = f"{date.today()}, {os.cpu_count()} cores, PyTorch {torch.__version__}"
+    parts = [
+        f"{machine}; milliseconds; the fastest matrix product: {peak:.0f} GFLOP/s.",
+        table(
+            "training step: net, batch",
+            [compare_training(name, options, peak) for name in options.nets],
+        ),
+    ]
     if not options.no_use:
-        rows += [compare_use(name, n, options, peak) for name, n in USED]
+        rows = [compare_use(name, batch, options, peak) for name, batch in USED]
+        parts.append(table("inference: net, batch", rows))
     if options.memory:
-        for name in options.nets:
-            sizes = {
-                x: peak_memory(name, x) for x in ("ours", "torch", "channels_last")
-            }
-            print(name, {key: f"{value:.0f} MiB" for key, value in sizes.items()})
+        rows = [memory_row(name) for name in options.memory]
+        parts += ["Peak memory of training, MiB:", memory_table(rows)]
+    if options.write:
+        write_into(options.write, "\n\n".join(parts))
 
 
 if __name__ == "__main__":

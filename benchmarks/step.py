@@ -20,25 +20,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import nets
 import numpy as np
 
 import runtime
 from netspec.errors import NetspecError
-from netspec.export import load_model
-from netspec.graph import filter_net, merge_state
-from netspec.schema import TRAIN, NetParameter, SolverParameter
-from netspec.text import as_net
-from netspec.upgrade import upgrade_net
+from netspec.schema import NetParameter, SolverParameter
 
-ROOT = Path(__file__).resolve().parents[1]
-MODELS = {
-    "lenet": 64,
-    "cifar10_full": 100,
-    "caffenet": 32,
-    "googlenet": 16,
-    "resnet50": 8,
-}
-DEFAULT_BATCH = 16
 WARM_UP_STEPS = 2
 MATMUL_SIZE = 2048
 MATMUL_REPEATS = 5
@@ -47,33 +35,6 @@ HEADER = (
     f"{'net':<16}{'batch':>6}{'ms/step':>10}{'images/s':>10}{'peak MiB':>10}"
     f"{'matmul GFLOP/s':>16}"
 )
-
-
-def read_net(name: str) -> NetParameter:
-    """Return the train net of a prototxt, or of a model at its batch size."""
-    if not name.endswith(".py"):
-        return upgrade_net(as_net(Path(name)))
-    batch = MODELS.get(Path(name).stem, DEFAULT_BATCH)
-    return with_inputs(
-        load_model(name, batch_size=batch), load_model(name, deploy=True), batch
-    )
-
-
-def with_inputs(train: NetParameter, deploy: NetParameter, batch: int) -> NetParameter:
-    """Replace the data layer of a train net by Input layers, shaped as for use."""
-    train = upgrade_net(train)
-    net = filter_net(train, merge_state(train, TRAIN))
-    image = list(upgrade_net(deploy).layer[0].input_param.shape[0].dim)[1:]
-    layers = list(net.layer)
-    del net.layer[:]
-    for layer in layers:
-        if layer.bottom:
-            net.layer.append(layer)
-            continue
-        for top, shape in zip(layer.top, [[batch, *image], [batch]], strict=True):
-            new = net.layer.add(name=top, type="Input", top=[top])
-            new.input_param.shape.add(dim=shape)
-    return net
 
 
 def make_solver(net: NetParameter, backend: str) -> runtime.Solver:
@@ -137,12 +98,12 @@ def peak_mib(backend: str) -> float:
 
 def run_one(name: str, backend: str, iterations: int) -> None:
     """Time one net and print its row."""
-    solver = make_solver(read_net(name), backend)
+    solver = make_solver(nets.train_net(name), backend)
     median = statistics.median(time_steps(solver, iterations))
     batch = solver.net.blobs[solver.net.inputs[0]].shape[0]
     peak = peak_mib(backend)  # before the matrices of the comparison
     print(
-        f"{Path(name).stem:<16}{batch:>6}{median * 1000:>10.1f}{batch / median:>10.1f}"
+        f"{Path(name).stem:<16}{batch:>6}{median * 1000:>10.2f}{batch / median:>10.1f}"
         f"{peak:>10.0f}{matmul_gflops(backend):>16.1f}",
         flush=True,
     )
@@ -163,10 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
         return 0
-    nets = options.nets or [str(ROOT / "models" / f"{name}.py") for name in MODELS]
     print(HEADER, flush=True)
     status = 0
-    for net in nets:
+    for net in options.nets or [*nets.MODELS, "chain"]:
         command = [sys.executable, __file__, net, "--row", "--backend", options.backend]
         command += ["--iterations", str(options.iterations)]
         status |= subprocess.run(command, check=False).returncode

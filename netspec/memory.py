@@ -293,12 +293,16 @@ def forecast(
     `activations` and `gradients` are what all blobs take without sharing memory over
     time, `arena` is the block that they take with it; `total` counts the latter,
     `total_keep_all` the former. optimizer_history: arrays of the solver for each
-    parameter (SGD with momentum 1, Adam 2). The private work space of layers (masks,
-    columns) is not counted.
+    parameter (SGD with momentum 1, Adam 2). `saved` is what layers keep for their
+    gradients beside blobs, such as masks; it lies in the arena too. What a layer needs
+    only while it runs is not counted.
     """
     parameters = sum(count(p.shape) for p in graph.parameters) * itemsize
-    requests = requests_of(graph, training=training, keep=(), itemsize=itemsize)
-    sizes = {"data": 0, "diff": 0}
+    requests = [
+        *requests_of(graph, training=training, keep=(), itemsize=itemsize),
+        *(_saved_requests(graph, itemsize) if training else ()),
+    ]
+    sizes = {"data": 0, "diff": 0, "saved": 0}
     for request in requests:
         sizes[request.name.partition(":")[0]] += request.nbytes
     fixed = parameters * (2 + optimizer_history) if training else parameters
@@ -309,7 +313,22 @@ def forecast(
         "solver_state": parameters * optimizer_history if training else 0,
         "activations": sizes["data"],
         "gradients": sizes["diff"],
+        "saved": sizes["saved"],
         "arena": arena,
         "total": fixed + arena,
-        "total_keep_all": fixed + sizes["data"] + sizes["diff"],
+        "total_keep_all": fixed + sum(sizes.values()),
     }
+
+
+def _saved_requests(graph: Graph, itemsize: int) -> list[Request]:
+    end = 2 * len(graph.nodes) - 1
+    return [
+        Request(
+            f"saved:{node.index}",
+            node.op.saved_bytes(itemsize),
+            node.index,
+            end - node.index,
+        )
+        for node in graph.nodes
+        if node.backward and node.op.saved_bytes(itemsize)
+    ]

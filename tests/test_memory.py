@@ -211,8 +211,9 @@ def test_the_forecast_adds_up():
     assert memory["activations"] == 4 * (2 * 3 + 2 + 2 * 5 + 2 * 5 + 2 * 7 + 1)
     assert memory["gradients"] == 4 * (2 * 5 + 2 * 5 + 2 * 7 + 1)
     assert memory["total"] == 4 * 4 * values + memory["arena"]
-    blobs = memory["activations"] + memory["gradients"]
-    assert memory["total_keep_all"] == 4 * 4 * values + blobs
+    assert memory["saved"] == 4 * 2 * 7  # the probabilities of the loss
+    all_blobs = memory["activations"] + memory["gradients"] + memory["saved"]
+    assert memory["total_keep_all"] == 4 * 4 * values + all_blobs
     running = forecast(built, training=False)
     assert running["solver_state"] == running["parameter_gradients"] == 0
     assert running["gradients"] == 0

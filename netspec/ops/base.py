@@ -93,6 +93,10 @@ class Op:
         """Parameters that may receive a gradient, or None for all of them."""
         return None
 
+    def saved_bytes(self, itemsize: int) -> int:
+        """Return what is kept from forward to backward beside blobs, for a forecast."""
+        return 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOp(Op):

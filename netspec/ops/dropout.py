@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import SpecError
-from netspec.ops.base import NoReadOp, Shape, infers, label
+from netspec.ops.base import NoReadOp, Shape, count, infers, label
 from netspec.schema import LayerParameter
 
 
@@ -18,6 +18,10 @@ class Dropout(NoReadOp):
     in_place: ClassVar[bool] = True
     keeps_sign: ClassVar[bool] = True
     dropout_ratio: float
+
+    def saved_bytes(self, itemsize: int) -> int:
+        """Return the size of the mask, a byte an element."""
+        return count(self.tops[0])
 
 
 @infers("Dropout")

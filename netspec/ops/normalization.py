@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import ShapeError
-from netspec.ops.base import NoReadOp, ParamDef, Shape, constant, infers, label
+from netspec.ops.base import NoReadOp, ParamDef, Shape, constant, count, infers, label
 from netspec.schema import TEST, LayerParameter
 
 
@@ -30,6 +30,10 @@ class BatchNorm(NoReadOp):
     def learned_params(self) -> tuple[int, ...]:
         """None: statistics are not learned."""
         return ()
+
+    def saved_bytes(self, itemsize: int) -> int:
+        """Return the size of the normalised values, if they are of this batch."""
+        return 0 if self.use_global_stats else count(self.tops[0]) * itemsize
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import ShapeError, SpecError
-from netspec.ops.base import NoReadOp, Shape, check_axes, enum_name, infers, label
+from netspec.ops.base import (
+    NoReadOp,
+    Shape,
+    check_axes,
+    count,
+    enum_name,
+    infers,
+    label,
+)
 from netspec.schema import LayerParameter, PoolingParameter
 
 
@@ -30,6 +38,10 @@ class Pooling(NoReadOp):
     pad: tuple[int, int]
     global_pooling: bool
     round_mode: str
+
+    def saved_bytes(self, itemsize: int) -> int:
+        """Return the size of what won in every window of MAX, a byte each."""
+        return count(self.tops[0]) if self.pool == "MAX" else 0
 
 
 @infers("Pooling")

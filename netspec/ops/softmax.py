@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netspec.ops.base import FromOutputOp, Shape, canonical_axis, infers
+from netspec.ops.base import FromOutputOp, Shape, canonical_axis, count, infers
 from netspec.ops.loss import (
     LossOp,
     check_batch,
@@ -48,6 +48,10 @@ class SoftmaxWithLoss(LossOp):
     def backward_tops(self) -> tuple[int, ...]:
         """The second top, where there is one: p is there then."""
         return (1,) if len(self.tops) > 1 else ()
+
+    def saved_bytes(self, itemsize: int) -> int:
+        """Return the size of p, unless it is a top."""
+        return 0 if len(self.tops) > 1 else count(self.bottoms[0]) * itemsize
 
 
 @infers("Softmax")

@@ -13,13 +13,14 @@ import numpy as np
 
 from netspec.errors import MachineError
 from runtime.backends import BACKENDS, get_backend
+from runtime.backends.cpu import CpuBackend
 from runtime.cli.options import amount
 
 # Distribution, and the extra of netspec that installs it.
 LIBRARIES = {
     "protobuf": "",
     "numpy": "",
-    "numba": "fast",
+    "numba": "cpu",
     "lmdb": "data",
     "h5py": "data",
     "pillow": "data",
@@ -42,12 +43,23 @@ def devices(_: argparse.Namespace) -> int:
         except MachineError as error:
             print(f"{name}: not available: {error}")
             continue
-        lines = _processor() if backend.xp is np else _graphics(backend.xp)
+        if isinstance(backend, CpuBackend):
+            lines = [*_processor(), _kernels(backend)]
+        elif backend.xp is np:
+            lines = ["the same processor, with NumPy alone"]
+        else:
+            lines = _graphics(backend.xp)
         for line in lines:
             print(f"{name}: {line}")
     for library, extra in LIBRARIES.items():
         print(f"{library}: {_version(library, extra)}")
     return 0
+
+
+def _kernels(backend: CpuBackend) -> str:
+    if not backend.compiles:
+        return "no compiled kernels: they need Numba, the extra netspec[cpu]"
+    return f"compiled kernels on {backend.threads} threads"
 
 
 def _processor() -> list[str]:

@@ -14,8 +14,12 @@ import pytest
 
 pytest.importorskip("numba")
 
+import netspec
 import runtime
 from netspec.errors import SpecError
+from netspec.export import load_model
+from netspec.schema import LayerParameter
+from netspec.upgrade import upgrade_net
 from runtime.backends.cpu import CpuBackend
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -262,3 +266,19 @@ for name in ("direct", "tiled", "inner product", "pooling"):
     subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=300
     )
+
+
+@pytest.mark.parametrize(("name", "batch"), [("googlenet", 16), ("resnet50", 8)])
+def test_the_forecast_of_memory_is_near(name: str, batch: int) -> None:
+    message = upgrade_net(load_model(str(ROOT / f"models/{name}.py"), batch_size=batch))
+    source, shapes = message.layer[0], ([batch, 3, 224, 224], [batch])
+    del message.layer[:2]  # the sources of both phases
+    for top, shape in zip(source.top, shapes, strict=True):
+        layer = LayerParameter(name=top, type="Input", top=[top])
+        layer.input_param.shape.add(dim=shape)
+        message.layer.insert(0, layer)
+    said = netspec.summarize(message, phase=netspec.TRAIN).memory
+    net = runtime.Net(message, runtime.TRAIN, keep=())
+    parameters = net.flat.data.nbytes * 3  # with gradients and history
+    used = parameters + net.plan.memory["arena_bytes"]
+    assert said["total"] == pytest.approx(used, rel=0.05)

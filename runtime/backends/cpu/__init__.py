@@ -47,6 +47,11 @@ class CpuBackend(Backend):
                     return kernel
         return super().kernel(node, dtype)
 
+    @property
+    def compiles(self) -> bool:
+        """Whether there are compiled kernels."""
+        return bool(self._compiled)
+
     @cached_property
     def _compiled(self) -> Mapping[str, Sequence[Any]]:
         try:
