@@ -155,25 +155,34 @@ def maximum_gradient(record: Any, part: int, parts: int) -> None:
                 place += a.column_stride
 
 
-@kernel("dx dy shares " + WINDOWS)
+@kernel("dx dy shares workspace workspace_bytes " + WINDOWS)
 def average_gradient(record: Any, part: int, parts: int) -> None:
-    """Add every dy, divided by the size of its window, to the window's elements."""
+    """Add every dy, divided by the size of its window, to the window's elements.
+
+    The windows of a row are spread over a row of the workspace, which is then added to
+    every row that they cover.
+    """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
     shares = f32(a.shares)
+    spread = f32(a.workspace + part * a.workspace_bytes)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
         dx, dy = f32(a.dx + 4 * p * plane), f32(a.dy + 4 * p * out_plane)
         for i in range(plane):
             dx[i] = ZERO
         for i in range(a.out_height):
-            top = i * a.row_stride - a.row_pad
+            for column in range(a.width):
+                spread[column] = ZERO
             for j in range(a.out_width):
                 left = j * a.column_stride - a.column_pad
                 share = dy[i * a.out_width + j] * shares[i * a.out_width + j]
-                low, high = max(0, left), min(a.width, left + a.kernel_width)
-                for row in range(max(0, top), min(a.height, top + a.kernel_height)):
-                    for column in range(low, high):
-                        dx[row * a.width + column] += share
+                for column in range(max(0, left), min(a.width, left + a.kernel_width)):
+                    spread[column] += share
+            top = i * a.row_stride - a.row_pad
+            for row in range(max(0, top), min(a.height, top + a.kernel_height)):
+                target = f32(a.dx + 4 * (p * plane + row * a.width))
+                for column in range(a.width):
+                    target[column] += spread[column]
 
 
 class Pooling(CompiledKernel[PoolingOp]):
@@ -212,7 +221,8 @@ class Pooling(CompiledKernel[PoolingOp]):
         kept = sh * sw * self._rows * self._columns + LANES
         results = oh * self._columns + LANES
         self._results_at = round_up(4 * kept, VECTOR_BYTES)
-        self._bytes = round_up(self._results_at + 5 * results, 64)
+        needed = max(self._results_at + 5 * results, 4 * op.bottoms[0][3])
+        self._bytes = round_up(needed, 64)
 
     def setup(self) -> None:
         """Write the geometry down."""
@@ -233,14 +243,17 @@ class Pooling(CompiledKernel[PoolingOp]):
             "column_pad": pw,
             "serial": few(n * c * h * w),
         }
+        self._workspace = {
+            "workspace": self.work["workspace"],
+            "workspace_bytes": self._bytes,
+        }
         self._kept = {
             "kept_height": self._rows,
             "kept_width": self._columns,
             "taps": kh * kw,
             "offsets": self._offsets,
-            "workspace": self.work["workspace"],
-            "workspace_bytes": self._bytes,
             "results_at": self._results_at,
+            **self._workspace,
         }
         top, left = np.arange(oh) * sh - ph, np.arange(self._columns) * sw - pw
         if op.pool == "MAX":
@@ -267,7 +280,7 @@ class Pooling(CompiledKernel[PoolingOp]):
             return []
         shape = {"dx": self.dx, "dy": self.dy, **self._windows}
         if self.op.pool == "AVE":
-            return [average_gradient(shares=self._shares, **shape)]
+            return [average_gradient(shares=self._shares, **self._workspace, **shape)]
         i, j = np.divmod(np.arange(count(self.op.kernel)), self.op.kernel[1])
         return [
             maximum_gradient(
