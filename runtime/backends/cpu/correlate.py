@@ -96,7 +96,8 @@ def correlate(record: Any, part: int, parts: int) -> None:
     floor = np.float32(a.floor)
     workspace = a.workspace + part * a.workspace_bytes
     panel_at, other = workspace + a.panel_at, workspace + a.other_at
-    for unit in range(part, a.groups * panels * a.units_by_rows, parts):
+    units = a.groups * panels * a.units_by_rows
+    for unit in range(units * part // parts, units * (part + 1) // parts):
         share, rest = unit % a.units_by_rows, unit // a.units_by_rows
         group, panel = rest // panels, rest % panels
         first = panel * a.panel_places
@@ -240,7 +241,8 @@ def correlate_weights(record: Any, part: int, parts: int) -> None:
     zeros = workspace  # ROWS zeros
     for i in range(ROWS):
         f32(zeros)[i] = ZERO
-    for unit in range(part, a.groups * a.chunks * a.channel_shares, parts):
+    units = a.groups * a.chunks * a.channel_shares
+    for unit in range(units * part // parts, units * (part + 1) // parts):
         share, rest = unit % a.channel_shares, unit // a.channel_shares
         group, chunk = rest // a.chunks, rest % a.chunks
         blocks = (a.channels + a.channel_block - 1) // a.channel_block

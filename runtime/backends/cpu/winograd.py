@@ -193,7 +193,8 @@ def winograd(record: Any, part: int, parts: int) -> None:
     workspace = a.workspace + part * a.workspace_bytes
     products = workspace + a.products_at
     _clear(workspace)
-    for unit in range(part, a.groups * panels * a.row_shares, parts):
+    units = a.groups * panels * a.row_shares
+    for unit in range(units * part // parts, units * (part + 1) // parts):
         share, rest = unit % a.row_shares, unit // a.row_shares
         group, panel = rest // panels, rest % panels
         first = panel * a.panel_strips
@@ -277,7 +278,8 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
     width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
     workspace = a.workspace + part * a.workspace_bytes
     _clear(workspace)
-    for unit in range(part, a.groups * a.chunks * a.channel_shares, parts):
+    units = a.groups * a.chunks * a.channel_shares
+    for unit in range(units * part // parts, units * (part + 1) // parts):
         share, rest = unit % a.channel_shares, unit // a.channel_shares
         group, chunk = rest // a.chunks, rest % a.chunks
         blocks = channels // LANES
