@@ -12,6 +12,7 @@ ARGS ?=
 PY := $(VENV)/bin/python
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+BENCH := $(VENV)/.installed-bench
 
 # Tests compute little at a time: more threads would mostly wait for each other.
 test rules: export OPENBLAS_NUM_THREADS ?= 1
@@ -48,6 +49,9 @@ $(DEV): pyproject.toml
 	$(call install,dev)
 	@touch $(DEMO)
 
+$(BENCH): pyproject.toml
+	$(call install,bench)
+
 demo: $(DEMO)  ## export LeNet, train it on handwritten digits, print where the files are
 	$(PY) tools/demo.py --output $(OUT)
 
@@ -80,8 +84,9 @@ docs: $(DEV)  ## build docs/_build/html; a warning is an error
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(DEV)  ## time a training step of the models
-	$(PY) benchmarks/step.py $(ARGS)
+bench: $(BENCH)  ## compare with PyTorch; writes docs/performance.md
+	$(PY) benchmarks/compare.py --onnx --memory googlenet resnet50 \
+	  --write docs/performance.md $(ARGS)
 
 build: $(DEV)  ## build the wheel and the source archive into dist/
 	$(PY) -m build

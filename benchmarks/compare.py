@@ -15,8 +15,6 @@ import argparse
 import gc
 import io
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -40,6 +38,7 @@ CONFIGURATIONS = {
     "channels_last": {"channels_last": True, "compiled": False},
     "compile": {"channels_last": False, "compiled": True},
 }
+PEERS = ["PyTorch", "PyTorch channels_last", "PyTorch compile"]
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 USED = [(name, batch) for name in ("googlenet", "resnet50") for batch in (1, 16)]
 PAUSE_SECONDS = 0.05  # lets the threads of the one before go to sleep
@@ -341,24 +340,27 @@ def print_peak_memory(name: str, side: str) -> None:
         gc.collect()
         for _ in range(3):
             run()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)
+    print(nets.peak_mib())
 
 
 def table(title: str, rows: list[str]) -> str:
     """Return a table of times in Markdown."""
-    peers = [f"PyTorch {label}".replace(" default", "") for label in CONFIGURATIONS]
-    heads = [title, "ours", *peers, "ONNX Runtime", "ratio", "of GEMM peak"]
-    line = f"| {' | '.join(heads)} |"
-    return "\n".join([line, "| --- |" + " ---: |" * (len(heads) - 1), *rows])
+    return _markdown([title, "ours", *PEERS, "ONNX Runtime", "ratio", "of GEMM"], rows)
 
 
 def memory_table(rows: list[str]) -> str:
     """Return a table of memory in Markdown."""
-    peers = [f"PyTorch {label}".replace(" default", "") for label in CONFIGURATIONS]
-    heads = ["net", "ours", *peers, "ratio", "net alone", "forecast"]
-    line = f"| {' | '.join(heads)} |"
-    return "\n".join([line, "| --- |" + " ---: |" * (len(heads) - 1), *rows])
+    heads = ["peak MiB of training", "ours", *PEERS, "ratio", "net alone", "forecast"]
+    return _markdown(heads, rows)
+
+
+def _markdown(heads: list[str], rows: list[str]) -> str:
+    """Return a table without its empty columns."""
+    cells = [heads, *([cell.strip() for cell in row.split("|")[1:-1]] for row in rows)]
+    used = [column for column in zip(*cells, strict=True) if any(column[1:])]
+    first, *rest = (" | ".join(row) for row in zip(*used, strict=True))
+    line = "| --- |" + " ---: |" * (len(used) - 1)
+    return "\n".join([f"| {first} |", line, *(f"| {row} |" for row in rest)])
 
 
 def write_into(path: Path, text: str) -> None:
@@ -407,7 +409,7 @@ def main() -> None:
         parts.append(table("inference: net, batch", rows))
     if options.memory:
         rows = [memory_row(name, options) for name in options.memory]
-        parts += ["Peak memory of training, MiB:", memory_table(rows)]
+        parts.append(memory_table(rows))
     if options.write:
         write_into(options.write, "\n\n".join(parts))
 

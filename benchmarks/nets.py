@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,13 @@ def chain(length: int) -> NetParameter:
         x = n[f"layer{number}"] = kinds[number % len(kinds)](x)
     n.loss = L.EuclideanLoss(x, n["label"])
     return n.to_proto()
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has held."""
+    try:  # on Linux, getrusage also counts what the parent had when it forked
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if platform.system() == "Darwin" else peak / 2**10

@@ -11,8 +11,6 @@ Without a net the models of this project are timed, at the batch sizes below.
 from __future__ import annotations
 
 import argparse
-import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -92,8 +90,7 @@ def peak_mib(backend: str) -> float:
     if backend == "cupy":
         pool = runtime.get_backend(backend).xp.get_default_memory_pool()
         return float(pool.total_bytes()) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if platform.system() == "Darwin" else peak / 2**10
+    return nets.peak_mib()
 
 
 def run_one(name: str, backend: str, iterations: int) -> None:
