@@ -20,6 +20,10 @@ from netspec import layers as layers
 from netspec import params as params
 from netspec import schema as schema
 from netspec.emit import to_proto as to_proto
+from netspec.modules import defaults as defaults
+from netspec.modules import module as module
+from netspec.modules import phase as phase
+from netspec.modules import shared as shared
 from netspec.record import layer as layer
 from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
@@ -29,6 +33,8 @@ from netspec.top import Function as Function
 from netspec.top import Top as Top
 
 if TYPE_CHECKING:
+    from netspec.deployment import deploy as deploy
+    from netspec.export import one_phase as one_phase
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
     from netspec.upgrade import upgrade_text as upgrade_text
@@ -37,6 +43,8 @@ L = layers
 P = params
 
 _LAZY = {
+    "deploy": "netspec.deployment",
+    "one_phase": "netspec.export",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
     "upgrade_text": "netspec.upgrade",

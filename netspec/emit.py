@@ -1,7 +1,8 @@
 """Recorded calls to a flat list of layers: order, names, and what only they show.
 
-Order: as tops were assigned, and before each layer the layers that it needs. Names: as
-assigned; a top without a name is called by its type and a number, counted by type.
+Order: as tops were assigned, and before each layer the layers that it needs; the layers
+of a module as they were written. Names: as assigned; a top without a name is called by
+its type and a number, counted by type.
 """
 
 from __future__ import annotations
@@ -9,24 +10,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from netspec.errors import SpecError
 from netspec.record import write_params
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
+from netspec.scope import Scope, made_in
+from netspec.sharing import check_named, write_names
 from netspec.site import Site
 from netspec.top import Function, Top, describe
+
+if TYPE_CHECKING:
+    from netspec.spec import NetSpec
 
 
 @dataclass(frozen=True)
 class Root:
     """Something to emit with all that it needs.
 
-    scope: what to put before the names that are not assigned ("inception_3a/").
+    prefix: what to put before the names that are not assigned ("inception_3a/").
     """
 
     value: Top | Function
-    scope: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,34 +49,87 @@ class Lost:
 class Emission:
     """The layers so far, and what is known of their blobs.
 
-    writers: for every blob name the tops that wrote it, in order.
+    names: those that are assigned. prefixes: of the NetSpecs that are emitted, what
+    stands before the names in them. paths: the same for calls of modules. writers: for
+    every blob name the tops that wrote it, in order.
     """
 
-    names: Mapping[Top | Function, str]
-    lost: Mapping[Top, Lost] = field(default_factory=dict)
+    names: dict[Top | Function, str] = field(default_factory=dict)
+    lost: dict[Top, Lost] = field(default_factory=dict)
+    prefixes: dict[NetSpec, str] = field(default_factory=dict)
+    paths: dict[Scope, str] = field(default_factory=dict)
     layers: dict[Function, LayerParameter] = field(default_factory=dict)
     blobs: dict[Top, str] = field(default_factory=dict)
     writers: dict[str, list[Top]] = field(default_factory=dict)
     owners: dict[str, list[Function]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    taken: set[str] = field(default_factory=set)
+    opened: set[Scope] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self.taken = frozenset(self.names.values())
-
-    def name_of(self, value: Top | Function, scope: str) -> str:
+    def name_of(self, value: Top | Function, prefix: str) -> str:
         """Return the assigned name, or the next one made of the type and a number."""
         if value in self.names:
             return self.names[value]
         if isinstance(value, Top) and value in self.lost:
             raise _lost_error(value, self.lost[value])
-        kind = scope + value.fn.type_name
+        for scope in value.fn.scope.chain() if value.fn.scope is not None else ():
+            if value in scope.named:
+                spec, key = scope.named[value]
+                return self.prefix_of(spec, prefix) + key
+        if value.fn.scope is not None:
+            prefix = self.path_of(value.fn.scope, prefix)
+            if "name" in value.fn.params:
+                place = getattr(value, "n", 0)
+                return (
+                    f"{prefix}{value.fn.params['name']}{f'_{place}' if place else ''}"
+                )
+        return self._numbered(prefix + value.fn.type_name)
+
+    def _layer_name(self, fn: Function, prefix: str) -> str:
+        if fn.scope is None or "name" in fn.params or fn in fn.scope.named:
+            return self.name_of(fn, prefix)
+        return self._numbered(self.path_of(fn.scope, prefix) + fn.type_name)
+
+    def _numbered(self, kind: str) -> str:
+        taken = self.names.values() if not self.counts[kind] else ()
+        self.taken.update(taken)
         while True:
             self.counts[kind] += 1
             name = f"{kind}{self.counts[kind]}"
             if name not in self.taken:
                 return name
 
-    def add(self, fn: Function, scope: str) -> None:
+    def prefix_of(self, spec: NetSpec, prefix: str) -> str:
+        """Return what stands before the names in a NetSpec.
+
+        `prefix` is that of the place where it is read, for what was never assigned.
+        """
+        if spec not in self.prefixes:
+            folder, scope = made_in(spec)
+            if folder is not None:
+                parent, key = folder
+                self.prefixes[spec] = f"{self.prefix_of(parent, prefix)}{key}/"
+            elif scope is not None:
+                self.prefixes[spec] = self.path_of(scope, prefix)
+            else:
+                return ""
+        return self.prefixes[spec]
+
+    def path_of(self, scope: Scope, prefix: str) -> str:
+        """Return the path of a call of a module, with a slash at its end."""
+        if scope not in self.paths:
+            if scope.assigned is not None and not scope.name:
+                spec, key = scope.assigned
+                self.paths[scope] = f"{self.prefix_of(spec, prefix)}{key}/"
+            else:
+                outer = scope.parent
+                before = prefix if outer is None else self.path_of(outer, prefix)
+                name = scope.name and before + scope.name
+                name = name or self._numbered(before + scope.label)
+                self.paths[scope] = f"{name}/"
+        return self.paths[scope]
+
+    def add(self, fn: Function, prefix: str) -> None:
         """Emit one layer, whose inputs have been emitted."""
         layer = LayerParameter(type=fn.type_name)
         layer.bottom.extend(self.blobs[top] for top in fn.inputs)
@@ -77,19 +137,22 @@ class Emission:
         for place, top in enumerate(fn.tops):
             if fn.in_place and place < len(fn.inputs):
                 self.blobs[top] = self.blobs[fn.inputs[place]]
-                assigned = self.name_of(top, scope) if place == 0 else ""
+                assigned = self.name_of(top, prefix) if place == 0 else ""
             else:
-                assigned = self.blobs[top] = self.name_of(top, scope)
+                assigned = self.blobs[top] = self.name_of(top, prefix)
+                if _is_named_outside(top):
+                    assigned = ""
             layer.top.append(self.blobs[top])
             name = name or assigned
-        layer.name = name or self.name_of(fn, scope)
+        layer.name = name or self._layer_name(fn, prefix)
         problems = write_params(layer, fn)
         if problems:
             raise SpecError(
                 f"{describe(fn, layer.name)}: " + "\n  and: ".join(problems)
             )
         if "name" in fn.params:
-            layer.name = scope + layer.name
+            path = prefix if fn.scope is None else self.path_of(fn.scope, prefix)
+            layer.name = path + layer.name
         self.layers[fn] = layer
         self._check_reads(fn, layer)
         self._check_writes(fn, layer)
@@ -132,7 +195,7 @@ class Emission:
 def to_proto(*tops: Top | Function) -> NetParameter:
     """Return the net of `tops` and all that they need, with made-up names."""
     net = NetParameter()
-    net.layer.extend(emit([Root(top) for top in tops], Emission({})))
+    net.layer.extend(emit([Root(top) for top in tops], Emission()))
     return net
 
 
@@ -140,8 +203,44 @@ def emit(roots: Iterable[Root], emission: Emission) -> Iterable[LayerParameter]:
     """Emit `roots` in order, each after all that it needs, and return the layers."""
     for root in roots:
         for fn in needed(root.value.fn, emission.layers):
-            emission.add(fn, root.scope)
+            for call in _module_calls(fn, emission):
+                for each in needed(call, emission.layers):
+                    emission.add(each, root.prefix)
+            if fn not in emission.layers:
+                emission.add(fn, root.prefix)
+    _emit_rest(emission)
+    write_names(emission.layers)
+    check_named(emission.layers)
     return emission.layers.values()
+
+
+def _module_calls(fn: Function, emission: Emission) -> Iterable[Function]:
+    """Return all calls of the outermost module around `fn`, the first time."""
+    if fn.scope is None:
+        return ()
+    outermost = list(fn.scope.chain())[-1]
+    if outermost in emission.opened:
+        return ()
+    emission.opened.add(outermost)
+    return outermost.calls
+
+
+def _emit_rest(emission: Emission) -> None:
+    """Emit what belongs to emitted layers without being needed: Silence, side tops."""
+    done = 0
+    while done < len(emission.layers):
+        for fn in list(emission.layers)[done:]:
+            done += 1
+            for call in (*fn.followers, *_module_calls(fn, emission)):
+                for each in needed(call, emission.layers):
+                    emission.add(each, "")
+
+
+def module_tops(scope: Scope) -> dict[str, Top]:
+    """Return the tops of a call of a module by their names in it."""
+    emission = Emission(paths={scope: ""})
+    tops = [top for call in scope.calls for top in call.tops]
+    return {emission.name_of(top, ""): top for top in tops if top not in scope.outside}
 
 
 def needed(root: Function, done: Mapping[Function, object]) -> Iterator[Function]:
@@ -169,6 +268,12 @@ def unused(emission: Emission) -> Iterator[Top]:
         if not any(top in read for top in sources):
             yield from sources[:1]
         yield from (top for top in writers if top.fn.in_place and top not in read)
+
+
+def _is_named_outside(top: Top) -> bool:
+    """Tell whether the name of a blob is that of what a module returned."""
+    scope = top.fn.scope
+    return scope is not None and any(top in each.outside for each in scope.chain())
 
 
 def _lost_error(top: Top, lost: Lost) -> SpecError:

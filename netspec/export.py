@@ -1,14 +1,15 @@
 """Write the net of a Python file as prototxt or binary.
 
     python -m netspec.export FILE.py [-o OUT] [--deploy] [--phase TRAIN|TEST]
-        [--batch-size N] [--set name=value ...] [--net function]
+        [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
 
 A model file has a function that returns a `NetSpec` or a `NetParameter`: the one named
 like the file (`lenet` in `lenet.py`), or its only public one. `--deploy` calls the
 function `deploy` of the file instead, or sets the parameter `deploy` where the net
-function has one; `--net` calls any other function. A `NetSpec` at the top of the file
-does as well. `--set` and `--batch-size` set parameters of the function. `--phase` keeps
-the layers of one phase and drops the rules.
+function has one; where there is neither, it derives the net for use from that for
+training (`netspec.deploy`). `--net` calls any other function. A `NetSpec` at the top of
+the file does as well. `--set` and `--batch-size` set parameters of the function.
+`--phase` keeps the layers of one phase and drops the rules.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from netspec.cli import Parser, positive, run
+from netspec.cli import Parser, named_shape, positive, run
+from netspec.deployment import deploy as derive
 from netspec.errors import FileError, NetspecError, SpecError, did_you_mean
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.settings import check_names, parameters, parse_settings
@@ -42,6 +44,7 @@ def load_model(
     phase: int | None = None,
     batch_size: int | None = None,
     settings: Sequence[str] = (),
+    shapes: Mapping[str, Sequence[int]] | None = None,
     **arguments: Any,
 ) -> NetParameter:
     """Return the net of a Python file.
@@ -49,6 +52,7 @@ def load_model(
     net: the name of the function or `NetSpec` to take. deploy: take the net for use,
     without data and losses. phase: keep the layers of this phase only. batch_size,
     arguments: parameters of the function; settings: the same as text, "name=value".
+    shapes: of tops of data layers, for a net for use that has to be derived.
 
     Raises `FileError` for a file that cannot be read, `SpecError` for everything that
     goes wrong in it, naming its line.
@@ -57,7 +61,8 @@ def load_model(
     module = _load(path)
     makers = _makers(module)
     maker, given = _choose(path, makers, net, deploy)
-    if batch_size is not None:
+    derived = deploy and maker is not makers.get("deploy") and "deploy" not in given
+    if batch_size is not None and not (derived and _has_no(maker, "batch_size")):
         given["batch_size"] = batch_size
     given.update(arguments)
     if isinstance(maker, NetSpec):
@@ -69,6 +74,8 @@ def load_model(
         given.update(parse_settings(maker, settings))
         result = _call(path, maker, given)
     message = _message(path, maker, result)
+    if derived:
+        message = derive(message, shapes=shapes, batch_size=batch_size)
     return message if phase is None else one_phase(message, phase)
 
 
@@ -124,12 +131,11 @@ def _choose(
     maker = _named(path, makers, net) if net else _default(path, makers)
     if not deploy:
         return maker, {}
-    if isinstance(maker, NetSpec) or "deploy" not in parameters(maker):
-        raise SpecError(
-            f"{path}: has no net for use; write a function deploy(), or give the net "
-            f"function a parameter deploy"
-        )
-    return maker, {"deploy": True}
+    return maker, {} if _has_no(maker, "deploy") else {"deploy": True}
+
+
+def _has_no(maker: Any, name: str) -> bool:
+    return isinstance(maker, NetSpec) or name not in parameters(maker)
 
 
 def _named(path: Path, makers: Mapping[str, Any], name: str) -> Any:
@@ -225,6 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 phase=PHASES.get(options.phase),
                 batch_size=options.batch_size,
                 settings=options.set,
+                shapes=dict(options.shape),
             )
         if options.output is None:
             sys.stdout.write(to_text(net))
@@ -266,6 +273,14 @@ def _parser() -> Parser:
         default=[],
         metavar="NAME=VALUE",
         help="set any parameter of the net function; repeat for several",
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=named_shape,
+        metavar="TOP=N,C,H,W",
+        help="with --deploy: shape of a top whose file would tell it",
     )
     parser.add_argument("--net", metavar="FUNCTION", help="the function to call")
     return parser

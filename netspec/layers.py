@@ -33,6 +33,8 @@ class LayerOptions(TypedDict, total=False):
     ntop: int | None
     # Whether to write the top over the bottom.
     in_place: bool | None
+    # Whose parameters to use: a top, or one or None for each parameter.
+    share: Bottom | Sequence[Bottom | None] | None
     # lr_mult, decay_mult and name of every parameter; equal names share.
     param: Param | Sequence[Param] | None
     # Weight of every top in the objective; 1 for losses, else 0.

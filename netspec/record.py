@@ -11,7 +11,10 @@ from netspec.check import bottom_problem, missing_fields, top_problem
 from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.fields import assign_field, unknown_field
 from netspec.schema import LayerParameter
+from netspec.scope import add_call, current_scope
+from netspec.sharing import tie
 from netspec.site import Site, user_site
+from netspec.surroundings import add_surroundings
 from netspec.top import Function, Shape, Top, describe
 
 _P = ParamSpec("_P")
@@ -54,20 +57,33 @@ def record(type_name: str, bottoms: Sequence[Any], fields: Mapping[str, Any]) ->
     site = user_site()
     row = LAYER_TYPES.get(type_name)
     params = {name: value for name, value in fields.items() if value is not None}
+    add_surroundings(type_name, len(bottoms), fields, params)
     in_place = bool(params.pop("in_place", False))
     tops = params.pop("ntop", 0 if row is not None and row.tops == (0, 0) else 1)
+    others = params.pop("share", None)
     who = _who(type_name, params, site)
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
         raise SpecError(f"{who}: ntop is {tops!r}; expected the number of tops")
     inputs = _inputs(bottoms, who)
-    fn = Function(type_name, inputs, params, ntop=tops, in_place=in_place, site=site)
+    fn = Function(
+        type_name,
+        inputs,
+        params,
+        ntop=tops,
+        in_place=in_place,
+        site=site,
+        scope=current_scope(),
+    )
     message = LayerParameter(type=type_name)
     problems = write_params(message, fn)
     if row is not None:
         problems += _structure_problems(row, fn, message)
+    if others is not None and not problems:
+        problems += tie(fn, message, others)
     if problems:
         raise SpecError(f"{who}: " + "\n  and: ".join(problems))
     _infer(fn, message)
+    add_call(fn)
     if tops == 0:
         return fn
     return fn.tops[0] if tops == 1 else fn.tops
@@ -114,10 +130,17 @@ def _not_a_top(value: Any) -> str:
 
 def write_params(message: LayerParameter, fn: Function) -> list[str]:
     """Write the options of `fn` into `message`; return what is wrong with them."""
-    own = own_param(fn.type_name)
+    return write_options(message, fn.type_name, fn.params)
+
+
+def write_options(
+    message: LayerParameter, type_name: str, params: Mapping[str, Any]
+) -> list[str]:
+    """Write the options of a layer into `message`; return what is wrong with them."""
+    own = own_param(type_name)
     kind = _LAYER_FIELDS[own].message_type if own is not None else None
     problems = []
-    for name, value in fn.params.items():
+    for name, value in params.items():
         if value is None:
             continue
         if kind is not None and name in kind.fields_by_name:
@@ -126,7 +149,7 @@ def write_params(message: LayerParameter, fn: Function) -> list[str]:
         elif name in _LAYER_FIELDS:
             problems += assign_field(message, _LAYER_FIELDS[name], value)
         else:
-            problems.append(_unknown(fn.type_name, name, kind))
+            problems.append(_unknown(type_name, name, kind))
     return problems
 
 
@@ -134,6 +157,12 @@ def own_param(type_name: str) -> str | None:
     """Return the field of LayerParameter with the options of a layer type, or None."""
     row = LAYER_TYPES.get(type_name)
     return row.param if row is not None else _params_by_message().get(type_name)
+
+
+def fields_of(param: str) -> Mapping[str, Any]:
+    """Return the fields of a message in LayerParameter, such as `convolution_param`."""
+    kind = _LAYER_FIELDS[param].message_type
+    return {} if kind is None else kind.fields_by_name
 
 
 @functools.cache
@@ -150,7 +179,7 @@ def _unknown(type_name: str, name: str, kind: Any) -> str:
         return unknown_field(name, kind)
     common = [field for field in _LAYER_FIELDS if not field.endswith("_param")]
     known = [*(kind.fields_by_name if kind is not None else ()), *common]
-    hint = did_you_mean(name, [*known, "in_place", "ntop"])
+    hint = did_you_mean(name, [*known, "in_place", "ntop", "share"])
     return (
         f"{name} is no field of a {type_name} layer"
         f"{hint or '; its fields are ' + ', '.join(known)}"

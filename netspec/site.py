@@ -7,7 +7,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-_PACKAGE = __name__.partition(".")[0]
+# This package, and the library that enters its context managers.
+_OURS = frozenset((__name__.partition(".")[0], "contextlib"))
 
 
 class Site:
@@ -67,7 +68,7 @@ def user_site() -> Site:
     """Return the innermost place outside this package on the current stack."""
     frame = sys._getframe(1)  # noqa: SLF001
     while (
-        frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE
+        frame.f_globals.get("__name__", "").partition(".")[0] in _OURS
         and frame.f_back is not None
     ):
         frame = frame.f_back

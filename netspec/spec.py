@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from netspec.emit import Emission, Lost, Root, emit, needed, unused
+from netspec.emit import Emission, Lost, Root, emit, module_tops, needed, unused
 from netspec.errors import SpecError, did_you_mean
 from netspec.outputs import dangling
 from netspec.record import write_params
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
+from netspec.scope import Scope, current_scope
 from netspec.site import Site, user_site
 from netspec.top import Function, Top, describe
 
@@ -46,6 +48,8 @@ class NetSpec:
     `name=` of its layers, get that name and a slash in front. Passed to a layer
     function, it stands for its top named `output`.
 
+    The one result of a module gives the module its path (see `netspec.module`).
+
     A blob that no layer reads is an output of the net. Where the net has a loss, an
     output that is neither a loss, a measure nor a prediction gives a `SpecWarning`.
     """
@@ -60,6 +64,8 @@ class NetSpec:
         state["_names"] = {}
         state["_variants"] = {}
         state["_lost"] = {}
+        state["_scope"] = current_scope()
+        state["_parent"] = None
 
     def __setitem__(self, name: str, value: Entry) -> None:
         site = user_site()
@@ -94,18 +100,33 @@ class NetSpec:
         self.tops[name] = value
         self._sites[name] = site
         self._names[value] = name
-        if isinstance(value, Top):
+        if isinstance(value, NetSpec):
+            value.__dict__["_parent"] = (self, name)
+        elif isinstance(value, Top):
             value.label = name
+        called = _module_of(value, self._scope)
+        if called is not None and len(called.results) == 1:
+            called.assigned = (self, name)
+        if isinstance(value, NetSpec):
+            return
+        if called is None or not _has_own_name(value, called):
+            blob = _blob_of(value, called)
+            if called is not None:
+                called.outside.add(blob)
+            if self._scope is not None:
+                self._scope.named[blob] = (self, name)
 
     def __setattr__(self, name: str, value: Entry) -> None:
         self[name] = value
 
     def __getitem__(self, name: str) -> Any:
         folder, key = _folder(self, name)
-        try:
+        if key in folder.tops:
             return folder.tops[key]
-        except KeyError:
-            raise self._no_such_top(name) from None
+        inner = folder._inner(key)  # noqa: SLF001 - of the same class
+        if inner is None:
+            raise self._no_such_top(name)
+        return inner
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -114,6 +135,15 @@ class NetSpec:
             return self.tops[name]
         except KeyError:
             raise self._no_such_top(name) from None
+
+    def _inner(self, name: str) -> Top | None:
+        """Return the top of this name in a module whose result is assigned here."""
+        for key, value in self.tops.items():
+            if name.startswith(f"{key}/"):
+                called = _module_of(value, self._scope)
+                if called is not None:
+                    return module_tops(called).get(name[len(key) + 1 :])
+        return None
 
     def _no_such_top(self, name: str) -> NoSuchTop:
         known = self.keys()
@@ -168,49 +198,56 @@ class NetSpec:
             return value.output_top
         return value if isinstance(value, Top) else None
 
-    def to_proto(self) -> NetParameter:
+    def to_proto(self, phase: str | int | None = None) -> NetParameter:
         """Return the net: the layers of all tops, each after those that it needs.
+
+        phase: "TRAIN" or "TEST" for the layers of one phase, without their rules;
+        "DEPLOY" for the net for use (see `netspec.deploy`); None for all.
 
         Raises `SpecError` for what only the whole net shows: a top that is read though
         its name was given away, a blob that is read although an in-place layer has
         changed it, two layers or blobs of one name.
         """
-        names: dict[Top | Function, str] = {}
-        lost: dict[Top, Lost] = {}
-        roots = list(self._roots("", names, lost, ()))
-        emission = Emission(names, lost)
+        emission = Emission()
+        roots = list(self._roots("", emission, ()))
         net = NetParameter(name=self._name) if self._name else NetParameter()
         net.layer.extend(emit(roots, emission))
         for top in dangling(net, unused(emission)):
             _warn_unused(top, emission.blobs[top])
-        return net
+        return net if phase is None else _for_phase(net, phase)
 
     def _roots(
-        self,
-        scope: str,
-        names: dict[Top | Function, str],
-        lost: dict[Top, Lost],
-        parents: tuple[NetSpec, ...],
+        self, prefix: str, emission: Emission, parents: tuple[NetSpec, ...]
     ) -> Iterator[Root]:
-        """Yield what is assigned here and in folders; fill in `names` and `lost`."""
+        """Yield what is assigned here and in folders; add the names to `emission`."""
         if self in parents:
-            raise SpecError(f"{scope[:-1]!r}: a NetSpec cannot hold itself")
-        lost.update(self._lost)
+            raise SpecError(f"{prefix[:-1]!r}: a NetSpec cannot hold itself")
+        emission.lost.update(self._lost)
+        emission.prefixes[self] = prefix
         for key, last in self.tops.items():
             for value in (*self._variants.get(key, ()), last):
+                called = _module_of(value, self._scope)
+                if called is not None and called.assigned == (self, key):
+                    path = f"{prefix}{called.name or key}/"
+                    emission.paths.setdefault(called, path)
                 if isinstance(value, NetSpec):
-                    path = f"{scope}{key}/"
                     inside = (*parents, self)
-                    yield from value._roots(path, names, lost, inside)  # noqa: SLF001
+                    yield from value._roots(f"{prefix}{key}/", emission, inside)  # noqa: SLF001
                     continue
-                name = scope + key
-                site = self._sites.get(key, value.fn.site)
-                if names.setdefault(value, name) != name:
-                    raise SpecError(
-                        f"{describe(value.fn)}: the same top is named {names[value]!r} "
-                        f"and, at {site}, {name!r}; a blob has one name"
-                    )
-                yield Root(value, scope)
+                if called is None or not _has_own_name(value, called):
+                    blob = _blob_of(value, called)
+                    self._claim(blob, prefix + key, emission.names)
+                yield Root(value, prefix)
+
+    def _claim(
+        self, value: Top | Function, name: str, names: dict[Top | Function, str]
+    ) -> None:
+        if names.setdefault(value, name) != name:
+            site = self._sites.get(self._names.get(value, ""), value.fn.site)
+            raise SpecError(
+                f"{describe(value.fn)}: the same top is named {names[value]!r} "
+                f"and, at {site}, {name!r}; a blob has one name"
+            )
 
     def _flat(self) -> OrderedDict[str, Any]:
         flat: OrderedDict[str, Any] = OrderedDict()
@@ -243,7 +280,62 @@ class NetSpec:
         for value in (*self.vals(), *self._lost):
             for fn in needed(value.fn, calls):
                 calls[fn] = None
-        return _restore, (list(calls), self.__dict__)
+        return NetSpec, (), (list(calls), dict(self.__dict__))
+
+    def __setstate__(self, state: tuple[list[Function], dict[str, Any]]) -> None:
+        self.__dict__.update(state[1])
+
+
+def _for_phase(net: NetParameter, phase: str | int) -> NetParameter:
+    from netspec.deployment import deploy
+    from netspec.export import PHASES, one_phase
+
+    number = PHASES.get(str(phase).upper(), phase)
+    if str(phase).upper() == "DEPLOY":
+        return deploy(net)
+    if number not in PHASES.values():
+        raise SpecError(f"phase is {phase!r}; expected 'TRAIN', 'TEST' or 'DEPLOY'")
+    return one_phase(net, int(number))
+
+
+def _module_of(value: Entry, scope: Scope | None) -> Scope | None:
+    """Return the call, made where `scope` is current, that returned `value`."""
+    inner = value.__dict__["_scope"] if isinstance(value, NetSpec) else value.fn.scope
+    for called in inner.chain() if inner is not None else ():
+        if called.parent is scope:
+            return called if value in called.results else None
+    return None
+
+
+def _has_own_name(value: Entry, called: Scope) -> bool:
+    """Tell whether a module has itself named its one result."""
+    if isinstance(value, NetSpec):
+        return True
+    around = value.fn.scope.chain() if value.fn.scope is not None else ()
+    scopes = itertools.takewhile(lambda scope: scope is not called.parent, around)
+    return len(called.results) == 1 and (
+        "name" in value.fn.params or any(value in scope.named for scope in scopes)
+    )
+
+
+def _blob_of(value: Top | Function, called: Scope | None) -> Top | Function:
+    """Return the top, in the module that was called, whose blob `value` is."""
+    top = value
+    while called is not None and isinstance(top, Top) and top.fn.in_place:
+        if top.n >= len(top.fn.inputs):
+            break
+        below = top.fn.inputs[top.n]
+        if below.fn not in called.calls or called in _namers(below):
+            break
+        top = below
+    return top
+
+
+def _namers(top: Top) -> list[Scope]:
+    """Return the calls of modules in which a top got a name."""
+    scopes = top.fn.scope.chain() if top.fn.scope is not None else ()
+    own = [top.fn.scope] if "name" in top.fn.params and top.fn.scope else []
+    return own + [scope for scope in scopes if top in scope.named]
 
 
 def _folder(spec: NetSpec, name: str) -> tuple[NetSpec, str]:
@@ -253,12 +345,6 @@ def _folder(spec: NetSpec, name: str) -> tuple[NetSpec, str]:
     if isinstance(folder, NetSpec) and tail:
         return _folder(folder, tail)
     return spec, name
-
-
-def _restore(calls: list[Function], state: dict[str, Any]) -> NetSpec:
-    spec = NetSpec()
-    spec.__dict__.update(state)
-    return spec
 
 
 def _apart(old: Entry, new: Entry) -> bool:
@@ -292,7 +378,7 @@ def _not_an_entry(value: object) -> str:
 def _warn_unused(top: Top, blob: str) -> None:
     site = top.fn.site
     warnings.warn_explicit(
-        f"{describe(top.fn, blob)}: no layer reads blob {blob!r}, so it is an output "
+        f"{describe(top.fn, str(top.fn.params.get('name', blob)))}: no layer reads blob {blob!r}, so it is an output "
         f"of the net beside its losses; use it, delete it, or give it to L.Silence",
         SpecWarning,
         filename=site.file,

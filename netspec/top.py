@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from netspec.errors import SpecError
 from netspec.schema import NetParameter
+from netspec.scope import Scope
 from netspec.site import Site, user_site
 
 Shape: TypeAlias = tuple[int, ...]
@@ -17,10 +18,23 @@ class Function:
 
     type_name: the layer type. inputs: the tops it reads. params: its options as they
     were written, without `ntop` and `in_place`; what is changed in there before
-    `to_proto` counts. tops: what it makes. site: where it was written.
+    `to_proto` counts. tops: what it makes. site: where it was written. scope: the call
+    of a module that it is in, if any. share: which parameters, by place, are those of
+    other calls. followers: calls without tops that go where this one goes.
     """
 
-    __slots__ = ("in_place", "inputs", "ntop", "params", "site", "tops", "type_name")
+    __slots__ = (
+        "followers",
+        "in_place",
+        "inputs",
+        "ntop",
+        "params",
+        "scope",
+        "share",
+        "site",
+        "tops",
+        "type_name",
+    )
 
     def __init__(
         self,
@@ -31,6 +45,7 @@ class Function:
         ntop: int,
         in_place: bool,
         site: Site,
+        scope: Scope | None = None,
     ) -> None:
         self.type_name = type_name
         self.inputs = tuple(inputs)
@@ -38,6 +53,9 @@ class Function:
         self.ntop = ntop
         self.in_place = in_place
         self.site = site
+        self.scope = scope
+        self.share: dict[int, tuple[Function, int]] = {}
+        self.followers: list[Function] = []
         self.tops = tuple(Top(self, n) for n in range(ntop))
 
     @property
@@ -56,7 +74,8 @@ class Top:
     else None. label: the name under which a NetSpec holds it, for messages; "" if none.
 
     Tops add, subtract, multiply, divide and raise to a power, with each other and with
-    numbers: `n.a + n.b` is an Eltwise layer, `2 * n.a` a Power layer.
+    numbers: `n.a + n.b` is an Eltwise layer, `2 * n.a` a Power layer. A part along an
+    axis, `n.a[:, 2:5]`, is a Slice layer.
     """
 
     __slots__ = ("fn", "label", "n", "shape")
@@ -85,6 +104,11 @@ class Top:
             f"cannot be unpacked at {user_site()}; for several, write "
             f"L.{kind}(..., ntop=2)"
         )
+
+    def __getitem__(self, key: slice | tuple[slice, ...]) -> Top:
+        from netspec.slicing import part
+
+        return part(self, key)
 
     def __add__(self, other: Top | float) -> Top:
         if isinstance(other, Top):
@@ -134,7 +158,7 @@ class NotSeveralTops(SpecError, TypeError):
 
 def describe(fn: Function, name: str = "") -> str:
     """Return how messages name a call: `layer 'conv1' (Convolution), lenet.py:12`."""
-    name = str(fn.params.get("name") or name or next(labels(fn.tops), ""))
+    name = name or str(fn.params.get("name") or next(labels(fn.tops), ""))
     who = f"layer {name!r} ({fn.type_name})" if name else f"{fn.type_name} layer"
     return f"{who}, {fn.site}"
 

@@ -84,6 +84,10 @@ COMMON = {
     "name": ("str", "Name of the layer, if it is not that of its first top."),
     "ntop": ("int", "Number of tops; 1 by default, 0 where a type makes none."),
     "in_place": ("bool", "Whether to write the top over the bottom."),
+    "share": (
+        "Bottom | Sequence[Bottom | None]",
+        "Whose parameters to use: a top, or one or None for each parameter.",
+    ),
     "param": (
         "Param | Sequence[Param]",
         "lr_mult, decay_mult and name of every parameter; equal names share.",

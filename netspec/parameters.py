@@ -1,0 +1,54 @@
+"""The learned arrays of a layer, by name, before its shapes are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netspec.schema import LayerParameter
+
+_Roles = tuple[str, ...]
+
+
+def _weights(layer: LayerParameter, field: str) -> _Roles:
+    return ("w", "b") if getattr(layer, field).bias_term else ("w",)
+
+
+def _scale(layer: LayerParameter, bottoms: int) -> _Roles:
+    own = ("w",) if bottoms == 1 else ()
+    return (*own, "b") if layer.scale_param.bias_term else own
+
+
+def _recurrent(layer: LayerParameter, bottoms: int, states: int) -> _Roles:
+    exposed = states if layer.recurrent_param.expose_hidden else 0
+    static = ("w_static",) if bottoms - exposed > 2 else ()
+    output = ("w_output", "b_output") if layer.type == "RNN" else ()
+    return ("w", "b", *static, "w_hidden", *output)
+
+
+_ROLES: dict[str, Callable[[LayerParameter, int], _Roles]] = {
+    "Convolution": lambda layer, _: _weights(layer, "convolution_param"),
+    "Deconvolution": lambda layer, _: _weights(layer, "convolution_param"),
+    "InnerProduct": lambda layer, _: _weights(layer, "inner_product_param"),
+    "Embed": lambda layer, _: _weights(layer, "embed_param"),
+    "Scale": _scale,
+    "Bias": lambda _, bottoms: ("b",) if bottoms == 1 else (),
+    "PReLU": lambda *_: ("w",),
+    "BatchNorm": lambda *_: ("mean", "variance", "count"),
+    "Normalize": lambda *_: ("w",),
+    "Parameter": lambda *_: ("w",),
+    "LSTM": lambda layer, bottoms: _recurrent(layer, bottoms, 2),
+    "RNN": lambda layer, bottoms: _recurrent(layer, bottoms, 1),
+}
+
+
+def parameter_roles(layer: LayerParameter, bottoms: int) -> _Roles | None:
+    """Return short names of a layer's parameters, in order.
+
+    None means that only the layer's code knows them (Python, types of other forks).
+    """
+    from netspec.catalogue import LAYER_TYPES
+
+    roles = _ROLES.get(layer.type)
+    if roles is not None:
+        return roles(layer, bottoms)
+    return () if layer.type in LAYER_TYPES and layer.type != "Python" else None

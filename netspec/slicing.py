@@ -1,0 +1,76 @@
+"""`top[:, 2:5]`: parts of a blob along its axes, as Slice layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netspec.errors import ShapeError, SpecError
+from netspec.site import user_site
+from netspec.top import Top, describe
+
+
+def part(top: Top, key: Any) -> Top:
+    """Return a part of `top`; `key` has a slice for every axis, as in NumPy.
+
+    A Slice layer divides the blob at the ends of the part; what is left over goes to a
+    Silence layer. Negative bounds and open ends need the shape of `top` to be known.
+
+    Raises `SpecError` for anything but slices of step 1, `ShapeError` for an empty part
+    or one beyond the end.
+    """
+    keys = list(key) if isinstance(key, tuple) else [key]
+    if Ellipsis in keys:
+        place = keys.index(Ellipsis)
+        axes = len(_shape(top, "...")) - (len(keys) - 1)
+        keys[place : place + 1] = [slice(None)] * axes
+    for axis, one in enumerate(keys):
+        if not isinstance(one, slice) or one.step not in (None, 1):
+            fix = f"use {one}:{one + 1}" if isinstance(one, int) else "use slices"
+            raise SpecError(
+                f"{user_site()}: {describe(top.fn)}: index {one!r} of axis {axis} is "
+                f"no slice of step 1; {fix}"
+            )
+    for axis, one in enumerate(keys):
+        top = _along(top, axis, one)
+    return top
+
+
+def _shape(top: Top, why: str) -> tuple[int, ...]:
+    if top.shape is None:
+        raise ShapeError(
+            f"{user_site()}: {describe(top.fn)}: its shape is not known, which {why!r} "
+            f"of a part needs; write both bounds as numbers from 0"
+        )
+    return top.shape
+
+
+def _along(top: Top, axis: int, key: slice) -> Top:
+    from netspec.record import layer
+
+    size = top.shape[axis] if top.shape is not None and axis < len(top.shape) else None
+    if top.shape is not None and size is None:
+        raise ShapeError(
+            f"{user_site()}: {describe(top.fn)}: has shape {top.shape}, so no axis "
+            f"{axis}"
+        )
+    start, stop = key.start or 0, key.stop
+    if start < 0 or (stop is not None and stop < 0):
+        whole = _shape(top, "a negative bound")[axis]
+        start += whole if start < 0 else 0
+        stop = stop + whole if stop is not None and stop < 0 else stop
+    end = size if stop is None else stop
+    if start < 0 or (end is not None and (end <= start or (size or end) < end)):
+        has = "" if size is None else f", which has {size} elements"
+        raise ShapeError(
+            f"{user_site()}: {describe(top.fn)}: {start}:{end} is no part of axis "
+            f"{axis}{has}"
+        )
+    points = [point for point in (start, stop) if point and point != size]
+    if not points:
+        return top
+    parts = layer("Slice", top, axis=axis, slice_point=points, ntop=len(points) + 1)
+    place = 1 if start else 0
+    rest = [each for number, each in enumerate(parts) if number != place]
+    parts[place].fn.followers.append(layer("Silence", *rest))
+    result: Top = parts[place]
+    return result
