@@ -377,8 +377,9 @@ def _not_an_entry(value: object) -> str:
 
 def _warn_unused(top: Top, blob: str) -> None:
     site = top.fn.site
+    who = describe(top.fn, str(top.fn.params.get("name", blob)))
     warnings.warn_explicit(
-        f"{describe(top.fn, str(top.fn.params.get('name', blob)))}: no layer reads blob {blob!r}, so it is an output "
+        f"{who}: no layer reads blob {blob!r}, so it is an output "
         f"of the net beside its losses; use it, delete it, or give it to L.Silence",
         SpecWarning,
         filename=site.file,

@@ -114,9 +114,7 @@ def test_a_module_may_return_a_spec():
 
 def test_calls_without_a_name_are_numbered_and_name_gives_a_path():
     n = start()
-    n.all = L.Concat(
-        mixed(n.data, 1), mixed(n.data, 2), mixed(n.data, 1, name="third")
-    )
+    n.all = L.Concat(mixed(n.data, 1), mixed(n.data, 2), mixed(n.data, 1, name="third"))
     names = [name for name, _, _ in wires(n)]
     assert names[::4] == ["mixed1/1x1", "mixed2/1x1", "third/1x1", "all"]
 
@@ -275,7 +273,9 @@ def test_a_module_is_a_prefix(data):
         for index, (kind, place) in enumerate(steps):
             bottom = tops[place % len(tops)]
             if kind == "conv":
-                top = L.Convolution(bottom, num_output=3, kernel_size=1, **naming(index))
+                top = L.Convolution(
+                    bottom, num_output=3, kernel_size=1, **naming(index)
+                )
             elif kind == "relu":
                 top = L.ReLU(bottom, **naming(index))
             else:

@@ -35,7 +35,9 @@ def solver_state(net: NetParameter, phase: int, override: NetState | None) -> St
 
 def filter_net(net: NetParameter, state: State) -> NetParameter:
     """Return `net` with the layers that `state` keeps, and that state in it."""
-    kept = NetParameter(name=net.name)
+    kept = NetParameter()
+    if net.HasField("name"):
+        kept.name = net.name
     if net.HasField("force_backward"):
         kept.force_backward = net.force_backward
     if net.HasField("debug_info"):

@@ -1,0 +1,127 @@
+"""The net for use that is derived from the net for training."""
+
+from pathlib import Path
+
+import pytest
+
+import netspec
+from netspec import NetSpec
+from netspec import layers as L
+from netspec.errors import ShapeError, SpecError
+from netspec.export import load_model, main
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+IMAGES = dict(source="lmdb", batch_size=8)
+
+
+def net(**transform):
+    n = NetSpec("small")
+    for phase in (netspec.TRAIN, netspec.TEST):
+        n.data, n.label = L.Data(
+            **IMAGES, transform_param=transform, include=phase, ntop=2
+        )
+    n.conv = L.Convolution(n.data, num_output=4, kernel_size=3)
+    n.side = L.InnerProduct(n.conv, num_output=3)
+    n.side_loss = L.SoftmaxWithLoss(n.side, n.label, loss_weight=0.3)
+    n.score = L.InnerProduct(n.conv, num_output=3)
+    n.accuracy = L.Accuracy(n.score, n.label, include=netspec.TEST)
+    n.loss = L.SoftmaxWithLoss(n.score, n.label)
+    return n
+
+
+@pytest.mark.parametrize("model", ["lenet", "caffenet", "googlenet", "cifar10_full"])
+def test_derived_nets_have_the_layers_of_the_published_ones(model):
+    published = load_model(MODELS / f"{model}.py", deploy=True)
+    shape = tuple(published.layer[0].input_param.shape[0].dim)
+    derived = netspec.deploy(load_model(MODELS / f"{model}.py"), shapes={"data": shape})
+
+    def wires(message):
+        return [(x.name, x.type, list(x.bottom), list(x.top)) for x in message.layer]
+
+    assert wires(derived) == wires(published)
+    assert derived.layer[0] == published.layer[0]
+    summaries = [netspec.summarize(x).as_dict() for x in (derived, published)]
+    assert summaries[0]["num_params"] == summaries[1]["num_params"]
+
+
+def test_labels_losses_and_auxiliary_branches_go():
+    derived = netspec.deploy(net(crop_size=12, mean_value=[1, 2, 3]), batch_size=1)
+    assert [(x.name, x.type) for x in derived.layer] == [
+        ("data", "Input"),
+        ("conv", "Convolution"),
+        ("score", "InnerProduct"),
+        ("prob", "Softmax"),
+    ]
+    assert list(derived.layer[0].input_param.shape[0].dim) == [1, 3, 12, 12]
+    assert derived.name == "small"
+
+
+def test_a_spec_gives_the_net_for_use_itself():
+    n = net(crop_size=12, mean_value=[1, 2, 3])
+    assert n.to_proto("DEPLOY") == netspec.deploy(n)
+
+
+def test_unknown_shapes_are_asked_for():
+    with pytest.raises(ShapeError, match="--shape data=1,3,224,224"):
+        netspec.deploy(net())
+    derived = netspec.deploy(net(), shapes={"data": (2, 1, 9, 9)})
+    assert list(derived.layer[0].input_param.shape[0].dim) == [2, 1, 9, 9]
+
+
+def test_the_prediction_of_other_losses():
+    n = NetSpec()
+    n.data = L.Input(shape=[4, 5])
+    n.target = L.Input(shape=[4, 3])
+    n.score = L.InnerProduct(n.data, num_output=3)
+    n.loss = L.EuclideanLoss(n.score, n.target)
+    names = [x.name for x in netspec.deploy(n).layer]
+    assert names == ["data", "score"]
+    n.loss = L.SigmoidCrossEntropyLoss(n.score, n.target)
+    last = netspec.deploy(n).layer[-1]
+    assert (last.name, last.type, list(last.bottom)) == ("prob", "Sigmoid", ["score"])
+
+
+def test_the_axis_of_a_softmax_stays_and_prob_may_be_taken():
+    n = NetSpec()
+    n.data = L.Input(shape=[4, 5, 2, 2])
+    n.label = L.Input(shape=[4, 1, 2, 2])
+    n.prob = L.ReLU(n.data)
+    n.loss = L.SoftmaxWithLoss(n.prob, n.label, softmax_param=dict(axis=1))
+    last = netspec.deploy(n).layer[-1]
+    assert last.name == "loss_prob"
+    assert last.softmax_param.axis == 1
+
+
+def test_a_net_without_losses_keeps_its_outputs():
+    n = NetSpec()
+    n.data = L.Input(shape=[4, 5])
+    n.a, n.b = L.ReLU(n.data), L.TanH(n.data)
+    assert netspec.deploy(n) == n.to_proto()
+
+
+def test_nothing_for_use():
+    n = NetSpec()
+    with netspec.phase("TRAIN"):
+        n.data = L.Input(shape=[4, 5])
+    with pytest.raises(SpecError, match="no layers for the TEST phase"):
+        netspec.deploy(n)
+
+
+def test_the_command_derives_where_the_file_has_no_net_for_use(tmp_path, capsys):
+    path = tmp_path / "small.py"
+    path.write_text(
+        "from netspec import NetSpec, layers as L\n"
+        "def small():\n"
+        "    n = NetSpec()\n"
+        "    n.data, n.label = L.Data(source='x', batch_size=2, ntop=2)\n"
+        "    n.score = L.InnerProduct(n.data, num_output=3)\n"
+        "    n.loss = L.SoftmaxWithLoss(n.score, n.label)\n"
+        "    return n\n"
+    )
+    assert main([str(path), "--deploy"]) == 1
+    assert "--shape data=" in capsys.readouterr().err
+    options = ["--shape", "data=1,3,8,8", "--batch-size", "5"]
+    assert main([str(path), "--deploy", *options]) == 0
+    text = capsys.readouterr().out
+    assert "dim: 5" in text
+    assert 'type: "Softmax"' in text
