@@ -1,15 +1,12 @@
 """GoogLeNet, as published with Caffe. Szegedy et al., arXiv:1409.4842.
 
-`python -m netspec.export models/googlenet.py` writes the net for training and testing,
-with `--deploy` the net for use.
+`python -m netspec.export` writes the net for training and testing, or with `--deploy`.
 """
 
-from netspec import TEST, TRAIN, NetSpec, schema
+from netspec import TEST, TRAIN, NetSpec, defaults, module, schema
 from netspec import layers as L
 
 LEARN = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]  # weights, bias
-INNER = dict(param=LEARN, weight_filler="xavier", bias_filler=0.2)
-SCORES = dict(param=LEARN, weight_filler="xavier", bias_filler=0)
 MAX = dict(pool="MAX", kernel_size=3)
 NORM = dict(local_size=5, alpha=0.0001, beta=0.75)
 # The published net for use carries the std of other fillers, which xavier ignores.
@@ -49,6 +46,7 @@ def deploy(batch_size: int = 10, num_classes: int = 1000) -> schema.NetParameter
     return net
 
 
+@defaults(param=LEARN, weight_filler="xavier", bias_filler=0.2)
 def trunk(n, num_classes, auxiliaries=False):
     """Add the layers from `n.data` to the scores, `n.loss3.classifier`."""
     x = conv(n, "conv1/7x7_s2", n.data, 64, 7, pad=3, stride=2)
@@ -78,9 +76,10 @@ def trunk(n, num_classes, auxiliaries=False):
     x = n["pool5/7x7_s1"] = L.Pooling(x, pool="AVE", kernel_size=7, stride=1)
     x = n["pool5/drop_7x7_s1"] = L.Dropout(x, dropout_ratio=0.4, in_place=True)
     n.loss3 = NetSpec()
-    n.loss3.classifier = L.InnerProduct(x, num_output=num_classes, **SCORES)
+    n.loss3.classifier = L.InnerProduct(x, num_output=num_classes, bias_filler=0)
 
 
+@module
 def inception(bottom, n1x1, n3x3_reduce, n3x3, n5x5_reduce, n5x5, pool_proj):
     """Return four towers over one input, of the given widths, side by side."""
     n = NetSpec()
@@ -90,17 +89,18 @@ def inception(bottom, n1x1, n3x3_reduce, n3x3, n5x5_reduce, n5x5, pool_proj):
     n.pool = L.Pooling(bottom, **MAX, stride=1, pad=1)
     d = conv(n, "pool_proj", n.pool, pool_proj, 1)
     n.output = L.Concat(a, b, c, d)
-    return n
+    return n.output
 
 
+@module
 def auxiliary(bottom, num_classes):
     """Return a classifier over inner features."""
     n = NetSpec()
     n.ave_pool = L.Pooling(bottom, pool="AVE", kernel_size=5, stride=3)
-    n.fc = L.InnerProduct(conv(n, "conv", n.ave_pool, 128, 1), num_output=1024, **INNER)
+    n.fc = L.InnerProduct(conv(n, "conv", n.ave_pool, 128, 1), num_output=1024)
     n.relu_fc = L.ReLU(n.fc, in_place=True)
     n.drop_fc = L.Dropout(n.relu_fc, dropout_ratio=0.7, in_place=True)
-    n.classifier = L.InnerProduct(n.drop_fc, num_output=num_classes, **SCORES)
+    n.classifier = L.InnerProduct(n.drop_fc, num_output=num_classes, bias_filler=0)
     return n
 
 
@@ -113,7 +113,7 @@ def judge(n, label, loss, **options):
 
 def conv(n, name, x, width, size, **window):
     """Add a convolution `name` and its ReLU, and return what comes out."""
-    n[name] = L.Convolution(x, num_output=width, kernel_size=size, **window, **INNER)
+    n[name] = L.Convolution(x, num_output=width, kernel_size=size, **window)
     relu = "/relu_".join(("/" + name).rsplit("/", 1))[1:].removesuffix("_s2")
     n[relu] = L.ReLU(n[name], in_place=True)
     return n[relu]

@@ -7,16 +7,12 @@ Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networ
 (2006).
 """
 
-from typing import Any
-
-from netspec import TEST, TRAIN, NetSpec, Top
+from netspec import TEST, TRAIN, NetSpec, Top, defaults
 from netspec import layers as L
 
 PIXELS = 784
-START = dict(
-    weight_filler=dict(type="gaussian", std=1, sparse=15),
-    bias_filler=0,
-)
+LEARN = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=1, decay_mult=0)]
+START = dict(weight_filler=dict(type="gaussian", std=1, sparse=15), bias_filler=0)
 
 
 def mnist_autoencoder(
@@ -45,7 +41,8 @@ def mnist_autoencoder(
             include=rule,
         )
     n.flatdata = L.Flatten(n.data)
-    output = decode(n, encode(n, n.data, widths, tied), widths, tied)
+    with defaults(L.InnerProduct, param=LEARN, **START):
+        output = decode(n, encode(n, n.data, widths), widths, tied)
     n.cross_entropy_loss = L.SigmoidCrossEntropyLoss(
         output, n.flatdata, name="loss", loss_weight=1
     )
@@ -56,10 +53,10 @@ def mnist_autoencoder(
     return n
 
 
-def encode(n: NetSpec, x: Top, widths: tuple[int, ...], tied: bool) -> Top:
+def encode(n: NetSpec, x: Top, widths: tuple[int, ...]) -> Top:
     """Add layers from images to their code, which has no non-linearity."""
     for depth, width in enumerate(widths, start=1):
-        n[f"encode{depth}"] = x = dense(x, width, depth, tied)
+        n[f"encode{depth}"] = x = L.InnerProduct(x, num_output=width)
         if depth < len(widths):
             n[f"encode{depth}neuron"] = x = L.Sigmoid(x)
     return x
@@ -69,18 +66,9 @@ def decode(n: NetSpec, x: Top, widths: tuple[int, ...], tied: bool) -> Top:
     """Add layers from the code back to images, before the last non-linearity."""
     outputs = (PIXELS, *widths[:-1])
     for depth in range(len(widths), 0, -1):
-        x = dense(x, outputs[depth - 1], depth, tied, **(TRANSPOSED if tied else {}))
+        tie = dict(transpose=True, share=n[f"encode{depth}"]) if tied else {}
+        x = L.InnerProduct(x, num_output=outputs[depth - 1], **tie)
         n[f"decode{depth}"] = x
         if depth > 1:
             n[f"decode{depth}neuron"] = x = L.Sigmoid(x)
     return x
-
-
-TRANSPOSED = dict(transpose=True)
-
-
-def dense(x: Top, width: int, depth: int, tied: bool, **options: Any) -> Top:
-    """Return a layer whose weights, if tied, all layers of this depth share."""
-    shared = dict(name=f"weights{depth}") if tied else {}
-    param = [dict(lr_mult=1, decay_mult=1, **shared), dict(lr_mult=1, decay_mult=0)]
-    return L.InnerProduct(x, num_output=width, param=param, **START, **options)
