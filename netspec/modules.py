@@ -63,8 +63,7 @@ def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """
     signature = inspect.signature(function)
     takes_name = "name" in signature.parameters
-    label = function.__name__.strip("_")
-    label = label if label.isidentifier() else "module"  # a lambda
+    label = function.__name__.strip("_<>") or "module"
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:

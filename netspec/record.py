@@ -77,7 +77,8 @@ def record(type_name: str, bottoms: Sequence[Any], fields: Mapping[str, Any]) ->
     message = LayerParameter(type=type_name)
     problems = write_params(message, fn)
     if row is not None:
-        problems += _structure_problems(row, fn, message)
+        # A field that is missing may be there, misspelt.
+        problems += _structure_problems(row, fn, message, complete=not problems)
     if others is not None and not problems:
         problems += tie(fn, message, others)
     if problems:
@@ -187,10 +188,10 @@ def _unknown(type_name: str, name: str, kind: Any) -> str:
 
 
 def _structure_problems(
-    row: LayerType, fn: Function, message: LayerParameter
+    row: LayerType, fn: Function, message: LayerParameter, *, complete: bool
 ) -> list[str]:
     problems = []
-    missing = missing_fields(row, message)
+    missing = missing_fields(row, message) if complete else ()
     if missing:
         ways = [
             " or ".join((name, *(" and ".join(w) for w in row.instead.get(name, ()))))
@@ -265,8 +266,8 @@ def no_such_layer(name: str) -> AttributeError:
     site = user_site()
     hint = did_you_mean(name, LAYER_TYPES)
     return NoSuchType(
-        f"{site}: no layer type is named {name!r}{hint}; a type of your own is called "
-        f"by netspec.layer({name!r}, ...)"
+        f"{site}: no layer type is named {name!r}{hint or '.'} A type of your own is "
+        f"called by netspec.layer({name!r}, ...)"
     )
 
 

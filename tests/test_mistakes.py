@@ -3,6 +3,7 @@
 import inspect
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -206,3 +207,33 @@ def test_top_that_is_not_there():
     with pytest.raises(AttributeError, match="'dta'; did you mean 'data'"):
         n.dta  # noqa: B018
     assert not hasattr(n, "nope")
+
+
+TABLE = Path(__file__).resolve().parents[1] / "docs" / "mistakes.md"
+ROW = r"^\| [^`|]*(?:`ntop=2`[^`|]*)?: `(.*?)` \|(.*)\|$"
+ROWS = re.findall(ROW, TABLE.read_text(), re.M)
+DATA = "n.data = L.Input(shape=[1, 3, 8, 8])"
+
+
+def written(code):
+    """What one line in a file net.py says: its error or its warning, or None."""
+    n = NetSpec()
+    names = {"n": n, "L": L, "P": P, "netspec": netspec}
+    exec(compile(DATA, "net.py", "exec"), names)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            exec(compile(code, "net.py", "exec"), names)
+        except Exception as error:
+            return str(error)
+    return str(told[0].message) if told else None
+
+
+def test_the_table_has_all_mistakes():
+    assert len(ROWS) == 25
+
+
+@pytest.mark.parametrize(("code", "cells"), ROWS, ids=[code for code, _ in ROWS])
+def test_messages_are_those_of_the_table(code, cells):
+    here = cells.split("|")[-1].strip()
+    assert written(code) == (here.strip("`") if here.startswith("`") else None)
