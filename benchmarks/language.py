@@ -1,9 +1,9 @@
 """What writing a net costs: `python benchmarks/language.py [--write FILE]`.
 
-Nets of 10, 100, 1,000 and 10,000 inception modules (seven convolutions, six ReLU layers,
-a pooling and a concatenation each): milliseconds to call the functions, to make the
-message, and to print it as text; the median of three. The time for a module should not
-depend on how many there are.
+Nets of 10 to 10,000 inception modules (six convolutions, six ReLU layers, a pooling and
+a concatenation each): milliseconds to call the functions, to make the message, and to
+print it as text; the median of three. The time for a module should not depend on how
+many there are.
 """
 
 from __future__ import annotations

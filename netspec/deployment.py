@@ -151,7 +151,7 @@ def _inputs(
     for place, top in enumerate(layer.top):
         if top not in read:
             continue
-        shape = shapes.get(top) or (found[place] if found else _guess(layer, place))
+        shape = shapes.get(top) or (found[place] if found else None)
         if shape is None:
             raise ShapeError(
                 f"layer {layer.name!r} ({layer.type}): the shape of {top!r} is not "
@@ -164,15 +164,3 @@ def _inputs(
         new = LayerParameter(name=top, type="Input", top=[top])
         new.input_param.shape.add(dim=sizes)
         yield new
-
-
-def _guess(layer: LayerParameter, place: int) -> tuple[int, ...] | None:
-    """Return the shape of images where crop and means tell it."""
-    transform = layer.transform_param
-    for options in (layer.data_param, layer.image_data_param):
-        if place == 0 and options.batch_size and transform.crop_size:
-            channels = len(transform.mean_value)
-            if channels > 1:
-                size = transform.crop_size
-                return (options.batch_size, channels, size, size)
-    return None

@@ -10,12 +10,13 @@ from netspec.catalogue import LAYER_TYPES, LayerType
 from netspec.check import bottom_problem, missing_fields, top_problem
 from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.fields import assign_field, unknown_field
+from netspec.partial import PartialShape, infer_partly, source_shapes
 from netspec.schema import LayerParameter
 from netspec.scope import add_call, current_scope
 from netspec.sharing import tie
 from netspec.site import Site, user_site
 from netspec.surroundings import add_surroundings
-from netspec.top import Function, Shape, Top, describe
+from netspec.top import Function, Top, describe
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -211,33 +212,41 @@ def _structure_problems(
 
 
 def _infer(fn: Function, message: LayerParameter) -> None:
-    """Give the tops of `fn` their shapes if those of its bottoms are known."""
-    shapes: list[Shape] = []
-    for top in fn.inputs:
-        if top.shape is None:
-            return
-        shapes.append(top.shape)
+    """Give the tops of `fn` their shapes, as far as those of its bottoms tell them."""
+    shapes = [top.shape for top in fn.inputs if top.shape is not None]
+    if len(shapes) < len(fn.inputs):
+        return
     if len(message.bottom) or len(message.top):
         return  # wired by name to blobs that are not known here
     if fn.type_name not in _inferred():
         return
-    from netspec.ops import infer
-
     message.bottom.extend(top.label for top in fn.inputs)
     if fn.in_place:
         message.top.extend(message.bottom[: fn.ntop])
     else:
         message.top.extend(f"(top {index})" for index in range(fn.ntop))
+    found: Sequence[PartialShape | None]
     try:
-        op = infer(message, shapes)
+        found = _shapes(message, shapes)
     except ShapeError as error:
-        if fn.type_name in _SHAPES_ELSEWHERE:
-            return
-        raise _located(error, fn, message) from None
+        if fn.type_name not in _SHAPES_ELSEWHERE:
+            raise _located(error, fn, message) from None
+        found = source_shapes(message)
     except SpecError as error:
         raise _located(error, fn, message) from None
-    for top, shape in zip(fn.tops, op.tops, strict=False):
+    for top, shape in zip(fn.tops, found, strict=False):
         top.shape = shape
+
+
+def _shapes(
+    message: LayerParameter, shapes: Sequence[PartialShape]
+) -> Sequence[PartialShape | None]:
+    from netspec.ops import infer
+
+    known = [tuple(size for size in shape if size is not None) for shape in shapes]
+    if all(len(a) == len(b) for a, b in zip(known, shapes, strict=True)):
+        return infer(message, known).tops
+    return infer_partly(message, shapes)
 
 
 @functools.cache

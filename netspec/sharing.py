@@ -9,6 +9,7 @@ from typing import Any
 
 from netspec.errors import SpecError
 from netspec.parameters import parameter_roles
+from netspec.partial import is_known
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, ParamSpec
 from netspec.site import Site
@@ -217,13 +218,13 @@ def parameter_shapes(fn: Function) -> tuple[tuple[int, ...], ...] | None:
     from netspec.ops import infer, known_types
 
     shapes = [top.shape for top in fn.inputs]
-    if fn.type_name not in known_types() or None in shapes:
+    if fn.type_name not in known_types() or not all(map(is_known, shapes)):
         return None
     message = layer_of(fn)
     message.bottom.extend(f"(bottom {index})" for index in range(len(shapes)))
     message.top.extend(f"(top {index})" for index in range(fn.ntop))
     try:
-        op = infer(message, [shape for shape in shapes if shape is not None])
+        op = infer(message, shapes)  # type: ignore[arg-type]
     except SpecError:
         return None
     return tuple(param.shape for param in op.params)

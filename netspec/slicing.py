@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netspec.errors import ShapeError, SpecError
+from netspec.partial import PartialShape
 from netspec.site import user_site
 from netspec.top import Top, describe
 
@@ -21,7 +22,7 @@ def part(top: Top, key: Any) -> Top:
     keys = list(key) if isinstance(key, tuple) else [key]
     if Ellipsis in keys:
         place = keys.index(Ellipsis)
-        axes = len(_shape(top, "...")) - (len(keys) - 1)
+        axes = len(_shape(top, "an ellipsis")) - (len(keys) - 1)
         keys[place : place + 1] = [slice(None)] * axes
     for axis, one in enumerate(keys):
         if not isinstance(one, slice) or one.step not in (None, 1):
@@ -35,29 +36,31 @@ def part(top: Top, key: Any) -> Top:
     return top
 
 
-def _shape(top: Top, why: str) -> tuple[int, ...]:
+def _shape(top: Top, why: str) -> PartialShape:
     if top.shape is None:
-        raise ShapeError(
-            f"{user_site()}: {describe(top.fn)}: its shape is not known, which {why!r} "
-            f"of a part needs; write both bounds as numbers from 0"
-        )
+        raise _not_known(top, why)
     return top.shape
+
+
+def _not_known(top: Top, why: str) -> ShapeError:
+    return ShapeError(
+        f"{user_site()}: {describe(top.fn)}: its shape is not known, which {why} "
+        f"needs; write both bounds as numbers from 0"
+    )
 
 
 def _along(top: Top, axis: int, key: slice) -> Top:
     from netspec.record import layer
 
-    size = top.shape[axis] if top.shape is not None and axis < len(top.shape) else None
-    if top.shape is not None and size is None:
+    if top.shape is not None and axis >= len(top.shape):
         raise ShapeError(
             f"{user_site()}: {describe(top.fn)}: has shape {top.shape}, so no axis "
             f"{axis}"
         )
-    start, stop = key.start or 0, key.stop
-    if start < 0 or (stop is not None and stop < 0):
-        whole = _shape(top, "a negative bound")[axis]
-        start += whole if start < 0 else 0
-        stop = stop + whole if stop is not None and stop < 0 else stop
+    size = None if top.shape is None else top.shape[axis]
+    start, stop = _from_zero(top, key.start or 0, size), key.stop
+    if stop is not None:
+        stop = _from_zero(top, stop, size)
     end = size if stop is None else stop
     if start < 0 or (end is not None and (end <= start or (size or end) < end)):
         has = "" if size is None else f", which has {size} elements"
@@ -74,3 +77,11 @@ def _along(top: Top, axis: int, key: slice) -> Top:
     parts[place].fn.followers.append(layer("Silence", *rest))
     result: Top = parts[place]
     return result
+
+
+def _from_zero(top: Top, bound: int, size: int | None) -> int:
+    if bound >= 0:
+        return bound
+    if size is None:
+        raise _not_known(top, "a negative bound")
+    return bound + size

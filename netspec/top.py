@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from netspec.errors import SpecError
+from netspec.partial import PartialShape
 from netspec.schema import NetParameter
 from netspec.scope import Scope
 from netspec.site import Site, user_site
-
-Shape: TypeAlias = tuple[int, ...]
 
 
 class Function:
@@ -70,8 +69,9 @@ class Function:
 class Top:
     """One blob that a layer makes: what layer functions take and return.
 
-    fn: the call that made it. n: which of its tops. shape: its sizes if they are known,
-    else None. label: the name under which a NetSpec holds it, for messages; "" if none.
+    fn: the call that made it. n: which of its tops. shape: its sizes, None in the place
+    of one that only a file tells, or None if not even their number is known. label: the
+    name under which a NetSpec holds it, for messages; "" if none.
 
     Tops add, subtract, multiply, divide and raise to a power, with each other and with
     numbers: `n.a + n.b` is an Eltwise layer, `2 * n.a` a Power layer. A part along an
@@ -83,7 +83,7 @@ class Top:
     def __init__(self, fn: Function, n: int) -> None:
         self.fn = fn
         self.n = n
-        self.shape: Shape | None = None
+        self.shape: PartialShape | None = None
         self.label = ""
 
     def to_proto(self) -> NetParameter:

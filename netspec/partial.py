@@ -1,0 +1,66 @@
+"""Shapes of which some sizes are not known: `(64, None, 227, 227)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from netspec.errors import SpecError
+from netspec.schema import LayerParameter
+
+PartialShape: TypeAlias = "tuple[int | None, ...]"
+
+# What is tried in the place of sizes that are not known. Whatever comes out the same
+# does not depend on them.
+_TRIALS = (60, 120)
+
+
+def is_known(shape: PartialShape | None) -> bool:
+    """Tell whether every size is known."""
+    return shape is not None and None not in shape
+
+
+def infer_partly(
+    layer: LayerParameter, shapes: Sequence[PartialShape]
+) -> Sequence[PartialShape | None]:
+    """Return the shapes of the tops as far as those of the bottoms tell them.
+
+    Raises `SpecError` where the layer is wrong whatever the unknown sizes are.
+    """
+    from netspec.ops import infer
+
+    found, problems = [], []
+    for trial in _TRIALS:
+        bottoms = [
+            tuple(trial if size is None else size for size in shape) for shape in shapes
+        ]
+        try:
+            found.append(infer(layer, bottoms).tops)
+        except SpecError as error:
+            problems.append(error)
+    if problems:
+        first = problems[0]
+        if all(str(one) == str(first) for one in problems[1:]) and not found:
+            raise first  # what it says does not depend on what was tried
+        return [None] * len(layer.top)
+    return [
+        tuple(a if a == b else None for a, b in zip(*pair, strict=True))
+        if len(pair[0]) == len(pair[1])
+        else None
+        for pair in zip(*found, strict=True)
+    ]
+
+
+def source_shapes(layer: LayerParameter) -> Sequence[PartialShape | None]:
+    """Return what a data layer tells of its tops without its file."""
+    crop = layer.transform_param.crop_size or None
+    labels: PartialShape
+    if layer.type == "ImageData":
+        batch = layer.image_data_param.batch_size
+        channels, labels = 3 if layer.image_data_param.is_color else 1, (batch,)
+    elif layer.type in {"Data", "AnnotatedData"}:
+        batch, channels = layer.data_param.batch_size, None
+        labels = (batch,) if layer.type == "Data" else (1, 1, None, 8)
+    else:
+        return [None] * len(layer.top)
+    return ((batch, channels, crop, crop), labels)[: len(layer.top)]
