@@ -23,7 +23,7 @@ def test_data_layers_tell_what_they_know():
     grey, _ = L.ImageData(source="list", batch_size=3, is_color=False, ntop=2)
     assert color.shape == (3, 3, None, None)
     assert grey.shape == (3, 1, None, None)
-    boxes = L.AnnotatedData(source="db", batch_size=2, ntop=2, name="boxes")
+    boxes = L.AnnotatedData(data_param=dict(source="db", batch_size=2), ntop=2)
     assert [top.shape for top in boxes] == [(2, None, None, None), (1, 1, None, 8)]
     assert L.HDF5Data(source="list", batch_size=2).shape is None
 
