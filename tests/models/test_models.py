@@ -13,6 +13,10 @@ from tests.reference import needs_reference, reference_dir
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 BVLC = "BVLC__caffe"
+RESNET = "KaimingHe__deep-residual-networks/prototxt__ResNet"
+SQUEEZENET = "forresti__SqueezeNet/SqueezeNet"
+MOBILENET = "shicai__MobileNet-Caffe"
+FCN = "shelhamer__fcn.berkeleyvision.org"
 
 PUBLISHED = [
     ("googlenet", False, f"{BVLC}/models__bvlc_googlenet__train_val"),
@@ -26,11 +30,26 @@ PUBLISHED = [
     ("mnist_autoencoder", False, f"{BVLC}/examples__mnist__mnist_autoencoder"),
     ("mnist_siamese", False, f"{BVLC}/examples__siamese__mnist_siamese_train_test"),
     ("mnist_siamese", True, f"{BVLC}/examples__siamese__mnist_siamese"),
-    (
-        "resnet50",
-        True,
-        "KaimingHe__deep-residual-networks/prototxt__ResNet-50-deploy",
-    ),
+    ("alexnet", False, f"{BVLC}/models__bvlc_alexnet__train_val"),
+    ("alexnet", True, f"{BVLC}/models__bvlc_alexnet__deploy"),
+    ("cifar10_quick", False, f"{BVLC}/examples__cifar10__cifar10_quick_train_test"),
+    ("cifar10_quick", True, f"{BVLC}/examples__cifar10__cifar10_quick"),
+    ("resnet50", True, f"{RESNET}-50-deploy"),
+    ("resnet101", True, f"{RESNET}-101-deploy"),
+    ("resnet152", True, f"{RESNET}-152-deploy"),
+    ("squeezenet version=1.0", False, f"{SQUEEZENET}_v1.0__train_val"),
+    ("squeezenet version=1.0", True, f"{SQUEEZENET}_v1.0__deploy"),
+    ("squeezenet", False, f"{SQUEEZENET}_v1.1__train_val"),
+    ("squeezenet", True, f"{SQUEEZENET}_v1.1__deploy"),
+    ("mobilenet", True, f"{MOBILENET}/mobilenet_deploy"),
+    ("mobilenet_v2", True, f"{MOBILENET}/mobilenet_v2_deploy"),
+    ("fcn32s", False, f"{FCN}/voc-fcn32s__train"),
+    ("fcn32s split=seg11valid", False, f"{FCN}/voc-fcn32s__val"),
+    ("fcn16s", False, f"{FCN}/voc-fcn16s__train"),
+    ("fcn16s split=seg11valid", False, f"{FCN}/voc-fcn16s__val"),
+    ("fcn8s", False, f"{FCN}/voc-fcn8s__train"),
+    ("fcn8s split=seg11valid", False, f"{FCN}/voc-fcn8s__val"),
+    ("fcn8s", True, f"{FCN}/voc-fcn8s__deploy"),
 ]
 # Facts that stand in the papers, or follow from them.
 PARAMETERS = {
@@ -41,12 +60,18 @@ PARAMETERS = {
 }
 
 
+def load(model, **options):
+    """Return the net of a model; words after its name are settings."""
+    name, *settings = model.split()
+    return load_model(MODELS / f"{name}.py", settings=settings, **options)
+
+
 @needs_reference
 @pytest.mark.parametrize(("model", "deploy", "published"), PUBLISHED)
 def test_model_is_the_published_net(model, deploy, published):
     path = reference_dir() / "zoo" / f"{published}.prototxt"
     wanted = upgrade_net(read_net(path))
-    assert load_model(MODELS / f"{model}.py", deploy=deploy) == wanted
+    assert load(model, deploy=deploy) == wanted
 
 
 @pytest.mark.parametrize(("model", "parameters"), PARAMETERS.items())
