@@ -1,7 +1,7 @@
 """A CIFAR-10 net with locally connected layers, after cuda-convnet's conv-local nets.
 
-    python -m netspec.export models/cifar10_local.py -o cifar10_local.prototxt
-    python -m netspec.export models/cifar10_local.py --deploy -o cifar10_local_deploy.prototxt
+    python -m netspec.export models/cifar10_local.py -o train_test.prototxt
+    python -m netspec.export models/cifar10_local.py --deploy -o deploy.prototxt
 
 Krizhevsky, cuda-convnet (2011), layers-conv-local: the upper two layers see windows of
 3 by 3 as convolutions do, but every place has filters of its own. Caffe has no such

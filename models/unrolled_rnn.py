@@ -84,6 +84,8 @@ def unroll(n: NetSpec, cell: Cell, steps: int, streams: int, width: int) -> None
         n[f"step{t}"] = m = step(x, cont, *state, width)
         state = [m[name] for name in states]
         outputs.append(m.h)
+    for unread in state[1:]:
+        n.silence = L.Silence(unread)
     n.h = L.Concat(*outputs, axis=0)
 
 
