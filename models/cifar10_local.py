@@ -81,34 +81,37 @@ def local(x: Top | NetSpec, width: int) -> NetSpec:
     which Caffe has no layer of its own.
 
     Shapes: x (N, C, 8, 8) -> y (N, width, 8, 8). It costs as many multiplications as a
-    convolution and has 64 times its weights; the windows take 9 times the memory of x,
-    three times over.
+    convolution and has 64 times its weights. The windows take 9 times the memory of x,
+    and there are four copies of them, whose making takes most of the time.
     """
-    places = SIDE * SIDE
     n = NetSpec()
     n.windows = L.Im2col(x, kernel_size=3, pad=1)  # (N, 9 C, 8, 8)
-    n.row = L.Reshape(n.windows, shape=[0, 0, places, 1])
-    n.in_turn = regroup(n, n.row, "window", split=2, join=1)  # (N, 64 * 9 C, 1, 1)
+    rows = cut(n, "row", n.windows, SIDE, axis=2)
+    places = []
+    for number, row in enumerate(rows):
+        places += cut(n, f"window{number}_", row, SIDE, axis=3)
+    n.in_turn = L.Concat(*places, axis=1)  # (N, 64 * 9 C, 1, 1)
     n.filters = L.Convolution(
         n.in_turn,
-        num_output=places * width,
-        group=places,
+        num_output=width * len(places),
+        group=len(places),
         kernel_size=1,
         param=DECAY,
         **normal(0.04),
     )
     n.relu = L.ReLU(n.filters, in_place=True)
-    n.places = regroup(n, n.relu, "place", split=1, join=2)  # (N, width, 64, 1)
-    n.output = L.Reshape(n.places, shape=[0, 0, SIDE, SIDE])
+    parts = cut(n, "place", n.relu, len(places), axis=1)
+    n.side_by_side = L.Concat(*parts, axis=2)  # (N, width, 64, 1)
+    n.output = L.Reshape(n.side_by_side, shape=[0, 0, SIDE, SIDE])
     return n
 
 
-def regroup(n: NetSpec, x: Top, name: str, *, split: int, join: int) -> Top:
-    """Return `x`, cut along one axis into its places, put together along another."""
-    parts = L.Slice(x, axis=split, ntop=SIDE * SIDE, name=f"{name}s")
-    for place, part in enumerate(parts):
-        n[f"{name}{place}"] = part
-    return L.Concat(*parts, axis=join)
+def cut(n: NetSpec, name: str, x: Top, parts: int, axis: int) -> list[Top]:
+    """Add a layer that cuts `x` into equal parts along an axis, and return them."""
+    tops = list(L.Slice(x, axis=axis, ntop=parts))
+    for number, top in enumerate(tops):
+        n[f"{name}{number}"] = top
+    return tops
 
 
 def normal(std: float) -> dict[str, Any]:
