@@ -19,6 +19,8 @@ RESNET = "KaimingHe__deep-residual-networks/prototxt__ResNet"
 SQUEEZENET = "forresti__SqueezeNet/SqueezeNet"
 MOBILENET = "shicai__MobileNet-Caffe"
 FCN = "shelhamer__fcn.berkeleyvision.org"
+LRCN = "LisaAnne__lisa-caffe-public/examples__LRCN_activity_recognition"
+CAPTION = f"{BVLC}/pr2033__examples__coco_caption"
 
 PUBLISHED = [
     ("googlenet", False, f"{BVLC}/models__bvlc_googlenet__train_val"),
@@ -52,6 +54,11 @@ PUBLISHED = [
     ("fcn8s", False, f"{FCN}/voc-fcn8s__train"),
     ("fcn8s split=seg11valid", False, f"{FCN}/voc-fcn8s__val"),
     ("fcn8s", True, f"{FCN}/voc-fcn8s__deploy"),
+    ("lrcn", False, f"{LRCN}__train_test_lstm_RGB"),
+    ("lrcn kind=flow", False, f"{LRCN}__train_test_lstm_flow"),
+    ("lrcn", True, f"{LRCN}__deploy_lstm"),
+    ("lstm_language_model", False, f"{CAPTION}__lstm_language_model"),
+    ("lstm_language_model", True, f"{CAPTION}__lstm_lm.deploy"),
 ]
 # Facts that stand in the papers, or follow from them.
 PARAMETERS = {
@@ -80,6 +87,7 @@ LEARNED = {
     "mobilenet_v2": 3_504_872 + 32 * 32 + 2 * 32,  # expands in its first block too
 }
 # Shapes of data where they are not those of an image and its label.
+SENTENCES = ("cont_sentence", "input_sentence", "target_sentence")
 STEPS = dict.fromkeys(("cont", "input", "target"), (20, 16))
 SEGMENTS = dict(data=(1, 3, 300, 420), label=(1, 1, 300, 420))
 DATA = {
@@ -89,6 +97,8 @@ DATA = {
     "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
     "lstm_sequence": STEPS,
     "unrolled_rnn": STEPS,
+    "lstm_language_model": dict.fromkeys(SENTENCES, (20, 16)),
+    "lrcn": dict(data=(384, 3, 227, 227), label=(384,), clip_markers=(384,)),
     "mnist_siamese": dict(pair_data=(2, 2, 28, 28), sim=(2,)),
     "mnist_autoencoder": dict(data=(2, 1, 28, 28)),
     "mnist_autoencoder_tied": dict(data=(2, 1, 28, 28)),
@@ -280,6 +290,20 @@ def test_unrolled_steps_are_the_lstm_layer_and_share_its_weights():
     np.testing.assert_allclose(unrolled.blobs["h"].data, layer.blobs["h"].data, 1e-5)
     for blob, other in zip(weights, places, strict=True):
         np.testing.assert_allclose(other.diff, blob.diff, rtol=1e-4, atol=1e-7)
+
+
+def test_unrolled_simple_recurrence_is_its_formula():
+    arrays = echoes(steps=4, streams=3, symbols=5)
+    net = runtime.Net(sequence_net("unrolled_rnn cell=rnn", arrays), netspec.TRAIN)
+    for name, array in arrays.items():
+        net.blobs[name].data[...] = array
+    net.forward()
+    weights = net.params["step0/recurrent"][0].data
+    h, wanted = np.zeros((3, 12)), []
+    for x, cont in zip(net.blobs["x"].data, arrays["cont"], strict=True):
+        h = np.tanh(x + (cont[:, None] * h) @ weights.T)
+        wanted.append(h)
+    np.testing.assert_allclose(net.blobs["h"].data, wanted, rtol=1e-5)
 
 
 def test_locally_connected_layer_has_filters_for_every_place():
