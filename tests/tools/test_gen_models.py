@@ -1,0 +1,25 @@
+"""The table of the models in the documentation."""
+
+from tools import gen_models
+
+
+def test_the_table_is_that_of_the_models():
+    assert gen_models.main(["--check"]) == 0
+
+
+def test_a_table_that_differs_is_told_and_written_anew(tmp_path, monkeypatch, capsys):
+    current = gen_models.PAGE.read_text()
+    page = tmp_path / "models.md"
+    page.write_text(current.replace("| `lenet.py` |", "| `lenet.py` | old"))
+    monkeypatch.setattr(gen_models, "PAGE", page)
+    assert gen_models.main(["--check"]) == 1
+    assert "make gen" in capsys.readouterr().err
+    assert gen_models.main([]) == 0
+    assert page.read_text() == current
+
+
+def test_lines_of_neighbours_count_once():
+    models = gen_models.MODELS
+    found = gen_models.neighbours(models / "fcn8s.py")
+    assert {path.stem for path in found} == {"fcn16s", "fcn32s", "vgg16"}
+    assert gen_models.neighbours(models / "lenet.py") == set()
