@@ -9,11 +9,12 @@ data, fillers and a loss, and let the phase choose the statistics. Those of 18 a
 layers follow the paper, with names of the same kind.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from netspec import TEST, TRAIN, NetSpec, Top
 from netspec import layers as L
 
+Depth = Literal[18, 34, 50, 101, 152]
 BLOCKS = {  # of every stage
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -24,7 +25,7 @@ BLOCKS = {  # of every stage
 
 
 def resnet(
-    depth: int = 50,
+    depth: Depth = 50,
     batch_size: int = 32,
     test_batch_size: int = 25,
     num_classes: int = 1000,
@@ -45,7 +46,7 @@ def resnet(
     return n
 
 
-def deploy(depth: int = 50, batch_size: int = 1, num_classes: int = 1000) -> NetSpec:
+def deploy(depth: Depth = 50, batch_size: int = 1, num_classes: int = 1000) -> NetSpec:
     """Return the net for use: images in, probabilities out."""
     n = NetSpec(f"ResNet-{depth}")
     n.data = L.Input(shape=[batch_size, 3, 224, 224], name="input")

@@ -12,7 +12,7 @@ out, each a row of image, class, score and corners.
 
 from typing import Any, NamedTuple
 
-from vgg16 import LEARN, features
+from vgg16 import LEARN, features, stage
 
 from netspec import TEST, TRAIN, NetSpec, Top
 from netspec import layers as L
@@ -137,10 +137,7 @@ def detect(n: NetSpec, num_classes: int) -> None:
 def trunk(n: NetSpec) -> list[Top]:
     """Add VGG-16, its last stage not halved, and eight convolutions; return grids."""
     x = features(n, n.data, (2, 2, 3, 3), **CONV)
-    for k in (1, 2, 3):
-        window = dict(kernel_size=3, pad=1, dilation=1)
-        n[f"conv5_{k}"] = x = L.Convolution(x, num_output=512, **window, **CONV)
-        n[f"relu5_{k}"] = x = L.ReLU(x, in_place=True)
+    x = stage(n, x, 5, 3, dilation=1, **CONV)
     n.pool5 = L.Pooling(x, pool="MAX", kernel_size=3, stride=1, pad=1)
     wide = dict(num_output=1024, kernel_size=3, pad=6, dilation=6)
     n.fc6 = L.Convolution(n.pool5, **wide, **CONV)
@@ -148,18 +145,18 @@ def trunk(n: NetSpec) -> list[Top]:
     n.fc7 = L.Convolution(n.relu6, num_output=1024, kernel_size=1, **CONV)
     n.relu7 = L.ReLU(n.fc7, in_place=True)
     grids = [n.relu7]
-    for stage, width, pad, stride in EXTRAS:
-        grids.append(extra(n, stage, grids[-1], width, pad, stride))
+    for number, *options in EXTRAS:
+        grids.append(extra(n, number, grids[-1], *options))
     return grids
 
 
-def extra(n: NetSpec, stage: int, x: Top, width: int, pad: int, stride: int) -> Top:
+def extra(n: NetSpec, number: int, x: Top, width: int, pad: int, stride: int) -> Top:
     """Add a narrow convolution of 1 by 1 and a wide one of 3 by 3."""
     narrow = dict(num_output=width, kernel_size=1, pad=0, stride=1)
     wide = dict(num_output=2 * width, kernel_size=3, pad=pad, stride=stride)
     for k, window in ((1, narrow), (2, wide)):
-        n[f"conv{stage}_{k}"] = x = L.Convolution(x, **window, **CONV)
-        n[f"conv{stage}_{k}_relu"] = x = L.ReLU(x, in_place=True)
+        n[f"conv{number}_{k}"] = x = L.Convolution(x, **window, **CONV)
+        n[f"conv{number}_{k}_relu"] = x = L.ReLU(x, in_place=True)
     return x
 
 

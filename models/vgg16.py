@@ -6,7 +6,7 @@
 Simonyan and Zisserman, Very deep convolutional networks for large-scale image
 recognition, arXiv:1409.1556. The authors published the net for use (--deploy); the one
 for training adds data, fillers and a loss. Other files build on the functions here:
-`vgg19.py`, `fcn32s.py` and its relatives, `ssd300.py`.
+`vgg19.py`, `fcn32s.py` and its relatives, `fast_rcnn.py`, `ssd300.py`.
 """
 
 from typing import Any
@@ -56,28 +56,42 @@ def classify(
     n: NetSpec, depths: tuple[int, ...], num_classes: int, **options: Any
 ) -> None:
     """Add the layers from `n.data` to the scores, `n.fc8`."""
-    x = features(n, n.data, depths, **options)
-    for number in (6, 7):
-        n[f"fc{number}"] = x = L.InnerProduct(x, num_output=4096, **options)
-        n[f"relu{number}"] = x = L.ReLU(x, in_place=True)
-        n[f"drop{number}"] = x = L.Dropout(x, dropout_ratio=0.5, in_place=True)
+    x = dense(n, features(n, n.data, depths, **options), **options)
     n.fc8 = L.InnerProduct(x, num_output=num_classes, **options)
 
 
 def features(
     n: NetSpec, x: Top, depths: tuple[int, ...], pad: int = 1, **options: Any
 ) -> Top:
-    """Add the stages of convolutions, each with a pooling behind it; return `pool5`.
+    """Add the stages, each with a pooling behind it, and return the last one.
 
     pad: of the first convolution. options: of all convolutions.
     """
-    for stage, (depth, width) in enumerate(zip(depths, WIDTHS, strict=False), start=1):
-        for number in range(1, depth + 1):
-            x = L.Convolution(x, num_output=width, kernel_size=3, pad=pad, **options)
-            n[f"conv{stage}_{number}"] = x
-            n[f"relu{stage}_{number}"] = x = L.ReLU(x, in_place=True)
-            pad = 1
-        n[f"pool{stage}"] = x = L.Pooling(x, pool="MAX", kernel_size=2, stride=2)
+    for number, depth in enumerate(depths, start=1):
+        x = stage(n, x, number, depth, pad, **options)
+        n[f"pool{number}"] = x = L.Pooling(x, pool="MAX", kernel_size=2, stride=2)
+        pad = 1
+    return x
+
+
+def stage(
+    n: NetSpec, x: Top, number: int, depth: int, pad: int = 1, **options: Any
+) -> Top:
+    """Add the convolutions of one stage; `pad` is that of the first."""
+    for k in range(1, depth + 1):
+        window = dict(kernel_size=3, pad=pad if k == 1 else 1)
+        x = L.Convolution(x, num_output=WIDTHS[number - 1], **window, **options)
+        n[f"conv{number}_{k}"] = x
+        n[f"relu{number}_{k}"] = x = L.ReLU(x, in_place=True)
+    return x
+
+
+def dense(n: NetSpec, x: Top, **options: Any) -> Top:
+    """Add the two fully connected layers before the scores."""
+    for number in (6, 7):
+        n[f"fc{number}"] = x = L.InnerProduct(x, num_output=4096, **options)
+        n[f"relu{number}"] = x = L.ReLU(x, in_place=True)
+        n[f"drop{number}"] = x = L.Dropout(x, dropout_ratio=0.5, in_place=True)
     return x
 
 

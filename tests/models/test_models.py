@@ -54,6 +54,8 @@ PUBLISHED = [
     ("fcn8s", False, f"{FCN}/voc-fcn8s__train"),
     ("fcn8s split=seg11valid", False, f"{FCN}/voc-fcn8s__val"),
     ("fcn8s", True, f"{FCN}/voc-fcn8s__deploy"),
+    ("fast_rcnn", False, "rbgirshick__fast-rcnn/models__VGG16__train"),
+    ("fast_rcnn", True, "rbgirshick__fast-rcnn/models__VGG16__test"),
     ("lrcn", False, f"{LRCN}__train_test_lstm_RGB"),
     ("lrcn kind=flow", False, f"{LRCN}__train_test_lstm_flow"),
     ("lrcn", True, f"{LRCN}__deploy_lstm"),
@@ -74,6 +76,7 @@ PARAMETERS = {
     "squeezenet": 1_235_496,
     "cifar10_quick": 145_578,
     "ssd300": 26_285_486,
+    "fast_rcnn": 138_357_544 + (21 + 84 - 1000) * 4097,
     "mnist_autoencoder_tied": 1_420_814,
 }
 # Those of nets with BatchNorm, without the statistics, which are no parameters there.
@@ -94,6 +97,13 @@ DATA = {
     "fcn8s": SEGMENTS,
     "fcn16s": SEGMENTS,
     "fcn32s": SEGMENTS,
+    "fast_rcnn": dict(
+        data=(2, 3, 160, 224),
+        rois=(128, 5),
+        labels=(128,),
+        bbox_targets=(128, 84),
+        bbox_loss_weights=(128, 84),
+    ),
     "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
     "lstm_sequence": STEPS,
     "unrolled_rnn": STEPS,
