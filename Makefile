@@ -72,6 +72,7 @@ types: $(DEV)
 generated: $(DEV)
 	$(PY) tools/gen_schema.py --check
 	$(PY) tools/gen_layers.py --check
+	$(PY) tools/gen_models.py --check
 
 rules: $(DEV)
 	$(PY) -m pytest -q tests/test_architecture.py
@@ -79,6 +80,7 @@ rules: $(DEV)
 gen: $(DEV)  ## write the generated files again
 	$(PY) tools/gen_schema.py
 	$(PY) tools/gen_layers.py
+	$(PY) tools/gen_models.py
 
 docs: $(DEV)  ## build docs/_build/html; a warning is an error
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html

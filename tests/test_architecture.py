@@ -114,9 +114,11 @@ def test_the_flow_goes_one_way(folder):
     assert offenders(folder, allowed) == []
 
 
-def test_models_import_netspec_only():
+def test_models_import_netspec_and_their_neighbours_only():
+    neighbours = [path.stem for path in sources("models")]
+
     def allowed(path: str, module: str) -> bool:
-        return is_standard(module) or within(module, ("netspec", "models"))
+        return is_standard(module) or within(module, ("netspec", *neighbours))
 
     assert sources("models")
     assert offenders("models", allowed) == []

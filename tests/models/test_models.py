@@ -2,17 +2,25 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import netspec
 import runtime
 from netspec.export import load_model
+from netspec.schema import SolverParameter
 from netspec.text import parse, read_net, to_text
 from netspec.upgrade import upgrade_net
 from tests.reference import needs_reference, reference_dir
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 BVLC = "BVLC__caffe"
+RESNET = "KaimingHe__deep-residual-networks/prototxt__ResNet"
+SQUEEZENET = "forresti__SqueezeNet/SqueezeNet"
+MOBILENET = "shicai__MobileNet-Caffe"
+FCN = "shelhamer__fcn.berkeleyvision.org"
+LRCN = "LisaAnne__lisa-caffe-public/examples__LRCN_activity_recognition"
+CAPTION = f"{BVLC}/pr2033__examples__coco_caption"
 
 PUBLISHED = [
     ("googlenet", False, f"{BVLC}/models__bvlc_googlenet__train_val"),
@@ -26,11 +34,33 @@ PUBLISHED = [
     ("mnist_autoencoder", False, f"{BVLC}/examples__mnist__mnist_autoencoder"),
     ("mnist_siamese", False, f"{BVLC}/examples__siamese__mnist_siamese_train_test"),
     ("mnist_siamese", True, f"{BVLC}/examples__siamese__mnist_siamese"),
-    (
-        "resnet50",
-        True,
-        "KaimingHe__deep-residual-networks/prototxt__ResNet-50-deploy",
-    ),
+    ("alexnet", False, f"{BVLC}/models__bvlc_alexnet__train_val"),
+    ("alexnet", True, f"{BVLC}/models__bvlc_alexnet__deploy"),
+    ("cifar10_quick", False, f"{BVLC}/examples__cifar10__cifar10_quick_train_test"),
+    ("cifar10_quick", True, f"{BVLC}/examples__cifar10__cifar10_quick"),
+    ("resnet50", True, f"{RESNET}-50-deploy"),
+    ("resnet101", True, f"{RESNET}-101-deploy"),
+    ("resnet152", True, f"{RESNET}-152-deploy"),
+    ("squeezenet version=1.0", False, f"{SQUEEZENET}_v1.0__train_val"),
+    ("squeezenet version=1.0", True, f"{SQUEEZENET}_v1.0__deploy"),
+    ("squeezenet", False, f"{SQUEEZENET}_v1.1__train_val"),
+    ("squeezenet", True, f"{SQUEEZENET}_v1.1__deploy"),
+    ("mobilenet", True, f"{MOBILENET}/mobilenet_deploy"),
+    ("mobilenet_v2", True, f"{MOBILENET}/mobilenet_v2_deploy"),
+    ("fcn32s", False, f"{FCN}/voc-fcn32s__train"),
+    ("fcn32s split=seg11valid", False, f"{FCN}/voc-fcn32s__val"),
+    ("fcn16s", False, f"{FCN}/voc-fcn16s__train"),
+    ("fcn16s split=seg11valid", False, f"{FCN}/voc-fcn16s__val"),
+    ("fcn8s", False, f"{FCN}/voc-fcn8s__train"),
+    ("fcn8s split=seg11valid", False, f"{FCN}/voc-fcn8s__val"),
+    ("fcn8s", True, f"{FCN}/voc-fcn8s__deploy"),
+    ("fast_rcnn", False, "rbgirshick__fast-rcnn/models__VGG16__train"),
+    ("fast_rcnn", True, "rbgirshick__fast-rcnn/models__VGG16__test"),
+    ("lrcn", False, f"{LRCN}__train_test_lstm_RGB"),
+    ("lrcn kind=flow", False, f"{LRCN}__train_test_lstm_flow"),
+    ("lrcn", True, f"{LRCN}__deploy_lstm"),
+    ("lstm_language_model", False, f"{CAPTION}__lstm_language_model"),
+    ("lstm_language_model", True, f"{CAPTION}__lstm_lm.deploy"),
 ]
 # Facts that stand in the papers, or follow from them.
 PARAMETERS = {
@@ -38,7 +68,57 @@ PARAMETERS = {
     "caffenet": 60_965_224,
     "googlenet": 6_998_552,
     "cifar10_full": 89_578,
+    "alexnet": 60_965_224,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "nin": 7_595_176,
+    "squeezenet version=1.0": 1_248_424,
+    "squeezenet": 1_235_496,
+    "cifar10_quick": 145_578,
+    "ssd300": 26_285_486,
+    "fast_rcnn": 138_357_544 + (21 + 84 - 1000) * 4097,
+    "mnist_autoencoder_tied": 1_420_814,
 }
+# Those of nets with BatchNorm, without the statistics, which are no parameters there.
+LEARNED = {
+    "resnet18": 11_689_512,
+    "resnet depth=34": 21_797_672,
+    "resnet50": 25_557_032 + 64,  # its first convolution has a bias
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "mobilenet": 4_231_976,
+    "mobilenet_v2": 3_504_872 + 32 * 32 + 2 * 32,  # expands in its first block too
+}
+# Shapes of data where they are not those of an image and its label.
+SENTENCES = ("cont_sentence", "input_sentence", "target_sentence")
+STEPS = dict.fromkeys(("cont", "input", "target"), (20, 16))
+SEGMENTS = dict(data=(1, 3, 300, 420), label=(1, 1, 300, 420))
+DATA = {
+    "fcn8s": SEGMENTS,
+    "fcn16s": SEGMENTS,
+    "fcn32s": SEGMENTS,
+    "fast_rcnn": dict(
+        data=(2, 3, 160, 224),
+        rois=(128, 5),
+        labels=(128,),
+        bbox_targets=(128, 84),
+        bbox_loss_weights=(128, 84),
+    ),
+    "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
+    "lstm_sequence": STEPS,
+    "unrolled_rnn": STEPS,
+    "lstm_language_model": dict.fromkeys(SENTENCES, (20, 16)),
+    "lrcn": dict(data=(384, 3, 227, 227), label=(384,), clip_markers=(384,)),
+    "mnist_siamese": dict(pair_data=(2, 2, 28, 28), sim=(2,)),
+    "mnist_autoencoder": dict(data=(2, 1, 28, 28)),
+    "mnist_autoencoder_tied": dict(data=(2, 1, 28, 28)),
+}
+
+
+def load(model, **options):
+    """Return the net of a model; words after its name are settings."""
+    name, *settings = model.split()
+    return load_model(MODELS / f"{name}.py", settings=settings, **options)
 
 
 @needs_reference
@@ -46,15 +126,53 @@ PARAMETERS = {
 def test_model_is_the_published_net(model, deploy, published):
     path = reference_dir() / "zoo" / f"{published}.prototxt"
     wanted = upgrade_net(read_net(path))
-    assert load_model(MODELS / f"{model}.py", deploy=deploy) == wanted
+    assert load(model, deploy=deploy) == wanted
 
 
 @pytest.mark.parametrize(("model", "parameters"), PARAMETERS.items())
 def test_net_for_use_has_the_published_number_of_parameters(model, parameters):
-    net = load_model(MODELS / f"{model}.py", deploy=True)
+    net = load(model, deploy=True)
     summary = netspec.summarize(net).as_dict()
     assert summary["num_params"] == parameters
     assert parse(to_text(net), "NetParameter") == net
+
+
+@pytest.mark.parametrize(("model", "parameters"), LEARNED.items())
+def test_net_for_use_learns_the_published_number_of_parameters(model, parameters):
+    layers = netspec.summarize(load(model, deploy=True)).as_dict()["layers"]
+    learned = [row for row in layers if row["type"] != "BatchNorm"]
+    assert sum(row["num_params"] for row in learned) == parameters
+
+
+def with_inputs(model, shapes, *settings):
+    """Return the train net of a model with Input layers in the place of its data."""
+    net = load(" ".join((model, *settings)), phase=netspec.TRAIN)
+    layers = [layer for layer in net.layer if not set(layer.top) & set(shapes)]
+    del net.layer[:]
+    for name, shape in shapes.items():
+        layer = net.layer.add(name=name, type="Input", top=[name])
+        layer.input_param.shape.add(dim=shape)
+    net.layer.extend(layers)
+    return net
+
+
+def has_deploy(model):
+    return "\ndef deploy(" in (MODELS / f"{model}.py").read_text()
+
+
+@pytest.mark.parametrize("model", sorted(path.stem for path in MODELS.glob("*.py")))
+def test_net_for_training_learns_all_that_the_net_for_use_needs(model):
+    used = {}
+    shapes = DATA.get(model)
+    if has_deploy(model):
+        net = load(model, deploy=True)
+        assert parse(to_text(net), "NetParameter") == net
+        used = netspec.summarize(net).as_dict()["params"]
+        image = net.layer[0].input_param.shape[0].dim[1:]
+        shapes = shapes or dict(data=(2, *image), label=(2,))
+    train = netspec.summarize(with_inputs(model, shapes), netspec.TRAIN).as_dict()
+    assert any("loss" in name for name in train["outputs"])
+    assert used.items() <= train["params"].items()
 
 
 def test_multiplications_of_googlenet_are_the_published_1_58_billion():
@@ -91,3 +209,128 @@ def test_runtime_runs_the_net_for_use(model):
     outputs = net.forward()
     assert outputs
     assert all((array == array).all() for array in outputs.values())
+
+
+def train(net, arrays, steps, lr=0.01):
+    """Return the losses of a net that learns the same batch again and again."""
+    solver = runtime.get_solver(
+        SolverParameter(net_param=net, base_lr=lr, lr_policy="fixed", type="Adam")
+    )
+    for name, array in arrays.items():
+        solver.net.blobs[name].data[...] = array
+    solver.step(steps)
+    return [record.loss for record in solver.history.train]
+
+
+def images(classes, size):
+    """Return images of noise, each class with a bright row of its own."""
+    rng = np.random.default_rng(7)
+    label = np.arange(classes * 2) % classes
+    data = rng.normal(size=(len(label), 3, size, size))
+    for image, row in zip(data, label, strict=True):
+        image[:, 3 * row] += 3
+    return dict(data=data, label=label)
+
+
+@pytest.mark.parametrize("model", ["cifar10_quick", "cifar10_local"])
+def test_runtime_trains_the_net_on_images(model):
+    arrays = images(classes=10, size=32)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    losses = train(with_inputs(model, shapes), arrays, steps=25, lr=0.002)
+    assert losses[0] == pytest.approx(np.log(10), rel=0.05)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_runtime_trains_the_tied_autoencoder_on_digits():
+    digits = np.random.default_rng(3).uniform(size=(8, 1, 28, 28)) > 0.6
+    net = with_inputs("mnist_autoencoder_tied", dict(data=digits.shape))
+    losses = train(net, dict(data=digits), steps=12)
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def echoes(steps, streams, symbols):
+    """Return symbols, and as targets those one step before within each sequence."""
+    rng = np.random.default_rng(5)
+    shown = rng.integers(symbols, size=(steps, streams))
+    cont = rng.uniform(size=shown.shape) > 0.2
+    cont[0] = False
+    target = np.where(cont, np.roll(shown, 1, axis=0), -1)
+    return {"cont": cont, "input": shown, "target": target}
+
+
+@pytest.mark.parametrize(
+    "model", ["lstm_sequence", "unrolled_rnn", "unrolled_rnn cell=rnn"]
+)
+def test_runtime_trains_the_net_on_sequences(model):
+    arrays = echoes(steps=7, streams=16, symbols=5)
+    losses = train(sequence_net(model, arrays), arrays, steps=40, lr=0.03)
+    assert losses[0] == pytest.approx(np.log(5), rel=0.05)
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def sequence_net(model, arrays):
+    """Return the train net of a model of sequences, for these data."""
+    steps, streams = arrays["input"].shape
+    settings = [f"batch_size={steps}", "symbols=5", "width=12"]
+    if "unrolled" in model:
+        settings.append(f"streams={streams}")
+    return with_inputs(model, dict.fromkeys(arrays, (steps, streams)), *settings)
+
+
+def test_unrolled_steps_are_the_lstm_layer_and_share_its_weights():
+    arrays = echoes(steps=7, streams=3, symbols=5)
+    layer, unrolled = (
+        runtime.Net(sequence_net(model, arrays), netspec.TRAIN)
+        for model in ("lstm_sequence", "unrolled_rnn")
+    )
+    weights = layer.params["h"]
+    places = [("x", 0), ("x", 1), ("step0/recurrent", 0)]
+    places = [unrolled.params[name][slot] for name, slot in places]
+    assert len(layer.flat.data) == len(unrolled.flat.data)
+    for blob, other in zip(weights, places, strict=True):
+        other.data[...] = blob.data
+    for name in ("embedded", "scores"):
+        for blob, other in zip(layer.params[name], unrolled.params[name], strict=True):
+            other.data[...] = blob.data
+    for net in (layer, unrolled):
+        for name, array in arrays.items():
+            net.blobs[name].data[...] = array
+        net.forward()
+        net.backward()
+    np.testing.assert_allclose(unrolled.blobs["h"].data, layer.blobs["h"].data, 1e-5)
+    for blob, other in zip(weights, places, strict=True):
+        np.testing.assert_allclose(other.diff, blob.diff, rtol=1e-4, atol=1e-7)
+
+
+def test_unrolled_simple_recurrence_is_its_formula():
+    arrays = echoes(steps=4, streams=3, symbols=5)
+    net = runtime.Net(sequence_net("unrolled_rnn cell=rnn", arrays), netspec.TRAIN)
+    for name, array in arrays.items():
+        net.blobs[name].data[...] = array
+    net.forward()
+    weights = net.params["step0/recurrent"][0].data
+    h, wanted = np.zeros((3, 12)), []
+    for x, cont in zip(net.blobs["x"].data, arrays["cont"], strict=True):
+        h = np.tanh(x + (cont[:, None] * h) @ weights.T)
+        wanted.append(h)
+    np.testing.assert_allclose(net.blobs["h"].data, wanted, rtol=1e-5)
+
+
+def test_locally_connected_layer_has_filters_for_every_place():
+    net = runtime.Net(load("cifar10_local batch_size=2", deploy=True), runtime.TEST)
+    rng = np.random.default_rng(9)
+    net.blobs["data"].data[...] = rng.normal(size=(2, 3, 32, 32))
+    weights, bias = net.params["local3/filters"]
+    bias.data[...] = rng.normal(size=bias.data.shape)
+    net.forward()
+    x, y = net.blobs["pool2"].data, net.blobs["local3/output"].data
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    filters = weights.data.reshape(8, 8, 64, 64, 3, 3)  # row, column, output, input
+    wanted = np.empty_like(y)
+    for row, column in np.ndindex(8, 8):
+        window = padded[:, :, row : row + 3, column : column + 3]
+        wanted[:, :, row, column] = np.einsum(
+            "nckl,ockl->no", window, filters[row, column]
+        )
+    wanted += bias.data.reshape(8, 8, 64).transpose(2, 0, 1)
+    np.testing.assert_allclose(y, np.maximum(wanted, 0), rtol=1e-4, atol=1e-4)

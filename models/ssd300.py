@@ -1,0 +1,215 @@
+"""SSD 300 x 300 for PASCAL VOC on VGG-16, as published by its authors.
+
+    python -m netspec.export models/ssd300.py -o ssd300_train.prototxt
+    python -m netspec.export models/ssd300.py --deploy -o ssd300.prototxt
+
+Liu et al., SSD: single shot multibox detector, arXiv:1512.02325. Six grids of features
+have a few default boxes at every place, 8,732 in all; convolutions tell what is in each
+and how to move it. Normalize, Permute, PriorBox, DetectionOutput, MultiBoxLoss and
+AnnotatedData are of the authors' fork of Caffe. With --deploy: an image in, detections
+out, each a row of image, class, score and corners.
+"""
+
+from typing import Any, NamedTuple
+
+from vgg16 import LEARN, features, stage
+
+from netspec import TEST, TRAIN, NetSpec, Top
+from netspec import layers as L
+
+NAME = "VGG_VOC0712_SSD_300x300"
+LABELS = "data/VOC0712/labelmap_voc.prototxt"
+CONV = dict(param=LEARN, weight_filler="xavier", bias_filler=0)
+# What a box is: share_location gives all classes of a place the same boxes.
+BOXES = dict(share_location=True, background_label_id=0, code_type="CENTER_SIZE")
+
+
+class Grid(NamedTuple):
+    """Default boxes over features: sides of the squares and step, in pixels."""
+
+    source: str
+    min_size: float
+    max_size: float
+    ratios: tuple[float, ...]
+    step: float
+
+    @property
+    def boxes(self) -> int:
+        """How many boxes a place has: two squares, and each ratio upright and flat."""
+        return 2 + 2 * len(self.ratios)
+
+
+GRIDS = (
+    Grid("conv4_3_norm", 30, 60, (2,), 8),
+    Grid("fc7", 60, 111, (2, 3), 16),
+    Grid("conv6_2", 111, 162, (2, 3), 32),
+    Grid("conv7_2", 162, 213, (2, 3), 64),
+    Grid("conv8_2", 213, 264, (2,), 100),
+    Grid("conv9_2", 264, 315, (2,), 300),
+)
+# Number, width, padding and stride of the stages behind VGG-16.
+EXTRAS = ((6, 256, 1, 2), (7, 128, 1, 2), (8, 128, 0, 1), (9, 128, 0, 1))
+
+
+def ssd300(
+    batch_size: int = 32,
+    num_classes: int = 21,
+    source: str = "examples/VOC0712/VOC0712_trainval_lmdb",
+    label_map_file: str = LABELS,
+) -> NetSpec:
+    """Return the net for training; the classes include the background."""
+    n = NetSpec(f"{NAME}_train")
+    n.data, n.label = L.AnnotatedData(
+        data_param=dict(source=source, batch_size=batch_size, backend="LMDB"),
+        annotated_data_param=dict(
+            batch_sampler=samplers(), label_map_file=label_map_file
+        ),
+        transform_param=augmentation(),
+        include=TRAIN,
+        ntop=2,
+    )
+    detect(n, num_classes)
+    n.mbox_loss = L.MultiBoxLoss(
+        n.mbox_loc,
+        n.mbox_conf,
+        n.mbox_priorbox,
+        n.label,
+        num_classes=num_classes,
+        **BOXES,
+        loc_loss_type="SMOOTH_L1",
+        conf_loss_type="SOFTMAX",
+        loc_weight=1,
+        match_type="PER_PREDICTION",
+        overlap_threshold=0.5,
+        use_prior_for_matching=True,
+        use_difficult_gt=True,
+        neg_pos_ratio=3,
+        neg_overlap=0.5,
+        ignore_cross_boundary_bbox=False,
+        mining_type="MAX_NEGATIVE",
+        loss_param=dict(normalization="VALID"),
+        propagate_down=[True, True, False, False],
+        include=TRAIN,
+    )
+    return n
+
+
+def deploy(
+    batch_size: int = 1, num_classes: int = 21, label_map_file: str = LABELS
+) -> NetSpec:
+    """Return the net for use: images in, detections out."""
+    n = NetSpec(f"{NAME}_deploy")
+    n.data = L.Input(shape=[batch_size, 3, 300, 300], name="input")
+    detect(n, num_classes)
+    n.mbox_conf_reshape = L.Reshape(n.mbox_conf, shape=[0, -1, num_classes])
+    n.mbox_conf_softmax = L.Softmax(n.mbox_conf_reshape, axis=2)
+    n.mbox_conf_flatten = L.Flatten(n.mbox_conf_softmax, axis=1)
+    n.detection_out = L.DetectionOutput(
+        n.mbox_loc,
+        n.mbox_conf_flatten,
+        n.mbox_priorbox,
+        num_classes=num_classes,
+        **BOXES,
+        nms_param=dict(nms_threshold=0.45, top_k=400),
+        save_output_param=dict(label_map_file=label_map_file),
+        keep_top_k=200,
+        confidence_threshold=0.01,
+        include=TEST,
+    )
+    return n
+
+
+def detect(n: NetSpec, num_classes: int) -> None:
+    """Add the layers from `n.data` to `mbox_loc`, `mbox_conf` and `mbox_priorbox`."""
+    rest = trunk(n)
+    options = dict(across_spatial=False, channel_shared=False)
+    n.conv4_3_norm = L.Normalize(n.relu4_3, scale_filler=20, **options)
+    heads = [
+        head(n, grid, x, num_classes)
+        for grid, x in zip(GRIDS, (n.conv4_3_norm, *rest), strict=True)
+    ]
+    for name, axis, parts in zip(
+        ("loc", "conf", "priorbox"), (1, 1, 2), zip(*heads, strict=True), strict=True
+    ):
+        n[f"mbox_{name}"] = L.Concat(*parts, axis=axis)
+
+
+def trunk(n: NetSpec) -> list[Top]:
+    """Add VGG-16, its last stage not halved, and eight convolutions; return grids."""
+    x = features(n, n.data, (2, 2, 3, 3), **CONV)
+    x = stage(n, x, 5, 3, dilation=1, **CONV)
+    n.pool5 = L.Pooling(x, pool="MAX", kernel_size=3, stride=1, pad=1)
+    wide = dict(num_output=1024, kernel_size=3, pad=6, dilation=6)
+    n.fc6 = L.Convolution(n.pool5, **wide, **CONV)
+    n.relu6 = L.ReLU(n.fc6, in_place=True)
+    n.fc7 = L.Convolution(n.relu6, num_output=1024, kernel_size=1, **CONV)
+    n.relu7 = L.ReLU(n.fc7, in_place=True)
+    grids = [n.relu7]
+    for number, *options in EXTRAS:
+        grids.append(extra(n, number, grids[-1], *options))
+    return grids
+
+
+def extra(n: NetSpec, number: int, x: Top, width: int, pad: int, stride: int) -> Top:
+    """Add a narrow convolution of 1 by 1 and a wide one of 3 by 3."""
+    narrow = dict(num_output=width, kernel_size=1, pad=0, stride=1)
+    wide = dict(num_output=2 * width, kernel_size=3, pad=pad, stride=stride)
+    for k, window in ((1, narrow), (2, wide)):
+        n[f"conv{number}_{k}"] = x = L.Convolution(x, **window, **CONV)
+        n[f"conv{number}_{k}_relu"] = x = L.ReLU(x, in_place=True)
+    return x
+
+
+def head(n: NetSpec, grid: Grid, x: Top, num_classes: int) -> tuple[Top, Top, Top]:
+    """Add how to move the boxes of a grid, what is in them, and the boxes."""
+    name = f"{grid.source}_mbox"
+    flat = []
+    for kind, numbers in (("loc", 4), ("conf", num_classes)):
+        window = dict(num_output=numbers * grid.boxes, kernel_size=3, pad=1, stride=1)
+        n[f"{name}_{kind}"] = y = L.Convolution(x, **window, **CONV)
+        n[f"{name}_{kind}_perm"] = y = L.Permute(y, order=[0, 2, 3, 1])
+        n[f"{name}_{kind}_flat"] = y = L.Flatten(y, axis=1)
+        flat.append(y)
+    n[f"{name}_priorbox"] = boxes = L.PriorBox(
+        x,
+        n.data,
+        min_size=grid.min_size,
+        max_size=grid.max_size,
+        aspect_ratio=list(grid.ratios),
+        flip=True,
+        clip=False,
+        variance=[0.1, 0.1, 0.2, 0.2],
+        step=grid.step,
+        offset=0.5,
+    )
+    return flat[0], flat[1], boxes
+
+
+def samplers() -> list[dict[str, Any]]:
+    """Return what is trained on: whole images, and parts that hold enough of a box."""
+    shapes = dict(min_scale=0.3, max_scale=1, min_aspect_ratio=0.5, max_aspect_ratio=2)
+    constraints = [dict(min_jaccard_overlap=k) for k in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    constraints.append(dict(max_jaccard_overlap=1))
+    parts = [
+        dict(sampler=shapes, sample_constraint=constraint, max_sample=1, max_trials=50)
+        for constraint in constraints
+    ]
+    return [dict(max_sample=1, max_trials=1), *parts]
+
+
+def augmentation() -> dict[str, Any]:
+    """Return how an image is changed at random before it is learned from."""
+    interpolations = ["LINEAR", "AREA", "NEAREST", "CUBIC", "LANCZOS4"]
+    colours = dict(brightness_prob=0.5, brightness_delta=32, random_order_prob=0)
+    colours |= dict(contrast_prob=0.5, contrast_lower=0.5, contrast_upper=1.5)
+    colours |= dict(hue_prob=0.5, hue_delta=18)
+    colours |= dict(saturation_prob=0.5, saturation_lower=0.5, saturation_upper=1.5)
+    size = dict(height=300, width=300, interp_mode=interpolations)
+    return dict(
+        mirror=True,
+        mean_value=[104, 117, 123],
+        resize_param=dict(prob=1, resize_mode="WARP", **size),
+        emit_constraint=dict(emit_type="CENTER"),
+        distort_param=colours,
+        expand_param=dict(prob=0.5, max_expand_ratio=4),
+    )
