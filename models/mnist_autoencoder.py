@@ -1,7 +1,6 @@
 """A deep autoencoder of digits, as published with Caffe (`examples/mnist`).
 
     python -m netspec.export models/mnist_autoencoder.py -o mnist_autoencoder.prototxt
-    python -m netspec.export models/mnist_autoencoder.py --set tied=true
 
 Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks
 (2006).
@@ -10,22 +9,19 @@ Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networ
 from netspec import TEST, TRAIN, NetSpec, Top, defaults
 from netspec import layers as L
 
-PIXELS = 784
+WIDTHS = (1000, 500, 250, 30)  # from the first layer to the code
+PIXELS = 28 * 28
 LEARN = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=1, decay_mult=0)]
 START = dict(weight_filler=dict(type="gaussian", std=1, sparse=15), bias_filler=0)
 
 
 def mnist_autoencoder(
     batch_size: int = 100,
-    tied: bool = False,
-    widths: tuple[int, ...] = (1000, 500, 250, 30),
+    widths: tuple[int, ...] = WIDTHS,
     source: str = "examples/mnist/mnist_train_lmdb",
     test_source: str = "examples/mnist/mnist_test_lmdb",
 ) -> NetSpec:
-    """Return the net for training, and for testing at stages "test-on-train" and -test.
-
-    tied: decode with the transposed weights of the encoder.
-    """
+    """Return the net for training, and for stages "test-on-train" and "test-on-test"."""
     n = NetSpec("MNISTAutoencoder")
     rules = (
         (source, dict(phase=TRAIN)),
@@ -41,8 +37,7 @@ def mnist_autoencoder(
             include=rule,
         )
     n.flatdata = L.Flatten(n.data)
-    with defaults(L.InnerProduct, param=LEARN, **START):
-        output = decode(n, encode(n, n.data, widths), widths, tied)
+    output = decode(n, encode(n, n.data, widths), widths)
     n.cross_entropy_loss = L.SigmoidCrossEntropyLoss(
         output, n.flatdata, name="loss", loss_weight=1
     )
@@ -53,6 +48,7 @@ def mnist_autoencoder(
     return n
 
 
+@defaults(L.InnerProduct, param=LEARN, **START)
 def encode(n: NetSpec, x: Top, widths: tuple[int, ...]) -> Top:
     """Add layers from images to their code, which has no non-linearity."""
     for depth, width in enumerate(widths, start=1):
@@ -62,8 +58,12 @@ def encode(n: NetSpec, x: Top, widths: tuple[int, ...]) -> Top:
     return x
 
 
-def decode(n: NetSpec, x: Top, widths: tuple[int, ...], tied: bool) -> Top:
-    """Add layers from the code back to images, before the last non-linearity."""
+@defaults(L.InnerProduct, param=LEARN, **START)
+def decode(n: NetSpec, x: Top, widths: tuple[int, ...], *, tied: bool = False) -> Top:
+    """Add layers from the code back to images, before the last non-linearity.
+
+    tied: with the weights of the encoder, transposed.
+    """
     outputs = (PIXELS, *widths[:-1])
     for depth in range(len(widths), 0, -1):
         tie = dict(transpose=True, share=n[f"encode{depth}"]) if tied else {}

@@ -1,10 +1,10 @@
-"""The recurrence of `lstm_sequence.py`, unrolled: one folder of layers for each step.
+"""The recurrence of `lstm_sequence.py`, unrolled: one module for each step.
 
     python -m netspec.export models/unrolled_rnn.py -o unrolled.prototxt
     python -m netspec.export models/unrolled_rnn.py --set cell=rnn -o unrolled.prototxt
     python -m netspec.export models/unrolled_rnn.py --deploy -o unrolled_deploy.prototxt
 
-All steps share their weights by `param { name }`, and the gradients of all add up. The
+All steps share their weights, whose gradients add up. The
 layers LSTM and RNN do the same inside; here every step can be looked at and changed.
 Unlike them it starts every batch from zero, whatever `cont` says, and so remembers
 nothing from the one before. The cell `rnn` has its states as outputs, where the layer
@@ -16,7 +16,7 @@ from typing import Literal
 
 from lstm_sequence import UNIFORM, embed, judge, read, score
 
-from netspec import NetSpec, Top
+from netspec import NetSpec, Top, module, shared
 from netspec import layers as L
 
 Cell = Literal["lstm", "rnn"]
@@ -64,7 +64,8 @@ def deploy(
 
 def unroll(n: NetSpec, cell: Cell, steps: int, streams: int, width: int) -> None:
     """Add `steps` steps from `n.embedded` to what they put out, `n.h` (T, N, width)."""
-    step, gates, states = CELLS[cell]
+    cell_step, gates, states = CELLS[cell]
+    step = shared(cell_step)
     n.x = L.InnerProduct(
         n.embedded,
         num_output=gates * width,
@@ -89,6 +90,7 @@ def unroll(n: NetSpec, cell: Cell, steps: int, streams: int, width: int) -> None
     n.h = L.Concat(*outputs, axis=0)
 
 
+@module
 def lstm(x: Top, cont: Top, h: Top, c: Top, width: int) -> NetSpec:
     """Return one step of a long short-term memory.
 
@@ -101,6 +103,7 @@ def lstm(x: Top, cont: Top, h: Top, c: Top, width: int) -> NetSpec:
     return m
 
 
+@module
 def rnn(x: Top, cont: Top, h: Top, width: int) -> NetSpec:
     """Return one step of a simple recurrence: h' = tanh(x + W_h (cont h))."""
     m = NetSpec()
@@ -110,7 +113,7 @@ def rnn(x: Top, cont: Top, h: Top, width: int) -> NetSpec:
 
 
 def recurrent(m: NetSpec, h: Top, cont: Top, width: int) -> Top:
-    """Add the product of the state with weights that all steps share, W_h (cont h)."""
+    """Add the product of the state with its weights, W_h (cont h)."""
     m.kept = L.Scale(h, cont, axis=0)
     m.recurrent = L.InnerProduct(
         m.kept,
@@ -118,7 +121,6 @@ def recurrent(m: NetSpec, h: Top, cont: Top, width: int) -> Top:
         axis=2,
         bias_term=False,
         **UNIFORM,
-        param=[dict(name="W_h")],
     )
     return m.recurrent
 

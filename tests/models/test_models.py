@@ -191,8 +191,8 @@ def test_googlenet_is_written_in_less_than_120_lines():
 def test_tied_autoencoder_has_the_parameters_of_its_encoder_and_a_bias_for_each_layer():
     shapes = {"data": (100, 1, 28, 28)}
     tied, plain = (
-        load_model(MODELS / "mnist_autoencoder.py", settings=[f"tied={text}"])
-        for text in ("true", "false")
+        load_model(MODELS / f"mnist_autoencoder{suffix}.py", phase=netspec.TRAIN)
+        for suffix in ("_tied", "")
     )
     numbers = [
         netspec.summarize(net, phase=netspec.TRAIN, shapes=shapes).as_dict()[
