@@ -21,7 +21,7 @@ def mnist_autoencoder(
     source: str = "examples/mnist/mnist_train_lmdb",
     test_source: str = "examples/mnist/mnist_test_lmdb",
 ) -> NetSpec:
-    """Return the net for training, and for stages "test-on-train" and "test-on-test"."""
+    """Return the net for training and for the stages test-on-train and test-on-test."""
     n = NetSpec("MNISTAutoencoder")
     rules = (
         (source, dict(phase=TRAIN)),
