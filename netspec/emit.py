@@ -63,7 +63,7 @@ class Emission:
     writers: dict[str, list[Top]] = field(default_factory=dict)
     owners: dict[str, list[Function]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    taken: set[str] = field(default_factory=set)
+    taken: frozenset[str] | None = None
     opened: set[Scope] = field(default_factory=set)
 
     def name_of(self, value: Top | Function, prefix: str) -> str:
@@ -91,8 +91,8 @@ class Emission:
         return self._numbered(self.path_of(fn.scope, prefix) + fn.type_name)
 
     def _numbered(self, kind: str) -> str:
-        taken = self.names.values() if not self.counts[kind] else ()
-        self.taken.update(taken)
+        if self.taken is None:
+            self.taken = frozenset(self.names.values())
         while True:
             self.counts[kind] += 1
             name = f"{kind}{self.counts[kind]}"
