@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError, Message
@@ -13,6 +13,9 @@ from google.protobuf.message import DecodeError, Message
 from netspec import schema
 from netspec.errors import FileError, SpecError, TextError, did_you_mean
 from netspec.files import read_bytes, replacing
+from netspec.modules import flatten_text, has_modules
+from netspec.modules.flatten import Locate
+from netspec.modules.tree import Place
 from netspec.schema import NetParameter
 
 M = TypeVar("M", bound=Message)
@@ -52,11 +55,18 @@ _ESCAPE = re.compile(
 )
 
 
-def parse(text: str, message: type[M] | str, *, source: str = "<text>") -> M:
-    """Parse prototxt text into a new message.
+def parse(
+    text: str,
+    message: type[M] | str,
+    *,
+    source: str = "<text>",
+    folder: str | Path | None = None,
+) -> M:
+    """Parse prototxt text into a new message; the modules of a net are written out.
 
     message: a message class of `netspec.schema`, or its name.
     source: what errors call the text.
+    folder: where the modules that it imports are; the current one if not given.
 
     Raises `TextError` with the line and the column of the first mistake. It tells all
     fields and enum values that do not exist, with the nearest spelling.
@@ -72,11 +82,9 @@ def parse(text: str, message: type[M] | str, *, source: str = "<text>") -> M:
         )
     text = text.removeprefix("\ufeff")
     _check_escapes(text, source)
-    result = kind()
-    try:
-        text_format.Parse(text, result)
-    except text_format.ParseError as error:
-        raise _text_error(text, error, kind, source) from None
+    if kind is NetParameter and has_modules(text):
+        return cast("M", _flattened(text, source, Path(folder or "")))
+    result = _parse(text, kind, lambda line, column: (Place(source, line, column), ""))
     if missing := _missing(result):
         raise TextError(
             f"the text ends, but {', '.join(missing)} must be given",
@@ -105,7 +113,8 @@ def read_message(path: str | Path, kind: type[M]) -> M:
     if path.suffix in BINARY_SUFFIXES:
         return _from_binary(data, kind, path)
     if path.suffix in TEXT_SUFFIXES or not _BINARY_BYTE.search(data, 0, 4096):
-        return parse(_decoded(data, path), kind, source=str(path))
+        text = _decoded(data, path)
+        return parse(text, kind, source=str(path), folder=path.parent)
     return _from_binary(data, kind, path)
 
 
@@ -151,23 +160,48 @@ def write_message(path: str | Path, message: Message) -> None:
         file.write(data)
 
 
+def _flattened(text: str, source: str, folder: Path) -> NetParameter:
+    """Return the net of a text with modules."""
+
+    def read_text(path: Path) -> str:
+        text = _decoded(read_bytes(path), path).removeprefix("\ufeff")
+        _check_escapes(text, str(path))
+        return text
+
+    def parse_flat(flat: str, locate: Locate) -> NetParameter:
+        return _parse(flat, NetParameter, locate)
+
+    return flatten_text(text, source, folder, read_text, parse_flat)
+
+
+def _parse(text: str, kind: type[M], locate: Locate) -> M:
+    """Parse text; `locate` tells where a line and a column of it come from."""
+    result = kind()
+    try:
+        text_format.Parse(text, result)
+    except text_format.ParseError as error:
+        raise _text_error(text, error, kind, locate) from None
+    return result
+
+
 def _missing(message: Any) -> list[str]:
     """Return the paths of required fields that are not set."""
     return message.FindInitializationErrors()
 
 
 def _text_error(
-    text: str, error: text_format.ParseError, kind: type[Message], source: str
+    text: str, error: text_format.ParseError, kind: type[Message], locate: Locate
 ) -> TextError:
     """Return the error for `error` and for what else does not exist in `text`."""
-    line, column = error.GetLine() or 1, error.GetColumn() or 1
+    first, _ = locate(error.GetLine() or 1, error.GetColumn() or 1)
     found: dict[str, str] = {}  # what is wrong, where it first is
     problem: text_format.ParseError | None = error
     for _ in range(MAX_MISTAKES):
         if problem is None:
             break
-        place = f"{problem.GetLine() or 1}:{problem.GetColumn() or 1}"
-        found.setdefault(_sentence(problem, text), place)
+        place, note = locate(problem.GetLine() or 1, problem.GetColumn() or 1)
+        where = str(place) if place.file != first.file else f"{place[1]}:{place[2]}"
+        found.setdefault(_sentence(problem, text) + note, where)
         repaired = _without(text, problem) if len(text) < MAX_RETRY_BYTES else None
         if repaired is None:
             break
@@ -178,9 +212,9 @@ def _text_error(
             problem = next_problem
         else:
             problem = None
-    first, *others = found
-    said = [first, *(f"{found[other]}: {other}" for other in others)]
-    return TextError("\n  and: ".join(said), file=source, line=line, column=column)
+    sentence, *others = found
+    said = [sentence, *(f"{found[other]}: {other}" for other in others)]
+    return first.error("\n  and: ".join(said))
 
 
 def _sentence(error: text_format.ParseError, text: str) -> str:
