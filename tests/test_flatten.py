@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -523,6 +524,17 @@ def test_googlenet_of_modules_is_that_of_the_model_file():
     from netspec.export import load_model
 
     assert read_net(GOOGLENET) == load_model(ROOT / "models" / "googlenet.py")
+
+
+def test_the_examples_of_the_docs_mean_what_they_say():
+    page = (ROOT / "docs" / "modules-in-text.md").read_text()
+    first, meaning, siamese, _ = re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)
+    same(first, meaning)
+    net = flat(siamese)
+    names = [[spec.name for spec in layer.param] for layer in net.layer]
+    assert names[1] == names[4] == ["tower/ip1/0", "tower/ip1/1"]
+    assert netspec.summarize(net).num_params == 784 * 500 + 500 + 500 * 2 + 2
+    assert f"{len(GOOGLENET.read_text().splitlines())} lines" in page
 
 
 def test_the_command_writes_the_flat_net(tmp_path, capsys):
