@@ -49,12 +49,14 @@ def expand(source: Source) -> list[FlatLayer | Field]:
     problems = Problems()
     expansion = _Expansion(source.modules, problems)
     top = Scope(problems, Budget())
-    for each in source.fields:
-        if each.name == "layer":
-            expansion.layers(each, top)
-        else:
-            expansion.flat.append(each)
-    problems.raise_any()
+    try:
+        for each in source.fields:
+            if each.name == "layer":
+                expansion.layers(each, top)
+            else:
+                expansion.flat.append(each)
+    finally:
+        problems.raise_any()  # rather than that a limit was reached
     return expansion.flat
 
 

@@ -27,7 +27,7 @@ Locate = Callable[[int, int], tuple[Place, str]]
 ParseFlat = Callable[[str, Locate], NetParameter]
 
 _STRUCTURE = re.compile(
-    r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'
+    r"""\#[^\n]*|"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'|["'][^\n]*
     |(?P<open>[{<])|(?P<close>[}>])|(?<![\w.+-])(?P<word>module|import)\s*[:{<\[]""",
     re.VERBOSE,
 )

@@ -40,12 +40,7 @@ class Module:
     optional: dict[str, Place] = field(default_factory=dict)
     defaults: dict[str, Field] = field(default_factory=dict)
     layers: list[Field] = field(default_factory=list)
-
-    @property
-    def values(self) -> dict[str, Place]:
-        """The names of all values, and where they are declared."""
-        defaults = {name: each.place for name, each in self.defaults.items()}
-        return {**self.required, **self.optional, **defaults}
+    values: dict[str, Place] = field(default_factory=dict)  # where all are declared
 
 
 class Source(NamedTuple):
@@ -206,6 +201,7 @@ class _Files:
         elif name in module.values:
             said = f"is declared already, at {module.values[name]}"
         else:
+            module.values[name] = place
             return True
         self.problems.add(place, f"value {name!r} {said}")
         return False

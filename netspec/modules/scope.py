@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from netspec.errors import did_you_mean
 from netspec.modules.problems import Problems
@@ -20,8 +21,9 @@ from netspec.modules.tree import (
     text_atom,
 )
 
-MAX_WORK = 1_000_000  # fields, values and layers in all that is written out
+MAX_WORK = 200_000  # fields, values and layers in all that is written out
 MAX_STRING = 1 << 16  # characters of a text with values in it
+MAX_NAMES = 50  # of values that an error lists
 MAX_NAME = 1000  # characters of the name of a layer or blob
 _SHOWN_USES = 3
 
@@ -166,8 +168,8 @@ class Scope:
     def unknown(self, name: str) -> str:
         """Say that the module has no value `name`."""
         assert self.module is not None  # noqa: S101
-        known = list(self.module.values)
-        hint = did_you_mean(name, known)
+        known = list(islice(self.module.values, MAX_NAMES))
+        hint = did_you_mean(name, self.module.values)
         if not hint:
             hint = f"; its values are {', '.join(known)}" if known else ""
             hint = hint or "; it has no values"
@@ -245,6 +247,7 @@ def fill_values(scope: Scope, given: Mapping[str, Field]) -> None:
     module = scope.module
     assert module is not None  # noqa: S101
     at_use = scope.parent or scope
+    scope.budget.spend(len(module.values), scope.place)
     for name, each in given.items():
         if name not in module.values:
             at_use.problem(each.place, scope.unknown(name))

@@ -17,7 +17,8 @@ MAX_TEXT_CHARACTERS = 8 << 20  # of a file with modules and all that it imports
 
 _TOKEN = re.compile(
     r"""(?P<gap>\s+|\#[^\n]*)
-    |(?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    |(?P<text>"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+')
+    |(?P<unclosed>["'][^\n]*)
     |(?P<word>[A-Za-z_][\w+-]*)|(?P<number>[\w.+-]+)
     |(?P<open>[{<])|(?P<close>[}>])|(?P<mark>[:,;\[\]])|(?P<other>.)""",
     re.VERBOSE,
@@ -159,7 +160,7 @@ class _Reader:
 
     def fail(self, expected: str) -> NoReturn:
         token = self.token
-        if token.kind == "other" and token.text in "\"'":
+        if token.kind == "unclosed":
             raise self.place(token).error(
                 "the string has no closing quote on its line; add it"
             )
