@@ -41,6 +41,18 @@ _ROLES: dict[str, Callable[[LayerParameter, int], _Roles]] = {
 }
 
 
+# Types whose parameters are statistics, which Caffe takes with lr_mult 0 only.
+STATISTICS = frozenset(("BatchNorm",))
+
+
+def add_params(layer: LayerParameter, count: int) -> None:
+    """Extend `param` of a layer to `count` entries."""
+    while len(layer.param) < count:
+        spec = layer.param.add()
+        if layer.type in STATISTICS:
+            spec.lr_mult = 0
+
+
 def parameter_roles(layer: LayerParameter, bottoms: int) -> _Roles | None:
     """Return short names of a layer's parameters, in order.
 

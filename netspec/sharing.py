@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.parameters import parameter_roles
+from netspec.parameters import add_params, parameter_roles
 from netspec.partial import is_known
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, ParamSpec
@@ -265,11 +265,11 @@ def _name_uses(owner: Function, at: int, uses: Iterable[_Use]) -> None:
         if not name:
             roles = parameter_roles(use.layer, len(use.layer.bottom)) or ()
             name = f"{use.layer.name}_{roles[use.place]}"
-        while len(use.layer.param) <= use.place:
-            use.layer.param.add()
+        add_params(use.layer, use.place + 1)
         spec = use.layer.param[use.place]
         mode = spec.share_mode if spec.HasField("share_mode") else None
-        spec.CopyFrom(given)
+        if given != ParamSpec():
+            spec.CopyFrom(given)
         spec.name = name
         spec.ClearField("share_mode")
         if mode is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from netspec.parameters import parameter_roles
+from netspec.parameters import STATISTICS, parameter_roles
 from netspec.schema import LayerParameter
 from netspec.scope import Defaults, current_defaults, current_phase
 
@@ -72,8 +72,7 @@ def _shorten(type_name: str, bottoms: int, params: dict[str, Any]) -> None:
     roles = parameter_roles(layer_with(type_name, rest), bottoms)
     if roles is None:
         return
-    # What a layer counts, as BatchNorm does, is not learned.
-    kept = list(entries)[: len(roles)] if type_name != "BatchNorm" else []
+    kept = list(entries)[: len(roles)] if type_name not in STATISTICS else []
     if kept:
         params["param"] = kept
     else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError, Message
@@ -13,7 +14,10 @@ from google.protobuf.message import DecodeError, Message
 from netspec import schema
 from netspec.errors import FileError, SpecError, TextError, did_you_mean
 from netspec.files import read_bytes, replacing
-from netspec.schema import NetParameter
+from netspec.schema import NetParameter, wire
+from netspec.text_modules import flatten_text, has_modules
+from netspec.text_modules.flatten import Locate
+from netspec.text_modules.tree import Place
 
 M = TypeVar("M", bound=Message)
 
@@ -21,7 +25,9 @@ TEXT_SUFFIXES = frozenset({".prototxt", ".txt", ".pbtxt", ".pt"})
 BINARY_SUFFIXES = frozenset({".caffemodel", ".binaryproto", ".pb", ".solverstate"})
 
 MAX_TEXT_BYTES = 32 << 20  # parsing takes half a second a megabyte; nets have far less
-MAX_RETRY_BYTES = 1 << 20  # above this only the first mistake is reported
+MAX_ITEMS = 2_000_000  # fields and list items; they take 5 microseconds each
+MAX_RETRY_CHARACTERS = 4 << 20  # parsed again to find more than the first mistake
+MAX_LAYERS = 100_000  # of a binary net; an empty one of 3 bytes takes 600 in memory
 MAX_MISTAKES = 20
 MAX_SENTENCE = 400  # characters
 
@@ -37,12 +43,18 @@ _UNKNOWN_ENUM = re.compile(
     r'Enum type "netspec\.(?P<type>[\w.]+)" has no value (named|with number) '
     r"(?P<value>\w+)"
 )
+_NOT_UTF8_BYTES = re.compile(r"can't encode characters in position .* surrogates")
 _NOT_UTF8 = re.compile(r"can't encode character '\\udc(?P<byte>..)'")
 
 _TOKEN = re.compile(
     r"""(?P<gap>\s+|\#[^\n]*)
-    |(?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    |(?P<text>"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+')
+    |["'][^\n]*  # a string that does not end
     |(?P<open>[{<\[])|(?P<close>[}>\]])|(?P<word>[\w.+-]+)|(?P<other>.)""",
+    re.VERBOSE,
+)
+_STRING = re.compile(
+    r"""\#[^\n]*|(?P<text>"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+')|["'][^\n]*""",
     re.VERBOSE,
 )
 _ESCAPE = re.compile(
@@ -52,31 +64,31 @@ _ESCAPE = re.compile(
 )
 
 
-def parse(text: str, message: type[M] | str, *, source: str = "<text>") -> M:
-    """Parse prototxt text into a new message.
+def parse(
+    text: str,
+    message: type[M] | str,
+    *,
+    source: str = "<text>",
+    folder: str | Path | None = None,
+) -> M:
+    """Parse prototxt text into a new message; the modules of a net are written out.
 
     message: a message class of `netspec.schema`, or its name.
     source: what errors call the text.
+    folder: where the modules that it imports are; the current one if not given.
 
     Raises `TextError` with the line and the column of the first mistake. It tells all
     fields and enum values that do not exist, with the nearest spelling.
     """
     kind: Any = getattr(schema, message) if isinstance(message, str) else message
     if len(text) > MAX_TEXT_BYTES:
-        raise TextError(
-            f"{len(text):,} characters are more than the {MAX_TEXT_BYTES:,} that are "
-            f"read as text; use the binary form",
-            file=source,
-            line=1,
-            column=1,
-        )
+        raise _too_long(len(text), "characters", source)
+    _check_items(text, source)
     text = text.removeprefix("\ufeff")
     _check_escapes(text, source)
-    result = kind()
-    try:
-        text_format.Parse(text, result)
-    except text_format.ParseError as error:
-        raise _text_error(text, error, kind, source) from None
+    if kind is NetParameter and has_modules(text):
+        return cast("M", _flattened(text, source, Path(folder or "")))
+    result = _parse(text, kind, lambda line, column: (Place(source, line, column), ""))
     if missing := _missing(result):
         raise TextError(
             f"the text ends, but {', '.join(missing)} must be given",
@@ -101,11 +113,14 @@ def read_message(path: str | Path, kind: type[M]) -> M:
     Raises `FileError` for a file that cannot be read, `TextError` for bad text.
     """
     path = Path(path)
+    if path.suffix in TEXT_SUFFIXES:
+        _check_size(path)
     data = read_bytes(path)
     if path.suffix in BINARY_SUFFIXES:
         return _from_binary(data, kind, path)
     if path.suffix in TEXT_SUFFIXES or not _BINARY_BYTE.search(data, 0, 4096):
-        return parse(_decoded(data, path), kind, source=str(path))
+        text = _decoded(data, path)
+        return parse(text, kind, source=str(path), folder=path.parent)
     return _from_binary(data, kind, path)
 
 
@@ -151,24 +166,53 @@ def write_message(path: str | Path, message: Message) -> None:
         file.write(data)
 
 
+def _flattened(text: str, source: str, folder: Path) -> NetParameter:
+    """Return the net of a text with modules."""
+
+    def read_text(path: Path) -> str:
+        _check_size(path)
+        text = _decoded(read_bytes(path), path).removeprefix("\ufeff")
+        _check_escapes(text, str(path))
+        return text
+
+    def parse_flat(flat: str, locate: Locate) -> NetParameter:
+        return _parse(flat, NetParameter, locate)
+
+    return flatten_text(text, source, folder, read_text, parse_flat)
+
+
+def _parse(text: str, kind: type[M], locate: Locate) -> M:
+    """Parse text; `locate` tells where a line and a column of it come from."""
+    result = kind()
+    try:
+        text_format.Parse(text, result)
+    except text_format.ParseError as error:
+        raise _text_error(text, error, kind, locate) from None
+    return result
+
+
 def _missing(message: Any) -> list[str]:
     """Return the paths of required fields that are not set."""
     return message.FindInitializationErrors()
 
 
 def _text_error(
-    text: str, error: text_format.ParseError, kind: type[Message], source: str
+    text: str, error: text_format.ParseError, kind: type[Message], locate: Locate
 ) -> TextError:
     """Return the error for `error` and for what else does not exist in `text`."""
-    line, column = error.GetLine() or 1, error.GetColumn() or 1
+    first, _ = locate(error.GetLine() or 1, error.GetColumn() or 1)
     found: dict[str, str] = {}  # what is wrong, where it first is
     problem: text_format.ParseError | None = error
+    parsed = 0  # characters
     for _ in range(MAX_MISTAKES):
         if problem is None:
             break
-        place = f"{problem.GetLine() or 1}:{problem.GetColumn() or 1}"
-        found.setdefault(_sentence(problem, text), place)
-        repaired = _without(text, problem) if len(text) < MAX_RETRY_BYTES else None
+        place, note = locate(problem.GetLine() or 1, problem.GetColumn() or 1)
+        where = str(place) if place.file != first.file else f"{place[1]}:{place[2]}"
+        found.setdefault(_sentence(problem, text) + note, where)
+        parsed += len(text)
+        again = parsed <= MAX_RETRY_CHARACTERS
+        repaired = _without(text, problem) if again else None
         if repaired is None:
             break
         text = repaired
@@ -178,9 +222,9 @@ def _text_error(
             problem = next_problem
         else:
             problem = None
-    first, *others = found
-    said = [first, *(f"{found[other]}: {other}" for other in others)]
-    return TextError("\n  and: ".join(said), file=source, line=line, column=column)
+    sentence, *others = found
+    said = [sentence, *(f"{found[other]}: {other}" for other in others)]
+    return first.error("\n  and: ".join(said))
 
 
 def _sentence(error: text_format.ParseError, text: str) -> str:
@@ -199,6 +243,8 @@ def _sentence(error: text_format.ParseError, text: str) -> str:
         value = _shortened(found["value"], 60)
         hint = did_you_mean(value, values)
         said = f"{value!r} is no {found['type']}{hint} (one of {', '.join(values)})"
+    elif _NOT_UTF8_BYTES.search(said):
+        said = "bytes in a string are not UTF-8; save the file as such"
     elif found := _NOT_UTF8.search(said):
         said = f"byte 0x{found['byte']} in a string is not UTF-8; save the file as such"
     return _shortened(said, MAX_SENTENCE)
@@ -278,24 +324,61 @@ def _after_separator(text: str, start: int) -> int:
     return end + 1 if text[end : end + 1] in (",", ";") else start
 
 
+def _check_size(path: Path) -> None:
+    """Refuse a file that is too large to be read as text before it fills the memory."""
+    with contextlib.suppress(OSError):  # told when the file is read
+        size = path.stat().st_size
+        if size > 4 * MAX_TEXT_BYTES:  # characters have up to four bytes
+            raise _too_long(size, "bytes", str(path))
+
+
+def _too_long(size: int, what: str, source: str) -> TextError:
+    return TextError(
+        f"{size:,} {what} are more than the {MAX_TEXT_BYTES:,} that are read as text; "
+        f"use the binary form",
+        file=source,
+        line=1,
+        column=1,
+    )
+
+
+def _check_items(text: str, source: str) -> None:
+    """Refuse text of which a short parse cannot be expected, by the marks in it."""
+    items = sum(text.count(mark) for mark in ":{<,;")
+    if items > MAX_ITEMS:
+        raise TextError(
+            f"there are more than {MAX_ITEMS:,} fields and list items, too many to be "
+            f"read as text; use the binary form",
+            file=source,
+            line=1,
+            column=1,
+        )
+
+
 def _check_escapes(text: str, source: str) -> None:
     """Refuse what only looks like an escape sequence, such as a Windows path."""
     if "\\" not in text:
         return
-    for token in _TOKEN.finditer(text):
-        if token.lastgroup != "text" or "\\" not in token.group():
+    for token in _STRING.finditer(text):
+        if token.group()[0] == "#" or "\\" not in token.group():
             continue
+        if token.lastgroup != "text":
+            said = "the string has no closing quote on its line; add it"
+            raise _at(text, token.start(), source, said)
         for escape in _ESCAPE.finditer(token.group()):
-            if escape["wrong"] is None:
-                continue
-            place = token.start() + escape.start()
-            raise TextError(
-                f"\\{escape['wrong']} in a string means nothing; write \\\\ for a "
-                f"backslash (or / in a path)",
-                file=source,
-                line=text.count("\n", 0, place) + 1,
-                column=place - text.rfind("\n", 0, place),
-            )
+            if escape["wrong"] is not None:
+                said = (
+                    f"\\{escape['wrong']} in a string means nothing; write \\\\ for a "
+                    f"backslash (or / in a path)"
+                )
+                raise _at(text, token.start() + escape.start(), source, said)
+
+
+def _at(text: str, place: int, source: str, said: str) -> TextError:
+    """Return the error for `said` of the character at `place`."""
+    line = text.count("\n", 0, place) + 1
+    column = place - text.rfind("\n", 0, place)
+    return TextError(said, file=source, line=line, column=column)
 
 
 def _decoded(data: bytes, path: Path) -> str:
@@ -317,7 +400,20 @@ def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
     name = kind.DESCRIPTOR.name
     if data.startswith(_HDF5_SIGNATURE):
         raise FileError(f"{path}: is an HDF5 file; expected a {name}")
+    if kind is NetParameter and wire.has_more_fields(data, MAX_LAYERS):
+        raise FileError(f"{path}: has more than {MAX_LAYERS:,} layers; is it broken?")
     try:
-        return kind.FromString(data)
+        message = kind.FromString(data)
     except (DecodeError, RecursionError, UnicodeDecodeError):
         raise FileError(f"{path}: is not a binary {name}, or was cut short") from None
+    if isinstance(message, NetParameter):
+        _check_names(message, path)
+    return message
+
+
+def _check_names(net: NetParameter, path: Path) -> None:
+    """Refuse names that are not UTF-8, which protobuf hands out as bytes."""
+    for index, layer in enumerate(net.layer):
+        for name in (layer.name, layer.type, *layer.bottom, *layer.top):
+            if not isinstance(name, str):
+                raise FileError(f"{path}: a name in layer {index} is not UTF-8")

@@ -137,6 +137,20 @@ def test_an_unrolled_recurrence_reads_as_it_is_meant():
     assert netspec.summarize(n).as_dict()["num_params"] == 4 * (3 + 4) + 4
 
 
+def test_shared_statistics_are_not_learned():
+    @shared
+    @module
+    def norm(x):
+        return L.Scale(L.BatchNorm(x, name="norm"), bias_term=True, name="scale")
+
+    n = two_inputs()
+    n.x, n.y = norm(n.a), norm(n.b)
+    names = ["x/norm_mean", "x/norm_variance", "x/norm_count"]
+    assert param_names(n)["y/norm"] == names
+    assert [spec.lr_mult for spec in n.to_proto().layer[-2].param] == [0, 0, 0]
+    assert netspec.summarize(n).as_dict()["num_params"] == 3 + 3 + 1 + 3 + 3
+
+
 def test_share_takes_the_parameters_of_another_layer():
     n = two_inputs()
     n.x = L.Convolution(

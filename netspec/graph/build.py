@@ -10,7 +10,7 @@ from netspec.graph.buffers import share_memory
 from netspec.graph.filter import filter_net
 from netspec.graph.gradients import Gradients, analyse
 from netspec.graph.sharing import Shared, share
-from netspec.graph.splits import insert_splits, join, with_own_names
+from netspec.graph.splits import MAX_TOLD, insert_splits, join, with_own_names
 from netspec.graph.types import Edge, Graph, Node, Parameter, State
 from netspec.graph.wiring import Wires, wire
 from netspec.ops import known_types, op_class
@@ -66,12 +66,12 @@ def build(
 def _check_layers(layers: Sequence[LayerParameter]) -> None:
     """Refuse unknown types, wrong numbers of bottoms and tops, and the like."""
     known = known_types()
-    unknown = [
-        f"{label(layer)}: unknown layer type {layer.type!r}"
-        f"{did_you_mean(layer.type, known)}"
-        for layer in layers
-        if layer.type not in known
-    ]
+    unknown: list[str] = []
+    for layer in layers:
+        if layer.type not in known:
+            told = len(unknown) < MAX_TOLD
+            hint = did_you_mean(layer.type, known) if told else ""
+            unknown.append(f"{label(layer)}: unknown layer type {layer.type!r}{hint}")
     if unknown:
         raise SpecError(join(unknown))
     mistakes = []

@@ -10,6 +10,8 @@ from netspec.graph.types import Graph, Node
 from netspec.ops.base import bottom_name, label
 from netspec.schema import LayerParameter, NetParameter
 
+MAX_TOLD = 20  # mistakes are written out; a broken file may have any number
+
 _Top = tuple[int, int]  # layer, top index
 
 
@@ -51,14 +53,15 @@ def _sources(layers: Sequence[LayerParameter]) -> list[list[_Top]]:
     """Return, for every layer, the top that each of its bottoms reads."""
     last: dict[str, _Top] = {}
     sources = []
-    mistakes = []
+    mistakes: list[str] = []
     for index, layer in enumerate(layers):
         found = []
         for place, blob in enumerate(layer.bottom):
             if blob in last:
                 found.append(last[blob])
             else:
-                hint = did_you_mean(blob, last)
+                told = len(mistakes) < MAX_TOLD
+                hint = did_you_mean(blob, last) if told else ""
                 mistakes.append(
                     f"{label(layer)}: {bottom_name(layer, place)} is not the top of an "
                     f"earlier layer{hint or '; add the layer that produces it'}"
@@ -122,8 +125,11 @@ def with_own_names(text: str, layers: Iterable[LayerParameter]) -> str:
 
 
 def join(mistakes: Sequence[str]) -> str:
-    """Return one message of several mistakes."""
+    """Return one message of several mistakes; it tells the first of very many."""
     if len(mistakes) == 1:
         return mistakes[0]
-    listed = "; ".join(f"({i}) {text}" for i, text in enumerate(mistakes, 1))
-    return f"{len(mistakes)} mistakes: {listed}"
+    told = mistakes[:MAX_TOLD]
+    listed = "; ".join(f"({i}) {text}" for i, text in enumerate(told, 1))
+    more = len(mistakes) - len(told)
+    rest = f"; and {more:,} more" if more else ""
+    return f"{len(mistakes):,} mistakes: {listed}{rest}"

@@ -69,6 +69,17 @@ def scan(data: Buffer) -> Iterator[WireLayer]:
             yield _old_layer(_message(value))
 
 
+def has_more_fields(data: Buffer, most: int) -> bool:
+    """Tell whether `data` has more than `most` fields at its outermost level.
+
+    Of bytes that are no message the answer is no.
+    """
+    try:
+        return any(count > most for count, _ in enumerate(_fields(memoryview(data)), 1))
+    except SpecError:
+        return False
+
+
 def encode_layer(
     header: bytes, blobs: Iterable[tuple[Sequence[int], Buffer]]
 ) -> list[Buffer]:

@@ -1,0 +1,51 @@
+"""Write a net with modules as a plain one.
+
+    python -m netspec.flatten FILE [-o OUT]
+
+Every use of a module becomes the layers that it stands for; the language is described
+in docs/modules-in-text.md. What is written is ordinary Caffe, and the same as the net
+itself where that has no modules.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from netspec.cli import Parser, run
+from netspec.text import read_net, to_text, write_message
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+
+    def command() -> None:
+        net = read_net(options.file)
+        if options.output is None:
+            sys.stdout.write(to_text(net))
+        else:
+            write_message(options.output, net)
+
+    return run(command)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m netspec.flatten",
+        description="Write a net with modules as a plain one.",
+    )
+    parser.add_argument("file", type=Path, help="a .prototxt with modules")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="file to write; .caffemodel, .binaryproto and .pb are binary; without it "
+        "prototxt goes to standard output",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
