@@ -29,6 +29,7 @@ from netspec.top import Function as Function
 from netspec.top import Top as Top
 
 if TYPE_CHECKING:
+    from netspec.reading import load as load
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
     from netspec.upgrade import upgrade_text as upgrade_text
@@ -38,6 +39,7 @@ P = params
 
 _LAZY = {
     "Summary": "netspec.summary",
+    "load": "netspec.reading",
     "summarize": "netspec.summary",
     "upgrade_text": "netspec.upgrade",
 }

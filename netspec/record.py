@@ -174,8 +174,9 @@ def _structure_problems(
     if problem is not None:
         return [*problems, problem]
     # In-place tops are named after the bottoms, so that there may be fewer.
-    wrong = top_problem(row, bottoms, fn.ntop + len(message.top))
-    if wrong is not None:
+    tops = fn.ntop + len(message.top)
+    wrong = top_problem(row, bottoms, tops)
+    if wrong is not None and not (row.auto_top and tops == 0):
         problems.append(f"{wrong[0]}; write ntop={wrong[1]}")
     return problems
 

@@ -20,6 +20,8 @@ class Function:
     `to_proto` counts. tops: what it makes. site: where it was written.
     """
 
+    from_file = False  # whether it was read, so that its names are as they are
+
     __slots__ = ("in_place", "inputs", "ntop", "params", "site", "tops", "type_name")
 
     def __init__(
@@ -44,6 +46,10 @@ class Function:
     def fn(self) -> Function:
         """Itself, so that what makes no top can be treated like a top."""
         return self
+
+    def writes_over(self, place: int) -> bool:
+        """Tell whether the top at `place` has the blob of the bottom there."""
+        return self.in_place and place < len(self.inputs)
 
     def __repr__(self) -> str:
         return f"<{self.type_name} of {self.site}, {self.ntop} tops>"

@@ -1,0 +1,196 @@
+"""Nets as blocks: the layers of a spec once more, with tops for its inputs."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from netspec import record
+from netspec.errors import SpecError, did_you_mean
+from netspec.loaded import Layer, LoadedSpec
+from netspec.reading import load
+from netspec.rewiring import message_of
+from netspec.site import user_site
+from netspec.spec import NetSpec
+from netspec.top import Function, Top, describe
+
+# Bottoms for layers whose own are not known: how many parameters a layer has depends
+# on its options, hardly ever on them.
+_STAND_INS = ((2, 16, 64, 64), (2, 16), (4, 2, 16))
+
+
+def instance(
+    spec: NetSpec,
+    inputs: Sequence[Any],
+    named: Mapping[str, Any],
+    *,
+    shared: bool,
+) -> NetSpec:
+    """Return the layers of `spec` with tops in place of its inputs, as a folder.
+
+    Every layer is recorded by `record`, in order. Parameters with names are shared
+    inside the block only: their names get that of the folder in front. shared: all
+    parameters have names, the same at every call.
+
+    Raises `SpecError` for inputs that the block does not have or that are not given.
+    """
+    block = load(spec)
+    calls = sorted({value.fn for value in block.entries()}, key=block._places.get)  # noqa: SLF001
+    given = _bind(calls, inputs, named, _who(spec))
+    state = spec.__dict__
+    state["_calls"] = state.get("_calls", 0) + 1
+    return _Copier(block, given, f"{block._name or 'block'}{state['_calls']}/").copy(  # noqa: SLF001
+        calls, shared=shared
+    )
+
+
+class _Copier:
+    """Records layers again: `tops` holds for every old top the new one."""
+
+    def __init__(self, block: Any, given: Mapping[str, Top], prefix: str) -> None:
+        self.names = block._names  # noqa: SLF001
+        self.block_name = block._name or f"block_{_checksum(block):08x}"  # noqa: SLF001
+        self.given = given
+        self.prefix = prefix
+        self.tops: dict[Top, Top] = {}
+        self.result = LoadedSpec()
+
+    def copy(self, calls: Sequence[Function], *, shared: bool) -> NetSpec:
+        """Record `calls`, which are in order, and return the folder of them."""
+        for fn in calls:
+            if _is_source(fn) and any(top.label in self.given for top in fn.tops):
+                bound = {top: self.given.get(top.label) for top in fn.tops}
+                self.tops.update({old: top for old, top in bound.items() if top})
+                continue
+            new = self._recorded(fn)
+            self.tops.update(zip(fn.tops, new.tops, strict=True))
+            made: tuple[Top | Function, ...] = (*new.tops, new)
+            for old, value in zip((*fn.tops, fn), made, strict=True):
+                if old in self.names:
+                    self.result.hold(self.names[old], value)
+            self.result.place(new)
+            self._name_params(fn, new, shared=shared)
+        return self.result
+
+    def _recorded(self, fn: Function) -> Function:
+        inputs = [self.tops[top] for top in fn.inputs]
+        params = copy.deepcopy(fn.params)
+        places = fn.places if isinstance(fn, Layer) else frozenset()
+        if places and not fn.in_place:  # some tops in place and some not
+            return Layer(fn.type_name, inputs, params, fn.ntop, places, user_site())
+        fields = {**params, "ntop": fn.ntop, "in_place": fn.in_place}
+        try:
+            made = record.record(fn.type_name, inputs, fields)
+        except SpecError as error:
+            raise type(error)(f"{error} (in a block: {describe(fn)})") from None
+        return (made[0] if isinstance(made, tuple) else made).fn
+
+    def _name_params(self, old: Function, fn: Function, *, shared: bool) -> None:
+        """Give parameters names of this block's own, or those of all its calls."""
+        specs = fn.params.get("param")
+        if isinstance(specs, Mapping | str) or specs is None:
+            specs = [] if specs is None else [specs]
+        specs = [dict(name=s) if isinstance(s, str) else dict(s) for s in specs]
+        if shared:
+            self._share(old, fn, specs)
+        for index, spec in enumerate(specs):
+            if spec.get("name") and not shared:
+                self.result.own_param(fn, index, spec["name"], self.prefix)
+                spec["name"] = self.prefix + spec["name"]
+        if specs:
+            fn.params["param"] = specs
+
+    def _share(self, old: Function, fn: Function, specs: list[dict[str, Any]]) -> None:
+        count = _param_count(fn)
+        specs.extend({} for _ in range(len(specs), count))
+        name = old.params.get("name") or next(
+            (self.names[value] for value in (*old.tops, old) if value in self.names), ""
+        )
+        for index in range(count):
+            specs[index].setdefault("name", f"{self.block_name}/{name}/{index}")
+
+
+def _bind(
+    calls: Sequence[Function],
+    inputs: Sequence[Any],
+    named: Mapping[str, Any],
+    who: str,
+) -> dict[str, Top]:
+    """Return for the names of inputs the tops that are given for them."""
+    sources = [fn for fn in calls if _is_source(fn)]
+    declared = [fn for fn in sources if fn.type_name == "Input"]
+    known = _names(sources)
+    order = _names(declared or sources)
+    if len(inputs) > len(order):
+        raise SpecError(
+            f"{who}: takes {len(order)} inputs ({', '.join(order) or 'none'}); "
+            f"got {len(inputs)}"
+        )
+    given: dict[str, Any] = dict(zip(order, inputs, strict=False))
+    for name, value in named.items():
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; its inputs are {', '.join(known)}"
+            raise SpecError(f"{who}: has no input {name!r}{hint}")
+        if name in given:
+            raise SpecError(f"{who}: input {name!r} is given twice")
+        given[name] = value
+    read = {top for fn in calls for top in fn.inputs}
+    missing = _names(declared)
+    for fn in sources:
+        if any(top.label in given for top in fn.tops):
+            missing += [top.label for top in fn.tops if top in read]
+    missing = [name for name in dict.fromkeys(missing) if name not in given]
+    if missing:
+        ways = ", ".join(f"{name}=..." for name in missing)
+        raise SpecError(f"{who}: {', '.join(map(repr, missing))} is not given; {ways}")
+    return {
+        name: _top(value, f"{who}: input {name!r}") for name, value in given.items()
+    }
+
+
+def _is_source(fn: Function) -> bool:
+    return not fn.inputs and fn.ntop > 0 and fn.type_name != "Parameter"
+
+
+def _names(calls: Sequence[Function]) -> list[str]:
+    return list(dict.fromkeys(top.label for fn in calls for top in fn.tops))
+
+
+def _top(value: Any, what: str) -> Top:
+    top = value if isinstance(value, Top) else getattr(value, "output_top", None)
+    if not isinstance(top, Top):
+        raise SpecError(
+            f"{what} is {value!r}; expected a top, or a spec with one output"
+        )
+    return top
+
+
+def _checksum(spec: NetSpec) -> int:
+    return zlib.crc32(spec.to_proto().SerializeToString(deterministic=True))
+
+
+def _who(spec: NetSpec) -> str:
+    name = spec._name  # noqa: SLF001
+    return f"{user_site()}: block {name!r}" if name else f"{user_site()}: this block"
+
+
+def _param_count(fn: Function) -> int:
+    """Return how many parameters a layer has."""
+    from netspec.ops import infer, known_types
+
+    if fn.type_name not in known_types():
+        raise SpecError(
+            f"{describe(fn)}: how many parameters it has is not known, so they cannot "
+            f"be shared; name them in the file: param {{ name: ... }}"
+        )
+    known = [top.shape for top in fn.inputs if top.shape is not None]
+    tries = [known] if len(known) == len(fn.inputs) else []
+    tries += [[shape] * len(fn.inputs) for shape in _STAND_INS]
+    for shapes in tries:
+        try:
+            return len(infer(message_of(fn), shapes).params)
+        except SpecError:
+            continue
+    return 0  # a layer that fits no image and no vector: a loss, a data layer
