@@ -32,7 +32,7 @@ class Layer(Function):
         places: Collection[int],
         site: Site,
     ) -> None:
-        in_place = ntop > 0 and len(places) == min(ntop, len(inputs))
+        in_place = 0 < len(places) == min(ntop, len(inputs))
         super().__init__(
             type_name, inputs, params, ntop=ntop, in_place=in_place, site=site
         )
