@@ -4,8 +4,8 @@
 
 NET is a prototxt, a binary file or a model file in Python. The source has a function
 `net` that returns the net. Repeated parts are functions, repeated options constants;
-that it makes the same net is checked before it is written. Values of parameters are left
-out.
+that it makes the same net is checked before it is written. Values of parameters are
+left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _read(path: str) -> NetParameter:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m netspec.to_python",
-        description="Write a net as Python source, with its repeated parts as functions.",
+        description="Write a net as Python source, repeated parts as functions.",
     )
     parser.add_argument("net", help="a .prototxt, a .caffemodel, or a model file .py")
     parser.add_argument(

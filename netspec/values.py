@@ -17,7 +17,12 @@ MAX_DIGITS = 9  # of a float32 in decimal, so that it is read back as it was
 WHOLE = 1e9  # floats below that are whole numbers are written as integers
 
 _NOT_OPTIONS = ("name", "type", "bottom", "top")
-_ALONE = ("exclude", "include", "shape")  # lists that stand alone when they have one
+_ALONE = (
+    "data_filler",
+    "exclude",
+    "include",
+    "shape",
+)  # lists that stand alone when they have one
 _AS_MESSAGES = ("blobs",)  # values of parameters are no reading matter
 
 

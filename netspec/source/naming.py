@@ -84,14 +84,14 @@ class Namer:
                     beside.add(template[place] if inside else None)
         if len(beside) != 1:
             return False
-        (item,) = beside
-        if not isinstance(item, str) or not (before or item.isalnum()):
+        (char,) = beside
+        if not isinstance(char, str) or not (before or char.isalnum()):
             return False
-        pair = (item, hole.param) if before else (hole.param, item)
+        pair = (char, hole.param) if before else (hole.param, char)
         for index, each in enumerate(self.templates):
             self.templates[index] = _substituted(each, pair, (hole.param,))
         hole.vector = [
-            (item, *text) if before else (*text, item) for text in hole.vector
+            (char, *text) if before else (*text, char) for text in hole.vector
         ]
         return True
 
