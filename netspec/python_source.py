@@ -69,8 +69,7 @@ def net_of(source: str) -> NetParameter:
 
 
 def _factored(net: NetParameter) -> str:
-    program = Program(statements(net))
-    factor(program)
+    program = factor(lambda: Program(statements(net)))
     return _Writer(net, program).text()
 
 
@@ -171,7 +170,8 @@ class _Writer:
             ]
             target = self._targets(statement)
             last = statement is function.body[-1]
-            if last and not target and statement.outs == function.returns:
+            whole = statement.outs == function.returns != []
+            if last and not target and whole:
                 lines.append(self._call("return ", statement, inputs))
                 return "\n".join(lines)
             if any(out in read for out in statement.outs):

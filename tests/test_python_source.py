@@ -246,6 +246,7 @@ def published(name: str) -> NetParameter:
 
 
 @needs_reference
+@pytest.mark.slow
 def test_published_nets_survive_as_source(tmp_path):
     as_text = []
     for index, name in enumerate(zoo_names(*READABLE)):

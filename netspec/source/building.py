@@ -9,6 +9,8 @@ from netspec.source.naming import Namer, free_name, parameter_name
 from netspec.source.program import REQUIRED, Func, Ref, Statement
 from netspec.source.pyformat import Items, Param, Template
 
+MIN_COMMON = 6  # of twice the places: fewer do not make a default
+
 
 class Builder:
     """Makes the statements of a function from those of its places."""
@@ -145,7 +147,7 @@ class Builder:
             v for v in vector if v is None or isinstance(v, bool | int | float | str)
         ]
         for value in simple:
-            if 3 * simple.count(value) >= 2 * len(vector) and len(vector) > 2:
+            if 3 * simple.count(value) >= 2 * len(vector) > MIN_COMMON:
                 return value
         return None if any(value is None for value in vector) else REQUIRED
 

@@ -2,13 +2,14 @@
 
 A program is a list of statements, each a call of a layer function. A window of
 statements that occurs several times, with the same types wired in the same way, becomes
-a function; what differs becomes its parameters. The best window is taken first, by how
-much less there is to read, and then the best of what is left, also in the functions.
+a function; what differs becomes its parameters. The best window is taken first, and
+then the best of what is left, also in the functions. Best is what leaves least to read,
+or what does so for the size of the function: which is better in the end depends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,26 +34,54 @@ class _Window:
     length: int
 
 
-def factor(program: Program) -> None:
-    """Turn repeated parts of `program` into functions, while there is a gain."""
-    while len(program.functions) < MAX_FUNCTIONS:
-        bodies = list(program.bodies())
-        bounds = [(_bound(bodies, window), window) for window in _windows(bodies)]
-        bounds.sort(key=lambda each: (-each[0], each[1].length, each[1].places))
-        best: tuple[int, _Made] | None = None
-        for bound, window in bounds[:TRIES]:
-            if bound < MIN_GAIN or (best is not None and bound <= best[0]):
+def factor(make: Callable[[], Program]) -> Program:
+    """Return a program of `make` with its repeated parts as functions."""
+    programs = []
+    for rank in (_by_share, _by_gain):
+        program = make()
+        while len(program.functions) < MAX_FUNCTIONS:
+            best = _best(program, rank)
+            if best is None:
                 break
-            made = _make(bodies, window, [f.name for f in program.functions])
-            if made is None:
-                continue
-            gain = made.gain
-            if gain >= MIN_GAIN and (best is None or gain > best[0]):
-                best = gain, made
-        if best is None:
-            return
-        best[1].apply(bodies)
-        program.functions.append(best[1].function)
+            best.apply(list(program.bodies()))
+            program.functions.append(best.function)
+        programs.append(program)
+    return min(programs, key=_total)
+
+
+def _by_gain(gain: int, _: int) -> float:
+    return gain
+
+
+def _by_share(gain: int, size: int) -> float:
+    return gain / size
+
+
+def _total(program: Program) -> int:
+    """Return how much there is to read."""
+    statements = sum(cost(s) for body, _ in program.bodies() for s in body)
+    return statements + OVERHEAD * len(program.functions)
+
+
+def _best(program: Program, rank: Callable[[int, int], float]) -> _Made | None:
+    """Return the best function that can be made of a window, if one gains anything."""
+    bodies = list(program.bodies())
+    bounds: list[tuple[float, _Window, int]] = []
+    for window in _windows(bodies):
+        bound, size = _bound(bodies, window)
+        if bound >= MIN_GAIN:
+            bounds.append((rank(bound, size), window, size))
+    bounds.sort(key=lambda each: (-each[0], each[1].length, each[1].places))
+    best: tuple[float, _Made] | None = None
+    for highest, window, size in bounds[:TRIES]:
+        if best is not None and highest <= best[0]:
+            break
+        made = _make(bodies, window, [f.name for f in program.functions])
+        if made is None or made.gain < MIN_GAIN:
+            continue
+        if best is None or rank(made.gain, size) > best[0]:
+            best = rank(made.gain, size), made
+    return None if best is None else best[1]
 
 
 def _windows(bodies: Sequence[tuple[list[Statement], list[int]]]) -> list[_Window]:
@@ -106,12 +135,15 @@ def _apart(places: Sequence[tuple[int, int]], length: int) -> list[tuple[int, in
     return kept
 
 
-def _bound(bodies: Sequence[tuple[list[Statement], list[int]]], window: _Window) -> int:
-    """Return more than what a function can gain."""
+def _bound(
+    bodies: Sequence[tuple[list[Statement], list[int]]], window: _Window
+) -> tuple[int, int]:
+    """Return more than what a function can gain, and about its size."""
     costs = [
         sum(map(cost, bodies[b][0][i : i + window.length])) for b, i in window.places
     ]
-    return sum(costs) - min(costs) - 2 * len(costs) - OVERHEAD
+    size = min(costs) + OVERHEAD
+    return sum(costs) - size - 2 * len(costs), size
 
 
 @dataclass

@@ -158,7 +158,8 @@ def _stem(namer: Namer) -> str:
     for start in starts:
         word = re.split(r"[^A-Za-z_]", start)[0].strip("_").lower()
         if len(word) >= MIN_STEM and is_name(word):
-            return word if len(word) > MIN_STEM else f"{word}_block"
+            short = len(word) == MIN_STEM or word in SHORT.values()
+            return f"{word}_block" if short else word
     return ""
 
 

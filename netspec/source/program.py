@@ -92,7 +92,9 @@ class Program:
 def cost(statement: Statement) -> int:
     """Return about how much there is to read in a statement."""
     options = sum(map(_size, statement.options.values()))
-    return 2 + len(statement.names) + len(statement.inputs) + options
+    several = len(statement.names) if isinstance(statement.callee, Func) else 0
+    names = len(statement.names) + max(0, several - 1)  # several say little
+    return 2 + names + len(statement.inputs) + options
 
 
 def _size(value: Any) -> int:
