@@ -207,7 +207,10 @@ class LoadedSpec(NetSpec):
     def _scope_params(self, scope: str) -> None:
         """Let names of parameters of a block's own begin with its folder."""
         for (fn, index), (name, given) in list(self._param_names.items()):
-            spec = fn.params["param"][index]
-            if spec.get("name") == given and scope:
-                spec["name"] = scope + name
+            specs = fn.params.get("param")
+            if not scope or not isinstance(specs, list) or index >= len(specs):
+                continue
+            spec = specs[index]
+            if isinstance(spec, dict) and spec.get("name") == given:
+                specs[index] = {**spec, "name": scope + name}
                 self._param_names[fn, index] = (name, scope + name)

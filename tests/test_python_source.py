@@ -264,9 +264,11 @@ def test_published_nets_survive_as_source(tmp_path):
 
 
 def lengths(net: NetParameter) -> tuple[int, int]:
-    """Report and return the lines of the source of `net` and of its prototxt."""
+    """Report the lines of the source of `net` and of its prototxt, as documented."""
     ours, theirs = checked(net).count("\n"), to_text(net).count("\n")
     print(f"{net.name}: {ours} lines of Python, {theirs} of prototxt")
+    shown = (ROOT / "docs/reading-nets.md").read_text()
+    assert f"| {theirs:,} lines | {ours:,} lines |" in shown
     return ours, theirs
 
 

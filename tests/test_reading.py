@@ -397,6 +397,18 @@ def test_a_block_can_share_its_parameters():
     assert netspec.summarize(n).as_dict()["num_params"] == once
 
 
+def test_parameters_of_a_block_can_be_named_otherwise():
+    tower = netspec.load(TOWER)
+    n = NetSpec()
+    n.x = L.Input(shape=[2, 3, 9, 8])
+    n.a, n.b, n.c = tower(n.x), tower(n.x), tower(n.x)
+    n.a.conv1.fn.params["param"][0]["name"] = "mine"
+    n.b.conv1.fn.params["param"] = "mine"
+    del n.c.conv1.fn.params["param"]
+    given = [[p.name for p in each.param] for each in n.to_proto().layer]
+    assert [each for each in given if each] == [["mine"], ["mine"]]
+
+
 def test_unnamed_instances_have_parameters_of_their_own():
     tower = netspec.load(TOWER)
     x = L.Input(shape=[2, 3, 9, 8])
