@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netspec import record
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.loaded import Layer, LoadedSpec
 from netspec.reading import load
 from netspec.rewiring import message_of
-from netspec.site import user_site
+from netspec.site import Site, user_site
 from netspec.spec import NetSpec
 from netspec.top import Function, Top, describe
 
@@ -41,15 +41,27 @@ def instance(
     given = _bind(calls, inputs, named, _who(spec))
     state = spec.__dict__
     state["_calls"] = state.get("_calls", 0) + 1
-    return _Copier(block, given, f"{block._name or 'block'}{state['_calls']}/").copy(  # noqa: SLF001
-        calls, shared=shared
-    )
+    prefix = f"{block._name or 'block'}{state['_calls']}/"  # noqa: SLF001
+    sites = {
+        value.label: value.fn.site for value in spec.entries() if isinstance(value, Top)
+    }
+    return _Copier(block, given, prefix, sites).copy(calls, shared=shared)
 
 
 class _Copier:
     """Records layers again: `tops` holds for every old top the new one."""
 
-    def __init__(self, block: Any, given: Mapping[str, Top], prefix: str) -> None:
+    def __init__(
+        self,
+        block: Any,
+        given: Mapping[str, Top],
+        prefix: str,
+        sites: Mapping[str, Site],
+    ) -> None:
+        self.sites = sites
+        self.has_phases = any(
+            {"include", "exclude"} & value.fn.params.keys() for value in block.entries()
+        )
         self.names = block._names  # noqa: SLF001
         self.block_name = block._name or f"block_{_checksum(block):08x}"  # noqa: SLF001
         self.given = given
@@ -78,14 +90,27 @@ class _Copier:
         inputs = [self.tops[top] for top in fn.inputs]
         params = copy.deepcopy(fn.params)
         places = fn.places if isinstance(fn, Layer) else frozenset()
+        plain = Layer(fn.type_name, inputs, params, fn.ntop, places, user_site())
         if places and not fn.in_place:  # some tops in place and some not
-            return Layer(fn.type_name, inputs, params, fn.ntop, places, user_site())
+            return plain
         fields = {**params, "ntop": fn.ntop, "in_place": fn.in_place}
         try:
             made = record.record(fn.type_name, inputs, fields)
+        except ShapeError as error:
+            if self.has_phases:
+                return plain  # the inputs may be those of another phase
+            raise self._located(error, fn) from None
         except SpecError as error:
-            raise type(error)(f"{error} (in a block: {describe(fn)})") from None
+            raise self._located(error, fn) from None
         return (made[0] if isinstance(made, tuple) else made).fn
+
+    def _located(self, error: SpecError, fn: Function) -> SpecError:
+        """Return `error` with the layer of the block in it."""
+        top = next((top for top in fn.tops if top.label in self.sites), None)
+        site = f", {self.sites[top.label]}" if top is not None else ""
+        name = fn.params.get("name") or next((top.label for top in fn.tops), "")
+        who = f"layer {name!r} ({fn.type_name}){site}"
+        return type(error)(f"{error} (in a block: {who})")
 
     def _name_params(self, old: Function, fn: Function, *, shared: bool) -> None:
         """Give parameters names of this block's own, or those of all its calls."""

@@ -433,6 +433,26 @@ def test_data_layers_are_inputs_by_name():
         block(data=n.x)
 
 
+def test_phases_of_different_batches_are_a_block():
+    text = """
+layer { name: "d" type: "DummyData" top: "x" top: "y" include { phase: TRAIN }
+  dummy_data_param { shape { dim: 4 dim: 3 } shape { dim: 4 } } }
+layer { name: "d" type: "DummyData" top: "x" top: "y" include { phase: TEST }
+  dummy_data_param { shape { dim: 5 dim: 3 } shape { dim: 5 } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" }
+layer { name: "train" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "train"
+  include { phase: TRAIN } }
+"""
+    n = NetSpec()
+    n.block = netspec.load(
+        text.replace('bottom: "x"', 'bottom: "s"').replace(
+            'layer { name: "loss"',
+            'layer { name: "s" type: "Sigmoid" bottom: "x" top: "s" }\nlayer { name: "loss"',
+        )
+    )()
+    assert names(n.to_proto())[2:] == ["block/s", "block/loss", "block/train"]
+
+
 def test_a_block_in_a_block():
     inner = netspec.load(TOWER)
     outer = NetSpec("outer")
@@ -461,7 +481,9 @@ def test_wrong_inputs_of_a_block_are_errors():
         tower(x, data=x)
     with pytest.raises(SpecError, match="expected a top"):
         tower("data")  # type: ignore[arg-type]
-    with pytest.raises(SpecError, match=r"in a block: layer 'conv1' \(Convolution\)"):
+    with pytest.raises(
+        SpecError, match=r"in a block: layer 'conv1' \(Convolution\), <text>:4"
+    ):
         tower(L.Input(shape=[2]))
 
 
