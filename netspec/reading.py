@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from netspec.rewiring import infer_shapes
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.site import FixedSite
-from netspec.spec import NetSpec
+from netspec.spec import NetSpec, SpecWarning
 from netspec.text import as_net, text_lines
 from netspec.top import Top, describe
 from netspec.upgrade import upgrade_net
@@ -44,6 +45,7 @@ def load(net: Any) -> NetSpec:
     source, text = _source(net)
     current = upgrade_net(message)
     lines = _lines(text, message, current)
+    _warn_unknown(current, source)
     spec = LoadedSpec(**_net_fields(current))
     reader = _Reader(spec, source)
     for layer, line in zip(current.layer, lines, strict=True):
@@ -52,6 +54,24 @@ def load(net: Any) -> NetSpec:
         raise SpecError(join(reader.mistakes))
     infer_shapes(reader.calls)
     return spec
+
+
+def _warn_unknown(net: NetParameter, source: str) -> None:
+    """Warn of fields in a binary file that this format does not have."""
+    has_values = any(len(layer.blobs) for layer in net.layer)
+    lost = 0
+    for message in net.layer if has_values else [net]:  # one by one, as they are large
+        known = type(message)()
+        known.CopyFrom(message)
+        known.DiscardUnknownFields()
+        lost += message.ByteSize() - known.ByteSize()
+    if lost:
+        warnings.warn(
+            f"{source}: has {lost} bytes of fields that are not known here; they are "
+            f"left out",
+            SpecWarning,
+            stacklevel=3,
+        )
 
 
 class _Reader:

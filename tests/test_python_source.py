@@ -21,9 +21,9 @@ from netspec.schema import NetParameter
 from netspec.text import parse, read_net, to_text
 from netspec.to_python import main
 from netspec.upgrade import upgrade_net
+from tests.nets import ODD, TOWER, TRAIN_TEST
 from tests.random_specs import specs, without_warnings
 from tests.reference import needs_reference, zoo_names, zoo_path
-from tests.test_reading import ODD, TOWER, TRAIN_TEST
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_COLUMNS = 88

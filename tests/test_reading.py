@@ -17,88 +17,11 @@ from netspec.errors import FileError, SpecError, TextError
 from netspec.schema import NetParameter
 from netspec.text import parse, read_net, to_text, write_message
 from netspec.upgrade import upgrade_net
+from tests.nets import ODD, TOWER, TRAIN_TEST, names
 from tests.random_specs import specs, without_warnings
 from tests.reference import needs_reference, zoo_names, zoo_path
 
 ROOT = Path(__file__).resolve().parents[1]
-
-TOWER = """\
-name: "tower"
-input: "data"
-input_shape { dim: 2 dim: 3 dim: 9 dim: 8 }
-layer {
-  name: "conv1"
-  type: "Convolution"
-  bottom: "data"
-  top: "conv1"
-  param { name: "w" lr_mult: 0.5 }
-  convolution_param { num_output: 5 kernel_size: 3 weight_filler { type: "xavier" } }
-}
-layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer {
-  name: "pool1"
-  type: "Pooling"
-  bottom: "conv1"
-  top: "pool1"
-  pooling_param { pool: AVE kernel_size: 2 stride: 2 }
-}
-layer {
-  name: "fc8"
-  type: "InnerProduct"
-  bottom: "pool1"
-  top: "fc8"
-  inner_product_param { num_output: 7 }
-}
-layer { name: "prob" type: "Softmax" bottom: "fc8" top: "prob" }
-"""
-
-TRAIN_TEST = """\
-name: "both"
-force_backward: true
-state { level: 2 stage: "deep" }
-layer {
-  name: "mnist" type: "Data" top: "data" top: "label" include { phase: TRAIN }
-  data_param { source: "train_lmdb" batch_size: 64 backend: LMDB }
-}
-layer { name: "noise" type: "DummyData" top: "noise"
-  dummy_data_param { shape { dim: 4 dim: 3 }
-    data_filler { type: "gaussian" std: 0.1 } } }
-layer {
-  name: "mnist" type: "Data" top: "data" top: "label" include { phase: TEST }
-  data_param { source: "test_lmdb" batch_size: 100 backend: LMDB }
-  transform_param { scale: 0.00390625 mean_value: 104 mean_value: 117 }
-}
-layer { name: "ip" type: "InnerProduct" bottom: "data" top: "scores"
-  inner_product_param { num_output: 10 } }
-layer { name: "ip" type: "ReLU" bottom: "scores" top: "scores" }
-layer { name: "drop" type: "Dropout" bottom: "scores" top: "scores"
-  include { phase: TRAIN } dropout_param { dropout_ratio: 0.3 } }
-layer { name: "drop" type: "Dropout" bottom: "scores" top: "scores"
-  include { phase: TEST } dropout_param { dropout_ratio: 0.2 } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label"
-  loss_weight: 0.5 include { phase: TRAIN } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label"
-  top: "loss" include { phase: TEST stage: "deep" } }
-layer { name: "quiet" type: "Silence" bottom: "noise" }
-"""
-
-ODD = """\
-layer { type: "Input" top: "a" top: "b" input_param { shape { dim: 2 dim: 3 } } }
-layer { name: "mix" type: "Python" bottom: "a" bottom: "b" top: "c" top: "b"
-  python_param { module: "m" layer: "l" param_str: "{'a': \\"b\\"}" } }
-layer { name: "same" type: "Sigmoid" bottom: "c" top: "c" lrn_param { } }
-layer { name: "same" type: "Sigmoid" bottom: "c" top: "d" }
-layer { name: "s" type: "Own" bottom: "d" bottom: "b" }
-layer { name: "two" type: "Python" bottom: "c" bottom: "d" top: "c" top: "d" }
-layer { name: "last" type: "Concat" bottom: "c" bottom: "d" bottom: "b" top: "e" }
-layer { name: "e" type: "Power" bottom: "e" top: "e"
-  power_param { shift: -0 scale: 0.1 power: inf } }
-layer { name: "e" type: "Power" bottom: "e" top: "e" }
-"""
-
-
-def names(net):
-    return [layer.name for layer in net.layer]
 
 
 @pytest.mark.parametrize("text", [TOWER, TRAIN_TEST, ODD], ids=["tower", "both", "odd"])
@@ -352,145 +275,13 @@ def test_a_name_of_a_method_is_found_in_brackets():
     assert spec.to_proto().layer[4].name == "update"
 
 
-# --- blocks
-
-
-def test_a_net_is_a_block():
-    tower = netspec.load(TOWER)
-    n = NetSpec("pair")
-    n.left, n.right = L.Input(shape=[4, 3, 12, 11], ntop=2)
-    n.a = tower(n.left)
-    n.b = tower(data=n.right)
-    n.both = L.Concat(n.a, n.b.fc8)
-    net = n.to_proto()
-    assert names(net)[1:6] == ["a/conv1", "a/relu1", "a/pool1", "a/fc8", "a/prob"]
-    assert list(net.layer[-1].bottom) == ["a/prob", "b/fc8"]
-    assert net.layer[1].param[0].name == "a/w"
-    assert net.layer[6].param[0].name == "b/w"
-    assert n.a.pool1.shape == (4, 5, 5, 5)
-    summary = netspec.summarize(n).as_dict()
-    single = netspec.summarize(tower(n.left).to_proto()).as_dict()
-    assert summary["num_params"] == 2 * single["num_params"]
-    n.a.fc8.fn.params["num_output"] = 9
-    assert n.b.fc8.fn.params["num_output"] == tower.fc8.fn.params["num_output"] == 7
-
-
-def test_a_block_can_share_its_parameters():
-    tower = netspec.load(TOWER)
-    n = NetSpec()
-    n.x = L.Input(shape=[2, 3, 9, 8])
-    n.y = L.Input(shape=[2, 3, 9, 8])
-    n.a = tower(n.x, shared=True)
-    n.b = tower(n.y, shared=True)
-    net = n.to_proto()
-    first, second = (
-        [[p.name for p in layer.param] for layer in net.layer if name in layer.name]
-        for name in ("a/", "b/")
-    )
-    assert (
-        first
-        == second
-        == [["w", "tower/conv1/1"], [], [], ["tower/fc8/0", "tower/fc8/1"], []]
-    )
-    assert net.layer[2].param[0].lr_mult == 0.5
-    once = netspec.summarize(TOWER).as_dict()["num_params"]
-    assert netspec.summarize(n).as_dict()["num_params"] == once
-
-
-def test_parameters_of_a_block_can_be_named_otherwise():
-    tower = netspec.load(TOWER)
-    n = NetSpec()
-    n.x = L.Input(shape=[2, 3, 9, 8])
-    n.a, n.b, n.c = tower(n.x), tower(n.x), tower(n.x)
-    n.a.conv1.fn.params["param"][0]["name"] = "mine"
-    n.b.conv1.fn.params["param"] = "mine"
-    del n.c.conv1.fn.params["param"]
-    given = [[p.name for p in each.param] for each in n.to_proto().layer]
-    assert [each for each in given if each] == [["mine"], ["mine"]]
-
-
-def test_unnamed_instances_have_parameters_of_their_own():
-    tower = netspec.load(TOWER)
-    x = L.Input(shape=[2, 3, 9, 8])
-    net = L.Concat(tower(x), tower(x)).to_proto()
-    shared = [p.name for layer in net.layer for p in layer.param]
-    assert len(shared) == len(set(shared)) == 2
-
-
-def test_data_layers_are_inputs_by_name():
-    block = netspec.load(TRAIN_TEST)
-    n = NetSpec()
-    n.x = L.Input(shape=[5, 8])
-    n.y = L.Input(shape=[5])
-    n.net = block(data=n.x, label=n.y)
-    net = n.to_proto()
-    assert "net/mnist" not in names(net)
-    assert [layer.name for layer in net.layer if layer.type == "Dropout"] == [
-        "net/drop"
-    ] * 2
-    assert list(net.layer[3].bottom) == ["x"]
-    with pytest.raises(SpecError, match="'label' is not given"):
-        block(data=n.x)
-
-
-def test_phases_of_different_batches_are_a_block():
-    text = """
-layer { name: "d" type: "DummyData" top: "x" top: "y" include { phase: TRAIN }
-  dummy_data_param { shape { dim: 4 dim: 3 } shape { dim: 4 } } }
-layer { name: "d" type: "DummyData" top: "x" top: "y" include { phase: TEST }
-  dummy_data_param { shape { dim: 5 dim: 3 } shape { dim: 5 } } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" }
-layer { name: "train" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "train"
-  include { phase: TRAIN } }
-"""
-    n = NetSpec()
-    n.block = netspec.load(
-        text.replace('bottom: "x"', 'bottom: "s"').replace(
-            'layer { name: "loss"',
-            'layer { name: "s" type: "Sigmoid" bottom: "x" top: "s" }\nlayer { name: "loss"',
-        )
-    )()
-    assert names(n.to_proto())[2:] == ["block/s", "block/loss", "block/train"]
-
-
-def test_a_block_in_a_block():
-    inner = netspec.load(TOWER)
-    outer = NetSpec("outer")
-    outer.x = L.Input(shape=[2, 3, 9, 8])
-    outer.inner = inner(outer.x)
-    outer.last = L.Sigmoid(outer.inner)
-    n = NetSpec()
-    n.z = L.Input(shape=[2, 3, 9, 8])
-    n.o = outer(n.z)
-    net = n.to_proto()
-    assert names(net)[1] == "o/inner/conv1"
-    assert net.layer[1].param[0].name == "o/inner/w"
-    assert list(net.layer[-1].bottom) == ["o/inner/prob"]
-
-
-def test_wrong_inputs_of_a_block_are_errors():
-    tower = netspec.load(TOWER)
-    x = L.Input(shape=[2, 3, 9, 8])
-    with pytest.raises(SpecError, match="no input 'dat'; did you mean 'data'"):
-        tower(dat=x)
-    with pytest.raises(SpecError, match="'data' is not given; data="):
-        tower()
-    with pytest.raises(SpecError, match=r"takes 1 inputs \(data\); got 2"):
-        tower(x, x)
-    with pytest.raises(SpecError, match="'data' is given twice"):
-        tower(x, data=x)
-    with pytest.raises(SpecError, match="expected a top"):
-        tower("data")  # type: ignore[arg-type]
-    with pytest.raises(
-        SpecError, match=r"in a block: layer 'conv1' \(Convolution\), <text>:4"
-    ):
-        tower(L.Input(shape=[2]))
-
-
-def test_a_block_with_several_outputs_stands_for_none_of_them():
-    two = netspec.load(TOWER.replace('bottom: "fc8"', 'bottom: "pool1"'))
-    with pytest.raises(SpecError, match="NetSpec without a top named 'output'"):
-        L.ReLU(two(L.Input(shape=[2, 3, 9, 8])))
+def test_fields_that_are_not_known_in_a_binary_file_give_a_warning(tmp_path):
+    net = parse(TOWER, NetParameter)
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(net.SerializeToString() + bytes([0x82, 0x7D, 3]) + b"abc")
+    with pytest.warns(netspec.SpecWarning, match="net.caffemodel: has 6 bytes"):
+        spec = netspec.load(path)
+    assert spec.to_proto() == upgrade_net(net)
 
 
 # --- properties and real nets
@@ -505,28 +296,6 @@ def test_every_spec_survives_a_file(spec):
     for name, value in zip(again.keys(), again.vals(), strict=True):
         if name in spec and isinstance(value, netspec.Top):
             assert value.shape == spec[name].shape
-
-
-@given(specs())
-@settings(max_examples=40, deadline=None)
-def test_every_spec_is_a_block(spec):
-    net = without_warnings(spec.to_proto)
-    block = netspec.load(net)
-    n = NetSpec()
-    inputs = {
-        top: L.Input(shape=[2, 3, 8, 8])
-        for layer in net.layer
-        if layer.type == "Input"
-        for top in layer.top
-    }
-    n.folder = block(**inputs)
-    made = without_warnings(n.to_proto)
-    rest = [layer for layer in net.layer if layer.type != "Input"]
-    ours = [layer for layer in made.layer if layer.type != "Input"]
-    assert [f"folder/{layer.name}" for layer in rest] == [layer.name for layer in ours]
-    assert [len(layer.bottom) for layer in rest] == [
-        len(layer.bottom) for layer in ours
-    ]
 
 
 READABLE = ("built", "parsed", "python-layer", "unknown-layer-types")
