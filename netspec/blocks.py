@@ -113,17 +113,18 @@ class _Copier:
         return type(error)(f"{error} (in a block: {who})")
 
     def _name_params(self, old: Function, fn: Function, *, shared: bool) -> None:
-        """Give parameters names of this block's own, or those of all its calls."""
-        specs = fn.params.get("param")
-        if isinstance(specs, Mapping | str) or specs is None:
-            specs = [] if specs is None else [specs]
-        specs = [dict(name=s) if isinstance(s, str) else dict(s) for s in specs]
+        """Give parameters names of this block's own, or those of all its calls.
+
+        A name that the recording gave, and not the file, stays.
+        """
+        specs = _param_specs(fn)
         if shared:
             self._share(old, fn, specs)
-        for index, spec in enumerate(specs):
-            if spec.get("name") and not shared:
-                self.result.own_param(fn, index, spec["name"], self.prefix)
-                spec["name"] = self.prefix + spec["name"]
+        written = [spec.get("name") for spec in _param_specs(old)]
+        for index, name in enumerate([] if shared else written[: len(specs)]):
+            if name and specs[index].get("name") == name:
+                self.result.own_param(fn, index, name, self.prefix)
+                specs[index]["name"] = self.prefix + name
         if specs:
             fn.params["param"] = specs
 
@@ -135,6 +136,13 @@ class _Copier:
         )
         for index in range(count):
             specs[index].setdefault("name", f"{self.block_name}/{name}/{index}")
+
+
+def _param_specs(fn: Function) -> list[dict[str, Any]]:
+    """Return what a call says of its parameters, as dictionaries."""
+    specs = fn.params.get("param", [])
+    each = specs if isinstance(specs, list | tuple) else [specs]
+    return [dict(name=s) if isinstance(s, str) else dict(s) for s in each]
 
 
 def _bind(

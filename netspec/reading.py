@@ -61,7 +61,7 @@ def _warn_unknown(net: NetParameter, source: str) -> None:
     has_values = any(len(layer.blobs) for layer in net.layer)
     lost = 0
     for message in net.layer if has_values else [net]:  # one by one, as they are large
-        known = type(message)()
+        known: Any = type(message)()
         known.CopyFrom(message)
         known.DiscardUnknownFields()
         lost += message.ByteSize() - known.ByteSize()

@@ -163,14 +163,14 @@ class NetSpec:
     def entries(self, name: str | None = None) -> Iterator[Top | Function]:
         """Yield all tops (of `name`), also those that other phases' hide."""
         folder, key = (self, name) if name is None else _folder(self, name)
-        for each, last in list(folder.tops.items()):
-            if key is not None and each != key:
-                continue
+        keys = list(folder.tops) if key is None else [key]
+        for each in keys:
             yield from folder._variants.get(each, ())  # noqa: SLF001
-            if not isinstance(last, NetSpec):
+            last = folder.tops.get(each)
+            if isinstance(last, NetSpec):
+                yield from last.entries() if key is None else ()
+            elif last is not None:
                 yield last
-            elif key is None:
-                yield from last.entries()
 
     def update(self, other: Mapping[str, Entry] | NetSpec) -> None:
         """Assign every entry of `other`."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 import netspec
-from netspec import NetSpec
+from netspec import NetSpec, record
 from netspec import layers as L
 from netspec.errors import SpecError
 from tests.nets import TOWER, TRAIN_TEST, names
@@ -65,6 +65,22 @@ def test_parameters_of_a_block_can_be_named_otherwise():
     del n.c.conv1.fn.params["param"]
     given = [[p.name for p in each.param] for each in n.to_proto().layer]
     assert [each for each in given if each] == [["mine"], ["mine"]]
+
+
+def test_names_that_the_recording_gives_stay(monkeypatch):
+    plain = record.record
+
+    def naming(type_name, bottoms, fields):
+        made = plain(type_name, bottoms, fields)
+        if type_name == "Convolution":
+            made.fn.params["param"] = [dict(name="common")]
+        return made
+
+    monkeypatch.setattr(record, "record", naming)
+    n = NetSpec()
+    n.x = L.Input(shape=[2, 3, 9, 8])
+    n.a = netspec.load(TOWER)(n.x)
+    assert n.to_proto().layer[1].param[0].name == "common"
 
 
 def test_unnamed_instances_have_parameters_of_their_own():
