@@ -15,6 +15,7 @@ from hypothesis import given, settings
 import netspec
 from netspec import NetSpec
 from netspec import layers as L
+from netspec.errors import SpecError
 from netspec.export import load_model
 from netspec.python_source import _factored as factored
 from netspec.python_source import net_of, python_source
@@ -252,12 +253,13 @@ def test_published_nets_survive_as_source(tmp_path):
     as_text = []
     for index, name in enumerate(zoo_names(*READABLE)):
         net = published(name)
-        source = python_source(net)
-        assert net_of(source) == net, name
-        if "netspec.load(TEXT)" in source:
+        try:
+            source = factored(net)
+            assert net_of(source) == net, name
+        except SpecError:
             as_text.append(name)
+            checked(net)
         else:
-            assert factored(net) == source, name
             (tmp_path / f"net{index}.py").write_text(source)
     assert len(as_text) <= AS_TEXT, as_text
     assert not set(as_text) & set(zoo_names("built"))

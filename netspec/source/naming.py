@@ -48,8 +48,9 @@ class Namer:
             for slot, label in zip(slots, labels, strict=True)
         ]
         for hole in self.holes:
-            while self._extend(hole, before=True) or self._extend(hole, before=False):
+            while self._extend(hole, before=False):
                 pass
+            self._extend_to_word(hole)
         if len(self.holes) == 1:
             self._rename({self.holes[0].param: "name"})
 
@@ -72,6 +73,22 @@ class Namer:
             if found is not None:
                 return found
         return None
+
+    def _extend_to_word(self, hole: Hole) -> None:
+        """Let a hole begin where the names do, or else with the whole number."""
+        templates, vector = list(self.templates), hole.vector
+        steps = 0
+        while self._extend(hole, before=True):
+            steps += 1
+        with_hole = [t for t in self.templates if hole.param in t]
+        if all(template[0] is hole.param for template in with_hole):
+            return
+        added = hole.vector[0][:steps]
+        self.templates, hole.vector = templates, vector
+        for item in reversed(added):
+            if not isinstance(item, str) or not item.isdigit():
+                break
+            self._extend(hole, before=True)
 
     def _extend(self, hole: Hole, *, before: bool) -> bool:
         """Move a character that always stands beside a hole into it."""
