@@ -35,6 +35,7 @@ from netspec.top import Top as Top
 if TYPE_CHECKING:
     from netspec.deployment import deploy as deploy
     from netspec.export import one_phase as one_phase
+    from netspec.reading import load as load
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
     from netspec.upgrade import upgrade_text as upgrade_text
@@ -46,6 +47,7 @@ _LAZY = {
     "deploy": "netspec.deployment",
     "one_phase": "netspec.export",
     "Summary": "netspec.summary",
+    "load": "netspec.reading",
     "summarize": "netspec.summary",
     "upgrade_text": "netspec.upgrade",
 }

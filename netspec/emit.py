@@ -135,7 +135,7 @@ class Emission:
         layer.bottom.extend(self.blobs[top] for top in fn.inputs)
         name = ""
         for place, top in enumerate(fn.tops):
-            if fn.in_place and place < len(fn.inputs):
+            if fn.writes_over(place):
                 self.blobs[top] = self.blobs[fn.inputs[place]]
                 assigned = self.name_of(top, prefix) if place == 0 else ""
             else:
@@ -164,7 +164,9 @@ class Emission:
             if writers[-1] is top:
                 continue
             for later in writers[writers.index(top) + 1 :]:
-                if later.fn.in_place and may_meet(layer, self.layers[later.fn]):
+                if later.fn.writes_over(later.n) and may_meet(
+                    layer, self.layers[later.fn]
+                ):
                     raise _branch_error(fn, layer, later, self.layers[later.fn])
 
     def _check_writes(self, fn: Function, layer: LayerParameter) -> None:
@@ -174,7 +176,8 @@ class Emission:
         """
         for owner in self.owners.setdefault(layer.name, []):
             same = owner.type_name == fn.type_name
-            if same and may_meet(layer, self.layers[owner]):
+            read = fn.from_file and owner.from_file  # Caffe lets them be
+            if same and not read and may_meet(layer, self.layers[owner]):
                 raise SpecError(
                     f"{describe(fn, layer.name)}: another {owner.type_name} layer of "
                     f"this name is at {owner.site}; give each its own, or rules "
@@ -183,7 +186,7 @@ class Emission:
         self.owners[layer.name].append(fn)
         for top in fn.tops:
             writers = self.writers.setdefault(self.blobs[top], [])
-            for other in writers if not fn.in_place else ():
+            for other in writers if not fn.writes_over(top.n) else ():
                 if may_meet(layer, self.layers[other.fn]):
                     raise SpecError(
                         f"{describe(fn, layer.name)}: makes blob {self.blobs[top]!r}, "
@@ -264,10 +267,11 @@ def unused(emission: Emission) -> Iterator[Top]:
     read = {top for fn in emission.layers for top in fn.inputs}
     for writers in emission.writers.values():
         # Sources of one blob in different phases are read together or not at all.
-        sources = [top for top in writers if not top.fn.in_place]
+        sources = [top for top in writers if not top.fn.writes_over(top.n)]
         if not any(top in read for top in sources):
             yield from sources[:1]
-        yield from (top for top in writers if top.fn.in_place and top not in read)
+        changed = (top for top in writers if top.fn.writes_over(top.n))
+        yield from (top for top in changed if top not in read)
 
 
 def _is_named_outside(top: Top) -> bool:

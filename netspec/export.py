@@ -4,8 +4,8 @@
         [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
 
 A model file has a function that returns a `NetSpec` or a `NetParameter`: the one named
-like the file (`lenet` in `lenet.py`), or its only public one. `--deploy` calls the
-function `deploy` of the file instead, or sets the parameter `deploy` where the net
+like the file (`lenet` in `lenet.py`), `net`, or its only public one. `--deploy` calls
+the function `deploy` of the file instead, or sets the parameter `deploy` where the net
 function has one; where there is neither, it derives the net for use from that for
 training (`netspec.deploy`). `--net` calls any other function. A `NetSpec` at the top of
 the file does as well. `--set` and `--batch-size` set parameters of the function.
@@ -33,6 +33,7 @@ from netspec.site import shown_path
 from netspec.spec import NetSpec, SpecWarning
 from netspec.text import to_text, write_message
 
+USUAL = "net"  # what a net function is called in a file of any name
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 
 
@@ -147,8 +148,9 @@ def _named(path: Path, makers: Mapping[str, Any], name: str) -> Any:
 
 def _default(path: Path, makers: Mapping[str, Any]) -> Any:
     name = path.stem.replace("-", "_")
-    if name in makers:
-        return makers[name]
+    for usual in (name, USUAL):
+        if usual in makers:
+            return makers[usual]
     others = [key for key in makers if key != "deploy"]
     if len(others) == 1:
         return makers[others[0]]

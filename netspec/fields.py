@@ -135,6 +135,7 @@ def _assign_message(message: Message, value: Any, where: str) -> list[str]:
             example = _EXAMPLES.get(name, f"dict({_first_fields(message)}=...)")
             return [f"{where} is {value!r}; expected {example}"]
         value = short
+    message.SetInParent()  # an empty dictionary is an empty message, not none
     return assign(message, value, f"{where}.")
 
 

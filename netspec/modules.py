@@ -128,6 +128,9 @@ def shared(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Raises `SpecError` at a call that records other layers, or layers whose parameters
     have other shapes, than the first one.
     """
+    if isinstance(function, NetSpec):  # it knows the names that its file gives
+        twin: Any = functools.partial(function, shared=True)
+        return twin  # type: ignore[no-any-return]
     owners: list[Function] = []
 
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:

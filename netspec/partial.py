@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from netspec.errors import SpecError
+from netspec.errors import ShapeError, SpecError
 from netspec.schema import LayerParameter
 
 PartialShape: TypeAlias = "tuple[int | None, ...]"
@@ -13,6 +13,10 @@ PartialShape: TypeAlias = "tuple[int | None, ...]"
 # What is tried in the place of sizes that are not known. Whatever comes out the same
 # does not depend on them.
 _TRIALS = (60, 120)
+# Types whose shapes are in a file or in code, unless the layer happens to tell them.
+_SHAPES_ELSEWHERE = frozenset(
+    ("AnnotatedData", "Data", "HDF5Data", "ImageData", "Input", "Python", "VideoData")
+)
 
 
 def is_known(shape: PartialShape | None) -> bool:
@@ -20,13 +24,29 @@ def is_known(shape: PartialShape | None) -> bool:
     return shape is not None and None not in shape
 
 
-def infer_partly(
+def top_shapes(
     layer: LayerParameter, shapes: Sequence[PartialShape]
 ) -> Sequence[PartialShape | None]:
-    """Return the shapes of the tops as far as those of the bottoms tell them.
+    """Return the shapes of the tops as far as the layer and its bottoms tell them.
 
     Raises `SpecError` where the layer is wrong whatever the unknown sizes are.
     """
+    from netspec.ops import infer
+
+    known = [tuple(size for size in shape if size is not None) for shape in shapes]
+    try:
+        if all(len(a) == len(b) for a, b in zip(known, shapes, strict=True)):
+            return infer(layer, known).tops
+        return _infer_partly(layer, shapes)
+    except ShapeError:
+        if layer.type not in _SHAPES_ELSEWHERE:
+            raise
+        return _source_shapes(layer)
+
+
+def _infer_partly(
+    layer: LayerParameter, shapes: Sequence[PartialShape]
+) -> Sequence[PartialShape | None]:
     from netspec.ops import infer
 
     found, problems = [], []
@@ -51,7 +71,7 @@ def infer_partly(
     ]
 
 
-def source_shapes(layer: LayerParameter) -> Sequence[PartialShape | None]:
+def _source_shapes(layer: LayerParameter) -> Sequence[PartialShape | None]:
     """Return what a data layer tells of its tops without its file."""
     crop = layer.transform_param.crop_size or None
     labels: PartialShape

@@ -8,9 +8,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from netspec.catalogue import LAYER_TYPES, LayerType
 from netspec.check import bottom_problem, missing_fields, top_problem
-from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.errors import SpecError, did_you_mean
 from netspec.fields import assign_field, unknown_field
-from netspec.partial import PartialShape, infer_partly, source_shapes
+from netspec.partial import top_shapes
 from netspec.schema import LayerParameter
 from netspec.scope import add_call, current_scope
 from netspec.sharing import tie
@@ -22,10 +22,6 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 _LAYER_FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
-# Types whose shapes are in a file or in code, unless the layer happens to tell them.
-_SHAPES_ELSEWHERE = frozenset(
-    ("AnnotatedData", "Data", "HDF5Data", "ImageData", "Input", "Python", "VideoData")
-)
 
 
 def layer(type_name: str, *bottoms: Any, **fields: Any) -> Any:
@@ -205,8 +201,9 @@ def _structure_problems(
     if problem is not None:
         return [*problems, problem]
     # In-place tops are named after the bottoms, so that there may be fewer.
-    wrong = top_problem(row, bottoms, fn.ntop + len(message.top))
-    if wrong is not None:
+    tops = fn.ntop + len(message.top)
+    wrong = top_problem(row, bottoms, tops)
+    if wrong is not None and not (row.auto_top and tops == 0):
         problems.append(f"{wrong[0]}; write ntop={wrong[1]}")
     return problems
 
@@ -225,28 +222,12 @@ def _infer(fn: Function, message: LayerParameter) -> None:
         message.top.extend(message.bottom[: fn.ntop])
     else:
         message.top.extend(f"(top {index})" for index in range(fn.ntop))
-    found: Sequence[PartialShape | None]
     try:
-        found = _shapes(message, shapes)
-    except ShapeError as error:
-        if fn.type_name not in _SHAPES_ELSEWHERE:
-            raise _located(error, fn, message) from None
-        found = source_shapes(message)
+        found = top_shapes(message, shapes)
     except SpecError as error:
         raise _located(error, fn, message) from None
     for top, shape in zip(fn.tops, found, strict=False):
         top.shape = shape
-
-
-def _shapes(
-    message: LayerParameter, shapes: Sequence[PartialShape]
-) -> Sequence[PartialShape | None]:
-    from netspec.ops import infer
-
-    known = [tuple(size for size in shape if size is not None) for shape in shapes]
-    if all(len(a) == len(b) for a, b in zip(known, shapes, strict=True)):
-        return infer(message, known).tops
-    return infer_partly(message, shapes)
 
 
 @functools.cache

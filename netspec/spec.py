@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from netspec.emit import Emission, Lost, Root, emit, module_tops, needed, unused
 from netspec.errors import SpecError, did_you_mean
+from netspec.fields import assign
 from netspec.outputs import dangling
 from netspec.record import write_params
 from netspec.rules import may_meet
@@ -50,14 +51,19 @@ class NetSpec:
 
     The one result of a module gives the module its path (see `netspec.module`).
 
+    fields: what a net has beside its layers: `NetSpec("net", force_backward=True)`.
+
+    Called with tops, a spec is a block: its layers once more, with its inputs bound.
+
     A blob that no layer reads is an output of the net. Where the net has a loss, an
     output that is neither a loss, a measure nor a prediction gives a `SpecWarning`.
     """
 
     tops: OrderedDict[str, Any]
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str | None = None, **fields: Any) -> None:
         state = self.__dict__
+        state["_fields"] = fields
         state["tops"] = OrderedDict()
         state["_name"] = name
         state["_sites"] = {}
@@ -93,7 +99,7 @@ class NetSpec:
     def _put(self, name: str, value: Entry, site: Site) -> None:
         old = self.tops.get(name)
         if old is not None and old is not value:
-            if _apart(old, value):
+            if stay_apart(old, value):
                 self._variants.setdefault(name, []).append(old)
             elif isinstance(old, Top):
                 self._lost[old] = Lost(name, self._sites.get(name, old.fn.site), site)
@@ -184,11 +190,52 @@ class NetSpec:
         """Return the tops in the order of `keys`."""
         return list(self._flat().values())
 
+    def entries(self, name: str | None = None) -> Iterator[Top | Function]:
+        """Yield all tops (of `name`), also those that other phases' hide."""
+        folder, key = (self, name) if name is None else _folder(self, name)
+        keys = list(folder.tops) if key is None else [key]
+        for each in keys:
+            yield from folder._variants.get(each, ())  # noqa: SLF001
+            last = folder.tops.get(each)
+            if isinstance(last, NetSpec):
+                yield from last.entries() if key is None else ()
+            elif last is not None:
+                yield last
+
     def update(self, other: Mapping[str, Entry] | NetSpec) -> None:
         """Assign every entry of `other`."""
         entries = other.tops if isinstance(other, NetSpec) else other
         for name, value in entries.items():
             self[name] = value
+
+    def replace(self, old: str | Top, new: str | Top) -> None:
+        """Let every layer that reads `old` read `new` instead.
+
+        Those that `new` is made of go on reading `old`, so that a layer can be put
+        between: `n.replace(n.conv1, L.BatchNorm(n.conv1))`.
+        """
+        from netspec.rewiring import replace
+
+        replace(self, old, new)
+
+    def __call__(
+        self, *inputs: Top | NetSpec, shared: bool = False, **named: Top | NetSpec
+    ) -> NetSpec:
+        """Return the layers once more, as a folder, with `inputs` for its inputs.
+
+        The inputs are the tops of Input layers in order (of data layers where there
+        are none), or any of both by name. shared: all calls share their parameters;
+        without it each has its own.
+        """
+        from netspec.blocks import instance
+
+        return instance(self, inputs, named, shared=shared)
+
+    def to_python(self) -> str:
+        """Return Python source that makes this net: see `netspec.to_python`."""
+        from netspec.python_source import python_source
+
+        return python_source(self.to_proto())
 
     @property
     def output_top(self) -> Top | None:
@@ -210,9 +257,14 @@ class NetSpec:
         """
         emission = Emission()
         roots = list(self._roots("", emission, ()))
-        net = NetParameter(name=self._name) if self._name else NetParameter()
+        net = NetParameter()
+        problems = assign(net, {"name": self._name, **self._fields})
+        if problems:
+            raise SpecError(f"net {self._name!r}: " + "\n  and: ".join(problems))
         net.layer.extend(emit(roots, emission))
         for top in dangling(net, unused(emission)):
+            if top.fn.from_file:
+                continue  # published so
             _warn_unused(top, emission.blobs[top])
         return net if phase is None else _for_phase(net, phase)
 
@@ -268,7 +320,7 @@ class NetSpec:
         return "\n".join(lines) + ">"
 
     def __copy__(self) -> NetSpec:
-        copy = NetSpec()
+        copy = type(self)()
         for key, value in self.__dict__.items():
             copy.__dict__[key] = value.copy() if hasattr(value, "copy") else value
         copy.__dict__["_variants"] = {k: list(v) for k, v in self._variants.items()}
@@ -280,7 +332,7 @@ class NetSpec:
         for value in (*self.vals(), *self._lost):
             for fn in needed(value.fn, calls):
                 calls[fn] = None
-        return NetSpec, (), (list(calls), dict(self.__dict__))
+        return type(self), (), (list(calls), dict(self.__dict__))
 
     def __setstate__(self, state: tuple[list[Function], dict[str, Any]]) -> None:
         self.__dict__.update(state[1])
@@ -347,7 +399,7 @@ def _folder(spec: NetSpec, name: str) -> tuple[NetSpec, str]:
     return spec, name
 
 
-def _apart(old: Entry, new: Entry) -> bool:
+def stay_apart(old: Entry, new: Entry) -> bool:
     """Tell whether the rules of two layers keep them out of each other's nets."""
     if isinstance(old, NetSpec) or isinstance(new, NetSpec):
         return False

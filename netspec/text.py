@@ -191,6 +191,23 @@ def _parse(text: str, kind: type[M], locate: Locate) -> M:
     return result
 
 
+def text_lines(text: str) -> dict[str, list[int]]:
+    """Return the lines on which the fields `layer` and `layers` of a net begin."""
+    lines: dict[str, list[int]] = {"layer": [], "layers": []}
+    depth, line, done = 0, 1, 0
+    for token in _TOKEN.finditer(text):
+        kind = token.lastgroup
+        if kind == "open":
+            depth += 1
+        elif kind == "close":
+            depth -= 1
+        elif kind == "word" and depth == 0 and token.group() in lines:
+            line += text.count("\n", done, token.start())
+            done = token.start()
+            lines[token.group()].append(line)
+    return lines
+
+
 def _missing(message: Any) -> list[str]:
     """Return the paths of required fields that are not set."""
     return message.FindInitializationErrors()

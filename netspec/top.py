@@ -22,6 +22,8 @@ class Function:
     other calls. followers: calls without tops that go where this one goes.
     """
 
+    from_file = False  # whether it was read, so that its names are as they are
+
     __slots__ = (
         "followers",
         "in_place",
@@ -61,6 +63,10 @@ class Function:
     def fn(self) -> Function:
         """Itself, so that what makes no top can be treated like a top."""
         return self
+
+    def writes_over(self, place: int) -> bool:
+        """Tell whether the top at `place` has the blob of the bottom there."""
+        return self.in_place and place < len(self.inputs)
 
     def __repr__(self) -> str:
         return f"<{self.type_name} of {self.site}, {self.ntop} tops>"

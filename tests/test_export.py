@@ -53,6 +53,12 @@ def test_text_goes_to_standard_output(model, capsys):
     assert net == load_model(model)
 
 
+def test_a_function_net_is_the_net_of_a_file_of_any_name(model):
+    other = model.rename(model.with_name("other-name.py"))
+    other.write_text(MODEL + "\ndef helper(n):\n    return n\n")
+    assert load_model(other).name == "made"
+
+
 @pytest.mark.parametrize("name", ["out.prototxt", "out.caffemodel"])
 def test_suffix_decides_between_text_and_binary(model, name):
     assert main(["net.py", "-o", name]) == 0

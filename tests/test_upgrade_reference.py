@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import netspec
 from netspec import schema, upgrade_text
 from netspec.errors import SpecError, TextError
 from netspec.schema import NetParameter, SolverParameter
@@ -88,6 +89,69 @@ def test_real_solvers_are_read_and_upgraded_as_by_caffe():
         assert upgrade_solver(solver).type == entry["type"], name
         old = "solver_type" in entry.get("upgrades", [])
         assert solver.HasField("solver_type") == old, name
+
+
+def message_of(name: str) -> type:
+    kind = "Solver" if ZOO[name].get("kind") == "solver" else "Net"
+    return getattr(schema, f"{kind}Parameter")
+
+
+def is_known(field: str) -> bool:
+    """Tell whether the schema has "Message.field": some fields of forks it has."""
+    message, name = field.split(".", 1)
+    found = schema.DESCRIPTOR.message_types_by_name.get(message)
+    return found is not None and name in found.fields_by_name
+
+
+@needs_reference
+@pytest.mark.parametrize("name", names_with("fork-fields"))
+def test_fields_of_forks_are_read_or_named_with_line_and_column(name):
+    entry = ZOO[name]
+    fields = [f for f in entry.get("unknown_fields", []) if not is_known(f)]
+    values = [value.split(": ")[1] for value in entry.get("unknown_values", [])]
+    twice = entry.get("repeated_singular_fields", [])
+    if not (fields or values or twice):
+        net = read_message(zoo_path(name), message_of(name))
+        assert len(net.layer) + len(net.layers) == entry["layers"]
+        assert netspec.load(zoo_path(name)).to_proto() == upgrade_net(net)
+        return
+    with pytest.raises(TextError) as caught:
+        read_message(zoo_path(name), message_of(name))
+    error = caught.value
+    named = [field.split(".")[-1] for field in [*fields, *twice]] + values
+    line = zoo_path(name).read_text().split("\n")[error.line - 1]
+    if not twice:
+        assert any(line[error.column - 1 :].startswith(word) for word in named)
+    assert any(word in line for word in named)
+    for word in named:
+        assert repr(word) in str(error) or f'"{word}"' in str(error)
+
+
+COVERED = {  # by which test
+    "built": "test_published_nets_are_built_as_caffe_builds_them",
+    "refused": "test_published_nets_that_caffe_refuses_are_refused",
+    "parsed": "test_real_nets_are_upgraded_as_by_caffe",
+    "python-layer": "test_real_nets_are_upgraded_as_by_caffe",
+    "unknown-layer-types": "test_real_nets_are_upgraded_as_by_caffe",
+    "upgrade-failed": "test_real_nets_that_caffe_cannot_upgrade_are_refused",
+    "syntax-error": "test_templates_are_refused_where_they_begin_to_differ",
+    "solver": "test_real_solvers_are_read_and_upgraded_as_by_caffe",
+    "fork-fields": "test_fields_of_forks_are_read_or_named_with_line_and_column",
+}
+
+
+@needs_reference
+def test_every_real_file_is_in_a_test():
+    assert {entry["status"] for entry in ZOO.values()} == set(COVERED)
+    here = Path(__file__)
+    tests = here.read_text() + here.with_name("test_graph_reference.py").read_text()
+    assert all(f"def {test}(" in tests for test in COVERED.values())
+    for name, entry in ZOO.items():
+        assert zoo_path(name).is_file()
+        assert ("upgraded" not in entry) or zoo_path(entry["upgraded"]).is_file()
+        if entry["status"] == "built":
+            told = {"blobs", "params", "inputs", "outputs", "num_params", "net_layers"}
+            assert told <= entry.keys(), name
 
 
 def cases(kind: str) -> list[Path]:

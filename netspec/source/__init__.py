@@ -1,0 +1,1 @@
+"""From nets to Python source: statements, functions, constants, layout."""
