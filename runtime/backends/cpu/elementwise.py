@@ -17,11 +17,12 @@ from netspec.ops.reshape import Split as SplitOp
 from runtime.backends.cpu.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.emit import LANES
 from runtime.backends.cpu.kernel import CompiledKernel, few
-from runtime.backends.cpu.simd import copy, f32
+from runtime.backends.cpu.simd import copy, f32, i64
 from runtime.layers.base import Array
 
 ZERO: Any = np.float32(0)
 LOWEST = float("-inf")
+BLOCK_FLOATS = 1 << 13  # of rows that are copied together: half a first-level cache
 
 
 @helper
@@ -108,17 +109,34 @@ def multiply(record: Any, part: int, parts: int) -> None:
         y[i] = x[i] * factor
 
 
-@kernel("source target rows length source_step target_step")
-def copy_rows(record: Any, part: int, parts: int) -> None:
-    """Copy rows of `length` floats; the steps from row to row are in floats."""
+@kernel("whole step rows pieces count join")
+def copy_pieces(record: Any, part: int, parts: int) -> None:
+    """Copy pieces to their places in the rows of `whole`, or from there.
+
+    pieces (count, 3): the address of each, its place in a row of `step` floats, and its
+    length. The rows are taken in blocks that stay in the cache, so that narrow pieces
+    do not read the whole once for each. With fewer rows than threads, every row is
+    divided.
+    """
     a = carray(record, 1)[0]
-    for row in range(a.rows):
-        low, high = start_of(part, parts, a.length), start_of(part + 1, parts, a.length)
-        copy(
-            a.target + 4 * (row * a.target_step + low),
-            a.source + 4 * (row * a.source_step + low),
-            high - low,
-        )
+    pieces = i64(a.pieces)
+    divided = a.rows < parts
+    first = 0 if divided else a.rows * part // parts
+    until = a.rows if divided else a.rows * (part + 1) // parts
+    block = max(1, BLOCK_FLOATS // a.step)
+    for start in range(first, until, block):
+        for piece in range(a.count):
+            address, place = pieces[3 * piece], pieces[3 * piece + 1]
+            length = pieces[3 * piece + 2]
+            low = start_of(part, parts, length) if divided else 0
+            high = start_of(part + 1, parts, length) if divided else length
+            for row in range(start, min(start + block, until)):
+                mine = address + 4 * (row * length + low)
+                there = a.whole + 4 * (row * a.step + place + low)
+                if a.join != 0:
+                    copy(there, mine, high - low)
+                else:
+                    copy(mine, there, high - low)
 
 
 def copied(x: Array, y: Array) -> list[Call]:
@@ -269,25 +287,25 @@ def _pieces(
     join: bool,
 ) -> list[Call]:
     """Return the calls that copy parts to (or from) their places along an axis."""
-    calls, start = [], 0
-    outer, step = count(whole.shape, 0, axis), count(whole.shape, axis)
+    table, place = [], 0
     for part, shape in zip(parts, shapes, strict=True):
         length = count(shape, axis)
         if part is not None and part.size:
-            place = whole.ctypes.data + 4 * start
-            calls.append(
-                copy_rows(
-                    source=part if join else place,
-                    target=place if join else part,
-                    rows=outer,
-                    length=length,
-                    source_step=length if join else step,
-                    target_step=step if join else length,
-                    serial=few(part.size),
-                )
-            )
-        start += length
-    return calls
+            table.append((part.ctypes.data, place, length))
+        place += length
+    if not table:
+        return []
+    return [
+        copy_pieces(
+            whole=whole,
+            step=count(whole.shape, axis),
+            rows=count(whole.shape, 0, axis),
+            pieces=np.array(table, np.int64),
+            count=len(table),
+            join=join,
+            serial=few(whole.size),
+        )
+    ]
 
 
 class Concat(CompiledKernel[concat_ops.Concat]):
