@@ -294,8 +294,9 @@ def forecast(
     time, `arena` is the block that they take with it; `total` counts the latter,
     `total_keep_all` the former. optimizer_history: arrays of the solver for each
     parameter (SGD with momentum 1, Adam 2). `saved` is what layers keep for their
-    gradients beside blobs, such as masks; it lies in the arena too. What a layer needs
-    only while it runs is not counted.
+    gradients beside blobs, such as masks; it lies in the arena too. `workspace` is what
+    the layer that needs most has while it runs: the packed weights of a convolution
+    and, in training, the sums of their gradient.
     """
     parameters = sum(count(p.shape) for p in graph.parameters) * itemsize
     requests = [
@@ -306,6 +307,8 @@ def forecast(
     for request in requests:
         sizes[request.name.partition(":")[0]] += request.nbytes
     fixed = parameters * (2 + optimizer_history) if training else parameters
+    workspace = (2 if training else 1) * _largest_weights(graph) * itemsize
+    fixed += workspace
     arena = lay_out(requests).total_bytes
     return {
         "parameters": parameters,
@@ -315,9 +318,20 @@ def forecast(
         "gradients": sizes["diff"],
         "saved": sizes["saved"],
         "arena": arena,
+        "workspace": workspace,
         "total": fixed + arena,
         "total_keep_all": fixed + sum(sizes.values()),
     }
+
+
+def _largest_weights(graph: Graph) -> int:
+    """Return the number of weights of the largest convolution."""
+    sizes = (
+        count(node.op.params[0].shape)
+        for node in graph.nodes
+        if node.type in {"Convolution", "Deconvolution"}
+    )
+    return max(sizes, default=0)
 
 
 def _saved_requests(graph: Graph, itemsize: int) -> list[Request]:

@@ -1,8 +1,9 @@
 """What a net costs: shapes, parameters, multiply-accumulates and memory, per layer.
 
-    python -m netspec.summary FILE_OR_MODEL [--phase TRAIN|TEST] [--json]
+    python -m netspec.summary FILE_OR_MODEL [--phase TRAIN|TEST] [--depth N] [--json]
 
-FILE_OR_MODEL is a prototxt, a caffemodel, or a Python file with a net.
+FILE_OR_MODEL is a prototxt, a caffemodel, or a Python file with a net. `--depth 1`
+shows the modules of the outermost level as one line each.
 
 A MAC is one multiplication and the addition that goes with it. Counted are those of
 Convolution, Deconvolution, InnerProduct and of the matrix products inside LSTM and RNN,
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.cli import Parser, named_shape, positive, run
-from netspec.errors import SpecError
+from netspec.errors import ShapeError, SpecError
 from netspec.graph import (
     AUTOMATIC,
     Graph,
@@ -31,10 +32,11 @@ from netspec.graph import (
     is_inserted,
     merge_state,
 )
-from netspec.memory import forecast
+from netspec.memory import FLOAT_BYTES, forecast
 from netspec.ops.base import Shape, count, op_class
 from netspec.ops.data import infer_with
 from netspec.schema import TEST, TRAIN, NetParameter
+from netspec.summary_tree import Branch, table, to_html, tree_of
 from netspec.text import as_net
 from netspec.upgrade import upgrade_net
 
@@ -46,15 +48,22 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Row:
-    """One layer. `num_params` counts its parameters, also those another layer owns."""
+    """One layer.
+
+    num_params: its parameters, also those that another layer owns; own_params: those
+    that no layer before it has. shared: whether it has some of another layer.
+    activation_bytes: what its tops take, 0 where they are its bottoms.
+    """
 
     name: str
     type: str
     tops: Mapping[str, Shape]
     params: tuple[Shape, ...]
     num_params: int
+    own_params: int
     shared: bool
     macs: int
+    activation_bytes: int
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,8 @@ class Summary:
                     "type": row.type,
                     "tops": {name: list(shape) for name, shape in row.tops.items()},
                     "num_params": row.num_params,
+                    "own_params": row.own_params,
+                    "activation_bytes": row.activation_bytes,
                     "shared": row.shared,
                     "macs": row.macs,
                 }
@@ -105,8 +116,20 @@ class Summary:
             ],
         }
 
+    def tree(self) -> Branch:
+        """Return the layers as a tree of modules, with totals in every branch."""
+        return tree_of(self.name or "net", self.rows)
+
+    def text(self, depth: int | None = None) -> str:
+        """Return a table; depth: how many levels of modules are open, None for all."""
+        lines = table(self.rows if depth is None else self.tree().lines(depth))
+        return "\n".join([*lines, *_totals(self)])
+
     def __str__(self) -> str:
-        return _table(self)
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return to_html(self.tree(), _totals(self))
 
 
 def summarize(
@@ -163,6 +186,13 @@ def summary_of(graph: Graph) -> Summary:
 def _row(graph: Graph, node: Node) -> Row:
     shapes = tuple(definition.shape for definition in node.op.params)
     owners = [graph.parameters[index].owner.node for index in node.params]
+    own = (
+        count(shape)
+        for shape, owner in zip(shapes, owners, strict=True)
+        if owner == node.index
+    )
+    made = [graph.edges[edge] for edge in node.tops]
+    read = {graph.edges[edge].buffer for edge in node.bottoms}
     return Row(
         name=node.name,
         type=node.type,
@@ -173,8 +203,11 @@ def _row(graph: Graph, node: Node) -> Row:
         },
         params=shapes,
         num_params=sum(count(shape) for shape in shapes),
+        own_params=sum(own),
         shared=any(owner != node.index for owner in owners),
         macs=node.op.macs,
+        activation_bytes=FLOAT_BYTES
+        * sum(count(edge.shape) for edge in made if edge.buffer not in read),
     )
 
 
@@ -209,27 +242,6 @@ def _batched(
     return shapes
 
 
-def _table(summary: Summary) -> str:
-    """Lay the rows out as a table, with totals below."""
-    head = ("layer", "type", "output", "parameters", "MACs")
-    cells = [head]
-    for row in summary.rows:
-        outputs = ", ".join(_shape_text(shape) for shape in row.tops.values())
-        params = f"{row.num_params:,}" if row.num_params else ""
-        shared = " shared" if row.shared else ""
-        macs = f"{row.macs:,}" if row.macs else ""
-        cells.append((row.name, row.type, outputs, params + shared, macs))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for cell in cells:
-        left = [text.ljust(w) for text, w in zip(cell[:3], widths[:3], strict=True)]
-        right = [text.rjust(w) for text, w in zip(cell[3:], widths[3:], strict=True)]
-        lines.append("  ".join((*left, *right)).rstrip())
-    lines.insert(1, "-" * (sum(widths) + 2 * (len(head) - 1)))
-    lines += [lines[1], *_totals(summary)]
-    return "\n".join(lines)
-
-
 def _totals(summary: Summary) -> list[str]:
     """Return the lines below the table."""
     phase = "TRAIN" if summary.phase == TRAIN else "TEST"
@@ -244,14 +256,10 @@ def _totals(summary: Summary) -> list[str]:
     )
     sizes = (
         f"memory in MiB, 4 bytes a value: parameters {memory['parameters']},{training} "
-        f"blobs {memory['arena']}, total {memory['total']}; with every blob kept "
-        f"{memory['total_keep_all']}"
+        f"blobs {memory['arena']}, workspace {memory['workspace']}, total "
+        f"{memory['total']}; with every blob kept {memory['total_keep_all']}"
     )
     return [counts, f"({MAC_RULE})", sizes]
-
-
-def _shape_text(shape: Shape) -> str:
-    return " x ".join(str(size) for size in shape) or "scalar"
 
 
 def _parser() -> Parser:
@@ -278,6 +286,9 @@ def _parser() -> Parser:
         metavar="TOP=N,C,H,W",
         help="shape of the top of an Input or data layer; repeat for several",
     )
+    parser.add_argument(
+        "--depth", type=positive, metavar="N", help="levels of modules that are opened"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -294,15 +305,14 @@ def _read(path: str, phase: int | None) -> tuple[NetParameter, int]:
 
 
 def _read_model(path: str, phase: int | None) -> NetParameter:
-    """Return the net of a Python file: for use, if it has one and no phase is named."""
+    """Return the net of a Python file: for use, if no phase is named."""
     from netspec.export import load_model
 
     if phase is None:
         try:
             return load_model(path, deploy=True)
-        except SpecError as error:
-            if "has no net for use" not in str(error):
-                raise
+        except ShapeError:
+            pass  # it would have to be derived, and only a file tells the shape of data
     return load_model(path)
 
 
@@ -335,7 +345,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         except SpecError as error:
             raise SpecError(f"{options.net}: {error}") from None
-        print(json.dumps(summary.as_dict()) if options.json else summary)
+        shown = summary.text(options.depth and options.depth - 1)
+        print(json.dumps(summary.as_dict()) if options.json else shown)
 
     return run(command)
 

@@ -136,7 +136,7 @@ def test_the_batch_size_holds_for_data_with_a_crop():
 
 def test_the_table_shows_rows_totals_and_the_rule():
     text = str(summarize('name: "Thing" ' + SIAMESE))
-    assert "a      InnerProduct   2 x 5           20    30" in text
+    assert "a      InnerProduct   2 x 5     40 B          20    30" in text
     assert "20 shared" in text
     assert "Thing, phase TEST: 5 layers, 20 parameters (shared ones once)" in text
     assert "60 MACs" in text
@@ -307,3 +307,96 @@ def test_googlenet_has_its_published_cost():
     # OpenCV counts 3,190,443,136 operations, two a MAC, pooling and the like included.
     assert summary.macs == 1_582_671_872
     assert 2 * summary.macs == pytest.approx(3_190_443_136, rel=0.01)
+
+
+MODULES = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 3] } } }
+layer { name: "a/in/fc" type: "InnerProduct" bottom: "x" top: "a/in/fc"
+        param { name: "w" } inner_product_param { num_output: 4 bias_term: false } }
+layer { name: "a/in/relu" type: "ReLU" bottom: "a/in/fc" top: "a/in/fc" }
+layer { name: "a/out" type: "TanH" bottom: "a/in/fc" top: "a/out" }
+layer { name: "b/fc" type: "InnerProduct" bottom: "x" top: "b/fc"
+        param { name: "w" } inner_product_param { num_output: 4 bias_term: false } }
+layer { name: "sum" type: "Eltwise" bottom: "a/out" bottom: "b/fc" top: "sum" }
+"""
+
+
+def test_the_tree_has_totals_of_modules_and_counts_shared_parameters_once():
+    summary = summarize(MODULES)
+    tree = summary.tree()
+    assert [child.name for child in tree.children] == ["x", "a", "b", "sum"]
+    a, b = tree.children[1:3]
+    assert [child.name for child in a.children] == ["a/in", "a/out"]
+    assert [child.name for child in a.children[0].children] == ["a/in/fc", "a/in/relu"]
+    assert (a.layers, a.num_params, a.own_params, a.shared, a.macs) == (
+        3,
+        12,
+        12,
+        0,
+        24,
+    )
+    assert (b.layers, b.num_params, b.own_params, b.shared) == (1, 12, 0, True)
+    assert tree.own_params == summary.num_params == 12
+    assert tree.num_params == 24
+    # A layer in place takes no memory of its own.
+    assert a.activation_bytes == 4 * (8 + 8)
+    assert tree.activation_bytes == summary.memory["activations"]
+
+
+@pytest.mark.parametrize(
+    ("depth", "names"),
+    [
+        (0, ["x", "a", "b", "sum"]),
+        (1, ["x", "a/in", "a/out", "b/fc", "sum"]),
+        (2, ["x", "a/in/fc", "a/in/relu", "a/out", "b/fc", "sum"]),
+        (None, ["x", "a/in/fc", "a/in/relu", "a/out", "b/fc", "sum"]),
+    ],
+)
+def test_the_table_opens_modules_to_a_depth(depth, names):
+    lines = summarize(MODULES).text(depth).splitlines()
+    first, last = (i for i, line in enumerate(lines) if line.startswith("---"))
+    assert [line.split()[0] for line in lines[first + 1 : last]] == names
+
+
+def test_the_command_takes_a_depth_and_a_batch_size(tmp_path, capsys):
+    path = tmp_path / "net.prototxt"
+    path.write_text(MODULES)
+    assert main([str(path), "--depth", "1", "--batch-size", "7"]) == 0
+    text = capsys.readouterr().out
+    rows = [line.split() for line in text.splitlines()]
+    assert ["a", "3", "layers", "7", "x", "4", "224", "B", "12", "84"] in rows
+    assert ["b", "1", "layer", "7", "x", "4", "112", "B", "12", "shared", "84"] in rows
+
+
+def test_html_has_every_layer_escaped_and_modules_as_details():
+    hostile = MODULES.replace('"a/out"', '"a/<script>alert(1)"')
+    page = summarize(hostile)._repr_html_()
+    assert page.count("<details>") == 3
+    assert "<script>" not in page
+    assert "relu" in page
+    assert "12 parameters (shared ones once)" in page
+
+
+def test_the_memory_of_training_is_told_by_purpose_for_any_batch_size():
+    small, large = (
+        summarize(MODULES, phase=TRAIN, batch_size=size).memory for size in (2, 20)
+    )
+    assert large["activations"] == 10 * small["activations"]
+    for key in ("parameters", "parameter_gradients", "solver_state"):
+        assert small[key] == large[key] == 4 * 12
+    parts = ("parameters", "parameter_gradients", "solver_state", "arena", "workspace")
+    assert large["total"] == sum(large[key] for key in parts)
+
+
+def test_the_workspace_is_that_of_the_largest_convolution():
+    net = """
+    layer { name: "x" type: "Input" top: "x"
+            input_param { shape { dim: [2, 3, 9, 9] } } }
+    layer { name: "a" type: "Convolution" bottom: "x" top: "a"
+            convolution_param { num_output: 4 kernel_size: 3 } }
+    layer { name: "b" type: "Convolution" bottom: "a" top: "b"
+            convolution_param { num_output: 8 kernel_size: 5 } }
+    """
+    assert summarize(net).memory["workspace"] == 4 * 8 * 4 * 25
+    training = summarize(net, phase=TRAIN).memory["workspace"]
+    assert training == 2 * 4 * 8 * 4 * 25
