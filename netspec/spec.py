@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
@@ -15,14 +14,10 @@ from netspec.record import write_params
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.scope import Scope, current_scope
-from netspec.site import Site, user_site
+from netspec.site import Site, user_site, warn_at
 from netspec.top import Function, Top, describe
 
 Entry: TypeAlias = "Top | Function | NetSpec"
-
-
-class SpecWarning(UserWarning):
-    """Something in a spec that is allowed but hardly meant."""
 
 
 class NoSuchTop(SpecError, AttributeError, KeyError):
@@ -93,10 +88,7 @@ class NetSpec:
     def _put(self, name: str, value: Entry, site: Site) -> None:
         old = self.tops.get(name)
         if old is not None and old is not value:
-            if _apart(old, value):
-                self._variants.setdefault(name, []).append(old)
-            elif isinstance(old, Top):
-                self._lost[old] = Lost(name, self._sites.get(name, old.fn.site), site)
+            self._replace(name, old, value, site)
         self.tops[name] = value
         self._sites[name] = site
         self._names[value] = name
@@ -115,6 +107,13 @@ class NetSpec:
                 called.outside.add(blob)
             if self._scope is not None:
                 self._scope.named[blob] = (self, name)
+
+    def _replace(self, name: str, old: Entry, value: Entry, site: Site) -> None:
+        """Note what becomes of the top that had this name."""
+        if _apart(old, value):
+            self._variants.setdefault(name, []).append(old)
+        elif isinstance(old, Top):
+            self._lost[old] = Lost(name, self._sites.get(name, old.fn.site), site)
 
     def __setattr__(self, name: str, value: Entry) -> None:
         self[name] = value
@@ -208,13 +207,16 @@ class NetSpec:
         its name was given away, a blob that is read although an in-place layer has
         changed it, two layers or blobs of one name.
         """
-        emission = Emission()
+        emission = self._emission()
         roots = list(self._roots("", emission, ()))
         net = NetParameter(name=self._name) if self._name else NetParameter()
         net.layer.extend(emit(roots, emission))
         for top in dangling(net, unused(emission)):
             _warn_unused(top, emission.blobs[top])
         return net if phase is None else _for_phase(net, phase)
+
+    def _emission(self) -> Emission:
+        return Emission()
 
     def _roots(
         self, prefix: str, emission: Emission, parents: tuple[NetSpec, ...]
@@ -378,10 +380,8 @@ def _not_an_entry(value: object) -> str:
 def _warn_unused(top: Top, blob: str) -> None:
     site = top.fn.site
     who = describe(top.fn, str(top.fn.params.get("name", blob)))
-    warnings.warn_explicit(
+    warn_at(
+        site,
         f"{who}: no layer reads blob {blob!r}, so it is an output "
         f"of the net beside its losses; use it, delete it, or give it to L.Silence",
-        SpecWarning,
-        filename=site.file,
-        lineno=site.line,
     )
