@@ -47,6 +47,10 @@ PASS_THROUGH_LAYERS = frozenset(
 _WINDOWS = ("Convolution", "Pooling", "Im2col", "Deconvolution")
 
 
+class NoMap(ShapeError, RuntimeError):
+    """Two tops whose places cannot be compared."""
+
+
 @dataclass(frozen=True)
 class CoordMap:
     """Places x of one blob are places `scale` x + `offset` of another.
@@ -89,13 +93,13 @@ class CoordMap:
 def map_between(top_from: Top, top_to: Top) -> CoordMap:
     """Return the map from places of `top_from` to those of `top_to`.
 
-    Raises `ShapeError` for tops that layers of pixels and windows do not connect.
+    Raises `NoMap` for tops that layers of pixels and windows do not connect.
     """
     below = _maps_below(top_from)
     for top, mapping in _maps_below(top_to).items():
         if top in below:
             return mapping.inverse().after(below[top])
-    raise ShapeError(
+    raise NoMap(
         f"{describe(top_from.fn)} and {describe(top_to.fn)}: no layers whose places "
         f"are known connect their tops; give Crop its offset yourself"
     )

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from runtime.pycaffe.net import RMSPropSolver as RMSPropSolver
     from runtime.pycaffe.net import SGDSolver as SGDSolver
     from runtime.pycaffe.net import get_solver as get_solver
+    from runtime.pycaffe.net import get_solver_from_file as get_solver_from_file
     from runtime.pycaffe.net import layer_type_list as layer_type_list
 
 __version__ = "1.0.0"  # of the pycaffe whose names these are
@@ -82,6 +83,7 @@ _NAMES = {
         "RMSPropSolver",
         "SGDSolver",
         "get_solver",
+        "get_solver_from_file",
         "layer_type_list",
     ),
 }

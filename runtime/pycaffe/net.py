@@ -267,6 +267,9 @@ def get_solver(solver_file: Any) -> Solver:
     return _SOLVERS[param.type](solver_file)
 
 
+get_solver_from_file = get_solver
+
+
 class Layer:
     """Base of layers written in Python. This runtime does not run them."""
 
