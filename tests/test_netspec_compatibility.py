@@ -426,7 +426,7 @@ def fully_convolutional(api, L, P, *, pad=100, kernel_size=64, stride=32):
     n.drop = L.Dropout(n.fc, in_place=True)
     n.upscore = L.Deconvolution(
         n.drop,
-        convolution_param=dict(num_output=2, kernel_size=kernel_size, stride=stride),
+        convolution_param=dict(kernel_size=kernel_size, stride=stride),
     )
     return n
 
