@@ -69,7 +69,8 @@ def record(
     params = {name: value for name, value in fields.items() if value is not None}
     add_surroundings(type_name, len(bottoms), fields, params)
     in_place = bool(params.pop("in_place", False))
-    tops = params.pop("ntop", 0 if row is not None and row.tops == (0, 0) else 1)
+    none = strict and row is not None and row.tops == (0, 0)
+    tops = params.pop("ntop", 0 if none else 1)
     others = params.pop("share", None)
     who = _who(type_name, params, site)
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
