@@ -51,6 +51,10 @@ class NoMap(ShapeError, RuntimeError):
     """Two tops whose places cannot be compared."""
 
 
+class NoCrop(ShapeError, AssertionError):
+    """A top from which no Crop can cut what is asked for."""
+
+
 @dataclass(frozen=True)
 class CoordMap:
     """Places x of one blob are places `scale` x + `offset` of another.
@@ -108,7 +112,7 @@ def map_between(top_from: Top, top_to: Top) -> CoordMap:
 def crop(top_from: Top, top_to: Top) -> Any:
     """Cut `top_from` to the size of `top_to`, so that equal places lie on each other.
 
-    Raises `ShapeError` where the scales differ, or the offset is no whole number of
+    Raises `NoCrop` where the scales differ, or the offset is no whole number of
     pixels, or negative.
     """
     mapping = map_between(top_from, top_to).inverse()
@@ -116,11 +120,11 @@ def crop(top_from: Top, top_to: Top) -> Any:
     shown = ", ".join(str(float(each)) for each in mapping.offset)
     if any(each != 1 for each in mapping.scale):
         scales = ", ".join(str(float(each)) for each in mapping.scale)
-        raise ShapeError(f"{who}: the scales must be equal, one is {scales} times")
+        raise NoCrop(f"{who}: the scales must be equal, one is {scales} times")
     if any(each < 0 for each in mapping.offset):
-        raise ShapeError(f"{who}: the offset is {shown}; pad the input more")
+        raise NoCrop(f"{who}: the offset is {shown}; pad the input more")
     if any(each.denominator != 1 for each in mapping.offset):
-        raise ShapeError(f"{who}: the offset is {shown}; expected whole pixels")
+        raise NoCrop(f"{who}: the offset is {shown}; expected whole pixels")
     axis = 2 if mapping.axis is None else mapping.axis + 1
     offset = [int(each) for each in mapping.offset]
     return layers.Crop(top_from, top_to, crop_param=dict(axis=axis, offset=offset))

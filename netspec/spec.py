@@ -270,7 +270,7 @@ class NetSpec:
         return "\n".join(lines) + ">"
 
     def __copy__(self) -> NetSpec:
-        copy = NetSpec()
+        copy = type(self)()
         for key, value in self.__dict__.items():
             copy.__dict__[key] = value.copy() if hasattr(value, "copy") else value
         copy.__dict__["_variants"] = {k: list(v) for k, v in self._variants.items()}
@@ -282,7 +282,7 @@ class NetSpec:
         for value in (*self.vals(), *self._lost):
             for fn in needed(value.fn, calls):
                 calls[fn] = None
-        return NetSpec, (), (list(calls), dict(self.__dict__))
+        return type(self), (), (list(calls), dict(self.__dict__))
 
     def __setstate__(self, state: tuple[list[Function], dict[str, Any]]) -> None:
         self.__dict__.update(state[1])

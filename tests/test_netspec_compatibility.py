@@ -5,6 +5,7 @@ The oracle is `tests.net_spec_reference`, a slow writing-down of the algorithm.
 
 import contextlib
 import copy
+import pickle
 import warnings
 from collections import OrderedDict
 
@@ -465,6 +466,17 @@ def test_crops_that_cannot_be_are_refused():
         crop(n.upscore, n.data)
     with pytest.raises(ShapeError, match="give Crop its offset yourself"):
         crop(L.InnerProduct(n.data, num_output=2), n.data)
+
+
+def test_copies_and_pickles_stay_what_they_are():
+    n = compatible.NetSpec()
+    n.a = L.Input(shape=dict(dim=[2, 3]))
+    n.b = n.c = L.ReLU(n.a)
+    for other in (copy.copy(n), copy.deepcopy(n), pickle.loads(pickle.dumps(n))):
+        assert type(other) is compatible.NetSpec
+        assert other.to_proto() == n.to_proto()
+        other.d = other.c
+        assert names(other.to_proto()) == ["a", "d"]
 
 
 def test_both_spell_the_same_language():

@@ -55,6 +55,7 @@ _MODULES = (
     "io",
     "net_spec",
     "proto",
+    "pycaffe",
 )
 _NAMES = {
     "classifier": ("Classifier",),

@@ -616,6 +616,7 @@ def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="module 'caffe'.*has no 'NotThere'"):
         caffe.NotThere  # noqa: B018
     assert {"Net", "io", "NetSpec", "get_solver"} <= set(dir(caffe))
+    assert caffe.pycaffe.Net is caffe.Net
     assert {"Net", "get_solver"} <= set(dir(runtime))
     with pytest.raises(AttributeError, match="module 'runtime' has no"):
         runtime.NotThere  # noqa: B018
