@@ -450,6 +450,8 @@ def test_crops_follow_each_other_and_other_axes():
     n.b = L.Crop(n.data, n.a, axis=3, offset=[2, 0])
     mapping = map_between(n.b, n.a)
     assert (mapping.axis, mapping.scale, mapping.offset) == (2, (1, 1), (0, 0))
+    n.d = L.Convolution(n.data, num_output=4, kernel_size=3, dilation=4, pad=1)
+    assert map_between(n.d, n.data).offset == (3,)
     with pytest.raises(ShapeError, match="count from different axes: \\[1, 2\\]"):
         map_between(L.Pooling(n.b, kernel_size=2), n.data)
 

@@ -288,6 +288,16 @@ def test_get_solver_reads_the_type(tmp_path):
         caffe.get_solver(solver_text(tmp_path, type="'Adma'"))
 
 
+def test_the_seed_of_a_solver_is_its_own_or_that_of_the_process(tmp_path):
+    def first_weight(seed, **fields):
+        caffe.set_random_seed(seed)
+        solver = caffe.SGDSolver(solver_text(tmp_path, **fields))
+        return solver.net.params["ip"][0].data[0, 0]
+
+    assert first_weight(3) != first_weight(4)
+    assert first_weight(3, random_seed=7) == first_weight(4, random_seed=7)
+
+
 def test_a_training_loop_of_ones_own(tmp_path):
     solver = caffe.SGDSolver(solver_text(tmp_path))
     net = solver.net
@@ -359,14 +369,14 @@ def test_ten_crops_of_every_image():
 def test_a_transformer_turns_an_image_into_an_input_and_back():
     transformer = caffe.io.Transformer({"data": (1, 3, 5, 6)})
     transformer.set_transpose("data", (2, 0, 1))
-    transformer.set_channel_swap("data", (2, 1, 0))
+    transformer.set_channel_swap("data", (2, 0, 1))
     transformer.set_raw_scale("data", 255)
     transformer.set_mean("data", np.array([104.0, 117, 123]))
     transformer.set_input_scale("data", 0.5)
     image = np.random.default_rng(0).random((5, 6, 3), np.float32)
     ready = transformer.preprocess("data", image)
     mean = np.array([104, 117, 123])[:, None, None]
-    expected = (image.transpose(2, 0, 1)[::-1] * 255 - mean) * 0.5
+    expected = (image.transpose(2, 0, 1)[[2, 0, 1]] * 255 - mean) * 0.5
     np.testing.assert_allclose(ready, expected, rtol=1e-5, atol=1e-4)
     back = transformer.deprocess("data", ready[None])
     np.testing.assert_allclose(back, image, rtol=1e-4, atol=1e-5)
