@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError, UnsupportedError, did_you_mean
+from netspec.graph import Graph
 from netspec.schema import TEST, SolverParameter
 from runtime import net as _net
 from runtime import solver as _solver
@@ -24,6 +25,11 @@ _ARGUMENTS = ("phase", "level", "stages", "weights")
 _OLD_ARGUMENTS = ("weights", "phase")
 
 Arrays = dict[str, np.ndarray]
+
+_NO_PYTHON = (
+    "layers written in Python do not run here; feed what a data layer loads to an "
+    "Input layer, and write a computation as layers that exist"
+)
 
 
 class Net(_net.Net):
@@ -50,6 +56,17 @@ class Net(_net.Net):
         phase = options.pop("phase", TEST)
         weights = options.pop("weights", None)
         super().__init__(network_file, phase, weights, **options)
+
+    def _build(self) -> Graph:
+        own = [layer for layer in self._message.layer if layer.type == "Python"]
+        if own:
+            names = ", ".join(
+                f"{layer.name!r} ({layer.python_param.module}."
+                f"{layer.python_param.layer})"
+                for layer in own
+            )
+            raise UnsupportedError(f"layer {names}: {_NO_PYTHON}")
+        return super()._build()
 
     # ------------------------------------------------------------ names
 
@@ -276,8 +293,4 @@ class Layer:
     param_str: str = ""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        raise UnsupportedError(
-            f"{type(self).__name__}: layers written in Python do not run here; feed "
-            f"what a data layer loads to an Input layer, and write a computation as "
-            f"layers that exist"
-        )
+        raise UnsupportedError(f"{type(self).__name__}: {_NO_PYTHON}")

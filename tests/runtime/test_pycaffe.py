@@ -236,6 +236,13 @@ def test_python_layers_are_refused():
 
     with pytest.raises(Unsupported, match="Mine: layers written in Python"):
         Mine()
+    n = caffe.NetSpec()
+    n.data, n.label = L.Python(module="voc_layers", layer="Segments", ntop=2)
+    n.loss = L.EuclideanLoss(n.data, n.label)
+    with pytest.raises(
+        Unsupported, match=r"'data' \(voc_layers.Segments\): layers wri"
+    ):
+        caffe.Net(n, caffe.TRAIN)
 
 
 # --- solvers
