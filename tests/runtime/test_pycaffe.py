@@ -1,8 +1,5 @@
 """pycaffe's names over this runtime, and scripts that import caffe."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +8,10 @@ from google.protobuf import text_format
 
 import runtime
 import runtime.pycaffe as caffe
-from netspec.errors import FileError, MachineError, ShapeError, SpecError
+from netspec.errors import MachineError, ShapeError, SpecError
 from netspec.errors import UnsupportedError as Unsupported
 from runtime.pycaffe import layers as L
 from runtime.pycaffe import params as P
-
-ROOT = Path(__file__).resolve().parents[2]
 
 NET = """
 name: "small" force_backward: true
@@ -327,178 +322,7 @@ def test_a_training_loop_of_ones_own(tmp_path):
     assert (tmp_path / "snap_iter_1.caffemodel").is_file()
 
 
-# --- io
-
-
-def test_an_image_is_loaded_as_numbers_from_0_to_1(tmp_path):
-    image = pytest.importorskip("PIL.Image")
-    pixels = np.zeros((2, 3, 3), np.uint8)
-    pixels[0, 1] = (255, 51, 0)
-    image.fromarray(pixels).save(tmp_path / "x.png")
-    loaded = caffe.io.load_image(str(tmp_path / "x.png"))
-    assert (loaded.dtype, loaded.shape) == (np.float32, (2, 3, 3))
-    np.testing.assert_allclose(loaded[0, 1], [1, 0.2, 0], rtol=1e-6)
-    assert caffe.io.load_image(str(tmp_path / "x.png"), color=False).shape == (2, 3, 1)
-    with pytest.raises(FileError):
-        caffe.io.load_image(str(tmp_path / "y.png"))
-
-
-def test_images_are_resized():
-    image = np.arange(12.0).reshape(3, 4, 1)
-    np.testing.assert_allclose(
-        caffe.io.resize_image(image, (3, 2))[:, :, 0],
-        [[0.5, 2.5], [4.5, 6.5], [8.5, 10.5]],
-    )
-    nearest = caffe.io.resize_image(image, (6, 4), interp_order=0)
-    np.testing.assert_array_equal(nearest[::2], image)
-    assert caffe.io.resize_image(np.zeros((4, 5, 6)), np.array([2, 3])).shape == (
-        2,
-        3,
-        6,
-    )
-    with pytest.raises(Unsupported, match="interp_order is 3; expected 0 or 1"):
-        caffe.io.resize_image(image, (6, 4), interp_order=3)
-
-
-def test_ten_crops_of_every_image():
-    image = np.arange(5 * 7 * 2.0).reshape(5, 7, 2)
-    crops = caffe.io.oversample([image, image + 1], (3, 4))
-    assert (crops.shape, crops.dtype) == ((20, 3, 4, 2), np.float32)
-    np.testing.assert_array_equal(crops[0], image[:3, :4])
-    np.testing.assert_array_equal(crops[1], image[:3, 3:])
-    np.testing.assert_array_equal(crops[2], image[2:, :4])
-    np.testing.assert_array_equal(crops[3], image[2:, 3:])
-    np.testing.assert_array_equal(crops[4], image[1:4, 1:5])
-    np.testing.assert_array_equal(crops[5:10], crops[:5, :, ::-1])
-    np.testing.assert_array_equal(crops[10:], crops[:10] + 1)
-
-
-def test_a_transformer_turns_an_image_into_an_input_and_back():
-    transformer = caffe.io.Transformer({"data": (1, 3, 5, 6)})
-    transformer.set_transpose("data", (2, 0, 1))
-    transformer.set_channel_swap("data", (2, 0, 1))
-    transformer.set_raw_scale("data", 255)
-    transformer.set_mean("data", np.array([104.0, 117, 123]))
-    transformer.set_input_scale("data", 0.5)
-    image = np.random.default_rng(0).random((5, 6, 3), np.float32)
-    ready = transformer.preprocess("data", image)
-    mean = np.array([104, 117, 123])[:, None, None]
-    expected = (image.transpose(2, 0, 1)[[2, 0, 1]] * 255 - mean) * 0.5
-    np.testing.assert_allclose(ready, expected, rtol=1e-5, atol=1e-4)
-    back = transformer.deprocess("data", ready[None])
-    np.testing.assert_allclose(back, image, rtol=1e-4, atol=1e-5)
-    assert transformer.preprocess("data", np.zeros((9, 8, 3))).shape == (3, 5, 6)
-
-
-def test_a_mean_may_be_an_image_of_any_size():
-    transformer = caffe.io.Transformer({"data": (1, 3, 4, 6)})
-    transformer.set_mean("data", np.ones((3, 4, 6)))
-    assert transformer.mean["data"].shape == (3, 4, 6)
-    transformer.set_mean("data", np.full((3, 8, 9), 7.0))
-    np.testing.assert_allclose(transformer.mean["data"], np.full((3, 4, 6), 7))
-    transformer.set_mean("data", np.ones((4, 6)))
-    assert transformer.mean["data"].shape == (1, 4, 6)
-
-
-def test_what_a_transformer_cannot_take_is_refused():
-    transformer = caffe.io.Transformer({"data": (1, 3, 5, 6)})
-    with pytest.raises(SpecError, match="'dat' is no input of this transformer; did"):
-        transformer.preprocess("dat", np.zeros((5, 6, 3)))
-    with pytest.raises(ShapeError, match="expected an order of 3 axes"):
-        transformer.set_transpose("data", (0, 2, 3, 1))
-    with pytest.raises(ShapeError, match="the input has 3 channels"):
-        transformer.set_channel_swap("data", (1, 0))
-    with pytest.raises(ShapeError, match=r"expected \(3,\) or \(3, 5, 6\)"):
-        transformer.set_mean("data", np.zeros(4))
-
-
-def test_arrays_become_messages_and_back():
-    array = np.random.default_rng(0).normal(size=(2, 3, 4))
-    blob = caffe.io.array_to_blobproto(array, diff=array + 1)
-    np.testing.assert_allclose(caffe.io.blobproto_to_array(blob), array, rtol=1e-6)
-    np.testing.assert_allclose(
-        caffe.io.blobproto_to_array(blob, return_diff=True), array + 1, rtol=1e-6
-    )
-    old = caffe.proto.caffe_pb2.BlobProto(num=1, channels=2, height=3, width=4)
-    old.data.extend(range(24))
-    assert caffe.io.blobproto_to_array(old).shape == (1, 2, 3, 4)
-    text = caffe.io.arraylist_to_blobprotovector_str([array, array[0]])
-    shapes = [x.shape for x in caffe.io.blobprotovector_str_to_arraylist(text)]
-    assert shapes == [(2, 3, 4), (3, 4)]
-
-
-@pytest.mark.parametrize("kind", [np.uint8, np.float32])
-def test_images_become_datums_and_back(kind):
-    array = np.arange(24).reshape(2, 3, 4).astype(kind)
-    datum = caffe.io.array_to_datum(array, label=3)
-    assert (datum.label, bool(datum.data)) == (3, kind is np.uint8)
-    np.testing.assert_array_equal(caffe.io.datum_to_array(datum), array)
-    with pytest.raises(ShapeError, match="a datum has 3 axes"):
-        caffe.io.array_to_datum(array[0])
-
-
-# --- classifier, detector, drawings
-
-
-def test_a_classifier_averages_over_crops(model, weights):
-    classifier = caffe.Classifier(
-        model,
-        weights,
-        image_dims=(8, 9),
-        mean=np.array([1.0, 2, 3]),
-        raw_scale=255,
-        channel_swap=(2, 1, 0),
-    )
-    rng = np.random.default_rng(0)
-    images = [rng.random((8, 9, 3), np.float32), rng.random((11, 10, 3), np.float32)]
-    scores = classifier.predict(images)
-    assert scores.shape == (2, 7)
-    crops = caffe.io.oversample(images[:1], (5, 6))
-    ready = [classifier.transformer.preprocess("data", crop) for crop in crops]
-    by_hand = classifier.forward_all(data=np.stack(ready))["prob"].mean(0)
-    np.testing.assert_allclose(scores[0], by_hand, rtol=1e-4)
-    centre = classifier.predict(images[:1], oversample=False)
-    np.testing.assert_allclose(
-        centre[0],
-        classifier.forward_all(data=np.stack(ready[4:5]))["prob"][0],
-        rtol=1e-4,
-    )
-
-
-def test_a_detector_scores_windows(model, weights, tmp_path):
-    image = pytest.importorskip("PIL.Image")
-    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
-    name = str(tmp_path / "x.png")
-    image.fromarray(pixels).save(name)
-    detector = caffe.Detector(model, weights, mean=np.ones(3), input_scale=0.5)
-    windows = [(2, 3, 12, 15), (0, 0, 20, 30), (4, 4, 9, 10)]
-    found = detector.detect_windows([(name, windows)])
-    assert [record["window"] for record in found] == windows
-    assert {record["filename"] for record in found} == {name}
-    crop = caffe.io.load_image(name)[4:9, 4:10]
-    alone = detector.forward_all(
-        data=detector.transformer.preprocess("data", crop)[None]
-    )
-    np.testing.assert_allclose(found[2]["prediction"], alone["prob"][0], rtol=1e-4)
-    assert detector.detect_windows([]) == []
-    with pytest.raises(Unsupported, match="selective search"):
-        detector.detect_selective_search([name])
-
-
-def test_a_window_with_context_is_filled_with_the_mean(tmp_path):
-    square = tmp_path / "square.prototxt"
-    square.write_text(NET.replace("dim: 5 dim: 6", "dim: 8 dim: 8"))
-    detector = caffe.Detector(
-        str(square),
-        mean=np.array([2.0, 4, 6]),
-        raw_scale=2,
-        channel_swap=(2, 1, 0),
-        context_pad=2,
-    )
-    crop = detector.crop(np.ones((20, 20, 3), np.float32) * 9, (0, 4, 4, 8))
-    assert crop.shape == (8, 8, 3)
-    np.testing.assert_allclose(crop[0, 4], [3, 2, 1])  # above the image, RGB
-    np.testing.assert_allclose(crop[4, 4], 9)
+# --- drawings, places
 
 
 def test_drawings(model, tmp_path):
@@ -526,107 +350,6 @@ def test_coord_map_returns_axis_scale_and_offset():
     np.testing.assert_array_equal(offset, [1 - 2, 2 - 10 - 2])
     with pytest.raises(RuntimeError, match="give Crop its offset yourself"):
         coord_map_from_to(L.InnerProduct(n.data, num_output=2), n.data)
-
-
-# --- scripts that import caffe
-
-SCRIPT = """
-import sys
-sys.path.insert(0, "/opt/caffe/python")
-import caffe
-import caffe.net_spec
-from caffe import layers as L, params as P, to_proto
-from caffe.proto import caffe_pb2
-from caffe.net_spec import Top
-from caffe.coord_map import crop
-
-n = caffe.NetSpec()
-n.data = L.DummyData(shape=dict(dim=[2, 3, 4, 5]))
-n.pool = L.Pooling(n.data, pool=P.Pooling.AVE, global_pooling=True)
-assert isinstance(n.pool, Top)
-assert sys.modules["caffe"] is caffe and caffe.__name__ == "runtime.pycaffe"
-light = "runtime.net" not in sys.modules
-net = caffe_pb2.NetParameter()
-net.CopyFrom(n.to_proto())
-import helper
-from caffe import io
-import caffe.io as again
-assert io is again is caffe.io
-pooled = caffe.Net(n, caffe.TEST).forward()["pool"]
-print(helper.VALUE, sys.argv[1:], light, pooled.shape)
-"""
-
-
-def run_script(tmp_path, text, *arguments):
-    folder = tmp_path / "scripts"
-    folder.mkdir()
-    (folder / "helper.py").write_text("VALUE = 'helped'\n")
-    (folder / "script.py").write_text(text)
-    return subprocess.run(
-        [sys.executable, "-m", "runtime.pycaffe", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_a_script_runs_with_a_module_named_caffe(tmp_path):
-    done = run_script(tmp_path, SCRIPT, "script.py", "a", "--b")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "helped ['a', '--b'] True (2, 3, 1, 1)\n"
-
-
-def test_a_script_for_python_2_is_not_run(tmp_path):
-    done = run_script(tmp_path, "print 'no'\n", "script.py")
-    assert done.returncode == 1
-    assert "script.py:1:" in done.stderr
-    assert "If the script is for Python 2, convert it" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_the_command_says_how_to_use_it(tmp_path):
-    done = run_script(tmp_path, "", "--help")
-    assert (done.returncode, done.stdout[:35]) == (
-        0,
-        "usage: python -m runtime.pycaffe SC",
-    )
-    missing = run_script_again(tmp_path, "missing.py")
-    assert (missing.returncode, missing.stderr) == (2, "missing.py: no such file\n")
-    assert run_script_again(tmp_path).returncode == 2
-
-
-def run_script_again(tmp_path, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "runtime.pycaffe", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_install_takes_the_place_of_another_caffe(tmp_path):
-    other = tmp_path / "caffe"
-    other.mkdir()
-    (other / "__init__.py").write_text("Net = 'theirs'\n")
-    code = (
-        "import caffe; assert caffe.Net == 'theirs'\n"
-        "import runtime.pycaffe\n"
-        "runtime.pycaffe.install(); runtime.pycaffe.install()\n"
-        "import caffe, caffe.proto.caffe_pb2 as pb, caffe.layers\n"
-        "assert caffe is runtime.pycaffe and pb.NetParameter and caffe.layers.ReLU\n"
-        "import caffe.no_such_module\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "No module named 'caffe.no_such_module'" in done.stderr.splitlines()[-1]
 
 
 def test_unknown_names_are_attribute_errors():
