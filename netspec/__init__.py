@@ -20,6 +20,7 @@ from netspec import layers as layers
 from netspec import params as params
 from netspec import schema as schema
 from netspec.emit import to_proto as to_proto
+from netspec.errors import SpecWarning as SpecWarning
 from netspec.modules import defaults as defaults
 from netspec.modules import module as module
 from netspec.modules import phase as phase
@@ -28,7 +29,6 @@ from netspec.record import layer as layer
 from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 from netspec.spec import NetSpec as NetSpec
-from netspec.spec import SpecWarning as SpecWarning
 from netspec.top import Function as Function
 from netspec.top import Top as Top
 

@@ -18,7 +18,7 @@ from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.scope import Scope, made_in
 from netspec.sharing import check_named, write_names
-from netspec.site import Site
+from netspec.site import Site, warn_at
 from netspec.top import Function, Top, describe
 
 if TYPE_CHECKING:
@@ -79,10 +79,8 @@ class Emission:
         if value.fn.scope is not None:
             prefix = self.path_of(value.fn.scope, prefix)
             if "name" in value.fn.params:
-                place = getattr(value, "n", 0)
-                return (
-                    f"{prefix}{value.fn.params['name']}{f'_{place}' if place else ''}"
-                )
+                place = value.n if isinstance(value, Top) else 0
+                return f"{prefix}{value.fn.params['name']}{f'_{place}' * (place > 0)}"
         return self._numbered(prefix + value.fn.type_name)
 
     def _layer_name(self, fn: Function, prefix: str) -> str:
@@ -157,6 +155,19 @@ class Emission:
         self._check_reads(fn, layer)
         self._check_writes(fn, layer)
 
+    def complain(self, error: SpecError, fn: Function) -> None:
+        """Raise what is wrong with the net, as `fn` shows, or warn of it."""
+        if fn.strict:
+            raise error
+        warn_at(fn.site, str(error))
+
+    def check_sharing(self) -> None:
+        """Refuse parameters that share a name and cannot share values."""
+        try:
+            check_named(self.layers)
+        except SpecError as error:
+            self.complain(error, next(reversed(self.layers)))
+
     def _check_reads(self, fn: Function, layer: LayerParameter) -> None:
         """Refuse to read a blob as it was before a layer changed it in place."""
         for top in fn.inputs:
@@ -164,10 +175,11 @@ class Emission:
             if writers[-1] is top:
                 continue
             for later in writers[writers.index(top) + 1 :]:
-                if later.fn.writes_over(later.n) and may_meet(
-                    layer, self.layers[later.fn]
-                ):
-                    raise _branch_error(fn, layer, later, self.layers[later.fn])
+                over = later.fn.writes_over(later.n)
+                if over and may_meet(layer, self.layers[later.fn]):
+                    changer = self.layers[later.fn]
+                    self.complain(_branch_error(fn, layer, later, changer), fn)
+                    break
 
     def _check_writes(self, fn: Function, layer: LayerParameter) -> None:
         """Refuse a second layer of a name and type, or source of a blob, in one net.
@@ -178,20 +190,22 @@ class Emission:
             same = owner.type_name == fn.type_name
             read = fn.from_file and owner.from_file  # Caffe lets them be
             if same and not read and may_meet(layer, self.layers[owner]):
-                raise SpecError(
+                error = SpecError(
                     f"{describe(fn, layer.name)}: another {owner.type_name} layer of "
                     f"this name is at {owner.site}; give each its own, or rules "
                     f"(include, exclude) that keep them apart"
                 )
+                self.complain(error, fn)
         self.owners[layer.name].append(fn)
         for top in fn.tops:
             writers = self.writers.setdefault(self.blobs[top], [])
             for other in writers if not fn.writes_over(top.n) else ():
                 if may_meet(layer, self.layers[other.fn]):
-                    raise SpecError(
+                    error = SpecError(
                         f"{describe(fn, layer.name)}: makes blob {self.blobs[top]!r}, "
                         f"as the layer at {other.fn.site} does; give each its own name"
                     )
+                    self.complain(error, fn)
             writers.append(top)
 
 
@@ -213,7 +227,7 @@ def emit(roots: Iterable[Root], emission: Emission) -> Iterable[LayerParameter]:
                 emission.add(fn, root.prefix)
     _emit_rest(emission)
     write_names(emission.layers)
-    check_named(emission.layers)
+    emission.check_sharing()
     return emission.layers.values()
 
 

@@ -42,6 +42,10 @@ class UnsupportedError(SpecError):
     """A layer type or field that is valid but has no arithmetic here."""
 
 
+class SpecWarning(UserWarning):
+    """Something in a spec that is allowed but hardly meant."""
+
+
 class FileError(NetspecError, OSError):
     """A file that is missing, broken, or cannot be written."""
 

@@ -26,11 +26,17 @@ from typing import Any
 
 from netspec.cli import Parser, named_shape, positive, run
 from netspec.deployment import deploy as derive
-from netspec.errors import FileError, NetspecError, SpecError, did_you_mean
+from netspec.errors import (
+    FileError,
+    NetspecError,
+    SpecError,
+    SpecWarning,
+    did_you_mean,
+)
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.settings import check_names, parameters, parse_settings
 from netspec.site import shown_path
-from netspec.spec import NetSpec, SpecWarning
+from netspec.spec import NetSpec
 from netspec.text import to_text, write_message
 
 USUAL = "net"  # what a net function is called in a file of any name

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import SpecError, SpecWarning, did_you_mean
 from netspec.graph.splits import join
 from netspec.loaded import Layer, LoadedSpec
 from netspec.rewiring import infer_shapes
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.site import FixedSite
-from netspec.spec import NetSpec, SpecWarning
+from netspec.spec import NetSpec
 from netspec.text import as_net, text_lines
 from netspec.top import Top, describe
 from netspec.upgrade import upgrade_net

@@ -14,7 +14,7 @@ from netspec.partial import top_shapes
 from netspec.schema import LayerParameter
 from netspec.scope import add_call, current_scope
 from netspec.sharing import tie
-from netspec.site import Site, user_site
+from netspec.site import Site, user_site, warn_at
 from netspec.surroundings import add_surroundings
 from netspec.top import Function, Top, describe
 
@@ -49,14 +49,25 @@ def layer_function(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return call
 
 
-def record(type_name: str, bottoms: Sequence[Any], fields: Mapping[str, Any]) -> Any:
-    """Check one call and return its top, its tops, or the call if it makes none."""
+def record(
+    type_name: str,
+    bottoms: Sequence[Any],
+    fields: Mapping[str, Any],
+    *,
+    strict: bool = True,
+) -> Any:
+    """Check one call and return its top, its tops, or the call if it makes none.
+
+    strict: whether a layer that can be written, but not run, is an error; else it is a
+    warning.
+    """
     site = user_site()
     row = LAYER_TYPES.get(type_name)
     params = {name: value for name, value in fields.items() if value is not None}
     add_surroundings(type_name, len(bottoms), fields, params)
     in_place = bool(params.pop("in_place", False))
-    tops = params.pop("ntop", 0 if row is not None and row.tops == (0, 0) else 1)
+    none = strict and row is not None and row.tops == (0, 0)
+    tops = params.pop("ntop", 0 if none else 1)
     others = params.pop("share", None)
     who = _who(type_name, params, site)
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
@@ -70,17 +81,28 @@ def record(type_name: str, bottoms: Sequence[Any], fields: Mapping[str, Any]) ->
         in_place=in_place,
         site=site,
         scope=current_scope(),
+        strict=strict,
     )
     message = LayerParameter(type=type_name)
     problems = write_params(message, fn)
+    faults = []
     if row is not None:
         # A field that is missing may be there, misspelt.
-        problems += _structure_problems(row, fn, message, complete=not problems)
+        faults = _structure_problems(row, fn, message, complete=not problems)
+    if strict or problems:
+        problems += faults
     if others is not None and not problems:
         problems += tie(fn, message, others)
     if problems:
         raise SpecError(f"{who}: " + "\n  and: ".join(problems))
-    _infer(fn, message)
+    try:
+        if faults:
+            raise SpecError(f"{who}: " + "\n  and: ".join(faults))
+        _infer(fn, message)
+    except SpecError as error:
+        if strict:
+            raise
+        warn_at(site, str(error))
     add_call(fn)
     if tops == 0:
         return fn
@@ -102,10 +124,14 @@ def _inputs(bottoms: Sequence[Any], who: str) -> list[Top]:
             # A NetSpec stands for what it calls its output.
             top = getattr(bottom, "output_top", None)
             if top is None:
-                raise SpecError(f"{who}: bottom {index} {_not_a_top(bottom)}")
+                raise NotATop(f"{who}: bottom {index} {_not_a_top(bottom)}")
             bottom = top
         tops.append(bottom)
     return tops
+
+
+class NotATop(SpecError, TypeError):
+    """Something else where a layer takes a top."""
 
 
 def _not_a_top(value: Any) -> str:

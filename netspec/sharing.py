@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from netspec.check import check_arity
 from netspec.errors import SpecError
 from netspec.parameters import add_params, parameter_roles
 from netspec.partial import is_known
@@ -224,6 +225,7 @@ def parameter_shapes(fn: Function) -> tuple[tuple[int, ...], ...] | None:
     message.bottom.extend(f"(bottom {index})" for index in range(len(shapes)))
     message.top.extend(f"(top {index})" for index in range(fn.ntop))
     try:
+        check_arity(message)
         op = infer(message, shapes)  # type: ignore[arg-type]
     except SpecError:
         return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from types import CodeType
 from typing import Any
+
+from netspec.errors import SpecWarning
 
 # This package, and the library that enters its context managers.
 _OURS = frozenset((__name__.partition(".")[0], "contextlib"))
@@ -73,6 +76,11 @@ def user_site() -> Site:
     ):
         frame = frame.f_back
     return Site(frame.f_code, frame.f_lasti)
+
+
+def warn_at(site: Site, text: str) -> None:
+    """Give a `SpecWarning` of a place in the user's file."""
+    warnings.warn_explicit(text, SpecWarning, filename=site.file, lineno=site.line)
 
 
 def shown_path(path: str) -> str:

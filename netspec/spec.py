@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
@@ -13,17 +11,14 @@ from netspec.errors import SpecError, did_you_mean
 from netspec.fields import assign
 from netspec.outputs import dangling
 from netspec.record import write_params
+from netspec.results import blob_of, has_own_name, module_of
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
-from netspec.scope import Scope, current_scope
-from netspec.site import Site, user_site
+from netspec.scope import current_scope
+from netspec.site import Site, user_site, warn_at
 from netspec.top import Function, Top, describe
 
 Entry: TypeAlias = "Top | Function | NetSpec"
-
-
-class SpecWarning(UserWarning):
-    """Something in a spec that is allowed but hardly meant."""
 
 
 class NoSuchTop(SpecError, AttributeError, KeyError):
@@ -99,10 +94,7 @@ class NetSpec:
     def _put(self, name: str, value: Entry, site: Site) -> None:
         old = self.tops.get(name)
         if old is not None and old is not value:
-            if stay_apart(old, value):
-                self._variants.setdefault(name, []).append(old)
-            elif isinstance(old, Top):
-                self._lost[old] = Lost(name, self._sites.get(name, old.fn.site), site)
+            self._replace(name, old, value, site)
         self.tops[name] = value
         self._sites[name] = site
         self._names[value] = name
@@ -110,17 +102,24 @@ class NetSpec:
             value.__dict__["_parent"] = (self, name)
         elif isinstance(value, Top):
             value.label = name
-        called = _module_of(value, self._scope)
+        called = module_of(value, self._scope)
         if called is not None and len(called.results) == 1:
             called.assigned = (self, name)
         if isinstance(value, NetSpec):
             return
-        if called is None or not _has_own_name(value, called):
-            blob = _blob_of(value, called)
+        if called is None or not has_own_name(value, called):
+            blob = blob_of(value, called)
             if called is not None:
                 called.outside.add(blob)
             if self._scope is not None:
                 self._scope.named[blob] = (self, name)
+
+    def _replace(self, name: str, old: Entry, value: Entry, site: Site) -> None:
+        """Note what becomes of the top that had this name."""
+        if stay_apart(old, value):
+            self._variants.setdefault(name, []).append(old)
+        elif isinstance(old, Top):
+            self._lost[old] = Lost(name, self._sites.get(name, old.fn.site), site)
 
     def __setattr__(self, name: str, value: Entry) -> None:
         self[name] = value
@@ -146,7 +145,7 @@ class NetSpec:
         """Return the top of this name in a module whose result is assigned here."""
         for key, value in self.tops.items():
             if name.startswith(f"{key}/"):
-                called = _module_of(value, self._scope)
+                called = module_of(value, self._scope)
                 if called is not None:
                     return module_tops(called).get(name[len(key) + 1 :])
         return None
@@ -255,7 +254,7 @@ class NetSpec:
         its name was given away, a blob that is read although an in-place layer has
         changed it, two layers or blobs of one name.
         """
-        emission = Emission()
+        emission = self._emission()
         roots = list(self._roots("", emission, ()))
         net = NetParameter()
         problems = assign(net, {"name": self._name, **self._fields})
@@ -268,6 +267,9 @@ class NetSpec:
             _warn_unused(top, emission.blobs[top])
         return net if phase is None else _for_phase(net, phase)
 
+    def _emission(self) -> Emission:
+        return Emission()
+
     def _roots(
         self, prefix: str, emission: Emission, parents: tuple[NetSpec, ...]
     ) -> Iterator[Root]:
@@ -278,7 +280,7 @@ class NetSpec:
         emission.prefixes[self] = prefix
         for key, last in self.tops.items():
             for value in (*self._variants.get(key, ()), last):
-                called = _module_of(value, self._scope)
+                called = module_of(value, self._scope)
                 if called is not None and called.assigned == (self, key):
                     path = f"{prefix}{called.name or key}/"
                     emission.paths.setdefault(called, path)
@@ -286,8 +288,8 @@ class NetSpec:
                     inside = (*parents, self)
                     yield from value._roots(f"{prefix}{key}/", emission, inside)  # noqa: SLF001
                     continue
-                if called is None or not _has_own_name(value, called):
-                    blob = _blob_of(value, called)
+                if called is None or not has_own_name(value, called):
+                    blob = blob_of(value, called)
                     self._claim(blob, prefix + key, emission.names)
                 yield Root(value, prefix)
 
@@ -350,46 +352,6 @@ def _for_phase(net: NetParameter, phase: str | int) -> NetParameter:
     return one_phase(net, int(number))
 
 
-def _module_of(value: Entry, scope: Scope | None) -> Scope | None:
-    """Return the call, made where `scope` is current, that returned `value`."""
-    inner = value.__dict__["_scope"] if isinstance(value, NetSpec) else value.fn.scope
-    for called in inner.chain() if inner is not None else ():
-        if called.parent is scope:
-            return called if value in called.results else None
-    return None
-
-
-def _has_own_name(value: Entry, called: Scope) -> bool:
-    """Tell whether a module has itself named its one result."""
-    if isinstance(value, NetSpec):
-        return True
-    around = value.fn.scope.chain() if value.fn.scope is not None else ()
-    scopes = itertools.takewhile(lambda scope: scope is not called.parent, around)
-    return len(called.results) == 1 and (
-        "name" in value.fn.params or any(value in scope.named for scope in scopes)
-    )
-
-
-def _blob_of(value: Top | Function, called: Scope | None) -> Top | Function:
-    """Return the top, in the module that was called, whose blob `value` is."""
-    top = value
-    while called is not None and isinstance(top, Top) and top.fn.in_place:
-        if top.n >= len(top.fn.inputs):
-            break
-        below = top.fn.inputs[top.n]
-        if below.fn not in called.calls or called in _namers(below):
-            break
-        top = below
-    return top
-
-
-def _namers(top: Top) -> list[Scope]:
-    """Return the calls of modules in which a top got a name."""
-    scopes = top.fn.scope.chain() if top.fn.scope is not None else ()
-    own = [top.fn.scope] if "name" in top.fn.params and top.fn.scope else []
-    return own + [scope for scope in scopes if top in scope.named]
-
-
 def _folder(spec: NetSpec, name: str) -> tuple[NetSpec, str]:
     """Return the spec, among `spec` and its folders, that holds `name`, and its key."""
     head, slash, tail = name.partition("/")
@@ -430,10 +392,8 @@ def _not_an_entry(value: object) -> str:
 def _warn_unused(top: Top, blob: str) -> None:
     site = top.fn.site
     who = describe(top.fn, str(top.fn.params.get("name", blob)))
-    warnings.warn_explicit(
+    warn_at(
+        site,
         f"{who}: no layer reads blob {blob!r}, so it is an output "
         f"of the net beside its losses; use it, delete it, or give it to L.Silence",
-        SpecWarning,
-        filename=site.file,
-        lineno=site.line,
     )

@@ -19,7 +19,8 @@ class Function:
     were written, without `ntop` and `in_place`; what is changed in there before
     `to_proto` counts. tops: what it makes. site: where it was written. scope: the call
     of a module that it is in, if any. share: which parameters, by place, are those of
-    other calls. followers: calls without tops that go where this one goes.
+    other calls. followers: calls without tops that go where this one goes. strict:
+    whether what is wrong with it is an error, not a warning.
     """
 
     from_file = False  # whether it was read, so that its names are as they are
@@ -33,6 +34,7 @@ class Function:
         "scope",
         "share",
         "site",
+        "strict",
         "tops",
         "type_name",
     )
@@ -47,6 +49,7 @@ class Function:
         in_place: bool,
         site: Site,
         scope: Scope | None = None,
+        strict: bool = True,
     ) -> None:
         self.type_name = type_name
         self.inputs = tuple(inputs)
@@ -55,6 +58,7 @@ class Function:
         self.in_place = in_place
         self.site = site
         self.scope = scope
+        self.strict = strict
         self.share: dict[int, tuple[Function, int]] = {}
         self.followers: list[Function] = []
         self.tops = tuple(Top(self, n) for n in range(ntop))

@@ -1,13 +1,21 @@
-"""Run and train Caffe nets on NumPy or CuPy, with Caffe's semantics."""
+"""Run and train Caffe nets on NumPy or CuPy, with Caffe's semantics.
+
+What this offers is imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
-from runtime.backends import BACKENDS as BACKENDS
-from runtime.backends import get_backend as get_backend
-from runtime.blob import Blob as Blob
-from runtime.net import Net as Net
-from runtime.solver import Solver as Solver
-from runtime.solver import get_solver as get_solver
+
+if TYPE_CHECKING:
+    from runtime.backends import BACKENDS as BACKENDS
+    from runtime.backends import get_backend as get_backend
+    from runtime.blob import Blob as Blob
+    from runtime.net import Net as Net
+    from runtime.solver import Solver as Solver
+    from runtime.solver import get_solver as get_solver
 
 __all__ = [
     "BACKENDS",
@@ -19,3 +27,22 @@ __all__ = [
     "get_backend",
     "get_solver",
 ]
+
+_LAZY = {
+    "BACKENDS": "runtime.backends",
+    "Blob": "runtime.blob",
+    "Net": "runtime.net",
+    "Solver": "runtime.solver",
+    "get_backend": "runtime.backends",
+    "get_solver": "runtime.solver",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'runtime' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -85,6 +85,8 @@ class Solver:
     have no effect.
     """
 
+    net_type: ClassVar[type[Net]] = Net
+
     def __init__(
         self,
         param: SolverParameter,
@@ -102,11 +104,11 @@ class Solver:
         choice = train_choice(param, folder)
         tests = test_choices(param, folder)
         kept = None if keep is None else list(keep)
-        self.net = Net(
+        self.net: Net = self.net_type(
             choice.net, backend=backend, seed=self.seed, state=choice.state, keep=kept
         )
         self.test_nets = [
-            Net(
+            self.net_type(
                 one.net,
                 backend=backend,
                 seed=self.seed,

@@ -132,6 +132,15 @@ def test_nothing_imports_models_or_tests(folder):
     assert offenders(folder, allowed) == []
 
 
+def test_nothing_in_the_runtime_imports_pycaffe():
+    def allowed(path: str, module: str) -> bool:
+        return path.startswith("runtime/pycaffe/") or not within(
+            module, ("runtime.pycaffe",)
+        )
+
+    assert offenders("runtime", allowed) == []
+
+
 @pytest.mark.parametrize("folder", ["netspec", "runtime", "models", "tools"])
 def test_modules_are_short(folder):
     lengths = {}

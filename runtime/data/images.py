@@ -54,6 +54,16 @@ def decode(
 
 
 def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize to whole values from 0 to 255; see `interpolate`.
+
+    Shapes: images (..., H, W), values 0 to 255 -> (..., height, width) uint8.
+    """
+    if images.shape[-2:] == (height, width) and images.dtype == np.uint8:
+        return images
+    return np.rint(interpolate(images, height, width)).astype(np.uint8)
+
+
+def interpolate(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize by bilinear interpolation between the centres of pixels.
 
         y[i, j] = interpolated x at ((i + 1/2) H / height - 1/2,
@@ -62,18 +72,17 @@ def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
     As in Caffe, which uses OpenCV, the four nearest pixels count alone: an image that
     is made much smaller is sampled, not averaged.
 
-    Shapes: images (..., H, W), values 0 to 255 -> (..., height, width) uint8.
+    Shapes: images (..., H, W) -> (..., height, width) float64.
     """
-    if images.shape[-2:] == (height, width) and images.dtype == np.uint8:
-        return images
     top, bottom, down = _neighbours(images.shape[-2], height)
     rows = (
         images[..., top, :] * (1 - down)[:, None]
         + images[..., bottom, :] * down[:, None]
     )  # (..., height, W)
     left, right, across = _neighbours(images.shape[-1], width)
-    values = rows[..., left] * (1 - across) + rows[..., right] * across
-    return np.rint(values).astype(np.uint8)
+    interpolated: np.ndarray = rows[..., left] * (1 - across)
+    interpolated += rows[..., right] * across
+    return interpolated
 
 
 def _neighbours(size: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

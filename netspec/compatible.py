@@ -1,0 +1,130 @@
+"""NetSpec for scripts that were written for Caffe: they give what Caffe's own gives.
+
+    from netspec.compatible import NetSpec, layers as L, params as P
+
+The language is that of `netspec`; what differs is how much is refused. Caffe writes any
+net down and finds out when it is run whether it can be, so here that is a
+`SpecWarning`: a missing field or bottom, shapes that cannot meet, a blob that is read
+after a layer changed it in place. `L` has every layer type, known or not. Names are
+given and taken as by Caffe: the last name of a top counts, and a top whose name went to
+another one is numbered. A field that does not exist is an error here as there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from netspec import layers as _functions
+from netspec import schema
+from netspec import spec as _spec
+from netspec.emit import Emission
+from netspec.emit import to_proto as to_proto
+from netspec.errors import SpecError
+from netspec.fields import assign_field
+from netspec.record import no_such_param, record
+from netspec.schema import LayerParameter
+from netspec.site import Site, user_site
+from netspec.spec import Entry
+from netspec.top import Function as Function
+from netspec.top import Top as Top
+
+
+class _Emission(Emission):
+    def _numbered(self, kind: str) -> str:
+        # Caffe counts on, whether or not a name is already there.
+        self.counts[kind] += 1
+        return f"{kind}{self.counts[kind]}"
+
+
+class NetSpec(_spec.NetSpec):
+    """A `netspec.NetSpec` that takes and gives names as Caffe's does."""
+
+    def update(
+        self,
+        other: Mapping[str, Entry] | _spec.NetSpec | str,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change options of the layer of a top: `n.update("conv1", dict(pad=1))`.
+
+        Without `params`, assign every entry of `other`.
+        """
+        if isinstance(other, str):
+            self[other].fn.params.update(params or {})
+        else:
+            super().update(other)
+
+    def _emission(self) -> Emission:
+        return _Emission()
+
+    def _refuse_second_name(self, name: str, value: Entry, site: Site) -> None:
+        pass
+
+    def _replace(self, name: str, old: Entry, value: Entry, site: Site) -> None:
+        pass
+
+    def _claim(
+        self, value: Top | Function, name: str, names: dict[Top | Function, str]
+    ) -> None:
+        names[value] = name
+
+
+class Layers:
+    """Layer functions by type: `layers.Convolution(n.data, num_output=20)`."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def call(*bottoms: Any, **fields: Any) -> Any:
+            return record(name, bottoms, _without_empty(fields), strict=False)
+
+        known = vars(_functions).get(name)
+        return functools.wraps(known)(call) if known is not None else call
+
+    def __dir__(self) -> list[str]:
+        return [name for name in vars(_functions) if name[0].isupper()]
+
+
+class Parameters:
+    """Enum values by message: `params.Pooling.MAX` is that of `PoolingParameter`."""
+
+    def __getattr__(self, name: str) -> Any:
+        message = vars(schema).get(f"{name}Parameter")
+        if message is None:
+            raise no_such_param(name)
+        return message
+
+
+def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out empty messages, which Caffe does not write."""
+    kept = {}
+    for name, value in fields.items():
+        inner = _without_empty(value) if isinstance(value, dict) else value
+        if not isinstance(inner, dict) or inner:
+            kept[name] = inner
+    return kept
+
+
+layers = Layers()
+params = Parameters()
+
+
+def param_name_dict() -> dict[str, str]:
+    """Return the prefix of the field of options by layer type: "LRN" is "lrn"."""
+    return {
+        field.message_type.name.removesuffix("Parameter"): name.removesuffix("_param")
+        for name, field in LayerParameter.DESCRIPTOR.fields_by_name.items()
+        if field.message_type is not None and name.endswith("_param")
+    }
+
+
+def assign_proto(proto: Any, name: str, val: Any) -> None:
+    """Write a number, a text, a list or a dictionary into a field of a message."""
+    field = proto.DESCRIPTOR.fields_by_name.get(name)
+    if field is None:
+        raise AttributeError(f"{proto.DESCRIPTOR.name} has no field {name!r}")
+    problems = assign_field(proto, field, val)
+    if problems:
+        raise SpecError(f"{user_site()}: " + "\n  and: ".join(problems))

@@ -1,0 +1,89 @@
+"""What pycaffe keeps for the whole process: the device and the seed.
+
+Nets and solvers of `runtime` take these as arguments; here they are the defaults of
+those that are made afterwards.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.errors import MachineError
+from runtime.backends import get_backend
+
+
+@dataclass
+class _Mode:
+    backend: str = "numpy"
+    seed: int | None = None
+
+
+_MODE = _Mode()
+
+
+def backend() -> str:
+    """Return the backend of nets that name none."""
+    return _MODE.backend
+
+
+def seed() -> int | None:
+    """Return what was given to `set_random_seed`."""
+    return _MODE.seed
+
+
+def set_mode_cpu() -> None:
+    """Let nets that are made from now on run on the CPU."""
+    _MODE.backend = "numpy"
+
+
+def set_mode_gpu() -> None:
+    """Let nets that are made from now on run on the GPU, if there is one.
+
+    Without one they run on the CPU, with a `RuntimeWarning`.
+    """
+    try:
+        get_backend("cupy")
+    except MachineError as error:
+        warnings.warn(f"running on the CPU: {error}", RuntimeWarning, stacklevel=2)
+        _MODE.backend = "numpy"
+    else:
+        _MODE.backend = "cupy"
+
+
+def set_device(device: int) -> None:
+    """Choose a GPU; only the first that the process sees can be chosen."""
+    if device != 0:
+        warnings.warn(
+            f"set_device({device}) has no effect; choose by CUDA_VISIBLE_DEVICES",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def set_random_seed(seed: int) -> None:
+    """Set the seed of fillers, dropout and data order of what is made from now on."""
+    _MODE.seed = int(seed)
+
+
+def ignored(*_: Any) -> None:
+    """Do nothing: logging and several solvers need no settings here."""
+
+
+init_log = log = set_solver_count = set_solver_rank = set_multiprocess = ignored
+
+
+def solver_count() -> int:
+    """Return 1: one process trains."""
+    return 1
+
+
+def solver_rank() -> int:
+    """Return 0: one process trains."""
+    return 0
+
+
+def has_nccl() -> bool:
+    """Return False: one process trains."""
+    return False

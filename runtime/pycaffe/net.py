@@ -1,0 +1,296 @@
+"""pycaffe's `Net` and solvers over those of this runtime."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from netspec.errors import ShapeError, SpecError, UnsupportedError, did_you_mean
+from netspec.graph import Graph
+from netspec.schema import TEST, SolverParameter
+from runtime import net as _net
+from runtime import solver as _solver
+from runtime.blob import Blob
+from runtime.layers.base import portable_kernels
+from runtime.parameters import allocate, borrow
+from runtime.pycaffe import mode
+from runtime.solver_param import read_solver
+
+_ARGUMENTS = ("phase", "level", "stages", "weights")
+_OLD_ARGUMENTS = ("weights", "phase")
+
+Arrays = dict[str, np.ndarray]
+
+_NO_PYTHON = (
+    "layers written in Python do not run here; feed what a data layer loads to an "
+    "Input layer, and write a computation as layers that exist"
+)
+
+
+class Net(_net.Net):
+    """A net with all of pycaffe's names.
+
+        Net(model, phase, level=0, stages=None, weights=None)
+        Net(model, weights, phase)
+
+    The other options of `runtime.Net` may be given by name; `backend` and `seed` are
+    those of `set_mode_cpu`, `set_mode_gpu` and `set_random_seed` unless given.
+    """
+
+    def __init__(self, network_file: Any, *args: Any, **options: Any) -> None:
+        old = bool(args) and isinstance(args[0], str | os.PathLike)
+        names = _OLD_ARGUMENTS if old else _ARGUMENTS
+        if len(args) > len(names):
+            raise TypeError(f"Net takes a model and {', '.join(names)}; got {args!r}")
+        for name, value in zip(names, args, strict=False):
+            if name in options:
+                raise TypeError(f"Net got two values for {name}")
+            options[name] = value
+        options.setdefault("backend", mode.backend())
+        options.setdefault("seed", mode.seed() or 0)
+        phase = options.pop("phase", TEST)
+        weights = options.pop("weights", None)
+        super().__init__(network_file, phase, weights, **options)
+
+    def _build(self) -> Graph:
+        own = [layer for layer in self._message.layer if layer.type == "Python"]
+        if own:
+            names = ", ".join(
+                f"{layer.name!r} ({layer.python_param.module}."
+                f"{layer.python_param.layer})"
+                for layer in own
+            )
+            raise UnsupportedError(f"layer {names}: {_NO_PYTHON}")
+        return super()._build()
+
+    # ------------------------------------------------------------ names
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self.blobs)
+
+    @property
+    def _blobs(self) -> list[Blob]:
+        return list(self.blobs.values())
+
+    @property
+    def _inputs(self) -> list[int]:
+        return [self._blob_names.index(name) for name in self.inputs]
+
+    @property
+    def _outputs(self) -> list[int]:
+        return [self._blob_names.index(name) for name in self.outputs]
+
+    def _top_ids(self, layer: int) -> list[int]:
+        tops = self.top_names[self._layer_names[layer]]
+        return [self._blob_names.index(name) for name in tops]
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        bottoms = self.bottom_names[self._layer_names[layer]]
+        return [self._blob_names.index(name) for name in bottoms]
+
+    # ------------------------------------------------------------ running
+
+    def _set_inputs(self, inputs: Mapping[str, Any]) -> None:
+        if inputs and set(inputs) != set(self.inputs):
+            raise SpecError(
+                f"forward got {sorted(inputs)}; this net's inputs are {self.inputs}"
+            )
+        for name, value in inputs.items():
+            target = self.blobs[name].data
+            array = np.asarray(value)
+            if array.shape[:1] != target.shape[:1]:
+                raise ShapeError(
+                    f"input {name!r} has shape {array.shape}; the net takes "
+                    f"{target.shape}: reshape the blob, or use forward_all"
+                )
+            target[...] = array
+
+    def forward_all(
+        self, blobs: Iterable[str] | None = None, **inputs: Any
+    ) -> OrderedDict[str, np.ndarray]:
+        """Run forward over any number of items, batch by batch.
+
+        Returns the outputs, and the named `blobs`, of all items.
+        """
+        names = list(blobs or ())
+        pieces: dict[str, list[np.ndarray]] = {}
+        for batch, count in _batches(self, inputs):
+            for name, value in self.forward(blobs=names, **batch).items():
+                pieces.setdefault(name, []).append(value[:count].copy())
+        return OrderedDict((name, np.concatenate(p)) for name, p in pieces.items())
+
+    def forward_backward_all(
+        self,
+        blobs: Iterable[str] | None = None,
+        diffs: Iterable[str] | None = None,
+        **arrays: Any,
+    ) -> tuple[Arrays, Arrays]:
+        """Run forward and backward over any number of items, batch by batch.
+
+        arrays: values of the inputs, and gradients of the outputs, by name. Returns
+        the outputs and the gradients of the inputs, with those of `blobs` and `diffs`.
+        """
+        outs: dict[str, list[np.ndarray]] = {}
+        gradients: dict[str, list[np.ndarray]] = {}
+        blobs, diffs = list(blobs or ()), list(diffs or ())
+        for batch, count in _batches(self, arrays):
+            given = {name: batch[name] for name in batch if name in self.inputs}
+            rest = {name: batch[name] for name in batch if name not in self.inputs}
+            for name, value in self.forward(blobs=blobs, **given).items():
+                outs.setdefault(name, []).append(value[:count].copy())
+            for name, value in self.backward(diffs=diffs, **rest).items():
+                gradients.setdefault(name, []).append(value[:count].copy())
+        return (
+            {name: np.concatenate(pieces) for name, pieces in outs.items()},
+            {name: np.concatenate(pieces) for name, pieces in gradients.items()},
+        )
+
+    # ------------------------------------------------------------ parameters
+
+    def load_hdf5(self, path: str | Path) -> None:
+        """Copy parameters from a file that `save_hdf5` wrote."""
+        self.copy_from(path)
+
+    def share_with(self, other: _net.Net) -> None:
+        """Use the parameters of `other` in layers of equal names from now on.
+
+        The blobs of this net are made anew.
+        """
+        borrowed = borrow(self.graph, other.graph, other.parameters.arrays)
+        old = self.params
+        self.mirror = other.mirror
+        self.parameters = allocate(self.graph, self.context, borrowed)
+        self.plan = self._compile()
+        self._name_everything()
+        for name, blobs in self.params.items():
+            if name not in other.params:
+                for blob, before in zip(blobs, old[name], strict=True):
+                    blob.data[...] = before.data
+
+
+def _batches(
+    net: Net, arrays: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield batches that fill the net, with how many of their items are not padding."""
+    if not arrays:
+        raise SpecError(f"give all of the inputs, {net.inputs}, by name")
+    values = {name: np.asarray(value) for name, value in arrays.items()}
+    lengths = {len(value) for value in values.values()}
+    if len(lengths) > 1:
+        raise ShapeError(f"all arrays need equal lengths; got {sorted(lengths)}")
+    size = net.blobs[next(iter(values))].shape[0]
+    for start in range(0, lengths.pop(), size):
+        part = {name: value[start : start + size] for name, value in values.items()}
+        count = len(next(iter(part.values())))
+        if count < size:
+            part = {
+                name: np.concatenate(
+                    [value, np.zeros((size - count, *value.shape[1:]), value.dtype)]
+                )
+                for name, value in part.items()
+            }
+        yield part, count
+
+
+def layer_type_list() -> list[str]:
+    """Return the layer types that can run, sorted."""
+    return sorted(portable_kernels())
+
+
+class Solver(_solver.Solver):
+    """A solver of a file or a message; its nets have all of pycaffe's names.
+
+    `SGDSolver` and the others train by their own rule, whatever the file says.
+    """
+
+    net_type = Net
+    kind: ClassVar[str] = ""
+
+    def __init__(self, solver_file: Any, **options: Any) -> None:
+        param, path = read_solver(solver_file)
+        if self.kind:
+            param.type = self.kind
+        options.setdefault("backend", mode.backend())
+        if param.random_seed < 0:
+            options.setdefault("seed", mode.seed())
+        super().__init__(param, folder=path.parent if path else None, **options)
+
+    def share_weights(self, net: Net) -> None:
+        """Let another net use the parameters of this solver's net."""
+        net.share_with(self.net)
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum."""
+
+    kind = "SGD"
+
+
+class NesterovSolver(Solver):
+    """Nesterov's accelerated gradient."""
+
+    kind = "Nesterov"
+
+
+class AdaGradSolver(Solver):
+    """AdaGrad."""
+
+    kind = "AdaGrad"
+
+
+class RMSPropSolver(Solver):
+    """RMSProp."""
+
+    kind = "RMSProp"
+
+
+class AdaDeltaSolver(Solver):
+    """AdaDelta."""
+
+    kind = "AdaDelta"
+
+
+class AdamSolver(Solver):
+    """Adam."""
+
+    kind = "Adam"
+
+
+_SOLVERS: dict[str, type[Solver]] = {
+    each.kind: each
+    for each in (
+        SGDSolver,
+        NesterovSolver,
+        AdaGradSolver,
+        RMSPropSolver,
+        AdaDeltaSolver,
+        AdamSolver,
+    )
+}
+
+
+def get_solver(solver_file: Any) -> Solver:
+    """Return the solver of the type that a file or a message names."""
+    param: SolverParameter = read_solver(solver_file)[0]
+    if param.type not in _SOLVERS:
+        hint = did_you_mean(param.type, _SOLVERS)
+        raise SpecError(f"no solver has the type {param.type!r}{hint}")
+    return _SOLVERS[param.type](solver_file)
+
+
+get_solver_from_file = get_solver
+
+
+class Layer:
+    """Base of layers written in Python. This runtime does not run them."""
+
+    param_str: str = ""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise UnsupportedError(f"{type(self).__name__}: {_NO_PYTHON}")

@@ -1,0 +1,106 @@
+"""Scripts in which `import caffe` means runtime.pycaffe."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import sys
+sys.path.insert(0, "/opt/caffe/python")
+import caffe
+import caffe.net_spec
+from caffe import layers as L, params as P, to_proto
+from caffe.proto import caffe_pb2
+from caffe.net_spec import Top
+from caffe.coord_map import crop
+
+n = caffe.NetSpec()
+n.data = L.DummyData(shape=dict(dim=[2, 3, 4, 5]))
+n.pool = L.Pooling(n.data, pool=P.Pooling.AVE, global_pooling=True)
+assert isinstance(n.pool, Top)
+assert sys.modules["caffe"] is caffe and caffe.__name__ == "runtime.pycaffe"
+light = "runtime.net" not in sys.modules
+net = caffe_pb2.NetParameter()
+net.CopyFrom(n.to_proto())
+import helper
+from caffe import io
+import caffe.io as again
+assert io is again is caffe.io
+pooled = caffe.Net(n, caffe.TEST).forward()["pool"]
+print(helper.VALUE, sys.argv[1:], light, pooled.shape)
+"""
+
+
+def run_script(tmp_path, text, *arguments):
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    (folder / "helper.py").write_text("VALUE = 'helped'\n")
+    (folder / "script.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.pycaffe", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_script_runs_with_a_module_named_caffe(tmp_path):
+    done = run_script(tmp_path, SCRIPT, "script.py", "a", "--b")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "helped ['a', '--b'] True (2, 3, 1, 1)\n"
+
+
+def test_a_script_for_python_2_is_not_run(tmp_path):
+    done = run_script(tmp_path, "print 'no'\n", "script.py")
+    assert done.returncode == 1
+    assert "script.py:1:" in done.stderr
+    assert "If the script is for Python 2, convert it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_says_how_to_use_it(tmp_path):
+    done = run_script(tmp_path, "", "--help")
+    assert (done.returncode, done.stdout[:35]) == (
+        0,
+        "usage: python -m runtime.pycaffe SC",
+    )
+    missing = run_script_again(tmp_path, "missing.py")
+    assert (missing.returncode, missing.stderr) == (2, "missing.py: no such file\n")
+    assert run_script_again(tmp_path).returncode == 2
+
+
+def run_script_again(tmp_path, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.pycaffe", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_install_takes_the_place_of_another_caffe(tmp_path):
+    other = tmp_path / "caffe"
+    other.mkdir()
+    (other / "__init__.py").write_text("Net = 'theirs'\n")
+    code = (
+        "import caffe; assert caffe.Net == 'theirs'\n"
+        "import runtime.pycaffe\n"
+        "runtime.pycaffe.install(); runtime.pycaffe.install()\n"
+        "import caffe, caffe.proto.caffe_pb2 as pb, caffe.layers\n"
+        "assert caffe is runtime.pycaffe and pb.NetParameter and caffe.layers.ReLU\n"
+        "import caffe.no_such_module\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "No module named 'caffe.no_such_module'" in done.stderr.splitlines()[-1]
