@@ -38,6 +38,10 @@ class ShapeError(SpecError):
     """Shapes that cannot meet."""
 
 
+class UnknownShape(ShapeError):
+    """A shape that nobody here knows: it is in a file, or in a layer's own code."""
+
+
 class UnsupportedError(SpecError):
     """A layer type or field that is valid but has no arithmetic here."""
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from netspec.drawing.grid import Net
 from netspec.drawing.options import family, options
+from netspec.ops.base import Op
 from netspec.schema import TEST, TRAIN, LayerParameter
 
 Shape = tuple[int, ...]
 PHASES = {TRAIN: "TRAIN", TEST: "TEST"}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known of a layer: shapes, parameters and costs if it could be read."""
+
+    op: Op | None = None
+    mistake: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,8 @@ class Row:
     family: str
     phase: str  # "TRAIN" or "TEST" where the layer is in one phase only, else ""
     shared: str  # names of the parameters it shares with other layers, else ""
+    layer: LayerParameter
+    fact: Fact
 
 
 @dataclass
@@ -30,6 +41,16 @@ class Box:
     """A layer and the in-place layers that follow it."""
 
     rows: list[Row] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name of the layer that is not in place."""
+        return self.rows[0].name
+
+    @property
+    def mistake(self) -> str:
+        """What is wrong with one of the layers, or ""."""
+        return next((row.fact.mistake for row in self.rows if row.fact.mistake), "")
 
 
 @dataclass(frozen=True)
@@ -48,7 +69,6 @@ class Picture:
     title: str
     boxes: list[Box]
     blobs: list[Blob]
-    groups: Mapping[str, tuple[int, ...]]  # module name -> its boxes
 
 
 @dataclass
@@ -63,24 +83,22 @@ class _Maker:
 
 
 def make_picture(
-    title: str,
-    layers: Sequence[LayerParameter],
-    shapes: Mapping[int, Mapping[str, Sequence[Shape]]],
+    title: str, layers: Sequence[LayerParameter], facts: Sequence[Fact]
 ) -> Picture:
-    """Stack layers into boxes and connect them.
+    """Stack layers into boxes and connect them; `facts` has one for every layer.
 
-    `shapes` gives, per phase, the shapes of the tops of a layer by its name. Layers of
-    both phases may be mixed; one phase's blob does not hide that of the other.
+    Layers of both phases may be mixed; one phase's blob does not hide that of the
+    other.
     """
-    layers = _without_splits(layers)
-    shared = _shared_params(layers)
+    pairs = _without_splits(layers, facts)
+    shared = _shared_params(layer for layer, _ in pairs)
     boxes: list[Box] = []
     makers: list[_Maker] = []
     current: dict[str, list[_Maker]] = {}  # blob -> its versions, one a phase at most
-    for layer in layers:
+    for layer, fact in pairs:
         phases = _phases(layer)
         sources = [_find(current.get(name, ()), phases) for name in layer.bottom]
-        row = _row(layer, phases, shared)
+        row = _row(layer, fact, phases, shared)
         box = _box_in_place(layer, sources, phases)
         if box is not None:
             boxes[box].rows.append(row)
@@ -91,7 +109,7 @@ def make_picture(
             if box not in maker.readers:
                 maker.readers.append(box)
         for index, name in enumerate(layer.top):
-            maker = _Maker(name, box, phases, _shape(layer, index, phases, shapes))
+            maker = _Maker(name, box, phases, _shape(fact, index))
             makers.append(maker)
             kept = [m for m in current.get(name, []) if not m.phases & phases]
             current[name] = [*kept, maker]
@@ -99,14 +117,16 @@ def make_picture(
         Blob(maker.name, Net(maker.box, tuple(maker.readers)), maker.shape)
         for maker in makers
     ]
-    return Picture(title, boxes, blobs, _groups(boxes))
+    return Picture(title, boxes, blobs)
 
 
-def _without_splits(layers: Sequence[LayerParameter]) -> list[LayerParameter]:
+def _without_splits(
+    layers: Sequence[LayerParameter], facts: Sequence[Fact]
+) -> list[tuple[LayerParameter, Fact]]:
     """Drop the Split layers that only fork a blob; lines fork by themselves."""
     forked: dict[str, str] = {}
-    kept: list[LayerParameter] = []
-    for layer in layers:
+    kept: list[tuple[LayerParameter, Fact]] = []
+    for layer, fact in zip(layers, facts, strict=True):
         bottoms = [forked.get(name, name) for name in layer.bottom]
         if layer.type == "Split" and layer.name.endswith("_split"):
             forked |= dict.fromkeys(layer.top, bottoms[0])
@@ -118,7 +138,7 @@ def _without_splits(layers: Sequence[LayerParameter]) -> list[LayerParameter]:
             layer = plain
         for name in layer.top:
             forked.pop(name, None)
-        kept.append(layer)
+        kept.append((layer, fact))
     return kept
 
 
@@ -150,7 +170,9 @@ def _shared_params(layers: Iterable[LayerParameter]) -> set[str]:
     return {name for name, layers_ in users.items() if len(layers_) > 1}
 
 
-def _row(layer: LayerParameter, phases: frozenset[int], shared: set[str]) -> Row:
+def _row(
+    layer: LayerParameter, fact: Fact, phases: frozenset[int], shared: set[str]
+) -> Row:
     names = [param.name for param in layer.param if param.name in shared]
     return Row(
         name=layer.name,
@@ -159,6 +181,8 @@ def _row(layer: LayerParameter, phases: frozenset[int], shared: set[str]) -> Row
         family=family(layer.type),
         phase=PHASES[next(iter(phases))] if len(phases) == 1 else "",
         shared=", ".join(names),
+        layer=layer,
+        fact=fact,
     )
 
 
@@ -179,25 +203,8 @@ def _box_in_place(
     return makers[0].box
 
 
-def _shape(
-    layer: LayerParameter,
-    index: int,
-    phases: frozenset[int],
-    shapes: Mapping[int, Mapping[str, Sequence[Shape]]],
-) -> Shape | None:
-    """Look up the shape of one top in a phase that has the layer."""
-    for phase in sorted(phases):
-        tops = shapes.get(phase, {}).get(layer.name)
-        if tops is not None and index < len(tops):
-            return tops[index]
-    return None
-
-
-def _groups(boxes: Sequence[Box]) -> dict[str, tuple[int, ...]]:
-    """Collect boxes named `module/part`; a module has at least three."""
-    members: dict[str, list[int]] = {}
-    for index, box in enumerate(boxes):
-        prefix, slash, _ = box.rows[0].name.rpartition("/")
-        if slash:
-            members.setdefault(prefix, []).append(index)
-    return {name: tuple(found) for name, found in members.items() if len(found) >= 3}
+def _shape(fact: Fact, index: int) -> Shape | None:
+    """Look up the shape of one top."""
+    if fact.op is None or index >= len(fact.op.tops):
+        return None
+    return fact.op.tops[index]

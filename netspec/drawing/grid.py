@@ -51,27 +51,38 @@ class Grid:
         return node >= self.boxes
 
 
-def _ranks(count: int, nets: Sequence[Net]) -> list[int]:
-    """Longest path from the top; boxes without inputs move down to their readers."""
+def _ranks(count: int, nets: Sequence[Net], entries: int, exits: int) -> list[int]:
+    """Longest path from the top; boxes without inputs move down to their readers.
+
+    The first `entries` boxes keep the top to themselves, the last `exits` the bottom.
+    """
     outgoing: list[list[int]] = [[] for _ in range(count)]
     has_input = [False] * count
     for net in nets:
         for target in net.targets:
             outgoing[net.source].append(target)
             has_input[target] = True
-    rank = [0] * count
+    rank = [0] * entries + [min(entries, 1)] * (count - entries)
     for node in range(count):
         for target in outgoing[node]:
             rank[target] = max(rank[target], rank[node] + 1)
-    for node in range(count):
+    inner = count - exits
+    rank[inner:] = [max(rank[:inner], default=0) + 1] * exits
+    for node in range(entries, inner):
         if not has_input[node] and outgoing[node]:
             rank[node] = min(rank[target] for target in outgoing[node]) - 1
     return rank
 
 
-def make_grid(sizes: Sequence[Size], nets: Sequence[Net]) -> Grid:
-    """Rank the boxes, bend nets in every rank they pass, and order the ranks."""
-    rank = _ranks(len(sizes), nets)
+def make_grid(
+    sizes: Sequence[Size], nets: Sequence[Net], entries: int = 0, exits: int = 0
+) -> Grid:
+    """Rank the boxes, bend nets in every rank they pass, and order the ranks.
+
+    entries, exits: so many boxes at the start, at the end, are where lines come in from
+    outside and where they leave; they have a rank to themselves.
+    """
+    rank = _ranks(len(sizes), nets, entries, exits)
     grid = Grid(len(sizes), rank, [size.width for size in sizes])
     for index, net in enumerate(nets):
         readers: dict[int, list[int]] = {}

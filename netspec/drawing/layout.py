@@ -2,12 +2,15 @@
 
 A *net* here is one blob: a line from one box that forks to all boxes that read it, so
 that ten readers of a label cost one line and not ten.
+
+The same is written in JavaScript in `netspec/viewer/layout.js`, from `positions` on, for
+pages where boxes open; a test compares the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from netspec.drawing.grid import Grid, Net, Size, make_grid
 from netspec.drawing.placing import positions
@@ -44,18 +47,48 @@ class Layout:
     height: float
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What surrounds the boxes, and where lines end that others have placed.
+
+    The first `entries` boxes and the last `exits` are ends of lines on the border.
+    before, after: free space at the start and the end of the flow. aside: the same
+    across it, on both sides. ends: where a net ends at a box that is a panel, and
+    starts: where it starts there, both by (box, net), as offsets from the middle.
+    """
+
+    entries: int = 0
+    exits: int = 0
+    before: float = MARGIN
+    after: float = MARGIN
+    aside: tuple[float, float] = (MARGIN, MARGIN)
+    ends: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    starts: Mapping[tuple[int, int], float] = field(default_factory=dict)
+
+
 def lay_out(sizes: Sequence[Size], nets: Sequence[Net], stem: float) -> Layout:
     """Place boxes and lines. Every net must lead from a lower index to higher ones.
 
     stem: how far a line leads straight away from its box, beside its label.
     """
-    grid = make_grid(sizes, nets)
+    return place(make_grid(sizes, nets), sizes, nets, stem, Frame())
+
+
+def place(
+    grid: Grid, sizes: Sequence[Size], nets: Sequence[Net], stem: float, frame: Frame
+) -> Layout:
+    """Place the boxes of a grid and the lines between them."""
+    widths = [size.width for size in sizes]
+    bends = len(grid.rank) - len(sizes)
+    grid = replace(grid, width=widths + [0.0] * bends)
     x = positions(grid)
-    out_ports, in_ports = _ports(grid, nets)
-    return _assemble(grid, sizes, nets, x, out_ports, in_ports, stem)
+    out_ports, in_ports = _ports(grid, nets, frame)
+    return _assemble(grid, sizes, nets, x, out_ports, in_ports, stem, frame)
 
 
-def _ports(grid: Grid, nets: Sequence[Net]) -> tuple[list[float], list[float]]:
+def _ports(
+    grid: Grid, nets: Sequence[Net], frame: Frame
+) -> tuple[list[float], list[float]]:
     """Return offsets from box centres: where nets leave, and where links end."""
     in_ports = [0.0] * len(grid.links)
     for node in range(grid.boxes):
@@ -63,7 +96,7 @@ def _ports(grid: Grid, nets: Sequence[Net]) -> tuple[list[float], list[float]]:
         for offset, link in zip(
             _spread(len(links), grid.width[node]), links, strict=True
         ):
-            in_ports[link] = offset
+            in_ports[link] = frame.ends.get((node, grid.links[link][2]), offset)
     out_ports = [0.0] * len(nets)
     leaving: list[list[int]] = [[] for _ in range(grid.boxes)]
     for index, net in enumerate(nets):
@@ -80,7 +113,7 @@ def _ports(grid: Grid, nets: Sequence[Net]) -> tuple[list[float], list[float]]:
         if len(group) == 1:
             offsets = [0.0]
         for offset, number in zip(offsets, group, strict=True):
-            out_ports[number] = offset
+            out_ports[number] = frame.starts.get((node, number), offset)
     return out_ports, in_ports
 
 
@@ -98,23 +131,31 @@ def _assemble(
     out_ports: Sequence[float],
     in_ports: Sequence[float],
     stem: float,
+    frame: Frame,
 ) -> Layout:
     """Stack the ranks and turn links into pieces of lines."""
-    left = min((x[n] - grid.width[n] / 2 for n in range(len(x))), default=0) - MARGIN
-    right = max((x[n] + grid.width[n] / 2 for n in range(len(x))), default=0) + MARGIN
+    nodes = range(len(x))
+    left = min((x[n] - grid.width[n] / 2 for n in nodes), default=0) - frame.aside[0]
+    right = max((x[n] + grid.width[n] / 2 for n in nodes), default=0) + frame.aside[1]
     heights = [
         max((sizes[node].height for node in row if not grid.is_bend(node)), default=0)
         for row in grid.rows
     ]
     tops: list[float] = []
-    y = MARGIN
+    last = len(grid.rows) - 1
+    y = 0.0 if frame.entries else frame.before
     for level, row in enumerate(grid.rows):
         tops.append(y)
         shift = max(
             (abs(x[u] - x[v]) for n in row for u, v, _ in _links(grid, n)), default=0
         )
         gap = min(RANK_GAP + RANK_GAP_PER_SHIFT * shift, RANK_GAP_MAX)
-        y += heights[level] + stem + (gap if level + 1 < len(grid.rows) else MARGIN)
+        if frame.entries and level == 0:
+            y += max(gap, frame.before)
+        elif frame.exits and level == last:
+            pass
+        else:
+            y += heights[level] + stem + (gap if level < last else frame.after)
 
     def centre(node: int) -> tuple[float, float]:
         level = grid.rank[node]
@@ -123,17 +164,21 @@ def _assemble(
     def half(node: int) -> float:
         return 0.0 if grid.is_bend(node) else sizes[node].height / 2
 
+    panels = {node for node, _ in frame.ends}
     segments = []
     for link, (upper, lower, net) in enumerate(grid.links):
         (x0, y0), (x1, y1) = centre(upper), centre(lower)
+        level = grid.rank[upper]
+        outside = upper < frame.entries
+        ends = lower in panels or lower >= grid.boxes - frame.exits
         segments.append(
             Segment(
                 x0=x0 + (0.0 if grid.is_bend(upper) else out_ports[net]),
                 y0=y0 + half(upper),
                 x1=x1 + in_ports[link],
                 y1=y1 - half(lower),
-                into_box=not grid.is_bend(lower),
-                leave=tops[grid.rank[upper]] + heights[grid.rank[upper]] + stem,
+                into_box=not ends,
+                leave=tops[level] + heights[level] + (0.0 if outside else stem),
                 reach=tops[grid.rank[lower]] - ARROW,
             )
         )

@@ -101,7 +101,7 @@ def _infer_all(
     given: Mapping[str, Sequence[int]],
 ) -> list[Op]:
     """Read every layer; report the mistakes of all that can be read."""
-    _check_given(layers, given)
+    check_given(layers, given)
     shapes: dict[int, Shape] = {}
     ops: list[Op] = []
     mistakes: list[SpecError] = []
@@ -124,7 +124,7 @@ def _infer_all(
     return ops
 
 
-def _check_given(
+def check_given(
     layers: Sequence[LayerParameter], given: Mapping[str, Sequence[int]]
 ) -> None:
     """Refuse shapes for blobs that no data layer produces."""

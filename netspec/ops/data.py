@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import ShapeError, SpecError, UnknownShape
 from netspec.ops.base import (
     NoReadOp,
     Op,
@@ -367,9 +367,9 @@ def _images(layer: LayerParameter, images: Shape, labels: Shape) -> Op:
     return source_op(layer, (images, labels)[: len(layer.top)])
 
 
-def _unknown(layer: LayerParameter, reason: str) -> ShapeError:
+def _unknown(layer: LayerParameter, reason: str) -> UnknownShape:
     top = layer.top[0] if len(layer.top) else "data"
-    return ShapeError(
+    return UnknownShape(
         f"{label(layer)}: the shapes of its tops {tuple(layer.top)} are in the file it "
         f"reads; {reason}. Give them, as in --shape {top}=N,C,H,W on the command line "
         f"or shapes={{{top!r}: (n, c, h, w)}}"

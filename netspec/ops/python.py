@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netspec.errors import ShapeError
+from netspec.errors import UnknownShape
 from netspec.ops.base import Op, Shape, infers, label
 from netspec.schema import LayerParameter
 
@@ -47,7 +47,7 @@ def python(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Python:
     if not len(layer.top):
         return python_op(layer, bottoms, ())
     param = layer.python_param
-    raise ShapeError(
+    raise UnknownShape(
         f"{label(layer)}: only the code of {param.module}.{param.layer} knows the "
         f"shapes of its tops {tuple(layer.top)}; run the net to learn them, or give "
         f"them, as in --shape {layer.top[0]}=N,C,H,W on the command line or "
