@@ -166,7 +166,9 @@ class _Scene:
                     f"{hint or rest or '; this net has none'}"
                 )
         wrong = [box.name for box in self.picture.boxes if box.mistake]
-        around = [path for path in paths if any(n.startswith(path + "/") for n in wrong)]
+        around = [
+            path for path in paths if any(name.startswith(f"{path}/") for name in wrong)
+        ]
         return [*self.view.opened, *around]
 
     def _opened(self, asked: Sequence[str]) -> set[Module]:
@@ -181,14 +183,12 @@ class _Scene:
             if named or level[module] <= self.view.depth:
                 opened.add(module)
             while named and module.parent is not None:
-                module = module.parent  # noqa: PLW2901
+                module = module.parent
                 opened.add(module)
         return opened
 
 
-def _facts(
-    layers: Sequence[LayerParameter], found: Sequence[Diagnosis]
-) -> list[Fact]:
+def _facts(layers: Sequence[LayerParameter], found: Sequence[Diagnosis]) -> list[Fact]:
     """Return what is known of each layer in the first phase that has it."""
     facts: dict[int, Fact] = {}
     for diagnosis in found:

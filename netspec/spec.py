@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
@@ -320,6 +322,16 @@ class NetSpec:
             shown = "" if shape is None else f" {shape}"
             lines.append(f"  {name}: {value.fn.type_name}{shown}")
         return "\n".join(lines) + ">"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return what a notebook shows: a drawing, and the text."""
+        from netspec.draw import draw
+
+        bundle = {"text/plain": repr(self)}
+        with contextlib.suppress(SpecError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            bundle["image/svg+xml"] = draw(self)
+        return bundle
 
     def __copy__(self) -> NetSpec:
         copy = type(self)()

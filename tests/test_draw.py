@@ -118,9 +118,47 @@ def test_modules_are_panels():
         for bottom, name in [("x", "a/1"), ("a/1", "a/2"), ("a/2", "a/3"), ("a/3", "b")]
     )
     text += 'input: "x" input_shape { dim: 2 dim: 3 }'
-    svg = draw(text)
-    assert svg.count('class="m"') == 1
-    assert "a" in texts(svg)
+    closed, opened = draw(text), draw(text, depth=1)
+    assert "3 layers" in texts(closed)
+    assert 'class="m m0"' not in closed
+    assert opened.count('class="m m0"') == 1
+    assert {"a", "1", "2", "3", "b"} <= set(texts(opened))
+    assert draw(text, opened=["a"]) == opened
+    with pytest.raises(SpecError, match="no module has the path 'c'; these are a"):
+        draw(text, opened=["c"])
+
+
+def test_equal_modules_in_a_row_are_folded():
+    text = 'input: "x" input_shape { dim: 2 dim: 3 }'
+    below = "x"
+    for number in range(4):
+        for name in ("relu", "tanh"):
+            top = f"m{number}/{name}"
+            kind = {"relu": "ReLU", "tanh": "TanH"}[name]
+            text += (
+                f'layer {{ name: "{top}" type: "{kind}" bottom: "{below}" '
+                f'top: "{top}" }}'
+            )
+            below = top
+    text += f'layer {{ name: "end" type: "BNLL" bottom: "{below}" top: "end" }}'
+    assert "×4" in texts(draw(text))
+    assert "m0 … m3  ×4" in texts(draw(text, depth=1))
+    assert "×4" not in texts(draw(text, fold=False))
+
+
+def test_a_net_that_does_not_check_is_drawn_with_the_mistake_in_red(tmp_path):
+    text = NET.replace("kernel_h: 3", "kernel_h: 30")
+    path = tmp_path / "net.svg"
+    with pytest.raises(SpecError, match="kernel covers"):
+        write_drawing(path, text)
+    svg = path.read_text()
+    assert "b-wrong" in svg
+    assert any("kernel covers" in line for line in texts(svg))
+    source = tmp_path / "net.prototxt"
+    source.write_text(text)
+    path.unlink()
+    assert main([str(source), "-o", str(path)]) == 1
+    assert "b-wrong" in path.read_text()
 
 
 def test_a_net_whose_shapes_are_unknown_is_drawn_without_them():
@@ -171,7 +209,7 @@ def test_unknown_options_are_refused(options, message):
 
 
 def test_an_unknown_suffix_is_refused(tmp_path):
-    with pytest.raises(SpecError, match=r"must end in .svg, .dot, .png or .pdf"):
+    with pytest.raises(SpecError, match=r"must end in .svg, .html, .dot, .png or .pdf"):
         write_drawing(tmp_path / "net.jpeg", NET)
 
 

@@ -71,7 +71,8 @@ class _Writer:
         self.node_of[number] = f"n{number}"
         fill, border = _WRONG if box.mistake else COLOURS[box.rows[0].family]
         label = _quoted(_label(box, around))
-        yield f'{indent}n{number} [label={label}, fillcolor="{fill}", color="{border}"];'
+        colours = f'fillcolor="{fill}", color="{border}"'
+        yield f"{indent}n{number} [label={label}, {colours}];"
 
     def _closed(self, module: Module, indent: str) -> Iterator[str]:
         boxes = module.boxes()
@@ -91,7 +92,8 @@ class _Writer:
         if not isinstance(shown, Module):
             return
         yield (
-            f"{indent}subgraph cluster_{self.modules} {{ label={_quoted(header(shown))}; "
+            f"{indent}subgraph cluster_{self.modules} {{ "
+            f"label={_quoted(header(shown))}; "
             f'style="rounded,filled"; fillcolor="#f5f7fa"; color="#d5dbe3";'
         )
         self.modules += 1

@@ -122,7 +122,7 @@ def _prune(root: Module) -> None:
         module = todo.pop()
         for place, child in enumerate(module.children):
             while isinstance(child, Module) and len(child.children) == 1:
-                child = child.children[0]  # noqa: PLW2901
+                child = child.children[0]
             module.children[place] = child
             if isinstance(child, Module):
                 todo.append(child)

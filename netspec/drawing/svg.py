@@ -1,4 +1,4 @@
-"""A picture as SVG text: places, from the innermost open module outwards, then marks."""
+"""A picture as SVG: places, from the innermost open module outwards, then marks."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def to_svg(
     parts = [
         _SVG.format(width=width, height=placed.size.height + TITLE_HEIGHT),
         f"<title>{escape(picture.title)}</title>",
-        f"<style>{_style(picture)}</style>",
+        f"<style>{style(picture)}</style>",
         ARROW_MARK,
         '<rect width="100%" height="100%" fill="#fff"/>',
         text(24, 31, "h", picture.title),
@@ -110,7 +110,7 @@ def to_svg(
     return "\n".join(parts) + "\n"
 
 
-def _style(picture: Picture) -> str:
+def style(picture: Picture) -> str:
     """Return the style sheet, with the colours of the families that are there."""
     families = {row.family for box in picture.boxes for row in box.rows}
     rules = [f".netspec text{{font-family:{FONT}}}", MARKS]
@@ -198,7 +198,7 @@ class _Placer:
         return Size(max(size.width, widest), size.height)
 
     def _frame(self, module: Module, insides: dict[int, Placed]) -> Frame:
-        """Return what is around the inside of a module, and where its panels' lines end."""
+        """Return what is around a module's inside, and where its panels' lines end."""
         ends: dict[tuple[int, int], float] = {}
         starts: dict[tuple[int, int], float] = {}
         for number, line in enumerate(module.lines):

@@ -1,0 +1,340 @@
+"use strict";
+
+// The page: boxes open on a click, a search, and a panel with what is known of a layer.
+
+const LABEL_HEIGHT = 17, LABEL_OVERHANG = 10, HEADER = 26, PANEL_GAP = 16;
+const SVG = "http://www.w3.org/2000/svg";
+const net = JSON.parse(document.getElementById("net").textContent);
+const sideways = net.sideways;
+const open = new Set(net.opened);
+const byId = (id) => document.getElementById(id);
+let chosen = null; // the box whose properties are shown
+let view = null; // {x, y, scale} of the drawing in the window
+
+// ------------------------------------------------------------------ places
+
+const turned = (size) =>
+  sideways ? { width: size.height, height: size.width } : { ...size };
+
+function placeModule(id) {
+  const module = net.modules[id];
+  const begin = module.entries.length;
+  const none = { width: 0, height: 0 };
+  const insides = {};
+  const sizes = module.entries.map(() => none), rooms = [...sizes];
+  let stem = 0;
+  module.children.forEach((child, k) => {
+    if (child.id !== undefined && open.has(child.id)) {
+      const inside = (insides[begin + k] = placeModule(child.shown));
+      sizes.push(inside.size);
+      rooms.push(turned(inside.size));
+      return;
+    }
+    const size = { width: child.w, height: child.h };
+    sizes.push(size);
+    const widest = most(child.labels, 0);
+    const wide = Math.max(child.w, child.labels.length ? 2 * (widest - LABEL_OVERHANG) : 0);
+    rooms.push(sideways ? turned(size) : { width: wide, height: child.h });
+    if (child.labels.length) stem = Math.max(stem, sideways ? widest + 8 : LABEL_HEIGHT);
+  });
+  for (const _ of module.exits) {
+    sizes.push(none);
+    rooms.push(none);
+  }
+  const frame = frameOf(module, insides);
+  let layout = place(module.grid, rooms, module.lines, stem, frame);
+  if (!module.top) {
+    const extra = module.titleWidth + 28 - (sideways ? layout.height : layout.width);
+    if (extra > 0) {
+      if (sideways) frame.before += extra;
+      else frame.aside = frame.aside.map((gap) => gap + extra / 2);
+      layout = place(module.grid, rooms, module.lines, stem, frame);
+    }
+  }
+  const size = turned({ width: layout.width, height: layout.height });
+  return { id, module, layout, sizes, insides, size };
+}
+
+function frameOf(module, insides) {
+  const ends = {}, starts = {};
+  const offset = (inside, node) => inside.layout.centres[node][0] - inside.layout.width / 2;
+  module.lines.forEach((line, number) => {
+    const from = insides[line.source];
+    if (from) {
+      const isFold = module.children[line.source - module.entries.length].fold;
+      const first = from.module.entries.length + from.module.children.length;
+      const exit = isFold ? 0 : from.module.exits.indexOf(line.blob);
+      starts[`${line.source} ${number}`] = offset(from, first + exit);
+    }
+    for (const target of line.targets) {
+      const into = insides[target];
+      if (!into) continue;
+      const isFold = module.children[target - module.entries.length].fold;
+      const entry = isFold ? 0 : into.module.entries.indexOf(line.blob);
+      ends[`${target} ${number}`] = offset(into, entry);
+    }
+  });
+  const frame = { entries: module.entries.length, exits: module.exits.length, ends, starts };
+  if (module.top) {
+    return { ...frame, before: MARGIN, after: MARGIN, aside: [MARGIN, MARGIN] };
+  }
+  return sideways
+    ? { ...frame, before: 28, after: 20, aside: [HEADER + 4, PANEL_GAP] }
+    : { ...frame, before: HEADER + 14, after: 18, aside: [PANEL_GAP, PANEL_GAP] };
+}
+
+// ------------------------------------------------------------------ marks
+
+const flip = (across, along) => (sideways ? [along, across] : [across, along]);
+const spot = (across, along) => flip(across, along).map((v) => v.toFixed(1)).join(" ");
+
+function element(tag, attributes, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function drawInside(placed, depth) {
+  const { module, layout } = placed;
+  const marks = layout.segments.map((s) => {
+    const bend = (s.leave + s.reach) / 2;
+    const d = `M${spot(s.x0, s.y0)}L${spot(s.x0, s.leave)}C${spot(s.x0, bend)} ` +
+      `${spot(s.x1, bend)} ${spot(s.x1, s.reach)}L${spot(s.x1, s.y1)}`;
+    const arrow = s.intoBox ? { "marker-end": "url(#netspec-arrow)" } : {};
+    return element("path", { class: "l", d, ...arrow });
+  });
+  const begin = module.entries.length;
+  module.children.forEach((child, k) => {
+    const node = begin + k, size = placed.sizes[node];
+    const [x, y] = flip(...layout.centres[node]);
+    const corner = `translate(${(x - size.width / 2).toFixed(1)} ${(y - size.height / 2).toFixed(1)})`;
+    const group = element("g", { transform: corner });
+    const inside = placed.insides[node];
+    if (inside) drawPanel(group, child, inside, depth);
+    else {
+      group.innerHTML = child.svg;
+      if (child.id === undefined) asLayer(group, child);
+      else asButton(group, child, false, child.path);
+    }
+    marks.push(group);
+  });
+  module.lines.forEach((line, number) => {
+    const shape = net.blobs[line.blob].shape;
+    if (line.source < begin || placed.insides[line.source] || !shape) return;
+    const [x, y] = flip(...layout.starts[number]);
+    const [dx, dy] = sideways ? [6, -5] : [5, 13];
+    marks.push(element("text", { x: (x + dx).toFixed(1), y: (y + dy).toFixed(1), class: "s" }, shape));
+  });
+  return marks;
+}
+
+function drawPanel(group, child, inside, depth) {
+  const { width, height } = inside.size;
+  group.append(element("rect", { class: `m m${depth % 2}`, width, height, rx: 10 }));
+  group.append(...drawInside(inside, depth + 1));
+  const title = element("g", {});
+  const wide = inside.module.titleWidth + 24;
+  title.append(
+    element("rect", { class: `m${depth % 2}`, x: 8, y: 5, width: wide, height: 18, rx: 4 }),
+    element("text", { x: 12, y: 18, class: "g" }, `▾ ${inside.module.title}`));
+  asButton(title, child, true, child.path);
+  group.append(title);
+}
+
+function asButton(group, child, isOpen, name) {
+  group.classList.add("button");
+  group.setAttribute("tabindex", "0");
+  group.setAttribute("role", "button");
+  group.setAttribute("aria-expanded", String(isOpen));
+  group.setAttribute("aria-label", `module ${name}`);
+  group.dataset.module = child.id;
+  const toggle = () => {
+    if (isOpen) open.delete(child.id);
+    else open.add(child.id);
+    draw();
+    const again = document.querySelector(`[data-module="${child.id}"]`);
+    if (again) again.focus({ preventScroll: true });
+  };
+  onUse(group, toggle);
+}
+
+function asLayer(group, child) {
+  group.classList.add("button");
+  group.setAttribute("tabindex", "0");
+  group.setAttribute("role", "button");
+  group.setAttribute("aria-label", `layer ${net.boxes[child.box].map((row) => row.name).join(", ")}`);
+  group.dataset.box = child.box;
+  if (child.box === chosen) group.classList.add("chosen");
+  onUse(group, () => choose(child.box));
+}
+
+function onUse(group, action) {
+  group.addEventListener("click", (event) => {
+    event.stopPropagation();
+    if (!dragged) action();
+  });
+  group.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    action();
+  });
+}
+
+let placedRoot = null;
+
+function draw() {
+  placedRoot = placeModule(0);
+  byId("drawing").replaceChildren(...drawInside(placedRoot, 0));
+}
+
+// ------------------------------------------------------------------ properties
+
+function choose(box) {
+  chosen = box;
+  document.querySelectorAll(".chosen").forEach((one) => one.classList.remove("chosen"));
+  const group = document.querySelector(`[data-box="${box}"]`);
+  if (group) group.classList.add("chosen");
+  const panel = byId("properties");
+  panel.replaceChildren(...net.boxes[box].flatMap(properties));
+  document.body.classList.add("with-properties");
+}
+
+function properties(row) {
+  const made = [html("h2", row.name), html("p", row.type + (row.phase ? `, ${row.phase} only` : ""))];
+  if (row.mistake) made.push(html("p", row.mistake, "mistake"));
+  const table = document.createElement("table");
+  const add = (name, value) => {
+    const line = table.insertRow();
+    line.append(html("th", name), html("td", value));
+  };
+  row.bottoms.forEach((name) => add("reads", name));
+  row.tops.forEach(([name, shape]) => add("makes", shape ? `${name}  ${shape}` : name));
+  row.params.forEach((text) => add("parameter", text));
+  if (row.macs) add("multiply-adds", row.macs.toLocaleString("en"));
+  made.push(table, html("pre", row.text));
+  return made;
+}
+
+function html(tag, content, kind) {
+  const made = document.createElement(tag);
+  made.textContent = content;
+  if (kind) made.className = kind;
+  return made;
+}
+
+// ------------------------------------------------------------------ search
+
+const names = net.boxes.flatMap((rows, box) =>
+  rows.map((row) => ({ box, name: row.name, text: `${row.name} ${row.type}`.toLowerCase() })));
+
+function search() {
+  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = words.length
+    ? names.filter((one) => words.every((word) => one.text.includes(word))) : [];
+  const list = byId("found");
+  list.replaceChildren(...found.slice(0, 50).map((one) => {
+    const item = html("button", one.name);
+    item.addEventListener("click", () => show(one.box));
+    return item;
+  }));
+  byId("count").textContent = words.length ? `${found.length} found` : "";
+  return found;
+}
+
+function show(box) {
+  net.around[box].forEach((id) => open.add(id));
+  draw();
+  choose(box);
+  const group = document.querySelector(`[data-box="${box}"]`);
+  const area = byId("stage").getBoundingClientRect(), at = group.getBoundingClientRect();
+  view.x += area.left + area.width / 2 - (at.left + at.width / 2);
+  view.y += area.top + area.height / 2 - (at.top + at.height / 2);
+  move();
+  group.focus({ preventScroll: true });
+}
+
+// ------------------------------------------------------------------ window
+
+let dragged = false;
+
+function move() {
+  byId("drawing").setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
+}
+
+function fit() {
+  const area = byId("stage").getBoundingClientRect(), size = placedRoot.size;
+  const whole = Math.min((area.width - 20) / size.width, (area.height - 20) / size.height);
+  const scale = Math.min(1, Math.max(whole, Math.min(0.5, (area.width - 20) / size.width)));
+  view = { scale, x: (area.width - scale * size.width) / 2, y: 10 };
+  move();
+}
+
+function zoom(factor, x, y) {
+  const scale = Math.min(4, Math.max(0.02, view.scale * factor));
+  view.x = x - ((x - view.x) * scale) / view.scale;
+  view.y = y - ((y - view.y) * scale) / view.scale;
+  view.scale = scale;
+  move();
+}
+
+function setAll(isOpen) {
+  open.clear();
+  if (isOpen) {
+    for (const module of net.modules) {
+      for (const child of module.children) if (child.id !== undefined) open.add(child.id);
+    }
+  }
+  draw();
+  fit();
+}
+
+const stage = byId("stage");
+stage.addEventListener("wheel", (event) => {
+  event.preventDefault();
+  const area = stage.getBoundingClientRect();
+  if (event.ctrlKey || event.metaKey) {
+    zoom(Math.exp(-event.deltaY / 300), event.clientX - area.left, event.clientY - area.top);
+    return;
+  }
+  view.x -= event.deltaX;
+  view.y -= event.deltaY;
+  move();
+}, { passive: false });
+stage.addEventListener("pointerdown", (event) => {
+  const from = { x: event.clientX - view.x, y: event.clientY - view.y };
+  const start = [event.clientX, event.clientY];
+  dragged = false;
+  const drag = (now) => {
+    dragged = dragged || Math.hypot(now.clientX - start[0], now.clientY - start[1]) > 4;
+    if (!dragged) return;
+    view.x = now.clientX - from.x;
+    view.y = now.clientY - from.y;
+    move();
+  };
+  window.addEventListener("pointermove", drag);
+  window.addEventListener("pointerup", () => window.removeEventListener("pointermove", drag), { once: true });
+});
+const centre = (factor) => zoom(factor, stage.clientWidth / 2, stage.clientHeight / 2);
+byId("in").addEventListener("click", () => centre(1.25));
+byId("out").addEventListener("click", () => centre(0.8));
+byId("fit").addEventListener("click", fit);
+byId("open").addEventListener("click", () => setAll(true));
+byId("close").addEventListener("click", () => setAll(false));
+byId("search").addEventListener("input", search);
+byId("search").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && search().length) show(search()[0].box);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && document.activeElement !== byId("search")) {
+    event.preventDefault();
+    byId("search").focus();
+  } else if (event.key === "Escape") {
+    document.body.classList.remove("with-properties");
+    byId("search").value = "";
+    search();
+  }
+});
+window.addEventListener("resize", move);
+draw();
+fit();
