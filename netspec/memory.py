@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from netspec.errors import SpecError
 from netspec.graph import AUTOMATIC, Edge, Graph
 from netspec.ops.base import count
+from netspec.ops.convolution import Convolution, Deconvolution
 
 ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
 FLOAT_BYTES = 4
@@ -295,8 +296,8 @@ def forecast(
     `total_keep_all` the former. optimizer_history: arrays of the solver for each
     parameter (SGD with momentum 1, Adam 2). `saved` is what layers keep for their
     gradients beside blobs, such as masks; it lies in the arena too. `workspace` is what
-    the layer that needs most has while it runs: the packed weights of a convolution
-    and, in training, the sums of their gradient.
+    the layer that needs most has while it runs: the weights of a convolution in the
+    form that is multiplied and, in training, the sums of their gradient.
     """
     parameters = sum(count(p.shape) for p in graph.parameters) * itemsize
     requests = [
@@ -307,7 +308,7 @@ def forecast(
     for request in requests:
         sizes[request.name.partition(":")[0]] += request.nbytes
     fixed = parameters * (2 + optimizer_history) if training else parameters
-    workspace = (2 if training else 1) * _largest_weights(graph) * itemsize
+    workspace = (2 if training else 1) * _most_transformed(graph) * itemsize
     fixed += workspace
     arena = lay_out(requests).total_bytes
     return {
@@ -324,14 +325,23 @@ def forecast(
     }
 
 
-def _largest_weights(graph: Graph) -> int:
-    """Return the number of weights of the largest convolution."""
-    sizes = (
-        count(node.op.params[0].shape)
-        for node in graph.nodes
-        if node.type in {"Convolution", "Deconvolution"}
-    )
-    return max(sizes, default=0)
+def _most_transformed(graph: Graph) -> int:
+    """Return the most weights of a convolution, in the form that is multiplied.
+
+    Kernels of 3 x 3 and 5 x 5 that move by one place are multiplied in Winograd's form,
+    as tiles for 4 x 4 places; all others have as many weights as the parameter.
+    """
+    most = 0
+    for node in graph.nodes:
+        op = node.op
+        if not isinstance(op, Convolution | Deconvolution):
+            continue
+        size, kernel = count(op.params[0].shape), op.kernel
+        steps = {*op.stride, *op.dilation}
+        if isinstance(op, Convolution) and kernel in {(3, 3), (5, 5)} and steps == {1}:
+            size = size * (kernel[0] + 3) ** 2 // kernel[0] ** 2
+        most = max(most, size)
+    return most
 
 
 def _saved_requests(graph: Graph, itemsize: int) -> list[Request]:

@@ -15,8 +15,9 @@ pytest.importorskip("numba")
 from netspec.errors import SpecError
 from runtime.backends import get_backend
 from runtime.backends.cpu import CpuBackend, convolution
+from runtime.backends.cpu.convolution import forward_way, weights_way
 from runtime.backends.cpu.direct import Direct
-from runtime.backends.cpu.geometry import Correlation
+from runtime.backends.cpu.geometry import Correlation, forward_correlation
 from runtime.backends.cpu.kernel import CompiledKernel
 from runtime.backends.cpu.tiled import Tiled, suits
 from tests.layers.harness import LoneLayer
@@ -122,6 +123,7 @@ def test_convolution(case: tuple[str, tuple[int, ...]], accumulate: bool) -> Non
     pad=st.integers(0, 5),
     extra=st.tuples(st.integers(0, 30), st.integers(0, 30)),
     accumulate=st.booleans(),
+    shares=st.integers(1, 3),
 )
 def test_winograd_convolution(
     monkeypatch: pytest.MonkeyPatch,
@@ -132,13 +134,15 @@ def test_winograd_convolution(
     pad: int,
     extra: tuple[int, int],
     accumulate: bool,
+    shares: int,
 ) -> None:
     def always(shape: Correlation, threads: int, *, constant: bool = False) -> Any:
-        return (
-            Tiled(shape, threads, constant) if suits(shape) else Direct(shape, threads)
-        )
+        if suits(shape):
+            return Tiled(shape, threads, constant, row_shares=shares)
+        return Direct(shape, threads, constant)
 
-    monkeypatch.setattr(convolution, "_way", always)
+    monkeypatch.setattr(convolution, "forward_way", always)
+    monkeypatch.setattr(convolution, "weights_way", always)
     height, width = (max(1, kernel - 2 * pad) + more for more in extra)
     text = (
         'type: "Convolution" bottom: "x" top: "y" convolution_param { '
@@ -168,6 +172,30 @@ def test_the_way_of_a_convolution_is_chosen_by_shape(
     layer = compare(text, [shape])
     ways = layer.kernel._ahead, *layer.kernel._back  # type: ignore[attr-defined]
     assert all(isinstance(way, Tiled) == tiled for way in ways)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size"),
+    [(64, 64, 56), (16, 24, 14), (256, 256, 14), (512, 512, 7), (3, 32, 32)],
+)
+def test_the_number_of_threads_decides_no_way(
+    channels: int, outputs: int, size: int, batch: int, constant: bool
+) -> None:
+    layer = LoneLayer(
+        'name: "layer" type: "Convolution" bottom: "x" top: "y" '
+        f"convolution_param {{ num_output: {outputs} kernel_size: 3 pad: 1 }}",
+        [(batch, channels, size, size)],
+        backend=PORTABLE,
+    )
+    shape = forward_correlation(layer.op)
+    numbers_of_threads = (1, 2, 7, 64)
+    for ways in (
+        [forward_way(shape, n, constant=constant) for n in numbers_of_threads],
+        [weights_way(shape, n) for n in numbers_of_threads],
+    ):
+        assert len({type(way) for way in ways}) == 1
 
 
 @EXAMPLES

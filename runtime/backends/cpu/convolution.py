@@ -23,10 +23,25 @@ from runtime.layers.base import Array, ArraySpec
 LOWEST = float("-inf")
 
 
-def _way(shape: Correlation, threads: int, *, constant: bool = False) -> Direct | Tiled:
-    """Return the faster way to compute a correlation; constant: its weights are."""
-    direct, tiled = Direct(shape, threads), Tiled(shape, threads, constant)
-    return tiled if suits(shape) and tiled.seconds < direct.seconds else direct
+def forward_way(
+    shape: Correlation, threads: int, *, constant: bool = False
+) -> Direct | Tiled:
+    """Return the faster way to compute a correlation; constant: its weights are.
+
+    Their rounding differs, so that the choice must not depend on the threads.
+    """
+    direct, tiled = Direct(shape, 1, constant), Tiled(shape, 1, constant)
+    if suits(shape) and tiled.cycles < direct.cycles:
+        return Tiled(shape, threads, constant).best_shared()
+    return Direct(shape, threads, constant)
+
+
+def weights_way(shape: Correlation, threads: int) -> Direct | Tiled:
+    """Return the faster way to compute the gradient of a correlation's weights."""
+    direct, tiled = Direct(shape, 1), Tiled(shape, 1)
+    if suits(shape) and tiled.weight_cycles < direct.weight_cycles:
+        return Tiled(shape, threads)
+    return Direct(shape, threads)
 
 
 class Convolution(CompiledKernel[ConvolutionOp]):
@@ -49,11 +64,13 @@ class Convolution(CompiledKernel[ConvolutionOp]):
         """Ask for the scratch of all passes; they use it one after the other."""
         threads = self.backend.threads
         shape = forward_correlation(self.op)
-        self._ahead = _way(shape, threads, constant=self._keeps)
-        self._weights = self._ahead  # as many products, transformed the same way
+        self._ahead = forward_way(shape, threads, constant=self._keeps)
+        self._weights = weights_way(shape, threads)
         self._back = []
         if any(self.node.propagate):
-            self._back = [_way(one, threads) for one in backward_correlations(self.op)]
+            self._back = [
+                forward_way(one, threads) for one in backward_correlations(self.op)
+            ]
         wanted = [way.scratch() for way in (self._ahead, *self._back)]
         if any(self.node.learn):
             wanted.append(self._weights.weights_scratch())

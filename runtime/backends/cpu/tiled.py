@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from runtime.backends.cpu.compiled import Call
+from runtime.backends.cpu.direct import OPERATIONS_A_CYCLE
 from runtime.backends.cpu.emit import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.geometry import Correlation, Weights
 from runtime.backends.cpu.kernel import round_up
@@ -18,6 +19,7 @@ from runtime.backends.cpu.transforms import POINTS, RESULTS, tile_size
 from runtime.backends.cpu.winograd import (
     ZEROS_BYTES,
     add_winograd_weights,
+    element_step,
     transform_weights,
     winograd,
     winograd_weights,
@@ -31,10 +33,14 @@ STRIP_BYTES = 1 << 15  # of the rows of a strip, LANES channels of them: in the 
 PANEL_TILES = 64  # the most tiles of a panel, if a row of tiles has no more
 
 # Cycles of a thread, measured: to turn and transform a tile of LANES channels, to make
-# a transformed weight, and to read it for one panel.
-TRANSFORM_CYCLES = 6.5  # for every element
-WEIGHT_CYCLES = 3.0
-READ_CYCLES = 0.4
+# a transformed weight, to read it for one panel, to read first what another thread has
+# made, and to transform the gradient of a weight back.
+TRANSFORM_CYCLES = 4.5  # for every element
+WEIGHT_CYCLES = 1.3
+READ_CYCLES = 0.3
+FOREIGN_CYCLES = 3.7
+GRADIENT_CYCLES = 1.5
+TERMS_TO_START = 8  # a product takes as long as one of so many more terms
 
 _ZEROS = np.zeros(LANES, np.float32)
 
@@ -57,12 +63,16 @@ def suits(shape: Correlation) -> bool:
 class Tiled:
     """A correlation by transformed tiles.
 
-    constant_weights: they are transformed once, and not in every pass.
+    constant_weights: they are transformed once, and not in every pass. row_shares: into
+    how many shares the rows of y are divided, beside the panels; then every share
+    transforms all of the data, and a thread reads the weights of its rows only, which
+    it has transformed itself.
     """
 
     shape: Correlation
     threads: int
     constant_weights: bool = False
+    row_shares: int = 1
 
     @property
     def kernel(self) -> int:
@@ -100,7 +110,7 @@ class Tiled:
         """Strips of a panel: few enough that every thread has one."""
         strips = self.shape.images * self.strips
         most = max(1, PANEL_TILES // (self.strip_rows * self.tiles[1]))
-        return max(1, min(most, strips // self.threads))
+        return max(1, min(most, strips * self.row_shares // self.threads))
 
     @property
     def panel_tiles(self) -> int:
@@ -112,28 +122,51 @@ class Tiled:
 
     # ------------------------------------------------------------ time
 
-    def _products(self) -> float:
+    def _products(self, channels: int) -> float:
         shape = self.shape
-        terms = shape.groups * round_up(shape.rows, LANES) * shape.channels
-        return 2 * terms * self.elements * self._panels() * self.panel_tiles / 64
+        terms = shape.groups * round_up(shape.rows, LANES) * channels
+        tiles = self._panels() * self.panel_tiles
+        return 2 * terms * self.elements * tiles / OPERATIONS_A_CYCLE
 
     def _transforms(self, channels: int) -> float:
         tiles = self.shape.images * self.tiles[0] * self.tiles[1]
-        blocks = self.shape.groups * -(-channels // LANES)
-        return tiles * blocks * self.elements * TRANSFORM_CYCLES
-
-    def _weights(self) -> float:
-        shape = self.shape
-        weights = self.elements * shape.groups * shape.rows * shape.channels
-        making = 0.0 if self.constant_weights else WEIGHT_CYCLES
-        return weights * (making + self._panels() * READ_CYCLES)
+        vectors = self.shape.groups * -(-channels // LANES)
+        return tiles * vectors * self.elements * TRANSFORM_CYCLES
 
     @property
-    def seconds(self) -> float:
-        """A guess of the time, in the unit of `Direct.seconds`."""
-        shape = self.shape
-        transforms = self._transforms(shape.channels) + self._transforms(shape.rows)
-        return (self._products() + transforms + self._weights()) / self.threads
+    def _transformed_weights(self) -> int:
+        return self.elements * self.shape.groups * self.shape.rows * self.shape.channels
+
+    @property
+    def cycles(self) -> float:
+        """A guess of the time of y, in the unit of `Direct.cycles`."""
+        shape, shares = self.shape, self.row_shares
+        width = round_up(shape.rows, LANES)
+        largest_share = min(width, round_up(-(-width // shares), TILE))
+        products = self._products(shape.channels + TERMS_TO_START)
+        data, rows = self._transforms(shape.channels), self._transforms(shape.rows)
+        for_weight = self._panels() * READ_CYCLES
+        if not self.constant_weights:
+            foreign = self.threads - 1 if shares == 1 else 0
+            for_weight += WEIGHT_CYCLES + FOREIGN_CYCLES * foreign
+        weights = self._transformed_weights * for_weight
+        of_rows = (products + rows) * largest_share * shares / width
+        units = shape.groups * self._panels() * shares
+        return (of_rows + data * shares + weights) / min(self.threads, units)
+
+    def best_shared(self) -> Tiled:
+        """Return this way with the best number of shares of rows."""
+        most = min(-(-self.shape.rows // TILE), self.threads)
+        ways = [replace(self, row_shares=shares) for shares in (1, most)]
+        return min(ways, key=lambda way: way.cycles)
+
+    @property
+    def weight_cycles(self) -> float:
+        """A guess of the time of the gradient of the weights, in the same unit."""
+        products = self._products(round_up(self.shape.channels, ROWS))
+        transforms = self._transforms(self.shape.channels + self.shape.rows)
+        adding = self._transformed_weights * GRADIENT_CYCLES
+        return (products + transforms + adding) / self.threads
 
     # ------------------------------------------------------------ tables
 
@@ -225,20 +258,25 @@ class Tiled:
 
     # ------------------------------------------------------------ y
 
+    def _elements_bytes(self, width: int) -> int:
+        """Return the bytes of the transformed elements of a panel."""
+        return self.elements * element_step(self.panel_tiles, width)
+
     def _products_at(self) -> int:
         channels = round_up(self.shape.channels, LANES)
-        return self._data_at() + 4 * self.elements * self.panel_tiles * channels
+        return self._data_at() + self._elements_bytes(channels)
 
     def _workspace_bytes(self) -> int:
-        return self._products_at() + 4 * self.elements * self.panel_tiles * TILE
+        return self._products_at() + self._elements_bytes(TILE)
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
         shape = self.shape
-        rows = shape.groups * round_up(shape.rows, LANES)
+        width = round_up(shape.rows, LANES)
+        step = element_step(shape.channels, width)
         return {
-            "weights": 4 * self.elements * rows * shape.channels,
-            "biases": 4 * rows,
+            "weights": shape.groups * self.elements * step,
+            "biases": 4 * shape.groups * width,
             "workspace": self.threads * self._workspace_bytes(),
         }
 
@@ -275,14 +313,12 @@ class Tiled:
             channel_stride=shape.channel_stride,
             **space,
         )
-        enough = shape.groups * self._panels() >= self.threads
-        tiles = -(-shape.rows // TILE)
         run = winograd(
             x=x,
             y=y,
             transformed=work["weights"],
             biases=work["biases"],
-            row_shares=1 if enough else min(tiles, self.threads),
+            row_shares=self.row_shares,
             products_at=self._products_at(),
             floor=floor,
             **self._shared(outside=ZEROS_BYTES),
@@ -294,11 +330,11 @@ class Tiled:
 
     def _gradient_at(self) -> int:
         block = min(CHANNEL_BLOCK, round_up(self.shape.channels, LANES))
-        return self._data_at() + 4 * self.elements * self.panel_tiles * block
+        return self._data_at() + self._elements_bytes(block)
 
     def _weights_workspace_bytes(self) -> int:
         width = round_up(self.shape.rows, LANES)
-        return self._gradient_at() + 4 * self.elements * self.panel_tiles * width
+        return self._gradient_at() + self._elements_bytes(width)
 
     def _chunk_strips(self) -> int:
         """Return the strips of a chunk; it must not depend on the threads."""
@@ -311,10 +347,11 @@ class Tiled:
     def weights_scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `weight_calls` need, by name."""
         shape = self.shape
-        parts = 4 * shape.groups * self._chunks() * round_up(shape.rows, LANES)
+        parts, width = shape.groups * self._chunks(), round_up(shape.rows, LANES)
+        step = element_step(round_up(shape.channels, LANES), width)
         return {
-            "partial": parts * self.elements * round_up(shape.channels, LANES),
-            "partial_bias": parts,
+            "partial": parts * self.elements * step,
+            "partial_bias": 4 * parts * width,
             "workspace": self.threads * self._weights_workspace_bytes(),
         }
 

@@ -61,6 +61,16 @@ def _padded(number: int, step: int) -> int:
     return (number + step - 1) // step * step
 
 
+@helper
+def element_step(rows: int, width: int) -> int:
+    """Return the bytes from one element's matrix (rows, width) to the next.
+
+    That is an odd number of vectors: the elements of a tile are written together, and
+    so do not compete for the same few lines of the cache.
+    """
+    return VECTOR_BYTES * (rows * width // LANES | 1)
+
+
 @kernel(
     "w bias scale transformed biases groups rows channels kernel elements tap_index "
     "window_offsets group_stride row_stride channel_stride workspace workspace_bytes"
@@ -79,7 +89,7 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
     blocks = width // LANES
     spare = a.workspace + part * a.workspace_bytes
     window = f32(spare)
-    step = 4 * width * a.channels
+    step = element_step(a.channels, width)
     units = a.groups * blocks * a.channels
     for unit in range(units * part // parts, units * (part + 1) // parts):
         c, rest = unit % a.channels, unit // a.channels
@@ -156,7 +166,7 @@ def _transform_data(
     """
     in_rows, plane = i64(a.in_rows), a.height * a.width
     width = _padded(c1 - c0, LANES)
-    step = 4 * a.panel_tiles * width
+    step = element_step(a.panel_tiles, width)
     tiles = 0
     for strip in range(first, last):
         image, number = strip // a.strips, strip % a.strips
@@ -191,12 +201,15 @@ def winograd(record: Any, part: int, parts: int) -> None:
     width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
     row_tiles = (a.rows + TILE - 1) // TILE
     workspace = a.workspace + part * a.workspace_bytes
-    products = workspace + a.products_at
+    data, products = workspace + a.data_at, workspace + a.products_at
+    data_step = element_step(a.panel_tiles, channels)
+    products_step = element_step(a.panel_tiles, TILE)
+    weights_step = element_step(a.channels, width)
     _clear(workspace)
     units = a.groups * panels * a.row_shares
     for unit in range(units * part // parts, units * (part + 1) // parts):
-        share, rest = unit % a.row_shares, unit // a.row_shares
-        group, panel = rest // panels, rest % panels
+        rest, panel = unit // panels, unit % panels
+        group, share = rest // a.row_shares, rest % a.row_shares
         first = panel * a.panel_strips
         last = min(first + a.panel_strips, strips)
         tiles = _transform_data(a, workspace, group, first, last, 0, a.channels)
@@ -205,17 +218,18 @@ def winograd(record: Any, part: int, parts: int) -> None:
         for row in range(low, high, TILE):
             vectors = min(VECTORS, (width - row) // LANES)
             for e in range(a.elements):
-                at = (group * a.elements + e) * width * a.channels + row * a.channels
+                weights = a.transformed + (group * a.elements + e) * weights_step
+                weights += 4 * row * a.channels
                 for t in range(0, tiles, ROWS):
                     multiply_tile(
                         vectors,
-                        workspace + a.data_at + 4 * (e * a.panel_tiles + t) * channels,
+                        data + e * data_step + 4 * t * channels,
                         4,
                         4 * channels,
-                        a.transformed + 4 * at,
+                        weights,
                         vectors * VECTOR_BYTES,
                         a.channels,
-                        products + 4 * (e * a.panel_tiles + t) * TILE,
+                        products + e * products_step + 4 * t * TILE,
                         4 * TILE,
                         workspace,
                         LOWEST,
@@ -233,7 +247,7 @@ def _transform_back(
     width = _padded(a.rows, LANES)
     row = tile_row + v * LANES
     valid = min(LANES, a.rows - row)
-    step = 4 * a.panel_tiles * TILE
+    step = element_step(a.panel_tiles, TILE)
     source = workspace + a.products_at + v * VECTOR_BYTES
     turned = workspace + a.turned_at
     bias = a.biases + 4 * (group * width + row)
@@ -287,7 +301,7 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
         high = min(blocks * (share + 1) // a.channel_shares * LANES, a.channels)
         begin = chunk * a.chunk_strips
         until = min(begin + a.chunk_strips, strips)
-        partial = a.partial + 4 * rest * a.elements * channels * width
+        partial = a.partial + rest * a.elements * element_step(channels, width)
         sums = a.partial_bias + 4 * rest * width
         for first in range(begin, until, a.panel_strips):
             last = min(first + a.panel_strips, until)
@@ -301,10 +315,13 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
                 _transform_data(a, workspace, group, first, last, c0, c1)
                 block = _padded(c1 - c0, LANES)
                 for e in range(a.elements):
-                    left = workspace + a.data_at + 4 * e * a.panel_tiles * block
-                    for c in range(0, block, ROWS):
-                        target = partial + 4 * (e * channels + c0 + c) * width
-                        b = workspace + a.gradient_at + 4 * e * a.panel_tiles * width
+                    left = workspace + a.data_at
+                    left += e * element_step(a.panel_tiles, block)
+                    for c in range(0, c1 - c0, ROWS):
+                        target = partial + e * element_step(channels, width)
+                        target += 4 * (c0 + c) * width
+                        b = workspace + a.gradient_at
+                        b += e * element_step(a.panel_tiles, width)
                         remaining = width // LANES
                         while remaining > 0:
                             vectors = next_vectors(remaining)
@@ -335,7 +352,7 @@ def _transform_gradient(
     Share 0 adds dy to `sums`, by row. Returns the number of tiles.
     """
     width, plane = _padded(a.rows, LANES), a.out_height * a.out_width
-    step = 4 * a.panel_tiles * width
+    step = element_step(a.panel_tiles, width)
     out_rows, turned = i64(a.out_rows), workspace + a.turned_at
     tiles = 0
     for strip in range(first, last):
@@ -380,7 +397,7 @@ def add_winograd_weights(record: Any, part: int, parts: int) -> None:
     taps = a.kernel * a.kernel
     spare = a.workspace + part * a.workspace_bytes
     values = f32(spare)
-    step = 4 * channels * width
+    step = element_step(channels, width)
     units = a.groups * a.channels if a.dw != 0 else 0
     for unit in range(units * part // parts, units * (part + 1) // parts):
         group, c = unit // a.channels, unit % a.channels
