@@ -169,7 +169,8 @@ def _loss(node: Node, x: list[torch.Tensor]) -> Any:
     op: Any = node.op
     kind = node.type
     if kind == "SoftmaxWithLoss":
-        return F.cross_entropy(x[0], x[1].flatten().long())
+        labels = x[1].long().reshape(len(x[0]), *x[0].shape[2:])
+        return F.cross_entropy(x[0], labels)
     if kind == "Softmax":
         return F.softmax(x[0], op.axis)
     if kind == "SigmoidCrossEntropyLoss":

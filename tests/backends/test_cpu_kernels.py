@@ -15,7 +15,8 @@ pytest.importorskip("numba")
 from netspec.errors import SpecError
 from runtime.backends import get_backend
 from runtime.backends.cpu import CpuBackend, convolution
-from runtime.backends.cpu.convolution import forward_way, weights_way
+from runtime.backends.cpu.convolution import forward_ways, weights_way
+from runtime.backends.cpu.depthwise import Depthwise
 from runtime.backends.cpu.direct import Direct
 from runtime.backends.cpu.geometry import Correlation, forward_correlation
 from runtime.backends.cpu.kernel import CompiledKernel
@@ -88,9 +89,12 @@ small = st.integers(1, 5)
 
 
 @st.composite
-def convolutions(draw: Any) -> tuple[str, tuple[int, ...]]:
-    group = draw(st.sampled_from([1, 1, 1, 2, 3]))
-    channels, outputs = group * draw(st.integers(1, 40)), group * draw(sizes)
+def convolutions(draw: Any, *, depthwise: bool = False) -> tuple[str, tuple[int, ...]]:
+    if depthwise:
+        group = channels = outputs = draw(st.integers(1, 40))
+    else:
+        group = draw(st.sampled_from([1, 1, 1, 2, 3]))
+        channels, outputs = group * draw(st.integers(1, 40)), group * draw(sizes)
     kernel = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     dilation = draw(st.integers(1, 2))
     pad = draw(st.integers(0, 3)), draw(st.integers(0, 3))
@@ -112,6 +116,16 @@ def convolutions(draw: Any) -> tuple[str, tuple[int, ...]]:
 def test_convolution(case: tuple[str, tuple[int, ...]], accumulate: bool) -> None:
     text, shape = case
     compare(text, [shape], accumulate=accumulate)
+
+
+@EXAMPLES
+@given(case=convolutions(depthwise=True), accumulate=st.booleans())
+def test_depthwise_convolution(
+    case: tuple[str, tuple[int, ...]], accumulate: bool
+) -> None:
+    text, shape = case
+    layer = compare(text, [shape], accumulate=accumulate)
+    assert isinstance(layer.kernel._ahead, Depthwise)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -136,13 +150,18 @@ def test_winograd_convolution(
     accumulate: bool,
     shares: int,
 ) -> None:
-    def always(shape: Correlation, threads: int, *, constant: bool = False) -> Any:
-        if suits(shape):
-            return Tiled(shape, threads, constant, row_shares=shares)
-        return Direct(shape, threads, constant)
+    def always(
+        shapes: Sequence[Correlation], threads: int, *, constant: bool = False
+    ) -> list[Any]:
+        return [
+            Tiled(shape, threads, constant, row_shares=shares)
+            if suits(shape)
+            else Direct(shape, threads, constant)
+            for shape in shapes
+        ]
 
-    monkeypatch.setattr(convolution, "forward_way", always)
-    monkeypatch.setattr(convolution, "weights_way", always)
+    monkeypatch.setattr(convolution, "forward_ways", always)
+    monkeypatch.setattr(convolution, "weights_way", Tiled)
     height, width = (max(1, kernel - 2 * pad) + more for more in extra)
     text = (
         'type: "Convolution" bottom: "x" top: "y" convolution_param { '
@@ -192,7 +211,7 @@ def test_the_number_of_threads_decides_no_way(
     shape = forward_correlation(layer.op)
     numbers_of_threads = (1, 2, 7, 64)
     for ways in (
-        [forward_way(shape, n, constant=constant) for n in numbers_of_threads],
+        [forward_ways([shape], n, constant=constant)[0] for n in numbers_of_threads],
         [weights_way(shape, n) for n in numbers_of_threads],
     ):
         assert len({type(way) for way in ways}) == 1
@@ -437,6 +456,13 @@ LAYERS = {
             "convolution_param { num_output: 48 kernel_size: 3 pad: 1 }"
         ),
         (6, 40, 28, 28),
+    ),
+    "depthwise": (
+        (
+            'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+            "num_output: 20 group: 20 kernel_size: 3 stride: 2 pad: 1 }"
+        ),
+        (5, 20, 19, 23),
     ),
     "large weights": (
         (

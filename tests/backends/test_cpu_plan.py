@@ -44,7 +44,14 @@ NET = (
             convolution_param { num_output: 16 kernel_size: 3 pad: 1
                                 weight_filler { type: "xavier" } } }
     layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
-    layer { name: "sum" type: "Eltwise" bottom: "conv2" bottom: "pool" top: "sum" }
+    layer { name: "conv3" type: "Convolution" bottom: "conv2" top: "conv3"
+            convolution_param { num_output: 16 group: 16 kernel_size: 3 pad: 1
+                                weight_filler { type: "xavier" } } }
+    layer { name: "bn3" type: "BatchNorm" bottom: "conv3" top: "conv3" }
+    layer { name: "scale3" type: "Scale" bottom: "conv3" top: "conv3"
+            scale_param { bias_term: true } }
+    layer { name: "relu5" type: "ReLU" bottom: "conv3" top: "conv3" }
+    layer { name: "sum" type: "Eltwise" bottom: "conv3" bottom: "pool" top: "sum" }
     layer { name: "relu3" type: "ReLU" bottom: "sum" top: "sum" }
     layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip"
             inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
@@ -93,7 +100,8 @@ def test_joined_layers_leave_what_single_ones_leave() -> None:
     calls = joined.plan.fusion.forward()  # type: ignore[union-attr]
     names = {joined.graph.nodes[index].name for index in calls}
     assert names == {
-        *("bn", "scale", "relu", "conv2", "relu2", "sum", "relu3", "ip", "relu4")
+        *("bn", "scale", "relu", "conv2", "relu2", "bn3", "scale3", "relu5"),
+        *("sum", "relu3", "ip", "relu4"),
     }
 
 
@@ -106,7 +114,7 @@ def test_a_pass_can_follow_single_layers_and_the_other_way_round() -> None:
     mixed.forward(start="relu")
     mixed.clear_param_diffs()
     mixed.backward(end="sum")
-    mixed.backward(start="relu2")
+    mixed.backward(start="relu5")
     got, want = contents(mixed), contents(joined)
     for name, value in want.items():
         if name.startswith(("x", "t")):
@@ -259,7 +267,7 @@ def test_the_variable_sets_the_number_of_threads(
 def test_vectors_of_other_processors(lanes: int) -> None:
     code = """
 from tests.backends.test_cpu_kernels import LAYERS, compare
-for name in ("direct", "tiled", "inner product", "pooling"):
+for name in ("direct", "tiled", "depthwise", "inner product", "pooling"):
     compare(LAYERS[name][0], [LAYERS[name][1]], accumulate=True)
 """
     environment = {**os.environ, "NETSPEC_VECTOR_LANES": str(lanes)}

@@ -8,7 +8,9 @@ from typing import Literal
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
+from runtime.backends.cpu import depthwise
 from runtime.backends.cpu.compiled import Call
+from runtime.backends.cpu.depthwise import Depthwise
 from runtime.backends.cpu.direct import Direct
 from runtime.backends.cpu.geometry import (
     Correlation,
@@ -21,23 +23,33 @@ from runtime.backends.cpu.tiled import Tiled, suits
 from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
+Way = Direct | Tiled | Depthwise
 
 
-def forward_way(
-    shape: Correlation, threads: int, *, constant: bool = False
-) -> Direct | Tiled:
-    """Return the faster way to compute a correlation; constant: its weights are.
+def forward_ways(
+    shapes: Sequence[Correlation], threads: int, *, constant: bool = False
+) -> list[Way]:
+    """Return the fastest ways to compute correlations from one x to one y.
 
-    Their rounding differs, so that the choice must not depend on the threads.
+    constant: the weights are. The rounding of the ways differs, so that the choice must
+    not depend on the threads.
     """
-    direct, tiled = Direct(shape, 1, constant), Tiled(shape, 1, constant)
-    if suits(shape) and tiled.cycles < direct.cycles:
-        return Tiled(shape, threads, constant).best_shared()
-    return Direct(shape, threads, constant)
+    if shapes and all(depthwise.suits(shape) for shape in shapes):
+        return [Depthwise(tuple(shapes), threads)]
+    ways: list[Way] = []
+    for shape in shapes:
+        direct, tiled = Direct(shape, 1, constant), Tiled(shape, 1, constant)
+        if suits(shape) and tiled.cycles < direct.cycles:
+            ways.append(Tiled(shape, threads, constant).best_shared())
+        else:
+            ways.append(Direct(shape, threads, constant))
+    return ways
 
 
-def weights_way(shape: Correlation, threads: int) -> Direct | Tiled:
-    """Return the faster way to compute the gradient of a correlation's weights."""
+def weights_way(shape: Correlation, threads: int) -> Way:
+    """Return the fastest way to compute the gradient of a correlation's weights."""
+    if depthwise.suits(shape):
+        return Depthwise((shape,), threads)
     direct, tiled = Direct(shape, 1), Tiled(shape, 1)
     if suits(shape) and tiled.weight_cycles < direct.weight_cycles:
         return Tiled(shape, threads)
@@ -64,13 +76,11 @@ class Convolution(CompiledKernel[ConvolutionOp]):
         """Ask for the scratch of all passes; they use it one after the other."""
         threads = self.backend.threads
         shape = forward_correlation(self.op)
-        self._ahead = forward_way(shape, threads, constant=self._keeps)
+        (self._ahead,) = forward_ways([shape], threads, constant=self._keeps)
         self._weights = weights_way(shape, threads)
-        self._back = []
-        if any(self.node.propagate):
-            self._back = [
-                forward_way(one, threads) for one in backward_correlations(self.op)
-            ]
+        back = backward_correlations(self.op) if any(self.node.propagate) else []
+        self._back = forward_ways(back, threads)
+        self._seen_places = sum(count(one.places) for one in back)
         wanted = [way.scratch() for way in (self._ahead, *self._back)]
         if any(self.node.learn):
             wanted.append(self._weights.weights_scratch())
@@ -124,9 +134,7 @@ class Convolution(CompiledKernel[ConvolutionOp]):
                 (accumulate[0], accumulate[-1]),
             )
         if self.dx is not None:
-            if sum(count(way.shape.places) for way in self._back) < count(
-                self.op.bottoms[0][2:]
-            ):
+            if self._seen_places < count(self.op.bottoms[0][2:]):
                 calls.append(self.backend.fill(self.dx, 0))
             for way in self._back:
                 calls += way.calls(

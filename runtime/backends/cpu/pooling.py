@@ -10,11 +10,12 @@ import numpy as np
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
-from runtime.backends.cpu.compiled import Call, carray, helper, kernel, outlined
+from runtime.backends.cpu.compiled import Call, carray, kernel
 from runtime.backends.cpu.emit import LANES, VECTOR_BYTES
 from runtime.backends.cpu.kernel import CompiledKernel, few, round_up
+from runtime.backends.cpu.planes import keep_plane
 from runtime.backends.cpu.simd import copy, f32, i64, u8
-from runtime.backends.cpu.windows import greatest, split_row, total
+from runtime.backends.cpu.windows import greatest, total
 from runtime.layers.base import ArraySpec
 
 ZERO: Any = np.float32(0)
@@ -24,57 +25,9 @@ WINDOWS = (
     "planes height width out_height out_width kernel_height kernel_width "
     "row_stride column_stride row_pad column_pad "
 )
-# How a thread keeps a padded plane in its workspace, and where its results go. Position
-# t of a window lies offsets[t] bytes from the window's place.
+# Where a thread keeps a padded plane and puts its results. Position t of a window lies
+# offsets[t] bytes from the window's place.
 KEPT = "kept_height kept_width taps offsets workspace workspace_bytes results_at "
-
-
-@helper
-def _keep_row(a: Any, source: int, target: int, phase_bytes: int, length: int) -> None:
-    """Copy a row of the image, with its padding, parted by residues of the stride."""
-    x = f32(source)
-    for phase in range(a.column_stride):
-        start = phase - a.column_pad
-        low = 0
-        if start < 0:
-            low = min(length, (a.column_stride - 1 - start) // a.column_stride)
-        high = max(low, min(length, (a.width - 1 - start) // a.column_stride + 1))
-        kept = f32(target + phase * phase_bytes)
-        for j in range(low):
-            kept[j] = np.float32(a.padding)
-        for j in range(low, high):
-            kept[j] = x[start + j * a.column_stride]
-        for j in range(high, length):
-            kept[j] = np.float32(a.padding)
-
-
-@outlined
-def _keep_plane(a: Any, source: int, target: int, rows: int, length: int) -> None:
-    """Copy a plane with its padding, parted by the residues of both strides.
-
-    Each part has `rows` rows of `length`, so that a position of the window sees, for
-    neighbouring places, neighbouring elements.
-    """
-    part_bytes = 4 * rows * length
-    simple = a.column_stride == 2 and a.column_pad == 0
-    for row in range(rows * a.row_stride):
-        at = row - a.row_pad
-        residue, line = row % a.row_stride, row // a.row_stride
-        put = target + residue * a.column_stride * part_bytes + 4 * line * length
-        if at < 0 or at >= a.height:
-            for phase in range(a.column_stride):
-                kept = f32(put + phase * part_bytes)
-                for j in range(length):
-                    kept[j] = np.float32(a.padding)
-        elif simple:
-            x = source + 4 * at * a.width
-            split_row(put, part_bytes, x, min(a.width, 2 * length))
-            for phase in range(2):
-                kept = f32(put + phase * part_bytes)
-                for j in range((a.width - phase + 1) // 2, length):
-                    kept[j] = np.float32(a.padding)
-        else:
-            _keep_row(a, source + 4 * at * a.width, put, part_bytes, length)
 
 
 @kernel("x y won start " + WINDOWS + KEPT, "padding")
@@ -89,7 +42,7 @@ def maximum(record: Any, part: int, parts: int) -> None:
     best = kept + a.results_at
     won = best + 4 * (a.out_height * a.kept_width + LANES)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
-        _keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
+        keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
         for q in range(0, a.out_height * a.kept_width, LANES):
             greatest(
                 kept + 4 * q, a.offsets, a.taps, a.start + q, best + 4 * q, won + q
@@ -123,7 +76,7 @@ def average(record: Any, part: int, parts: int) -> None:
                 result += x[i]
             f32(a.y)[p] = result * shares[0]
             continue
-        _keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
+        keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
         for q in range(0, a.out_height * a.kept_width, LANES):
             total(kept + 4 * q, a.offsets, a.taps, sums + 4 * q)
         for i in range(a.out_height):

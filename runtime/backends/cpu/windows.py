@@ -8,6 +8,7 @@ from llvmlite import ir
 from numba import types
 
 from runtime.backends.cpu.emit import (
+    F32,
     I32,
     I64,
     LANES,
@@ -15,13 +16,17 @@ from runtime.backends.cpu.emit import (
     VECTOR_BYTES,
     const,
     first_lanes,
+    fma,
     intrinsic,
     load,
     loop,
     masked_load,
     masked_store,
+    splat,
     store,
 )
+
+RUN = 4  # vectors that `weighted` and `dot` treat at once
 
 
 @intrinsic
@@ -174,3 +179,80 @@ def total(context: Any, source: Any, offsets: Any, taps: Any, target: Any) -> An
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate
+
+
+@intrinsic
+def weighted(
+    context: Any,
+    source: Any,
+    offsets: Any,
+    weights: Any,
+    taps: Any,
+    start: Any,
+    floor: Any,
+    target: Any,
+) -> Any:
+    """Compute max(floor, start + sum of weights[t] x[t]) over `taps` >= 1 runs x[t].
+
+    A run is RUN vectors; run t lies `offsets[t]` bytes after `source`.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, offsets, weights, taps, start, floor, target = args
+
+        def body(values: list[Any]) -> list[Any]:
+            at, at_weight, *sums = values
+            offset = builder.load(builder.inttoptr(at, I64.as_pointer()))
+            first = builder.add(source, offset)
+            weight = splat(builder, load(builder, at_weight, F32))
+            for i in range(RUN):
+                value = load(builder, builder.add(first, const(i * VECTOR_BYTES)))
+                sums[i] = fma(builder, weight, value, sums[i])
+            following = builder.add(at, const(8)), builder.add(at_weight, const(4))
+            return [*following, *sums]
+
+        starts = [splat(builder, start)] * RUN
+        _, _, *sums = loop(builder, taps, [offsets, weights, *starts], body)
+        low = splat(builder, floor)
+        for i, value in enumerate(sums):
+            # Not a maximum: a NaN must stay.
+            below = builder.fcmp_ordered("<", value, low)
+            kept = builder.select(below, low, value)
+            store(builder, kept, builder.add(target, const(i * VECTOR_BYTES)))
+        return context.get_dummy_value()
+
+    kinds = [types.int64] * 4 + [types.float32] * 2 + [types.int64]
+    return types.void(*kinds), generate
+
+
+@intrinsic
+def dot(context: Any, a: Any, b: Any, runs: Any) -> Any:
+    """Return the sum of the products of `runs` >= 1 runs of RUN vectors."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b, runs = args
+
+        def body(values: list[Any]) -> list[Any]:
+            at_a, at_b, *sums = values
+            for i in range(RUN):
+                step = const(i * VECTOR_BYTES)
+                left = load(builder, builder.add(at_a, step))
+                right = load(builder, builder.add(at_b, step))
+                sums[i] = fma(builder, left, right, sums[i])
+            run = const(RUN * VECTOR_BYTES)
+            return [builder.add(at_a, run), builder.add(at_b, run), *sums]
+
+        zero = ir.Constant(VECTOR, [0.0] * LANES)
+        _, _, *sums = loop(builder, runs, [a, b, *[zero] * RUN], body)
+        pairs = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
+        whole = builder.fadd(*pairs)
+        half = LANES // 2
+        while half:
+            lanes = [(i + half) % LANES for i in range(LANES)]
+            order = ir.Constant(ir.VectorType(I32, LANES), lanes)
+            turned = builder.shuffle_vector(whole, whole, order)
+            whole = builder.fadd(whole, turned)
+            half //= 2
+        return builder.extract_element(whole, ir.Constant(I32, 0))
+
+    return types.float32(*[types.int64] * 3), generate
