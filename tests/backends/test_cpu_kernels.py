@@ -18,7 +18,7 @@ from runtime.backends.cpu import CpuBackend, convolution
 from runtime.backends.cpu.convolution import forward_ways, weights_way
 from runtime.backends.cpu.depthwise import Depthwise
 from runtime.backends.cpu.direct import Direct
-from runtime.backends.cpu.geometry import Correlation, forward_correlation
+from runtime.backends.cpu.geometry import Correlation, gathering
 from runtime.backends.cpu.kernel import CompiledKernel
 from runtime.backends.cpu.tiled import Tiled, suits
 from tests.layers.harness import LoneLayer
@@ -125,7 +125,32 @@ def test_depthwise_convolution(
 ) -> None:
     text, shape = case
     layer = compare(text, [shape], accumulate=accumulate)
-    assert isinstance(layer.kernel._ahead, Depthwise)  # type: ignore[attr-defined]
+    assert isinstance(layer.kernel.ahead[0], Depthwise)  # type: ignore[attr-defined]
+
+
+@st.composite
+def deconvolutions(draw: Any) -> tuple[str, tuple[int, ...]]:
+    group = draw(st.sampled_from([1, 1, 2, 12]))
+    multiple = 1 if group == 12 else draw(st.integers(1, 20))
+    stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    kernel = tuple(s + draw(st.integers(0, 3)) for s in stride)
+    pad = tuple(min(draw(st.integers(0, 3)), (k - 1) // 2) for k in kernel)
+    bias = draw(st.sampled_from(["true", "false"]))
+    text = (
+        'type: "Deconvolution" bottom: "x" top: "y" convolution_param { '
+        f"num_output: {group * multiple} group: {group} bias_term: {bias} "
+        f"kernel_h: {kernel[0]} kernel_w: {kernel[1]} pad_h: {pad[0]} pad_w: {pad[1]} "
+        f"stride_h: {stride[0]} stride_w: {stride[1]} }}"
+    )
+    channels = group * (1 if group == 12 else draw(st.integers(1, 20)))
+    return text, (draw(small), channels, draw(sizes), draw(sizes))
+
+
+@EXAMPLES
+@given(case=deconvolutions(), accumulate=st.booleans())
+def test_deconvolution(case: tuple[str, tuple[int, ...]], accumulate: bool) -> None:
+    text, shape = case
+    compare(text, [shape], accumulate=accumulate)
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -168,7 +193,7 @@ def test_winograd_convolution(
         f"num_output: {outputs} kernel_size: {kernel} pad: {pad} }}"
     )
     layer = compare(text, [(batch, channels, height, width)], accumulate=accumulate)
-    assert isinstance(layer.kernel._ahead, Tiled)  # type: ignore[attr-defined]
+    assert isinstance(layer.kernel.ahead[0], Tiled)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +214,7 @@ def test_the_way_of_a_convolution_is_chosen_by_shape(
         f"num_output: {outputs} kernel_size: {kernel} pad: {kernel // 2} }}"
     )
     layer = compare(text, [shape])
-    ways = layer.kernel._ahead, *layer.kernel._back  # type: ignore[attr-defined]
+    ways = *layer.kernel.ahead, *layer.kernel.behind  # type: ignore[attr-defined]
     assert all(isinstance(way, Tiled) == tiled for way in ways)
 
 
@@ -208,7 +233,7 @@ def test_the_number_of_threads_decides_no_way(
         [(batch, channels, size, size)],
         backend=PORTABLE,
     )
-    shape = forward_correlation(layer.op)
+    shape = gathering(layer.op)
     numbers_of_threads = (1, 2, 7, 64)
     for ways in (
         [forward_ways([shape], n, constant=constant)[0] for n in numbers_of_threads],
@@ -463,6 +488,13 @@ LAYERS = {
             "num_output: 20 group: 20 kernel_size: 3 stride: 2 pad: 1 }"
         ),
         (5, 20, 19, 23),
+    ),
+    "deconvolution": (
+        (
+            'type: "Deconvolution" bottom: "x" top: "y" '
+            "convolution_param { num_output: 20 kernel_size: 4 stride: 2 pad: 1 }"
+        ),
+        (5, 12, 19, 23),
     ),
     "large weights": (
         (

@@ -51,7 +51,16 @@ NET = (
     layer { name: "scale3" type: "Scale" bottom: "conv3" top: "conv3"
             scale_param { bias_term: true } }
     layer { name: "relu5" type: "ReLU" bottom: "conv3" top: "conv3" }
-    layer { name: "sum" type: "Eltwise" bottom: "conv3" bottom: "pool" top: "sum" }
+    layer { name: "up" type: "Deconvolution" bottom: "conv3" top: "up"
+            convolution_param { num_output: 16 kernel_size: 4 stride: 2 pad: 1
+                                weight_filler { type: "xavier" } } }
+    layer { name: "bn4" type: "BatchNorm" bottom: "up" top: "up" }
+    layer { name: "scale4" type: "Scale" bottom: "up" top: "up"
+            scale_param { bias_term: true } }
+    layer { name: "relu6" type: "ReLU" bottom: "up" top: "up" }
+    layer { name: "down" type: "Pooling" bottom: "up" top: "down"
+            pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+    layer { name: "sum" type: "Eltwise" bottom: "down" bottom: "pool" top: "sum" }
     layer { name: "relu3" type: "ReLU" bottom: "sum" top: "sum" }
     layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip"
             inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
@@ -101,7 +110,7 @@ def test_joined_layers_leave_what_single_ones_leave() -> None:
     names = {joined.graph.nodes[index].name for index in calls}
     assert names == {
         *("bn", "scale", "relu", "conv2", "relu2", "bn3", "scale3", "relu5"),
-        *("sum", "relu3", "ip", "relu4"),
+        *("bn4", "scale4", "relu6", "sum", "relu3", "ip", "relu4"),
     }
 
 
@@ -114,7 +123,7 @@ def test_a_pass_can_follow_single_layers_and_the_other_way_round() -> None:
     mixed.forward(start="relu")
     mixed.clear_param_diffs()
     mixed.backward(end="sum")
-    mixed.backward(start="relu5")
+    mixed.backward(start="down")
     got, want = contents(mixed), contents(joined)
     for name, value in want.items():
         if name.startswith(("x", "t")):

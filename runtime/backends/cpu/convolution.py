@@ -1,13 +1,14 @@
-"""Convolution on compiled kernels: which way each of its three passes takes."""
+"""Convolution and its transpose: which way each of their three passes takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
+from netspec.ops.convolution import Deconvolution as DeconvolutionOp
 from runtime.backends.cpu import depthwise
 from runtime.backends.cpu.compiled import Call
 from runtime.backends.cpu.depthwise import Depthwise
@@ -15,15 +16,18 @@ from runtime.backends.cpu.direct import Direct
 from runtime.backends.cpu.geometry import (
     Correlation,
     Weights,
-    backward_correlations,
-    forward_correlation,
+    gathering,
+    scattering,
 )
 from runtime.backends.cpu.kernel import CompiledKernel
+from runtime.backends.cpu.stretch import summed
 from runtime.backends.cpu.tiled import Tiled, suits
 from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
+MOST_RESIDUES = 16  # of a Deconvolution, each with calls of its own
 Way = Direct | Tiled | Depthwise
+ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
 
 def forward_ways(
@@ -56,43 +60,38 @@ def weights_way(shape: Correlation, threads: int) -> Way:
     return Direct(shape, threads)
 
 
-class Convolution(CompiledKernel[ConvolutionOp]):
-    """Convolution of images, forward and backward; see the portable kernel."""
+class _Correlating(CompiledKernel[ConvT]):
+    """What Convolution and Deconvolution have in common."""
 
-    @classmethod
-    def fits(cls, node: Node) -> bool:
-        """Whether the layer is a convolution of images with something to compute."""
-        op = node.op
-        return (
-            isinstance(op, ConvolutionOp)
-            and len(op.kernel) == 2
-            and op.axis == 1
-            and len(op.bottoms) == 1
-            and count(op.tops[0]) > 0
-            and count(op.bottoms[0]) > 0
-        )
+    def forward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlations that make y from x."""
+        raise NotImplementedError
+
+    def backward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlations that make dx from dy."""
+        raise NotImplementedError
+
+    def parameter_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute the wanted gradients of the parameters."""
+        raise NotImplementedError
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the scratch of all passes; they use it one after the other."""
-        threads = self.backend.threads
-        shape = forward_correlation(self.op)
-        (self._ahead,) = forward_ways([shape], threads, constant=self._keeps)
-        self._weights = weights_way(shape, threads)
-        back = backward_correlations(self.op) if any(self.node.propagate) else []
-        self._back = forward_ways(back, threads)
-        self._seen_places = sum(count(one.places) for one in back)
-        wanted = [way.scratch() for way in (self._ahead, *self._back)]
+        threads, forward = self.backend.threads, self.forward_shapes()
+        # Several ways write their forms of the weights to the same place.
+        self._keeps = not self.train and not self.node.backward and len(forward) == 1
+        self.ahead = forward_ways(forward, threads, constant=self._keeps)
+        self.behind = []
+        if any(self.node.propagate):
+            self.behind = forward_ways(self.backward_shapes(), threads)
+        wanted = [way.scratch() for way in (*self.ahead, *self.behind)]
         if any(self.node.learn):
+            self._weights = weights_way(gathering(self.op), threads)
             wanted.append(self._weights.weights_scratch())
         return {
             name: ArraySpec((nbytes,), "uint8", self._life(name))
             for name, nbytes in _largest(wanted).items()
         }
-
-    @property
-    def _keeps(self) -> bool:
-        """Whether this layer is for use only, so that other forms of weights pay."""
-        return not self.train and not self.node.backward
 
     def _life(self, name: str) -> Literal["state", "scratch"]:
         lasting = self._keeps and name in {"weights", "biases"}
@@ -105,7 +104,7 @@ class Convolution(CompiledKernel[ConvolutionOp]):
     def calls_above(
         self, floor: float, scale: Array | int = 0, shift: Array | int = 0
     ) -> list[Call]:
-        """Compute y = max(floor, the convolution).
+        """Compute y = max(floor, what the layer computes).
 
         scale, shift: a factor for the weights of every output channel, and what then
         takes the place of the bias.
@@ -117,30 +116,105 @@ class Convolution(CompiledKernel[ConvolutionOp]):
             scale,
             constant=self._keeps,
         )
-        return self._ahead.calls(self.work, weights, self.x, self.y, floor)
+        return [
+            call
+            for way in self.ahead
+            for call in way.calls(self.work, weights, self.x, self.y, floor)
+        ]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute the wanted gradients."""
-        calls = []
-        dw = self.dparams[0]
-        dbias = self.dparams[1] if self.op.bias_term else None
-        if dw is not None or dbias is not None:
-            calls += self._weights.weight_calls(
-                self.work,
-                self.x,
-                self.dy,
-                0 if dw is None else dw,
-                0 if dbias is None else dbias,
-                (accumulate[0], accumulate[-1]),
-            )
+        calls = self.parameter_calls(accumulate)
         if self.dx is not None:
-            if self._seen_places < count(self.op.bottoms[0][2:]):
+            covered = sum(count(shape.places) for shape in self.backward_shapes())
+            if covered < count(self.op.bottoms[0][2:]):
                 calls.append(self.backend.fill(self.dx, 0))
-            for way in self._back:
+            for way in self.behind:
                 calls += way.calls(
                     self.work, Weights(self.params[0]), self.dy, self.dx, LOWEST
                 )
         return calls
+
+    def _weight_calls(
+        self,
+        large: Array,
+        small: Array,
+        dw: Array | None,
+        dbias: Array | None,
+        accumulate: Sequence[bool],
+    ) -> list[Call]:
+        if dw is None and dbias is None:
+            return []
+        return self._weights.weight_calls(
+            self.work,
+            large,
+            small,
+            0 if dw is None else dw,
+            0 if dbias is None else dbias,
+            (accumulate[0], accumulate[-1]),
+        )
+
+
+class Convolution(_Correlating[ConvolutionOp]):
+    """Convolution of images, forward and backward; see the portable kernel."""
+
+    @classmethod
+    def fits(cls, node: Node) -> bool:
+        """Whether the layer is a convolution of images with something to compute."""
+        op = node.op
+        return isinstance(op, ConvolutionOp) and _is_of_images(op)
+
+    def forward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlation of the layer."""
+        return [gathering(self.op)]
+
+    def backward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlations that make dx from dy."""
+        return scattering(self.op)
+
+    def parameter_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute the wanted gradients of the parameters."""
+        dbias = self.dparams[1] if self.op.bias_term else None
+        return self._weight_calls(self.x, self.dy, self.dparams[0], dbias, accumulate)
+
+
+class Deconvolution(_Correlating[DeconvolutionOp]):
+    """The transpose of a convolution of images; see the portable kernel."""
+
+    @classmethod
+    def fits(cls, node: Node) -> bool:
+        """Whether every place of y is computed, by a number of calls that pays."""
+        op = node.op
+        if not isinstance(op, DeconvolutionOp) or not _is_of_images(op):
+            return False
+        shapes = scattering(op)
+        alone = all(depthwise.suits(shape) for shape in shapes)
+        covered = sum(count(shape.places) for shape in shapes)
+        enough = covered == count(op.tops[0][2:])
+        return enough and (alone or len(shapes) <= MOST_RESIDUES)
+
+    def forward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlations of the layer."""
+        return scattering(self.op)
+
+    def backward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlation that makes dx from dy."""
+        return [gathering(self.op)]
+
+    def parameter_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute the wanted gradients of the parameters."""
+        calls = self._weight_calls(
+            self.dy, self.x, self.dparams[0], None, accumulate[:1]
+        )
+        dbias = self.dparams[1] if self.op.bias_term else None
+        if dbias is not None:
+            calls.append(summed(self.dy, dbias, 1, accumulate[1]))
+        return calls
+
+
+def _is_of_images(op: ConvolutionOp | DeconvolutionOp) -> bool:
+    something = count(op.tops[0]) > 0 and count(op.bottoms[0]) > 0
+    return len(op.kernel) == 2 and op.axis == 1 and len(op.bottoms) == 1 and something
 
 
 def _largest(wanted: Sequence[Mapping[str, int]]) -> dict[str, int]:

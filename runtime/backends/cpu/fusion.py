@@ -12,7 +12,7 @@ from typing import Any
 
 from netspec.graph import Graph
 from runtime.backends.cpu.compiled import Call
-from runtime.backends.cpu.convolution import Convolution
+from runtime.backends.cpu.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.elementwise import (
     EltwiseSum,
     ReLU,
@@ -92,17 +92,22 @@ class Fusion:
         kernel = self._kernels[chain[0]]
         follower = self._kernels[chain[1]] if len(chain) > 1 else None
         match kernel, follower:
-            case Convolution(), BatchNorm() if follower.folds:
+            case ((Convolution() | Deconvolution()), BatchNorm()) if follower.folds:
                 return self._folded(kernel, follower)
             case BatchNorm(), Scale() if kernel.scale is follower:
                 if not kernel.op.use_global_stats:
                     return kernel.joined_forward(), 2 + kernel.rectified
-            case ((Convolution() | EltwiseSum() | InnerProduct()), ReLU()):
+            case (
+                Convolution() | Deconvolution() | EltwiseSum() | InnerProduct(),
+                ReLU(),
+            ):
                 if self._rectifies(chain[1]):
                     return kernel.calls_above(0.0), 2
         return [], 1
 
-    def _folded(self, kernel: Convolution, norm: BatchNorm) -> tuple[list[Call], int]:
+    def _folded(
+        self, kernel: Convolution | Deconvolution, norm: BatchNorm
+    ) -> tuple[list[Call], int]:
         """Fold what follows a convolution into its weights as they are."""
         bias = kernel.params[1] if kernel.op.bias_term else 0
         floor = 0.0 if norm.rectified else float("-inf")

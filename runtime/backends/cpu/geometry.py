@@ -1,4 +1,9 @@
-"""What a convolution computes, as correlations: forward, and backward to its input."""
+"""What convolution and its transpose compute, as correlations.
+
+Both have a larger image, which is the input of a Convolution and the output of a
+Deconvolution, and a smaller one. Convolution *gathers* from the larger image, and so
+does the gradient of a Deconvolution; the other two *scatter* to it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import numpy as np
 
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
+from netspec.ops.convolution import Deconvolution as DeconvolutionOp
 from runtime.layers.base import Array
 
 
@@ -81,9 +87,9 @@ class Weights:
     constant: bool = False
 
 
-def forward_correlation(op: ConvolutionOp) -> Correlation:
-    """Return the correlation that the layer computes."""
-    (n, c, h, w), (_, o, oh, ow) = op.bottoms[0], op.tops[0]
+def gathering(op: ConvolutionOp | DeconvolutionOp) -> Correlation:
+    """Return the correlation from the larger image to the smaller one."""
+    (n, c, h, w), (_, o, oh, ow) = _large_and_small(op)
     kh, kw = op.kernel
     i, j = np.divmod(np.arange(kh * kw), kw)
     taps = Taps(
@@ -108,14 +114,14 @@ def forward_correlation(op: ConvolutionOp) -> Correlation:
     )
 
 
-def backward_correlations(op: ConvolutionOp) -> list[Correlation]:
-    """Return the correlations that make the gradient of x, one for each residue.
+def scattering(op: ConvolutionOp | DeconvolutionOp) -> list[Correlation]:
+    """Return the correlations that make the larger image, one for each residue.
 
-    x[s j + r] is seen by the taps k for which (r + pad - dilation k) / s is whole, from
-    the place j + that quotient. A residue that no tap sees is left out: the gradient
-    there is zero.
+    Its place s j + r is seen by the taps k for which (r + pad - dilation k) / s is
+    whole, from the place j + that quotient of the smaller image. A residue that no tap
+    sees is left out: what is scattered there is zero.
     """
-    (n, c, h, w), (_, o, oh, ow) = op.bottoms[0], op.tops[0]
+    (n, c, h, w), (_, o, oh, ow) = _large_and_small(op)
     kh, kw = op.kernel
     channels, rows = o // op.group, c // op.group
     found = []
@@ -151,6 +157,14 @@ def backward_correlations(op: ConvolutionOp) -> list[Correlation]:
                 )
             )
     return found
+
+
+def _large_and_small(
+    op: ConvolutionOp | DeconvolutionOp,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if isinstance(op, DeconvolutionOp):
+        return op.tops[0], op.bottoms[0]
+    return op.bottoms[0], op.tops[0]
 
 
 def _seen(

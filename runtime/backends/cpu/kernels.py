@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.backends.cpu.convolution import Convolution
+from runtime.backends.cpu.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.dropout import Dropout
 from runtime.backends.cpu.elementwise import Concat, EltwiseSum, ReLU, Slice, Split
 from runtime.backends.cpu.inner_product import InnerProduct
@@ -22,6 +22,7 @@ KERNELS: Mapping[str, Sequence[type[CompiledKernel[Any]]]] = {
     "Bias": (Bias,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
+    "Deconvolution": (Deconvolution,),
     "Dropout": (Dropout,),
     "Eltwise": (EltwiseSum,),
     "InnerProduct": (InnerProduct,),

@@ -14,6 +14,7 @@ from runtime.backends.cpu.compiled import Call, carray, kernel
 from runtime.backends.cpu.elementwise import copied
 from runtime.backends.cpu.kernel import CompiledKernel, few
 from runtime.backends.cpu.simd import f32
+from runtime.layers.base import Array
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
@@ -106,23 +107,27 @@ class Bias(CompiledKernel[BiasOp]):
         """Compute the wanted gradients."""
         calls = []
         if self.dparams[0] is not None:
-            calls.append(
-                stretch_gradient(
-                    x=0,
-                    dy=self.dy,
-                    dx=0,
-                    scale=0,
-                    dscale=0,
-                    dshift=self.dparams[0],
-                    accumulate_scale=False,
-                    accumulate_shift=accumulate[0],
-                    serial=few(self.dy.size),
-                    **self._sizes,
-                )
-            )
+            axis = self.op.axis
+            calls.append(summed(self.dy, self.dparams[0], axis, accumulate[0]))
         if self.dx is not None:
             calls += copied(self.dy, self.dx)
         return calls
+
+
+def summed(dy: Array, dshift: Array, axis: int, accumulate: bool) -> Call:
+    """Return the call that sums dy over the axes beside those of dshift."""
+    return stretch_gradient(
+        x=0,
+        dy=dy,
+        dx=0,
+        scale=0,
+        dscale=0,
+        dshift=dshift,
+        accumulate_scale=False,
+        accumulate_shift=accumulate,
+        serial=few(dy.size),
+        **stretched_sizes(dy.shape, axis, dshift.shape),
+    )
 
 
 def stretched_sizes(
