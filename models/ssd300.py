@@ -95,9 +95,12 @@ def ssd300(
 
 
 def deploy(
-    batch_size: int = 1, num_classes: int = 21, label_map_file: str = LABELS
+    batch_size: int = 1,
+    num_classes: int = 21,
+    label_map_file: str = LABELS,
+    output_directory: str = "data/VOCdevkit/results/VOC2007/SSD_300x300/Main",
 ) -> NetSpec:
-    """Return the net for use: images in, detections out."""
+    """Return the net for use: images in, detections out, also as files for PASCAL."""
     n = NetSpec(f"{NAME}_deploy")
     n.data = L.Input(shape=[batch_size, 3, 300, 300], name="input")
     detect(n, num_classes)
@@ -111,7 +114,14 @@ def deploy(
         num_classes=num_classes,
         **BOXES,
         nms_param=dict(nms_threshold=0.45, top_k=400),
-        save_output_param=dict(label_map_file=label_map_file),
+        save_output_param=dict(
+            output_directory=output_directory,
+            output_name_prefix="comp4_det_test_",
+            output_format="VOC",
+            label_map_file=label_map_file,
+            name_size_file="data/VOC0712/test_name_size.txt",
+            num_test_image=4952,
+        ),
         keep_top_k=200,
         confidence_threshold=0.01,
         include=TEST,
