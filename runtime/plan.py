@@ -88,20 +88,22 @@ class Plan:
 
     @cached_property
     def _joined(self) -> dict[str, list[Callable[[], None]]]:
-        joined = {}
-        for kind in ("forward", "backward", "accumulate"):
-            steps: tuple[Step, ...] = getattr(self, kind)
-            if self.fusion is not None and kind == "forward":
-                steps = _replaced(steps, self.fusion.forward())
-            elif self.fusion is not None:
-                flags = {
-                    step.node: step.flags for step in steps if step.calls is not None
-                }
-                steps = _replaced(steps, self.fusion.backward(flags))
-            joined[kind] = join(steps, self.backend)
-            if kind == "forward":
-                joined["repeated"] = join(map(_without_constants, steps), self.backend)
-        return joined
+        kinds = ("forward", "backward", "accumulate")
+        steps = {kind: self._fused(kind) for kind in kinds}
+        steps["repeated"] = tuple(map(_without_constants, steps["forward"]))
+        every = [step for kind in steps.values() for step in kind]
+        self.backend.prepare([call for step in every for call in step.calls or ()])
+        return {kind: join(several, self.backend) for kind, several in steps.items()}
+
+    def _fused(self, kind: str) -> tuple[Step, ...]:
+        """Return the steps of a kind, with joined calls for what runs as one."""
+        steps: tuple[Step, ...] = getattr(self, kind)
+        if self.fusion is None:
+            return steps
+        if kind == "forward":
+            return _replaced(steps, self.fusion.forward())
+        flags = {step.node: step.flags for step in steps if step.calls is not None}
+        return _replaced(steps, self.fusion.backward(flags))
 
 
 def _without_constants(step: Step) -> Step:

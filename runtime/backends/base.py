@@ -76,6 +76,9 @@ class Backend:
         """Return a function that runs calls made by this backend's kernels in order."""
         raise NotImplementedError(f"backend {self.name!r} has no calls")
 
+    def prepare(self, calls: Sequence[Any]) -> None:
+        """Do once what running these calls will need, such as compiling."""
+
     def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
         """Find layers that run as one, before the kernels ask for arrays."""
         return None

@@ -75,6 +75,14 @@ class CpuBackend(Backend):
 
         return partial(self.team.run, Program(calls))
 
+    def prepare(self, calls: Sequence[Call]) -> None:
+        """Compile the kernels of these calls."""
+        if not calls:
+            return
+        from runtime.backends.cpu.ahead import compile_ahead
+
+        compile_ahead({call.kernel for call in calls}, self.threads)
+
     def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
         """Find layers that run as one, before the kernels ask for arrays."""
         if not self._compiled:

@@ -110,7 +110,21 @@ class CompiledKernel:
         """The address of the machine code, which is made or loaded when first asked."""
         record = numba.from_dtype(self.fields)
         signature = types.void(types.CPointer(record), types.int64, types.int64)
-        return int(compile_function(signature, self.function).address)
+        address = int(compile_function(signature, self.function).address)
+        self._mark.touch()
+        return address
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the machine code is here or on the disk."""
+        return "address" in vars(self) or self._mark.exists()
+
+    @property
+    def _mark(self) -> Path:
+        """The file that says that this version of Python and Numba left the code."""
+        python = f"{sys.implementation.cache_tag}-numba{numba.__version__}"
+        name = f"{self.function.__module__}.{self.function.__name__}"
+        return cache_folder() / f"{name}.{python}"
 
 
 def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:

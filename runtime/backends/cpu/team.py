@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -98,19 +98,25 @@ class Program:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.calls = tuple(calls)
-        self.table = np.array(
-            [
-                (one.kernel.address, one.record.ctypes.data, one.serial)
-                for one in self.calls
-            ],
-            np.int64,
-        ).reshape(-1, 3)
-        self.address = self.table.ctypes.data
         self.serial = all(one.serial for one in self.calls)
         self.checks = [one.check for one in self.calls if one.check is not None]
         self.prepared = [
             (one.prepare, one.record) for one in self.calls if one.prepare is not None
         ]
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """What threads walk through; the kernels are compiled for it."""
+        rows = [
+            (one.kernel.address, one.record.ctypes.data, one.serial)
+            for one in self.calls
+        ]
+        return np.array(rows, np.int64).reshape(-1, 3)
+
+    @cached_property
+    def address(self) -> int:
+        """The address of the table."""
+        return self.table.ctypes.data
 
 
 class Team:
@@ -132,7 +138,7 @@ class Team:
             check()
 
     def _walk(self, program: Program) -> None:
-        walk, rows = _walker(), len(program.table)
+        walk, rows = _walker(), len(program.calls)
         state = self._state.ctypes.data
         if program.serial or self.size == 1:
             walk(program.address, state, 0, rows, 0, 1)

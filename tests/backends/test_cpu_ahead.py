@@ -1,0 +1,74 @@
+"""Kernels are compiled once, by several processes, and then found on the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+
+ROOT = Path(__file__).resolve().parents[2]
+NET = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 } } }
+layer { name: "relu" type: "ReLU" bottom: "x" top: "relu" }
+layer { name: "sum" type: "Eltwise" bottom: "x" bottom: "relu" top: "sum" }
+layer { name: "bias" type: "Bias" bottom: "sum" top: "bias"
+        bias_param { filler { type: "constant" value: 1 } } }
+layer { name: "part" type: "Slice" bottom: "bias" top: "a" top: "b" }
+layer { name: "all" type: "Concat" bottom: "b" bottom: "a" top: "all" }
+layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 2 } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "all" bottom: "t" top: "loss" }
+"""
+
+
+def run(folder: Path, executable: str = "") -> tuple[int, str]:
+    """Return how many helpers a process started, and the loss that it computed."""
+    code = f"""
+import subprocess, sys
+import runtime
+from runtime.backends.cpu import ahead
+
+started, start = [], subprocess.Popen
+def watched(*arguments, **options):
+    started.append(arguments)
+    return start(*arguments, **options)
+ahead.subprocess.Popen = watched
+sys.executable = {executable!r} or sys.executable
+net = runtime.Net({NET!r}, runtime.TRAIN)
+net.blobs["x"].data[...] = [[3, 1, 4, 1, 5, 9], [-2, 6, -5, 3, 5, -8]]
+net.forward_backward()
+print(len(started), float(net.blobs["loss"].data))
+"""
+    environment = {**os.environ, "NETSPEC_CACHE_DIR": str(folder)}
+    environment["NETSPEC_NUM_THREADS"] = "2"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    helpers, loss = done.stdout.split()
+    return int(helpers), loss
+
+
+def test_helpers_compile_what_is_not_on_the_disk(tmp_path: Path) -> None:
+    first, loss = run(tmp_path)
+    assert first == 1
+    assert run(tmp_path) == (0, loss)
+
+
+@pytest.mark.parametrize("executable", ["nowhere", shutil.which("false")])
+def test_what_a_helper_cannot_do_is_done_without_it(
+    tmp_path: Path, executable: str
+) -> None:
+    helpers, loss = run(tmp_path, executable)
+    assert helpers == 1
+    assert run(tmp_path) == (0, loss)
