@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
-from netspec.errors import ShapeError, SpecError
-from netspec.ops import infer
-from netspec.ops.base import Shape, op_class
+from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.ops import known_types
+from netspec.ops.base import Shape
 from netspec.ops.data import infer_with
 from netspec.schema import TEST, LayerParameter, NetParameter
 
 # Losses whose prediction is a function of their first bottom.
 _PREDICTIONS = {
+    "InfogainLoss": ("Softmax", "softmax_param"),
     "SoftmaxWithLoss": ("Softmax", "softmax_param"),
     "SigmoidCrossEntropyLoss": ("Sigmoid", "sigmoid_param"),
 }
@@ -30,30 +31,34 @@ def deploy(
     """Return the net for use that belongs to a net for training.
 
     Kept are the layers of the TEST phase that the predictions need. A SoftmaxWithLoss
-    becomes a Softmax and a SigmoidCrossEntropyLoss a Sigmoid, named "prob"; of other
-    losses the first bottom is the prediction. Losses with a smaller weight than another
-    one are auxiliary: they go, with what only they need. Data layers become `Input`
-    layers with `shape { dim }`, labels go.
+    or InfogainLoss becomes a Softmax and a SigmoidCrossEntropyLoss a Sigmoid, named
+    "prob" or like the second top of the loss, unless the net has that layer already; of
+    other losses the first bottom is the prediction. Losses with a smaller weight than
+    another one are auxiliary: they go, with what only they need. Data layers become
+    `Input` layers with `shape { dim }`, labels go.
 
     net: a path, prototxt text, a message, or anything with `to_proto()`. shapes: of
     tops of data layers, by name, where only their files tell them. batch_size: takes
     the place of the first axis of all inputs.
 
-    Raises `ShapeError` where the shape of an input is not known.
+    Raises `ShapeError` where the shape of an input is not known, `SpecError` for shapes
+    of other blobs and where the layers of the TEST phase make no net.
     """
     from netspec.export import one_phase
     from netspec.text import as_net
     from netspec.upgrade import upgrade_net
 
     kept = one_phase(upgrade_net(as_net(net)), TEST)
-    layers = list(_without_losses(kept.layer))
-    wanted = _wanted(kept.layer, layers)
+    layers, wanted = _without_losses(kept.layer)
+    needed = _needed(layers, wanted)
+    _check_complete(needed)
+    _check_given(layers, shapes or {})
     result = NetParameter()
     result.CopyFrom(kept)
     del result.layer[:]
-    for layer in _needed(layers, wanted):
+    for layer in needed:
         if _is_source(layer):
-            result.layer.extend(_inputs(layer, layers, shapes or {}, batch_size))
+            result.layer.extend(_inputs(layer, needed, shapes or {}, batch_size))
         else:
             result.layer.append(layer)
     if not result.layer:
@@ -62,63 +67,82 @@ def deploy(
 
 
 def _is_source(layer: LayerParameter) -> bool:
-    return layer.type in LAYER_TYPES and op_class(layer.type).is_source
+    return not layer.bottom and layer.type != "Parameter"
 
 
-def _weight(layer: LayerParameter) -> float:
-    row = LAYER_TYPES.get(layer.type)
-    default = 1.0 if row is not None and row.auto_top else 0.0
-    return max(map(abs, layer.loss_weight), default=default)
+def _weights(layers: Sequence[LayerParameter]) -> list[float]:
+    """Return the weight of every layer that is a loss, and 0 for the others.
 
-
-def _losses(layers: Iterable[LayerParameter]) -> list[LayerParameter]:
-    return [layer for layer in layers if _weight(layer) and layer.bottom]
-
-
-def _without_losses(layers: Sequence[LayerParameter]) -> Iterator[LayerParameter]:
-    """Yield the layers with predictions in the place of losses, auxiliary ones gone."""
-    losses = _losses(layers)
-    main = max(map(_weight, losses), default=0.0)
-    names = {layer.name for layer in layers} | {top for x in layers for top in x.top}
-    free = _PREDICTION_NAME not in names
+    A layer with a weight whose top others read is no loss: it has a penalty.
+    """
+    read = {x for layer in layers if layer.type not in _ENDS for x in layer.bottom}
+    weights = []
     for layer in layers:
-        if layer.type in _ENDS or (_weight(layer) and _weight(layer) < main):
+        row = LAYER_TYPES.get(layer.type)
+        always = row is not None and row.auto_top
+        ends = bool(layer.bottom) and (always or read.isdisjoint(layer.top))
+        default = 1.0 if always else 0.0
+        weights.append(max(map(abs, layer.loss_weight), default=default) * ends)
+    return weights
+
+
+def _without_losses(
+    layers: Sequence[LayerParameter],
+) -> tuple[list[LayerParameter], set[str]]:
+    """Return the layers with predictions in the place of losses, and what is predicted.
+
+    Auxiliary losses are gone. A net without losses is for its outputs.
+    """
+    weights = _weights(layers)
+    main = max(weights, default=0.0)
+    kept, wanted = [], set()
+    names = {layer.name for layer in layers} | {top for x in layers for top in x.top}
+    for layer, weight in zip(layers, weights, strict=True):
+        if layer.type in _ENDS or 0 < weight < main:
             continue
-        if not _weight(layer):
-            yield layer
+        if not weight:
+            kept.append(layer)
         elif layer.type in _PREDICTIONS:
-            name = _PREDICTION_NAME if free else f"{layer.name}_{_PREDICTION_NAME}"
-            free = False
-            yield _prediction(layer, name)
+            prediction = _prediction(layer, names)
+            same = [each for each in layers if _is_same(each, prediction)]
+            if not same:
+                kept.append(prediction)
+            wanted.add((same or [prediction])[0].top[0])
+        else:
+            wanted.add(layer.bottom[0])
+    return kept, wanted if main else _outputs(kept)
 
 
-def _prediction(loss: LayerParameter, name: str) -> LayerParameter:
+def _prediction(loss: LayerParameter, names: set[str]) -> LayerParameter:
+    """Return the layer that computes what `loss` compares, and add its name."""
     kind, options = _PREDICTIONS[loss.type]
+    name = _PREDICTION_NAME
+    if len(loss.top) > 1:
+        name = loss.top[1]
+    elif name in names:
+        name = f"{loss.name}_{name}"
+    names.add(name)
     layer = LayerParameter(name=name, type=kind, bottom=loss.bottom[:1], top=[name])
     if loss.HasField(options):  # type: ignore[arg-type]
         getattr(layer, options).CopyFrom(getattr(loss, options))
     return layer
 
 
-def _wanted(
-    whole: Sequence[LayerParameter], layers: Sequence[LayerParameter]
-) -> set[str]:
-    """Return the blobs that the net is for."""
-    losses = _losses(whole)
-    read = {blob for layer in layers for blob in layer.bottom}
-    made = {blob for layer in layers for blob in layer.top}
-    if not losses:
-        return made - read
-    main = max(map(_weight, losses))
-    predictions = {
-        layer.bottom[0]
-        for layer in losses
-        if _weight(layer) == main and layer.type not in _PREDICTIONS
-    }
-    computed = {
-        layer.top[0] for layer in layers if layer not in whole and len(layer.top) == 1
-    }
-    return predictions | computed
+def _is_same(layer: LayerParameter, prediction: LayerParameter) -> bool:
+    other = LayerParameter()
+    other.CopyFrom(prediction)
+    other.name = layer.name
+    other.top[:] = layer.top
+    return layer == other and layer.top != layer.bottom
+
+
+def _outputs(layers: Iterable[LayerParameter]) -> set[str]:
+    """Return the blobs that no later layer reads."""
+    found: set[str] = set()
+    for layer in layers:
+        found.difference_update(layer.bottom)
+        found.update(layer.top)
+    return found
 
 
 def _needed(
@@ -134,6 +158,37 @@ def _needed(
     return kept[::-1]
 
 
+def _check_complete(layers: Iterable[LayerParameter]) -> None:
+    made: set[str] = set()
+    for layer in layers:
+        for blob in layer.bottom:
+            if blob not in made:
+                raise SpecError(
+                    f"layer {layer.name!r} ({layer.type}): reads {blob!r}, which no "
+                    f"layer of the TEST phase makes, so there is no net for use; let "
+                    f"the layer that makes it be in both phases"
+                )
+        made.update(layer.top)
+
+
+def _check_given(
+    layers: Iterable[LayerParameter], shapes: Mapping[str, Sequence[int]]
+) -> None:
+    """Refuse shapes for what is not the top of a data layer, and what is no shape."""
+    tops = [top for layer in layers if _is_source(layer) for top in layer.top]
+    for name, shape in shapes.items():
+        if name not in tops:
+            raise SpecError(
+                f"a shape is given for {name!r}, which is not the top of a data layer"
+                f"{did_you_mean(name, tops) or '; these are ' + ', '.join(tops)}"
+            )
+        if not all(hasattr(size, "__index__") and size >= 0 for size in shape):
+            raise ShapeError(
+                f"the shape given for {name!r} is {shape!r}; expected sizes of at "
+                f"least 0, as in (1, 3, 224, 224)"
+            )
+
+
 def _inputs(
     layer: LayerParameter,
     layers: Sequence[LayerParameter],
@@ -143,9 +198,10 @@ def _inputs(
     """Yield an Input layer for every top of a data layer that is read."""
     read = {blob for each in layers for blob in each.bottom}
     found: tuple[Shape, ...] = ()
-    problem = ""
+    problem = "only the code of its type knows it"
     try:
-        found = infer_with(layer, (), shapes).tops if shapes else infer(layer, ()).tops
+        if layer.type in known_types():
+            found = infer_with(layer, (), shapes).tops
     except ShapeError as error:
         problem = str(error)
     for place, top in enumerate(layer.top):

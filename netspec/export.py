@@ -81,6 +81,11 @@ def load_model(
         given.update(parse_settings(maker, settings))
         result = _call(path, maker, given)
     message = _message(path, maker, result)
+    if shapes and not derived:
+        raise SpecError(
+            f"{path}: shapes are for a net for use that is derived from the one for "
+            f"training; {'its own deploy makes it' if deploy else 'add --deploy'}"
+        )
     if derived:
         message = derive(message, shapes=shapes, batch_size=batch_size)
     return message if phase is None else one_phase(message, phase)

@@ -35,9 +35,6 @@ def test_derived_nets_have_the_layers_of_the_published_ones(model):
     shape = tuple(published.layer[0].input_param.shape[0].dim)
     derived = netspec.deploy(load_model(MODELS / f"{model}.py"), shapes={"data": shape})
 
-    def wires(message):
-        return [(x.name, x.type, list(x.bottom), list(x.top)) for x in message.layer]
-
     assert wires(derived) == wires(published)
     assert derived.layer[0] == published.layer[0]
     summaries = [netspec.summarize(x).as_dict() for x in (derived, published)]
@@ -99,6 +96,109 @@ def test_a_net_without_losses_keeps_its_outputs():
     assert netspec.deploy(n) == n.to_proto()
 
 
+def small_net():
+    n = NetSpec()
+    n.data, n.label = L.MemoryData(batch_size=4, channels=3, height=2, width=2, ntop=2)
+    n.score = L.InnerProduct(n.data, num_output=5)
+    return n
+
+
+def wires(net):
+    return [(x.name, x.type, list(x.bottom), list(x.top)) for x in net.layer]
+
+
+START = [
+    ("data", "Input", [], ["data"]),
+    ("score", "InnerProduct", ["data"], ["score"]),
+]
+
+
+def test_a_prediction_that_the_net_makes_already_is_taken():
+    n = small_net()
+    n.classes = L.Softmax(n.score)
+    n.loss = L.SoftmaxWithLoss(n.score, n.label)
+    made = ("classes", "Softmax", ["score"], ["classes"])
+    assert wires(netspec.deploy(n)) == [*START, made]
+
+
+def test_the_second_top_of_a_loss_names_the_prediction():
+    n = small_net()
+    n.loss, n.classes = L.SoftmaxWithLoss(n.score, n.label, ntop=2)
+    made = ("classes", "Softmax", ["score"], ["classes"])
+    assert wires(netspec.deploy(n)) == [*START, made]
+
+
+def test_an_infogain_loss_has_a_softmax_inside():
+    n = small_net()
+    n.loss = L.InfogainLoss(n.score, n.label, source="h.binaryproto")
+    made = ("prob", "Softmax", ["score"], ["prob"])
+    assert wires(netspec.deploy(n)) == [*START, made]
+
+
+def test_an_output_in_place_stays_where_the_loss_is_of_the_other_phase():
+    n = small_net()
+    n.drop = L.Dropout(n.score, in_place=True)
+    n.loss = L.SoftmaxWithLoss(n.drop, n.label, include="TRAIN")
+    made = ("drop", "Dropout", ["score"], ["score"])
+    assert wires(netspec.deploy(n)) == [*START, made]
+
+
+def test_a_label_goes_with_the_layers_between_it_and_the_loss():
+    n = small_net()
+    n.target = L.Python(n.label, module="labels", layer="OneHot")
+    n.loss = L.EuclideanLoss(n.score, n.target)
+    assert wires(netspec.deploy(n)) == START
+
+
+def test_a_layer_with_a_penalty_on_its_output_is_no_loss():
+    n = small_net()
+    n.code = L.Sigmoid(n.score, loss_weight=0.1)
+    n.out = L.InnerProduct(n.code, num_output=3)
+    n.loss = L.SoftmaxWithLoss(n.out, n.label)
+    types = [x.type for x in netspec.deploy(n).layer]
+    assert types == ["Input", "InnerProduct", "Sigmoid", "InnerProduct", "Softmax"]
+
+
+@pytest.mark.parametrize("kind", ["Python", "TheirData"])
+def test_data_of_layers_written_elsewhere_are_inputs(kind):
+    n = NetSpec()
+    own = dict(module="voc", layer="Voc") if kind == "Python" else {}
+    n.data, n.label = netspec.layer(kind, ntop=2, **own)
+    n.score = L.InnerProduct(n.data, num_output=5)
+    n.loss = L.SoftmaxWithLoss(n.score, n.label)
+    with pytest.raises(ShapeError, match="--shape data=1,3,224,224"):
+        netspec.deploy(n)
+    derived = netspec.deploy(n, shapes={"data": (1, 3, 6, 7)})
+    assert wires(derived)[:2] == START
+    assert list(derived.layer[0].input_param.shape[0].dim) == [1, 3, 6, 7]
+
+
+def test_data_of_the_other_phase_make_no_net_for_use():
+    n = NetSpec()
+    with netspec.phase("TRAIN"):
+        n.data = L.Input(shape=[4, 5])
+    n.score = L.InnerProduct(n.data, num_output=3)
+    message = (
+        r"layer 'score' \(InnerProduct\): reads 'data', which no layer of the TEST"
+    )
+    with pytest.raises(SpecError, match=message):
+        netspec.deploy(n)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"dta": (1, 3)}, "given for 'dta', .* did you mean 'data'"),
+        ({"score": (1, 3)}, "given for 'score', .* these are data, label"),
+        ({"data": (-1, 3)}, r"for 'data' is \(-1, 3\); expected sizes"),
+        ({"data": "1,3"}, "for 'data' is '1,3'; expected sizes"),
+    ],
+)
+def test_shapes_that_cannot_be_meant(shapes, message):
+    with pytest.raises(SpecError, match=message):
+        netspec.deploy(small_net(), shapes=shapes)
+
+
 def test_nothing_for_use():
     n = NetSpec()
     with netspec.phase("TRAIN"):
@@ -125,3 +225,19 @@ def test_the_command_derives_where_the_file_has_no_net_for_use(tmp_path, capsys)
     text = capsys.readouterr().out
     assert "dim: 5" in text
     assert 'type: "Softmax"' in text
+
+
+def test_shapes_that_nothing_would_read_are_refused(tmp_path, capsys):
+    path = tmp_path / "small.py"
+    path.write_text(
+        "from netspec import NetSpec, layers as L\n"
+        "def small():\n"
+        "    n = NetSpec()\n"
+        "    n.data = L.Input(shape=[2, 3])\n"
+        "    return n\n"
+        "deploy = small\n"
+    )
+    assert main([str(path), "--shape", "data=1,3"]) == 1
+    assert "add --deploy" in capsys.readouterr().err
+    assert main([str(path), "--deploy", "--shape", "data=1,3"]) == 1
+    assert "its own deploy makes it" in capsys.readouterr().err
