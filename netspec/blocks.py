@@ -10,6 +10,7 @@ from netspec import record
 from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.loaded import Layer, LoadedSpec
 from netspec.reading import load
+from netspec.scope import Scope, current_scope, naming
 from netspec.sharing import tie_calls
 from netspec.site import Site, user_site
 from netspec.spec import NetSpec
@@ -36,12 +37,18 @@ def instance(
     given = _bind(calls, inputs, named, _who(spec))
     state = spec.__dict__
     state["_calls"] = state.get("_calls", 0) + 1
-    prefix = f"{block._name or 'block'}{state['_calls']}/"  # noqa: SLF001
+    label = block._name or "block"  # noqa: SLF001
+    prefix = f"{label}{state['_calls']}/"
     sites = {
         value.label: value.fn.site for value in spec.entries() if isinstance(value, Top)
     }
-    copier = _Copier(block, given, prefix, sites)
-    result = copier.copy(calls, shared=shared)
+    # Names the layers where the result is not assigned. What is deleted from the result
+    # is no part of the net, so it has no calls.
+    scope = Scope(label, "", user_site(), current_scope())
+    with naming(scope):
+        copier = _Copier(block, given, prefix, sites)
+        result = copier.copy(calls, shared=shared)
+    scope.results = (result,)
     if shared:
         owners = state.setdefault("_owners", copier.calls)
         if owners is not copier.calls:
@@ -94,6 +101,7 @@ class _Copier:
         params = copy.deepcopy(fn.params)
         places = fn.places if isinstance(fn, Layer) else frozenset()
         plain = Layer(fn.type_name, inputs, params, fn.ntop, places, user_site())
+        plain.scope = current_scope()
         if places and not fn.in_place:  # some tops in place and some not
             return plain
         fields = {**params, "ntop": fn.ntop, "in_place": fn.in_place}

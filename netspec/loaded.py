@@ -108,6 +108,8 @@ class LoadedSpec(NetSpec):
         self.tops[name] = value
         self._sites[name] = value.fn.site
         self._names[value] = name
+        if self._scope is not None:
+            self._scope.named[value] = (self, name)
         if isinstance(value, Top):
             value.label = name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netspec.scope import Scope, made_in
@@ -19,6 +20,17 @@ def module_of(value: Top | Function | NetSpec, scope: Scope | None) -> Scope | N
         if called.parent is scope:
             return called if value in called.results else None
     return None
+
+
+def returned_by(value: Top | Function | NetSpec, called: Scope) -> Iterator[Scope]:
+    """Yield `called` and, for a NetSpec, those inside that returned it to there."""
+    yield called
+    inner = None if isinstance(value, Top | Function) else made_in(value)[1]
+    for scope in inner.chain() if inner is not None else ():
+        if scope is called:
+            return
+        if scope.results == (value,):
+            yield scope
 
 
 def has_own_name(value: Top | Function | NetSpec, called: Scope) -> bool:

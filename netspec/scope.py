@@ -98,10 +98,16 @@ def recording(calls: list[Function]) -> Iterator[None]:
 @contextmanager
 def inside(scope: Scope) -> Iterator[None]:
     """Make a scope the current one."""
+    with naming(scope), recording(scope.calls):
+        yield
+
+
+@contextmanager
+def naming(scope: Scope) -> Iterator[None]:
+    """Make a scope the current one, without noting the calls as its own."""
     token = _SCOPE.set(scope)
     try:
-        with recording(scope.calls):
-            yield
+        yield
     finally:
         _SCOPE.reset(token)
 

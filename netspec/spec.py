@@ -13,7 +13,7 @@ from netspec.errors import SpecError, did_you_mean
 from netspec.fields import assign
 from netspec.outputs import dangling
 from netspec.record import write_params
-from netspec.results import blob_of, has_own_name, module_of
+from netspec.results import blob_of, has_own_name, module_of, returned_by
 from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.scope import current_scope
@@ -106,7 +106,8 @@ class NetSpec:
             value.label = name
         called = module_of(value, self._scope)
         if called is not None and len(called.results) == 1:
-            called.assigned = (self, name)
+            for scope in returned_by(value, called):
+                scope.assigned = (self, name)
         if isinstance(value, NetSpec):
             return
         if called is None or not has_own_name(value, called):

@@ -93,6 +93,38 @@ def test_unnamed_instances_have_parameters_of_their_own():
     assert len(shared) == len(set(shared)) == 2
 
 
+def test_a_block_that_is_not_assigned_keeps_its_names():
+    tower = netspec.load(TOWER)
+    tower.conv1.fn.params["name"] = "first"
+    inside = ["first", "relu1", "pool1", "fc8", "prob"]
+    n = NetSpec()
+    n.x = L.Input(shape=[2, 3, 9, 8])
+    n.both = L.Concat(tower(n.x), tower(n.x))
+    paths = [f"{folder}/{name}" for folder in ("tower1", "tower2") for name in inside]
+    assert names(n.to_proto()) == ["x", *paths, "both"]
+
+    @netspec.module
+    def branch(x):
+        return L.Sigmoid(tower(x), name="output")
+
+    n = NetSpec()
+    n.x = L.Input(shape=[2, 3, 9, 8])
+    n.a = branch(n.x)
+    paths = [f"a/tower1/{name}" for name in inside]
+    assert names(n.to_proto()) == ["x", *paths, "a/output"]
+    assert n["a/tower1/fc8"].shape == (2, 7)
+
+
+def test_a_module_may_return_a_block():
+    tower = netspec.load(TOWER)
+    tower.conv1.fn.params["name"] = "first"
+    n = NetSpec()
+    n.x = L.Input(shape=[2, 3, 9, 8])
+    n.a = netspec.module(lambda x: tower(x))(n.x)
+    inside = ["a/first", "a/relu1", "a/pool1", "a/fc8", "a/prob"]
+    assert names(n.to_proto()) == ["x", *inside]
+
+
 def test_data_layers_are_inputs_by_name():
     block = netspec.load(TRAIN_TEST)
     n = NetSpec()

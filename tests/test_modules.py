@@ -112,6 +112,18 @@ def test_a_module_may_return_a_spec():
     ]
 
 
+def test_a_module_may_return_the_spec_of_a_module_inside():
+    @module
+    def inner(x):
+        m = NetSpec()
+        m.output = L.ReLU(x, name="relu")
+        return m
+
+    n = start()
+    n.block = module(lambda x: inner(x))(n.data)
+    assert wires(n) == [("block/relu", ["data"], ["block/output"])]
+
+
 def test_calls_without_a_name_are_numbered_and_name_gives_a_path():
     n = start()
     n.all = L.Concat(mixed(n.data, 1), mixed(n.data, 2), mixed(n.data, 1, name="third"))
