@@ -165,9 +165,12 @@ class NetSpec:
             raise self._no_such_top(name)
         if folder is not self:
             del folder[key]
-        else:
-            del self.tops[name]
-            self._variants.pop(name, None)
+            return
+        gone = [*self._variants.pop(name, ()), self.tops.pop(name)]
+        for fn in (value.fn for value in gone if not isinstance(value, NetSpec)):
+            for scope in fn.scope.chain() if fn.scope is not None else ():
+                if fn in scope.calls:  # part of the net while another layer needs it
+                    scope.calls.remove(fn)
 
     def __delattr__(self, name: str) -> None:
         del self[name]

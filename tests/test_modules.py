@@ -124,6 +124,14 @@ def test_a_module_may_return_the_spec_of_a_module_inside():
     assert wires(n) == [("block/relu", ["data"], ["block/output"])]
 
 
+def test_what_is_deleted_from_the_spec_of_a_module_is_gone():
+    n = start()
+    n.block = folder(n.data)
+    n.replace(n.block.conv, n.data)
+    del n["block/conv"]
+    assert wires(n) == [("block/output", ["data"], ["block/output"])]
+
+
 def test_calls_without_a_name_are_numbered_and_name_gives_a_path():
     n = start()
     n.all = L.Concat(mixed(n.data, 1), mixed(n.data, 2), mixed(n.data, 1, name="third"))
