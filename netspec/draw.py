@@ -34,6 +34,7 @@ from netspec.upgrade import upgrade_net
 
 SUFFIXES = (".svg", ".html", ".htm", ".dot", ".gv", ".png", ".pdf")
 MAX_PIXELS = 32_000  # of a side; Cairo takes 32,767
+MAX_PATHS = 10  # of modules, in a message
 ALL_LEVELS = sys.maxsize
 _PHASES = {"TRAIN": (TRAIN,), "TEST": (TEST,), "ALL": (TRAIN, TEST)}
 
@@ -160,7 +161,9 @@ class _Scene:
         for path in self.view.opened:
             if path not in known:
                 hint = did_you_mean(path, known)
-                rest = f"; these are {', '.join(paths[:10])}" if paths else ""
+                more = ", ..." if len(paths) > MAX_PATHS else ""
+                shown = f"{', '.join(paths[:MAX_PATHS])}{more}"
+                rest = f"; these are {shown}" if paths else ""
                 raise SpecError(
                     f"no module has the path {path!r}"
                     f"{hint or rest or '; this net has none'}"

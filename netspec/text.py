@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from netspec import schema
 from netspec.errors import FileError, SpecError, TextError, did_you_mean
 from netspec.files import read_bytes, replacing
-from netspec.schema import NetParameter, wire
+from netspec.schema import NetParameter, SolverParameter, wire
 from netspec.text_modules import flatten_text, has_modules
 from netspec.text_modules.flatten import Locate
 from netspec.text_modules.tree import Place
@@ -33,6 +34,12 @@ MAX_SENTENCE = 400  # characters
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _BINARY_BYTE = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+# What a file may be that is given in the place of another one.
+_OTHER_FILE: Mapping[str, type[Message]] = {
+    "NetParameter": SolverParameter,
+    "SolverParameter": NetParameter,
+}
 
 # How protobuf's parser words what is better said with the known names.
 _POSITION = re.compile(r"^\d+:\d+ : ")
@@ -144,7 +151,7 @@ def as_net(net: Any) -> NetParameter:
         return NetParameter.FromString(net.SerializeToString())
     if isinstance(net, str) and ("{" in net or "\n" in net):
         return parse(net, NetParameter)
-    if isinstance(net, str | os.PathLike):
+    if isinstance(net, str | os.PathLike) and net != "":
         return read_net(os.fspath(net))
     raise SpecError(
         f"expected a net: a path, prototxt text, a NetParameter or a NetSpec; got "
@@ -254,6 +261,9 @@ def _sentence(error: text_format.ParseError, text: str) -> str:
         message = pool.FindMessageTypeByName(f"netspec.{found['type']}")
         field = _shortened(found["field"], 60)
         hint = did_you_mean(field, message.fields_by_name)
+        other = _OTHER_FILE.get(found["type"])
+        if other is not None and field in other.DESCRIPTOR.fields_by_name:
+            hint = f"; {other.DESCRIPTOR.name} has"
         said = f"{found['type']} has no field {field!r}{hint}"
     elif found := _UNKNOWN_ENUM.search(said):
         values = pool.FindEnumTypeByName(f"netspec.{found['type']}").values_by_name

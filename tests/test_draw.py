@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from netspec import NetSpec
+from netspec import layers as L
 from netspec.draw import draw, draw_dot, main, write_drawing
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.graph import State, build
@@ -126,6 +128,16 @@ def test_modules_are_panels():
     assert draw(text, opened=["a"]) == opened
     with pytest.raises(SpecError, match="no module has the path 'c'; these are a"):
         draw(text, opened=["c"])
+
+
+def test_a_message_lists_some_of_many_modules():
+    n = NetSpec()
+    n.x = L.Input(shape=[2, 3])
+    for index in range(12):
+        n[f"m{index}/a"] = L.ReLU(n.x)
+        n[f"m{index}/b"] = L.TanH(n[f"m{index}/a"])
+    with pytest.raises(SpecError, match=r"these are m0, .*, m9, \.\.\.$"):
+        draw(n, opened=["zzz"])
 
 
 def test_equal_modules_in_a_row_are_folded():

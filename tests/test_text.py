@@ -236,6 +236,18 @@ def test_the_same_mistake_in_many_layers_is_told_once():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("net: 'a.prototxt'", NetParameter, "'net'; SolverParameter has$"),
+        ("layer { }", SolverParameter, "'layer'; NetParameter has$"),
+    ],
+)
+def test_a_solver_in_the_place_of_a_net_is_told(text, kind, message):
+    with pytest.raises(TextError, match=message):
+        parse(text, kind)
+
+
 @needs_reference
 def test_fields_of_forks_in_real_nets_are_named():
     import json
@@ -431,6 +443,8 @@ def test_a_net_may_be_a_path_a_text_a_message_or_a_spec(tmp_path):
     for net in (path, str(path), to_text(CONV), "name: 'tiny'\n", CONV, Spec()):
         assert as_net(net).name == "tiny"
     assert as_net(CONV) is CONV
+    with pytest.raises(SpecError, match="expected a net: .* got ''"):
+        as_net("")
 
 
 @pytest.mark.parametrize("net", [None, 5, LayerParameter(name="x"), b"name: 'x'"])
