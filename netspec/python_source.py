@@ -79,8 +79,9 @@ def _plain(net: NetParameter) -> str:
 
 def _as_text(net: NetParameter) -> str:
     text = to_text(net).replace("\\", "\\\\").replace('"""', '""\\"')
+    title = f"The net {net.name!r}" if net.name else "A net"
     return (
-        f'"""The net {net.name!r}, which calls of layer functions cannot say."""\n\n'
+        f'"""{title}, which calls of layer functions cannot say."""\n\n'
         f"import netspec\n\n"
         f'TEXT = """\\\n{text}"""\n\n\n'
         f"def {NAME}():\n{INDENT}"

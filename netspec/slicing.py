@@ -26,7 +26,8 @@ def part(top: Top, key: Any) -> Top:
         keys[place : place + 1] = [slice(None)] * axes
     for axis, one in enumerate(keys):
         if not isinstance(one, slice) or one.step not in (None, 1):
-            fix = f"use {one}:{one + 1}" if isinstance(one, int) else "use slices"
+            end = "" if one == -1 else one + 1 if isinstance(one, int) else None
+            fix = "use slices" if end is None else f"use {one}:{end}"
             raise SpecError(
                 f"{user_site()}: {describe(top.fn)}: index {one!r} of axis {axis} is "
                 f"no slice of step 1; {fix}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 from netspec.errors import SpecError
@@ -120,43 +121,46 @@ class Top:
 
         return part(self, key)
 
+    # NumPy leaves its scalars to the methods here, and refuses arrays.
+    __array_ufunc__ = None
+
     def __add__(self, other: Top | float) -> Top:
         if isinstance(other, Top):
             return _layer("Eltwise", self, other, operation="SUM")
-        return _power(self, other, shift=other)
+        return _power(self, other, lambda x: {"shift": x})
 
     def __radd__(self, other: float) -> Top:
-        return _power(self, other, shift=other)
+        return _power(self, other, lambda x: {"shift": x})
 
     def __sub__(self, other: Top | float) -> Top:
         if isinstance(other, Top):
             return _layer("Eltwise", self, other, operation="SUM", coeff=[1, -1])
-        return _power(self, other, shift=-other)
+        return _power(self, other, lambda x: {"shift": -x})
 
     def __rsub__(self, other: float) -> Top:
-        return _power(self, other, scale=-1, shift=other)
+        return _power(self, other, lambda x: {"scale": -1, "shift": x})
 
     def __mul__(self, other: Top | float) -> Top:
         if isinstance(other, Top):
             return _layer("Eltwise", self, other, operation="PROD")
-        return _power(self, other, scale=other)
+        return _power(self, other, lambda x: {"scale": x})
 
     def __rmul__(self, other: float) -> Top:
-        return _power(self, other, scale=other)
+        return _power(self, other, lambda x: {"scale": x})
 
     def __truediv__(self, other: Top | float) -> Top:
         if isinstance(other, Top):
             return self * other**-1
-        return _power(self, other, scale=1 / other)
+        return _power(self, other, lambda x: {"scale": 1 / x})
 
     def __rtruediv__(self, other: float) -> Top:
-        return _power(self**-1, other, scale=other)
+        return _power(self**-1, other, lambda x: {"scale": x})
 
     def __pow__(self, exponent: float) -> Top:
-        return _power(self, exponent, power=exponent)
+        return _power(self, exponent, lambda x: {"power": x})
 
     def __neg__(self) -> Top:
-        return _power(self, 0, scale=-1)
+        return _layer("Power", self, scale=-1)
 
     def __abs__(self) -> Top:
         return _layer("AbsVal", self)
@@ -178,10 +182,15 @@ def labels(tops: Iterable[Top]) -> Iterator[str]:
     return (top.label for top in tops if top.label)
 
 
-def _power(top: Top, number: object, **fields: Any) -> Top:
-    if isinstance(number, bool) or not isinstance(number, int | float):
+def _power(top: Top, number: Any, fields: Callable[[float], dict[str, Any]]) -> Top:
+    """Return a Power layer with what `fields` makes of a number, NumPy's included."""
+    if isinstance(number, bool) or not isinstance(number, Real):
         return NotImplemented  # type: ignore[no-any-return]
-    return _layer("Power", top, **fields)
+    return _layer("Power", top, **fields(_whole_or_float(number)))
+
+
+def _whole_or_float(number: Any) -> float:
+    return number if isinstance(number, int) else float(number)
 
 
 def _layer(kind: str, *bottoms: Top, **fields: Any) -> Top:

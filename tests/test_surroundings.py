@@ -153,6 +153,9 @@ def test_parts_are_those_of_numpy(key):
         (np.s_[:, 3:3], "3:3 is no part"),
         (np.s_[:, :, :, :, 1:], "so no axis 4"),
         (np.s_["a"], "no slice"),
+        (np.s_[:, 2], "use 2:3$"),
+        (np.s_[:, -2], "use -2:-1$"),
+        (np.s_[:, -1], "use -1:$"),
     ],
 )
 def test_parts_that_are_not_there_are_refused(key, words):
@@ -191,3 +194,21 @@ def test_arithmetic(make, value):
     a, b = rng.normal(size=(2, 2, 3)).astype(np.float32)
     got = computed(n, data=a, other=b)["result"]
     np.testing.assert_allclose(got, value(a, b), rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_of_numpy_are_numbers():
+    n = start((2, 3))
+    n.less = n.data - np.uint8(3)
+    n.half = np.float32(0.5) * n.less
+    n.inverse = np.int64(4) / n.half
+    assert n.less.fn.params == {"shift": -3}
+    assert n.half.fn.params == {"scale": 0.5}
+    assert n.inverse.fn.params == {"scale": 4}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda top, x: top * x, lambda top, x: x * top, lambda top, x: x - top]
+)
+def test_arrays_are_no_numbers(make):
+    with pytest.raises(TypeError, match="Top"):
+        make(start((2, 3)).data, np.arange(3))
