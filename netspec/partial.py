@@ -39,7 +39,7 @@ def top_shapes(
             return infer(layer, known).tops
         return _infer_partly(layer, shapes)
     except ShapeError:
-        if layer.type not in _SHAPES_ELSEWHERE:
+        if layer.type not in _SHAPES_ELSEWHERE or len(layer.input_param.shape):
             raise
         return _source_shapes(layer)
 

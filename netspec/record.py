@@ -294,8 +294,7 @@ def no_such_param(name: str) -> AttributeError:
     from netspec import params
 
     known = [each for each in vars(params) if each[0].isupper() and each != "Any"]
-    hint = did_you_mean(name, known)
+    hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
     return NoSuchType(
-        f"{user_site()}: no layer type with named values is called {name!r}{hint}; "
-        f"there are {', '.join(known)}"
+        f"{user_site()}: no layer type with named values is called {name!r}{hint}"
     )

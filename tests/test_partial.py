@@ -87,3 +87,8 @@ def test_what_is_known_is_right(channels, size, kernel, stride, pad, width):
                 b in (None, a) for a, b in zip(whole.shape, part.shape, strict=True)
             )
     assert partial[0].shape == known[0].shape
+
+
+def test_sizes_that_are_written_down_are_checked():
+    with pytest.raises(ShapeError, match=r"shape \(-1, 3, 8, 8\); sizes must not be"):
+        L.Input(shape=[-1, 3, 8, 8])
