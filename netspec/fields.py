@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from netspec.errors import did_you_mean
 
-_PAIRS = {
+PAIRS = {  # fields that are given as one number, or as two
     "kernel_size": ("kernel_h", "kernel_w"),
     "stride": ("stride_h", "stride_w"),
     "pad": ("pad_h", "pad_w"),
@@ -54,7 +54,7 @@ def assign_field(message: Message, field: Any, value: Any, path: str = "") -> li
         if field.message_type is not None:
             item = getattr(message, field.name)
             return _assign_message(item, value, where)
-        if field.name in _PAIRS and _is_list(value):
+        if field.name in PAIRS and _is_list(value):
             return _assign_pair(message, field, list(value), path)
         setattr(message, field.name, _scalar(field, value, where))
     except _Wrong as wrong:
@@ -185,7 +185,7 @@ def _assign_pair(
 ) -> list[str]:
     if len(values) == 1:
         return assign_field(message, field, values[0], path)
-    names = _PAIRS[field.name]
+    names = PAIRS[field.name]
     if len(values) != len(names) or names[0] not in message.DESCRIPTOR.fields_by_name:
         given = f"{path}{field.name} is {tuple(values)}"
         return [f"{given}; expected one integer, or a pair of height and width"]

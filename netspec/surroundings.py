@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from netspec.fields import PAIRS
 from netspec.parameters import STATISTICS, parameter_roles
 from netspec.schema import LayerParameter
 from netspec.scope import Defaults, current_defaults, current_phase
@@ -43,7 +44,7 @@ def _add(
     known = fields_of(own) if own is not None else {}
     whole = params.get(own) if own is not None else None
     for name, value in defaults.fields.items():
-        if name in given or name in params:
+        if name in given or name in params or given.keys() & PAIRS.get(name, ()):
             continue
         if name == "bias_filler" and given.get("bias_term") is False:
             continue

@@ -85,6 +85,14 @@ def test_defaults_without_types_are_for_all_that_have_the_field():
     assert netspec.summarize(n).as_dict()["num_params"] == 12 + 5 + 2 + 66
 
 
+def test_a_default_for_both_sides_gives_way_to_one_for_each():
+    n = start((2, 3, 8, 8))
+    with defaults(L.Convolution, kernel_size=3, pad=1):
+        n.conv = L.Convolution(n.data, num_output=4, kernel_h=5, kernel_w=1, pad_h=2)
+    assert n.conv.shape == (2, 4, 8, 8)
+    assert "pad" not in n.conv.fn.params
+
+
 def test_inner_defaults_win_and_none_takes_one_away():
     n = start()
     with defaults(L.Convolution, weight_filler="xavier", pad=1):
