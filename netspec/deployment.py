@@ -34,8 +34,9 @@ def deploy(
     or InfogainLoss becomes a Softmax and a SigmoidCrossEntropyLoss a Sigmoid, named
     "prob" or like the second top of the loss, unless the net has that layer already; of
     other losses the first bottom is the prediction. Losses with a smaller weight than
-    another one are auxiliary: they go, with what only they need. Data layers become
-    `Input` layers with `shape { dim }`, labels go.
+    another one are auxiliary: they go, with what only they need. Data layers, those of
+    TRAIN or of a stage where TEST has none, become `Input` layers with `shape { dim }`,
+    labels go.
 
     net: a path, prototxt text, a message, or anything with `to_proto()`. shapes: of
     tops of data layers, by name, where only their files tell them. batch_size: takes
@@ -48,8 +49,10 @@ def deploy(
     from netspec.text import as_net
     from netspec.upgrade import upgrade_net
 
-    kept = one_phase(upgrade_net(as_net(net)), TEST)
-    layers, wanted = _without_losses(kept.layer)
+    whole = upgrade_net(as_net(net))
+    kept = one_phase(whole, TEST)
+    sources = _other_sources(whole.layer, kept.layer)
+    layers, wanted = _without_losses([*sources, *kept.layer])
     needed = _needed(layers, wanted)
     _check_complete(needed)
     _check_given(layers, shapes or {})
@@ -68,6 +71,20 @@ def deploy(
 
 def _is_source(layer: LayerParameter) -> bool:
     return not layer.bottom and layer.type != "Parameter"
+
+
+def _other_sources(
+    whole: Iterable[LayerParameter], kept: Iterable[LayerParameter]
+) -> Iterator[LayerParameter]:
+    """Yield data layers of other phases and stages, for blobs that TEST has none for.
+
+    Their rules do not matter, as inputs have none.
+    """
+    made = {top for layer in kept for top in layer.top}
+    for layer in whole:
+        if _is_source(layer) and made.isdisjoint(layer.top):
+            made.update(layer.top)
+            yield layer
 
 
 def _weights(layers: Sequence[LayerParameter]) -> list[float]:
@@ -165,8 +182,8 @@ def _check_complete(layers: Iterable[LayerParameter]) -> None:
             if blob not in made:
                 raise SpecError(
                     f"layer {layer.name!r} ({layer.type}): reads {blob!r}, which no "
-                    f"layer of the TEST phase makes, so there is no net for use; let "
-                    f"the layer that makes it be in both phases"
+                    f"layer of the TEST phase, without stages, makes, so there is no "
+                    f"net for use; change the rules of the layer that makes it"
                 )
         made.update(layer.top)
 

@@ -173,13 +173,26 @@ def test_data_of_layers_written_elsewhere_are_inputs(kind):
     assert list(derived.layer[0].input_param.shape[0].dim) == [1, 3, 6, 7]
 
 
-def test_data_of_the_other_phase_make_no_net_for_use():
+@pytest.mark.parametrize("rule", ["TRAIN", dict(phase="TEST", stage="on-train")])
+def test_data_of_another_phase_or_stage_are_inputs(rule):
     n = NetSpec()
-    with netspec.phase("TRAIN"):
-        n.data = L.Input(shape=[4, 5])
-    n.score = L.InnerProduct(n.data, num_output=3)
+    for batch in (4, 2):
+        n.data = L.DummyData(
+            shape=[batch, 5], include=rule if batch == 4 else dict(stage="other")
+        )
+    n.score = L.InnerProduct(n.data, num_output=5)
+    derived = netspec.deploy(n)
+    assert wires(derived) == START
+    assert list(derived.layer[0].input_param.shape[0].dim) == [4, 5]
+
+
+def test_a_layer_that_only_training_has_cannot_be_needed():
+    n = NetSpec()
+    n.data = L.Input(shape=[4, 5])
+    n.noisy = L.Dropout(n.data, include="TRAIN")
+    n.score = L.InnerProduct(n.noisy, num_output=3)
     message = (
-        r"layer 'score' \(InnerProduct\): reads 'data', which no layer of the TEST"
+        r"layer 'score' \(InnerProduct\): reads 'noisy', which no layer of the TEST"
     )
     with pytest.raises(SpecError, match=message):
         netspec.deploy(n)
