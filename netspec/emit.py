@@ -63,7 +63,7 @@ class Emission:
     writers: dict[str, list[Top]] = field(default_factory=dict)
     owners: dict[str, list[Function]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    taken: frozenset[str] | None = None
+    taken: set[str] | None = None
     opened: set[Scope] = field(default_factory=set)
 
     def name_of(self, value: Top | Function, prefix: str) -> str:
@@ -89,13 +89,19 @@ class Emission:
         return self._numbered(self.path_of(fn.scope, prefix) + fn.type_name)
 
     def _numbered(self, kind: str) -> str:
-        if self.taken is None:
-            self.taken = frozenset(self.names.values())
+        taken = self._taken()
         while True:
             self.counts[kind] += 1
             name = f"{kind}{self.counts[kind]}"
-            if name not in self.taken:
+            if name not in taken:
                 return name
+
+    def _taken(self) -> set[str]:
+        """Return the names that are given, those of folders and modules included."""
+        if self.taken is None:
+            paths = (*self.paths.values(), *self.prefixes.values())
+            self.taken = {*self.names.values(), *(path[:-1] for path in paths)}
+        return self.taken
 
     def prefix_of(self, spec: NetSpec, prefix: str) -> str:
         """Return what stands before the names in a NetSpec.
@@ -123,6 +129,7 @@ class Emission:
                 outer = scope.parent
                 before = prefix if outer is None else self.path_of(outer, prefix)
                 name = scope.name and before + scope.name
+                self._taken().add(name)
                 name = name or self._numbered(before + scope.label)
                 self.paths[scope] = f"{name}/"
         return self.paths[scope]

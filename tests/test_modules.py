@@ -139,6 +139,22 @@ def test_calls_without_a_name_are_numbered_and_name_gives_a_path():
     assert names[::4] == ["mixed1/1x1", "mixed2/1x1", "third/1x1", "all"]
 
 
+def test_numbers_leave_out_paths_that_are_taken():
+    n = start()
+    n.mixed1 = mixed(n.data, 1)
+    n.folder2 = folder(n.data)
+    n.all = L.Concat(mixed(n.data, 2), folder(n.data), folder(n.data))
+    paths = [name.partition("/")[0] for name, _, _ in wires(n)]
+    assert list(dict.fromkeys(paths)) == [
+        "mixed1",
+        "folder2",
+        "mixed2",
+        "folder1",
+        "folder3",
+        "all",
+    ]
+
+
 def test_name_wins_over_the_assignment():
     n = start()
     n.conv1 = conv_relu(n.data, 4, name="stem")
