@@ -45,16 +45,18 @@ def deploy(
     Raises `ShapeError` where the shape of an input is not known, `SpecError` for shapes
     of other blobs and where the layers of the TEST phase make no net.
     """
-    from netspec.export import one_phase
+    from netspec.export import layers_of_phase, unmade
     from netspec.text import as_net
     from netspec.upgrade import upgrade_net
 
     whole = upgrade_net(as_net(net))
-    kept = one_phase(whole, TEST)
+    kept = layers_of_phase(whole, TEST)
     sources = _other_sources(whole.layer, kept.layer)
     layers, wanted = _without_losses([*sources, *kept.layer])
     needed = _needed(layers, wanted)
-    _check_complete(needed)
+    missing = unmade(needed, TEST)
+    if missing:
+        raise SpecError(missing)
     _check_given(layers, shapes or {})
     result = NetParameter()
     result.CopyFrom(kept)
@@ -173,19 +175,6 @@ def _needed(
             kept.append(layer)
             alive.update(layer.bottom)
     return kept[::-1]
-
-
-def _check_complete(layers: Iterable[LayerParameter]) -> None:
-    made: set[str] = set()
-    for layer in layers:
-        for blob in layer.bottom:
-            if blob not in made:
-                raise SpecError(
-                    f"layer {layer.name!r} ({layer.type}): reads {blob!r}, which no "
-                    f"layer of the TEST phase, without stages, makes, so there is no "
-                    f"net for use; change the rules of the layer that makes it"
-                )
-        made.update(layer.top)
 
 
 def _check_given(

@@ -19,7 +19,7 @@ import inspect
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,9 +33,9 @@ from netspec.errors import (
     SpecWarning,
     did_you_mean,
 )
-from netspec.schema import TEST, TRAIN, NetParameter
+from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
 from netspec.settings import check_names, parameters, parse_settings
-from netspec.site import shown_path
+from netspec.site import shown_path, user_site, warn_at
 from netspec.spec import NetSpec
 from netspec.text import to_text, write_message
 
@@ -92,7 +92,39 @@ def load_model(
 
 
 def one_phase(net: NetParameter, phase: int) -> NetParameter:
-    """Return the layers of `net` for `phase`, without rules, as other readers need."""
+    """Return the layers of `net` for `phase`, without rules, as other readers need.
+
+    Warns where one of them reads what only a layer of another phase makes.
+    """
+    kept = layers_of_phase(net, phase)
+    tops = {top for layer in net.layer for top in layer.top}
+    read = {blob for layer in net.layer for blob in layer.bottom}
+    missing = unmade(kept.layer, phase, inputs=read - tops)
+    if missing:
+        warn_at(user_site(), missing)
+    return kept
+
+
+def unmade(
+    layers: Iterable[LayerParameter], phase: int, inputs: Iterable[str] = ()
+) -> str:
+    """Say which layer reads what is neither an input nor made before; "" if none."""
+    names = {number: name for name, number in PHASES.items()}
+    made = set(inputs)
+    for layer in layers:
+        for blob in layer.bottom:
+            if blob not in made:
+                return (
+                    f"layer {layer.name!r} ({layer.type}): reads {blob!r}, which no "
+                    f"layer of the {names[phase]} phase makes; change the rules of one "
+                    f"of them"
+                )
+        made.update(layer.top)
+    return ""
+
+
+def layers_of_phase(net: NetParameter, phase: int) -> NetParameter:
+    """Return the layers of `net` for `phase`, without rules."""
     from netspec.graph import filter_net, merge_state
 
     kept = filter_net(net, merge_state(net, phase))

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from netspec import NetSpec, one_phase
+from netspec import layers as L
+from netspec.errors import SpecWarning
 from netspec.export import load_model, main
-from netspec.schema import TEST, TRAIN
+from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.text import parse, read_net
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,3 +142,18 @@ def test_whole_command():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert len(parse(done.stdout, "NetParameter").layer) == 9
     assert not done.stderr
+
+
+def test_one_phase_warns_of_what_only_another_phase_makes() -> None:
+    n = NetSpec()
+    n.x = L.Input(shape=[1, 2])
+    n.y = L.ReLU(n.x, include="TRAIN")
+    n.z = L.TanH(n.y)
+    assert len(n.to_proto("TRAIN").layer) == 3
+    with pytest.warns(SpecWarning, match="'z' .TanH.: reads 'y', which no layer of"):
+        n.to_proto("TEST")
+
+
+def test_one_phase_of_a_part_of_a_net_may_read_what_is_not_there() -> None:
+    part = parse('layer { name: "a" type: "ReLU" bottom: "x" top: "a" }', NetParameter)
+    assert len(one_phase(part, TEST).layer) == 1
