@@ -358,6 +358,7 @@ class Net:
 
     def _run(self, steps: Iterable[Step]) -> None:
         self.mirror.before_steps(self.phase)
+        self.plan.forget_prepared()
         # The logarithm of 0 is the net's own affair; it shows in the loss.
         with np.errstate(all="ignore"):
             for step in steps:

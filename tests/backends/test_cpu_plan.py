@@ -170,6 +170,14 @@ def test_prepared_weights_follow_the_parameters(tmp_path: Path) -> None:
     same()
 
 
+@pytest.mark.parametrize("end", ["conv", "bn"])
+def test_prepared_weights_are_made_anew_after_single_layers(end: str) -> None:
+    net = filled(NET, runtime.TEST)
+    want = net.forward()["ip"].copy()
+    net.forward(end=end)
+    np.testing.assert_array_equal(net.forward()["ip"], want)
+
+
 def test_prepared_weights_of_a_test_net_follow_training() -> None:
     train = filled(NET + LOSS, runtime.TRAIN)
     test = runtime.Net(NET, runtime.TEST, share_with=train)
