@@ -61,6 +61,8 @@ class Net:
         share_with: Net | None = None,
         state: State | None = None,
     ) -> None:
+        if seed < 0:
+            raise SpecError(f"seed is {seed}; expected a number from 0")
         message = upgrade_net(as_net(net))
         self.state = state or merge_state(message, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend)
@@ -358,6 +360,7 @@ class Net:
 
     def _run(self, steps: Iterable[Step]) -> None:
         self.mirror.before_steps(self.phase)
+        self.plan.forget_prepared()
         # The logarithm of 0 is the net's own affair; it shows in the loss.
         with np.errstate(all="ignore"):
             for step in steps:

@@ -78,6 +78,10 @@ class Plan:
         for run in self._joined[kind]:
             run()
 
+    def forget_prepared(self) -> None:
+        """Note that single steps run; they prepare parameters in their own way."""
+        self._prepared["version"] = None
+
     @cached_property
     def _learns_nothing(self) -> bool:
         return not self.backward

@@ -46,7 +46,8 @@ class Windows:
     @property
     def pointwise(self) -> bool:
         """Whether every window is one element, and every element one window."""
-        return self.sizes == self.places and set(self.kernel) <= {1}
+        whole = set(self.kernel) <= {1} and not any(self.pad)
+        return whole and self.sizes == self.places
 
     def taps(self) -> Iterator[Tap]:
         """Yield every kernel position that sees some element, in row-major order."""

@@ -72,3 +72,11 @@ def test_what_a_helper_cannot_do_is_done_without_it(
     helpers, loss = run(tmp_path, executable)
     assert helpers == 1
     assert run(tmp_path) == (0, loss)
+
+
+def test_what_cannot_be_kept_is_compiled_in_every_run(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    helpers, loss = run(file)
+    assert helpers == 0
+    assert run(tmp_path)[1] == loss

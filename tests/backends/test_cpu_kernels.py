@@ -295,6 +295,19 @@ def test_pooling(
     compare(text, [(*planes, height, width)])
 
 
+def test_windows_beyond_the_image() -> None:
+    options = "kernel_size: 1 stride: 3"
+    text = 'type: "Pooling" bottom: "x" top: "y" pooling_param { pool: %s %s }'
+    compare(text % ("AVE", options), [(2, 3, 5, 9)])
+    layer = LoneLayer(
+        f'name: "layer" {text % ("MAX", options)}',
+        [(2, 3, 5, 9)],
+        backend=CPU,
+        dtype="float32",
+    )
+    assert not isinstance(layer.kernel, CompiledKernel)  # there is no winner
+
+
 def test_maximum_of_nan_and_of_infinities() -> None:
     text = (
         'name: "p" type: "Pooling" bottom: "x" top: "y" '

@@ -133,6 +133,48 @@ def test_a_pass_can_follow_single_layers_and_the_other_way_round() -> None:
         )
 
 
+def normalized(top: str, multiplier: int, remembered: str = "false") -> str:
+    """Return a net whose BatchNorm writes `top`, a convolution below it."""
+    return f"""{INPUT}
+    layer {{ name: "conv" type: "Convolution" bottom: "x" top: "conv"
+            param {{ lr_mult: {multiplier} }} param {{ lr_mult: {multiplier} }}
+            convolution_param {{ num_output: 16 kernel_size: 3
+                                weight_filler {{ type: "xavier" }} }} }}
+    layer {{ name: "bn" type: "BatchNorm" bottom: "conv" top: "{top}"
+            batch_norm_param {{ use_global_stats: {remembered} }} }}
+    layer {{ name: "scale" type: "Scale" bottom: "{top}" top: "{top}"
+            scale_param {{ bias_term: true }} }}
+    layer {{ name: "relu" type: "ReLU" bottom: "{top}" top: "{top}" }}
+    layer {{ name: "ip" type: "InnerProduct" bottom: "{top}" top: "ip"
+            inner_product_param {{ num_output: 10
+                                  weight_filler {{ type: "xavier" }} }} }}
+    {LOSS}"""
+
+
+@pytest.mark.parametrize("keep", [None, ()])
+@pytest.mark.parametrize("remembered", ["true", "false"])
+def test_a_scale_learns_above_layers_that_do_not(
+    remembered: str, keep: tuple[str, ...] | None
+) -> None:
+    text = normalized("conv", 0, remembered)
+    fast = filled(text, runtime.TRAIN, keep=keep)
+    slow = filled(text, runtime.TRAIN, keep=keep, backend="portable")
+    for net in (fast, slow):
+        net.forward_backward()
+    for got, want in zip(fast.params["scale"], slow.params["scale"], strict=True):
+        np.testing.assert_allclose(got.diff, want.diff, rtol=1e-4, atol=1e-5)
+
+
+def test_joined_gradients_leave_the_one_of_a_blob_in_between() -> None:
+    text = normalized("normal", 1)
+    fast = filled(text, runtime.TRAIN)
+    slow = filled(text, runtime.TRAIN, backend="portable")
+    for net in (fast, slow):
+        net.forward_backward()
+    got, want = fast.blobs["normal"].diff, slow.blobs["normal"].diff
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
 def test_folded_weights_are_those_of_the_portable_net(tmp_path: Path) -> None:
     fast = filled(NET, runtime.TEST)
     slow = filled(NET, runtime.TEST, backend="portable")
@@ -168,6 +210,14 @@ def test_prepared_weights_follow_the_parameters(tmp_path: Path) -> None:
     fast.forward()
     fast.copy_from(tmp_path / "new.caffemodel")
     same()
+
+
+@pytest.mark.parametrize("end", ["conv", "bn"])
+def test_prepared_weights_are_made_anew_after_single_layers(end: str) -> None:
+    net = filled(NET, runtime.TEST)
+    want = net.forward()["ip"].copy()
+    net.forward(end=end)
+    np.testing.assert_array_equal(net.forward()["ip"], want)
 
 
 def test_prepared_weights_of_a_test_net_follow_training() -> None:

@@ -87,6 +87,7 @@ WINDOWS = {
     "dilated": ("kernel_size: 3 kernel_size: 2 dilation: 2 pad: 1", (3, 2, 6, 7)),
     "pointwise": ("kernel_size: 1", (3, 4, 5, 6)),
     "pointwise with stride": ("kernel_size: 1 stride: 2", (3, 4, 5, 6)),
+    "pointwise with stride and pad": ("kernel_size: 1 stride: 2 pad: 1", (5, 4, 2, 3)),
     "as large as the input": ("kernel_h: 4 kernel_w: 5", (3, 2, 4, 5)),
     "one spatial axis": ("kernel_size: 3 stride: 2 pad: 1", (2, 4, 9)),
     "three spatial axes": (

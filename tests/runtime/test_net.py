@@ -254,6 +254,11 @@ def test_keeping_few_blobs_needs_less_memory_and_computes_the_same(backend):
         few.blobs["h5"].data  # noqa: B018
 
 
+def test_a_negative_seed_is_refused(backend):
+    with pytest.raises(SpecError, match="seed is -1; expected a number from 0"):
+        runtime.Net(FAN_OUT, backend=backend.name, seed=-1)
+
+
 def test_keep_of_an_unknown_blob_is_refused(backend):
     with pytest.raises(SpecError, match="keep names no blob.*did you mean 'sum'"):
         runtime.Net(FAN_OUT, backend=backend.name, keep=["sun"])

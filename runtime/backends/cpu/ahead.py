@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
 
-from runtime.backends.cpu.compiled import CompiledKernel
+from runtime.backends.cpu.compiled import CompiledKernel, keeps_code
 
 LEAST = 3  # kernels that are worth another process, which has to import Numba first
 MOST = 8  # processes, each of which takes some 200 MB
@@ -22,6 +22,8 @@ MOST = 8  # processes, each of which takes some 200 MB
 
 def compile_ahead(kernels: Collection[CompiledKernel], processes: int) -> None:
     """Compile those of the kernels that are not on the disk yet."""
+    if not keeps_code():
+        return  # other processes could not hand over what they compiled
     missing = [one for one in kernels if not one.is_ready and _is_found(one)]
     workers = min(processes, MOST, len(missing) // LEAST)
     if workers < 2 or not sys.executable or getattr(sys, "frozen", False):

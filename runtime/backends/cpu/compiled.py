@@ -18,6 +18,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -111,13 +112,15 @@ class CompiledKernel:
         record = numba.from_dtype(self.fields)
         signature = types.void(types.CPointer(record), types.int64, types.int64)
         address = int(compile_function(signature, self.function).address)
-        self._mark.touch()
+        if keeps_code():
+            with suppress(OSError):  # somebody removed the folder
+                self._mark.touch()
         return address
 
     @property
     def is_ready(self) -> bool:
         """Whether the machine code is here or on the disk."""
-        return "address" in vars(self) or self._mark.exists()
+        return "address" in vars(self) or (keeps_code() and self._mark.exists())
 
     @property
     def _mark(self) -> Path:
@@ -134,15 +137,28 @@ def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
 
 def compile_function(signature: Any, function: Function) -> Any:
     """Compile `function`, or load it from the disk; returns Numba's C callback."""
+    made = numba.cfunc(
+        signature, cache=keeps_code(), error_model="numpy", fastmath=FAST_MATH
+    )
+    if not keeps_code():
+        return made(function)
     config: Any = numba.config
     before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
     try:
-        made = numba.cfunc(
-            signature, cache=True, error_model="numpy", fastmath=FAST_MATH
-        )
         return made(function)
     finally:
         config.CACHE_DIR = before
+
+
+@cache
+def keeps_code() -> bool:
+    """Whether machine code can be kept on the disk; if not, every run compiles."""
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no folder can be made there; there is no home
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 @cache

@@ -64,6 +64,8 @@ class Fusion:
                     continue
                 if scale.op.axis != 1 or scale.op.scale_shape != (norm.op.channels,):
                     continue
+                if scale.node.backward and not norm.node.backward:
+                    continue  # it needs what was normalized, which is not kept so long
                 norm.scale = scale
                 if not norm.op.use_global_stats:
                     scale.behind = norm

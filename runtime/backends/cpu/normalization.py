@@ -85,13 +85,13 @@ def normalize(record: Any, part: int, parts: int) -> None:
 
 @kernel(
     "dy dx normal inverse gamma beta dgamma dbeta images channels pixels rectified "
-    "accumulate_gamma accumulate_beta"
+    "accumulate_gamma accumulate_beta leave_dnormal"
 )
 def normalize_gradient(record: Any, part: int, parts: int) -> None:
     """Compute the gradients of `normalize`; dx and dy may be the same.
 
     rectified: y is 0 where normal gamma + beta is not positive. dgamma and dbeta may
-    be 0, not wanted, and dx too.
+    be 0, not wanted, and dx too. leave_dnormal: dy becomes the gradient of `normal`.
     """
     a = carray(record, 1)[0]
     planes, values = a.channels * a.pixels, np.float32(a.images * a.pixels)
@@ -136,6 +136,11 @@ def normalize_gradient(record: Any, part: int, parts: int) -> None:
             else:
                 for i in range(first, first + a.pixels):
                     dx[i] = factor * (dy[i] - mean - normal[i] * spread)
+            if a.leave_dnormal != 0:
+                for i in range(first, first + a.pixels):
+                    value = dy[i] * gamma
+                    passes = a.rectified == 0 or normal[i] * gamma + beta > 0
+                    dy[i] = value if passes else ZERO
 
 
 @kernel("means variances weight scale shift gamma beta bias channels", "eps")
@@ -288,6 +293,7 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
             0 if dbeta is None else dbeta,
             (accumulate[0], accumulate[-1]),
             rectified=self.rectified,
+            leave_dnormal=self.dx is not self.dy,  # that blob is not overwritten
         )
         return [call]
 
@@ -300,6 +306,7 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
         accumulate: tuple[bool, bool],
         *,
         rectified: bool,
+        leave_dnormal: bool = False,
     ) -> Call:
         return normalize_gradient(
             dy=self.dy,
@@ -313,6 +320,7 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
             rectified=rectified,
             accumulate_gamma=accumulate[0],
             accumulate_beta=accumulate[1],
+            leave_dnormal=leave_dnormal,
             serial=few(self.dy.size),
             **self._sizes,
         )

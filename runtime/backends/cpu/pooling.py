@@ -143,14 +143,13 @@ class Pooling(CompiledKernel[PoolingOp]):
 
     @classmethod
     def fits(cls, node: Node) -> bool:
-        """Whether there is no mask wanted, and a byte can tell the winner."""
+        """Whether no mask is wanted, and every maximum has a winner, in a byte."""
         op = node.op
-        return (
-            isinstance(op, PoolingOp)
-            and op.pool in {"MAX", "AVE"}
-            and len(op.tops) == 1
-            and (op.pool == "AVE" or count(op.kernel) <= MOST_TAPS)
-        )
+        if not isinstance(op, PoolingOp) or len(op.tops) > 1:
+            return False
+        if op.pool == "MAX":
+            return count(op.kernel) <= MOST_TAPS and _sees_something(op)
+        return op.pool == "AVE"
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the winners where a gradient needs them, and for padded planes."""
@@ -242,3 +241,9 @@ class Pooling(CompiledKernel[PoolingOp]):
                 **shape,
             )
         ]
+
+
+def _sees_something(op: PoolingOp) -> bool:
+    """Whether no window lies beyond the image, as the last may with wide strides."""
+    axes = zip(op.bottoms[0][2:], op.tops[0][2:], op.stride, op.pad, strict=True)
+    return all((out - 1) * stride - pad < size for size, out, stride, pad in axes)
