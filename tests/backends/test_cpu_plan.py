@@ -325,7 +325,8 @@ def test_the_variable_sets_the_number_of_threads(
 @pytest.mark.parametrize("lanes", [4, 8])
 def test_vectors_of_other_processors(lanes: int) -> None:
     code = """
-from tests.backends.test_cpu_kernels import LAYERS, compare
+from tests.backends.oracle import compare
+from tests.backends.test_cpu_kernels import LAYERS
 for name in ("direct", "tiled", "depthwise", "inner product", "pooling"):
     compare(LAYERS[name][0], [LAYERS[name][1]], accumulate=True)
 """

@@ -1,0 +1,74 @@
+"""Running a lone layer on compiled kernels and on the portable ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+
+from runtime.backends import get_backend
+from runtime.backends.cpu import CpuBackend
+from runtime.backends.cpu.kernel import CompiledKernel
+from tests.layers.harness import LoneLayer
+
+PORTABLE = get_backend("portable")
+CPU = CpuBackend(threads=3)  # more than there is work for in small layers
+TOLERANCE = 2e-5  # of the largest value: sums are in another order
+EXAMPLES = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def numbers(shape: Sequence[int], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(tuple(shape)).astype(np.float32)
+
+
+def results(
+    layer: LoneLayer, bottoms: list[np.ndarray], accumulate: bool
+) -> list[np.ndarray | None]:
+    """Run both ways on values that depend on shapes only; return all that is made."""
+    params = [numbers(x.shape, 10 + i) for i, x in enumerate(layer.bound.params)]
+    if layer.op.type == "BatchNorm":  # variances and their weight
+        params = [np.abs(one) + 1 for one in params]
+    tops = layer.forward(bottoms, params)
+    dtops = [numbers(top.shape, 20 + i) for i, top in enumerate(tops)]
+    before = [numbers(one.shape, 30 + i) for i, one in enumerate(params)]
+    statistics = [] if layer.op.learned_params is None else layer.params()
+    dbottoms, dparams = layer.backward(
+        dtops, accumulate=[accumulate] * len(params), before=before
+    )
+    return [*tops, *statistics, *dbottoms, *dparams]
+
+
+def compare(
+    text: str,
+    shapes: Sequence[Sequence[int]],
+    *,
+    accumulate: bool = False,
+    backend: CpuBackend = CPU,
+    bottoms: list[np.ndarray] | None = None,
+    **options: Any,
+) -> LoneLayer:
+    """Check that both backends compute the same; returns the compiled layer."""
+    text = f'name: "layer" {text}'
+    bottoms = bottoms or [numbers(shape, i) for i, shape in enumerate(shapes)]
+    shapes = [tuple(shape) for shape in shapes]
+    fast = LoneLayer(text, shapes, backend=backend, dtype="float32", **options)
+    slow = LoneLayer(text, shapes, backend=PORTABLE, dtype="float32", **options)
+    assert isinstance(fast.kernel, CompiledKernel)
+    pairs = zip(
+        results(fast, bottoms, accumulate),
+        results(slow, bottoms, accumulate),
+        strict=True,
+    )
+    for got, want in pairs:
+        assert (got is None) == (want is None)
+        if want is not None and want.size:
+            limit = TOLERANCE * max(1.0, float(np.nanmax(np.abs(want))))
+            np.testing.assert_allclose(got, want, rtol=0, atol=limit)
+    return fast
