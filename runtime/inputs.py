@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from netspec.errors import SpecError
 from netspec.graph import State
 from netspec.ops.base import Shape
 from netspec.schema import LayerParameter, NetParameter
@@ -13,7 +14,12 @@ FILE_SOURCES = frozenset({"Data", "HDF5Data", "MemoryData", "ImageData", "Window
 
 
 def open_sources(message: NetParameter, state: State, seed: int) -> dict[str, Source]:
-    """Open the source of every data layer of a filtered net, by layer name."""
+    """Open the source of every data layer of a filtered net, by layer name.
+
+    Raises `SpecError` for a seed below 0.
+    """
+    if seed < 0:
+        raise SpecError(f"seed is {seed}; expected a number from 0")
     sources = {}
     for layer in message.layer:
         if layer.type in FILE_SOURCES:

@@ -61,8 +61,6 @@ class Net:
         share_with: Net | None = None,
         state: State | None = None,
     ) -> None:
-        if seed < 0:
-            raise SpecError(f"seed is {seed}; expected a number from 0")
         message = upgrade_net(as_net(net))
         self.state = state or merge_state(message, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend)
