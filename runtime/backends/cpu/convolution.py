@@ -25,7 +25,6 @@ from runtime.backends.cpu.tiled import Tiled, suits
 from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
-MOST_RESIDUES = 16  # of a Deconvolution, each with calls of its own
 Way = Direct | Tiled | Depthwise
 ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
@@ -183,15 +182,12 @@ class Deconvolution(_Correlating[DeconvolutionOp]):
 
     @classmethod
     def fits(cls, node: Node) -> bool:
-        """Whether every place of y is computed, by a number of calls that pays."""
+        """Whether it is of images, and some value reaches every place of y."""
         op = node.op
         if not isinstance(op, DeconvolutionOp) or not _is_of_images(op):
             return False
-        shapes = scattering(op)
-        alone = all(depthwise.suits(shape) for shape in shapes)
-        covered = sum(count(shape.places) for shape in shapes)
-        enough = covered == count(op.tops[0][2:])
-        return enough and (alone or len(shapes) <= MOST_RESIDUES)
+        reached = sum(count(shape.places) for shape in scattering(op))
+        return reached == count(op.tops[0][2:])
 
     def forward_shapes(self) -> Sequence[Correlation]:
         """Return the correlations of the layer."""
