@@ -1,0 +1,34 @@
+"""Ways to run `python -m runtime`, and a solver for it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from runtime.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
+SOLVER = """
+net: "net.prototxt" base_lr: 0.02 lr_policy: "fixed" momentum: 0.8
+max_iter: 6 test_iter: 2 test_interval: 3 display: 2 snapshot: 4
+"""
+ERROR = re.compile(r"error: [^\n]+\n")  # one line, and no traceback
+
+
+def fail(capsys, *arguments, status=1) -> str:
+    """Run a command that must fail with one line; return it."""
+    capsys.readouterr()
+    assert main(arguments) == status
+    error = capsys.readouterr().err
+    assert ERROR.fullmatch(error), error
+    return error
+
+
+def start(*arguments: str, **more) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "runtime", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        text=True,
+        **{"stderr": subprocess.PIPE, **more},
+    )
