@@ -16,7 +16,7 @@ from runtime.backends.cpu.convolution import forward_ways, weights_way
 from runtime.backends.cpu.depthwise import Depthwise
 from runtime.backends.cpu.direct import Direct
 from runtime.backends.cpu.geometry import Correlation, gathering
-from runtime.backends.cpu.tiled import Tiled, suits
+from runtime.backends.cpu.tiled import Tiled
 from tests.backends.oracle import EXAMPLES, PORTABLE, compare
 from tests.layers.harness import LoneLayer
 
@@ -116,7 +116,7 @@ def test_winograd_convolution(
     ) -> list[Any]:
         return [
             Tiled(shape, threads, constant, row_shares=shares)
-            if suits(shape)
+            if Tiled.suits(shape)
             else Direct(shape, threads, constant)
             for shape in shapes
         ]
@@ -176,3 +176,21 @@ def test_the_number_of_threads_decides_no_way(
         [weights_way(shape, n) for n in numbers_of_threads],
     ):
         assert len({type(way) for way in ways}) == 1
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "shares"),
+    [(512, 7, 2), (64, 56, 1)],  # many weights and few places, and the other way round
+)
+def test_threads_share_the_rows_of_large_weights(
+    channels: int, size: int, shares: int
+) -> None:
+    layer = LoneLayer(
+        'name: "layer" type: "Convolution" bottom: "x" top: "y" '
+        f"convolution_param {{ num_output: {channels} kernel_size: 3 pad: 1 }}",
+        [(8, channels, size, size)],
+        backend=PORTABLE,
+    )
+    (way,) = forward_ways([gathering(layer.op)], 2)
+    assert isinstance(way, Tiled)
+    assert way.row_shares == shares

@@ -9,7 +9,6 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
 from netspec.ops.convolution import Deconvolution as DeconvolutionOp
-from runtime.backends.cpu import depthwise
 from runtime.backends.cpu.compiled import Call
 from runtime.backends.cpu.depthwise import Depthwise
 from runtime.backends.cpu.direct import Direct
@@ -21,7 +20,7 @@ from runtime.backends.cpu.geometry import (
 )
 from runtime.backends.cpu.kernel import CompiledKernel
 from runtime.backends.cpu.stretch import summed
-from runtime.backends.cpu.tiled import Tiled, suits
+from runtime.backends.cpu.tiled import Tiled
 from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
@@ -37,12 +36,12 @@ def forward_ways(
     constant: the weights are. The rounding of the ways differs, so that the choice must
     not depend on the threads.
     """
-    if shapes and all(depthwise.suits(shape) for shape in shapes):
+    if shapes and all(Depthwise.suits(shape) for shape in shapes):
         return [Depthwise(tuple(shapes), threads)]
     ways: list[Way] = []
     for shape in shapes:
         direct, tiled = Direct(shape, 1, constant), Tiled(shape, 1, constant)
-        if suits(shape) and tiled.cycles < direct.cycles:
+        if Tiled.suits(shape) and tiled.cycles < direct.cycles:
             ways.append(Tiled(shape, threads, constant).best_shared())
         else:
             ways.append(Direct(shape, threads, constant))
@@ -51,10 +50,10 @@ def forward_ways(
 
 def weights_way(shape: Correlation, threads: int) -> Way:
     """Return the fastest way to compute the gradient of a correlation's weights."""
-    if depthwise.suits(shape):
+    if Depthwise.suits(shape):
         return Depthwise((shape,), threads)
     direct, tiled = Direct(shape, 1), Tiled(shape, 1)
-    if suits(shape) and tiled.weight_cycles < direct.weight_cycles:
+    if Tiled.suits(shape) and tiled.weight_cycles < direct.weight_cycles:
         return Tiled(shape, threads)
     return Direct(shape, threads)
 
@@ -80,9 +79,10 @@ class _Correlating(CompiledKernel[ConvT]):
         # Several ways write their forms of the weights to the same place.
         self._keeps = not self.train and not self.node.backward and len(forward) == 1
         self.ahead = forward_ways(forward, threads, constant=self._keeps)
-        self.behind = []
-        if any(self.node.propagate):
-            self.behind = forward_ways(self.backward_shapes(), threads)
+        backward = self.backward_shapes() if any(self.node.propagate) else []
+        self.behind = forward_ways(backward, threads)
+        reached = sum(count(shape.places) for shape in backward)
+        self._reaches_all = reached == count(self.op.bottoms[0][2:])
         wanted = [way.scratch() for way in (*self.ahead, *self.behind)]
         if any(self.node.learn):
             self._weights = weights_way(gathering(self.op), threads)
@@ -125,8 +125,7 @@ class _Correlating(CompiledKernel[ConvT]):
         """Compute the wanted gradients."""
         calls = self.parameter_calls(accumulate)
         if self.dx is not None:
-            covered = sum(count(shape.places) for shape in self.backward_shapes())
-            if covered < count(self.op.bottoms[0][2:]):
+            if not self._reaches_all:
                 calls.append(self.backend.fill(self.dx, 0))
             for way in self.behind:
                 calls += way.calls(

@@ -142,17 +142,17 @@ def depthwise_weights(record: Any, part: int, parts: int) -> None:
             f32(a.dbias)[c] = before + np.float32(of_bias)
 
 
-def suits(shape: Correlation) -> bool:
-    """Whether every channel is computed from one channel."""
-    return shape.channels == shape.rows == 1
-
-
 @dataclass(frozen=True)
 class Depthwise:
     """Correlations from one x to different places of one y, plane by plane."""
 
     shapes: tuple[Correlation, ...]
     threads: int
+
+    @staticmethod
+    def suits(shape: Correlation) -> bool:
+        """Whether every channel is computed from one channel."""
+        return shape.channels == shape.rows == 1
 
     @cached_property
     def _place_sizes(self) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,6 @@ class Direct:
     shape: Correlation
     threads: int
     constant_weights: bool = False
-    packing: Mapping[str, Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Work out the arguments of packing."""
-        object.__setattr__(self, "packing", self._packing())
 
     @property
     def _panel_cycles(self) -> float:
@@ -84,7 +80,9 @@ class Direct:
         blocks = -(-channels // block)
         return min(block, round_up(-(-channels // blocks), step))
 
-    def _packing(self) -> dict[str, Any]:
+    @cached_property
+    def _packing(self) -> Mapping[str, Any]:
+        """The arguments of packing."""
         shape = self.shape
         rows, columns = shape.taps.rows, shape.taps.columns
         first_row, first_column = int(rows.min()), int(columns.min())
@@ -129,10 +127,10 @@ class Direct:
 
     def _kept_rows(self) -> int:
         """Return the most rows of a channel that a panel keeps."""
-        if self.packing["direct"]:
+        if self._packing["direct"]:
             return 0
         height, width = self.shape.places
-        pitch, span = self.packing["pitch"], self.packing["span"]
+        pitch, span = self._packing["pitch"], self._packing["span"]
         # Every image touched adds a span; rows of places are cut at both ends.
         images = min(self.shape.images, self.panel_places // (height * width) + 2)
         lines = min(images * height, -(-self.panel_places // width) + 2 * images)
@@ -142,7 +140,7 @@ class Direct:
         """Lay out the workspace of a thread; `other`: elements at its end."""
         block_depth = self.channel_block * len(self.shape.taps.index)
         panel = round_up(block_depth, ROWS) * self.panel_places
-        row_length = self.packing["phases"] * self.packing["phase_length"]
+        row_length = self._packing["phases"] * self._packing["phase_length"]
         rows = self.channel_block * self._kept_rows() * row_length
         panel_at = 64
         rows_at = panel_at + round_up(4 * panel, 64)
@@ -198,7 +196,7 @@ class Direct:
         height, width = shape.sizes_out
         run = correlate(
             x=x,
-            **self.packing,
+            **self._packing,
             **self._forward_workspace(),
             workspace=work["workspace"],
             y=y,
@@ -256,7 +254,7 @@ class Direct:
         enough = shape.groups * chunks >= self.threads
         products = correlate_weights(
             x=x,
-            **self.packing,
+            **self._packing,
             **workspace,
             workspace=work["workspace"],
             dy=dy,

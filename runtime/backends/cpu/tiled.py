@@ -45,20 +45,6 @@ TERMS_TO_START = 8  # a product takes as long as one of so many more terms
 _ZEROS = np.zeros(LANES, np.float32)
 
 
-def suits(shape: Correlation) -> bool:
-    """Whether a correlation has the form that the transforms are made for."""
-    kernel = round(len(shape.taps.index) ** 0.5)
-    if kernel not in POINTS or kernel**2 != len(shape.taps.index):
-        return False
-    i, j = np.divmod(np.arange(kernel**2), kernel)
-    rows, columns = shape.taps.rows, shape.taps.columns
-    return (
-        shape.steps == shape.steps_out == (1, 1)
-        and shape.places == shape.sizes_out
-        and bool((rows == rows[0] + i).all() and (columns == columns[0] + j).all())
-    )
-
-
 @dataclass(frozen=True)
 class Tiled:
     """A correlation by transformed tiles.
@@ -73,6 +59,20 @@ class Tiled:
     threads: int
     constant_weights: bool = False
     row_shares: int = 1
+
+    @staticmethod
+    def suits(shape: Correlation) -> bool:
+        """Whether a correlation has the form that the transforms are made for."""
+        kernel = round(len(shape.taps.index) ** 0.5)
+        if kernel not in POINTS or kernel**2 != len(shape.taps.index):
+            return False
+        i, j = np.divmod(np.arange(kernel**2), kernel)
+        rows, columns = shape.taps.rows, shape.taps.columns
+        return (
+            shape.steps == shape.steps_out == (1, 1)
+            and shape.places == shape.sizes_out
+            and bool((rows == rows[0] + i).all() and (columns == columns[0] + j).all())
+        )
 
     @property
     def kernel(self) -> int:
