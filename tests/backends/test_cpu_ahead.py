@@ -26,8 +26,11 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "all" bottom: "t" top: "los
 """
 
 
-def run(folder: Path, executable: str = "") -> tuple[int, str]:
-    """Return how many helpers a process started, and the loss that it computed."""
+def run(folder: Path, executable: str = "") -> tuple[str, str, str]:
+    """Return what a process says that runs the net.
+
+    How many helpers it started, whether they left all kernels ready, and the loss.
+    """
     code = f"""
 import subprocess, sys
 import runtime
@@ -38,11 +41,18 @@ def watched(*arguments, **options):
     started.append(arguments)
     return start(*arguments, **options)
 ahead.subprocess.Popen = watched
+
+ready, compile_ahead = [], ahead.compile_ahead
+def judged(kernels, processes):
+    compile_ahead(kernels, processes)
+    ready.append(all(one.is_ready for one in kernels))
+ahead.compile_ahead = judged
+
 sys.executable = {executable!r} or sys.executable
 net = runtime.Net({NET!r}, runtime.TRAIN)
 net.blobs["x"].data[...] = [[3, 1, 4, 1, 5, 9], [-2, 6, -5, 3, 5, -8]]
 net.forward_backward()
-print(len(started), float(net.blobs["loss"].data))
+print(len(started), *ready, float(net.blobs["loss"].data))
 """
     environment = {**os.environ, "NETSPEC_CACHE_DIR": str(folder)}
     environment["NETSPEC_NUM_THREADS"] = "2"
@@ -55,28 +65,28 @@ print(len(started), float(net.blobs["loss"].data))
         check=True,
         timeout=300,
     )
-    helpers, loss = done.stdout.split()
-    return int(helpers), loss
+    helpers, ready, loss = done.stdout.split()
+    return helpers, ready, loss
 
 
 def test_helpers_compile_what_is_not_on_the_disk(tmp_path: Path) -> None:
-    first, loss = run(tmp_path)
-    assert first == 1
-    assert run(tmp_path) == (0, loss)
+    helpers, ready, loss = run(tmp_path)
+    assert (helpers, ready) == ("1", "True")
+    assert run(tmp_path) == ("0", "True", loss)
 
 
 @pytest.mark.parametrize("executable", ["nowhere", shutil.which("false")])
 def test_what_a_helper_cannot_do_is_done_without_it(
     tmp_path: Path, executable: str
 ) -> None:
-    helpers, loss = run(tmp_path, executable)
-    assert helpers == 1
-    assert run(tmp_path) == (0, loss)
+    helpers, ready, loss = run(tmp_path, executable)
+    assert (helpers, ready) == ("1", "False")
+    assert run(tmp_path) == ("0", "True", loss)
 
 
 def test_what_cannot_be_kept_is_compiled_in_every_run(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    helpers, loss = run(file)
-    assert helpers == 0
-    assert run(tmp_path)[1] == loss
+    helpers, ready, loss = run(file)
+    assert (helpers, ready) == ("0", "False")
+    assert run(tmp_path)[2] == loss
