@@ -19,12 +19,12 @@ from typing import Any
 from netspec import layers as _functions
 from netspec import schema
 from netspec import spec as _spec
+from netspec.catalogue import LAYER_TYPES
 from netspec.emit import Emission
 from netspec.emit import to_proto as to_proto
 from netspec.errors import SpecError
 from netspec.fields import assign_field
-from netspec.record import no_such_param, record
-from netspec.schema import LayerParameter
+from netspec.record import no_such_param, params_by_message, record
 from netspec.site import Site, user_site
 from netspec.spec import Entry
 from netspec.top import Function as Function
@@ -84,7 +84,7 @@ class Layers:
         return functools.wraps(known)(call) if known is not None else call
 
     def __dir__(self) -> list[str]:
-        return [name for name in vars(_functions) if name[0].isupper()]
+        return list(LAYER_TYPES)
 
 
 class Parameters:
@@ -114,9 +114,7 @@ params = Parameters()
 def param_name_dict() -> dict[str, str]:
     """Return the prefix of the field of options by layer type: "LRN" is "lrn"."""
     return {
-        field.message_type.name.removesuffix("Parameter"): name.removesuffix("_param")
-        for name, field in LayerParameter.DESCRIPTOR.fields_by_name.items()
-        if field.message_type is not None and name.endswith("_param")
+        kind: name.removesuffix("_param") for kind, name in params_by_message().items()
     }
 
 

@@ -18,7 +18,9 @@ from typing import Any
 
 from netspec.compatible import layers
 from netspec.errors import ShapeError
+from netspec.sharing import layer_of
 from netspec.top import Function, Top, describe
+from netspec.values import values_of
 
 PASS_THROUGH_LAYERS = frozenset(
     (
@@ -154,13 +156,13 @@ def _map_of(fn: Function) -> CoordMap | None:
     if kind in PASS_THROUGH_LAYERS:
         return CoordMap()
     if kind == "Crop":
-        options = fn.params.get("crop_param", fn.params)
+        options = values_of(layer_of(fn).crop_param)
         offset = _numbers(options.get("offset", 0)) or (Fraction(0),)
         return CoordMap(int(options.get("axis", 2)) - 1, (Fraction(1),), offset)
     if kind not in _WINDOWS:
         return None
     own = "pooling_param" if kind == "Pooling" else "convolution_param"
-    options = fn.params.get(own, fn.params)
+    options = values_of(getattr(layer_of(fn), own))
     if "kernel_size" not in options:
         return None
     kernel, stride, pad, dilation = (

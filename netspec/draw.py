@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from netspec.drawing.modules import Module, find_modules
 from netspec.drawing.svg import to_svg
 from netspec.errors import MachineError, SpecError, did_you_mean
 from netspec.files import replacing
-from netspec.graph import Diagnosis, Graph, diagnose, merge_state
+from netspec.graph import Diagnosis, Graph, diagnose, drop_values, merge_state
 from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
 from netspec.text import as_net
 from netspec.upgrade import upgrade_net
@@ -139,7 +140,10 @@ class _Scene:
             layers = [node.layer for node in net.nodes]
             facts = [Fact(node.op) for node in net.nodes]
             return make_picture(f"{net.name} ({phase})", layers, facts)
-        message = upgrade_net(as_net(net))
+        message = as_net(net)
+        if isinstance(net, str | os.PathLike):
+            drop_values(message)
+        message = upgrade_net(message)
         title = message.name or "net"
         if self.view.phase != "ALL":
             title += f" ({self.view.phase})"
@@ -324,15 +328,16 @@ def _command(arguments: Sequence[str] | None) -> None:
     options = parser.parse_args(arguments)
     if options.output is not None:
         _check_suffix(options.output)
+    shapes = dict(options.shape)
     view = View(
         phase=options.phase,
         rankdir=options.rankdir,
         depth=options.depth,
         opened=options.open,
         fold=not options.no_fold,
-        shapes=dict(options.shape),
+        shapes=shapes,
     )
-    scene = _Scene(_read(options.net, options.deploy), view)
+    scene = _Scene(_read(options.net, options.deploy, shapes), view)
     if options.output is None:
         sys.stdout.write(scene.svg())
     else:
@@ -351,13 +356,15 @@ def _depth(text: str) -> int:
     return int(text)
 
 
-def _read(name: str, deploy: bool) -> Any:
+def _read(name: str, deploy: bool, shapes: Mapping[str, Sequence[int]]) -> Any:
     """Return what the command line names: a model file's net, or a path."""
     if not name.endswith(".py"):
+        if deploy:
+            raise SpecError(f"{name}: --deploy is for model files, which end in .py")
         return Path(name)
-    from netspec.export import load_model
+    from netspec.export import load_for_use, load_model
 
-    return load_model(name, deploy=deploy)
+    return load_for_use(name, shapes) if deploy else load_model(name)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from netspec.deployment import deploy as derive
 from netspec.errors import (
     FileError,
     NetspecError,
+    ShapeError,
     SpecError,
     SpecWarning,
     did_you_mean,
@@ -89,6 +90,19 @@ def load_model(
     if derived:
         message = derive(message, shapes=shapes, batch_size=batch_size)
     return message if phase is None else one_phase(message, phase)
+
+
+def load_for_use(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
+    """Return the net for use of a model file.
+
+    shapes: of data, for a net that has to be derived and whose data only files tell.
+    """
+    try:
+        return load_model(path, deploy=True)
+    except ShapeError:
+        if not shapes:
+            raise
+    return load_model(path, deploy=True, shapes=shapes)
 
 
 def one_phase(net: NetParameter, phase: int) -> NetParameter:

@@ -118,15 +118,11 @@ class LoadedSpec(NetSpec):
         olds = [
             old
             for old in self.entries(name)
-            if old is not value
-            and (isinstance(value, NetSpec) or not stay_apart(old, value))
+            if old is not value and not stay_apart(old, value)
         ]
-        kept = [old for old in self._variants.get(name, ()) if old not in olds]
-        if name in self._variants:
-            self._variants[name] = kept
         self._deleted.pop(value, None)
         new = value.output_top if isinstance(value, NetSpec) else value
-        if isinstance(new, Top):
+        if olds and isinstance(new, Top):
             rewire(functions(self), (old for old in olds if isinstance(old, Top)), new)
         places = [self._places[old.fn] for old in olds if old.fn in self._places]
         if places and isinstance(value, Top | Function):

@@ -338,7 +338,7 @@ def _most_transformed(graph: Graph) -> int:
             continue
         size, kernel = count(op.params[0].shape), op.kernel
         steps = {*op.stride, *op.dilation}
-        if isinstance(op, Convolution) and kernel in {(3, 3), (5, 5)} and steps == {1}:
+        if kernel in {(3, 3), (5, 5)} and steps == {1}:
             size = size * (kernel[0] + 3) ** 2 // kernel[0] ** 2
         most = max(most, size)
     return most

@@ -36,7 +36,7 @@ from netspec.scope import (
     with_defaults,
 )
 from netspec.sharing import tie_calls
-from netspec.site import user_site
+from netspec.site import Site, user_site
 from netspec.spec import NetSpec
 from netspec.top import Function, Top
 
@@ -76,7 +76,7 @@ def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
         scope = Scope(label, name or "", site, current_scope())
         with inside(scope):
             result = function(*args, **given)
-        scope.results = _results(result, label, str(site))
+        scope.results = _results(result, label, site)
         return result
 
     return call
@@ -101,7 +101,7 @@ def _check_arguments(
         ) from None
 
 
-def _results(result: Any, label: str, site: str) -> tuple[Any, ...]:
+def _results(result: Any, label: str, site: Site) -> tuple[Any, ...]:
     values = result if isinstance(result, tuple | list) else (result,)
     if isinstance(result, dict):
         values = tuple(result.values())

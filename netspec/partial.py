@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import ShapeError, SpecError, UnknownShape
 from netspec.schema import LayerParameter
 
 PartialShape: TypeAlias = "tuple[int | None, ...]"
@@ -13,10 +13,6 @@ PartialShape: TypeAlias = "tuple[int | None, ...]"
 # What is tried in the place of sizes that are not known. Whatever comes out the same
 # does not depend on them.
 _TRIALS = (60, 120)
-# Types whose shapes are in a file or in code, unless the layer happens to tell them.
-_SHAPES_ELSEWHERE = frozenset(
-    ("AnnotatedData", "Data", "HDF5Data", "ImageData", "Input", "Python", "VideoData")
-)
 
 
 def is_known(shape: PartialShape | None) -> bool:
@@ -38,8 +34,9 @@ def top_shapes(
         if all(len(a) == len(b) for a, b in zip(known, shapes, strict=True)):
             return infer(layer, known).tops
         return _infer_partly(layer, shapes)
-    except ShapeError:
-        if layer.type not in _SHAPES_ELSEWHERE or len(layer.input_param.shape):
+    except ShapeError as error:
+        untold = layer.type == "Input" and not len(layer.input_param.shape)
+        if not (untold or isinstance(error, UnknownShape)):
             raise
         return _source_shapes(layer)
 

@@ -16,7 +16,7 @@ from netspec.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.site import FixedSite
 from netspec.spec import NetSpec
-from netspec.text import as_net, text_lines
+from netspec.text import BINARY_SUFFIXES, as_net, text_lines
 from netspec.top import Top, describe
 from netspec.upgrade import upgrade_net
 from netspec.values import options_of, values_of
@@ -152,6 +152,8 @@ def _source(net: Any) -> tuple[str, str | None]:
         return "<text>", net
     if not isinstance(net, str | os.PathLike):
         return "<net>", None
+    if Path(net).suffix in BINARY_SUFFIXES or not Path(net).is_file():
+        return os.fspath(net), None
     try:
         return os.fspath(net), Path(net).read_bytes().decode()
     except (OSError, UnicodeDecodeError):

@@ -69,9 +69,9 @@ def record(
     none = strict and row is not None and row.tops == (0, 0)
     tops = params.pop("ntop", 0 if none else 1)
     others = params.pop("share", None)
-    who = _who(type_name, params, site)
+    who = functools.partial(_who, type_name, params, site)
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
-        raise SpecError(f"{who}: ntop is {tops!r}; expected the number of tops")
+        raise SpecError(f"{who()}: ntop is {tops!r}; expected the number of tops")
     inputs = _inputs(bottoms, who)
     fn = Function(
         type_name,
@@ -94,10 +94,10 @@ def record(
     if others is not None and not problems:
         problems += tie(fn, message, others)
     if problems:
-        raise SpecError(f"{who}: " + "\n  and: ".join(problems))
+        raise SpecError(f"{who()}: " + "\n  and: ".join(problems))
     try:
         if faults:
-            raise SpecError(f"{who}: " + "\n  and: ".join(faults))
+            raise SpecError(f"{who()}: " + "\n  and: ".join(faults))
         _infer(fn, message)
     except SpecError as error:
         if strict:
@@ -115,7 +115,7 @@ def _who(type_name: str, params: Mapping[str, Any], site: Site) -> str:
     return f"{who}, {site}"
 
 
-def _inputs(bottoms: Sequence[Any], who: str) -> list[Top]:
+def _inputs(bottoms: Sequence[Any], who: Callable[[], str]) -> list[Top]:
     tops = []
     for index, bottom in enumerate(bottoms):
         if bottom is None:
@@ -124,7 +124,7 @@ def _inputs(bottoms: Sequence[Any], who: str) -> list[Top]:
             # A NetSpec stands for what it calls its output.
             top = getattr(bottom, "output_top", None)
             if top is None:
-                raise NotATop(f"{who}: bottom {index} {_not_a_top(bottom)}")
+                raise NotATop(f"{who()}: bottom {index} {_not_a_top(bottom)}")
             bottom = top
         tops.append(bottom)
     return tops
@@ -180,7 +180,7 @@ def write_options(
 def own_param(type_name: str) -> str | None:
     """Return the field of LayerParameter with the options of a layer type, or None."""
     row = LAYER_TYPES.get(type_name)
-    return row.param if row is not None else _params_by_message().get(type_name)
+    return row.param if row is not None else params_by_message().get(type_name)
 
 
 def fields_of(param: str) -> Mapping[str, Any]:
@@ -190,7 +190,8 @@ def fields_of(param: str) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _params_by_message() -> dict[str, str]:
+def params_by_message() -> dict[str, str]:
+    """Return the field of options of a layer by its message, without "Parameter"."""
     return {
         field.message_type.name.removesuffix("Parameter"): name
         for name, field in _LAYER_FIELDS.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -179,7 +180,7 @@ def _shape_problems(
         return []
     mine, wanted = here[place], there[at]
     if _spec(message, place).share_mode == ParamSpec.PERMISSIVE:
-        if _count(mine) == _count(wanted):
+        if math.prod(mine) == math.prod(wanted):
             return []
         fix = "even share_mode='PERMISSIVE' needs as many values"
     else:
@@ -205,13 +206,6 @@ def _output_problems(
         for field in ("num_output", "group")
         if getattr(here, field, 0) != getattr(there, field, 0)
     ]
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def parameter_shapes(fn: Function) -> tuple[tuple[int, ...], ...] | None:

@@ -12,11 +12,11 @@ from netspec.emit import Emission, Lost, Root, emit, module_tops, needed, unused
 from netspec.errors import SpecError, did_you_mean
 from netspec.fields import assign
 from netspec.outputs import dangling
-from netspec.record import write_params
 from netspec.results import blob_of, has_own_name, module_of, returned_by
 from netspec.rules import may_meet
-from netspec.schema import LayerParameter, NetParameter
+from netspec.schema import NetParameter
 from netspec.scope import current_scope
+from netspec.sharing import layer_of
 from netspec.site import Site, user_site, warn_at
 from netspec.top import Function, Top, describe
 
@@ -118,11 +118,12 @@ class NetSpec:
                 self._scope.named[blob] = (self, name)
 
     def _replace(self, name: str, old: Entry, value: Entry, site: Site) -> None:
-        """Note what becomes of the top that had this name."""
-        if stay_apart(old, value):
-            self._variants.setdefault(name, []).append(old)
-        elif isinstance(old, Top):
-            self._lost[old] = Lost(name, self._sites.get(name, old.fn.site), site)
+        """Note what becomes of the tops that had this name."""
+        for each in (*self._variants.pop(name, ()), old):
+            if stay_apart(each, value):
+                self._variants.setdefault(name, []).append(each)
+            elif isinstance(each, Top) and each is not value:
+                self._lost[each] = Lost(name, self._sites.get(name, each.fn.site), site)
 
     def __setattr__(self, name: str, value: Entry) -> None:
         self[name] = value
@@ -211,7 +212,9 @@ class NetSpec:
         """Assign every entry of `other`."""
         entries = other.tops if isinstance(other, NetSpec) else other
         for name, value in entries.items():
-            self[name] = value
+            apart = other._variants.get(name, ()) if isinstance(other, NetSpec) else ()  # noqa: SLF001
+            for each in (*apart, value):
+                self[name] = each
 
     def replace(self, old: str | Top, new: str | Top) -> None:
         """Let every layer that reads `old` read `new` instead.
@@ -383,12 +386,7 @@ def stay_apart(old: Entry, new: Entry) -> bool:
         return False
     if not any(_has_rules(value.fn) for value in (old, new)):
         return False
-    layers = []
-    for value in (old, new):
-        layer = LayerParameter()
-        write_params(layer, value.fn)
-        layers.append(layer)
-    return not may_meet(*layers)
+    return not may_meet(layer_of(old.fn), layer_of(new.fn))
 
 
 def _has_rules(fn: Function) -> bool:

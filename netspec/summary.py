@@ -28,6 +28,7 @@ from netspec.graph import (
     Node,
     State,
     build,
+    drop_values,
     filter_net,
     is_inserted,
     merge_state,
@@ -153,7 +154,7 @@ def summarize(
     """
     message = as_net(net)
     if isinstance(net, str | os.PathLike):
-        _drop_values(message)
+        drop_values(message)
     message = upgrade_net(message)
     state = merge_state(message, phase, level, tuple(stages))
     given = dict(shapes or {})
@@ -209,15 +210,6 @@ def _row(graph: Graph, node: Node) -> Row:
         activation_bytes=FLOAT_BYTES
         * sum(count(edge.shape) for edge in made if edge.buffer not in read),
     )
-
-
-def _drop_values(net: NetParameter) -> None:
-    """Remove the values of the blobs of a net just read: here they only cost time."""
-    layers: list[Any] = [*net.layer, *net.layers]
-    for layer in layers:
-        for blob in layer.blobs:
-            for field in ("data", "diff", "double_data", "double_diff"):
-                blob.ClearField(field)
 
 
 def _batched(
@@ -293,24 +285,28 @@ def _parser() -> Parser:
     return parser
 
 
-def _read(path: str, phase: int | None) -> tuple[NetParameter, int]:
+def _read(
+    path: str, phase: int | None, shapes: Mapping[str, Sequence[int]]
+) -> tuple[NetParameter, int]:
     """Return the net and the phase to show."""
     if path.endswith(".py"):
-        return _read_model(path, phase), TEST if phase is None else phase
+        return _read_model(path, phase, shapes), TEST if phase is None else phase
     net = as_net(Path(path))
-    _drop_values(net)
+    drop_values(net)
     if phase is None:
         phase = _saved_phase(net) if path.endswith(".caffemodel") else TEST
     return net, phase
 
 
-def _read_model(path: str, phase: int | None) -> NetParameter:
+def _read_model(
+    path: str, phase: int | None, shapes: Mapping[str, Sequence[int]]
+) -> NetParameter:
     """Return the net of a Python file: for use, if no phase is named."""
-    from netspec.export import load_model
+    from netspec.export import load_for_use, load_model
 
     if phase is None:
         try:
-            return load_model(path, deploy=True)
+            return load_for_use(path, shapes)
         except ShapeError:
             pass  # it would have to be derived, and only a file tells the shape of data
     return load_model(path)
@@ -333,7 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> None:
         shapes = dict(options.shape)
         given = {"TRAIN": TRAIN, "TEST": TEST, None: None}[options.phase]
-        net, phase = _read(options.net, given)
+        net, phase = _read(options.net, given, shapes)
         try:
             summary = summarize(
                 net,

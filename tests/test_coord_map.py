@@ -5,6 +5,7 @@ import pytest
 from netspec import compatible
 from netspec.coord_map import crop, map_between
 from netspec.errors import ShapeError
+from netspec.schema import ConvolutionParameter
 
 pytestmark = pytest.mark.filterwarnings("ignore::netspec.SpecWarning")
 
@@ -68,3 +69,14 @@ def test_crops_that_cannot_be_are_refused():
         crop(n.upscore, n.data)
     with pytest.raises(ShapeError, match="give Crop its offset yourself"):
         crop(L.InnerProduct(n.data, num_output=2), n.data)
+
+
+def test_options_may_be_given_whole_and_by_name():
+    x = L.Input(shape=dict(dim=[1, 1, 30, 30]))
+    flat = L.Convolution(x, num_output=2, kernel_size=3, stride=2)
+    options = dict(num_output=2, kernel_size=3)
+    mixed = L.Convolution(x, convolution_param=options, stride=2)
+    message = ConvolutionParameter(num_output=2, kernel_size=[3], stride=[2])
+    whole = L.Convolution(x, convolution_param=message)
+    for top in (mixed, whole):
+        assert map_between(top, x) == map_between(flat, x)

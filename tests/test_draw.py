@@ -13,7 +13,7 @@ from netspec.draw import draw, draw_dot, main, write_drawing
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.graph import State, build
 from netspec.schema import TRAIN
-from netspec.text import as_net
+from netspec.text import as_net, write_message
 
 NET = """
 name: "small & <odd>"
@@ -271,6 +271,44 @@ def test_the_command_takes_shapes_and_python_files(tmp_path, capsys):
     assert "5×6" in texts(capsys.readouterr().out)
     assert main([str(model), "--deploy"]) == 0
     assert "4×6" in texts(capsys.readouterr().out)
+
+
+def test_the_command_derives_the_net_for_use_of_a_python_file(tmp_path, capsys):
+    model = tmp_path / "learn.py"
+    model.write_text(
+        "from netspec import NetSpec, layers as L\n"
+        "def learn():\n"
+        "    n = NetSpec()\n"
+        "    n.x, n.t = L.HDF5Data(source='s', batch_size=5, ntop=2)\n"
+        "    n.y = L.InnerProduct(n.x, num_output=6)\n"
+        "    n.loss = L.SoftmaxWithLoss(n.y, n.t)\n"
+        "    return n\n"
+    )
+    assert main([str(model), "--deploy"]) == 1
+    assert "--shape" in capsys.readouterr().err
+    assert main([str(model), "--deploy", "--shape", "x=5,2"]) == 0
+    drawn = texts(capsys.readouterr().out)
+    assert "prob" in drawn
+    assert "loss" not in drawn
+
+
+def test_deploy_is_refused_for_what_is_no_python_file(tmp_path, capsys):
+    path = tmp_path / "net.prototxt"
+    path.write_text(NET)
+    assert main([str(path), "--deploy"]) == 1
+    assert "--deploy is for model files" in capsys.readouterr().err
+
+
+def test_only_the_weights_of_files_are_dropped(tmp_path, monkeypatch):
+    net = as_net(NET)
+    net.layer[2].blobs.add(data=[1, 2])
+    path = tmp_path / "net.caffemodel"
+    write_message(path, net)
+    dropped = []
+    monkeypatch.setattr("netspec.draw.drop_values", dropped.append)
+    assert draw(net) == draw(path)
+    assert dropped == [net]  # what was read, not the caller's
+    assert dropped[0] is not net
 
 
 def test_a_bad_shape_is_an_error_of_usage(capsys):

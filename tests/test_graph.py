@@ -1,8 +1,14 @@
 import pytest
 
 from netspec.errors import ShapeError, SpecError
-from netspec.graph import filter_net, insert_splits, merge_state, solver_state
-from netspec.schema import TEST, TRAIN, NetState
+from netspec.graph import (
+    drop_values,
+    filter_net,
+    insert_splits,
+    merge_state,
+    solver_state,
+)
+from netspec.schema import TEST, TRAIN, BlobProto, NetParameter, NetState
 from tests.nets import DATA, LABEL, fc, graph, layer, net
 
 
@@ -275,3 +281,13 @@ def test_a_long_chain_is_built_in_time_proportional_to_its_length():
     built = graph(DATA.replace('"data"', '"b0"') + text)
     assert len(built.nodes) == 3001
     assert built.outputs == ("b3000",)
+
+
+def test_values_are_dropped_and_shapes_kept():
+    net = NetParameter()
+    blob = net.layer.add().blobs.add(data=[1, 2], diff=[3, 4])
+    blob.shape.dim.append(2)
+    net.layers.add().blobs.add(double_data=[1, 2], double_diff=[3, 4], num=2)
+    drop_values(net)
+    assert net.layer[0].blobs[0] == BlobProto(shape={"dim": [2]})
+    assert net.layers[0].blobs[0] == BlobProto(num=2)

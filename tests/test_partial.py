@@ -92,3 +92,10 @@ def test_what_is_known_is_right(channels, size, kernel, stride, pad, width):
 def test_sizes_that_are_written_down_are_checked():
     with pytest.raises(ShapeError, match=r"shape \(-1, 3, 8, 8\); sizes must not be"):
         L.Input(shape=[-1, 3, 8, 8])
+
+
+def test_mistakes_of_data_layers_are_not_taken_for_shapes_that_are_not_known():
+    transform = dict(crop_size=8, mean_value=[1, 2, 3])
+    with pytest.raises(ShapeError):
+        L.Data(source="x", batch_size=2**31, transform_param=transform)
+    assert L.Input().shape is None

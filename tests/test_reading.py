@@ -318,3 +318,20 @@ def test_a_published_net_that_is_broken_tells_the_layer():
         SpecError, match=r"'conv' \(Convolution\), .*: reads blob 'data'"
     ):
         netspec.load(zoo_path(name))
+
+
+def test_a_file_of_numbers_is_opened_once(tmp_path, monkeypatch):
+    path = tmp_path / "net.caffemodel"
+    write_message(path, parse(TOWER, NetParameter))
+    opened, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda self: opened.append(self) or read_bytes(self)
+    )
+    netspec.load(path)
+    assert opened == [path]
+
+
+def test_new_names_do_not_walk_the_whole_net(monkeypatch):
+    net = netspec.load(TOWER)
+    monkeypatch.setattr("netspec.loaded.functions", None)
+    net.extra = L.ReLU(next(iter(net.tops.values())))

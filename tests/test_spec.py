@@ -228,3 +228,28 @@ def test_layers_are_written_once_however_often_they_are_read(count):
     for index in range(count):
         n[f"r{index}"] = L.Eltwise(n.x, n[f"r{index - 1}"] if index else n.x)
     assert len(n.to_proto().layer) == count + 1
+
+
+def test_places_in_files_are_looked_up_for_messages_only(monkeypatch):
+    asked = []
+    monkeypatch.setattr("netspec.site.Site.__str__", lambda site: asked.append(site))
+    x = L.Input(shape=[1, 2])
+    for _ in range(3):
+        x = L.ReLU(x)
+    assert asked == []
+
+
+def test_a_third_layer_of_a_name_takes_the_place_of_that_of_its_phase():
+    n = NetSpec()
+    for phase, size in ((TRAIN, 1), (TEST, 2), (TRAIN, 3)):
+        n.data = L.Input(shape=[size], include=phase)
+    shapes = [list(layer.input_param.shape[0].dim) for layer in n.to_proto().layer]
+    assert sorted(shapes) == [[2], [3]]
+
+
+def test_update_takes_the_layers_of_both_phases():
+    n, other = NetSpec(), NetSpec()
+    other.data = L.Input(shape=[1], include=TRAIN)
+    other.data = L.Input(shape=[2], include=TEST)
+    n.update(other)
+    assert n.to_proto().layer == other.to_proto().layer

@@ -175,6 +175,22 @@ def test_the_command_takes_shapes(capsys, file):
     assert json.loads(out)["params"]["a"] == [[5, 6], [5]]
 
 
+def test_the_command_derives_the_net_for_use_with_a_shape(capsys, tmp_path):
+    model = tmp_path / "learn.py"
+    model.write_text(
+        "from netspec import NetSpec, layers as L\n"
+        "def learn():\n"
+        "    n = NetSpec()\n"
+        "    n.x, n.t = L.HDF5Data(source='s', batch_size=5, ntop=2)\n"
+        "    n.y = L.InnerProduct(n.x, num_output=6)\n"
+        "    n.loss = L.SoftmaxWithLoss(n.y, n.t)\n"
+        "    return n\n"
+    )
+    status, out, _ = run(capsys, model, "--json", "--shape", "x=5,2")
+    assert status == 0
+    assert json.loads(out)["outputs"] == ["prob"]
+
+
 @pytest.mark.parametrize("text", ["data", "data=", "data=2,x", "=2"])
 def test_bad_shapes_end_with_one_line(capsys, file, text):
     with pytest.raises(SystemExit) as left:
@@ -396,7 +412,12 @@ def test_the_workspace_is_that_of_the_largest_convolution():
             convolution_param { num_output: 4 kernel_size: 3 } }
     layer { name: "b" type: "Convolution" bottom: "a" top: "b"
             convolution_param { num_output: 8 kernel_size: 5 } }
+    layer { name: "c" type: "Convolution" bottom: "b" top: "c"
+            convolution_param { num_output: 8 kernel_size: 5 pad: 2 stride: 2 } }
     """
     bytes_of_b = 4 * 8 * 4 * 64  # kernels of 5 x 5 in Winograd's form: 8 x 8
     assert summarize(net).memory["workspace"] == bytes_of_b
     assert summarize(net, phase=TRAIN).memory["workspace"] == 2 * bytes_of_b
+    net = net.replace("Convolution", "Deconvolution")
+    bytes_of_b = 4 * 4 * 8 * 64
+    assert summarize(net).memory["workspace"] == bytes_of_b

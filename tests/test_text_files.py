@@ -10,7 +10,13 @@ import pytest
 
 from netspec.errors import FileError, SpecError, TextError
 from netspec.schema import BlobProto, LayerParameter, NetParameter
-from netspec.text import as_net, read_message, read_net, to_text, write_message
+from netspec.text import (
+    as_net,
+    read_message,
+    read_net,
+    to_text,
+    write_message,
+)
 from tests.test_text import CONV
 
 

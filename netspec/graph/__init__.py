@@ -3,6 +3,7 @@
 from netspec.graph.build import build as build
 from netspec.graph.diagnose import Diagnosis as Diagnosis
 from netspec.graph.diagnose import diagnose as diagnose
+from netspec.graph.filter import drop_values as drop_values
 from netspec.graph.filter import filter_net as filter_net
 from netspec.graph.filter import merge_state as merge_state
 from netspec.graph.filter import solver_state as solver_state

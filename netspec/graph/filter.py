@@ -1,8 +1,9 @@
-"""Which layers a state keeps."""
+"""What is left of a net: the layers that a state keeps, and none of their values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from netspec.errors import SpecError
 from netspec.graph.types import State
@@ -83,3 +84,12 @@ def _meets(state: State, rule: NetStateRule) -> bool:
     if any(stage not in state.stages for stage in rule.stage):
         return False
     return not any(stage in state.stages for stage in rule.not_stage)
+
+
+def drop_values(net: NetParameter) -> None:
+    """Remove the values of the blobs of a net, for those who only look at layers."""
+    layers: list[Any] = [*net.layer, *net.layers]
+    for layer in layers:
+        for blob in layer.blobs:
+            for field in ("data", "diff", "double_data", "double_diff"):
+                blob.ClearField(field)

@@ -181,7 +181,10 @@ class Transformer:
 
 def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
     """Return the values, or the gradients, of a `BlobProto`."""
-    values = np.array(blob.diff if return_diff else blob.data, np.float32)
+    if return_diff:
+        values = np.array(blob.double_diff or blob.diff, np.float32)
+    else:
+        values = np.array(blob.double_data or blob.data, np.float32)
     old = ("num", "channels", "height", "width")
     if any(blob.HasField(name) for name in old):
         return values.reshape([getattr(blob, name) for name in old])

@@ -127,6 +127,10 @@ def test_arrays_become_messages_and_back():
     old = caffe.proto.caffe_pb2.BlobProto(num=1, channels=2, height=3, width=4)
     old.data.extend(range(24))
     assert caffe.io.blobproto_to_array(old).shape == (1, 2, 3, 4)
+    double = caffe.proto.caffe_pb2.BlobProto(double_data=[1, 2], double_diff=[3, 4])
+    double.shape.dim.append(2)
+    assert caffe.io.blobproto_to_array(double).tolist() == [1, 2]
+    assert caffe.io.blobproto_to_array(double, return_diff=True).tolist() == [3, 4]
     text = caffe.io.arraylist_to_blobprotovector_str([array, array[0]])
     shapes = [x.shape for x in caffe.io.blobprotovector_str_to_arraylist(text)]
     assert shapes == [(2, 3, 4), (3, 4)]
