@@ -254,3 +254,55 @@ def test_shapes_that_nothing_would_read_are_refused(tmp_path, capsys):
     assert "add --deploy" in capsys.readouterr().err
     assert main([str(path), "--deploy", "--shape", "data=1,3"]) == 1
     assert "its own deploy makes it" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_silenced_is_one():
+    n = small_net()
+    n.loss = L.Reduction(n.score, loss_weight=1)
+    n.quiet = L.Silence(n.loss, n.label, ntop=0)
+    assert wires(netspec.deploy(n)) == START
+
+
+def test_what_only_writes_is_no_prediction():
+    n = small_net()
+    n.written = L.HDF5Output(
+        n.score, n.label, hdf5_output_param=dict(file_name="x.h5"), ntop=0
+    )
+    n.quiet = L.Silence(n.label, ntop=0)
+    assert wires(netspec.deploy(n)) == START
+
+
+def test_a_loss_may_be_to_be_maximized():
+    n = small_net()
+    n.target = L.Python(n.label, module="labels", layer="OneHot")
+    n.loss = L.EuclideanLoss(n.score, n.target, loss_weight=-1)
+    assert wires(netspec.deploy(n)) == START
+
+
+def test_a_softmax_in_place_is_not_taken_for_the_prediction():
+    n = small_net()
+    n.classes = L.Softmax(n.score, in_place=True)
+    n.loss = L.SoftmaxWithLoss(n.classes, n.label)
+    assert wires(netspec.deploy(n))[-1] == ("prob", "Softmax", ["score"], ["prob"])
+
+
+def test_a_parameter_is_no_input():
+    n = small_net()
+    n.weight = L.Parameter(shape=dict(dim=[4, 5]))
+    n.out = L.Eltwise(n.score, n.weight)
+    assert "Parameter" in [layer.type for layer in netspec.deploy(n).layer]
+
+
+def test_a_function_with_a_parameter_deploy_makes_its_net_for_use_itself(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(
+        "from netspec import NetSpec, layers as L\n"
+        "def net(deploy=False):\n"
+        "    n = NetSpec()\n"
+        "    n.x = L.Input(shape=[2, 3])\n"
+        "    n.quiet = L.Silence(n.x, ntop=0)\n"
+        "    n.y = L.ReLU(n.x) if deploy else L.TanH(n.x)\n"
+        "    return n\n"
+    )
+    types = [layer.type for layer in load_model(path, deploy=True).layer]
+    assert types == ["Input", "Silence", "ReLU"]

@@ -86,7 +86,9 @@ def deconvolutions(draw: Any) -> tuple[str, tuple[int, ...]]:
 @given(case=deconvolutions(), accumulate=st.booleans())
 def test_deconvolution(case: tuple[str, tuple[int, ...]], accumulate: bool) -> None:
     text, shape = case
-    compare(text, [shape], accumulate=accumulate)
+    layer = compare(text, [shape], accumulate=accumulate)
+    if "group: 12 " in text:
+        assert isinstance(layer.kernel.ahead[0], Depthwise)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kernel", [3, 5])

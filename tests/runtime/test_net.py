@@ -343,3 +343,9 @@ def test_filter_changes_the_shapes_below_it_in_every_pass(backend, keep):
         np.testing.assert_allclose(
             net.params["scale"][0].diff, expected, rtol=1e-4, atol=1e-6
         )
+
+
+def test_window_data_is_refused(backend):
+    net = 'layer { name: "w" type: "WindowData" top: "x" top: "t" }'
+    with pytest.raises(UnsupportedError, match="'w' .WindowData."):
+        runtime.Net(net, backend=backend.name)
