@@ -18,6 +18,7 @@ from netspec.source.program import Func, Program, Statement
 from netspec.source.pyformat import (
     INDENT,
     Doc,
+    Group,
     Items,
     Param,
     Template,
@@ -146,8 +147,7 @@ class _Writer:
             items.append(
                 ("", param.name) if required else (f"{param.name}=", document(default))
             )
-        signature = call("", [], {})
-        signature = type(signature)(f"{function.name}(", tuple(items), ")")
+        signature = Group(f"{function.name}(", tuple(items), ")")
         lines = [layout("def ", signature, ":"), f'{INDENT}"""{_summary(function)}"""']
         read = {ref for s in function.body for ref in s.inputs} | set(function.returns)
         taken = [p.name for p in (*params, *function.values)]
@@ -217,7 +217,7 @@ class _Writer:
         named = {k: self._constant(v) for k, v in named.items()}
         made = call(name, positional, named)
         if group is not None:
-            made = type(made)(made.opening, (*made.items, ("**", group.name)), ")")
+            made = Group(made.opening, (*made.items, ("**", group.name)), ")")
         return layout(target, made, indent=INDENT)
 
     def _constant(self, value: Any) -> Any:

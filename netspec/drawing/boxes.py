@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from netspec.drawing.grid import Net
 from netspec.drawing.options import family, options
@@ -31,7 +32,7 @@ class Row:
     options: str
     family: str
     phase: str  # "TRAIN" or "TEST" where the layer is in one phase only, else ""
-    shared: str  # names of the parameters it shares with other layers, else ""
+    shared: tuple[str, ...]  # names of the parameters it shares with other layers
     layer: LayerParameter
     fact: Fact
 
@@ -69,6 +70,15 @@ class Picture:
     title: str
     boxes: list[Box]
     blobs: list[Blob]
+
+    @cached_property
+    def users(self) -> dict[str, set[int]]:
+        """The boxes that use each of the shared parameters, by its name."""
+        users: dict[str, set[int]] = {}
+        for index, box in enumerate(self.boxes):
+            for name in (name for row in box.rows for name in row.shared):
+                users.setdefault(name, set()).add(index)
+        return users
 
 
 @dataclass
@@ -173,14 +183,13 @@ def _shared_params(layers: Iterable[LayerParameter]) -> set[str]:
 def _row(
     layer: LayerParameter, fact: Fact, phases: frozenset[int], shared: set[str]
 ) -> Row:
-    names = [param.name for param in layer.param if param.name in shared]
     return Row(
         name=layer.name,
         type=layer.type,
         options=options(layer),
         family=family(layer.type),
         phase=PHASES[next(iter(phases))] if len(phases) == 1 else "",
-        shared=", ".join(names),
+        shared=tuple(p.name for p in layer.param if p.name in shared),
         layer=layer,
         fact=fact,
     )

@@ -81,16 +81,14 @@ class _Writer:
         count = f" ×{len(module.children)}" if module.is_fold else ""
         phase = f" [{found.phase}]" if found.phase else ""
         label = f"{module.name}{count}{phase}\n{found.layers} layers"
-        fill, border = _WRONG if found.mistakes else _CLOSED
+        fill, border = _WRONG if found.wrong else _CLOSED
         yield (
             f"{indent}m{boxes[0]} [label={_quoted(label)}, peripheries=2, "
             f'fillcolor="{fill}", color="{border}"];'
         )
 
     def _open(self, module: Module, indent: str) -> Iterator[str]:
-        shown = module.children[0] if module.is_fold else module
-        if not isinstance(shown, Module):
-            return
+        shown = module.shown
         yield (
             f"{indent}subgraph cluster_{self.modules} {{ "
             f"label={_quoted(header(shown))}; "

@@ -102,7 +102,7 @@ class _Likeness:
         return layers, lines, depths
 
 
-def _content(row: Row) -> tuple[str, str, bytes, bool]:
+def _content(row: Row) -> tuple[str, tuple[str, ...], bytes, bool]:
     """Return what a layer is, apart from names."""
     layer = LayerParameter()
     layer.CopyFrom(row.layer)

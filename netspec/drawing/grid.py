@@ -39,12 +39,12 @@ class Grid:
 
     boxes: int
     rank: list[int]
-    width: list[float]
     links: list[tuple[int, int, int]] = field(default_factory=list)  # upper, lower, net
     rows: list[list[int]] = field(default_factory=list)
     place: list[int] = field(default_factory=list)  # position within its row
     above: list[list[int]] = field(default_factory=list)  # links by their lower node
     below: list[list[int]] = field(default_factory=list)  # links by their upper node
+    width: list[float] = field(default_factory=list)  # `place` fills it in
 
     def is_bend(self, node: int) -> bool:
         """Tell a bend of a line from a box."""
@@ -75,15 +75,15 @@ def _ranks(count: int, nets: Sequence[Net], entries: int, exits: int) -> list[in
 
 
 def make_grid(
-    sizes: Sequence[Size], nets: Sequence[Net], entries: int = 0, exits: int = 0
+    count: int, nets: Sequence[Net], entries: int = 0, exits: int = 0
 ) -> Grid:
-    """Rank the boxes, bend nets in every rank they pass, and order the ranks.
+    """Rank `count` boxes, bend nets in every rank they pass, and order the ranks.
 
     entries, exits: so many boxes at the start, at the end, are where lines come in from
     outside and where they leave; they have a rank to themselves.
     """
-    rank = _ranks(len(sizes), nets, entries, exits)
-    grid = Grid(len(sizes), rank, [size.width for size in sizes])
+    rank = _ranks(count, nets, entries, exits)
+    grid = Grid(count, rank)
     for index, net in enumerate(nets):
         readers: dict[int, list[int]] = {}
         for target in dict.fromkeys(net.targets):
@@ -95,7 +95,6 @@ def make_grid(
             if level < last:
                 bend = len(grid.rank)
                 grid.rank.append(level)
-                grid.width.append(0.0)
                 grid.links.append((upper, bend, index))
                 upper = bend
     nodes = len(grid.rank)

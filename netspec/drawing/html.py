@@ -157,13 +157,10 @@ def _child(
     if isinstance(child, int):
         svg = draw_box(picture.boxes[child], module, size)
         return {**closed, "box": child, "svg": svg}
-    shown = child.children[0] if child.is_fold else child
-    if not isinstance(shown, Module):
-        raise TypeError("a fold holds modules")
     return {
         **closed,
         "id": number[child],
-        "shown": number[shown],
+        "shown": number[child.shown],
         "fold": child.is_fold,
         "path": child.path,
         "svg": draw_module(child, picture, size),

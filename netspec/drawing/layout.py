@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from netspec.drawing.grid import Grid, Net, Size, make_grid
+from netspec.drawing.grid import Grid, Net, Size
 from netspec.drawing.placing import positions
 
 RANK_GAP = 36.0  # free space between ranks, where lines curve
@@ -66,18 +66,14 @@ class Frame:
     starts: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
 
-def lay_out(sizes: Sequence[Size], nets: Sequence[Net], stem: float) -> Layout:
-    """Place boxes and lines. Every net must lead from a lower index to higher ones.
-
-    stem: how far a line leads straight away from its box, beside its label.
-    """
-    return place(make_grid(sizes, nets), sizes, nets, stem, Frame())
-
-
 def place(
     grid: Grid, sizes: Sequence[Size], nets: Sequence[Net], stem: float, frame: Frame
 ) -> Layout:
-    """Place the boxes of a grid and the lines between them."""
+    """Place the boxes of a grid and the lines between them.
+
+    Every net must lead from a lower index to higher ones. stem: how far a line leads
+    straight away from its box, beside its label.
+    """
     widths = [size.width for size in sizes]
     bends = len(grid.rank) - len(sizes)
     grid = replace(grid, width=widths + [0.0] * bends)

@@ -46,7 +46,7 @@ COLOURS = {
 def describe(row: Row) -> str:
     """Return the second line of a box: the type, its options, what is shared."""
     words = f"{row.type} {row.options}".strip()
-    return f"{words}  ⇄ {row.shared}" if row.shared else words
+    return f"{words}  ⇄ {', '.join(row.shared)}" if row.shared else words
 
 
 def text(x: float, y: float, kind: str, content: str) -> str:
@@ -194,7 +194,7 @@ def draw_module(module: Module, picture: Picture, size: Size) -> str:
                 f'width="{sheet.width:.1f}" height="{sheet.height:.1f}" '
                 f'rx="{RADIUS}" class="c"/>'
             )
-    kind = "c wrong-border" if found.mistakes else "c"
+    kind = "c wrong-border" if found.wrong else "c"
     parts.append(
         f'<rect width="{sheet.width:.1f}" height="{sheet.height:.1f}" '
         f'rx="{RADIUS}" class="{kind}"/>'

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from netspec.drawing.boxes import Box, Picture
-from netspec.drawing.grid import Grid, Net, Size, make_grid
+from netspec.drawing.grid import Grid, Net, make_grid
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ class Module:
             return " … ".join(end.name for end in ends if isinstance(end, Module))
         return inner_name(self.path, self.parent)
 
+    @property
+    def shown(self) -> Module:
+        """What is drawn when it is open: itself; of a fold, its first module."""
+        if not self.is_fold:
+            return self
+        first = self.children[0]
+        if not isinstance(first, Module):
+            raise TypeError("a fold holds modules")
+        return first
+
     def boxes(self) -> list[int]:
         """Return all boxes in here, in the order of the net."""
         found = [child for child in self.children if isinstance(child, int)]
@@ -73,8 +83,7 @@ class Module:
         """Return ranks and orders of entries, children and exits."""
         count = len(self.entries) + len(self.children) + len(self.exits)
         nets = [Net(line.source, line.targets) for line in self.lines]
-        sizes = [Size(0, 0)] * count
-        return make_grid(sizes, nets, len(self.entries), len(self.exits))
+        return make_grid(count, nets, len(self.entries), len(self.exits))
 
 
 def inner_name(path: str, around: Module | None) -> str:

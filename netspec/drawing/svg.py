@@ -10,6 +10,7 @@ from netspec.drawing.boxes import Picture
 from netspec.drawing.grid import Net, Size
 from netspec.drawing.layout import Frame, Layout, Segment, place
 from netspec.drawing.look import (
+    BADGE_SIZE,
     COLOURS,
     LABEL_SIZE,
     NAME_SIZE,
@@ -41,7 +42,7 @@ MARKS = (
     ".netspec .l{fill:none;stroke-width:1.4}"
     ".netspec .b{fill:none;stroke-width:1.3}"
     ".netspec .b-wrong,.netspec .wrong-border{stroke-width:2.6}"
-    ".netspec .p{font-size:9px;font-weight:bold}"
+    f".netspec .p{{font-size:{BADGE_SIZE}px;font-weight:bold}}"
 )
 _INK = {
     "text": "fill:#1c2430",
@@ -163,9 +164,7 @@ class _Placer:
         stem = 0.0
         for node, child in enumerate(module.children, len(module.entries)):
             if isinstance(child, Module) and child in self.opened:
-                shown = child.children[0] if child.is_fold else child
-                if isinstance(shown, Module):
-                    insides[node] = self.place(shown)
+                insides[node] = self.place(child.shown)
                 sizes.append(insides[node].size)
                 rooms.append(self._turned(sizes[-1]))
                 continue

@@ -12,20 +12,20 @@ from netspec.ops.base import count
 
 @dataclass(frozen=True)
 class Totals:
-    """Numbers of layers, of parameters and of multiply-adds, and what stands out.
+    """Numbers of layers and of parameters, and what stands out.
 
     A parameter that several layers share counts once. `shared` are those that layers
     elsewhere have too. `phase` is that of all layers, or "". `families` are in the
-    order of the net, with the number of their layers.
+    order of the net, with the number of their layers. `wrong` tells whether a layer has
+    a mistake.
     """
 
     layers: int
     num_params: int
-    macs: int
     families: tuple[tuple[str, int], ...]
     phase: str
     shared: tuple[str, ...]
-    mistakes: tuple[str, ...]
+    wrong: bool
 
 
 def totals(picture: Picture, module: Module) -> Totals:
@@ -40,26 +40,13 @@ def totals(picture: Picture, module: Module) -> Totals:
             key = (name, 0) if name else (f"{number} {slot}", 1)
             sizes[key] = count(definition.shape)
     phases = {row.phase for row in rows}
+    inside = set(own)
+    shared = dict.fromkeys(name for row in rows for name in row.shared)
     return Totals(
         layers=len(rows),
         num_params=sum(sizes.values()),
-        macs=sum(row.fact.op.macs for row in rows if row.fact.op),
         families=tuple(Counter(row.family for row in rows).items()),
         phase=phases.pop() if len(phases) == 1 else "",
-        shared=_shared(picture, set(own)),
-        mistakes=tuple(row.fact.mistake for row in rows if row.fact.mistake),
+        shared=tuple(name for name in shared if picture.users[name] - inside),
+        wrong=any(row.fact.mistake for row in rows),
     )
-
-
-def _shared(picture: Picture, own: set[int]) -> tuple[str, ...]:
-    """Return the names of parameters that are used here and elsewhere."""
-    here: dict[str, None] = {}
-    elsewhere: set[str] = set()
-    for index, box in enumerate(picture.boxes):
-        for row in box.rows:
-            names = [name for name in row.shared.split(", ") if name]
-            if index in own:
-                here.update(dict.fromkeys(names))
-            else:
-                elsewhere.update(names)
-    return tuple(name for name in here if name in elsewhere)

@@ -20,7 +20,7 @@ class Builder:
         self.namer = namer
         self.inputs: list[tuple[Param, list[Ref]]] = []
         self.values: list[tuple[Param, str, list[Any]]] = []  # with option, by place
-        self.made: list[dict[int, int]] = [{} for _ in columns[0]]  # outs, by place
+        self.made: dict[int, int] = {}  # outs of the first place -> of the function
         self.count = 0
 
     def body(self) -> list[Statement]:
@@ -28,10 +28,11 @@ class Builder:
         statements = []
         slot = 0
         outer: list[list[Ref]] = []
+        outs_here = {out for column in self.columns for out in column[0].outs}
         for column in self.columns:
             for k in range(len(column[0].inputs)):
                 vector = [s.inputs[k] for s in column]
-                if not self._inside(vector) and vector not in outer:
+                if vector[0] not in outs_here and vector not in outer:
                     outer.append(vector)
         names = ["x"] if len(outer) == 1 else [f"x{i + 1}" for i in range(len(outer))]
         self.inputs = [(Param(n), v) for n, v in zip(names, outer, strict=True)]
@@ -45,9 +46,8 @@ class Builder:
             ]
             options = self._options(column, templates)
             outs = []
-            for k in range(len(first.outs)):
-                for place, statement in enumerate(column):
-                    self.made[place][statement.outs[k]] = self.count
+            for out in first.outs:
+                self.made[out] = self.count
                 outs.append(self.count)
                 self.count += 1
             statements.append(
@@ -63,14 +63,10 @@ class Builder:
             )
         return statements
 
-    def _inside(self, vector: list[Ref]) -> bool:
-        outs = {out for column in self.columns for out in column[0].outs}
-        return vector[0] in outs
-
     def _input(self, vector: list[Ref]) -> Ref:
         ref = vector[0]
-        if isinstance(ref, int) and ref in self.made[0]:
-            return self.made[0][ref]
+        if isinstance(ref, int) and ref in self.made:
+            return self.made[ref]
         return next(param for param, known in self.inputs if known == vector)
 
     def _options(

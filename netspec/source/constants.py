@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from netspec.source.naming import SHORT, free_name
+from netspec.source.naming import SHORT, free_name, snake
 from netspec.source.program import Func, Statement
 from netspec.source.pyformat import Constant, Param, Template, document, flat
 
@@ -40,7 +39,7 @@ def constants_of(
                 break
             uses = [s for s in left if best <= _pairs(s).keys()]
             pairs = {k: v for k, v in uses[0].options.items() if (k, repr(v)) in best}
-            name = free_name(_upper(SHORT.get(kind, kind)), taken)
+            name = free_name(snake(SHORT.get(kind, kind)).upper(), taken)
             taken.append(name)
             group = Constant(name, {k: known.get(repr(v), v) for k, v in pairs.items()})
             made.append(group)
@@ -65,7 +64,7 @@ def _values(statements: Sequence[Statement], taken: list[str]) -> list[Constant]
     for text, count in counts.items():
         if count >= MIN_USES:
             key, value = first[text]
-            name = free_name(_upper(key), taken)
+            name = free_name(snake(key).upper(), taken)
             taken.append(name)
             constants.append(Constant(name, value))
     return constants
@@ -123,8 +122,3 @@ def _is_constant(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_constant, value))
     return not isinstance(value, Param | Template | Func)
-
-
-def _upper(text: str) -> str:
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
-    return words.upper()

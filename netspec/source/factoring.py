@@ -183,7 +183,6 @@ def _make(
     callees = [c[0].callee for c in columns]
     kinds = [c if isinstance(c, str) else c.name for c in callees]
     name = free_name(function_name(kinds, namer), taken)
-    outs = [(j, k) for j, k in returns]
     function = Func(
         name,
         [hole.param for hole in namer.holes],
@@ -191,7 +190,7 @@ def _make(
         builder.ordered(),
         {p.name: builder.default(p) for p, _, _ in builder.values},
         body,
-        [body[j].outs[k] for j, k in outs],
+        [body[j].outs[k] for j, k in returns],
         {p.name: root for p, root, _ in builder.values},
     )
     calls = []
@@ -208,13 +207,13 @@ def _make(
                 [hole.vector[index] for hole in namer.holes],
                 [vector[index] for _, vector in builder.inputs],
                 {p.name: options[p.name] for p in function.values if p.name in options},
-                [statements[j].outs[k] for j, k in outs],
+                [statements[j].outs[k] for j, k in returns],
             )
         )
     before = sum(cost(s) for statements in places for s in statements)
     after = sum(map(cost, calls)) + sum(map(cost, body)) + OVERHEAD
     after += len(builder.values) + len(namer.holes) + len(builder.inputs)
-    after += max(0, len(outs) - 1) * (2 + len(calls))
+    after += max(0, len(returns) - 1) * (2 + len(calls))
     return _Made(function, window, calls, before - after)
 
 

@@ -129,7 +129,7 @@ def function_name(kinds: Sequence[str], namer: Namer) -> str:
         if stem:
             return stem
     words = [SHORT.get(kind, kind) for kind in dict.fromkeys(kinds)]
-    name = "_".join(_snake(word) for word in words[:MAX_KINDS])
+    name = "_".join(snake(word) for word in words[:MAX_KINDS])
     return name if len(kinds) <= MAX_KINDS and len(name) <= MAX_NAME else "block"
 
 
@@ -141,7 +141,7 @@ def parameter_name(option: str, templates: Sequence[Items]) -> str:
     words = [word for word in re.split(r"[^A-Za-z0-9_]+", text) if word]
     tail = re.sub(r"[^a-z0-9_]", "", words[-1].lower()).strip("_") if words else ""
     name = f"{option}_{tail}" if tail else option
-    return _snake(name)
+    return snake(name)
 
 
 def free_name(name: str, taken: Sequence[str]) -> str:
@@ -159,7 +159,7 @@ def free_name(name: str, taken: Sequence[str]) -> str:
 
 def variable_name(kind: str) -> str:
     """Return a name for what a layer type makes."""
-    return _snake(SHORT.get(kind, kind))
+    return snake(SHORT.get(kind, kind))
 
 
 def _stem(namer: Namer) -> str:
@@ -256,6 +256,7 @@ def _substituted(text: Items, old: Items, new: Items) -> Items:
     return tuple(result)
 
 
-def _snake(text: str) -> str:
+def snake(text: str) -> str:
+    """Return a name in CamelCase as words in small letters, with lines between them."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
     return re.sub(r"\W", "_", spaced).lower()

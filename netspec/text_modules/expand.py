@@ -168,7 +168,7 @@ class _Expansion:
             elif each.name == "values":
                 values += self.inner(each, parent)
             elif each.name not in USE_FIELDS:
-                self.misplaced(each, one, parent)
+                self.misplaced(each, parent)
             elif each.name in one:
                 parent.problem(each.place, f"{each.name} is given twice")
             else:
@@ -204,7 +204,7 @@ class _Expansion:
             self.layers(each, scope)
         self.check_outputs(scope)
 
-    def misplaced(self, each: Field, one: dict[str, Field], scope: Scope) -> None:
+    def misplaced(self, each: Field, scope: Scope) -> None:
         """Note a field that a use does not have."""
         hint = did_you_mean(each.name, USE_FIELDS)
         if each.name == "type":

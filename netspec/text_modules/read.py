@@ -50,11 +50,6 @@ class Source(NamedTuple):
     fields: list[Field]
 
 
-def known_words() -> frozenset[str]:
-    """Return the words that mean something in text format: of enums and numbers."""
-    return _WORDS
-
-
 def read_source(text: str, file: str, folder: Path, read_text: ReadText) -> Source:
     """Return what `text` and the files that it imports say.
 
@@ -196,7 +191,7 @@ class _Files:
         """Tell whether a value may be called `name`."""
         if not (name.isascii() and name.isidentifier()):
             said = "is no name; use letters, digits and underscores"
-        elif name in _WORDS:
+        elif name in KNOWN_WORDS:
             said = "has a meaning in text format already; choose another name"
         elif name in module.values:
             said = f"is declared already, at {module.values[name]}"
@@ -221,6 +216,7 @@ def _resolved(path: Path, place: Place) -> Path:
 
 
 def _all_words() -> frozenset[str]:
+    """Return the words that mean something in text format: of enums and numbers."""
     words = {"true", "false", "True", "False", "t", "f", "inf", "infinity", "nan"}
     file = schema.DESCRIPTOR
     enums = list(file.enum_types_by_name.values())
@@ -231,4 +227,4 @@ def _all_words() -> frozenset[str]:
     return frozenset(words)
 
 
-_WORDS = _all_words()
+KNOWN_WORDS = _all_words()

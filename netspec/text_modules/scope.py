@@ -9,7 +9,7 @@ from itertools import islice
 
 from netspec.errors import did_you_mean
 from netspec.text_modules.problems import Problems
-from netspec.text_modules.read import Module, known_words
+from netspec.text_modules.read import KNOWN_WORDS, Module
 from netspec.text_modules.tree import (
     Array,
     Atom,
@@ -27,7 +27,7 @@ MAX_NAMES = 50  # of values that an error lists
 MAX_NAME = 1000  # characters of the name of a layer or blob
 _SHOWN_USES = 3
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>\w*)\}|(?P<broken>\$\{)")
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>\w*)\}|\$\{")
 
 
 START = Place("", 1, 1)
@@ -154,7 +154,7 @@ class Scope:
 
     def _resolve_word(self, word: Atom) -> Value | None:
         if word.text not in self.values:
-            if word.text not in known_words():
+            if word.text not in KNOWN_WORDS:
                 self.problem(word.place, self.unknown(word.text))
             return word
         value = self.values[word.text]

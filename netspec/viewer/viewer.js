@@ -52,7 +52,7 @@ function placeModule(id) {
     }
   }
   const size = turned({ width: layout.width, height: layout.height });
-  return { id, module, layout, sizes, insides, size };
+  return { module, layout, sizes, insides, size };
 }
 
 function frameOf(module, insides) {
@@ -115,7 +115,7 @@ function drawInside(placed, depth) {
     else {
       group.innerHTML = child.svg;
       if (child.id === undefined) asLayer(group, child);
-      else asButton(group, child, false, child.path);
+      else asButton(group, child, false);
     }
     marks.push(group);
   });
@@ -138,16 +138,16 @@ function drawPanel(group, child, inside, depth) {
   title.append(
     element("rect", { class: `m${depth % 2}`, x: 8, y: 5, width: wide, height: 18, rx: 4 }),
     element("text", { x: 12, y: 18, class: "g" }, `▾ ${inside.module.title}`));
-  asButton(title, child, true, child.path);
+  asButton(title, child, true);
   group.append(title);
 }
 
-function asButton(group, child, isOpen, name) {
+function asButton(group, child, isOpen) {
   group.classList.add("button");
   group.setAttribute("tabindex", "0");
   group.setAttribute("role", "button");
   group.setAttribute("aria-expanded", String(isOpen));
-  group.setAttribute("aria-label", `module ${name}`);
+  group.setAttribute("aria-label", `module ${child.path}`);
   group.dataset.module = child.id;
   const toggle = () => {
     if (isOpen) open.delete(child.id);

@@ -5,7 +5,11 @@ import random
 import pytest
 
 from netspec.drawing.grid import Net, Size, make_grid
-from netspec.drawing.layout import lay_out
+from netspec.drawing.layout import Frame, place
+
+
+def lay_out(sizes, nets):
+    return place(make_grid(len(sizes), nets), sizes, nets, 17, Frame())
 
 
 def random_net(seed):
@@ -23,7 +27,7 @@ def random_net(seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_boxes_never_overlap(seed):
     sizes, nets = random_net(seed)
-    centres = lay_out(sizes, nets, stem=17).centres
+    centres = lay_out(sizes, nets).centres
     for a, (xa, ya) in enumerate(centres):
         for b, (xb, yb) in enumerate(centres[:a]):
             apart_x = abs(xa - xb) >= (sizes[a].width + sizes[b].width) / 2
@@ -34,7 +38,7 @@ def test_boxes_never_overlap(seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_everything_lies_inside_and_lines_lead_down(seed):
     sizes, nets = random_net(seed)
-    layout = lay_out(sizes, nets, stem=17)
+    layout = lay_out(sizes, nets)
     for (x, y), size in zip(layout.centres, sizes, strict=True):
         assert size.width / 2 <= x <= layout.width - size.width / 2
         assert size.height / 2 <= y <= layout.height - size.height / 2 - 17
@@ -45,7 +49,7 @@ def test_everything_lies_inside_and_lines_lead_down(seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_every_reader_is_reached_once_from_each_of_its_blobs(seed):
     sizes, nets = random_net(seed)
-    layout = lay_out(sizes, nets, stem=17)
+    layout = lay_out(sizes, nets)
     arrivals = sum(segment.into_box for segment in layout.segments)
     assert arrivals == sum(len(net.targets) for net in nets)
     for segment in layout.segments:
@@ -60,7 +64,7 @@ def test_every_reader_is_reached_once_from_each_of_its_blobs(seed):
 def test_a_chain_beside_a_long_line_stays_straight():
     sizes = [Size(width, 40) for width in (90, 150, 70, 110, 130)]
     nets = [Net(0, (1, 4)), Net(1, (2,)), Net(2, (3,)), Net(3, (4,))]
-    centres = lay_out(sizes, nets, stem=17).centres
+    centres = lay_out(sizes, nets).centres
     assert len({round(x, 6) for x, _ in centres[1:4]}) == 1
 
 
@@ -72,7 +76,7 @@ def test_a_module_with_four_branches_keeps_its_trunk_straight():
         *(Net(a, (b,)) for a, b in [(2, 3), (4, 5), (6, 7), (8, 9)]),
         *(Net(a, (8,)) for a in (1, 3, 5, 7)),
     ]
-    x = [place for place, _ in lay_out(sizes, nets, stem=17).centres]
+    x = [place for place, _ in lay_out(sizes, nets).centres]
     assert x[0] == pytest.approx(x[8])
     assert x[8] == pytest.approx(x[9])
     assert x[1] < x[2] < x[4] < x[6]
@@ -81,25 +85,23 @@ def test_a_module_with_four_branches_keeps_its_trunk_straight():
 def test_ten_readers_of_a_blob_share_one_line():
     # A chain of ten boxes, each of which also reads box 0.
     count = 12
-    sizes = [Size(90, 40)] * count
     nets = [Net(0, tuple(range(1, count)))]
     nets += [Net(k, (k + 1,)) for k in range(1, count - 1)]
-    grid = make_grid(sizes, nets)
+    grid = make_grid(count, nets)
     bends = len(grid.rank) - count
     assert bends == count - 2  # one in every rank but the first and the last
 
 
 def test_a_source_stands_just_above_its_reader():
-    sizes = [Size(90, 40)] * 5  # a chain 0 1 2 4, and a label 3 that only 4 reads
+    # A chain 0 1 2 4, and a label 3 that only 4 reads.
     nets = [Net(0, (1,)), Net(1, (2,)), Net(2, (4,)), Net(3, (4,))]
-    assert make_grid(sizes, nets).rank == [0, 1, 2, 2, 3]
+    assert make_grid(5, nets).rank == [0, 1, 2, 2, 3]
 
 
 def test_crossings_are_removed_where_that_is_possible():
     # 0 and 1 fork; their readers are listed the wrong way round.
-    sizes = [Size(90, 40)] * 7
     nets = [Net(0, (1, 2)), Net(1, (4, 6)), Net(2, (3, 5))]
-    grid = make_grid(sizes, nets)
+    grid = make_grid(7, nets)
     upper = [node for node in grid.rows[1] if node in (1, 2)]
     lower = grid.rows[2]
     readers = {1: {4, 6}, 2: {3, 5}}
@@ -109,12 +111,12 @@ def test_crossings_are_removed_where_that_is_possible():
 def test_a_chain_of_20000_boxes_is_placed():
     count = 20_000
     sizes = [Size(90, 40)] * count
-    layout = lay_out(sizes, [Net(k, (k + 1,)) for k in range(count - 1)], stem=17)
+    layout = lay_out(sizes, [Net(k, (k + 1,)) for k in range(count - 1)])
     assert len({x for x, _ in layout.centres}) == 1
 
 
 def test_nothing_to_draw_is_an_empty_page():
-    layout = lay_out([], [], stem=17)
+    layout = lay_out([], [])
     assert (layout.centres, layout.segments) == ([], [])
     assert layout.width > 0
     assert layout.height > 0
