@@ -9,11 +9,11 @@ from typing import Any
 
 from netspec import NetSpec, P
 from netspec import layers as L
-from netspec.export import load_model
+from netspec.commands.model_files import load_model
 from netspec.graph import filter_net, merge_state
+from netspec.nets.upgrade import upgrade_net
 from netspec.schema import TRAIN, NetParameter
 from netspec.text import as_net
-from netspec.upgrade import upgrade_net
 
 ROOT = Path(__file__).resolve().parents[1]
 # The models of this project, and the batch that they are trained with here.

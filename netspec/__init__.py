@@ -19,37 +19,37 @@ from netspec import errors as errors
 from netspec import layers as layers
 from netspec import params as params
 from netspec import schema as schema
-from netspec.emit import to_proto as to_proto
 from netspec.errors import SpecWarning as SpecWarning
-from netspec.modules import defaults as defaults
-from netspec.modules import module as module
-from netspec.modules import phase as phase
-from netspec.modules import shared as shared
-from netspec.record import layer as layer
+from netspec.language.calls import Function as Function
+from netspec.language.calls import Top as Top
+from netspec.language.emit import to_proto as to_proto
+from netspec.language.modules import defaults as defaults
+from netspec.language.modules import module as module
+from netspec.language.modules import phase as phase
+from netspec.language.modules import shared as shared
+from netspec.language.record import layer as layer
+from netspec.net_spec import NetSpec as NetSpec
 from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
-from netspec.spec import NetSpec as NetSpec
-from netspec.top import Function as Function
-from netspec.top import Top as Top
 
 if TYPE_CHECKING:
-    from netspec.deployment import deploy as deploy
-    from netspec.export import one_phase as one_phase
-    from netspec.reading import load as load
+    from netspec.nets.deploy import deploy as deploy
+    from netspec.nets.phases import one_phase as one_phase
+    from netspec.nets.upgrade import upgrade_text as upgrade_text
+    from netspec.reading.load import load as load
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
-    from netspec.upgrade import upgrade_text as upgrade_text
 
 L = layers
 P = params
 
 _LAZY = {
-    "deploy": "netspec.deployment",
-    "one_phase": "netspec.export",
+    "deploy": "netspec.nets.deploy",
+    "one_phase": "netspec.nets.phases",
     "Summary": "netspec.summary",
-    "load": "netspec.reading",
+    "load": "netspec.reading.load",
     "summarize": "netspec.summary",
-    "upgrade_text": "netspec.upgrade",
+    "upgrade_text": "netspec.nets.upgrade",
 }
 
 

@@ -17,18 +17,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from netspec import layers as _functions
+from netspec import net_spec as _spec
 from netspec import schema
-from netspec import spec as _spec
 from netspec.catalogue import LAYER_TYPES
-from netspec.emit import Emission
-from netspec.emit import to_proto as to_proto
 from netspec.errors import SpecError
-from netspec.fields import assign_field
-from netspec.record import no_such_param, params_by_message, record
+from netspec.language.calls import Function as Function
+from netspec.language.calls import Top as Top
+from netspec.language.emit import Emission
+from netspec.language.emit import to_proto as to_proto
+from netspec.language.python_to_proto import assign_field
+from netspec.language.record import no_such_param, params_by_message, record
+from netspec.net_spec import Entry
 from netspec.site import Site, user_site
-from netspec.spec import Entry
-from netspec.top import Function as Function
-from netspec.top import Top as Top
 
 
 class _Emission(Emission):

@@ -18,9 +18,9 @@ from typing import Any
 
 from netspec.compatible import layers
 from netspec.errors import ShapeError
-from netspec.sharing import layer_of
-from netspec.top import Function, Top, describe
-from netspec.values import values_of
+from netspec.language.calls import Function, Top, describe
+from netspec.language.proto_to_python import values_of
+from netspec.language.sharing import layer_of
 
 PASS_THROUGH_LAYERS = frozenset(
     (

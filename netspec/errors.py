@@ -9,7 +9,7 @@ Catch `NetspecError` for all of them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 # Comparing takes 20 microseconds a word; a hostile file has any number of long ones.
@@ -65,3 +65,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     by_folded = {name.lower(): name for name in islice(known, MAX_KNOWN)}
     near = difflib.get_close_matches(word.lower(), by_folded, n=1, cutoff=0.6)
     return f"; did you mean {by_folded[near[0]]!r}?" if near else ""
+
+
+MAX_TOLD = 20  # mistakes are written out; a broken file may have any number
+
+
+def join(mistakes: Sequence[str]) -> str:
+    """Return one message of several mistakes; it tells the first of very many."""
+    if len(mistakes) == 1:
+        return mistakes[0]
+    told = mistakes[:MAX_TOLD]
+    listed = "; ".join(f"({i}) {text}" for i, text in enumerate(told, 1))
+    more = len(mistakes) - len(told)
+    rest = f"; and {more:,} more" if more else ""
+    return f"{len(mistakes):,} mistakes: {listed}{rest}"

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from netspec.cli import Parser, run
+from netspec.commands.cli import Parser, run
 from netspec.text import read_net, to_text, write_message
 
 

@@ -19,9 +19,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
-from netspec.options import Bottom, Dict, Filler, Param, Rule, Shape, Tops
-from netspec.record import layer_function, no_such_layer
-from netspec.top import Top
+from netspec.language.argument_types import (
+    Bottom,
+    Dict,
+    Filler,
+    Param,
+    Rule,
+    Shape,
+    Tops,
+)
+from netspec.language.calls import Top
+from netspec.language.record import layer_function, no_such_layer
 
 
 class LayerOptions(TypedDict, total=False):

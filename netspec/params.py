@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.record import no_such_param
+from netspec.language.record import no_such_param
 
 
 class Convolution:

@@ -12,10 +12,10 @@ from netspec.schema import TRAIN as TRAIN
 if TYPE_CHECKING:
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
-    from runtime.blob import Blob as Blob
-    from runtime.net import Net as Net
-    from runtime.solver import Solver as Solver
-    from runtime.solver import get_solver as get_solver
+    from runtime.execution.blob import Blob as Blob
+    from runtime.execution.net import Net as Net
+    from runtime.training.solver import Solver as Solver
+    from runtime.training.solver import get_solver as get_solver
 
 __all__ = [
     "BACKENDS",
@@ -30,11 +30,11 @@ __all__ = [
 
 _LAZY = {
     "BACKENDS": "runtime.backends",
-    "Blob": "runtime.blob",
-    "Net": "runtime.net",
-    "Solver": "runtime.solver",
+    "Blob": "runtime.execution.blob",
+    "Net": "runtime.execution.net",
+    "Solver": "runtime.training.solver",
     "get_backend": "runtime.backends",
-    "get_solver": "runtime.solver",
+    "get_solver": "runtime.training.solver",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from netspec.cli import Parser, run
+from netspec.commands.cli import Parser, run
 from runtime.cli import check, devices, testing, timing, train
 
 COMMANDS = (train, testing, timing, check, devices)

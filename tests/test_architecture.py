@@ -19,18 +19,30 @@ CUPY_NAMES = Path(__file__).with_name("cupy_names.txt")
 UFUNC_ARGUMENTS = {"out", "dtype", "casting"}  # no `where`: CuPy lacks it
 
 # Modules that may import a library of their own, where they use it.
-OPTIONAL = {"netspec/draw.py": {"cairosvg"}, "netspec/onnx.py": {"onnx", "numpy"}}
+OPTIONAL = {"netspec/draw/output.py": {"cairosvg"}}
 
 # What a part must not import: the flow goes one way.
 FORBIDDEN = {
     "netspec/schema": ("netspec",),
-    "netspec/ops": ("netspec.graph", "netspec.spec", "netspec.export"),
-    "netspec/graph": ("netspec.spec", "netspec.export", "netspec.summary"),
-    "runtime/layers": ("runtime.backends", "runtime.plan", "runtime.net"),
-    "runtime/backends": ("runtime.plan", "runtime.net", "runtime.solver"),
-    "runtime/plan.py": ("runtime.net", "runtime.solver"),
-    "runtime/net.py": ("runtime.solver", "runtime.__main__"),
-    "runtime/data": ("runtime.net", "runtime.solver", "runtime.backends"),
+    "netspec/ops": ("netspec.graph", "netspec.net_spec", "netspec.export"),
+    "netspec/graph": ("netspec.net_spec", "netspec.export", "netspec.summary"),
+    "runtime/layers": (
+        "runtime.backends",
+        "runtime.execution.plan",
+        "runtime.execution.net",
+    ),
+    "runtime/backends": (
+        "runtime.execution.plan",
+        "runtime.execution.net",
+        "runtime.training.solver",
+    ),
+    "runtime/execution/plan.py": ("runtime.execution.net", "runtime.training.solver"),
+    "runtime/execution/net.py": ("runtime.training.solver", "runtime.__main__"),
+    "runtime/data": (
+        "runtime.execution.net",
+        "runtime.training.solver",
+        "runtime.backends",
+    ),
 }
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 
 import netspec
-from netspec import NetSpec, record
+from netspec import NetSpec
 from netspec import layers as L
 from netspec.errors import SpecError
+from netspec.language import record
 from tests.nets import TOWER, TRAIN_TEST, names
 from tests.random_specs import specs, without_warnings
 

@@ -9,7 +9,7 @@ import pytest
 
 from netspec import layers as L
 from netspec.catalogue import LAYER_TYPES
-from netspec.check import check_arity
+from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError
 from netspec.ops import known_types
 from netspec.schema import LayerParameter

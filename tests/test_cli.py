@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from netspec.cli import Parser, named_shape, positive, run
+from netspec.commands.cli import Parser, named_shape, positive, run
 from netspec.errors import FileError, ShapeError
 
 

@@ -7,8 +7,9 @@ import pytest
 import netspec
 from netspec import NetSpec
 from netspec import layers as L
+from netspec.commands.model_files import load_model
 from netspec.errors import ShapeError, SpecError
-from netspec.export import load_model, main
+from netspec.export import main
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 IMAGES = dict(source="lmdb", batch_size=8)

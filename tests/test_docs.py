@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from netspec.commands.model_files import load_model
 from netspec.draw import draw
-from netspec.export import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [

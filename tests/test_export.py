@@ -9,8 +9,9 @@ import pytest
 
 from netspec import NetSpec, one_phase
 from netspec import layers as L
+from netspec.commands.model_files import load_model
 from netspec.errors import SpecWarning
-from netspec.export import load_model, main
+from netspec.export import main
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.text import parse, read_net
 

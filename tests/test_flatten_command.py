@@ -11,10 +11,10 @@ import pytest
 import netspec
 from netspec.errors import TextError
 from netspec.flatten import main
+from netspec.nets.upgrade import upgrade_text
 from netspec.schema import NetParameter, SolverParameter
 from netspec.text import parse, read_net, to_text, write_message
-from netspec.text_modules import has_modules
-from netspec.upgrade import upgrade_text
+from netspec.text.modules import has_modules
 from tests.reference import needs_reference, reference_dir
 from tests.schema.random_messages import messages
 from tests.test_architecture import ROOT
@@ -49,7 +49,7 @@ def test_googlenet_of_modules_is_the_published_one():
 
 
 def test_googlenet_of_modules_is_that_of_the_model_file():
-    from netspec.export import load_model
+    from netspec.commands.model_files import load_model
 
     assert read_net(GOOGLENET) == load_model(ROOT / "models" / "googlenet.py")
 

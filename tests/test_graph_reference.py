@@ -9,9 +9,9 @@ from google.protobuf import text_format
 
 from netspec.errors import SpecError
 from netspec.graph import build, merge_state
+from netspec.nets.upgrade import upgrade_net
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary import summary_of
-from netspec.upgrade import upgrade_net
 from tests.reference import needs_reference, reference_dir
 
 # Filter learns its batch when it runs, and MemoryData reshapes its labels then.

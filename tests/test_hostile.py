@@ -15,7 +15,9 @@ import netspec
 from netspec.errors import NetspecError, SpecError
 from netspec.schema import NetParameter
 from netspec.schema.wire import scan
-from netspec.text import MAX_ITEMS, MAX_LAYERS, parse
+from netspec.text import parse
+from netspec.text.checks import MAX_ITEMS
+from netspec.text.messages import MAX_LAYERS
 from tests.test_architecture import ROOT
 
 MIB = 1 << 20

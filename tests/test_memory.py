@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netspec.errors import SpecError
-from netspec.memory import ALIGNMENT_BYTES, Request, forecast, lay_out, requests_of
+from netspec.graph.memory import ALIGNMENT_BYTES, Request, lay_out, requests_of
 from netspec.schema import TRAIN
+from netspec.summary.forecast import forecast
 from tests.nets import DATA, LABEL, fc, graph, layer
 
 LOSS = layer("loss", "SoftmaxWithLoss", "s label", "l")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from netspec.catalogue.parameters import parameter_roles
 from netspec.ops import infer, known_types
-from netspec.parameters import parameter_roles
 from netspec.schema import LayerParameter
 from netspec.text import parse
 

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 import netspec
 from netspec import NetSpec
 from netspec import layers as L
+from netspec.commands.model_files import load_model
 from netspec.errors import SpecError
-from netspec.export import load_model
-from netspec.python_source import _factored as factored
-from netspec.python_source import net_of, python_source
+from netspec.nets.upgrade import upgrade_net
 from netspec.schema import NetParameter
 from netspec.text import parse, read_net, to_text
-from netspec.to_python import main
-from netspec.upgrade import upgrade_net
+from netspec.to_python.__main__ import main
+from netspec.to_python.source import _factored as factored
+from netspec.to_python.source import net_of, python_source
 from tests.nets import ODD, TOWER, TRAIN_TEST
 from tests.random_specs import specs, without_warnings
 from tests.reference import needs_reference, zoo_names, zoo_path

@@ -14,9 +14,9 @@ import netspec
 from netspec import NetSpec
 from netspec import layers as L
 from netspec.errors import FileError, SpecError, TextError
+from netspec.nets.upgrade import upgrade_net
 from netspec.schema import NetParameter
 from netspec.text import parse, read_net, to_text, write_message
-from netspec.upgrade import upgrade_net
 from tests.nets import ODD, TOWER, TRAIN_TEST, names
 from tests.random_specs import specs, without_warnings
 from tests.reference import needs_reference, zoo_names, zoo_path
@@ -333,5 +333,5 @@ def test_a_file_of_numbers_is_opened_once(tmp_path, monkeypatch):
 
 def test_new_names_do_not_walk_the_whole_net(monkeypatch):
     net = netspec.load(TOWER)
-    monkeypatch.setattr("netspec.loaded.functions", None)
+    monkeypatch.setattr("netspec.reading.loaded.functions", None)
     net.extra = L.ReLU(next(iter(net.tops.values())))

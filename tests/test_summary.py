@@ -6,7 +6,8 @@ import pytest
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import TEST, TRAIN, NetParameter
-from netspec.summary import main, summarize
+from netspec.summary import summarize
+from netspec.summary.__main__ import main
 from tests.nets import DATA, LABEL, fc, layer, net
 from tests.reference import needs_reference, reference_dir
 

@@ -16,7 +16,8 @@ from netspec.schema import (
     NetParameter,
     SolverParameter,
 )
-from netspec.text import MAX_TEXT_BYTES, parse, to_text
+from netspec.text import parse, to_text
+from netspec.text.checks import MAX_TEXT_BYTES
 from tests.reference import needs_reference, reference_dir
 from tests.schema.random_messages import messages
 

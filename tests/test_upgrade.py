@@ -8,9 +8,9 @@ import pytest
 
 from netspec import schema, upgrade_text
 from netspec.errors import SpecError, TextError
+from netspec.nets.upgrade import upgrade_net, upgrade_solver, upgrades_needed
 from netspec.schema import LayerParameter, NetParameter, SolverParameter
 from netspec.text import parse
-from netspec.upgrade import upgrade_net, upgrade_solver, upgrades_needed
 
 
 def upgraded(text: str, **options: Any) -> NetParameter:

@@ -12,9 +12,9 @@ import pytest
 import netspec
 from netspec import schema, upgrade_text
 from netspec.errors import SpecError, TextError
+from netspec.nets.upgrade import upgrade_net, upgrade_solver, upgrades_needed
 from netspec.schema import NetParameter, SolverParameter
 from netspec.text import parse, read_message, read_net, to_text
-from netspec.upgrade import upgrade_net, upgrade_solver, upgrades_needed
 from tests.reference import needs_reference, reference_dir
 
 REFERENCE = reference_dir()

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from netspec import schema  # noqa: E402
 from netspec.catalogue import LAYER_TYPES, LayerType  # noqa: E402
-from netspec.fields import is_repeated  # noqa: E402
+from netspec.language.python_to_proto import is_repeated  # noqa: E402
 
 LAYERS = ROOT / "netspec" / "layers.py"
 PARAMS = ROOT / "netspec" / "params.py"
@@ -53,9 +53,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
-from netspec.options import Bottom, Dict, Filler, Param, Rule, Shape, Tops
-from netspec.record import layer_function, no_such_layer
-from netspec.top import Top
+from netspec.language.argument_types import (
+    Bottom,
+    Dict,
+    Filler,
+    Param,
+    Rule,
+    Shape,
+    Tops,
+)
+from netspec.language.calls import Top
+from netspec.language.record import layer_function, no_such_layer
 
 '''
 LAYERS_FOOTER = """
@@ -72,7 +80,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.record import no_such_param
+from netspec.language.record import no_such_param
 
 '''
 PARAMS_FOOTER = """

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from netspec.commands.model_files import load_model
 from netspec.errors import SpecError
-from netspec.export import load_model
 from netspec.text import to_text
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from netspec.commands.model_files import load_model
 from netspec.draw import draw_html
-from netspec.export import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"

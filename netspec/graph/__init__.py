@@ -3,10 +3,6 @@
 from netspec.graph.build import build as build
 from netspec.graph.diagnose import Diagnosis as Diagnosis
 from netspec.graph.diagnose import diagnose as diagnose
-from netspec.graph.filter import drop_values as drop_values
-from netspec.graph.filter import filter_net as filter_net
-from netspec.graph.filter import merge_state as merge_state
-from netspec.graph.filter import solver_state as solver_state
 from netspec.graph.splits import insert_splits as insert_splits
 from netspec.graph.splits import is_inserted as is_inserted
 from netspec.graph.types import AUTOMATIC as AUTOMATIC
@@ -14,5 +10,9 @@ from netspec.graph.types import Edge as Edge
 from netspec.graph.types import Graph as Graph
 from netspec.graph.types import Node as Node
 from netspec.graph.types import Parameter as Parameter
-from netspec.graph.types import State as State
 from netspec.graph.types import Use as Use
+from netspec.nets.filter import drop_values as drop_values
+from netspec.nets.filter import filter_net as filter_net
+from netspec.nets.filter import merge_state as merge_state
+from netspec.nets.filter import solver_state as solver_state
+from netspec.nets.state import State as State

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from netspec.check import check_arity
-from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.catalogue.check import check_arity
+from netspec.errors import MAX_TOLD, ShapeError, SpecError, did_you_mean, join
 from netspec.graph.buffers import share_memory
-from netspec.graph.filter import filter_net
 from netspec.graph.gradients import Gradients, analyse
 from netspec.graph.sharing import Shared, share
-from netspec.graph.splits import MAX_TOLD, insert_splits, join, with_own_names
-from netspec.graph.types import Edge, Graph, Node, Parameter, State
+from netspec.graph.splits import insert_splits, with_own_names
+from netspec.graph.types import Edge, Graph, Node, Parameter
 from netspec.graph.wiring import Wires, wire
+from netspec.nets.filter import filter_net
+from netspec.nets.state import State
+from netspec.nets.upgrade import upgrade_net
 from netspec.ops import known_types, op_class
 from netspec.ops.base import Op, Shape, label
 from netspec.ops.data import infer_with
 from netspec.schema import TRAIN, LayerParameter, NetParameter
-from netspec.upgrade import upgrade_net
 
 
 def build(

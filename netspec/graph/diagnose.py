@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from netspec.check import check_arity
-from netspec.errors import SpecError, UnknownShape, did_you_mean
+from netspec.catalogue.check import check_arity
+from netspec.errors import SpecError, UnknownShape, did_you_mean, join
 from netspec.graph.build import build, check_given
-from netspec.graph.filter import kept_layers
-from netspec.graph.splits import is_inserted, join
-from netspec.graph.types import State
+from netspec.graph.splits import is_inserted
+from netspec.nets.filter import kept_layers
+from netspec.nets.state import State
 from netspec.ops import known_types
 from netspec.ops.base import Op, Shape, bottom_name, label
 from netspec.ops.data import infer_with

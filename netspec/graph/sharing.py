@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netspec.errors import SpecError
-from netspec.graph.splits import join
+from netspec.errors import SpecError, join
 from netspec.graph.types import Use
 from netspec.ops.base import Op, Shape, count, label
 from netspec.schema import BlobProto, FillerParameter, LayerParameter, ParamSpec

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import MAX_TOLD, SpecError, did_you_mean, join
 from netspec.graph.types import Graph, Node
 from netspec.ops.base import bottom_name, label
 from netspec.schema import LayerParameter, NetParameter
-
-MAX_TOLD = 20  # mistakes are written out; a broken file may have any number
 
 _Top = tuple[int, int]  # layer, top index
 
@@ -122,14 +120,3 @@ def with_own_names(text: str, layers: Iterable[LayerParameter]) -> str:
                 if top == f"{layer.name}_{place}":
                     text = text.replace(f"'{top}'", f"'{layer.bottom[0]}'")
     return text
-
-
-def join(mistakes: Sequence[str]) -> str:
-    """Return one message of several mistakes; it tells the first of very many."""
-    if len(mistakes) == 1:
-        return mistakes[0]
-    told = mistakes[:MAX_TOLD]
-    listed = "; ".join(f"({i}) {text}" for i, text in enumerate(told, 1))
-    more = len(mistakes) - len(told)
-    rest = f"; and {more:,} more" if more else ""
-    return f"{len(mistakes):,} mistakes: {listed}{rest}"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from netspec.nets.state import State
 from netspec.ops.base import Op, Shape
 from netspec.schema import (
-    TEST,
     BlobProto,
     FillerParameter,
     LayerParameter,
@@ -16,15 +16,6 @@ from netspec.schema import (
 )
 
 AUTOMATIC = "(automatic)"  # the blob name of a loss whose top has no name, as in Caffe
-
-
-@dataclass(frozen=True)
-class State:
-    """For what a net is built: rules (`include`, `exclude`) look at these."""
-
-    phase: int = TEST
-    level: int = 0
-    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

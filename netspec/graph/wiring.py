@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from netspec.errors import SpecError
-from netspec.graph.splits import join
+from netspec.errors import SpecError, join
 from netspec.graph.types import AUTOMATIC
 from netspec.ops.base import label
 from netspec.schema import LayerParameter

@@ -22,7 +22,7 @@ from runtime.layers.base import Array, ArraySpec, Kernel
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
-    from runtime.updates import Block, Settings
+    from runtime.training.updates import Block, Settings
 
 
 class Fusion(Protocol):

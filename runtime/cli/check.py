@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from netspec.cli import named_shape
+from netspec.commands.cli import named_shape
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.graph import Graph, State, build, filter_net, merge_state
+from netspec.nets.upgrade import upgrade_net
 from netspec.ops.base import Shape, count
 from netspec.schema import NetParameter
 from netspec.text import as_net
-from netspec.upgrade import upgrade_net
 from runtime.backends import get_backend
 from runtime.cli.options import PHASES, add_backend
 from runtime.data import open_source
-from runtime.inputs import FILE_SOURCES
+from runtime.data.inputs import FILE_SOURCES
 
 
 def add_parser(commands: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from runtime.solver import Solver
+from runtime.training.solver import Solver
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

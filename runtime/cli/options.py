@@ -9,9 +9,9 @@ from typing import Any
 from netspec.errors import SpecError
 from netspec.schema import TEST, TRAIN
 from runtime.backends import BACKENDS
-from runtime.net import Net
-from runtime.solver import Solver
-from runtime.weights import CopyReport
+from runtime.execution.net import Net
+from runtime.execution.weights import CopyReport
+from runtime.training.solver import Solver
 
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 

@@ -9,9 +9,9 @@ from collections import deque
 from typing import Any
 
 from runtime.cli.options import batch_size, duration
-from runtime.history import StepRecord, TestRecord
-from runtime.snapshot import Snapshot
-from runtime.solver import Solver
+from runtime.training.history import StepRecord, TestRecord
+from runtime.training.snapshot import Snapshot
+from runtime.training.solver import Solver
 
 LINE_INTERVAL_S = 5.0  # between lines, for a solver without `display`
 WINDOW = 100  # iterations that the shown speed is averaged over

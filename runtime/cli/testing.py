@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from netspec.cli import positive
+from netspec.commands.cli import positive
 from netspec.errors import SpecError
 from runtime.cli.options import (
     add_backend,
@@ -19,8 +19,8 @@ from runtime.cli.options import (
     duration,
     open_net,
 )
-from runtime.net import Net
-from runtime.testing import mean_outputs
+from runtime.execution.net import Net
+from runtime.training.testing import mean_outputs
 
 DEFAULT_BATCHES = 50  # as Caffe's command
 LARGEST_LISTED = 100  # outputs with more numbers are summed up

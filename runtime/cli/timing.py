@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from netspec.cli import positive
+from netspec.commands.cli import positive
 from runtime.cli.options import add_backend, add_model, add_state, batch_size, open_net
-from runtime.net import Net
-from runtime.plan import Step
+from runtime.execution.net import Net
+from runtime.execution.plan import Step
 
 DEFAULT_ITERATIONS = 10
 MILLISECONDS = 1e3

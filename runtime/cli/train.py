@@ -10,18 +10,18 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from netspec.cli import positive
+from netspec.commands.cli import positive
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.ops.base import count
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
 from runtime.cli.options import add_backend, copy_weights, duration
 from runtime.cli.progress import Progress, describe
-from runtime.history import History, Log, StepRecord, TestRecord
-from runtime.plots import check_plot_path, draw_history
-from runtime.snapshot import check_writable
-from runtime.solver import Solver
-from runtime.solver_param import find_file, read_solver, weight_files
+from runtime.training.history import History, Log, StepRecord, TestRecord
+from runtime.training.plots import check_plot_path, draw_history
+from runtime.training.snapshot import check_writable
+from runtime.training.solver import Solver
+from runtime.training.solver_param import find_file, read_solver, weight_files
 
 SIGNAL_STATUS = 128  # a command that a signal ended exits with this plus its number
 

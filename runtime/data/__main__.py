@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from netspec.cli import Parser, positive, run
+from netspec.commands.cli import Parser, positive, run
 from runtime.data.convert import (
     Advance,
     Images,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.check import check_arity
+from netspec.catalogue.check import check_arity
 from netspec.errors import UnsupportedError
 from netspec.ops.base import label
 from netspec.schema import LayerParameter

@@ -13,13 +13,13 @@ import numpy as np
 from netspec.errors import ShapeError, SpecError, UnsupportedError, did_you_mean
 from netspec.graph import Graph
 from netspec.schema import TEST, SolverParameter
-from runtime import net as _net
-from runtime import solver as _solver
-from runtime.blob import Blob
+from runtime.execution import net as _net
+from runtime.execution.blob import Blob
+from runtime.execution.parameters import allocate, borrow
 from runtime.layers.base import portable_kernels
-from runtime.parameters import allocate, borrow
 from runtime.pycaffe import mode
-from runtime.solver_param import read_solver
+from runtime.training import solver as _solver
+from runtime.training.solver_param import read_solver
 
 _ARGUMENTS = ("phase", "level", "stages", "weights")
 _OLD_ARGUMENTS = ("weights", "phase")

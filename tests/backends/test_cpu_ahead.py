@@ -34,7 +34,7 @@ def run(folder: Path, executable: str = "") -> tuple[str, str, str]:
     code = f"""
 import subprocess, sys
 import runtime
-from runtime.backends.cpu import ahead
+from runtime.backends.cpu.machine import ahead
 
 started, start = [], subprocess.Popen
 def watched(*arguments, **options):

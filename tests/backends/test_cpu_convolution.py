@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from runtime.backends.cpu import convolution
-from runtime.backends.cpu.convolution import forward_ways, weights_way
-from runtime.backends.cpu.depthwise import Depthwise
-from runtime.backends.cpu.direct import Direct
-from runtime.backends.cpu.geometry import Correlation, gathering
-from runtime.backends.cpu.tiled import Tiled
+from runtime.backends.cpu.correlation.correlation import Correlation, gathering
+from runtime.backends.cpu.correlation.depthwise import Depthwise
+from runtime.backends.cpu.correlation.direct import Direct
+from runtime.backends.cpu.correlation.winograd import Tiled
+from runtime.backends.cpu.layers import convolution
+from runtime.backends.cpu.layers.convolution import forward_ways, weights_way
 from tests.backends.oracle import EXAMPLES, PORTABLE, compare
 from tests.layers.harness import LoneLayer
 

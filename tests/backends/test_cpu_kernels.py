@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 
 from netspec.errors import SpecError
 from runtime.backends.cpu import CpuBackend
-from runtime.backends.cpu.kernel import CompiledKernel
+from runtime.backends.cpu.layer_kernel import CompiledKernel
 from tests.backends.oracle import CPU, EXAMPLES, compare, numbers, results
 from tests.layers.harness import LoneLayer
 

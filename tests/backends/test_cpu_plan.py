@@ -16,10 +16,10 @@ pytest.importorskip("numba")
 
 import netspec
 import runtime
+from netspec.commands.model_files import load_model
 from netspec.errors import SpecError
-from netspec.export import load_model
+from netspec.nets.upgrade import upgrade_net
 from netspec.schema import LayerParameter
-from netspec.upgrade import upgrade_net
 from runtime.backends.cpu import CpuBackend
 
 ROOT = Path(__file__).resolve().parents[2]

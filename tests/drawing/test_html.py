@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
+from netspec.commands.model_files import load_model
 from netspec.draw import draw, draw_html, write_drawing
 from netspec.errors import SpecError
-from netspec.export import load_model
 from tests.test_architecture import ROOT
 from tests.test_draw import NET
 

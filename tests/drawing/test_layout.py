@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from netspec.drawing.grid import Net, Size, make_grid
-from netspec.drawing.layout import Frame, place
+from netspec.draw.grid import Net, Size, make_grid
+from netspec.draw.layout import Frame, place
 
 
 def lay_out(sizes, nets):

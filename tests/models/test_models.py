@@ -7,10 +7,10 @@ import pytest
 
 import netspec
 import runtime
-from netspec.export import load_model
+from netspec.commands.model_files import load_model
+from netspec.nets.upgrade import upgrade_net
 from netspec.schema import SolverParameter
 from netspec.text import parse, read_net, to_text
-from netspec.upgrade import upgrade_net
 from tests.reference import needs_reference, reference_dir
 
 MODELS = Path(__file__).resolve().parents[2] / "models"

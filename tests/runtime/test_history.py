@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from netspec.errors import FileError
-from runtime.history import History, Log, StepRecord, TestRecord
+from runtime.training.history import History, Log, StepRecord, TestRecord
 
 
 def history() -> History:

@@ -7,7 +7,7 @@ import pytest
 from netspec.errors import SpecError
 from netspec.schema import SolverParameter
 from netspec.text import parse
-from runtime.lr_policy import policy_of
+from runtime.training.lr_policy import policy_of
 
 
 def policy(text: str):

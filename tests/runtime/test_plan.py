@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime.memory import ALIGNMENT_BYTES, Arena, flat_buffers
+from runtime.arena import ALIGNMENT_BYTES, Arena, flat_buffers
 from tests.layers.harness import SMALLEST_BUFFER
 
 # Every family of arithmetic that has a steady state, with sizes whose smallest blob

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from netspec.errors import FileError, MachineError, SpecError
-from runtime import plots
-from runtime.history import History, StepRecord, TestRecord
-from runtime.plots import draw_history
+from runtime.training import plots
+from runtime.training.history import History, StepRecord, TestRecord
+from runtime.training.plots import draw_history
 
 matplotlib = pytest.importorskip("matplotlib")
 

@@ -22,7 +22,7 @@ n.data = L.DummyData(shape=dict(dim=[2, 3, 4, 5]))
 n.pool = L.Pooling(n.data, pool=P.Pooling.AVE, global_pooling=True)
 assert isinstance(n.pool, Top)
 assert sys.modules["caffe"] is caffe and caffe.__name__ == "runtime.pycaffe"
-light = "runtime.net" not in sys.modules
+light = "runtime.execution.net" not in sys.modules
 net = caffe_pb2.NetParameter()
 net.CopyFrom(n.to_proto())
 import helper

@@ -11,7 +11,7 @@ from netspec.files import replacing
 from netspec.schema import NetParameter, SolverState
 from runtime import snapshot, weights
 from runtime.data.convert import Images, write
-from runtime.snapshot import read_state
+from runtime.training.snapshot import read_state
 from tests.reference import needs_reference, reference_dir
 from tests.runtime.test_solver import assert_same, solver_text, values
 

@@ -274,7 +274,7 @@ def test_second_interrupt_aborts_at_once(folder, monkeypatch, capsys):
         return 0.5
 
     stopped: list[bool] = []
-    monkeypatch.setattr("runtime.net.Net.loss", interrupted_once)
+    monkeypatch.setattr("runtime.execution.net.Net.loss", interrupted_once)
     monkeypatch.setattr(weights, "save", impatient)
     error = fail(capsys, "train", "--solver", "solver.prototxt", status=130)
     assert error == "error: interrupted\n"

@@ -10,8 +10,8 @@ from netspec.errors import SpecError
 from netspec.graph import Parameter, Use
 from netspec.schema import FillerParameter, SolverParameter
 from netspec.text import parse
-from runtime.memory import flat_buffers
-from runtime.updates import UPDATES, Settings, settings_of, update_of
+from runtime.arena import flat_buffers
+from runtime.training.updates import UPDATES, Settings, settings_of, update_of
 
 SHAPES = [(3, 5), (7,), (2, 3, 4), (11,)]
 LR_MULTS = [1.0, 1.0, 2.5, 0.5]

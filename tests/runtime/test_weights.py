@@ -8,7 +8,7 @@ import pytest
 import runtime
 from netspec.errors import FileError, MachineError, ShapeError, SpecError
 from netspec.schema import NetParameter
-from runtime import weights
+from runtime.execution import weights
 
 h5py = pytest.importorskip("h5py")
 

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from hypothesis import strategies as st
 
 from netspec import schema
-from netspec.fields import is_repeated
+from netspec.language.python_to_proto import is_repeated
 
 BITS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netspec import schema
-from netspec.fields import is_repeated
+from netspec.language.python_to_proto import is_repeated
 from netspec.schema import LayerParameter, NetParameter
 from netspec.text import as_net
 from tests.reference import needs_reference, reference_dir

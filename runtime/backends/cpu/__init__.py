@@ -15,9 +15,9 @@ from runtime.layers.base import Array, Kernel
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
-    from runtime.backends.cpu.compiled import Call
-    from runtime.backends.cpu.team import Team
-    from runtime.updates import Block, Settings
+    from runtime.backends.cpu.machine.compiled import Call
+    from runtime.backends.cpu.machine.team import Team
+    from runtime.training.updates import Block, Settings
 
 THREADS_VARIABLE = "NETSPEC_NUM_THREADS"
 
@@ -58,20 +58,20 @@ class CpuBackend(Backend):
             import numba  # noqa: F401
         except ImportError:
             return {}
-        from runtime.backends.cpu.kernels import KERNELS
+        from runtime.backends.cpu.table import KERNELS
 
         return KERNELS
 
     @cached_property
     def team(self) -> Team:
         """The threads that run compiled kernels."""
-        from runtime.backends.cpu.team import Team
+        from runtime.backends.cpu.machine.team import Team
 
         return Team(self.threads)
 
     def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return a function that runs compiled calls in order."""
-        from runtime.backends.cpu.team import Program
+        from runtime.backends.cpu.machine.team import Program
 
         return partial(self.team.run, Program(calls))
 
@@ -79,7 +79,7 @@ class CpuBackend(Backend):
         """Compile the kernels of these calls."""
         if not calls:
             return
-        from runtime.backends.cpu.ahead import compile_ahead
+        from runtime.backends.cpu.machine.ahead import compile_ahead
 
         compile_ahead({call.kernel for call in calls}, self.threads)
 
@@ -103,7 +103,7 @@ class CpuBackend(Backend):
 
     def fill(self, array: Array, value: float) -> Call:
         """Return the call that fills an array of float32."""
-        from runtime.backends.cpu.elementwise import fill
+        from runtime.backends.cpu.layers.elementwise import fill
 
         return fill(y=array, count=array.size, value=value)
 

@@ -11,15 +11,15 @@ from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
-from runtime.backends.cpu.compiled import Call
-from runtime.backends.cpu.convolution import Convolution, Deconvolution
-from runtime.backends.cpu.elementwise import (
+from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cpu.layers.elementwise import (
     EltwiseSum,
     ReLU,
     sum_gradient_below_relu,
 )
-from runtime.backends.cpu.inner_product import InnerProduct
-from runtime.backends.cpu.normalization import BatchNorm, Scale
+from runtime.backends.cpu.layers.inner_product import InnerProduct
+from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
+from runtime.backends.cpu.machine.compiled import Call
 from runtime.layers.base import Kernel
 
 

@@ -1,6 +1,6 @@
 """The update rules, each one pass over parameters, gradients and history.
 
-`runtime.updates` has the formulas.
+`runtime.training.updates` has the formulas.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.backends.cpu.compiled import Call, CompiledKernel, carray, helper, kernel
-from runtime.backends.cpu.elementwise import start_of
-from runtime.backends.cpu.kernel import few
-from runtime.backends.cpu.simd import f32
+from runtime.backends.cpu.layer_kernel import few
+from runtime.backends.cpu.layers.elementwise import start_of
+from runtime.backends.cpu.machine.compiled import (
+    Call,
+    CompiledKernel,
+    carray,
+    helper,
+    kernel,
+)
+from runtime.backends.cpu.machine.simd import f32
 
 if TYPE_CHECKING:
-    from runtime.updates import Block, Settings
+    from runtime.training.updates import Block, Settings
 
 ARRAYS = "w g h h2 count l1"
 NUMBERS = "scale decay rate momentum momentum2 delta"

@@ -1,0 +1,120 @@
+"""Draw a net: `python -m netspec.draw NET -o net.svg`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from netspec.commands.cli import Parser, named_shape, run
+from netspec.draw.output import check_suffix, write
+from netspec.draw.scene import ALL_PHASES, Scene, View
+from netspec.errors import SpecError
+from netspec.nets.phases import PHASES
+
+ALL_LEVELS = sys.maxsize
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    return run(lambda: _command(arguments))
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    parser = Parser(prog="python -m netspec.draw", description="Draw a net.")
+    parser.add_argument("net", help="a .prototxt, a .caffemodel, or a models/*.py")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="a .svg, .html, .dot, .png or .pdf file; without it SVG goes to standard "
+        "output",
+    )
+    parser.add_argument(
+        "--phase",
+        choices=[*PHASES, ALL_PHASES],
+        default=ALL_PHASES,
+        help="draw the net of this phase; ALL (default) draws both, marking layers",
+    )
+    parser.add_argument(
+        "--rankdir",
+        choices=["TB", "LR"],
+        default="TB",
+        help="from top to bottom (default) or from left to right",
+    )
+    parser.add_argument(
+        "--depth",
+        type=_depth,
+        default=0,
+        metavar="N",
+        help="how many levels of modules are open: 0 (default), 1, ... or all",
+    )
+    parser.add_argument(
+        "--open",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="open the module of this path, as in inception_3a; repeat for several",
+    )
+    parser.add_argument(
+        "--no-fold",
+        action="store_true",
+        help="draw equal modules in a row one by one",
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=named_shape,
+        metavar="TOP=N,C,H,W",
+        help="shape of the top of a data layer; repeat for several",
+    )
+    parser.add_argument(
+        "--deploy", action="store_true", help="of a Python file, draw the net for use"
+    )
+    options = parser.parse_args(arguments)
+    if options.output is not None:
+        check_suffix(options.output)
+    shapes = dict(options.shape)
+    view = View(
+        phase=options.phase,
+        rankdir=options.rankdir,
+        depth=options.depth,
+        opened=options.open,
+        fold=not options.no_fold,
+        shapes=shapes,
+    )
+    scene = Scene(_read(options.net, options.deploy, shapes), view)
+    if options.output is None:
+        sys.stdout.write(scene.svg())
+    else:
+        write(options.output, scene)
+        print(options.output)
+    if scene.error is not None:
+        raise SpecError(f"{options.net}: {scene.error}")
+
+
+def _depth(text: str) -> int:
+    """Read a number of levels, or all, for `type=` of an option."""
+    if text == "all":
+        return ALL_LEVELS
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected 0, 1, ... or all; got {text!r}")
+    return int(text)
+
+
+def _read(name: str, deploy: bool, shapes: Mapping[str, Sequence[int]]) -> Any:
+    """Return what the command line names: a model file's net, or a path."""
+    if not name.endswith(".py"):
+        if deploy:
+            raise SpecError(f"{name}: --deploy is for model files, which end in .py")
+        return Path(name)
+    from netspec.commands.model_files import load_for_use, load_model
+
+    return load_for_use(name, shapes) if deploy else load_model(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

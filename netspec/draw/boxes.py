@@ -1,0 +1,219 @@
+"""From layers to boxes: in-place layers stack onto the box whose output they change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from netspec.draw.captions import family, options
+from netspec.draw.grid import Net
+from netspec.ops.base import Op
+from netspec.schema import TEST, TRAIN, LayerParameter
+
+Shape = tuple[int, ...]
+PHASES = {TRAIN: "TRAIN", TEST: "TEST"}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known of a layer: shapes, parameters and costs if it could be read."""
+
+    op: Op | None = None
+    mistake: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer, as a box shows it."""
+
+    name: str
+    type: str
+    options: str
+    family: str
+    phase: str  # "TRAIN" or "TEST" where the layer is in one phase only, else ""
+    shared: tuple[str, ...]  # names of the parameters it shares with other layers
+    layer: LayerParameter
+    fact: Fact
+
+
+@dataclass
+class Box:
+    """A layer and the in-place layers that follow it."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name of the layer that is not in place."""
+        return self.rows[0].name
+
+    @property
+    def mistake(self) -> str:
+        """What is wrong with one of the layers, or ""."""
+        return next((row.fact.mistake for row in self.rows if row.fact.mistake), "")
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What a box gives to others: the line's start, and its shape where known."""
+
+    name: str
+    net: Net
+    shape: Shape | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything to draw, before anything has a place."""
+
+    title: str
+    boxes: list[Box]
+    blobs: list[Blob]
+
+    @cached_property
+    def users(self) -> dict[str, set[int]]:
+        """The boxes that use each of the shared parameters, by its name."""
+        users: dict[str, set[int]] = {}
+        for index, box in enumerate(self.boxes):
+            for name in (name for row in box.rows for name in row.shared):
+                users.setdefault(name, set()).add(index)
+        return users
+
+
+@dataclass
+class _Maker:
+    """One version of a blob: the box that holds it, the phases it exists in."""
+
+    name: str
+    box: int
+    phases: frozenset[int]
+    shape: Shape | None
+    readers: list[int] = field(default_factory=list)
+
+
+def make_picture(
+    title: str, layers: Sequence[LayerParameter], facts: Sequence[Fact]
+) -> Picture:
+    """Stack layers into boxes and connect them; `facts` has one for every layer.
+
+    Layers of both phases may be mixed; one phase's blob does not hide that of the
+    other.
+    """
+    pairs = _without_splits(layers, facts)
+    shared = _shared_params(layer for layer, _ in pairs)
+    boxes: list[Box] = []
+    makers: list[_Maker] = []
+    current: dict[str, list[_Maker]] = {}  # blob -> its versions, one a phase at most
+    for layer, fact in pairs:
+        phases = _phases(layer)
+        sources = [_find(current.get(name, ()), phases) for name in layer.bottom]
+        row = _row(layer, fact, phases, shared)
+        box = _box_in_place(layer, sources, phases)
+        if box is not None:
+            boxes[box].rows.append(row)
+            continue
+        box = len(boxes)
+        boxes.append(Box([row]))
+        for maker in (maker for found in sources for maker in found):
+            if box not in maker.readers:
+                maker.readers.append(box)
+        for index, name in enumerate(layer.top):
+            maker = _Maker(name, box, phases, _shape(fact, index))
+            makers.append(maker)
+            kept = [m for m in current.get(name, []) if not m.phases & phases]
+            current[name] = [*kept, maker]
+    blobs = [
+        Blob(maker.name, Net(maker.box, tuple(maker.readers)), maker.shape)
+        for maker in makers
+    ]
+    return Picture(title, boxes, blobs)
+
+
+def _without_splits(
+    layers: Sequence[LayerParameter], facts: Sequence[Fact]
+) -> list[tuple[LayerParameter, Fact]]:
+    """Drop the Split layers that only fork a blob; lines fork by themselves."""
+    forked: dict[str, str] = {}
+    kept: list[tuple[LayerParameter, Fact]] = []
+    for layer, fact in zip(layers, facts, strict=True):
+        bottoms = [forked.get(name, name) for name in layer.bottom]
+        if layer.type == "Split" and layer.name.endswith("_split"):
+            forked |= dict.fromkeys(layer.top, bottoms[0])
+            continue
+        if bottoms != list(layer.bottom):
+            plain = LayerParameter()
+            plain.CopyFrom(layer)
+            plain.bottom[:] = bottoms
+            layer = plain
+        for name in layer.top:
+            forked.pop(name, None)
+        kept.append((layer, fact))
+    return kept
+
+
+def _phases(layer: LayerParameter) -> frozenset[int]:
+    """Return the phases whose nets contain `layer`, by its rules on the phase alone."""
+    phases = set(PHASES)
+    if layer.include:
+        phases &= {
+            phase
+            for phase in PHASES
+            for rule in layer.include
+            if not rule.HasField("phase") or rule.phase == phase
+        }
+    for rule in layer.exclude:
+        if rule.HasField("phase") and not (
+            rule.stage or rule.not_stage or rule.HasField("min_level")
+        ):
+            phases.discard(rule.phase)
+    return frozenset(phases)
+
+
+def _shared_params(layers: Iterable[LayerParameter]) -> set[str]:
+    """Return the names of parameters that more than one layer uses."""
+    users: dict[str, set[str]] = {}
+    for layer in layers:
+        for param in layer.param:
+            if param.name:
+                users.setdefault(param.name, set()).add(layer.name)
+    return {name for name, layers_ in users.items() if len(layers_) > 1}
+
+
+def _row(
+    layer: LayerParameter, fact: Fact, phases: frozenset[int], shared: set[str]
+) -> Row:
+    return Row(
+        name=layer.name,
+        type=layer.type,
+        options=options(layer),
+        family=family(layer.type),
+        phase=PHASES[next(iter(phases))] if len(phases) == 1 else "",
+        shared=tuple(p.name for p in layer.param if p.name in shared),
+        layer=layer,
+        fact=fact,
+    )
+
+
+def _find(versions: Iterable[_Maker], phases: frozenset[int]) -> list[_Maker]:
+    """Return the versions of a blob that a layer of these phases reads."""
+    return [maker for maker in versions if maker.phases & phases]
+
+
+def _box_in_place(
+    layer: LayerParameter, sources: Sequence[list[_Maker]], phases: frozenset[int]
+) -> int | None:
+    """Return the box that `layer` stacks onto, or None if it gets its own."""
+    if len(layer.bottom) != 1 or list(layer.top) != list(layer.bottom):
+        return None
+    makers = sources[0]
+    if len(makers) != 1 or makers[0].readers or not makers[0].phases <= phases:
+        return None
+    return makers[0].box
+
+
+def _shape(fact: Fact, index: int) -> Shape | None:
+    """Look up the shape of one top."""
+    if fact.op is None or index >= len(fact.op.tops):
+        return None
+    return fact.op.tops[index]

@@ -1,0 +1,277 @@
+"""Modules: the path of a name, up to its last slash, is the module of a layer.
+
+A module is closed, which is one box, or open, which is a panel around what it holds.
+Either way it is one place in the grid of the module around it, so that opening one
+moves nothing else but by its size, and no foreign box can stand in a panel.
+
+A module that reads what depends on itself has no place in a drawing where lines lead
+down: it is dissolved, and what it holds stands where it stood.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from netspec.draw.boxes import Box, Picture
+from netspec.draw.grid import Grid, Net, make_grid
+
+
+@dataclass(frozen=True)
+class Line:
+    """One blob as the inside of a module shows it.
+
+    source, targets: places among entries, children and exits, in this order.
+    """
+
+    blob: int
+    source: int
+    targets: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Module:
+    """Boxes whose names share a path; the net itself is the module without one.
+
+    `children` are boxes, by index, and modules. `entries` and `exits` are blobs that
+    come in and go out. A fold stands for equal modules in a row, its children.
+    """
+
+    path: str
+    children: list[int | Module] = field(default_factory=list)
+    entries: list[int] = field(default_factory=list)
+    exits: list[int] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    is_fold: bool = False
+    parent: Module | None = None
+
+    @property
+    def name(self) -> str:
+        """The path within the module around this one."""
+        if self.is_fold:
+            ends = [self.children[0], self.children[-1]]
+            return " … ".join(end.name for end in ends if isinstance(end, Module))
+        return inner_name(self.path, self.parent)
+
+    @property
+    def shown(self) -> Module:
+        """What is drawn when it is open: itself; of a fold, its first module."""
+        if not self.is_fold:
+            return self
+        first = self.children[0]
+        if not isinstance(first, Module):
+            raise TypeError("a fold holds modules")
+        return first
+
+    def boxes(self) -> list[int]:
+        """Return all boxes in here, in the order of the net."""
+        found = [child for child in self.children if isinstance(child, int)]
+        for module in self.modules():
+            found += [child for child in module.children if isinstance(child, int)]
+        return sorted(found)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield the modules in here, at any depth, each before those that it holds."""
+        stack = [child for child in self.children[::-1] if isinstance(child, Module)]
+        while stack:
+            module = stack.pop()
+            yield module
+            stack += [m for m in module.children[::-1] if isinstance(m, Module)]
+
+    def grid(self) -> Grid:
+        """Return ranks and orders of entries, children and exits."""
+        count = len(self.entries) + len(self.children) + len(self.exits)
+        nets = [Net(line.source, line.targets) for line in self.lines]
+        return make_grid(count, nets, len(self.entries), len(self.exits))
+
+
+def inner_name(path: str, around: Module | None) -> str:
+    """Return the name of a layer or module as it is called within `around`."""
+    while around is not None:
+        if around.path and not around.is_fold and path.startswith(around.path + "/"):
+            return path[len(around.path) + 1 :]
+        around = around.parent
+    return path
+
+
+def find_modules(picture: Picture) -> Module:
+    """Return the net as a tree of modules, each of at least two boxes."""
+    root = Module("")
+    _plant(root, picture.boxes)
+    _prune(root)
+    todo = [root]
+    while todo:
+        module = todo.pop()
+        _put_in_order(module, picture)
+        todo += [child for child in module.children if isinstance(child, Module)]
+    settle(root, picture)
+    return root
+
+
+def _plant(root: Module, boxes: Sequence[Box]) -> None:
+    """Put every box into the module of its name."""
+    modules = {"": root}
+    for index, box in enumerate(boxes):
+        module, path = root, ""
+        parts = box.name.split("/")
+        for part in parts[:-1] if all(parts) else ():
+            path = f"{path}/{part}" if path else part
+            if path not in modules:
+                modules[path] = Module(path)
+                module.children.append(modules[path])
+            module = modules[path]
+        module.children.append(index)
+
+
+def _prune(root: Module) -> None:
+    """Dissolve modules that hold one thing only."""
+    todo = [root]
+    while todo:
+        module = todo.pop()
+        for place, child in enumerate(module.children):
+            while isinstance(child, Module) and len(child.children) == 1:
+                child = child.children[0]
+            module.children[place] = child
+            if isinstance(child, Module):
+                todo.append(child)
+
+
+# --- order
+
+
+def _put_in_order(module: Module, picture: Picture) -> None:
+    """Sort the children so that lines lead on; dissolve modules where none does."""
+    while True:
+        readers = _readers(module, picture)
+        knot = _knot(readers)
+        if not knot:
+            break
+        victim = _victim(module, picture, knot)
+        module.children = _without(module, victim)
+    waiting = [0] * len(module.children)
+    for targets in readers:
+        for target in targets:
+            waiting[target] += 1
+    first = [_boxes(child)[0] for child in module.children]
+    ready = [(first[k], k) for k, count in enumerate(waiting) if count == 0]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, place = heapq.heappop(ready)
+        order.append(module.children[place])
+        for target in readers[place]:
+            waiting[target] -= 1
+            if waiting[target] == 0:
+                heapq.heappush(ready, (first[target], target))
+    module.children = order
+
+
+def _boxes(child: int | Module) -> list[int]:
+    return [child] if isinstance(child, int) else child.boxes()
+
+
+def _places(module: Module) -> dict[int, int]:
+    """Return the child that every box in `module` is in, by place."""
+    return {
+        box: place
+        for place, child in enumerate(module.children)
+        for box in _boxes(child)
+    }
+
+
+def _readers(module: Module, picture: Picture) -> list[set[int]]:
+    """Return which children read from each child, by place."""
+    place = _places(module)
+    readers: list[set[int]] = [set() for _ in module.children]
+    for blob in picture.blobs:
+        source = place.get(blob.net.source)
+        if source is not None:
+            found = {place[box] for box in blob.net.targets if box in place}
+            readers[source] |= found - {source}
+    return readers
+
+
+def _knot(readers: Sequence[set[int]]) -> set[int]:
+    """Return the children on circles, and between two: neither ends nor starts."""
+    left = set(range(len(readers)))
+    while True:
+        read = {target for place in left for target in readers[place]}
+        inside = {place for place in left if place in read and readers[place] & left}
+        if inside == left:
+            return left
+        left = inside
+
+
+def _victim(module: Module, picture: Picture, knot: set[int]) -> Module:
+    """Choose what to dissolve: the smallest that unties the knot, or the largest."""
+    able = [child for k, child in enumerate(module.children) if k in knot]
+    modules = [child for child in able if isinstance(child, Module)]
+    modules.sort(key=lambda child: len(child.boxes()))
+    for child in modules:
+        trial = Module(module.path, _without(module, child))
+        if not _knot(_readers(trial, picture)):
+            return child
+    return modules[-1]
+
+
+def _without(module: Module, victim: Module) -> list[int | Module]:
+    children: list[int | Module] = []
+    for child in module.children:
+        children += victim.children if child is victim else [child]
+    return children
+
+
+# --- lines
+
+
+def settle(root: Module, picture: Picture) -> None:
+    """Fill in, in every module, what comes in, what goes out, and the lines inside."""
+    modules = [root, *root.modules()]
+    chain: dict[int, list[int]] = {}  # box -> the modules around it, outermost first
+    places = []
+    for index, module in enumerate(modules):
+        module.entries, module.exits, module.lines = [], [], []
+        places.append(_places(module))
+        for box in places[-1]:
+            chain.setdefault(box, []).append(index)
+        for child in module.children:
+            if isinstance(child, Module):
+                child.parent = module
+    found: list[list[tuple[int, int | None, list[int], bool]]] = [[] for _ in modules]
+    for number, blob in enumerate(picture.blobs):
+        source, readers = blob.net.source, blob.net.targets
+        around = {index for box in (source, *readers) for index in chain[box]}
+        for index in sorted(around):
+            place = places[index]
+            own = place.get(source)
+            targets = dict.fromkeys(place[box] for box in readers if box in place)
+            leaves = own is not None and any(box not in place for box in readers)
+            if own is None:
+                modules[index].entries.append(number)
+            else:
+                targets.pop(own, None)
+                if leaves:
+                    modules[index].exits.append(number)
+                child = modules[index].children[own]
+                if isinstance(child, Module) and not targets and not leaves:
+                    continue
+            found[index].append((number, own, list(targets), leaves))
+    for module, lines in zip(modules, found, strict=True):
+        _number(module, lines)
+
+
+def _number(
+    module: Module, found: Sequence[tuple[int, int | None, list[int], bool]]
+) -> None:
+    """Turn places among the children into places among entries, children, exits."""
+    start = len(module.entries)
+    end = start + len(module.children)
+    entry = {blob: place for place, blob in enumerate(module.entries)}
+    leaving = {blob: end + place for place, blob in enumerate(module.exits)}
+    for blob, source, targets, leaves in found:
+        ends = [start + target for target in targets]
+        if leaves:
+            ends.append(leaving[blob])
+        begin = entry[blob] if source is None else start + source
+        module.lines.append(Line(blob, begin, tuple(ends)))

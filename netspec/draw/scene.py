@@ -1,0 +1,207 @@
+"""The four ways to ask for a drawing, and what all of them draw."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netspec.draw.boxes import Fact, Picture, Shape, make_picture
+from netspec.draw.dot import to_dot
+from netspec.draw.folding import fold
+from netspec.draw.html import to_html
+from netspec.draw.modules import Module, find_modules
+from netspec.draw.output import check_suffix, write
+from netspec.draw.svg import to_svg
+from netspec.errors import SpecError, did_you_mean
+from netspec.graph import Diagnosis, Graph, diagnose, drop_values, merge_state
+from netspec.nets.phases import PHASES
+from netspec.nets.upgrade import upgrade_net
+from netspec.schema import TRAIN, LayerParameter, NetParameter
+from netspec.text import as_net
+
+MAX_PATHS = 10  # of modules, in a message
+ALL_PHASES = "ALL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What of a net is shown, and how.
+
+    phase: "TRAIN", "TEST", or "ALL" for the layers of both, those of one phase marked.
+    rankdir: "TB" draws from top to bottom, "LR" from left to right.
+    depth: how many levels of modules are open; 0 is none. opened: paths of modules that
+    are open whatever their level. fold: whether three or more equal modules in a row
+    are drawn as one.
+    shapes: of tops of data layers whose files would tell them; without, the lines of
+    such a net have no shapes.
+    """
+
+    phase: str = ALL_PHASES
+    rankdir: str = "TB"
+    depth: int = 0
+    opened: Collection[str] = ()
+    fold: bool = True
+    shapes: Mapping[str, Shape] | None = None
+
+    def __post_init__(self) -> None:
+        _choose("phase", self.phase, (*PHASES, ALL_PHASES))
+        _choose("rankdir", self.rankdir, ("TB", "LR"))
+        if self.depth < 0:
+            raise SpecError(f"depth is {self.depth}; expected 0 or more")
+
+
+def draw(net: Any, **view: Any) -> str:
+    """Return a drawing of `net` as SVG.
+
+    net: a path, prototxt text, a message, a graph, or anything with `to_proto()`.
+    view: see `View`.
+
+    A net that does not check is drawn all the same, with the layers that are wrong in
+    red.
+    """
+    return Scene(net, View(**view)).svg()
+
+
+def draw_dot(net: Any, **view: Any) -> str:
+    """Return a drawing of `net` as text for Graphviz; see `draw`."""
+    return Scene(net, View(**view)).dot()
+
+
+def draw_html(net: Any, **view: Any) -> str:
+    """Return one page with `net`, where modules open on a click; see `draw`.
+
+    The page needs nothing else, no network either.
+    """
+    return Scene(net, View(**view)).html()
+
+
+def _choose(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise SpecError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+
+
+class Scene:
+    """A net, ready to be drawn in any format. `error` is what is wrong with it."""
+
+    def __init__(self, net: Any, view: View) -> None:
+        self.view = view
+        self.error: SpecError | None = None
+        self.picture = self._picture(net)
+        self.root = find_modules(self.picture)
+        asked = self._asked()
+        if view.fold:
+            fold(self.root, self.picture, unless=asked)
+        self.opened = self._opened(asked)
+
+    @property
+    def sideways(self) -> bool:
+        """Whether the flow is from left to right."""
+        return self.view.rankdir == "LR"
+
+    def svg(self) -> str:
+        """Return SVG."""
+        return to_svg(
+            self.picture, self.root, opened=self.opened, sideways=self.sideways
+        )
+
+    def dot(self) -> str:
+        """Return text for Graphviz."""
+        return to_dot(
+            self.picture, self.root, opened=self.opened, sideways=self.sideways
+        )
+
+    def html(self) -> str:
+        """Return a page."""
+        return to_html(
+            self.picture, self.root, opened=self.opened, sideways=self.sideways
+        )
+
+    def _picture(self, net: Any) -> Picture:
+        """Collect the layers of the phases asked for, and what is known of them."""
+        if isinstance(net, Graph):
+            phase = "TRAIN" if net.state.phase == TRAIN else "TEST"
+            layers = [node.layer for node in net.nodes]
+            facts = [Fact(node.op) for node in net.nodes]
+            return make_picture(f"{net.name} ({phase})", layers, facts)
+        message = as_net(net)
+        if isinstance(net, str | os.PathLike):
+            drop_values(message)
+        message = upgrade_net(message)
+        title = message.name or "net"
+        if self.view.phase != ALL_PHASES:
+            title += f" ({self.view.phase})"
+        every = self.view.phase == ALL_PHASES
+        phases = list(PHASES.values()) if every else [PHASES[self.view.phase]]
+        found = [self._diagnose(message, phase) for phase in phases]
+        layers = list(message.layer if len(phases) > 1 else found[0].layers)
+        return make_picture(title, layers, _facts(layers, found))
+
+    def _diagnose(self, message: NetParameter, phase: int) -> Diagnosis:
+        found = diagnose(message, merge_state(message, phase), shapes=self.view.shapes)
+        if found.error is not None and self.error is None:
+            self.error = found.error
+        return found
+
+    def _asked(self) -> list[str]:
+        """Return the paths of modules that are to be open."""
+        paths = [module.path for module in self.root.modules()]
+        known = set(paths)
+        for path in self.view.opened:
+            if path not in known:
+                hint = did_you_mean(path, known)
+                more = ", ..." if len(paths) > MAX_PATHS else ""
+                shown = f"{', '.join(paths[:MAX_PATHS])}{more}"
+                rest = f"; these are {shown}" if paths else ""
+                raise SpecError(
+                    f"no module has the path {path!r}"
+                    f"{hint or rest or '; this net has none'}"
+                )
+        wrong = [box.name for box in self.picture.boxes if box.mistake]
+        around = [
+            path for path in paths if any(name.startswith(f"{path}/") for name in wrong)
+        ]
+        return [*self.view.opened, *around]
+
+    def _opened(self, asked: Sequence[str]) -> set[Module]:
+        """Return the open modules: by depth, by path, and what is around those."""
+        opened = set()
+        level = {self.root: 0}
+        for module in self.root.modules():
+            parent = module.parent or self.root
+            inside_fold = parent.is_fold
+            level[module] = level[parent] + (0 if inside_fold else 1)
+            named = module.path in asked
+            if named or level[module] <= self.view.depth:
+                opened.add(module)
+            while named and module.parent is not None:
+                module = module.parent
+                opened.add(module)
+        return opened
+
+
+def _facts(layers: Sequence[LayerParameter], found: Sequence[Diagnosis]) -> list[Fact]:
+    """Return what is known of each layer in the first phase that has it."""
+    facts: dict[int, Fact] = {}
+    for diagnosis in found:
+        rows = zip(diagnosis.layers, diagnosis.ops, diagnosis.mistakes, strict=True)
+        for layer, op, mistake in rows:
+            old = facts.get(id(layer), Fact())
+            facts[id(layer)] = Fact(old.op or op, old.mistake or mistake)
+    return [facts.get(id(layer), Fact()) for layer in layers]
+
+
+def write_drawing(path: str | Path, net: Any, **view: Any) -> None:
+    """Write a drawing of `net`; the suffix says how: .svg, .html, .dot, .png or .pdf.
+
+    view: see `View`. A net that does not check is drawn, but `SpecError` is raised once
+    the file is there.
+    """
+    path = Path(path)
+    check_suffix(path)
+    scene = Scene(net, View(**view))
+    write(path, scene)
+    if scene.error is not None:
+        raise scene.error

@@ -1,1 +1,0 @@
-"""Drawing a net: layers to boxes, boxes to places, places to SVG or DOT."""

@@ -1,0 +1,1 @@
+"""From Python calls to a message: recording, options, names, sharing, scopes."""

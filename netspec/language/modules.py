@@ -1,0 +1,221 @@
+"""Modules, shared modules, phases and defaults: what goes around calls.
+
+@module
+def inception(bottom, narrow, wide):
+    a = L.Convolution(bottom, num_output=narrow, kernel_size=1, name="1x1")
+    b = L.Convolution(bottom, num_output=wide, kernel_size=3, pad=1, name="3x3")
+    return L.Concat(a, b, name="output")
+
+n.mixed = inception(n.data, 64, 128)     # mixed/1x1, mixed/3x3, mixed/output
+tower = shared(inception)                # every call uses the same parameters
+with phase("TRAIN"): ...                 # layers of the TRAIN net only
+with defaults(L.Convolution, weight_filler="xavier"): ...
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+from netspec.catalogue import LAYER_TYPES
+from netspec.errors import SpecError, did_you_mean
+from netspec.language.calls import Function, Top
+from netspec.language.python_to_proto import assign_field
+from netspec.language.record import fields_of, own_param
+from netspec.language.scope import (
+    Defaults,
+    Scope,
+    current_phase,
+    current_scope,
+    in_phase,
+    inside,
+    recording,
+    with_defaults,
+)
+from netspec.language.sharing import tie_calls
+from netspec.net_spec import NetSpec
+from netspec.schema import TEST, TRAIN, LayerParameter
+from netspec.site import Site, user_site
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_PHASES = {"TRAIN": TRAIN, "TEST": TEST}
+_LAYER_FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
+
+
+def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Make a function a module: the layers of a call get a path.
+
+    The path is the name to which the one result is assigned (`n.inception_3a = ...`),
+    or `name=` of the call, or the name of the function with a number. It stands before
+    the names of the layers: those that `name=` of a layer gives, or a `NetSpec` made in
+    the function. A result without such a name gets the one it is assigned to.
+
+    The function takes tops and options, returns a top, several, or a NetSpec, and may
+    call other modules. Everything it records belongs to the net, also what it does not
+    return. Every call has parameters of its own; see `shared`.
+
+    Raises `SpecError` at a call with missing or unknown arguments.
+    """
+    signature = inspect.signature(function)
+    takes_name = "name" in signature.parameters
+    label = function.__name__.strip("_<>") or "module"
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        site = user_site()
+        given: dict[str, Any] = dict(kwargs)
+        name = given.get("name") if takes_name else given.pop("name", None)
+        if not isinstance(name, str | None) or name == "":
+            raise SpecError(f"{site}: {label}: name is {name!r}; expected text")
+        _check_arguments(signature, label, args, given, takes_name)
+        scope = Scope(label, name or "", site, current_scope())
+        with inside(scope):
+            result = function(*args, **given)
+        scope.results = _results(result, label, site)
+        return result
+
+    return call
+
+
+def _check_arguments(
+    signature: inspect.Signature,
+    label: str,
+    args: tuple[Any, ...],
+    given: dict[str, Any],
+    takes_name: bool,
+) -> None:
+    try:
+        signature.bind(*args, **given)
+    except TypeError as error:
+        known = [*signature.parameters, *(() if takes_name else ("name",))]
+        unknown = [name for name in given if name not in known]
+        hints = [f"{name!r}{did_you_mean(name, known)}" for name in unknown]
+        detail = f"; unknown: {', '.join(hints)}" if hints else ""
+        raise SpecError(
+            f"{user_site()}: module {label}{signature}: {error}{detail}"
+        ) from None
+
+
+def _results(result: Any, label: str, site: Site) -> tuple[Any, ...]:
+    values = result if isinstance(result, tuple | list) else (result,)
+    if isinstance(result, dict):
+        values = tuple(result.values())
+    wrong = [v for v in values if not isinstance(v, Top | Function | NetSpec)]
+    if wrong or not values:
+        shown = repr(wrong[0]) if wrong else "nothing"
+        raise SpecError(
+            f"{site}: module {label} returns {shown}; expected a top, several tops or "
+            f"a NetSpec"
+        )
+    return tuple(values)
+
+
+def shared(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Make every call of a module use the parameters of its first call.
+
+        tower = shared(tower)
+        n.left, n.right = tower(n.a), tower(n.b)
+
+    Works for modules, for plain functions, for layer functions and for a net that
+    `netspec.load` returned. The layers come out with equal `param { name }`, one for
+    each parameter.
+
+    Raises `SpecError` at a call that records other layers, or layers whose parameters
+    have other shapes, than the first one.
+    """
+    if isinstance(function, NetSpec):  # it knows the names that its file gives
+        twin: Any = functools.partial(function, shared=True)
+        return twin  # type: ignore[no-any-return]
+    owners: list[Function] = []
+
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        site = user_site()
+        calls: list[Function] = []
+        with recording(calls):
+            result = function(*args, **kwargs)
+        if owners:
+            tie_calls(owners, calls, site)
+        else:
+            owners.extend(calls)
+        return result
+
+    if inspect.isroutine(function):
+        functools.update_wrapper(call, function)
+    return call
+
+
+@contextmanager
+def phase(name: str | int) -> Iterator[None]:
+    """Put the layers of a block into the nets of one phase: "TRAIN" or "TEST".
+
+    They get `include { phase: ... }`; a layer with rules of its own keeps those.
+
+    Raises `SpecError` for another phase inside.
+    """
+    number = _PHASES.get(name, name) if isinstance(name, str) else name
+    if isinstance(number, bool) or number not in _PHASES.values():
+        raise SpecError(f"{user_site()}: phase is {name!r}; expected 'TRAIN' or 'TEST'")
+    outer = current_phase()
+    if outer is not None and outer != number:
+        raise SpecError(
+            f"{user_site()}: a block of one phase in a block of the other has layers "
+            f"in no net"
+        )
+    with in_phase(int(number)):
+        yield
+
+
+@contextmanager
+def defaults(*types: Callable[..., Any] | str, **fields: Any) -> Iterator[None]:
+    """Set options for all layers of a block that do not give them.
+
+        with defaults(L.Convolution, L.InnerProduct, weight_filler="xavier"):
+            ...
+
+    types: layer functions, or names of types; without any, an option is for all layers
+    that have it, `param` for all layers with learned parameters. A layer that has fewer
+    parameters than `param` has entries takes the first. Inner blocks win over outer
+    ones, and None takes a default away.
+
+    Raises `SpecError` for an unknown type or field, or a value of the wrong type.
+    """
+    names = [
+        t if isinstance(t, str) else getattr(t, "__name__", repr(t)) for t in types
+    ]
+    problems = [
+        f"{name} is no layer type{did_you_mean(name, LAYER_TYPES)}"
+        for name in names
+        if name not in LAYER_TYPES and own_param(name) is None
+    ]
+    if not problems:
+        for field, value in fields.items():
+            problems += _default_problems(names, field, value)
+    if problems:
+        raise SpecError(f"{user_site()}: defaults: " + "\n  and: ".join(problems))
+    with with_defaults(Defaults(frozenset(names), fields)):
+        yield
+
+
+def _default_problems(names: list[str], field: str, value: Any) -> list[str]:
+    """Return what is wrong with a default, by writing it into a layer of each type."""
+    if field in _LAYER_FIELDS:
+        if value is None:
+            return []
+        return assign_field(LayerParameter(), _LAYER_FIELDS[field], value)
+    owns = [own_param(name) for name in (names or LAYER_TYPES)]
+    kinds = [fields_of(own) for own in owns if own is not None]
+    having = [fields for fields in kinds if field in fields]
+    if (names and len(having) < len(names)) or not having:
+        known = sorted({name for fields in kinds for name in fields})
+        of = f" of {', '.join(names)}" if names else " of any layer"
+        hint = did_you_mean(field, [*known, *_LAYER_FIELDS])
+        return [f"{field} is no field{of}{hint}"]
+    if value is None or not names:
+        return []
+    target = getattr(LayerParameter(), str(own_param(names[0])))
+    return assign_field(target, having[0][field], value)

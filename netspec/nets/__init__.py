@@ -1,0 +1,1 @@
+"""From message to message: old formats, rules and phases, the net for use."""

@@ -1,0 +1,95 @@
+"""What is left of a net: the layers that a state keeps, and none of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from netspec.errors import SpecError
+from netspec.nets.state import State
+from netspec.ops.base import label
+from netspec.schema import LayerParameter, NetParameter, NetState, NetStateRule
+
+
+def merge_state(
+    net: NetParameter, phase: int, level: int = 0, stages: Iterable[str] = ()
+) -> State:
+    """Return the state of a net that is built by itself.
+
+    Phase and level replace those of the net's own `state`; stages are added to its.
+    """
+    return State(phase, level, (*net.state.stage, *stages))
+
+
+def solver_state(net: NetParameter, phase: int, override: NetState | None) -> State:
+    """Return the state of a net that a solver builds.
+
+    First `phase`, then the net's own `state`, then `override`, the solver's
+    `train_state` or `test_state`: given values replace, stages add up.
+    """
+    merged = NetState(phase=phase)
+    merged.MergeFrom(net.state)
+    if override is not None:
+        merged.MergeFrom(override)
+    return State(merged.phase, merged.level, tuple(merged.stage))
+
+
+def filter_net(net: NetParameter, state: State) -> NetParameter:
+    """Return `net` with the layers that `state` keeps, and that state in it."""
+    kept = NetParameter()
+    if net.HasField("name"):
+        kept.name = net.name
+    if net.HasField("force_backward"):
+        kept.force_backward = net.force_backward
+    if net.HasField("debug_info"):
+        kept.debug_info = net.debug_info
+    kept.state.phase = state.phase
+    kept.state.level = state.level
+    kept.state.stage.extend(state.stages)
+    kept.layer.extend(kept_layers(net, state))
+    return kept
+
+
+def kept_layers(net: NetParameter, state: State) -> list[LayerParameter]:
+    """Return the layers of `net` that `state` keeps.
+
+    A layer with `include` is kept if any of these rules holds, one with `exclude` is
+    dropped if any holds.
+    """
+    both = [layer for layer in net.layer if len(layer.include) and len(layer.exclude)]
+    if both:
+        names = ", ".join(label(layer) for layer in both)
+        raise SpecError(
+            f"{names}: include and exclude rules are both given; keep one kind"
+        )
+    kept = []
+    for layer in net.layer:
+        if len(layer.include):
+            keep = any(_meets(state, rule) for rule in layer.include)
+        else:
+            keep = not any(_meets(state, rule) for rule in layer.exclude)
+        if keep:
+            kept.append(layer)
+    return kept
+
+
+def _meets(state: State, rule: NetStateRule) -> bool:
+    """Tell whether all conditions of `rule` hold."""
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return False
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return False
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return False
+    if any(stage not in state.stages for stage in rule.stage):
+        return False
+    return not any(stage in state.stages for stage in rule.not_stage)
+
+
+def drop_values(net: NetParameter) -> None:
+    """Remove the values of the blobs of a net, for those who only look at layers."""
+    layers: list[Any] = [*net.layer, *net.layers]
+    for layer in layers:
+        for blob in layer.blobs:
+            for field in ("data", "diff", "double_data", "double_diff"):
+                blob.ClearField(field)

@@ -1,0 +1,54 @@
+"""The layers of one phase, for readers that know no rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
+from netspec.site import user_site, warn_at
+
+PHASES = {"TRAIN": TRAIN, "TEST": TEST}
+
+
+def one_phase(net: NetParameter, phase: int) -> NetParameter:
+    """Return the layers of `net` for `phase`, without rules, as other readers need.
+
+    Warns where one of them reads what only a layer of another phase makes.
+    """
+    kept = layers_of_phase(net, phase)
+    tops = {top for layer in net.layer for top in layer.top}
+    read = {blob for layer in net.layer for blob in layer.bottom}
+    missing = unmade(kept.layer, phase, inputs=read - tops)
+    if missing:
+        warn_at(user_site(), missing)
+    return kept
+
+
+def unmade(
+    layers: Iterable[LayerParameter], phase: int, inputs: Iterable[str] = ()
+) -> str:
+    """Say which layer reads what is neither an input nor made before; "" if none."""
+    names = {number: name for name, number in PHASES.items()}
+    made = set(inputs)
+    for layer in layers:
+        for blob in layer.bottom:
+            if blob not in made:
+                return (
+                    f"layer {layer.name!r} ({layer.type}): reads {blob!r}, which no "
+                    f"layer of the {names[phase]} phase makes; change the rules of one "
+                    f"of them"
+                )
+        made.update(layer.top)
+    return ""
+
+
+def layers_of_phase(net: NetParameter, phase: int) -> NetParameter:
+    """Return the layers of `net` for `phase`, without rules."""
+    from netspec.graph import filter_net, merge_state
+
+    kept = filter_net(net, merge_state(net, phase))
+    kept.ClearField("state")
+    for layer in kept.layer:
+        layer.ClearField("include")
+        layer.ClearField("exclude")
+    return kept

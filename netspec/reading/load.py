@@ -1,0 +1,181 @@
+"""Files to specs: `netspec.load` reads a net, to be edited by name and written back."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from netspec.errors import SpecError, SpecWarning, did_you_mean, join
+from netspec.language.calls import Top, describe
+from netspec.language.proto_to_python import options_of, values_of
+from netspec.language.rewiring import infer_shapes
+from netspec.net_spec import NetSpec
+from netspec.nets.rules import may_meet
+from netspec.nets.upgrade import upgrade_net
+from netspec.reading.loaded import Layer, LoadedSpec
+from netspec.schema import LayerParameter, NetParameter
+from netspec.site import FixedSite
+from netspec.text import BINARY_SUFFIXES, as_net
+from netspec.text.tokens import text_lines
+
+NO_LINE = 0  # of what comes from a binary file or a message
+
+
+def load(net: Any) -> NetSpec:
+    """Return the spec of a net that exists: a file, text, or a message.
+
+    net: the path of a prototxt or binary file, prototxt text, a `NetParameter`, or a
+    spec. Old formats are upgraded as Caffe does.
+
+    A top has the name of its blob, one that a layer makes in place the name of that
+    layer. Layers stay in their order, so that what was not changed is written back as
+    it was: `load(net).to_proto()` is the upgraded net.
+
+    A name assigned again takes the place of the old layer, and what read the old top
+    reads the new one. What read an in-place layer that is deleted reads what it did.
+    Called, the spec is a block: `n.tower = load("tower.prototxt")(n.data)`.
+
+    Raises `FileError` for a file that cannot be read, `TextError` with line and column
+    for bad text, `SpecError` naming the layers that read blobs which no layer makes.
+    """
+    message = as_net(net)
+    source, text = _source(net)
+    current = upgrade_net(message)
+    lines = _lines(text, message, current)
+    _warn_unknown(current, source)
+    spec = LoadedSpec(**_net_fields(current))
+    reader = _Reader(spec, source)
+    for layer, line in zip(current.layer, lines, strict=True):
+        reader.add(layer, line)
+    if reader.mistakes:
+        raise SpecError(join(reader.mistakes))
+    infer_shapes(reader.calls)
+    return spec
+
+
+def _warn_unknown(net: NetParameter, source: str) -> None:
+    """Warn of fields in a binary file that this format does not have."""
+    has_values = any(len(layer.blobs) for layer in net.layer)
+    lost = 0
+    for message in net.layer if has_values else [net]:  # one by one, as they are large
+        known: Any = type(message)()
+        known.CopyFrom(message)
+        known.DiscardUnknownFields()
+        lost += message.ByteSize() - known.ByteSize()
+    if lost:
+        warnings.warn(
+            f"{source}: has {lost} bytes of fields that are not known here; they are "
+            f"left out",
+            SpecWarning,
+            stacklevel=3,
+        )
+
+
+class _Reader:
+    """Adds layers to a spec, in their order.
+
+    makers: for every blob the tops that wrote it, each with its layer.
+    """
+
+    def __init__(self, spec: LoadedSpec, source: str) -> None:
+        self.spec = spec
+        self.source = source
+        self.makers: dict[str, list[tuple[Top, LayerParameter]]] = {}
+        self.calls: list[Layer] = []
+        self.mistakes: list[str] = []
+
+    def add(self, layer: LayerParameter, line: int) -> None:
+        """Add one layer: wire it, and name what it makes."""
+        site = LayerSite(self.source, line)
+        options = options_of(layer)
+        places = {
+            place
+            for place, (top, bottom) in enumerate(
+                zip(layer.top, layer.bottom, strict=False)
+            )
+            if top == bottom
+        }
+        inputs = [top for blob in layer.bottom if (top := self._maker(blob, layer))]
+        fn = Layer(layer.type, inputs, options, len(layer.top), places, site)
+        missing = [blob for blob in layer.bottom if blob not in self.makers]
+        if missing:
+            who = describe(fn, layer.name)
+            self.mistakes += [self._no_maker(who, blob) for blob in missing]
+        for top, blob in zip(fn.tops, layer.top, strict=True):
+            self.makers.setdefault(blob, []).append((top, layer))
+        self.calls.append(fn)
+        self.spec.add_layer(fn, layer.name, list(layer.top))
+        if not layer.HasField("name"):
+            fn.params["name"] = ""
+
+    def _maker(self, blob: str, reader: LayerParameter) -> Top | None:
+        """Return the last top of this name, if possible of a layer beside `reader`."""
+        makers = self.makers.get(blob)
+        if makers is None:
+            return None
+        for top, layer in reversed(makers):
+            if may_meet(layer, reader):
+                return top
+        return makers[-1][0]
+
+    def _no_maker(self, who: str, blob: str) -> str:
+        hint = did_you_mean(blob, self.makers)
+        fix = hint or "; add an Input layer that makes it, or list its layer before"
+        return f"{who}: reads blob {blob!r}, which no layer before it makes{fix}"
+
+
+class LayerSite(FixedSite):
+    """The place of a layer in a file of layers."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.file if self.line == NO_LINE else f"{self.file}:{self.line}"
+
+
+def _net_fields(net: NetParameter) -> Mapping[str, Any]:
+    """Return what a net has beside its layers."""
+    rest = NetParameter()
+    for field, value in net.ListFields():
+        if field.name not in ("layer", "layers"):
+            copy = NetParameter(**{field.name: value})
+            rest.MergeFrom(copy)
+    return values_of(rest)
+
+
+def _source(net: Any) -> tuple[str, str | None]:
+    """Return what messages call the net, and its text if it has one."""
+    if isinstance(net, str) and ("{" in net or "\n" in net):
+        return "<text>", net
+    if not isinstance(net, str | os.PathLike):
+        return "<net>", None
+    if Path(net).suffix in BINARY_SUFFIXES or not Path(net).is_file():
+        return os.fspath(net), None
+    try:
+        return os.fspath(net), Path(net).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return os.fspath(net), None
+
+
+def _lines(
+    text: str | None, message: NetParameter, current: NetParameter
+) -> Iterator[int]:
+    """Yield the line of every layer of `current` in the text of `message`."""
+    places = {"layer": [], "layers": []} if text is None else text_lines(text)
+    old = len(message.layers) > 0
+    names = [layer.name or layer.layer.name for layer in message.layers]
+    names = names if old else [layer.name for layer in message.layer]
+    lines = places["layers" if old else "layer"]
+    known = len(lines) == len(names)
+    index = 0
+    for layer in current.layer:
+        # The upgrade adds a layer of inputs, and drops layers that only pad.
+        later = names.index(layer.name, index) if layer.name in names[index:] else None
+        if later is None:
+            yield 1 if known else NO_LINE
+        else:
+            index = later + 1
+            yield lines[later] if known else NO_LINE

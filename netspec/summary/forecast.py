@@ -1,0 +1,84 @@
+"""How much memory a net will take, by purpose, before any of it is there."""
+
+from __future__ import annotations
+
+from netspec.graph import Graph
+from netspec.graph.memory import FLOAT_BYTES, Request, lay_out, requests_of
+from netspec.ops.base import count
+from netspec.ops.convolution import Convolution, Deconvolution
+
+
+def forecast(
+    graph: Graph,
+    *,
+    training: bool,
+    optimizer_history: int = 1,
+    itemsize: int = FLOAT_BYTES,
+) -> dict[str, int]:
+    """Return how many bytes `graph` will take, by purpose.
+
+    `activations` and `gradients` are what all blobs take without sharing memory over
+    time, `arena` is the block that they take with it; `total` counts the latter,
+    `total_keep_all` the former. optimizer_history: arrays of the solver for each
+    parameter (SGD with momentum 1, Adam 2). `saved` is what layers keep for their
+    gradients beside blobs, such as masks; it lies in the arena too. `workspace` is what
+    the layer that needs most has while it runs: the weights of a convolution in the
+    form that is multiplied and, in training, the sums of their gradient.
+    """
+    parameters = sum(count(p.shape) for p in graph.parameters) * itemsize
+    requests = [
+        *requests_of(graph, training=training, keep=(), itemsize=itemsize),
+        *(_saved_requests(graph, itemsize) if training else ()),
+    ]
+    sizes = {"data": 0, "diff": 0, "saved": 0}
+    for request in requests:
+        sizes[request.name.partition(":")[0]] += request.nbytes
+    fixed = parameters * (2 + optimizer_history) if training else parameters
+    workspace = (2 if training else 1) * _most_transformed(graph) * itemsize
+    fixed += workspace
+    arena = lay_out(requests).total_bytes
+    return {
+        "parameters": parameters,
+        "parameter_gradients": parameters if training else 0,
+        "solver_state": parameters * optimizer_history if training else 0,
+        "activations": sizes["data"],
+        "gradients": sizes["diff"],
+        "saved": sizes["saved"],
+        "arena": arena,
+        "workspace": workspace,
+        "total": fixed + arena,
+        "total_keep_all": fixed + sum(sizes.values()),
+    }
+
+
+def _most_transformed(graph: Graph) -> int:
+    """Return the most weights of a convolution, in the form that is multiplied.
+
+    Kernels of 3 x 3 and 5 x 5 that move by one place are multiplied in Winograd's form,
+    as tiles for 4 x 4 places; all others have as many weights as the parameter.
+    """
+    most = 0
+    for node in graph.nodes:
+        op = node.op
+        if not isinstance(op, Convolution | Deconvolution):
+            continue
+        size, kernel = count(op.params[0].shape), op.kernel
+        steps = {*op.stride, *op.dilation}
+        if kernel in {(3, 3), (5, 5)} and steps == {1}:
+            size = size * (kernel[0] + 3) ** 2 // kernel[0] ** 2
+        most = max(most, size)
+    return most
+
+
+def _saved_requests(graph: Graph, itemsize: int) -> list[Request]:
+    end = 2 * len(graph.nodes) - 1
+    return [
+        Request(
+            f"saved:{node.index}",
+            node.op.saved_bytes(itemsize),
+            node.index,
+            end - node.index,
+        )
+        for node in graph.nodes
+        if node.backward and node.op.saved_bytes(itemsize)
+    ]

@@ -1,0 +1,227 @@
+"""What a net costs: shapes, parameters, multiply-accumulates and memory, per layer.
+
+A MAC is one multiplication and the addition that goes with it. Counted are those of
+Convolution, Deconvolution, InnerProduct and of the matrix products inside LSTM and RNN,
+for the whole batch; biases, pooling, normalisation and elementwise layers are not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.errors import SpecError
+from netspec.graph import (
+    AUTOMATIC,
+    Graph,
+    Node,
+    State,
+    build,
+    drop_values,
+    filter_net,
+    is_inserted,
+    merge_state,
+)
+from netspec.graph.memory import FLOAT_BYTES
+from netspec.nets.upgrade import upgrade_net
+from netspec.ops.base import Shape, count, op_class
+from netspec.ops.data import infer_with
+from netspec.schema import TEST, TRAIN, NetParameter
+from netspec.summary.forecast import forecast
+from netspec.summary.row import Row
+from netspec.summary.tree import Branch, table, to_html, tree_of
+from netspec.text import as_net
+
+MAC_RULE = (
+    "a MAC is one multiply-add of Convolution, Deconvolution, InnerProduct, LSTM or RNN"
+)
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of all layers, and totals.
+
+    `num_params` counts a shared parameter once. `memory` is in bytes, by purpose; see
+    `netspec.summary.forecast.forecast`. `print(summary)` shows a table.
+    """
+
+    name: str
+    phase: int
+    rows: tuple[Row, ...]
+    blobs: Mapping[str, Shape]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    num_params: int
+    macs: int
+    memory: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain dicts, lists, strings and numbers."""
+        return {
+            "name": self.name,
+            "phase": "TRAIN" if self.phase == TRAIN else "TEST",
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "blobs": {name: list(shape) for name, shape in self.blobs.items()},
+            "params": {
+                row.name: [list(shape) for shape in row.params]
+                for row in self.rows
+                if row.params
+            },
+            "num_params": self.num_params,
+            "macs": self.macs,
+            "mac_rule": MAC_RULE,
+            "memory": dict(self.memory),
+            "layers": [
+                {
+                    "name": row.name,
+                    "type": row.type,
+                    "tops": {name: list(shape) for name, shape in row.tops.items()},
+                    "num_params": row.num_params,
+                    "own_params": row.own_params,
+                    "activation_bytes": row.activation_bytes,
+                    "shared": row.shared,
+                    "macs": row.macs,
+                }
+                for row in self.rows
+            ],
+        }
+
+    def tree(self) -> Branch:
+        """Return the layers as a tree of modules, with totals in every branch."""
+        return tree_of(self.name or "net", self.rows)
+
+    def text(self, depth: int | None = None) -> str:
+        """Return a table; depth: how many levels of modules are open, None for all."""
+        lines = table(self.rows if depth is None else self.tree().lines(depth))
+        return "\n".join([*lines, *_totals(self)])
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return to_html(self.tree(), _totals(self))
+
+
+def summarize(
+    net: Any,
+    phase: int = TEST,
+    *,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    batch_size: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Summary:
+    """Return the summary of a net in one phase.
+
+    net: a path, prototxt text, a `NetParameter`, or what has `to_proto()`.
+    batch_size: replaces the first axis of what Input and data layers produce.
+    shapes: shapes of tops of Input and data layers by blob name, where the net does not
+    tell them, or to replace what it tells.
+
+    Raises `SpecError` for a net that cannot be built, `FileError` for a file that
+    cannot be read.
+    """
+    message = as_net(net)
+    if isinstance(net, str | os.PathLike):
+        drop_values(message)
+    message = upgrade_net(message)
+    state = merge_state(message, phase, level, tuple(stages))
+    given = dict(shapes or {})
+    if batch_size is not None:
+        given = {**_batched(message, state, given, batch_size), **given}
+    return summary_of(build(message, state, shapes=given))
+
+
+def summary_of(graph: Graph) -> Summary:
+    """Return the summary of a graph."""
+    rows = tuple(_row(graph, n) for n in graph.nodes if not is_inserted(graph, n))
+    inserted = {node.index for node in graph.nodes if is_inserted(graph, node)}
+    return Summary(
+        name=graph.name,
+        phase=graph.state.phase,
+        rows=rows,
+        blobs={
+            blob: graph.edges[edge].shape
+            for blob, edge in graph.blobs.items()
+            if graph.edges[edge].producer not in inserted
+        },
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        num_params=sum(count(parameter.shape) for parameter in graph.parameters),
+        macs=sum(row.macs for row in rows),
+        memory=forecast(graph, training=graph.state.phase == TRAIN),
+    )
+
+
+def _row(graph: Graph, node: Node) -> Row:
+    shapes = tuple(definition.shape for definition in node.op.params)
+    owners = [graph.parameters[index].owner.node for index in node.params]
+    own = (
+        count(shape)
+        for shape, owner in zip(shapes, owners, strict=True)
+        if owner == node.index
+    )
+    made = [graph.edges[edge] for edge in node.tops]
+    read = {graph.edges[edge].buffer for edge in node.bottoms}
+    return Row(
+        name=node.name,
+        type=node.type,
+        tops={
+            graph.edges[edge].blob: graph.edges[edge].shape
+            for edge in node.tops
+            if graph.edges[edge].blob != AUTOMATIC
+        },
+        params=shapes,
+        num_params=sum(count(shape) for shape in shapes),
+        own_params=sum(own),
+        shared=any(owner != node.index for owner in owners),
+        macs=node.op.macs,
+        activation_bytes=FLOAT_BYTES
+        * sum(count(edge.shape) for edge in made if edge.buffer not in read),
+    )
+
+
+def _batched(
+    net: NetParameter,
+    state: State,
+    given: Mapping[str, Sequence[int]],
+    batch_size: int,
+) -> dict[str, Sequence[int]]:
+    """Return the shapes of all data, with `batch_size` as their first axis."""
+    if batch_size < 1:
+        raise SpecError(f"batch size is {batch_size}; give at least 1")
+    shapes: dict[str, Sequence[int]] = {}
+    for layer in filter_net(net, state).layer:
+        try:
+            source = op_class(layer.type).is_source
+            op = infer_with(layer, (), given) if source else None
+        except (KeyError, SpecError):
+            continue  # building the graph will say what is wrong with it
+        if op is not None:
+            for top, shape in zip(layer.top, op.tops, strict=True):
+                shapes[top] = (batch_size, *shape[1:])
+    return shapes
+
+
+def _totals(summary: Summary) -> list[str]:
+    """Return the lines below the table."""
+    phase = "TRAIN" if summary.phase == TRAIN else "TEST"
+    memory = {name: f"{size / MIB:.1f}" for name, size in summary.memory.items()}
+    training = ""
+    if summary.memory["parameter_gradients"]:
+        gradients, solver = memory["parameter_gradients"], memory["solver_state"]
+        training = f" their gradients {gradients}, solver {solver},"
+    counts = (
+        f"{summary.name or 'net'}, phase {phase}: {len(summary.rows)} layers, "
+        f"{summary.num_params:,} parameters (shared ones once), {summary.macs:,} MACs"
+    )
+    sizes = (
+        f"memory in MiB, 4 bytes a value: parameters {memory['parameters']},{training} "
+        f"blobs {memory['arena']}, workspace {memory['workspace']}, total "
+        f"{memory['total']}; with every blob kept {memory['total_keep_all']}"
+    )
+    return [counts, f"({MAC_RULE})", sizes]

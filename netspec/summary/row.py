@@ -1,0 +1,28 @@
+"""A line of a summary: one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netspec.ops.base import Shape
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer.
+
+    num_params: its parameters, also those that another layer owns; own_params: those
+    that no layer before it has. shared: whether it has some of another layer.
+    activation_bytes: what its tops take, 0 where they are its bottoms.
+    """
+
+    name: str
+    type: str
+    tops: Mapping[str, Shape]
+    params: tuple[Shape, ...]
+    num_params: int
+    own_params: int
+    shared: bool
+    macs: int
+    activation_bytes: int

@@ -1,0 +1,178 @@
+"""A summary as a tree of modules, as text and as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TypeAlias
+
+from netspec.ops.base import Shape
+from netspec.summary.row import Row
+
+Line: TypeAlias = "Row | Branch"
+
+KIB, MIB = 2**10, 2**20
+HEADS = ("layer", "type", "output", "memory", "parameters", "MACs")
+TEXT_COLUMNS = 3  # these are flush left, the others right
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A module, or a layer, with totals.
+
+    name: its path. layers: the number of layers in it. own_params counts parameters
+    that layers share once, in the branch of the first. children: what is in it, in the
+    order of the net; a layer has none. tops: of a module those of its last layer.
+    """
+
+    name: str
+    type: str
+    tops: Mapping[str, Shape]
+    layers: int
+    num_params: int
+    own_params: int
+    shared: bool
+    macs: int
+    activation_bytes: int
+    children: tuple[Branch, ...] = ()
+
+    def lines(self, depth: int) -> Iterator[Branch]:
+        """Yield what is seen with `depth` levels of modules open, in order."""
+        for child in self.children:
+            if child.children and depth > 0:
+                yield from child.lines(depth - 1)
+            else:
+                yield child
+
+
+def tree_of(name: str, rows: Sequence[Line]) -> Branch:
+    """Return a tree of layers: a slash in a name is a module."""
+    return _module(name, "net", "", [(row.name.split("/"), row) for row in rows])
+
+
+def _module(
+    name: str, kind: str, prefix: str, rows: Sequence[tuple[list[str], Line]]
+) -> Branch:
+    inside: dict[str, list[tuple[list[str], Line]]] = {}
+    order: list[tuple[str, Line | None]] = []
+    for parts, row in rows:
+        if len(parts) == 1:
+            order.append((row.name, row))
+            continue
+        if parts[0] not in inside:
+            inside[parts[0]] = []
+            order.append((parts[0], None))
+        inside[parts[0]].append((parts[1:], row))
+    children = []
+    for key, layer in order:
+        if layer is None:
+            path = f"{prefix}{key}"
+            children.append(_module(path, "module", f"{path}/", inside[key]))
+        else:
+            children.append(_layer(layer))
+    return Branch(
+        name=name,
+        type=kind,
+        tops=children[-1].tops if children else {},
+        layers=sum(child.layers for child in children),
+        num_params=sum(child.num_params for child in children),
+        own_params=sum(child.own_params for child in children),
+        shared=any(child.shared for child in children),
+        macs=sum(child.macs for child in children),
+        activation_bytes=sum(child.activation_bytes for child in children),
+        children=tuple(children),
+    )
+
+
+def _layer(row: Line) -> Branch:
+    return Branch(
+        name=row.name,
+        type=row.type,
+        tops=row.tops,
+        layers=1,
+        num_params=row.num_params,
+        own_params=row.own_params,
+        shared=row.shared,
+        macs=row.macs,
+        activation_bytes=row.activation_bytes,
+    )
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    kind = line.type
+    if isinstance(line, Branch) and line.children:
+        kind = f"{line.layers} layer{'s' if line.layers > 1 else ''}"
+    shapes = (" x ".join(map(str, shape)) or "scalar" for shape in line.tops.values())
+    params = f"{line.num_params:,}" if line.num_params else ""
+    return (
+        line.name,
+        kind,
+        ", ".join(shapes),
+        _size(line.activation_bytes),
+        f"{params} shared" if line.shared else params,
+        f"{line.macs:,}" if line.macs else "",
+    )
+
+
+def _size(nbytes: int) -> str:
+    if nbytes >= MIB:
+        return f"{nbytes / MIB:,.1f} MiB"
+    if nbytes >= KIB:
+        return f"{nbytes / KIB:,.1f} KiB"
+    return f"{nbytes} B" if nbytes else ""
+
+
+def table(lines: Iterable[Line]) -> list[str]:
+    """Lay lines out as a table, with rules above and below."""
+    cells = [HEADS, *map(_cells, lines)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = "-" * (sum(widths) + 2 * (len(HEADS) - 1))
+    result = []
+    for row in cells:
+        padded = [
+            text.ljust(width) if place < TEXT_COLUMNS else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        result.append("  ".join(padded).rstrip())
+    return [result[0], rule, *result[1:], rule]
+
+
+STYLE = """
+.netspec-summary { font-size: 0.9em; }
+.netspec-summary summary, .netspec-summary .layer { display: grid; gap: 0 1em;
+  grid-template-columns: minmax(14em, 2fr) 8em 1fr 7em 9em 9em; }
+.netspec-summary .number { text-align: right; font-variant-numeric: tabular-nums; }
+.netspec-summary .head { font-weight: bold; border-bottom: 1px solid; }
+.netspec-summary summary { cursor: pointer; }
+.netspec-summary summary .name::before { content: "▸ "; }
+.netspec-summary details[open] > summary .name::before { content: "▾ "; }
+"""
+
+
+def to_html(tree: Branch, totals: Sequence[str]) -> str:
+    """Return the tree as HTML, where modules open on a click."""
+    body = "".join(_html(child, 0) for child in tree.children)
+    ends = "".join(f"<div>{escape(line)}</div>" for line in totals)
+    head = _html_row(HEADS, 0, "div", "layer head")
+    return (
+        f'<div class="netspec-summary"><style>{STYLE}</style>{head}{body}{ends}</div>'
+    )
+
+
+def _html(branch: Branch, level: int) -> str:
+    short = branch.name.rpartition("/")[2]
+    cells = (short, *_cells(branch)[1:])
+    if not branch.children:
+        return _html_row(cells, level, "div", "layer")
+    inside = "".join(_html(child, level + 1) for child in branch.children)
+    return f"<details>{_html_row(cells, level, 'summary', '')}{inside}</details>"
+
+
+def _html_row(cells: Sequence[str], level: int, tag: str, kind: str) -> str:
+    spans = []
+    for place, cell in enumerate(cells):
+        name = "name" if place == 0 else "" if place < TEXT_COLUMNS else "number"
+        indent = f' style="padding-left: {1.2 * level:.1f}em"' if place == 0 else ""
+        spans.append(f'<span class="{name}"{indent}>{escape(cell)}</span>')
+    return f'<{tag} class="{kind}">{"".join(spans)}</{tag}>'

@@ -1,0 +1,10 @@
+"""Files and text to messages and back."""
+
+from netspec.text.messages import BINARY_SUFFIXES as BINARY_SUFFIXES
+from netspec.text.messages import TEXT_SUFFIXES as TEXT_SUFFIXES
+from netspec.text.messages import as_net as as_net
+from netspec.text.messages import read_message as read_message
+from netspec.text.messages import read_net as read_net
+from netspec.text.messages import write_message as write_message
+from netspec.text.parsing import parse as parse
+from netspec.text.parsing import to_text as to_text

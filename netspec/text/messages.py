@@ -1,0 +1,111 @@
+"""Reading and writing nets and solvers: prototxt text and binary messages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+
+from netspec.errors import FileError, SpecError
+from netspec.files import read_bytes, replacing
+from netspec.schema import NetParameter, wire
+from netspec.text.checks import (
+    BINARY_BYTE,
+    check_size,
+    decoded,
+)
+from netspec.text.parsing import M, missing_fields, parse, to_text
+
+TEXT_SUFFIXES = frozenset({".prototxt", ".txt", ".pbtxt", ".pt"})
+BINARY_SUFFIXES = frozenset({".caffemodel", ".binaryproto", ".pb", ".solverstate"})
+
+MAX_LAYERS = 100_000  # of a binary net; an empty one of 3 bytes takes 600 in memory
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def read_message(path: str | Path, kind: type[M]) -> M:
+    """Read a message from a text or a binary file.
+
+    The suffix decides (`.prototxt` is text, `.caffemodel` and `.binaryproto` are
+    binary); with another one the contents do.
+
+    Raises `FileError` for a file that cannot be read, `TextError` for bad text.
+    """
+    path = Path(path)
+    if path.suffix in TEXT_SUFFIXES:
+        check_size(path)
+    data = read_bytes(path)
+    if path.suffix in BINARY_SUFFIXES:
+        return _from_binary(data, kind, path)
+    if path.suffix in TEXT_SUFFIXES or not BINARY_BYTE.search(data, 0, 4096):
+        text = decoded(data, path)
+        return parse(text, kind, source=str(path), folder=path.parent)
+    return _from_binary(data, kind, path)
+
+
+def read_net(path: str | Path) -> NetParameter:
+    """Read a net from prototxt or caffemodel, as it stands (not upgraded)."""
+    return read_message(path, NetParameter)
+
+
+def as_net(net: Any) -> NetParameter:
+    """Return the net that `net` names, holds, or is.
+
+    net: a path, prototxt text (a string with a brace or a line break), a
+    `NetParameter` (also that of another `caffe_pb2`), or anything with `to_proto()`.
+    The net is not upgraded.
+    """
+    if isinstance(net, NetParameter):
+        return net
+    if hasattr(net, "to_proto"):
+        return net.to_proto()
+    if isinstance(net, Message) and net.DESCRIPTOR.name == "NetParameter":
+        return NetParameter.FromString(net.SerializeToString())
+    if isinstance(net, str) and ("{" in net or "\n" in net):
+        return parse(net, NetParameter)
+    if isinstance(net, str | os.PathLike) and net != "":
+        return read_net(os.fspath(net))
+    raise SpecError(
+        f"expected a net: a path, prototxt text, a NetParameter or a NetSpec; got "
+        f"{net!r:.60}"
+    )
+
+
+def write_message(path: str | Path, message: Message) -> None:
+    """Write `message` as text, or in binary where the suffix says so.
+
+    The file appears whole or not at all. Raises `FileError`, or `SpecError` for a
+    message that lacks a required field.
+    """
+    if missing := missing_fields(message):
+        raise SpecError(f"{path}: {', '.join(missing)} must be given")
+    binary = Path(path).suffix in BINARY_SUFFIXES
+    data = message.SerializeToString() if binary else to_text(message).encode()
+    with replacing(path) as file:
+        file.write(data)
+
+
+def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
+    name = kind.DESCRIPTOR.name
+    if data.startswith(_HDF5_SIGNATURE):
+        raise FileError(f"{path}: is an HDF5 file; expected a {name}")
+    if kind is NetParameter and wire.has_more_fields(data, MAX_LAYERS):
+        raise FileError(f"{path}: has more than {MAX_LAYERS:,} layers; is it broken?")
+    try:
+        message = kind.FromString(data)
+    except (DecodeError, RecursionError, UnicodeDecodeError):
+        raise FileError(f"{path}: is not a binary {name}, or was cut short") from None
+    if isinstance(message, NetParameter):
+        _check_names(message, path)
+    return message
+
+
+def _check_names(net: NetParameter, path: Path) -> None:
+    """Refuse names that are not UTF-8, which protobuf hands out as bytes."""
+    for index, layer in enumerate(net.layer):
+        for name in (layer.name, layer.type, *layer.bottom, *layer.top):
+            if not isinstance(name, str):
+                raise FileError(f"{path}: a name in layer {index} is not UTF-8")

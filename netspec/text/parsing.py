@@ -1,0 +1,98 @@
+"""Text to messages and back; the modules of a net are written out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from netspec import schema
+from netspec.errors import TextError
+from netspec.files import read_bytes
+from netspec.schema import NetParameter
+from netspec.text.checks import (
+    MAX_TEXT_BYTES,
+    check_escapes,
+    check_items,
+    check_size,
+    decoded,
+    too_long,
+)
+from netspec.text.mistakes import text_error
+from netspec.text.modules import flatten_text, has_modules
+from netspec.text.modules.flatten import Locate
+from netspec.text.modules.tree import Place
+
+M = TypeVar("M", bound=Message)
+
+
+def parse(
+    text: str,
+    message: type[M] | str,
+    *,
+    source: str = "<text>",
+    folder: str | Path | None = None,
+) -> M:
+    """Parse prototxt text into a new message; the modules of a net are written out.
+
+    message: a message class of `netspec.schema`, or its name.
+    source: what errors call the text.
+    folder: where the modules that it imports are; the current one if not given.
+
+    Raises `TextError` with the line and the column of the first mistake. It tells all
+    fields and enum values that do not exist, with the nearest spelling.
+    """
+    kind: Any = getattr(schema, message) if isinstance(message, str) else message
+    if len(text) > MAX_TEXT_BYTES:
+        raise too_long(len(text), "characters", source)
+    check_items(text, source)
+    text = text.removeprefix("\ufeff")
+    check_escapes(text, source)
+    if kind is NetParameter and has_modules(text):
+        return cast("M", _flattened(text, source, Path(folder or "")))
+    result = _parse(text, kind, lambda line, column: (Place(source, line, column), ""))
+    if missing := missing_fields(result):
+        raise TextError(
+            f"the text ends, but {', '.join(missing)} must be given",
+            file=source,
+            line=text.count("\n") + 1,
+            column=len(text) - text.rfind("\n"),
+        )
+    return result
+
+
+def to_text(message: Message) -> str:
+    """Return `message` as prototxt text, the same for equal messages."""
+    return text_format.MessageToString(message, as_utf8=True)
+
+
+def _flattened(text: str, source: str, folder: Path) -> NetParameter:
+    """Return the net of a text with modules."""
+
+    def read_text(path: Path) -> str:
+        check_size(path)
+        text = decoded(read_bytes(path), path).removeprefix("\ufeff")
+        check_escapes(text, str(path))
+        return text
+
+    def parse_flat(flat: str, locate: Locate) -> NetParameter:
+        return _parse(flat, NetParameter, locate)
+
+    return flatten_text(text, source, folder, read_text, parse_flat)
+
+
+def _parse(text: str, kind: type[M], locate: Locate) -> M:
+    """Parse text; `locate` tells where a line and a column of it come from."""
+    result = kind()
+    try:
+        text_format.Parse(text, result)
+    except text_format.ParseError as error:
+        raise text_error(text, error, kind, locate) from None
+    return result
+
+
+def missing_fields(message: Any) -> list[str]:
+    """Return the paths of required fields that are not set."""
+    return message.FindInitializationErrors()

@@ -1,0 +1,62 @@
+"""Write a net as Python source.
+
+    python -m netspec.to_python NET [-o FILE.py]
+
+NET is a prototxt, a binary file or a model file in Python. The source has a function
+`net` that returns the net. Repeated parts are functions, repeated options constants;
+that it makes the same net is checked before it is written. Values of parameters are
+left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from netspec.commands.cli import Parser, run
+from netspec.files import replacing
+from netspec.schema import NetParameter
+from netspec.text import read_net
+from netspec.to_python.source import python_source
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+
+    def command() -> None:
+        source = python_source(_read(options.net))
+        if options.output is None:
+            sys.stdout.write(source)
+            return
+        with replacing(options.output) as file:
+            file.write(source.encode())
+
+    return run(command)
+
+
+def _read(path: str) -> NetParameter:
+    if not path.endswith(".py"):
+        return read_net(path)
+    from netspec.commands.model_files import load_model
+
+    return load_model(path)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m netspec.to_python",
+        description="Write a net as Python source, repeated parts as functions.",
+    )
+    parser.add_argument("net", help="a .prototxt, a .caffemodel, or a model file .py")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE.py",
+        help="file to write; without it the source goes to standard output",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Ways to compute a correlation: direct, Winograd, depthwise."""

@@ -1,0 +1,287 @@
+"""Convolution of every channel by itself: no sums over channels, so no products.
+
+A thread copies a plane of x with its padding into its workspace, in rows of one length.
+Then every tap sees, for neighbouring places, neighbouring elements, and places are
+treated in runs of vectors that pass over the ends of rows. What they compute between
+two rows is left out where the results are put into y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from netspec.ops.base import count
+from runtime.backends.cpu.correlation.correlation import Correlation, Weights
+from runtime.backends.cpu.layer_kernel import few, round_up
+from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
+from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.planes import keep_plane
+from runtime.backends.cpu.machine.simd import copy, f32, f64, i64
+from runtime.backends.cpu.machine.sliding import RUN, dot, weighted
+from runtime.layers.base import Array
+
+ZERO: Any = np.float32(0)
+ONE: Any = np.float32(1)
+RUN_FLOATS = RUN * LANES
+
+# place_height: rows of places. Tap t of a place lies tap_offsets[t] bytes from it in
+# the kept plane.
+PLANES = (
+    "x images channels height width out_height out_width row_stride column_stride "
+    "row_pad column_pad kept_height kept_width place_height tap_offsets tap_index "
+    "window workspace workspace_bytes results_at other_at "
+)
+
+
+@kernel(
+    PLANES + "y w bias scale residues tap_starts firsts out_row_step out_column_step",
+    "floor padding",
+)
+def depthwise(record: Any, part: int, parts: int) -> None:
+    """Compute y = max(floor, bias + the correlation of every plane with its weights).
+
+    The places of y have `residues` kinds: kind r has its first place at row
+    firsts[2 r] and column firsts[2 r + 1], and the taps from tap_starts[r] on.
+    """
+    a = carray(record, 1)[0]
+    floor = np.float32(a.floor)
+    plane, out_plane = a.height * a.width, a.out_height * a.out_width
+    kept = a.workspace + part * a.workspace_bytes
+    results, at_weights = kept + a.results_at, kept + a.other_at
+    weights, index, starts = f32(at_weights), i64(a.tap_index), i64(a.tap_starts)
+    places, planes = a.place_height * a.kept_width, a.images * a.channels
+    for p in range(planes * part // parts, planes * (part + 1) // parts):
+        channel = p % a.channels
+        w = f32(a.w + 4 * channel * a.window)
+        factor = f32(a.scale)[channel] if a.scale != 0 else ONE
+        bias = f32(a.bias)[channel] if a.bias != 0 else ZERO
+        for t in range(starts[a.residues]):
+            weights[t] = w[index[t]] * factor
+        keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
+        for r in range(a.residues):
+            first = starts[r]
+            for q in range(0, places, RUN_FLOATS):
+                weighted(
+                    kept + 4 * q,
+                    a.tap_offsets + 8 * first,
+                    at_weights + 4 * first,
+                    starts[r + 1] - first,
+                    bias,
+                    floor,
+                    results + 4 * q,
+                )
+            _put(a, r, results, a.y + 4 * p * out_plane)
+
+
+@helper
+def _put(a: Any, residue: int, results: int, y: int) -> None:
+    """Copy the results of one kind of places into a plane of y."""
+    row = i64(a.firsts)[2 * residue]
+    column = i64(a.firsts)[2 * residue + 1]
+    while row < a.out_height:
+        if a.out_column_step == 1:
+            copy(y + 4 * row * a.out_width, results, a.out_width)
+        else:
+            target, values = f32(y + 4 * (row * a.out_width + column)), f32(results)
+            for j in range(
+                (a.out_width - column + a.out_column_step - 1) // a.out_column_step
+            ):
+                target[j * a.out_column_step] = values[j]
+        row += a.out_row_step
+        results += 4 * a.kept_width
+
+
+@kernel(
+    PLANES + "dy dw dbias taps accumulate accumulate_bias",
+    "padding",
+)
+def depthwise_weights(record: Any, part: int, parts: int) -> None:
+    """Compute the gradients of the weights and the biases; either may be 0."""
+    a = carray(record, 1)[0]
+    plane, out_plane = a.height * a.width, a.out_height * a.out_width
+    kept = a.workspace + part * a.workspace_bytes
+    spread, totals = kept + a.results_at, f64(kept + a.other_at)
+    offsets, index = i64(a.tap_offsets), i64(a.tap_index)
+    runs = (a.place_height * a.kept_width + RUN_FLOATS - 1) // RUN_FLOATS
+    values, behind = f32(spread), f32(kept)
+    kept_floats = a.row_stride * a.column_stride * a.kept_height * a.kept_width
+    for i in range(runs * RUN_FLOATS):
+        values[i] = ZERO
+    for i in range(kept_floats, a.results_at // 4):
+        behind[i] = ZERO
+    for c in range(a.channels * part // parts, a.channels * (part + 1) // parts):
+        for t in range(a.taps):
+            totals[t] = 0.0
+        of_bias = 0.0
+        for n in range(a.images):
+            p = n * a.channels + c
+            for i in range(a.out_height):
+                row = a.dy + 4 * (p * out_plane + i * a.out_width)
+                copy(spread + 4 * i * a.kept_width, row, a.out_width)
+            if a.dbias != 0:
+                sums = ZERO
+                for i in range(runs * RUN_FLOATS):
+                    sums += values[i]
+                of_bias += sums
+            if a.dw != 0:
+                keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
+                for t in range(a.taps):
+                    totals[t] += dot(spread, kept + offsets[t], runs)
+        if a.dw != 0:
+            dw = f32(a.dw + 4 * c * a.window)
+            for t in range(a.taps):
+                before = dw[index[t]] if a.accumulate != 0 else ZERO
+                dw[index[t]] = before + np.float32(totals[t])
+        if a.dbias != 0:
+            before = f32(a.dbias)[c] if a.accumulate_bias != 0 else ZERO
+            f32(a.dbias)[c] = before + np.float32(of_bias)
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """Correlations from one x to different places of one y, plane by plane."""
+
+    shapes: tuple[Correlation, ...]
+    threads: int
+
+    @staticmethod
+    def suits(shape: Correlation) -> bool:
+        """Whether every channel is computed from one channel."""
+        return shape.channels == shape.rows == 1
+
+    @cached_property
+    def _place_sizes(self) -> tuple[int, int]:
+        heights, widths = zip(*(shape.places for shape in self.shapes), strict=True)
+        return max(heights), max(widths)
+
+    @cached_property
+    def _taps(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows and columns of the taps of all shapes."""
+        taps = [shape.taps for shape in self.shapes]
+        return (
+            np.concatenate([one.rows for one in taps]),
+            np.concatenate([one.columns for one in taps]),
+        )
+
+    @cached_property
+    def _kept_sizes(self) -> tuple[int, int]:
+        """Rows and columns of a part of a kept plane."""
+        height, width = (
+            places + int(taps.max() - taps.min()) // step
+            for places, taps, step in zip(
+                self._place_sizes, self._taps, self.shapes[0].steps, strict=True
+            )
+        )
+        return height, width
+
+    def _planes(self) -> dict[str, Any]:
+        shape = self.shapes[0]
+        (rows, columns), (row_step, column_step) = self._taps, shape.steps
+        kept_height, kept_width = self._kept_sizes
+        u, v = rows - rows.min(), columns - columns.min()
+        part = u % row_step * column_step + v % column_step
+        line = part * kept_height + u // row_step
+        index = np.concatenate([one.taps.index for one in self.shapes])
+        return {
+            "images": shape.images,
+            "channels": shape.groups,
+            "height": shape.sizes[0],
+            "width": shape.sizes[1],
+            "out_height": shape.sizes_out[0],
+            "out_width": shape.sizes_out[1],
+            "row_stride": row_step,
+            "column_stride": column_step,
+            "row_pad": -int(rows.min()),
+            "column_pad": -int(columns.min()),
+            "kept_height": kept_height,
+            "kept_width": kept_width,
+            "place_height": self._place_sizes[0],
+            "tap_offsets": (4 * (line * kept_width + v // column_step)).astype(
+                np.int64
+            ),
+            "tap_index": index.astype(np.int64),
+            "window": shape.group_stride,
+            "padding": 0.0,
+            "workspace_bytes": self._workspace_bytes(),
+            "results_at": self._results_at(),
+            "other_at": self._other_at(),
+            "serial": few(shape.images * shape.groups * count(shape.sizes)),
+        }
+
+    def _results_at(self) -> int:
+        height, width = self._kept_sizes
+        parts = count(self.shapes[0].steps)
+        return round_up(4 * (parts * height * width + width + RUN_FLOATS), 64)
+
+    def _other_at(self) -> int:
+        places = self._place_sizes[0] * self._kept_sizes[1]
+        return self._results_at() + 4 * round_up(places, RUN_FLOATS)
+
+    def _workspace_bytes(self) -> int:
+        return self._other_at() + round_up(8 * len(self._taps[0]), 64)
+
+    def scratch(self) -> dict[str, int]:
+        """Return the bytes of scratch that `calls` need, by name."""
+        return {"workspace": self.threads * self._workspace_bytes()}
+
+    def calls(
+        self,
+        work: Mapping[str, Array],
+        weights: Weights,
+        x: Array,
+        y: Array,
+        floor: float,
+    ) -> list[Call]:
+        """Return the calls of y = max(floor, bias + correlation)."""
+        numbers = [len(shape.taps.index) for shape in self.shapes]
+        row_step, column_step = self.shapes[0].steps_out
+        return [
+            depthwise(
+                x=x,
+                y=y,
+                w=weights.data,
+                bias=weights.bias,
+                scale=weights.scale,
+                residues=len(self.shapes),
+                tap_starts=np.concatenate([[0], np.cumsum(numbers)]).astype(np.int64),
+                firsts=np.array([shape.first for shape in self.shapes], np.int64),
+                out_row_step=row_step,
+                out_column_step=column_step,
+                floor=floor,
+                workspace=work["workspace"],
+                **self._planes(),
+            )
+        ]
+
+    def weights_scratch(self) -> dict[str, int]:
+        """Return the bytes of scratch that `weight_calls` need, by name."""
+        return self.scratch()
+
+    def weight_calls(
+        self,
+        work: Mapping[str, Array],
+        x: Array,
+        dy: Array,
+        dw: Any,
+        dbias: Any,
+        accumulate: tuple[bool, bool],
+    ) -> list[Call]:
+        """Return the calls of the gradients of weights and bias; 0 for one unwanted."""
+        return [
+            depthwise_weights(
+                x=x,
+                dy=dy,
+                dw=dw,
+                dbias=dbias,
+                taps=len(self._taps[0]),
+                accumulate=accumulate[0],
+                accumulate_bias=accumulate[1],
+                workspace=work["workspace"],
+                **self._planes(),
+            )
+        ]

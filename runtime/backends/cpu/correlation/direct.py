@@ -1,0 +1,282 @@
+"""Direct correlation: sizes of blocks, and the calls of `direct_code`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from runtime.backends.cpu.correlation.correlation import Correlation, Weights
+from runtime.backends.cpu.correlation.direct_code import (
+    add_partial_weights,
+    correlate,
+    correlate_weights,
+    pack_weights,
+)
+from runtime.backends.cpu.layer_kernel import round_up
+from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.cpu.machine.llvm import LANES, ROWS
+from runtime.backends.cpu.machine.matrix import TILE
+from runtime.layers.base import Array
+
+PANEL_PLACES = 4 * TILE  # of a full panel
+BLOCK_DEPTH = 384  # about as many k are packed at a time: a panel stays in the L2 cache
+CHUNKS = 4  # gradients of small weights are summed in so many parts
+SMALL_WEIGHTS = 1 << 18  # elements
+
+# Of a thread, measured: multiplications and additions while it does nothing else, what
+# packing the panels adds to them, and the cycles to pack a weight.
+OPERATIONS_A_CYCLE = 64
+PACKING_SHARE = 1.2
+WEIGHT_CYCLES = 4.0
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A correlation as matrix products of packed panels.
+
+    constant_weights: they are packed once, and not in every pass.
+    """
+
+    shape: Correlation
+    threads: int
+    constant_weights: bool = False
+
+    @property
+    def _panel_cycles(self) -> float:
+        terms = self.shape.weights * self.shape.all_places
+        return 2 * terms / OPERATIONS_A_CYCLE * PACKING_SHARE
+
+    @property
+    def cycles(self) -> float:
+        """A guess of the time of y, in cycles."""
+        packing = 0.0 if self.constant_weights else WEIGHT_CYCLES * self.shape.weights
+        return (self._panel_cycles + packing) / self.threads
+
+    @property
+    def weight_cycles(self) -> float:
+        """A guess of the time of the gradient of the weights, in cycles."""
+        return self._panel_cycles / self.threads
+
+    @property
+    def panel_places(self) -> int:
+        """Places of a panel: few enough that every thread has one."""
+        places = self.shape.all_places
+        panels = -(-places // PANEL_PLACES)
+        panels = round_up(panels, self.threads) if places > TILE else panels
+        return max(LANES, round_up(-(-places // panels), LANES))
+
+    @property
+    def channel_block(self) -> int:
+        """Channels packed at a time; with several blocks, k is a multiple of ROWS."""
+        taps, channels = len(self.shape.taps.index), self.shape.channels
+        step = ROWS // int(np.gcd(taps, ROWS))
+        if self.shape.depth <= BLOCK_DEPTH or channels <= step:
+            return channels
+        block = max(step, BLOCK_DEPTH // taps // step * step)
+        blocks = -(-channels // block)
+        return min(block, round_up(-(-channels // blocks), step))
+
+    @cached_property
+    def _packing(self) -> Mapping[str, Any]:
+        """The arguments of packing."""
+        shape = self.shape
+        rows, columns = shape.taps.rows, shape.taps.columns
+        first_row, first_column = int(rows.min()), int(columns.min())
+        span = int(rows.max()) - first_row + 1
+        column_span = int(columns.max()) - first_column + 1
+        row_step, column_step = shape.steps
+        pitch = min(row_step, span)
+        phases = min(column_step, column_span)
+        phase_length = shape.places[1] + (column_span - 1) // column_step
+        direct = (
+            len(rows) == 1
+            and shape.steps == (1, 1)
+            and shape.places == shape.sizes
+            and first_row == first_column == 0
+        )
+        u, v = rows - first_row, columns - first_column
+        line = u // row_step * pitch + u % row_step if span < row_step else u
+        column = v % column_step * phase_length + v // column_step
+        offsets = 4 * (line * phases * phase_length + column)
+        return {
+            "channels": shape.channels,
+            "height": shape.sizes[0],
+            "width": shape.sizes[1],
+            "out_height": shape.places[0],
+            "out_width": shape.places[1],
+            "images": shape.images,
+            "groups": shape.groups,
+            "taps": len(rows),
+            "tap_offsets": np.ascontiguousarray(0 * offsets if direct else offsets),
+            "direct": direct,
+            "row_step": row_step,
+            "pitch": pitch,
+            "span": span,
+            "first_row": first_row,
+            "column_step": column_step,
+            "phases": phases,
+            "phase_length": phase_length,
+            "first_column": first_column,
+            "panel_places": self.panel_places,
+            "channel_block": self.channel_block,
+        }
+
+    def _kept_rows(self) -> int:
+        """Return the most rows of a channel that a panel keeps."""
+        if self._packing["direct"]:
+            return 0
+        height, width = self.shape.places
+        pitch, span = self._packing["pitch"], self._packing["span"]
+        # Every image touched adds a span; rows of places are cut at both ends.
+        images = min(self.shape.images, self.panel_places // (height * width) + 2)
+        lines = min(images * height, -(-self.panel_places // width) + 2 * images)
+        return max(0, lines - images) * pitch + images * span
+
+    def _workspace(self, other: int) -> dict[str, int]:
+        """Lay out the workspace of a thread; `other`: elements at its end."""
+        block_depth = self.channel_block * len(self.shape.taps.index)
+        panel = round_up(block_depth, ROWS) * self.panel_places
+        row_length = self._packing["phases"] * self._packing["phase_length"]
+        rows = self.channel_block * self._kept_rows() * row_length
+        panel_at = 64
+        rows_at = panel_at + round_up(4 * panel, 64)
+        other_at = rows_at + round_up(4 * rows, 64)
+        return {
+            "panel_at": panel_at,
+            "rows_at": rows_at,
+            "other_at": other_at,
+            "workspace_bytes": round_up(other_at + 4 * other, 64),
+        }
+
+    def scratch(self) -> dict[str, int]:
+        """Return the bytes of scratch that `calls` need, by name."""
+        rows = self.shape.groups * round_up(self.shape.rows, ROWS)
+        workspace = self._forward_workspace()["workspace_bytes"]
+        return {
+            "weights": 4 * rows * self.shape.depth,
+            "biases": 4 * rows,
+            "workspace": self.threads * workspace,
+        }
+
+    def _forward_workspace(self) -> dict[str, int]:
+        return self._workspace(round_up(self.shape.rows, ROWS) * self.panel_places)
+
+    def calls(
+        self,
+        work: Mapping[str, Array],
+        weights: Weights,
+        x: Array,
+        y: Array,
+        floor: float,
+    ) -> list[Call]:
+        """Return the calls of y = max(floor, bias + correlation)."""
+        shape = self.shape
+        pack = pack_weights(
+            constant=weights.constant,
+            w=weights.data,
+            bias=weights.bias,
+            scale=weights.scale,
+            packed=work["weights"],
+            packed_bias=work["biases"],
+            groups=shape.groups,
+            rows=shape.rows,
+            channels=shape.channels,
+            taps=len(shape.taps.index),
+            tap_index=np.ascontiguousarray(shape.taps.index, np.int64),
+            group_stride=shape.group_stride,
+            row_stride=shape.row_stride,
+            channel_stride=shape.channel_stride,
+        )
+        panels = -(-shape.all_places // self.panel_places)
+        enough = shape.groups * panels >= self.threads
+        height, width = shape.sizes_out
+        run = correlate(
+            x=x,
+            **self._packing,
+            **self._forward_workspace(),
+            workspace=work["workspace"],
+            y=y,
+            packed=work["weights"],
+            packed_bias=work["biases"],
+            rows=shape.rows,
+            y_plane=height * width,
+            y_width=width,
+            y_row_step=shape.steps_out[0] * width,
+            y_column_step=shape.steps_out[1],
+            y_first=shape.first[0] * width + shape.first[1],
+            units_by_rows=1 if enough else self.threads,
+            floor=floor,
+        )
+        return [pack, run]
+
+    # ------------------------------------------------------------ gradient of weights
+
+    def _weights_workspace(self) -> dict[str, int]:
+        width = round_up(self.shape.rows, LANES)
+        return self._workspace((self.panel_places + LANES) * width)
+
+    def _chunk_places(self) -> int:
+        """Return the places of a chunk; it must not depend on the threads."""
+        chunks = CHUNKS if self.shape.weights <= SMALL_WEIGHTS else 1
+        return max(1, -(-self.shape.all_places // chunks))
+
+    def _chunks(self) -> int:
+        return -(-self.shape.all_places // self._chunk_places())
+
+    def weights_scratch(self) -> dict[str, int]:
+        """Return the bytes of scratch that `weight_calls` need, by name."""
+        width = round_up(self.shape.rows, LANES)
+        parts = 4 * self.shape.groups * self._chunks() * width
+        space = max(self._weights_workspace()["workspace_bytes"], 4 * LANES * LANES)
+        return {
+            "partial": parts * round_up(self.shape.depth, ROWS),
+            "partial_bias": parts,
+            "workspace": self.threads * space,
+        }
+
+    def weight_calls(
+        self,
+        work: Mapping[str, Array],
+        x: Array,
+        dy: Array,
+        dw: Any,
+        dbias: Any,
+        accumulate: tuple[bool, bool],
+    ) -> list[Call]:
+        """Return the calls of the gradients of weights and bias; 0 for one unwanted."""
+        shape, chunks = self.shape, self._chunks()
+        blocks = -(-shape.channels // self.channel_block)
+        workspace = self._weights_workspace()
+        enough = shape.groups * chunks >= self.threads
+        products = correlate_weights(
+            x=x,
+            **self._packing,
+            **workspace,
+            workspace=work["workspace"],
+            dy=dy,
+            rows=shape.rows,
+            partial=work["partial"],
+            partial_bias=work["partial_bias"],
+            chunks=chunks,
+            chunk_places=self._chunk_places(),
+            channel_shares=1 if enough else min(blocks, self.threads),
+        )
+        add = add_partial_weights(
+            partial=work["partial"],
+            partial_bias=work["partial_bias"],
+            dw=dw,
+            dbias=dbias,
+            groups=shape.groups,
+            rows=shape.rows,
+            depth=shape.depth,
+            chunks=chunks,
+            accumulate=accumulate[0],
+            accumulate_bias=accumulate[1],
+            workspace=work["workspace"],
+            workspace_bytes=max(workspace["workspace_bytes"], 4 * LANES * LANES),
+        )
+        return [products, add]

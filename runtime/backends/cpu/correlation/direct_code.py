@@ -1,0 +1,388 @@
+"""The compiled kernels of convolution, as matrix products on packed panels.
+
+A *correlation* is what a convolution does forward, and what it does backward to its
+input: at every place (i, j) of the output, the sum over channels c and taps t of
+
+    y[n, r, i, j] = bias[r] + sum over c, t of w[r, c, t] x[n, c, at(i, j, t)]
+    at(i, j, t) = (row_step i + tap_row[t], column_step j + tap_column[t])
+
+with zeros outside of x. The places of all images are numbered through; a *panel* is a
+run of them that one thread works on. For a block of channels the elements that its
+places see are packed into rows, one for every k = (c, t), and multiplied by the packed
+weights, ROWS rows of weights at a time, in tiles that stay in registers.
+
+Every sum runs over k, or over the places for the gradient of the weights, in one order
+whatever the sizes of panels and blocks and the number of threads: results do not depend
+on them.
+
+The records of these kernels are made in `runtime.backends.cpu.layers.convolution`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from runtime.backends.cpu.correlation.packing import PACKING, keep_rows, pack_tile
+from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
+from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
+from runtime.backends.cpu.machine.matrix import (
+    LOWEST,
+    ZERO,
+    multiply_tile,
+    next_vectors,
+)
+from runtime.backends.cpu.machine.simd import copy, f32, i64, transpose
+
+STRETCH = 8 * LANES  # terms k whose gradients are written one after the other
+
+
+@kernel(
+    "w bias scale packed packed_bias groups rows channels taps tap_index group_stride "
+    "row_stride channel_stride"
+)
+def pack_weights(record: Any, part: int, parts: int) -> None:
+    """Bring weights into the order in which tiles read them: (block, k, ROWS).
+
+    Rows past the end are zeros. scale: what to multiply each row with, or 0.
+    """
+    a = carray(record, 1)[0]
+    w, packed, biases = f32(a.w), f32(a.packed), f32(a.packed_bias)
+    index, taps, row_stride = i64(a.tap_index), a.taps, a.row_stride
+    blocks = (a.rows + ROWS - 1) // ROWS
+    units = a.groups * blocks
+    # Neighbouring blocks may lie in the same cache lines: they go to one thread.
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        group, block = unit // blocks, unit % blocks
+        valid = min(ROWS, a.rows - block * ROWS)
+        source = group * a.group_stride + block * ROWS * row_stride
+        target = unit * a.channels * taps * ROWS
+        for c in range(a.channels):
+            for t in range(taps):
+                at = source + c * a.channel_stride + index[t]
+                if row_stride == 1 and valid == ROWS:
+                    for i in range(ROWS):
+                        packed[target + i] = w[at + i]
+                else:
+                    for i in range(ROWS):
+                        value = w[at + i * row_stride] if i < valid else ZERO
+                        packed[target + i] = value
+                if a.scale != 0:
+                    scale = f32(a.scale + 4 * (group * a.rows + block * ROWS))
+                    for i in range(valid):
+                        packed[target + i] *= scale[i]
+                target += ROWS
+        for i in range(ROWS):
+            value = ZERO
+            if a.bias != 0 and i < valid:
+                value = f32(a.bias)[group * a.rows + block * ROWS + i]
+            biases[unit * ROWS + i] = value
+
+
+@kernel(
+    PACKING
+    + "y packed packed_bias rows y_plane y_width y_row_step y_column_step y_first "
+    "units_by_rows",
+    "floor",
+)
+def correlate(record: Any, part: int, parts: int) -> None:
+    """Compute y of a correlation, and y = max(y, floor).
+
+    y_first, y_row_step, y_column_step: where the places lie in a plane of y.
+    units_by_rows: into how many shares the rows of y are divided beside the panels.
+    """
+    a = carray(record, 1)[0]
+    plane = a.out_height * a.out_width
+    places = a.images * plane
+    panels = (places + a.panel_places - 1) // a.panel_places
+    blocks = (a.rows + ROWS - 1) // ROWS
+    contiguous = a.y_column_step == 1 and a.y_row_step == a.out_width
+    floor = np.float32(a.floor)
+    workspace = a.workspace + part * a.workspace_bytes
+    panel_at, other = workspace + a.panel_at, workspace + a.other_at
+    units = a.groups * panels * a.units_by_rows
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        share, rest = unit % a.units_by_rows, unit // a.units_by_rows
+        group, panel = rest // panels, rest % panels
+        first = panel * a.panel_places
+        last = min(first + a.panel_places, places)
+        low = blocks * share // a.units_by_rows
+        high = blocks * (share + 1) // a.units_by_rows
+        for c0 in range(0, a.channels, a.channel_block):
+            c1 = min(c0 + a.channel_block, a.channels)
+            depth = (c1 - c0) * a.taps
+            rows = 0
+            if a.direct == 0:
+                rows = keep_rows(a, workspace, group, first, last, c0, c1)
+            place = first
+            while place < last:
+                end = _tile_end(place, last)
+                width = VECTOR_BYTES * ((end - place + LANES - 1) // LANES)
+                target = panel_at + 4 * (place - first) * depth
+                pack_tile(
+                    a, workspace, group, first, place, end, c0, c1, rows, target, width
+                )
+                place = end
+            for block in range(low, high):
+                at = (group * blocks + block) * ROWS
+                weights = a.packed + 4 * (at * a.channels + c0 * ROWS) * a.taps
+                bias = a.packed_bias + 4 * at if c0 == 0 else 0
+                lowest = floor if c1 == a.channels else LOWEST
+                full_rows = contiguous and (block + 1) * ROWS <= a.rows
+                place = first
+                while place < last:
+                    end = _tile_end(place, last)
+                    image = place // plane
+                    vectors = (end - place + LANES - 1) // LANES
+                    step = vectors * VECTOR_BYTES
+                    b = panel_at + 4 * (place - first) * depth
+                    if (
+                        full_rows
+                        and end - place == vectors * LANES
+                        and end <= (image + 1) * plane
+                    ):
+                        row = (image * a.groups + group) * a.rows + block * ROWS
+                        at = row * a.y_plane + a.y_first + place - image * plane
+                        c, c_row = a.y + 4 * at, 4 * a.y_plane
+                    else:
+                        at = (place - first) * blocks + block * vectors * LANES
+                        c, c_row = other + 4 * at * ROWS, step
+                    multiply_tile(
+                        vectors,
+                        weights,
+                        4 * ROWS,
+                        4,
+                        b,
+                        step,
+                        depth,
+                        c,
+                        c_row,
+                        bias,
+                        lowest,
+                    )
+                    place = end
+        place = first
+        while place < last:
+            end = _tile_end(place, last)
+            _put_away(a, other, group, first, place, end, low, high, contiguous)
+            place = end
+
+
+@helper
+def _tile_end(place: int, last: int) -> int:
+    """Return where the tile ends that starts at `place`."""
+    vectors = next_vectors((last - place + LANES - 1) // LANES)
+    return min(place + vectors * LANES, last)
+
+
+@outlined
+def _put_away(
+    a: Any,
+    other: int,
+    group: int,
+    panel: int,
+    first: int,
+    last: int,
+    low: int,
+    high: int,
+    contiguous: bool,
+) -> None:
+    """Copy the parts of a tile into y that could not be computed in place."""
+    plane = a.out_height * a.out_width
+    blocks = (a.rows + ROWS - 1) // ROWS
+    vectors = (last - first + LANES - 1) // LANES
+    width = vectors * LANES
+    one_image = last <= (first // plane + 1) * plane
+    in_place = contiguous and one_image and last - first == width
+    y = f32(a.y)
+    for block in range(low, high):
+        valid = min(ROWS, a.rows - block * ROWS)
+        if in_place and valid == ROWS:
+            continue
+        source = other + 4 * ((first - panel) * blocks + block * width) * ROWS
+        for i in range(valid):
+            sums = f32(source + 4 * i * width)
+            place = first
+            while place < last:
+                image = place // plane
+                q = place - image * plane
+                row = (image * a.groups + group) * a.rows + block * ROWS + i
+                at = row * a.y_plane + a.y_first
+                if contiguous:
+                    length = min(last - place, plane - q)
+                    copy(
+                        a.y + 4 * (at + q),
+                        source + 4 * (i * width + place - first),
+                        length,
+                    )
+                else:
+                    line = q // a.out_width
+                    j = q - line * a.out_width
+                    length = min(last - place, a.out_width - j)
+                    at += line * a.y_row_step + j * a.y_column_step
+                    for n in range(length):
+                        y[at + n * a.y_column_step] = sums[place - first + n]
+                place += length
+
+
+@kernel(
+    PACKING + "dy rows partial partial_bias chunks chunk_places channel_shares",
+)
+def correlate_weights(record: Any, part: int, parts: int) -> None:
+    """Compute the gradient of the weights of a correlation, in parts.
+
+    partial (group, chunk, channels * taps, rows rounded up to vectors) holds the sums
+    over the places of a chunk, partial_bias (group, chunk, rows) those of dy alone.
+    """
+    a = carray(record, 1)[0]
+    plane = a.out_height * a.out_width
+    places = a.images * plane
+    width = (a.rows + LANES - 1) // LANES * LANES
+    depth = (a.channels * a.taps + ROWS - 1) // ROWS * ROWS
+    panel_row = VECTOR_BYTES * ((a.panel_places + LANES - 1) // LANES)
+    workspace = a.workspace + part * a.workspace_bytes
+    panel_at, other = workspace + a.panel_at, workspace + a.other_at
+    zeros = workspace  # ROWS zeros
+    for i in range(ROWS):
+        f32(zeros)[i] = ZERO
+    units = a.groups * a.chunks * a.channel_shares
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        share, rest = unit % a.channel_shares, unit // a.channel_shares
+        group, chunk = rest // a.chunks, rest % a.chunks
+        blocks = (a.channels + a.channel_block - 1) // a.channel_block
+        low = blocks * share // a.channel_shares * a.channel_block
+        high = blocks * (share + 1) // a.channel_shares * a.channel_block
+        high = min(high, a.channels)
+        begin = chunk * a.chunk_places
+        until = min(begin + a.chunk_places, places)
+        partial = a.partial + 4 * rest * depth * width
+        for first in range(begin, until, a.panel_places):
+            last = min(first + a.panel_places, until)
+            _transpose_panel(a, group, first, last, other, width)
+            if share == 0:
+                sums = f32(a.partial_bias + 4 * rest * width)
+                if first == begin:
+                    for r in range(width):
+                        sums[r] = ZERO
+                for q in range(last - first):
+                    values = f32(other + 4 * q * width)
+                    for r in range(width):
+                        sums[r] += values[r]
+            for c0 in range(low, high, a.channel_block):
+                c1 = min(c0 + a.channel_block, high)
+                rows = 0
+                if a.direct == 0:
+                    rows = keep_rows(a, workspace, group, first, last, c0, c1)
+                pack_tile(
+                    a,
+                    workspace,
+                    group,
+                    first,
+                    first,
+                    last,
+                    c0,
+                    c1,
+                    rows,
+                    panel_at,
+                    panel_row,
+                )
+                bias = zeros if first == begin else 0
+                for k in range(0, (c1 - c0) * a.taps, ROWS):
+                    c = partial + 4 * (c0 * a.taps + k) * width
+                    b, left = other, width // LANES
+                    while left > 0:
+                        vectors = next_vectors(left)
+                        multiply_tile(
+                            vectors,
+                            panel_at + k * panel_row,
+                            4,
+                            panel_row,
+                            b,
+                            4 * width,
+                            last - first,
+                            c,
+                            4 * width,
+                            bias,
+                            LOWEST,
+                        )
+                        b += vectors * VECTOR_BYTES
+                        c += vectors * VECTOR_BYTES
+                        left -= vectors
+
+
+@outlined
+def _transpose_panel(
+    a: Any, group: int, first: int, last: int, target: int, width: int
+) -> None:
+    """Write dy of a run of places as (place, row), the rows padded to `width`."""
+    plane = a.out_height * a.out_width
+    place = first
+    while place < last:
+        image = place // plane
+        q = place - image * plane
+        length = min(last - place, plane - q)
+        source = a.dy + 4 * ((image * a.groups + group) * a.rows * plane + q)
+        for j in range(0, length, LANES):
+            for r in range(0, a.rows, LANES):
+                transpose(
+                    target + 4 * ((place - first + j) * width + r),
+                    4 * width,
+                    source + 4 * (r * plane + j),
+                    4 * plane,
+                    min(LANES, a.rows - r),
+                    min(LANES, length - j),
+                )
+        place += length
+
+
+@kernel(
+    "partial partial_bias dw dbias groups rows depth chunks accumulate "
+    "accumulate_bias workspace workspace_bytes"
+)
+def add_partial_weights(record: Any, part: int, parts: int) -> None:
+    """Add the parts of `correlate_weights` up: dw (group, row, k), dbias (group, row).
+
+    dw and dbias may be 0, not wanted.
+    """
+    a = carray(record, 1)[0]
+    width = (a.rows + LANES - 1) // LANES * LANES
+    depth = (a.depth + ROWS - 1) // ROWS * ROWS
+    block = a.workspace + part * a.workspace_bytes
+    values = f32(block)
+    stretches = (a.depth + STRETCH - 1) // STRETCH
+    row_blocks = width // LANES
+    units = a.groups * stretches * row_blocks if a.dw != 0 else 0
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        r, rest = unit % row_blocks * LANES, unit // row_blocks
+        group, first = rest // stretches, rest % stretches * STRETCH
+        rows = min(LANES, a.rows - r)
+        for k in range(first, min(first + STRETCH, a.depth), LANES):
+            count = min(LANES, a.depth - k)
+            start = a.partial + 4 * ((group * a.chunks * depth + k) * width + r)
+            for chunk in range(1, a.chunks):
+                for i in range(count):
+                    total = f32(start + 4 * i * width)
+                    more = f32(start + 4 * (chunk * depth + i) * width)
+                    for j in range(LANES):
+                        total[j] += more[j]
+            transpose(block, VECTOR_BYTES, start, 4 * width, count, LANES)
+            for i in range(rows):
+                dw = f32(a.dw + 4 * ((group * a.rows + r + i) * a.depth + k))
+                if a.accumulate != 0:
+                    for j in range(count):
+                        dw[j] += values[i * LANES + j]
+                else:
+                    for j in range(count):
+                        dw[j] = values[i * LANES + j]
+    if part == 0 and a.dbias != 0:
+        dbias = f32(a.dbias)
+        for group in range(a.groups):
+            for r in range(a.rows):
+                total_bias = ZERO
+                for chunk in range(a.chunks):
+                    sums = f32(a.partial_bias)
+                    total_bias += sums[(group * a.chunks + chunk) * width + r]
+                if a.accumulate_bias != 0:
+                    total_bias += dbias[group * a.rows + r]
+                dbias[group * a.rows + r] = total_bias

@@ -1,0 +1,440 @@
+"""The compiled kernels of convolution by Winograd's transforms.
+
+They compute what `direct_code` beside this file computes, for stride 1 and kernels of
+3 x 3 and 5 x 5, with 4 and 6 times fewer multiplications. The output is cut into tiles
+of 4 x 4 places, strips are whole rows of tiles of one image, and a panel is some strips
+that one thread transforms, multiplies and transforms back while they are in the cache.
+Vectors run along channels: a block of LANES channels of a strip is turned from planes
+into places times channels first.
+
+Each element e of a transformed tile, of 36 or 64, is a matrix product of its own:
+
+    M[e] (tiles, rows) = V[e] (tiles, channels) U[e] (channels, rows)
+
+`winograd_transforms` has the formulas, `winograd` makes the records.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from runtime.backends.cpu.correlation.winograd_transforms import (
+    RESULTS,
+    data3,
+    data5,
+    gradient3,
+    gradient5,
+    results3,
+    results5,
+    weight_gradient3,
+    weight_gradient5,
+    weights3,
+    weights5,
+)
+from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
+from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES, VECTORS
+from runtime.backends.cpu.machine.matrix import (
+    LOWEST,
+    TILE,
+    ZERO,
+    multiply_tile,
+    next_vectors,
+)
+from runtime.backends.cpu.machine.simd import f32, i64, transpose, transpose_out
+
+TAPS = RESULTS * RESULTS  # places of a tile
+ZEROS_BYTES = 64 * VECTORS  # zeros at the start of a workspace
+
+# strip_rows: rows of tiles in a strip. in_rows holds, for every strip of an image, the
+# first and the last + 1 row of x that it sees, and in_offsets, for every tile and every
+# element of the tile, where the workspace has its vector of LANES channels, in bytes.
+# Places outside of x lead to a vector of zeros at the start of the workspace. out_rows
+# and out_offsets say the same of the places of the output; those outside lead to zeros
+# where the output is read, and to a vector that nobody reads where it is written.
+STRIPS = (
+    "images groups channels rows height width out_height out_width kernel elements "
+    "tiles_across tiles_down strip_rows strips panel_strips panel_tiles "
+    "in_rows in_offsets out_rows out_offsets workspace workspace_bytes turned_at "
+    "data_at "
+)
+
+
+@helper
+def _padded(number: int, step: int) -> int:
+    return (number + step - 1) // step * step
+
+
+@helper
+def element_step(rows: int, width: int) -> int:
+    """Return the bytes from one element's matrix (rows, width) to the next.
+
+    That is an odd number of vectors: the elements of a tile are written together, and
+    so do not compete for the same few lines of the cache.
+    """
+    return VECTOR_BYTES * (rows * width // LANES | 1)
+
+
+@kernel(
+    "w bias scale transformed biases groups rows channels kernel elements tap_index "
+    "window_offsets group_stride row_stride channel_stride workspace workspace_bytes"
+)
+def transform_weights(record: Any, part: int, parts: int) -> None:
+    """Compute U = G g G^T, and pad the biases with zeros.
+
+    scale: what to multiply the weights of each row with, or 0.
+
+    Shapes: U (group, element, tile of rows, channel, rows of the tile), biases (group,
+    rows rounded up to vectors).
+    """
+    a = carray(record, 1)[0]
+    w, index, taps = f32(a.w), i64(a.tap_index), a.kernel * a.kernel
+    width = _padded(a.rows, LANES)
+    blocks = width // LANES
+    spare = a.workspace + part * a.workspace_bytes
+    window = f32(spare)
+    step = element_step(a.channels, width)
+    units = a.groups * blocks * a.channels
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        c, rest = unit % a.channels, unit // a.channels
+        group, block = rest // blocks, rest % blocks
+        valid = min(LANES, a.rows - block * LANES)
+        at = group * a.group_stride + block * LANES * a.row_stride
+        at += c * a.channel_stride
+        for t in range(taps):
+            for i in range(valid):
+                window[t * LANES + i] = w[at + i * a.row_stride + index[t]]
+            if a.scale != 0:
+                scale = f32(a.scale + 4 * (group * a.rows + block * LANES))
+                for i in range(valid):
+                    window[t * LANES + i] *= scale[i]
+            for i in range(valid, LANES):
+                window[t * LANES + i] = ZERO
+        first = block // VECTORS * VECTORS
+        vectors = min(VECTORS, blocks - first)
+        place = first * a.channels + c * vectors + block - first
+        target = a.transformed + group * a.elements * step + VECTOR_BYTES * place
+        if a.kernel == 3:
+            weights3(spare, a.window_offsets, target, step)
+        else:
+            weights5(spare, a.window_offsets, target, step)
+    if part == 0:
+        biases = f32(a.biases)
+        for group in range(a.groups):
+            for row in range(width):
+                value = ZERO
+                if a.bias != 0 and row < a.rows:
+                    value = f32(a.bias)[group * a.rows + row]
+                biases[group * width + row] = value
+
+
+@helper
+def _clear(workspace: int) -> None:
+    zeros = f32(workspace)
+    for i in range(ZEROS_BYTES // 4):
+        zeros[i] = ZERO
+
+
+@helper
+def _turn(
+    planes: int, plane: int, valid: int, first: int, last: int, target: int
+) -> None:
+    """Write places `first` to `last` of planes as vectors of their channels.
+
+    plane: places of a plane; valid: how many planes there are, at most LANES.
+    """
+    for place in range(first, last, LANES):
+        transpose(
+            target + VECTOR_BYTES * (place - first),
+            VECTOR_BYTES,
+            planes + 4 * place,
+            4 * plane,
+            valid,
+            min(LANES, last - place),
+        )
+
+
+@helper
+def _strip_tiles(a: Any, strip: int) -> int:
+    """Return how many tiles a strip of an image has."""
+    return min(a.strip_rows, a.tiles_down - strip * a.strip_rows) * a.tiles_across
+
+
+@outlined
+def _transform_data(
+    a: Any, workspace: int, group: int, first: int, last: int, c0: int, c1: int
+) -> int:
+    """Compute V = B^T d B of strips: (element, tile, channel - c0).
+
+    The channels are padded to vectors. Returns the number of tiles.
+    """
+    in_rows, plane = i64(a.in_rows), a.height * a.width
+    width = _padded(c1 - c0, LANES)
+    step = element_step(a.panel_tiles, width)
+    tiles = 0
+    for strip in range(first, last):
+        image, number = strip // a.strips, strip % a.strips
+        count = _strip_tiles(a, number)
+        low, high = in_rows[2 * number] * a.width, in_rows[2 * number + 1] * a.width
+        offsets = a.in_offsets + 4 * a.elements * number * a.strip_rows * a.tiles_across
+        for c in range(c0, c1, LANES):
+            channel = (image * a.groups + group) * a.channels + c
+            valid = min(LANES, c1 - c)
+            turned = workspace + a.turned_at
+            _turn(a.x + 4 * channel * plane, plane, valid, low, high, turned)
+            target = workspace + a.data_at + 4 * (tiles * width + c - c0)
+            for t in range(count):
+                if a.kernel == 3:
+                    data3(workspace, offsets + 4 * a.elements * t, target, step)
+                else:
+                    data5(workspace, offsets + 4 * a.elements * t, target, step)
+                target += 4 * width
+        tiles += count
+    return tiles
+
+
+@kernel(
+    "x y transformed biases row_shares products_at " + STRIPS,
+    "floor",
+)
+def winograd(record: Any, part: int, parts: int) -> None:
+    """Compute y = max(floor, bias + the correlation of x with the weights)."""
+    a = carray(record, 1)[0]
+    strips = a.images * a.strips
+    panels = (strips + a.panel_strips - 1) // a.panel_strips
+    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
+    row_tiles = (a.rows + TILE - 1) // TILE
+    workspace = a.workspace + part * a.workspace_bytes
+    data, products = workspace + a.data_at, workspace + a.products_at
+    data_step = element_step(a.panel_tiles, channels)
+    products_step = element_step(a.panel_tiles, TILE)
+    weights_step = element_step(a.channels, width)
+    _clear(workspace)
+    units = a.groups * panels * a.row_shares
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        rest, panel = unit // panels, unit % panels
+        group, share = rest // a.row_shares, rest % a.row_shares
+        first = panel * a.panel_strips
+        last = min(first + a.panel_strips, strips)
+        tiles = _transform_data(a, workspace, group, first, last, 0, a.channels)
+        low = row_tiles * share // a.row_shares * TILE
+        high = min(row_tiles * (share + 1) // a.row_shares * TILE, width)
+        for row in range(low, high, TILE):
+            vectors = min(VECTORS, (width - row) // LANES)
+            for e in range(a.elements):
+                weights = a.transformed + (group * a.elements + e) * weights_step
+                weights += 4 * row * a.channels
+                for t in range(0, tiles, ROWS):
+                    multiply_tile(
+                        vectors,
+                        data + e * data_step + 4 * t * channels,
+                        4,
+                        4 * channels,
+                        weights,
+                        vectors * VECTOR_BYTES,
+                        a.channels,
+                        products + e * products_step + 4 * t * TILE,
+                        4 * TILE,
+                        workspace,
+                        LOWEST,
+                    )
+            for v in range(vectors):
+                _transform_back(a, workspace, group, first, last, row, v)
+
+
+@outlined
+def _transform_back(
+    a: Any, workspace: int, group: int, first: int, last: int, tile_row: int, v: int
+) -> None:
+    """Compute y = A^T m A of a vector of rows of some strips."""
+    floor = np.float32(a.floor)
+    width = _padded(a.rows, LANES)
+    row = tile_row + v * LANES
+    valid = min(LANES, a.rows - row)
+    step = element_step(a.panel_tiles, TILE)
+    source = workspace + a.products_at + v * VECTOR_BYTES
+    turned = workspace + a.turned_at
+    bias = a.biases + 4 * (group * width + row)
+    out_rows, plane = i64(a.out_rows), a.out_height * a.out_width
+    for strip in range(first, last):
+        image, number = strip // a.strips, strip % a.strips
+        count = _strip_tiles(a, number)
+        offsets = a.out_offsets + 4 * TAPS * number * a.strip_rows * a.tiles_across
+        for t in range(count):
+            if a.kernel == 3:
+                results3(source, step, workspace, offsets + 4 * TAPS * t, bias, floor)
+            else:
+                results5(source, step, workspace, offsets + 4 * TAPS * t, bias, floor)
+            source += 4 * TILE
+        begin, end = out_rows[2 * number], out_rows[2 * number + 1]
+        channel = (image * a.groups + group) * a.rows + row
+        places = (end - begin) * a.out_width
+        for place in range(0, places, LANES):
+            transpose_out(
+                a.y + 4 * (channel * plane + begin * a.out_width + place),
+                4 * plane,
+                turned + VECTOR_BYTES * place,
+                VECTOR_BYTES,
+                valid,
+                min(LANES, places - place),
+            )
+
+
+@kernel(
+    "x dy partial partial_bias chunks chunk_strips channel_shares channel_block "
+    "gradient_at " + STRIPS
+)
+def winograd_weights(record: Any, part: int, parts: int) -> None:
+    """Compute the transformed gradient of the weights, in parts.
+
+    partial (group, chunk, element, channel, row) holds the sums over the strips of a
+    chunk, rows and channels padded to vectors; partial_bias (group, chunk, row) those
+    of dy alone.
+    """
+    a = carray(record, 1)[0]
+    strips = a.images * a.strips
+    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
+    workspace = a.workspace + part * a.workspace_bytes
+    _clear(workspace)
+    units = a.groups * a.chunks * a.channel_shares
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        share, rest = unit % a.channel_shares, unit // a.channel_shares
+        group, chunk = rest // a.chunks, rest % a.chunks
+        blocks = channels // LANES
+        low = blocks * share // a.channel_shares * LANES
+        high = min(blocks * (share + 1) // a.channel_shares * LANES, a.channels)
+        begin = chunk * a.chunk_strips
+        until = min(begin + a.chunk_strips, strips)
+        partial = a.partial + rest * a.elements * element_step(channels, width)
+        sums = a.partial_bias + 4 * rest * width
+        for first in range(begin, until, a.panel_strips):
+            last = min(first + a.panel_strips, until)
+            start = workspace if first == begin else 0
+            if first == begin and share == 0:
+                for r in range(width):
+                    f32(sums)[r] = ZERO
+            tiles = _transform_gradient(a, workspace, group, first, last, share, sums)
+            for c0 in range(low, high, a.channel_block):
+                c1 = min(c0 + a.channel_block, high)
+                _transform_data(a, workspace, group, first, last, c0, c1)
+                block = _padded(c1 - c0, LANES)
+                for e in range(a.elements):
+                    left = workspace + a.data_at
+                    left += e * element_step(a.panel_tiles, block)
+                    for c in range(0, c1 - c0, ROWS):
+                        target = partial + e * element_step(channels, width)
+                        target += 4 * (c0 + c) * width
+                        b = workspace + a.gradient_at
+                        b += e * element_step(a.panel_tiles, width)
+                        remaining = width // LANES
+                        while remaining > 0:
+                            vectors = next_vectors(remaining)
+                            multiply_tile(
+                                vectors,
+                                left + 4 * c,
+                                4 * block,
+                                4,
+                                b,
+                                4 * width,
+                                tiles,
+                                target,
+                                4 * width,
+                                start,
+                                LOWEST,
+                            )
+                            b += vectors * VECTOR_BYTES
+                            target += vectors * VECTOR_BYTES
+                            remaining -= vectors
+
+
+@outlined
+def _transform_gradient(
+    a: Any, workspace: int, group: int, first: int, last: int, share: int, sums: int
+) -> int:
+    """Compute A dy A^T of strips: (element, tile, row), the rows padded to vectors.
+
+    Share 0 adds dy to `sums`, by row. Returns the number of tiles.
+    """
+    width, plane = _padded(a.rows, LANES), a.out_height * a.out_width
+    step = element_step(a.panel_tiles, width)
+    out_rows, turned = i64(a.out_rows), workspace + a.turned_at
+    tiles = 0
+    for strip in range(first, last):
+        image, number = strip // a.strips, strip % a.strips
+        count = _strip_tiles(a, number)
+        low, high = out_rows[2 * number], out_rows[2 * number + 1]
+        low, high = low * a.out_width, high * a.out_width
+        offsets = a.out_offsets + 4 * TAPS * number * a.strip_rows * a.tiles_across
+        for row in range(0, a.rows, LANES):
+            channel = (image * a.groups + group) * a.rows + row
+            valid = min(LANES, a.rows - row)
+            _turn(a.dy + 4 * channel * plane, plane, valid, low, high, turned)
+            target = workspace + a.gradient_at + 4 * (tiles * width + row)
+            for t in range(count):
+                if a.kernel == 3:
+                    gradient3(workspace, offsets + 4 * TAPS * t, target, step)
+                else:
+                    gradient5(workspace, offsets + 4 * TAPS * t, target, step)
+                target += 4 * width
+            if share == 0:
+                total = f32(sums + 4 * row)
+                for place in range(high - low):
+                    values = f32(turned + VECTOR_BYTES * place)
+                    for i in range(LANES):
+                        total[i] += values[i]
+        tiles += count
+    return tiles
+
+
+@kernel(
+    "partial partial_bias dw dbias groups rows channels kernel elements "
+    "window_offsets zeros chunks accumulate accumulate_bias workspace workspace_bytes"
+)
+def add_winograd_weights(record: Any, part: int, parts: int) -> None:
+    """Add the parts of `winograd_weights` up and transform them back.
+
+    Shapes: dw (group, row, channel, kernel, kernel), dbias (group, row); either may be
+    0, not wanted.
+    """
+    a = carray(record, 1)[0]
+    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
+    taps = a.kernel * a.kernel
+    spare = a.workspace + part * a.workspace_bytes
+    values = f32(spare)
+    step = element_step(channels, width)
+    units = a.groups * a.channels if a.dw != 0 else 0
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        group, c = unit // a.channels, unit % a.channels
+        start = a.partial + group * a.chunks * a.elements * step + 4 * c * width
+        for chunk in range(1, a.chunks):
+            for e in range(a.elements):
+                total = f32(start + e * step)
+                more = f32(start + (chunk * a.elements + e) * step)
+                for r in range(width):
+                    total[r] += more[r]
+        for block in range(0, a.rows, LANES):
+            source, table = start + 4 * block, a.window_offsets
+            if a.kernel == 3:
+                weight_gradient3(source, step, spare, table, a.zeros, LOWEST)
+            else:
+                weight_gradient5(source, step, spare, table, a.zeros, LOWEST)
+            for r in range(min(LANES, a.rows - block)):
+                place = (group * a.rows + block + r) * a.channels + c
+                dw = f32(a.dw + 4 * place * taps)
+                if a.accumulate != 0:
+                    for t in range(taps):
+                        dw[t] += values[t * LANES + r]
+                else:
+                    for t in range(taps):
+                        dw[t] = values[t * LANES + r]
+    if part == 0 and a.dbias != 0:
+        dbias, sums = f32(a.dbias), f32(a.partial_bias)
+        for group in range(a.groups):
+            for r in range(a.rows):
+                whole = ZERO
+                for chunk in range(a.chunks):
+                    whole += sums[(group * a.chunks + chunk) * width + r]
+                if a.accumulate_bias != 0:
+                    whole += dbias[group * a.rows + r]
+                dbias[group * a.rows + r] = whole

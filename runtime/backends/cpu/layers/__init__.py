@@ -1,0 +1,1 @@
+"""Compiled layers, named as in `runtime.layers`."""

@@ -1,0 +1,218 @@
+"""Convolution and its transpose: which way each of their three passes takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
+
+from netspec.graph import Node
+from netspec.ops.base import count
+from netspec.ops.convolution import Convolution as ConvolutionOp
+from netspec.ops.convolution import Deconvolution as DeconvolutionOp
+from runtime.backends.cpu.correlation.correlation import (
+    Correlation,
+    Weights,
+    gathering,
+    scattering,
+)
+from runtime.backends.cpu.correlation.depthwise import Depthwise
+from runtime.backends.cpu.correlation.direct import Direct
+from runtime.backends.cpu.correlation.winograd import Tiled
+from runtime.backends.cpu.layer_kernel import CompiledKernel
+from runtime.backends.cpu.layers.broadcast import summed
+from runtime.backends.cpu.machine.compiled import Call
+from runtime.layers.base import Array, ArraySpec
+
+LOWEST = float("-inf")
+Way = Direct | Tiled | Depthwise
+ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
+
+
+def forward_ways(
+    shapes: Sequence[Correlation], threads: int, *, constant: bool = False
+) -> list[Way]:
+    """Return the fastest ways to compute correlations from one x to one y.
+
+    constant: the weights are. The rounding of the ways differs, so that the choice must
+    not depend on the threads.
+    """
+    if shapes and all(Depthwise.suits(shape) for shape in shapes):
+        return [Depthwise(tuple(shapes), threads)]
+    ways: list[Way] = []
+    for shape in shapes:
+        direct, tiled = Direct(shape, 1, constant), Tiled(shape, 1, constant)
+        if Tiled.suits(shape) and tiled.cycles < direct.cycles:
+            ways.append(Tiled(shape, threads, constant).best_shared())
+        else:
+            ways.append(Direct(shape, threads, constant))
+    return ways
+
+
+def weights_way(shape: Correlation, threads: int) -> Way:
+    """Return the fastest way to compute the gradient of a correlation's weights."""
+    if Depthwise.suits(shape):
+        return Depthwise((shape,), threads)
+    direct, tiled = Direct(shape, 1), Tiled(shape, 1)
+    if Tiled.suits(shape) and tiled.weight_cycles < direct.weight_cycles:
+        return Tiled(shape, threads)
+    return Direct(shape, threads)
+
+
+class _Correlating(CompiledKernel[ConvT]):
+    """What Convolution and Deconvolution have in common."""
+
+    def forward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlations that make y from x."""
+        raise NotImplementedError
+
+    def backward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlations that make dx from dy."""
+        raise NotImplementedError
+
+    def parameter_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute the wanted gradients of the parameters."""
+        raise NotImplementedError
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for the scratch of all passes; they use it one after the other."""
+        threads, forward = self.backend.threads, self.forward_shapes()
+        # Several ways write their forms of the weights to the same place.
+        self._keeps = not self.train and not self.node.backward and len(forward) == 1
+        self.ahead = forward_ways(forward, threads, constant=self._keeps)
+        backward = self.backward_shapes() if any(self.node.propagate) else []
+        self.behind = forward_ways(backward, threads)
+        reached = sum(count(shape.places) for shape in backward)
+        self._reaches_all = reached == count(self.op.bottoms[0][2:])
+        wanted = [way.scratch() for way in (*self.ahead, *self.behind)]
+        if any(self.node.learn):
+            self._weights = weights_way(gathering(self.op), threads)
+            wanted.append(self._weights.weights_scratch())
+        return {
+            name: ArraySpec((nbytes,), "uint8", self._life(name))
+            for name, nbytes in _largest(wanted).items()
+        }
+
+    def _life(self, name: str) -> Literal["state", "scratch"]:
+        lasting = self._keeps and name in {"weights", "biases"}
+        return "state" if lasting else "scratch"
+
+    def forward_calls(self) -> list[Call]:
+        """Compute y."""
+        return self.calls_above(LOWEST)
+
+    def calls_above(
+        self, floor: float, scale: Array | int = 0, shift: Array | int = 0
+    ) -> list[Call]:
+        """Compute y = max(floor, what the layer computes).
+
+        scale, shift: a factor for the weights of every output channel, and what then
+        takes the place of the bias.
+        """
+        bias = self.params[1] if self.op.bias_term else 0
+        weights = Weights(
+            self.params[0],
+            bias if isinstance(scale, int) else shift,
+            scale,
+            constant=self._keeps,
+        )
+        return [
+            call
+            for way in self.ahead
+            for call in way.calls(self.work, weights, self.x, self.y, floor)
+        ]
+
+    def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute the wanted gradients."""
+        calls = self.parameter_calls(accumulate)
+        if self.dx is not None:
+            if not self._reaches_all:
+                calls.append(self.backend.fill(self.dx, 0))
+            for way in self.behind:
+                calls += way.calls(
+                    self.work, Weights(self.params[0]), self.dy, self.dx, LOWEST
+                )
+        return calls
+
+    def _weight_calls(
+        self,
+        large: Array,
+        small: Array,
+        dw: Array | None,
+        dbias: Array | None,
+        accumulate: Sequence[bool],
+    ) -> list[Call]:
+        if dw is None and dbias is None:
+            return []
+        return self._weights.weight_calls(
+            self.work,
+            large,
+            small,
+            0 if dw is None else dw,
+            0 if dbias is None else dbias,
+            (accumulate[0], accumulate[-1]),
+        )
+
+
+class Convolution(_Correlating[ConvolutionOp]):
+    """Convolution of images, forward and backward; see the portable kernel."""
+
+    @classmethod
+    def fits(cls, node: Node) -> bool:
+        """Whether the layer is a convolution of images with something to compute."""
+        op = node.op
+        return isinstance(op, ConvolutionOp) and _is_of_images(op)
+
+    def forward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlation of the layer."""
+        return [gathering(self.op)]
+
+    def backward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlations that make dx from dy."""
+        return scattering(self.op)
+
+    def parameter_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute the wanted gradients of the parameters."""
+        dbias = self.dparams[1] if self.op.bias_term else None
+        return self._weight_calls(self.x, self.dy, self.dparams[0], dbias, accumulate)
+
+
+class Deconvolution(_Correlating[DeconvolutionOp]):
+    """The transpose of a convolution of images; see the portable kernel."""
+
+    @classmethod
+    def fits(cls, node: Node) -> bool:
+        """Whether it is of images, and some value reaches every place of y."""
+        op = node.op
+        if not isinstance(op, DeconvolutionOp) or not _is_of_images(op):
+            return False
+        reached = sum(count(shape.places) for shape in scattering(op))
+        return reached == count(op.tops[0][2:])
+
+    def forward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlations of the layer."""
+        return scattering(self.op)
+
+    def backward_shapes(self) -> Sequence[Correlation]:
+        """Return the correlation that makes dx from dy."""
+        return [gathering(self.op)]
+
+    def parameter_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute the wanted gradients of the parameters."""
+        calls = self._weight_calls(
+            self.dy, self.x, self.dparams[0], None, accumulate[:1]
+        )
+        dbias = self.dparams[1] if self.op.bias_term else None
+        if dbias is not None:
+            calls.append(summed(self.dy, dbias, 1, accumulate[1]))
+        return calls
+
+
+def _is_of_images(op: ConvolutionOp | DeconvolutionOp) -> bool:
+    something = count(op.tops[0]) > 0 and count(op.bottoms[0]) > 0
+    return len(op.kernel) == 2 and op.axis == 1 and len(op.bottoms) == 1 and something
+
+
+def _largest(wanted: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Return the largest number of bytes under each name."""
+    names = {name for sizes in wanted for name in sizes}
+    return {name: max(sizes.get(name, 0) for sizes in wanted) for name in sorted(names)}

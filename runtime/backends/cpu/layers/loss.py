@@ -1,0 +1,160 @@
+"""SoftmaxWithLoss on compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netspec.graph import Node
+from netspec.ops.base import count
+from netspec.ops.softmax import SoftmaxWithLoss as SoftmaxWithLossOp
+from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.machine.simd import f32, i64
+from runtime.layers._labels import bad_label
+from runtime.layers.base import ArraySpec
+from runtime.layers.softmax import SMALLEST_NORMAL
+
+ZERO: Any = np.float32(0)
+ONE: Any = np.float32(1)
+LEAST: Any = np.float32(SMALLEST_NORMAL)
+NO_IGNORED_LABEL = np.iinfo(np.int64).min
+
+
+@kernel("x p rows classes")
+def softmax(record: Any, part: int, parts: int) -> None:
+    """Compute p = exp(x - max) / (sum of exp(x - max)) of every row."""
+    a = carray(record, 1)[0]
+    for row in range(a.rows * part // parts, a.rows * (part + 1) // parts):
+        x, p = f32(a.x + 4 * row * a.classes), f32(a.p + 4 * row * a.classes)
+        highest = x[0]
+        for c in range(1, a.classes):
+            highest = x[c] if x[c] > highest else highest
+        total = ZERO
+        for c in range(a.classes):
+            value = np.exp(x[c] - highest)
+            p[c] = value
+            total += value
+        for c in range(a.classes):
+            p[c] /= total
+
+
+@kernel("p labels loss state rows classes ignored valid_only", "divisor")
+def log_loss(record: Any, part: int, parts: int) -> None:
+    """Compute the loss; state: the place of the first bad label or -1, and the divisor.
+
+    valid_only: divide by the number of labels that count instead of `divisor`.
+    """
+    a = carray(record, 1)[0]
+    p, labels, state = f32(a.p), f32(a.labels), i64(a.state)
+    total, counted = 0.0, 0
+    state[0] = -1
+    for row in range(a.rows):
+        label = int(labels[row])
+        if label == a.ignored:
+            continue
+        if label < 0 or label >= a.classes:
+            if state[0] < 0:
+                state[0] = row
+            continue
+        counted += 1
+        likely = p[row * a.classes + label]
+        total -= np.log(LEAST if likely < LEAST else likely)
+    divisor = max(1.0, np.float64(counted) if a.valid_only != 0 else a.divisor)
+    f32(a.state + 8)[0] = np.float32(divisor)
+    f32(a.loss)[0] = np.float32(total / divisor)
+
+
+@kernel("p labels dloss state dx rows classes ignored")
+def log_loss_gradient(record: Any, part: int, parts: int) -> None:
+    """Compute dx = dloss (p - [class is the label]) / divisor, 0 for ignored labels."""
+    a = carray(record, 1)[0]
+    share = f32(a.dloss)[0] / f32(a.state + 8)[0]
+    for row in range(a.rows * part // parts, a.rows * (part + 1) // parts):
+        p, dx = f32(a.p + 4 * row * a.classes), f32(a.dx + 4 * row * a.classes)
+        label = int(f32(a.labels)[row])
+        if label == a.ignored:
+            for c in range(a.classes):
+                dx[c] = ZERO
+            continue
+        for c in range(a.classes):
+            dx[c] = p[c] * share
+        if 0 <= label < a.classes:
+            dx[label] = (p[label] - ONE) * share
+
+
+class SoftmaxWithLoss(CompiledKernel[SoftmaxWithLossOp]):
+    """The logistic loss of rows of scores; see the portable kernel."""
+
+    @classmethod
+    def fits(cls, node: Node) -> bool:
+        """Whether the classes are the last axis."""
+        op = node.op
+        scores = op.bottoms[0]
+        return (
+            isinstance(op, SoftmaxWithLossOp)
+            and count(scores) > 0
+            and count(scores, op.axis + 1) == 1
+        )
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for the probabilities, and for what backward has to know."""
+        specs = {"state": ArraySpec((2,), "int64", life="state")}
+        if len(self.op.tops) == 1:
+            specs["p"] = ArraySpec(self.op.bottoms[0], life="saved")
+        return specs
+
+    def setup(self) -> None:
+        """Work out the sizes."""
+        scores, axis = self.op.bottoms[0], self.op.axis
+        ignored = self.op.ignore_label
+        self._sizes = {"rows": count(scores, 0, axis), "classes": scores[axis]}
+        self._ignored = NO_IGNORED_LABEL if ignored is None else ignored
+        self._p = self.tops[1] if len(self.tops) > 1 else self.work["p"]
+
+    def forward_calls(self) -> list[Call]:
+        """Compute p and the loss."""
+        alone = self.op.normalization == "NONE"
+        loss = log_loss(
+            p=self._p,
+            labels=self.bottoms[1],
+            loss=self.y,
+            state=self.work["state"],
+            ignored=self._ignored,
+            valid_only=self.op.normalization == "VALID",
+            divisor=1 if alone else self._sizes["rows"],
+            serial=True,
+            **self._sizes,
+        )
+        serial = few(self.x.size)
+        return [
+            softmax(x=self.x, p=self._p, serial=serial, **self._sizes),
+            replace(loss, check=self._check),
+        ]
+
+    def _check(self) -> None:
+        place = int(self.work["state"][0])
+        if place >= 0:
+            value = int(self.bottoms[1].reshape(-1)[place])
+            ignored = self.op.ignore_label
+            raise bad_label(self.op, value, place, self._sizes["classes"], ignored)
+
+    def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute dx."""
+        if self.dx is None:
+            return []
+        return [
+            log_loss_gradient(
+                p=self._p,
+                labels=self.bottoms[1],
+                dloss=self.dy,
+                state=self.work["state"],
+                dx=self.dx,
+                ignored=self._ignored,
+                serial=few(self.dx.size),
+                **self._sizes,
+            )
+        ]

@@ -1,0 +1,1 @@
+"""Machine code: instructions, compiled functions, threads."""

@@ -1,0 +1,183 @@
+"""Compiled kernels: Python functions that Numba turns into machine code.
+
+A kernel is a function of a record of its arguments and of a share of the work:
+
+    @kernel("x y count", "slope")
+    def relu(record, part, parts):
+        a = carray(record, 1)[0]
+        ...
+
+It does the share number `part` of `parts` and returns nothing. It is compiled when it
+is first used and kept on disk, in a folder that depends on the source of this package,
+so that a changed kernel is compiled anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+from runtime.backends.cpu.machine.llvm import LANES
+
+# Contracting and reordering are what vector code does; NaN and infinity keep meaning.
+FAST_MATH = {"contract", "reassoc", "arcp", "nsz"}
+HELPER_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": FAST_MATH,
+    "nogil": True,
+}
+
+Function = Callable[..., Any]
+carray: Any = vars(numba)["carray"]  # makes records of addresses, within kernels
+
+
+def helper(function: Function) -> Function:
+    """Compile a function that kernels call; its code becomes part of theirs."""
+    compiled: Function = numba.njit(forceinline=True, **HELPER_OPTIONS)(function)
+    return compiled
+
+
+def outlined(function: Function) -> Function:
+    """Compile a function that kernels call from many places, once for all of them."""
+    compiled: Function = numba.njit(**HELPER_OPTIONS)(function)
+    return compiled
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A kernel with its arguments.
+
+    serial: there is too little work for several threads. constant: it depends on
+    parameters alone, and what it writes stays. prepare: called with the record ahead of
+    each run of the list that this call is in. check: called after it, to raise what the
+    kernel found to be wrong.
+    """
+
+    kernel: CompiledKernel
+    record: np.ndarray
+    arrays: tuple[np.ndarray, ...]  # kept alive as the record holds their addresses
+    serial: bool
+    constant: bool = False
+    prepare: Callable[[np.ndarray], None] | None = None
+    check: Callable[[], None] | None = None
+
+
+class CompiledKernel:
+    """A function in machine code, called with a record of arguments.
+
+    ints, floats: names of the arguments; arrays are passed as ints, their address.
+    """
+
+    def __init__(self, function: Function, ints: str, floats: str) -> None:
+        self.function = function
+        self.fields = np.dtype(
+            [(name, "i8") for name in ints.split()]
+            + [(name, "f8") for name in floats.split()]
+        )
+        self.__doc__ = function.__doc__
+
+    def __call__(self, **values: Any) -> Call:
+        """Return the call of this kernel with these arguments.
+
+        `serial` and `constant`, False by default, are those of the call.
+        """
+        serial = bool(values.pop("serial", False))
+        constant = bool(values.pop("constant", False))
+        if set(values) != set(self.fields.names or ()):
+            different = sorted(set(values) ^ set(self.fields.names or ()))
+            raise TypeError(f"{self.function.__name__}: wrong arguments {different}")
+        arrays = [v for v in values.values() if isinstance(v, np.ndarray)]
+        record = np.zeros(1, self.fields)
+        for name, value in values.items():
+            is_array = isinstance(value, np.ndarray)
+            if is_array and not value.flags.c_contiguous:
+                raise TypeError(f"{self.function.__name__}: {name} is not contiguous")
+            record[name] = value.ctypes.data if is_array else value
+        return Call(self, record, tuple(arrays), serial, constant)
+
+    @cached_property
+    def address(self) -> int:
+        """The address of the machine code, which is made or loaded when first asked."""
+        record = numba.from_dtype(self.fields)
+        signature = types.void(types.CPointer(record), types.int64, types.int64)
+        address = int(compile_function(signature, self.function).address)
+        if keeps_code():
+            with suppress(OSError):  # somebody removed the folder
+                self._mark.touch()
+        return address
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the machine code is here or on the disk."""
+        return "address" in vars(self) or (keeps_code() and self._mark.exists())
+
+    @property
+    def _mark(self) -> Path:
+        """The file that says that this version of Python and Numba left the code."""
+        python = f"{sys.implementation.cache_tag}-numba{numba.__version__}"
+        name = f"{self.function.__module__}.{self.function.__name__}"
+        return cache_folder() / f"{name}.{python}"
+
+
+def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
+    """Make a function a compiled kernel with these arguments."""
+    return lambda function: CompiledKernel(function, ints, floats)
+
+
+def compile_function(signature: Any, function: Function) -> Any:
+    """Compile `function`, or load it from the disk; returns Numba's C callback."""
+    made = numba.cfunc(
+        signature, cache=keeps_code(), error_model="numpy", fastmath=FAST_MATH
+    )
+    if not keeps_code():
+        return made(function)
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
+    try:
+        return made(function)
+    finally:
+        config.CACHE_DIR = before
+
+
+@cache
+def keeps_code() -> bool:
+    """Whether machine code can be kept on the disk; if not, every run compiles."""
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no folder can be made there; there is no home
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+@cache
+def cache_folder() -> Path:
+    """Return the folder of the machine code made from this version of the source.
+
+    `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it.
+    """
+    digest = hashlib.sha256(str(LANES).encode())
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return _caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"
+
+
+def _caches() -> Path:
+    if os.environ.get("NETSPEC_CACHE_DIR"):
+        return Path(os.environ["NETSPEC_CACHE_DIR"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

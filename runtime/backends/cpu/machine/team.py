@@ -1,0 +1,189 @@
+"""A team of threads that runs lists of compiled kernels together.
+
+The list is a table of addresses. Every thread walks through the whole table and does
+its share of each kernel; between kernels the threads wait for each other. Nothing of
+this holds Python's lock, and a list costs about a tenth of a microsecond a kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from runtime.backends.cpu.machine.compiled import Call, compile_function, outlined
+from runtime.backends.cpu.machine.simd import (
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    call,
+)
+
+# Rounds of looking before a waiting thread offers its processor to others.
+SPINS = 2000
+
+# The table: columns of a row, and the state that threads share, one cache line apart.
+FUNCTION, RECORD, SERIAL = 0, 1, 2
+ARRIVED, ROUND = 0, 16
+
+if os.name == "posix":
+    _yield_processor = types.ExternalFunction("sched_yield", types.int32())
+else:
+    _yield_processor = types.ExternalFunction("SwitchToThread", types.int32())
+
+
+@outlined
+def _meet(state: int, parts: int) -> None:
+    """Wait until all threads are here."""
+    now = atomic_load(state + 8 * ROUND)
+    if atomic_add(state + 8 * ARRIVED, 1) == parts - 1:
+        atomic_store(state + 8 * ARRIVED, 0)
+        atomic_add(state + 8 * ROUND, 1)
+        return
+    spins = 0
+    while atomic_load(state + 8 * ROUND) == now:
+        spins += 1
+        if spins > SPINS:
+            _yield_processor()
+
+
+def _walk(table: Any, state: int, first: int, last: int, part: int, parts: int) -> None:
+    for row in range(first, last):
+        serial = table[3 * row + 2]
+        if serial == 0:
+            call(table[3 * row], table[3 * row + 1], part, parts)
+        elif part == 0:
+            call(table[3 * row], table[3 * row + 1], 0, 1)
+        if parts > 1 and (serial == 0 or row + 1 == last or table[3 * row + 5] == 0):
+            _meet(state, parts)
+
+
+@cache
+def _walker() -> Callable[..., None]:
+    """Return the compiled `_walk`; calling it lets go of Python's lock."""
+    six = [types.CPointer(types.int64)] + [types.int64] * 5
+    made = compile_function(types.void(*six), _walk)
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
+    walk: Callable[..., None] = kind(made.address)
+    return walk
+
+
+@cache
+def _libc() -> Any:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _processor() -> int:
+    """Return the number of the processor that this thread is on, -1 if unknown."""
+    libc = _libc()
+    return int(libc.sched_getcpu()) if hasattr(libc, "sched_getcpu") else -1
+
+
+def _leave_processor(number: int) -> None:
+    """Move this thread away from a processor, if it may run on others.
+
+    Linux wakes a thread where it slept, even if the thread that woke it is still busy
+    there, and then takes milliseconds to notice.
+    """
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) > 1:
+        os.sched_setaffinity(0, allowed - {number})
+        os.sched_setaffinity(0, allowed)
+
+
+class Program:
+    """A list of calls, ready to run."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls = tuple(calls)
+        self.serial = all(one.serial for one in self.calls)
+        self.checks = [one.check for one in self.calls if one.check is not None]
+        self.prepared = [
+            (one.prepare, one.record) for one in self.calls if one.prepare is not None
+        ]
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """What threads walk through; the kernels are compiled for it."""
+        rows = [
+            (one.kernel.address, one.record.ctypes.data, one.serial)
+            for one in self.calls
+        ]
+        return np.array(rows, np.int64).reshape(-1, 3)
+
+    @cached_property
+    def address(self) -> int:
+        """The address of the table."""
+        return self.table.ctypes.data
+
+
+class Team:
+    """The calling thread and `size` - 1 others that work with it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._state = np.zeros(64, np.int64)
+        self._busy = threading.Lock()
+        self._helpers: list[_Helper] = []
+        self._process = 0
+
+    def run(self, program: Program) -> None:
+        """Run every call of the program in order."""
+        for prepare, record in program.prepared:
+            prepare(record)
+        self._walk(program)
+        for check in program.checks:
+            check()
+
+    def _walk(self, program: Program) -> None:
+        walk, rows = _walker(), len(program.calls)
+        state = self._state.ctypes.data
+        if program.serial or self.size == 1:
+            walk(program.address, state, 0, rows, 0, 1)
+            return
+        with self._busy:  # nets in different threads take turns
+            if (
+                self._process != os.getpid()
+            ):  # also after a fork, which copies no thread
+                self._state[:] = 0
+                self._helpers = [
+                    _Helper(state, part, self.size) for part in range(1, self.size)
+                ]
+                self._process = os.getpid()
+            here = _processor()
+            for one in self._helpers:
+                one.start_on(program.address, rows, here)
+            walk(program.address, state, 0, rows, 0, self.size)
+
+
+class _Helper:
+    """A thread that waits for lists to walk through."""
+
+    def __init__(self, state: int, part: int, parts: int) -> None:
+        self._arguments = (state, part, parts)
+        self._go = threading.Lock()
+        self._go.acquire()
+        self._job = (0, 0, -1)
+        name = f"netspec-{part}"
+        threading.Thread(target=self._serve, name=name, daemon=True).start()
+
+    def start_on(self, table: int, rows: int, processor: int) -> None:
+        self._job = (table, rows, processor)
+        self._go.release()
+
+    def _serve(self) -> None:
+        state, part, parts = self._arguments
+        walk = _walker()
+        while True:
+            self._go.acquire()
+            table, rows, taken = self._job
+            if 0 <= taken == _processor():
+                _leave_processor(taken)
+            walk(table, state, 0, rows, part, parts)

@@ -1,0 +1,42 @@
+"""Which compiled kernels there are, by layer type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.backends.cpu.layer_kernel import CompiledKernel
+from runtime.backends.cpu.layers.broadcast import Bias
+from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cpu.layers.dropout import Dropout
+from runtime.backends.cpu.layers.elementwise import (
+    Concat,
+    EltwiseSum,
+    ReLU,
+    Slice,
+    Split,
+)
+from runtime.backends.cpu.layers.inner_product import InnerProduct
+from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
+from runtime.backends.cpu.layers.lrn import LRN
+from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
+from runtime.backends.cpu.layers.pooling import Pooling
+
+# The first that fits a node is taken.
+KERNELS: Mapping[str, Sequence[type[CompiledKernel[Any]]]] = {
+    "BatchNorm": (BatchNorm,),
+    "Bias": (Bias,),
+    "Concat": (Concat,),
+    "Convolution": (Convolution,),
+    "Deconvolution": (Deconvolution,),
+    "Dropout": (Dropout,),
+    "Eltwise": (EltwiseSum,),
+    "InnerProduct": (InnerProduct,),
+    "LRN": (LRN,),
+    "Pooling": (Pooling,),
+    "ReLU": (ReLU,),
+    "Scale": (Scale,),
+    "Slice": (Slice,),
+    "SoftmaxWithLoss": (SoftmaxWithLoss,),
+    "Split": (Split,),
+}

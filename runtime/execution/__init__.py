@@ -1,0 +1,1 @@
+"""From graph to plan to net: plan, parameters, blobs, weight files."""

@@ -1,0 +1,114 @@
+"""The arrays of a net's parameters: one flat buffer, filled or borrowed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netspec.errors import ShapeError
+from netspec.graph import Graph, Node, Parameter
+from netspec.ops.base import Shape
+from netspec.schema import BlobProto
+from runtime.arena import Flat, flat_buffers
+from runtime.fillers import fill
+from runtime.layers.base import Array, Context
+
+
+@dataclass(frozen=True)
+class ParameterArrays:
+    """The 1-D data and gradient of one parameter, wherever they lie."""
+
+    data: Array
+    diff: Array
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The arrays of every parameter of a graph; `flat` holds those that are its own."""
+
+    flat: Flat
+    arrays: tuple[ParameterArrays, ...]
+
+
+def allocate(
+    graph: Graph, context: Context, borrowed: Mapping[int, ParameterArrays]
+) -> Parameters:
+    """Give every parameter its arrays: borrowed ones, or new ones filled.
+
+    The values are a function of the seed, the owner's name and the slot, so that
+    another layer in the net does not change them.
+    """
+    own = [p for p in graph.parameters if p.index not in borrowed]
+    flat = flat_buffers(context.backend, own, context.dtype)
+    arrays = dict(borrowed)
+    for parameter in own:
+        place = flat.slices[parameter.index]
+        arrays[parameter.index] = ParameterArrays(flat.data[place], flat.diff[place])
+        values = _start(parameter, graph.nodes[parameter.owner.node], context.seed)
+        context.backend.upload(
+            values.reshape(-1).astype(context.dtype, copy=False),
+            out=flat.data[place],
+        )
+    return Parameters(flat, tuple(arrays[p.index] for p in graph.parameters))
+
+
+def borrow(
+    graph: Graph, other: Graph, arrays: Sequence[ParameterArrays]
+) -> dict[int, ParameterArrays]:
+    """Return the `arrays` of `other` for the layers that have equal names in `graph`.
+
+    Raises `ShapeError` where such layers have parameters of different shapes.
+    """
+    theirs = {node.name: node for node in other.nodes}
+    found = {}
+    for parameter in graph.parameters:
+        for use in parameter.users:
+            mine = graph.nodes[use.node]
+            node = theirs.get(mine.name)
+            if node is None or use.slot >= len(node.params):
+                continue
+            shape = mine.op.params[use.slot].shape
+            their_shape = node.op.params[use.slot].shape
+            if shape != their_shape:
+                raise ShapeError(
+                    f"layer {node.name!r} ({node.type}): parameter {use.slot} has "
+                    f"shape {shape} here and {their_shape} in the net it is to be "
+                    f"shared with; give the layers different names, or equal sizes"
+                )
+            found[parameter.index] = arrays[node.params[use.slot]]
+            break
+    return found
+
+
+def check_unchanged(old: Graph, new: Graph) -> None:
+    """Refuse input shapes under which a parameter would change its shape."""
+    for before, after in zip(old.parameters, new.parameters, strict=True):
+        if before.shape != after.shape:
+            node = new.nodes[after.owner.node]
+            raise ShapeError(
+                f"layer {node.name!r} ({node.type}): with the new input shapes its "
+                f"parameter {after.owner.slot} would change from {before.shape} to "
+                f"{after.shape}; reshape inputs only to sizes that keep parameters"
+            )
+
+
+def _start(parameter: Parameter, owner: Node, seed: int) -> np.ndarray:
+    slot = parameter.owner.slot
+    what = f"layer {owner.name!r} ({owner.type}), parameter {slot}"
+    if parameter.blob is not None:
+        return _given(parameter.blob, parameter.shape, what)
+    rng = np.random.default_rng([seed, zlib.crc32(owner.name.encode()), slot])
+    return fill(parameter.shape, parameter.filler, rng, what)
+
+
+def _given(blob: BlobProto, shape: Shape, what: str) -> np.ndarray:
+    values = np.asarray(blob.double_data or blob.data, np.float32)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise ShapeError(
+            f"{what}: the blobs in the net's own text have {values.size} values, "
+            f"expected shape {shape}"
+        )
+    return values

@@ -1,0 +1,355 @@
+"""From a graph to a list of steps that only run.
+
+`compile_plan` chooses a kernel for every node, lays all arrays out in one arena, binds
+the kernels to them, and returns the steps in order. After that nothing looks at a name,
+a shape or a proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import numpy as np
+
+from netspec.graph import Edge, Graph, Node
+from netspec.graph.memory import Request, lay_out, requests_of
+from netspec.ops.base import Shape, count
+from runtime.arena import Arena, align, total_bytes
+from runtime.backends.base import Backend, Fusion
+from runtime.execution.parameters import ParameterArrays
+from runtime.layers.base import Array, ArraySpec, Bound, Context, Kernel
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do: `run` is bound to its arrays and takes no arguments.
+
+    Where there are `calls` they are the same for the backend, which can join them with
+    those of other steps. `flags` is what `Kernel.backward` gets.
+    """
+
+    node: int
+    name: str
+    run: Callable[[], None]
+    calls: Sequence[Any] | None = None
+    flags: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bound steps and the arrays they use.
+
+    `backward` stores the first contribution to each parameter gradient and adds the
+    later ones; `accumulate` adds them all to what is there. `data[i]` and `diff[i]`
+    belong to edge i; `diff[i]` is None where no gradient is computed, and both are only
+    meaningful outside the steps for edges whose blob is kept. `memory` counts bytes.
+    """
+
+    forward: tuple[Step, ...]
+    backward: tuple[Step, ...]
+    accumulate: tuple[Step, ...]
+    data: tuple[Array, ...]
+    diff: tuple[Array | None, ...]
+    kernels: tuple[Kernel[Any], ...]
+    memory: Mapping[str, int]
+    backend: Backend
+    fusion: Fusion | None = None
+
+    def run(
+        self,
+        kind: Literal["forward", "backward", "accumulate"],
+        version: int | None = None,
+    ) -> None:
+        """Run all steps of a kind.
+
+        version: a number that tells the contents of the parameters; what depends on
+        them alone is done once for each. None does it every time.
+        """
+        if kind == "forward" and version is not None and self._learns_nothing:
+            known = self._prepared.get("version") == version
+            self._prepared["version"] = None
+            for run in self._joined["repeated" if known else kind]:
+                run()
+            self._prepared["version"] = version
+            return
+        for run in self._joined[kind]:
+            run()
+
+    def forget_prepared(self) -> None:
+        """Note that single steps run; they prepare parameters in their own way."""
+        self._prepared["version"] = None
+
+    @cached_property
+    def _learns_nothing(self) -> bool:
+        return not self.backward
+
+    @cached_property
+    def _prepared(self) -> dict[str, int | None]:
+        return {}
+
+    @cached_property
+    def _joined(self) -> dict[str, list[Callable[[], None]]]:
+        kinds = ("forward", "backward", "accumulate")
+        steps = {kind: self._fused(kind) for kind in kinds}
+        steps["repeated"] = tuple(map(_without_constants, steps["forward"]))
+        every = [step for kind in steps.values() for step in kind]
+        self.backend.prepare([call for step in every for call in step.calls or ()])
+        return {kind: join(several, self.backend) for kind, several in steps.items()}
+
+    def _fused(self, kind: str) -> tuple[Step, ...]:
+        """Return the steps of a kind, with joined calls for what runs as one."""
+        steps: tuple[Step, ...] = getattr(self, kind)
+        if self.fusion is None:
+            return steps
+        if kind == "forward":
+            return _replaced(steps, self.fusion.forward())
+        flags = {step.node: step.flags for step in steps if step.calls is not None}
+        return _replaced(steps, self.fusion.backward(flags))
+
+
+def _without_constants(step: Step) -> Step:
+    """Leave out the calls that depend on parameters alone."""
+    if step.calls is None:
+        return step
+    return replace(step, calls=[call for call in step.calls if not call.constant])
+
+
+def _replaced(
+    steps: Iterable[Step], calls: Mapping[int, Sequence[Any]]
+) -> tuple[Step, ...]:
+    """Give steps other calls, by node."""
+    return tuple(
+        replace(step, calls=calls[step.node])
+        if step.calls is not None and step.node in calls
+        else step
+        for step in steps
+    )
+
+
+def join(steps: Iterable[Step], backend: Backend) -> list[Callable[[], None]]:
+    """Return functions that do the steps; neighbours with calls become one function."""
+    functions: list[Callable[[], None]] = []
+    calls: list[Any] = []
+    for step in steps:
+        if step.calls is not None:
+            calls.extend(step.calls)
+            continue
+        if calls:
+            functions.append(backend.runner(calls))
+            calls = []
+        functions.append(step.run)
+    if calls:
+        functions.append(backend.runner(calls))
+    return functions
+
+
+def _step(
+    node: Node,
+    run: Callable[[], None],
+    calls: Sequence[Any] | None,
+    backend: Backend,
+    flags: tuple[bool, ...] = (),
+) -> Step:
+    if calls is not None:
+        run = backend.runner(calls)
+    return Step(node.index, node.name, run, calls, flags)
+
+
+def compile_plan(
+    graph: Graph,
+    context: Context,
+    parameters: Sequence[ParameterArrays],
+    *,
+    keep: Container[str] | None = None,
+) -> Plan:
+    """Bind every node of `graph` to a kernel and to memory.
+
+    keep: the names of the blobs whose contents must outlive the steps that use them;
+    None keeps all of them, as Caffe does. Inputs, outputs and loss gradients are always
+    kept.
+
+    Raises `UnsupportedError` for a layer type without arithmetic, `MachineError` where
+    the memory cannot be had.
+    """
+    kernels = tuple(
+        context.backend.kernel(node, context.dtype)(node, context)
+        for node in graph.nodes
+    )
+    fusion = context.backend.fusion(graph, kernels)
+    memory = _Memory(graph, context, kernels, keep)
+    for node, kernel in zip(graph.nodes, kernels, strict=True):
+        kernel.bind(_bound(node, memory, parameters))
+    _seed_losses(graph, memory)
+    forward = tuple(
+        _step(node, kernel.forward, kernel.forward_calls(), context.backend)
+        for node, kernel in zip(graph.nodes, kernels, strict=True)
+        if not node.op.alias
+    )
+    return Plan(
+        forward=forward,
+        backward=_backward_steps(graph, context, kernels, parameters, store=True),
+        accumulate=_backward_steps(graph, context, kernels, parameters, store=False),
+        data=tuple(memory.data),
+        diff=tuple(memory.diff),
+        kernels=kernels,
+        memory=memory.sizes,
+        backend=context.backend,
+        fusion=fusion,
+    )
+
+
+class _Memory:
+    """The arrays of one plan, cut from one arena."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        context: Context,
+        kernels: Sequence[Kernel[Any]],
+        keep: Container[str] | None,
+    ) -> None:
+        self._context = context
+        self._itemsize = np.dtype(context.dtype).itemsize
+        training = any(node.backward for node in graph.nodes)
+        wanted = [kernel.arrays() for kernel in kernels]
+        blobs = list(
+            requests_of(graph, training=training, keep=keep, itemsize=self._itemsize)
+        )
+        saved = self._saved_requests(graph, wanted)
+        layout = lay_out([*blobs, *saved])
+        scratch = max((self._scratch_bytes(specs) for specs in wanted), default=0)
+        self.sizes = {
+            "arena_bytes": layout.total_bytes + scratch,
+            "blob_bytes": sum(request.nbytes for request in blobs),
+            "saved_bytes": sum(request.nbytes for request in saved),
+            "scratch_bytes": scratch,
+        }
+        self._offsets = layout.offsets
+        self._scratch_start = align(layout.total_bytes)
+        self._arena = Arena(context.backend, self._scratch_start + scratch)
+        self._views: dict[tuple[str, Shape], Array] = {}
+        self.data = [self._blob(f"data:{e.buffer}", e.shape) for e in graph.edges]
+        self.diff = [self._gradient(edge) for edge in graph.edges]
+        self.work = [self._work(index, specs) for index, specs in enumerate(wanted)]
+
+    def _nbytes(self, spec: ArraySpec) -> int:
+        return count(spec.shape) * np.dtype(spec.dtype or self._context.dtype).itemsize
+
+    def _scratch_bytes(self, specs: Mapping[str, ArraySpec]) -> int:
+        return total_bytes(
+            [self._nbytes(spec) for spec in specs.values() if spec.life == "scratch"]
+        )
+
+    def _saved_requests(
+        self, graph: Graph, wanted: Sequence[Mapping[str, ArraySpec]]
+    ) -> list[Request]:
+        end = 2 * len(graph.nodes) - 1
+        return [
+            Request(
+                f"saved:{index}:{name}",
+                self._nbytes(spec),
+                index,
+                end - index if graph.nodes[index].backward else index,
+            )
+            for index, specs in enumerate(wanted)
+            for name, spec in specs.items()
+            if spec.life == "saved"
+        ]
+
+    def _blob(self, name: str, shape: Shape) -> Array:
+        # The same memory under the same shape is the same array object: kernels tell
+        # an in-place layer by `y is x`.
+        if (name, shape) not in self._views:
+            self._views[name, shape] = self._arena.cut(
+                self._offsets[name], shape, self._context.dtype
+            )
+        return self._views[name, shape]
+
+    def _gradient(self, edge: Edge) -> Array | None:
+        name = f"diff:{edge.gradient}"
+        return self._blob(name, edge.shape) if name in self._offsets else None
+
+    def _work(self, index: int, specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
+        arrays = {}
+        scratch = self._scratch_start
+        for name, spec in specs.items():
+            dtype = spec.dtype or self._context.dtype
+            if spec.life == "state":
+                arrays[name] = self._context.backend.zeros(spec.shape, dtype)
+            elif spec.life == "saved":
+                offset = self._offsets[f"saved:{index}:{name}"]
+                arrays[name] = self._arena.cut(offset, spec.shape, dtype)
+            else:
+                arrays[name] = self._arena.cut(scratch, spec.shape, dtype)
+                scratch += align(self._nbytes(spec))
+        return arrays
+
+
+def _bound(node: Node, memory: _Memory, parameters: Sequence[ParameterArrays]) -> Bound:
+    shapes = [definition.shape for definition in node.op.params]
+    arrays = [parameters[index] for index in node.params]
+    return Bound(
+        bottoms=tuple(memory.data[edge] for edge in node.bottoms),
+        tops=tuple(memory.data[edge] for edge in node.tops),
+        dbottoms=tuple(
+            memory.diff[edge] if propagate else None
+            for edge, propagate in zip(node.bottoms, node.propagate, strict=True)
+        ),
+        dtops=tuple(memory.diff[edge] for edge in node.tops),
+        params=tuple(
+            one.data.reshape(shape) for one, shape in zip(arrays, shapes, strict=True)
+        ),
+        dparams=tuple(
+            one.diff.reshape(shape) if learn else None
+            for one, shape, learn in zip(arrays, shapes, node.learn, strict=True)
+        ),
+        work=memory.work[node.index],
+    )
+
+
+def _seed_losses(graph: Graph, memory: _Memory) -> None:
+    """Fill the gradient of every weighted top once; no step writes it again."""
+    for node in graph.nodes:
+        for edge, weight in zip(node.tops, node.loss_weights, strict=True):
+            gradient = memory.diff[edge]
+            if weight != 0 and gradient is not None:
+                gradient[...] = weight
+
+
+def _backward_steps(
+    graph: Graph,
+    context: Context,
+    kernels: Sequence[Kernel[Any]],
+    parameters: Sequence[ParameterArrays],
+    *,
+    store: bool,
+) -> tuple[Step, ...]:
+    """Return the backward steps, last node first.
+
+    With `store` the first writer of a parameter's gradient overwrites it.
+    """
+    steps = []
+    written: set[int] = set()
+    for node in reversed(graph.nodes):
+        if not node.backward or (node.op.alias and node.type != "Split"):
+            continue
+        learned = [
+            index for index, learn in zip(node.params, node.learn, strict=True) if learn
+        ]
+        twice = {index for index in learned if learned.count(index) > 1}
+        for index in sorted(twice - written) if store else ():
+            # One layer uses the parameter in two slots: clear it, then add both.
+            clear = partial(parameters[index].diff.fill, 0)
+            steps.append(Step(node.index, node.name, clear))
+        flags = tuple(
+            not store or index in written or index in twice for index in node.params
+        )
+        written.update(learned)
+        kernel = kernels[node.index]
+        run = partial(kernel.backward, flags)
+        calls = kernel.backward_calls(flags)
+        steps.append(_step(node, run, calls, context.backend, flags))
+    return tuple(steps)

@@ -1,0 +1,257 @@
+"""Weight files: `.caffemodel` of every generation, and Caffe's HDF5 layout."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netspec.errors import FileError, MachineError, ShapeError, SpecError
+from netspec.files import read_bytes, replacing
+from netspec.ops.base import Shape
+from netspec.schema import LayerParameter, NetParameter
+from netspec.schema.wire import WireBlob, encode_layer, scan
+
+if TYPE_CHECKING:
+    from netspec.graph import Node
+    from runtime.execution.net import Net
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_DTYPES = {"float": "<f4", "double": "<f8"}
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """One array of a file. `legacy` shapes are num, channels, height, width."""
+
+    values: np.ndarray
+    legacy: bool = False
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """The arrays of one layer, in order; None where the file leaves one out."""
+
+    name: str
+    blobs: tuple[StoredBlob | None, ...]
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What `copy_weights` did, as names of layers.
+
+    copied: got their parameters from the file.
+    missing: have parameters, but the file does not name them; they keep their values.
+    unused: stand in the file with arrays, but the net has no such layer.
+    """
+
+    copied: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.copied)} layers copied"]
+        if self.missing:
+            parts.append(f"not in the file: {', '.join(self.missing)}")
+        if self.unused:
+            parts.append(f"not in the net: {', '.join(self.unused)}")
+        return "; ".join(parts)
+
+
+def read_weights(path: str | Path) -> list[LayerWeights]:
+    """Read all arrays of a weight file.
+
+    Raises `FileError` for a file that cannot be read or is none.
+    """
+    data = read_bytes(path)
+    if not data:
+        raise FileError(f"{path}: is empty; copy or save it again")
+    if data.startswith(HDF5_SIGNATURE):
+        return _read_hdf5(path)
+    try:
+        return [
+            LayerWeights(layer.name, tuple(_stored(blob) for blob in layer.blobs))
+            for layer in scan(data)
+        ]
+    except (SpecError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: is no weight file: {error}") from None
+
+
+def copy_weights(net: Net, path: str | Path) -> CopyReport:
+    """Copy the parameters of layers with equal names from a file into `net`.
+
+    Layers that the net lacks are ignored; layers that the file lacks keep what they
+    have. Old shapes with num, channels, height and width fit a shape that is padded
+    with 1s in front.
+
+    Raises `ShapeError`, before anything is copied, where numbers or shapes differ.
+    """
+    stored = read_weights(path)
+    nodes = {node.name: node for node in net.graph.nodes if node.params}
+    names = {node.name for node in net.graph.nodes}
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for layer in stored:
+        node = nodes.get(layer.name)
+        if node is not None and layer.blobs:
+            pairs.extend(_matched(net, node, layer, path))
+    for target, values in pairs:
+        target[...] = values
+    found = {layer.name for layer in stored if layer.blobs}
+    return CopyReport(
+        copied=tuple(name for name in nodes if name in found),
+        missing=tuple(name for name in nodes if name not in found),
+        unused=tuple(
+            layer.name for layer in stored if layer.blobs and layer.name not in names
+        ),
+    )
+
+
+def save(net: Net, path: str | Path) -> None:
+    """Write the net with its parameters as a binary `NetParameter`.
+
+    Shared parameters are repeated in every layer that uses them, as Caffe does: no
+    other reader resolves their names. The file appears whole or not at all.
+    """
+    start = NetParameter(name=net.graph.name)
+    with replacing(path) as file:
+        file.write(start.SerializeToString())
+        for node in net.graph.nodes:
+            header = LayerParameter()
+            header.CopyFrom(node.layer)
+            header.ClearField("blobs")
+            blobs = [
+                (blob.shape, np.ascontiguousarray(blob.data, "<f4").reshape(-1).data)
+                for blob in net.params.get(node.name, ())
+            ]
+            for piece in encode_layer(header.SerializeToString(), blobs):
+                file.write(piece)
+
+
+def save_hdf5(net: Net, path: str | Path) -> None:
+    """Write the parameters to `/data/<layer>/<index>`; shared ones at the owner only.
+
+    Raises `SpecError` for a layer name with a slash, which HDF5 takes for a folder.
+    """
+    h5py = _h5py(path)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        data = file.create_group("data")
+        for node in net.graph.nodes:
+            if "/" in node.name:
+                raise SpecError(
+                    f"layer {node.name!r} ({node.type}): HDF5 cannot store a name with "
+                    f"'/'; save as .caffemodel, or rename the layer"
+                )
+            group = data.require_group(node.name)
+            for slot, index in enumerate(node.params):
+                owner = net.graph.parameters[index].owner
+                if (owner.node, owner.slot) == (node.index, slot):
+                    group[str(slot)] = net.params[node.name][slot].data
+    with replacing(path) as target:
+        target.write(buffer.getbuffer())
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _stored(blob: WireBlob) -> StoredBlob:
+    pieces = [np.frombuffer(piece, _DTYPES[blob.dtype]) for piece in blob.pieces]
+    values = pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0), *pieces])
+    try:
+        return StoredBlob(values.reshape(blob.shape), blob.legacy)
+    except ValueError:
+        raise SpecError(
+            f"an array of shape {blob.shape} has {values.size} values"
+        ) from None
+
+
+def _read_hdf5(path: str | Path) -> list[LayerWeights]:
+    h5py = _h5py(path)
+    try:
+        with h5py.File(path, "r") as file:
+            data = file.get("data")
+            if not isinstance(data, h5py.Group):
+                raise FileError(f"{path}: has no group 'data', so it holds no weights")
+            return [
+                LayerWeights(name, tuple(_datasets(group, h5py, path)))
+                for name, group in data.items()
+            ]
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path}: is broken: {error}") from error
+
+
+def _datasets(group: Any, h5py: Any, path: str | Path) -> Iterator[StoredBlob | None]:
+    if not isinstance(group, h5py.Group):
+        raise FileError(f"{path}: {group.name} is no group of arrays")
+    last = max((int(key) for key in group if key.isdecimal()), default=-1)
+    for slot in range(last + 1):
+        found = group.get(str(slot))
+        if found is None:
+            yield None
+        elif isinstance(found, h5py.Dataset) and found.dtype.kind in "biuf":
+            yield StoredBlob(found[()])
+        else:
+            raise FileError(f"{path}: {found.name} is no array of real numbers")
+
+
+def _h5py(path: str | Path) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MachineError(
+            f"{path}: HDF5 files need h5py; install the extra netspec[data]"
+        ) from error
+    return h5py
+
+
+# ---------------------------------------------------------------- matching
+
+
+def _matched(
+    net: Net, node: Node, layer: LayerWeights, path: str | Path
+) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Pair the net's arrays with those of the file."""
+    targets = net.params[node.name]
+    too_many = len(layer.blobs) > len(targets)
+    if too_many or not _only_shared_missing(net, node, layer):
+        raise ShapeError(
+            f"{path}: layer {node.name!r} ({node.type}) has {len(targets)} parameters, "
+            f"the file has {len(layer.blobs)}; change the layer, or its name to keep "
+            f"the values it starts with"
+        )
+    pairs = []
+    for slot, blob in enumerate(layer.blobs):
+        if blob is None:
+            continue
+        target = targets[slot].data
+        if not _fits(blob, target.shape):
+            raise ShapeError(
+                f"{path}: layer {node.name!r} ({node.type}), parameter {slot} has "
+                f"shape {target.shape}, the file has {blob.values.shape}; to learn it "
+                f"from scratch, rename the layer"
+            )
+        pairs.append((target, blob.values.reshape(target.shape)))
+    return pairs
+
+
+def _only_shared_missing(net: Net, node: Node, layer: LayerWeights) -> bool:
+    """Tell whether the arrays that the file lacks belong to other layers."""
+    for slot, index in enumerate(node.params):
+        present = slot < len(layer.blobs) and layer.blobs[slot] is not None
+        owner = net.graph.parameters[index].owner
+        if not present and (owner.node, owner.slot) == (node.index, slot):
+            return False
+    return True
+
+
+def _fits(blob: StoredBlob, shape: Shape) -> bool:
+    if not blob.legacy:
+        return blob.values.shape == shape
+    padded = (1,) * (4 - len(shape)) + tuple(shape)
+    return blob.values.shape == padded

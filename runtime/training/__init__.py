@@ -1,0 +1,1 @@
+"""Solvers: rates, update rules, tests, history, snapshots, curves."""

@@ -1,0 +1,153 @@
+"""What happened in a training run: records of steps, tests and snapshots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netspec.errors import FileError
+from runtime.training.snapshot import Snapshot
+
+CSV_HEADER = "iteration,phase,name,value"
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One iteration: its loss was computed with the parameters before its update.
+
+    `smoothed_loss` is the mean over the last `average_loss` iterations, `seconds` the
+    time of forward, backward and update.
+    """
+
+    iteration: int
+    loss: float
+    smoothed_loss: float
+    lr: float
+    seconds: float
+
+    def values(self) -> Iterator[tuple[str, str, float]]:
+        """Yield (phase, name, value)."""
+        yield "train", "loss", self.loss
+        yield "train", "lr", self.lr
+        yield "train", "seconds", self.seconds
+
+
+@dataclass(frozen=True)
+class TestRecord:
+    """One test pass: the mean of every output of a test net over its batches.
+
+    `loss_weights` says which outputs are losses; `loss` is the mean of the whole
+    objective, or None if that was not asked for.
+    """
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    iteration: int
+    net: int
+    outputs: Mapping[str, np.ndarray]
+    loss_weights: Mapping[str, float]
+    loss: float | None = None
+    seconds: float = 0.0
+
+    def scalars(self) -> dict[str, float]:
+        """Return the outputs that are a single number."""
+        return {
+            name: float(values.reshape(-1)[0])
+            for name, values in self.outputs.items()
+            if values.size == 1
+        }
+
+    def values(self) -> Iterator[tuple[str, str, float]]:
+        """Yield (phase, name, value)."""
+        phase = "test" if self.net == 0 else f"test{self.net}"
+        for name, value in self.scalars().items():
+            yield phase, name, value
+
+
+@dataclass
+class History:
+    """All records of a run, in order."""
+
+    train: list[StepRecord] = field(default_factory=list)
+    tests: list[TestRecord] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+    def write(self, path: str | Path) -> None:
+        """Write all records as `Log` does."""
+        with Log(path) as log:
+            for record in self.train:
+                log.add(record)
+            for test in self.tests:
+                log.add(test)
+
+
+class Log:
+    """A file to which records are added as they come: `.jsonl`, or else CSV.
+
+    CSV has a line for every number: iteration, phase, name, value. JSON has an object
+    for every record. With `append` a file that exists is continued.
+
+    Raises `FileError`.
+    """
+
+    def __init__(self, path: str | Path, *, append: bool = False) -> None:
+        self.path = Path(path)
+        self._json = self.path.suffix == ".jsonl"
+        try:
+            # Unbuffered, so that a failed write is not tried again when it is closed.
+            self._file = self.path.open("ab" if append else "wb", buffering=0)
+        except OSError as error:
+            raise self._failed(error) from error
+        if not self._json and self._file.tell() == 0:
+            self._write(f"{CSV_HEADER}\n")
+
+    def add(self, record: StepRecord | TestRecord) -> None:
+        """Write a record and bring it to the disk."""
+        self._write(_json(record) if self._json else _csv(record))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text.encode())
+        except OSError as error:
+            self._file.close()
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> FileError:
+        return FileError(f"{self.path}: cannot be written: {error.strerror}")
+
+
+def _json(record: StepRecord | TestRecord) -> str:
+    values: dict[str, Any] = {"iteration": record.iteration}
+    for phase, name, value in record.values():
+        values["phase"] = phase
+        # JSON has no infinity and no NaN.
+        values[name] = value if np.isfinite(value) else str(value)
+    return json.dumps(values) + "\n"
+
+
+def _csv(record: StepRecord | TestRecord) -> str:
+    return "".join(
+        f"{record.iteration},{phase},{_quoted(name)},{value:.7g}\n"
+        for phase, name, value in record.values()
+    )
+
+
+def _quoted(name: str) -> str:
+    if any(character in name for character in ',"\n'):
+        return '"' + name.replace('"', '""') + '"'
+    return name

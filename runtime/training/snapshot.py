@@ -1,0 +1,299 @@
+"""Snapshots of a training run, in Caffe's files.
+
+A snapshot is two files: the net with its weights, `<prefix>_iter_<N>.caffemodel`, and
+the solver's state, `<prefix>_iter_<N>.solverstate`, which names the first one. With
+`snapshot_format: HDF5` both names end in `.h5`. Either file appears whole or not at
+all, and the state only once its model is in place.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netspec.errors import FileError, MachineError, SpecError
+from netspec.files import replacing
+from netspec.ops.base import Shape, count
+from netspec.schema import BlobProto, SolverState
+from netspec.text import read_message
+from runtime.execution import weights
+from runtime.execution.net import Net
+from runtime.training.updates import Update
+
+HISTORY_FIELD = SolverState.DESCRIPTOR.fields_by_name["history"].number
+DATA_FIELD = BlobProto.DESCRIPTOR.fields_by_name["data"].number
+LENGTH_DELIMITED = 2  # protobuf's wire type of messages, strings and packed numbers
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of one snapshot."""
+
+    iteration: int
+    model: Path
+    state: Path
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """What a state file holds.
+
+    `history` has an array for each parameter in the net's order, once for each array
+    that the update rule keeps. `current_step` is the number of multistep's steps taken.
+    """
+
+    iteration: int
+    learned_net: str
+    history: tuple[np.ndarray, ...]
+    current_step: int
+
+
+def snapshot_paths(prefix: str, iteration: int, *, hdf5: bool) -> Snapshot:
+    """Return the names that Caffe gives to the files of a snapshot."""
+    end = ".h5" if hdf5 else ""
+    stem = f"{prefix}_iter_{iteration}"
+    return Snapshot(
+        iteration, Path(f"{stem}.caffemodel{end}"), Path(f"{stem}.solverstate{end}")
+    )
+
+
+def check_writable(prefix: str) -> None:
+    """Make the folder of `prefix` and see that a file can be written there.
+
+    Raises `FileError`: better before training than after the first thousand iterations.
+    """
+    probe = Path(f"{prefix}_iter_0.writable")
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        with probe.open("wb"):
+            pass
+        probe.unlink()
+    except OSError as error:
+        raise FileError(
+            f"snapshots cannot be written to {probe.parent}: {error.strerror}; "
+            f"change snapshot_prefix ({prefix!r})"
+        ) from error
+
+
+def write_snapshot(
+    net: Net,
+    update: Update,
+    prefix: str,
+    *,
+    iteration: int,
+    current_step: int,
+    hdf5: bool = False,
+) -> Snapshot:
+    """Write both files of a snapshot.
+
+    The state is on the disk under a temporary name before the model is touched, and
+    takes its own name after it, so that a full disk leaves older files as they are.
+
+    Raises `FileError`.
+    """
+    paths = snapshot_paths(prefix, iteration, hdf5=hdf5)
+    saved = SavedState(
+        iteration, str(paths.model), tuple(_history(net, update)), current_step
+    )
+    content = _to_hdf5(saved) if hdf5 else b"".join(_to_binary(saved))
+    try:
+        with replacing(paths.state) as file:
+            file.write(content)
+            file.flush()
+            if hdf5:
+                weights.save_hdf5(net, paths.model)
+            else:
+                weights.save(net, paths.model)
+    except OSError as error:
+        raise FileError(f"snapshot of iteration {iteration}: {error}") from error
+    return paths
+
+
+def read_state(path: str | Path) -> SavedState:
+    """Read a `.solverstate` or `.solverstate.h5` file, ours or Caffe's.
+
+    Raises `FileError` for a file that is missing, broken, or something else.
+    """
+    path = Path(path)
+    if path.suffix == ".h5":
+        return _from_hdf5(path)
+    message = read_message(path, SolverState)
+    if not message.HasField("iter"):
+        raise FileError(f"{path}: is not a solver state: it names no iteration")
+    return SavedState(
+        message.iter,
+        message.learned_net,
+        tuple(
+            np.array(blob.double_data or blob.data, np.float32).reshape(_shape(blob))
+            for blob in message.history
+        ),
+        message.current_step,
+    )
+
+
+def restore_snapshot(net: Net, update: Update, path: str | Path) -> SavedState:
+    """Give `net` and `update` the contents of a snapshot, named by its state file.
+
+    The model file is looked for under the name that the state gives, from the current
+    folder and then from the state's own.
+
+    Raises `FileError` for files, and `SpecError` for a state of another kind of solver
+    or of another net; then nothing has changed.
+    """
+    path = Path(path)
+    saved = read_state(path)
+    parameters = _parameters(net)
+    wanted = len(parameters) * update.moments
+    if len(saved.history) != wanted:
+        raise SpecError(
+            f"{path}: holds {len(saved.history)} history blobs, but solver type "
+            f"{update.type!r} keeps {wanted} for the {len(parameters)} parameters of "
+            f"this net; it was written by another type of solver or for another net"
+        )
+    for index, values in enumerate(saved.history):
+        what, shape, _ = parameters[index % len(parameters)]
+        if values.size != count(shape):
+            raise SpecError(
+                f"{path}: history blob {index} has shape {values.shape}, but {what} "
+                f"has shape {shape}; the state is of another net"
+            )
+    if saved.learned_net:
+        net.copy_from(_find_model(path, saved.learned_net))
+    arrays = iter(saved.history)
+    for history in update.history:
+        for _, _, place in parameters:
+            values = next(arrays).reshape(-1)
+            values = values.astype(history.dtype, copy=False)
+            net.backend.upload(values, out=history[place])
+    return saved
+
+
+def _parameters(net: Net) -> list[tuple[str, Shape, slice]]:
+    """Return what, which shape and where the net's own parameters are, in order."""
+    found = []
+    for parameter in net.graph.parameters:
+        if parameter.index in net.flat.slices:
+            node = net.graph.nodes[parameter.owner.node]
+            what = f"parameter {parameter.owner.slot} of layer {node.name!r}"
+            found.append((what, parameter.shape, net.flat.slices[parameter.index]))
+    return found
+
+
+def _history(net: Net, update: Update) -> Iterator[np.ndarray]:
+    for history in update.history:
+        for _, shape, place in _parameters(net):
+            values = np.empty((count(shape),), str(history.dtype))
+            net.backend.download(history[place], out=values)
+            yield values.reshape(shape)
+
+
+def _find_model(state: Path, name: str) -> Path:
+    beside = state.parent
+    for candidate in (Path(name), beside / name, beside / Path(name).name):
+        if candidate.is_file():
+            return candidate
+    raise FileError(
+        f"{state}: its model file {name!r} is neither there nor in "
+        f"{beside.absolute()}; put it beside the state file"
+    )
+
+
+# ---------------------------------------------------------------- binary
+
+
+def _to_binary(saved: SavedState) -> Iterator[bytes]:
+    """Yield a serialized SolverState. Numbers go as they lie in memory."""
+    head = SolverState(
+        iter=saved.iteration,
+        learned_net=saved.learned_net,
+        current_step=saved.current_step,
+    )
+    yield head.SerializeToString()
+    for values in saved.history:
+        blob = BlobProto()
+        blob.shape.dim.extend(values.shape)
+        shape = blob.SerializeToString()
+        data = values.astype("<f4", copy=False).tobytes()
+        key = _key(DATA_FIELD, len(data))
+        yield _key(HISTORY_FIELD, len(shape) + len(key) + len(data)) + shape + key
+        yield data
+
+
+def _key(field: int, nbytes: int) -> bytes:
+    """Return what stands before the bytes of a length-delimited field."""
+    return _varint(field << 3 | LENGTH_DELIMITED) + _varint(nbytes)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _shape(blob: Any) -> Shape:
+    """Return the shape of a blob, old form or new, or a single axis if it lies."""
+    size = len(blob.double_data) or len(blob.data)
+    if blob.HasField("shape"):
+        shape = tuple(blob.shape.dim)
+    else:
+        shape = (blob.num, blob.channels, blob.height, blob.width)
+    return shape if count(shape) == size else (size,)
+
+
+# ---------------------------------------------------------------- HDF5
+
+
+def _hdf5() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MachineError(
+            "snapshots in HDF5 need h5py, which is not installed; install the extra "
+            "netspec[data], or use snapshot_format: BINARYPROTO"
+        ) from error
+    return h5py
+
+
+def _to_hdf5(saved: SavedState) -> bytes:
+    buffer = io.BytesIO()
+    with _hdf5().File(buffer, "w") as file:
+        file["iter"] = np.array([saved.iteration], np.int32)
+        file["learned_net"] = np.bytes_(saved.learned_net)
+        file["current_step"] = np.array([saved.current_step], np.int32)
+        group = file.create_group("history")
+        for index, values in enumerate(saved.history):
+            group[str(index)] = values
+    return buffer.getvalue()
+
+
+def _from_hdf5(path: Path) -> SavedState:
+    h5py = _hdf5()
+    try:
+        with h5py.File(path, "r") as file:
+            history = file["history"]
+            name = file["learned_net"][()]
+            return SavedState(
+                int(_first(file["iter"][()])),
+                name.decode() if isinstance(name, bytes) else str(name),
+                tuple(
+                    np.asarray(history[str(index)][()]) for index in range(len(history))
+                ),
+                int(_first(file["current_step"][()])),
+            )
+    except KeyError as error:
+        raise FileError(f"{path}: is not a solver state: {error.args[0]}") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FileError(f"{path}: cannot be read as HDF5: {reason}") from error
+
+
+def _first(values: Sequence[int] | np.ndarray | int) -> int:
+    return int(np.ravel(values)[0])

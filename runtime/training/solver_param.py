@@ -1,0 +1,141 @@
+"""Reading a solver: its own message, and the nets it names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netspec.errors import FileError, SpecError
+from netspec.graph import State, solver_state
+from netspec.nets.upgrade import upgrade_net, upgrade_solver
+from netspec.schema import TEST, TRAIN, NetParameter, NetState, SolverParameter
+from netspec.text import as_net, parse, read_message
+
+DEFAULT_PREFIX = "solver"  # of snapshots, for a solver that has neither prefix nor file
+
+_TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+
+
+@dataclass(frozen=True)
+class NetChoice:
+    """A net that a solver names, and the state for which it is built."""
+
+    net: NetParameter
+    state: State
+
+
+def read_solver(source: Any) -> tuple[SolverParameter, Path | None]:
+    """Return a solver and the file it came from, if any.
+
+    source: a path, prototxt text (a string with a line break, a quote or a brace), or a
+    `SolverParameter`. Old forms are upgraded. Without `snapshot_prefix` the prefix is
+    the file's path less its suffix; a prefix that is a folder gets the file's name.
+
+    Raises `FileError` or `TextError`.
+    """
+    path: Path | None = None
+    if isinstance(source, SolverParameter):
+        param = SolverParameter()
+        param.CopyFrom(source)
+    elif isinstance(source, str) and any(mark in source for mark in "\n\"'{"):
+        param = parse(source, SolverParameter)
+    else:
+        path = Path(os.fspath(source))
+        param = read_message(path, SolverParameter)
+    param = upgrade_solver(param)
+    stem = str(path.with_suffix("")) if path else DEFAULT_PREFIX
+    if not param.HasField("snapshot_prefix"):
+        param.snapshot_prefix = stem
+    elif Path(param.snapshot_prefix).is_dir():
+        param.snapshot_prefix = str(Path(param.snapshot_prefix) / Path(stem).name)
+    return param, path
+
+
+def find_file(name: str, folder: Path | None, what: str) -> Path:
+    """Return the path of a file that a solver names.
+
+    It is looked for from the current folder, as Caffe does, and then from the solver's.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    if folder is not None and (folder / name).is_file():
+        return folder / name
+    where = f"{Path.cwd()} nor in {folder.absolute()}" if folder else f"{Path.cwd()}"
+    raise FileError(
+        f"{name}: the solver's {what} is {'neither' if folder else 'not'} in {where}"
+    )
+
+
+def train_choice(param: SolverParameter, folder: Path | None) -> NetChoice:
+    """Return the net to train.
+
+    Raises `SpecError` unless exactly one of the fields that can name it does.
+    """
+    given = [field for field in _TRAIN_FIELDS if param.HasField(field)]
+    if len(given) != 1:
+        raise SpecError(
+            f"solver: the net to train must be given by exactly one of "
+            f"{', '.join(_TRAIN_FIELDS)}; got {' and '.join(given) or 'none'}"
+        )
+    net = _load(param, given[0], folder)
+    state = param.train_state if param.HasField("train_state") else None
+    return NetChoice(net, solver_state(net, TRAIN, state))
+
+
+def test_choices(param: SolverParameter, folder: Path | None) -> list[NetChoice]:
+    """Return the nets to test, one for every `test_iter`.
+
+    First those of `test_net_param`, then those of `test_net`; the remaining `test_iter`
+    are for the net that is also trained.
+
+    Raises `SpecError` where numbers do not agree or `test_interval` is missing.
+    """
+    own = len(param.test_net_param) + len(param.test_net)
+    generic = next((f for f in ("net_param", "net") if param.HasField(f)), None)
+    wanted = len(param.test_iter)
+    if wanted < own or (generic is None and wanted != own):
+        raise SpecError(
+            f"solver: {own} test nets are given and {wanted} test_iter; each test net "
+            f"needs one test_iter"
+        )
+    if wanted == 0:
+        return []
+    if param.test_interval <= 0:
+        raise SpecError(
+            f"solver: test_iter is given, so test_interval must be positive, got "
+            f"{param.test_interval}"
+        )
+    if any(batches <= 0 for batches in param.test_iter):
+        raise SpecError(
+            f"solver: test_iter must be positive, got {list(param.test_iter)}"
+        )
+    states: list[NetState | None] = [*param.test_state] or [None] * wanted
+    if len(states) != wanted:
+        raise SpecError(
+            f"solver: {len(states)} test_state for {wanted} test nets; give one for "
+            f"each, or none"
+        )
+    nets = [upgrade_net(net) for net in param.test_net_param]
+    nets += [_read(name, "test_net", folder) for name in param.test_net]
+    if generic is not None and wanted > own:
+        nets += [_load(param, generic, folder)] * (wanted - own)
+    return [
+        NetChoice(net, solver_state(net, TEST, state))
+        for net, state in zip(nets, states, strict=True)
+    ]
+
+
+def weight_files(text: str) -> list[str]:
+    """Split a list of weight files at its commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _load(param: SolverParameter, field: str, folder: Path | None) -> NetParameter:
+    value = getattr(param, field)
+    return _read(value, field, folder) if isinstance(value, str) else upgrade_net(value)
+
+
+def _read(name: str, field: str, folder: Path | None) -> NetParameter:
+    return upgrade_net(as_net(find_file(name, folder, field)))
