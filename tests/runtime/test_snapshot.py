@@ -9,8 +9,9 @@ import runtime
 from netspec.errors import FileError, SpecError
 from netspec.files import replacing
 from netspec.schema import NetParameter, SolverState
-from runtime import snapshot, weights
 from runtime.data.convert import Images, write
+from runtime.execution import weights
+from runtime.training import snapshot
 from runtime.training.snapshot import read_state
 from tests.reference import needs_reference, reference_dir
 from tests.runtime.test_solver import assert_same, solver_text, values

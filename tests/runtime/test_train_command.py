@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from netspec.errors import FileError
-from runtime import history, snapshot, weights
 from runtime.__main__ import main
+from runtime.execution import weights
+from runtime.training import history, snapshot
 from tests.runtime.command_line import SOLVER, fail, start
 from tests.runtime.test_solver import NOISE
 
