@@ -97,9 +97,8 @@ class Net:
         return graph
 
     def _compile(self) -> Plan:
-        return compile_plan(
-            self.graph, self.context, self.parameters.arrays, keep=self._keep
-        )
+        arrays, keep = self.parameters.arrays, self._keep
+        return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
 
     def _name_everything(self) -> None:
         graph, mirror = self.graph, self.mirror

@@ -23,7 +23,7 @@ from netspec.schema import BlobProto, SolverState
 from netspec.text import read_message
 from runtime.execution import weights
 from runtime.execution.net import Net
-from runtime.training.updates import Update
+from runtime.update_rules import Update
 
 HISTORY_FIELD = SolverState.DESCRIPTOR.fields_by_name["history"].number
 DATA_FIELD = BlobProto.DESCRIPTOR.fields_by_name["data"].number

@@ -11,7 +11,8 @@ from netspec.graph import Parameter, Use
 from netspec.schema import FillerParameter, SolverParameter
 from netspec.text import parse
 from runtime.arena import flat_buffers
-from runtime.training.updates import UPDATES, Settings, settings_of, update_of
+from runtime.training.updates import settings_of, update_of
+from runtime.update_rules import UPDATES, Settings
 
 SHAPES = [(3, 5), (7,), (2, 3, 4), (11,)]
 LR_MULTS = [1.0, 1.0, 2.5, 0.5]
@@ -188,12 +189,12 @@ def test_gradient_that_no_layer_computes_is_zero_but_decay_acts(backend):
 
 def test_neighbours_with_equal_multipliers_are_one_block(backend):
     _, update, _, _ = run(backend, 'type: "SGD" weight_decay: 0.1', steps=1)
-    assert [(block.lr_mult, block.decay) for block in update._blocks] == [
+    assert [(block.lr_mult, block.decay) for block in update.blocks] == [
         (1.0, pytest.approx(0.1)),
         (2.5, 0.0),
         (0.5, pytest.approx(0.3)),
     ]
-    assert update._blocks[0].w.size > 15 + 7  # the gap between the two included
+    assert update.blocks[0].w.size > 15 + 7  # the gap between the two included
 
 
 @pytest.mark.parametrize("rule", UPDATES)
@@ -202,7 +203,7 @@ def test_blocks_of_any_size_give_the_same(backend, rule, monkeypatch):
     whole, *_ = run(backend, text)
     monkeypatch.setattr(type(backend), "block_elements", 4)
     cut, update, *_ = run(backend, text)
-    assert len(update._blocks) > 12
+    assert len(update.blocks) > 12
     np.testing.assert_array_equal(host(backend, whole.data), host(backend, cut.data))
 
 
