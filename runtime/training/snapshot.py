@@ -106,9 +106,9 @@ def write_snapshot(
             file.write(content)
             file.flush()
             if hdf5:
-                weights.save_hdf5(net, paths.model)
+                weights.save_hdf5(net.graph, net.params, paths.model)
             else:
-                weights.save(net, paths.model)
+                weights.save(net.graph, net.params, paths.model)
     except OSError as error:
         raise FileError(f"snapshot of iteration {iteration}: {error}") from error
     return paths

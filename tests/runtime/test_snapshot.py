@@ -215,7 +215,7 @@ def test_full_disk_leaves_the_older_snapshot_whole(backend, tmp_path, monkeypatc
 def test_state_takes_its_name_only_after_the_model(backend, tmp_path, monkeypatch):
     seen = []
 
-    def save(net, path):
+    def save(graph, params, path):
         seen.append(sorted(one.name[:9] for one in tmp_path.iterdir()))
         with replacing(path) as file:
             file.write(b"model")

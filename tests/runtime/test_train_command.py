@@ -122,10 +122,10 @@ def test_loss_that_is_not_finite_ends_training_with_advice(folder, capsys):
 def test_full_disk_during_a_snapshot_is_one_line(folder, capsys, monkeypatch):
     save = weights.save
 
-    def full_at_six(net, path):
+    def full_at_six(graph, params, path):
         if "iter_6" in str(path):
             raise FileError(f"{path}: cannot be written: No space left on device")
-        save(net, path)
+        save(graph, params, path)
 
     monkeypatch.setattr(weights, "save", full_at_six)
     error = fail(capsys, "train", "--solver", "solver.prototxt")
