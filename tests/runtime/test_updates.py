@@ -11,8 +11,9 @@ from netspec.graph import Parameter, Use
 from netspec.schema import FillerParameter, SolverParameter
 from netspec.text import parse
 from runtime.arena import flat_buffers
+from runtime.backends import get_backend
 from runtime.training.updates import settings_of, update_of
-from runtime.update_rules import UPDATES, Settings
+from runtime.update_rules import UPDATES, Settings, Update
 
 SHAPES = [(3, 5), (7,), (2, 3, 4), (11,)]
 LR_MULTS = [1.0, 1.0, 2.5, 0.5]
@@ -240,6 +241,36 @@ def test_nothing_is_allocated_in_the_steady_state(backend, rule):
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 4_000
+
+
+class SignDescent(Update):
+    """A rule that no backend has compiled: w -= rate * sign(g)."""
+
+    type = "SignDescent"
+    takes_momentum = False
+
+    def step(self, block, rate, iteration):
+        self.xp.sign(block.g, out=block.g)
+        self.xp.multiply(block.g, rate, out=block.g)
+
+
+@pytest.mark.parametrize("name", [None, "numpy", "portable"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_rule_that_is_new_trains_on_every_backend(backend, name, dtype, monkeypatch):
+    monkeypatch.setitem(UPDATES, "SignDescent", SignDescent)
+    backend = get_backend(name) if name else backend
+    text = 'type: "SignDescent" weight_decay: 0.375'
+    flat, _, start, gradients = run(backend, text, dtype=dtype)
+    for p in parameters():
+        w = start[p.index]
+        for iteration, drawn in enumerate(gradients):
+            g = drawn[p.index] + 0.375 * p.decay_mult * w
+            w = w - 0.1 * 0.9**iteration * p.lr_mult * np.sign(g)
+        got = host(backend, flat.data[flat.slices[p.index]]).reshape(p.shape)
+        tolerance = 1e-5 if dtype == "float32" else 1e-10  # of a sum of five steps
+        np.testing.assert_allclose(got, w, rtol=tolerance, atol=tolerance)
+    with pytest.raises(SpecError, match="'SignDescent' has no momentum.*got 0.5"):
+        settings_of(solver(f"{text} momentum: 0.5"))
 
 
 @pytest.mark.parametrize(
