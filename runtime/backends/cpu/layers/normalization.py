@@ -11,6 +11,7 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
+from runtime.arrays import Array, ArraySpec
 from runtime.backends.cpu.layer_kernel import CompiledKernel, few
 from runtime.backends.cpu.layers.broadcast import (
     stretch,
@@ -20,7 +21,6 @@ from runtime.backends.cpu.layers.broadcast import (
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32
-from runtime.layers.base import Array, ArraySpec
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
