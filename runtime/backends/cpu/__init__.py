@@ -11,7 +11,7 @@ import numpy as np
 
 from netspec.errors import SpecError
 from runtime.backends.base import Backend, FusedUpdate, Fusion
-from runtime.layers.base import Array, Kernel
+from runtime.layers.base import Kernel
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
@@ -100,12 +100,6 @@ class CpuBackend(Backend):
         from runtime.backends.cpu import updates
 
         return updates.FusedUpdate(rule, blocks, settings, self.runner)
-
-    def fill(self, array: Array, value: float) -> Call:
-        """Return the call that fills an array of float32."""
-        from runtime.backends.cpu.layers.elementwise import fill
-
-        return fill(y=array, count=array.size, value=value)
 
 
 def _threads() -> int:

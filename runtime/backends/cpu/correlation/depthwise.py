@@ -17,11 +17,11 @@ import numpy as np
 
 from netspec.ops.base import count
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
-from runtime.backends.cpu.layer_kernel import few, round_up
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.planes import keep_plane
 from runtime.backends.cpu.machine.simd import copy, f32, f64, i64
+from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import RUN, dot, weighted
 from runtime.layers.base import Array
 

@@ -16,10 +16,10 @@ from runtime.backends.cpu.correlation.direct_code import (
     correlate_weights,
     pack_weights,
 )
-from runtime.backends.cpu.layer_kernel import round_up
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.matrix import TILE
+from runtime.backends.cpu.machine.sizes import round_up
 from runtime.layers.base import Array
 
 PANEL_PLACES = 4 * TILE  # of a full panel

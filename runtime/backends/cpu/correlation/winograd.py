@@ -24,10 +24,10 @@ from runtime.backends.cpu.correlation.winograd_transforms import (
     RESULTS,
     tile_size,
 )
-from runtime.backends.cpu.layer_kernel import round_up
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import TILE
+from runtime.backends.cpu.machine.sizes import round_up
 from runtime.layers.base import Array
 
 CHUNKS = 4  # gradients of small weights are summed in so many parts

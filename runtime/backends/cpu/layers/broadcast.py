@@ -10,10 +10,11 @@ import numpy as np
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.simd import f32
+from runtime.backends.cpu.machine.sizes import few
 from runtime.layers.base import Array
 
 ZERO: Any = np.float32(0)
@@ -81,7 +82,7 @@ def stretch_gradient(record: Any, part: int, parts: int) -> None:
             f32(a.dshift)[c] = before + np.float32(total)
 
 
-class Bias(CompiledKernel[BiasOp]):
+class Bias(LayerKernel[BiasOp]):
     """Add a parameter that is stretched; see the portable kernel."""
 
     @classmethod

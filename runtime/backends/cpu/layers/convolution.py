@@ -18,8 +18,9 @@ from runtime.backends.cpu.correlation.correlation import (
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.winograd import Tiled
-from runtime.backends.cpu.layer_kernel import CompiledKernel
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import summed
+from runtime.backends.cpu.layers.elementwise import fill
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.layers.base import Array, ArraySpec
 
@@ -58,7 +59,7 @@ def weights_way(shape: Correlation, threads: int) -> Way:
     return Direct(shape, threads)
 
 
-class _Correlating(CompiledKernel[ConvT]):
+class _Correlating(LayerKernel[ConvT]):
     """What Convolution and Deconvolution have in common."""
 
     def forward_shapes(self) -> Sequence[Correlation]:
@@ -126,7 +127,7 @@ class _Correlating(CompiledKernel[ConvT]):
         calls = self.parameter_calls(accumulate)
         if self.dx is not None:
             if not self._reaches_all:
-                calls.append(self.backend.fill(self.dx, 0))
+                calls.append(fill(y=self.dx, count=self.dx.size, value=0))
             for way in self.behind:
                 calls += way.calls(
                     self.work, Weights(self.params[0]), self.dy, self.dx, LOWEST

@@ -14,10 +14,11 @@ from netspec.ops.base import count
 from netspec.ops.eltwise import Eltwise as EltwiseOp
 from netspec.ops.relu import ReLU as ReLUOp
 from netspec.ops.reshape import Split as SplitOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.simd import copy, f32, i64
+from runtime.backends.cpu.machine.sizes import few
 from runtime.layers.base import Array
 
 ZERO: Any = np.float32(0)
@@ -173,7 +174,7 @@ def added(parts: Sequence[Array], y: Array, floor: float = LOWEST) -> list[Call]
     return calls
 
 
-class ReLU(CompiledKernel[ReLUOp]):
+class ReLU(LayerKernel[ReLUOp]):
     """Keep what is positive, scale the rest; see the portable kernel."""
 
     def forward_calls(self) -> list[Call]:
@@ -204,7 +205,7 @@ class ReLU(CompiledKernel[ReLUOp]):
         ]
 
 
-class Split(CompiledKernel[SplitOp]):
+class Split(LayerKernel[SplitOp]):
     """One blob for several readers: their gradients add up."""
 
     def forward_calls(self) -> list[Call]:
@@ -218,7 +219,7 @@ class Split(CompiledKernel[SplitOp]):
         return added([dy for dy in self.dtops if dy is not None], self.dx)
 
 
-class EltwiseSum(CompiledKernel[EltwiseOp]):
+class EltwiseSum(LayerKernel[EltwiseOp]):
     """The weighted sum of blobs."""
 
     @classmethod
@@ -308,7 +309,7 @@ def _pieces(
     ]
 
 
-class Concat(CompiledKernel[concat_ops.Concat]):
+class Concat(LayerKernel[concat_ops.Concat]):
     """Join blobs along one axis."""
 
     def forward_calls(self) -> list[Call]:
@@ -322,7 +323,7 @@ class Concat(CompiledKernel[concat_ops.Concat]):
         )
 
 
-class Slice(CompiledKernel[concat_ops.Slice]):
+class Slice(LayerKernel[concat_ops.Slice]):
     """Cut a blob along one axis."""
 
     def forward_calls(self) -> list[Call]:

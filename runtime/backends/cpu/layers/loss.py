@@ -11,9 +11,10 @@ import numpy as np
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.softmax import SoftmaxWithLoss as SoftmaxWithLossOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.simd import f32, i64
+from runtime.backends.cpu.machine.sizes import few
 from runtime.layers._labels import bad_label
 from runtime.layers.base import ArraySpec
 from runtime.layers.softmax import SMALLEST_NORMAL
@@ -86,7 +87,7 @@ def log_loss_gradient(record: Any, part: int, parts: int) -> None:
             dx[label] = (p[label] - ONE) * share
 
 
-class SoftmaxWithLoss(CompiledKernel[SoftmaxWithLossOp]):
+class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
     """The logistic loss of rows of scores; see the portable kernel."""
 
     @classmethod

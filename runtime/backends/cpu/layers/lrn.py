@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few, round_up
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.simd import copy, f32
+from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import total
 from runtime.layers.base import ArraySpec
 
@@ -214,7 +215,7 @@ def within_gradient(record: Any, part: int, parts: int) -> None:
             copy(a.dx + row, kept_at + 4 * i * pitch, a.width)
 
 
-class LRN(CompiledKernel[LrnOp]):
+class LRN(LayerKernel[LrnOp]):
     """Divide every value by a power of the energy around it."""
 
     @property

@@ -11,7 +11,7 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import (
     stretch,
     stretch_gradient,
@@ -20,6 +20,7 @@ from runtime.backends.cpu.layers.broadcast import (
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32
+from runtime.backends.cpu.machine.sizes import few
 from runtime.layers.base import Array, ArraySpec
 
 ZERO: Any = np.float32(0)
@@ -171,7 +172,7 @@ def remembered(record: Any, part: int, parts: int) -> None:
         f32(a.shift)[c] = shift
 
 
-class BatchNorm(CompiledKernel[BatchNormOp]):
+class BatchNorm(LayerKernel[BatchNormOp]):
     """Normalize every channel; see the portable kernel.
 
     `scale` is the kernel of a Scale in place right behind, and `rectified` says whether
@@ -330,7 +331,7 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
         )
 
 
-class Scale(CompiledKernel[ScaleOp]):
+class Scale(LayerKernel[ScaleOp]):
     """Multiply by a parameter that is stretched; see the portable kernel.
 
     `behind` is the kernel of a BatchNorm that this layer follows in place: what it

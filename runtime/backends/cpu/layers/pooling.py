@@ -10,11 +10,12 @@ import numpy as np
 from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few, round_up
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.planes import keep_plane
 from runtime.backends.cpu.machine.simd import copy, f32, i64, u8
+from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import greatest, total
 from runtime.layers.base import ArraySpec
 
@@ -138,7 +139,7 @@ def average_gradient(record: Any, part: int, parts: int) -> None:
                     target[column] += spread[column]
 
 
-class Pooling(CompiledKernel[PoolingOp]):
+class Pooling(LayerKernel[PoolingOp]):
     """The maximum or the average of every window; see the portable kernel."""
 
     @classmethod
