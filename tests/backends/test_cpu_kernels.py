@@ -265,7 +265,7 @@ LAYERS = {
         ),
         (5, 12, 19, 23),
     ),
-    "tiled": (
+    "winograd": (
         (
             'type: "Convolution" bottom: "x" top: "y" '
             "convolution_param { num_output: 48 kernel_size: 3 pad: 1 }"

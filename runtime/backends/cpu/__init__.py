@@ -16,7 +16,7 @@ from runtime.layers.base import Kernel
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
     from runtime.backends.cpu.machine.compiled import Call
-    from runtime.backends.cpu.machine.team import Team
+    from runtime.backends.cpu.machine.thread_pool import ThreadPool
     from runtime.training.updates import Block, Settings
 
 THREADS_VARIABLE = "NETSPEC_NUM_THREADS"
@@ -63,17 +63,17 @@ class CpuBackend(Backend):
         return KERNELS
 
     @cached_property
-    def team(self) -> Team:
+    def thread_pool(self) -> ThreadPool:
         """The threads that run compiled kernels."""
-        from runtime.backends.cpu.machine.team import Team
+        from runtime.backends.cpu.machine.thread_pool import ThreadPool
 
-        return Team(self.threads)
+        return ThreadPool(self.threads)
 
     def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return a function that runs compiled calls in order."""
-        from runtime.backends.cpu.machine.team import Program
+        from runtime.backends.cpu.machine.thread_pool import Program
 
-        return partial(self.team.run, Program(calls))
+        return partial(self.thread_pool.run, Program(calls))
 
     def prepare(self, calls: Sequence[Call]) -> None:
         """Compile the kernels of these calls."""

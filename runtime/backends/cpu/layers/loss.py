@@ -45,7 +45,7 @@ def softmax(record: Any, part: int, parts: int) -> None:
 
 @kernel("p labels loss state rows classes ignored valid_only", "divisor")
 def log_loss(record: Any, part: int, parts: int) -> None:
-    """Compute the loss; state: the place of the first bad label or -1, and the divisor.
+    """Compute the loss; state: the row of the first bad label or -1, and the divisor.
 
     valid_only: divide by the number of labels that count instead of `divisor`.
     """
@@ -137,11 +137,11 @@ class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
         ]
 
     def _check(self) -> None:
-        place = int(self.work["state"][0])
-        if place >= 0:
-            value = int(self.bottoms[1].reshape(-1)[place])
+        row = int(self.work["state"][0])
+        if row >= 0:
+            value = int(self.bottoms[1].reshape(-1)[row])
             ignored = self.op.ignore_label
-            raise bad_label(self.op, value, place, self._sizes["classes"], ignored)
+            raise bad_label(self.op, value, row, self._sizes["classes"], ignored)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""

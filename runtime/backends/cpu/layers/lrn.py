@@ -234,7 +234,7 @@ class LRN(LayerKernel[LrnOp]):
         return {"workspace": ArraySpec((self.backend.threads * ROOMS * self._room,))}
 
     def setup(self) -> None:
-        """Write the geometry down."""
+        """Write the sizes down."""
         op = self.op
         n, c, h, w = op.bottoms[0]
         size = op.local_size

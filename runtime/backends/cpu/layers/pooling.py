@@ -52,9 +52,9 @@ def maximum(record: Any, part: int, parts: int) -> None:
             at = p * out_plane + i * a.out_width
             copy(a.y + 4 * at, best + 4 * i * a.kept_width, a.out_width)
             if a.won != 0:
-                winners, places = u8(won + i * a.kept_width), u8(a.won + at)
+                winners, kept_winners = u8(won + i * a.kept_width), u8(a.won + at)
                 for j in range(a.out_width):
-                    places[j] = winners[j]
+                    kept_winners[j] = winners[j]
 
 
 @kernel("x y shares " + WINDOWS + KEPT, "padding")
@@ -178,7 +178,7 @@ class Pooling(LayerKernel[PoolingOp]):
         self._bytes = round_up(needed, 64)
 
     def setup(self) -> None:
-        """Write the geometry down."""
+        """Write the sizes down."""
         op = self.op
         (n, c, h, w), (_, _, oh, ow) = op.bottoms[0], op.tops[0]
         (kh, kw), (sh, sw), (ph, pw) = op.kernel, op.stride, op.pad
