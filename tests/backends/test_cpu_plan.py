@@ -329,7 +329,7 @@ def test_vectors_of_other_processors(lanes: int) -> None:
     code = """
 from tests.backends.oracle import compare
 from tests.backends.test_cpu_kernels import LAYERS
-for name in ("direct", "tiled", "depthwise", "inner product", "pooling"):
+for name in ("direct", "winograd", "depthwise", "inner product", "pooling"):
     compare(LAYERS[name][0], [LAYERS[name][1]], accumulate=True)
 """
     environment = {**os.environ, "NETSPEC_VECTOR_LANES": str(lanes)}
