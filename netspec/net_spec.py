@@ -24,7 +24,7 @@ from netspec.language.python_to_proto import assign
 from netspec.language.results import blob_of, has_own_name, module_of, returned_by
 from netspec.language.scope import current_scope
 from netspec.language.sharing import layer_of
-from netspec.nets.rules import may_meet
+from netspec.nets import may_meet
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site, warn_at
 
@@ -282,7 +282,11 @@ class NetSpec:
             if top.fn.from_file:
                 continue  # published so
             _warn_unused(top, emission.blobs[top])
-        return net if phase is None else _for_phase(net, phase)
+        if phase is None:
+            return net
+        from netspec.nets.deploy import for_phase
+
+        return for_phase(net, phase)
 
     def _emission(self) -> Emission:
         return Emission()
@@ -365,18 +369,6 @@ class NetSpec:
 
     def __setstate__(self, state: tuple[list[Function], dict[str, Any]]) -> None:
         self.__dict__.update(state[1])
-
-
-def _for_phase(net: NetParameter, phase: str | int) -> NetParameter:
-    from netspec.nets.deploy import deploy
-    from netspec.nets.phases import PHASES, one_phase
-
-    number = PHASES.get(str(phase).upper(), phase)
-    if str(phase).upper() == "DEPLOY":
-        return deploy(net)
-    if number not in PHASES.values():
-        raise SpecError(f"phase is {phase!r}; expected 'TRAIN', 'TEST' or 'DEPLOY'")
-    return one_phase(net, int(number))
 
 
 def _folder(spec: NetSpec, name: str) -> tuple[NetSpec, str]:

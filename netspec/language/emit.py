@@ -17,7 +17,7 @@ from netspec.language.calls import Function, Top, describe
 from netspec.language.record import write_params
 from netspec.language.scope import Scope, made_in
 from netspec.language.sharing import check_named, write_names
-from netspec.nets.rules import may_meet
+from netspec.nets import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.site import Site, warn_at
 

@@ -37,13 +37,13 @@ from netspec.language.scope import (
 )
 from netspec.language.sharing import tie_calls
 from netspec.net_spec import NetSpec
-from netspec.schema import TEST, TRAIN, LayerParameter
+from netspec.nets import PHASES
+from netspec.schema import LayerParameter
 from netspec.site import Site, user_site
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 _LAYER_FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
 
 
@@ -157,8 +157,8 @@ def phase(name: str | int) -> Iterator[None]:
 
     Raises `SpecError` for another phase inside.
     """
-    number = _PHASES.get(name, name) if isinstance(name, str) else name
-    if isinstance(number, bool) or number not in _PHASES.values():
+    number = PHASES.get(name, name) if isinstance(name, str) else name
+    if isinstance(number, bool) or number not in PHASES.values():
         raise SpecError(f"{user_site()}: phase is {name!r}; expected 'TRAIN' or 'TEST'")
     outer = current_phase()
     if outer is not None and outer != number:

@@ -12,7 +12,7 @@ from netspec.catalogue.check import check_arity
 from netspec.catalogue.parameters import add_params, parameter_roles
 from netspec.errors import SpecError
 from netspec.language.calls import Function, Top, describe
-from netspec.nets.rules import may_meet
+from netspec.nets import may_meet
 from netspec.ops.partial import is_known
 from netspec.schema import LayerParameter, ParamSpec
 from netspec.site import Site

@@ -7,6 +7,8 @@ from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.nets.current import current
+from netspec.nets.phases import PHASES, layers_of_phase, one_phase, unmade
 from netspec.ops import known_types
 from netspec.ops.base import Shape
 from netspec.ops.data import infer_with
@@ -45,11 +47,7 @@ def deploy(
     Raises `ShapeError` where the shape of an input is not known, `SpecError` for shapes
     of other blobs and where the layers of the TEST phase make no net.
     """
-    from netspec.nets.phases import layers_of_phase, unmade
-    from netspec.nets.upgrade import upgrade_net
-    from netspec.text import as_net
-
-    whole = upgrade_net(as_net(net))
+    whole = current(net)
     kept = layers_of_phase(whole, TEST)
     sources = _other_sources(whole.layer, kept.layer)
     layers, wanted = _without_losses([*sources, *kept.layer])
@@ -69,6 +67,21 @@ def deploy(
     if not result.layer:
         raise SpecError("the net has no layers for the TEST phase")
     return result
+
+
+def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
+    """Return the layers of `net` for one phase, without rules.
+
+    phase: "TRAIN" or "TEST", by name or number, or "DEPLOY" for the net for use.
+
+    Raises `SpecError` for another phase, and what `deploy` raises.
+    """
+    number = PHASES.get(str(phase).upper(), phase)
+    if str(phase).upper() == "DEPLOY":
+        return deploy(net)
+    if number not in PHASES.values():
+        raise SpecError(f"phase is {phase!r}; expected 'TRAIN', 'TEST' or 'DEPLOY'")
+    return one_phase(net, int(number))
 
 
 def _is_source(layer: LayerParameter) -> bool:

@@ -13,7 +13,7 @@ from netspec.language.calls import Top, describe
 from netspec.language.proto_to_python import options_of, values_of
 from netspec.language.rewiring import infer_shapes
 from netspec.net_spec import NetSpec
-from netspec.nets.rules import may_meet
+from netspec.nets import may_meet
 from netspec.nets.upgrade import upgrade_net
 from netspec.reading.loaded import Layer, LoadedSpec
 from netspec.schema import LayerParameter, NetParameter

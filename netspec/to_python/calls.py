@@ -8,7 +8,7 @@ from typing import Any
 from netspec.language.calls import Function
 from netspec.language.python_to_proto import is_repeated
 from netspec.language.record import own_param
-from netspec.nets.rules import may_meet
+from netspec.nets import may_meet
 from netspec.reading.load import load
 from netspec.schema import LayerParameter, NetParameter
 from netspec.to_python.program import Statement
