@@ -12,7 +12,8 @@ from netspec import layers as L
 from netspec.draw import draw, draw_dot, write_drawing
 from netspec.draw.__main__ import main
 from netspec.errors import FileError, MachineError, SpecError
-from netspec.graph import State, build
+from netspec.graph import build
+from netspec.nets import State
 from netspec.schema import TRAIN
 from netspec.text import as_net, write_message
 from tests.patience import PATIENCE_S
@@ -313,7 +314,7 @@ def test_only_the_weights_of_files_are_dropped(tmp_path, monkeypatch):
     path = tmp_path / "net.caffemodel"
     write_message(path, net)
     dropped = []
-    monkeypatch.setattr("netspec.draw.scene.drop_values", dropped.append)
+    monkeypatch.setattr("netspec.nets.current.drop_values", dropped.append)
     assert draw(net) == draw(path)
     assert dropped == [net]  # what was read, not the caller's
     assert dropped[0] is not net
