@@ -368,7 +368,7 @@ needs_x86 = pytest.mark.skipif(
 def test_the_variables_of_numba_choose_the_vectors() -> None:
     code = """
 from runtime.backends.cpu.compiled import cache_folder
-from runtime.backends.cpu.emit import LANES
+from runtime.backends.cpu.machine.llvm import LANES
 print(LANES, cache_folder(), sep="\\n")
 """
     features = ["+sse4.2,-avx", "+avx", "+avx,+avx2,+fma", "+avx,+avx2,+fma,+avx512f"]

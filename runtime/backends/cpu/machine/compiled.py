@@ -13,24 +13,22 @@ so that a changed kernel is compiled anew.
 """
 
 from __future__ import annotations
+
 import hashlib
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+
 import numba
 import numpy as np
 from numba import types
-from runtime.backends.cpu.machine.llvm import LANES
-from runtime.backends.cpu.emit import TARGET
 
-
-
+from runtime.backends.cpu.machine.llvm import LANES, TARGET
 
 # Contracting and reordering are what vector code does; NaN and infinity keep meaning.
 FAST_MATH = {"contract", "reassoc", "arcp", "nsz"}
