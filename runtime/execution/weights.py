@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netspec.errors import FileError, MachineError, ShapeError, SpecError
-from netspec.files import read_bytes, replacing
+from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
 from netspec.ops.base import Shape
 from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.wire import WireBlob, encode_layer, scan
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from netspec.graph import Node
     from runtime.execution.net import Net
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DTYPES = {"float": "<f4", "double": "<f8"}
 
 
