@@ -205,6 +205,12 @@ def test_dot_names_boxes_lines_and_shapes():
     assert r"conv: Convolution 3×5, stride 2, pad 1 → 6  ⇄ w\nrelu: ReLU" in dot
 
 
+def test_a_blob_without_axes_is_called_a_scalar_everywhere():
+    text = NET + 'layer { name: "half" type: "Power" bottom: "loss" top: "half" }'
+    assert texts(draw(text, phase="TRAIN")).count("scalar") == 2  # loss, half
+    assert draw_dot(text, phase="TRAIN").count('label="scalar"') == 1  # loss to half
+
+
 def test_dot_escapes_quotes_and_backslashes():
     text = r"""input: "x" input_shape { dim: 2 dim: 3 }
     layer { name: 'say "\\hi"' type: "TanH" bottom: "x" top: "y" }"""

@@ -16,8 +16,9 @@ from netspec.graph import AUTOMATIC, Graph, Node, build_kept, is_inserted
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets import PHASE_NAMES, KeptNet, kept_net, merge_state
 from netspec.nets.current import current
-from netspec.ops.base import Shape, count, op_class
+from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
+from netspec.ops.families import op_class
 from netspec.schema import TEST, TRAIN
 from netspec.summary.forecast import forecast
 from netspec.summary.row import Row

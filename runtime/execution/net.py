@@ -97,9 +97,8 @@ class Net:
         return graph
 
     def _compile(self) -> Plan:
-        return compile_plan(
-            self.graph, self.context, self.parameters.arrays, keep=self._keep
-        )
+        arrays, keep = self.parameters.arrays, self._keep
+        return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
 
     def _name_everything(self) -> None:
         graph, mirror = self.graph, self.mirror
@@ -417,15 +416,15 @@ class Net:
 
     def copy_from(self, path: str | Path) -> Any:
         """Copy parameters from a file, by layer name; returns what was copied."""
-        return weight_files.copy_weights(self, path)
+        return weight_files.copy_weights(self.graph, self.params, path)
 
     def save(self, path: str | Path) -> None:
         """Write the net with its parameters as a `.caffemodel`."""
-        weight_files.save(self, path)
+        weight_files.save(self.graph, self.params, path)
 
     def save_hdf5(self, path: str | Path) -> None:
         """Write the parameters in Caffe's HDF5 layout."""
-        weight_files.save_hdf5(self, path)
+        weight_files.save_hdf5(self.graph, self.params, path)
 
     def close(self) -> None:
         """Close the data sources."""

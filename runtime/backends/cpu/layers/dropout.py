@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from netspec.ops.dropout import Dropout as DropoutOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.arrays import ArraySpec
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.elementwise import copied, start_of
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32, u8
+from runtime.backends.cpu.machine.sizes import few
 from runtime.counter_random import stream_keys
-from runtime.layers.base import ArraySpec
 
 ZERO: Any = np.float32(0)
 _BITS = np.uint64(0xFFFFFFFF)
@@ -49,7 +50,7 @@ def drop_gradient(record: Any, part: int, parts: int) -> None:
         dx[i] = dy[i] * scale if mask[i] != 0 else ZERO
 
 
-class Dropout(CompiledKernel[DropoutOp]):
+class Dropout(LayerKernel[DropoutOp]):
     """Drop values at random while training; see the portable kernel."""
 
     def arrays(self) -> dict[str, ArraySpec]:
