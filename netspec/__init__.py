@@ -29,6 +29,7 @@ from netspec.language.modules import phase as phase
 from netspec.language.modules import shared as shared
 from netspec.language.record import layer as layer
 from netspec.net_spec import NetSpec as NetSpec
+from netspec.net_spec import load as load
 from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from netspec.nets.deploy import deploy as deploy
     from netspec.nets.phases import one_phase as one_phase
     from netspec.nets.upgrade import upgrade_text as upgrade_text
-    from netspec.reading.load import load as load
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
 
@@ -47,7 +47,6 @@ _LAZY = {
     "deploy": "netspec.nets.deploy",
     "one_phase": "netspec.nets.phases",
     "Summary": "netspec.summary",
-    "load": "netspec.reading.load",
     "summarize": "netspec.summary",
     "upgrade_text": "netspec.nets.upgrade",
 }

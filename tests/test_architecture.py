@@ -13,6 +13,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 450
 CUPY_NAMES = Path(__file__).with_name("cupy_names.txt")
@@ -101,7 +103,12 @@ def test_netspec_imports_protobuf_and_the_standard_library_only():
 
 def test_netspec_loads_no_numpy():
     code = "import netspec, sys; sys.exit('numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], check=False, timeout=PATIENCE_S
+        ).returncode
+        == 0
+    )
 
 
 def test_cupy_is_imported_in_its_backend_only():

@@ -12,6 +12,7 @@ import pytest
 
 from netspec.commands.model_files import load_model
 from netspec.draw import draw
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -48,6 +49,7 @@ def run(arguments, folder):
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
 
 

@@ -15,6 +15,7 @@ from netspec.errors import FileError, MachineError, SpecError
 from netspec.graph import State, build
 from netspec.schema import TRAIN
 from netspec.text import as_net, write_message
+from tests.patience import PATIENCE_S
 
 NET = """
 name: "small & <odd>"
@@ -328,4 +329,9 @@ def test_a_missing_net_is_one_line_and_not_a_traceback(tmp_path, capsys):
 
 def test_drawing_loads_no_numpy():
     code = "import netspec.draw, sys; sys.exit('numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], check=False, timeout=PATIENCE_S
+        ).returncode
+        == 0
+    )

@@ -21,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # Each line may import those above it, and nothing else of its folder: names on one line
-# do not import each other. What is not listed as a folder here may have any order
-# inside that has no circle.
+# do not import each other. A folder that is not listed may have any order inside that
+# has no circle.
 ORDER: Mapping[str, Sequence[str]] = {
     "": ("netspec", "runtime"),
     "netspec": (

@@ -71,6 +71,21 @@ def deploy(
     return result
 
 
+def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
+    """Return the net of a phase by name or number, for "DEPLOY" the net for use.
+
+    Raises `SpecError` for another phase.
+    """
+    from netspec.nets.phases import PHASES, one_phase
+
+    number = PHASES.get(str(phase).upper(), phase)
+    if str(phase).upper() == "DEPLOY":
+        return deploy(net)
+    if number not in PHASES.values():
+        raise SpecError(f"phase is {phase!r}; expected 'TRAIN', 'TEST' or 'DEPLOY'")
+    return one_phase(net, int(number))
+
+
 def _is_source(layer: LayerParameter) -> bool:
     return not layer.bottom and layer.type != "Parameter"
 

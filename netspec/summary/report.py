@@ -26,8 +26,9 @@ from netspec.graph import (
 )
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.upgrade import upgrade_net
-from netspec.ops.base import Shape, count, op_class
+from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
+from netspec.ops.families import op_class
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.forecast import forecast
 from netspec.summary.row import Row

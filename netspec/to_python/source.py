@@ -9,8 +9,8 @@ from typing import Any
 from netspec import layers
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import NetspecError
+from netspec.language.folder import Folder
 from netspec.language.proto_to_python import values_of
-from netspec.net_spec import NetSpec
 from netspec.nets.upgrade import upgrade_net
 from netspec.schema import NetParameter
 from netspec.text import to_text
@@ -33,6 +33,7 @@ from netspec.to_python.pyformat import (
     layout,
 )
 
+TAKEN = ("tops", "to_python")  # attributes of a NetSpec, beside those of a Folder
 NAME = "net"  # of the function that makes the net
 MAX_DOCSTRING = 60  # characters of a list of layers
 
@@ -268,7 +269,7 @@ def _place(items: Items) -> str:
     """Return how a name is assigned and read: `n.conv1`, or `n["conv1/relu"]`."""
     text = "".join(item for item in items if isinstance(item, str))
     plain = all(isinstance(item, str) for item in items)
-    free = not hasattr(NetSpec, text) and text != "tops" and not text.startswith("_")
+    free = text not in TAKEN and not hasattr(Folder, text) and not text.startswith("_")
     if plain and free and is_name(text):
         return f"n.{text}"
     return f"n[{_text(items)}]"

@@ -19,7 +19,7 @@ ENOUGH_PLACES = 512
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ImageAndMaps:
     """An image and its maps, joined by windows of weights.
 
     A convolution goes from image to maps, a deconvolution from maps to image. The
@@ -38,8 +38,8 @@ class Geometry:
     chunk: int
 
     @classmethod
-    def of(cls, op: ConvolutionOp | DeconvolutionOp, block: int) -> Geometry:
-        """Return the geometry of an op; `block` columns are worked on at a time."""
+    def of(cls, op: ConvolutionOp | DeconvolutionOp, block: int) -> ImageAndMaps:
+        """Return those of `op`; `block` columns are worked on at a time."""
         image, maps = op.bottoms[0], op.tops[0]
         if isinstance(op, DeconvolutionOp):
             image, maps = maps, image
@@ -85,35 +85,33 @@ class _Chunk:
     """
 
     def __init__(
-        self, kernel: Kernel, geometry: Geometry, image: Array, maps: Array, at: slice
+        self, kernel: Kernel, shapes: ImageAndMaps, image: Array, maps: Array, at: slice
     ) -> None:
         self._xp = kernel.xp
-        windows, work, group = geometry.windows, kernel.work, geometry.group
+        windows, work, group = shapes.windows, kernel.work, shapes.group
         image, maps = image[at], maps[at]
         n, places = len(image), count(windows.places)
-        if geometry.direct:
+        if shapes.direct:
             self.columns = image.reshape(group, -1, places)
             self._unfolded = None
         else:
-            taken = n * geometry.channels * count(windows.kernel) * places
+            taken = n * shapes.channels * count(windows.kernel) * places
             columns = work["columns"][:taken]
             self.columns = columns.reshape(group, -1, n * places)
             columns = columns.reshape(
-                geometry.channels, *windows.kernel, n, *windows.places
+                shapes.channels, *windows.kernel, n, *windows.places
             )  # (C, K..., n, L...)
             by_image = kernel.xp.moveaxis(columns, len(windows.kernel) + 1, 0)
             padded = work["padded"][:n] if "padded" in work else None
             self._unfolded = Columns(kernel.xp, windows, image, by_image, padded)
         self.own = maps  # (n, O, L...)
-        if geometry.chunk == 1:
+        if shapes.chunk == 1:
             self.flat = maps.reshape(group, -1, places)
             self._beside = None
         else:
-            flat = work["maps"][: n * geometry.maps * places]
+            flat = work["maps"][: n * shapes.maps * places]
             self.flat = flat.reshape(group, -1, n * places)
-            self._beside = flat.reshape(geometry.maps, n, *windows.places).swapaxes(
-                0, 1
-            )
+            self._beside = flat.reshape(shapes.maps, n, *windows.places).swapaxes(0, 1)
         self.by_place = self.columns.swapaxes(1, 2)
 
     def gather(self) -> None:
@@ -136,22 +134,22 @@ class _Chunk:
             self._xp.copyto(self.own, source)
 
 
-class _Correlation:
+class _Products:
     """The three products of one image blob and one maps blob."""
 
     def __init__(
-        self, kernel: Kernel, geometry: Geometry, image: Array, maps: Array
+        self, kernel: Kernel, shapes: ImageAndMaps, image: Array, maps: Array
     ) -> None:
         self._backend, self._xp = kernel.backend, kernel.xp
-        windows, batch, group = geometry.windows, geometry.batch, geometry.group
-        image = image.reshape(batch, geometry.channels, *windows.sizes)
-        maps = maps.reshape(batch, geometry.maps, *windows.places)
+        windows, batch, group = shapes.windows, shapes.batch, shapes.group
+        image = image.reshape(batch, shapes.channels, *windows.sizes)
+        maps = maps.reshape(batch, shapes.maps, *windows.places)
         self._chunks = [
-            _Chunk(kernel, geometry, image, maps, at)
-            for at in blocks(batch, geometry.chunk)
+            _Chunk(kernel, shapes, image, maps, at)
+            for at in blocks(batch, shapes.chunk)
         ]
-        self._images = [image[at] for at in blocks(batch, geometry.chunk)]
-        self._weights = kernel.params[0].reshape(group, geometry.maps // group, -1)
+        self._images = [image[at] for at in blocks(batch, shapes.chunk)]
+        self._weights = kernel.params[0].reshape(group, shapes.maps // group, -1)
         self._transposed = self._weights.swapaxes(1, 2)
         self._product = kernel.work["product"].reshape(self._weights.shape)
 
@@ -193,9 +191,9 @@ class _Conv(Kernel):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for columns and what goes with them, and for sums of channels."""
         # Columns are written and read once a product: larger blocks pay than elsewhere.
-        self._geometry = Geometry.of(self.op, self.backend.block_elements * 8)
+        self._shapes = ImageAndMaps.of(self.op, self.backend.block_elements * 8)
         sums = self.backend.channel_scratch(self._by_channel)
-        return {**self._geometry.arrays(), "sums": sums}
+        return {**self._shapes.arrays(), "sums": sums}
 
     @property
     def _by_channel(self) -> Shape:
@@ -225,15 +223,15 @@ class _Conv(Kernel):
             for dx, dy in zip(self.dbottoms, self.dtops, strict=True)
         ]
 
-    def _pair(self, x: Array, y: Array) -> _Correlation:
+    def _pair(self, x: Array, y: Array) -> _Products:
         image, maps = self._sides(x, y)
-        return _Correlation(self, self._geometry, image, maps)
+        return _Products(self, self._shapes, image, maps)
 
     def _sides(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Return which of a bottom and a top is the image, and which the maps."""
         raise NotImplementedError
 
-    def _backward(self, pair: _Correlation) -> None:
+    def _backward(self, pair: _Products) -> None:
         """Compute the gradient of one bottom."""
         raise NotImplementedError
 
@@ -282,7 +280,7 @@ class Convolution(_Conv):
         for pair in self._forward:
             pair.to_maps(self._bias)
 
-    def _backward(self, pair: _Correlation) -> None:
+    def _backward(self, pair: _Products) -> None:
         pair.to_image(None)
 
 
@@ -310,7 +308,7 @@ class Deconvolution(_Conv):
         for pair in self._forward:
             pair.to_image(self._bias)
 
-    def _backward(self, pair: _Correlation) -> None:
+    def _backward(self, pair: _Products) -> None:
         pair.to_maps(None)
 
 

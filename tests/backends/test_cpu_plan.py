@@ -21,6 +21,7 @@ from netspec.errors import SpecError
 from netspec.nets.upgrade import upgrade_net
 from netspec.schema import LayerParameter
 from runtime.backends.cpu import CpuBackend
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUT = """
@@ -255,7 +256,7 @@ def test_nets_in_several_threads_compute_the_same() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_S)
         assert not thread.is_alive()
     first, *others = [contents(net) for net in nets]
     for other in others:
@@ -281,7 +282,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         cwd=ROOT,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
         env={**os.environ, "NETSPEC_NUM_THREADS": "3"},
     )
@@ -302,6 +303,7 @@ print(type(net.plan.kernels[2]).__module__, net.forward()["ip"].shape)
         capture_output=True,
         text=True,
         check=True,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.split()[0] == "runtime.layers.convolution"
 
@@ -327,12 +329,16 @@ def test_vectors_of_other_processors(lanes: int) -> None:
     code = """
 from tests.backends.oracle import compare
 from tests.backends.test_cpu_kernels import LAYERS
-for name in ("direct", "tiled", "depthwise", "inner product", "pooling"):
+for name in ("direct", "winograd", "depthwise", "inner product", "pooling"):
     compare(LAYERS[name][0], [LAYERS[name][1]], accumulate=True)
 """
     environment = {**os.environ, "NETSPEC_VECTOR_LANES": str(lanes)}
     subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=300
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=PATIENCE_S,
     )
 
 

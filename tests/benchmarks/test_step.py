@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 NET = """
 name: "small"
@@ -22,6 +24,7 @@ def bench(*arguments):
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
         cwd=ROOT,
     )
 

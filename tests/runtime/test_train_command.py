@@ -241,13 +241,14 @@ ENDLESS = SOLVER.replace("max_iter: 6", "max_iter: 100000000").replace(
 )
 def test_interrupt_finishes_the_iteration_and_writes_a_snapshot(folder, number, status):
     Path("solver.prototxt").write_text(ENDLESS)
-    process = start("train", "--solver", "solver.prototxt", stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("iteration 20/"):
-            break
-    process.send_signal(number)
-    _, error = process.communicate(timeout=30)
+    command = ("train", "--solver", "solver.prototxt")
+    with start(*command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("iteration 20/"):
+                break
+        process.send_signal(number)
+        _, error = process.communicate()
     assert process.returncode == status
     found = re.fullmatch(
         r"interrupted: training stopped after (\d+) iterations; continue with "
@@ -286,12 +287,13 @@ def test_second_interrupt_aborts_at_once(folder, monkeypatch, capsys):
 def test_training_goes_on_when_nobody_reads_its_lines(folder):
     text = SOLVER.replace("max_iter: 6", "max_iter: 3000")
     Path("solver.prototxt").write_text(text.replace("snapshot: 4", ""))
-    process = start("train", "--solver", "solver.prototxt", stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.close()
-    process.stdout = None
-    assert process.communicate(timeout=30) == (None, "")
+    command = ("train", "--solver", "solver.prototxt")
+    with start(*command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdout = None
+        assert process.communicate() == (None, "")
     assert process.returncode == 1
     assert Path("solver_iter_3000.solverstate").is_file()
 
@@ -302,14 +304,15 @@ def test_terminal_shows_a_bar(folder, columns):
     Path("solver.prototxt").write_text(SOLVER.replace("max_iter: 6", "max_iter: 3000"))
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    process = start("train", "--solver", "solver.prototxt", stderr=slave, stdout=slave)
-    os.close(slave)
-    shown = b""
-    with contextlib.suppress(OSError):  # the terminal is gone when the command ends
-        while piece := os.read(master, 4096):
-            shown += piece
-    os.close(master)
-    assert process.wait(timeout=30) == 0
+    command = ("train", "--solver", "solver.prototxt")
+    with start(*command, stderr=slave, stdout=slave) as process:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal is gone when the command ends
+            while piece := os.read(master, 4096):
+                shown += piece
+        os.close(master)
+        assert process.wait() == 0
     bars = re.findall(r"\d+%\|[^|]+\| (\d+)/3000, loss [\d.e-]+, lr", shown.decode())
     assert bars, shown[-300:]
     assert b"test at iteration 3: loss" in shown

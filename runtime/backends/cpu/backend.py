@@ -18,7 +18,7 @@ from runtime.update_rules import Block, FusedUpdate, Settings
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
     from runtime.backends.cpu.machine.compiled import Call
-    from runtime.backends.cpu.machine.team import Team
+    from runtime.backends.cpu.machine.thread_pool import ThreadPool
 
 THREADS_VARIABLE = "NETSPEC_NUM_THREADS"
 
@@ -64,17 +64,17 @@ class CpuBackend(Backend):
         return KERNELS
 
     @cached_property
-    def team(self) -> Team:
+    def thread_pool(self) -> ThreadPool:
         """The threads that run compiled kernels."""
-        from runtime.backends.cpu.machine.team import Team
+        from runtime.backends.cpu.machine.thread_pool import ThreadPool
 
-        return Team(self.threads)
+        return ThreadPool(self.threads)
 
     def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return a function that runs compiled calls in order."""
-        from runtime.backends.cpu.machine.team import Program
+        from runtime.backends.cpu.machine.thread_pool import Program
 
-        return partial(self.team.run, Program(calls))
+        return partial(self.thread_pool.run, Program(calls))
 
     def prepare(self, calls: Sequence[Call]) -> None:
         """Compile the kernels of these calls."""

@@ -1,25 +1,31 @@
-"""What kernels made of compiled calls have in common."""
+"""A layer made of compiled calls: what all of `runtime.backends.cpu.layers` share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from netspec.graph import Node
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.layers.base import Bound, Kernel, OpT
 
-if TYPE_CHECKING:
-    from runtime.backends.cpu import CpuBackend
 
-# Work below which waking other threads costs more than they save: elements touched.
-SERIAL_ELEMENTS = 1 << 14
+class CallRunner(Protocol):
+    """What a compiled layer asks of its backend beside the primitives.
+
+    threads: how many run a call; each needs a part of the scratch memory.
+    """
+
+    threads: int
+
+    def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
+        """Return a function that runs compiled calls in order."""
 
 
-class CompiledKernel(Kernel[OpT]):
+class LayerKernel(Kernel[OpT]):
     """A kernel whose steps are lists of compiled calls."""
 
-    backend: CpuBackend
+    backend: CallRunner  # type: ignore[assignment]  # it is both
 
     @classmethod
     def fits(cls, node: Node) -> bool:
@@ -51,13 +57,3 @@ class CompiledKernel(Kernel[OpT]):
         if flags not in self._runners:
             self._runners[flags] = self.backend.runner(self.backward_calls(flags))
         self._runners[flags]()
-
-
-def few(elements: int) -> bool:
-    """Whether there are too few elements for more than one thread."""
-    return elements < SERIAL_ELEMENTS
-
-
-def round_up(number: int, step: int) -> int:
-    """Return the next multiple of `step`."""
-    return -(-number // step) * step

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends.cpu.layer_kernel import few
 from runtime.backends.cpu.layers.elementwise import start_of
 from runtime.backends.cpu.machine.compiled import (
     Call,
@@ -21,6 +20,7 @@ from runtime.backends.cpu.machine.compiled import (
     kernel,
 )
 from runtime.backends.cpu.machine.simd import f32
+from runtime.backends.cpu.machine.sizes import few
 from runtime.update_rules import Block, Settings
 
 ARRAYS = "w g h h2 count l1"

@@ -1,4 +1,4 @@
-"""Packing what places see of x into rows, for the kernels of `correlate`."""
+"""Packing what output positions see of x into rows, for `direct_code`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from runtime.backends.cpu.machine.simd import copy, f32, i64, take_even
 
 # The arguments of packing. `pitch` rows of x are kept for every row of the output, and
 # `span` for the last one; a kept row holds the columns of `phases` residues modulo
-# column_step one after the other, each `phase_length` long, so that neighbouring places
-# see neighbouring elements. `direct`: places are the elements of x themselves.
+# column_step one after the other, each `phase_length` long, so that neighbouring output
+# positions see neighbouring elements. `direct`: positions are the elements of x.
 PACKING = (
     "x channels height width out_height out_width images groups taps "
     "tap_offsets direct row_step pitch span first_row column_step phases phase_length "
     "first_column "
-    "panel_places channel_block workspace workspace_bytes panel_at rows_at other_at "
+    "panel_positions channel_block workspace workspace_bytes panel_at rows_at other_at "
 )
 
 
@@ -54,8 +54,8 @@ def _keep_row(target: int, source: int, a: Any) -> None:
 def _rows_before(a: Any, first: int, image: int) -> int:
     """Return the number of the kept row that is the first of output row 0 of an image.
 
-    `first` is the first place of the panel. The number is negative for the first image
-    where the panel starts further down.
+    `first` is the first position of the panel. The number is negative for the first
+    image where the panel starts further down.
     """
     plane = a.out_height * a.out_width
     first_image = first // plane
@@ -121,9 +121,9 @@ def pack_tile(
     target: int,
     target_row: int,
 ) -> None:
-    """Pack what the places `first` to `last` see of channels c0 to c1 into rows.
+    """Pack what the positions `first` to `last` see of channels c0 to c1 into rows.
 
-    panel: the first place of the panel; rows: what `keep_rows` returned for it.
+    panel: the first position of the panel; rows: what `keep_rows` returned for it.
     """
     plane = a.out_height * a.out_width
     row_length = a.phases * a.phase_length
@@ -132,24 +132,24 @@ def pack_tile(
         channel_bytes = 4 * a.height * a.width
     else:
         channel_bytes = 4 * rows * row_length
-    place = first
-    while place < last:
-        image = place // plane
-        q = place - image * plane
+    position = first
+    while position < last:
+        image = position // plane
+        q = position - image * plane
         if a.direct != 0:
-            length = min(last - place, plane - q)
+            length = min(last - position, plane - q)
             channel = (image * a.groups + group) * a.channels + c0
             source = a.x + 4 * (channel * plane + q)
         else:
             i = q // a.out_width
             j = q - i * a.out_width
-            length = min(last - place, a.out_width - j)
+            length = min(last - position, a.out_width - j)
             row = _rows_before(a, panel, image) + i * a.pitch
             source = workspace + a.rows_at + 4 * (row * row_length + j)
-        put = target + 4 * (place - first)
+        put = target + 4 * (position - first)
         for _ in range(c0, c1):
             for t in range(taps):
                 copy(put, source + offsets[t], length)
                 put += target_row
             source += channel_bytes
-        place += length
+        position += length

@@ -2,10 +2,10 @@
 
 They compute what `direct_code` beside this file computes, for stride 1 and kernels of
 3 x 3 and 5 x 5, with 4 and 6 times fewer multiplications. The output is cut into tiles
-of 4 x 4 places, strips are whole rows of tiles of one image, and a panel is some strips
-that one thread transforms, multiplies and transforms back while they are in the cache.
-Vectors run along channels: a block of LANES channels of a strip is turned from planes
-into places times channels first.
+of 4 x 4 positions, strips are whole rows of tiles of one image, and a panel is some
+strips that one thread transforms, multiplies and transforms back while they are in the
+cache. Vectors run along channels: a block of LANES channels of a strip is transposed
+first, from planes to (position, channel).
 
 Each element e of a transformed tile, of 36 or 64, is a matrix product of its own:
 
@@ -44,19 +44,20 @@ from runtime.backends.cpu.machine.matrix import (
 )
 from runtime.backends.cpu.machine.simd import f32, i64, transpose, transpose_out
 
-TAPS = RESULTS * RESULTS  # places of a tile
+TAPS = RESULTS * RESULTS  # positions of a tile
 ZEROS_BYTES = 64 * VECTORS  # zeros at the start of a workspace
 
 # strip_rows: rows of tiles in a strip. in_rows holds, for every strip of an image, the
 # first and the last + 1 row of x that it sees, and in_offsets, for every tile and every
 # element of the tile, where the workspace has its vector of LANES channels, in bytes.
-# Places outside of x lead to a vector of zeros at the start of the workspace. out_rows
-# and out_offsets say the same of the places of the output; those outside lead to zeros
-# where the output is read, and to a vector that nobody reads where it is written.
+# What lies outside of x leads to a vector of zeros at the start of the workspace.
+# out_rows and out_offsets say the same of the positions of the output; those outside
+# lead to zeros where the output is read, and to a vector that nobody reads where it is
+# written.
 STRIPS = (
     "images groups channels rows height width out_height out_width kernel elements "
     "tiles_across tiles_down strip_rows strips panel_strips panel_tiles "
-    "in_rows in_offsets out_rows out_offsets workspace workspace_bytes turned_at "
+    "in_rows in_offsets out_rows out_offsets workspace workspace_bytes transposed_at "
     "data_at "
 )
 
@@ -113,8 +114,8 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
                 window[t * LANES + i] = ZERO
         first = block // VECTORS * VECTORS
         vectors = min(VECTORS, blocks - first)
-        place = first * a.channels + c * vectors + block - first
-        target = a.transformed + group * a.elements * step + VECTOR_BYTES * place
+        vector = first * a.channels + c * vectors + block - first
+        target = a.transformed + group * a.elements * step + VECTOR_BYTES * vector
         if a.kernel == 3:
             weights3(spare, a.window_offsets, target, step)
         else:
@@ -137,21 +138,21 @@ def _clear(workspace: int) -> None:
 
 
 @helper
-def _turn(
+def _transpose_planes(
     planes: int, plane: int, valid: int, first: int, last: int, target: int
 ) -> None:
-    """Write places `first` to `last` of planes as vectors of their channels.
+    """Write positions `first` to `last` of planes as vectors of their channels.
 
-    plane: places of a plane; valid: how many planes there are, at most LANES.
+    plane: positions of a plane; valid: how many planes there are, at most LANES.
     """
-    for place in range(first, last, LANES):
+    for position in range(first, last, LANES):
         transpose(
-            target + VECTOR_BYTES * (place - first),
+            target + VECTOR_BYTES * (position - first),
             VECTOR_BYTES,
-            planes + 4 * place,
+            planes + 4 * position,
             4 * plane,
             valid,
-            min(LANES, last - place),
+            min(LANES, last - position),
         )
 
 
@@ -181,8 +182,10 @@ def _transform_data(
         for c in range(c0, c1, LANES):
             channel = (image * a.groups + group) * a.channels + c
             valid = min(LANES, c1 - c)
-            turned = workspace + a.turned_at
-            _turn(a.x + 4 * channel * plane, plane, valid, low, high, turned)
+            transposed = workspace + a.transposed_at
+            _transpose_planes(
+                a.x + 4 * channel * plane, plane, valid, low, high, transposed
+            )
             target = workspace + a.data_at + 4 * (tiles * width + c - c0)
             for t in range(count):
                 if a.kernel == 3:
@@ -254,7 +257,7 @@ def _transform_back(
     valid = min(LANES, a.rows - row)
     step = element_step(a.panel_tiles, TILE)
     source = workspace + a.products_at + v * VECTOR_BYTES
-    turned = workspace + a.turned_at
+    transposed = workspace + a.transposed_at
     bias = a.biases + 4 * (group * width + row)
     out_rows, plane = i64(a.out_rows), a.out_height * a.out_width
     for strip in range(first, last):
@@ -269,15 +272,15 @@ def _transform_back(
             source += 4 * TILE
         begin, end = out_rows[2 * number], out_rows[2 * number + 1]
         channel = (image * a.groups + group) * a.rows + row
-        places = (end - begin) * a.out_width
-        for place in range(0, places, LANES):
+        positions = (end - begin) * a.out_width
+        for position in range(0, positions, LANES):
             transpose_out(
-                a.y + 4 * (channel * plane + begin * a.out_width + place),
+                a.y + 4 * (channel * plane + begin * a.out_width + position),
                 4 * plane,
-                turned + VECTOR_BYTES * place,
+                transposed + VECTOR_BYTES * position,
                 VECTOR_BYTES,
                 valid,
-                min(LANES, places - place),
+                min(LANES, positions - position),
             )
 
 
@@ -358,7 +361,7 @@ def _transform_gradient(
     """
     width, plane = _padded(a.rows, LANES), a.out_height * a.out_width
     step = element_step(a.panel_tiles, width)
-    out_rows, turned = i64(a.out_rows), workspace + a.turned_at
+    out_rows, transposed = i64(a.out_rows), workspace + a.transposed_at
     tiles = 0
     for strip in range(first, last):
         image, number = strip // a.strips, strip % a.strips
@@ -369,7 +372,9 @@ def _transform_gradient(
         for row in range(0, a.rows, LANES):
             channel = (image * a.groups + group) * a.rows + row
             valid = min(LANES, a.rows - row)
-            _turn(a.dy + 4 * channel * plane, plane, valid, low, high, turned)
+            _transpose_planes(
+                a.dy + 4 * channel * plane, plane, valid, low, high, transposed
+            )
             target = workspace + a.gradient_at + 4 * (tiles * width + row)
             for t in range(count):
                 if a.kernel == 3:
@@ -379,8 +384,8 @@ def _transform_gradient(
                 target += 4 * width
             if share == 0:
                 total = f32(sums + 4 * row)
-                for place in range(high - low):
-                    values = f32(turned + VECTOR_BYTES * place)
+                for position in range(high - low):
+                    values = f32(transposed + VECTOR_BYTES * position)
                     for i in range(LANES):
                         total[i] += values[i]
         tiles += count
@@ -420,8 +425,8 @@ def add_winograd_weights(record: Any, part: int, parts: int) -> None:
             else:
                 weight_gradient5(source, step, spare, table, a.zeros, LOWEST)
             for r in range(min(LANES, a.rows - block)):
-                place = (group * a.rows + block + r) * a.channels + c
-                dw = f32(a.dw + 4 * place * taps)
+                window = (group * a.rows + block + r) * a.channels + c
+                dw = f32(a.dw + 4 * window * taps)
                 if a.accumulate != 0:
                     for t in range(taps):
                         dw[t] += values[t * LANES + r]

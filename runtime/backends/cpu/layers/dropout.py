@@ -10,10 +10,11 @@ import numpy as np
 
 from netspec.ops.dropout import Dropout as DropoutOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.elementwise import copied, start_of
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32, u8
+from runtime.backends.cpu.machine.sizes import few
 from runtime.counter_random import stream_keys
 
 ZERO: Any = np.float32(0)
@@ -49,7 +50,7 @@ def drop_gradient(record: Any, part: int, parts: int) -> None:
         dx[i] = dy[i] * scale if mask[i] != 0 else ZERO
 
 
-class Dropout(CompiledKernel[DropoutOp]):
+class Dropout(LayerKernel[DropoutOp]):
     """Drop values at random while training; see the portable kernel."""
 
     def arrays(self) -> dict[str, ArraySpec]:

@@ -8,7 +8,7 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import Array, ArraySpec
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few, round_up
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.matrix import (
@@ -20,13 +20,14 @@ from runtime.backends.cpu.machine.matrix import (
     times_transposed,
     transpose_rows,
 )
+from runtime.backends.cpu.machine.sizes import few, round_up
 
 LOWEST = float("-inf")
 TERMS = 1024  # summed at a time
 SERIAL_PRODUCTS = 1 << 17  # fewer multiplications are not worth a second thread
 
 
-class InnerProduct(CompiledKernel[InnerProductOp]):
+class InnerProduct(LayerKernel[InnerProductOp]):
     """Multiply flattened inputs by a matrix and add a bias; see the portable kernel."""
 
     @classmethod

@@ -12,9 +12,10 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.softmax import SoftmaxWithLoss as SoftmaxWithLossOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.simd import f32, i64
+from runtime.backends.cpu.machine.sizes import few
 from runtime.layers._labels import bad_label
 from runtime.layers.softmax import SMALLEST_NORMAL
 
@@ -44,7 +45,7 @@ def softmax(record: Any, part: int, parts: int) -> None:
 
 @kernel("p labels loss state rows classes ignored valid_only", "divisor")
 def log_loss(record: Any, part: int, parts: int) -> None:
-    """Compute the loss; state: the place of the first bad label or -1, and the divisor.
+    """Compute the loss; state: the row of the first bad label or -1, and the divisor.
 
     valid_only: divide by the number of labels that count instead of `divisor`.
     """
@@ -86,7 +87,7 @@ def log_loss_gradient(record: Any, part: int, parts: int) -> None:
             dx[label] = (p[label] - ONE) * share
 
 
-class SoftmaxWithLoss(CompiledKernel[SoftmaxWithLossOp]):
+class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
     """The logistic loss of rows of scores; see the portable kernel."""
 
     @classmethod
@@ -136,11 +137,11 @@ class SoftmaxWithLoss(CompiledKernel[SoftmaxWithLossOp]):
         ]
 
     def _check(self) -> None:
-        place = int(self.work["state"][0])
-        if place >= 0:
-            value = int(self.bottoms[1].reshape(-1)[place])
+        row = int(self.work["state"][0])
+        if row >= 0:
+            value = int(self.bottoms[1].reshape(-1)[row])
             ignored = self.op.ignore_label
-            raise bad_label(self.op, value, place, self._sizes["classes"], ignored)
+            raise bad_label(self.op, value, row, self._sizes["classes"], ignored)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""

@@ -13,10 +13,11 @@ import numpy as np
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
 from runtime.arrays import ArraySpec
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few, round_up
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.simd import copy, f32
+from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import total
 
 ZERO: Any = np.float32(0)
@@ -214,7 +215,7 @@ def within_gradient(record: Any, part: int, parts: int) -> None:
             copy(a.dx + row, kept_at + 4 * i * pitch, a.width)
 
 
-class LRN(CompiledKernel[LrnOp]):
+class LRN(LayerKernel[LrnOp]):
     """Divide every value by a power of the energy around it."""
 
     @property
@@ -233,7 +234,7 @@ class LRN(CompiledKernel[LrnOp]):
         return {"workspace": ArraySpec((self.backend.threads * ROOMS * self._room,))}
 
     def setup(self) -> None:
-        """Write the geometry down."""
+        """Write the sizes down."""
         op = self.op
         n, c, h, w = op.bottoms[0]
         size = op.local_size

@@ -12,15 +12,16 @@ from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
 from runtime.arrays import Array, ArraySpec
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import (
-    stretch,
-    stretch_gradient,
-    stretched_sizes,
+    broadcast,
+    broadcast_gradient,
+    broadcast_sizes,
 )
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32
+from runtime.backends.cpu.machine.sizes import few
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
@@ -171,7 +172,7 @@ def remembered(record: Any, part: int, parts: int) -> None:
         f32(a.shift)[c] = shift
 
 
-class BatchNorm(CompiledKernel[BatchNormOp]):
+class BatchNorm(LayerKernel[BatchNormOp]):
     """Normalize every channel; see the portable kernel.
 
     `scale` is the kernel of a Scale in place right behind, and `rectified` says whether
@@ -207,13 +208,13 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
     def forward_calls(self) -> list[Call]:
         """Compute y, and update the sums."""
         if self.op.use_global_stats:
-            return [self.remember(), self._stretched(self.x, self.y)]
+            return [self.remember(), self._broadcast(self.x, self.y)]
         return [self._normalize(0, 0, LOWEST)]
 
     def remember(self, bias: Array | int = 0, *, behind: bool = False) -> Call:
         """Return the call that makes scale and shift; behind: with those of `scale`."""
         means, variances, weight = self.params
-        gamma, beta = self._stretched_by() if behind else (0, 0)
+        gamma, beta = self._gamma_and_beta() if behind else (0, 0)
         return remembered(
             means=means,
             variances=variances,
@@ -229,9 +230,9 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
             constant=not self.train,
         )
 
-    def _stretched(self, x: Array, y: Array, *, shift: bool = True) -> Call:
+    def _broadcast(self, x: Array, y: Array, *, shift: bool = True) -> Call:
         sizes = self._sizes
-        return stretch(
+        return broadcast(
             x=x,
             y=y,
             scale=self.work["scale"],
@@ -242,7 +243,7 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
             serial=few(x.size),
         )
 
-    def _stretched_by(self) -> tuple[Array | int, Array | int]:
+    def _gamma_and_beta(self) -> tuple[Array | int, Array | int]:
         if self.scale is None:
             return 0, 0
         beta = self.scale.params[1] if self.scale.op.bias_term else 0
@@ -273,19 +274,19 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
     def joined_forward(self) -> list[Call]:
         """Return the calls that also do what `scale` and the ReLU do."""
         floor = 0.0 if self.rectified else LOWEST
-        return [self._normalize(*self._stretched_by(), floor)]
+        return [self._normalize(*self._gamma_and_beta(), floor)]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""
         if self.dx is None:
             return []
         if self.op.use_global_stats:
-            return [self._stretched(self.dy, self.dx, shift=False)]
+            return [self._broadcast(self.dy, self.dx, shift=False)]
         return [self._gradient(0, 0, 0, 0, (False, False), rectified=False)]
 
     def joined_backward(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that also do what `scale` and the ReLU do backward."""
-        gamma, beta = self._stretched_by()
+        gamma, beta = self._gamma_and_beta()
         dgamma = dbeta = None
         if self.scale is not None:
             dgamma = self.scale.dparams[0]
@@ -330,8 +331,8 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
         )
 
 
-class Scale(CompiledKernel[ScaleOp]):
-    """Multiply by a parameter that is stretched; see the portable kernel.
+class Scale(LayerKernel[ScaleOp]):
+    """Multiply by a parameter that is broadcast; see the portable kernel.
 
     `behind` is the kernel of a BatchNorm that this layer follows in place: what it
     normalized is this layer's x, so that no copy is needed.
@@ -356,12 +357,12 @@ class Scale(CompiledKernel[ScaleOp]):
 
     @property
     def _sizes(self) -> dict[str, int]:
-        return stretched_sizes(self.op.bottoms[0], self.op.axis, self.op.scale_shape)
+        return broadcast_sizes(self.op.bottoms[0], self.op.axis, self.op.scale_shape)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
         calls = copied(self.x, self.work["x"]) if "x" in self.work else []
-        run = stretch(
+        run = broadcast(
             x=self.x,
             y=self.y,
             scale=self.params[0],
@@ -378,7 +379,7 @@ class Scale(CompiledKernel[ScaleOp]):
             x = self.behind.work["normal"]
         dshift = self.dparams[1] if self.op.bias_term else None
         return [
-            stretch_gradient(
+            broadcast_gradient(
                 x=x,
                 dy=self.dy,
                 dx=0 if self.dx is None else self.dx,

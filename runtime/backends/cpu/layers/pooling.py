@@ -11,11 +11,12 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few, round_up
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.planes import keep_plane
 from runtime.backends.cpu.machine.simd import copy, f32, i64, u8
+from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import greatest, total
 
 ZERO: Any = np.float32(0)
@@ -51,9 +52,9 @@ def maximum(record: Any, part: int, parts: int) -> None:
             at = p * out_plane + i * a.out_width
             copy(a.y + 4 * at, best + 4 * i * a.kept_width, a.out_width)
             if a.won != 0:
-                winners, places = u8(won + i * a.kept_width), u8(a.won + at)
+                winners, kept_winners = u8(won + i * a.kept_width), u8(a.won + at)
                 for j in range(a.out_width):
-                    places[j] = winners[j]
+                    kept_winners[j] = winners[j]
 
 
 @kernel("x y shares " + WINDOWS + KEPT, "padding")
@@ -138,7 +139,7 @@ def average_gradient(record: Any, part: int, parts: int) -> None:
                     target[column] += spread[column]
 
 
-class Pooling(CompiledKernel[PoolingOp]):
+class Pooling(LayerKernel[PoolingOp]):
     """The maximum or the average of every window; see the portable kernel."""
 
     @classmethod
@@ -177,7 +178,7 @@ class Pooling(CompiledKernel[PoolingOp]):
         self._bytes = round_up(needed, 64)
 
     def setup(self) -> None:
-        """Write the geometry down."""
+        """Write the sizes down."""
         op = self.op
         (n, c, h, w), (_, _, oh, ow) = op.bottoms[0], op.tops[0]
         (kh, kw), (sh, sw), (ph, pw) = op.kernel, op.stride, op.pad

@@ -250,8 +250,8 @@ def dot(context: Any, a: Any, b: Any, runs: Any) -> Any:
         while half:
             lanes = [(i + half) % LANES for i in range(LANES)]
             order = ir.Constant(ir.VectorType(I32, LANES), lanes)
-            turned = builder.shuffle_vector(whole, whole, order)
-            whole = builder.fadd(whole, turned)
+            rotated = builder.shuffle_vector(whole, whole, order)
+            whole = builder.fadd(whole, rotated)
             half //= 2
         return builder.extract_element(whole, ir.Constant(I32, 0))
 

@@ -1,4 +1,4 @@
-"""A team of threads that runs lists of compiled kernels together.
+"""A pool of threads that runs lists of compiled kernels together.
 
 The list is a table of addresses. Every thread walks through the whole table and does
 its share of each kernel; between kernels the threads wait for each other. Nothing of
@@ -124,7 +124,7 @@ class Program:
         return self.table.ctypes.data
 
 
-class Team:
+class ThreadPool:
     """The calling thread and `size` - 1 others that work with it."""
 
     def __init__(self, size: int) -> None:
