@@ -36,7 +36,7 @@ def _refuse(layer: LayerParameter, phase: int, seed: int) -> Source:
     )
 
 
-# Every type of data layer, and what opens its source.
+# Every type of data layer, and what opens its source; messages list them in this order.
 DATA_LAYERS: dict[str, Open] = {
     "Data": read_ahead(LmdbReader),
     "HDF5Data": read_ahead(Hdf5Reader),
