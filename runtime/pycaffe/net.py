@@ -59,7 +59,8 @@ class Net(_net.Net):
         super().__init__(network_file, phase, weights, **options)
 
     def _build(self) -> Graph:
-        own = [layer for layer in self._message.layer if layer.type == "Python"]
+        layers = self._kept_net.message.layer
+        own = [layer for layer in layers if layer.type == "Python"]
         if own:
             names = ", ".join(
                 f"{layer.name!r} ({layer.python_param.module}."
