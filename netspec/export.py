@@ -21,10 +21,8 @@ from typing import Any
 
 from netspec.commands.cli import Parser, named_shape, positive, run
 from netspec.commands.model_files import load_model
-from netspec.errors import (
-    SpecWarning,
-)
-from netspec.nets.phases import PHASES
+from netspec.errors import SpecWarning
+from netspec.nets import PHASES
 from netspec.text import to_text, write_message
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from netspec.graph import Parameter
 from netspec.ops.base import Shape, count
-from runtime.backends.base import Backend
-from runtime.layers.base import Array
+from runtime.arrays import Array
+from runtime.primitives import Primitives
 
 ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
 
@@ -23,7 +23,7 @@ def align(nbytes: int) -> int:
 class Arena:
     """One allocation from which arrays are cut at planned offsets."""
 
-    def __init__(self, backend: Backend, nbytes: int) -> None:
+    def __init__(self, backend: Primitives, nbytes: int) -> None:
         self.nbytes = nbytes
         self._bytes = backend.zeros((nbytes + ALIGNMENT_BYTES,), "uint8")
         address = getattr(self._bytes, "ctypes", None)
@@ -50,7 +50,9 @@ class Flat:
     slices: dict[int, slice]
 
 
-def flat_buffers(backend: Backend, parameters: Iterable[Parameter], dtype: str) -> Flat:
+def flat_buffers(
+    backend: Primitives, parameters: Iterable[Parameter], dtype: str
+) -> Flat:
     """Allocate zeroed buffers for `parameters`, in their order."""
     step = ALIGNMENT_BYTES // np.dtype(dtype).itemsize
     slices = {}

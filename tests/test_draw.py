@@ -12,7 +12,8 @@ from netspec import layers as L
 from netspec.draw import draw, draw_dot, write_drawing
 from netspec.draw.__main__ import main
 from netspec.errors import FileError, MachineError, SpecError
-from netspec.graph import State, build
+from netspec.graph import build
+from netspec.nets import State
 from netspec.schema import TRAIN
 from netspec.text import as_net, write_message
 from tests.patience import PATIENCE_S
@@ -204,6 +205,12 @@ def test_dot_names_boxes_lines_and_shapes():
     assert r"conv: Convolution 3×5, stride 2, pad 1 → 6  ⇄ w\nrelu: ReLU" in dot
 
 
+def test_a_blob_without_axes_is_called_a_scalar_everywhere():
+    text = NET + 'layer { name: "half" type: "Power" bottom: "loss" top: "half" }'
+    assert texts(draw(text, phase="TRAIN")).count("scalar") == 2  # loss, half
+    assert draw_dot(text, phase="TRAIN").count('label="scalar"') == 1  # loss to half
+
+
 def test_dot_escapes_quotes_and_backslashes():
     text = r"""input: "x" input_shape { dim: 2 dim: 3 }
     layer { name: 'say "\\hi"' type: "TanH" bottom: "x" top: "y" }"""
@@ -307,7 +314,7 @@ def test_only_the_weights_of_files_are_dropped(tmp_path, monkeypatch):
     path = tmp_path / "net.caffemodel"
     write_message(path, net)
     dropped = []
-    monkeypatch.setattr("netspec.draw.scene.drop_values", dropped.append)
+    monkeypatch.setattr("netspec.nets.current.drop_values", dropped.append)
     assert draw(net) == draw(path)
     assert dropped == [net]  # what was read, not the caller's
     assert dropped[0] is not net

@@ -12,7 +12,7 @@ from netspec.commands.cli import Parser, named_shape, run
 from netspec.draw.output import check_suffix, write
 from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
-from netspec.nets.phases import PHASES
+from netspec.nets import PHASES
 
 ALL_LEVELS = sys.maxsize
 

@@ -35,7 +35,11 @@ def to_dot(
     lines += writer.write(root, "  ")
     drawn: set[tuple[str, str, int]] = set()
     for number, blob in enumerate(picture.blobs):
-        label = f" [label={_quoted(shape_text(blob.shape))}]" if blob.shape else ""
+        label = (
+            f" [label={_quoted(shape_text(blob.shape))}]"
+            if blob.shape is not None
+            else ""
+        )
         source = writer.node_of.get(blob.net.source)
         for target in (writer.node_of.get(box) for box in blob.net.targets):
             if source is None or target is None or source == target:

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from netspec.draw import measures
 from netspec.draw.box_svg import COLOURS, draw_box, draw_module
 from netspec.draw.boxes import Picture, Row
 from netspec.draw.modules import Module
@@ -88,7 +89,7 @@ def to_html(
         for family, (fill, border) in COLOURS.items()
         if family in families
     )
-    script = _file("layout.js") + _file("viewer.js")
+    script = constants() + _file("layout.js") + _file("viewer.js")
     return PAGE.format(
         title=escape(picture.title),
         style=style(picture) + _file("viewer.css"),
@@ -97,6 +98,13 @@ def to_html(
         net=_json(content),
         script=script,
     )
+
+
+def constants() -> str:
+    """Return the beginning of the script: the distances of `netspec.draw.measures`."""
+    values = {name: value for name, value in vars(measures).items() if name.isupper()}
+    lines = [f"const {name} = {json.dumps(value)};" for name, value in values.items()]
+    return "\n".join(['"use strict";', *lines, ""])
 
 
 def _file(name: str) -> str:

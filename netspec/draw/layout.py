@@ -13,14 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from netspec.draw.grid import Grid, Net, Size
+from netspec.draw.measures import (
+    ARROW,
+    FIRST_PORT,
+    PORT_GAP,
+    PORT_MARGIN,
+    RANK_GAP,
+    RANK_GAP_MAX,
+    RANK_GAP_PER_SHIFT,
+)
 from netspec.draw.placing import positions
 
-RANK_GAP = 36.0  # free space between ranks, where lines curve
-RANK_GAP_PER_SHIFT = 0.035  # more of it where a line travels far sideways
-RANK_GAP_MAX = 72.0
-PORT_GAP = 22.0  # between the ends of lines at one box
-MARGIN = 24.0
-ARROW = 9.0  # the straight end of a line
+MARGIN = 24.0  # around the net
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,9 @@ def _ports(
     for node, group in enumerate(leaving):
         group.sort(key=lambda k: sum(targets[k]) / len(targets[k]) if targets[k] else 0)
         # One line leaves at the middle; several leave where their labels find room.
-        room = (grid.width[node] - 12) / max(len(group), 1)
-        offsets = [12 + i * room - grid.width[node] / 2 for i in range(len(group))]
+        width = grid.width[node]
+        room = (width - FIRST_PORT) / max(len(group), 1)
+        offsets = [FIRST_PORT + i * room - width / 2 for i in range(len(group))]
         if len(group) == 1:
             offsets = [0.0]
         for offset, number in zip(offsets, group, strict=True):
@@ -115,7 +120,7 @@ def _ports(
 
 def _spread(count: int, width: float) -> list[float]:
     """Return the offsets of `count` line ends around the middle of a side."""
-    gap = min(PORT_GAP, max(width - 16, 0) / max(count - 1, 1))
+    gap = min(PORT_GAP, max(width - PORT_MARGIN, 0) / max(count - 1, 1))
     return [(i - (count - 1) / 2) * gap for i in range(count)]
 
 

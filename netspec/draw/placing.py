@@ -17,9 +17,7 @@ import itertools
 from collections.abc import Sequence
 
 from netspec.draw.grid import Grid
-
-BOX_GAP = 28.0  # free space between neighbours in a rank
-BEND_GAP = 18.0  # the same beside a line
+from netspec.draw.measures import BEND_GAP, BOX_GAP
 
 
 def positions(grid: Grid) -> list[float]:

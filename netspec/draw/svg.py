@@ -21,6 +21,7 @@ from netspec.draw.box_svg import (
 from netspec.draw.boxes import Picture
 from netspec.draw.grid import Net, Size
 from netspec.draw.layout import Frame, Layout, Segment, place
+from netspec.draw.measures import CAPTION_SHIFT, CAPTION_SHIFT_SIDEWAYS
 from netspec.draw.modules import Line, Module
 from netspec.draw.text_width import shape_text, text_width
 
@@ -298,7 +299,7 @@ def _inside(
         own = line.source >= len(module.entries) and line.source not in placed.insides
         if own and blob.shape is not None:
             x, y = _xy(*start, sideways)
-            dx, dy = (6, -5) if sideways else (5, 13)
+            dx, dy = CAPTION_SHIFT_SIDEWAYS if sideways else CAPTION_SHIFT
             yield text(x + dx, y + dy, "s", shape_text(blob.shape))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 
 from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError
 from netspec.language.calls import Function, describe
 from netspec.language.options import layer_of
+from netspec.ops.families import infer as infer_op
+from netspec.ops.families import is_known_type
 from netspec.ops.partial import is_known, top_shapes
 from netspec.schema import LayerParameter
 
@@ -23,7 +24,7 @@ def infer(fn: Function, message: LayerParameter) -> None:
         return
     if len(message.bottom) or len(message.top):
         return  # wired by name to blobs that are not known here
-    if fn.type_name not in _inferred():
+    if not is_known_type(fn.type_name):
         return
     _wire(message, fn, [top.label for top in fn.inputs])
     try:
@@ -43,7 +44,7 @@ def infer_again(calls: Iterable[Function]) -> None:
         shapes = [top.shape for top in fn.inputs if top.shape is not None]
         for top in fn.tops:
             top.shape = None
-        if len(shapes) < len(fn.inputs) or fn.type_name not in _inferred():
+        if len(shapes) < len(fn.inputs) or not is_known_type(fn.type_name):
             continue
         try:
             found = top_shapes(message_of(fn), shapes)
@@ -55,10 +56,8 @@ def infer_again(calls: Iterable[Function]) -> None:
 
 def parameter_shapes(fn: Function) -> tuple[tuple[int, ...], ...] | None:
     """Return the shapes of a call's parameters, or None where they are not known."""
-    from netspec.ops import infer as infer_op  # see _inferred
-
     shapes = [top.shape for top in fn.inputs]
-    if fn.type_name not in _inferred() or not all(map(is_known, shapes)):
+    if not is_known_type(fn.type_name) or not all(map(is_known, shapes)):
         return None
     message = message_of(fn)
     try:
@@ -82,15 +81,6 @@ def _wire(message: LayerParameter, fn: Function, bottoms: Sequence[str]) -> None
     for place in range(fn.ntop):
         over = fn.writes_over(place)
         message.top.append(bottoms[place] if over else f"(top {place})")
-
-
-@functools.cache
-def _inferred() -> frozenset[str]:
-    """Return the types whose shapes can be inferred."""
-    # Imported at the first call: forty modules, which a mere import need not wait for.
-    from netspec.ops import known_types
-
-    return frozenset(known_types())
 
 
 def _located(error: SpecError, fn: Function, message: LayerParameter) -> SpecError:

@@ -7,6 +7,8 @@ from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.nets.current import current
+from netspec.nets.phases import PHASES, layers_of_phase, one_phase, unmade
 from netspec.ops import known_types
 from netspec.ops.base import Shape
 from netspec.ops.data import infer_with
@@ -45,11 +47,7 @@ def deploy(
     Raises `ShapeError` where the shape of an input is not known, `SpecError` for shapes
     of other blobs and where the layers of the TEST phase make no net.
     """
-    from netspec.nets.phases import layers_of_phase, unmade
-    from netspec.nets.upgrade import upgrade_net
-    from netspec.text import as_net
-
-    whole = upgrade_net(as_net(net))
+    whole = current(net)
     kept = layers_of_phase(whole, TEST)
     sources = _other_sources(whole.layer, kept.layer)
     layers, wanted = _without_losses([*sources, *kept.layer])
@@ -72,12 +70,12 @@ def deploy(
 
 
 def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
-    """Return the net of a phase by name or number, for "DEPLOY" the net for use.
+    """Return the layers of `net` for one phase, without rules.
 
-    Raises `SpecError` for another phase.
+    phase: "TRAIN" or "TEST", by name or number, or "DEPLOY" for the net for use.
+
+    Raises `SpecError` for another phase, and what `deploy` raises.
     """
-    from netspec.nets.phases import PHASES, one_phase
-
     number = PHASES.get(str(phase).upper(), phase)
     if str(phase).upper() == "DEPLOY":
         return deploy(net)

@@ -20,11 +20,10 @@ from netspec.ops.base import (
     SourceOp,
     bottom_name,
     constant,
-    infer,
     infers,
     label,
-    op_class,
 )
+from netspec.ops.families import infer, op_class
 from netspec.ops.python import python_op
 from netspec.schema import FillerParameter, LayerParameter
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from netspec.commands.cli import Parser, named_shape, positive, run
 from netspec.errors import ShapeError, SpecError
-from netspec.graph import drop_values, filter_net, merge_state
+from netspec.nets import PHASES, drop_values, filter_net, merge_state
 from netspec.nets.upgrade import upgrade_net
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.report import summarize
@@ -30,7 +30,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "net", metavar="FILE_OR_MODEL", help="prototxt, caffemodel, or Python file"
     )
-    parser.add_argument("--phase", choices=("TRAIN", "TEST"), help="default: TEST")
+    parser.add_argument("--phase", choices=list(PHASES), help="default: TEST")
     parser.add_argument("--level", type=int, default=0, help="level of the net state")
     parser.add_argument(
         "--stage", action="append", default=[], help="stage of the net state; repeat"
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> None:
         shapes = dict(options.shape)
-        given = {"TRAIN": TRAIN, "TEST": TEST, None: None}[options.phase]
+        given = PHASES.get(options.phase)
         net, phase = _read(options.net, given, shapes)
         try:
             summary = summarize(

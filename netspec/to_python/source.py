@@ -11,7 +11,7 @@ from netspec.catalogue import LAYER_TYPES
 from netspec.errors import NetspecError
 from netspec.language.folder import Folder
 from netspec.language.proto_to_python import values_of
-from netspec.nets.upgrade import upgrade_net
+from netspec.nets.current import current
 from netspec.schema import NetParameter
 from netspec.text import to_text
 from netspec.to_python.calls import statements
@@ -46,18 +46,18 @@ def python_source(net: NetParameter) -> str:
     returned; where a net has what calls cannot say, the source is plainer: without
     functions, or with the net as text. Values of parameters are left out.
     """
-    current = NetParameter()
-    current.CopyFrom(upgrade_net(net))
-    for layer in current.layer:
+    wanted = NetParameter()
+    wanted.CopyFrom(current(net))
+    for layer in wanted.layer:
         layer.ClearField("blobs")
     for write in (_factored, _plain):
         try:
-            source = write(current)
-            if net_of(source) == current:
+            source = write(wanted)
+            if net_of(source) == wanted:
                 return source
         except (NetspecError, LookupError):
             continue
-    return _as_text(current)
+    return _as_text(wanted)
 
 
 def net_of(source: str) -> NetParameter:

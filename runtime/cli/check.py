@@ -7,13 +7,12 @@ from typing import Any
 
 from netspec.commands.cli import named_shape
 from netspec.errors import FileError, NetspecError, SpecError
-from netspec.graph import Graph, State, build, filter_net, merge_state
-from netspec.nets.upgrade import upgrade_net
+from netspec.graph import Graph, build_kept
+from netspec.nets import PHASES, KeptNet, kept_net, merge_state
+from netspec.nets.current import current
 from netspec.ops.base import Shape, count
-from netspec.schema import NetParameter
-from netspec.text import as_net
 from runtime.backends import get_backend
-from runtime.cli.options import PHASES, add_backend
+from runtime.cli.options import add_backend
 from runtime.data import open_source
 from runtime.data.inputs import FILE_SOURCES
 
@@ -38,15 +37,15 @@ def add_parser(commands: Any) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Run the command: report on both phases, then fail with what is wrong."""
-    net = upgrade_net(as_net(options.model))
+    net = current(options.model)
     print(f"{options.model}: {net.name or 'a net without a name'}")
     mistakes: list[str] = []
     for name, phase in PHASES.items():
         state = merge_state(net, phase, options.level, options.stage)
         try:
-            kept = filter_net(net, state)
-            shapes, notes = _source_shapes(kept, state, dict(options.shape))
-            graph = build(kept, state, shapes=shapes)
+            kept = kept_net(net, state)
+            shapes, notes = _source_shapes(kept, dict(options.shape))
+            graph = build_kept(kept, shapes=shapes)
             for node in graph.nodes:
                 get_backend(options.backend).kernel(node, "float32")
         except NetspecError as error:
@@ -98,7 +97,7 @@ def _listed(graph: Graph, names: tuple[str, ...]) -> str:
 
 
 def _source_shapes(
-    net: NetParameter, state: State, given: dict[str, Shape]
+    kept: KeptNet, given: dict[str, Shape]
 ) -> tuple[dict[str, Shape], list[str]]:
     """Return the shapes that are given or that data files tell, and what is not there.
 
@@ -106,11 +105,11 @@ def _source_shapes(
     """
     shapes = dict(given)
     notes = []
-    for layer in net.layer:
+    for layer in kept.message.layer:
         if layer.type not in FILE_SOURCES or set(layer.top) <= set(given):
             continue
         try:
-            source = open_source(layer, state.phase, 0)
+            source = open_source(layer, kept.state.phase, 0)
         except FileError as error:
             notes.append(str(error))
             continue

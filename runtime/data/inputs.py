@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netspec.errors import SpecError
-from netspec.graph import State
+from netspec.nets import State
 from netspec.ops.base import Shape
 from netspec.schema import LayerParameter, NetParameter
 from runtime.data import Source, open_source

@@ -10,8 +10,8 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.ops.base import Shape, count
 from netspec.schema import TRAIN
-from runtime.backends.base import Backend
-from runtime.layers.base import Array
+from runtime.arrays import Array
+from runtime.primitives import Primitives
 
 
 class HostView:
@@ -63,7 +63,7 @@ class _Loan:
 class Mirror:
     """Keeps the host views of one group of nets in step with the device."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Primitives) -> None:
         self.backend = backend
         self.version = 0
         self.handed_out: list[HostView] = []

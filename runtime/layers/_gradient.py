@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.layers.base import Array, Kernel, OpT
+from runtime.arrays import Array
+from runtime.layers.base import Kernel, OpT
 
 
 class OneGradient(Kernel[OpT]):

@@ -6,7 +6,8 @@ from typing import Any
 
 from netspec.errors import SpecError
 from netspec.ops.base import Op, Shape, bottom_name, count, label
-from runtime.layers.base import Array, ArraySpec, Kernel
+from runtime.arrays import Array, ArraySpec
+from runtime.layers.base import Kernel
 
 
 def places(shape: Shape, axis: int) -> int:

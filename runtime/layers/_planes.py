@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from netspec.errors import UnsupportedError
 from netspec.ops import Shape
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._windows import Windows, blocks
-from runtime.layers.base import Array, ArraySpec
 
 if TYPE_CHECKING:
     from netspec.graph import Node

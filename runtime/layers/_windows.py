@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from netspec.ops import Shape
-from runtime.layers.base import Array
+from runtime.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ops.accuracy import Accuracy as AccuracyOp
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._labels import Labels, across_classes, by_class, places
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.layers.base import Kernel, register
 
 
 @register

@@ -10,8 +10,9 @@ from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
 from netspec.ops.convolution import Deconvolution as DeconvolutionOp
 from netspec.ops.convolution import Im2col as Im2colOp
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._windows import Columns, Windows, blocks
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.layers.base import Kernel, register
 
 # Places from which a matrix product of one image's maps runs at full speed.
 ENOUGH_PLACES = 512

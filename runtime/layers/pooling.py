@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
+from runtime.arrays import ArraySpec
 from runtime.layers._planes import POOLS, Maximum, Planes, check_pool
 from runtime.layers._windows import Windows
-from runtime.layers.base import ArraySpec, Context, Kernel, register
+from runtime.layers.base import Context, Kernel, register
 
 if TYPE_CHECKING:
     from netspec.graph import Node

@@ -8,7 +8,8 @@ from netspec.ops import Shape
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
 from netspec.ops.scale import Scale as ScaleOp
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.arrays import Array, ArraySpec
+from runtime.layers.base import Kernel, register
 
 
 class _Stretched(Kernel):

@@ -9,8 +9,9 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.ops import selection as ops
 from netspec.ops.base import bottom_name, count, label
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
-from runtime.layers.base import Array, ArraySpec, Kernel, TopsChanged, register
+from runtime.layers.base import Kernel, TopsChanged, register
 
 
 @register

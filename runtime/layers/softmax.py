@@ -13,9 +13,10 @@ from netspec.ops import softmax as ops
 from netspec.ops.base import label
 from netspec.ops.loss import InfogainLoss as InfogainLossOp
 from netspec.schema import BlobProto
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
 from runtime.layers._labels import Divisor, Labels, across_classes, by_class, places
-from runtime.layers.base import Array, ArraySpec, register
+from runtime.layers.base import register
 
 SMALLEST_NORMAL = 1.17549435e-38  # of float32; the least probability whose log is taken
 LEAST_PROBABILITY = 1e-20  # the same for InfogainLoss

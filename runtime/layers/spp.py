@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from netspec.ops import spp
 from netspec.ops.base import count
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._planes import POOLS, Planes, check_pool
 from runtime.layers._windows import Windows
-from runtime.layers.base import Array, ArraySpec, Context, Kernel, register
+from runtime.layers.base import Context, Kernel, register
 
 if TYPE_CHECKING:
     from netspec.graph import Node

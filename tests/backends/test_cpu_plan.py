@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -340,6 +341,59 @@ for name in ("direct", "winograd", "depthwise", "inner product", "pooling"):
         check=True,
         timeout=PATIENCE_S,
     )
+
+
+def says(code: str, features: str) -> list[str]:
+    """Return what a process says that compiles for a processor with these features."""
+    environment = {**os.environ, "NUMBA_CPU_NAME": "nehalem"}
+    environment.pop("NETSPEC_VECTOR_LANES", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**environment, "NUMBA_CPU_FEATURES": features},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    return done.stdout.splitlines()
+
+
+needs_x86 = pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "AMD64"}, reason="these are features of x86"
+)
+
+
+@needs_x86
+def test_the_variables_of_numba_choose_the_vectors() -> None:
+    code = """
+from runtime.backends.cpu.compiled import cache_folder
+from runtime.backends.cpu.machine.llvm import LANES
+print(LANES, cache_folder(), sep="\\n")
+"""
+    features = ["+sse4.2,-avx", "+avx", "+avx,+avx2,+fma", "+avx,+avx2,+fma,+avx512f"]
+    lanes, folders = zip(*(says(code, each) for each in features), strict=True)
+    assert lanes == ("4", "8", "8", "16")
+    assert len(set(folders)) == len(features)
+
+
+@needs_x86
+@pytest.mark.parametrize(
+    ("features", "instruction"), [("+avx", "vmulps"), ("+avx,+avx2,+fma", "vfmadd")]
+)
+def test_sums_of_products_are_instructions(features: str, instruction: str) -> None:
+    code = """
+import numba
+from numba import types
+from runtime.backends.cpu.compiled import compile_function
+from runtime.backends.cpu.depthwise import depthwise
+record = types.CPointer(numba.from_dtype(depthwise.fields))
+signature = types.void(record, types.int64, types.int64)
+print(compile_function(signature, depthwise.function)._library.get_asm_str())
+"""
+    lines = says(code, features)
+    assert any(instruction in line for line in lines)
+    assert not any("fmaf" in line for line in lines)  # of the C library, and slow
 
 
 @pytest.mark.parametrize(("name", "batch"), [("googlenet", 16), ("resnet50", 8)])

@@ -19,8 +19,9 @@ from google.protobuf import text_format
 from netspec.graph import Node
 from netspec.ops import Op, Shape, infer
 from netspec.schema import TRAIN, LayerParameter
+from runtime.arrays import Array
 from runtime.backends.base import Backend
-from runtime.layers.base import Array, Bound, Clock, Context, Kernel
+from runtime.layers.base import Bound, Clock, Context, Kernel
 
 GARBAGE = {"f": np.nan, "i": 12345, "u": 201, "b": True}  # by kind of dtype
 EXACT_RTOL = 1e-10  # float64 against nested loops in float64

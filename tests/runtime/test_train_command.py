@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from netspec.errors import FileError
-from runtime import history, snapshot, weights
 from runtime.__main__ import main
+from runtime.execution import weights
+from runtime.training import history, snapshot
 from tests.runtime.command_line import SOLVER, fail, start
 from tests.runtime.test_solver import NOISE
 
@@ -121,10 +122,10 @@ def test_loss_that_is_not_finite_ends_training_with_advice(folder, capsys):
 def test_full_disk_during_a_snapshot_is_one_line(folder, capsys, monkeypatch):
     save = weights.save
 
-    def full_at_six(net, path):
+    def full_at_six(graph, params, path):
         if "iter_6" in str(path):
             raise FileError(f"{path}: cannot be written: No space left on device")
-        save(net, path)
+        save(graph, params, path)
 
     monkeypatch.setattr(weights, "save", full_at_six)
     error = fail(capsys, "train", "--solver", "solver.prototxt")

@@ -11,7 +11,9 @@ from netspec.graph import Parameter, Use
 from netspec.schema import FillerParameter, SolverParameter
 from netspec.text import parse
 from runtime.arena import flat_buffers
-from runtime.training.updates import UPDATES, Settings, settings_of, update_of
+from runtime.backends import get_backend
+from runtime.training.updates import settings_of, update_of
+from runtime.update_rules import UPDATES, Settings, Update
 
 SHAPES = [(3, 5), (7,), (2, 3, 4), (11,)]
 LR_MULTS = [1.0, 1.0, 2.5, 0.5]
@@ -188,12 +190,12 @@ def test_gradient_that_no_layer_computes_is_zero_but_decay_acts(backend):
 
 def test_neighbours_with_equal_multipliers_are_one_block(backend):
     _, update, _, _ = run(backend, 'type: "SGD" weight_decay: 0.1', steps=1)
-    assert [(block.lr_mult, block.decay) for block in update._blocks] == [
+    assert [(block.lr_mult, block.decay) for block in update.blocks] == [
         (1.0, pytest.approx(0.1)),
         (2.5, 0.0),
         (0.5, pytest.approx(0.3)),
     ]
-    assert update._blocks[0].w.size > 15 + 7  # the gap between the two included
+    assert update.blocks[0].w.size > 15 + 7  # the gap between the two included
 
 
 @pytest.mark.parametrize("rule", UPDATES)
@@ -202,7 +204,7 @@ def test_blocks_of_any_size_give_the_same(backend, rule, monkeypatch):
     whole, *_ = run(backend, text)
     monkeypatch.setattr(type(backend), "block_elements", 4)
     cut, update, *_ = run(backend, text)
-    assert len(update._blocks) > 12
+    assert len(update.blocks) > 12
     np.testing.assert_array_equal(host(backend, whole.data), host(backend, cut.data))
 
 
@@ -239,6 +241,36 @@ def test_nothing_is_allocated_in_the_steady_state(backend, rule):
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 4_000
+
+
+class SignDescent(Update):
+    """A rule that no backend has compiled: w -= rate * sign(g)."""
+
+    type = "SignDescent"
+    takes_momentum = False
+
+    def step(self, block, rate, iteration):
+        self.xp.sign(block.g, out=block.g)
+        self.xp.multiply(block.g, rate, out=block.g)
+
+
+@pytest.mark.parametrize("name", [None, "numpy", "portable"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_rule_that_is_new_trains_on_every_backend(backend, name, dtype, monkeypatch):
+    monkeypatch.setitem(UPDATES, "SignDescent", SignDescent)
+    backend = get_backend(name) if name else backend
+    text = 'type: "SignDescent" weight_decay: 0.375'
+    flat, _, start, gradients = run(backend, text, dtype=dtype)
+    for p in parameters():
+        w = start[p.index]
+        for iteration, drawn in enumerate(gradients):
+            g = drawn[p.index] + 0.375 * p.decay_mult * w
+            w = w - 0.1 * 0.9**iteration * p.lr_mult * np.sign(g)
+        got = host(backend, flat.data[flat.slices[p.index]]).reshape(p.shape)
+        tolerance = 1e-5 if dtype == "float32" else 1e-10  # of a sum of five steps
+        np.testing.assert_allclose(got, w, rtol=tolerance, atol=tolerance)
+    with pytest.raises(SpecError, match="'SignDescent' has no momentum.*got 0.5"):
+        settings_of(solver(f"{text} momentum: 0.5"))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,7 @@
-"use strict";
-
 // Places for the boxes of a layered drawing and the lines between them: what
 // netspec/draw/placing.py and layout.py do, for modules that open in a page. Ranks and
-// orders come from Python, as they do not depend on which modules are open.
-
-const BOX_GAP = 28, BEND_GAP = 18;
-const RANK_GAP = 36, RANK_GAP_PER_SHIFT = 0.035, RANK_GAP_MAX = 72;
-const PORT_GAP = 22, MARGIN = 24, ARROW = 9;
+// orders come from Python, as they do not depend on which modules are open, and so do
+// the distances: netspec/draw/html.py writes those of measures.py in front of this.
 
 const least = (values, otherwise) =>
   values.reduce((a, b) => Math.min(a, b), values.length ? Infinity : otherwise);
@@ -179,9 +174,9 @@ function ports(grid, nets, frame) {
     targets[k].length ? targets[k].reduce((a, b) => a + b, 0) / targets[k].length : 0;
   leaving.forEach((group, node) => {
     group.sort((a, b) => mean(a) - mean(b));
-    const room = (grid.width[node] - 12) / Math.max(group.length, 1);
+    const room = (grid.width[node] - FIRST_PORT) / Math.max(group.length, 1);
     group.forEach((number, i) => {
-      const own = group.length === 1 ? 0 : 12 + i * room - grid.width[node] / 2;
+      const own = group.length === 1 ? 0 : FIRST_PORT + i * room - grid.width[node] / 2;
       const fixed = frame.starts[`${node} ${number}`];
       outPorts[number] = fixed === undefined ? own : fixed;
     });
@@ -190,7 +185,7 @@ function ports(grid, nets, frame) {
 }
 
 function spread(count, width) {
-  const gap = Math.min(PORT_GAP, Math.max(width - 16, 0) / Math.max(count - 1, 1));
+  const gap = Math.min(PORT_GAP, Math.max(width - PORT_MARGIN, 0) / Math.max(count - 1, 1));
   return Array.from({ length: count }, (_, i) => (i - (count - 1) / 2) * gap);
 }
 

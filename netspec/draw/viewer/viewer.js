@@ -1,8 +1,6 @@
-"use strict";
-
 // The page: boxes open on a click, a search, and a panel with what is known of a layer.
 
-const LABEL_HEIGHT = 17, LABEL_OVERHANG = 10, HEADER = 26, PANEL_GAP = 16;
+const LABEL_HEIGHT = 17, LABEL_OVERHANG = 10, HEADER = 26, PANEL_GAP = 16, MARGIN = 24;
 const SVG = "http://www.w3.org/2000/svg";
 const net = JSON.parse(document.getElementById("net").textContent);
 const sideways = net.sideways;
@@ -123,7 +121,7 @@ function drawInside(placed, depth) {
     const shape = net.blobs[line.blob].shape;
     if (line.source < begin || placed.insides[line.source] || !shape) return;
     const [x, y] = flip(...layout.starts[number]);
-    const [dx, dy] = sideways ? [6, -5] : [5, 13];
+    const [dx, dy] = sideways ? CAPTION_SHIFT_SIDEWAYS : CAPTION_SHIFT;
     marks.push(element("text", { x: (x + dx).toFixed(1), y: (y + dy).toFixed(1), class: "s" }, shape));
   });
   return marks;

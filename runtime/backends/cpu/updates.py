@@ -1,13 +1,13 @@
 """The update rules, each one pass over parameters, gradients and history.
 
-`runtime.training.updates` has the formulas.
+`runtime.update_rules` has the formulas; a rule that is not here runs as written there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,7 @@ from runtime.backends.cpu.machine.compiled import (
 )
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
-
-if TYPE_CHECKING:
-    from runtime.training.updates import Block, Settings
+from runtime.update_rules import Block, Settings
 
 ARRAYS = "w g h h2 count l1"
 NUMBERS = "scale decay rate momentum momentum2 delta"

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from netspec.errors import MachineError
+from runtime.arrays import Array
 from runtime.backends.base import Backend
-from runtime.layers.base import Array
 
 
 class CupyBackend(Backend):

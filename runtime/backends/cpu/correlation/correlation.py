@@ -14,7 +14,7 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
 from netspec.ops.convolution import Deconvolution as DeconvolutionOp
-from runtime.layers.base import Array
+from runtime.arrays import Array
 
 
 @dataclass(frozen=True)

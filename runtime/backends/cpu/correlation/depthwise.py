@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from netspec.ops.base import count
+from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
@@ -23,7 +24,6 @@ from runtime.backends.cpu.machine.planes import keep_plane
 from runtime.backends.cpu.machine.simd import copy, f32, f64, i64
 from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import RUN, dot, weighted
-from runtime.layers.base import Array
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.direct import OPERATIONS_A_CYCLE
 from runtime.backends.cpu.correlation.winograd_code import (
@@ -28,7 +29,6 @@ from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import TILE
 from runtime.backends.cpu.machine.sizes import round_up
-from runtime.layers.base import Array
 
 CHUNKS = 4  # gradients of small weights are summed in so many parts
 SMALL_WEIGHTS = 1 << 18  # elements

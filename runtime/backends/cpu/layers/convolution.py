@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
 from netspec.ops.convolution import Deconvolution as DeconvolutionOp
+from runtime.arrays import Array, ArraySpec
 from runtime.backends.cpu.correlation.correlation import (
     Correlation,
     Weights,
@@ -21,7 +22,6 @@ from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import summed
 from runtime.backends.cpu.layers.elementwise import fill
 from runtime.backends.cpu.machine.compiled import Call
-from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
 Algorithm = Direct | Winograd | Depthwise

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
+from runtime.arrays import Array, ArraySpec
 from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
@@ -19,7 +20,6 @@ from runtime.backends.cpu.machine.matrix import (
     transpose_rows,
 )
 from runtime.backends.cpu.machine.sizes import few, round_up
-from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
 TERMS = 1024  # summed at a time

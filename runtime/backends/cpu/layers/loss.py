@@ -10,12 +10,12 @@ import numpy as np
 
 from netspec.ops.base import count
 from netspec.ops.softmax import SoftmaxWithLoss as SoftmaxWithLossOp
+from runtime.arrays import ArraySpec
 from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.simd import f32, i64
 from runtime.backends.cpu.machine.sizes import few
 from runtime.layers._labels import bad_label
-from runtime.layers.base import ArraySpec
 from runtime.layers.softmax import SMALLEST_NORMAL
 
 ZERO: Any = np.float32(0)

@@ -10,6 +10,7 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
+from runtime.arrays import Array, ArraySpec
 from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import (
     broadcast,
@@ -20,7 +21,6 @@ from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
-from runtime.layers.base import Array, ArraySpec
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
