@@ -1,4 +1,4 @@
-"""Backends by name. Nothing outside this folder imports a device library."""
+"""Primitives on a device, and its kernels; nothing else imports a device library."""
 
 from __future__ import annotations
 
