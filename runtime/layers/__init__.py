@@ -1,4 +1,4 @@
-"""The portable arithmetic of every layer type, one file a family."""
+"""Portable arithmetic of every layer type, one file a family."""
 
 import importlib
 import pkgutil
