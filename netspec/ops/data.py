@@ -113,7 +113,7 @@ class HDF5Output(NoReadOp):
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: what is written to a file has no gradient."""
         return ()
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
 from runtime.arrays import Array
@@ -85,10 +84,12 @@ def broadcast_gradient(record: Any, part: int, parts: int) -> None:
 class Bias(LayerKernel[BiasOp]):
     """Add a parameter that is broadcast; see the portable kernel."""
 
+    options = ("axis", "bias_shape")
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: BiasOp) -> bool:
         """Whether the bias is a parameter."""
-        return len(node.op.bottoms) == 1
+        return len(op.bottoms) == 1
 
     @property
     def _sizes(self) -> dict[str, int]:

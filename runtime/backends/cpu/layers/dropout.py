@@ -53,6 +53,8 @@ def drop_gradient(record: Any, part: int, parts: int) -> None:
 class Dropout(LayerKernel[DropoutOp]):
     """Drop values at random while training; see the portable kernel."""
 
+    options = ("dropout_ratio",)
+
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the mask."""
         if not self._drops():

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops import Shape
 from netspec.ops import concat as concat_ops
 from netspec.ops.base import count
@@ -177,6 +176,8 @@ def added(parts: Sequence[Array], y: Array, floor: float = LOWEST) -> list[Call]
 class ReLU(LayerKernel[ReLUOp]):
     """Keep what is positive, scale the rest; see the portable kernel."""
 
+    options = ("negative_slope",)
+
     def forward_calls(self) -> list[Call]:
         """Compute y."""
         return [
@@ -222,10 +223,12 @@ class Split(LayerKernel[SplitOp]):
 class EltwiseSum(LayerKernel[EltwiseOp]):
     """The weighted sum of blobs."""
 
+    options = ("operation", "coeff", "stable_prod_grad")  # the last is of products
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: EltwiseOp) -> bool:
         """Whether the operation is SUM."""
-        return isinstance(node.op, EltwiseOp) and node.op.operation == "SUM"
+        return op.operation == "SUM"
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
@@ -312,6 +315,8 @@ def _pieces(
 class Concat(LayerKernel[concat_ops.Concat]):
     """Join blobs along one axis."""
 
+    options = ("axis",)
+
     def forward_calls(self) -> list[Call]:
         """Copy every bottom to its place."""
         return _pieces(self.y, self.bottoms, self.op.bottoms, self.op.axis, join=True)
@@ -325,6 +330,8 @@ class Concat(LayerKernel[concat_ops.Concat]):
 
 class Slice(LayerKernel[concat_ops.Slice]):
     """Cut a blob along one axis."""
+
+    options = ("axis", "slice_point")  # the shapes of the tops say where
 
     def forward_calls(self) -> list[Call]:
         """Copy every piece to its top."""

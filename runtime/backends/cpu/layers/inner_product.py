@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import Array, ArraySpec
@@ -30,10 +29,12 @@ SERIAL_PRODUCTS = 1 << 17  # fewer multiplications are not worth a second thread
 class InnerProduct(LayerKernel[InnerProductOp]):
     """Multiply flattened inputs by a matrix and add a bias; see the portable kernel."""
 
+    options = ("num_output", "axis", "transpose", "bias_term")
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: InnerProductOp) -> bool:
         """Whether there is something to compute."""
-        return count(node.op.bottoms[0]) > 0 and count(node.op.tops[0]) > 0
+        return count(op.bottoms[0]) > 0 and count(op.tops[0]) > 0
 
     @property
     def _images(self) -> int:

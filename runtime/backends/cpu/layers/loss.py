@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.softmax import SoftmaxWithLoss as SoftmaxWithLossOp
 from runtime.arrays import ArraySpec
@@ -90,16 +89,13 @@ def log_loss_gradient(record: Any, part: int, parts: int) -> None:
 class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
     """The logistic loss of rows of scores; see the portable kernel."""
 
+    options = ("axis", "ignore_label", "normalization")
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: SoftmaxWithLossOp) -> bool:
         """Whether the classes are the last axis."""
-        op = node.op
         scores = op.bottoms[0]
-        return (
-            isinstance(op, SoftmaxWithLossOp)
-            and count(scores) > 0
-            and count(scores, op.axis + 1) == 1
-        )
+        return count(scores) > 0 and count(scores, op.axis + 1) == 1
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the probabilities, and for what backward has to know."""

@@ -218,6 +218,8 @@ def within_gradient(record: Any, part: int, parts: int) -> None:
 class LRN(LayerKernel[LrnOp]):
     """Divide every value by a power of the energy around it."""
 
+    options = ("local_size", "alpha", "beta", "k", "norm_region")
+
     @property
     def _across(self) -> bool:
         return self.op.norm_region == "ACROSS_CHANNELS"

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
@@ -179,6 +178,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
     a ReLU in place follows that; `runtime.backends.cpu.fusion` sets them.
     """
 
+    options = ("channels", "use_global_stats", "moving_average_fraction", "eps")
     scale: Scale | None = None
     rectified = False
 
@@ -338,12 +338,13 @@ class Scale(LayerKernel[ScaleOp]):
     normalized is this layer's x, so that no copy is needed.
     """
 
+    options = ("axis", "scale_shape", "bias_term")
     behind: BatchNorm | None = None
 
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: ScaleOp) -> bool:
         """Whether the scale is a parameter."""
-        return len(node.op.bottoms) == 1
+        return len(op.bottoms) == 1
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for a copy of x where y is written over it."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
@@ -142,11 +141,13 @@ def average_gradient(record: Any, part: int, parts: int) -> None:
 class Pooling(LayerKernel[PoolingOp]):
     """The maximum or the average of every window; see the portable kernel."""
 
+    # The last two are in the kernel and in the shape of the top.
+    options = ("pool", "kernel", "stride", "pad", "global_pooling", "round_mode")
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: PoolingOp) -> bool:
         """Whether no mask is wanted, and every maximum has a winner, in a byte."""
-        op = node.op
-        if not isinstance(op, PoolingOp) or len(op.tops) > 1:
+        if len(op.tops) > 1:
             return False
         if op.pool == "MAX":
             return count(op.kernel) <= MOST_TAPS and _sees_something(op)
