@@ -1,4 +1,4 @@
-"""Windows that slide over an image: what convolution and pooling share.
+"""Sliding windows over an image, for convolution and pooling: im2col and back.
 
 An image has shape (N, C, *sizes). Its windows, written out, are columns of shape
 (N, C, *kernel, *positions): the element that each output position sees under each
