@@ -8,16 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from netspec.graph import Parameter
+from netspec.graph.memory import ALIGNMENT_BYTES, aligned
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
 from runtime.primitives import Primitives
-
-ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
-
-
-def align(nbytes: int) -> int:
-    """Round a size up to the alignment."""
-    return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
 class Arena:
@@ -66,4 +60,4 @@ def flat_buffers(
 
 def total_bytes(sizes: Sequence[int]) -> int:
     """Return the bytes of arrays laid one after the other, each aligned."""
-    return sum(align(nbytes) for nbytes in sizes)
+    return sum(aligned(nbytes) for nbytes in sizes)

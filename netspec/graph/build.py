@@ -13,6 +13,7 @@ from netspec.graph.splits import insert_splits, with_own_names
 from netspec.graph.types import Edge, Graph, Node, Parameter
 from netspec.graph.wiring import Wires, wire
 from netspec.nets import KeptNet, State, kept_net
+from netspec.nets.given import check_given
 from netspec.nets.upgrade import upgrade_net
 from netspec.ops import known_types, op_class
 from netspec.ops.base import Op, Shape, label
@@ -107,7 +108,7 @@ def _infer_all(
     given: Mapping[str, Sequence[int]],
 ) -> list[Op]:
     """Read every layer; report the mistakes of all that can be read."""
-    check_given(layers, given)
+    check_given(given, tops_of_data(layers))
     shapes: dict[int, Shape] = {}
     ops: list[Op] = []
     mistakes: list[SpecError] = []
@@ -130,22 +131,14 @@ def _infer_all(
     return ops
 
 
-def check_given(
-    layers: Sequence[LayerParameter], given: Mapping[str, Sequence[int]]
-) -> None:
-    """Refuse shapes for blobs that no data layer produces."""
-    sources = [
-        layer
+def tops_of_data(layers: Sequence[LayerParameter]) -> list[str]:
+    """Return the blobs whose shapes may be given: what only a file or code tells."""
+    return [
+        top
         for layer in layers
         if op_class(layer.type).is_source or layer.type in ("Python", "Filter")
+        for top in layer.top
     ]
-    tops = [top for layer in sources for top in layer.top]
-    for name in given:
-        if name not in tops:
-            raise SpecError(
-                f"a shape is given for {name!r}, which is not the top of a data layer"
-                f"{did_you_mean(name, tops) or '; these are ' + ', '.join(tops)}"
-            )
 
 
 def _loss_weights(ops: Sequence[Op]) -> list[tuple[float, ...]]:

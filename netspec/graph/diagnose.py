@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError, UnknownShape, did_you_mean, join
-from netspec.graph.build import build_kept, check_given
+from netspec.graph.build import build_kept, tops_of_data
 from netspec.graph.splits import is_inserted
 from netspec.nets import State, kept_layers, kept_net
+from netspec.nets.given import check_given
 from netspec.ops import known_types
 from netspec.ops.base import Op, Shape, bottom_name, label
 from netspec.ops.data import infer_with
@@ -64,7 +65,7 @@ def _search(
     except SpecError:
         layers = list(net.layer)
     known = [layer for layer in layers if layer.type in known_types()]
-    check_given(known, given)
+    check_given(given, tops_of_data(known))
     walk = _Walk(given)
     for layer in layers:
         walk.read(layer)

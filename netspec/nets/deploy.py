@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
-from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.errors import ShapeError, SpecError
 from netspec.nets.current import current
+from netspec.nets.given import check_given
 from netspec.nets.phases import PHASES, layers_of_phase, one_phase, unmade
 from netspec.ops import known_types
 from netspec.ops.base import Shape
@@ -55,7 +56,7 @@ def deploy(
     missing = unmade(needed, TEST)
     if missing:
         raise SpecError(missing)
-    _check_given(layers, shapes or {})
+    _check_shapes(layers, shapes or {})
     result = NetParameter()
     result.CopyFrom(kept)
     del result.layer[:]
@@ -190,17 +191,13 @@ def _needed(
     return kept[::-1]
 
 
-def _check_given(
+def _check_shapes(
     layers: Iterable[LayerParameter], shapes: Mapping[str, Sequence[int]]
 ) -> None:
     """Refuse shapes for what is not the top of a data layer, and what is no shape."""
     tops = [top for layer in layers if _is_source(layer) for top in layer.top]
+    check_given(shapes, tops)
     for name, shape in shapes.items():
-        if name not in tops:
-            raise SpecError(
-                f"a shape is given for {name!r}, which is not the top of a data layer"
-                f"{did_you_mean(name, tops) or '; these are ' + ', '.join(tops)}"
-            )
         if not all(hasattr(size, "__index__") and size >= 0 for size in shape):
             raise ShapeError(
                 f"the shape given for {name!r} is {shape!r}; expected sizes of at "

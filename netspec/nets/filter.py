@@ -1,4 +1,4 @@
-"""What is left of a net: the layers that a state keeps, and none of their values."""
+"""Rules applied: the state of a net, and the layers that it keeps."""
 
 from __future__ import annotations
 

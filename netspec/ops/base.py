@@ -106,7 +106,7 @@ class SourceOp(Op):
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is read: there is none."""
         return ()
 
 
@@ -118,7 +118,7 @@ class FromOutputOp(Op):
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is read: the output tells the slope."""
         return ()
 
     @property
@@ -133,7 +133,7 @@ class NoReadOp(Op):
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is read."""
         return ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from netspec.commands.cli import named_shape
+from netspec.commands.net_argument import add_shape_option
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.graph import Graph, build_kept
 from netspec.nets import PHASES, KeptNet, kept_net, merge_state
@@ -14,21 +14,14 @@ from netspec.ops.base import Shape, count
 from runtime.backends import get_backend
 from runtime.cli.options import add_backend
 from runtime.data import open_source
-from runtime.data.inputs import FILE_SOURCES
+from runtime.data.opening import DATA_LAYERS
 
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
     parser = commands.add_parser("check", help="check a net", description=__doc__)
     parser.add_argument("model", metavar="NET", help="a prototxt or caffemodel file")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        type=named_shape,
-        default=[],
-        metavar="TOP=N,C,H,W",
-        help="of a data layer whose file is not here; may be repeated",
-    )
+    add_shape_option(parser)
     parser.add_argument("--level", type=int, default=0, help="level for rules")
     parser.add_argument("--stage", action="append", default=[], help="stage for rules")
     add_backend(parser)
@@ -106,7 +99,7 @@ def _source_shapes(
     shapes = dict(given)
     notes = []
     for layer in kept.message.layer:
-        if layer.type not in FILE_SOURCES or set(layer.top) <= set(given):
+        if layer.type not in DATA_LAYERS or set(layer.top) <= set(given):
             continue
         try:
             source = open_source(layer, kept.state.phase, 0)

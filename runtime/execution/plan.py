@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 
 from netspec.graph import Edge, Graph, Node
-from netspec.graph.memory import Request, lay_out, requests_of
+from netspec.graph.memory import Request, aligned, lay_out, requests_of
 from netspec.ops.base import Shape, count
-from runtime.arena import Arena, align, total_bytes
+from runtime.arena import Arena, total_bytes
 from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Fusion
@@ -231,7 +231,7 @@ class _Memory:
             "scratch_bytes": scratch,
         }
         self._offsets = layout.offsets
-        self._scratch_start = align(layout.total_bytes)
+        self._scratch_start = aligned(layout.total_bytes)
         self._arena = Arena(context.backend, self._scratch_start + scratch)
         self._views: dict[tuple[str, Shape], Array] = {}
         self.data = [self._blob(f"data:{e.buffer}", e.shape) for e in graph.edges]
@@ -287,7 +287,7 @@ class _Memory:
                 arrays[name] = self._arena.cut(offset, spec.shape, dtype)
             else:
                 arrays[name] = self._arena.cut(scratch, spec.shape, dtype)
-                scratch += align(self._nbytes(spec))
+                scratch += aligned(self._nbytes(spec))
         return arrays
 
 

@@ -11,14 +11,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from netspec.errors import FileError, MachineError, ShapeError, SpecError
-from netspec.files import read_bytes, replacing
+from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
 from netspec.graph import Graph, Node
 from netspec.ops.base import Shape
 from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.wire import WireBlob, encode_layer, scan
 from runtime.execution.blob import Blob
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DTYPES = {"float": "<f4", "double": "<f8"}
 
 Params: TypeAlias = Mapping[str, Sequence[Blob]]  # of the layers that have some
