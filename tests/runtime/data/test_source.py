@@ -79,19 +79,26 @@ class Slow:
 def test_interrupt_while_waiting_loses_no_batch():
     reader = Slow()
     source = ReadAhead(reader, "d")
+    main, interrupted = threading.main_thread(), threading.Event()
+
+    def handler(*_):
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
 
     def interrupt():
         reader.started.wait(PATIENCE_S)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        # A signal just before the main thread falls asleep does not wake it.
+        while not interrupted.wait(0.1):
+            signal.pthread_kill(main.ident, signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, handler)
     thread = threading.Thread(target=interrupt)
-    # A shell that runs the tests in the background has signals of this kind ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         source.next()
-    signal.signal(signal.SIGINT, before)
     thread.join()
+    signal.signal(signal.SIGINT, before)
     reader.go.set()
     assert [float(source.next()[0][0]) for _ in range(3)] == [0, 1, 2]
     source.close()
