@@ -47,6 +47,20 @@ def numbers(text):
     return [[float(v) for v in re.findall(r"-?[\d.]+", line)] for line in lines]
 
 
+def layer(name, bottoms, kind="TanH"):
+    wires = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
+    return f'layer {{ name: "{name}" type: "{kind}" {wires} top: "{name}" }}'
+
+
+INPUT = 'input: "x" input_shape { dim: 2 dim: 3 } '
+CHAIN_OF_FOLDS = INPUT + "".join(
+    layer(f"m{k // 6}/n{k // 2 % 3}/{'ab'[k % 2]}", [below], ("TanH", "BNLL")[k % 2])
+    for k, below in enumerate(
+        ["x", *(f"m{k // 6}/n{k // 2 % 3}/{'ab'[k % 2]}" for k in range(23))]
+    )
+)
+
+
 def test_every_layer_is_in_the_page_with_its_properties():
     page = draw_html(NET)
     rows = [row for box in content(page)["boxes"] for row in box]
@@ -159,6 +173,34 @@ def test_boxes_open_on_a_click_and_a_search_finds_layers(tmp_path):
         *("2 found", "inception_4c/5x5_reduceinception_4c/5x5"),
         *(1, "inception_4c/5x5_reduce", True, 0, 1),
     ]
+
+
+def test_a_box_in_a_fold_has_one_that_is_drawn_for_it():
+    page = content(draw_html(CHAIN_OF_FOLDS))
+    names = [rows[0]["name"] for rows in page["boxes"]]
+    drawn = {name: names[box] for name, box in zip(names, page["drawn"], strict=True)}
+    assert drawn["m2/n1/b"] == drawn["m0/n2/b"] == "m0/n0/b"
+    assert drawn["m2/n0/a"] == "m0/n0/a"
+    # The last has no line out of its last module: it is like no other.
+    assert drawn["m3/n1/b"] == "m3/n1/b"
+
+
+FIND = """
+byId("search").value = "m2/n1/b";
+search();
+show(search()[0].box);
+const marked = [...document.querySelectorAll(".chosen")].map((one) => one.dataset.box);
+document.title = JSON.stringify(
+  [document.querySelector("#properties h2").textContent,
+   marked.map((box) => net.boxes[box][0].name)]);
+"""
+
+
+@needs_browser
+def test_a_search_finds_layers_in_folds(tmp_path):
+    page = dom(draw_html(CHAIN_OF_FOLDS), tmp_path, FIND)
+    title = re.search("<title>(.*?)</title>", page)[1]
+    assert json.loads(title.replace("&quot;", '"')) == ["m2/n1/b", ["m0/n0/b"]]
 
 
 @needs_browser

@@ -18,7 +18,7 @@ from netspec.draw.nested import place_modules
 from netspec.draw.scene import Scene, View
 from netspec.draw.svg import _line
 from netspec.schema import NetParameter
-from tests.drawing.test_html import random_modules
+from tests.drawing.test_html import CHAIN_OF_FOLDS, INPUT, layer, random_modules
 from tests.drawing.test_layout import random_net
 from tests.test_architecture import ROOT
 from tests.test_draw import NET
@@ -131,18 +131,6 @@ def test_nets_of_random_modules_have_the_same_places(script, seed):
     assert places_compared(script, random_modules(seed), seed) > 500
 
 
-def layer(name, bottoms, kind="TanH"):
-    wires = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
-    return f'layer {{ name: "{name}" type: "{kind}" {wires} top: "{name}" }}'
-
-
-INPUT = 'input: "x" input_shape { dim: 2 dim: 3 } '
-CHAIN_OF_FOLDS = INPUT + "".join(
-    layer(f"m{k // 6}/n{k // 2 % 3}/{'ab'[k % 2]}", [below], ("TanH", "BNLL")[k % 2])
-    for k, below in enumerate(
-        ["x", *(f"m{k // 6}/n{k // 2 % 3}/{'ab'[k % 2]}" for k in range(23))]
-    )
-)
 SMALL = {
     "nothing": NetParameter(name="empty"),
     "one layer": INPUT,
