@@ -1,4 +1,4 @@
-"""Places for the boxes of a layered drawing, top to bottom, and lines between them.
+"""Coordinates of the boxes of a layered drawing, and the routes of its lines.
 
 A *net* here is one blob: a line from one box that forks to all boxes that read it, so
 that ten readers of a label cost one line and not ten.
