@@ -11,17 +11,23 @@ import pytest
 from py_mini_racer import MiniRacer
 
 from netspec.commands.model_files import load_model
-from netspec.draw.grid import Net, make_grid
+from netspec.draw.grid import make_grid
 from netspec.draw.html import content, placing_script
 from netspec.draw.layout import Frame, place
 from netspec.draw.nested import place_modules
 from netspec.draw.scene import Scene, View
 from netspec.draw.svg import _line
 from netspec.schema import NetParameter
-from tests.drawing.test_html import CHAIN_OF_FOLDS, INPUT, layer, random_modules
-from tests.drawing.test_layout import random_net
+from tests.draw.nets import (
+    CHAIN_OF_FOLDS,
+    INPUT,
+    NET,
+    layer,
+    random_modules,
+    random_net,
+    random_net_of_many_sources,
+)
 from tests.test_architecture import ROOT
-from tests.test_draw import NET
 
 MAX_ERROR_PX = 1e-9  # Python 3.12 adds floats up more exactly than JavaScript
 
@@ -166,17 +172,6 @@ def test_the_odd_nets_are_what_their_names_say():
         scene.picture, scene.root, scene.opened, sideways=False
     ).insides.values()
     assert inside.size.width > 500
-
-
-def random_net_of_many_sources(seed):
-    """Like `random_net`, but half of the boxes read nothing: paths start anywhere."""
-    rng = random.Random(seed)
-    sizes, nets = random_net(seed)
-    idle = {box for box in range(len(sizes)) if rng.random() < 0.5}
-    return sizes, [
-        Net(net.source, tuple(box for box in net.targets if box not in idle))
-        for net in nets
-    ]
 
 
 @pytest.mark.parametrize("make", [random_net, random_net_of_many_sources])

@@ -1,7 +1,6 @@
 """The page: every layer, nothing from outside, and places equal to those of the SVG."""
 
 import json
-import random
 import re
 import shutil
 import subprocess
@@ -11,8 +10,8 @@ import pytest
 from netspec.commands.model_files import load_model
 from netspec.draw import draw, draw_html, write_drawing
 from netspec.errors import SpecError
+from tests.draw.nets import CHAIN_OF_FOLDS, NET, random_modules
 from tests.test_architecture import ROOT
-from tests.test_draw import NET
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -45,20 +44,6 @@ def numbers(text):
     """The numbers of all lines, each with its place in the page."""
     lines = re.findall(r'<path class="l" d="([^"]*)"', text)
     return [[float(v) for v in re.findall(r"-?[\d.]+", line)] for line in lines]
-
-
-def layer(name, bottoms, kind="TanH"):
-    wires = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
-    return f'layer {{ name: "{name}" type: "{kind}" {wires} top: "{name}" }}'
-
-
-INPUT = 'input: "x" input_shape { dim: 2 dim: 3 } '
-CHAIN_OF_FOLDS = INPUT + "".join(
-    layer(f"m{k // 6}/n{k // 2 % 3}/{'ab'[k % 2]}", [below], ("TanH", "BNLL")[k % 2])
-    for k, below in enumerate(
-        ["x", *(f"m{k // 6}/n{k // 2 % 3}/{'ab'[k % 2]}" for k in range(23))]
-    )
-)
 
 
 def test_every_layer_is_in_the_page_with_its_properties():
@@ -102,21 +87,6 @@ def test_a_page_of_a_net_that_does_not_check_is_written(tmp_path):
         row["mistake"] for box in content(path.read_text())["boxes"] for row in box
     ]
     assert any("kernel covers" in mistake for mistake in mistakes)
-
-
-def random_modules(seed):
-    """A net of boxes in modules at several depths, with lines between all."""
-    rng = random.Random(seed)
-    tops, text = ["x"], 'input: "x" input_shape { dim: 2 dim: 3 }'
-    for number in range(rng.randint(6, 24)):
-        path = "/".join(f"m{rng.randint(0, 2)}" for _ in range(rng.randint(0, 2)))
-        name = f"{path}/l{number}" if path else f"l{number}"
-        bottoms = rng.sample(tops, min(len(tops), rng.randint(1, 3)))
-        kind = "TanH" if len(bottoms) == 1 else "Eltwise"
-        wires = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
-        text += f'layer {{ name: "{name}" type: "{kind}" {wires} top: "{name}" }}'
-        tops.append(name)
-    return text
 
 
 @needs_browser
