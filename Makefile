@@ -16,6 +16,7 @@ BENCH := $(VENV)/.installed-bench
 
 # Tests compute little at a time: more threads would mostly wait for each other.
 test rules: export OPENBLAS_NUM_THREADS ?= 1
+test rules: export NETSPEC_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types generated rules gen docs bench build \
@@ -56,7 +57,7 @@ demo: $(DEMO)  ## export LeNet, train it on handwritten digits, print where the 
 	$(PY) tools/demo.py --output $(OUT)
 
 test: $(DEV)  ## the whole test suite
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 check: format lint types generated rules  ## format, lint, types, generated files, imports
 
@@ -75,6 +76,7 @@ generated: $(DEV)
 	$(PY) tools/gen_models.py --check
 
 rules: $(DEV)
+	$(PY) tools/import_graph.py
 	$(PY) -m pytest -q tests/test_architecture.py
 
 gen: $(DEV)  ## write the generated files again

@@ -10,10 +10,9 @@ from typing import Any
 from netspec import NetSpec, P
 from netspec import layers as L
 from netspec.commands.model_files import load_model
-from netspec.graph import filter_net, merge_state
-from netspec.nets.upgrade import upgrade_net
+from netspec.nets import filter_net, merge_state
+from netspec.nets.current import current
 from netspec.schema import TRAIN, NetParameter
-from netspec.text import as_net
 
 ROOT = Path(__file__).resolve().parents[1]
 # The models of this project, and the batch that they are trained with here.
@@ -33,7 +32,7 @@ DEFAULT_BATCH = 16
 def train_net(name: str) -> NetParameter:
     """Return the train net of a prototxt, of a model of this project, or the chain."""
     if name.endswith(".prototxt"):
-        return upgrade_net(as_net(Path(name)))
+        return current(Path(name))
     if name == "chain":
         return chain(CHAIN_LAYERS)
     path = str(ROOT / "models" / f"{Path(name).stem}.py")
@@ -41,7 +40,7 @@ def train_net(name: str) -> NetParameter:
     if Path(name).stem == "mnist_autoencoder":
         net = load_model(path, batch_size=batch)
         return with_inputs(net, [[batch, 1, 28, 28]])
-    deploy = upgrade_net(load_model(path, deploy=True))
+    deploy = current(load_model(path, deploy=True))
     image = list(deploy.layer[0].input_param.shape[0].dim)[1:]
     net = load_model(path, batch_size=batch)
     return with_inputs(net, [[batch, *image], [batch]])
@@ -49,14 +48,14 @@ def train_net(name: str) -> NetParameter:
 
 def deploy_net(name: str, batch: int) -> NetParameter:
     """Return the net of a model of this project for use."""
-    net = upgrade_net(load_model(str(ROOT / "models" / f"{name}.py"), deploy=True))
+    net = current(load_model(str(ROOT / "models" / f"{name}.py"), deploy=True))
     net.layer[0].input_param.shape[0].dim[0] = batch
     return net
 
 
 def with_inputs(train: NetParameter, shapes: list[list[int]]) -> NetParameter:
     """Replace the data layer of a train net by Input layers of these shapes."""
-    train = upgrade_net(train)
+    train = current(train)
     net = filter_net(train, merge_state(train, TRAIN))
     layers = list(net.layer)
     del net.layer[:]

@@ -18,32 +18,32 @@ from typing import Any
 
 from netspec import layers as _functions
 from netspec import net_spec as _spec
+from netspec import params as _params
 from netspec import schema
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError
 from netspec.language.calls import Function as Function
 from netspec.language.calls import Top as Top
-from netspec.language.emit import Emission
 from netspec.language.emit import to_proto as to_proto
+from netspec.language.folder import Entry, Folder
+from netspec.language.naming import AS_CAFFE
+from netspec.language.options import params_by_message
 from netspec.language.python_to_proto import assign_field
-from netspec.language.record import no_such_param, params_by_message, record
-from netspec.net_spec import Entry
-from netspec.site import Site, user_site
-
-
-class _Emission(Emission):
-    def _numbered(self, kind: str) -> str:
-        # Caffe counts on, whether or not a name is already there.
-        self.counts[kind] += 1
-        return f"{kind}{self.counts[kind]}"
+from netspec.language.record import record
+from netspec.language.unknown import no_such_param
+from netspec.site import user_site
 
 
 class NetSpec(_spec.NetSpec):
     """A `netspec.NetSpec` that takes and gives names as Caffe's does."""
 
+    def __init__(self, name: str | None = None, **fields: Any) -> None:
+        super().__init__(name, **fields)
+        vars(self)["_naming"] = AS_CAFFE
+
     def update(
         self,
-        other: Mapping[str, Entry] | _spec.NetSpec | str,
+        other: Mapping[str, Entry] | Folder | str,
         params: Mapping[str, Any] | None = None,
     ) -> None:
         """Change options of the layer of a top: `n.update("conv1", dict(pad=1))`.
@@ -54,20 +54,6 @@ class NetSpec(_spec.NetSpec):
             self[other].fn.params.update(params or {})
         else:
             super().update(other)
-
-    def _emission(self) -> Emission:
-        return _Emission()
-
-    def _refuse_second_name(self, name: str, value: Entry, site: Site) -> None:
-        pass
-
-    def _replace(self, name: str, old: Entry, value: Entry, site: Site) -> None:
-        pass
-
-    def _claim(
-        self, value: Top | Function, name: str, names: dict[Top | Function, str]
-    ) -> None:
-        names[value] = name
 
 
 class Layers:
@@ -93,7 +79,7 @@ class Parameters:
     def __getattr__(self, name: str) -> Any:
         message = vars(schema).get(f"{name}Parameter")
         if message is None:
-            raise no_such_param(name)
+            raise no_such_param(name, vars(_params))
         return message
 
 

@@ -19,8 +19,8 @@ from typing import Any
 from netspec.compatible import layers
 from netspec.errors import ShapeError
 from netspec.language.calls import Function, Top, describe
+from netspec.language.options import layer_of
 from netspec.language.proto_to_python import values_of
-from netspec.language.sharing import layer_of
 
 PASS_THROUGH_LAYERS = frozenset(
     (

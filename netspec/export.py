@@ -19,12 +19,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from netspec.commands.cli import Parser, named_shape, positive, run
+from netspec.commands.cli import Parser, positive, run
 from netspec.commands.model_files import load_model
-from netspec.errors import (
-    SpecWarning,
-)
-from netspec.nets.phases import PHASES
+from netspec.commands.net_argument import add_shape_option
+from netspec.errors import SpecWarning
+from netspec.nets import PHASES
 from netspec.text import to_text, write_message
 
 
@@ -86,14 +85,7 @@ def _parser() -> Parser:
         metavar="NAME=VALUE",
         help="set any parameter of the net function; repeat for several",
     )
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        type=named_shape,
-        metavar="TOP=N,C,H,W",
-        help="with --deploy: shape of a top whose file would tell it",
-    )
+    add_shape_option(parser, only="with --deploy: ")
     parser.add_argument("--net", metavar="FUNCTION", help="the function to call")
     return parser
 

@@ -11,6 +11,8 @@ from typing import IO
 
 from netspec.errors import FileError
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:

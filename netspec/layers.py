@@ -29,7 +29,8 @@ from netspec.language.argument_types import (
     Tops,
 )
 from netspec.language.calls import Top
-from netspec.language.record import layer_function, no_such_layer
+from netspec.language.record import layer_function
+from netspec.language.unknown import no_such_layer
 
 
 class LayerOptions(TypedDict, total=False):

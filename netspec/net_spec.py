@@ -1,44 +1,22 @@
-"""`NetSpec`: names for tops, and from them a net."""
+"""The front door: `NetSpec`, and `load` for nets that exist.
+
+A `NetSpec` is a `Folder` of names from `netspec.language`, with one line to each thing
+that one can do with a net.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
-from netspec.errors import SpecError, did_you_mean
-from netspec.language.calls import Function, Top, describe
-from netspec.language.dangling import dangling
-from netspec.language.emit import (
-    Emission,
-    Lost,
-    Root,
-    emit,
-    module_tops,
-    needed,
-    unused,
-)
-from netspec.language.python_to_proto import assign
-from netspec.language.results import blob_of, has_own_name, module_of, returned_by
-from netspec.language.scope import current_scope
-from netspec.language.sharing import layer_of
-from netspec.nets.rules import may_meet
-from netspec.schema import NetParameter
-from netspec.site import Site, user_site, warn_at
-
-Entry: TypeAlias = "Top | Function | NetSpec"
+from netspec.errors import SpecError
+from netspec.language.calls import Top
+from netspec.language.folder import Folder
+from netspec.reading.loaded import LoadedFolder
 
 
-class NoSuchTop(SpecError, AttributeError, KeyError):
-    """A name that was not assigned."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class NetSpec:
+class NetSpec(Folder):
     """A net under construction: every top gets the name under which it is assigned.
 
         n = NetSpec()
@@ -64,178 +42,8 @@ class NetSpec:
     output that is neither a loss, a measure nor a prediction gives a `SpecWarning`.
     """
 
-    tops: OrderedDict[str, Any]
-
-    def __init__(self, name: str | None = None, **fields: Any) -> None:
-        state = self.__dict__
-        state["_fields"] = fields
-        state["tops"] = OrderedDict()
-        state["_name"] = name
-        state["_sites"] = {}
-        state["_names"] = {}
-        state["_variants"] = {}
-        state["_lost"] = {}
-        state["_scope"] = current_scope()
-        state["_parent"] = None
-
-    def __setitem__(self, name: str, value: Entry) -> None:
-        site = user_site()
-        if not isinstance(name, str) or not name:
-            raise SpecError(f"{site}: a name is {name!r}; expected text")
-        if not isinstance(value, Top | Function | NetSpec):
-            raise SpecError(f"{site}: {name!r} {_not_an_entry(value)}")
-        self._refuse_second_name(name, value, site)
-        folder, key = _folder(self, name)
-        if folder is not self:
-            folder[key] = value
-        else:
-            self._put(name, value, site)
-
-    def _refuse_second_name(self, name: str, value: Entry, site: Site) -> None:
-        other = self._names.get(value)
-        if other is None or other == name or self.tops.get(other) is not value:
-            return
-        kind = "this NetSpec" if isinstance(value, NetSpec) else "this top"
-        raise SpecError(
-            f"{site}: {kind} is {name!r} here and {other!r} since {self._sites[other]};"
-            f" a blob has one name, so use n[{other!r}]"
-        )
-
-    def _put(self, name: str, value: Entry, site: Site) -> None:
-        old = self.tops.get(name)
-        if old is not None and old is not value:
-            self._replace(name, old, value, site)
-        self.tops[name] = value
-        self._sites[name] = site
-        self._names[value] = name
-        if isinstance(value, NetSpec):
-            value.__dict__["_parent"] = (self, name)
-        elif isinstance(value, Top):
-            value.label = name
-        called = module_of(value, self._scope)
-        if called is not None and len(called.results) == 1:
-            for scope in returned_by(value, called):
-                scope.assigned = (self, name)
-        if isinstance(value, NetSpec):
-            return
-        if called is None or not has_own_name(value, called):
-            blob = blob_of(value, called)
-            if called is not None:
-                called.outside.add(blob)
-            if self._scope is not None:
-                self._scope.named[blob] = (self, name)
-
-    def _replace(self, name: str, old: Entry, value: Entry, site: Site) -> None:
-        """Note what becomes of the tops that had this name."""
-        for each in (*self._variants.pop(name, ()), old):
-            if stay_apart(each, value):
-                self._variants.setdefault(name, []).append(each)
-            elif isinstance(each, Top) and each is not value:
-                self._lost[each] = Lost(name, self._sites.get(name, each.fn.site), site)
-
-    def __setattr__(self, name: str, value: Entry) -> None:
-        self[name] = value
-
-    def __getitem__(self, name: str) -> Any:
-        folder, key = _folder(self, name)
-        if key in folder.tops:
-            return folder.tops[key]
-        inner = folder._inner(key)  # noqa: SLF001 - of the same class
-        if inner is None:
-            raise self._no_such_top(name)
-        return inner
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        try:
-            return self.tops[name]
-        except KeyError:
-            raise self._no_such_top(name) from None
-
-    def _inner(self, name: str) -> Top | None:
-        """Return the top of this name in a module whose result is assigned here."""
-        for key, value in self.tops.items():
-            if name.startswith(f"{key}/"):
-                called = module_of(value, self._scope)
-                if called is not None:
-                    return module_tops(called).get(name[len(key) + 1 :])
-        return None
-
-    def _no_such_top(self, name: str) -> NoSuchTop:
-        known = self.keys()
-        hint = did_you_mean(str(name), known)
-        rest = "; assign it first" if known else "; nothing is assigned yet"
-        return NoSuchTop(f"no top is named {name!r}{hint or rest}")
-
-    def __delitem__(self, name: str) -> None:
-        folder, key = _folder(self, name)
-        if key not in folder.tops:
-            raise self._no_such_top(name)
-        if folder is not self:
-            del folder[key]
-            return
-        gone = [*self._variants.pop(name, ()), self.tops.pop(name)]
-        for fn in (value.fn for value in gone if not isinstance(value, NetSpec)):
-            for scope in fn.scope.chain() if fn.scope is not None else ():
-                if fn in scope.calls:  # part of the net while another layer needs it
-                    scope.calls.remove(fn)
-
-    def __delattr__(self, name: str) -> None:
-        del self[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._flat()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._flat())
-
-    def __len__(self) -> int:
-        return len(self._flat())
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.tops]
-
-    def keys(self) -> list[str]:
-        """Return the names in order, those in folders with their path."""
-        return list(self._flat())
-
-    def vals(self) -> list[Any]:
-        """Return the tops in the order of `keys`."""
-        return list(self._flat().values())
-
-    def entries(self, name: str | None = None) -> Iterator[Top | Function]:
-        """Yield all tops (of `name`), also those that other phases' hide."""
-        folder, key = (self, name) if name is None else _folder(self, name)
-        keys = list(folder.tops) if key is None else [key]
-        for each in keys:
-            yield from folder._variants.get(each, ())  # noqa: SLF001
-            last = folder.tops.get(each)
-            if isinstance(last, NetSpec):
-                yield from last.entries() if key is None else ()
-            elif last is not None:
-                yield last
-
-    def update(self, other: Mapping[str, Entry] | NetSpec) -> None:
-        """Assign every entry of `other`."""
-        entries = other.tops if isinstance(other, NetSpec) else other
-        for name, value in entries.items():
-            apart = other._variants.get(name, ()) if isinstance(other, NetSpec) else ()  # noqa: SLF001
-            for each in (*apart, value):
-                self[name] = each
-
-    def replace(self, old: str | Top, new: str | Top) -> None:
-        """Let every layer that reads `old` read `new` instead.
-
-        Those that `new` is made of go on reading `old`, so that a layer can be put
-        between: `n.replace(n.conv1, L.BatchNorm(n.conv1))`.
-        """
-        from netspec.language.rewiring import replace
-
-        replace(self, old, new)
-
     def __call__(
-        self, *inputs: Top | NetSpec, shared: bool = False, **named: Top | NetSpec
+        self, *inputs: Top | Folder, shared: bool = False, **named: Top | Folder
     ) -> NetSpec:
         """Return the layers once more, as a folder, with `inputs` for its inputs.
 
@@ -245,98 +53,14 @@ class NetSpec:
         """
         from netspec.reading.blocks import instance
 
-        return instance(self, inputs, named, shared=shared)
+        result: NetSpec = instance(self, inputs, named, shared=shared, kind=LoadedSpec)
+        return result
 
     def to_python(self) -> str:
         """Return Python source that makes this net: see `netspec.to_python`."""
         from netspec.to_python.source import python_source
 
         return python_source(self.to_proto())
-
-    @property
-    def output_top(self) -> Top | None:
-        """The top that a layer function takes this spec for: the one named output."""
-        value = self.tops.get("output")
-        if isinstance(value, NetSpec):
-            return value.output_top
-        return value if isinstance(value, Top) else None
-
-    def to_proto(self, phase: str | int | None = None) -> NetParameter:
-        """Return the net: the layers of all tops, each after those that it needs.
-
-        phase: "TRAIN" or "TEST" for the layers of one phase, without their rules;
-        "DEPLOY" for the net for use (see `netspec.deploy`); None for all.
-
-        Raises `SpecError` for what only the whole net shows: a top that is read though
-        its name was given away, a blob that is read although an in-place layer has
-        changed it, two layers or blobs of one name.
-        """
-        emission = self._emission()
-        roots = list(self._roots("", emission, ()))
-        net = NetParameter()
-        problems = assign(net, {"name": self._name, **self._fields})
-        if problems:
-            raise SpecError(f"net {self._name!r}: " + "\n  and: ".join(problems))
-        net.layer.extend(emit(roots, emission))
-        for top in dangling(net, unused(emission)):
-            if top.fn.from_file:
-                continue  # published so
-            _warn_unused(top, emission.blobs[top])
-        return net if phase is None else _for_phase(net, phase)
-
-    def _emission(self) -> Emission:
-        return Emission()
-
-    def _roots(
-        self, prefix: str, emission: Emission, parents: tuple[NetSpec, ...]
-    ) -> Iterator[Root]:
-        """Yield what is assigned here and in folders; add the names to `emission`."""
-        if self in parents:
-            raise SpecError(f"{prefix[:-1]!r}: a NetSpec cannot hold itself")
-        emission.lost.update(self._lost)
-        emission.prefixes[self] = prefix
-        for key, last in self.tops.items():
-            for value in (*self._variants.get(key, ()), last):
-                called = module_of(value, self._scope)
-                if called is not None and called.assigned == (self, key):
-                    path = f"{prefix}{called.name or key}/"
-                    emission.paths.setdefault(called, path)
-                if isinstance(value, NetSpec):
-                    inside = (*parents, self)
-                    yield from value._roots(f"{prefix}{key}/", emission, inside)  # noqa: SLF001
-                    continue
-                if called is None or not has_own_name(value, called):
-                    blob = blob_of(value, called)
-                    self._claim(blob, prefix + key, emission.names)
-                yield Root(value, prefix)
-
-    def _claim(
-        self, value: Top | Function, name: str, names: dict[Top | Function, str]
-    ) -> None:
-        if names.setdefault(value, name) != name:
-            site = self._sites.get(self._names.get(value, ""), value.fn.site)
-            raise SpecError(
-                f"{describe(value.fn)}: the same top is named {names[value]!r} "
-                f"and, at {site}, {name!r}; a blob has one name"
-            )
-
-    def _flat(self) -> OrderedDict[str, Any]:
-        flat: OrderedDict[str, Any] = OrderedDict()
-        for key, value in self.tops.items():
-            if isinstance(value, NetSpec):
-                for path in value:
-                    flat[f"{key}/{path}"] = value[path]
-            else:
-                flat[key] = value
-        return flat
-
-    def __repr__(self) -> str:
-        lines = [f"<NetSpec {self._name!r}" if self._name else "<NetSpec"]
-        for name, value in self._flat().items():
-            shape = getattr(value, "shape", None)
-            shown = "" if shape is None else f" {shape}"
-            lines.append(f"  {name}: {value.fn.type_name}{shown}")
-        return "\n".join(lines) + ">"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Return what a notebook shows: a drawing, and the text."""
@@ -348,74 +72,28 @@ class NetSpec:
             bundle["image/svg+xml"] = draw(self)
         return bundle
 
-    def __copy__(self) -> NetSpec:
-        copy = type(self)()
-        for key, value in self.__dict__.items():
-            copy.__dict__[key] = value.copy() if hasattr(value, "copy") else value
-        copy.__dict__["_variants"] = {k: list(v) for k, v in self._variants.items()}
-        return copy
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Calls in the order of need, so that no depth of a net is a depth of recursion.
-        calls: dict[Function, None] = {}
-        for value in (*self.vals(), *self._lost):
-            for fn in needed(value.fn, calls):
-                calls[fn] = None
-        return type(self), (), (list(calls), dict(self.__dict__))
-
-    def __setstate__(self, state: tuple[list[Function], dict[str, Any]]) -> None:
-        self.__dict__.update(state[1])
+class LoadedSpec(LoadedFolder, NetSpec):
+    """A net that was read, or a block made of one, as a `NetSpec`."""
 
 
-def _for_phase(net: NetParameter, phase: str | int) -> NetParameter:
-    from netspec.nets.deploy import deploy
-    from netspec.nets.phases import PHASES, one_phase
+def load(net: Any) -> NetSpec:
+    """Return the spec of a net that exists: a file, text, or a message.
 
-    number = PHASES.get(str(phase).upper(), phase)
-    if str(phase).upper() == "DEPLOY":
-        return deploy(net)
-    if number not in PHASES.values():
-        raise SpecError(f"phase is {phase!r}; expected 'TRAIN', 'TEST' or 'DEPLOY'")
-    return one_phase(net, int(number))
+    net: the path of a prototxt or binary file, prototxt text, a `NetParameter`, or a
+    spec. Old formats are upgraded as Caffe does.
 
+    A top has the name of its blob, one that a layer makes in place the name of that
+    layer. Layers stay in their order, so that what was not changed is written back as
+    it was: `load(net).to_proto()` is the upgraded net.
 
-def _folder(spec: NetSpec, name: str) -> tuple[NetSpec, str]:
-    """Return the spec, among `spec` and its folders, that holds `name`, and its key."""
-    head, slash, tail = name.partition("/")
-    folder = spec.tops.get(head) if slash and name not in spec.tops else None
-    if isinstance(folder, NetSpec) and tail:
-        return _folder(folder, tail)
-    return spec, name
+    A name assigned again takes the place of the old layer, and what read the old top
+    reads the new one. What read an in-place layer that is deleted reads what it did.
+    Called, the spec is a block: `n.tower = load("tower.prototxt")(n.data)`.
 
+    Raises `FileError` for a file that cannot be read, `TextError` with line and column
+    for bad text, `SpecError` naming the layers that read blobs which no layer makes.
+    """
+    from netspec.reading.load import load as read
 
-def stay_apart(old: Entry, new: Entry) -> bool:
-    """Tell whether the rules of two layers keep them out of each other's nets."""
-    if isinstance(old, NetSpec) or isinstance(new, NetSpec):
-        return False
-    if not any(_has_rules(value.fn) for value in (old, new)):
-        return False
-    return not may_meet(layer_of(old.fn), layer_of(new.fn))
-
-
-def _has_rules(fn: Function) -> bool:
-    return "include" in fn.params or "exclude" in fn.params
-
-
-def _not_an_entry(value: object) -> str:
-    if isinstance(value, tuple | list) and all(isinstance(v, Top) for v in value):
-        kind = value[0].fn.type_name if value else "layer"
-        return (
-            f"is a tuple of {len(value)} tops of one {kind}; expected one top, so "
-            f"write a name for each: n.a, n.b = L.{kind}(...)"
-        )
-    return f"is {value!r}; expected a top, which is what layer functions return"
-
-
-def _warn_unused(top: Top, blob: str) -> None:
-    site = top.fn.site
-    who = describe(top.fn, str(top.fn.params.get("name", blob)))
-    warn_at(
-        site,
-        f"{who}: no layer reads blob {blob!r}, so it is an output "
-        f"of the net beside its losses; use it, delete it, or give it to L.Silence",
-    )
+    return read(net, LoadedSpec)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.language.record import no_such_param
+from netspec.language.unknown import no_such_param
 
 
 class Convolution:
@@ -161,4 +161,4 @@ class VideoData:
 
 
 def __getattr__(name: str) -> Any:
-    raise no_such_param(name)
+    raise no_such_param(name, globals())

@@ -8,22 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from netspec.graph import Parameter
+from netspec.graph.memory import ALIGNMENT_BYTES, aligned
 from netspec.ops.base import Shape, count
-from runtime.backends.base import Backend
-from runtime.layers.base import Array
-
-ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
-
-
-def align(nbytes: int) -> int:
-    """Round a size up to the alignment."""
-    return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+from runtime.arrays import Array
+from runtime.primitives import Primitives
 
 
 class Arena:
     """One allocation from which arrays are cut at planned offsets."""
 
-    def __init__(self, backend: Backend, nbytes: int) -> None:
+    def __init__(self, backend: Primitives, nbytes: int) -> None:
         self.nbytes = nbytes
         self._bytes = backend.zeros((nbytes + ALIGNMENT_BYTES,), "uint8")
         address = getattr(self._bytes, "ctypes", None)
@@ -50,7 +44,9 @@ class Flat:
     slices: dict[int, slice]
 
 
-def flat_buffers(backend: Backend, parameters: Iterable[Parameter], dtype: str) -> Flat:
+def flat_buffers(
+    backend: Primitives, parameters: Iterable[Parameter], dtype: str
+) -> Flat:
     """Allocate zeroed buffers for `parameters`, in their order."""
     step = ALIGNMENT_BYTES // np.dtype(dtype).itemsize
     slices = {}
@@ -64,4 +60,4 @@ def flat_buffers(backend: Backend, parameters: Iterable[Parameter], dtype: str) 
 
 def total_bytes(sizes: Sequence[int]) -> int:
     """Return the bytes of arrays laid one after the other, each aligned."""
-    return sum(align(nbytes) for nbytes in sizes)
+    return sum(aligned(nbytes) for nbytes in sizes)

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import zlib
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from runtime.layers.base import Array
+from runtime.arrays import Array
 
 _MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
 _SHIFTS = (16, 15, 16)

@@ -13,6 +13,7 @@ from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError
 from netspec.ops import known_types
 from netspec.schema import LayerParameter
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,6 +58,11 @@ def test_layer_functions_are_up_to_date():
     pytest.importorskip("grpc_tools")
     command = [sys.executable, "tools/gen_layers.py", "--check"]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,7 @@ import pytest
 
 from netspec.commands.model_files import load_model
 from netspec.draw import draw
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -19,10 +20,13 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 CALL_TESTS = """
+from inspect import signature
+from pathlib import Path
 from runtime.backends import get_backend
+fixtures = {"backend": get_backend("numpy"), "tmp_path": Path.cwd()}
 for name, function in list(globals().items()):
     if name.startswith("test_"):
-        function(get_backend("numpy"))
+        function(*(fixtures[one] for one in signature(function).parameters))
 """
 
 
@@ -48,6 +52,7 @@ def run(arguments, folder):
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
 
 

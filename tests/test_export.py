@@ -14,6 +14,7 @@ from netspec.errors import SpecWarning
 from netspec.export import main
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.text import parse, read_net
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -140,7 +141,14 @@ def test_failed_export_leaves_the_old_file(model):
 
 def test_whole_command():
     command = [sys.executable, "-m", "netspec.export", "models/lenet.py", "--deploy"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
     assert len(parse(done.stdout, "NetParameter").layer) == 9
     assert not done.stderr
 

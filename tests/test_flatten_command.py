@@ -15,6 +15,7 @@ from netspec.nets.upgrade import upgrade_text
 from netspec.schema import NetParameter, SolverParameter
 from netspec.text import parse, read_net, to_text, write_message
 from netspec.text.modules import has_modules
+from tests.patience import PATIENCE_S
 from tests.reference import needs_reference, reference_dir
 from tests.schema.random_messages import messages
 from tests.test_architecture import ROOT
@@ -87,7 +88,10 @@ def test_a_net_without_modules_flattens_to_itself(tmp_path, capsys):
     @settings(
         max_examples=20,
         deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+        ],
     )
     @given(messages("NetParameter"))
     def check(net):
@@ -112,7 +116,9 @@ def test_other_commands_read_modules(tmp_path):
         ["runtime", "check", path],
     ):
         arguments = [sys.executable, "-m", *map(str, command)]
-        done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=False)
+        done = subprocess.run(
+            arguments, cwd=ROOT, capture_output=True, check=False, timeout=PATIENCE_S
+        )
         assert done.returncode == 0, done.stderr.decode()
         assert b"a/conv" in done.stdout or command[1] == "check"
 

@@ -24,6 +24,7 @@ from netspec.to_python.__main__ import main
 from netspec.to_python.source import _factored as factored
 from netspec.to_python.source import net_of, python_source
 from tests.nets import ODD, TOWER, TRAIN_TEST
+from tests.patience import PATIENCE_S
 from tests.random_specs import specs, without_warnings
 from tests.reference import needs_reference, zoo_names, zoo_path
 
@@ -64,7 +65,12 @@ def functions(source: str) -> list[str]:
 def ruff(*arguments: str) -> None:
     command = [sys.executable, "-m", "ruff", *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -346,5 +352,6 @@ def test_source_is_the_same_in_another_process(tmp_path):
             capture_output=True,
             text=True,
             check=True,
+            timeout=PATIENCE_S,
         )
         assert done.stdout == python_source(parse(path.read_text(), NetParameter))

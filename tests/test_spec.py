@@ -14,6 +14,7 @@ from netspec import TEST, TRAIN, NetSpec
 from netspec import layers as L
 from netspec import params as P
 from netspec.text import parse, to_text
+from tests.patience import PATIENCE_S
 
 
 def names(net):
@@ -179,7 +180,7 @@ def test_import_is_light():
         "assert not {'numpy', 'runtime', 'cupy'} & set(sys.modules); "
         "netspec.L.ReLU"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_S)
 
 
 @st.composite

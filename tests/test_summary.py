@@ -9,6 +9,7 @@ from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary import summarize
 from netspec.summary.__main__ import main
 from tests.nets import DATA, LABEL, fc, layer, net
+from tests.patience import PATIENCE_S
 from tests.reference import needs_reference, reference_dir
 
 LOSS = layer("loss", "SoftmaxWithLoss", "s label", "l")
@@ -299,7 +300,9 @@ def test_a_mistake_in_a_model_ends_with_one_line(capsys, tmp_path):
 
 def test_a_reader_that_stops_early_gets_no_complaint(file):
     script = f"{sys.executable} -m netspec.summary {file} | true"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.stderr == ""
 
 

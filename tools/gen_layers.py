@@ -63,7 +63,8 @@ from netspec.language.argument_types import (
     Tops,
 )
 from netspec.language.calls import Top
-from netspec.language.record import layer_function, no_such_layer
+from netspec.language.record import layer_function
+from netspec.language.unknown import no_such_layer
 
 '''
 LAYERS_FOOTER = """
@@ -80,13 +81,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.language.record import no_such_param
+from netspec.language.unknown import no_such_param
 
 '''
 PARAMS_FOOTER = """
 
 def __getattr__(name: str) -> Any:
-    raise no_such_param(name)
+    raise no_such_param(name, globals())
 """
 COMMON = {
     "name": ("str", "Name of the layer, if it is not that of its first top."),

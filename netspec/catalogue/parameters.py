@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from netspec.catalogue import LAYER_TYPES
 from netspec.schema import LayerParameter
 
 _Roles = tuple[str, ...]
@@ -58,8 +59,6 @@ def parameter_roles(layer: LayerParameter, bottoms: int) -> _Roles | None:
 
     None means that only the layer's code knows them (Python, types of other forks).
     """
-    from netspec.catalogue import LAYER_TYPES
-
     roles = _ROLES.get(layer.type)
     if roles is not None:
         return roles(layer, bottoms)

@@ -17,9 +17,9 @@ from typing import Any
 
 from netspec.commands.settings import check_names, parameters, parse_settings
 from netspec.errors import FileError, NetspecError, ShapeError, SpecError, did_you_mean
-from netspec.net_spec import NetSpec
+from netspec.language.folder import Folder
+from netspec.nets import one_phase
 from netspec.nets.deploy import deploy as derive
-from netspec.nets.phases import one_phase
 from netspec.schema import NetParameter
 from netspec.site import shown_path
 
@@ -55,7 +55,7 @@ def load_model(
     if batch_size is not None and not (derived and _has_no(maker, "batch_size")):
         given["batch_size"] = batch_size
     given.update(arguments)
-    if isinstance(maker, NetSpec):
+    if isinstance(maker, Folder):
         if given or settings:
             raise SpecError(f"{path}: the net is no function, so it has no parameters")
         result: Any = maker
@@ -112,7 +112,7 @@ def _makers(module: ModuleType) -> dict[str, Any]:
         for name, value in vars(module).items()
         if not name.startswith("_")
         and (
-            isinstance(value, NetSpec)
+            isinstance(value, Folder)
             or (inspect.isfunction(value) and value.__module__ == module.__name__)
         )
     }
@@ -131,7 +131,7 @@ def _choose(
 
 
 def _has_no(maker: Any, name: str) -> bool:
-    return isinstance(maker, NetSpec) or name not in parameters(maker)
+    return isinstance(maker, Folder) or name not in parameters(maker)
 
 
 def _named(path: Path, makers: Mapping[str, Any], name: str) -> Any:

@@ -1,4 +1,4 @@
-"""A net as a picture: SVG, HTML or DOT of a graph of boxes, in modules that open.
+"""A net as a picture: layers to boxes, boxes to places, places to SVG, HTML or DOT.
 
 Boxes are layers, coloured by family, with in-place layers stacked on the box whose
 output they change, and closed modules; lines are blobs with their shapes. SVG, HTML and

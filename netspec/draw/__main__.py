@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from netspec.commands.cli import Parser, named_shape, run
+from netspec.commands.cli import Parser, run
+from netspec.commands.net_argument import (
+    add_net_argument,
+    add_shape_option,
+    read_net_argument,
+)
 from netspec.draw.output import check_suffix, write
 from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
-from netspec.nets.phases import PHASES
+from netspec.nets import PHASES
 
 ALL_LEVELS = sys.maxsize
 
@@ -24,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> None:
     parser = Parser(prog="python -m netspec.draw", description="Draw a net.")
-    parser.add_argument("net", help="a .prototxt, a .caffemodel, or a models/*.py")
+    add_net_argument(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -63,14 +67,7 @@ def _command(arguments: Sequence[str] | None) -> None:
         action="store_true",
         help="draw equal modules in a row one by one",
     )
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        type=named_shape,
-        metavar="TOP=N,C,H,W",
-        help="shape of the top of a data layer; repeat for several",
-    )
+    add_shape_option(parser)
     parser.add_argument(
         "--deploy", action="store_true", help="of a Python file, draw the net for use"
     )
@@ -86,7 +83,8 @@ def _command(arguments: Sequence[str] | None) -> None:
         fold=not options.no_fold,
         shapes=shapes,
     )
-    scene = Scene(_read(options.net, options.deploy, shapes), view)
+    net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
+    scene = Scene(net, view)
     if options.output is None:
         sys.stdout.write(scene.svg())
     else:
@@ -103,17 +101,6 @@ def _depth(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected 0, 1, ... or all; got {text!r}")
     return int(text)
-
-
-def _read(name: str, deploy: bool, shapes: Mapping[str, Sequence[int]]) -> Any:
-    """Return what the command line names: a model file's net, or a path."""
-    if not name.endswith(".py"):
-        if deploy:
-            raise SpecError(f"{name}: --deploy is for model files, which end in .py")
-        return Path(name)
-    from netspec.commands.model_files import load_for_use, load_model
-
-    return load_for_use(name, shapes) if deploy else load_model(name)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from functools import cached_property
 
 from netspec.draw.captions import family, options
 from netspec.draw.grid import Net
+from netspec.nets import PHASE_NAMES
 from netspec.ops.base import Op
-from netspec.schema import TEST, TRAIN, LayerParameter
+from netspec.schema import LayerParameter
 
 Shape = tuple[int, ...]
-PHASES = {TRAIN: "TRAIN", TEST: "TEST"}
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,11 @@ def _without_splits(
 
 def _phases(layer: LayerParameter) -> frozenset[int]:
     """Return the phases whose nets contain `layer`, by its rules on the phase alone."""
-    phases = set(PHASES)
+    phases = set(PHASE_NAMES)
     if layer.include:
         phases &= {
             phase
-            for phase in PHASES
+            for phase in PHASE_NAMES
             for rule in layer.include
             if not rule.HasField("phase") or rule.phase == phase
         }
@@ -188,7 +188,7 @@ def _row(
         type=layer.type,
         options=options(layer),
         family=family(layer.type),
-        phase=PHASES[next(iter(phases))] if len(phases) == 1 else "",
+        phase=PHASE_NAMES[next(iter(phases))] if len(phases) == 1 else "",
         shared=tuple(p.name for p in layer.param if p.name in shared),
         layer=layer,
         fact=fact,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ from netspec.draw.modules import Module, find_modules
 from netspec.draw.output import check_suffix, write
 from netspec.draw.svg import to_svg
 from netspec.errors import SpecError, did_you_mean
-from netspec.graph import Diagnosis, Graph, diagnose, drop_values, merge_state
-from netspec.nets.phases import PHASES
-from netspec.nets.upgrade import upgrade_net
-from netspec.schema import TRAIN, LayerParameter, NetParameter
-from netspec.text import as_net
+from netspec.graph import Diagnosis, Graph, diagnose
+from netspec.nets import PHASE_NAMES, PHASES, merge_state
+from netspec.nets.current import current
+from netspec.schema import LayerParameter, NetParameter
 
 MAX_PATHS = 10  # of modules, in a message
 ALL_PHASES = "ALL"
@@ -122,14 +120,11 @@ class Scene:
     def _picture(self, net: Any) -> Picture:
         """Collect the layers of the phases asked for, and what is known of them."""
         if isinstance(net, Graph):
-            phase = "TRAIN" if net.state.phase == TRAIN else "TEST"
+            phase = PHASE_NAMES[net.state.phase]
             layers = [node.layer for node in net.nodes]
             facts = [Fact(node.op) for node in net.nodes]
             return make_picture(f"{net.name} ({phase})", layers, facts)
-        message = as_net(net)
-        if isinstance(net, str | os.PathLike):
-            drop_values(message)
-        message = upgrade_net(message)
+        message = current(net, values=False)
         title = message.name or "net"
         if self.view.phase != ALL_PHASES:
             title += f" ({self.view.phase})"

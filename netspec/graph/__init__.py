@@ -1,6 +1,7 @@
-"""From `NetParameter` to `Graph`: rules, splits, sharing, shapes, gradients."""
+"""From message to `Graph`: wires, sharing, shapes, gradients, places in memory."""
 
 from netspec.graph.build import build as build
+from netspec.graph.build import build_kept as build_kept
 from netspec.graph.diagnose import Diagnosis as Diagnosis
 from netspec.graph.diagnose import diagnose as diagnose
 from netspec.graph.splits import insert_splits as insert_splits
@@ -11,8 +12,3 @@ from netspec.graph.types import Graph as Graph
 from netspec.graph.types import Node as Node
 from netspec.graph.types import Parameter as Parameter
 from netspec.graph.types import Use as Use
-from netspec.nets.filter import drop_values as drop_values
-from netspec.nets.filter import filter_net as filter_net
-from netspec.nets.filter import merge_state as merge_state
-from netspec.nets.filter import solver_state as solver_state
-from netspec.nets.state import State as State

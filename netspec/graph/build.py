@@ -12,8 +12,8 @@ from netspec.graph.sharing import Shared, share
 from netspec.graph.splits import insert_splits, with_own_names
 from netspec.graph.types import Edge, Graph, Node, Parameter
 from netspec.graph.wiring import Wires, wire
-from netspec.nets.filter import filter_net
-from netspec.nets.state import State
+from netspec.nets import KeptNet, State, kept_net
+from netspec.nets.given import check_given
 from netspec.nets.upgrade import upgrade_net
 from netspec.ops import known_types, op_class
 from netspec.ops.base import Op, Shape, label
@@ -27,7 +27,14 @@ def build(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Graph:
-    """Return the graph of `net` in `state`.
+    """Return the graph of `net`, of any form, in `state`: see `build_kept`."""
+    return build_kept(kept_net(upgrade_net(net), state), shapes=shapes)
+
+
+def build_kept(
+    kept: KeptNet, *, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Graph:
+    """Return the graph of the layers that a state keeps.
 
     shapes: shapes of tops of Input and data layers by blob name; they replace what the
     layers say, or supply what only a file would tell.
@@ -35,24 +42,23 @@ def build(
     Raises `SpecError` (`ShapeError` where shapes cannot meet); the message lists all
     mistakes of the kind that was found first.
     """
-    message = filter_net(upgrade_net(net), state)
-    _check_layers(message.layer)
-    message = insert_splits(message)
+    _check_layers(kept.message.layer)
+    message = insert_splits(kept.message)
     for layer in message.layer:
         if not layer.HasField("phase"):
-            layer.phase = state.phase
+            layer.phase = kept.state.phase
     wires = wire(message.layer, [_automatic_tops(layer) for layer in message.layer])
     ops = _infer_all(message.layer, wires, shapes or {})
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
     gradients = analyse(ops, wires, loss_weights, message.force_backward)
     errors = [with_own_names(text, message.layer) for text in gradients.errors]
-    if errors and state.phase == TRAIN:
+    if errors and kept.state.phase == TRAIN:
         raise SpecError(join(errors))
     data, diff = share_memory(ops, wires, gradients, loss_weights)
     return Graph(
         name=message.name,
-        state=state,
+        state=kept.state,
         nodes=_nodes(ops, wires, slots, loss_weights, gradients),
         edges=_edges(ops, wires, data, diff),
         parameters=_parameters(parameters, gradients),
@@ -102,7 +108,7 @@ def _infer_all(
     given: Mapping[str, Sequence[int]],
 ) -> list[Op]:
     """Read every layer; report the mistakes of all that can be read."""
-    check_given(layers, given)
+    check_given(given, tops_of_data(layers))
     shapes: dict[int, Shape] = {}
     ops: list[Op] = []
     mistakes: list[SpecError] = []
@@ -125,22 +131,14 @@ def _infer_all(
     return ops
 
 
-def check_given(
-    layers: Sequence[LayerParameter], given: Mapping[str, Sequence[int]]
-) -> None:
-    """Refuse shapes for blobs that no data layer produces."""
-    sources = [
-        layer
+def tops_of_data(layers: Sequence[LayerParameter]) -> list[str]:
+    """Return the blobs whose shapes may be given: what only a file or code tells."""
+    return [
+        top
         for layer in layers
         if op_class(layer.type).is_source or layer.type in ("Python", "Filter")
+        for top in layer.top
     ]
-    tops = [top for layer in sources for top in layer.top]
-    for name in given:
-        if name not in tops:
-            raise SpecError(
-                f"a shape is given for {name!r}, which is not the top of a data layer"
-                f"{did_you_mean(name, tops) or '; these are ' + ', '.join(tops)}"
-            )
 
 
 def _loss_weights(ops: Sequence[Op]) -> list[tuple[float, ...]]:

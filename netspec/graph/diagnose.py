@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError, UnknownShape, did_you_mean, join
-from netspec.graph.build import build, check_given
+from netspec.graph.build import build_kept, tops_of_data
 from netspec.graph.splits import is_inserted
-from netspec.nets.filter import kept_layers
-from netspec.nets.state import State
+from netspec.nets import State, kept_layers, kept_net
+from netspec.nets.given import check_given
 from netspec.ops import known_types
 from netspec.ops.base import Op, Shape, bottom_name, label
 from netspec.ops.data import infer_with
@@ -39,14 +39,14 @@ def diagnose(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Diagnosis:
-    """Build an upgraded `net` as far as that goes; see `build`.
+    """Build a `net` in the current form as far as that goes; see `build_kept`.
 
     Raises `SpecError` only for `shapes` of what is not a data layer.
     """
     given = shapes or {}
     try:
         layers = kept_layers(net, state)
-        graph = build(net, state, shapes=given)
+        graph = build_kept(kept_net(net, state), shapes=given)
     except SpecError as error:
         return _search(net, state, given, error)
     ops = [node.op for node in graph.nodes if not is_inserted(graph, node)]
@@ -65,7 +65,7 @@ def _search(
     except SpecError:
         layers = list(net.layer)
     known = [layer for layer in layers if layer.type in known_types()]
-    check_given(known, given)
+    check_given(given, tops_of_data(known))
     walk = _Walk(given)
     for layer in layers:
         walk.read(layer)

@@ -68,7 +68,7 @@ def _by_size(requests: Sequence[Request]) -> Layout:
     placed: list[tuple[int, int, Request]] = []  # (start, end, request), sorted
     total = 0
     for request in sorted(requests, key=lambda r: -r.nbytes):
-        size = _aligned(request.nbytes)
+        size = aligned(request.nbytes)
         smallest, start, reached = None, 0, 0
         for other_start, other_end, other in placed:
             if other.last < request.first or request.last < other.first:
@@ -99,13 +99,14 @@ def _play(requests: Sequence[Request]) -> Layout:
     for request in order:
         while ends[ended].last < request.first:
             done = ends[ended]
-            gaps.give(offsets[done.name], _aligned(done.nbytes))
+            gaps.give(offsets[done.name], aligned(done.nbytes))
             ended += 1
-        offsets[request.name] = gaps.take(_aligned(request.nbytes))
+        offsets[request.name] = gaps.take(aligned(request.nbytes))
     return Layout(offsets, gaps.total)
 
 
-def _aligned(nbytes: int) -> int:
+def aligned(nbytes: int) -> int:
+    """Round a number of bytes up to a multiple of `ALIGNMENT_BYTES`."""
     return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 

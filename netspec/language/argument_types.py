@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeAlias, Union
 from google.protobuf.message import Message
 
 from netspec.language.calls import Top
-from netspec.net_spec import NetSpec
+from netspec.language.folder import Folder
 
-Bottom: TypeAlias = Top | NetSpec  # a NetSpec stands for its top named `output`
+Bottom: TypeAlias = Top | Folder  # a NetSpec stands for its top named `output`
 Tops: TypeAlias = Any  # a top, or a tuple of as many tops as `ntop` says
 Dict: TypeAlias = Mapping[str, Any] | Message  # the fields of a message
 Filler: TypeAlias = Union[str, float, Dict]  # noqa: UP007 - a type, a constant, or all

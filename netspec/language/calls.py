@@ -1,16 +1,58 @@
-"""What a call of a layer function leaves behind: a `Function` and its `Top`s."""
+"""What a call of a layer function leaves behind: a `Function` and its `Top`s.
+
+Calls know the call of the module that they are in, a `Scope`, and that knows them, so
+they are described together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from numbers import Real
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from netspec.errors import SpecError
-from netspec.language.scope import Scope
+from netspec.language.arithmetic import Arithmetic
 from netspec.ops.partial import PartialShape
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site
+
+
+class Namespace:
+    """What gives tops their names: what a `NetSpec` is to its calls.
+
+    Its attributes are those names, so that what it keeps itself stands in its
+    `__dict__`: `_parent` is the one that it is a folder of, with its name there, or
+    None; `_scope` the call of a module in which it was made, or None.
+    """
+
+
+@dataclass(eq=False)
+class Scope:
+    """One call of a module.
+
+    label: the name of the module's function. name: the one given by `name=`, or "".
+    calls: what was recorded in it, in order, that of inner modules included. named: the
+    tops to which a NetSpec made in it gave names. results: what it returned. outside:
+    the tops among these that got their name outside. assigned: the NetSpec and the key
+    under which its one result is.
+    """
+
+    label: str
+    name: str
+    site: Site
+    parent: Scope | None
+    calls: list[Function] = field(default_factory=list)
+    named: dict[Top | Function, tuple[Namespace, str]] = field(default_factory=dict)
+    results: tuple[Top | Function | Namespace, ...] = ()
+    outside: set[Top | Function] = field(default_factory=set)
+    assigned: tuple[Namespace, str] | None = None
+
+    def chain(self) -> Iterator[Scope]:
+        """Yield this scope and those around it, the innermost first."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
 
 
 class Function:
@@ -77,7 +119,7 @@ class Function:
         return f"<{self.type_name} of {self.site}, {self.ntop} tops>"
 
 
-class Top:
+class Top(Arithmetic):
     """One blob that a layer makes: what layer functions take and return.
 
     fn: the call that made it. n: which of its tops. shape: its sizes, None in the place
@@ -91,6 +133,9 @@ class Top:
 
     __slots__ = ("fn", "label", "n", "shape")
 
+    layer: ClassVar[Callable[..., Any]]  # netspec.language.record sets it
+    write: ClassVar[Callable[..., NetParameter]]  # netspec.language.emit sets it
+
     def __init__(self, fn: Function, n: int) -> None:
         self.fn = fn
         self.n = n
@@ -99,9 +144,11 @@ class Top:
 
     def to_proto(self) -> NetParameter:
         """Return the net of this top and all that it needs."""
-        from netspec.language.emit import to_proto
+        return Top.write(self)
 
-        return to_proto(self)
+    def described(self) -> str:
+        """Return how messages name the call that made it."""
+        return describe(self.fn)
 
     def __repr__(self) -> str:
         shape = "unknown shape" if self.shape is None else f"shape {self.shape}"
@@ -116,55 +163,6 @@ class Top:
             f"L.{kind}(..., ntop=2)"
         )
 
-    def __getitem__(self, key: slice | tuple[slice, ...]) -> Top:
-        from netspec.language.arithmetic import part
-
-        return part(self, key)
-
-    # NumPy leaves its scalars to the methods here, and refuses arrays.
-    __array_ufunc__ = None
-
-    def __add__(self, other: Top | float) -> Top:
-        if isinstance(other, Top):
-            return _layer("Eltwise", self, other, operation="SUM")
-        return _power(self, other, lambda x: {"shift": x})
-
-    def __radd__(self, other: float) -> Top:
-        return _power(self, other, lambda x: {"shift": x})
-
-    def __sub__(self, other: Top | float) -> Top:
-        if isinstance(other, Top):
-            return _layer("Eltwise", self, other, operation="SUM", coeff=[1, -1])
-        return _power(self, other, lambda x: {"shift": -x})
-
-    def __rsub__(self, other: float) -> Top:
-        return _power(self, other, lambda x: {"scale": -1, "shift": x})
-
-    def __mul__(self, other: Top | float) -> Top:
-        if isinstance(other, Top):
-            return _layer("Eltwise", self, other, operation="PROD")
-        return _power(self, other, lambda x: {"scale": x})
-
-    def __rmul__(self, other: float) -> Top:
-        return _power(self, other, lambda x: {"scale": x})
-
-    def __truediv__(self, other: Top | float) -> Top:
-        if isinstance(other, Top):
-            return self * other**-1
-        return _power(self, other, lambda x: {"scale": 1 / x})
-
-    def __rtruediv__(self, other: float) -> Top:
-        return _power(self**-1, other, lambda x: {"scale": x})
-
-    def __pow__(self, exponent: float) -> Top:
-        return _power(self, exponent, lambda x: {"power": x})
-
-    def __neg__(self) -> Top:
-        return _layer("Power", self, scale=-1)
-
-    def __abs__(self) -> Top:
-        return _layer("AbsVal", self)
-
 
 class NotSeveralTops(SpecError, TypeError):
     """One top where several are asked for."""
@@ -173,28 +171,15 @@ class NotSeveralTops(SpecError, TypeError):
 def describe(fn: Function, name: str = "") -> str:
     """Return how messages name a call: `layer 'conv1' (Convolution), lenet.py:12`."""
     name = name or str(fn.params.get("name") or next(labels(fn.tops), ""))
-    who = f"layer {name!r} ({fn.type_name})" if name else f"{fn.type_name} layer"
-    return f"{who}, {fn.site}"
+    return described(fn.type_name, name, fn.site)
+
+
+def described(type_name: str, name: str, site: Site) -> str:
+    """Return how messages name a call of a type; name: "" where it has none."""
+    who = f"layer {name!r} ({type_name})" if name else f"{type_name} layer"
+    return f"{who}, {site}"
 
 
 def labels(tops: Iterable[Top]) -> Iterator[str]:
     """Return the names under which NetSpecs hold `tops`."""
     return (top.label for top in tops if top.label)
-
-
-def _power(top: Top, number: Any, fields: Callable[[float], dict[str, Any]]) -> Top:
-    """Return a Power layer with what `fields` makes of a number, NumPy's included."""
-    if isinstance(number, bool) or not isinstance(number, Real):
-        return NotImplemented  # type: ignore[no-any-return]
-    return _layer("Power", top, **fields(_whole_or_float(number)))
-
-
-def _whole_or_float(number: Any) -> float:
-    return number if isinstance(number, int) else float(number)
-
-
-def _layer(kind: str, *bottoms: Top, **fields: Any) -> Top:
-    from netspec.language.record import layer
-
-    top: Top = layer(kind, *bottoms, **fields)
-    return top

@@ -8,14 +8,12 @@ from typing import Any
 from google.protobuf.message import Message
 
 from netspec.catalogue.parameters import STATISTICS, parameter_roles
+from netspec.language.options import LAYER_FIELDS, fields_of, layer_with, own_param
 from netspec.language.python_to_proto import PAIRS
 from netspec.language.scope import Defaults, current_defaults, current_phase
-from netspec.schema import LayerParameter
-
-_LAYER_FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
 
 
-def add_surroundings(
+def add_defaults(
     type_name: str, bottoms: int, given: Mapping[str, Any], params: dict[str, Any]
 ) -> None:
     """Add to `params` what blocks around say of fields that are not `given`."""
@@ -38,8 +36,6 @@ def _add(
     given: Mapping[str, Any],
     params: dict[str, Any],
 ) -> None:
-    from netspec.language.record import fields_of, own_param
-
     own = own_param(type_name)
     known = fields_of(own) if own is not None else {}
     whole = params.get(own) if own is not None else None
@@ -51,7 +47,7 @@ def _add(
         if name in known:
             if not _names(whole, name):
                 params[name] = value
-        elif name in _LAYER_FIELDS:
+        elif name in LAYER_FIELDS:
             params[name] = value
 
 
@@ -64,8 +60,6 @@ def _names(message: Any, field: str) -> bool:
 
 def _shorten(type_name: str, bottoms: int, params: dict[str, Any]) -> None:
     """Cut a default `param` to as many entries as the layer has parameters."""
-    from netspec.language.sharing import layer_with
-
     entries = params["param"]
     if isinstance(entries, str | Mapping | Message):
         entries = [entries]

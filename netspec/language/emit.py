@@ -1,28 +1,22 @@
-"""Recorded calls to a flat list of layers: order, names, and what only they show.
+"""Recorded calls to a flat list of layers: their order, and what only all of them show.
 
 Order: as tops were assigned, and before each layer the layers that it needs; the layers
-of a module as they were written. Names: as assigned; a top without a name is called by
-its type and a number, counted by type.
+of a module as they were written. Names are given by `netspec.language.naming`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from netspec.errors import SpecError
-from netspec.language.calls import Function, Top, describe
-from netspec.language.record import write_params
-from netspec.language.scope import Scope, made_in
+from netspec.language.calls import Function, Scope, Top, describe
+from netspec.language.naming import Names, is_named_outside
+from netspec.language.options import write_params
 from netspec.language.sharing import check_named, write_names
-from netspec.nets.rules import may_meet
+from netspec.nets import may_meet
 from netspec.schema import LayerParameter, NetParameter
-from netspec.site import Site, warn_at
-
-if TYPE_CHECKING:
-    from netspec.net_spec import NetSpec
+from netspec.site import warn_at
 
 
 @dataclass(frozen=True)
@@ -36,103 +30,20 @@ class Root:
     prefix: str = ""
 
 
-@dataclass(frozen=True)
-class Lost:
-    """A top whose name another one took."""
-
-    name: str
-    first: Site
-    second: Site
-
-
 @dataclass
 class Emission:
     """The layers so far, and what is known of their blobs.
 
-    names: those that are assigned. prefixes: of the NetSpecs that are emitted, what
-    stands before the names in them. paths: the same for calls of modules. writers: for
-    every blob name the tops that wrote it, in order.
+    writers: for every blob name the tops that wrote it, in order. owners: for every
+    name of a layer the calls that have it. opened: the modules whose calls are in.
     """
 
-    names: dict[Top | Function, str] = field(default_factory=dict)
-    lost: dict[Top, Lost] = field(default_factory=dict)
-    prefixes: dict[NetSpec, str] = field(default_factory=dict)
-    paths: dict[Scope, str] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
     layers: dict[Function, LayerParameter] = field(default_factory=dict)
     blobs: dict[Top, str] = field(default_factory=dict)
     writers: dict[str, list[Top]] = field(default_factory=dict)
     owners: dict[str, list[Function]] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    taken: set[str] | None = None
     opened: set[Scope] = field(default_factory=set)
-
-    def name_of(self, value: Top | Function, prefix: str) -> str:
-        """Return the assigned name, or the next one made of the type and a number."""
-        if value in self.names:
-            return self.names[value]
-        if isinstance(value, Top) and value in self.lost:
-            raise _lost_error(value, self.lost[value])
-        for scope in value.fn.scope.chain() if value.fn.scope is not None else ():
-            if value in scope.named:
-                spec, key = scope.named[value]
-                return self.prefix_of(spec, prefix) + key
-        if value.fn.scope is not None:
-            prefix = self.path_of(value.fn.scope, prefix)
-            if "name" in value.fn.params:
-                place = value.n if isinstance(value, Top) else 0
-                return f"{prefix}{value.fn.params['name']}{f'_{place}' * (place > 0)}"
-        return self._numbered(prefix + value.fn.type_name)
-
-    def _layer_name(self, fn: Function, prefix: str) -> str:
-        if fn.scope is None or "name" in fn.params or fn in fn.scope.named:
-            return self.name_of(fn, prefix)
-        return self._numbered(self.path_of(fn.scope, prefix) + fn.type_name)
-
-    def _numbered(self, kind: str) -> str:
-        taken = self._taken()
-        while True:
-            self.counts[kind] += 1
-            name = f"{kind}{self.counts[kind]}"
-            if name not in taken:
-                return name
-
-    def _taken(self) -> set[str]:
-        """Return the names that are given, those of folders and modules included."""
-        if self.taken is None:
-            paths = (*self.paths.values(), *self.prefixes.values())
-            self.taken = {*self.names.values(), *(path[:-1] for path in paths)}
-        return self.taken
-
-    def prefix_of(self, spec: NetSpec, prefix: str) -> str:
-        """Return what stands before the names in a NetSpec.
-
-        `prefix` is that of the place where it is read, for what was never assigned.
-        """
-        if spec not in self.prefixes:
-            folder, scope = made_in(spec)
-            if folder is not None:
-                parent, key = folder
-                self.prefixes[spec] = f"{self.prefix_of(parent, prefix)}{key}/"
-            elif scope is not None:
-                self.prefixes[spec] = self.path_of(scope, prefix)
-            else:
-                return ""
-        return self.prefixes[spec]
-
-    def path_of(self, scope: Scope, prefix: str) -> str:
-        """Return the path of a call of a module, with a slash at its end."""
-        if scope not in self.paths:
-            if scope.assigned is not None and not scope.name:
-                spec, key = scope.assigned
-                self.paths[scope] = f"{self.prefix_of(spec, prefix)}{key}/"
-            else:
-                outer = scope.parent
-                before = prefix if outer is None else self.path_of(outer, prefix)
-                name = scope.name and before + scope.name
-                self._taken().add(name)
-                name = name or self._numbered(before + scope.label)
-                self.paths[scope] = f"{name}/"
-        return self.paths[scope]
 
     def add(self, fn: Function, prefix: str) -> None:
         """Emit one layer, whose inputs have been emitted."""
@@ -142,21 +53,21 @@ class Emission:
         for place, top in enumerate(fn.tops):
             if fn.writes_over(place):
                 self.blobs[top] = self.blobs[fn.inputs[place]]
-                assigned = self.name_of(top, prefix) if place == 0 else ""
+                assigned = self.names.name_of(top, prefix) if place == 0 else ""
             else:
-                assigned = self.blobs[top] = self.name_of(top, prefix)
-                if _is_named_outside(top):
+                assigned = self.blobs[top] = self.names.name_of(top, prefix)
+                if is_named_outside(top):
                     assigned = ""
             layer.top.append(self.blobs[top])
             name = name or assigned
-        layer.name = name or self._layer_name(fn, prefix)
+        layer.name = name or self.names.layer_name(fn, prefix)
         problems = write_params(layer, fn)
         if problems:
             raise SpecError(
                 f"{describe(fn, layer.name)}: " + "\n  and: ".join(problems)
             )
         if "name" in fn.params:
-            path = prefix if fn.scope is None else self.path_of(fn.scope, prefix)
+            path = prefix if fn.scope is None else self.names.path_of(fn.scope, prefix)
             layer.name = path + layer.name
         self.layers[fn] = layer
         self._check_reads(fn, layer)
@@ -223,6 +134,9 @@ def to_proto(*tops: Top | Function) -> NetParameter:
     return net
 
 
+Top.write = staticmethod(to_proto)
+
+
 def emit(roots: Iterable[Root], emission: Emission) -> Iterable[LayerParameter]:
     """Emit `roots` in order, each after all that it needs, and return the layers."""
     for root in roots:
@@ -260,13 +174,6 @@ def _emit_rest(emission: Emission) -> None:
                     emission.add(each, "")
 
 
-def module_tops(scope: Scope) -> dict[str, Top]:
-    """Return the tops of a call of a module by their names in it."""
-    emission = Emission(paths={scope: ""})
-    tops = [top for call in scope.calls for top in call.tops]
-    return {emission.name_of(top, ""): top for top in tops if top not in scope.outside}
-
-
 def needed(root: Function, done: Mapping[Function, object]) -> Iterator[Function]:
     """Yield what `root` needs and then itself, without what is `done`, depth first."""
     stack = [(root, 0)]
@@ -293,21 +200,6 @@ def unused(emission: Emission) -> Iterator[Top]:
             yield from sources[:1]
         changed = (top for top in writers if top.fn.writes_over(top.n))
         yield from (top for top in changed if top not in read)
-
-
-def _is_named_outside(top: Top) -> bool:
-    """Tell whether the name of a blob is that of what a module returned."""
-    scope = top.fn.scope
-    return scope is not None and any(top in each.outside for each in scope.chain())
-
-
-def _lost_error(top: Top, lost: Lost) -> SpecError:
-    return SpecError(
-        f"{describe(top.fn, lost.name)}: lost its name, {lost.name!r}, which was "
-        f"assigned at {lost.first} and again at {lost.second}, and other layers still "
-        f"need it; give each top its own name, or rules (include, exclude) that keep "
-        f"their layers apart"
-    )
 
 
 def _branch_error(

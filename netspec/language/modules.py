@@ -22,12 +22,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, did_you_mean
-from netspec.language.calls import Function, Top
+from netspec.language.calls import Function, Scope, Top
+from netspec.language.folder import Folder
+from netspec.language.options import LAYER_FIELDS, fields_of, own_param
 from netspec.language.python_to_proto import assign_field
-from netspec.language.record import fields_of, own_param
 from netspec.language.scope import (
     Defaults,
-    Scope,
     current_phase,
     current_scope,
     in_phase,
@@ -36,15 +36,12 @@ from netspec.language.scope import (
     with_defaults,
 )
 from netspec.language.sharing import tie_calls
-from netspec.net_spec import NetSpec
-from netspec.schema import TEST, TRAIN, LayerParameter
+from netspec.nets import PHASES
+from netspec.schema import LayerParameter
 from netspec.site import Site, user_site
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-_PHASES = {"TRAIN": TRAIN, "TEST": TEST}
-_LAYER_FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
 
 
 def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -105,7 +102,7 @@ def _results(result: Any, label: str, site: Site) -> tuple[Any, ...]:
     values = result if isinstance(result, tuple | list) else (result,)
     if isinstance(result, dict):
         values = tuple(result.values())
-    wrong = [v for v in values if not isinstance(v, Top | Function | NetSpec)]
+    wrong = [v for v in values if not isinstance(v, Top | Function | Folder)]
     if wrong or not values:
         shown = repr(wrong[0]) if wrong else "nothing"
         raise SpecError(
@@ -128,8 +125,10 @@ def shared(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Raises `SpecError` at a call that records other layers, or layers whose parameters
     have other shapes, than the first one.
     """
-    if isinstance(function, NetSpec):  # it knows the names that its file gives
-        twin: Any = functools.partial(function, shared=True)
+    block: Any = function
+    is_block = isinstance(block, Folder)
+    if is_block:  # it knows the names that its file gives
+        twin: Any = functools.partial(block, shared=True)
         return twin  # type: ignore[no-any-return]
     owners: list[Function] = []
 
@@ -157,8 +156,8 @@ def phase(name: str | int) -> Iterator[None]:
 
     Raises `SpecError` for another phase inside.
     """
-    number = _PHASES.get(name, name) if isinstance(name, str) else name
-    if isinstance(number, bool) or number not in _PHASES.values():
+    number = PHASES.get(name, name) if isinstance(name, str) else name
+    if isinstance(number, bool) or number not in PHASES.values():
         raise SpecError(f"{user_site()}: phase is {name!r}; expected 'TRAIN' or 'TEST'")
     outer = current_phase()
     if outer is not None and outer != number:
@@ -203,17 +202,17 @@ def defaults(*types: Callable[..., Any] | str, **fields: Any) -> Iterator[None]:
 
 def _default_problems(names: list[str], field: str, value: Any) -> list[str]:
     """Return what is wrong with a default, by writing it into a layer of each type."""
-    if field in _LAYER_FIELDS:
+    if field in LAYER_FIELDS:
         if value is None:
             return []
-        return assign_field(LayerParameter(), _LAYER_FIELDS[field], value)
+        return assign_field(LayerParameter(), LAYER_FIELDS[field], value)
     owns = [own_param(name) for name in (names or LAYER_TYPES)]
     kinds = [fields_of(own) for own in owns if own is not None]
     having = [fields for fields in kinds if field in fields]
     if (names and len(having) < len(names)) or not having:
         known = sorted({name for fields in kinds for name in fields})
         of = f" of {', '.join(names)}" if names else " of any layer"
-        hint = did_you_mean(field, [*known, *_LAYER_FIELDS])
+        hint = did_you_mean(field, [*known, *LAYER_FIELDS])
         return [f"{field} is no field{of}{hint}"]
     if value is None or not names:
         return []

@@ -9,8 +9,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from netspec.language.options import own_param
 from netspec.language.python_to_proto import is_repeated
-from netspec.language.record import own_param
 from netspec.schema import LayerParameter
 
 MAX_DIGITS = 9  # of a float32 in decimal, so that it is read back as it was

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from netspec.language.calls import Function, Top
-from netspec.language.scope import Scope, made_in
-
-if TYPE_CHECKING:
-    from netspec.net_spec import NetSpec
+from netspec.language.calls import Function, Namespace, Scope, Top
+from netspec.language.scope import made_in
 
 
-def module_of(value: Top | Function | NetSpec, scope: Scope | None) -> Scope | None:
+def module_of(value: Top | Function | Namespace, scope: Scope | None) -> Scope | None:
     """Return the call, made where `scope` is current, that returned `value`."""
     inner = value.fn.scope if isinstance(value, Top | Function) else made_in(value)[1]
     for called in inner.chain() if inner is not None else ():
@@ -22,7 +18,7 @@ def module_of(value: Top | Function | NetSpec, scope: Scope | None) -> Scope | N
     return None
 
 
-def returned_by(value: Top | Function | NetSpec, called: Scope) -> Iterator[Scope]:
+def returned_by(value: Top | Function | Namespace, called: Scope) -> Iterator[Scope]:
     """Yield `called` and, for a NetSpec, those inside that returned it to there."""
     yield called
     inner = None if isinstance(value, Top | Function) else made_in(value)[1]
@@ -33,7 +29,7 @@ def returned_by(value: Top | Function | NetSpec, called: Scope) -> Iterator[Scop
             yield scope
 
 
-def has_own_name(value: Top | Function | NetSpec, called: Scope) -> bool:
+def has_own_name(value: Top | Function | Namespace, called: Scope) -> bool:
     """Tell whether a module has itself named its one result."""
     if not isinstance(value, Top | Function):
         return True

@@ -1,46 +1,14 @@
-"""What surrounds a call: the module it is in, the phase, the defaults of its region."""
+"""The context of a call: the module that is running, the phase, the defaults around."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from netspec.language.calls import Function, Top
-    from netspec.net_spec import NetSpec
-    from netspec.site import Site
-
-
-@dataclass(eq=False)
-class Scope:
-    """One call of a module.
-
-    label: the name of the module's function. name: the one given by `name=`, or "".
-    calls: what was recorded in it, in order, that of inner modules included. named: the
-    tops to which a NetSpec made in it gave names. results: what it returned. outside:
-    the tops among these that got their name outside. assigned: the NetSpec and the key
-    under which its one result is.
-    """
-
-    label: str
-    name: str
-    site: Site
-    parent: Scope | None
-    calls: list[Function] = field(default_factory=list)
-    named: dict[Top | Function, tuple[NetSpec, str]] = field(default_factory=dict)
-    results: tuple[Top | Function | NetSpec, ...] = ()
-    outside: set[Top | Function] = field(default_factory=set)
-    assigned: tuple[NetSpec, str] | None = None
-
-    def chain(self) -> Iterator[Scope]:
-        """Yield this scope and those around it, the innermost first."""
-        scope: Scope | None = self
-        while scope is not None:
-            yield scope
-            scope = scope.parent
+from netspec.language.calls import Function, Namespace, Scope
 
 
 @dataclass(frozen=True)
@@ -57,10 +25,12 @@ _PHASE: ContextVar[int | None] = ContextVar("phase", default=None)
 _DEFAULTS: ContextVar[tuple[Defaults, ...]] = ContextVar("defaults", default=())
 
 
-def made_in(spec: NetSpec) -> tuple[tuple[NetSpec, str] | None, Scope | None]:
-    """Return the folder that a NetSpec is in, with its name there, and its scope."""
+def made_in(
+    space: Namespace,
+) -> tuple[tuple[Namespace, str] | None, Scope | None]:
+    """Return the folder that a folder is in, with its name there, and its scope."""
     # Not attributes: those are the names of tops.
-    state = spec.__dict__
+    state = vars(space)
     return state["_parent"], state["_scope"]
 
 

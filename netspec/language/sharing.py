@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from netspec.catalogue.check import check_arity
 from netspec.catalogue.parameters import add_params, parameter_roles
 from netspec.errors import SpecError
 from netspec.language.calls import Function, Top, describe
-from netspec.nets.rules import may_meet
-from netspec.ops.partial import is_known
+from netspec.language.options import layer_of, own_param
+from netspec.language.shapes import parameter_shapes
+from netspec.nets import may_meet
 from netspec.schema import LayerParameter, ParamSpec
 from netspec.site import Site
 
@@ -57,7 +57,7 @@ def tie(fn: Function, message: LayerParameter, others: Any) -> list[str]:
             return [f"share: {describe(other)} is no {fn.type_name} layer"]
         if not roles:
             return [_nothing_to_share(fn, roles)]
-        places = range(1 if _turned(fn) != _turned(other) else len(roles))
+        places = range(1 if _is_transposed(fn) != _is_transposed(other) else len(roles))
         for place in places:
             problems += _tie_one(fn, message, roles, place, other)
     return problems
@@ -88,27 +88,13 @@ def tie_calls(
             raise SpecError(f"{describe(fn)}: " + "\n  and: ".join(problems))
 
 
-def layer_of(fn: Function) -> LayerParameter:
-    """Return the layer of a call, without its wires."""
-    return layer_with(fn.type_name, fn.params)
-
-
-def layer_with(type_name: str, params: Mapping[str, Any]) -> LayerParameter:
-    """Return the layer of a type with these options, as far as they are right."""
-    from netspec.language.record import write_options
-
-    message = LayerParameter(type=type_name)
-    write_options(message, type_name, params)
-    return message
-
-
 def _call_of(value: Any) -> Function | None:
     if not isinstance(value, Top | Function):
         value = getattr(value, "output_top", None)
     return None if value is None else value.fn
 
 
-def _turned(fn: Function) -> bool:
+def _is_transposed(fn: Function) -> bool:
     return bool(layer_of(fn).inner_product_param.transpose)
 
 
@@ -192,8 +178,6 @@ def _shape_problems(
 def _output_problems(
     mine: LayerParameter, theirs: LayerParameter, owner: str
 ) -> list[str]:
-    from netspec.language.record import own_param
-
     own = own_param(mine.type)
     if own is None or mine.type != theirs.type:
         return []
@@ -206,24 +190,6 @@ def _output_problems(
         for field in ("num_output", "group")
         if getattr(here, field, 0) != getattr(there, field, 0)
     ]
-
-
-def parameter_shapes(fn: Function) -> tuple[tuple[int, ...], ...] | None:
-    """Return the shapes of a call's parameters, or None where they are not known."""
-    from netspec.ops import infer, known_types
-
-    shapes = [top.shape for top in fn.inputs]
-    if fn.type_name not in known_types() or not all(map(is_known, shapes)):
-        return None
-    message = layer_of(fn)
-    message.bottom.extend(f"(bottom {index})" for index in range(len(shapes)))
-    message.top.extend(f"(top {index})" for index in range(fn.ntop))
-    try:
-        check_arity(message)
-        op = infer(message, shapes)  # type: ignore[arg-type]
-    except SpecError:
-        return None
-    return tuple(param.shape for param in op.params)
 
 
 @dataclass(frozen=True)

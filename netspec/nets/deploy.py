@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
-from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.errors import ShapeError, SpecError
+from netspec.nets.current import current
+from netspec.nets.given import check_given
+from netspec.nets.phases import PHASES, layers_of_phase, one_phase, unmade
 from netspec.ops import known_types
 from netspec.ops.base import Shape
 from netspec.ops.data import infer_with
@@ -45,11 +48,7 @@ def deploy(
     Raises `ShapeError` where the shape of an input is not known, `SpecError` for shapes
     of other blobs and where the layers of the TEST phase make no net.
     """
-    from netspec.nets.phases import layers_of_phase, unmade
-    from netspec.nets.upgrade import upgrade_net
-    from netspec.text import as_net
-
-    whole = upgrade_net(as_net(net))
+    whole = current(net)
     kept = layers_of_phase(whole, TEST)
     sources = _other_sources(whole.layer, kept.layer)
     layers, wanted = _without_losses([*sources, *kept.layer])
@@ -57,7 +56,7 @@ def deploy(
     missing = unmade(needed, TEST)
     if missing:
         raise SpecError(missing)
-    _check_given(layers, shapes or {})
+    _check_shapes(layers, shapes or {})
     result = NetParameter()
     result.CopyFrom(kept)
     del result.layer[:]
@@ -69,6 +68,21 @@ def deploy(
     if not result.layer:
         raise SpecError("the net has no layers for the TEST phase")
     return result
+
+
+def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
+    """Return the layers of `net` for one phase, without rules.
+
+    phase: "TRAIN" or "TEST", by name or number, or "DEPLOY" for the net for use.
+
+    Raises `SpecError` for another phase, and what `deploy` raises.
+    """
+    number = PHASES.get(str(phase).upper(), phase)
+    if str(phase).upper() == "DEPLOY":
+        return deploy(net)
+    if number not in PHASES.values():
+        raise SpecError(f"phase is {phase!r}; expected 'TRAIN', 'TEST' or 'DEPLOY'")
+    return one_phase(net, int(number))
 
 
 def _is_source(layer: LayerParameter) -> bool:
@@ -177,17 +191,13 @@ def _needed(
     return kept[::-1]
 
 
-def _check_given(
+def _check_shapes(
     layers: Iterable[LayerParameter], shapes: Mapping[str, Sequence[int]]
 ) -> None:
     """Refuse shapes for what is not the top of a data layer, and what is no shape."""
     tops = [top for layer in layers if _is_source(layer) for top in layer.top]
+    check_given(shapes, tops)
     for name, shape in shapes.items():
-        if name not in tops:
-            raise SpecError(
-                f"a shape is given for {name!r}, which is not the top of a data layer"
-                f"{did_you_mean(name, tops) or '; these are ' + ', '.join(tops)}"
-            )
         if not all(hasattr(size, "__index__") and size >= 0 for size in shape):
             raise ShapeError(
                 f"the shape given for {name!r} is {shape!r}; expected sizes of at "

@@ -1,14 +1,28 @@
-"""What is left of a net: the layers that a state keeps, and none of their values."""
+"""Rules applied: the state of a net, and the layers that it keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from netspec.errors import SpecError
 from netspec.nets.state import State
 from netspec.ops.base import label
 from netspec.schema import LayerParameter, NetParameter, NetState, NetStateRule
+
+
+@dataclass(frozen=True)
+class KeptNet:
+    """A net in the current form with the layers that `state` keeps, and no others."""
+
+    message: NetParameter
+    state: State
+
+
+def kept_net(net: NetParameter, state: State) -> KeptNet:
+    """Return what `state` keeps of `net`, which is in the current form."""
+    return KeptNet(filter_net(net, state), state)
 
 
 def merge_state(

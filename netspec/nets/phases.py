@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from netspec.nets.filter import filter_net, merge_state
 from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
 from netspec.site import user_site, warn_at
 
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
+PHASE_NAMES = {number: name for name, number in PHASES.items()}
 
 
 def one_phase(net: NetParameter, phase: int) -> NetParameter:
@@ -28,15 +30,14 @@ def unmade(
     layers: Iterable[LayerParameter], phase: int, inputs: Iterable[str] = ()
 ) -> str:
     """Say which layer reads what is neither an input nor made before; "" if none."""
-    names = {number: name for name, number in PHASES.items()}
     made = set(inputs)
     for layer in layers:
         for blob in layer.bottom:
             if blob not in made:
                 return (
                     f"layer {layer.name!r} ({layer.type}): reads {blob!r}, which no "
-                    f"layer of the {names[phase]} phase makes; change the rules of one "
-                    f"of them"
+                    f"layer of the {PHASE_NAMES[phase]} phase makes; change the "
+                    f"rules of one of them"
                 )
         made.update(layer.top)
     return ""
@@ -44,8 +45,6 @@ def unmade(
 
 def layers_of_phase(net: NetParameter, phase: int) -> NetParameter:
     """Return the layers of `net` for `phase`, without rules."""
-    from netspec.graph import filter_net, merge_state
-
     kept = filter_net(net, merge_state(net, phase))
     kept.ClearField("state")
     for layer in kept.layer:

@@ -1,4 +1,4 @@
-"""For what a net is built: the phase, the level and the stages that rules look at."""
+"""`State`: phase, level and stages, by which rules keep layers or drop them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netspec.schema import TEST
 
 @dataclass(frozen=True)
 class State:
-    """For what a net is built: rules (`include`, `exclude`) look at these."""
+    """What a net is built for; the rules `include` and `exclude` look at it."""
 
     phase: int = TEST
     level: int = 0

@@ -28,7 +28,7 @@ class Accuracy(NoReadOp):
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: a measure has no gradient."""
         return ()
 
     @property

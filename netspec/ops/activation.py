@@ -140,12 +140,12 @@ class Threshold(Op):
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is read: there is no gradient."""
         return ()
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: a step has no gradient."""
         return ()
 
     @property

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.errors import ShapeError
 from netspec.schema import FillerParameter, LayerParameter
 
 Shape: TypeAlias = tuple[int, ...]
@@ -32,7 +32,7 @@ class ParamDef:
     filler: FillerParameter
 
 
-_CLASSES: dict[str, type[Op]] = {}
+CLASSES: dict[str, type[Op]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Op:
     def __init_subclass__(cls) -> None:
         """Register the class under its layer type."""
         if "type" in cls.__dict__:
-            _CLASSES[cls.type] = cls
+            CLASSES[cls.type] = cls
 
     @property
     def name(self) -> str:
@@ -106,7 +106,7 @@ class SourceOp(Op):
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is read: there is none."""
         return ()
 
 
@@ -118,7 +118,7 @@ class FromOutputOp(Op):
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is read: the output tells the slope."""
         return ()
 
     @property
@@ -133,13 +133,13 @@ class NoReadOp(Op):
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is read."""
         return ()
 
 
 Infer: TypeAlias = Callable[[LayerParameter, tuple[Shape, ...]], Op]
 _F = TypeVar("_F", bound=Infer)
-_INFER: dict[str, Infer] = {}
+READERS: dict[str, Infer] = {}
 
 
 def infers(*types: str) -> Callable[[_F], _F]:
@@ -147,40 +147,12 @@ def infers(*types: str) -> Callable[[_F], _F]:
 
     def register(function: _F) -> _F:
         for name in types:
-            if name in _INFER:
+            if name in READERS:
                 raise TypeError(f"two readers of layer type {name!r}")
-            _INFER[name] = function
+            READERS[name] = function
         return function
 
     return register
-
-
-def known_types() -> tuple[str, ...]:
-    """Return every layer type that has a static definition, sorted."""
-    return tuple(sorted(_INFER))
-
-
-def op_class(name: str) -> type[Op]:
-    """Return the class of the ops of layer type `name`, which must be known."""
-    return _CLASSES[name]
-
-
-def infer(layer: LayerParameter, bottoms: Sequence[Sequence[int]]) -> Op:
-    """Read `layer` given the shapes of its bottoms.
-
-    Raises `SpecError` for an unknown type or a bad field, `ShapeError` for shapes that
-    cannot meet; both name the layer.
-    """
-    function = _INFER.get(layer.type)
-    if function is None:
-        hint = did_you_mean(layer.type, _INFER)
-        raise SpecError(f"{label(layer)}: unknown layer type {layer.type!r}{hint}")
-    op = function(layer, tuple(tuple(int(d) for d in shape) for shape in bottoms))
-    for index, shape in enumerate(op.tops):
-        check_count(layer, f"top {index}", shape)
-    for index, param in enumerate(op.params):
-        check_count(layer, f"parameter {index}", param.shape)
-    return op
 
 
 def label(layer: LayerParameter) -> str:

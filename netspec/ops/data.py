@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from netspec.errors import ShapeError, SpecError, UnknownShape
 from netspec.ops.base import (
+    CLASSES,
     NoReadOp,
     Op,
     ParamDef,
@@ -20,11 +21,10 @@ from netspec.ops.base import (
     SourceOp,
     bottom_name,
     constant,
-    infer,
     infers,
     label,
-    op_class,
 )
+from netspec.ops.families import infer, op_class
 from netspec.ops.python import python_op
 from netspec.schema import FillerParameter, LayerParameter
 
@@ -113,7 +113,7 @@ class HDF5Output(NoReadOp):
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: what is written to a file has no gradient."""
         return ()
 
 
@@ -122,20 +122,6 @@ class Parameter(NoReadOp):
     """A learned array as a blob: its top is parameter 0."""
 
     type: ClassVar[str] = "Parameter"
-
-
-_FILE_SOURCES: Mapping[str, type[FileSource]] = {
-    op.type: op
-    for op in (
-        Data,
-        HDF5Data,
-        MemoryData,
-        ImageData,
-        WindowData,
-        AnnotatedData,
-        VideoData,
-    )
-}
 
 
 def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
@@ -151,9 +137,10 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     if layer.type == "DummyData":
         fillers = _fillers(layer)
         return DummyData(layer=layer, bottoms=(), tops=tops, data_filler=fillers)
-    if layer.type not in _FILE_SOURCES:
+    kind = CLASSES.get(layer.type)
+    if kind is None or not issubclass(kind, FileSource):
         raise SpecError(f"{label(layer)}: this is not a data layer; it has no source")
-    return _FILE_SOURCES[layer.type](layer=layer, bottoms=(), tops=tops)
+    return kind(layer=layer, bottoms=(), tops=tops)
 
 
 def infer_with(

@@ -86,7 +86,7 @@ class PriorBox(NoReadOp):
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: the boxes come from sizes and options, not from values."""
         return ()
 
 
@@ -104,7 +104,7 @@ class DetectionOutput(NoReadOp):
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: which boxes are left has no gradient."""
         return ()
 
     @property
@@ -149,7 +149,7 @@ class DetectionEvaluate(NoReadOp):
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: a measure has no gradient."""
         return ()
 
     @property

@@ -49,7 +49,7 @@ class Embed(Op):
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: an index has no gradient."""
         return ()
 
     @property

@@ -67,7 +67,7 @@ class EuclideanLoss(LossOp):
 
     @property
     def refused_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is refused: both may be computed."""
         return ()
 
 
@@ -158,7 +158,7 @@ class SmoothL1Loss(LossOp):
 
     @property
     def refused_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is refused: targets may be computed too."""
         return ()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from netspec.errors import ShapeError, SpecError, UnknownShape
+from netspec.ops.families import infer
 from netspec.schema import LayerParameter
 
 PartialShape: TypeAlias = "tuple[int | None, ...]"
@@ -27,8 +28,6 @@ def top_shapes(
 
     Raises `SpecError` where the layer is wrong whatever the unknown sizes are.
     """
-    from netspec.ops import infer
-
     known = [tuple(size for size in shape if size is not None) for shape in shapes]
     try:
         if all(len(a) == len(b) for a, b in zip(known, shapes, strict=True)):
@@ -44,8 +43,6 @@ def top_shapes(
 def _infer_partly(
     layer: LayerParameter, shapes: Sequence[PartialShape]
 ) -> Sequence[PartialShape | None]:
-    from netspec.ops import infer
-
     found, problems = [], []
     for trial in _TRIALS:
         bottoms = [

@@ -57,7 +57,7 @@ class ArgMax(NoReadOp):
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom: the place of a maximum has no gradient."""
         return ()
 
     @property

@@ -60,7 +60,7 @@ class Bias(Op):
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
-        """None."""
+        """No bottom is read: a sum passes its gradient on."""
         return ()
 
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.language import record
-from netspec.language.calls import Function, Top
-from netspec.language.scope import Scope, current_scope, naming
+from netspec.language.calls import Function, Scope, Top
+from netspec.language.folder import Folder, name_of, uses_of
+from netspec.language.scope import current_scope, naming
 from netspec.language.sharing import tie_calls
-from netspec.net_spec import NetSpec
 from netspec.reading.load import load
-from netspec.reading.loaded import Layer, LoadedSpec
+from netspec.reading.loaded import LoadedCall, LoadedFolder, calls_in_order, names_in
 from netspec.site import Site, user_site
+
+F = TypeVar("F", bound=LoadedFolder)
 
 
 def instance(
-    spec: NetSpec,
+    spec: Folder,
     inputs: Sequence[Any],
     named: Mapping[str, Any],
     *,
     shared: bool,
-) -> NetSpec:
-    """Return the layers of `spec` with tops in place of its inputs, as a folder.
+    kind: type[F],
+) -> F:
+    """Return the layers of `spec` with tops in place of its inputs, as a `kind`.
 
     Every layer is recorded by `record`, in order. Parameters with names are shared
     inside the block only: their names get that of the folder in front. shared: all
@@ -32,13 +35,13 @@ def instance(
 
     Raises `SpecError` for inputs that the block does not have or that are not given.
     """
-    block = load(spec)
-    calls = sorted({value.fn for value in block.entries()}, key=block._places.get)  # noqa: SLF001
+    block = load(spec, LoadedFolder)
+    calls = calls_in_order(block)
     given = _bind(calls, inputs, named, _who(spec))
-    state = spec.__dict__
-    state["_calls"] = state.get("_calls", 0) + 1
-    label = block._name or "block"  # noqa: SLF001
-    prefix = f"{label}{state['_calls']}/"
+    uses = uses_of(spec)
+    uses.count += 1
+    label = name_of(block) or "block"
+    prefix = f"{label}{uses.count}/"
     sites = {
         value.label: value.fn.site for value in spec.entries() if isinstance(value, Top)
     }
@@ -46,13 +49,15 @@ def instance(
     # is no part of the net, so it has no calls.
     scope = Scope(label, "", user_site(), current_scope())
     with naming(scope):
-        copier = _Copier(block, given, prefix, sites)
-        result = copier.copy(calls, shared=shared)
+        result = kind()
+        copier = _Copier(block, result, given, prefix, sites)
+        copier.copy(calls, shared=shared)
     scope.results = (result,)
     if shared:
-        owners = state.setdefault("_owners", copier.calls)
-        if owners is not copier.calls:
-            tie_calls(owners, copier.calls, user_site())
+        if uses.owners is None:
+            uses.owners = copier.calls
+        else:
+            tie_calls(uses.owners, copier.calls, user_site())
     return result
 
 
@@ -61,7 +66,8 @@ class _Copier:
 
     def __init__(
         self,
-        block: Any,
+        block: LoadedFolder,
+        result: LoadedFolder,
         given: Mapping[str, Top],
         prefix: str,
         sites: Mapping[str, Site],
@@ -70,15 +76,15 @@ class _Copier:
         self.has_phases = any(
             {"include", "exclude"} & value.fn.params.keys() for value in block.entries()
         )
-        self.names = block._names  # noqa: SLF001
+        self.names = names_in(block)
         self.given = given
         self.prefix = prefix
         self.tops: dict[Top, Top] = {}
         self.calls: list[Function] = []
-        self.result = LoadedSpec()
+        self.result = result
 
-    def copy(self, calls: Sequence[Function], *, shared: bool) -> NetSpec:
-        """Record `calls`, which are in order, and return the folder of them."""
+    def copy(self, calls: Sequence[Function], *, shared: bool) -> None:
+        """Record `calls`, which are in order, into the result."""
         for fn in calls:
             if _is_source(fn) and any(top.label in self.given for top in fn.tops):
                 bound = {top: self.given.get(top.label) for top in fn.tops}
@@ -87,20 +93,20 @@ class _Copier:
             new = self._recorded(fn)
             self.calls.append(new)
             self.tops.update(zip(fn.tops, new.tops, strict=True))
+            olds: tuple[Top | Function, ...] = (*fn.tops, fn)
             made: tuple[Top | Function, ...] = (*new.tops, new)
-            for old, value in zip((*fn.tops, fn), made, strict=True):
+            for old, value in zip(olds, made, strict=True):
                 if old in self.names:
                     self.result.hold(self.names[old], value)
             self.result.place(new)
             if not shared:
                 self._name_params(fn, new)
-        return self.result
 
     def _recorded(self, fn: Function) -> Function:
         inputs = [self.tops[top] for top in fn.inputs]
         params = copy.deepcopy(fn.params)
-        places = fn.places if isinstance(fn, Layer) else frozenset()
-        plain = Layer(fn.type_name, inputs, params, fn.ntop, places, user_site())
+        places = fn.places if isinstance(fn, LoadedCall) else frozenset()
+        plain = LoadedCall(fn.type_name, inputs, params, fn.ntop, places, user_site())
         plain.scope = current_scope()
         if places and not fn.in_place:  # some tops in place and some not
             return plain
@@ -200,6 +206,6 @@ def _top(value: Any, what: str) -> Top:
     return top
 
 
-def _who(spec: NetSpec) -> str:
-    name = spec._name  # noqa: SLF001
+def _who(spec: Folder) -> str:
+    name = name_of(spec)
     return f"{user_site()}: block {name!r}" if name else f"{user_site()}: this block"

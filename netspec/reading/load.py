@@ -6,53 +6,39 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from netspec.errors import SpecError, SpecWarning, did_you_mean, join
 from netspec.language.calls import Top, describe
 from netspec.language.proto_to_python import options_of, values_of
-from netspec.language.rewiring import infer_shapes
-from netspec.net_spec import NetSpec
-from netspec.nets.rules import may_meet
+from netspec.language.shapes import infer_again
+from netspec.nets import may_meet
 from netspec.nets.upgrade import upgrade_net
-from netspec.reading.loaded import Layer, LoadedSpec
+from netspec.reading.loaded import LoadedCall, LoadedFolder
 from netspec.schema import LayerParameter, NetParameter
 from netspec.site import FixedSite
 from netspec.text import BINARY_SUFFIXES, as_net
 from netspec.text.tokens import text_lines
 
+F = TypeVar("F", bound=LoadedFolder)
+
 NO_LINE = 0  # of what comes from a binary file or a message
 
 
-def load(net: Any) -> NetSpec:
-    """Return the spec of a net that exists: a file, text, or a message.
-
-    net: the path of a prototxt or binary file, prototxt text, a `NetParameter`, or a
-    spec. Old formats are upgraded as Caffe does.
-
-    A top has the name of its blob, one that a layer makes in place the name of that
-    layer. Layers stay in their order, so that what was not changed is written back as
-    it was: `load(net).to_proto()` is the upgraded net.
-
-    A name assigned again takes the place of the old layer, and what read the old top
-    reads the new one. What read an in-place layer that is deleted reads what it did.
-    Called, the spec is a block: `n.tower = load("tower.prototxt")(n.data)`.
-
-    Raises `FileError` for a file that cannot be read, `TextError` with line and column
-    for bad text, `SpecError` naming the layers that read blobs which no layer makes.
-    """
+def load(net: Any, kind: type[F]) -> F:
+    """Return the folder of a net that exists, of a class `kind`; see `netspec.load`."""
     message = as_net(net)
     source, text = _source(net)
     current = upgrade_net(message)
     lines = _lines(text, message, current)
     _warn_unknown(current, source)
-    spec = LoadedSpec(**_net_fields(current))
+    spec = kind(**_net_fields(current))
     reader = _Reader(spec, source)
     for layer, line in zip(current.layer, lines, strict=True):
         reader.add(layer, line)
     if reader.mistakes:
         raise SpecError(join(reader.mistakes))
-    infer_shapes(reader.calls)
+    infer_again(reader.calls)
     return spec
 
 
@@ -80,11 +66,11 @@ class _Reader:
     makers: for every blob the tops that wrote it, each with its layer.
     """
 
-    def __init__(self, spec: LoadedSpec, source: str) -> None:
+    def __init__(self, spec: LoadedFolder, source: str) -> None:
         self.spec = spec
         self.source = source
         self.makers: dict[str, list[tuple[Top, LayerParameter]]] = {}
-        self.calls: list[Layer] = []
+        self.calls: list[LoadedCall] = []
         self.mistakes: list[str] = []
 
     def add(self, layer: LayerParameter, line: int) -> None:
@@ -99,7 +85,7 @@ class _Reader:
             if top == bottom
         }
         inputs = [top for blob in layer.bottom if (top := self._maker(blob, layer))]
-        fn = Layer(layer.type, inputs, options, len(layer.top), places, site)
+        fn = LoadedCall(layer.type, inputs, options, len(layer.top), places, site)
         missing = [blob for blob in layer.bottom if blob not in self.makers]
         if missing:
             who = describe(fn, layer.name)

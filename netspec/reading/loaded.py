@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from netspec.errors import SpecError
 from netspec.language.calls import Function, Top, describe
-from netspec.language.emit import Emission, Root
-from netspec.language.rewiring import functions, rewire
-from netspec.net_spec import Entry, NetSpec, stay_apart
+from netspec.language.emit import Root
+from netspec.language.folder import Entry, Folder, functions, stay_apart
+from netspec.language.naming import Names
+from netspec.language.rewiring import rewire
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site
 
 
-class Layer(Function):
+class LoadedCall(Function):
     """A call that was read from a file.
 
     places: those of its tops that have the blob of the bottom at the same place.
@@ -43,10 +44,10 @@ class Layer(Function):
         return place in self.places
 
 
-class LoadedSpec(NetSpec):
+class LoadedFolder(Folder):
     """A net from a file, or a block made of one, under construction.
 
-    It is a `NetSpec`, except that names wire it as they wire a file: what read a top
+    It is a folder of layers whose names wire it as they wire a file: what read a top
     reads the one that takes its name, and in its place among the layers.
     """
 
@@ -121,7 +122,7 @@ class LoadedSpec(NetSpec):
             if old is not value and not stay_apart(old, value)
         ]
         self._deleted.pop(value, None)
-        new = value.output_top if isinstance(value, NetSpec) else value
+        new = value.output_top if isinstance(value, Folder) else value
         if olds and isinstance(new, Top):
             rewire(functions(self), (old for old in olds if isinstance(old, Top)), new)
         places = [self._places[old.fn] for old in olds if old.fn in self._places]
@@ -162,10 +163,10 @@ class LoadedSpec(NetSpec):
         return net
 
     def _roots(
-        self, prefix: str, emission: Emission, parents: tuple[NetSpec, ...]
+        self, prefix: str, names: Names, parents: tuple[Folder, ...]
     ) -> Iterator[Root]:
         """Yield what is here in the order of the file, then what came later."""
-        roots = list(super()._roots(prefix, emission, parents))
+        roots = list(super()._roots(prefix, names, parents))
         last = len(self._places)
         roots.sort(key=lambda root: self._places.get(root.value.fn, last))
         self._check_deleted()
@@ -208,3 +209,15 @@ class LoadedSpec(NetSpec):
             if isinstance(spec, dict) and spec.get("name") == given:
                 specs[index] = {**spec, "name": prefix + name}
                 self._param_names[fn, index] = (name, prefix + name)
+
+
+def calls_in_order(folder: LoadedFolder) -> list[Function]:
+    """Return the layers of a folder as they stand in it."""
+    places = vars(folder)["_places"]
+    return sorted({value.fn for value in folder.entries()}, key=places.get)
+
+
+def names_in(folder: LoadedFolder) -> Mapping[Entry, str]:
+    """Return the names that a folder gives its tops and layers."""
+    names: Mapping[Entry, str] = vars(folder)["_names"]
+    return names

@@ -11,15 +11,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from netspec.commands.cli import Parser, named_shape, positive, run
+from netspec.commands.cli import Parser, positive, run
+from netspec.commands.net_argument import (
+    add_net_argument,
+    add_shape_option,
+    is_model_file,
+    read_net_argument,
+)
 from netspec.errors import ShapeError, SpecError
-from netspec.graph import drop_values, filter_net, merge_state
-from netspec.nets.upgrade import upgrade_net
+from netspec.nets import PHASES, kept_layers, merge_state
+from netspec.nets.current import current
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.report import summarize
-from netspec.text import as_net
 
 
 def _parser() -> Parser:
@@ -27,10 +31,8 @@ def _parser() -> Parser:
         prog="python -m netspec.summary",
         description="Print shapes, parameters, MACs and memory of a net.",
     )
-    parser.add_argument(
-        "net", metavar="FILE_OR_MODEL", help="prototxt, caffemodel, or Python file"
-    )
-    parser.add_argument("--phase", choices=("TRAIN", "TEST"), help="default: TEST")
+    add_net_argument(parser, metavar="FILE_OR_MODEL")
+    parser.add_argument("--phase", choices=list(PHASES), help="default: TEST")
     parser.add_argument("--level", type=int, default=0, help="level of the net state")
     parser.add_argument(
         "--stage", action="append", default=[], help="stage of the net state; repeat"
@@ -38,14 +40,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--batch-size", type=positive, metavar="N", help="images in a batch"
     )
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        type=named_shape,
-        metavar="TOP=N,C,H,W",
-        help="shape of the top of an Input or data layer; repeat for several",
-    )
+    add_shape_option(parser)
     parser.add_argument(
         "--depth", type=positive, metavar="N", help="levels of modules that are opened"
     )
@@ -56,36 +51,23 @@ def _parser() -> Parser:
 def _read(
     path: str, phase: int | None, shapes: Mapping[str, Sequence[int]]
 ) -> tuple[NetParameter, int]:
-    """Return the net and the phase to show."""
-    if path.endswith(".py"):
-        return _read_model(path, phase, shapes), TEST if phase is None else phase
-    net = as_net(Path(path))
-    drop_values(net)
+    """Return the net and the phase to show: if none is named, the net for use."""
+    if phase is None and is_model_file(path):
+        try:
+            return read_net_argument(path, deploy=True, shapes=shapes), TEST
+        except ShapeError:
+            pass  # it would have to be derived, and only a file tells the shape of data
+    net = read_net_argument(path)
     if phase is None:
         phase = _saved_phase(net) if path.endswith(".caffemodel") else TEST
     return net, phase
 
 
-def _read_model(
-    path: str, phase: int | None, shapes: Mapping[str, Sequence[int]]
-) -> NetParameter:
-    """Return the net of a Python file: for use, if no phase is named."""
-    from netspec.commands.model_files import load_for_use, load_model
-
-    if phase is None:
-        try:
-            return load_for_use(path, shapes)
-        except ShapeError:
-            pass  # it would have to be derived, and only a file tells the shape of data
-    return load_model(path)
-
-
 def _saved_phase(net: NetParameter) -> int:
     """Return the phase that keeps all layers: a saved net was built in one already."""
-    upgraded = upgrade_net(net)
+    saved = current(net)
     for phase in (TEST, TRAIN):
-        kept = filter_net(upgraded, merge_state(upgraded, phase))
-        if len(kept.layer) == len(upgraded.layer):
+        if len(kept_layers(saved, merge_state(saved, phase))) == len(saved.layer):
             return phase
     return TEST
 
@@ -96,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> None:
         shapes = dict(options.shape)
-        given = {"TRAIN": TRAIN, "TEST": TEST, None: None}[options.phase]
+        given = PHASES.get(options.phase)
         net, phase = _read(options.net, given, shapes)
         try:
             summary = summarize(

@@ -54,8 +54,13 @@ def forecast(
 def _most_transformed(graph: Graph) -> int:
     """Return the most weights of a convolution, in the form that is multiplied.
 
-    Kernels of 3 x 3 and 5 x 5 that move by one place are multiplied in Winograd's form,
-    as tiles for 4 x 4 places; all others have as many weights as the parameter.
+    This mirrors the array "weights" in the scratch of the CPU backend's convolutions,
+    the largest that they have: `runtime.backends.cpu.correlation`. `winograd` keeps
+    (kernel + 3)^2 values for every kernel of 3 x 3 or 5 x 5 that moves by one place, as
+    its tiles have 4 x 4 results, `direct` as many as the parameter. It is a guess: the
+    backend takes the way that it expects to be faster, so that a small layer may need
+    less than is said here, and what threads have of their own, rounding up to whole
+    vectors and the depthwise kernels are left out. Other backends have no such array.
     """
     most = 0
     for node in graph.nodes:

@@ -7,32 +7,22 @@ for the whole batch; biases, pooling, normalisation and elementwise layers are n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.graph import (
-    AUTOMATIC,
-    Graph,
-    Node,
-    State,
-    build,
-    drop_values,
-    filter_net,
-    is_inserted,
-    merge_state,
-)
+from netspec.graph import AUTOMATIC, Graph, Node, build_kept, is_inserted
 from netspec.graph.memory import FLOAT_BYTES
-from netspec.nets.upgrade import upgrade_net
-from netspec.ops.base import Shape, count, op_class
+from netspec.nets import PHASE_NAMES, KeptNet, kept_net, merge_state
+from netspec.nets.current import current
+from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
-from netspec.schema import TEST, TRAIN, NetParameter
+from netspec.ops.families import op_class
+from netspec.schema import TEST, TRAIN
 from netspec.summary.forecast import forecast
 from netspec.summary.row import Row
 from netspec.summary.tree import Branch, table, to_html, tree_of
-from netspec.text import as_net
 
 MAC_RULE = (
     "a MAC is one multiply-add of Convolution, Deconvolution, InnerProduct, LSTM or RNN"
@@ -62,7 +52,7 @@ class Summary:
         """Return everything as plain dicts, lists, strings and numbers."""
         return {
             "name": self.name,
-            "phase": "TRAIN" if self.phase == TRAIN else "TEST",
+            "phase": PHASE_NAMES[self.phase],
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
             "blobs": {name: list(shape) for name, shape in self.blobs.items()},
@@ -125,15 +115,12 @@ def summarize(
     Raises `SpecError` for a net that cannot be built, `FileError` for a file that
     cannot be read.
     """
-    message = as_net(net)
-    if isinstance(net, str | os.PathLike):
-        drop_values(message)
-    message = upgrade_net(message)
-    state = merge_state(message, phase, level, tuple(stages))
+    message = current(net, values=False)
+    kept = kept_net(message, merge_state(message, phase, level, tuple(stages)))
     given = dict(shapes or {})
     if batch_size is not None:
-        given = {**_batched(message, state, given, batch_size), **given}
-    return summary_of(build(message, state, shapes=given))
+        given = {**_batched(kept, given, batch_size), **given}
+    return summary_of(build_kept(kept, shapes=given))
 
 
 def summary_of(graph: Graph) -> Summary:
@@ -186,16 +173,13 @@ def _row(graph: Graph, node: Node) -> Row:
 
 
 def _batched(
-    net: NetParameter,
-    state: State,
-    given: Mapping[str, Sequence[int]],
-    batch_size: int,
+    kept: KeptNet, given: Mapping[str, Sequence[int]], batch_size: int
 ) -> dict[str, Sequence[int]]:
     """Return the shapes of all data, with `batch_size` as their first axis."""
     if batch_size < 1:
         raise SpecError(f"batch size is {batch_size}; give at least 1")
     shapes: dict[str, Sequence[int]] = {}
-    for layer in filter_net(net, state).layer:
+    for layer in kept.message.layer:
         try:
             source = op_class(layer.type).is_source
             op = infer_with(layer, (), given) if source else None
@@ -209,7 +193,7 @@ def _batched(
 
 def _totals(summary: Summary) -> list[str]:
     """Return the lines below the table."""
-    phase = "TRAIN" if summary.phase == TRAIN else "TEST"
+    phase = PHASE_NAMES[summary.phase]
     memory = {name: f"{size / MIB:.1f}" for name, size in summary.memory.items()}
     training = ""
     if summary.memory["parameter_gradients"]:

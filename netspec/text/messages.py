@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 
 from netspec.errors import FileError, SpecError
-from netspec.files import read_bytes, replacing
+from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
 from netspec.schema import NetParameter, wire
 from netspec.text.checks import (
     BINARY_BYTE,
@@ -22,8 +22,6 @@ TEXT_SUFFIXES = frozenset({".prototxt", ".txt", ".pbtxt", ".pt"})
 BINARY_SUFFIXES = frozenset({".caffemodel", ".binaryproto", ".pb", ".solverstate"})
 
 MAX_LAYERS = 100_000  # of a binary net; an empty one of 3 bytes takes 600 in memory
-
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def read_message(path: str | Path, kind: type[M]) -> M:
@@ -90,7 +88,7 @@ def write_message(path: str | Path, message: Message) -> None:
 
 def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
     name = kind.DESCRIPTOR.name
-    if data.startswith(_HDF5_SIGNATURE):
+    if data.startswith(HDF5_SIGNATURE):
         raise FileError(f"{path}: is an HDF5 file; expected a {name}")
     if kind is NetParameter and wire.has_more_fields(data, MAX_LAYERS):
         raise FileError(f"{path}: has more than {MAX_LAYERS:,} layers; is it broken?")

@@ -14,9 +14,8 @@ import sys
 from collections.abc import Sequence
 
 from netspec.commands.cli import Parser, run
+from netspec.commands.net_argument import add_net_argument, read_net_argument
 from netspec.files import replacing
-from netspec.schema import NetParameter
-from netspec.text import read_net
 from netspec.to_python.source import python_source
 
 
@@ -25,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
     def command() -> None:
-        source = python_source(_read(options.net))
+        source = python_source(read_net_argument(options.net))
         if options.output is None:
             sys.stdout.write(source)
             return
@@ -35,20 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(command)
 
 
-def _read(path: str) -> NetParameter:
-    if not path.endswith(".py"):
-        return read_net(path)
-    from netspec.commands.model_files import load_model
-
-    return load_model(path)
-
-
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m netspec.to_python",
         description="Write a net as Python source, repeated parts as functions.",
     )
-    parser.add_argument("net", help="a .prototxt, a .caffemodel, or a model file .py")
+    add_net_argument(parser)
     parser.add_argument(
         "-o",
         "--output",

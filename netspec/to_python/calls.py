@@ -6,30 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from netspec.language.calls import Function
+from netspec.language.options import LAYER_FIELDS, own_param
 from netspec.language.python_to_proto import is_repeated
-from netspec.language.record import own_param
-from netspec.nets.rules import may_meet
+from netspec.nets import may_meet
 from netspec.reading.load import load
+from netspec.reading.loaded import LoadedFolder, calls_in_order, names_in
 from netspec.schema import LayerParameter, NetParameter
 from netspec.to_python.program import Statement
-
-_FIELDS: Any = LayerParameter.DESCRIPTOR.fields_by_name
 
 
 def statements(net: NetParameter) -> list[Statement]:
     """Return the layers as calls; tops are counted from 0."""
-    spec: Any = load(net)
+    spec = load(net, LoadedFolder)
+    names = names_in(spec)
     numbers: dict[Any, int] = {}
     first: dict[str, int] = {}  # the place of the first call that made a name
     found: list[Statement] = []
-    calls = sorted({v.fn for v in spec.entries()}, key=spec._places.get)  # noqa: SLF001
+    calls = calls_in_order(spec)
     blobs: dict[str, int] = {}
     made = {
         b for fn, layer in zip(calls, net.layer, strict=True) for b in _new(fn, layer)
     }
     for place, fn in enumerate(calls):
         layer = net.layer[place]
-        keys = [spec._names[v] for v in (fn.tops or (fn,))]  # noqa: SLF001
+        keys = [names[v] for v in (fn.tops or (fn,))]
         options = dict(fn.params)
         ntop = fn.ntop
         hides = keys[0] in made and not _new(fn, layer)
@@ -105,8 +105,8 @@ def _detached(
 def _short(kind: str, key: str, value: Any) -> Any:
     """Return `value` in the shortest form that means the same."""
     own = own_param(kind)
-    fields = _FIELDS[own].message_type.fields_by_name if own else {}
-    field = fields.get(key) or _FIELDS.get(key)
+    fields = LAYER_FIELDS[own].message_type.fields_by_name if own else {}
+    field = fields.get(key) or LAYER_FIELDS.get(key)
     return _short_value(field, value) if field is not None else value
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from netspec import layers
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import NetspecError
+from netspec.language.folder import Folder
 from netspec.language.proto_to_python import values_of
-from netspec.net_spec import NetSpec
-from netspec.nets.upgrade import upgrade_net
+from netspec.nets.current import current
 from netspec.schema import NetParameter
 from netspec.text import to_text
 from netspec.to_python.calls import statements
@@ -33,6 +33,7 @@ from netspec.to_python.pyformat import (
     layout,
 )
 
+TAKEN = ("tops", "to_python")  # attributes of a NetSpec, beside those of a Folder
 NAME = "net"  # of the function that makes the net
 MAX_DOCSTRING = 60  # characters of a list of layers
 
@@ -45,18 +46,18 @@ def python_source(net: NetParameter) -> str:
     returned; where a net has what calls cannot say, the source is plainer: without
     functions, or with the net as text. Values of parameters are left out.
     """
-    current = NetParameter()
-    current.CopyFrom(upgrade_net(net))
-    for layer in current.layer:
+    wanted = NetParameter()
+    wanted.CopyFrom(current(net))
+    for layer in wanted.layer:
         layer.ClearField("blobs")
     for write in (_factored, _plain):
         try:
-            source = write(current)
-            if net_of(source) == current:
+            source = write(wanted)
+            if net_of(source) == wanted:
                 return source
         except (NetspecError, LookupError):
             continue
-    return _as_text(current)
+    return _as_text(wanted)
 
 
 def net_of(source: str) -> NetParameter:
@@ -268,7 +269,7 @@ def _place(items: Items) -> str:
     """Return how a name is assigned and read: `n.conv1`, or `n["conv1/relu"]`."""
     text = "".join(item for item in items if isinstance(item, str))
     plain = all(isinstance(item, str) for item in items)
-    free = not hasattr(NetSpec, text) and text != "tops" and not text.startswith("_")
+    free = text not in TAKEN and not hasattr(Folder, text) and not text.startswith("_")
     if plain and free and is_name(text):
         return f"n.{text}"
     return f"n[{_text(items)}]"

@@ -5,31 +5,23 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from netspec.commands.cli import named_shape
+from netspec.commands.net_argument import add_shape_option
 from netspec.errors import FileError, NetspecError, SpecError
-from netspec.graph import Graph, State, build, filter_net, merge_state
-from netspec.nets.upgrade import upgrade_net
+from netspec.graph import Graph, build_kept
+from netspec.nets import PHASES, KeptNet, kept_net, merge_state
+from netspec.nets.current import current
 from netspec.ops.base import Shape, count
-from netspec.schema import NetParameter
-from netspec.text import as_net
 from runtime.backends import get_backend
-from runtime.cli.options import PHASES, add_backend
+from runtime.cli.options import add_backend
 from runtime.data import open_source
-from runtime.data.inputs import FILE_SOURCES
+from runtime.data.opening import DATA_LAYERS
 
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
     parser = commands.add_parser("check", help="check a net", description=__doc__)
     parser.add_argument("model", metavar="NET", help="a prototxt or caffemodel file")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        type=named_shape,
-        default=[],
-        metavar="TOP=N,C,H,W",
-        help="of a data layer whose file is not here; may be repeated",
-    )
+    add_shape_option(parser)
     parser.add_argument("--level", type=int, default=0, help="level for rules")
     parser.add_argument("--stage", action="append", default=[], help="stage for rules")
     add_backend(parser)
@@ -38,15 +30,15 @@ def add_parser(commands: Any) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Run the command: report on both phases, then fail with what is wrong."""
-    net = upgrade_net(as_net(options.model))
+    net = current(options.model)
     print(f"{options.model}: {net.name or 'a net without a name'}")
     mistakes: list[str] = []
     for name, phase in PHASES.items():
         state = merge_state(net, phase, options.level, options.stage)
         try:
-            kept = filter_net(net, state)
-            shapes, notes = _source_shapes(kept, state, dict(options.shape))
-            graph = build(kept, state, shapes=shapes)
+            kept = kept_net(net, state)
+            shapes, notes = _source_shapes(kept, dict(options.shape))
+            graph = build_kept(kept, shapes=shapes)
             for node in graph.nodes:
                 get_backend(options.backend).kernel(node, "float32")
         except NetspecError as error:
@@ -98,7 +90,7 @@ def _listed(graph: Graph, names: tuple[str, ...]) -> str:
 
 
 def _source_shapes(
-    net: NetParameter, state: State, given: dict[str, Shape]
+    kept: KeptNet, given: dict[str, Shape]
 ) -> tuple[dict[str, Shape], list[str]]:
     """Return the shapes that are given or that data files tell, and what is not there.
 
@@ -106,11 +98,11 @@ def _source_shapes(
     """
     shapes = dict(given)
     notes = []
-    for layer in net.layer:
-        if layer.type not in FILE_SOURCES or set(layer.top) <= set(given):
+    for layer in kept.message.layer:
+        if layer.type not in DATA_LAYERS or set(layer.top) <= set(given):
             continue
         try:
-            source = open_source(layer, state.phase, 0)
+            source = open_source(layer, kept.state.phase, 0)
         except FileError as error:
             notes.append(str(error))
             continue

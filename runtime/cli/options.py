@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.schema import TEST, TRAIN
+from netspec.nets import PHASES
 from runtime.backends import BACKENDS
 from runtime.execution.net import Net
 from runtime.execution.weights import CopyReport
 from runtime.training.solver import Solver
-
-PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.ops.base import Shape, count
 from netspec.schema import TRAIN
-from runtime.backends.base import Backend
-from runtime.layers.base import Array
+from runtime.arrays import Array
+from runtime.primitives import Primitives
 
 
 class HostView:
@@ -53,7 +53,7 @@ class HostView:
 
 
 class _Loan:
-    """What a view of an array has as its base: NumPy keeps it for views of the view."""
+    """The base of a view of an array; NumPy keeps it alive for views of the view."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
@@ -63,7 +63,7 @@ class _Loan:
 class Mirror:
     """Keeps the host views of one group of nets in step with the device."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Primitives) -> None:
         self.backend = backend
         self.version = 0
         self.handed_out: list[HostView] = []

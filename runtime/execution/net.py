@@ -10,15 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError, did_you_mean
-from netspec.graph import Graph, State, build, filter_net, merge_state
-from netspec.nets.upgrade import upgrade_net
+from netspec.graph import Graph, build_kept
+from netspec.nets import State, kept_net, merge_state
+from netspec.nets.current import current
 from netspec.ops.base import Shape
 from netspec.schema import TEST
-from netspec.text import as_net
 from runtime.arena import Flat
 from runtime.backends import get_backend
 from runtime.data import MemorySource
-from runtime.data.inputs import open_sources, source_shapes
+from runtime.data.opening import open_sources, source_shapes
 from runtime.execution import weights as weight_files
 from runtime.execution.blob import Blob, HostView, LayerInfo, Mirror
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
@@ -61,16 +61,16 @@ class Net:
         share_with: Net | None = None,
         state: State | None = None,
     ) -> None:
-        message = upgrade_net(as_net(net))
-        self.state = state or merge_state(message, phase, level, tuple(stages or ()))
+        whole = current(net)
+        self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend)
         self.clock = Clock()
-        self._message = filter_net(message, self.state)
-        keep_all = keep is None or any(x.type == "Filter" for x in self._message.layer)
+        kept = self._kept_net = kept_net(whole, self.state)
+        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
         self._keep = None if keep_all else frozenset(keep or ())
-        self.sources = open_sources(self._message, self.state, seed)
+        self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(self.backend, dtype, seed, self.clock, self.sources)
-        self._shapes = source_shapes(self._message, self.sources)
+        self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
         self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)
         self.graph = self._build()
@@ -88,7 +88,7 @@ class Net:
     # ------------------------------------------------------------ building
 
     def _build(self) -> Graph:
-        graph = build(self._message, self.state, shapes=self._shapes)
+        graph = build_kept(self._kept_net, shapes=self._shapes)
         if self._keep is not None:
             unknown = [name for name in sorted(self._keep) if name not in graph.blobs]
             if unknown:
@@ -97,9 +97,8 @@ class Net:
         return graph
 
     def _compile(self) -> Plan:
-        return compile_plan(
-            self.graph, self.context, self.parameters.arrays, keep=self._keep
-        )
+        arrays, keep = self.parameters.arrays, self._keep
+        return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
 
     def _name_everything(self) -> None:
         graph, mirror = self.graph, self.mirror
@@ -417,15 +416,15 @@ class Net:
 
     def copy_from(self, path: str | Path) -> Any:
         """Copy parameters from a file, by layer name; returns what was copied."""
-        return weight_files.copy_weights(self, path)
+        return weight_files.copy_weights(self.graph, self.params, path)
 
     def save(self, path: str | Path) -> None:
         """Write the net with its parameters as a `.caffemodel`."""
-        weight_files.save(self, path)
+        weight_files.save(self.graph, self.params, path)
 
     def save_hdf5(self, path: str | Path) -> None:
         """Write the parameters in Caffe's HDF5 layout."""
-        weight_files.save_hdf5(self, path)
+        weight_files.save_hdf5(self.graph, self.params, path)
 
     def close(self) -> None:
         """Close the data sources."""

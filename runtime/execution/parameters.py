@@ -13,8 +13,9 @@ from netspec.graph import Graph, Node, Parameter
 from netspec.ops.base import Shape
 from netspec.schema import BlobProto
 from runtime.arena import Flat, flat_buffers
+from runtime.arrays import Array
 from runtime.fillers import fill
-from runtime.layers.base import Array, Context
+from runtime.layers.base import Context
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From a graph to a list of steps that only run.
+"""Compile a graph: kernels, memory, and lists of steps that only run.
 
 `compile_plan` chooses a kernel for every node, lays all arrays out in one arena, binds
 the kernels to them, and returns the steps in order. After that nothing looks at a name,
@@ -15,12 +15,15 @@ from typing import Any, Literal
 import numpy as np
 
 from netspec.graph import Edge, Graph, Node
-from netspec.graph.memory import Request, lay_out, requests_of
+from netspec.graph.memory import Request, aligned, lay_out, requests_of
 from netspec.ops.base import Shape, count
-from runtime.arena import Arena, align, total_bytes
-from runtime.backends.base import Backend, Fusion
+from runtime.arena import Arena, total_bytes
+from runtime.arrays import Array, ArraySpec
+from runtime.backends import Backend
+from runtime.backends.base import Fusion
 from runtime.execution.parameters import ParameterArrays
-from runtime.layers.base import Array, ArraySpec, Bound, Context, Kernel
+from runtime.layers.base import Bound, Context, Kernel
+from runtime.primitives import Primitives
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Plan:
     diff: tuple[Array | None, ...]
     kernels: tuple[Kernel[Any], ...]
     memory: Mapping[str, int]
-    backend: Backend
+    backend: Primitives
     fusion: Fusion | None = None
 
     def run(
@@ -129,7 +132,7 @@ def _replaced(
     )
 
 
-def join(steps: Iterable[Step], backend: Backend) -> list[Callable[[], None]]:
+def join(steps: Iterable[Step], backend: Primitives) -> list[Callable[[], None]]:
     """Return functions that do the steps; neighbours with calls become one function."""
     functions: list[Callable[[], None]] = []
     calls: list[Any] = []
@@ -150,7 +153,7 @@ def _step(
     node: Node,
     run: Callable[[], None],
     calls: Sequence[Any] | None,
-    backend: Backend,
+    backend: Primitives,
     flags: tuple[bool, ...] = (),
 ) -> Step:
     if calls is not None:
@@ -160,12 +163,13 @@ def _step(
 
 def compile_plan(
     graph: Graph,
+    backend: Backend,
     context: Context,
     parameters: Sequence[ParameterArrays],
     *,
     keep: Container[str] | None = None,
 ) -> Plan:
-    """Bind every node of `graph` to a kernel and to memory.
+    """Bind every node of `graph` to a kernel of `backend` and to memory.
 
     keep: the names of the blobs whose contents must outlive the steps that use them;
     None keeps all of them, as Caffe does. Inputs, outputs and loss gradients are always
@@ -175,16 +179,15 @@ def compile_plan(
     the memory cannot be had.
     """
     kernels = tuple(
-        context.backend.kernel(node, context.dtype)(node, context)
-        for node in graph.nodes
+        backend.kernel(node, context.dtype)(node, context) for node in graph.nodes
     )
-    fusion = context.backend.fusion(graph, kernels)
+    fusion = backend.fusion(graph, kernels)
     memory = _Memory(graph, context, kernels, keep)
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         kernel.bind(_bound(node, memory, parameters))
     _seed_losses(graph, memory)
     forward = tuple(
-        _step(node, kernel.forward, kernel.forward_calls(), context.backend)
+        _step(node, kernel.forward, kernel.forward_calls(), backend)
         for node, kernel in zip(graph.nodes, kernels, strict=True)
         if not node.op.alias
     )
@@ -196,7 +199,7 @@ def compile_plan(
         diff=tuple(memory.diff),
         kernels=kernels,
         memory=memory.sizes,
-        backend=context.backend,
+        backend=backend,
         fusion=fusion,
     )
 
@@ -228,7 +231,7 @@ class _Memory:
             "scratch_bytes": scratch,
         }
         self._offsets = layout.offsets
-        self._scratch_start = align(layout.total_bytes)
+        self._scratch_start = aligned(layout.total_bytes)
         self._arena = Arena(context.backend, self._scratch_start + scratch)
         self._views: dict[tuple[str, Shape], Array] = {}
         self.data = [self._blob(f"data:{e.buffer}", e.shape) for e in graph.edges]
@@ -284,7 +287,7 @@ class _Memory:
                 arrays[name] = self._arena.cut(offset, spec.shape, dtype)
             else:
                 arrays[name] = self._arena.cut(scratch, spec.shape, dtype)
-                scratch += align(self._nbytes(spec))
+                scratch += aligned(self._nbytes(spec))
         return arrays
 
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from netspec.errors import FileError, MachineError, ShapeError, SpecError
-from netspec.files import read_bytes, replacing
+from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
+from netspec.graph import Graph, Node
 from netspec.ops.base import Shape
 from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.wire import WireBlob, encode_layer, scan
+from runtime.execution.blob import Blob
 
-if TYPE_CHECKING:
-    from netspec.graph import Node
-    from runtime.execution.net import Net
-
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DTYPES = {"float": "<f4", "double": "<f8"}
+
+Params: TypeAlias = Mapping[str, Sequence[Blob]]  # of the layers that have some
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
         raise FileError(f"{path}: is no weight file: {error}") from None
 
 
-def copy_weights(net: Net, path: str | Path) -> CopyReport:
-    """Copy the parameters of layers with equal names from a file into `net`.
+def copy_weights(graph: Graph, params: Params, path: str | Path) -> CopyReport:
+    """Copy the parameters of layers with equal names from a file into `params`.
 
     Layers that the net lacks are ignored; layers that the file lacks keep what they
     have. Old shapes with num, channels, height and width fit a shape that is padded
@@ -91,13 +90,13 @@ def copy_weights(net: Net, path: str | Path) -> CopyReport:
     Raises `ShapeError`, before anything is copied, where numbers or shapes differ.
     """
     stored = read_weights(path)
-    nodes = {node.name: node for node in net.graph.nodes if node.params}
-    names = {node.name for node in net.graph.nodes}
+    nodes = {node.name: node for node in graph.nodes if node.params}
+    names = {node.name for node in graph.nodes}
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for layer in stored:
         node = nodes.get(layer.name)
         if node is not None and layer.blobs:
-            pairs.extend(_matched(net, node, layer, path))
+            pairs.extend(_matched(graph, params[node.name], node, layer, path))
     for target, values in pairs:
         target[...] = values
     found = {layer.name for layer in stored if layer.blobs}
@@ -110,28 +109,28 @@ def copy_weights(net: Net, path: str | Path) -> CopyReport:
     )
 
 
-def save(net: Net, path: str | Path) -> None:
-    """Write the net with its parameters as a binary `NetParameter`.
+def save(graph: Graph, params: Params, path: str | Path) -> None:
+    """Write the layers of a net with their parameters as a binary `NetParameter`.
 
     Shared parameters are repeated in every layer that uses them, as Caffe does: no
     other reader resolves their names. The file appears whole or not at all.
     """
-    start = NetParameter(name=net.graph.name)
+    start = NetParameter(name=graph.name)
     with replacing(path) as file:
         file.write(start.SerializeToString())
-        for node in net.graph.nodes:
+        for node in graph.nodes:
             header = LayerParameter()
             header.CopyFrom(node.layer)
             header.ClearField("blobs")
             blobs = [
                 (blob.shape, np.ascontiguousarray(blob.data, "<f4").reshape(-1).data)
-                for blob in net.params.get(node.name, ())
+                for blob in params.get(node.name, ())
             ]
             for piece in encode_layer(header.SerializeToString(), blobs):
                 file.write(piece)
 
 
-def save_hdf5(net: Net, path: str | Path) -> None:
+def save_hdf5(graph: Graph, params: Params, path: str | Path) -> None:
     """Write the parameters to `/data/<layer>/<index>`; shared ones at the owner only.
 
     Raises `SpecError` for a layer name with a slash, which HDF5 takes for a folder.
@@ -140,7 +139,7 @@ def save_hdf5(net: Net, path: str | Path) -> None:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         data = file.create_group("data")
-        for node in net.graph.nodes:
+        for node in graph.nodes:
             if "/" in node.name:
                 raise SpecError(
                     f"layer {node.name!r} ({node.type}): HDF5 cannot store a name with "
@@ -148,9 +147,9 @@ def save_hdf5(net: Net, path: str | Path) -> None:
                 )
             group = data.require_group(node.name)
             for slot, index in enumerate(node.params):
-                owner = net.graph.parameters[index].owner
+                owner = graph.parameters[index].owner
                 if (owner.node, owner.slot) == (node.index, slot):
-                    group[str(slot)] = net.params[node.name][slot].data
+                    group[str(slot)] = params[node.name][slot].data
     with replacing(path) as target:
         target.write(buffer.getbuffer())
 
@@ -214,12 +213,15 @@ def _h5py(path: str | Path) -> Any:
 
 
 def _matched(
-    net: Net, node: Node, layer: LayerWeights, path: str | Path
+    graph: Graph,
+    targets: Sequence[Blob],
+    node: Node,
+    layer: LayerWeights,
+    path: str | Path,
 ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Pair the net's arrays with those of the file."""
-    targets = net.params[node.name]
+    """Pair the arrays of a node with those of the file."""
     too_many = len(layer.blobs) > len(targets)
-    if too_many or not _only_shared_missing(net, node, layer):
+    if too_many or not _only_shared_missing(graph, node, layer):
         raise ShapeError(
             f"{path}: layer {node.name!r} ({node.type}) has {len(targets)} parameters, "
             f"the file has {len(layer.blobs)}; change the layer, or its name to keep "
@@ -240,11 +242,11 @@ def _matched(
     return pairs
 
 
-def _only_shared_missing(net: Net, node: Node, layer: LayerWeights) -> bool:
+def _only_shared_missing(graph: Graph, node: Node, layer: LayerWeights) -> bool:
     """Tell whether the arrays that the file lacks belong to other layers."""
     for slot, index in enumerate(node.params):
         present = slot < len(layer.blobs) and layer.blobs[slot] is not None
-        owner = net.graph.parameters[index].owner
+        owner = graph.parameters[index].owner
         if not present and (owner.node, owner.slot) == (node.index, slot):
             return False
     return True

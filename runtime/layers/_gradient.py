@@ -1,10 +1,11 @@
-"""What kernels with one gradient have in common."""
+"""`OneGradient`, the base of kernels whose only gradient is that of one bottom."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.layers.base import Array, Kernel, OpT
+from runtime.arrays import Array
+from runtime.layers.base import Kernel, OpT
 
 
 class OneGradient(Kernel[OpT]):

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from netspec.ops import activation as ops
 from netspec.ops.base import count
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.layers.base import Kernel, register
 
 
 @register

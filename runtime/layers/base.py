@@ -1,11 +1,11 @@
-"""The contract of every file in this folder: the arithmetic of one node.
+"""`Kernel`, the arithmetic of one node: the contract of every file in this folder.
 
 A `Kernel` is made from a `Node` of the graph, says which extra arrays it wants, is
 bound once to its arrays, and from then on only runs: `forward()` and
 `backward(accumulate)` read no proto, compute no shape and allocate no array.
 
-The kernels here are written with `backend.xp`, the array module, and the few primitives
-of `Backend`, so that they run on every backend and are the oracle for the faster ones
+The kernels here are written with `backend.xp`, the array module, and the few
+`Primitives`, so that they run on every backend and are the oracle for the faster ones
 that a backend may put in their place.
 """
 
@@ -13,31 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from netspec.ops import Op, Shape
 from netspec.schema import TRAIN
+from runtime.arrays import Array, ArraySpec
+from runtime.primitives import Primitives
 
 if TYPE_CHECKING:
     from netspec.graph import Node
-    from runtime.backends.base import Backend
 
-Array: TypeAlias = Any  # an array of the backend's module
 OpT = TypeVar("OpT", bound=Op)
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """An array that a kernel wants beside its blobs and parameters.
-
-    life: "scratch" lives within one step, "saved" from a node's forward to its
-    backward, "state" as long as the plan. Contents are undefined at first, except that
-    "state" starts as zeros. dtype None is the floating type of the net.
-    """
-
-    shape: Shape
-    dtype: str | None = None
-    life: Literal["scratch", "saved", "state"] = "scratch"
 
 
 @dataclass
@@ -51,7 +37,7 @@ class Clock:
 class Context:
     """What all kernels of one net share."""
 
-    backend: Backend
+    backend: Primitives
     dtype: str = "float32"
     seed: int = 0
     clock: Clock = field(default_factory=Clock)

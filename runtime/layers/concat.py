@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ops import concat as ops
+from runtime.arrays import Array
 from runtime.layers._gradient import OneGradient
-from runtime.layers.base import Array, Kernel, register
+from runtime.layers.base import Kernel, register
 
 
 def _pieces(whole: Array, parts: Sequence[tuple[int, ...]], axis: int) -> list[Array]:

@@ -10,15 +10,16 @@ from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
 from netspec.ops.convolution import Deconvolution as DeconvolutionOp
 from netspec.ops.convolution import Im2col as Im2colOp
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._windows import Columns, Windows, blocks
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.layers.base import Kernel, register
 
-# Places from which a matrix product of one image's maps runs at full speed.
-ENOUGH_PLACES = 512
+# Positions from which a matrix product of one image's maps runs at full speed.
+ENOUGH_POSITIONS = 512
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ImageAndMaps:
     """An image and its maps, joined by windows of weights.
 
     A convolution goes from image to maps, a deconvolution from maps to image. The
@@ -26,7 +27,7 @@ class Geometry:
     a time: enough of them that the matrix products are large, few enough that their
     columns stay in the cache.
 
-    Shapes: image (batch, channels, *sizes), maps (batch, maps, *places).
+    Shapes: image (batch, channels, *sizes), maps (batch, maps, *positions).
     """
 
     batch: int
@@ -37,8 +38,8 @@ class Geometry:
     chunk: int
 
     @classmethod
-    def of(cls, op: ConvolutionOp | DeconvolutionOp, block: int) -> Geometry:
-        """Return the geometry of an op; `block` columns are worked on at a time."""
+    def of(cls, op: ConvolutionOp | DeconvolutionOp, block: int) -> ImageAndMaps:
+        """Return those of `op`; `block` columns are worked on at a time."""
         image, maps = op.bottoms[0], op.tops[0]
         if isinstance(op, DeconvolutionOp):
             image, maps = maps, image
@@ -46,10 +47,10 @@ class Geometry:
         windows = Windows(
             image[first:], maps[first:], op.kernel, op.stride, op.pad, op.dilation
         )
-        batch, places = count(image[: op.axis]), count(windows.places)
-        columns = max(1, image[op.axis] * count(op.kernel) * places)
+        batch, positions = count(image[: op.axis]), count(windows.positions)
+        columns = max(1, image[op.axis] * count(op.kernel) * positions)
         chunk = max(1, min(batch, block // columns))
-        if windows.pointwise and places >= ENOUGH_PLACES:
+        if windows.pointwise and positions >= ENOUGH_POSITIONS:
             chunk = 1
         chunk = -(-batch // -(-batch // chunk)) if batch else 1  # of about equal size
         return cls(batch, image[op.axis], maps[op.axis], op.group, windows, chunk)
@@ -62,16 +63,16 @@ class Geometry:
     def arrays(self) -> dict[str, ArraySpec]:
         """Return the scratch that the products need."""
         windows, n = self.windows, self.chunk
-        places = count(windows.places)
+        positions = count(windows.positions)
         kernel = (self.channels // self.group, *windows.kernel)
         specs = {"product": ArraySpec((self.maps, *kernel))}
         if not self.direct:
-            size = n * self.channels * count(windows.kernel) * places
+            size = n * self.channels * count(windows.kernel) * positions
             specs["columns"] = ArraySpec((size,))
         if any(windows.pad):
             specs["padded"] = ArraySpec((n, self.channels, *windows.padded))
         if n > 1:
-            specs["maps"] = ArraySpec((n * self.maps * places,))
+            specs["maps"] = ArraySpec((n * self.maps * positions,))
         return specs
 
 
@@ -84,36 +85,36 @@ class _Chunk:
     """
 
     def __init__(
-        self, kernel: Kernel, geometry: Geometry, image: Array, maps: Array, at: slice
+        self, kernel: Kernel, shapes: ImageAndMaps, image: Array, maps: Array, at: slice
     ) -> None:
         self._xp = kernel.xp
-        windows, work, group = geometry.windows, kernel.work, geometry.group
+        windows, work, group = shapes.windows, kernel.work, shapes.group
         image, maps = image[at], maps[at]
-        n, places = len(image), count(windows.places)
-        if geometry.direct:
-            self.columns = image.reshape(group, -1, places)
+        n, positions = len(image), count(windows.positions)
+        if shapes.direct:
+            self.columns = image.reshape(group, -1, positions)
             self._unfolded = None
         else:
-            taken = n * geometry.channels * count(windows.kernel) * places
+            taken = n * shapes.channels * count(windows.kernel) * positions
             columns = work["columns"][:taken]
-            self.columns = columns.reshape(group, -1, n * places)
+            self.columns = columns.reshape(group, -1, n * positions)
             columns = columns.reshape(
-                geometry.channels, *windows.kernel, n, *windows.places
+                shapes.channels, *windows.kernel, n, *windows.positions
             )  # (C, K..., n, L...)
             by_image = kernel.xp.moveaxis(columns, len(windows.kernel) + 1, 0)
             padded = work["padded"][:n] if "padded" in work else None
             self._unfolded = Columns(kernel.xp, windows, image, by_image, padded)
         self.own = maps  # (n, O, L...)
-        if geometry.chunk == 1:
-            self.flat = maps.reshape(group, -1, places)
+        if shapes.chunk == 1:
+            self.flat = maps.reshape(group, -1, positions)
             self._beside = None
         else:
-            flat = work["maps"][: n * geometry.maps * places]
-            self.flat = flat.reshape(group, -1, n * places)
-            self._beside = flat.reshape(geometry.maps, n, *windows.places).swapaxes(
+            flat = work["maps"][: n * shapes.maps * positions]
+            self.flat = flat.reshape(group, -1, n * positions)
+            self._beside = flat.reshape(shapes.maps, n, *windows.positions).swapaxes(
                 0, 1
             )
-        self.by_place = self.columns.swapaxes(1, 2)
+        self.by_position = self.columns.swapaxes(1, 2)
 
     def gather(self) -> None:
         if self._unfolded is not None:
@@ -135,22 +136,22 @@ class _Chunk:
             self._xp.copyto(self.own, source)
 
 
-class _Correlation:
+class _Products:
     """The three products of one image blob and one maps blob."""
 
     def __init__(
-        self, kernel: Kernel, geometry: Geometry, image: Array, maps: Array
+        self, kernel: Kernel, shapes: ImageAndMaps, image: Array, maps: Array
     ) -> None:
         self._backend, self._xp = kernel.backend, kernel.xp
-        windows, batch, group = geometry.windows, geometry.batch, geometry.group
-        image = image.reshape(batch, geometry.channels, *windows.sizes)
-        maps = maps.reshape(batch, geometry.maps, *windows.places)
+        windows, batch, group = shapes.windows, shapes.batch, shapes.group
+        image = image.reshape(batch, shapes.channels, *windows.sizes)
+        maps = maps.reshape(batch, shapes.maps, *windows.positions)
         self._chunks = [
-            _Chunk(kernel, geometry, image, maps, at)
-            for at in blocks(batch, geometry.chunk)
+            _Chunk(kernel, shapes, image, maps, at)
+            for at in blocks(batch, shapes.chunk)
         ]
-        self._images = [image[at] for at in blocks(batch, geometry.chunk)]
-        self._weights = kernel.params[0].reshape(group, geometry.maps // group, -1)
+        self._images = [image[at] for at in blocks(batch, shapes.chunk)]
+        self._weights = kernel.params[0].reshape(group, shapes.maps // group, -1)
         self._transposed = self._weights.swapaxes(1, 2)
         self._product = kernel.work["product"].reshape(self._weights.shape)
 
@@ -178,7 +179,7 @@ class _Correlation:
             chunk.fetch()
             self._backend.gemm(
                 chunk.flat,
-                chunk.by_place,
+                chunk.by_position,
                 out,
                 accumulate=accumulate,
                 scratch=self._product,
@@ -192,9 +193,9 @@ class _Conv(Kernel):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for columns and what goes with them, and for sums of channels."""
         # Columns are written and read once a product: larger blocks pay than elsewhere.
-        self._geometry = Geometry.of(self.op, self.backend.block_elements * 8)
+        self._shapes = ImageAndMaps.of(self.op, self.backend.block_elements * 8)
         sums = self.backend.channel_scratch(self._by_channel)
-        return {**self._geometry.arrays(), "sums": sums}
+        return {**self._shapes.arrays(), "sums": sums}
 
     @property
     def _by_channel(self) -> Shape:
@@ -224,15 +225,15 @@ class _Conv(Kernel):
             for dx, dy in zip(self.dbottoms, self.dtops, strict=True)
         ]
 
-    def _pair(self, x: Array, y: Array) -> _Correlation:
+    def _pair(self, x: Array, y: Array) -> _Products:
         image, maps = self._sides(x, y)
-        return _Correlation(self, self._geometry, image, maps)
+        return _Products(self, self._shapes, image, maps)
 
     def _sides(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Return which of a bottom and a top is the image, and which the maps."""
         raise NotImplementedError
 
-    def _backward(self, pair: _Correlation) -> None:
+    def _backward(self, pair: _Products) -> None:
         """Compute the gradient of one bottom."""
         raise NotImplementedError
 
@@ -281,7 +282,7 @@ class Convolution(_Conv):
         for pair in self._forward:
             pair.to_maps(self._bias)
 
-    def _backward(self, pair: _Correlation) -> None:
+    def _backward(self, pair: _Products) -> None:
         pair.to_image(None)
 
 
@@ -309,7 +310,7 @@ class Deconvolution(_Conv):
         for pair in self._forward:
             pair.to_image(self._bias)
 
-    def _backward(self, pair: _Correlation) -> None:
+    def _backward(self, pair: _Products) -> None:
         pair.to_maps(None)
 
 
@@ -327,8 +328,8 @@ class Im2col(Kernel[Im2colOp]):
     @property
     def _windows(self) -> Windows:
         op, first = self.op, self.op.axis + 1
-        sizes, places = op.bottoms[0][first:], op.tops[0][first:]
-        return Windows(sizes, places, op.kernel, op.stride, op.pad, op.dilation)
+        sizes, positions = op.bottoms[0][first:], op.tops[0][first:]
+        return Windows(sizes, positions, op.kernel, op.stride, op.pad, op.dilation)
 
     @property
     def _images(self) -> Shape:
@@ -349,7 +350,7 @@ class Im2col(Kernel[Im2colOp]):
     def _columns(self, x: Array, y: Array) -> Columns:
         windows, images = self._windows, self._images
         image = x.reshape(*images, *windows.sizes)
-        columns = y.reshape(*images, *windows.kernel, *windows.places)
+        columns = y.reshape(*images, *windows.kernel, *windows.positions)
         return Columns(self.xp, windows, image, columns, self.work.get("padded"))
 
     def forward(self) -> None:

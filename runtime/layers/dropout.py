@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from netspec.ops.base import count
 from netspec.ops.dropout import Dropout as DropoutOp
+from runtime.arrays import Array, ArraySpec
 from runtime.counter_random import stream_keys
 from runtime.layers._gradient import OneGradient
-from runtime.layers.base import Array, ArraySpec, register
+from runtime.layers.base import register
 
 
 @register

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ops.eltwise import Eltwise as EltwiseOp
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.arrays import Array, ArraySpec
+from runtime.layers.base import Kernel, register
 
 
 @register

@@ -8,8 +8,9 @@ from typing import Any
 from netspec.ops.base import count
 from netspec.ops.inner_product import Embed as EmbedOp
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
+from runtime.arrays import ArraySpec
 from runtime.layers._windows import blocks
-from runtime.layers.base import ArraySpec, Kernel, register
+from runtime.layers.base import Kernel, register
 
 # Elements of a weight gradient that are added at a time: the product to be added needs
 # memory, and the weights may be the largest array of a net.

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from netspec.ops import loss as ops
 from netspec.ops.base import count
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
 from runtime.layers._labels import Divisor, Labels
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.layers.base import Kernel, register
 
 # Added to the distance of a pair before dividing by it, which may be 0.
 DISTANCE_OFFSET = 1e-4

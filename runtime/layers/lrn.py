@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._windows import blocks
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.layers.base import Kernel, register
 
 
 class _WindowSums:

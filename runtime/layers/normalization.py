@@ -8,8 +8,9 @@ from netspec.ops import Shape
 from netspec.ops.base import count
 from netspec.ops.normalization import MVN as MvnOp  # noqa: N811
 from netspec.ops.normalization import BatchNorm as BatchNormOp
+from runtime.arrays import ArraySpec
 from runtime.layers._windows import blocks
-from runtime.layers.base import ArraySpec, Kernel, register
+from runtime.layers.base import Kernel, register
 
 
 @register

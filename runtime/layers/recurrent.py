@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from netspec.ops import recurrent as ops
 from netspec.ops.base import count
-from runtime.layers.base import Array, ArraySpec, Kernel, register
+from runtime.arrays import Array, ArraySpec
+from runtime.layers.base import Kernel, register
 
 
 class _Recurrent(Kernel):

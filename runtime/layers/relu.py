@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from netspec.ops.relu import ReLU as ReLUOp
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
-from runtime.layers.base import Array, ArraySpec, register
+from runtime.layers.base import register
 
 
 @register

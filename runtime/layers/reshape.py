@@ -1,12 +1,13 @@
-"""Layers that arrange values anew: no arithmetic beside copies and sums."""
+"""Reshape, Flatten, Split and Silence: no arithmetic beside copies and sums."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from netspec.ops import reshape as ops
+from runtime.arrays import Array
 from runtime.layers._gradient import OneGradient
-from runtime.layers.base import Array, Kernel, register
+from runtime.layers.base import Kernel, register
 
 
 class _Alias(Kernel[ops.Reshape]):

@@ -1,4 +1,4 @@
-"""Layers that repeat, choose or cut out parts of a blob."""
+"""Tile, Crop, BatchReindex and Filter: parts of a blob, repeated or chosen."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.ops import selection as ops
 from netspec.ops.base import bottom_name, count, label
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
-from runtime.layers.base import Array, ArraySpec, Kernel, TopsChanged, register
+from runtime.layers.base import Kernel, TopsChanged, register
 
 
 @register

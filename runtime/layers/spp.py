@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from netspec.ops import spp
 from netspec.ops.base import count
+from runtime.arrays import Array, ArraySpec
 from runtime.layers._planes import POOLS, Planes, check_pool
 from runtime.layers._windows import Windows
-from runtime.layers.base import Array, ArraySpec, Context, Kernel, register
+from runtime.layers.base import Context, Kernel, register
 
 if TYPE_CHECKING:
     from netspec.graph import Node
@@ -50,7 +51,7 @@ class SPP(Kernel[spp.SPP]):
         return specs
 
     def setup(self) -> None:
-        """Bind every block of every level, and find the levels' places in the top."""
+        """Bind every block of every level to its piece of the top."""
         image = self.op.bottoms[0]
         self._blocks, self._copies, self._dcopies = [], [], []
         start = 0
@@ -62,7 +63,7 @@ class SPP(Kernel[spp.SPP]):
                 if name.startswith(prefix)
             }
             flat = (planes.total, *planes.windows.sizes)
-            length = image[1] * count(planes.windows.places)
+            length = image[1] * count(planes.windows.positions)
             out = work["out"]
             flat_out = out.reshape(image[0], length)
             at = slice(start, start + length)

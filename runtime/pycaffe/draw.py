@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from netspec.draw import write_drawing
-from netspec.schema import TEST, TRAIN
-
-_PHASES = {None: "ALL", TRAIN: "TRAIN", TEST: "TEST"}
+from netspec.nets import PHASE_NAMES
 
 
 def draw_net_to_file(
     caffe_net: Any, filename: str, rankdir: str = "LR", phase: int | None = None
 ) -> None:
     """Write a drawing of a `NetParameter`: .svg, .dot, .png or .pdf."""
-    write_drawing(filename, caffe_net, phase=_PHASES[phase], rankdir=rankdir)
+    shown = "ALL" if phase is None else PHASE_NAMES[phase]
+    write_drawing(filename, caffe_net, phase=shown, rankdir=rankdir)
 
 
 def draw_net(

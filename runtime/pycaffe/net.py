@@ -20,6 +20,7 @@ from runtime.layers.base import portable_kernels
 from runtime.pycaffe import mode
 from runtime.training import solver as _solver
 from runtime.training.solver_param import read_solver
+from runtime.update_rules import UPDATES
 
 _ARGUMENTS = ("phase", "level", "stages", "weights")
 _OLD_ARGUMENTS = ("weights", "phase")
@@ -58,7 +59,8 @@ class Net(_net.Net):
         super().__init__(network_file, phase, weights, **options)
 
     def _build(self) -> Graph:
-        own = [layer for layer in self._message.layer if layer.type == "Python"]
+        layers = self._kept_net.message.layer
+        own = [layer for layer in layers if layer.type == "Python"]
         if own:
             names = ", ".join(
                 f"{layer.name!r} ({layer.python_param.module}."
@@ -276,12 +278,15 @@ _SOLVERS: dict[str, type[Solver]] = {
 
 
 def get_solver(solver_file: Any) -> Solver:
-    """Return the solver of the type that a file or a message names."""
+    """Return the solver of the type that a file or a message names.
+
+    A type that Caffe lacks is a `Solver`.
+    """
     param: SolverParameter = read_solver(solver_file)[0]
-    if param.type not in _SOLVERS:
-        hint = did_you_mean(param.type, _SOLVERS)
+    if param.type not in UPDATES:
+        hint = did_you_mean(param.type, UPDATES)
         raise SpecError(f"no solver has the type {param.type!r}{hint}")
-    return _SOLVERS[param.type](solver_file)
+    return _SOLVERS.get(param.type, Solver)(solver_file)
 
 
 get_solver_from_file = get_solver

@@ -23,7 +23,7 @@ from netspec.schema import BlobProto, SolverState
 from netspec.text import read_message
 from runtime.execution import weights
 from runtime.execution.net import Net
-from runtime.training.updates import Update
+from runtime.update_rules import Update
 
 HISTORY_FIELD = SolverState.DESCRIPTOR.fields_by_name["history"].number
 DATA_FIELD = BlobProto.DESCRIPTOR.fields_by_name["data"].number
@@ -106,9 +106,9 @@ def write_snapshot(
             file.write(content)
             file.flush()
             if hdf5:
-                weights.save_hdf5(net, paths.model)
+                weights.save_hdf5(net.graph, net.params, paths.model)
             else:
-                weights.save(net, paths.model)
+                weights.save(net.graph, net.params, paths.model)
     except OSError as error:
         raise FileError(f"snapshot of iteration {iteration}: {error}") from error
     return paths

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import FileError, SpecError
-from netspec.graph import State, solver_state
-from netspec.nets.upgrade import upgrade_net, upgrade_solver
+from netspec.nets import State, solver_state
+from netspec.nets.current import current
+from netspec.nets.upgrade import upgrade_solver
 from netspec.schema import TEST, TRAIN, NetParameter, NetState, SolverParameter
-from netspec.text import as_net, parse, read_message
+from netspec.text import parse, read_message
 
 DEFAULT_PREFIX = "solver"  # of snapshots, for a solver that has neither prefix nor file
 
@@ -117,7 +118,7 @@ def test_choices(param: SolverParameter, folder: Path | None) -> list[NetChoice]
             f"solver: {len(states)} test_state for {wanted} test nets; give one for "
             f"each, or none"
         )
-    nets = [upgrade_net(net) for net in param.test_net_param]
+    nets = [current(net) for net in param.test_net_param]
     nets += [_read(name, "test_net", folder) for name in param.test_net]
     if generic is not None and wanted > own:
         nets += [_load(param, generic, folder)] * (wanted - own)
@@ -134,8 +135,8 @@ def weight_files(text: str) -> list[str]:
 
 def _load(param: SolverParameter, field: str, folder: Path | None) -> NetParameter:
     value = getattr(param, field)
-    return _read(value, field, folder) if isinstance(value, str) else upgrade_net(value)
+    return _read(value, field, folder) if isinstance(value, str) else current(value)
 
 
 def _read(name: str, field: str, folder: Path | None) -> NetParameter:
-    return upgrade_net(as_net(find_file(name, folder, field)))
+    return current(find_file(name, folder, field))

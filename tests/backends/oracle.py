@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from runtime.backends import get_backend
 from runtime.backends.cpu import CpuBackend
-from runtime.backends.cpu.layer_kernel import CompiledKernel
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from tests.layers.harness import LoneLayer
 
 PORTABLE = get_backend("portable")
@@ -20,7 +20,7 @@ EXAMPLES = settings(
     max_examples=40,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -60,7 +60,7 @@ def compare(
     shapes = [tuple(shape) for shape in shapes]
     fast = LoneLayer(text, shapes, backend=backend, dtype="float32", **options)
     slow = LoneLayer(text, shapes, backend=PORTABLE, dtype="float32", **options)
-    assert isinstance(fast.kernel, CompiledKernel)
+    assert isinstance(fast.kernel, LayerKernel)
     pairs = zip(
         results(fast, bottoms, accumulate),
         results(slow, bottoms, accumulate),

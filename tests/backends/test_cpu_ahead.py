@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 pytest.importorskip("numba")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +65,7 @@ print(len(started), *ready, float(net.blobs["loss"].data))
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     helpers, ready, loss = done.stdout.split()
     return helpers, ready, loss

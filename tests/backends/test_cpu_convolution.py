@@ -14,9 +14,12 @@ pytest.importorskip("numba")
 from runtime.backends.cpu.correlation.correlation import Correlation, gathering
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
-from runtime.backends.cpu.correlation.winograd import Tiled
+from runtime.backends.cpu.correlation.winograd import Winograd
 from runtime.backends.cpu.layers import convolution
-from runtime.backends.cpu.layers.convolution import forward_ways, weights_way
+from runtime.backends.cpu.layers.convolution import (
+    forward_algorithms,
+    weights_algorithm,
+)
 from tests.backends.oracle import EXAMPLES, PORTABLE, compare
 from tests.layers.harness import LoneLayer
 
@@ -117,25 +120,25 @@ def test_winograd_convolution(
         shapes: Sequence[Correlation], threads: int, *, constant: bool = False
     ) -> list[Any]:
         return [
-            Tiled(shape, threads, constant, row_shares=shares)
-            if Tiled.suits(shape)
+            Winograd(shape, threads, constant, row_shares=shares)
+            if Winograd.suits(shape)
             else Direct(shape, threads, constant)
             for shape in shapes
         ]
 
-    monkeypatch.setattr(convolution, "forward_ways", always)
-    monkeypatch.setattr(convolution, "weights_way", Tiled)
+    monkeypatch.setattr(convolution, "forward_algorithms", always)
+    monkeypatch.setattr(convolution, "weights_algorithm", Winograd)
     height, width = (max(1, kernel - 2 * pad) + more for more in extra)
     text = (
         'type: "Convolution" bottom: "x" top: "y" convolution_param { '
         f"num_output: {outputs} kernel_size: {kernel} pad: {pad} }}"
     )
     layer = compare(text, [(batch, channels, height, width)], accumulate=accumulate)
-    assert isinstance(layer.kernel.ahead[0], Tiled)  # type: ignore[attr-defined]
+    assert isinstance(layer.kernel.ahead[0], Winograd)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("shape", "outputs", "kernel", "tiled"),
+    ("shape", "outputs", "kernel", "winograd"),
     [
         ((2, 64, 56, 56), 64, 3, True),
         ((4, 32, 28, 28), 96, 5, True),
@@ -144,16 +147,16 @@ def test_winograd_convolution(
         ((2, 64, 28, 28), 64, 7, False),
     ],
 )
-def test_the_way_of_a_convolution_is_chosen_by_shape(
-    shape: tuple[int, ...], outputs: int, kernel: int, tiled: bool
+def test_the_algorithm_of_a_convolution_is_chosen_by_shape(
+    shape: tuple[int, ...], outputs: int, kernel: int, winograd: bool
 ) -> None:
     text = (
         'type: "Convolution" bottom: "x" top: "y" convolution_param { '
         f"num_output: {outputs} kernel_size: {kernel} pad: {kernel // 2} }}"
     )
     layer = compare(text, [shape])
-    ways = *layer.kernel.ahead, *layer.kernel.behind  # type: ignore[attr-defined]
-    assert all(isinstance(way, Tiled) == tiled for way in ways)
+    algorithms = *layer.kernel.ahead, *layer.kernel.behind  # type: ignore[attr-defined]
+    assert all(isinstance(algorithm, Winograd) == winograd for algorithm in algorithms)
 
 
 @pytest.mark.parametrize("constant", [False, True])
@@ -162,7 +165,7 @@ def test_the_way_of_a_convolution_is_chosen_by_shape(
     ("channels", "outputs", "size"),
     [(64, 64, 56), (16, 24, 14), (256, 256, 14), (512, 512, 7), (3, 32, 32)],
 )
-def test_the_number_of_threads_decides_no_way(
+def test_the_number_of_threads_decides_no_algorithm(
     channels: int, outputs: int, size: int, batch: int, constant: bool
 ) -> None:
     layer = LoneLayer(
@@ -172,17 +175,17 @@ def test_the_number_of_threads_decides_no_way(
         backend=PORTABLE,
     )
     shape = gathering(layer.op)
-    numbers_of_threads = (1, 2, 7, 64)
-    for ways in (
-        [forward_ways([shape], n, constant=constant)[0] for n in numbers_of_threads],
-        [weights_way(shape, n) for n in numbers_of_threads],
+    threads = (1, 2, 7, 64)
+    for algorithms in (
+        [forward_algorithms([shape], n, constant=constant)[0] for n in threads],
+        [weights_algorithm(shape, n) for n in threads],
     ):
-        assert len({type(way) for way in ways}) == 1
+        assert len({type(algorithm) for algorithm in algorithms}) == 1
 
 
 @pytest.mark.parametrize(
     ("channels", "size", "shares"),
-    [(512, 7, 2), (64, 56, 1)],  # many weights and few places, and the other way round
+    [(512, 7, 2), (64, 56, 1)],  # many weights, few positions; and the reverse
 )
 def test_threads_share_the_rows_of_large_weights(
     channels: int, size: int, shares: int
@@ -193,6 +196,6 @@ def test_threads_share_the_rows_of_large_weights(
         [(8, channels, size, size)],
         backend=PORTABLE,
     )
-    (way,) = forward_ways([gathering(layer.op)], 2)
-    assert isinstance(way, Tiled)
-    assert way.row_shares == shares
+    (algorithm,) = forward_algorithms([gathering(layer.op)], 2)
+    assert isinstance(algorithm, Winograd)
+    assert algorithm.row_shares == shares

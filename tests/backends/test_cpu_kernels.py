@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 
 from netspec.errors import SpecError
 from runtime.backends.cpu import CpuBackend
-from runtime.backends.cpu.layer_kernel import CompiledKernel
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from tests.backends.oracle import CPU, EXAMPLES, compare, numbers, results
 from tests.layers.harness import LoneLayer
 
@@ -82,7 +82,7 @@ def test_windows_beyond_the_image() -> None:
         backend=CPU,
         dtype="float32",
     )
-    assert not isinstance(layer.kernel, CompiledKernel)  # there is no winner
+    assert not isinstance(layer.kernel, LayerKernel)  # there is no winner
 
 
 def test_maximum_of_nan_and_of_infinities() -> None:
@@ -265,7 +265,7 @@ LAYERS = {
         ),
         (5, 12, 19, 23),
     ),
-    "tiled": (
+    "winograd": (
         (
             'type: "Convolution" bottom: "x" top: "y" '
             "convolution_param { num_output: 48 kernel_size: 3 pad: 1 }"

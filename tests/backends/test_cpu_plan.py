@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from netspec.errors import SpecError
 from netspec.nets.upgrade import upgrade_net
 from netspec.schema import LayerParameter
 from runtime.backends.cpu import CpuBackend
+from tests.allocation import allocated_bytes
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUT = """
@@ -237,16 +239,12 @@ def test_training_allocates_nothing() -> None:
     net = filled(NET + LOSS, runtime.TRAIN, keep=())
     for _ in range(3):
         net.forward_backward()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
+
+    def steps() -> None:
         for _ in range(5):
             net.forward_backward()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak - before < 4096  # a few Python objects, no array
+
+    assert allocated_bytes(steps) < 4096  # a few Python objects, no array
 
 
 def test_nets_in_several_threads_compute_the_same() -> None:
@@ -255,7 +253,7 @@ def test_nets_in_several_threads_compute_the_same() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_S)
         assert not thread.is_alive()
     first, *others = [contents(net) for net in nets]
     for other in others:
@@ -281,7 +279,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         cwd=ROOT,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
         env={**os.environ, "NETSPEC_NUM_THREADS": "3"},
     )
@@ -302,6 +300,7 @@ print(type(net.plan.kernels[2]).__module__, net.forward()["ip"].shape)
         capture_output=True,
         text=True,
         check=True,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.split()[0] == "runtime.layers.convolution"
 
@@ -327,13 +326,72 @@ def test_vectors_of_other_processors(lanes: int) -> None:
     code = """
 from tests.backends.oracle import compare
 from tests.backends.test_cpu_kernels import LAYERS
-for name in ("direct", "tiled", "depthwise", "inner product", "pooling"):
+for name in ("direct", "winograd", "depthwise", "inner product", "pooling"):
     compare(LAYERS[name][0], [LAYERS[name][1]], accumulate=True)
 """
     environment = {**os.environ, "NETSPEC_VECTOR_LANES": str(lanes)}
     subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=300
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=PATIENCE_S,
     )
+
+
+def says(code: str, features: str) -> list[str]:
+    """Return what a process says that compiles for a processor with these features."""
+    environment = {**os.environ, "NUMBA_CPU_NAME": "nehalem"}
+    environment.pop("NETSPEC_VECTOR_LANES", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**environment, "NUMBA_CPU_FEATURES": features},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    return done.stdout.splitlines()
+
+
+needs_x86 = pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "AMD64"}, reason="these are features of x86"
+)
+
+
+@needs_x86
+def test_the_variables_of_numba_choose_the_vectors() -> None:
+    code = """
+from runtime.backends.cpu.compiled import cache_folder
+from runtime.backends.cpu.machine.llvm import LANES
+print(LANES, cache_folder(), sep="\\n")
+"""
+    features = ["+sse4.2,-avx", "+avx", "+avx,+avx2,+fma", "+avx,+avx2,+fma,+avx512f"]
+    lanes, folders = zip(*(says(code, each) for each in features), strict=True)
+    assert lanes == ("4", "8", "8", "16")
+    assert len(set(folders)) == len(features)
+
+
+@needs_x86
+@pytest.mark.parametrize(
+    ("features", "instruction"), [("+avx", "vmulps"), ("+avx,+avx2,+fma", "vfmadd")]
+)
+def test_sums_of_products_are_instructions(features: str, instruction: str) -> None:
+    code = """
+from llvmlite import binding, ir
+from numba.core.registry import cpu_target
+from runtime.backends.cpu.emit import VECTOR, fma
+module = ir.Module()
+function = ir.Function(module, ir.FunctionType(VECTOR, [VECTOR] * 3), "f")
+builder = ir.IRBuilder(function.append_basic_block())
+builder.ret(fma(builder, *function.args))
+machine = cpu_target.target_context.codegen()._tm
+print(machine.emit_assembly(binding.parse_assembly(str(module))))
+"""
+    lines = says(code, features)
+    assert any(instruction in line for line in lines)
+    assert not any("fmaf" in line for line in lines)  # of the C library, and slow
 
 
 @pytest.mark.parametrize(("name", "batch"), [("googlenet", 16), ("resnet50", 8)])

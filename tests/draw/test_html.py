@@ -11,6 +11,7 @@ from netspec.commands.model_files import load_model
 from netspec.draw import draw, draw_html, write_drawing
 from netspec.errors import SpecError
 from tests.draw.nets import CHAIN_OF_FOLDS, NET, random_modules
+from tests.patience import PATIENCE_S
 from tests.test_architecture import ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -34,7 +35,7 @@ def dom(page, folder, script=""):
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     command += ["--window-size=1200,900", f"--user-data-dir={folder / 'profile'}"]
     done = subprocess.run(
-        [*command, path.as_uri()], capture_output=True, text=True, timeout=120
+        [*command, path.as_uri()], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert "<title>ERROR" not in done.stdout, done.stdout[:500]
     return done.stdout

@@ -11,10 +11,12 @@ from netspec import layers as L
 from netspec.draw import draw, draw_dot, write_drawing
 from netspec.draw.__main__ import main
 from netspec.errors import FileError, MachineError, SpecError
-from netspec.graph import State, build
+from netspec.graph import build
+from netspec.nets import State
 from netspec.schema import TRAIN
 from netspec.text import as_net, write_message
 from tests.draw.nets import NET, texts
+from tests.patience import PATIENCE_S
 
 
 def arrows(svg):
@@ -221,7 +223,7 @@ def test_only_the_weights_of_files_are_dropped(tmp_path, monkeypatch):
     path = tmp_path / "net.caffemodel"
     write_message(path, net)
     dropped = []
-    monkeypatch.setattr("netspec.draw.scene.drop_values", dropped.append)
+    monkeypatch.setattr("netspec.nets.current.drop_values", dropped.append)
     assert draw(net) == draw(path)
     assert dropped == [net]  # what was read, not the caller's
     assert dropped[0] is not net
@@ -229,4 +231,9 @@ def test_only_the_weights_of_files_are_dropped(tmp_path, monkeypatch):
 
 def test_drawing_loads_no_numpy():
     code = "import netspec.draw, sys; sys.exit('numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], check=False, timeout=PATIENCE_S
+        ).returncode
+        == 0
+    )

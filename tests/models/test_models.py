@@ -212,14 +212,19 @@ def test_runtime_runs_the_net_for_use(model):
 
 
 def train(net, arrays, steps, lr=0.01):
-    """Return the losses of a net that learns the same batch again and again."""
+    """Return the first and the last loss of a net that learns a single batch.
+
+    The last is the median of the last third: where Adam overshoots, and so any single
+    loss, depends on how a processor rounds.
+    """
     solver = runtime.get_solver(
         SolverParameter(net_param=net, base_lr=lr, lr_policy="fixed", type="Adam")
     )
     for name, array in arrays.items():
         solver.net.blobs[name].data[...] = array
     solver.step(steps)
-    return [record.loss for record in solver.history.train]
+    losses = [record.loss for record in solver.history.train]
+    return losses[0], np.median(losses[-steps // 3 :])
 
 
 def images(classes, size):
@@ -236,16 +241,16 @@ def images(classes, size):
 def test_runtime_trains_the_net_on_images(model):
     arrays = images(classes=10, size=32)
     shapes = {name: array.shape for name, array in arrays.items()}
-    losses = train(with_inputs(model, shapes), arrays, steps=25, lr=0.002)
-    assert losses[0] == pytest.approx(np.log(10), rel=0.05)
-    assert losses[-1] < 0.5 * losses[0]
+    first, last = train(with_inputs(model, shapes), arrays, steps=30, lr=0.0003)
+    assert first == pytest.approx(np.log(10), rel=0.05)
+    assert last < 0.5 * first
 
 
 def test_runtime_trains_the_tied_autoencoder_on_digits():
     digits = np.random.default_rng(3).uniform(size=(8, 1, 28, 28)) > 0.6
     net = with_inputs("mnist_autoencoder_tied", dict(data=digits.shape))
-    losses = train(net, dict(data=digits), steps=12)
-    assert losses[-1] < 0.7 * losses[0]
+    first, last = train(net, dict(data=digits), steps=12)
+    assert last < 0.7 * first
 
 
 def echoes(steps, streams, symbols):
@@ -263,9 +268,9 @@ def echoes(steps, streams, symbols):
 )
 def test_runtime_trains_the_net_on_sequences(model):
     arrays = echoes(steps=7, streams=16, symbols=5)
-    losses = train(sequence_net(model, arrays), arrays, steps=40, lr=0.03)
-    assert losses[0] == pytest.approx(np.log(5), rel=0.05)
-    assert losses[-1] < 0.3 * losses[0]
+    first, last = train(sequence_net(model, arrays), arrays, steps=60, lr=0.03)
+    assert first == pytest.approx(np.log(5), rel=0.05)
+    assert last < 0.3 * first
 
 
 def sequence_net(model, arrays):

@@ -4,9 +4,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.__main__ import main
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLVER = """
@@ -25,10 +29,19 @@ def fail(capsys, *arguments, status=1) -> str:
     return error
 
 
-def start(*arguments: str, **more) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def start(*arguments: str, **more) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in a process of its own, which ends with the block."""
+    with subprocess.Popen(
         [sys.executable, "-m", "runtime", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
         text=True,
         **{"stderr": subprocess.PIPE, **more},
-    )
+    ) as process:
+        watch = threading.Timer(PATIENCE_S, process.kill)
+        watch.start()
+        try:
+            yield process
+        finally:
+            watch.cancel()
+            process.kill()

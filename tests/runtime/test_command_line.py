@@ -202,8 +202,10 @@ def test_help_is_there(capsys, command):
 
 
 def test_full_standard_output_is_one_line(folder):
-    with Path("/dev/full").open("w") as full:
-        process = start("check", "net.prototxt", stdout=full)
-        _, error = process.communicate(timeout=30)
+    with (
+        Path("/dev/full").open("w") as full,
+        start("check", "net.prototxt", stdout=full) as process,
+    ):
+        _, error = process.communicate()
     assert process.returncode == 1
     assert error == "error: No space left on device\n"

@@ -1,5 +1,7 @@
 """`runtime.Net`: building, running, sharing and reshaping whole nets."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,24 @@ layer { name: "sigmoid" type: "Sigmoid" bottom: "y2" top: "y3" }
 
 def random(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("step", ["upgrade.net.upgrades_needed", "filter.kept_layers"])
+def test_a_net_is_upgraded_and_its_rules_applied_once(step, monkeypatch):
+    module, _, name = f"netspec.nets.{step}".rpartition(".")
+    original = getattr(importlib.import_module(module), name)
+    seen = []
+
+    def counted(net, *args):
+        seen.append(net)
+        return original(net, *args)
+
+    monkeypatch.setattr(f"{module}.{name}", counted)
+    net = runtime.Net(FAN_OUT, runtime.TRAIN)
+    assert len(seen) == 1
+    net.blobs["x"].reshape(5, 4)
+    net.forward()  # made anew for other shapes, from what was kept
+    assert len(seen) == 1
 
 
 def test_fan_out_sums_the_gradients_of_its_uses(backend):

@@ -12,6 +12,7 @@ from netspec.errors import MachineError, ShapeError, SpecError
 from netspec.errors import UnsupportedError as Unsupported
 from runtime.pycaffe import layers as L
 from runtime.pycaffe import params as P
+from runtime.update_rules import UPDATES
 
 NET = """
 name: "small" force_backward: true
@@ -288,6 +289,17 @@ def test_get_solver_reads_the_type(tmp_path):
     )
     with pytest.raises(SpecError, match="no solver has the type 'Adma'; did you mean"):
         caffe.get_solver(solver_text(tmp_path, type="'Adma'"))
+
+
+def test_get_solver_takes_a_type_that_caffe_lacks(tmp_path, monkeypatch):
+    late = type("Late", (UPDATES["Adam"],), {"type": "Late"})
+    monkeypatch.setitem(UPDATES, "Late", late)
+    solver = caffe.get_solver(solver_text(tmp_path, type="'Late'"))
+    assert solver.update.type == "Late"
+    assert type(solver.net) is caffe.Net
+    before = solver.net.params["ip"][0].data.copy()
+    solver.step(1)
+    assert (solver.net.params["ip"][0].data != before).all()
 
 
 def test_the_seed_of_a_solver_is_its_own_or_that_of_the_process(tmp_path):

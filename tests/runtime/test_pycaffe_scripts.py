@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
@@ -46,6 +48,7 @@ def run_script(tmp_path, text, *arguments):
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
 
 
@@ -81,6 +84,7 @@ def run_script_again(tmp_path, *arguments):
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
 
 
@@ -102,5 +106,6 @@ def test_install_takes_the_place_of_another_caffe(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
     assert "No module named 'caffe.no_such_module'" in done.stderr.splitlines()[-1]

@@ -9,8 +9,9 @@ import runtime
 from netspec.errors import FileError, SpecError
 from netspec.files import replacing
 from netspec.schema import NetParameter, SolverState
-from runtime import snapshot, weights
 from runtime.data.convert import Images, write
+from runtime.execution import weights
+from runtime.training import snapshot
 from runtime.training.snapshot import read_state
 from tests.reference import needs_reference, reference_dir
 from tests.runtime.test_solver import assert_same, solver_text, values
@@ -214,7 +215,7 @@ def test_full_disk_leaves_the_older_snapshot_whole(backend, tmp_path, monkeypatc
 def test_state_takes_its_name_only_after_the_model(backend, tmp_path, monkeypatch):
     seen = []
 
-    def save(net, path):
+    def save(graph, params, path):
         seen.append(sorted(one.name[:9] for one in tmp_path.iterdir()))
         with replacing(path) as file:
             file.write(b"model")

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from netspec.errors import FileError
-from runtime import history, snapshot, weights
 from runtime.__main__ import main
+from runtime.execution import weights
+from runtime.training import history, snapshot
 from tests.runtime.command_line import SOLVER, fail, start
 from tests.runtime.test_solver import NOISE
 
@@ -121,10 +122,10 @@ def test_loss_that_is_not_finite_ends_training_with_advice(folder, capsys):
 def test_full_disk_during_a_snapshot_is_one_line(folder, capsys, monkeypatch):
     save = weights.save
 
-    def full_at_six(net, path):
+    def full_at_six(graph, params, path):
         if "iter_6" in str(path):
             raise FileError(f"{path}: cannot be written: No space left on device")
-        save(net, path)
+        save(graph, params, path)
 
     monkeypatch.setattr(weights, "save", full_at_six)
     error = fail(capsys, "train", "--solver", "solver.prototxt")
@@ -240,13 +241,14 @@ ENDLESS = SOLVER.replace("max_iter: 6", "max_iter: 100000000").replace(
 )
 def test_interrupt_finishes_the_iteration_and_writes_a_snapshot(folder, number, status):
     Path("solver.prototxt").write_text(ENDLESS)
-    process = start("train", "--solver", "solver.prototxt", stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("iteration 20/"):
-            break
-    process.send_signal(number)
-    _, error = process.communicate(timeout=30)
+    command = ("train", "--solver", "solver.prototxt")
+    with start(*command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("iteration 20/"):
+                break
+        process.send_signal(number)
+        _, error = process.communicate()
     assert process.returncode == status
     found = re.fullmatch(
         r"interrupted: training stopped after (\d+) iterations; continue with "
@@ -285,12 +287,13 @@ def test_second_interrupt_aborts_at_once(folder, monkeypatch, capsys):
 def test_training_goes_on_when_nobody_reads_its_lines(folder):
     text = SOLVER.replace("max_iter: 6", "max_iter: 3000")
     Path("solver.prototxt").write_text(text.replace("snapshot: 4", ""))
-    process = start("train", "--solver", "solver.prototxt", stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.close()
-    process.stdout = None
-    assert process.communicate(timeout=30) == (None, "")
+    command = ("train", "--solver", "solver.prototxt")
+    with start(*command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdout = None
+        assert process.communicate() == (None, "")
     assert process.returncode == 1
     assert Path("solver_iter_3000.solverstate").is_file()
 
@@ -301,14 +304,15 @@ def test_terminal_shows_a_bar(folder, columns):
     Path("solver.prototxt").write_text(SOLVER.replace("max_iter: 6", "max_iter: 3000"))
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    process = start("train", "--solver", "solver.prototxt", stderr=slave, stdout=slave)
-    os.close(slave)
-    shown = b""
-    with contextlib.suppress(OSError):  # the terminal is gone when the command ends
-        while piece := os.read(master, 4096):
-            shown += piece
-    os.close(master)
-    assert process.wait(timeout=30) == 0
+    command = ("train", "--solver", "solver.prototxt")
+    with start(*command, stderr=slave, stdout=slave) as process:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal is gone when the command ends
+            while piece := os.read(master, 4096):
+                shown += piece
+        os.close(master)
+        assert process.wait() == 0
     bars = re.findall(r"\d+%\|[^|]+\| (\d+)/3000, loss [\d.e-]+, lr", shown.decode())
     assert bars, shown[-300:]
     assert b"test at iteration 3: loss" in shown

@@ -20,6 +20,7 @@ from netspec import schema
 from netspec.language.python_to_proto import is_repeated
 from netspec.schema import LayerParameter, NetParameter
 from netspec.text import as_net
+from tests.patience import PATIENCE_S
 from tests.reference import needs_reference, reference_dir
 from tests.schema.random_messages import messages
 
@@ -239,7 +240,12 @@ def test_loading_imports_neither_numpy_nor_generated_code():
         "ours = [m for m in generated if not m.startswith('google.')]\n"
         "sys.exit('numpy' in sys.modules or bool(ours))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], check=False, timeout=PATIENCE_S
+        ).returncode
+        == 0
+    )
 
 
 def test_the_stub_lists_every_class_field_and_value():

@@ -1,29 +1,51 @@
-"""What kernels made of compiled calls have in common."""
+"""A layer made of compiled calls: what all of `runtime.backends.cpu.layers` share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
+from typing import ClassVar, Protocol
 
 from netspec.graph import Node
+from netspec.ops import Op
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.layers.base import Bound, Kernel, OpT
 
-if TYPE_CHECKING:
-    from runtime.backends.cpu import CpuBackend
-
-# Work below which waking other threads costs more than they save: elements touched.
-SERIAL_ELEMENTS = 1 << 14
+COMMON = {field.name for field in fields(Op)}  # what every layer has
 
 
-class CompiledKernel(Kernel[OpT]):
-    """A kernel whose steps are lists of compiled calls."""
+class CallRunner(Protocol):
+    """What a compiled layer asks of its backend beside the primitives.
 
-    backend: CpuBackend
+    threads: how many run a call; each needs a part of the scratch memory.
+    """
+
+    threads: int
+
+    def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
+        """Return a function that runs compiled calls in order."""
+
+
+class LayerKernel(Kernel[OpT]):
+    """A kernel whose steps are lists of compiled calls.
+
+    options: the fields of its op that it honours, or that `suits` looks at. A node
+    whose op has another field, whatever its value, runs on the portable kernel: an
+    option that is new to a layer type is never ignored.
+    """
+
+    options: ClassVar[tuple[str, ...]] = ()
+    backend: CallRunner  # type: ignore[assignment]  # it is both
 
     @classmethod
     def fits(cls, node: Node) -> bool:
-        """Whether this kernel can do what a node wants."""
+        """Whether this kernel knows all options of a node and suits their values."""
+        op: OpT = node.op  # type: ignore[assignment]
+        return has_only(op, cls.options) and cls.suits(op)
+
+    @classmethod
+    def suits(cls, op: OpT) -> bool:
+        """Whether this kernel can do what an op says, all of whose options it knows."""
         return True
 
     def forward_calls(self) -> list[Call]:
@@ -53,11 +75,6 @@ class CompiledKernel(Kernel[OpT]):
         self._runners[flags]()
 
 
-def few(elements: int) -> bool:
-    """Whether there are too few elements for more than one thread."""
-    return elements < SERIAL_ELEMENTS
-
-
-def round_up(number: int, step: int) -> int:
-    """Return the next multiple of `step`."""
-    return -(-number // step) * step
+def has_only(op: Op, options: Collection[str]) -> bool:
+    """Whether an op has no field but those of every layer and these."""
+    return {field.name for field in fields(op)} <= COMMON | set(options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.backends.cpu.layer_kernel import CompiledKernel
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.dropout import Dropout
@@ -23,7 +23,7 @@ from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
 
 # The first that fits a node is taken.
-KERNELS: Mapping[str, Sequence[type[CompiledKernel[Any]]]] = {
+KERNELS: Mapping[str, Sequence[type[LayerKernel[Any]]]] = {
     "BatchNorm": (BatchNorm,),
     "Bias": (Bias,),
     "Concat": (Concat,),

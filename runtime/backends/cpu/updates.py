@@ -1,17 +1,16 @@
 """The update rules, each one pass over parameters, gradients and history.
 
-`runtime.training.updates` has the formulas.
+`runtime.update_rules` has the formulas; a rule that is not here runs as written there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from runtime.backends.cpu.layer_kernel import few
 from runtime.backends.cpu.layers.elementwise import start_of
 from runtime.backends.cpu.machine.compiled import (
     Call,
@@ -21,9 +20,8 @@ from runtime.backends.cpu.machine.compiled import (
     kernel,
 )
 from runtime.backends.cpu.machine.simd import f32
-
-if TYPE_CHECKING:
-    from runtime.training.updates import Block, Settings
+from runtime.backends.cpu.machine.sizes import few
+from runtime.update_rules import Block, Settings
 
 ARRAYS = "w g h h2 count l1"
 NUMBERS = "scale decay rate momentum momentum2 delta"

@@ -10,6 +10,7 @@ import pytest
 
 from netspec.errors import FileError, SpecError
 from runtime.data.source import ReadAhead
+from tests.patience import PATIENCE_S
 
 
 class Numbers:
@@ -68,7 +69,7 @@ class Slow:
 
     def read(self, batch, out):
         self.started.set()
-        self.go.wait(10)
+        self.go.wait(PATIENCE_S)
         out[0][0] = batch
 
     def close(self):
@@ -80,13 +81,16 @@ def test_interrupt_while_waiting_loses_no_batch():
     source = ReadAhead(reader, "d")
 
     def interrupt():
-        reader.started.wait(10)
+        reader.started.wait(PATIENCE_S)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
+    # A shell that runs the tests in the background has signals of this kind ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         source.next()
+    signal.signal(signal.SIGINT, before)
     thread.join()
     reader.go.set()
     assert [float(source.next()[0][0]) for _ in range(3)] == [0, 1, 2]
@@ -107,7 +111,7 @@ def test_program_ends_without_closing_its_sources():
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         text=True,
         check=True,
     )
@@ -122,7 +126,7 @@ def test_sources_that_nobody_holds_leave_no_thread():
     gc.collect()
     for thread in threading.enumerate():
         if "forgotten" in thread.name:
-            thread.join(10)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive()
 
 

@@ -14,15 +14,15 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
 from netspec.ops.convolution import Deconvolution as DeconvolutionOp
-from runtime.layers.base import Array
+from runtime.arrays import Array
 
 
 @dataclass(frozen=True)
 class Taps:
     """Where a correlation looks, and which weight it takes there.
 
-    rows, columns: the offsets of the taps from the place times the steps.
-    index: the place of each tap in a window of weights.
+    rows, columns: the offsets of the taps from the position times the steps.
+    index: which weight of a window each tap takes.
     """
 
     rows: np.ndarray
@@ -34,8 +34,8 @@ class Taps:
 class Correlation:
     """A correlation from x (N, G C, H, W) to y (N, G R, H', W').
 
-    places: height and width of the places that are computed. Place (i, j) sees x at
-    (steps[0] i, steps[1] j) plus the offsets of the taps, and lies in y at
+    positions: height and width of the positions that are computed. Position (i, j) sees
+    x at (steps[0] i, steps[1] j) plus the offsets of the taps, and lies in y at
     (first[0] + steps_out[0] i, first[1] + steps_out[1] j).
 
     The weight of row r, channel c and tap t of group g is element
@@ -48,7 +48,7 @@ class Correlation:
     rows: int
     sizes: tuple[int, int]
     sizes_out: tuple[int, int]
-    places: tuple[int, int]
+    positions: tuple[int, int]
     taps: Taps
     group_stride: int
     row_stride: int
@@ -58,13 +58,13 @@ class Correlation:
     first: tuple[int, int] = (0, 0)
 
     @property
-    def all_places(self) -> int:
-        """Places of all images."""
-        return self.images * count(self.places)
+    def all_positions(self) -> int:
+        """Positions of all images."""
+        return self.images * count(self.positions)
 
     @property
     def depth(self) -> int:
-        """Terms of the sum at a place."""
+        """Terms of the sum at a position."""
         return self.channels * len(self.taps.index)
 
     @property
@@ -105,7 +105,7 @@ def gathering(op: ConvolutionOp | DeconvolutionOp) -> Correlation:
         rows=rows,
         sizes=(h, w),
         sizes_out=(oh, ow),
-        places=(oh, ow),
+        positions=(oh, ow),
         taps=taps,
         group_stride=rows * channels * kh * kw,
         row_stride=channels * kh * kw,
@@ -117,8 +117,8 @@ def gathering(op: ConvolutionOp | DeconvolutionOp) -> Correlation:
 def scattering(op: ConvolutionOp | DeconvolutionOp) -> list[Correlation]:
     """Return the correlations that make the larger image, one for each residue.
 
-    Its place s j + r is seen by the taps k for which (r + pad - dilation k) / s is
-    whole, from the place j + that quotient of the smaller image. A residue that no tap
+    Its position s j + r is seen by the taps k for which (r + pad - dilation k) / s is
+    whole, from position j + that quotient of the smaller image. A residue that no tap
     sees is left out: what is scattered there is zero.
     """
     (n, c, h, w), (_, o, oh, ow) = _large_and_small(op)
@@ -143,7 +143,7 @@ def scattering(op: ConvolutionOp | DeconvolutionOp) -> list[Correlation]:
                     rows=rows,
                     sizes=(oh, ow),
                     sizes_out=(h, w),
-                    places=(height, width),
+                    positions=(height, width),
                     taps=Taps(
                         np.repeat(row_offsets, len(taps)),
                         np.tile(offsets, len(row_taps)),

@@ -1,9 +1,9 @@
 """Convolution of every channel by itself: no sums over channels, so no products.
 
 A thread copies a plane of x with its padding into its workspace, in rows of one length.
-Then every tap sees, for neighbouring places, neighbouring elements, and places are
-treated in runs of vectors that pass over the ends of rows. What they compute between
-two rows is left out where the results are put into y.
+Then every tap sees, for neighbouring output positions, neighbouring elements, and
+positions are treated in runs of vectors that pass over the ends of rows. What they
+compute between two rows is left out where the results are put into y.
 """
 
 from __future__ import annotations
@@ -16,24 +16,40 @@ from typing import Any
 import numpy as np
 
 from netspec.ops.base import count
+from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
-from runtime.backends.cpu.layer_kernel import few, round_up
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.planes import keep_plane
 from runtime.backends.cpu.machine.simd import copy, f32, f64, i64
+from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import RUN, dot, weighted
-from runtime.layers.base import Array
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
 RUN_FLOATS = RUN * LANES
 
-# place_height: rows of places. Tap t of a place lies tap_offsets[t] bytes from it in
-# the kept plane.
+# The fields that both kernels read of a record. What ends in _at, _bytes or _offsets is
+# in bytes, sizes are in elements.
+#
+#   x: (images, channels, height, width)
+#   out_height, out_width: of a plane of y
+#   row_stride, column_stride: elements of x from one position to the next
+#   row_pad, column_pad: rows and columns before x that taps see; below 0 for none
+#   kept_height, kept_width: of a part of a kept plane, of which there are
+#       row_stride * column_stride; a thread keeps one plane at a time
+#   position_rows: rows of positions; each is kept_width long
+#   tap_offsets: int64, bytes from a position to the tap, in the kept plane
+#   tap_index: int64, which weight of a window a tap takes
+#   window: weights of a channel
+#   workspace, workspace_bytes: that of all threads, and the bytes of each
+#   results_at: where a thread's workspace has the results or dy, a row of positions
+#       after the other
+#   other_at: where it has the weights of a channel, or the sums of their gradients
+#   padding: the value beyond the image
 PLANES = (
     "x images channels height width out_height out_width row_stride column_stride "
-    "row_pad column_pad kept_height kept_width place_height tap_offsets tap_index "
+    "row_pad column_pad kept_height kept_width position_rows tap_offsets tap_index "
     "window workspace workspace_bytes results_at other_at "
 )
 
@@ -45,8 +61,18 @@ PLANES = (
 def depthwise(record: Any, part: int, parts: int) -> None:
     """Compute y = max(floor, bias + the correlation of every plane with its weights).
 
-    The places of y have `residues` kinds: kind r has its first place at row
-    firsts[2 r] and column firsts[2 r + 1], and the taps from tap_starts[r] on.
+    The positions of y have `residues` kinds, each with taps of its own.
+
+    Fields, beside those of `PLANES`:
+        y: (images, channels, out_height, out_width).
+        w: (channels, window).
+        bias, scale: (channels,), or 0 for none; scale multiplies the weights.
+        residues: kinds of positions.
+        tap_starts: int64 (residues + 1,), the number of the first tap of a kind.
+        firsts: int64 (residues, 2), row and column of the first position of a kind.
+        out_row_step, out_column_step: elements of y from a position to the next one of
+            its kind.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
     floor = np.float32(a.floor)
@@ -54,7 +80,7 @@ def depthwise(record: Any, part: int, parts: int) -> None:
     kept = a.workspace + part * a.workspace_bytes
     results, at_weights = kept + a.results_at, kept + a.other_at
     weights, index, starts = f32(at_weights), i64(a.tap_index), i64(a.tap_starts)
-    places, planes = a.place_height * a.kept_width, a.images * a.channels
+    positions, planes = a.position_rows * a.kept_width, a.images * a.channels
     for p in range(planes * part // parts, planes * (part + 1) // parts):
         channel = p % a.channels
         w = f32(a.w + 4 * channel * a.window)
@@ -65,7 +91,7 @@ def depthwise(record: Any, part: int, parts: int) -> None:
         keep_plane(a, a.x + 4 * p * plane, kept, a.kept_height, a.kept_width)
         for r in range(a.residues):
             first = starts[r]
-            for q in range(0, places, RUN_FLOATS):
+            for q in range(0, positions, RUN_FLOATS):
                 weighted(
                     kept + 4 * q,
                     a.tap_offsets + 8 * first,
@@ -80,7 +106,7 @@ def depthwise(record: Any, part: int, parts: int) -> None:
 
 @helper
 def _put(a: Any, residue: int, results: int, y: int) -> None:
-    """Copy the results of one kind of places into a plane of y."""
+    """Copy the results of one kind of positions into a plane of y."""
     row = i64(a.firsts)[2 * residue]
     column = i64(a.firsts)[2 * residue + 1]
     while row < a.out_height:
@@ -101,13 +127,21 @@ def _put(a: Any, residue: int, results: int, y: int) -> None:
     "padding",
 )
 def depthwise_weights(record: Any, part: int, parts: int) -> None:
-    """Compute the gradients of the weights and the biases; either may be 0."""
+    """Compute the gradients of the weights and the biases.
+
+    Fields, beside those of `PLANES`:
+        dy: (images, channels, out_height, out_width).
+        dw: (channels, window), or 0 where it is not wanted.
+        dbias: (channels,), or 0 where it is not wanted.
+        taps: of a channel.
+        accumulate, accumulate_bias: 1 where dw, dbias are added to, not stored.
+    """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
     kept = a.workspace + part * a.workspace_bytes
     spread, totals = kept + a.results_at, f64(kept + a.other_at)
     offsets, index = i64(a.tap_offsets), i64(a.tap_index)
-    runs = (a.place_height * a.kept_width + RUN_FLOATS - 1) // RUN_FLOATS
+    runs = (a.position_rows * a.kept_width + RUN_FLOATS - 1) // RUN_FLOATS
     values, behind = f32(spread), f32(kept)
     kept_floats = a.row_stride * a.column_stride * a.kept_height * a.kept_width
     for i in range(runs * RUN_FLOATS):
@@ -144,7 +178,7 @@ def depthwise_weights(record: Any, part: int, parts: int) -> None:
 
 @dataclass(frozen=True)
 class Depthwise:
-    """Correlations from one x to different places of one y, plane by plane."""
+    """Correlations from one x to different positions of one y, plane by plane."""
 
     shapes: tuple[Correlation, ...]
     threads: int
@@ -155,8 +189,8 @@ class Depthwise:
         return shape.channels == shape.rows == 1
 
     @cached_property
-    def _place_sizes(self) -> tuple[int, int]:
-        heights, widths = zip(*(shape.places for shape in self.shapes), strict=True)
+    def _position_sizes(self) -> tuple[int, int]:
+        heights, widths = zip(*(shape.positions for shape in self.shapes), strict=True)
         return max(heights), max(widths)
 
     @cached_property
@@ -172,9 +206,9 @@ class Depthwise:
     def _kept_sizes(self) -> tuple[int, int]:
         """Rows and columns of a part of a kept plane."""
         height, width = (
-            places + int(taps.max() - taps.min()) // step
-            for places, taps, step in zip(
-                self._place_sizes, self._taps, self.shapes[0].steps, strict=True
+            positions + int(taps.max() - taps.min()) // step
+            for positions, taps, step in zip(
+                self._position_sizes, self._taps, self.shapes[0].steps, strict=True
             )
         )
         return height, width
@@ -200,7 +234,7 @@ class Depthwise:
             "column_pad": -int(columns.min()),
             "kept_height": kept_height,
             "kept_width": kept_width,
-            "place_height": self._place_sizes[0],
+            "position_rows": self._position_sizes[0],
             "tap_offsets": (4 * (line * kept_width + v // column_step)).astype(
                 np.int64
             ),
@@ -219,8 +253,8 @@ class Depthwise:
         return round_up(4 * (parts * height * width + width + RUN_FLOATS), 64)
 
     def _other_at(self) -> int:
-        places = self._place_sizes[0] * self._kept_sizes[1]
-        return self._results_at() + 4 * round_up(places, RUN_FLOATS)
+        positions = self._position_sizes[0] * self._kept_sizes[1]
+        return self._results_at() + 4 * round_up(positions, RUN_FLOATS)
 
     def _workspace_bytes(self) -> int:
         return self._other_at() + round_up(8 * len(self._taps[0]), 64)

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.direct_code import (
     add_partial_weights,
     correlate,
     correlate_weights,
-    pack_weights,
 )
-from runtime.backends.cpu.layer_kernel import round_up
+from runtime.backends.cpu.correlation.packing import pack_weights
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.matrix import TILE
-from runtime.layers.base import Array
+from runtime.backends.cpu.machine.sizes import round_up
 
-PANEL_PLACES = 4 * TILE  # of a full panel
+PANEL_POSITIONS = 4 * TILE  # of a full panel
 BLOCK_DEPTH = 384  # about as many k are packed at a time: a panel stays in the L2 cache
 CHUNKS = 4  # gradients of small weights are summed in so many parts
 SMALL_WEIGHTS = 1 << 18  # elements
@@ -47,7 +47,7 @@ class Direct:
 
     @property
     def _panel_cycles(self) -> float:
-        terms = self.shape.weights * self.shape.all_places
+        terms = self.shape.weights * self.shape.all_positions
         return 2 * terms / OPERATIONS_A_CYCLE * PACKING_SHARE
 
     @property
@@ -62,12 +62,12 @@ class Direct:
         return self._panel_cycles / self.threads
 
     @property
-    def panel_places(self) -> int:
-        """Places of a panel: few enough that every thread has one."""
-        places = self.shape.all_places
-        panels = -(-places // PANEL_PLACES)
-        panels = round_up(panels, self.threads) if places > TILE else panels
-        return max(LANES, round_up(-(-places // panels), LANES))
+    def panel_positions(self) -> int:
+        """Positions of a panel: few enough that every thread has one."""
+        positions = self.shape.all_positions
+        panels = -(-positions // PANEL_POSITIONS)
+        panels = round_up(panels, self.threads) if positions > TILE else panels
+        return max(LANES, round_up(-(-positions // panels), LANES))
 
     @property
     def channel_block(self) -> int:
@@ -91,11 +91,11 @@ class Direct:
         row_step, column_step = shape.steps
         pitch = min(row_step, span)
         phases = min(column_step, column_span)
-        phase_length = shape.places[1] + (column_span - 1) // column_step
+        phase_length = shape.positions[1] + (column_span - 1) // column_step
         direct = (
             len(rows) == 1
             and shape.steps == (1, 1)
-            and shape.places == shape.sizes
+            and shape.positions == shape.sizes
             and first_row == first_column == 0
         )
         u, v = rows - first_row, columns - first_column
@@ -106,8 +106,8 @@ class Direct:
             "channels": shape.channels,
             "height": shape.sizes[0],
             "width": shape.sizes[1],
-            "out_height": shape.places[0],
-            "out_width": shape.places[1],
+            "out_height": shape.positions[0],
+            "out_width": shape.positions[1],
             "images": shape.images,
             "groups": shape.groups,
             "taps": len(rows),
@@ -121,7 +121,7 @@ class Direct:
             "phases": phases,
             "phase_length": phase_length,
             "first_column": first_column,
-            "panel_places": self.panel_places,
+            "panel_positions": self.panel_positions,
             "channel_block": self.channel_block,
         }
 
@@ -129,17 +129,17 @@ class Direct:
         """Return the most rows of a channel that a panel keeps."""
         if self._packing["direct"]:
             return 0
-        height, width = self.shape.places
+        height, width = self.shape.positions
         pitch, span = self._packing["pitch"], self._packing["span"]
-        # Every image touched adds a span; rows of places are cut at both ends.
-        images = min(self.shape.images, self.panel_places // (height * width) + 2)
-        lines = min(images * height, -(-self.panel_places // width) + 2 * images)
+        # Every image touched adds a span; rows of positions are cut at both ends.
+        images = min(self.shape.images, self.panel_positions // (height * width) + 2)
+        lines = min(images * height, -(-self.panel_positions // width) + 2 * images)
         return max(0, lines - images) * pitch + images * span
 
     def _workspace(self, other: int) -> dict[str, int]:
         """Lay out the workspace of a thread; `other`: elements at its end."""
         block_depth = self.channel_block * len(self.shape.taps.index)
-        panel = round_up(block_depth, ROWS) * self.panel_places
+        panel = round_up(block_depth, ROWS) * self.panel_positions
         row_length = self._packing["phases"] * self._packing["phase_length"]
         rows = self.channel_block * self._kept_rows() * row_length
         panel_at = 64
@@ -163,7 +163,7 @@ class Direct:
         }
 
     def _forward_workspace(self) -> dict[str, int]:
-        return self._workspace(round_up(self.shape.rows, ROWS) * self.panel_places)
+        return self._workspace(round_up(self.shape.rows, ROWS) * self.panel_positions)
 
     def calls(
         self,
@@ -191,7 +191,7 @@ class Direct:
             row_stride=shape.row_stride,
             channel_stride=shape.channel_stride,
         )
-        panels = -(-shape.all_places // self.panel_places)
+        panels = -(-shape.all_positions // self.panel_positions)
         enough = shape.groups * panels >= self.threads
         height, width = shape.sizes_out
         run = correlate(
@@ -204,7 +204,6 @@ class Direct:
             packed_bias=work["biases"],
             rows=shape.rows,
             y_plane=height * width,
-            y_width=width,
             y_row_step=shape.steps_out[0] * width,
             y_column_step=shape.steps_out[1],
             y_first=shape.first[0] * width + shape.first[1],
@@ -217,15 +216,15 @@ class Direct:
 
     def _weights_workspace(self) -> dict[str, int]:
         width = round_up(self.shape.rows, LANES)
-        return self._workspace((self.panel_places + LANES) * width)
+        return self._workspace((self.panel_positions + LANES) * width)
 
-    def _chunk_places(self) -> int:
-        """Return the places of a chunk; it must not depend on the threads."""
+    def _chunk_positions(self) -> int:
+        """Return the positions of a chunk; it must not depend on the threads."""
         chunks = CHUNKS if self.shape.weights <= SMALL_WEIGHTS else 1
-        return max(1, -(-self.shape.all_places // chunks))
+        return max(1, -(-self.shape.all_positions // chunks))
 
     def _chunks(self) -> int:
-        return -(-self.shape.all_places // self._chunk_places())
+        return -(-self.shape.all_positions // self._chunk_positions())
 
     def weights_scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `weight_calls` need, by name."""
@@ -262,7 +261,7 @@ class Direct:
             partial=work["partial"],
             partial_bias=work["partial_bias"],
             chunks=chunks,
-            chunk_places=self._chunk_places(),
+            chunk_positions=self._chunk_positions(),
             channel_shares=1 if enough else min(blocks, self.threads),
         )
         add = add_partial_weights(

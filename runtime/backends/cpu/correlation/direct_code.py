@@ -1,21 +1,21 @@
 """The compiled kernels of convolution, as matrix products on packed panels.
 
 A *correlation* is what a convolution does forward, and what it does backward to its
-input: at every place (i, j) of the output, the sum over channels c and taps t of
+input: at every position (i, j) of the output, the sum over channels c and taps t of
 
     y[n, r, i, j] = bias[r] + sum over c, t of w[r, c, t] x[n, c, at(i, j, t)]
     at(i, j, t) = (row_step i + tap_row[t], column_step j + tap_column[t])
 
-with zeros outside of x. The places of all images are numbered through; a *panel* is a
-run of them that one thread works on. For a block of channels the elements that its
-places see are packed into rows, one for every k = (c, t), and multiplied by the packed
-weights, ROWS rows of weights at a time, in tiles that stay in registers.
+with zeros outside of x. The output positions of all images are numbered through; a
+*panel* is a run of them that one thread works on. For a block of channels the elements
+that its positions see are packed into rows, one for every k = (c, t), and multiplied by
+the packed weights, ROWS rows of weights at a time, in tiles that stay in registers.
 
-Every sum runs over k, or over the places for the gradient of the weights, in one order
-whatever the sizes of panels and blocks and the number of threads: results do not depend
-on them.
+Every sum runs over k, or over the positions for the gradient of the weights, in one
+order whatever the sizes of panels and blocks and the number of threads: results do not
+depend on them.
 
-The records of these kernels are made in `runtime.backends.cpu.layers.convolution`.
+`direct` beside this file makes the records of these kernels.
 """
 
 from __future__ import annotations
@@ -33,69 +33,36 @@ from runtime.backends.cpu.machine.matrix import (
     multiply_tile,
     next_vectors,
 )
-from runtime.backends.cpu.machine.simd import copy, f32, i64, transpose
+from runtime.backends.cpu.machine.simd import copy, f32, transpose
 
-STRETCH = 8 * LANES  # terms k whose gradients are written one after the other
-
-
-@kernel(
-    "w bias scale packed packed_bias groups rows channels taps tap_index group_stride "
-    "row_stride channel_stride"
-)
-def pack_weights(record: Any, part: int, parts: int) -> None:
-    """Bring weights into the order in which tiles read them: (block, k, ROWS).
-
-    Rows past the end are zeros. scale: what to multiply each row with, or 0.
-    """
-    a = carray(record, 1)[0]
-    w, packed, biases = f32(a.w), f32(a.packed), f32(a.packed_bias)
-    index, taps, row_stride = i64(a.tap_index), a.taps, a.row_stride
-    blocks = (a.rows + ROWS - 1) // ROWS
-    units = a.groups * blocks
-    # Neighbouring blocks may lie in the same cache lines: they go to one thread.
-    for unit in range(units * part // parts, units * (part + 1) // parts):
-        group, block = unit // blocks, unit % blocks
-        valid = min(ROWS, a.rows - block * ROWS)
-        source = group * a.group_stride + block * ROWS * row_stride
-        target = unit * a.channels * taps * ROWS
-        for c in range(a.channels):
-            for t in range(taps):
-                at = source + c * a.channel_stride + index[t]
-                if row_stride == 1 and valid == ROWS:
-                    for i in range(ROWS):
-                        packed[target + i] = w[at + i]
-                else:
-                    for i in range(ROWS):
-                        value = w[at + i * row_stride] if i < valid else ZERO
-                        packed[target + i] = value
-                if a.scale != 0:
-                    scale = f32(a.scale + 4 * (group * a.rows + block * ROWS))
-                    for i in range(valid):
-                        packed[target + i] *= scale[i]
-                target += ROWS
-        for i in range(ROWS):
-            value = ZERO
-            if a.bias != 0 and i < valid:
-                value = f32(a.bias)[group * a.rows + block * ROWS + i]
-            biases[unit * ROWS + i] = value
+RUN = 8 * LANES  # terms k whose gradients are written one after the other
 
 
 @kernel(
-    PACKING
-    + "y packed packed_bias rows y_plane y_width y_row_step y_column_step y_first "
+    PACKING + "y packed packed_bias rows y_plane y_row_step y_column_step y_first "
     "units_by_rows",
     "floor",
 )
 def correlate(record: Any, part: int, parts: int) -> None:
-    """Compute y of a correlation, and y = max(y, floor).
+    """Compute y = max(floor, bias + correlation).
 
-    y_first, y_row_step, y_column_step: where the places lie in a plane of y.
-    units_by_rows: into how many shares the rows of y are divided beside the panels.
+    Tiles that are not whole vectors in one plane of y are computed in the workspace and
+    copied: other_at has (blocks, ROWS, positions) for one tile after the other.
+
+    Fields, beside those of `PACKING`:
+        y: (images, groups, rows, y_plane).
+        packed, packed_bias: what `pack_weights` made.
+        rows: of a group.
+        y_plane: elements of a plane of y.
+        y_first: the element of a plane of y where position (0, 0) lies.
+        y_row_step, y_column_step: elements of y from one position to the next.
+        units_by_rows: shares into which the rows are divided, beside the panels.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
     plane = a.out_height * a.out_width
-    places = a.images * plane
-    panels = (places + a.panel_places - 1) // a.panel_places
+    positions = a.images * plane
+    panels = (positions + a.panel_positions - 1) // a.panel_positions
     blocks = (a.rows + ROWS - 1) // ROWS
     contiguous = a.y_column_step == 1 and a.y_row_step == a.out_width
     floor = np.float32(a.floor)
@@ -105,8 +72,8 @@ def correlate(record: Any, part: int, parts: int) -> None:
     for unit in range(units * part // parts, units * (part + 1) // parts):
         share, rest = unit % a.units_by_rows, unit // a.units_by_rows
         group, panel = rest // panels, rest % panels
-        first = panel * a.panel_places
-        last = min(first + a.panel_places, places)
+        first = panel * a.panel_positions
+        last = min(first + a.panel_positions, positions)
         low = blocks * share // a.units_by_rows
         high = blocks * (share + 1) // a.units_by_rows
         for c0 in range(0, a.channels, a.channel_block):
@@ -115,38 +82,48 @@ def correlate(record: Any, part: int, parts: int) -> None:
             rows = 0
             if a.direct == 0:
                 rows = keep_rows(a, workspace, group, first, last, c0, c1)
-            place = first
-            while place < last:
-                end = _tile_end(place, last)
-                width = VECTOR_BYTES * ((end - place + LANES - 1) // LANES)
-                target = panel_at + 4 * (place - first) * depth
+            position = first
+            while position < last:
+                end = _tile_end(position, last)
+                width = VECTOR_BYTES * ((end - position + LANES - 1) // LANES)
+                target = panel_at + 4 * (position - first) * depth
                 pack_tile(
-                    a, workspace, group, first, place, end, c0, c1, rows, target, width
+                    a,
+                    workspace,
+                    group,
+                    first,
+                    position,
+                    end,
+                    c0,
+                    c1,
+                    rows,
+                    target,
+                    width,
                 )
-                place = end
+                position = end
             for block in range(low, high):
                 at = (group * blocks + block) * ROWS
                 weights = a.packed + 4 * (at * a.channels + c0 * ROWS) * a.taps
                 bias = a.packed_bias + 4 * at if c0 == 0 else 0
                 lowest = floor if c1 == a.channels else LOWEST
                 full_rows = contiguous and (block + 1) * ROWS <= a.rows
-                place = first
-                while place < last:
-                    end = _tile_end(place, last)
-                    image = place // plane
-                    vectors = (end - place + LANES - 1) // LANES
+                position = first
+                while position < last:  # a tile: (ROWS, depth) times (depth, vectors)
+                    end = _tile_end(position, last)
+                    image = position // plane
+                    vectors = (end - position + LANES - 1) // LANES
                     step = vectors * VECTOR_BYTES
-                    b = panel_at + 4 * (place - first) * depth
+                    b = panel_at + 4 * (position - first) * depth
                     if (
                         full_rows
-                        and end - place == vectors * LANES
+                        and end - position == vectors * LANES
                         and end <= (image + 1) * plane
                     ):
                         row = (image * a.groups + group) * a.rows + block * ROWS
-                        at = row * a.y_plane + a.y_first + place - image * plane
+                        at = row * a.y_plane + a.y_first + position - image * plane
                         c, c_row = a.y + 4 * at, 4 * a.y_plane
                     else:
-                        at = (place - first) * blocks + block * vectors * LANES
+                        at = (position - first) * blocks + block * vectors * LANES
                         c, c_row = other + 4 * at * ROWS, step
                     multiply_tile(
                         vectors,
@@ -161,19 +138,19 @@ def correlate(record: Any, part: int, parts: int) -> None:
                         bias,
                         lowest,
                     )
-                    place = end
-        place = first
-        while place < last:
-            end = _tile_end(place, last)
-            _put_away(a, other, group, first, place, end, low, high, contiguous)
-            place = end
+                    position = end
+        position = first
+        while position < last:
+            end = _tile_end(position, last)
+            _put_away(a, other, group, first, position, end, low, high, contiguous)
+            position = end
 
 
 @helper
-def _tile_end(place: int, last: int) -> int:
-    """Return where the tile ends that starts at `place`."""
-    vectors = next_vectors((last - place + LANES - 1) // LANES)
-    return min(place + vectors * LANES, last)
+def _tile_end(position: int, last: int) -> int:
+    """Return where the tile ends that starts at `position`."""
+    vectors = next_vectors((last - position + LANES - 1) // LANES)
+    return min(position + vectors * LANES, last)
 
 
 @outlined
@@ -188,7 +165,19 @@ def _put_away(
     high: int,
     contiguous: bool,
 ) -> None:
-    """Copy the parts of a tile into y that could not be computed in place."""
+    """Copy the parts of a tile into y that could not be computed in place.
+
+    Args:
+        a: the record; see `correlate`.
+        other: address of the results: (blocks, ROWS, positions) for each of the tiles.
+        group: the number of the group.
+        panel: the number of the panel's first position, among those of all images.
+        first: the number of the tile's first position.
+        last: the number of its last position, plus 1.
+        low: the number of the first block of rows that was computed.
+        high: the number of the last one, plus 1.
+        contiguous: whether neighbouring positions are neighbours in y.
+    """
     plane = a.out_height * a.out_width
     blocks = (a.rows + ROWS - 1) // ROWS
     vectors = (last - first + LANES - 1) // LANES
@@ -203,44 +192,51 @@ def _put_away(
         source = other + 4 * ((first - panel) * blocks + block * width) * ROWS
         for i in range(valid):
             sums = f32(source + 4 * i * width)
-            place = first
-            while place < last:
-                image = place // plane
-                q = place - image * plane
+            position = first
+            while position < last:
+                image = position // plane
+                q = position - image * plane  # within its image
                 row = (image * a.groups + group) * a.rows + block * ROWS + i
                 at = row * a.y_plane + a.y_first
                 if contiguous:
-                    length = min(last - place, plane - q)
+                    length = min(last - position, plane - q)
                     copy(
                         a.y + 4 * (at + q),
-                        source + 4 * (i * width + place - first),
+                        source + 4 * (i * width + position - first),
                         length,
                     )
                 else:
                     line = q // a.out_width
                     j = q - line * a.out_width
-                    length = min(last - place, a.out_width - j)
+                    length = min(last - position, a.out_width - j)
                     at += line * a.y_row_step + j * a.y_column_step
                     for n in range(length):
-                        y[at + n * a.y_column_step] = sums[place - first + n]
-                place += length
+                        y[at + n * a.y_column_step] = sums[position - first + n]
+                position += length
 
 
 @kernel(
-    PACKING + "dy rows partial partial_bias chunks chunk_places channel_shares",
+    PACKING + "dy rows partial partial_bias chunks chunk_positions channel_shares",
 )
 def correlate_weights(record: Any, part: int, parts: int) -> None:
     """Compute the gradient of the weights of a correlation, in parts.
 
-    partial (group, chunk, channels * taps, rows rounded up to vectors) holds the sums
-    over the places of a chunk, partial_bias (group, chunk, rows) those of dy alone.
+    Fields, beside those of `PACKING`:
+        dy: (images, groups, rows, out_height, out_width).
+        rows: of a group.
+        partial: (groups, chunks, channels * taps, rows), the sums over the positions of
+            a chunk. The last axis is rounded up to vectors, the one before it to ROWS.
+        partial_bias: (groups, chunks, rows), the sums of dy alone, rounded up likewise.
+        chunks, chunk_positions: runs of positions that are summed by themselves, and
+            the most positions of one.
+        channel_shares: shares into which the channels are divided, beside the chunks.
     """
     a = carray(record, 1)[0]
     plane = a.out_height * a.out_width
-    places = a.images * plane
+    positions = a.images * plane
     width = (a.rows + LANES - 1) // LANES * LANES
     depth = (a.channels * a.taps + ROWS - 1) // ROWS * ROWS
-    panel_row = VECTOR_BYTES * ((a.panel_places + LANES - 1) // LANES)
+    panel_row = VECTOR_BYTES * ((a.panel_positions + LANES - 1) // LANES)
     workspace = a.workspace + part * a.workspace_bytes
     panel_at, other = workspace + a.panel_at, workspace + a.other_at
     zeros = workspace  # ROWS zeros
@@ -254,11 +250,11 @@ def correlate_weights(record: Any, part: int, parts: int) -> None:
         low = blocks * share // a.channel_shares * a.channel_block
         high = blocks * (share + 1) // a.channel_shares * a.channel_block
         high = min(high, a.channels)
-        begin = chunk * a.chunk_places
-        until = min(begin + a.chunk_places, places)
+        begin = chunk * a.chunk_positions
+        until = min(begin + a.chunk_positions, positions)
         partial = a.partial + 4 * rest * depth * width
-        for first in range(begin, until, a.panel_places):
-            last = min(first + a.panel_places, until)
+        for first in range(begin, until, a.panel_positions):
+            last = min(first + a.panel_positions, until)
             _transpose_panel(a, group, first, last, other, width)
             if share == 0:
                 sums = f32(a.partial_bias + 4 * rest * width)
@@ -315,25 +311,34 @@ def correlate_weights(record: Any, part: int, parts: int) -> None:
 def _transpose_panel(
     a: Any, group: int, first: int, last: int, target: int, width: int
 ) -> None:
-    """Write dy of a run of places as (place, row), the rows padded to `width`."""
+    """Write dy of a run of positions as (position, row).
+
+    Args:
+        a: the record; see `correlate_weights`.
+        group: the number of the group.
+        first: the number of the first position, among those of all images.
+        last: the number of the last one, plus 1.
+        target: address of (last - first, width) floats.
+        width: rows of dy, rounded up to vectors.
+    """
     plane = a.out_height * a.out_width
-    place = first
-    while place < last:
-        image = place // plane
-        q = place - image * plane
-        length = min(last - place, plane - q)
+    position = first
+    while position < last:
+        image = position // plane
+        q = position - image * plane
+        length = min(last - position, plane - q)
         source = a.dy + 4 * ((image * a.groups + group) * a.rows * plane + q)
         for j in range(0, length, LANES):
             for r in range(0, a.rows, LANES):
                 transpose(
-                    target + 4 * ((place - first + j) * width + r),
+                    target + 4 * ((position - first + j) * width + r),
                     4 * width,
                     source + 4 * (r * plane + j),
                     4 * plane,
                     min(LANES, a.rows - r),
                     min(LANES, length - j),
                 )
-        place += length
+        position += length
 
 
 @kernel(
@@ -341,23 +346,31 @@ def _transpose_panel(
     "accumulate_bias workspace workspace_bytes"
 )
 def add_partial_weights(record: Any, part: int, parts: int) -> None:
-    """Add the parts of `correlate_weights` up: dw (group, row, k), dbias (group, row).
+    """Add the parts of `correlate_weights` up.
 
-    dw and dbias may be 0, not wanted.
+    Fields:
+        partial, partial_bias: what `correlate_weights` made.
+        dw: (groups, rows, depth), or 0 where it is not wanted.
+        dbias: (groups, rows), or 0 where it is not wanted.
+        rows: of a group.
+        depth: channels * taps.
+        chunks: parts of every sum.
+        accumulate, accumulate_bias: 1 where dw, dbias are added to, not stored.
+        workspace, workspace_bytes: that of all threads, and the bytes of each.
     """
     a = carray(record, 1)[0]
     width = (a.rows + LANES - 1) // LANES * LANES
     depth = (a.depth + ROWS - 1) // ROWS * ROWS
     block = a.workspace + part * a.workspace_bytes
     values = f32(block)
-    stretches = (a.depth + STRETCH - 1) // STRETCH
+    runs = (a.depth + RUN - 1) // RUN
     row_blocks = width // LANES
-    units = a.groups * stretches * row_blocks if a.dw != 0 else 0
+    units = a.groups * runs * row_blocks if a.dw != 0 else 0
     for unit in range(units * part // parts, units * (part + 1) // parts):
         r, rest = unit % row_blocks * LANES, unit // row_blocks
-        group, first = rest // stretches, rest % stretches * STRETCH
+        group, first = rest // runs, rest % runs * RUN
         rows = min(LANES, a.rows - r)
-        for k in range(first, min(first + STRETCH, a.depth), LANES):
+        for k in range(first, min(first + RUN, a.depth), LANES):
             count = min(LANES, a.depth - k)
             start = a.partial + 4 * ((group * a.chunks * depth + k) * width + r)
             for chunk in range(1, a.chunks):

@@ -9,26 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.direct import OPERATIONS_A_CYCLE
 from runtime.backends.cpu.correlation.winograd_code import (
-    ZEROS_BYTES,
     add_winograd_weights,
-    element_step,
     transform_weights,
     winograd,
     winograd_weights,
 )
+from runtime.backends.cpu.correlation.winograd_strips import ZEROS_BYTES, element_step
 from runtime.backends.cpu.correlation.winograd_transforms import (
     POINTS,
     RESULTS,
     tile_size,
 )
-from runtime.backends.cpu.layer_kernel import round_up
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import TILE
-from runtime.layers.base import Array
+from runtime.backends.cpu.machine.sizes import round_up
 
 CHUNKS = 4  # gradients of small weights are summed in so many parts
 SMALL_WEIGHTS = 1 << 18  # elements
@@ -36,9 +35,9 @@ CHANNEL_BLOCK = 4 * LANES  # channels at a time, for the gradient of the weights
 STRIP_BYTES = 1 << 15  # of the rows of a strip, LANES channels of them: in the L1 cache
 PANEL_TILES = 64  # the most tiles of a panel, if a row of tiles has no more
 
-# Cycles of a thread, measured: to turn and transform a tile of LANES channels, to make
-# a transformed weight, to read it for one panel, to read first what another thread has
-# made, and to transform the gradient of a weight back.
+# Cycles of a thread, measured: to transpose and transform a tile of LANES channels, to
+# make a transformed weight, to read it for one panel, to read first what another thread
+# has made, and to transform the gradient of a weight back.
 TRANSFORM_CYCLES = 4.5  # for every element
 WEIGHT_CYCLES = 1.3
 READ_CYCLES = 0.3
@@ -50,7 +49,7 @@ _ZEROS = np.zeros(LANES, np.float32)
 
 
 @dataclass(frozen=True)
-class Tiled:
+class Winograd:
     """A correlation by transformed tiles.
 
     constant_weights: they are transformed once, and not in every pass. row_shares: into
@@ -74,7 +73,7 @@ class Tiled:
         rows, columns = shape.taps.rows, shape.taps.columns
         return (
             shape.steps == shape.steps_out == (1, 1)
-            and shape.places == shape.sizes_out
+            and shape.positions == shape.sizes_out
             and bool((rows == rows[0] + i).all() and (columns == columns[0] + j).all())
         )
 
@@ -91,7 +90,7 @@ class Tiled:
     @property
     def tiles(self) -> tuple[int, int]:
         """Tiles down and across."""
-        height, width = self.shape.places
+        height, width = self.shape.positions
         return -(-height // RESULTS), -(-width // RESULTS)
 
     @property
@@ -158,11 +157,11 @@ class Tiled:
         units = shape.groups * self._panels() * shares
         return (of_rows + data * shares + weights) / min(self.threads, units)
 
-    def best_shared(self) -> Tiled:
-        """Return this way with the best number of shares of rows."""
+    def best_shared(self) -> Winograd:
+        """Return this algorithm with the best number of shares of rows."""
         most = min(-(-self.shape.rows // TILE), self.threads)
-        ways = [replace(self, row_shares=shares) for shares in (1, most)]
-        return min(ways, key=lambda way: way.cycles)
+        choices = [replace(self, row_shares=shares) for shares in (1, most)]
+        return min(choices, key=lambda choice: choice.cycles)
 
     @property
     def weight_cycles(self) -> float:
@@ -208,23 +207,23 @@ class Tiled:
         i = np.where((i >= 0) & (i < sizes[0]), i - above, -1)
         j = np.where((j >= 0) & (j < sizes[1]), j, -1)
         i, j = i[:, None, :, None], j[None, :, None, :]
-        inside = self._turned_at + VECTOR_BYTES * (i * sizes[1] + j)
+        inside = self._transposed_at + VECTOR_BYTES * (i * sizes[1] + j)
         table = np.where((i < 0) | (j < 0), outside, inside)
         return np.ascontiguousarray(table, np.int32)
 
     @property
-    def _turned_at(self) -> int:
+    def _transposed_at(self) -> int:
         return ZEROS_BYTES + VECTOR_BYTES
 
     def _data_at(self) -> int:
         """Return where the rows of a strip end in the workspace."""
         shape = self.shape
         lines = self.strip_rows * RESULTS + self.kernel - 1
-        places = max(
+        positions = max(
             min(lines, shape.sizes[0]) * shape.sizes[1],
             min(lines, shape.sizes_out[0]) * shape.sizes_out[1],
         )
-        return self._turned_at + (places + LANES) * VECTOR_BYTES
+        return self._transposed_at + (positions + LANES) * VECTOR_BYTES
 
     def _shared(self, outside: int) -> dict[str, Any]:
         shape = self.shape
@@ -256,7 +255,7 @@ class Tiled:
             "out_offsets": self._offsets(
                 shape.sizes_out, (0, 0), RESULTS, out_rows, outside
             ),
-            "turned_at": self._turned_at,
+            "transposed_at": self._transposed_at,
             "data_at": self._data_at(),
         }
 

@@ -1,4 +1,4 @@
-"""Multiplying by and adding a smaller array that is stretched, and the layer Bias."""
+"""Multiplying by and adding a smaller array that is broadcast, and the layer Bias."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.arrays import Array
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.simd import f32
-from runtime.layers.base import Array
+from runtime.backends.cpu.machine.sizes import few
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
 
 
 @kernel("x y scale shift outer covered inner")
-def stretch(record: Any, part: int, parts: int) -> None:
-    """Compute y = x scale + shift, both stretched over outer and inner axes.
+def broadcast(record: Any, part: int, parts: int) -> None:
+    """Compute y = x scale + shift, both broadcast over outer and inner axes.
 
-    scale and shift may be 0, for ones and zeros. Shapes: x, y (outer, covered, inner).
+    Fields:
+        x, y: (outer, covered, inner).
+        scale, shift: (covered,), or 0 for ones and zeros.
     """
     a = carray(record, 1)[0]
     if a.inner == 1:
@@ -47,10 +49,15 @@ def stretch(record: Any, part: int, parts: int) -> None:
 @kernel(
     "x dy dx scale dscale dshift outer covered inner accumulate_scale accumulate_shift"
 )
-def stretch_gradient(record: Any, part: int, parts: int) -> None:
+def broadcast_gradient(record: Any, part: int, parts: int) -> None:
     """Compute dx = dy scale, and the sums of dy x and of dy where they are wanted.
 
-    Each of dx, dscale and dshift may be 0, not wanted; dx and dy may be the same.
+    Fields:
+        x, dy: (outer, covered, inner); x may be 0 where dscale is.
+        dx: (outer, covered, inner), or 0 where it is not wanted; it may be dy.
+        scale: (covered,), or 0 for ones.
+        dscale, dshift: (covered,), or 0 where they are not wanted.
+        accumulate_scale, accumulate_shift: 1 where these are added to, not stored.
     """
     a = carray(record, 1)[0]
     for c in range(a.covered * part // parts, a.covered * (part + 1) // parts):
@@ -81,24 +88,26 @@ def stretch_gradient(record: Any, part: int, parts: int) -> None:
             f32(a.dshift)[c] = before + np.float32(total)
 
 
-class Bias(CompiledKernel[BiasOp]):
-    """Add a parameter that is stretched; see the portable kernel."""
+class Bias(LayerKernel[BiasOp]):
+    """Add a parameter that is broadcast; see the portable kernel."""
+
+    options = ("axis", "bias_shape")
 
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: BiasOp) -> bool:
         """Whether the bias is a parameter."""
-        return len(node.op.bottoms) == 1
+        return len(op.bottoms) == 1
 
     @property
     def _sizes(self) -> dict[str, int]:
-        return stretched_sizes(self.op.bottoms[0], self.op.axis, self.op.bias_shape)
+        return broadcast_sizes(self.op.bottoms[0], self.op.axis, self.op.bias_shape)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
         serial = few(self.x.size)
         bias = self.params[0]
         return [
-            stretch(
+            broadcast(
                 x=self.x, y=self.y, scale=0, shift=bias, serial=serial, **self._sizes
             )
         ]
@@ -116,7 +125,7 @@ class Bias(CompiledKernel[BiasOp]):
 
 def summed(dy: Array, dshift: Array, axis: int, accumulate: bool) -> Call:
     """Return the call that sums dy over the axes beside those of dshift."""
-    return stretch_gradient(
+    return broadcast_gradient(
         x=0,
         dy=dy,
         dx=0,
@@ -126,11 +135,11 @@ def summed(dy: Array, dshift: Array, axis: int, accumulate: bool) -> Call:
         accumulate_scale=False,
         accumulate_shift=accumulate,
         serial=few(dy.size),
-        **stretched_sizes(dy.shape, axis, dshift.shape),
+        **broadcast_sizes(dy.shape, axis, dshift.shape),
     )
 
 
-def stretched_sizes(
+def broadcast_sizes(
     x: tuple[int, ...], axis: int, small: tuple[int, ...]
 ) -> dict[str, int]:
     """Return x as (outer, covered, inner) where a smaller array covers the middle."""

@@ -1,14 +1,14 @@
-"""Convolution and its transpose: which way each of their three passes takes."""
+"""Convolution and its transpose: which algorithm each of their passes takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
 from netspec.ops.convolution import Deconvolution as DeconvolutionOp
+from runtime.arrays import Array, ArraySpec
 from runtime.backends.cpu.correlation.correlation import (
     Correlation,
     Weights,
@@ -17,49 +17,61 @@ from runtime.backends.cpu.correlation.correlation import (
 )
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
-from runtime.backends.cpu.correlation.winograd import Tiled
-from runtime.backends.cpu.layer_kernel import CompiledKernel
+from runtime.backends.cpu.correlation.winograd import Winograd
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import summed
+from runtime.backends.cpu.layers.elementwise import fill
 from runtime.backends.cpu.machine.compiled import Call
-from runtime.layers.base import Array, ArraySpec
 
 LOWEST = float("-inf")
-Way = Direct | Tiled | Depthwise
+Algorithm = Direct | Winograd | Depthwise
 ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
 
-def forward_ways(
+def forward_algorithms(
     shapes: Sequence[Correlation], threads: int, *, constant: bool = False
-) -> list[Way]:
-    """Return the fastest ways to compute correlations from one x to one y.
+) -> list[Algorithm]:
+    """Return the fastest algorithms to compute correlations from one x to one y.
 
-    constant: the weights are. The rounding of the ways differs, so that the choice must
-    not depend on the threads.
+    constant: the weights are. The rounding of the algorithms differs, so that the
+    choice must not depend on the threads.
     """
     if shapes and all(Depthwise.suits(shape) for shape in shapes):
         return [Depthwise(tuple(shapes), threads)]
-    ways: list[Way] = []
+    algorithms: list[Algorithm] = []
     for shape in shapes:
-        direct, tiled = Direct(shape, 1, constant), Tiled(shape, 1, constant)
-        if Tiled.suits(shape) and tiled.cycles < direct.cycles:
-            ways.append(Tiled(shape, threads, constant).best_shared())
+        direct, winograd = Direct(shape, 1, constant), Winograd(shape, 1, constant)
+        if Winograd.suits(shape) and winograd.cycles < direct.cycles:
+            algorithms.append(Winograd(shape, threads, constant).best_shared())
         else:
-            ways.append(Direct(shape, threads, constant))
-    return ways
+            algorithms.append(Direct(shape, threads, constant))
+    return algorithms
 
 
-def weights_way(shape: Correlation, threads: int) -> Way:
-    """Return the fastest way to compute the gradient of a correlation's weights."""
+def weights_algorithm(shape: Correlation, threads: int) -> Algorithm:
+    """Return the fastest algorithm for the gradient of a correlation's weights."""
     if Depthwise.suits(shape):
         return Depthwise((shape,), threads)
-    direct, tiled = Direct(shape, 1), Tiled(shape, 1)
-    if Tiled.suits(shape) and tiled.weight_cycles < direct.weight_cycles:
-        return Tiled(shape, threads)
+    direct, winograd = Direct(shape, 1), Winograd(shape, 1)
+    if Winograd.suits(shape) and winograd.weight_cycles < direct.weight_cycles:
+        return Winograd(shape, threads)
     return Direct(shape, threads)
 
 
-class _Correlating(CompiledKernel[ConvT]):
+class _Correlating(LayerKernel[ConvT]):
     """What Convolution and Deconvolution have in common."""
+
+    options = (
+        "num_output",
+        "kernel",
+        "stride",
+        "pad",
+        "dilation",
+        "group",
+        "axis",
+        "channels",
+        "bias_term",
+    )
 
     def forward_shapes(self) -> Sequence[Correlation]:
         """Return the correlations that make y from x."""
@@ -76,16 +88,16 @@ class _Correlating(CompiledKernel[ConvT]):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the scratch of all passes; they use it one after the other."""
         threads, forward = self.backend.threads, self.forward_shapes()
-        # Several ways write their forms of the weights to the same place.
+        # Several algorithms write their forms of the weights to the same array.
         self._keeps = not self.train and not self.node.backward and len(forward) == 1
-        self.ahead = forward_ways(forward, threads, constant=self._keeps)
+        self.ahead = forward_algorithms(forward, threads, constant=self._keeps)
         backward = self.backward_shapes() if any(self.node.propagate) else []
-        self.behind = forward_ways(backward, threads)
-        reached = sum(count(shape.places) for shape in backward)
+        self.behind = forward_algorithms(backward, threads)
+        reached = sum(count(shape.positions) for shape in backward)
         self._reaches_all = reached == count(self.op.bottoms[0][2:])
-        wanted = [way.scratch() for way in (*self.ahead, *self.behind)]
+        wanted = [algorithm.scratch() for algorithm in (*self.ahead, *self.behind)]
         if any(self.node.learn):
-            self._weights = weights_way(gathering(self.op), threads)
+            self._weights = weights_algorithm(gathering(self.op), threads)
             wanted.append(self._weights.weights_scratch())
         return {
             name: ArraySpec((nbytes,), "uint8", self._life(name))
@@ -117,8 +129,8 @@ class _Correlating(CompiledKernel[ConvT]):
         )
         return [
             call
-            for way in self.ahead
-            for call in way.calls(self.work, weights, self.x, self.y, floor)
+            for algorithm in self.ahead
+            for call in algorithm.calls(self.work, weights, self.x, self.y, floor)
         ]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
@@ -126,9 +138,9 @@ class _Correlating(CompiledKernel[ConvT]):
         calls = self.parameter_calls(accumulate)
         if self.dx is not None:
             if not self._reaches_all:
-                calls.append(self.backend.fill(self.dx, 0))
-            for way in self.behind:
-                calls += way.calls(
+                calls.append(fill(y=self.dx, count=self.dx.size, value=0))
+            for algorithm in self.behind:
+                calls += algorithm.calls(
                     self.work, Weights(self.params[0]), self.dy, self.dx, LOWEST
                 )
         return calls
@@ -157,10 +169,9 @@ class Convolution(_Correlating[ConvolutionOp]):
     """Convolution of images, forward and backward; see the portable kernel."""
 
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: ConvolutionOp) -> bool:
         """Whether the layer is a convolution of images with something to compute."""
-        op = node.op
-        return isinstance(op, ConvolutionOp) and _is_of_images(op)
+        return _is_of_images(op)
 
     def forward_shapes(self) -> Sequence[Correlation]:
         """Return the correlation of the layer."""
@@ -180,12 +191,11 @@ class Deconvolution(_Correlating[DeconvolutionOp]):
     """The transpose of a convolution of images; see the portable kernel."""
 
     @classmethod
-    def fits(cls, node: Node) -> bool:
-        """Whether it is of images, and some value reaches every place of y."""
-        op = node.op
-        if not isinstance(op, DeconvolutionOp) or not _is_of_images(op):
+    def suits(cls, op: DeconvolutionOp) -> bool:
+        """Whether it is of images, and some value reaches every position of y."""
+        if not _is_of_images(op):
             return False
-        reached = sum(count(shape.places) for shape in scattering(op))
+        reached = sum(count(shape.positions) for shape in scattering(op))
         return reached == count(op.tops[0][2:])
 
     def forward_shapes(self) -> Sequence[Correlation]:

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops import Shape
 from netspec.ops import concat as concat_ops
 from netspec.ops.base import count
 from netspec.ops.eltwise import Eltwise as EltwiseOp
 from netspec.ops.relu import ReLU as ReLUOp
 from netspec.ops.reshape import Split as SplitOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.arrays import Array
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.simd import copy, f32, i64
-from runtime.layers.base import Array
+from runtime.backends.cpu.machine.sizes import few
 
 ZERO: Any = np.float32(0)
 LOWEST = float("-inf")
@@ -113,10 +113,14 @@ def multiply(record: Any, part: int, parts: int) -> None:
 def copy_pieces(record: Any, part: int, parts: int) -> None:
     """Copy pieces to their places in the rows of `whole`, or from there.
 
-    pieces (count, 3): the address of each, its place in a row of `step` floats, and its
-    length. The rows are taken in blocks that stay in the cache, so that narrow pieces
-    do not read the whole once for each. With fewer rows than threads, every row is
-    divided.
+    The rows are taken in blocks that stay in the cache, so that narrow pieces do not
+    read the whole once for each. With fewer rows than threads, every row is divided.
+
+    Fields:
+        whole: (rows, step).
+        pieces: int64 (count, 3), of each the address, the offset in a row of `whole`,
+            and the length; a piece is (rows, length).
+        join: 1 to copy pieces to `whole`, 0 to copy them from there.
     """
     a = carray(record, 1)[0]
     pieces = i64(a.pieces)
@@ -126,13 +130,13 @@ def copy_pieces(record: Any, part: int, parts: int) -> None:
     block = max(1, BLOCK_FLOATS // a.step)
     for start in range(first, until, block):
         for piece in range(a.count):
-            address, place = pieces[3 * piece], pieces[3 * piece + 1]
+            address, offset = pieces[3 * piece], pieces[3 * piece + 1]
             length = pieces[3 * piece + 2]
             low = start_of(part, parts, length) if divided else 0
             high = start_of(part + 1, parts, length) if divided else length
             for row in range(start, min(start + block, until)):
                 mine = address + 4 * (row * length + low)
-                there = a.whole + 4 * (row * a.step + place + low)
+                there = a.whole + 4 * (row * a.step + offset + low)
                 if a.join != 0:
                     copy(there, mine, high - low)
                 else:
@@ -173,8 +177,10 @@ def added(parts: Sequence[Array], y: Array, floor: float = LOWEST) -> list[Call]
     return calls
 
 
-class ReLU(CompiledKernel[ReLUOp]):
+class ReLU(LayerKernel[ReLUOp]):
     """Keep what is positive, scale the rest; see the portable kernel."""
+
+    options = ("negative_slope",)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
@@ -204,7 +210,7 @@ class ReLU(CompiledKernel[ReLUOp]):
         ]
 
 
-class Split(CompiledKernel[SplitOp]):
+class Split(LayerKernel[SplitOp]):
     """One blob for several readers: their gradients add up."""
 
     def forward_calls(self) -> list[Call]:
@@ -218,13 +224,15 @@ class Split(CompiledKernel[SplitOp]):
         return added([dy for dy in self.dtops if dy is not None], self.dx)
 
 
-class EltwiseSum(CompiledKernel[EltwiseOp]):
+class EltwiseSum(LayerKernel[EltwiseOp]):
     """The weighted sum of blobs."""
 
+    options = ("operation", "coeff", "stable_prod_grad")  # the last is of products
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: EltwiseOp) -> bool:
         """Whether the operation is SUM."""
-        return isinstance(node.op, EltwiseOp) and node.op.operation == "SUM"
+        return op.operation == "SUM"
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
@@ -287,12 +295,12 @@ def _pieces(
     join: bool,
 ) -> list[Call]:
     """Return the calls that copy parts to (or from) their places along an axis."""
-    table, place = [], 0
+    table, offset = [], 0
     for part, shape in zip(parts, shapes, strict=True):
         length = count(shape, axis)
         if part is not None and part.size:
-            table.append((part.ctypes.data, place, length))
-        place += length
+            table.append((part.ctypes.data, offset, length))
+        offset += length
     if not table:
         return []
     return [
@@ -308,8 +316,10 @@ def _pieces(
     ]
 
 
-class Concat(CompiledKernel[concat_ops.Concat]):
+class Concat(LayerKernel[concat_ops.Concat]):
     """Join blobs along one axis."""
+
+    options = ("axis",)
 
     def forward_calls(self) -> list[Call]:
         """Copy every bottom to its place."""
@@ -322,8 +332,10 @@ class Concat(CompiledKernel[concat_ops.Concat]):
         )
 
 
-class Slice(CompiledKernel[concat_ops.Slice]):
+class Slice(LayerKernel[concat_ops.Slice]):
     """Cut a blob along one axis."""
+
+    options = ("axis", "slice_point")  # the shapes of the tops say where
 
     def forward_calls(self) -> list[Call]:
         """Copy every piece to its top."""

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
-from runtime.backends.cpu.layer_kernel import CompiledKernel, few
+from runtime.arrays import Array, ArraySpec
+from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import (
-    stretch,
-    stretch_gradient,
-    stretched_sizes,
+    broadcast,
+    broadcast_gradient,
+    broadcast_sizes,
 )
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32
-from runtime.layers.base import Array, ArraySpec
+from runtime.backends.cpu.machine.sizes import few
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
@@ -29,7 +29,14 @@ LOWEST = float("-inf")
 
 @helper
 def _mean_of(x: Any, images: int, channels: int, pixels: int) -> Any:
-    """Return the mean of a channel; x points at its first plane."""
+    """Return the mean of a channel.
+
+    Args:
+        x: floats (images, channels, pixels), from the first plane of the channel on.
+        images: planes of the channel.
+        channels: planes of an image.
+        pixels: elements of a plane.
+    """
     total = 0.0
     for n in range(images):
         part = ZERO
@@ -42,6 +49,7 @@ def _mean_of(x: Any, images: int, channels: int, pixels: int) -> Any:
 
 @helper
 def _variance_of(x: Any, mean: Any, images: int, channels: int, pixels: int) -> Any:
+    """Return the variance of a channel around its mean; see `_mean_of`."""
     total = 0.0
     for n in range(images):
         part = ZERO
@@ -59,8 +67,17 @@ def _variance_of(x: Any, mean: Any, images: int, channels: int, pixels: int) -> 
 def normalize(record: Any, part: int, parts: int) -> None:
     """Normalize every channel by its own statistics, and update the remembered ones.
 
-    normal = (x - mean) / sqrt(var + eps), y = max(floor, normal gamma + beta). gamma
-    and beta may be 0, for ones and zeros; y may be x.
+    normal = (x - mean) / sqrt(var + eps), y = max(floor, normal gamma + beta).
+
+    Fields:
+        x, y, normal: (images, channels, pixels); y may be x.
+        inverse: (channels,), gets 1 / sqrt(var + eps).
+        means, variances, weight: (channels,), (channels,) and (1,), the remembered
+            sums: parameters 0 to 2.
+        gamma, beta: (channels,), or 0 for ones and zeros.
+        fraction: of the remembered sums that stays.
+        correction: of the variance, so that it is without bias.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
     floor, fraction = np.float32(a.floor), np.float32(a.fraction)
@@ -92,10 +109,17 @@ def normalize(record: Any, part: int, parts: int) -> None:
     "accumulate_gamma accumulate_beta leave_dnormal"
 )
 def normalize_gradient(record: Any, part: int, parts: int) -> None:
-    """Compute the gradients of `normalize`; dx and dy may be the same.
+    """Compute the gradients of `normalize`.
 
-    rectified: y is 0 where normal gamma + beta is not positive. dgamma and dbeta may
-    be 0, not wanted, and dx too. leave_dnormal: dy becomes the gradient of `normal`.
+    Fields:
+        dy, normal: (images, channels, pixels).
+        dx: (images, channels, pixels), or 0 where it is not wanted; it may be dy.
+        inverse: (channels,), 1 / sqrt(var + eps).
+        gamma, beta: (channels,), or 0 for ones and zeros.
+        dgamma, dbeta: (channels,), or 0 where they are not wanted.
+        rectified: 1 where y is 0 if normal gamma + beta is not positive.
+        accumulate_gamma, accumulate_beta: 1 where dgamma, dbeta are added to.
+        leave_dnormal: 1 where dy becomes the gradient of `normal`.
     """
     a = carray(record, 1)[0]
     planes, values = a.channels * a.pixels, np.float32(a.images * a.pixels)
@@ -151,7 +175,11 @@ def normalize_gradient(record: Any, part: int, parts: int) -> None:
 def remembered(record: Any, part: int, parts: int) -> None:
     """Turn remembered statistics into y = x scale + shift.
 
-    gamma and beta (of a Scale that follows) and bias (of a convolution ahead) may be 0.
+    Fields:
+        means, variances, weight: the remembered sums, as for `normalize`.
+        scale, shift: (channels,), the results.
+        gamma, beta: (channels,), of a Scale that follows, or 0.
+        bias: (channels,), of a convolution ahead, or 0.
     """
     a = carray(record, 1)[0]
     weight = f32(a.weight)[0]
@@ -171,13 +199,14 @@ def remembered(record: Any, part: int, parts: int) -> None:
         f32(a.shift)[c] = shift
 
 
-class BatchNorm(CompiledKernel[BatchNormOp]):
+class BatchNorm(LayerKernel[BatchNormOp]):
     """Normalize every channel; see the portable kernel.
 
     `scale` is the kernel of a Scale in place right behind, and `rectified` says whether
     a ReLU in place follows that; `runtime.backends.cpu.fusion` sets them.
     """
 
+    options = ("channels", "use_global_stats", "moving_average_fraction", "eps")
     scale: Scale | None = None
     rectified = False
 
@@ -207,13 +236,13 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
     def forward_calls(self) -> list[Call]:
         """Compute y, and update the sums."""
         if self.op.use_global_stats:
-            return [self.remember(), self._stretched(self.x, self.y)]
+            return [self.remember(), self._broadcast(self.x, self.y)]
         return [self._normalize(0, 0, LOWEST)]
 
     def remember(self, bias: Array | int = 0, *, behind: bool = False) -> Call:
         """Return the call that makes scale and shift; behind: with those of `scale`."""
         means, variances, weight = self.params
-        gamma, beta = self._stretched_by() if behind else (0, 0)
+        gamma, beta = self._gamma_and_beta() if behind else (0, 0)
         return remembered(
             means=means,
             variances=variances,
@@ -229,9 +258,9 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
             constant=not self.train,
         )
 
-    def _stretched(self, x: Array, y: Array, *, shift: bool = True) -> Call:
+    def _broadcast(self, x: Array, y: Array, *, shift: bool = True) -> Call:
         sizes = self._sizes
-        return stretch(
+        return broadcast(
             x=x,
             y=y,
             scale=self.work["scale"],
@@ -242,7 +271,7 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
             serial=few(x.size),
         )
 
-    def _stretched_by(self) -> tuple[Array | int, Array | int]:
+    def _gamma_and_beta(self) -> tuple[Array | int, Array | int]:
         if self.scale is None:
             return 0, 0
         beta = self.scale.params[1] if self.scale.op.bias_term else 0
@@ -273,19 +302,19 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
     def joined_forward(self) -> list[Call]:
         """Return the calls that also do what `scale` and the ReLU do."""
         floor = 0.0 if self.rectified else LOWEST
-        return [self._normalize(*self._stretched_by(), floor)]
+        return [self._normalize(*self._gamma_and_beta(), floor)]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""
         if self.dx is None:
             return []
         if self.op.use_global_stats:
-            return [self._stretched(self.dy, self.dx, shift=False)]
+            return [self._broadcast(self.dy, self.dx, shift=False)]
         return [self._gradient(0, 0, 0, 0, (False, False), rectified=False)]
 
     def joined_backward(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that also do what `scale` and the ReLU do backward."""
-        gamma, beta = self._stretched_by()
+        gamma, beta = self._gamma_and_beta()
         dgamma = dbeta = None
         if self.scale is not None:
             dgamma = self.scale.dparams[0]
@@ -312,6 +341,7 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
         rectified: bool,
         leave_dnormal: bool = False,
     ) -> Call:
+        """Return the call of the gradients; see `normalize_gradient`."""
         return normalize_gradient(
             dy=self.dy,
             dx=0 if self.dx is None else self.dx,
@@ -330,19 +360,20 @@ class BatchNorm(CompiledKernel[BatchNormOp]):
         )
 
 
-class Scale(CompiledKernel[ScaleOp]):
-    """Multiply by a parameter that is stretched; see the portable kernel.
+class Scale(LayerKernel[ScaleOp]):
+    """Multiply by a parameter that is broadcast; see the portable kernel.
 
     `behind` is the kernel of a BatchNorm that this layer follows in place: what it
     normalized is this layer's x, so that no copy is needed.
     """
 
+    options = ("axis", "scale_shape", "bias_term")
     behind: BatchNorm | None = None
 
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: ScaleOp) -> bool:
         """Whether the scale is a parameter."""
-        return len(node.op.bottoms) == 1
+        return len(op.bottoms) == 1
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for a copy of x where y is written over it."""
@@ -356,12 +387,12 @@ class Scale(CompiledKernel[ScaleOp]):
 
     @property
     def _sizes(self) -> dict[str, int]:
-        return stretched_sizes(self.op.bottoms[0], self.op.axis, self.op.scale_shape)
+        return broadcast_sizes(self.op.bottoms[0], self.op.axis, self.op.scale_shape)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
         calls = copied(self.x, self.work["x"]) if "x" in self.work else []
-        run = stretch(
+        run = broadcast(
             x=self.x,
             y=self.y,
             scale=self.params[0],
@@ -378,7 +409,7 @@ class Scale(CompiledKernel[ScaleOp]):
             x = self.behind.work["normal"]
         dshift = self.dparams[1] if self.op.bias_term else None
         return [
-            stretch_gradient(
+            broadcast_gradient(
                 x=x,
                 dy=self.dy,
                 dx=0 if self.dx is None else self.dx,

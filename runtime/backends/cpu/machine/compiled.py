@@ -28,7 +28,7 @@ import numba
 import numpy as np
 from numba import types
 
-from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.llvm import LANES, TARGET
 
 # Contracting and reordering are what vector code does; NaN and infinity keep meaning.
 FAST_MATH = {"contract", "reassoc", "arcp", "nsz"}
@@ -163,11 +163,11 @@ def keeps_code() -> bool:
 
 @cache
 def cache_folder() -> Path:
-    """Return the folder of the machine code made from this version of the source.
+    """Return the folder of the machine code of this source for this processor.
 
     `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it.
     """
-    digest = hashlib.sha256(str(LANES).encode())
+    digest = hashlib.sha256(repr((LANES, TARGET)).encode())
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     return _caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import extending
+from numba.core.registry import cpu_target
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
@@ -20,14 +20,19 @@ def intrinsic(function: Callable[..., Any]) -> Any:
     return extending.intrinsic(function)
 
 
+# Platform, processor and its features as Numba compiles for them: those of this
+# machine, or of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES.
+TARGET: tuple[str, str, str] = cpu_target.target_context.codegen().magic_tuple()
+
+
 def _lanes() -> int:
     """Return how many floats the processor treats at once; a variable, for tests."""
     if os.environ.get("NETSPEC_VECTOR_LANES") in {"4", "8", "16"}:
         return int(os.environ["NETSPEC_VECTOR_LANES"])
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
+    features = TARGET[2].split(",")
+    if "+avx512f" in features:
         return 16
-    return 8 if features.get("avx") else 4
+    return 8 if "+avx" in features else 4
 
 
 LANES = _lanes()  # floats in a vector register
@@ -77,8 +82,8 @@ def declared(builder: Any, name: str, result: ir.Type, args: list[ir.Type]) -> A
 
 
 def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """Emit a b + c of vectors."""
-    name = f"llvm.fma.v{LANES}f32"
+    """Emit a b + c of vectors, as one instruction where the processor has it."""
+    name = f"llvm.fmuladd.v{LANES}f32"
     function = declared(builder, name, VECTOR, [VECTOR] * 3)
     return builder.call(function, [a, b, c])
 

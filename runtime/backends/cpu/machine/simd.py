@@ -74,14 +74,14 @@ def _tile_intrinsic(vectors: int) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor = args
             grid = [(i, j) for i in range(ROWS) for j in range(vectors)]
-            place = {
+            addresses = {
                 (i, j): builder.add(
                     builder.add(c, builder.mul(c_row, const(i))),
                     const(j * VECTOR_BYTES),
                 )
                 for i, j in grid
             }
-            sums = _start(builder, bias, place, grid)
+            sums = _start(builder, bias, addresses, grid)
 
             def body(values: list[Any]) -> list[Any]:
                 at_a, at_b, *sums = values
@@ -102,7 +102,7 @@ def _tile_intrinsic(vectors: int) -> Any:
             for at, value in zip(grid, sums, strict=True):
                 # Not a maximum: a NaN must stay.
                 below = builder.fcmp_ordered("<", value, low)
-                store(builder, builder.select(below, low, value), place[at])
+                store(builder, builder.select(below, low, value), addresses[at])
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 9, types.float32), generate
@@ -110,14 +110,14 @@ def _tile_intrinsic(vectors: int) -> Any:
     return tile
 
 
-def _start(builder: Any, bias: Any, place: Any, grid: list[tuple[int, int]]) -> Any:
+def _start(builder: Any, bias: Any, addresses: Any, grid: list[tuple[int, int]]) -> Any:
     """Return the first values of the sums: the biases, or c where `bias` is 0."""
     loads = builder.append_basic_block("load")
     spread = builder.append_basic_block("spread")
     ready = builder.append_basic_block("ready")
     builder.cbranch(builder.icmp_signed("==", bias, const(0)), loads, spread)
     builder.position_at_end(loads)
-    loaded = [load(builder, place[at]) for at in grid]
+    loaded = [load(builder, addresses[at]) for at in grid]
     builder.branch(ready)
     builder.position_at_end(spread)
     rows = [
@@ -149,7 +149,7 @@ tile3 = _tile_intrinsic(3)
 
 @intrinsic
 def copy(context: Any, target: Any, source: Any, count: Any) -> Any:
-    """Copy `count` floats between places that do not overlap."""
+    """Copy `count` floats between addresses that do not overlap."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         target, source, count = args

@@ -1,4 +1,4 @@
-"""A team of threads that runs lists of compiled kernels together.
+"""A pool of threads that runs lists of compiled kernels together.
 
 The list is a table of addresses. Every thread walks through the whole table and does
 its share of each kernel; between kernels the threads wait for each other. Nothing of
@@ -55,6 +55,16 @@ def _meet(state: int, parts: int) -> None:
 
 
 def _walk(table: Any, state: int, first: int, last: int, part: int, parts: int) -> None:
+    """Run the calls of rows `first` to `last` of a table, together with other threads.
+
+    Args:
+        table: int64 (rows, 3): FUNCTION, RECORD and SERIAL of every call.
+        state: address of what the threads share: ARRIVED and ROUND.
+        first: the number of the first row.
+        last: the number of the last one, plus 1.
+        part: the number of this thread.
+        parts: how many threads walk.
+    """
     for row in range(first, last):
         serial = table[3 * row + 2]
         if serial == 0:
@@ -124,7 +134,7 @@ class Program:
         return self.table.ctypes.data
 
 
-class Team:
+class ThreadPool:
     """The calling thread and `size` - 1 others that work with it."""
 
     def __init__(self, size: int) -> None:

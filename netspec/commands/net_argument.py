@@ -1,0 +1,65 @@
+"""The net that an argument of a command names, and shapes for its data.
+
+A command takes a file with a net, in text or binary, or a model file in Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+from netspec.commands.cli import named_shape
+from netspec.commands.model_files import load_for_use, load_model
+from netspec.errors import SpecError
+from netspec.nets import drop_values
+from netspec.schema import NetParameter
+from netspec.text import read_net
+
+
+def add_net_argument(
+    parser: argparse.ArgumentParser, *, metavar: str | None = None
+) -> None:
+    """Add the argument that names a net; `read_net_argument` reads it."""
+    parser.add_argument(
+        "net", metavar=metavar, help="a .prototxt, a .caffemodel, or a model file .py"
+    )
+
+
+def add_shape_option(parser: argparse.ArgumentParser, *, only: str = "") -> None:
+    """Add `--shape`, a list of names with shapes; `only` says when it is for use."""
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=named_shape,
+        metavar="TOP=N,C,H,W",
+        help=f"{only}shape of the top of an Input or data layer; repeat for several",
+    )
+
+
+def is_model_file(name: str) -> bool:
+    """Tell whether an argument names a Python file."""
+    return name.endswith(".py")
+
+
+def read_net_argument(
+    name: str,
+    *,
+    deploy: bool = False,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> NetParameter:
+    """Return the net that an argument names, as it stands, without values.
+
+    deploy: take the net for use of a model file. shapes: of its data, where only files
+    tell them.
+
+    Raises `FileError` for a file that cannot be read, `SpecError` for what is wrong in
+    it, and for `deploy` of what is no model file.
+    """
+    if is_model_file(name):
+        return load_for_use(name, shapes or {}) if deploy else load_model(name)
+    if deploy:
+        raise SpecError(f"{name}: --deploy is for model files, which end in .py")
+    net = read_net(name)
+    drop_values(net)
+    return net

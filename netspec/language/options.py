@@ -1,0 +1,86 @@
+"""The options of a layer: which message they go into, and written into it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from netspec.catalogue import LAYER_TYPES
+from netspec.errors import did_you_mean
+from netspec.language.calls import Function
+from netspec.language.python_to_proto import assign_field, unknown_field
+from netspec.schema import LayerParameter
+
+LAYER_FIELDS: Mapping[str, Any] = LayerParameter.DESCRIPTOR.fields_by_name
+
+
+def write_params(message: LayerParameter, fn: Function) -> list[str]:
+    """Write the options of `fn` into `message`; return what is wrong with them."""
+    return write_options(message, fn.type_name, fn.params)
+
+
+def write_options(
+    message: LayerParameter, type_name: str, params: Mapping[str, Any]
+) -> list[str]:
+    """Write the options of a layer into `message`; return what is wrong with them."""
+    own = own_param(type_name)
+    kind = LAYER_FIELDS[own].message_type if own is not None else None
+    problems = []
+    for name, value in params.items():
+        if value is None:
+            continue
+        if kind is not None and name in kind.fields_by_name:
+            target = getattr(message, str(own))
+            problems += assign_field(target, kind.fields_by_name[name], value)
+        elif name in LAYER_FIELDS:
+            problems += assign_field(message, LAYER_FIELDS[name], value)
+        else:
+            problems.append(_unknown(type_name, name, kind))
+    return problems
+
+
+def own_param(type_name: str) -> str | None:
+    """Return the field of LayerParameter with the options of a layer type, or None."""
+    row = LAYER_TYPES.get(type_name)
+    return row.param if row is not None else params_by_message().get(type_name)
+
+
+def fields_of(param: str) -> Mapping[str, Any]:
+    """Return the fields of a message in LayerParameter, such as `convolution_param`."""
+    kind = LAYER_FIELDS[param].message_type
+    return {} if kind is None else kind.fields_by_name
+
+
+@functools.cache
+def params_by_message() -> dict[str, str]:
+    """Return the field of options of a layer by its message, without "Parameter"."""
+    return {
+        field.message_type.name.removesuffix("Parameter"): name
+        for name, field in LAYER_FIELDS.items()
+        if field.message_type is not None and name.endswith("_param")
+    }
+
+
+def _unknown(type_name: str, name: str, kind: Any) -> str:
+    if kind is not None and did_you_mean(name, kind.fields_by_name):
+        return unknown_field(name, kind)
+    common = [field for field in LAYER_FIELDS if not field.endswith("_param")]
+    known = [*(kind.fields_by_name if kind is not None else ()), *common]
+    hint = did_you_mean(name, [*known, "in_place", "ntop", "share"])
+    return (
+        f"{name} is no field of a {type_name} layer"
+        f"{hint or '; its fields are ' + ', '.join(known)}"
+    )
+
+
+def layer_of(fn: Function) -> LayerParameter:
+    """Return the layer of a call, without its wires."""
+    return layer_with(fn.type_name, fn.params)
+
+
+def layer_with(type_name: str, params: Mapping[str, Any]) -> LayerParameter:
+    """Return the layer of a type with these options, as far as they are right."""
+    message = LayerParameter(type=type_name)
+    write_options(message, type_name, params)
+    return message

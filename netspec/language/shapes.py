@@ -1,0 +1,89 @@
+"""The shapes of what calls make and learn, as far as their inputs tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from netspec.catalogue.check import check_arity
+from netspec.errors import SpecError
+from netspec.language.calls import Function, describe
+from netspec.language.options import layer_of
+from netspec.ops.families import infer as infer_op
+from netspec.ops.families import is_known_type
+from netspec.ops.partial import is_known, top_shapes
+from netspec.schema import LayerParameter
+
+
+def infer(fn: Function, message: LayerParameter) -> None:
+    """Give the tops of a call, whose options are `message`, their shapes.
+
+    Raises `SpecError` for shapes that cannot meet.
+    """
+    shapes = [top.shape for top in fn.inputs if top.shape is not None]
+    if len(shapes) < len(fn.inputs):
+        return
+    if len(message.bottom) or len(message.top):
+        return  # wired by name to blobs that are not known here
+    if not is_known_type(fn.type_name):
+        return
+    _wire(message, fn, [top.label for top in fn.inputs])
+    try:
+        found = top_shapes(message, shapes)
+    except SpecError as error:
+        raise _located(error, fn, message) from None
+    for top, shape in zip(fn.tops, found, strict=False):
+        top.shape = shape
+
+
+def infer_again(calls: Iterable[Function]) -> None:
+    """Give the tops of `calls`, which are in order, their shapes where they are known.
+
+    What does not fit has none: a net is often rewired in several steps.
+    """
+    for fn in calls:
+        shapes = [top.shape for top in fn.inputs if top.shape is not None]
+        for top in fn.tops:
+            top.shape = None
+        if len(shapes) < len(fn.inputs) or not is_known_type(fn.type_name):
+            continue
+        try:
+            found = top_shapes(message_of(fn), shapes)
+        except (SpecError, ValueError, ArithmeticError):
+            continue
+        for top, shape in zip(fn.tops, found, strict=False):
+            top.shape = shape
+
+
+def parameter_shapes(fn: Function) -> tuple[tuple[int, ...], ...] | None:
+    """Return the shapes of a call's parameters, or None where they are not known."""
+    shapes = [top.shape for top in fn.inputs]
+    if not is_known_type(fn.type_name) or not all(map(is_known, shapes)):
+        return None
+    message = message_of(fn)
+    try:
+        check_arity(message)
+        op = infer_op(message, shapes)  # type: ignore[arg-type]
+    except SpecError:
+        return None
+    return tuple(param.shape for param in op.params)
+
+
+def message_of(fn: Function) -> LayerParameter:
+    """Return a call as a message, with stand-ins for the names of blobs."""
+    message = layer_of(fn)
+    _wire(message, fn, [f"(bottom {place})" for place in range(len(fn.inputs))])
+    return message
+
+
+def _wire(message: LayerParameter, fn: Function, bottoms: Sequence[str]) -> None:
+    """Name the blobs of a call: `bottoms`, and stand-ins for what it makes."""
+    message.bottom.extend(bottoms)
+    for place in range(fn.ntop):
+        over = fn.writes_over(place)
+        message.top.append(bottoms[place] if over else f"(top {place})")
+
+
+def _located(error: SpecError, fn: Function, message: LayerParameter) -> SpecError:
+    """Return `error` with the place of the call in it."""
+    text = str(error).removeprefix(f"layer {message.name!r} ({message.type}): ")
+    return type(error)(f"{describe(fn)}: {text}")

@@ -1,0 +1,115 @@
+"""`CpuBackend`: which layers and update rules run compiled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from netspec.errors import SpecError
+from runtime.backends.base import Backend, Fusion
+from runtime.layers.base import Kernel
+from runtime.update_rules import Block, FusedUpdate, Settings
+
+if TYPE_CHECKING:
+    from netspec.graph import Graph, Node
+    from runtime.backends.cpu.machine.compiled import Call
+    from runtime.backends.cpu.machine.thread_pool import ThreadPool
+
+THREADS_VARIABLE = "NETSPEC_NUM_THREADS"
+
+
+class CpuBackend(Backend):
+    """Arrays in main memory; device and host arrays are the same.
+
+    Nets of float32 run on compiled kernels where Numba is installed; what has none, and
+    nets of float64, run on the portable kernels.
+
+    Args:
+        threads: how many run compiled kernels; by default `NETSPEC_NUM_THREADS`, or as
+            many as the process may use processors. The results do not depend on it.
+    """
+
+    name: ClassVar[str] = "numpy"
+
+    def __init__(self, threads: int | None = None) -> None:
+        super().__init__(np)
+        self.threads = threads or _threads()
+
+    def kernel(self, node: Node, dtype: str) -> type[Kernel[Any]]:
+        """Return the compiled kernel class of a node where there is one."""
+        if dtype == "float32":
+            for kernel in self._compiled.get(node.type, ()):
+                if kernel.fits(node):
+                    return kernel
+        return super().kernel(node, dtype)
+
+    @property
+    def compiles(self) -> bool:
+        """Whether there are compiled kernels."""
+        return bool(self._compiled)
+
+    @cached_property
+    def _compiled(self) -> Mapping[str, Sequence[Any]]:
+        try:
+            import numba  # noqa: F401
+        except ImportError:
+            return {}
+        from runtime.backends.cpu.table import KERNELS
+
+        return KERNELS
+
+    @cached_property
+    def thread_pool(self) -> ThreadPool:
+        """The threads that run compiled kernels."""
+        from runtime.backends.cpu.machine.thread_pool import ThreadPool
+
+        return ThreadPool(self.threads)
+
+    def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
+        """Return a function that runs compiled calls in order."""
+        from runtime.backends.cpu.machine.thread_pool import Program
+
+        return partial(self.thread_pool.run, Program(calls))
+
+    def prepare(self, calls: Sequence[Call]) -> None:
+        """Compile the kernels of these calls."""
+        if not calls:
+            return
+        from runtime.backends.cpu.machine.ahead import compile_ahead
+
+        compile_ahead({call.kernel for call in calls}, self.threads)
+
+    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays."""
+        if not self._compiled:
+            return None
+        from runtime.backends.cpu import fusion
+
+        return fusion.Fusion(graph, kernels)
+
+    def fused_update(
+        self, rule: str, blocks: Sequence[Block], settings: Settings
+    ) -> FusedUpdate | None:
+        """Return the compiled update rule, if there is one, for float32."""
+        if not self._compiled or any(block.w.dtype != np.float32 for block in blocks):
+            return None
+        from runtime.backends.cpu import updates
+
+        if rule not in updates.RULES:
+            return None
+        return updates.FusedUpdate(rule, blocks, settings, self.runner)
+
+
+def _threads() -> int:
+    """Return how many threads to use: the variable, or all processors allowed."""
+    text = os.environ.get(THREADS_VARIABLE)
+    if not text:
+        allowed = getattr(os, "sched_getaffinity", None)
+        return len(allowed(0)) if allowed else os.cpu_count() or 1
+    if not text.isdigit() or int(text) < 1:
+        raise SpecError(f"{THREADS_VARIABLE} is {text!r}; expected a number from 1")
+    return int(text)
