@@ -1,4 +1,4 @@
-"""How one box looks, be it a layer or a closed module: its size and its SVG.
+"""The SVG of one box, a layer or a closed module: its size, text, badges and colours.
 
 Everything stands in classes and nothing in colours, so that a page may have others.
 """

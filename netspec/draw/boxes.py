@@ -1,4 +1,4 @@
-"""From layers to boxes: in-place layers stack onto the box whose output they change."""
+"""Layers as boxes, blobs as lines; in-place layers are rows of the box they change."""
 
 from __future__ import annotations
 

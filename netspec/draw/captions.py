@@ -1,4 +1,4 @@
-"""What a box says about its layer: the family that colours it, and its main options."""
+"""What a box says about its layer: its main options, and the family that colours it."""
 
 from __future__ import annotations
 
