@@ -1,7 +1,4 @@
-"""Primitives on a device, and which kernels it has.
-
-Nothing outside this folder imports a device library.
-"""
+"""Primitives on a device, and its kernels; nothing else imports a device library."""
 
 from runtime.backends.base import Backend as Backend
 from runtime.backends.by_name import BACKENDS as BACKENDS

@@ -1,4 +1,4 @@
-"""What data layers read, and the one table of data layers."""
+"""What data layers read, and the one list of data layers."""
 
 from runtime.data.memory import MemorySource as MemorySource
 from runtime.data.opening import open_source as open_source

@@ -1,4 +1,4 @@
-"""Portable arithmetic of every layer type, one file a family."""
+"""The portable arithmetic of every layer type, one file a family."""
 
 import importlib
 import pkgutil

@@ -1,1 +1,1 @@
-"""`Solver`, rates, tests, history, snapshots, curves."""
+"""`Solver`: rates, update rules, tests, history, snapshots, curves."""

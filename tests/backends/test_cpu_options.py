@@ -135,8 +135,8 @@ def test_layers_with_an_option_that_joined_ones_do_not_know_stay_apart(
     want = output(runtime.Net(NET, runtime.TEST, seed=3, backend="portable"))
     usual = runtime.Net(NET, runtime.TEST, seed=3)
     assert joined(usual) == {"conv", "relu"}
-    read = ops._INFER["ReLU"]
-    monkeypatch.setitem(ops._INFER, "ReLU", lambda *given: extended(read(*given)))
+    read = ops.READERS["ReLU"]
+    monkeypatch.setitem(ops.READERS, "ReLU", lambda *given: extended(read(*given)))
     if compiled:  # the layer knows the option, its joined form does not
         monkeypatch.setattr(ReLU, "options", (*ReLU.options, "extra"))
     net = runtime.Net(NET, runtime.TEST, seed=3)

@@ -113,10 +113,14 @@ def multiply(record: Any, part: int, parts: int) -> None:
 def copy_pieces(record: Any, part: int, parts: int) -> None:
     """Copy pieces to their places in the rows of `whole`, or from there.
 
-    pieces (count, 3): the address of each, its offset in a row of `step` floats, and
-    its length. The rows are taken in blocks that stay in the cache, so that narrow
-    pieces do not read the whole once for each. With fewer rows than threads, every row
-    is divided.
+    The rows are taken in blocks that stay in the cache, so that narrow pieces do not
+    read the whole once for each. With fewer rows than threads, every row is divided.
+
+    Fields:
+        whole: (rows, step).
+        pieces: int64 (count, 3), of each the address, the offset in a row of `whole`,
+            and the length; a piece is (rows, length).
+        join: 1 to copy pieces to `whole`, 0 to copy them from there.
     """
     a = carray(record, 1)[0]
     pieces = i64(a.pieces)

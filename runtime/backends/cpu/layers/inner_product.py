@@ -125,7 +125,17 @@ class InnerProduct(LayerKernel[InnerProductOp]):
         transposed: bool,
         floor: float = LOWEST,
     ) -> list[Call]:
-        """Return the calls of y = x w^T + bias, or of y = x w + bias."""
+        """Return the calls of y = max(floor, x w^T + bias), or of x w + bias.
+
+        Args:
+            x: (images, depth).
+            y: (images, rows).
+            bias: (rows,), or 0 for none.
+            depth: terms of every sum.
+            rows: of the result: outputs forward, inputs backward.
+            transposed: whether the weights are (rows, depth), else (depth, rows).
+            floor: -inf for none.
+        """
         copied, serial = self.work["copied"], self._serial
         arrange, product = (
             (transpose_rows, times_transposed) if transposed else (pad_rows, times)
