@@ -141,8 +141,9 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     """Return the op of a source layer whose top shapes are known."""
     if len(top_shapes) != len(layer.top):
         raise ShapeError(
-            f"{label(layer)}: got {len(top_shapes)} shapes for {len(layer.top)} tops "
-            f"{tuple(layer.top)}; expected one for each"
+            f"got {len(top_shapes)} shapes for {len(layer.top)} tops "
+            f"{tuple(layer.top)}; expected one for each",
+            layer=label(layer),
         )
     tops = tuple(tuple(int(size) for size in shape) for shape in top_shapes)
     if layer.type == "Input":
@@ -151,7 +152,9 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
         fillers = _fillers(layer)
         return DummyData(layer=layer, bottoms=(), tops=tops, data_filler=fillers)
     if layer.type not in _FILE_SOURCES:
-        raise SpecError(f"{label(layer)}: this is not a data layer; it has no source")
+        raise SpecError(
+            "this is not a data layer; it has no source", layer=label(layer)
+        )
     return _FILE_SOURCES[layer.type](layer=layer, bottoms=(), tops=tops)
 
 
@@ -194,8 +197,9 @@ def input_(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     given = [tuple(shape.dim) for shape in layer.input_param.shape]
     if not given:
         raise ShapeError(
-            f"{label(layer)}: input_param.shape is missing; give one shape for all "
-            f"tops, or one for each"
+            "input_param.shape is missing; give one shape for all tops, or one for "
+            "each",
+            layer=label(layer),
         )
     return source_op(layer, _spread(layer, "input_param.shape", given))
 
@@ -208,8 +212,8 @@ def dummy_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     if any(old):
         if len(param.shape):
             raise SpecError(
-                f"{label(layer)}: both shape and num/channels/height/width are given; "
-                f"keep shape"
+                "both shape and num/channels/height/width are given; keep shape",
+                layer=label(layer),
             )
         names = ("num", "channels", "height", "width")
         spread = [
@@ -227,8 +231,9 @@ def _spread(layer: LayerParameter, field: str, given: list[Shape]) -> list[Shape
         return given * len(layer.top)
     if len(given) != len(layer.top):
         raise SpecError(
-            f"{label(layer)}: {field} is given {len(given)} times for {len(layer.top)} "
-            f"tops; give one for all tops, or one for each"
+            f"{field} is given {len(given)} times for {len(layer.top)} tops; give one "
+            f"for all tops, or one for each",
+            layer=label(layer),
         )
     return given
 
@@ -241,8 +246,9 @@ def _fillers(layer: LayerParameter) -> tuple[FillerParameter, ...]:
         return tuple(given * len(layer.top))
     if len(given) != len(layer.top):
         raise SpecError(
-            f"{label(layer)}: data_filler is given {len(given)} times for "
-            f"{len(layer.top)} tops; give one for all tops, or one for each"
+            f"data_filler is given {len(given)} times for {len(layer.top)} tops; give "
+            f"one for all tops, or one for each",
+            layer=label(layer),
         )
     return tuple(given)
 
@@ -254,8 +260,9 @@ def memory_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     shape = (param.batch_size, param.channels, param.height, param.width)
     if min(shape) < 1:
         raise SpecError(
-            f"{label(layer)}: memory_data_param gives batch_size, channels, height and "
-            f"width {shape}; expected at least 1 for each"
+            f"memory_data_param gives batch_size, channels, height and width {shape}; "
+            f"expected at least 1 for each",
+            layer=label(layer),
         )
     return source_op(layer, (shape, shape[:1])[: len(layer.top)])
 
@@ -305,7 +312,7 @@ def window_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     crop = layer.transform_param.crop_size or param.crop_size
     if not crop:
         raise SpecError(
-            f"{label(layer)}: crop_size is missing; give the size of the windows"
+            "crop_size is missing; give the size of the windows", layer=label(layer)
         )
     return _images(layer, (batch, 3, crop, crop), (batch,))
 
@@ -322,15 +329,16 @@ def hdf5_output(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> HDF5Output
     for index, shape in enumerate(bottoms):
         if shape[:1] != bottoms[0][:1] or not 1 <= len(shape) <= 4:
             raise ShapeError(
-                f"{label(layer)}: data and label must have the same first axis and at "
-                f"most 4 axes; {bottom_name(layer, 0)} has {bottoms[0]} and "
-                f"{bottom_name(layer, index)} has {shape}"
+                f"data and label must have the same first axis and at most 4 axes; "
+                f"{bottom_name(layer, 0)} has {bottoms[0]} and "
+                f"{bottom_name(layer, index)} has {shape}",
+                layer=label(layer),
             )
     name = layer.hdf5_output_param.file_name
     if not name:
         raise SpecError(
-            f"{label(layer)}: hdf5_output_param.file_name is missing; name the file to "
-            f"write"
+            "hdf5_output_param.file_name is missing; name the file to write",
+            layer=label(layer),
         )
     return HDF5Output(layer=layer, bottoms=bottoms, tops=(), file_name=name)
 
@@ -347,7 +355,7 @@ def parameter(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Parameter:
 def _batch(layer: LayerParameter, param: str, size: int) -> int:
     if size < 1:
         raise SpecError(
-            f"{label(layer)}: {param}.batch_size is {size}; give at least 1"
+            f"{param}.batch_size is {size}; give at least 1", layer=label(layer)
         )
     return size
 
@@ -369,7 +377,8 @@ def _images(layer: LayerParameter, images: Shape, labels: Shape) -> Op:
 def _unknown(layer: LayerParameter, reason: str) -> UnknownShape:
     top = layer.top[0] if len(layer.top) else "data"
     return UnknownShape(
-        f"{label(layer)}: the shapes of its tops {tuple(layer.top)} are in the file it "
-        f"reads; {reason}. Give them, as in --shape {top}=N,C,H,W on the command line "
-        f"or shapes={{{top!r}: (n, c, h, w)}}"
+        f"the shapes of its tops {tuple(layer.top)} are in the file it reads; "
+        f"{reason}. Give them, as in --shape {top}=N,C,H,W on the command line or "
+        f"shapes={{{top!r}: (n, c, h, w)}}",
+        layer=label(layer),
     )

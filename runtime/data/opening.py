@@ -33,7 +33,8 @@ def open_source(layer: LayerParameter, phase: int, seed: int) -> Source:
         reader = ImageReader(layer, phase, seed)
     else:
         raise UnsupportedError(
-            f"{label(layer)}: data of this type cannot be read here; use Data (LMDB), "
-            f"HDF5Data, ImageData or MemoryData"
+            "data of this type cannot be read here; use Data (LMDB), HDF5Data, "
+            "ImageData or MemoryData",
+            layer=label(layer),
         )
     return ReadAhead(reader, layer.name)
