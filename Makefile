@@ -76,6 +76,7 @@ generated: $(DEV)
 	$(PY) tools/gen_models.py --check
 
 rules: $(DEV)
+	$(PY) tools/import_graph.py
 	$(PY) -m pytest -q tests/test_architecture.py
 
 gen: $(DEV)  ## write the generated files again

@@ -1,4 +1,4 @@
-"""What kernels and backends call an array, and how a kernel asks for one."""
+"""`Array`, and `ArraySpec`: shape, type and lifetime of an array a kernel wants."""
 
 from __future__ import annotations
 

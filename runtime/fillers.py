@@ -1,4 +1,4 @@
-"""How parameters start: Caffe's fillers.
+"""Fillers: the values that parameters start with, as in Caffe.
 
 The numbers come from a NumPy generator that the caller seeds, on the host, so that
 every backend starts a net with the same values.

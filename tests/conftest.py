@@ -1,15 +1,22 @@
-"""The backend that the tests run on: `pytest --backend cupy`."""
+"""What all tests share: a backend, `pytest --backend cupy`, and time enough."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from netspec.errors import MachineError
 
 if TYPE_CHECKING:
     from runtime.backends.base import Backend
+
+# On a busy machine an example may take any time.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

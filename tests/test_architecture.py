@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,38 +15,25 @@ from types import ModuleType
 import pytest
 
 from tests.patience import PATIENCE_S
+from tools.import_graph import (
+    ORDER,
+    Import,
+    against,
+    circles,
+    imports_of,
+    source_files,
+    ties,
+    unplaced,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 450
+MAP = ROOT / "docs" / "architecture.md"
 CUPY_NAMES = Path(__file__).with_name("cupy_names.txt")
 UFUNC_ARGUMENTS = {"out", "dtype", "casting"}  # no `where`: CuPy lacks it
 
 # Modules that may import a library of their own, where they use it.
 OPTIONAL = {"netspec/draw/output.py": {"cairosvg"}}
-
-# What a part must not import: the flow goes one way.
-FORBIDDEN = {
-    "netspec/schema": ("netspec",),
-    "netspec/ops": ("netspec.graph", "netspec.net_spec", "netspec.export"),
-    "netspec/graph": ("netspec.net_spec", "netspec.export", "netspec.summary"),
-    "runtime/layers": (
-        "runtime.backends",
-        "runtime.execution.plan",
-        "runtime.execution.net",
-    ),
-    "runtime/backends": (
-        "runtime.execution.plan",
-        "runtime.execution.net",
-        "runtime.training.solver",
-    ),
-    "runtime/execution/plan.py": ("runtime.execution.net", "runtime.training.solver"),
-    "runtime/execution/net.py": ("runtime.training.solver", "runtime.__main__"),
-    "runtime/data": (
-        "runtime.execution.net",
-        "runtime.training.solver",
-        "runtime.backends",
-    ),
-}
 
 
 def sources(folder: str) -> list[Path]:
@@ -120,17 +108,89 @@ def test_cupy_is_imported_in_its_backend_only():
     assert offenders("runtime", allowed) == []
 
 
-@pytest.mark.parametrize("folder", FORBIDDEN)
-def test_the_flow_goes_one_way(folder):
-    exceptions = (
-        ("netspec.schema", "netspec.errors") if folder == "netspec/schema" else ()
-    )
+@pytest.fixture(scope="module")
+def graph() -> list[Import]:
+    """All imports among the files of both packages."""
+    return imports_of(ROOT, source_files(ROOT))
 
-    def allowed(path: str, module: str) -> bool:
-        return not within(module, FORBIDDEN[folder]) or within(module, exceptions)
 
-    assert sources(folder)
-    assert offenders(folder, allowed) == []
+@pytest.mark.parametrize("folder", ORDER)
+def test_a_file_imports_only_what_stands_before_it(folder, graph):
+    assert ties(graph, folder)
+    assert [str(each) for each in against(graph, folder)] == []
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_every_file_and_folder_has_a_place_in_the_order(folder):
+    assert unplaced(source_files(ROOT), folder) == []
+
+
+def test_no_files_import_each_other_in_a_circle(graph):
+    assert circles(graph) == []
+
+
+def test_the_order_sees_imports_in_functions_and_for_types_only(tmp_path):
+    files = {
+        "netspec/__init__.py": "",
+        "netspec/errors.py": "def f():\n    from netspec import schema\n",
+        "netspec/schema.py": (
+            "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n"
+            "    from netspec.errors import A, B\n"
+        ),
+        "runtime/__init__.py": "import netspec.errors\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = imports_of(tmp_path, source_files(tmp_path))
+    assert [str(each) for each in against(found, "netspec")] == [
+        "netspec/errors.py:2 imports schema of netspec/schema.py"
+    ]
+    assert "netspec/schema.py:4 imports A, B of netspec/errors.py" in map(str, found)
+    assert circles(found) == [["netspec/errors.py", "netspec/schema.py"]]
+    assert against(found, "") == []
+    assert "export" in unplaced(source_files(tmp_path), "netspec")
+
+
+def packages() -> list[Path]:
+    """The folders of both packages, without the two themselves."""
+    inits = [path for name in ORDER[""] for path in ROOT.glob(f"{name}/**/__init__.py")]
+    return [
+        path.parent for path in inits if len(path.parent.relative_to(ROOT).parts) > 1
+    ]
+
+
+def test_the_map_says_of_every_package_what_it_says_itself():
+    tables = MAP.read_text().split("## The map")[1].split("### The order")[0]
+    said = {}
+    package = ""
+    for cell, text in re.findall(r"^\| `([\w/]+)` \| (.+) \|$", tables, re.MULTILINE):
+        package = cell if cell in ORDER[""] else package
+        said[f"{package}/{cell.rstrip('/')}"] = text
+    assert len(packages()) > 20
+    for folder in packages():
+        name = folder.relative_to(ROOT).as_posix()
+        doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+        assert said.get(name) == str(doc).splitlines()[0].rstrip("."), name
+
+
+def test_the_map_has_the_order_of_imports():
+    text = MAP.read_text().split("<!-- order -->")[1].split("<!-- end of order -->")[0]
+    shown: dict[str, list[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("```"):
+            name = line[:10].strip() or name
+            shown.setdefault(name, []).append(" ".join(line[10:].split()))
+    for name in ORDER[""]:
+        assert shown[name] == [" ".join(row.split()) for row in ORDER[name]]
+
+
+def test_the_map_names_places_that_exist():
+    section = MAP.read_text().split("## Where do I change")[1]
+    paths = re.findall(r"`((?:netspec|runtime|tools)/[\w/.]+)`", section)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_models_import_netspec_and_their_neighbours_only():

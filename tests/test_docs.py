@@ -20,10 +20,13 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 CALL_TESTS = """
+from inspect import signature
+from pathlib import Path
 from runtime.backends import get_backend
+fixtures = {"backend": get_backend("numpy"), "tmp_path": Path.cwd()}
 for name, function in list(globals().items()):
     if name.startswith("test_"):
-        function(get_backend("numpy"))
+        function(*(fixtures[one] for one in signature(function).parameters))
 """
 
 

@@ -88,7 +88,10 @@ def test_a_net_without_modules_flattens_to_itself(tmp_path, capsys):
     @settings(
         max_examples=20,
         deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+        ],
     )
     @given(messages("NetParameter"))
     def check(net):

@@ -98,16 +98,16 @@ def source_files(root: Path) -> list[str]:
 def imports_of(root: Path, files: Sequence[str]) -> list[Import]:
     """Return every import among `files`, wherever in a file it stands."""
     known = set(files)
-    found = []
+    found: dict[tuple[str, int, str], list[str]] = {}
     for importer in files:
         for node in ast.walk(ast.parse((root / importer).read_text())):
             for module, name in _imported(node):
                 imported = _file_of(f"{module}.{name}", known) if name else None
                 imported = imported or _file_of(module, known)
                 if imported is not None and imported != importer:
-                    line = getattr(node, "lineno", 0)
-                    found.append(Import(importer, line, imported, name or module))
-    return found
+                    key = (importer, getattr(node, "lineno", 0), imported)
+                    found.setdefault(key, []).append(name or module)
+    return [Import(*key, ", ".join(names)) for key, names in found.items()]
 
 
 def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:

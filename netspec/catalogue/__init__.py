@@ -1,4 +1,4 @@
-"""Layer types: parameter message, bottoms, tops, required fields, and what they do."""
+"""What the format knows of each layer type: message, arity, required fields, roles."""
 
 from netspec.catalogue.base import LayerType
 from netspec.catalogue.table import LAYER_TYPES

@@ -1,1 +1,1 @@
-"""What commands share: parser, options, the net of a model file or of an argument."""
+"""What commands share: parser, `--set`, the net of a model file or of an argument."""

@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator
 
 from netspec.draw.box_svg import COLOURS, describe
 from netspec.draw.boxes import Box, Picture, Row
+from netspec.draw.line_captions import blob_caption
 from netspec.draw.modules import Module, inner_name
-from netspec.draw.svg import header
-from netspec.draw.text_width import shape_text
 from netspec.draw.totals import totals
 
 _WRONG = ("#ffd9d9", "#d11a2a")
@@ -35,11 +34,8 @@ def to_dot(
     lines += writer.write(root, "  ")
     drawn: set[tuple[str, str, int]] = set()
     for number, blob in enumerate(picture.blobs):
-        label = (
-            f" [label={_quoted(shape_text(blob.shape))}]"
-            if blob.shape is not None
-            else ""
-        )
+        caption = blob_caption(blob)
+        label = f" [label={_quoted(caption)}]" if caption else ""
         source = writer.node_of.get(blob.net.source)
         for target in (writer.node_of.get(box) for box in blob.net.targets):
             if source is None or target is None or source == target:
@@ -95,7 +91,7 @@ class _Writer:
         shown = module.shown
         yield (
             f"{indent}subgraph cluster_{self.modules} {{ "
-            f"label={_quoted(header(shown))}; "
+            f"label={_quoted(shown.header)}; "
             f'style="rounded,filled"; fillcolor="#f5f7fa"; color="#d5dbe3";'
         )
         self.modules += 1

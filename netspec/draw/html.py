@@ -15,16 +15,17 @@ from typing import Any
 from netspec.draw import measures
 from netspec.draw.box_svg import COLOURS, draw_box, draw_module
 from netspec.draw.boxes import Picture, Row
-from netspec.draw.modules import Module
-from netspec.draw.svg import (
-    ARROW_MARK,
-    HEADER_SIZE,
-    closed_size,
-    header,
-    label_widths,
-    style,
+from netspec.draw.line_captions import line_caption, shape_text
+from netspec.draw.modules import Line, Module
+from netspec.draw.nested import (
+    closed_child,
+    header_room,
+    header_width,
+    line_end,
+    line_start,
+    space,
 )
-from netspec.draw.text_width import shape_text, text_width
+from netspec.draw.svg import ARROW_MARK, style
 from netspec.schema import LayerParameter
 from netspec.text import to_text
 
@@ -66,38 +67,44 @@ def to_html(
     sideways: bool = False,
 ) -> str:
     """Write a picture as a page, with these modules open at first."""
-    modules = [root, *root.modules()]
-    number = {module: index for index, module in enumerate(modules)}
-    around: list[list[int]] = [[] for _ in picture.boxes]
-    for module in modules[1:]:
-        for box in module.boxes():
-            around[box].append(number[module])
-    content = {
-        "sideways": sideways,
-        "opened": [number[module] for module in modules if module in opened],
-        "modules": [_module(picture, module, number) for module in modules],
-        "blobs": [
-            {"shape": "" if blob.shape is None else shape_text(blob.shape)}
-            for blob in picture.blobs
-        ],
-        "boxes": [[_row(row) for row in box.rows] for box in picture.boxes],
-        "around": around,
-    }
     families = {row.family for box in picture.boxes for row in box.rows}
     legend = "".join(
         f'<span><i style="background:{fill};border-color:{border}"></i>{family}</span>'
         for family, (fill, border) in COLOURS.items()
         if family in families
     )
-    script = constants() + _file("layout.js") + _file("viewer.js")
     return PAGE.format(
         title=escape(picture.title),
         style=style(picture) + _file("viewer.css"),
         arrow=ARROW_MARK,
         legend=legend,
-        net=_json(content),
-        script=script,
+        net=_json(content(picture, root, opened, sideways)),
+        script=placing_script() + _file("viewer.js"),
     )
+
+
+def content(
+    picture: Picture, root: Module, opened: Collection[Module], sideways: bool
+) -> dict[str, Any]:
+    """Return the net as the script reads it."""
+    modules = [root, *root.modules()]
+    number = {module: index for index, module in enumerate(modules)}
+    around: list[list[int]] = [[] for _ in picture.boxes]
+    for module in modules[1:]:
+        for box in module.boxes():
+            around[box].append(number[module])
+    return {
+        "sideways": sideways,
+        "opened": [number[module] for module in modules if module in opened],
+        "modules": [_module(picture, module, number, sideways) for module in modules],
+        "boxes": [[_row(row) for row in box.rows] for box in picture.boxes],
+        "around": around,
+    }
+
+
+def placing_script() -> str:
+    """Return the part of the script that finds places, which needs no page."""
+    return constants() + _file("layout.js") + _file("nested.js")
 
 
 def constants() -> str:
@@ -118,21 +125,23 @@ def _json(content: Any) -> str:
 
 
 def _module(
-    picture: Picture, module: Module, number: dict[Module, int]
+    picture: Picture, module: Module, number: dict[Module, int], sideways: bool
 ) -> dict[str, Any]:
     """Return what the script needs to place and draw the inside of a module."""
     grid = module.grid()
-    first = len(module.entries)
+    around = space(module, sideways)
     return {
-        "top": module.parent is None,
-        "title": header(module),
-        "titleWidth": text_width(header(module), HEADER_SIZE, bold=True),
-        "entries": module.entries,
-        "exits": module.exits,
-        "lines": [
-            {"blob": line.blob, "source": line.source, "targets": line.targets}
-            for line in module.lines
-        ],
+        "header": module.header,
+        "headerWidth": header_width(module),
+        "headerRoom": header_room(module),
+        "space": {
+            "entries": around.entries,
+            "exits": around.exits,
+            "before": around.before,
+            "after": around.after,
+            "aside": around.aside,
+        },
+        "lines": [_line(picture, module, line) for line in module.lines],
         "grid": {
             "boxes": grid.boxes,
             "rank": grid.rank,
@@ -143,9 +152,19 @@ def _module(
             "below": grid.below,
         },
         "children": [
-            _child(picture, module, node, child, number)
-            for node, child in enumerate(module.children, first)
+            _child(picture, module, node, number, sideways)
+            for node in range(around.entries, around.entries + len(module.children))
         ],
+    }
+
+
+def _line(picture: Picture, module: Module, line: Line) -> dict[str, Any]:
+    return {
+        "source": line.source,
+        "targets": line.targets,
+        "start": line_start(module, line),
+        "ends": [line_end(module, line, target) for target in line.targets],
+        "caption": line_caption(picture, module, line),
     }
 
 
@@ -153,25 +172,25 @@ def _child(
     picture: Picture,
     module: Module,
     node: int,
-    child: int | Module,
     number: dict[Module, int],
+    sideways: bool,
 ) -> dict[str, Any]:
-    size = closed_size(picture, module, node)
-    closed = {
-        "w": size.width,
-        "h": size.height,
-        "labels": label_widths(picture, module, node),
+    child = module.children[node - len(module.entries)]
+    closed = closed_child(picture, module, node, sideways)
+    own = {
+        "size": {"width": closed.size.width, "height": closed.size.height},
+        "room": {"width": closed.room.width, "height": closed.room.height},
+        "stem": closed.stem,
     }
     if isinstance(child, int):
-        svg = draw_box(picture.boxes[child], module, size)
-        return {**closed, "box": child, "svg": svg}
+        svg = draw_box(picture.boxes[child], module, closed.size)
+        return {**own, "box": child, "svg": svg}
     return {
-        **closed,
+        **own,
         "id": number[child],
         "shown": number[child.shown],
-        "fold": child.is_fold,
         "path": child.path,
-        "svg": draw_module(child, picture, size),
+        "svg": draw_module(child, picture, closed.size),
     }
 
 

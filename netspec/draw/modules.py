@@ -55,6 +55,13 @@ class Module:
         return inner_name(self.path, self.parent)
 
     @property
+    def header(self) -> str:
+        """The name of an open module, and how often it is repeated."""
+        if self.parent is not None and self.parent.is_fold:
+            return f"{self.parent.name}  ×{len(self.parent.children)}"
+        return self.name
+
+    @property
     def shown(self) -> Module:
         """What is drawn when it is open: itself; of a fold, its first module."""
         if not self.is_fold:

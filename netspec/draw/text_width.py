@@ -24,8 +24,3 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
         else:
             total += _LOWER_EM
     return total * size * (_BOLD if bold else 1.0)
-
-
-def shape_text(shape: tuple[int, ...]) -> str:
-    """Return 10×3×224×224, or "scalar" for a blob without axes."""
-    return "×".join(str(size) for size in shape) or "scalar"

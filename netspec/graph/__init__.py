@@ -1,4 +1,4 @@
-"""From `NetParameter` to `Graph`: rules, splits, sharing, shapes, gradients."""
+"""From message to `Graph`: wires, sharing, shapes, gradients, places in memory."""
 
 from netspec.graph.build import build as build
 from netspec.graph.build import build_kept as build_kept

@@ -1,4 +1,4 @@
-"""Static facts of every layer type, one file a family."""
+"""What is statically true of one layer: options, shapes, parameters, multiply-adds."""
 
 from netspec.ops.base import Op as Op
 from netspec.ops.base import ParamDef as ParamDef

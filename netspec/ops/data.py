@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from netspec.errors import ShapeError, SpecError, UnknownShape
 from netspec.ops.base import (
+    CLASSES,
     NoReadOp,
     Op,
     ParamDef,
@@ -123,20 +124,6 @@ class Parameter(NoReadOp):
     type: ClassVar[str] = "Parameter"
 
 
-_FILE_SOURCES: Mapping[str, type[FileSource]] = {
-    op.type: op
-    for op in (
-        Data,
-        HDF5Data,
-        MemoryData,
-        ImageData,
-        WindowData,
-        AnnotatedData,
-        VideoData,
-    )
-}
-
-
 def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     """Return the op of a source layer whose top shapes are known."""
     if len(top_shapes) != len(layer.top):
@@ -151,11 +138,12 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     if layer.type == "DummyData":
         fillers = _fillers(layer)
         return DummyData(layer=layer, bottoms=(), tops=tops, data_filler=fillers)
-    if layer.type not in _FILE_SOURCES:
+    kind = CLASSES.get(layer.type)
+    if kind is None or not issubclass(kind, FileSource):
         raise SpecError(
             "this is not a data layer; it has no source", layer=label(layer)
         )
-    return _FILE_SOURCES[layer.type](layer=layer, bottoms=(), tops=tops)
+    return kind(layer=layer, bottoms=(), tops=tops)
 
 
 def infer_with(

@@ -1,4 +1,4 @@
-"""The messages of Caffe's format: `NetParameter`, `LayerParameter` and all others.
+"""Caffe's messages, and the wire.
 
 They are built from a serialized descriptor in a pool of our own. That works with every
 protobuf runtime from 4.25 on, and another `caffe_pb2` in the process cannot collide.

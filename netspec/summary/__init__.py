@@ -1,4 +1,4 @@
-"""What a net costs: shapes, parameters, multiply-accumulates and memory, per layer."""
+"""What a net costs: shapes, parameters, multiply-adds and memory, per layer."""
 
 from netspec.summary.report import MAC_RULE as MAC_RULE
 from netspec.summary.report import Summary as Summary

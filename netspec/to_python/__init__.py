@@ -1,1 +1,1 @@
-"""From nets to Python source: statements, functions, constants, layout."""
+"""A net as Python: statements, functions, constants, layout."""

@@ -1,37 +1,5 @@
-"""Backends by name. Nothing outside this folder imports a device library."""
+"""Primitives on a device, and its kernels; nothing else imports a device library."""
 
-from __future__ import annotations
-
-from functools import cache
-
-from netspec.errors import SpecError, did_you_mean
 from runtime.backends.base import Backend as Backend
-
-BACKENDS = ("numpy", "cupy", "portable")
-
-
-@cache
-def get_backend(name: str) -> Backend:
-    """Return the backend called `name`.
-
-    "numpy" is the CPU, with compiled kernels where Numba is installed; "cupy" is an
-    NVIDIA GPU; "portable" is the CPU without compiled kernels, the oracle for both.
-
-    Raises `MachineError` where the library or the device is missing.
-    """
-    if name == "numpy":
-        from runtime.backends.cpu import CpuBackend
-
-        return CpuBackend()
-    if name == "cupy":
-        from runtime.backends.cuda import CupyBackend
-
-        return CupyBackend()
-    if name == "portable":
-        from runtime.backends.portable import PortableBackend
-
-        return PortableBackend()
-    raise SpecError(
-        f"unknown backend {name!r}{did_you_mean(name, BACKENDS)}; "
-        f"expected one of {', '.join(BACKENDS)}"
-    )
+from runtime.backends.by_name import BACKENDS as BACKENDS
+from runtime.backends.by_name import get_backend as get_backend

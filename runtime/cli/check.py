@@ -14,7 +14,7 @@ from netspec.ops.base import Shape, count
 from runtime.backends import get_backend
 from runtime.cli.options import add_backend
 from runtime.data import open_source
-from runtime.data.inputs import FILE_SOURCES
+from runtime.data.opening import DATA_LAYERS
 
 
 def add_parser(commands: Any) -> None:
@@ -99,7 +99,7 @@ def _source_shapes(
     shapes = dict(given)
     notes = []
     for layer in kept.message.layer:
-        if layer.type not in FILE_SOURCES or set(layer.top) <= set(given):
+        if layer.type not in DATA_LAYERS or set(layer.top) <= set(given):
             continue
         try:
             source = open_source(layer, kept.state.phase, 0)

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of training: finish what is begun, then stop."""
+"""Ctrl-C during training: stop after the iteration, or at once the second time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a running training shows: a bar on a terminal, lines now and then elsewhere."""
+"""Progress of training: a bar on a terminal, lines now and then elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where nets get their data: databases, HDF5 files, images and arrays."""
+"""What data layers read, and the one list of data layers."""
 
 from runtime.data.memory import MemorySource as MemorySource
 from runtime.data.opening import open_source as open_source

@@ -1,16 +1,54 @@
-"""From a data layer to its source."""
+"""From the data layers of a net to their sources, and to the shapes of its inputs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
 from netspec.catalogue.check import check_arity
-from netspec.errors import UnsupportedError
-from netspec.ops.base import label
-from netspec.schema import LayerParameter
+from netspec.errors import SpecError, UnsupportedError
+from netspec.nets import State
+from netspec.ops.base import Shape, label
+from netspec.schema import LayerParameter, NetParameter
 from runtime.data.hdf5_reader import Hdf5Reader
 from runtime.data.image_reader import ImageReader
 from runtime.data.lmdb_reader import LmdbReader
 from runtime.data.memory import MemorySource
 from runtime.data.source import ReadAhead, Reader, Source
+
+Open: TypeAlias = Callable[[LayerParameter, int, int], Source]  # layer, phase, seed
+
+
+def read_ahead(reader: Callable[[LayerParameter, int, int], Reader]) -> Open:
+    """Return what opens a source that reads one batch ahead with such a reader."""
+    return lambda layer, phase, seed: ReadAhead(reader(layer, phase, seed), layer.name)
+
+
+def _memory(layer: LayerParameter, phase: int, seed: int) -> Source:
+    return MemorySource(layer)
+
+
+def _refuse(layer: LayerParameter, phase: int, seed: int) -> Source:
+    readable = ["Data (LMDB)" if name == "Data" else name for name in _readable()]
+    raise UnsupportedError(
+        f"data of this type cannot be read here; use {', '.join(readable[:-1])} or "
+        f"{readable[-1]}",
+        layer=label(layer),
+    )
+
+
+# Every type of data layer, and what opens its source; messages list them in this order.
+DATA_LAYERS: dict[str, Open] = {
+    "Data": read_ahead(LmdbReader),
+    "HDF5Data": read_ahead(Hdf5Reader),
+    "ImageData": read_ahead(ImageReader),
+    "MemoryData": _memory,
+    "WindowData": _refuse,
+}
+
+
+def _readable() -> list[str]:
+    return [name for name, opens in DATA_LAYERS.items() if opens is not _refuse]
 
 
 def open_source(layer: LayerParameter, phase: int, seed: int) -> Source:
@@ -22,19 +60,40 @@ def open_source(layer: LayerParameter, phase: int, seed: int) -> Source:
     tops that cannot be, `UnsupportedError` for a type of layer that has no reader here.
     """
     check_arity(layer)
-    reader: Reader
-    if layer.type == "MemoryData":
-        return MemorySource(layer)
-    if layer.type == "Data":
-        reader = LmdbReader(layer, phase, seed)
-    elif layer.type == "HDF5Data":
-        reader = Hdf5Reader(layer, phase, seed)
-    elif layer.type == "ImageData":
-        reader = ImageReader(layer, phase, seed)
-    else:
-        raise UnsupportedError(
-            "data of this type cannot be read here; use Data (LMDB), HDF5Data, "
-            "ImageData or MemoryData",
-            layer=label(layer),
-        )
-    return ReadAhead(reader, layer.name)
+    return DATA_LAYERS.get(layer.type, _refuse)(layer, phase, seed)
+
+
+def open_sources(message: NetParameter, state: State, seed: int) -> dict[str, Source]:
+    """Open the source of every data layer of a filtered net, by layer name.
+
+    Raises `SpecError` for a seed below 0.
+    """
+    if seed < 0:
+        raise SpecError(f"seed is {seed}; expected a number from 0")
+    sources = {}
+    for layer in message.layer:
+        if layer.type in DATA_LAYERS:
+            phase = layer.phase if layer.HasField("phase") else state.phase
+            sources[layer.name] = open_source(layer, phase, seed)
+    return sources
+
+
+def source_shapes(
+    message: NetParameter, sources: Mapping[str, Source]
+) -> dict[str, Shape]:
+    """Return the shapes of the tops of Input and data layers, by blob name."""
+    shapes: dict[str, Shape] = {}
+    for layer in message.layer:
+        if layer.name in sources:
+            shapes.update(zip(layer.top, sources[layer.name].shapes, strict=True))
+        elif layer.type == "Input":
+            shapes.update(_input_shapes(layer))
+    return shapes
+
+
+def _input_shapes(layer: LayerParameter) -> dict[str, Shape]:
+    given = [tuple(shape.dim) for shape in layer.input_param.shape]
+    if len(given) == 1:
+        given *= len(layer.top)
+    # A wrong number of shapes is the graph's to refuse, with the layer named.
+    return dict(zip(layer.top, given, strict=False))

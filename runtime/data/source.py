@@ -1,4 +1,4 @@
-"""What a data layer reads from: batches, one after the other, from any position."""
+"""Sources of batches for data layers: the protocols, and reading ahead in a thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to images between the file and the net."""
+"""`transform_param`: crop, mirror, subtract the mean and scale images."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From graph to plan to net: plan, parameters, blobs, weight files."""
+"""From graph to plan to `Net`: plan, parameters, blobs, weight files."""

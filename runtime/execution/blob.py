@@ -53,7 +53,7 @@ class HostView:
 
 
 class _Loan:
-    """What a view of an array has as its base: NumPy keeps it for views of the view."""
+    """The base of a view of an array; NumPy keeps it alive for views of the view."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array

@@ -18,7 +18,7 @@ from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
 from runtime.data import MemorySource
-from runtime.data.inputs import open_sources, source_shapes
+from runtime.data.opening import open_sources, source_shapes
 from runtime.execution import weights as weight_files
 from runtime.execution.blob import Blob, HostView, LayerInfo, Mirror
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged

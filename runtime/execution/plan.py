@@ -1,4 +1,4 @@
-"""From a graph to a list of steps that only run.
+"""Compile a graph: kernels, memory, and lists of steps that only run.
 
 `compile_plan` chooses a kernel for every node, lays all arrays out in one arena, binds
 the kernels to them, and returns the steps in order. After that nothing looks at a name,

@@ -1,4 +1,4 @@
-"""What kernels with one gradient have in common."""
+"""`OneGradient`, the base of kernels whose only gradient is that of one bottom."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from runtime.arrays import Array, ArraySpec
 from runtime.layers.base import Kernel
 
 
-def places(shape: Shape, axis: int) -> int:
+def positions(shape: Shape, axis: int) -> int:
     """Return how many labels scores of `shape` need: all positions beside `axis`."""
     return count(shape, 0, axis) * count(shape, axis + 1)
 
@@ -29,7 +29,7 @@ def by_class(array: Array, axis: int) -> Array:
 
 
 def across_classes(array: Array, scores: Array) -> Array:
-    """View one value a place so that it broadcasts over the classes of `scores`.
+    """View one value a position so that it broadcasts over the classes of `scores`.
 
     Shapes: array (O * I), scores as `by_class` gives them -> (O, 1, I) or (O, 1).
     """

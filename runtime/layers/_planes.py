@@ -36,11 +36,11 @@ class Planes:
     @property
     def out(self) -> Shape:
         """The shape of what all planes are pooled to."""
-        return (self.total, *self.windows.places)
+        return (self.total, *self.windows.positions)
 
     def arrays(self, pool: str, learns: bool) -> dict[str, ArraySpec]:
         """Return the arrays of the pooling `pool`; `learns` if winners are needed."""
-        (h, _), (oh, ow) = self.windows.sizes, self.windows.places
+        (h, _), (oh, ow) = self.windows.sizes, self.windows.positions
         specs = {"rows": ArraySpec((self.at_once, h, ow))}
         if pool == "AVE":
             specs["weight"] = ArraySpec((oh, ow), life="state")
@@ -58,7 +58,7 @@ class Planes:
 
 def _by_axis(windows: Windows) -> tuple[Windows, Windows]:
     """Split windows of an image into those along w, and those along h of the result."""
-    (h, w), (oh, ow) = windows.sizes, windows.places
+    (h, w), (oh, ow) = windows.sizes, windows.positions
     (kh, kw), (sh, sw), (ph, pw) = windows.kernel, windows.stride, windows.pad
     return (
         Windows((h, w), (h, ow), (1, kw), (1, sw), (0, pw), (1, 1)),
@@ -67,7 +67,7 @@ def _by_axis(windows: Windows) -> tuple[Windows, Windows]:
 
 
 class _Fold:
-    """Combine the elements of every window: image (P, *sizes) -> out (P, *places)."""
+    """Combine each window's elements: image (P, *sizes) -> out (P, *positions)."""
 
     def __init__(
         self, xp: ModuleType, ufunc: str, windows: Windows, image: Array, out: Array
@@ -77,8 +77,10 @@ class _Fold:
         lowest = float(xp.finfo(out.dtype).min)
         self._start = {"maximum": lowest, "add": 0.0}[ufunc]
         self._out = out
-        pairs = [(image[:, *tap.image], out[:, *tap.places]) for tap in windows.taps()]
-        # Begin with a position that every place sees, if there is one.
+        pairs = [
+            (image[:, *tap.image], out[:, *tap.positions]) for tap in windows.taps()
+        ]
+        # Begin with an offset that every position sees, if there is one.
         whole = [source for source, target in pairs if target.shape == out.shape]
         self._first = whole[0] if whole else None
         self._pairs = [pair for pair in pairs if pair[0] is not self._first]
@@ -107,10 +109,10 @@ class Average:
         self._rows = work["rows"][: at.stop - at.start]
         self._share = work["share"][: at.stop - at.start]
         sizes = [
-            [max(1, min(k, n + 2 * q - p * s)) for p in range(places)]
-            for n, places, k, s, q in zip(
+            [max(1, min(k, n + 2 * q - p * s)) for p in range(positions)]
+            for n, positions, k, s, q in zip(
                 windows.sizes,
-                windows.places,
+                windows.positions,
                 windows.kernel,
                 windows.stride,
                 windows.pad,
@@ -136,11 +138,12 @@ class Average:
         self._dy = dy[self._at]
         dx = dx[self._at]
         self._to_rows = [
-            (self._rows[:, *tap.image], self._share[:, *tap.places])
+            (self._rows[:, *tap.image], self._share[:, *tap.positions])
             for tap in self._by_h.taps()
         ]
         self._to_image = [
-            (dx[:, *tap.image], self._rows[:, *tap.places]) for tap in self._by_w.taps()
+            (dx[:, *tap.image], self._rows[:, *tap.positions])
+            for tap in self._by_w.taps()
         ]
 
     def backward(self) -> None:
@@ -154,10 +157,10 @@ class Average:
 class _Winners:
     """Which element of every window along one axis is the maximum: the first of them.
 
-    It is kept as a code: the kernel's length less the position, so that the first is
+    It is kept as a code: the kernel's length less the offset, so that the first is
     the largest; 0 is none, as in a window of NaNs.
 
-    Shapes: winner (P, *places); equal, code and share are flat and large enough.
+    Shapes: winner (P, *positions); equal, code and share are flat and large enough.
     """
 
     def __init__(
@@ -170,15 +173,15 @@ class _Winners:
             for name in ("equal", "code", "share")
         )
         length = max(windows.kernel)
-        self._taps = [(length - max(tap.position), tap) for tap in windows.taps()]
+        self._taps = [(length - max(tap.offset), tap) for tap in windows.taps()]
 
     def bind_find(self, image: Array, out: Array) -> None:
         self._compared = [
             (
                 code,
                 image[:, *tap.image],
-                out[:, *tap.places],
-                self._equal[:, *tap.places],
+                out[:, *tap.positions],
+                self._equal[:, *tap.positions],
             )
             for code, tap in self._taps
         ]
@@ -197,12 +200,12 @@ class _Winners:
     def bind_spread(self, dimage: Array, dout: Array) -> None:
         self._dout = dout
         self._spread = [
-            (code, dimage[:, *tap.image], self._share[:, *tap.places])
+            (code, dimage[:, *tap.image], self._share[:, *tap.positions])
             for code, tap in self._taps
         ]
 
     def spread(self) -> None:
-        """Add the gradient of every place to its winner's."""
+        """Add the gradient of every position to its winner's."""
         xp, equal, share = self._xp, self._equal, self._share
         for number, dimage, part in self._spread:
             xp.equal(self._winner, number, out=equal)
@@ -213,9 +216,9 @@ class _Winners:
     def bind_pick(self, image: Array, out: Array) -> None:
         self._out = out
         self._picked = [
-            (code, image[..., *tap.image], out[:, *tap.places], seen)
+            (code, image[..., *tap.image], out[:, *tap.positions], seen)
             for code, tap in self._taps
-            for seen in [self._equal[:, *tap.places]]
+            for seen in [self._equal[:, *tap.positions]]
         ]
 
     def pick(self) -> None:
@@ -267,7 +270,7 @@ class Maximum:
                 winners.pick()
 
     def bind_mask(self, mask: Array, index: Array) -> None:
-        """Fill `mask` in every forward; index (H, W) holds the place of each pixel."""
+        """Fill `mask` in every forward; index (H, W) holds the number of each pixel."""
         self._masked = True
         self._winners[0].bind_pick(index, self._rows)
         self._winners[1].bind_pick(self._rows, mask[self._at])

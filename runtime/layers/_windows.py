@@ -1,7 +1,8 @@
-"""Windows that slide over an image: what convolution and pooling share.
+"""Sliding windows over an image, for convolution and pooling: im2col and back.
 
 An image has shape (N, C, *sizes). Its windows, written out, are columns of shape
-(N, C, *kernel, *places): the element that each place sees under each kernel position.
+(N, C, *kernel, *positions): the element that each output position sees under each
+offset in the kernel.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from runtime.arrays import Array
 
 @dataclass(frozen=True)
 class Tap:
-    """One position of a kernel, for the places whose element there is no padding.
+    """One offset in a kernel, for the output positions whose element is no padding.
 
-    `image` selects these elements, `places` the places, along the spatial axes.
+    `image` selects these elements, `positions` the positions, along the spatial axes.
     """
 
-    position: tuple[int, ...]
+    offset: tuple[int, ...]
     image: tuple[slice, ...]
-    places: tuple[slice, ...]
+    positions: tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Windows:
     """Where the windows lie: a value for every spatial axis."""
 
     sizes: Shape
-    places: Shape
+    positions: Shape
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     pad: tuple[int, ...]
@@ -47,13 +48,13 @@ class Windows:
     def pointwise(self) -> bool:
         """Whether every window is one element, and every element one window."""
         whole = set(self.kernel) <= {1} and not any(self.pad)
-        return whole and self.sizes == self.places
+        return whole and self.sizes == self.positions
 
     def taps(self) -> Iterator[Tap]:
-        """Yield every kernel position that sees some element, in row-major order."""
+        """Yield every kernel offset that sees some element, in row-major order."""
         axes = zip(
             self.sizes,
-            self.places,
+            self.positions,
             self.kernel,
             self.stride,
             self.pad,
@@ -70,24 +71,24 @@ class Windows:
 
 
 def _axis_taps(
-    size: int, places: int, kernel: int, stride: int, pad: int, dilation: int
+    size: int, positions: int, kernel: int, stride: int, pad: int, dilation: int
 ) -> list[tuple[int, slice, slice]]:
     found = []
-    for position in range(kernel):
-        shift = position * dilation - pad
+    for offset in range(kernel):
+        shift = offset * dilation - pad
         first = max(0, -(shift // stride))
-        last = min(places - 1, (size - 1 - shift) // stride)
+        last = min(positions - 1, (size - 1 - shift) // stride)
         if first <= last:
             start, stop = first * stride + shift, last * stride + shift + 1
             image = slice(start, stop, stride)
-            found.append((position, image, slice(first, last + 1)))
+            found.append((offset, image, slice(first, last + 1)))
     return found
 
 
 class Columns:
     """An image and its columns, bound once; `gather` and `spread` go between them.
 
-    Shapes: image (N, C, *sizes), columns (N, C, *kernel, *places) with any strides,
+    Shapes: image (N, C, *sizes), columns (N, C, *kernel, *positions) with any strides,
     padded (N, C, *padded) is scratch, None where there is no padding.
     """
 
@@ -114,7 +115,7 @@ class Columns:
         self._pairs = [
             (image[(..., *tap.image)], columns[(slice(None), slice(None), *at)])
             for tap in windows.taps()
-            for at in [(*tap.position, *tap.places)]
+            for at in [(*tap.offset, *tap.positions)]
         ]
         self._whole = windows.pointwise
 
@@ -137,14 +138,14 @@ class Columns:
 
 
 def sliding(xp: ModuleType, image: Array, windows: Windows) -> Array:
-    """View an image (N, C, *padded) as (N, C, *kernel, *places); nothing is copied."""
+    """View an image (N, C, *padded) as (N, C, *kernel, *positions), without a copy."""
     outer, inner = image.strides[:2], image.strides[2:]
     over_kernel = (s * d for s, d in zip(inner, windows.dilation, strict=True))
-    over_places = (s * d for s, d in zip(inner, windows.stride, strict=True))
+    over_positions = (s * d for s, d in zip(inner, windows.stride, strict=True))
     return xp.lib.stride_tricks.as_strided(
         image,
-        shape=(*image.shape[:2], *windows.kernel, *windows.places),
-        strides=(*outer, *over_kernel, *over_places),
+        shape=(*image.shape[:2], *windows.kernel, *windows.positions),
+        strides=(*outer, *over_kernel, *over_positions),
     )
 
 

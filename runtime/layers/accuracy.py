@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from netspec.ops.accuracy import Accuracy as AccuracyOp
 from runtime.arrays import Array, ArraySpec
-from runtime.layers._labels import Labels, across_classes, by_class, places
+from runtime.layers._labels import Labels, across_classes, by_class, positions
 from runtime.layers.base import Kernel, register
 
 
 @register
 class Accuracy(Kernel[AccuracyOp]):
-    """The share of places whose label is among the `top_k` best classes.
+    """The share of positions whose label is among the `top_k` best classes.
 
         right = fewer than top_k other classes score at least what the label scores
         y = number of right labels / number of labels that count, or 0 for none
@@ -28,7 +28,7 @@ class Accuracy(Kernel[AccuracyOp]):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for labels, a mask over the scores and a few values a label."""
         scores, axis = self.op.bottoms[0], self.op.axis
-        size = places(scores, axis)
+        size = positions(scores, axis)
         specs = {
             **Labels.arrays(size),
             "picked": ArraySpec((size,)),

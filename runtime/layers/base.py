@@ -1,4 +1,4 @@
-"""The contract of every file in this folder: the arithmetic of one node.
+"""`Kernel`, the arithmetic of one node: the contract of every file in this folder.
 
 A `Kernel` is made from a `Node` of the graph, says which extra arrays it wants, is
 bound once to its arrays, and from then on only runs: `forward()` and

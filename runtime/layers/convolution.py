@@ -14,8 +14,8 @@ from runtime.arrays import Array, ArraySpec
 from runtime.layers._windows import Columns, Windows, blocks
 from runtime.layers.base import Kernel, register
 
-# Places from which a matrix product of one image's maps runs at full speed.
-ENOUGH_PLACES = 512
+# Positions from which a matrix product of one image's maps runs at full speed.
+ENOUGH_POSITIONS = 512
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ImageAndMaps:
     a time: enough of them that the matrix products are large, few enough that their
     columns stay in the cache.
 
-    Shapes: image (batch, channels, *sizes), maps (batch, maps, *places).
+    Shapes: image (batch, channels, *sizes), maps (batch, maps, *positions).
     """
 
     batch: int
@@ -47,10 +47,10 @@ class ImageAndMaps:
         windows = Windows(
             image[first:], maps[first:], op.kernel, op.stride, op.pad, op.dilation
         )
-        batch, places = count(image[: op.axis]), count(windows.places)
-        columns = max(1, image[op.axis] * count(op.kernel) * places)
+        batch, positions = count(image[: op.axis]), count(windows.positions)
+        columns = max(1, image[op.axis] * count(op.kernel) * positions)
         chunk = max(1, min(batch, block // columns))
-        if windows.pointwise and places >= ENOUGH_PLACES:
+        if windows.pointwise and positions >= ENOUGH_POSITIONS:
             chunk = 1
         chunk = -(-batch // -(-batch // chunk)) if batch else 1  # of about equal size
         return cls(batch, image[op.axis], maps[op.axis], op.group, windows, chunk)
@@ -63,16 +63,16 @@ class ImageAndMaps:
     def arrays(self) -> dict[str, ArraySpec]:
         """Return the scratch that the products need."""
         windows, n = self.windows, self.chunk
-        places = count(windows.places)
+        positions = count(windows.positions)
         kernel = (self.channels // self.group, *windows.kernel)
         specs = {"product": ArraySpec((self.maps, *kernel))}
         if not self.direct:
-            size = n * self.channels * count(windows.kernel) * places
+            size = n * self.channels * count(windows.kernel) * positions
             specs["columns"] = ArraySpec((size,))
         if any(windows.pad):
             specs["padded"] = ArraySpec((n, self.channels, *windows.padded))
         if n > 1:
-            specs["maps"] = ArraySpec((n * self.maps * places,))
+            specs["maps"] = ArraySpec((n * self.maps * positions,))
         return specs
 
 
@@ -90,29 +90,31 @@ class _Chunk:
         self._xp = kernel.xp
         windows, work, group = shapes.windows, kernel.work, shapes.group
         image, maps = image[at], maps[at]
-        n, places = len(image), count(windows.places)
+        n, positions = len(image), count(windows.positions)
         if shapes.direct:
-            self.columns = image.reshape(group, -1, places)
+            self.columns = image.reshape(group, -1, positions)
             self._unfolded = None
         else:
-            taken = n * shapes.channels * count(windows.kernel) * places
+            taken = n * shapes.channels * count(windows.kernel) * positions
             columns = work["columns"][:taken]
-            self.columns = columns.reshape(group, -1, n * places)
+            self.columns = columns.reshape(group, -1, n * positions)
             columns = columns.reshape(
-                shapes.channels, *windows.kernel, n, *windows.places
+                shapes.channels, *windows.kernel, n, *windows.positions
             )  # (C, K..., n, L...)
             by_image = kernel.xp.moveaxis(columns, len(windows.kernel) + 1, 0)
             padded = work["padded"][:n] if "padded" in work else None
             self._unfolded = Columns(kernel.xp, windows, image, by_image, padded)
         self.own = maps  # (n, O, L...)
         if shapes.chunk == 1:
-            self.flat = maps.reshape(group, -1, places)
+            self.flat = maps.reshape(group, -1, positions)
             self._beside = None
         else:
-            flat = work["maps"][: n * shapes.maps * places]
-            self.flat = flat.reshape(group, -1, n * places)
-            self._beside = flat.reshape(shapes.maps, n, *windows.places).swapaxes(0, 1)
-        self.by_place = self.columns.swapaxes(1, 2)
+            flat = work["maps"][: n * shapes.maps * positions]
+            self.flat = flat.reshape(group, -1, n * positions)
+            self._beside = flat.reshape(shapes.maps, n, *windows.positions).swapaxes(
+                0, 1
+            )
+        self.by_position = self.columns.swapaxes(1, 2)
 
     def gather(self) -> None:
         if self._unfolded is not None:
@@ -143,7 +145,7 @@ class _Products:
         self._backend, self._xp = kernel.backend, kernel.xp
         windows, batch, group = shapes.windows, shapes.batch, shapes.group
         image = image.reshape(batch, shapes.channels, *windows.sizes)
-        maps = maps.reshape(batch, shapes.maps, *windows.places)
+        maps = maps.reshape(batch, shapes.maps, *windows.positions)
         self._chunks = [
             _Chunk(kernel, shapes, image, maps, at)
             for at in blocks(batch, shapes.chunk)
@@ -177,7 +179,7 @@ class _Products:
             chunk.fetch()
             self._backend.gemm(
                 chunk.flat,
-                chunk.by_place,
+                chunk.by_position,
                 out,
                 accumulate=accumulate,
                 scratch=self._product,
@@ -326,8 +328,8 @@ class Im2col(Kernel[Im2colOp]):
     @property
     def _windows(self) -> Windows:
         op, first = self.op, self.op.axis + 1
-        sizes, places = op.bottoms[0][first:], op.tops[0][first:]
-        return Windows(sizes, places, op.kernel, op.stride, op.pad, op.dilation)
+        sizes, positions = op.bottoms[0][first:], op.tops[0][first:]
+        return Windows(sizes, positions, op.kernel, op.stride, op.pad, op.dilation)
 
     @property
     def _images(self) -> Shape:
@@ -348,7 +350,7 @@ class Im2col(Kernel[Im2colOp]):
     def _columns(self, x: Array, y: Array) -> Columns:
         windows, images = self._windows, self._images
         image = x.reshape(*images, *windows.sizes)
-        columns = y.reshape(*images, *windows.kernel, *windows.places)
+        columns = y.reshape(*images, *windows.kernel, *windows.positions)
         return Columns(self.xp, windows, image, columns, self.work.get("padded"))
 
     def forward(self) -> None:

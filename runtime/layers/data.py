@@ -11,6 +11,7 @@ from netspec.errors import FileError, MachineError
 from netspec.ops import data as ops
 from netspec.ops.base import Shape, label
 from runtime.counter_random import stream_keys
+from runtime.data.opening import DATA_LAYERS
 from runtime.fillers import fill
 from runtime.layers.base import Kernel, register
 
@@ -44,7 +45,7 @@ class FileSource(_Source):
     Shapes: -> y_i as the source says.
     """
 
-    types = ("Data", "HDF5Data", "MemoryData", "ImageData", "WindowData")
+    types = tuple(DATA_LAYERS)
 
     def forward(self) -> None:
         """Take the next batch to the device."""

@@ -36,9 +36,9 @@ class Pooling(Kernel[PoolingOp]):
         super().__init__(node, context)
         check_pool(node)
         op = self.op
-        image, places = op.bottoms[0], op.tops[0]
+        image, positions = op.bottoms[0], op.tops[0]
         windows = Windows(
-            image[2:], places[2:], op.kernel, op.stride, op.pad, dilation=(1, 1)
+            image[2:], positions[2:], op.kernel, op.stride, op.pad, dilation=(1, 1)
         )
         size = max(1, count(windows.sizes))
         at_once = max(1, self.backend.block_elements // size)
@@ -57,21 +57,21 @@ class Pooling(Kernel[PoolingOp]):
     def setup(self) -> None:
         """Bind every block of planes."""
         total, windows = self._planes.total, self._planes.windows
-        image, places = (total, *windows.sizes), (total, *windows.places)
+        image, positions = (total, *windows.sizes), (total, *windows.positions)
         self._blocks = [
             POOLS[self.op.pool](self.xp, windows, self.work, at)
             for at in self._planes.blocks
         ]
         for block in self._blocks:
-            block.bind_forward(self.x.reshape(image), self.y.reshape(places))
+            block.bind_forward(self.x.reshape(image), self.y.reshape(positions))
             if self.dx is not None:
-                block.bind_backward(self.dx.reshape(image), self.dy.reshape(places))
+                block.bind_backward(self.dx.reshape(image), self.dy.reshape(positions))
         if len(self.tops) > 1:
             index = self.work["index"]
             index[...] = self.xp.arange(index.size).reshape(index.shape)
             for block in self._blocks:
                 if isinstance(block, Maximum):
-                    block.bind_mask(self.tops[1].reshape(places), index)
+                    block.bind_mask(self.tops[1].reshape(positions), index)
 
     def forward(self) -> None:
         """Compute y, and the mask if there is a second top."""

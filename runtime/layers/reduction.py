@@ -72,11 +72,11 @@ class Reduction(OneGradient[ops.Reduction]):
 
 @register
 class ArgMax(Kernel[ops.ArgMax]):
-    """The places of the largest values, or these values.
+    """The indices of the largest values, or these values.
 
     The largest comes first; of equal values the one with the larger index. With an
-    `axis`, `out_max_val` gives the values instead of the places; without one each item
-    is a single row, and `out_max_val` gives places and values.
+    `axis`, `out_max_val` gives the values instead of the indices; without one each item
+    is a single row, and `out_max_val` gives indices and values.
 
     Shapes: with an axis, x (..., C, ...) -> y (..., top_k, ...). Without, x (N, ...) ->
     y (N, 1 or 2, top_k), padded with 1s to the number of axes of x.

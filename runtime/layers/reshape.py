@@ -1,4 +1,4 @@
-"""Layers that arrange values anew: no arithmetic beside copies and sums."""
+"""Reshape, Flatten, Split and Silence: no arithmetic beside copies and sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scale and Bias: multiply by, or add, a smaller array that is stretched over axes."""
+"""Scale and Bias: multiply by, or add, a smaller array that is broadcast."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Stretched(Kernel):
         return None if x is None else x.reshape(self._shape)
 
     def _small(self) -> tuple[Array, Array | None]:
-        """Return the smaller array, stretched, and its flat gradient or None."""
+        """Return the smaller array, broadcast, and its flat gradient or None."""
         data = self.bottoms[1] if self._two else self.params[0]
         gradient = self.dbottoms[1] if self._two else self.dparams[0]
         return (
@@ -44,7 +44,7 @@ class _Stretched(Kernel):
 
 @register
 class Scale(_Stretched):
-    """Multiply by a smaller array that is stretched over the other axes.
+    """Multiply by a smaller array, broadcast over the other axes.
 
         y = x s (+ b);  dx = dy s;  ds = sum of dy x;  db = sum of dy
 
@@ -108,7 +108,7 @@ class Scale(_Stretched):
 
 @register
 class Bias(_Stretched):
-    """Add a smaller array that is stretched over the other axes.
+    """Add a smaller array, broadcast over the other axes.
 
         y = x + b;  dx = dy;  db = sum of dy over the axes that b lacks
 

@@ -1,4 +1,4 @@
-"""Layers that repeat, choose or cut out parts of a blob."""
+"""Tile, Crop, BatchReindex and Filter: parts of a blob, repeated or chosen."""
 
 from __future__ import annotations
 

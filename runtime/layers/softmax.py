@@ -15,7 +15,7 @@ from netspec.ops.loss import InfogainLoss as InfogainLossOp
 from netspec.schema import BlobProto
 from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
-from runtime.layers._labels import Divisor, Labels, across_classes, by_class, places
+from runtime.layers._labels import Divisor, Labels, across_classes, by_class, positions
 from runtime.layers.base import register
 
 SMALLEST_NORMAL = 1.17549435e-38  # of float32; the least probability whose log is taken
@@ -52,7 +52,7 @@ class Softmax(OneGradient[ops.Softmax]):
         """Room for a value a place, and for a product."""
         shape = self.op.tops[0]
         return {
-            "edge": ArraySpec((places(shape, self.op.axis),)),
+            "edge": ArraySpec((positions(shape, self.op.axis),)),
             "product": ArraySpec(shape),
         }
 
@@ -97,7 +97,7 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the probabilities, the labels and room for a value a label."""
-        size = places(self.op.bottoms[0], self.op.axis)
+        size = positions(self.op.bottoms[0], self.op.axis)
         specs = {
             **Labels.arrays(size),
             **Divisor.arrays(),
@@ -173,7 +173,7 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the probabilities, the labels and their rows of H."""
         shape = self.op.bottoms[0]
-        size, classes = places(shape, self.op.axis), shape[self.op.axis]
+        size, classes = positions(shape, self.op.axis), shape[self.op.axis]
         specs = {
             **Labels.arrays(size),
             **Divisor.arrays(),

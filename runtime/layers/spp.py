@@ -51,7 +51,7 @@ class SPP(Kernel[spp.SPP]):
         return specs
 
     def setup(self) -> None:
-        """Bind every block of every level, and find the levels' places in the top."""
+        """Bind every block of every level to its piece of the top."""
         image = self.op.bottoms[0]
         self._blocks, self._copies, self._dcopies = [], [], []
         start = 0
@@ -63,7 +63,7 @@ class SPP(Kernel[spp.SPP]):
                 if name.startswith(prefix)
             }
             flat = (planes.total, *planes.windows.sizes)
-            length = image[1] * count(planes.windows.places)
+            length = image[1] * count(planes.windows.positions)
             out = work["out"]
             flat_out = out.reshape(image[0], length)
             at = slice(start, start + length)

@@ -1,4 +1,4 @@
-"""pycaffe's names over this runtime: `import runtime.pycaffe as caffe`.
+"""pycaffe's names over this runtime.
 
 `install()` makes `import caffe` mean this package in the whole program, and
 `python -m runtime.pycaffe SCRIPT` runs a script so. What is not needed to write a net

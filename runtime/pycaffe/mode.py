@@ -1,4 +1,4 @@
-"""What pycaffe keeps for the whole process: the device and the seed.
+"""The device and the seed that pycaffe keeps for the whole process.
 
 Nets and solvers of `runtime` take these as arguments; here they are the defaults of
 those that are made afterwards.

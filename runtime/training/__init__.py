@@ -1,1 +1,1 @@
-"""Solvers: rates, update rules, tests, history, snapshots, curves."""
+"""`Solver`: rates, update rules, tests, history, snapshots, curves."""

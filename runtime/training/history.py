@@ -1,4 +1,4 @@
-"""What happened in a training run: records of steps, tests and snapshots."""
+"""Records of the steps, tests and snapshots of a training run."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import platform
 import subprocess
 import sys
 import threading
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from netspec.errors import SpecError
 from netspec.nets.upgrade import upgrade_net
 from netspec.schema import LayerParameter
 from runtime.backends.cpu import CpuBackend
+from tests.allocation import allocated_bytes
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,16 +239,12 @@ def test_training_allocates_nothing() -> None:
     net = filled(NET + LOSS, runtime.TRAIN, keep=())
     for _ in range(3):
         net.forward_backward()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
+
+    def steps() -> None:
         for _ in range(5):
             net.forward_backward()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak - before < 4096  # a few Python objects, no array
+
+    assert allocated_bytes(steps) < 4096  # a few Python objects, no array
 
 
 def test_nets_in_several_threads_compute_the_same() -> None:
@@ -383,13 +379,15 @@ print(LANES, cache_folder(), sep="\\n")
 )
 def test_sums_of_products_are_instructions(features: str, instruction: str) -> None:
     code = """
-import numba
-from numba import types
-from runtime.backends.cpu.compiled import compile_function
-from runtime.backends.cpu.depthwise import depthwise
-record = types.CPointer(numba.from_dtype(depthwise.fields))
-signature = types.void(record, types.int64, types.int64)
-print(compile_function(signature, depthwise.function)._library.get_asm_str())
+from llvmlite import binding, ir
+from numba.core.registry import cpu_target
+from runtime.backends.cpu.emit import VECTOR, fma
+module = ir.Module()
+function = ir.Function(module, ir.FunctionType(VECTOR, [VECTOR] * 3), "f")
+builder = ir.IRBuilder(function.append_basic_block())
+builder.ret(fma(builder, *function.args))
+machine = cpu_target.target_context.codegen()._tm
+print(machine.emit_assembly(binding.parse_assembly(str(module))))
 """
     lines = says(code, features)
     assert any(instruction in line for line in lines)

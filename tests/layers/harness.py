@@ -9,7 +9,6 @@ declare in `backward_bottoms` or `backward_tops` is overwritten.
 from __future__ import annotations
 
 import itertools
-import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -22,6 +21,7 @@ from netspec.schema import TRAIN, LayerParameter
 from runtime.arrays import Array
 from runtime.backends.base import Backend
 from runtime.layers.base import Bound, Clock, Context, Kernel
+from tests import allocation
 
 GARBAGE = {"f": np.nan, "i": 12345, "u": 201, "b": True}  # by kind of dtype
 EXACT_RTOL = 1e-10  # float64 against nested loops in float64
@@ -421,14 +421,9 @@ def allocated_bytes(
 
     step()
     usual = np.setbufsize(SMALLEST_BUFFER)
-    tracemalloc.start()
     try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        step()
-        return tracemalloc.get_traced_memory()[1] - before
+        return allocation.allocated_bytes(step)
     finally:
-        tracemalloc.stop()
         np.setbufsize(usual)
 
 

@@ -18,10 +18,11 @@ FORK_TYPES = (
     "AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize "
     "Permute PriorBox ROIPooling SmoothL1Loss VideoData "
 )
+CAFFE_TYPES = {*BVLC_TYPES.split(), *FORK_TYPES.split()}
 
 
 def test_every_type_of_caffe_and_of_the_forks_has_a_definition():
-    assert set(known_types()) == {*BVLC_TYPES.split(), *FORK_TYPES.split()}
+    assert set(known_types()) >= CAFFE_TYPES
 
 
 def test_every_type_has_a_class_of_its_name():
@@ -31,7 +32,7 @@ def test_every_type_has_a_class_of_its_name():
 
 
 def test_sources_are_the_layers_that_bring_data():
-    sources = {name for name in known_types() if issubclass(op_class(name), SourceOp)}
+    sources = {name for name in CAFFE_TYPES if issubclass(op_class(name), SourceOp)}
     assert sources == {
         "AnnotatedData",
         "Data",

@@ -1,12 +1,11 @@
 """The plan: nothing is allocated once a net runs, and memory is shared by lifetime."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
 import runtime
 from runtime.arena import ALIGNMENT_BYTES, Arena, flat_buffers
+from tests.allocation import allocated_bytes
 from tests.layers.harness import SMALLEST_BUFFER
 
 # Every family of arithmetic that has a steady state, with sizes whose smallest blob
@@ -65,17 +64,12 @@ def test_steady_state_allocates_no_array():
     # NumPy walks strided operands through buffers of a fixed size; small ones leave
     # only arrays to be seen.
     usual = np.setbufsize(SMALLEST_BUFFER)
-    tracemalloc.start()
     try:
         for step in steps:
-            before, _ = tracemalloc.get_traced_memory()
-            tracemalloc.reset_peak()
-            step.run()
-            _, peak = tracemalloc.get_traced_memory()
-            if peak - before > TOLERATED_BYTES:
-                guilty.append((step.name, peak - before))
+            peak = allocated_bytes(step.run)
+            if peak > TOLERATED_BYTES:
+                guilty.append((step.name, peak))
     finally:
-        tracemalloc.stop()
         np.setbufsize(usual)
     assert not guilty
     assert np.isfinite(net.loss())

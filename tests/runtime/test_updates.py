@@ -1,7 +1,6 @@
 """Update rules against plain recurrences in float64."""
 
 import math
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,20 +13,12 @@ from runtime.arena import flat_buffers
 from runtime.backends import get_backend
 from runtime.training.updates import settings_of, update_of
 from runtime.update_rules import UPDATES, Settings, Update
+from tests.allocation import allocated_bytes
 
 SHAPES = [(3, 5), (7,), (2, 3, 4), (11,)]
 LR_MULTS = [1.0, 1.0, 2.5, 0.5]
 DECAY_MULTS = [1.0, 1.0, 0.0, 3.0]
 DELTA = 2.0**-8  # like all numbers here, the same in float32 and float64
-
-SETTINGS = {
-    "SGD": "momentum: 0.75",
-    "Nesterov": "momentum: 0.75",
-    "AdaGrad": f"delta: {DELTA}",
-    "RMSProp": f"rms_decay: 0.625 delta: {DELTA}",
-    "AdaDelta": f"momentum: 0.75 delta: {DELTA}",
-    "Adam": f"momentum: 0.75 momentum2: 0.9375 delta: {DELTA}",
-}
 
 
 def parameter(index, shape, lr_mult=1.0, decay_mult=1.0, learn=True):
@@ -46,46 +37,68 @@ def solver(text: str) -> SolverParameter:
     return parse(text, SolverParameter)
 
 
-class Reference:
-    """One parameter, updated by the formulas of the papers, in float64."""
+class State:
+    """One parameter in float64, with the running values of its rule."""
 
-    def __init__(self, rule, w, lr_mult):
-        self.rule, self.w, self.lr_mult = rule, w, lr_mult
+    def __init__(self, w):
+        self.w = w
         self.h = np.zeros_like(w)
         self.d = np.zeros_like(w)
 
-    def step(self, g, rate, t):
-        rate = rate * self.lr_mult
-        u = getattr(self, self.rule.lower())(g, rate, t)
-        self.w = self.w - u
 
-    def sgd(self, g, rate, t):
-        self.h = 0.75 * self.h + rate * g
-        return self.h
+SETTINGS = {}  # options of the solver, by rule
+FORMULAS = {}  # what is subtracted from w in step t from 1, by rule
 
-    def nesterov(self, g, rate, t):
-        old, self.h = self.h, 0.75 * self.h + rate * g
-        return 1.75 * self.h - 0.75 * old
 
-    def adagrad(self, g, rate, t):
-        self.h = self.h + g**2
-        return rate * g / (np.sqrt(self.h) + DELTA)
+def reference(settings):
+    """The decorated function is the formula of the rule of its name."""
 
-    def rmsprop(self, g, rate, t):
-        self.h = 0.625 * self.h + 0.375 * g**2
-        return rate * g / (np.sqrt(self.h) + DELTA)
+    def register(function):
+        SETTINGS[function.__name__] = settings
+        FORMULAS[function.__name__] = function
+        return function
 
-    def adadelta(self, g, rate, t):
-        self.h = 0.75 * self.h + 0.25 * g**2
-        u = g * np.sqrt((self.d + DELTA) / (self.h + DELTA))
-        self.d = 0.75 * self.d + 0.25 * u**2
-        return rate * u
+    return register
 
-    def adam(self, g, rate, t):
-        self.h = 0.75 * self.h + 0.25 * g
-        self.d = 0.9375 * self.d + 0.0625 * g**2
-        correction = math.sqrt(1 - 0.9375**t) / (1 - 0.75**t)
-        return rate * correction * self.h / (np.sqrt(self.d) + DELTA)
+
+@reference("momentum: 0.75")
+def SGD(s, g, rate, t):
+    s.h = 0.75 * s.h + rate * g
+    return s.h
+
+
+@reference("momentum: 0.75")
+def Nesterov(s, g, rate, t):
+    old, s.h = s.h, 0.75 * s.h + rate * g
+    return 1.75 * s.h - 0.75 * old
+
+
+@reference(f"delta: {DELTA}")
+def AdaGrad(s, g, rate, t):
+    s.h = s.h + g**2
+    return rate * g / (np.sqrt(s.h) + DELTA)
+
+
+@reference(f"rms_decay: 0.625 delta: {DELTA}")
+def RMSProp(s, g, rate, t):
+    s.h = 0.625 * s.h + 0.375 * g**2
+    return rate * g / (np.sqrt(s.h) + DELTA)
+
+
+@reference(f"momentum: 0.75 delta: {DELTA}")
+def AdaDelta(s, g, rate, t):
+    s.h = 0.75 * s.h + 0.25 * g**2
+    u = g * np.sqrt((s.d + DELTA) / (s.h + DELTA))
+    s.d = 0.75 * s.d + 0.25 * u**2
+    return rate * u
+
+
+@reference(f"momentum: 0.75 momentum2: 0.9375 delta: {DELTA}")
+def Adam(s, g, rate, t):
+    s.h = 0.75 * s.h + 0.25 * g
+    s.d = 0.9375 * s.d + 0.0625 * g**2
+    correction = math.sqrt(1 - 0.9375**t) / (1 - 0.75**t)
+    return rate * correction * s.h / (np.sqrt(s.d) + DELTA)
 
 
 def run(backend, text, steps=5, dtype="float64", own=None, seed=0):
@@ -115,26 +128,36 @@ def host(backend, array):
     return out
 
 
+def no_penalty(w):
+    return 0 * w
+
+
+def check_rule(backend, rule, decay="", penalty=no_penalty):
+    """Compare a rule with its formula over some steps."""
+    text = f'type: "{rule}" {SETTINGS[rule]} {decay} iter_size: 3'
+    flat, _, start, gradients = run(backend, text)
+    for p in parameters():
+        s = State(start[p.index])
+        for iteration, drawn in enumerate(gradients):
+            g = drawn[p.index] / 3 + p.decay_mult * penalty(s.w)
+            rate = 0.1 * 0.9**iteration * p.lr_mult
+            s.w = s.w - FORMULAS[rule](s, g, rate, iteration + 1)
+        got = host(backend, flat.data[flat.slices[p.index]]).reshape(p.shape)
+        np.testing.assert_allclose(got, s.w, rtol=1e-10)
+
+
 @pytest.mark.parametrize("rule", UPDATES)
 @pytest.mark.parametrize(
     "decay, penalty",
     [
-        ("", lambda w: 0 * w),
+        ("", no_penalty),
         ("weight_decay: 0.375", lambda w: 0.375 * w),
         ('weight_decay: 0.375 regularization_type: "L1"', lambda w: 0.375 * np.sign(w)),
     ],
     ids=["plain", "L2", "L1"],
 )
 def test_rule_follows_its_formula(backend, rule, decay, penalty):
-    text = f'type: "{rule}" {SETTINGS[rule]} {decay} iter_size: 3'
-    flat, _, start, gradients = run(backend, text)
-    for p in parameters():
-        expected = Reference(rule, start[p.index], p.lr_mult)
-        for iteration, drawn in enumerate(gradients):
-            g = drawn[p.index] / 3 + p.decay_mult * penalty(expected.w)
-            expected.step(g, 0.1 * 0.9**iteration, iteration + 1)
-        got = host(backend, flat.data[flat.slices[p.index]]).reshape(p.shape)
-        np.testing.assert_allclose(got, expected.w, rtol=1e-10)
+    check_rule(backend, rule, decay, penalty)
 
 
 def test_norm_of_all_summed_gradients_is_clipped_before_decay_and_iter_size(backend):
@@ -236,11 +259,7 @@ def test_nothing_is_allocated_in_the_steady_state(backend, rule):
     own = [parameter(0, (300, 500)), parameter(1, (50_000,), decay_mult=0.5)]
     text = f'type: "{rule}" {SETTINGS[rule]} weight_decay: 0.375 clip_gradients: 9'
     _, update, *_ = run(backend, text, dtype="float32", own=own, steps=2)
-    tracemalloc.start()
-    update.apply(0.1, 3)
-    _, peak_bytes = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak_bytes < 4_000
+    assert allocated_bytes(lambda: update.apply(0.1, 3)) < 4_000
 
 
 class SignDescent(Update):

@@ -1,6 +1,5 @@
 // The page: boxes open on a click, a search, and a panel with what is known of a layer.
 
-const LABEL_HEIGHT = 17, LABEL_OVERHANG = 10, HEADER = 26, PANEL_GAP = 16, MARGIN = 24;
 const SVG = "http://www.w3.org/2000/svg";
 const net = JSON.parse(document.getElementById("net").textContent);
 const sideways = net.sideways;
@@ -9,82 +8,7 @@ const byId = (id) => document.getElementById(id);
 let chosen = null; // the box whose properties are shown
 let view = null; // {x, y, scale} of the drawing in the window
 
-// ------------------------------------------------------------------ places
-
-const turned = (size) =>
-  sideways ? { width: size.height, height: size.width } : { ...size };
-
-function placeModule(id) {
-  const module = net.modules[id];
-  const begin = module.entries.length;
-  const none = { width: 0, height: 0 };
-  const insides = {};
-  const sizes = module.entries.map(() => none), rooms = [...sizes];
-  let stem = 0;
-  module.children.forEach((child, k) => {
-    if (child.id !== undefined && open.has(child.id)) {
-      const inside = (insides[begin + k] = placeModule(child.shown));
-      sizes.push(inside.size);
-      rooms.push(turned(inside.size));
-      return;
-    }
-    const size = { width: child.w, height: child.h };
-    sizes.push(size);
-    const widest = most(child.labels, 0);
-    const wide = Math.max(child.w, child.labels.length ? 2 * (widest - LABEL_OVERHANG) : 0);
-    rooms.push(sideways ? turned(size) : { width: wide, height: child.h });
-    if (child.labels.length) stem = Math.max(stem, sideways ? widest + 8 : LABEL_HEIGHT);
-  });
-  for (const _ of module.exits) {
-    sizes.push(none);
-    rooms.push(none);
-  }
-  const frame = frameOf(module, insides);
-  let layout = place(module.grid, rooms, module.lines, stem, frame);
-  if (!module.top) {
-    const extra = module.titleWidth + 28 - (sideways ? layout.height : layout.width);
-    if (extra > 0) {
-      if (sideways) frame.before += extra;
-      else frame.aside = frame.aside.map((gap) => gap + extra / 2);
-      layout = place(module.grid, rooms, module.lines, stem, frame);
-    }
-  }
-  const size = turned({ width: layout.width, height: layout.height });
-  return { module, layout, sizes, insides, size };
-}
-
-function frameOf(module, insides) {
-  const ends = {}, starts = {};
-  const offset = (inside, node) => inside.layout.centres[node][0] - inside.layout.width / 2;
-  module.lines.forEach((line, number) => {
-    const from = insides[line.source];
-    if (from) {
-      const isFold = module.children[line.source - module.entries.length].fold;
-      const first = from.module.entries.length + from.module.children.length;
-      const exit = isFold ? 0 : from.module.exits.indexOf(line.blob);
-      starts[`${line.source} ${number}`] = offset(from, first + exit);
-    }
-    for (const target of line.targets) {
-      const into = insides[target];
-      if (!into) continue;
-      const isFold = module.children[target - module.entries.length].fold;
-      const entry = isFold ? 0 : into.module.entries.indexOf(line.blob);
-      ends[`${target} ${number}`] = offset(into, entry);
-    }
-  });
-  const frame = { entries: module.entries.length, exits: module.exits.length, ends, starts };
-  if (module.top) {
-    return { ...frame, before: MARGIN, after: MARGIN, aside: [MARGIN, MARGIN] };
-  }
-  return sideways
-    ? { ...frame, before: 28, after: 20, aside: [HEADER + 4, PANEL_GAP] }
-    : { ...frame, before: HEADER + 14, after: 18, aside: [PANEL_GAP, PANEL_GAP] };
-}
-
 // ------------------------------------------------------------------ marks
-
-const flip = (across, along) => (sideways ? [along, across] : [across, along]);
-const spot = (across, along) => flip(across, along).map((v) => v.toFixed(1)).join(" ");
 
 function element(tag, attributes, ...children) {
   const made = document.createElementNS(SVG, tag);
@@ -95,17 +19,14 @@ function element(tag, attributes, ...children) {
 
 function drawInside(placed, depth) {
   const { module, layout } = placed;
-  const marks = layout.segments.map((s) => {
-    const bend = (s.leave + s.reach) / 2;
-    const d = `M${spot(s.x0, s.y0)}L${spot(s.x0, s.leave)}C${spot(s.x0, bend)} ` +
-      `${spot(s.x1, bend)} ${spot(s.x1, s.reach)}L${spot(s.x1, s.y1)}`;
-    const arrow = s.intoBox ? { "marker-end": "url(#netspec-arrow)" } : {};
-    return element("path", { class: "l", d, ...arrow });
+  const begin = module.space.entries;
+  const marks = layout.segments.map((segment) => {
+    const arrow = segment.intoBox ? { "marker-end": "url(#netspec-arrow)" } : {};
+    return element("path", { class: "l", d: linePath(segment, sideways), ...arrow });
   });
-  const begin = module.entries.length;
   module.children.forEach((child, k) => {
     const node = begin + k, size = placed.sizes[node];
-    const [x, y] = flip(...layout.centres[node]);
+    const [x, y] = flip(...layout.centres[node], sideways);
     const corner = `translate(${(x - size.width / 2).toFixed(1)} ${(y - size.height / 2).toFixed(1)})`;
     const group = element("g", { transform: corner });
     const inside = placed.insides[node];
@@ -118,11 +39,11 @@ function drawInside(placed, depth) {
     marks.push(group);
   });
   module.lines.forEach((line, number) => {
-    const shape = net.blobs[line.blob].shape;
-    if (line.source < begin || placed.insides[line.source] || !shape) return;
-    const [x, y] = flip(...layout.starts[number]);
+    if (!line.caption || placed.insides[line.source]) return;
+    const [x, y] = flip(...layout.starts[number], sideways);
     const [dx, dy] = sideways ? CAPTION_SHIFT_SIDEWAYS : CAPTION_SHIFT;
-    marks.push(element("text", { x: (x + dx).toFixed(1), y: (y + dy).toFixed(1), class: "s" }, shape));
+    const at = { x: (x + dx).toFixed(1), y: (y + dy).toFixed(1) };
+    marks.push(element("text", { ...at, class: "s" }, line.caption));
   });
   return marks;
 }
@@ -132,10 +53,10 @@ function drawPanel(group, child, inside, depth) {
   group.append(element("rect", { class: `m m${depth % 2}`, width, height, rx: 10 }));
   group.append(...drawInside(inside, depth + 1));
   const title = element("g", {});
-  const wide = inside.module.titleWidth + 24;
+  const wide = inside.module.headerWidth + 24;
   title.append(
     element("rect", { class: `m${depth % 2}`, x: 8, y: 5, width: wide, height: 18, rx: 4 }),
-    element("text", { x: 12, y: 18, class: "g" }, `▾ ${inside.module.title}`));
+    element("text", { x: 12, y: 18, class: "g" }, `▾ ${inside.module.header}`));
   asButton(title, child, true);
   group.append(title);
 }
@@ -182,7 +103,7 @@ function onUse(group, action) {
 let placedRoot = null;
 
 function draw() {
-  placedRoot = placeModule(0);
+  placedRoot = placeModule(net, open, 0);
   byId("drawing").replaceChildren(...drawInside(placedRoot, 0));
 }
 

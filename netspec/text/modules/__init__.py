@@ -1,4 +1,4 @@
-"""Modules in the net text itself: named parts with inputs, outputs and values.
+"""Modules in the net text itself, written out as plain layers.
 
 Text goes through three stages: `tree` reads it into fields that know their places,
 `read` makes modules of the blocks and follows imports, `expand` writes every use out as

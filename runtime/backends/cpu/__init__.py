@@ -1,3 +1,3 @@
-"""The CPU backend: kernels compiled by Numba, and portable ones for the rest."""
+"""Kernels compiled by Numba, and portable ones for the rest."""
 
 from runtime.backends.cpu.backend import CpuBackend as CpuBackend

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from netspec.errors import SpecError
-from runtime.arrays import Array
 from runtime.backends.base import Backend, Fusion
 from runtime.layers.base import Kernel
 from runtime.update_rules import Block, FusedUpdate, Settings
@@ -103,12 +102,6 @@ class CpuBackend(Backend):
         if rule not in updates.RULES:
             return None
         return updates.FusedUpdate(rule, blocks, settings, self.runner)
-
-    def fill(self, array: Array, value: float) -> Call:
-        """Return the call that fills an array of float32."""
-        from runtime.backends.cpu.layers.elementwise import fill
-
-        return fill(y=array, count=array.size, value=value)
 
 
 def _threads() -> int:

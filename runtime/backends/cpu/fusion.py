@@ -2,6 +2,8 @@
 
 The plan keeps the steps of every layer for those who run some layers only; joined calls
 are for whole passes. Both leave the same values in every blob.
+
+A layer with an option that joined calls do not know runs by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
+from runtime.backends.cpu.layer_kernel import has_only
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.elementwise import (
     EltwiseSum,
@@ -22,12 +25,35 @@ from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.layers.base import Kernel
 
+CONVOLUTION = (
+    "num_output",
+    "kernel",
+    "stride",
+    "pad",
+    "dilation",
+    "group",
+    "axis",
+    "channels",
+    "bias_term",
+)
+# The options that joined calls honour, or that are looked at before layers are joined.
+OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
+    BatchNorm: ("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    Convolution: CONVOLUTION,
+    Deconvolution: CONVOLUTION,
+    EltwiseSum: ("operation", "coeff", "stable_prod_grad"),
+    InnerProduct: ("num_output", "axis", "transpose", "bias_term"),
+    ReLU: ("negative_slope",),
+    Scale: ("axis", "scale_shape", "bias_term"),
+}
+
 
 class Fusion:
     """The groups of kernels of a graph that run as one."""
 
     def __init__(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> None:
-        self._graph, self._kernels = graph, kernels
+        self._graph = graph
+        self._kernels = [one if _is_known(one) else None for one in kernels]
         self._chains = self._find_chains()
         self._link()
 
@@ -149,3 +175,9 @@ class Fusion:
         if joined is None or not all(index in flags for index in pair):
             return {}
         return {pair[0]: joined, pair[1]: []}
+
+
+def _is_known(kernel: Kernel[Any]) -> bool:
+    """Whether joined calls do all that a layer says."""
+    options = OPTIONS.get(type(kernel))
+    return options is not None and has_only(kernel.op, options)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
+from typing import ClassVar, Protocol
 
 from netspec.graph import Node
+from netspec.ops import Op
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.layers.base import Bound, Kernel, OpT
+
+COMMON = {field.name for field in fields(Op)}  # what every layer has
 
 
 class CallRunner(Protocol):
@@ -23,13 +27,25 @@ class CallRunner(Protocol):
 
 
 class LayerKernel(Kernel[OpT]):
-    """A kernel whose steps are lists of compiled calls."""
+    """A kernel whose steps are lists of compiled calls.
 
+    options: the fields of its op that it honours, or that `suits` looks at. A node
+    whose op has another field, whatever its value, runs on the portable kernel: an
+    option that is new to a layer type is never ignored.
+    """
+
+    options: ClassVar[tuple[str, ...]] = ()
     backend: CallRunner  # type: ignore[assignment]  # it is both
 
     @classmethod
     def fits(cls, node: Node) -> bool:
-        """Whether this kernel can do what a node wants."""
+        """Whether this kernel knows all options of a node and suits their values."""
+        op: OpT = node.op  # type: ignore[assignment]
+        return has_only(op, cls.options) and cls.suits(op)
+
+    @classmethod
+    def suits(cls, op: OpT) -> bool:
+        """Whether this kernel can do what an op says, all of whose options it knows."""
         return True
 
     def forward_calls(self) -> list[Call]:
@@ -57,3 +73,8 @@ class LayerKernel(Kernel[OpT]):
         if flags not in self._runners:
             self._runners[flags] = self.backend.runner(self.backward_calls(flags))
         self._runners[flags]()
+
+
+def has_only(op: Op, options: Collection[str]) -> bool:
+    """Whether an op has no field but those of every layer and these."""
+    return {field.name for field in fields(op)} <= COMMON | set(options)

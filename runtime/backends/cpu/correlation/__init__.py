@@ -1,1 +1,1 @@
-"""Ways to compute a correlation: direct, Winograd, depthwise."""
+"""Algorithms of correlation: direct, Winograd, depthwise; sizes apart from code."""

@@ -59,7 +59,7 @@ class Correlation:
 
     @property
     def all_positions(self) -> int:
-        """Places of all images."""
+        """Positions of all images."""
         return self.images * count(self.positions)
 
     @property

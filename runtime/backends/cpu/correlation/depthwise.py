@@ -29,8 +29,24 @@ ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
 RUN_FLOATS = RUN * LANES
 
-# position_rows: rows of positions. Tap t of a position lies tap_offsets[t] bytes behind
-# it in the kept plane.
+# The fields that both kernels read of a record. What ends in _at, _bytes or _offsets is
+# in bytes, sizes are in elements.
+#
+#   x: (images, channels, height, width)
+#   out_height, out_width: of a plane of y
+#   row_stride, column_stride: elements of x from one position to the next
+#   row_pad, column_pad: rows and columns before x that taps see; below 0 for none
+#   kept_height, kept_width: of a part of a kept plane, of which there are
+#       row_stride * column_stride; a thread keeps one plane at a time
+#   position_rows: rows of positions; each is kept_width long
+#   tap_offsets: int64, bytes from a position to the tap, in the kept plane
+#   tap_index: int64, which weight of a window a tap takes
+#   window: weights of a channel
+#   workspace, workspace_bytes: that of all threads, and the bytes of each
+#   results_at: where a thread's workspace has the results or dy, a row of positions
+#       after the other
+#   other_at: where it has the weights of a channel, or the sums of their gradients
+#   padding: the value beyond the image
 PLANES = (
     "x images channels height width out_height out_width row_stride column_stride "
     "row_pad column_pad kept_height kept_width position_rows tap_offsets tap_index "
@@ -45,8 +61,18 @@ PLANES = (
 def depthwise(record: Any, part: int, parts: int) -> None:
     """Compute y = max(floor, bias + the correlation of every plane with its weights).
 
-    The positions of y have `residues` kinds: kind r has its first position at row
-    firsts[2 r] and column firsts[2 r + 1], and the taps from tap_starts[r] on.
+    The positions of y have `residues` kinds, each with taps of its own.
+
+    Fields, beside those of `PLANES`:
+        y: (images, channels, out_height, out_width).
+        w: (channels, window).
+        bias, scale: (channels,), or 0 for none; scale multiplies the weights.
+        residues: kinds of positions.
+        tap_starts: int64 (residues + 1,), the number of the first tap of a kind.
+        firsts: int64 (residues, 2), row and column of the first position of a kind.
+        out_row_step, out_column_step: elements of y from a position to the next one of
+            its kind.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
     floor = np.float32(a.floor)
@@ -101,7 +127,15 @@ def _put(a: Any, residue: int, results: int, y: int) -> None:
     "padding",
 )
 def depthwise_weights(record: Any, part: int, parts: int) -> None:
-    """Compute the gradients of the weights and the biases; either may be 0."""
+    """Compute the gradients of the weights and the biases.
+
+    Fields, beside those of `PLANES`:
+        dy: (images, channels, out_height, out_width).
+        dw: (channels, window), or 0 where it is not wanted.
+        dbias: (channels,), or 0 where it is not wanted.
+        taps: of a channel.
+        accumulate, accumulate_bias: 1 where dw, dbias are added to, not stored.
+    """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
     kept = a.workspace + part * a.workspace_bytes

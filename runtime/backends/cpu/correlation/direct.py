@@ -15,8 +15,8 @@ from runtime.backends.cpu.correlation.direct_code import (
     add_partial_weights,
     correlate,
     correlate_weights,
-    pack_weights,
 )
+from runtime.backends.cpu.correlation.packing import pack_weights
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.matrix import TILE
@@ -63,7 +63,7 @@ class Direct:
 
     @property
     def panel_positions(self) -> int:
-        """Places of a panel: few enough that every thread has one."""
+        """Positions of a panel: few enough that every thread has one."""
         positions = self.shape.all_positions
         panels = -(-positions // PANEL_POSITIONS)
         panels = round_up(panels, self.threads) if positions > TILE else panels
@@ -204,7 +204,6 @@ class Direct:
             packed_bias=work["biases"],
             rows=shape.rows,
             y_plane=height * width,
-            y_width=width,
             y_row_step=shape.steps_out[0] * width,
             y_column_step=shape.steps_out[1],
             y_first=shape.first[0] * width + shape.first[1],

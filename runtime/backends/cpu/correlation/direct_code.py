@@ -33,64 +33,31 @@ from runtime.backends.cpu.machine.matrix import (
     multiply_tile,
     next_vectors,
 )
-from runtime.backends.cpu.machine.simd import copy, f32, i64, transpose
+from runtime.backends.cpu.machine.simd import copy, f32, transpose
 
 RUN = 8 * LANES  # terms k whose gradients are written one after the other
 
 
 @kernel(
-    "w bias scale packed packed_bias groups rows channels taps tap_index group_stride "
-    "row_stride channel_stride"
-)
-def pack_weights(record: Any, part: int, parts: int) -> None:
-    """Bring weights into the order in which tiles read them: (block, k, ROWS).
-
-    Rows past the end are zeros. scale: what to multiply each row with, or 0.
-    """
-    a = carray(record, 1)[0]
-    w, packed, biases = f32(a.w), f32(a.packed), f32(a.packed_bias)
-    index, taps, row_stride = i64(a.tap_index), a.taps, a.row_stride
-    blocks = (a.rows + ROWS - 1) // ROWS
-    units = a.groups * blocks
-    # Neighbouring blocks may lie in the same cache lines: they go to one thread.
-    for unit in range(units * part // parts, units * (part + 1) // parts):
-        group, block = unit // blocks, unit % blocks
-        valid = min(ROWS, a.rows - block * ROWS)
-        source = group * a.group_stride + block * ROWS * row_stride
-        target = unit * a.channels * taps * ROWS
-        for c in range(a.channels):
-            for t in range(taps):
-                at = source + c * a.channel_stride + index[t]
-                if row_stride == 1 and valid == ROWS:
-                    for i in range(ROWS):
-                        packed[target + i] = w[at + i]
-                else:
-                    for i in range(ROWS):
-                        value = w[at + i * row_stride] if i < valid else ZERO
-                        packed[target + i] = value
-                if a.scale != 0:
-                    scale = f32(a.scale + 4 * (group * a.rows + block * ROWS))
-                    for i in range(valid):
-                        packed[target + i] *= scale[i]
-                target += ROWS
-        for i in range(ROWS):
-            value = ZERO
-            if a.bias != 0 and i < valid:
-                value = f32(a.bias)[group * a.rows + block * ROWS + i]
-            biases[unit * ROWS + i] = value
-
-
-@kernel(
-    PACKING
-    + "y packed packed_bias rows y_plane y_width y_row_step y_column_step y_first "
+    PACKING + "y packed packed_bias rows y_plane y_row_step y_column_step y_first "
     "units_by_rows",
     "floor",
 )
 def correlate(record: Any, part: int, parts: int) -> None:
-    """Compute y of a correlation, and y = max(y, floor).
+    """Compute y = max(floor, bias + correlation).
 
-    y_first, y_row_step, y_column_step: where the positions lie in a plane of y.
-    units_by_rows: into how many shares the rows of y are divided beside the panels.
+    Tiles that are not whole vectors in one plane of y are computed in the workspace and
+    copied: other_at has (blocks, ROWS, positions) for one tile after the other.
+
+    Fields, beside those of `PACKING`:
+        y: (images, groups, rows, y_plane).
+        packed, packed_bias: what `pack_weights` made.
+        rows: of a group.
+        y_plane: elements of a plane of y.
+        y_first: the element of a plane of y where position (0, 0) lies.
+        y_row_step, y_column_step: elements of y from one position to the next.
+        units_by_rows: shares into which the rows are divided, beside the panels.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
     plane = a.out_height * a.out_width
@@ -141,7 +108,7 @@ def correlate(record: Any, part: int, parts: int) -> None:
                 lowest = floor if c1 == a.channels else LOWEST
                 full_rows = contiguous and (block + 1) * ROWS <= a.rows
                 position = first
-                while position < last:
+                while position < last:  # a tile: (ROWS, depth) times (depth, vectors)
                     end = _tile_end(position, last)
                     image = position // plane
                     vectors = (end - position + LANES - 1) // LANES
@@ -198,7 +165,19 @@ def _put_away(
     high: int,
     contiguous: bool,
 ) -> None:
-    """Copy the parts of a tile into y that could not be computed in place."""
+    """Copy the parts of a tile into y that could not be computed in place.
+
+    Args:
+        a: the record; see `correlate`.
+        other: address of the results: (blocks, ROWS, positions) for each of the tiles.
+        group: the number of the group.
+        panel: the number of the panel's first position, among those of all images.
+        first: the number of the tile's first position.
+        last: the number of its last position, plus 1.
+        low: the number of the first block of rows that was computed.
+        high: the number of the last one, plus 1.
+        contiguous: whether neighbouring positions are neighbours in y.
+    """
     plane = a.out_height * a.out_width
     blocks = (a.rows + ROWS - 1) // ROWS
     vectors = (last - first + LANES - 1) // LANES
@@ -216,7 +195,7 @@ def _put_away(
             position = first
             while position < last:
                 image = position // plane
-                q = position - image * plane
+                q = position - image * plane  # within its image
                 row = (image * a.groups + group) * a.rows + block * ROWS + i
                 at = row * a.y_plane + a.y_first
                 if contiguous:
@@ -242,8 +221,15 @@ def _put_away(
 def correlate_weights(record: Any, part: int, parts: int) -> None:
     """Compute the gradient of the weights of a correlation, in parts.
 
-    partial (group, chunk, channels * taps, rows rounded up to vectors) holds the sums
-    over the positions of a chunk, partial_bias (group, chunk, rows) those of dy alone.
+    Fields, beside those of `PACKING`:
+        dy: (images, groups, rows, out_height, out_width).
+        rows: of a group.
+        partial: (groups, chunks, channels * taps, rows), the sums over the positions of
+            a chunk. The last axis is rounded up to vectors, the one before it to ROWS.
+        partial_bias: (groups, chunks, rows), the sums of dy alone, rounded up likewise.
+        chunks, chunk_positions: runs of positions that are summed by themselves, and
+            the most positions of one.
+        channel_shares: shares into which the channels are divided, beside the chunks.
     """
     a = carray(record, 1)[0]
     plane = a.out_height * a.out_width
@@ -325,7 +311,16 @@ def correlate_weights(record: Any, part: int, parts: int) -> None:
 def _transpose_panel(
     a: Any, group: int, first: int, last: int, target: int, width: int
 ) -> None:
-    """Write dy of a run of positions as (position, row), the rows padded to `width`."""
+    """Write dy of a run of positions as (position, row).
+
+    Args:
+        a: the record; see `correlate_weights`.
+        group: the number of the group.
+        first: the number of the first position, among those of all images.
+        last: the number of the last one, plus 1.
+        target: address of (last - first, width) floats.
+        width: rows of dy, rounded up to vectors.
+    """
     plane = a.out_height * a.out_width
     position = first
     while position < last:
@@ -351,9 +346,17 @@ def _transpose_panel(
     "accumulate_bias workspace workspace_bytes"
 )
 def add_partial_weights(record: Any, part: int, parts: int) -> None:
-    """Add the parts of `correlate_weights` up: dw (group, row, k), dbias (group, row).
+    """Add the parts of `correlate_weights` up.
 
-    dw and dbias may be 0, not wanted.
+    Fields:
+        partial, partial_bias: what `correlate_weights` made.
+        dw: (groups, rows, depth), or 0 where it is not wanted.
+        dbias: (groups, rows), or 0 where it is not wanted.
+        rows: of a group.
+        depth: channels * taps.
+        chunks: parts of every sum.
+        accumulate, accumulate_bias: 1 where dw, dbias are added to, not stored.
+        workspace, workspace_bytes: that of all threads, and the bytes of each.
     """
     a = carray(record, 1)[0]
     width = (a.rows + LANES - 1) // LANES * LANES

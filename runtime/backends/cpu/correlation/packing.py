@@ -1,18 +1,37 @@
-"""Packing what output positions see of x into rows, for `direct_code`."""
+"""Packing weights, and what output positions see of x, for `direct_code`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from runtime.backends.cpu.machine.compiled import helper, outlined
-from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
+from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.matrix import ZERO
 from runtime.backends.cpu.machine.simd import copy, f32, i64, take_even
 
-# The arguments of packing. `pitch` rows of x are kept for every row of the output, and
-# `span` for the last one; a kept row holds the columns of `phases` residues modulo
-# column_step one after the other, each `phase_length` long, so that neighbouring output
-# positions see neighbouring elements. `direct`: positions are the elements of x.
+# The fields that packing reads of a record. What ends in _at, _bytes or _offsets is in
+# bytes, sizes are in elements.
+#
+#   x: (images, groups, channels, height, width)
+#   channels: of a group
+#   height, width: of a plane of x
+#   out_height, out_width: output positions down and across
+#   taps: elements of a channel that a position sees
+#   tap_offsets: int64 (taps,), bytes from the first element that a position may see to
+#       the one under the tap, in the kept rows
+#   direct: 1 where positions are the elements of x, and no rows are kept
+#   row_step, column_step: elements of x from one position to the next
+#   pitch, span: rows of x that are kept for every row of positions, and for the last
+#   first_row, first_column: the first of x that position (0, 0) sees; below 0 in the
+#       padding
+#   phases, phase_length: a kept row holds the columns of so many residues modulo
+#       column_step one after the other, each so long, so that neighbouring positions
+#       see neighbouring elements
+#   panel_positions: the most positions of a panel
+#   channel_block: channels that are packed at a time
+#   workspace, workspace_bytes: that of all threads, and the bytes of each
+#   panel_at, rows_at, other_at: where a thread's workspace has the packed panel, the
+#       kept rows, and what else a kernel needs
 PACKING = (
     "x channels height width out_height out_width images groups taps "
     "tap_offsets direct row_step pitch span first_row column_step phases phase_length "
@@ -73,7 +92,16 @@ def keep_rows(
 ) -> int:
     """Copy the rows of x that a panel needs, of a block of channels; returns how many.
 
-    They lie at `rows_at` of the workspace: (channel, row, column).
+    They lie at `rows_at` of the workspace: (c1 - c0, rows, phases, phase_length).
+
+    Args:
+        a: the record; see `PACKING`.
+        workspace: address of this thread's workspace.
+        group: the number of the group.
+        first: the number of the panel's first position, among those of all images.
+        last: the number of its last position, plus 1.
+        c0: the number of the first channel of the block, within the group.
+        c1: the number of its last channel, plus 1.
     """
     plane = a.out_height * a.out_width
     row_bytes = 4 * a.phases * a.phase_length
@@ -121,9 +149,23 @@ def pack_tile(
     target: int,
     target_row: int,
 ) -> None:
-    """Pack what the positions `first` to `last` see of channels c0 to c1 into rows.
+    """Pack what some positions of a panel see of a block of channels.
 
-    panel: the first position of the panel; rows: what `keep_rows` returned for it.
+    Row k = (c, t) of the target, `target_row` bytes after the one before it, has a
+    float for every position: ((c1 - c0) * taps, last - first).
+
+    Args:
+        a: the record; see `PACKING`.
+        workspace: address of this thread's workspace, with the kept rows.
+        group: the number of the group.
+        panel: the number of the panel's first position, among those of all images.
+        first: the number of the first position that is packed.
+        last: the number of the last one, plus 1.
+        c0: the number of the first channel of the block, within the group.
+        c1: the number of its last channel, plus 1.
+        rows: what `keep_rows` returned for the panel; 0 where x is read itself.
+        target: address of the packed rows.
+        target_row: bytes from one packed row to the next.
     """
     plane = a.out_height * a.out_width
     row_length = a.phases * a.phase_length
@@ -135,7 +177,7 @@ def pack_tile(
     position = first
     while position < last:
         image = position // plane
-        q = position - image * plane
+        q = position - image * plane  # within its image
         if a.direct != 0:
             length = min(last - position, plane - q)
             channel = (image * a.groups + group) * a.channels + c0
@@ -153,3 +195,56 @@ def pack_tile(
                 put += target_row
             source += channel_bytes
         position += length
+
+
+@kernel(
+    "w bias scale packed packed_bias groups rows channels taps tap_index group_stride "
+    "row_stride channel_stride"
+)
+def pack_weights(record: Any, part: int, parts: int) -> None:
+    """Bring weights into the order in which tiles read them.
+
+    A block is ROWS rows of weights; those past the end are zeros.
+
+    Fields:
+        w: the weights; strides and index are described at `Correlation`.
+        bias: (groups, rows), or 0 for none.
+        scale: (groups, rows), what to multiply the weights of a row with, or 0.
+        packed: (groups, blocks, channels, taps, ROWS).
+        packed_bias: (groups, blocks, ROWS).
+        rows, channels: of a group.
+        taps: weights of a row and a channel.
+        tap_index: int64 (taps,), which weight of a window a tap takes.
+        group_stride, row_stride, channel_stride: elements of w.
+    """
+    a = carray(record, 1)[0]
+    w, packed, biases = f32(a.w), f32(a.packed), f32(a.packed_bias)
+    index, taps, row_stride = i64(a.tap_index), a.taps, a.row_stride
+    blocks = (a.rows + ROWS - 1) // ROWS
+    units = a.groups * blocks
+    # Neighbouring blocks may lie in the same cache lines: they go to one thread.
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        group, block = unit // blocks, unit % blocks
+        valid = min(ROWS, a.rows - block * ROWS)
+        source = group * a.group_stride + block * ROWS * row_stride
+        target = unit * a.channels * taps * ROWS
+        for c in range(a.channels):
+            for t in range(taps):
+                at = source + c * a.channel_stride + index[t]
+                if row_stride == 1 and valid == ROWS:
+                    for i in range(ROWS):
+                        packed[target + i] = w[at + i]
+                else:
+                    for i in range(ROWS):
+                        value = w[at + i * row_stride] if i < valid else ZERO
+                        packed[target + i] = value
+                if a.scale != 0:
+                    scale = f32(a.scale + 4 * (group * a.rows + block * ROWS))
+                    for i in range(valid):
+                        packed[target + i] *= scale[i]
+                target += ROWS
+        for i in range(ROWS):
+            value = ZERO
+            if a.bias != 0 and i < valid:
+                value = f32(a.bias)[group * a.rows + block * ROWS + i]
+            biases[unit * ROWS + i] = value

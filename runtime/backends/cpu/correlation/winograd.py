@@ -13,13 +13,12 @@ from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.direct import OPERATIONS_A_CYCLE
 from runtime.backends.cpu.correlation.winograd_code import (
-    ZEROS_BYTES,
     add_winograd_weights,
-    element_step,
     transform_weights,
     winograd,
     winograd_weights,
 )
+from runtime.backends.cpu.correlation.winograd_strips import ZEROS_BYTES, element_step
 from runtime.backends.cpu.correlation.winograd_transforms import (
     POINTS,
     RESULTS,

@@ -11,7 +11,8 @@ Each element e of a transformed tile, of 36 or 64, is a matrix product of its ow
 
     M[e] (tiles, rows) = V[e] (tiles, channels) U[e] (channels, rows)
 
-`winograd_transforms` has the formulas, `winograd` makes the records.
+`winograd_transforms` has the formulas, `winograd_strips` the strips, and `winograd`
+makes the records.
 """
 
 from __future__ import annotations
@@ -20,10 +21,17 @@ from typing import Any
 
 import numpy as np
 
+from runtime.backends.cpu.correlation.winograd_strips import (
+    STRIPS,
+    TAPS,
+    clear,
+    element_step,
+    padded,
+    strip_tiles,
+    transform_data,
+    transpose_planes,
+)
 from runtime.backends.cpu.correlation.winograd_transforms import (
-    RESULTS,
-    data3,
-    data5,
     gradient3,
     gradient5,
     results3,
@@ -33,7 +41,7 @@ from runtime.backends.cpu.correlation.winograd_transforms import (
     weights3,
     weights5,
 )
-from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
+from runtime.backends.cpu.machine.compiled import carray, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES, VECTORS
 from runtime.backends.cpu.machine.matrix import (
     LOWEST,
@@ -42,39 +50,7 @@ from runtime.backends.cpu.machine.matrix import (
     multiply_tile,
     next_vectors,
 )
-from runtime.backends.cpu.machine.simd import f32, i64, transpose, transpose_out
-
-TAPS = RESULTS * RESULTS  # positions of a tile
-ZEROS_BYTES = 64 * VECTORS  # zeros at the start of a workspace
-
-# strip_rows: rows of tiles in a strip. in_rows holds, for every strip of an image, the
-# first and the last + 1 row of x that it sees, and in_offsets, for every tile and every
-# element of the tile, where the workspace has its vector of LANES channels, in bytes.
-# What lies outside of x leads to a vector of zeros at the start of the workspace.
-# out_rows and out_offsets say the same of the positions of the output; those outside
-# lead to zeros where the output is read, and to a vector that nobody reads where it is
-# written.
-STRIPS = (
-    "images groups channels rows height width out_height out_width kernel elements "
-    "tiles_across tiles_down strip_rows strips panel_strips panel_tiles "
-    "in_rows in_offsets out_rows out_offsets workspace workspace_bytes transposed_at "
-    "data_at "
-)
-
-
-@helper
-def _padded(number: int, step: int) -> int:
-    return (number + step - 1) // step * step
-
-
-@helper
-def element_step(rows: int, width: int) -> int:
-    """Return the bytes from one element's matrix (rows, width) to the next.
-
-    That is an odd number of vectors: the elements of a tile are written together, and
-    so do not compete for the same few lines of the cache.
-    """
-    return VECTOR_BYTES * (rows * width // LANES | 1)
+from runtime.backends.cpu.machine.simd import f32, i64, transpose_out
 
 
 @kernel(
@@ -84,14 +60,24 @@ def element_step(rows: int, width: int) -> int:
 def transform_weights(record: Any, part: int, parts: int) -> None:
     """Compute U = G g G^T, and pad the biases with zeros.
 
-    scale: what to multiply the weights of each row with, or 0.
-
-    Shapes: U (group, element, tile of rows, channel, rows of the tile), biases (group,
-    rows rounded up to vectors).
+    Fields:
+        w: the weights; strides and index are described at `Correlation`.
+        bias: (groups, rows), or 0 for none.
+        scale: (groups, rows), what to multiply the weights of a row with, or 0.
+        transformed: U (groups, elements, rows / TILE, channels, rows % TILE); the rows
+            of the last TILE are rounded up to vectors.
+        biases: (groups, rows), rounded up to vectors.
+        rows, channels: of a group.
+        kernel: 3 or 5.
+        elements: of a transformed window, 36 or 64.
+        tap_index: int64 (kernel^2,), which weight of a window a tap takes.
+        window_offsets: int32 (kernel^2,), bytes of vectors one after the other.
+        group_stride, row_stride, channel_stride: elements of w.
+        workspace, workspace_bytes: that of all threads, and the bytes of each.
     """
     a = carray(record, 1)[0]
     w, index, taps = f32(a.w), i64(a.tap_index), a.kernel * a.kernel
-    width = _padded(a.rows, LANES)
+    width = padded(a.rows, LANES)
     blocks = width // LANES
     spare = a.workspace + part * a.workspace_bytes
     window = f32(spare)
@@ -130,97 +116,39 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
                 biases[group * width + row] = value
 
 
-@helper
-def _clear(workspace: int) -> None:
-    zeros = f32(workspace)
-    for i in range(ZEROS_BYTES // 4):
-        zeros[i] = ZERO
-
-
-@helper
-def _transpose_planes(
-    planes: int, plane: int, valid: int, first: int, last: int, target: int
-) -> None:
-    """Write positions `first` to `last` of planes as vectors of their channels.
-
-    plane: positions of a plane; valid: how many planes there are, at most LANES.
-    """
-    for position in range(first, last, LANES):
-        transpose(
-            target + VECTOR_BYTES * (position - first),
-            VECTOR_BYTES,
-            planes + 4 * position,
-            4 * plane,
-            valid,
-            min(LANES, last - position),
-        )
-
-
-@helper
-def _strip_tiles(a: Any, strip: int) -> int:
-    """Return how many tiles a strip of an image has."""
-    return min(a.strip_rows, a.tiles_down - strip * a.strip_rows) * a.tiles_across
-
-
-@outlined
-def _transform_data(
-    a: Any, workspace: int, group: int, first: int, last: int, c0: int, c1: int
-) -> int:
-    """Compute V = B^T d B of strips: (element, tile, channel - c0).
-
-    The channels are padded to vectors. Returns the number of tiles.
-    """
-    in_rows, plane = i64(a.in_rows), a.height * a.width
-    width = _padded(c1 - c0, LANES)
-    step = element_step(a.panel_tiles, width)
-    tiles = 0
-    for strip in range(first, last):
-        image, number = strip // a.strips, strip % a.strips
-        count = _strip_tiles(a, number)
-        low, high = in_rows[2 * number] * a.width, in_rows[2 * number + 1] * a.width
-        offsets = a.in_offsets + 4 * a.elements * number * a.strip_rows * a.tiles_across
-        for c in range(c0, c1, LANES):
-            channel = (image * a.groups + group) * a.channels + c
-            valid = min(LANES, c1 - c)
-            transposed = workspace + a.transposed_at
-            _transpose_planes(
-                a.x + 4 * channel * plane, plane, valid, low, high, transposed
-            )
-            target = workspace + a.data_at + 4 * (tiles * width + c - c0)
-            for t in range(count):
-                if a.kernel == 3:
-                    data3(workspace, offsets + 4 * a.elements * t, target, step)
-                else:
-                    data5(workspace, offsets + 4 * a.elements * t, target, step)
-                target += 4 * width
-        tiles += count
-    return tiles
-
-
 @kernel(
     "x y transformed biases row_shares products_at " + STRIPS,
     "floor",
 )
 def winograd(record: Any, part: int, parts: int) -> None:
-    """Compute y = max(floor, bias + the correlation of x with the weights)."""
+    """Compute y = max(floor, bias + the correlation of x with the weights).
+
+    Fields, beside those of `STRIPS`:
+        x: (images, groups, channels, height, width).
+        y: (images, groups, rows, out_height, out_width).
+        transformed, biases: what `transform_weights` made.
+        row_shares: shares into which the rows are divided, beside the panels.
+        products_at: where a thread's workspace has M (elements, panel_tiles, TILE).
+        floor: -inf for none.
+    """
     a = carray(record, 1)[0]
     strips = a.images * a.strips
     panels = (strips + a.panel_strips - 1) // a.panel_strips
-    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
+    width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
     row_tiles = (a.rows + TILE - 1) // TILE
     workspace = a.workspace + part * a.workspace_bytes
     data, products = workspace + a.data_at, workspace + a.products_at
     data_step = element_step(a.panel_tiles, channels)
     products_step = element_step(a.panel_tiles, TILE)
     weights_step = element_step(a.channels, width)
-    _clear(workspace)
+    clear(workspace)
     units = a.groups * panels * a.row_shares
     for unit in range(units * part // parts, units * (part + 1) // parts):
         rest, panel = unit // panels, unit % panels
         group, share = rest // a.row_shares, rest % a.row_shares
         first = panel * a.panel_strips
         last = min(first + a.panel_strips, strips)
-        tiles = _transform_data(a, workspace, group, first, last, 0, a.channels)
+        tiles = transform_data(a, workspace, group, first, last, 0, a.channels)
         low = row_tiles * share // a.row_shares * TILE
         high = min(row_tiles * (share + 1) // a.row_shares * TILE, width)
         for row in range(low, high, TILE):
@@ -250,9 +178,19 @@ def winograd(record: Any, part: int, parts: int) -> None:
 def _transform_back(
     a: Any, workspace: int, group: int, first: int, last: int, tile_row: int, v: int
 ) -> None:
-    """Compute y = A^T m A of a vector of rows of some strips."""
+    """Compute y = A^T m A of a vector of rows of a panel.
+
+    Args:
+        a: the record; see `winograd`.
+        workspace: address of this thread's workspace, with the products.
+        group: the number of the group.
+        first: the number of the panel's first strip, among those of all images.
+        last: the number of its last strip, plus 1.
+        tile_row: the number of the first row of the products, within the group.
+        v: the number of the vector of rows among them.
+    """
     floor = np.float32(a.floor)
-    width = _padded(a.rows, LANES)
+    width = padded(a.rows, LANES)
     row = tile_row + v * LANES
     valid = min(LANES, a.rows - row)
     step = element_step(a.panel_tiles, TILE)
@@ -262,7 +200,7 @@ def _transform_back(
     out_rows, plane = i64(a.out_rows), a.out_height * a.out_width
     for strip in range(first, last):
         image, number = strip // a.strips, strip % a.strips
-        count = _strip_tiles(a, number)
+        count = strip_tiles(a, number)
         offsets = a.out_offsets + 4 * TAPS * number * a.strip_rows * a.tiles_across
         for t in range(count):
             if a.kernel == 3:
@@ -291,15 +229,23 @@ def _transform_back(
 def winograd_weights(record: Any, part: int, parts: int) -> None:
     """Compute the transformed gradient of the weights, in parts.
 
-    partial (group, chunk, element, channel, row) holds the sums over the strips of a
-    chunk, rows and channels padded to vectors; partial_bias (group, chunk, row) those
-    of dy alone.
+    Fields, beside those of `STRIPS`:
+        x: (images, groups, channels, height, width).
+        dy: (images, groups, rows, out_height, out_width).
+        partial: (groups, chunks, elements, channels, rows), the sums over the strips of
+            a chunk; channels and rows are padded to vectors.
+        partial_bias: (groups, chunks, rows), the sums of dy alone, padded likewise.
+        chunks, chunk_strips: runs of strips that are summed by themselves, and the most
+            strips of one.
+        channel_shares: shares into which the channels are divided, beside the chunks.
+        channel_block: channels whose data is transformed at a time.
+        gradient_at: where a thread's workspace has the transformed dy of a panel.
     """
     a = carray(record, 1)[0]
     strips = a.images * a.strips
-    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
+    width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
     workspace = a.workspace + part * a.workspace_bytes
-    _clear(workspace)
+    clear(workspace)
     units = a.groups * a.chunks * a.channel_shares
     for unit in range(units * part // parts, units * (part + 1) // parts):
         share, rest = unit % a.channel_shares, unit // a.channel_shares
@@ -320,8 +266,8 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
             tiles = _transform_gradient(a, workspace, group, first, last, share, sums)
             for c0 in range(low, high, a.channel_block):
                 c1 = min(c0 + a.channel_block, high)
-                _transform_data(a, workspace, group, first, last, c0, c1)
-                block = _padded(c1 - c0, LANES)
+                transform_data(a, workspace, group, first, last, c0, c1)
+                block = padded(c1 - c0, LANES)
                 for e in range(a.elements):
                     left = workspace + a.data_at
                     left += e * element_step(a.panel_tiles, block)
@@ -355,24 +301,34 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
 def _transform_gradient(
     a: Any, workspace: int, group: int, first: int, last: int, share: int, sums: int
 ) -> int:
-    """Compute A dy A^T of strips: (element, tile, row), the rows padded to vectors.
+    """Compute A dy A^T of a panel; returns the number of its tiles.
 
-    Share 0 adds dy to `sums`, by row. Returns the number of tiles.
+    It lies at `gradient_at` of the workspace: (elements, panel_tiles, rows), the rows
+    padded to vectors.
+
+    Args:
+        a: the record; see `winograd_weights`.
+        workspace: address of this thread's workspace.
+        group: the number of the group.
+        first: the number of the panel's first strip, among those of all images.
+        last: the number of its last strip, plus 1.
+        share: the number of the share of channels; share 0 adds dy to `sums`.
+        sums: address of (rows,) floats, padded to vectors.
     """
-    width, plane = _padded(a.rows, LANES), a.out_height * a.out_width
+    width, plane = padded(a.rows, LANES), a.out_height * a.out_width
     step = element_step(a.panel_tiles, width)
     out_rows, transposed = i64(a.out_rows), workspace + a.transposed_at
     tiles = 0
     for strip in range(first, last):
         image, number = strip // a.strips, strip % a.strips
-        count = _strip_tiles(a, number)
+        count = strip_tiles(a, number)
         low, high = out_rows[2 * number], out_rows[2 * number + 1]
         low, high = low * a.out_width, high * a.out_width
         offsets = a.out_offsets + 4 * TAPS * number * a.strip_rows * a.tiles_across
         for row in range(0, a.rows, LANES):
             channel = (image * a.groups + group) * a.rows + row
             valid = min(LANES, a.rows - row)
-            _transpose_planes(
+            transpose_planes(
                 a.dy + 4 * channel * plane, plane, valid, low, high, transposed
             )
             target = workspace + a.gradient_at + 4 * (tiles * width + row)
@@ -399,11 +355,21 @@ def _transform_gradient(
 def add_winograd_weights(record: Any, part: int, parts: int) -> None:
     """Add the parts of `winograd_weights` up and transform them back.
 
-    Shapes: dw (group, row, channel, kernel, kernel), dbias (group, row); either may be
-    0, not wanted.
+    Fields:
+        partial, partial_bias: what `winograd_weights` made.
+        dw: (groups, rows, channels, kernel, kernel), or 0 where it is not wanted.
+        dbias: (groups, rows), or 0 where it is not wanted.
+        rows, channels: of a group.
+        kernel: 3 or 5.
+        elements: of a transformed window, 36 or 64.
+        window_offsets: int32 (kernel^2,), bytes of vectors one after the other.
+        zeros: a vector of zeros, as there is no bias.
+        chunks: parts of every sum.
+        accumulate, accumulate_bias: 1 where dw, dbias are added to, not stored.
+        workspace, workspace_bytes: that of all threads, and the bytes of each.
     """
     a = carray(record, 1)[0]
-    width, channels = _padded(a.rows, LANES), _padded(a.channels, LANES)
+    width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
     taps = a.kernel * a.kernel
     spare = a.workspace + part * a.workspace_bytes
     values = f32(spare)

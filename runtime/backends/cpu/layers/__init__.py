@@ -1,1 +1,1 @@
-"""Compiled layers, named as in `runtime.layers`."""
+"""Compiled layers, named as in `runtime/layers`."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
 from runtime.arrays import Array
@@ -25,7 +24,9 @@ ONE: Any = np.float32(1)
 def broadcast(record: Any, part: int, parts: int) -> None:
     """Compute y = x scale + shift, both broadcast over outer and inner axes.
 
-    scale and shift may be 0, for ones and zeros. Shapes: x, y (outer, covered, inner).
+    Fields:
+        x, y: (outer, covered, inner).
+        scale, shift: (covered,), or 0 for ones and zeros.
     """
     a = carray(record, 1)[0]
     if a.inner == 1:
@@ -51,7 +52,12 @@ def broadcast(record: Any, part: int, parts: int) -> None:
 def broadcast_gradient(record: Any, part: int, parts: int) -> None:
     """Compute dx = dy scale, and the sums of dy x and of dy where they are wanted.
 
-    Each of dx, dscale and dshift may be 0, not wanted; dx and dy may be the same.
+    Fields:
+        x, dy: (outer, covered, inner); x may be 0 where dscale is.
+        dx: (outer, covered, inner), or 0 where it is not wanted; it may be dy.
+        scale: (covered,), or 0 for ones.
+        dscale, dshift: (covered,), or 0 where they are not wanted.
+        accumulate_scale, accumulate_shift: 1 where these are added to, not stored.
     """
     a = carray(record, 1)[0]
     for c in range(a.covered * part // parts, a.covered * (part + 1) // parts):
@@ -85,10 +91,12 @@ def broadcast_gradient(record: Any, part: int, parts: int) -> None:
 class Bias(LayerKernel[BiasOp]):
     """Add a parameter that is broadcast; see the portable kernel."""
 
+    options = ("axis", "bias_shape")
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: BiasOp) -> bool:
         """Whether the bias is a parameter."""
-        return len(node.op.bottoms) == 1
+        return len(op.bottoms) == 1
 
     @property
     def _sizes(self) -> dict[str, int]:

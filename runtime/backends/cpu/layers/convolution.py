@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution as ConvolutionOp
 from netspec.ops.convolution import Deconvolution as DeconvolutionOp
@@ -61,6 +60,18 @@ def weights_algorithm(shape: Correlation, threads: int) -> Algorithm:
 
 class _Correlating(LayerKernel[ConvT]):
     """What Convolution and Deconvolution have in common."""
+
+    options = (
+        "num_output",
+        "kernel",
+        "stride",
+        "pad",
+        "dilation",
+        "group",
+        "axis",
+        "channels",
+        "bias_term",
+    )
 
     def forward_shapes(self) -> Sequence[Correlation]:
         """Return the correlations that make y from x."""
@@ -158,10 +169,9 @@ class Convolution(_Correlating[ConvolutionOp]):
     """Convolution of images, forward and backward; see the portable kernel."""
 
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: ConvolutionOp) -> bool:
         """Whether the layer is a convolution of images with something to compute."""
-        op = node.op
-        return isinstance(op, ConvolutionOp) and _is_of_images(op)
+        return _is_of_images(op)
 
     def forward_shapes(self) -> Sequence[Correlation]:
         """Return the correlation of the layer."""
@@ -181,10 +191,9 @@ class Deconvolution(_Correlating[DeconvolutionOp]):
     """The transpose of a convolution of images; see the portable kernel."""
 
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: DeconvolutionOp) -> bool:
         """Whether it is of images, and some value reaches every position of y."""
-        op = node.op
-        if not isinstance(op, DeconvolutionOp) or not _is_of_images(op):
+        if not _is_of_images(op):
             return False
         reached = sum(count(shape.positions) for shape in scattering(op))
         return reached == count(op.tops[0][2:])

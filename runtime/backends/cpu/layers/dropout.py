@@ -31,7 +31,14 @@ def _mix(value: Any) -> Any:
 
 @kernel("x y mask count key0 key1 bound", "scale")
 def drop(record: Any, part: int, parts: int) -> None:
-    """Compute y = x scale where the random bits are below `bound`, else 0."""
+    """Compute y = x scale where the random bits are below `bound`, else 0.
+
+    Fields:
+        x, y: (count,); y may be x.
+        mask: uint8 (count,), gets 1 for what is kept.
+        key0, key1: of the random bits; see `runtime.counter_random.stream_keys`.
+        bound: of 32 random bits.
+    """
     a = carray(record, 1)[0]
     x, y, mask, scale = f32(a.x), f32(a.y), u8(a.mask), np.float32(a.scale)
     key0, key1, bound = np.uint64(a.key0), np.uint64(a.key1), np.uint64(a.bound)
@@ -52,6 +59,8 @@ def drop_gradient(record: Any, part: int, parts: int) -> None:
 
 class Dropout(LayerKernel[DropoutOp]):
     """Drop values at random while training; see the portable kernel."""
+
+    options = ("dropout_ratio",)
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the mask."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops import Shape
 from netspec.ops import concat as concat_ops
 from netspec.ops.base import count
@@ -114,10 +113,14 @@ def multiply(record: Any, part: int, parts: int) -> None:
 def copy_pieces(record: Any, part: int, parts: int) -> None:
     """Copy pieces to their places in the rows of `whole`, or from there.
 
-    pieces (count, 3): the address of each, its offset in a row of `step` floats, and
-    its length. The rows are taken in blocks that stay in the cache, so that narrow
-    pieces do not read the whole once for each. With fewer rows than threads, every row
-    is divided.
+    The rows are taken in blocks that stay in the cache, so that narrow pieces do not
+    read the whole once for each. With fewer rows than threads, every row is divided.
+
+    Fields:
+        whole: (rows, step).
+        pieces: int64 (count, 3), of each the address, the offset in a row of `whole`,
+            and the length; a piece is (rows, length).
+        join: 1 to copy pieces to `whole`, 0 to copy them from there.
     """
     a = carray(record, 1)[0]
     pieces = i64(a.pieces)
@@ -177,6 +180,8 @@ def added(parts: Sequence[Array], y: Array, floor: float = LOWEST) -> list[Call]
 class ReLU(LayerKernel[ReLUOp]):
     """Keep what is positive, scale the rest; see the portable kernel."""
 
+    options = ("negative_slope",)
+
     def forward_calls(self) -> list[Call]:
         """Compute y."""
         return [
@@ -222,10 +227,12 @@ class Split(LayerKernel[SplitOp]):
 class EltwiseSum(LayerKernel[EltwiseOp]):
     """The weighted sum of blobs."""
 
+    options = ("operation", "coeff", "stable_prod_grad")  # the last is of products
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: EltwiseOp) -> bool:
         """Whether the operation is SUM."""
-        return isinstance(node.op, EltwiseOp) and node.op.operation == "SUM"
+        return op.operation == "SUM"
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
@@ -312,6 +319,8 @@ def _pieces(
 class Concat(LayerKernel[concat_ops.Concat]):
     """Join blobs along one axis."""
 
+    options = ("axis",)
+
     def forward_calls(self) -> list[Call]:
         """Copy every bottom to its place."""
         return _pieces(self.y, self.bottoms, self.op.bottoms, self.op.axis, join=True)
@@ -325,6 +334,8 @@ class Concat(LayerKernel[concat_ops.Concat]):
 
 class Slice(LayerKernel[concat_ops.Slice]):
     """Cut a blob along one axis."""
+
+    options = ("axis", "slice_point")  # the shapes of the tops say where
 
     def forward_calls(self) -> list[Call]:
         """Copy every piece to its top."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import Array, ArraySpec
@@ -30,10 +29,12 @@ SERIAL_PRODUCTS = 1 << 17  # fewer multiplications are not worth a second thread
 class InnerProduct(LayerKernel[InnerProductOp]):
     """Multiply flattened inputs by a matrix and add a bias; see the portable kernel."""
 
+    options = ("num_output", "axis", "transpose", "bias_term")
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: InnerProductOp) -> bool:
         """Whether there is something to compute."""
-        return count(node.op.bottoms[0]) > 0 and count(node.op.tops[0]) > 0
+        return count(op.bottoms[0]) > 0 and count(op.tops[0]) > 0
 
     @property
     def _images(self) -> int:
@@ -124,7 +125,17 @@ class InnerProduct(LayerKernel[InnerProductOp]):
         transposed: bool,
         floor: float = LOWEST,
     ) -> list[Call]:
-        """Return the calls of y = x w^T + bias, or of y = x w + bias."""
+        """Return the calls of y = max(floor, x w^T + bias), or of x w + bias.
+
+        Args:
+            x: (images, depth).
+            y: (images, rows).
+            bias: (rows,), or 0 for none.
+            depth: terms of every sum.
+            rows: of the result: outputs forward, inputs backward.
+            transposed: whether the weights are (rows, depth), else (depth, rows).
+            floor: -inf for none.
+        """
         copied, serial = self.work["copied"], self._serial
         arrange, product = (
             (transpose_rows, times_transposed) if transposed else (pad_rows, times)

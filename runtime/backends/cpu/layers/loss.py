@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.softmax import SoftmaxWithLoss as SoftmaxWithLossOp
 from runtime.arrays import ArraySpec
@@ -27,7 +26,10 @@ NO_IGNORED_LABEL = np.iinfo(np.int64).min
 
 @kernel("x p rows classes")
 def softmax(record: Any, part: int, parts: int) -> None:
-    """Compute p = exp(x - max) / (sum of exp(x - max)) of every row."""
+    """Compute p = exp(x - max) / (sum of exp(x - max)) of every row.
+
+    Shapes: x, p (rows, classes).
+    """
     a = carray(record, 1)[0]
     for row in range(a.rows * part // parts, a.rows * (part + 1) // parts):
         x, p = f32(a.x + 4 * row * a.classes), f32(a.p + 4 * row * a.classes)
@@ -45,9 +47,17 @@ def softmax(record: Any, part: int, parts: int) -> None:
 
 @kernel("p labels loss state rows classes ignored valid_only", "divisor")
 def log_loss(record: Any, part: int, parts: int) -> None:
-    """Compute the loss; state: the row of the first bad label or -1, and the divisor.
+    """Compute the loss of all rows.
 
-    valid_only: divide by the number of labels that count instead of `divisor`.
+    Fields:
+        p: (rows, classes), the probabilities.
+        labels: float32 (rows,).
+        loss: (1,).
+        state: int64 (2,), gets the row of the first bad label or -1, and the divisor,
+            a float32.
+        ignored: the label that does not count.
+        valid_only: 1 to divide by the number of labels that count.
+        divisor: what to divide by otherwise.
     """
     a = carray(record, 1)[0]
     p, labels, state = f32(a.p), f32(a.labels), i64(a.state)
@@ -71,7 +81,10 @@ def log_loss(record: Any, part: int, parts: int) -> None:
 
 @kernel("p labels dloss state dx rows classes ignored")
 def log_loss_gradient(record: Any, part: int, parts: int) -> None:
-    """Compute dx = dloss (p - [class is the label]) / divisor, 0 for ignored labels."""
+    """Compute dx = dloss (p - [class is the label]) / divisor, 0 for ignored labels.
+
+    Shapes: dx (rows, classes), dloss (1,); for the others see `log_loss`.
+    """
     a = carray(record, 1)[0]
     share = f32(a.dloss)[0] / f32(a.state + 8)[0]
     for row in range(a.rows * part // parts, a.rows * (part + 1) // parts):
@@ -90,16 +103,13 @@ def log_loss_gradient(record: Any, part: int, parts: int) -> None:
 class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
     """The logistic loss of rows of scores; see the portable kernel."""
 
+    options = ("axis", "ignore_label", "normalization")
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: SoftmaxWithLossOp) -> bool:
         """Whether the classes are the last axis."""
-        op = node.op
         scores = op.bottoms[0]
-        return (
-            isinstance(op, SoftmaxWithLossOp)
-            and count(scores) > 0
-            and count(scores, op.axis + 1) == 1
-        )
+        return count(scores) > 0 and count(scores, op.axis + 1) == 1
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the probabilities, and for what backward has to know."""

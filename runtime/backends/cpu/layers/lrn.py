@@ -26,8 +26,15 @@ ROOMS = 5  # parts of a workspace
 PIXELS = 2 * LANES  # treated at a time, all their channels
 
 # A thread keeps squares, or other terms, with zeros around them: `half` rows of PIXELS
-# before and after the channels, or a border of `half` around a plane. A window is the
-# sum of `taps` vectors that lie `offsets` bytes after its first.
+# before and after the channels, or a border of `half` around a plane.
+#
+#   taps: elements of a window
+#   offsets: int64 (taps,), bytes from the first element of a window to tap t
+#   half: half a window, without its middle
+#   workspace, workspace_bytes: that of all threads, and the bytes of each
+#   room: floats of each of the ROOMS parts of a workspace
+#   x, y: (images, channels, pixels) across channels, (planes, height, width) within
+#   share: alpha / n, what a sum is multiplied by
 SUMS = "taps offsets half workspace workspace_bytes room "
 ACROSS = "x y images channels pixels " + SUMS
 WITHIN = "x y planes height width " + SUMS
@@ -40,6 +47,14 @@ def _powers(sums: int, powers: int, n: int, share: Any, k: Any, beta: Any) -> No
 
     The usual exponents are made of square roots; each has a loop of its own, as a loop
     with a choice in it would not use vectors.
+
+    Args:
+        sums: address of the sums, overwritten by s.
+        powers: address of the results.
+        n: how many there are.
+        share: float32, alpha / n of the layer.
+        k: float32, of the layer.
+        beta: float32, of the layer.
     """
     s, power = f32(sums), f32(powers)
     for i in range(n):
@@ -217,6 +232,8 @@ def within_gradient(record: Any, part: int, parts: int) -> None:
 
 class LRN(LayerKernel[LrnOp]):
     """Divide every value by a power of the energy around it."""
+
+    options = ("local_size", "alpha", "beta", "k", "norm_region")
 
     @property
     def _across(self) -> bool:

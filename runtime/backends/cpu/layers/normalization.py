@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
@@ -30,7 +29,14 @@ LOWEST = float("-inf")
 
 @helper
 def _mean_of(x: Any, images: int, channels: int, pixels: int) -> Any:
-    """Return the mean of a channel; x points at its first plane."""
+    """Return the mean of a channel.
+
+    Args:
+        x: floats (images, channels, pixels), from the first plane of the channel on.
+        images: planes of the channel.
+        channels: planes of an image.
+        pixels: elements of a plane.
+    """
     total = 0.0
     for n in range(images):
         part = ZERO
@@ -43,6 +49,7 @@ def _mean_of(x: Any, images: int, channels: int, pixels: int) -> Any:
 
 @helper
 def _variance_of(x: Any, mean: Any, images: int, channels: int, pixels: int) -> Any:
+    """Return the variance of a channel around its mean; see `_mean_of`."""
     total = 0.0
     for n in range(images):
         part = ZERO
@@ -60,8 +67,17 @@ def _variance_of(x: Any, mean: Any, images: int, channels: int, pixels: int) -> 
 def normalize(record: Any, part: int, parts: int) -> None:
     """Normalize every channel by its own statistics, and update the remembered ones.
 
-    normal = (x - mean) / sqrt(var + eps), y = max(floor, normal gamma + beta). gamma
-    and beta may be 0, for ones and zeros; y may be x.
+    normal = (x - mean) / sqrt(var + eps), y = max(floor, normal gamma + beta).
+
+    Fields:
+        x, y, normal: (images, channels, pixels); y may be x.
+        inverse: (channels,), gets 1 / sqrt(var + eps).
+        means, variances, weight: (channels,), (channels,) and (1,), the remembered
+            sums: parameters 0 to 2.
+        gamma, beta: (channels,), or 0 for ones and zeros.
+        fraction: of the remembered sums that stays.
+        correction: of the variance, so that it is without bias.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
     floor, fraction = np.float32(a.floor), np.float32(a.fraction)
@@ -93,10 +109,17 @@ def normalize(record: Any, part: int, parts: int) -> None:
     "accumulate_gamma accumulate_beta leave_dnormal"
 )
 def normalize_gradient(record: Any, part: int, parts: int) -> None:
-    """Compute the gradients of `normalize`; dx and dy may be the same.
+    """Compute the gradients of `normalize`.
 
-    rectified: y is 0 where normal gamma + beta is not positive. dgamma and dbeta may
-    be 0, not wanted, and dx too. leave_dnormal: dy becomes the gradient of `normal`.
+    Fields:
+        dy, normal: (images, channels, pixels).
+        dx: (images, channels, pixels), or 0 where it is not wanted; it may be dy.
+        inverse: (channels,), 1 / sqrt(var + eps).
+        gamma, beta: (channels,), or 0 for ones and zeros.
+        dgamma, dbeta: (channels,), or 0 where they are not wanted.
+        rectified: 1 where y is 0 if normal gamma + beta is not positive.
+        accumulate_gamma, accumulate_beta: 1 where dgamma, dbeta are added to.
+        leave_dnormal: 1 where dy becomes the gradient of `normal`.
     """
     a = carray(record, 1)[0]
     planes, values = a.channels * a.pixels, np.float32(a.images * a.pixels)
@@ -152,7 +175,11 @@ def normalize_gradient(record: Any, part: int, parts: int) -> None:
 def remembered(record: Any, part: int, parts: int) -> None:
     """Turn remembered statistics into y = x scale + shift.
 
-    gamma and beta (of a Scale that follows) and bias (of a convolution ahead) may be 0.
+    Fields:
+        means, variances, weight: the remembered sums, as for `normalize`.
+        scale, shift: (channels,), the results.
+        gamma, beta: (channels,), of a Scale that follows, or 0.
+        bias: (channels,), of a convolution ahead, or 0.
     """
     a = carray(record, 1)[0]
     weight = f32(a.weight)[0]
@@ -179,6 +206,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
     a ReLU in place follows that; `runtime.backends.cpu.fusion` sets them.
     """
 
+    options = ("channels", "use_global_stats", "moving_average_fraction", "eps")
     scale: Scale | None = None
     rectified = False
 
@@ -313,6 +341,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         rectified: bool,
         leave_dnormal: bool = False,
     ) -> Call:
+        """Return the call of the gradients; see `normalize_gradient`."""
         return normalize_gradient(
             dy=self.dy,
             dx=0 if self.dx is None else self.dx,
@@ -338,12 +367,13 @@ class Scale(LayerKernel[ScaleOp]):
     normalized is this layer's x, so that no copy is needed.
     """
 
+    options = ("axis", "scale_shape", "bias_term")
     behind: BatchNorm | None = None
 
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: ScaleOp) -> bool:
         """Whether the scale is a parameter."""
-        return len(node.op.bottoms) == 1
+        return len(op.bottoms) == 1
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for a copy of x where y is written over it."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
@@ -22,20 +21,33 @@ from runtime.backends.cpu.machine.sliding import greatest, total
 ZERO: Any = np.float32(0)
 MOST_TAPS = 256  # positions of a window that a byte can tell apart
 
+# planes: of all images; the rest is of one plane, in elements.
 WINDOWS = (
     "planes height width out_height out_width kernel_height kernel_width "
     "row_stride column_stride row_pad column_pad "
 )
-# Where a thread keeps a padded plane and puts its results. Position t of a window lies
-# offsets[t] bytes from the window's place.
+# Where a thread keeps a padded plane, and puts its results.
+#
+#   kept_height, kept_width: of a part of a kept plane; see `keep_plane`
+#   taps: elements of a window
+#   offsets: int64 (taps,), bytes from the first element of a window to tap t, in the
+#       kept plane
+#   workspace, workspace_bytes: that of all threads, and the bytes of each
+#   results_at: where a thread's workspace has the results, a row of windows of length
+#       kept_width after the other
 KEPT = "kept_height kept_width taps offsets workspace workspace_bytes results_at "
 
 
 @kernel("x y won start " + WINDOWS + KEPT, "padding")
 def maximum(record: Any, part: int, parts: int) -> None:
-    """Compute the maximum of every window; won: which position had it, or 0.
+    """Compute the maximum of every window.
 
-    start: for every kept place, the first position that is no padding.
+    Fields, beside those of `WINDOWS` and `KEPT`:
+        x: (planes, height, width).
+        y: (planes, out_height, out_width).
+        won: uint8 like y, gets the number of the tap that had the maximum; or 0 where
+            nobody asks.
+        start: uint8 (out_height, kept_width), the first tap that is no padding.
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
@@ -61,7 +73,10 @@ def maximum(record: Any, part: int, parts: int) -> None:
 def average(record: Any, part: int, parts: int) -> None:
     """Compute the average of every window.
 
-    shares: 1 / (the number of elements that the window counts), for every place.
+    Fields, beside those of `WINDOWS` and `KEPT`:
+        x: (planes, height, width).
+        y: (planes, out_height, out_width).
+        shares: (out_height, out_width), 1 / (elements that the window counts).
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
@@ -91,7 +106,12 @@ def average(record: Any, part: int, parts: int) -> None:
 def maximum_gradient(record: Any, part: int, parts: int) -> None:
     """Add every dy to the dx of the element that won.
 
-    offsets: where the positions of a window lie, from its first row and column.
+    Fields, beside those of `WINDOWS`:
+        dx: (planes, height, width).
+        dy: (planes, out_height, out_width).
+        won: uint8 like dy, what `maximum` found.
+        offsets: int64 (taps,), elements of a plane from the first one of a window to
+            tap t.
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
@@ -103,10 +123,10 @@ def maximum_gradient(record: Any, part: int, parts: int) -> None:
         for i in range(a.out_height):
             at = p * out_plane + i * a.out_width
             dy, won = f32(a.dy + 4 * at), u8(a.won + at)
-            place = (i * a.row_stride - a.row_pad) * a.width - a.column_pad
+            first = (i * a.row_stride - a.row_pad) * a.width - a.column_pad
             for j in range(a.out_width):
-                dx[place + offsets[won[j]]] += dy[j]
-                place += a.column_stride
+                dx[first + offsets[won[j]]] += dy[j]
+                first += a.column_stride
 
 
 @kernel("dx dy shares workspace workspace_bytes " + WINDOWS)
@@ -115,6 +135,11 @@ def average_gradient(record: Any, part: int, parts: int) -> None:
 
     The windows of a row are spread over a row of the workspace, which is then added to
     every row that they cover.
+
+    Fields, beside those of `WINDOWS`:
+        dx: (planes, height, width).
+        dy, shares: as y and shares of `average`.
+        workspace, workspace_bytes: that of all threads, and the bytes of each: a row.
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
@@ -142,11 +167,13 @@ def average_gradient(record: Any, part: int, parts: int) -> None:
 class Pooling(LayerKernel[PoolingOp]):
     """The maximum or the average of every window; see the portable kernel."""
 
+    # The last two are in the kernel and in the shape of the top.
+    options = ("pool", "kernel", "stride", "pad", "global_pooling", "round_mode")
+
     @classmethod
-    def fits(cls, node: Node) -> bool:
+    def suits(cls, op: PoolingOp) -> bool:
         """Whether no mask is wanted, and every maximum has a winner, in a byte."""
-        op = node.op
-        if not isinstance(op, PoolingOp) or len(op.tops) > 1:
+        if len(op.tops) > 1:
             return False
         if op.pool == "MAX":
             return count(op.kernel) <= MOST_TAPS and _sees_something(op)

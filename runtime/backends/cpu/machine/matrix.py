@@ -35,7 +35,21 @@ def multiply_tile(
     bias: int,
     floor: np.float32,
 ) -> None:
-    """Compute a tile of 1 to 3 vectors; see `simd.tile1` for the arguments."""
+    """Compute c = max(floor, bias + a b) for a tile of ROWS rows; see `simd.tile1`.
+
+    Args:
+        vectors: vectors of columns of the tile, 1 to 3.
+        a: address of the left factor.
+        a_step: bytes from one term of a row of a to the next.
+        a_row: bytes from one row of a to the next.
+        b: address of the right factor, whose rows are `vectors` vectors.
+        b_step: bytes from one row of b to the next.
+        depth: terms of every sum, at least 1.
+        c: address of the result.
+        c_row: bytes from one row of c to the next.
+        bias: address of ROWS floats to start the sums with; 0 to start with c.
+        floor: the least value of c; -inf for none.
+    """
     if vectors == 3:
         tile3(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor)
     elif vectors == 2:
@@ -57,10 +71,12 @@ def _share(part: int, parts: int, blocks: int) -> tuple[int, int]:
 
 @kernel("x rows columns target target_columns")
 def transpose_rows(record: Any, part: int, parts: int) -> None:
-    """Write x (rows, columns) as (columns, target_columns) with zeros at the end.
+    """Transpose x, with zeros at the end of every row.
 
-    target_columns is `rows` rounded up to vectors; the target has room for a multiple
-    of LANES rows.
+    Fields:
+        x: (rows, columns).
+        target: (columns, target_columns), with room for a multiple of LANES rows.
+        target_columns: `rows` rounded up to vectors.
     """
     a = carray(record, 1)[0]
     low, high = _share(part, parts, (a.columns + LANES - 1) // LANES)
@@ -79,7 +95,12 @@ def transpose_rows(record: Any, part: int, parts: int) -> None:
 
 @kernel("x rows columns target target_columns")
 def pad_rows(record: Any, part: int, parts: int) -> None:
-    """Write x with more columns, and rows up to a multiple of ROWS, filled with 0."""
+    """Write x with more columns, and rows up to a multiple of ROWS, filled with 0.
+
+    Fields:
+        x: (rows, columns).
+        target: (rows, target_columns), its rows rounded up.
+    """
     a = carray(record, 1)[0]
     padded = (a.rows + ROWS - 1) // ROWS * ROWS
     for row in range(part, padded, parts):
@@ -94,9 +115,16 @@ def pad_rows(record: Any, part: int, parts: int) -> None:
 def times_transposed(record: Any, part: int, parts: int) -> None:
     """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[r][k], or floor if greater.
 
-    xt is x as `transpose_rows` writes it. Shapes: w (rows, depth), y (images, rows).
-    The workspace of a thread holds ROWS rows of `terms` floats, LANES biases, and the
-    result of its share, transposed.
+    Fields:
+        w: (rows, depth).
+        bias: (rows,), or 0 for none.
+        xt: (depth, images), what `transpose_rows` makes of x.
+        y: (images, rows).
+        terms: of a sum that are added at a time.
+        workspace, workspace_bytes: that of all threads, and the bytes of each: ROWS
+            rows of `terms` floats, LANES biases, and the result of its share,
+            transposed.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
     width = (a.images + LANES - 1) // LANES * LANES
@@ -159,8 +187,15 @@ def times_transposed(record: Any, part: int, parts: int) -> None:
 def times(record: Any, part: int, parts: int) -> None:
     """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[k][r], or floor if greater.
 
-    x is what `pad_rows` writes, with `depth` columns. Shapes: w (depth, rows), y
-    (images, rows). The workspace of a thread holds `terms` + ROWS rows of TILE floats.
+    Fields:
+        w: (depth, rows).
+        bias: (rows,), or 0 for none.
+        x: (images, depth), what `pad_rows` makes of x.
+        y: (images, rows).
+        terms: of a sum that are added at a time.
+        workspace, workspace_bytes: that of all threads, and the bytes of each: `terms`
+            + ROWS rows of TILE floats, and ROWS zeros.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
     low, high = _share(part, parts, (a.rows + TILE - 1) // TILE)
@@ -228,9 +263,14 @@ def times(record: Any, part: int, parts: int) -> None:
 def outer(record: Any, part: int, parts: int) -> None:
     """Compute out[r][c] = sum over b of left[b][r] right[b][c], or add it to out.
 
-    left and right are what `pad_rows` writes: their columns are padded to a multiple of
-    ROWS and of LANES. Shape: out (rows, columns). The workspace of a thread holds
-    ROWS + 1 rows of TILE floats.
+    Fields:
+        left: (images, left_columns), what `pad_rows` makes of (images, rows).
+        right: (images, right_columns), what it makes of (images, columns).
+        out: (rows, columns).
+        left_columns, right_columns: rounded up to a multiple of ROWS and of LANES.
+        accumulate: 1 where out is added to, not stored.
+        workspace, workspace_bytes: that of all threads, and the bytes of each: ROWS + 1
+            rows of TILE floats.
     """
     a = carray(record, 1)[0]
     low, high = _share(part, parts, (a.rows + ROWS - 1) // ROWS)
@@ -275,7 +315,13 @@ def outer(record: Any, part: int, parts: int) -> None:
 
 @kernel("x out rows columns accumulate")
 def sum_rows(record: Any, part: int, parts: int) -> None:
-    """Compute out[j] = sum over the rows of x, or add it to out."""
+    """Compute out[j] = sum over the rows of x, or add it to out.
+
+    Fields:
+        x: (rows, columns).
+        out: (columns,).
+        accumulate: 1 where out is added to, not stored.
+    """
     a = carray(record, 1)[0]
     out = f32(a.out)
     low, high = _share(part, parts, (a.columns + LANES - 1) // LANES)

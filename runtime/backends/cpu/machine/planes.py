@@ -13,7 +13,15 @@ from runtime.backends.cpu.machine.sliding import split_row
 
 @helper
 def _keep_row(a: Any, source: int, target: int, phase_bytes: int, length: int) -> None:
-    """Copy a row of the image, with its padding, parted by residues of the stride."""
+    """Copy a row of the image, with its padding, parted by residues of the stride.
+
+    Args:
+        a: the record; see `keep_plane`.
+        source: address of the row.
+        target: address of the part of residue 0.
+        phase_bytes: bytes from the part of one residue to that of the next.
+        length: floats of the row in every part.
+    """
     x = f32(source)
     for phase in range(a.column_stride):
         start = phase - a.column_pad
@@ -38,9 +46,16 @@ def _keep_row(a: Any, source: int, target: int, phase_bytes: int, length: int) -
 def keep_plane(a: Any, source: int, target: int, rows: int, length: int) -> None:
     """Copy a plane with its padding, parted by the residues of both strides.
 
-    Each part has `rows` rows of `length`, so that a position of the window sees, for
-    neighbouring places, neighbouring elements. The record has height, width, row_pad,
-    column_pad (they may be negative), row_stride, column_stride and the value padding.
+    So every tap of a window sees, for neighbouring output positions, neighbouring
+    elements. Shapes: target (row_stride, column_stride, rows, length).
+
+    Args:
+        a: the record. It has height and width of the plane, row_pad and column_pad
+            (which may be negative), row_stride, column_stride, and the value padding.
+        source: address of the plane.
+        target: address of its copy.
+        rows: rows of a part.
+        length: floats of a row of a part.
     """
     part_bytes = 4 * rows * length
     simple = a.column_stride == 2 and a.column_pad == 0

@@ -192,9 +192,16 @@ def weighted(
     floor: Any,
     target: Any,
 ) -> Any:
-    """Compute max(floor, start + sum of weights[t] x[t]) over `taps` >= 1 runs x[t].
+    """Compute max(floor, start + sum of weights[t] x[t]) over `taps` runs x[t].
 
-    A run is RUN vectors; run t lies `offsets[t]` bytes after `source`.
+    Args:
+        source: address from which the runs are found. A run is RUN vectors.
+        offsets: address of int64 (taps,): bytes from `source` to run t.
+        weights: address of float32 (taps,).
+        taps: how many runs are summed, at least 1.
+        start: what every sum starts with.
+        floor: the least value of the result; -inf for none.
+        target: address of the result, a run.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

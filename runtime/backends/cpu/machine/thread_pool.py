@@ -55,6 +55,16 @@ def _meet(state: int, parts: int) -> None:
 
 
 def _walk(table: Any, state: int, first: int, last: int, part: int, parts: int) -> None:
+    """Run the calls of rows `first` to `last` of a table, together with other threads.
+
+    Args:
+        table: int64 (rows, 3): FUNCTION, RECORD and SERIAL of every call.
+        state: address of what the threads share: ARRIVED and ROUND.
+        first: the number of the first row.
+        last: the number of the last one, plus 1.
+        part: the number of this thread.
+        parts: how many threads walk.
+    """
     for row in range(first, last):
         serial = table[3 * row + 2]
         if serial == 0:

@@ -1,0 +1,146 @@
+"""An option that compiled layers do not know is never ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+import runtime
+from netspec.ops import base as ops
+from netspec.ops import infer, op_class
+from runtime.backends.cpu import fusion
+from runtime.backends.cpu.layer_kernel import COMMON, LayerKernel
+from runtime.backends.cpu.layers.elementwise import ReLU
+from runtime.backends.cpu.table import KERNELS
+from runtime.layers.base import portable_kernels
+from tests.backends.oracle import CPU, PORTABLE, numbers, results
+from tests.layers import harness
+from tests.layers.harness import LoneLayer, parse_layer
+
+IMAGE = (3, 4, 9, 7)
+# By layer type: its options, and the shapes of its bottoms.
+LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
+    "BatchNorm": ("", [IMAGE]),
+    "Bias": ("", [IMAGE]),
+    "Concat": ("", [IMAGE, (3, 2, 9, 7)]),
+    "Convolution": ("convolution_param { num_output: 5 kernel_size: 3 }", [IMAGE]),
+    "Deconvolution": ("convolution_param { num_output: 5 kernel_size: 3 }", [IMAGE]),
+    "Dropout": ("dropout_param { dropout_ratio: 0.3 }", [IMAGE]),
+    "Eltwise": ("eltwise_param { coeff: 2 coeff: -3 }", [IMAGE, IMAGE]),
+    "InnerProduct": ("inner_product_param { num_output: 5 }", [(3, 8)]),
+    "LRN": ("", [IMAGE]),
+    "Pooling": ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
+    "ReLU": ("relu_param { negative_slope: 0.2 }", [IMAGE]),
+    "Scale": ("scale_param { bias_term: true }", [IMAGE]),
+    "Slice": ('top: "a" top: "b"', [IMAGE]),
+    "SoftmaxWithLoss": ("", [(3, 4), (3,)]),
+    "Split": ('top: "a" top: "b"', [IMAGE]),
+}
+
+
+def options(name: str) -> set[str]:
+    """The fields of the ops of a layer type that not every layer has."""
+    return {field.name for field in dataclasses.fields(op_class(name))} - COMMON
+
+
+def extended(op: ops.Op, value: int = 1) -> ops.Op:
+    """Return `op` with one more option, `extra`, which is 0 by default."""
+    made = dataclasses.make_dataclass(
+        "Extended",
+        [("extra", int, dataclasses.field(default=0))],
+        bases=(type(op),),
+        frozen=True,
+        kw_only=True,
+    )
+    given = {field.name: getattr(op, field.name) for field in dataclasses.fields(op)}
+    return made(**given, extra=value)
+
+
+def inferred(layer: Any, bottoms: Any) -> ops.Op:
+    return extended(infer(layer, bottoms))
+
+
+def test_all_compiled_layers_are_tried() -> None:
+    assert set(LAYERS) == set(KERNELS)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_compiled_layers_know_the_options_of_their_type(name: str) -> None:
+    for kernel in KERNELS[name]:
+        assert set(kernel.options) == options(name)
+
+
+@pytest.mark.parametrize("kernel", fusion.OPTIONS)
+def test_joined_layers_know_the_options_of_their_type(kernel: Any) -> None:
+    (name,) = (name for name, found in KERNELS.items() if kernel in found)
+    assert set(fusion.OPTIONS[kernel]) == options(name)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_an_option_that_a_compiled_layer_does_not_know_runs_portably(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    param, shapes = LAYERS[name]
+    text = f'name: "layer" type: "{name}" {param}'
+    bottoms = [numbers(shape, index) for index, shape in enumerate(shapes)]
+    if name == "SoftmaxWithLoss":
+        bottoms[1] = np.array([2, 0, 3], np.float32)
+    usual = LoneLayer(text, shapes, backend=CPU, dtype="float32")
+    assert isinstance(usual.kernel, LayerKernel)
+    slow = LoneLayer(text, shapes, backend=PORTABLE, dtype="float32")
+    monkeypatch.setattr(harness, "infer", inferred)
+    fast = LoneLayer(text, shapes, backend=CPU, dtype="float32")
+    assert type(fast.kernel) is portable_kernels()[name]
+    pairs = zip(results(fast, bottoms, True), results(slow, bottoms, True), strict=True)
+    for got, want in pairs:
+        np.testing.assert_array_equal(got, want)
+
+
+def test_an_option_at_its_default_runs_portably_too() -> None:
+    text, shapes = LAYERS["Pooling"]
+    op = infer(parse_layer(f'type: "Pooling" {text}', 1), shapes)
+    node = harness.lone_node(extended(op, value=0), 0, [True], [])
+    assert CPU.kernel(node, "float32") is portable_kernels()["Pooling"]
+
+
+NET = """
+    layer { name: "x" type: "Input" top: "x"
+            input_param { shape { dim: 2 dim: 3 dim: 8 dim: 7 } } }
+    layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"
+            convolution_param { num_output: 5 kernel_size: 3
+                                weight_filler { type: "xavier" } } }
+    layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+"""
+
+
+def joined(net: runtime.Net) -> set[str]:
+    calls = net.plan.fusion.forward()  # type: ignore[union-attr]
+    return {net.graph.nodes[index].name for index in calls}
+
+
+def output(net: runtime.Net) -> np.ndarray:
+    net.blobs["x"].data[...] = numbers(net.blobs["x"].shape, 0)
+    return net.forward()["conv"].copy()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_layers_with_an_option_that_joined_ones_do_not_know_stay_apart(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    want = output(runtime.Net(NET, runtime.TEST, seed=3, backend="portable"))
+    usual = runtime.Net(NET, runtime.TEST, seed=3)
+    assert joined(usual) == {"conv", "relu"}
+    read = ops.READERS["ReLU"]
+    monkeypatch.setitem(ops.READERS, "ReLU", lambda *given: extended(read(*given)))
+    if compiled:  # the layer knows the option, its joined form does not
+        monkeypatch.setattr(ReLU, "options", (*ReLU.options, "extra"))
+    net = runtime.Net(NET, runtime.TEST, seed=3)
+    assert isinstance(net.plan.kernels[-1], LayerKernel) == compiled
+    assert joined(net) == set()
+    for each in (usual, net):
+        np.testing.assert_allclose(output(each), want, rtol=1e-5, atol=1e-5)

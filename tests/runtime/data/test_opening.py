@@ -1,0 +1,34 @@
+"""The table of data layers: each can be checked, opened or refused, and run."""
+
+import pytest
+
+from netspec.catalogue import LAYER_TYPES
+from netspec.errors import UnsupportedError
+from netspec.ops import op_class
+from netspec.ops.data import FileSource
+from netspec.schema import TRAIN
+from runtime.data import open_source
+from runtime.data.opening import DATA_LAYERS
+from runtime.layers import portable_kernels
+from tests.runtime.data.common import layer
+
+
+@pytest.mark.parametrize("name", DATA_LAYERS)
+def test_every_data_layer_is_known_and_has_a_kernel(name):
+    assert name in LAYER_TYPES
+    assert issubclass(op_class(name), FileSource)
+    assert name in portable_kernels()
+
+
+@pytest.mark.parametrize("name", ["WindowData", "VideoData"])
+def test_data_of_another_type_is_refused_with_what_can_be_read(name):
+    text = f'type: "{name}" top: "data" top: "label"'
+    with pytest.raises(UnsupportedError) as error:
+        open_source(layer(text), TRAIN, 0)
+    message = str(error.value)
+    assert message.startswith(
+        f"layer 'd' ({name}): data of this type cannot be read here; use Data (LMDB), "
+        f"HDF5Data, ImageData"
+    )
+    assert "MemoryData" in message
+    assert "WindowData," not in message
