@@ -11,7 +11,7 @@ from netspec.nets.current import current
 from netspec.nets.given import check_given
 from netspec.nets.phases import PHASES, layers_of_phase, one_phase, unmade
 from netspec.ops import known_types
-from netspec.ops.base import Shape, label
+from netspec.ops.base import Shape, brings_data, label
 from netspec.ops.data import infer_with
 from netspec.schema import TEST, LayerParameter, NetParameter
 
@@ -86,7 +86,7 @@ def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
 
 
 def _is_source(layer: LayerParameter) -> bool:
-    return not layer.bottom and layer.type != "Parameter"
+    return brings_data(layer.type, len(layer.bottom))
 
 
 def _other_sources(

@@ -20,6 +20,7 @@ from netspec.errors import ShapeError, layer_label
 from netspec.schema import FillerParameter, LayerParameter
 
 Shape: TypeAlias = tuple[int, ...]
+PartialShape: TypeAlias = tuple[int | None, ...]  # None for a size that is not known
 
 MAX_COUNT = 2**31 - 1  # largest number of elements of one blob, as in Caffe
 
@@ -57,6 +58,11 @@ class Op:
     tops: tuple[Shape, ...]
     params: tuple[ParamDef, ...] = ()
     macs: int = 0
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return what a layer tells of tops whose shapes only a file or code knows."""
+        return [None] * len(layer.top)
 
     def __init_subclass__(cls) -> None:
         """Register the class under its layer type."""
@@ -158,6 +164,15 @@ def infers(*types: str) -> Callable[[_F], _F]:
 def label(layer: LayerParameter) -> str:
     """Return how messages name a layer: `layer 'conv1' (Convolution)`."""
     return layer_label(layer.name, layer.type)
+
+
+def brings_data(kind: str, bottoms: int) -> bool:
+    """Tell by type and number of bottoms whether a layer brings data into a net.
+
+    `Op.is_source` says it of known types; this holds for those of other forks and for
+    layers in Python too. A Parameter has no bottoms either, but holds what is learned.
+    """
+    return bottoms == 0 and kind != "Parameter"
 
 
 def count(shape: Sequence[int], start: int = 0, end: int | None = None) -> int:

@@ -17,6 +17,7 @@ from netspec.ops.base import (
     NoReadOp,
     Op,
     ParamDef,
+    PartialShape,
     Shape,
     SourceOp,
     bottom_name,
@@ -51,12 +52,23 @@ class DummyData(SourceOp):
 class FileSource(SourceOp):
     """Batches from a file or from arrays: data, and labels for a second top."""
 
+    @classmethod
+    def labels(cls, images: Shape) -> Shape:
+        """Return the shape of the second top beside `images`: a label for each."""
+        return images[:1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data(FileSource):
     """Images and labels from a database."""
 
     type: ClassVar[str] = "Data"
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images and a crop; the rest is in the database."""
+        batch, crop = layer.data_param.batch_size, _crop(layer)
+        return ((batch, None, crop, crop), (batch,))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +91,14 @@ class ImageData(FileSource):
 
     type: ClassVar[str] = "ImageData"
 
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images, the channels and a crop."""
+        param, crop = layer.image_data_param, _crop(layer)
+        channels = 3 if param.is_color else 1
+        images = (param.batch_size, channels, crop, crop)
+        return (images, images[:1])[: len(layer.top)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class WindowData(FileSource):
@@ -95,6 +115,17 @@ class AnnotatedData(FileSource):
     """
 
     type: ClassVar[str] = "AnnotatedData"
+
+    @classmethod
+    def labels(cls, images: Shape) -> Shape:
+        """Return the shape of the second top for a batch with one box."""
+        return (1, 1, 1, 8)
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images and a crop; how many boxes is not known."""
+        batch, crop = layer.data_param.batch_size, _crop(layer)
+        return ((batch, None, crop, crop), (1, 1, None, 8))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,12 +169,16 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     if layer.type == "DummyData":
         fillers = _fillers(layer)
         return DummyData(layer=layer, bottoms=(), tops=tops, data_filler=fillers)
+    return _file_source(layer)(layer=layer, bottoms=(), tops=tops)
+
+
+def _file_source(layer: LayerParameter) -> type[FileSource]:
     kind = CLASSES.get(layer.type)
     if kind is None or not issubclass(kind, FileSource):
         raise SpecError(
             "this is not a data layer; it has no source", layer=label(layer)
         )
-    return kind(layer=layer, bottoms=(), tops=tops)
+    return kind
 
 
 def infer_with(
@@ -154,7 +189,7 @@ def infer_with(
     """Read a layer as `infer` does, using the shapes `given` for its tops by name.
 
     They hold for data layers, Python layers and Filter. Where the images of a data
-    layer are given, its labels are (N,).
+    layer are given, its labels follow.
     """
     if not any(top in given for top in layer.top):
         return infer(layer, bottoms)
@@ -171,9 +206,7 @@ def infer_with(
     if not missing:
         return source_op(layer, [tuple(given[top]) for top in layer.top])
     if list(layer.top[1:]) == missing and issubclass(op_class(layer.type), FileSource):
-        images = tuple(given[layer.top[0]])
-        labels = (1, 1, 1, 8) if layer.type == "AnnotatedData" else images[:1]
-        return source_op(layer, (images, labels)[: len(layer.top)])
+        return _images(layer, tuple(given[layer.top[0]]))
     own = infer(layer, ()).tops
     shapes = [given.get(top, own[place]) for place, top in enumerate(layer.top)]
     return source_op(layer, [tuple(shape) for shape in shapes])
@@ -252,7 +285,7 @@ def memory_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
             f"expected at least 1 for each",
             layer=label(layer),
         )
-    return source_op(layer, (shape, shape[:1])[: len(layer.top)])
+    return _images(layer, shape)
 
 
 @infers("Data", "AnnotatedData")
@@ -271,8 +304,7 @@ def data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
             "transform_param tells the image only with crop_size and either mean_value "
             "for every channel, force_color or force_gray",
         )
-    labels = (batch,) if layer.type == "Data" else (1, 1, 1, 8)
-    return _images(layer, (batch, channels, height, width), labels)
+    return _images(layer, (batch, channels, height, width))
 
 
 @infers("ImageData")
@@ -289,7 +321,7 @@ def image_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
             "transform_param with crop_size",
         )
     channels = 3 if param.is_color else 1
-    return _images(layer, (batch, channels, height, width), (batch,))
+    return _images(layer, (batch, channels, height, width))
 
 
 @infers("WindowData")
@@ -302,7 +334,7 @@ def window_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
         raise SpecError(
             "crop_size is missing; give the size of the windows", layer=label(layer)
         )
-    return _images(layer, (batch, 3, crop, crop), (batch,))
+    return _images(layer, (batch, 3, crop, crop))
 
 
 @infers("HDF5Data", "VideoData")
@@ -358,8 +390,14 @@ def _channels(layer: LayerParameter) -> int:
     return len(transform.mean_value) if len(transform.mean_value) > 1 else 0
 
 
-def _images(layer: LayerParameter, images: Shape, labels: Shape) -> Op:
+def _images(layer: LayerParameter, images: Shape) -> Op:
+    """Return the op of a data layer from the shape of its images."""
+    labels = _file_source(layer).labels(images)
     return source_op(layer, (images, labels)[: len(layer.top)])
+
+
+def _crop(layer: LayerParameter) -> int | None:
+    return layer.transform_param.crop_size or None
 
 
 def _unknown(layer: LayerParameter, reason: str) -> UnknownShape:
