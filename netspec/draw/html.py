@@ -211,7 +211,7 @@ def _row(row: Row) -> dict[str, Any]:
         "name": row.name,
         "type": row.type,
         "phase": row.phase,
-        "mistake": row.fact.mistake,
+        "mistake": str(row.fact.mistake or ""),
         "bottoms": list(row.layer.bottom),
         "tops": list(zip(row.layer.top, shapes, strict=False)),
         "params": [
