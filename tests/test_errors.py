@@ -21,7 +21,7 @@ from netspec.nets import State
 from netspec.ops import infer
 from netspec.schema import LayerParameter
 from runtime.backends import get_backend
-from tests.nets import DATA, fc, layer, net
+from tests.example_nets import DATA, fc, layer, net
 
 WHO = "layer 'conv1' (Convolution)"
 ERRORS = [

@@ -9,7 +9,7 @@ from netspec.ops import infer, known_types
 from netspec.schema import LayerParameter
 from netspec.text import parse
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(

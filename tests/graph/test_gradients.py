@@ -2,7 +2,7 @@ import pytest
 
 from netspec.errors import SpecError
 from netspec.schema import TEST, TRAIN
-from tests.nets import DATA, LABEL, fc, graph, layer
+from tests.example_nets import DATA, LABEL, fc, graph, layer
 
 LOSS = layer("loss", "SoftmaxWithLoss", "s label", "l")
 FORCE = "force_backward: true "

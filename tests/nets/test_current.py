@@ -7,7 +7,7 @@ from netspec.nets import State, kept_net
 from netspec.nets.current import current
 from netspec.schema import TEST, TRAIN
 from netspec.text import write_message
-from tests.nets import DATA, fc, net
+from tests.example_nets import DATA, fc, net
 
 OLD = """
 input: "data" input_dim: 2 input_dim: 3 input_dim: 1 input_dim: 1

@@ -12,7 +12,7 @@ from netspec import NetSpec
 from netspec import layers as L
 from netspec.errors import SpecError
 from netspec.language import record
-from tests.nets import TOWER, TRAIN_TEST, names
+from tests.example_nets import TOWER, TRAIN_TEST, names
 from tests.random_specs import specs, without_warnings
 
 

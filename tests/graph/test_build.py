@@ -4,7 +4,7 @@ from netspec.errors import ShapeError, SpecError
 from netspec.graph import insert_splits
 from netspec.nets import drop_values, filter_net, merge_state, solver_state
 from netspec.schema import TEST, TRAIN, BlobProto, NetParameter, NetState
-from tests.nets import DATA, LABEL, fc, graph, layer, net
+from tests.example_nets import DATA, LABEL, fc, graph, layer, net
 
 
 def names(text, *state):

@@ -15,7 +15,7 @@ from netspec.ops import known_types
 from netspec.schema import LayerParameter
 from tests.patience import PATIENCE_S
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_type_has_a_static_definition_and_a_function():

@@ -6,7 +6,7 @@ from netspec.errors import SpecError
 from netspec.graph.memory import ALIGNMENT_BYTES, Request, lay_out, requests_of
 from netspec.schema import TRAIN
 from netspec.summary.forecast import forecast
-from tests.nets import DATA, LABEL, fc, graph, layer
+from tests.example_nets import DATA, LABEL, fc, graph, layer
 from tests.patience import processor_seconds
 
 LOSS = layer("loss", "SoftmaxWithLoss", "s label", "l")

@@ -3,7 +3,7 @@ import pytest
 from netspec.errors import SpecError
 from netspec.graph import Use
 from netspec.schema import TRAIN
-from tests.nets import DATA, fc, graph, layer
+from tests.example_nets import DATA, fc, graph, layer
 
 WIDE = 'inner_product_param { num_output: 3 weight_filler { type: "xavier" } }'
 

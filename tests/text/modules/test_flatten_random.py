@@ -8,7 +8,7 @@ import pytest
 
 from netspec.schema import NetParameter
 from netspec.text import to_text
-from tests.test_flatten import flat
+from tests.text.modules.test_flatten import flat
 
 
 class Random:

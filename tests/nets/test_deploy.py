@@ -11,7 +11,7 @@ from netspec.commands.model_files import load_model
 from netspec.errors import ShapeError, SpecError
 from netspec.export import main
 
-MODELS = Path(__file__).resolve().parents[1] / "models"
+MODELS = Path(__file__).resolve().parents[2] / "models"
 IMAGES = dict(source="lmdb", batch_size=8)
 
 

@@ -8,7 +8,7 @@ from netspec.errors import FileError, SpecError
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary import summarize
 from netspec.summary.__main__ import main
-from tests.nets import DATA, LABEL, fc, layer, net
+from tests.example_nets import DATA, LABEL, fc, layer, net
 from tests.patience import PATIENCE_S
 from tests.reference import needs_reference, reference_dir
 

@@ -17,11 +17,11 @@ from netspec.errors import FileError, SpecError, TextError
 from netspec.nets.upgrade import upgrade_net
 from netspec.schema import NetParameter
 from netspec.text import parse, read_net, to_text, write_message
-from tests.nets import ODD, TOWER, TRAIN_TEST, names
+from tests.example_nets import ODD, TOWER, TRAIN_TEST, names
 from tests.random_specs import specs, without_warnings
 from tests.reference import needs_reference, zoo_names, zoo_path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("text", [TOWER, TRAIN_TEST, ODD], ids=["tower", "both", "odd"])

@@ -23,12 +23,12 @@ from netspec.text import parse, read_net, to_text
 from netspec.to_python.__main__ import main
 from netspec.to_python.source import _factored as factored
 from netspec.to_python.source import net_of, python_source
-from tests.nets import ODD, TOWER, TRAIN_TEST
+from tests.example_nets import ODD, TOWER, TRAIN_TEST
 from tests.patience import PATIENCE_S
 from tests.random_specs import specs, without_warnings
 from tests.reference import needs_reference, zoo_names, zoo_path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MAX_COLUMNS = 88
 
 

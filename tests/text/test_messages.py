@@ -19,7 +19,7 @@ from netspec.text import (
     to_text,
     write_message,
 )
-from tests.test_text import CONV
+from tests.text.test_parsing import CONV
 
 
 @pytest.mark.parametrize("name", ["net.prototxt", "net.caffemodel", "net"])

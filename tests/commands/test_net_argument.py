@@ -10,7 +10,7 @@ from netspec.commands.net_argument import (
 )
 from netspec.errors import FileError, ShapeError, SpecError
 from netspec.text import write_message
-from tests.nets import DATA, fc, net
+from tests.example_nets import DATA, fc, net
 
 MODEL = """
 from netspec import NetSpec, layers as L
