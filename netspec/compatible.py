@@ -21,7 +21,7 @@ from netspec import net_spec as _spec
 from netspec import params as _params
 from netspec import schema
 from netspec.catalogue import LAYER_TYPES
-from netspec.errors import SpecError
+from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function as Function
 from netspec.language.calls import Top as Top
 from netspec.language.emit import to_proto as to_proto
@@ -111,4 +111,4 @@ def assign_proto(proto: Any, name: str, val: Any) -> None:
         raise AttributeError(f"{proto.DESCRIPTOR.name} has no field {name!r}")
     problems = assign_field(proto, field, val)
     if problems:
-        raise SpecError(f"{user_site()}: " + "\n  and: ".join(problems))
+        raise SpecError(f"{user_site()}: " + join_lines(problems))

@@ -118,6 +118,11 @@ def joined(mistakes: Sequence[SpecError]) -> SpecError:
     return kind(join([str(mistake) for mistake in mistakes]))
 
 
+def join_lines(mistakes: Iterable[str]) -> str:
+    """Return one message of several mistakes of one call, each on a line."""
+    return "\n  and: ".join(mistakes)
+
+
 def join(mistakes: Sequence[str]) -> str:
     """Return one message of several mistakes; it tells the first of very many."""
     if len(mistakes) == 1:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, layer_label
 from netspec.language.arithmetic import Arithmetic
 from netspec.ops.partial import PartialShape
 from netspec.schema import NetParameter
@@ -158,9 +158,10 @@ class Top(Arithmetic):
     def __iter__(self) -> Iterator[Top]:
         kind = self.fn.type_name
         raise NotSeveralTops(
-            f"{describe(self.fn)}: makes {self.fn.ntop} top as it is written, which "
+            f"makes {self.fn.ntop} top as it is written, which "
             f"cannot be unpacked at {user_site()}; for several, write "
-            f"L.{kind}(..., ntop=2)"
+            f"L.{kind}(..., ntop=2)",
+            layer=describe(self.fn),
         )
 
 
@@ -176,7 +177,7 @@ def describe(fn: Function, name: str = "") -> str:
 
 def described(type_name: str, name: str, site: Site) -> str:
     """Return how messages name a call of a type; name: "" where it has none."""
-    who = f"layer {name!r} ({type_name})" if name else f"{type_name} layer"
+    who = layer_label(name, type_name) if name else f"{type_name} layer"
     return f"{who}, {site}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Scope, Top, describe
 from netspec.language.naming import Names, is_named_outside
 from netspec.language.options import write_params
@@ -63,9 +63,7 @@ class Emission:
         layer.name = name or self.names.layer_name(fn, prefix)
         problems = write_params(layer, fn)
         if problems:
-            raise SpecError(
-                f"{describe(fn, layer.name)}: " + "\n  and: ".join(problems)
-            )
+            raise SpecError(join_lines(problems), layer=describe(fn, layer.name))
         if "name" in fn.params:
             path = prefix if fn.scope is None else self.names.path_of(fn.scope, prefix)
             layer.name = path + layer.name
@@ -109,9 +107,10 @@ class Emission:
             read = fn.from_file and owner.from_file  # Caffe lets them be
             if same and not read and may_meet(layer, self.layers[owner]):
                 error = SpecError(
-                    f"{describe(fn, layer.name)}: another {owner.type_name} layer of "
+                    f"another {owner.type_name} layer of "
                     f"this name is at {owner.site}; give each its own, or rules "
-                    f"(include, exclude) that keep them apart"
+                    f"(include, exclude) that keep them apart",
+                    layer=describe(fn, layer.name),
                 )
                 self.complain(error, fn)
         self.owners[layer.name].append(fn)
@@ -120,8 +119,9 @@ class Emission:
             for other in writers if not fn.writes_over(top.n) else ():
                 if may_meet(layer, self.layers[other.fn]):
                     error = SpecError(
-                        f"{describe(fn, layer.name)}: makes blob {self.blobs[top]!r}, "
-                        f"as the layer at {other.fn.site} does; give each its own name"
+                        f"makes blob {self.blobs[top]!r}, "
+                        f"as the layer at {other.fn.site} does; give each its own name",
+                        layer=describe(fn, layer.name),
                     )
                     self.complain(error, fn)
             writers.append(top)
@@ -207,7 +207,8 @@ def _branch_error(
 ) -> SpecError:
     blob = changer.top[later.n]
     return SpecError(
-        f"{describe(fn, layer.name)}: reads blob {blob!r} as it was before layer "
+        f"reads blob {blob!r} as it was before layer "
         f"{changer.name!r} ({changer.type}), {later.fn.site}, changed it in place; "
-        f"read n[{changer.name!r}] instead, or write that layer without in_place=True"
+        f"read n[{changer.name!r}] instead, or write that layer without in_place=True",
+        layer=describe(fn, layer.name),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import SpecError, did_you_mean, join_lines
 from netspec.language.calls import Function, Namespace, Top, describe
 from netspec.language.dangling import dangling
 from netspec.language.emit import Emission, Root, emit, needed, unused
@@ -252,7 +252,7 @@ class Folder(Namespace):
         net = NetParameter()
         problems = assign(net, {"name": self._name, **self._fields})
         if problems:
-            raise SpecError(f"net {self._name!r}: " + "\n  and: ".join(problems))
+            raise SpecError(f"net {self._name!r}: " + join_lines(problems))
         net.layer.extend(emit(roots, emission))
         for top in dangling(net, unused(emission)):
             if top.fn.from_file:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from netspec.catalogue import LAYER_TYPES
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import SpecError, did_you_mean, join_lines
 from netspec.language.calls import Function, Scope, Top
 from netspec.language.folder import Folder
 from netspec.language.options import LAYER_FIELDS, fields_of, own_param
@@ -195,7 +195,7 @@ def defaults(*types: Callable[..., Any] | str, **fields: Any) -> Iterator[None]:
         for field, value in fields.items():
             problems += _default_problems(names, field, value)
     if problems:
-        raise SpecError(f"{user_site()}: defaults: " + "\n  and: ".join(problems))
+        raise SpecError(f"{user_site()}: defaults: " + join_lines(problems))
     with with_defaults(Defaults(frozenset(names), fields)):
         yield
 

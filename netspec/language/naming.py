@@ -62,8 +62,9 @@ class Names:
             return
         if self.naming.one_each:
             raise SpecError(
-                f"{describe(value.fn)}: the same top is named {self.assigned[value]!r} "
-                f"and, at {site}, {name!r}; a blob has one name"
+                f"the same top is named {self.assigned[value]!r} "
+                f"and, at {site}, {name!r}; a blob has one name",
+                layer=describe(value.fn),
             )
         self.assigned[value] = name
 
@@ -153,8 +154,9 @@ def is_named_outside(top: Top) -> bool:
 
 def _lost_error(top: Top, lost: Lost) -> SpecError:
     return SpecError(
-        f"{describe(top.fn, lost.name)}: lost its name, {lost.name!r}, which was "
+        f"lost its name, {lost.name!r}, which was "
         f"assigned at {lost.first} and again at {lost.second}, and other layers still "
         f"need it; give each top its own name, or rules (include, exclude) that keep "
-        f"their layers apart"
+        f"their layers apart",
+        layer=describe(top.fn, lost.name),
     )

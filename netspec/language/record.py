@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from netspec.catalogue import LAYER_TYPES, LayerType
 from netspec.catalogue.check import bottom_problem, missing_fields, top_problem
-from netspec.errors import SpecError
+from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Top, described
 from netspec.language.defaults import add_defaults
 from netspec.language.options import write_params
@@ -75,7 +75,7 @@ def record(
         return described(type_name, str(params.get("name") or ""), site)
 
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
-        raise SpecError(f"{who()}: ntop is {tops!r}; expected the number of tops")
+        raise SpecError(f"ntop is {tops!r}; expected the number of tops", layer=who())
     inputs = _inputs(bottoms, who)
     fn = Function(
         type_name,
@@ -98,10 +98,10 @@ def record(
     if others is not None and not problems:
         problems += tie(fn, message, others)
     if problems:
-        raise SpecError(f"{who()}: " + "\n  and: ".join(problems))
+        raise SpecError(join_lines(problems), layer=who())
     try:
         if faults:
-            raise SpecError(f"{who()}: " + "\n  and: ".join(faults))
+            raise SpecError(join_lines(faults), layer=who())
         infer(fn, message)
     except SpecError as error:
         if strict:
@@ -122,7 +122,7 @@ def _inputs(bottoms: Sequence[Any], who: Callable[[], str]) -> list[Top]:
             # A NetSpec stands for what it calls its output.
             top = getattr(bottom, "output_top", None)
             if top is None:
-                raise NotATop(f"{who()}: bottom {index} {_not_a_top(bottom)}")
+                raise NotATop(f"bottom {index} {_not_a_top(bottom)}", layer=who())
             bottom = top
         tops.append(bottom)
     return tops

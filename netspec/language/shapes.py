@@ -30,7 +30,7 @@ def infer(fn: Function, message: LayerParameter) -> None:
     try:
         found = top_shapes(message, shapes)
     except SpecError as error:
-        raise _located(error, fn, message) from None
+        raise error.replaced(layer=describe(fn)) from None
     for top, shape in zip(fn.tops, found, strict=False):
         top.shape = shape
 
@@ -81,9 +81,3 @@ def _wire(message: LayerParameter, fn: Function, bottoms: Sequence[str]) -> None
     for place in range(fn.ntop):
         over = fn.writes_over(place)
         message.top.append(bottoms[place] if over else f"(top {place})")
-
-
-def _located(error: SpecError, fn: Function, message: LayerParameter) -> SpecError:
-    """Return `error` with the place of the call in it."""
-    text = str(error).removeprefix(f"layer {message.name!r} ({message.type}): ")
-    return type(error)(f"{describe(fn)}: {text}")

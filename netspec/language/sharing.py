@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from netspec.catalogue.parameters import add_params, parameter_roles
-from netspec.errors import SpecError
+from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Top, describe
 from netspec.language.options import layer_of, own_param
 from netspec.language.shapes import parameter_shapes
@@ -85,7 +85,7 @@ def tie_calls(
         for place in range(len(roles or ())):
             problems += _tie_one(fn, message, roles, place, owner)
         if problems:
-            raise SpecError(f"{describe(fn)}: " + "\n  and: ".join(problems))
+            raise SpecError(join_lines(problems), layer=describe(fn))
 
 
 def _call_of(value: Any) -> Function | None:
@@ -274,5 +274,4 @@ def _check_pair(
     if parameter_shapes(fn) is not None and parameter_shapes(owner) is not None:
         problems += _shape_problems(fn, layer, place, owner, at)
     if problems:
-        who = describe(fn, layer.name)
-        raise SpecError(f"{who}: " + "\n  and: ".join(problems))
+        raise SpecError(join_lines(problems), layer=describe(fn, layer.name))

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.errors import ShapeError, SpecError, did_you_mean, layer_label
 from netspec.language import record
 from netspec.language.calls import Function, Scope, Top
 from netspec.language.folder import Folder, name_of, uses_of
@@ -127,8 +127,8 @@ class _Copier:
         top = next((top for top in fn.tops if top.label in self.sites), None)
         site = f", {self.sites[top.label]}" if top is not None else ""
         name = fn.params.get("name") or next((top.label for top in fn.tops), "")
-        who = f"layer {name!r} ({fn.type_name}){site}"
-        return type(error)(f"{error} (in a block: {who})")
+        who = f"{layer_label(name, fn.type_name)}{site}"
+        return error.replaced(text=f"{error.text} (in a block: {who})")
 
     def _name_params(self, old: Function, fn: Function) -> None:
         """Give parameters with names in the file names of this block's own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Top, describe
 from netspec.language.emit import Root
 from netspec.language.folder import Entry, Folder, functions, stay_apart
@@ -197,7 +197,7 @@ class LoadedFolder(Folder):
                         f"tops, so delete all or none"
                     )
         if mistakes:
-            raise SpecError("\n  and: ".join(dict.fromkeys(mistakes)))
+            raise SpecError(join_lines(dict.fromkeys(mistakes)))
 
     def _scope_params(self, prefix: str) -> None:
         """Let names of parameters of a block's own begin with its folder."""

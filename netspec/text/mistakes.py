@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from netspec import schema
-from netspec.errors import TextError, did_you_mean
+from netspec.errors import TextError, did_you_mean, join_lines
 from netspec.schema import NetParameter, SolverParameter
 from netspec.text.modules.flatten import Locate
 from netspec.text.tokens import without_field
@@ -63,7 +63,7 @@ def text_error(
             problem = None
     sentence, *others = found
     said = [sentence, *(f"{found[other]}: {other}" for other in others)]
-    return first.error("\n  and: ".join(said))
+    return first.error(join_lines(said))
 
 
 def _sentence(error: text_format.ParseError, text: str) -> str:

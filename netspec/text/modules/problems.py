@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netspec.errors import join_lines
 from netspec.text.modules.tree import Place
 
 MAX_MISTAKES = 20  # are told
@@ -40,4 +41,4 @@ class Problems:
             return
         (first, sentence), *others = said
         lines = [sentence, *(f"{place}: {other}" for place, other in others)]
-        raise first.error("\n  and: ".join(lines))
+        raise first.error(join_lines(lines))
