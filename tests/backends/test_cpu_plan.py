@@ -363,7 +363,7 @@ needs_x86 = pytest.mark.skipif(
 @needs_x86
 def test_the_variables_of_numba_choose_the_vectors() -> None:
     code = """
-from runtime.backends.cpu.compiled import cache_folder
+from runtime.backends.cpu.machine.compiled import cache_folder
 from runtime.backends.cpu.machine.llvm import LANES
 print(LANES, cache_folder(), sep="\\n")
 """
@@ -381,7 +381,7 @@ def test_sums_of_products_are_instructions(features: str, instruction: str) -> N
     code = """
 from llvmlite import binding, ir
 from numba.core.registry import cpu_target
-from runtime.backends.cpu.emit import VECTOR, fma
+from runtime.backends.cpu.machine.llvm import VECTOR, fma
 module = ir.Module()
 function = ir.Function(module, ir.FunctionType(VECTOR, [VECTOR] * 3), "f")
 builder = ir.IRBuilder(function.append_basic_block())
