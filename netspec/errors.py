@@ -8,9 +8,11 @@ Catch `NetspecError` for all of them.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import Any, Self
 
 # Comparing takes 20 microseconds a word; a hostile file has any number of long ones.
 MAX_WORD, MAX_KNOWN = 200, 5000
@@ -21,7 +23,39 @@ class NetspecError(Exception):
 
 
 class SpecError(NetspecError, ValueError):
-    """Bad input: a net, a solver or an argument that cannot mean anything."""
+    """Bad input: a net, a solver or an argument that cannot mean anything.
+
+    text: what is wrong. layer: the layer that it is about as messages name it, `layer
+    'conv1' (Convolution)`, with its place where that is known; "" where it is about
+    none or several. `str(error)` is `layer: text`, or just the text.
+    """
+
+    text: str
+    layer: str
+
+    def __init__(self, text: object = "", *, layer: str = "") -> None:
+        super().__init__(f"{layer}: {text}" if layer else text)
+        self.text = str(text)
+        self.layer = layer
+
+    def replaced(self, *, text: str | None = None, layer: str | None = None) -> Self:
+        """Return this error with another text, or for another name of its layer."""
+        other = copy.copy(self)
+        text = self.text if text is None else text
+        SpecError.__init__(other, text, layer=self.layer if layer is None else layer)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class, whose children take other arguments.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(
+    kind: type[SpecError], args: tuple[Any, ...], state: dict[str, Any]
+) -> SpecError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class TextError(SpecError):
@@ -58,6 +92,11 @@ class MachineError(NetspecError, RuntimeError):
     """Something that this machine lacks: a device, a library, memory."""
 
 
+def layer_label(name: str, kind: str) -> str:
+    """Return how messages name a layer: `layer 'conv1' (Convolution)`."""
+    return f"layer {name!r} ({kind})"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the nearest known spelling, or `""`."""
     if len(word) > MAX_WORD:
@@ -68,6 +107,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 MAX_TOLD = 20  # mistakes are written out; a broken file may have any number
+
+
+def joined(mistakes: Sequence[SpecError]) -> SpecError:
+    """Return one error of several; it is a `ShapeError` where all of them are."""
+    only_shapes = all(isinstance(mistake, ShapeError) for mistake in mistakes)
+    kind = ShapeError if only_shapes else SpecError
+    if len(mistakes) == 1:
+        return kind(mistakes[0].text, layer=mistakes[0].layer)
+    return kind(join([str(mistake) for mistake in mistakes]))
 
 
 def join(mistakes: Sequence[str]) -> str:

@@ -262,6 +262,36 @@ layers { bottom: "c" top: "c" name: "r" type: RELU }
     assert spec.c.shape == (2, 4, 7, 6)
 
 
+def test_a_file_is_read_once_and_its_layers_have_their_lines(tmp_path, monkeypatch):
+    reads = []
+    original = Path.read_bytes
+
+    def read_bytes(path):
+        reads.append(path)
+        return original(path)
+
+    text, binary = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    text.write_text("\n" + TOWER)
+    write_message(binary, parse(TOWER, NetParameter))
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    shown = [str(netspec.load(path).relu1.fn.site) for path in (text, str(binary))]
+    assert shown == [f"{text}:13", str(binary)]
+    assert reads == [text, binary]
+    assert str(netspec.load(parse(TOWER, NetParameter)).relu1.fn.site) == "<net>"
+
+
+def test_layers_of_modules_have_no_line_of_their_own():
+    text = """
+module { name: "block" input: "x" output: "y"
+  layer { name: "a" type: "ReLU" bottom: "x" top: "a" }
+  layer { name: "y" type: "TanH" bottom: "a" top: "y" } }
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 } } }
+layer { name: "one" module: "block" bottom: "data" top: "one" }
+"""
+    spec = netspec.load(text)
+    assert {str(fn.site) for fn in (top.fn for top in spec.entries())} == {"<text>"}
+
+
 def test_values_of_parameters_stay(tmp_path):
     net = parse(TOWER, NetParameter)
     net.layer[0].blobs.add(data=[0.1, 0.2, 1e-7])

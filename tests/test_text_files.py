@@ -11,7 +11,9 @@ import pytest
 from netspec.errors import FileError, SpecError, TextError
 from netspec.schema import BlobProto, LayerParameter, NetParameter
 from netspec.text import (
+    ReadNet,
     as_net,
+    as_read_net,
     read_message,
     read_net,
     to_text,
@@ -149,6 +151,20 @@ class Spec:
 
     def to_proto(self) -> NetParameter:
         return CONV
+
+
+def test_a_net_is_read_with_its_text_and_what_messages_call_it(tmp_path):
+    text = f"# caf\u00e9\n{to_text(CONV)}"
+    path = tmp_path / "net.prototxt"
+    path.write_text(text, encoding="utf-8")
+    binary = tmp_path / "net.caffemodel"
+    write_message(binary, CONV)
+    assert as_read_net(text) == ReadNet(CONV, "<text>", text)
+    assert as_read_net(path) == ReadNet(CONV, str(path), text)
+    assert as_read_net(str(path)) == ReadNet(CONV, str(path), text)
+    assert as_read_net(binary) == ReadNet(CONV, str(binary), None)
+    assert as_read_net(CONV) == ReadNet(CONV, "<net>", None)
+    assert as_read_net(Spec()) == ReadNet(CONV, "<net>", None)
 
 
 def test_a_net_may_be_a_path_a_text_a_message_or_a_spec(tmp_path):

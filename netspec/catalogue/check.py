@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from netspec.catalogue import LAYER_TYPES, LayerType
-from netspec.errors import SpecError
+from netspec.errors import SpecError, layer_label
 from netspec.schema import LayerParameter
 
 
@@ -17,14 +17,14 @@ def check_arity(layer: LayerParameter) -> None:
     row = LAYER_TYPES.get(layer.type)
     if row is None:
         return
-    who = f"layer {layer.name!r} ({layer.type})"
+    who = layer_label(layer.name, layer.type)
     bottoms, tops = len(layer.bottom), len(layer.top)
     problem = bottom_problem(row, bottoms, tuple(layer.bottom))
     if problem is not None:
-        raise SpecError(f"{who}: {problem}")
+        raise SpecError(problem, layer=who)
     wrong = top_problem(row, bottoms, tops)
     if wrong is not None and not (row.auto_top and tops == 0):
-        raise SpecError(f"{who}: {wrong[0]}; name {wrong[1] or 'none'}")
+        raise SpecError(f"{wrong[0]}; name {wrong[1] or 'none'}", layer=who)
 
 
 def bottom_problem(row: LayerType, count: int, names: tuple[str, ...]) -> str | None:

@@ -4,6 +4,23 @@ Boxes are layers, coloured by family, with in-place layers stacked on the box wh
 output they change, and closed modules; lines are blobs with their shapes. SVG, HTML and
 DOT need nothing else installed; PNG and PDF need CairoSVG or rsvg-convert. The command
 is `python -m netspec.draw NET -o net.svg`.
+
+In the order in which a drawing is made:
+
+- `scene`: the functions to call, and what all formats share
+- `boxes`: layers to boxes, blobs to lines between them
+- `captions`, `totals`: what a box says of its layer, of its module
+- `line_captions`: what stands on lines
+- `modules`, `folding`: the tree of modules by name; equal modules in a row as one
+- `grid`: layering and crossing reduction
+- `placing`, `layout`: coordinates of boxes, routes of lines, in one module
+- `nested`: the same in open modules within each other
+- `box_svg`, `svg`: marks of a box, of the whole, and the style sheet
+- `html` and the folder `viewer`: a page that places anew when a module opens, with the
+  distances in `measures`
+- `dot`: text for Graphviz
+- `text_width`: how wide text is
+- `output`, `__main__`: files by their suffix; the command
 """
 
 from netspec.draw.scene import View as View

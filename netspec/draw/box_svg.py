@@ -1,4 +1,4 @@
-"""How one box looks, be it a layer or a closed module: its size and its SVG.
+"""The SVG of one box, a layer or a closed module: its size, text, badges and colours.
 
 Everything stands in classes and nothing in colours, so that a page may have others.
 """
@@ -15,6 +15,7 @@ from netspec.draw.grid import Size
 from netspec.draw.modules import Module, inner_name
 from netspec.draw.text_width import text_width
 from netspec.draw.totals import Totals, totals
+from netspec.errors import layer_label
 
 NAME_SIZE, TYPE_SIZE, LABEL_SIZE = 12.5, 11.0, 10.5
 BADGE_SIZE = 9.0
@@ -118,11 +119,11 @@ def draw_box(box: Box, around: Module, size: Size) -> str:
 
 def _mistake_lines(box: Box) -> list[str]:
     """Return what is wrong with a box in lines of bearable length."""
-    if not box.mistake:
+    mistake = box.mistake
+    if mistake is None:
         return []
-    message = box.mistake
-    for row in box.rows:  # the box itself says whose mistake it is
-        message = message.removeprefix(f"layer {row.name!r} ({row.type}): ")
+    shown = {layer_label(row.name, row.type) for row in box.rows}
+    message = mistake.text if mistake.layer in shown else str(mistake)
     return textwrap.wrap(
         f"✗ {message}", MISTAKE_LETTERS, max_lines=MISTAKE_LINES, placeholder=" …"
     )
@@ -135,7 +136,7 @@ def _stacked(row: Row, around: Module) -> str:
 
 def _tooltip(box: Box) -> str:
     lines = [f"{row.name}: {describe(row)}" for row in box.rows]
-    return "\n".join([*lines, box.mistake] if box.mistake else lines)
+    return "\n".join([*lines, str(box.mistake)] if box.mistake else lines)
 
 
 def _part(y: float, w: float, h: float, first: bool, last: bool) -> str:

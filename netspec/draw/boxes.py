@@ -1,4 +1,4 @@
-"""From layers to boxes: in-place layers stack onto the box whose output they change."""
+"""Layers as boxes, blobs as lines; in-place layers are rows of the box they change."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 
 from netspec.draw.captions import family, options
 from netspec.draw.grid import Net
+from netspec.errors import SpecError
 from netspec.nets import PHASE_NAMES
 from netspec.ops.base import Op
 from netspec.schema import LayerParameter
@@ -20,7 +21,7 @@ class Fact:
     """What is known of a layer: shapes, parameters and costs if it could be read."""
 
     op: Op | None = None
-    mistake: str = ""
+    mistake: SpecError | None = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Box:
         return self.rows[0].name
 
     @property
-    def mistake(self) -> str:
+    def mistake(self) -> SpecError | None:
         """What is wrong with one of the layers, or ""."""
-        return next((row.fact.mistake for row in self.rows if row.fact.mistake), "")
+        return next((row.fact.mistake for row in self.rows if row.fact.mistake), None)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a box says about its layer: the family that colours it, and its main options."""
+"""What a box says about its layer: its main options, and the family that colours it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
+from netspec.catalogue import LAYER_TYPES
+from netspec.ops import is_known_type, op_class
 from netspec.schema import LayerParameter
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
-    "data": (
-        *("Input", "Data", "HDF5Data", "MemoryData", "ImageData", "WindowData"),
-        *("DummyData", "AnnotatedData", "Parameter", "HDF5Output"),
-    ),
+    "data": ("Parameter", "HDF5Output"),  # and all that bring data in
     "convolution": ("Convolution", "Deconvolution", "Im2col"),
     "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
     "pooling": ("Pooling", "SPP", "ROIPooling"),
@@ -31,6 +30,8 @@ def family(layer_type: str) -> str:
     """Return the family of a layer type: "loss" by its name, else "other"."""
     if layer_type.endswith("Loss"):
         return "loss"
+    if is_known_type(layer_type) and op_class(layer_type).is_source:
+        return "data"
     return _FAMILY_OF.get(layer_type, "other")
 
 
@@ -125,11 +126,8 @@ def _slice(layer: LayerParameter) -> list[str]:
 
 
 def _data(layer: LayerParameter) -> list[str]:
-    if layer.type == "HDF5Data":
-        return [PurePath(layer.hdf5_data_param.source).name]
-    if layer.type == "ImageData":
-        return [PurePath(layer.image_data_param.source).name]
-    return [PurePath(layer.data_param.source).name]
+    message = getattr(layer, str(LAYER_TYPES[layer.type].param))
+    return [PurePath(message.source).name]
 
 
 def _accuracy(layer: LayerParameter) -> list[str]:

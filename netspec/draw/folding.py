@@ -32,6 +32,21 @@ def fold(root: Module, picture: Picture, *, unless: Sequence[str] = ()) -> None:
     settle(root, picture)
 
 
+def drawn_boxes(root: Module, picture: Picture) -> list[int]:
+    """Return which box is drawn for each: in a fold, its equal in the first module."""
+    drawn = list(range(len(picture.boxes)))
+    for module in root.modules():
+        for other in module.children[1:] if module.is_fold else ():
+            if isinstance(other, Module):
+                pairs = zip(other.boxes(), module.shown.boxes(), strict=True)
+                for box, equal in pairs:
+                    drawn[box] = equal
+    for box in range(len(drawn)):
+        while drawn[box] != drawn[drawn[box]]:  # folds in folds
+            drawn[box] = drawn[drawn[box]]
+    return drawn
+
+
 def _put_into_fold(module: Module, row: list[Module]) -> None:
     folded = Module(f"{row[0].path} … {row[-1].path}", list(row), is_fold=True)
     place = module.children.index(row[0])

@@ -1,4 +1,4 @@
-"""Boxes and bends by rank, in an order with few crossings.
+"""Layering and crossing reduction: boxes and bends by rank, in order.
 
 Ranks are longest paths. A line that crosses a rank gets a *bend* there, which takes a
 place in the order like a box. The order within each rank follows the mean place of the

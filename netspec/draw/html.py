@@ -15,6 +15,7 @@ from typing import Any
 from netspec.draw import measures
 from netspec.draw.box_svg import COLOURS, draw_box, draw_module
 from netspec.draw.boxes import Picture, Row
+from netspec.draw.folding import drawn_boxes
 from netspec.draw.line_captions import line_caption, shape_text
 from netspec.draw.modules import Line, Module
 from netspec.draw.nested import (
@@ -99,6 +100,7 @@ def content(
         "modules": [_module(picture, module, number, sideways) for module in modules],
         "boxes": [[_row(row) for row in box.rows] for box in picture.boxes],
         "around": around,
+        "drawn": drawn_boxes(root, picture),
     }
 
 
@@ -209,7 +211,7 @@ def _row(row: Row) -> dict[str, Any]:
         "name": row.name,
         "type": row.type,
         "phase": row.phase,
-        "mistake": row.fact.mistake,
+        "mistake": str(row.fact.mistake or ""),
         "bottoms": list(row.layer.bottom),
         "tops": list(zip(row.layer.top, shapes, strict=False)),
         "params": [

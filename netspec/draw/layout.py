@@ -1,10 +1,9 @@
-"""Places for the boxes of a layered drawing, top to bottom, and lines between them.
+"""Coordinates of the boxes of a layered drawing, and the routes of its lines.
 
 A *net* here is one blob: a line from one box that forks to all boxes that read it, so
 that ten readers of a label cost one line and not ten.
 
-The same is written in JavaScript in `netspec/viewer/layout.js`, from `positions` on,
-for pages where boxes open; a test compares the two.
+`netspec/draw/viewer/layout.js` does the same in a page, with the distances from here.
 """
 
 from __future__ import annotations

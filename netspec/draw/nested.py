@@ -1,8 +1,8 @@
-"""Places of everything in open modules, the innermost first.
+"""Coordinates in open modules within each other, the innermost first.
 
-Each open module is placed by itself (`netspec.draw.layout`) and is then a box of that
-extent, a panel, in the module around it, with the ends of its lines where its inside
-has them.
+Modules make a compound graph. Each open one is placed by itself (by
+`netspec.draw.layout`) and is then a box of that extent, a panel, in the module around
+it, with the ends of its lines where its inside has them.
 
 `netspec/draw/viewer/nested.js` does the same in a page, where what is open changes.
 What does not depend on that is worked out here for both.

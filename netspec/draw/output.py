@@ -1,4 +1,4 @@
-"""A drawing as a file: the suffix says how."""
+"""A drawing as a file: SVG, HTML, DOT, PNG or PDF by the suffix of its name."""
 
 from __future__ import annotations
 

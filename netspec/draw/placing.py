@@ -1,4 +1,4 @@
-"""Places across the flow: a straight trunk, and branches close beside it.
+"""Coordinates across the flow: a straight trunk, and branches close beside it.
 
 From the lowest rank up, every node that is on no path yet starts one, which climbs by
 the middle one of the links that come from farthest above, leaning left (or right) where

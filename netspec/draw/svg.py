@@ -1,4 +1,4 @@
-"""A picture as SVG: places, from the innermost open module outwards, then marks."""
+"""A picture as SVG: lines, boxes, panels and captions, and the style sheet."""
 
 from __future__ import annotations
 

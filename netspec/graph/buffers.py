@@ -85,7 +85,8 @@ def _refuse_over_input(
     producer = ops[wires.ends[source][0]]
     if producer.is_source:
         raise SpecError(
-            f"{label(ops[index].layer)}: top {wires.names[source]!r} is also its "
-            f"bottom and comes from {label(producer.layer)}, but this layer cannot run "
-            f"in place; give its top another name"
+            f"top {wires.names[source]!r} is also its bottom and comes from "
+            f"{label(producer.layer)}, but this layer cannot run in place; give its "
+            f"top another name",
+            layer=label(ops[index].layer),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from netspec.catalogue.check import check_arity
-from netspec.errors import MAX_TOLD, ShapeError, SpecError, did_you_mean, join
+from netspec.errors import MAX_TOLD, SpecError, did_you_mean, joined
 from netspec.graph.buffers import share_memory
 from netspec.graph.gradients import Gradients, analyse
 from netspec.graph.sharing import Shared, share
@@ -52,9 +52,9 @@ def build_kept(
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
     gradients = analyse(ops, wires, loss_weights, message.force_backward)
-    errors = [with_own_names(text, message.layer) for text in gradients.errors]
+    errors = [with_own_names(error, message.layer) for error in gradients.errors]
     if errors and kept.state.phase == TRAIN:
-        raise SpecError(join(errors))
+        raise joined(errors)
     data, diff = share_memory(ops, wires, gradients, loss_weights)
     return Graph(
         name=message.name,
@@ -66,35 +66,39 @@ def build_kept(
         outputs=tuple(wires.outputs),
         blobs=dict(wires.last),
         message=message,
-        gradient_errors=tuple(errors),
+        gradient_errors=tuple(map(str, errors)),
     )
 
 
 def _check_layers(layers: Sequence[LayerParameter]) -> None:
     """Refuse unknown types, wrong numbers of bottoms and tops, and the like."""
     known = known_types()
-    unknown: list[str] = []
+    unknown: list[SpecError] = []
     for layer in layers:
         if layer.type not in known:
             told = len(unknown) < MAX_TOLD
             hint = did_you_mean(layer.type, known) if told else ""
-            unknown.append(f"{label(layer)}: unknown layer type {layer.type!r}{hint}")
+            said = f"unknown layer type {layer.type!r}{hint}"
+            unknown.append(SpecError(said, layer=label(layer)))
     if unknown:
-        raise SpecError(join(unknown))
-    mistakes = []
+        raise joined(unknown)
+    mistakes: list[SpecError] = []
     for layer in layers:
         try:
             check_arity(layer)
         except SpecError as error:
-            mistakes.append(str(error))
+            mistakes.append(error)
         given = len(layer.propagate_down)
         if given and given != len(layer.bottom):
             mistakes.append(
-                f"{label(layer)}: propagate_down is given {given} times for "
-                f"{len(layer.bottom)} bottoms; give it once for each, or not at all"
+                SpecError(
+                    f"propagate_down is given {given} times for {len(layer.bottom)} "
+                    f"bottoms; give it once for each, or not at all",
+                    layer=label(layer),
+                )
             )
     if mistakes:
-        raise SpecError(join(mistakes))
+        raise joined(mistakes)
 
 
 def _automatic_tops(layer: LayerParameter) -> int:
@@ -124,10 +128,7 @@ def _infer_all(
         ops.append(op)
         shapes.update(zip(wires.tops[index], op.tops, strict=True))
     if mistakes:
-        only_shapes = all(isinstance(error, ShapeError) for error in mistakes)
-        kind = ShapeError if only_shapes else SpecError
-        text = join([str(error) for error in mistakes])
-        raise kind(with_own_names(text, layers))
+        raise with_own_names(joined(mistakes), layers)
     return ops
 
 
@@ -144,19 +145,22 @@ def tops_of_data(layers: Sequence[LayerParameter]) -> list[str]:
 def _loss_weights(ops: Sequence[Op]) -> list[tuple[float, ...]]:
     """Return the weight of every top in the objective."""
     weights = []
-    mistakes = []
+    mistakes: list[SpecError] = []
     for op in ops:
         given = tuple(op.layer.loss_weight)
         if not given:
             given = (1.0,) if op.is_loss else (0.0,) * len(op.tops)
         if len(given) != len(op.tops):
             mistakes.append(
-                f"{label(op.layer)}: loss_weight is given {len(op.layer.loss_weight)} "
-                f"times for {len(op.tops)} tops; give it once for each"
+                SpecError(
+                    f"loss_weight is given {len(op.layer.loss_weight)} times for "
+                    f"{len(op.tops)} tops; give it once for each",
+                    layer=label(op.layer),
+                )
             )
         weights.append(given)
     if mistakes:
-        raise SpecError(join(mistakes))
+        raise joined(mistakes)
     return weights
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec.catalogue.check import check_arity
-from netspec.errors import SpecError, UnknownShape, did_you_mean, join
+from netspec.errors import SpecError, UnknownShape, did_you_mean, joined
 from netspec.graph.build import build_kept, tops_of_data
 from netspec.graph.splits import is_inserted
 from netspec.nets import State, kept_layers, kept_net
@@ -23,13 +23,13 @@ class Diagnosis:
 
     `layers` are those of the message that was diagnosed. `ops` has None where a mistake
     at or above the layer hides its shapes, or where only a file would tell them.
-    `mistakes` has "" for a layer that is right. `error` is what building the net would
-    say; None where it is right, or where nothing but shapes in files are missing.
+    `mistakes` has None for a layer that is right. `error` is what building the net
+    would say; None where it is right, or where nothing but shapes in files is missing.
     """
 
     layers: tuple[LayerParameter, ...]
     ops: tuple[Op | None, ...]
-    mistakes: tuple[str, ...]
+    mistakes: tuple[SpecError | None, ...]
     error: SpecError | None
 
 
@@ -50,7 +50,7 @@ def diagnose(
     except SpecError as error:
         return _search(net, state, given, error)
     ops = [node.op for node in graph.nodes if not is_inserted(graph, node)]
-    return Diagnosis(tuple(layers), tuple(ops), ("",) * len(ops), None)
+    return Diagnosis(tuple(layers), tuple(ops), (None,) * len(ops), None)
 
 
 def _search(
@@ -69,16 +69,15 @@ def _search(
     walk = _Walk(given)
     for layer in layers:
         walk.read(layer)
-    found = [str(mistake) for mistake in walk.mistakes if mistake is not None]
+    found = [mistake for mistake in walk.mistakes if mistake is not None]
     if found:
-        error = SpecError(join(found))
+        error = joined(found)
     elif walk.unknown:
-        return Diagnosis(tuple(layers), tuple(walk.ops), ("",) * len(layers), None)
+        return Diagnosis(tuple(layers), tuple(walk.ops), (None,) * len(layers), None)
     else:  # what only the whole net shows, such as parameters that cannot be shared
         text = str(error)
-        walk.mistakes = [text if label(layer) in text else None for layer in layers]
-    mistakes = tuple(mistake or "" for mistake in walk.mistakes)
-    return Diagnosis(tuple(layers), tuple(walk.ops), mistakes, error)
+        walk.mistakes = [error if label(layer) in text else None for layer in layers]
+    return Diagnosis(tuple(layers), tuple(walk.ops), tuple(walk.mistakes), error)
 
 
 class _Walk:
@@ -88,18 +87,19 @@ class _Walk:
         self.given = given
         self.shapes: dict[str, Shape | None] = {}
         self.ops: list[Op | None] = []
-        self.mistakes: list[str | None] = []
+        self.mistakes: list[SpecError | None] = []
         self.unknown = False
 
     def read(self, layer: LayerParameter) -> None:
         """Read one layer, or note why that cannot be done."""
-        op, mistake = None, None
+        op: Op | None = None
+        mistake: SpecError | None = None
         try:
             op = self._infer(layer)
         except UnknownShape:
             self.unknown = True
         except SpecError as error:
-            mistake = str(error)
+            mistake = error
         self.ops.append(op)
         self.mistakes.append(mistake)
         for place, top in enumerate(layer.top):
@@ -109,14 +109,17 @@ class _Walk:
         types = known_types()
         if layer.type not in types:
             hint = did_you_mean(layer.type, types)
-            raise SpecError(f"{label(layer)}: unknown layer type {layer.type!r}{hint}")
+            raise SpecError(
+                f"unknown layer type {layer.type!r}{hint}", layer=label(layer)
+            )
         check_arity(layer)
         for place, blob in enumerate(layer.bottom):
             if blob not in self.shapes:
                 hint = did_you_mean(blob, self.shapes)
                 raise SpecError(
-                    f"{label(layer)}: {bottom_name(layer, place)} is not the top of an "
-                    f"earlier layer{hint or '; add the layer that produces it'}"
+                    f"{bottom_name(layer, place)} is not the top of an earlier "
+                    f"layer{hint or '; add the layer that produces it'}",
+                    layer=label(layer),
                 )
         bottoms = [self.shapes[blob] for blob in layer.bottom]
         known = [shape for shape in bottoms if shape is not None]
@@ -127,7 +130,8 @@ class _Walk:
             in_place = place < len(layer.bottom) and layer.bottom[place] == top
             if top in self.shapes and not in_place:
                 raise SpecError(
-                    f"{label(layer)}: top {top!r} is already produced by an earlier "
-                    f"layer; give one of the two another name"
+                    f"top {top!r} is already produced by an earlier layer; give one "
+                    f"of the two another name",
+                    layer=label(layer),
                 )
         return op

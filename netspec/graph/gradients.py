@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netspec.errors import SpecError
 from netspec.graph.wiring import Wires
 from netspec.ops.base import Op, bottom_name, label
 
@@ -19,7 +20,7 @@ class Gradients:
     backward: list[bool]
     propagate: list[tuple[bool, ...]]
     learn: list[tuple[bool, ...]]
-    errors: tuple[str, ...]
+    errors: tuple[SpecError, ...]
 
 
 def analyse(
@@ -113,10 +114,10 @@ def _learned(op: Op, force: bool) -> list[bool]:
     return flags
 
 
-def _no_gradient(op: Op, place: int) -> str:
-    return (
-        f"{label(op.layer)}: {bottom_name(op.layer, place)} depends on learned "
-        f"parameters and lies under a loss, but the layer has no gradient for it; set "
-        f"propagate_down to false for it, lr_mult to 0 below it, or loss_weight to 0 "
-        f"above it"
+def _no_gradient(op: Op, place: int) -> SpecError:
+    return SpecError(
+        f"{bottom_name(op.layer, place)} depends on learned parameters and lies under "
+        f"a loss, but the layer has no gradient for it; set propagate_down to false "
+        f"for it, lr_mult to 0 below it, or loss_weight to 0 above it",
+        layer=label(op.layer),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netspec.errors import SpecError, join
+from netspec.errors import SpecError, joined
 from netspec.graph.types import Use
 from netspec.ops.base import Op, Shape, count, label
 from netspec.schema import BlobProto, FillerParameter, LayerParameter, ParamSpec
@@ -36,12 +36,15 @@ def share(ops: Sequence[Op]) -> tuple[list[Shared], list[tuple[int, ...]]]:
     parameters: list[Shared] = []
     slots: list[tuple[int, ...]] = []
     by_name: dict[str, int] = {}
-    mistakes: list[str] = []
+    mistakes: list[SpecError] = []
     for index, op in enumerate(ops):
         if len(op.layer.param) > len(op.params):
             mistakes.append(
-                f"{label(op.layer)}: {len(op.layer.param)} param blocks are given, but "
-                f"the layer has {len(op.params)} parameters; remove the others"
+                SpecError(
+                    f"{len(op.layer.param)} param blocks are given, but the layer has "
+                    f"{len(op.params)} parameters; remove the others",
+                    layer=label(op.layer),
+                )
             )
             slots.append(())
             continue
@@ -63,19 +66,22 @@ def share(ops: Sequence[Op]) -> tuple[list[Shared], list[tuple[int, ...]]]:
             mine.append(number)
         slots.append(tuple(mine))
     if mistakes:
-        raise SpecError(join(mistakes))
+        raise joined(mistakes)
     return parameters, slots
 
 
-def _spec(op: Op, slot: int, mistakes: list[str]) -> ParamSpec:
+def _spec(op: Op, slot: int, mistakes: list[SpecError]) -> ParamSpec:
     given = slot < len(op.layer.param)
     spec: ParamSpec = op.layer.param[slot] if given else ParamSpec()
     if op.learned_params is None or slot in op.learned_params:
         return spec
     if given and spec.lr_mult != 0:
         mistakes.append(
-            f"{label(op.layer)}: parameter {slot} is a statistic and is not learned, "
-            f"so its lr_mult must be 0; got {spec.lr_mult:g}"
+            SpecError(
+                f"parameter {slot} is a statistic and is not learned, so its lr_mult "
+                f"must be 0; got {spec.lr_mult:g}",
+                layer=label(op.layer),
+            )
         )
     still = ParamSpec()
     still.CopyFrom(spec)
@@ -106,7 +112,7 @@ def _check_shape(
     spec: ParamSpec,
     owner: Shared,
     ops: Sequence[Op],
-    mistakes: list[str],
+    mistakes: list[SpecError],
 ) -> None:
     shape = op.params[slot].shape
     permissive = spec.share_mode == ParamSpec.PERMISSIVE
@@ -120,8 +126,11 @@ def _check_shape(
     else:
         fix = "make them equal, or allow the same count with share_mode: PERMISSIVE"
     mistakes.append(
-        f"{label(op.layer)}: parameter {slot} shares {spec.name!r} with {first}, but "
-        f"has shape {shape} instead of {owner.shape}; {fix}"
+        SpecError(
+            f"parameter {slot} shares {spec.name!r} with {first}, but has shape "
+            f"{shape} instead of {owner.shape}; {fix}",
+            layer=label(op.layer),
+        )
     )
 
 
@@ -130,7 +139,7 @@ def _merge(
     spec: ParamSpec,
     owner: Shared,
     first: Op,
-    mistakes: list[str],
+    mistakes: list[SpecError],
 ) -> None:
     if spec.HasField("lr_mult"):
         if owner.has_lr_mult and owner.lr_mult != spec.lr_mult:
@@ -157,29 +166,36 @@ def _merge(
 
 def _mismatch(
     layer: LayerParameter, first: Op, name: str, field: str, got: float, want: float
-) -> str:
-    return (
-        f"{label(layer)}: {field} of the shared parameter {name!r} is {got:g}, but "
-        f"{label(first.layer)} says {want:g}; give the same value, or give it once"
+) -> SpecError:
+    return SpecError(
+        f"{field} of the shared parameter {name!r} is {got:g}, but "
+        f"{label(first.layer)} says {want:g}; give the same value, or give it once",
+        layer=label(layer),
     )
 
 
-def _initial(op: Op, mistakes: list[str]) -> list[BlobProto | None]:
+def _initial(op: Op, mistakes: list[SpecError]) -> list[BlobProto | None]:
     """Return the values that the layer's `blobs` give for each parameter."""
     blobs = op.layer.blobs
     if not len(blobs):
         return [None] * len(op.params)
     if len(blobs) != len(op.params):
         mistakes.append(
-            f"{label(op.layer)}: {len(blobs)} blobs are given for "
-            f"{len(op.params)} parameters; give one for each"
+            SpecError(
+                f"{len(blobs)} blobs are given for {len(op.params)} parameters; give "
+                f"one for each",
+                layer=label(op.layer),
+            )
         )
         return [None] * len(op.params)
     for slot, (blob, definition) in enumerate(zip(blobs, op.params, strict=True)):
         if not blob_fits(blob, definition.shape):
             mistakes.append(
-                f"{label(op.layer)}: blob {slot} has shape {blob_shape(blob)}; "
-                f"expected {definition.shape}, the shape of the parameter"
+                SpecError(
+                    f"blob {slot} has shape {blob_shape(blob)}; expected "
+                    f"{definition.shape}, the shape of the parameter",
+                    layer=label(op.layer),
+                )
             )
     return list(blobs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from netspec.errors import MAX_TOLD, SpecError, did_you_mean, join
+from netspec.errors import MAX_TOLD, SpecError, did_you_mean, joined
 from netspec.graph.types import Graph, Node
 from netspec.ops.base import bottom_name, label
 from netspec.schema import LayerParameter, NetParameter
@@ -51,7 +51,7 @@ def _sources(layers: Sequence[LayerParameter]) -> list[list[_Top]]:
     """Return, for every layer, the top that each of its bottoms reads."""
     last: dict[str, _Top] = {}
     sources = []
-    mistakes: list[str] = []
+    mistakes: list[SpecError] = []
     for index, layer in enumerate(layers):
         found = []
         for place, blob in enumerate(layer.bottom):
@@ -61,14 +61,17 @@ def _sources(layers: Sequence[LayerParameter]) -> list[list[_Top]]:
                 told = len(mistakes) < MAX_TOLD
                 hint = did_you_mean(blob, last) if told else ""
                 mistakes.append(
-                    f"{label(layer)}: {bottom_name(layer, place)} is not the top of an "
-                    f"earlier layer{hint or '; add the layer that produces it'}"
+                    SpecError(
+                        f"{bottom_name(layer, place)} is not the top of an earlier "
+                        f"layer{hint or '; add the layer that produces it'}",
+                        layer=label(layer),
+                    )
                 )
         sources.append(found)
         for place, blob in enumerate(layer.top):
             last[blob] = (index, place)
     if mistakes:
-        raise SpecError(join(mistakes))
+        raise joined(mistakes)
     return sources
 
 
@@ -112,11 +115,12 @@ def is_inserted(graph: Graph, node: Node) -> bool:
     return node.name == f"{edge.blob}_{producer}_{edge.top}_split"
 
 
-def with_own_names(text: str, layers: Iterable[LayerParameter]) -> str:
-    """Return a message with the blobs of inserted Splits under their own names."""
+def with_own_names(error: SpecError, layers: Iterable[LayerParameter]) -> SpecError:
+    """Return an error with the blobs of inserted Splits under their own names."""
+    text = error.text
     for layer in layers:
         if layer.type == "Split" and layer.name.endswith("_split"):
             for place, top in enumerate(layer.top):
                 if top == f"{layer.name}_{place}":
                     text = text.replace(f"'{top}'", f"'{layer.bottom[0]}'")
-    return text
+    return error.replaced(text=text)

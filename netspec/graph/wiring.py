@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from netspec.errors import SpecError, join
+from netspec.errors import SpecError, joined
 from netspec.graph.types import AUTOMATIC
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
@@ -70,29 +70,32 @@ def wire(layers: Sequence[LayerParameter], automatic: Sequence[int]) -> Wires:
         wires.tops.append(tuple(tops))
         wires.in_place.append(tuple(in_place))
     if mistakes:
-        raise SpecError(join(mistakes))
+        raise joined(mistakes)
     wires.outputs = sorted(available, key=lambda blob: blob.encode())
     return wires
 
 
 def _two_producers(
     layers: Sequence[LayerParameter], wires: Wires, blob: str, layer: LayerParameter
-) -> str:
+) -> SpecError:
     other = layers[wires.ends[wires.last[blob]][0]]
     if other.name == layer.name and other is layer:
-        return (
-            f"{label(layer)}: top {blob!r} is listed twice; name the tops differently"
+        return SpecError(
+            f"top {blob!r} is listed twice; name the tops differently",
+            layer=label(layer),
         )
     branch = any(
         bottom.startswith(f"{blob}_") and "_split_" in bottom for bottom in layer.bottom
     )
     if branch:
-        return (
-            f"{label(layer)}: top {blob!r} is also its bottom, but another layer uses "
-            f"that blob before; a layer in place must be the first to use its bottom, "
-            f"so list it earlier or give its top another name"
+        return SpecError(
+            f"top {blob!r} is also its bottom, but another layer uses that blob "
+            f"before; a layer in place must be the first to use its bottom, so list it "
+            f"earlier or give its top another name",
+            layer=label(layer),
         )
-    return (
-        f"{label(layer)}: top {blob!r} is already produced by {label(other)}; give one "
-        f"of the two another name"
+    return SpecError(
+        f"top {blob!r} is already produced by {label(other)}; give one of the two "
+        f"another name",
+        layer=label(layer),
     )

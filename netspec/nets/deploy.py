@@ -11,7 +11,7 @@ from netspec.nets.current import current
 from netspec.nets.given import check_given
 from netspec.nets.phases import PHASES, layers_of_phase, one_phase, unmade
 from netspec.ops import known_types
-from netspec.ops.base import Shape
+from netspec.ops.base import Shape, brings_data, label
 from netspec.ops.data import infer_with
 from netspec.schema import TEST, LayerParameter, NetParameter
 
@@ -54,8 +54,8 @@ def deploy(
     layers, wanted = _without_losses([*sources, *kept.layer])
     needed = _needed(layers, wanted)
     missing = unmade(needed, TEST)
-    if missing:
-        raise SpecError(missing)
+    if missing is not None:
+        raise missing
     _check_shapes(layers, shapes or {})
     result = NetParameter()
     result.CopyFrom(kept)
@@ -86,7 +86,7 @@ def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
 
 
 def _is_source(layer: LayerParameter) -> bool:
-    return not layer.bottom and layer.type != "Parameter"
+    return brings_data(layer.type, len(layer.bottom))
 
 
 def _other_sources(
@@ -226,9 +226,9 @@ def _inputs(
         shape = shapes.get(top) or (found[place] if found else None)
         if shape is None:
             raise ShapeError(
-                f"layer {layer.name!r} ({layer.type}): the shape of {top!r} is not "
-                f"known ({problem}); give it: shapes={{{top!r}: (1, 3, 224, 224)}}, or "
-                f"--shape {top}=1,3,224,224"
+                f"the shape of {top!r} is not known ({problem}); give it: "
+                f"shapes={{{top!r}: (1, 3, 224, 224)}}, or --shape {top}=1,3,224,224",
+                layer=label(layer),
             )
         sizes = list(shape)
         if batch_size is not None and sizes:

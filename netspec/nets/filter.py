@@ -74,7 +74,7 @@ def kept_layers(net: NetParameter, state: State) -> list[LayerParameter]:
     if both:
         names = ", ".join(label(layer) for layer in both)
         raise SpecError(
-            f"{names}: include and exclude rules are both given; keep one kind"
+            "include and exclude rules are both given; keep one kind", layer=names
         )
     kept = []
     for layer in net.layer:

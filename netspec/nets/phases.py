@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from netspec.errors import SpecError
 from netspec.nets.filter import filter_net, merge_state
+from netspec.ops.base import label
 from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
 from netspec.site import user_site, warn_at
 
@@ -21,26 +23,29 @@ def one_phase(net: NetParameter, phase: int) -> NetParameter:
     tops = {top for layer in net.layer for top in layer.top}
     read = {blob for layer in net.layer for blob in layer.bottom}
     missing = unmade(kept.layer, phase, inputs=read - tops)
-    if missing:
-        warn_at(user_site(), missing)
+    if missing is not None:
+        warn_at(user_site(), str(missing))
     return kept
 
 
 def unmade(
     layers: Iterable[LayerParameter], phase: int, inputs: Iterable[str] = ()
-) -> str:
-    """Say which layer reads what is neither an input nor made before; "" if none."""
+) -> SpecError | None:
+    """Return the error of a layer that reads what is neither an input nor made before.
+
+    None if no layer does.
+    """
     made = set(inputs)
     for layer in layers:
         for blob in layer.bottom:
             if blob not in made:
-                return (
-                    f"layer {layer.name!r} ({layer.type}): reads {blob!r}, which no "
-                    f"layer of the {PHASE_NAMES[phase]} phase makes; change the "
-                    f"rules of one of them"
+                return SpecError(
+                    f"reads {blob!r}, which no layer of the {PHASE_NAMES[phase]} phase "
+                    f"makes; change the rules of one of them",
+                    layer=label(layer),
                 )
         made.update(layer.top)
-    return ""
+    return None
 
 
 def layers_of_phase(net: NetParameter, phase: int) -> NetParameter:

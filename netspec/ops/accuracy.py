@@ -46,8 +46,9 @@ def accuracy(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Accuracy:
     classes = bottoms[0][axis]
     if not 1 <= param.top_k <= classes:
         raise SpecError(
-            f"{label(layer)}: accuracy_param.top_k is {param.top_k}; expected from 1 "
-            f"to {classes}, the number of classes on axis {axis}"
+            f"accuracy_param.top_k is {param.top_k}; expected from 1 to {classes}, "
+            f"the number of classes on axis {axis}",
+            layer=label(layer),
         )
     given = param.HasField("ignore_label")
     return Accuracy(

@@ -178,8 +178,9 @@ def prelu(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> PReLU:
     param = layer.prelu_param
     if len(bottoms[0]) < 2:
         raise ShapeError(
-            f"{label(layer)}: the input must have at least 2 axes, channels on axis 1; "
-            f"got shape {bottoms[0]}"
+            f"the input must have at least 2 axes, channels on axis 1; got shape "
+            f"{bottoms[0]}",
+            layer=label(layer),
         )
     shape = () if param.channel_shared else (bottoms[0][1],)
     return PReLU(
@@ -238,8 +239,9 @@ def log(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Log:
     base = _base(layer, param.base)
     if base == 1:
         raise SpecError(
-            f"{label(layer)}: base is 1, which has no logarithm; expected a positive "
-            f"value other than 1, or -1 for e"
+            "base is 1, which has no logarithm; expected a positive value other than "
+            "1, or -1 for e",
+            layer=label(layer),
         )
     return Log(
         layer=layer,
@@ -258,12 +260,14 @@ def clip(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Clip:
     for field in ("min", "max"):
         if not param.HasField(field):
             raise SpecError(
-                f"{label(layer)}: clip_param.{field} is missing; give both min and max"
+                f"clip_param.{field} is missing; give both min and max",
+                layer=label(layer),
             )
     if not param.min <= param.max:
         raise SpecError(
-            f"{label(layer)}: clip_param.min is {param.min:g} and max {param.max:g}; "
-            f"expected min <= max"
+            f"clip_param.min is {param.min:g} and max {param.max:g}; expected min <= "
+            f"max",
+            layer=label(layer),
         )
     return Clip(
         layer=layer, bottoms=bottoms, tops=bottoms, min=param.min, max=param.max
@@ -287,6 +291,7 @@ def threshold(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Threshold:
 def _base(layer: LayerParameter, base: float) -> float:
     if base != -1 and not base > 0:
         raise SpecError(
-            f"{label(layer)}: base is {base:g}; expected a positive value, or -1 for e"
+            f"base is {base:g}; expected a positive value, or -1 for e",
+            layer=label(layer),
         )
     return base

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from netspec.errors import ShapeError
+from netspec.errors import ShapeError, layer_label
 from netspec.schema import FillerParameter, LayerParameter
 
 Shape: TypeAlias = tuple[int, ...]
+PartialShape: TypeAlias = tuple[int | None, ...]  # None for a size that is not known
 
 MAX_COUNT = 2**31 - 1  # largest number of elements of one blob, as in Caffe
 
@@ -57,6 +58,11 @@ class Op:
     tops: tuple[Shape, ...]
     params: tuple[ParamDef, ...] = ()
     macs: int = 0
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return what a layer tells of tops whose shapes only a file or code knows."""
+        return [None] * len(layer.top)
 
     def __init_subclass__(cls) -> None:
         """Register the class under its layer type."""
@@ -157,7 +163,16 @@ def infers(*types: str) -> Callable[[_F], _F]:
 
 def label(layer: LayerParameter) -> str:
     """Return how messages name a layer: `layer 'conv1' (Convolution)`."""
-    return f"layer {layer.name!r} ({layer.type})"
+    return layer_label(layer.name, layer.type)
+
+
+def brings_data(kind: str, bottoms: int) -> bool:
+    """Tell by type and number of bottoms whether a layer brings data into a net.
+
+    `Op.is_source` says it of known types; this holds for those of other forks and for
+    layers in Python too. A Parameter has no bottoms either, but holds what is learned.
+    """
+    return bottoms == 0 and kind != "Parameter"
 
 
 def count(shape: Sequence[int], start: int = 0, end: int | None = None) -> int:
@@ -172,8 +187,9 @@ def check_count(layer: LayerParameter, what: str, shape: Shape) -> None:
     """Refuse a shape with a negative size or more elements than Caffe can count."""
     if any(size < 0 for size in shape) or count(shape) > MAX_COUNT:
         raise ShapeError(
-            f"{label(layer)}: {what} would have shape {shape}; sizes must not be "
-            f"negative and their product at most {MAX_COUNT}"
+            f"{what} would have shape {shape}; sizes must not be negative and their "
+            f"product at most {MAX_COUNT}",
+            layer=label(layer),
         )
 
 
@@ -181,8 +197,9 @@ def canonical_axis(layer: LayerParameter, axis: int, axes: int, field: str) -> i
     """Turn a possibly negative axis into one from 0; `field` is its name in errors."""
     if not -axes <= axis < axes:
         raise ShapeError(
-            f"{label(layer)}: {field} is {axis}, but the input has {axes} axes; "
-            f"expected a value from {-axes} to {axes - 1}"
+            f"{field} is {axis}, but the input has {axes} axes; expected a value from "
+            f"{-axes} to {axes - 1}",
+            layer=label(layer),
         )
     return axis % axes
 
@@ -215,8 +232,9 @@ def check_axes(layer: LayerParameter, shape: Shape, axes: int, what: str) -> Non
     """Refuse an input that has not exactly `axes` axes."""
     if len(shape) != axes:
         raise ShapeError(
-            f"{label(layer)}: {what} must have {axes} axes; got shape {shape}. Add a "
-            f"Reshape layer before it"
+            f"{what} must have {axes} axes; got shape {shape}. Add a Reshape layer "
+            f"before it",
+            layer=label(layer),
         )
 
 
@@ -225,10 +243,10 @@ def check_same(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:
     for index, shape in enumerate(bottoms):
         if shape != bottoms[0]:
             raise ShapeError(
-                f"{label(layer)}: bottoms must have the same shape; "
-                f"{bottom_name(layer, 0)} has {bottoms[0]} and "
-                f"{bottom_name(layer, index)} has {shape}. Check the layers that "
-                f"produce them"
+                f"bottoms must have the same shape; {bottom_name(layer, 0)} has "
+                f"{bottoms[0]} and {bottom_name(layer, index)} has {shape}. Check the "
+                f"layers that produce them",
+                layer=label(layer),
             )
 
 

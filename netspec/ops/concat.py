@@ -44,10 +44,10 @@ def concat(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Concat:
         same = same and shape[axis + 1 :] == bottoms[0][axis + 1 :]
         if not same or len(shape) != len(bottoms[0]):
             raise ShapeError(
-                f"{label(layer)}: bottoms must agree except on axis {axis}; "
-                f"{bottom_name(layer, 0)} has {bottoms[0]} and "
-                f"{bottom_name(layer, index)} has {shape}. Check the layers that "
-                f"produce them"
+                f"bottoms must agree except on axis {axis}; {bottom_name(layer, 0)} "
+                f"has {bottoms[0]} and {bottom_name(layer, index)} has {shape}. Check "
+                f"the layers that produce them",
+                layer=label(layer),
             )
     total = sum(shape[axis] for shape in bottoms)
     top = (*bottoms[0][:axis], total, *bottoms[0][axis + 1 :])
@@ -64,21 +64,24 @@ def slice_(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Slice:
     if points:
         if len(points) != tops - 1:
             raise SpecError(
-                f"{label(layer)}: slice_point has {len(points)} values for {tops} "
-                f"tops; expected one fewer than tops"
+                f"slice_point has {len(points)} values for {tops} tops; expected one "
+                f"fewer than tops",
+                layer=label(layer),
             )
     else:
         if tops == 0 or size % tops:
             raise ShapeError(
-                f"{label(layer)}: axis {axis} has size {size}, which {tops} tops "
-                f"cannot share evenly; give slice_point"
+                f"axis {axis} has size {size}, which {tops} tops cannot share evenly; "
+                f"give slice_point",
+                layer=label(layer),
             )
         points = tuple(range(size // tops, size, size // tops)) if size else ()
     bounds = (0, *points, size)
     if any(end <= start for start, end in itertools.pairwise(bounds)):
         raise ShapeError(
-            f"{label(layer)}: slice_point {points} must rise strictly and lie between "
-            f"0 and {size}, the size of axis {axis}"
+            f"slice_point {points} must rise strictly and lie between 0 and {size}, "
+            f"the size of axis {axis}",
+            layer=label(layer),
         )
     shapes = tuple(
         (*bottoms[0][:axis], end - start, *bottoms[0][axis + 1 :])
@@ -99,8 +102,8 @@ def _axis(
     if param.HasField(old_field):
         if param.HasField("axis"):
             raise SpecError(
-                f"{label(layer)}: both axis and {old_field}, its old name, are given; "
-                f"keep axis"
+                f"both axis and {old_field}, its old name, are given; keep axis",
+                layer=label(layer),
             )
         field = old_field
     return canonical_axis(layer, getattr(param, field), len(shape), field)

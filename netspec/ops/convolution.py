@@ -129,8 +129,9 @@ def deconvolution(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Deconvol
     )
     if any(size < 1 for size in spatial):
         raise ShapeError(
-            f"{label(layer)}: pad {window.pad} cuts the output down to sizes {spatial}"
-            f"; expected at least 1 along every axis, so reduce pad"
+            f"pad {window.pad} cuts the output down to sizes {spatial}; expected at "
+            f"least 1 along every axis, so reduce pad",
+            layer=label(layer),
         )
     weights = (channels, options["num_output"] // group, *window.kernel)
     return Deconvolution(
@@ -171,9 +172,10 @@ def window_sizes(layer: LayerParameter, sizes: Shape, window: Window) -> Shape:
     for size, pad, extent in zip(sizes, window.pad, extents, strict=True):
         if size + 2 * pad < extent:
             raise ShapeError(
-                f"{label(layer)}: the kernel covers {extents} pixels, more than the "
-                f"input {sizes} with pad {window.pad}; reduce kernel_size or dilation, "
-                f"or add padding"
+                f"the kernel covers {extents} pixels, more than the input {sizes} "
+                f"with pad {window.pad}; reduce kernel_size or dilation, or add "
+                f"padding",
+                layer=label(layer),
             )
     return tuple(
         (size + 2 * pad - extent) // stride + 1
@@ -193,8 +195,9 @@ def _options(
     channels = bottoms[0][axis]
     if param.num_output < 1:
         raise SpecError(
-            f"{label(layer)}: convolution_param.num_output is {param.num_output}; give "
-            f"the number of filters, at least 1"
+            f"convolution_param.num_output is {param.num_output}; give the number of "
+            f"filters, at least 1",
+            layer=label(layer),
         )
     for what, size in (
         ("the input has", channels),
@@ -202,8 +205,9 @@ def _options(
     ):
         if param.group < 1 or size % param.group:
             raise ShapeError(
-                f"{label(layer)}: group is {param.group}, but {what} {size} channels; "
-                f"expected a divisor of it"
+                f"group is {param.group}, but {what} {size} channels; expected a "
+                f"divisor of it",
+                layer=label(layer),
             )
     options = {
         "num_output": param.num_output,
@@ -234,14 +238,15 @@ def _window(layer: LayerParameter, param: ConvolutionParameter, axes: int) -> Wi
         kernel = _pair(layer, param, "kernel", axes)
         if len(param.kernel_size):
             raise SpecError(
-                f"{label(layer)}: both kernel_size and kernel_h/kernel_w are given; "
-                f"keep one of them"
+                "both kernel_size and kernel_h/kernel_w are given; keep one of them",
+                layer=label(layer),
             )
     else:
         if axes and not len(param.kernel_size):
             raise SpecError(
-                f"{label(layer)}: convolution_param.kernel_size is missing; give one "
-                f"value, or one for each of the {axes} spatial axes"
+                f"convolution_param.kernel_size is missing; give one value, or one "
+                f"for each of the {axes} spatial axes",
+                layer=label(layer),
             )
         kernel = _repeated(layer, "kernel_size", param.kernel_size, axes, default=1)
     stride = _spatial(layer, param, "stride", axes, default=1)
@@ -254,8 +259,9 @@ def _window(layer: LayerParameter, param: ConvolutionParameter, axes: int) -> Wi
     ):
         if any(value < 1 for value in values):
             raise SpecError(
-                f"{label(layer)}: convolution_param.{field} is {values}; expected at "
-                f"least 1 along every axis"
+                f"convolution_param.{field} is {values}; expected at least 1 along "
+                f"every axis",
+                layer=label(layer),
             )
     return Window(kernel=kernel, stride=stride, pad=pad, dilation=dilation)
 
@@ -270,8 +276,8 @@ def _spatial(
     if param.HasField(f"{field}_h") or param.HasField(f"{field}_w"):
         if len(getattr(param, field)):
             raise SpecError(
-                f"{label(layer)}: both {field} and {field}_h/{field}_w are given; keep "
-                f"one of them"
+                f"both {field} and {field}_h/{field}_w are given; keep one of them",
+                layer=label(layer),
             )
         return _pair(layer, param, field, axes)
     return _repeated(layer, field, getattr(param, field), axes, default)
@@ -282,9 +288,10 @@ def _pair(
 ) -> tuple[int, ...]:
     if axes != 2:
         raise SpecError(
-            f"{label(layer)}: {field}_h and {field}_w are for 2 spatial axes, but the "
-            f"input has {axes}; repeat {field if field != 'kernel' else 'kernel_size'} "
-            f"once for each axis instead"
+            f"{field}_h and {field}_w are for 2 spatial axes, but the input has "
+            f"{axes}; repeat {field if field != 'kernel' else 'kernel_size'} once for "
+            f"each axis instead",
+            layer=label(layer),
         )
     return (getattr(param, f"{field}_h"), getattr(param, f"{field}_w"))
 
@@ -299,7 +306,8 @@ def _repeated(
         return given * axes
     if len(given) != axes:
         raise SpecError(
-            f"{label(layer)}: convolution_param.{field} has {len(given)} values {given}"
-            f"; expected 1, or one for each of the {axes} spatial axes"
+            f"convolution_param.{field} has {len(given)} values {given}; expected 1, "
+            f"or one for each of the {axes} spatial axes",
+            layer=label(layer),
         )
     return given

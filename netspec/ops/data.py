@@ -17,6 +17,7 @@ from netspec.ops.base import (
     NoReadOp,
     Op,
     ParamDef,
+    PartialShape,
     Shape,
     SourceOp,
     bottom_name,
@@ -51,12 +52,23 @@ class DummyData(SourceOp):
 class FileSource(SourceOp):
     """Batches from a file or from arrays: data, and labels for a second top."""
 
+    @classmethod
+    def labels(cls, images: Shape) -> Shape:
+        """Return the shape of the second top beside `images`: a label for each."""
+        return images[:1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data(FileSource):
     """Images and labels from a database."""
 
     type: ClassVar[str] = "Data"
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images and a crop; the rest is in the database."""
+        batch, crop = layer.data_param.batch_size, _crop(layer)
+        return ((batch, None, crop, crop), (batch,))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +91,14 @@ class ImageData(FileSource):
 
     type: ClassVar[str] = "ImageData"
 
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images, the channels and a crop."""
+        param, crop = layer.image_data_param, _crop(layer)
+        channels = 3 if param.is_color else 1
+        images = (param.batch_size, channels, crop, crop)
+        return (images, images[:1])[: len(layer.top)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class WindowData(FileSource):
@@ -95,6 +115,17 @@ class AnnotatedData(FileSource):
     """
 
     type: ClassVar[str] = "AnnotatedData"
+
+    @classmethod
+    def labels(cls, images: Shape) -> Shape:
+        """Return the shape of the second top for a batch with one box."""
+        return (1, 1, 1, 8)
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images and a crop; how many boxes is not known."""
+        batch, crop = layer.data_param.batch_size, _crop(layer)
+        return ((batch, None, crop, crop), (1, 1, None, 8))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +159,9 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     """Return the op of a source layer whose top shapes are known."""
     if len(top_shapes) != len(layer.top):
         raise ShapeError(
-            f"{label(layer)}: got {len(top_shapes)} shapes for {len(layer.top)} tops "
-            f"{tuple(layer.top)}; expected one for each"
+            f"got {len(top_shapes)} shapes for {len(layer.top)} tops "
+            f"{tuple(layer.top)}; expected one for each",
+            layer=label(layer),
         )
     tops = tuple(tuple(int(size) for size in shape) for shape in top_shapes)
     if layer.type == "Input":
@@ -137,10 +169,16 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
     if layer.type == "DummyData":
         fillers = _fillers(layer)
         return DummyData(layer=layer, bottoms=(), tops=tops, data_filler=fillers)
+    return _file_source(layer)(layer=layer, bottoms=(), tops=tops)
+
+
+def _file_source(layer: LayerParameter) -> type[FileSource]:
     kind = CLASSES.get(layer.type)
     if kind is None or not issubclass(kind, FileSource):
-        raise SpecError(f"{label(layer)}: this is not a data layer; it has no source")
-    return kind(layer=layer, bottoms=(), tops=tops)
+        raise SpecError(
+            "this is not a data layer; it has no source", layer=label(layer)
+        )
+    return kind
 
 
 def infer_with(
@@ -151,7 +189,7 @@ def infer_with(
     """Read a layer as `infer` does, using the shapes `given` for its tops by name.
 
     They hold for data layers, Python layers and Filter. Where the images of a data
-    layer are given, its labels are (N,).
+    layer are given, its labels follow.
     """
     if not any(top in given for top in layer.top):
         return infer(layer, bottoms)
@@ -168,9 +206,7 @@ def infer_with(
     if not missing:
         return source_op(layer, [tuple(given[top]) for top in layer.top])
     if list(layer.top[1:]) == missing and issubclass(op_class(layer.type), FileSource):
-        images = tuple(given[layer.top[0]])
-        labels = (1, 1, 1, 8) if layer.type == "AnnotatedData" else images[:1]
-        return source_op(layer, (images, labels)[: len(layer.top)])
+        return _images(layer, tuple(given[layer.top[0]]))
     own = infer(layer, ()).tops
     shapes = [given.get(top, own[place]) for place, top in enumerate(layer.top)]
     return source_op(layer, [tuple(shape) for shape in shapes])
@@ -182,8 +218,9 @@ def input_(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     given = [tuple(shape.dim) for shape in layer.input_param.shape]
     if not given:
         raise ShapeError(
-            f"{label(layer)}: input_param.shape is missing; give one shape for all "
-            f"tops, or one for each"
+            "input_param.shape is missing; give one shape for all tops, or one for "
+            "each",
+            layer=label(layer),
         )
     return source_op(layer, _spread(layer, "input_param.shape", given))
 
@@ -196,8 +233,8 @@ def dummy_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     if any(old):
         if len(param.shape):
             raise SpecError(
-                f"{label(layer)}: both shape and num/channels/height/width are given; "
-                f"keep shape"
+                "both shape and num/channels/height/width are given; keep shape",
+                layer=label(layer),
             )
         names = ("num", "channels", "height", "width")
         spread = [
@@ -215,8 +252,9 @@ def _spread(layer: LayerParameter, field: str, given: list[Shape]) -> list[Shape
         return given * len(layer.top)
     if len(given) != len(layer.top):
         raise SpecError(
-            f"{label(layer)}: {field} is given {len(given)} times for {len(layer.top)} "
-            f"tops; give one for all tops, or one for each"
+            f"{field} is given {len(given)} times for {len(layer.top)} tops; give one "
+            f"for all tops, or one for each",
+            layer=label(layer),
         )
     return given
 
@@ -229,8 +267,9 @@ def _fillers(layer: LayerParameter) -> tuple[FillerParameter, ...]:
         return tuple(given * len(layer.top))
     if len(given) != len(layer.top):
         raise SpecError(
-            f"{label(layer)}: data_filler is given {len(given)} times for "
-            f"{len(layer.top)} tops; give one for all tops, or one for each"
+            f"data_filler is given {len(given)} times for {len(layer.top)} tops; give "
+            f"one for all tops, or one for each",
+            layer=label(layer),
         )
     return tuple(given)
 
@@ -242,10 +281,11 @@ def memory_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     shape = (param.batch_size, param.channels, param.height, param.width)
     if min(shape) < 1:
         raise SpecError(
-            f"{label(layer)}: memory_data_param gives batch_size, channels, height and "
-            f"width {shape}; expected at least 1 for each"
+            f"memory_data_param gives batch_size, channels, height and width {shape}; "
+            f"expected at least 1 for each",
+            layer=label(layer),
         )
-    return source_op(layer, (shape, shape[:1])[: len(layer.top)])
+    return _images(layer, shape)
 
 
 @infers("Data", "AnnotatedData")
@@ -264,8 +304,7 @@ def data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
             "transform_param tells the image only with crop_size and either mean_value "
             "for every channel, force_color or force_gray",
         )
-    labels = (batch,) if layer.type == "Data" else (1, 1, 1, 8)
-    return _images(layer, (batch, channels, height, width), labels)
+    return _images(layer, (batch, channels, height, width))
 
 
 @infers("ImageData")
@@ -282,7 +321,7 @@ def image_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
             "transform_param with crop_size",
         )
     channels = 3 if param.is_color else 1
-    return _images(layer, (batch, channels, height, width), (batch,))
+    return _images(layer, (batch, channels, height, width))
 
 
 @infers("WindowData")
@@ -293,9 +332,9 @@ def window_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     crop = layer.transform_param.crop_size or param.crop_size
     if not crop:
         raise SpecError(
-            f"{label(layer)}: crop_size is missing; give the size of the windows"
+            "crop_size is missing; give the size of the windows", layer=label(layer)
         )
-    return _images(layer, (batch, 3, crop, crop), (batch,))
+    return _images(layer, (batch, 3, crop, crop))
 
 
 @infers("HDF5Data", "VideoData")
@@ -310,15 +349,16 @@ def hdf5_output(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> HDF5Output
     for index, shape in enumerate(bottoms):
         if shape[:1] != bottoms[0][:1] or not 1 <= len(shape) <= 4:
             raise ShapeError(
-                f"{label(layer)}: data and label must have the same first axis and at "
-                f"most 4 axes; {bottom_name(layer, 0)} has {bottoms[0]} and "
-                f"{bottom_name(layer, index)} has {shape}"
+                f"data and label must have the same first axis and at most 4 axes; "
+                f"{bottom_name(layer, 0)} has {bottoms[0]} and "
+                f"{bottom_name(layer, index)} has {shape}",
+                layer=label(layer),
             )
     name = layer.hdf5_output_param.file_name
     if not name:
         raise SpecError(
-            f"{label(layer)}: hdf5_output_param.file_name is missing; name the file to "
-            f"write"
+            "hdf5_output_param.file_name is missing; name the file to write",
+            layer=label(layer),
         )
     return HDF5Output(layer=layer, bottoms=bottoms, tops=(), file_name=name)
 
@@ -335,7 +375,7 @@ def parameter(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Parameter:
 def _batch(layer: LayerParameter, param: str, size: int) -> int:
     if size < 1:
         raise SpecError(
-            f"{label(layer)}: {param}.batch_size is {size}; give at least 1"
+            f"{param}.batch_size is {size}; give at least 1", layer=label(layer)
         )
     return size
 
@@ -350,14 +390,21 @@ def _channels(layer: LayerParameter) -> int:
     return len(transform.mean_value) if len(transform.mean_value) > 1 else 0
 
 
-def _images(layer: LayerParameter, images: Shape, labels: Shape) -> Op:
+def _images(layer: LayerParameter, images: Shape) -> Op:
+    """Return the op of a data layer from the shape of its images."""
+    labels = _file_source(layer).labels(images)
     return source_op(layer, (images, labels)[: len(layer.top)])
+
+
+def _crop(layer: LayerParameter) -> int | None:
+    return layer.transform_param.crop_size or None
 
 
 def _unknown(layer: LayerParameter, reason: str) -> UnknownShape:
     top = layer.top[0] if len(layer.top) else "data"
     return UnknownShape(
-        f"{label(layer)}: the shapes of its tops {tuple(layer.top)} are in the file it "
-        f"reads; {reason}. Give them, as in --shape {top}=N,C,H,W on the command line "
-        f"or shapes={{{top!r}: (n, c, h, w)}}"
+        f"the shapes of its tops {tuple(layer.top)} are in the file it reads; "
+        f"{reason}. Give them, as in --shape {top}=N,C,H,W on the command line or "
+        f"shapes={{{top!r}: (n, c, h, w)}}",
+        layer=label(layer),
     )

@@ -165,13 +165,15 @@ def roi_pooling(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ROIPooling
     check_axes(layer, bottoms[0], 4, "the image")
     if not bottoms[1] or count(bottoms[1], 1) != 5:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 1)}, the regions, must have shape "
-            f"(R, 5); got {bottoms[1]}"
+            f"{bottom_name(layer, 1)}, the regions, must have shape (R, 5); got "
+            f"{bottoms[1]}",
+            layer=label(layer),
         )
     if param.pooled_h < 1 or param.pooled_w < 1:
         raise SpecError(
-            f"{label(layer)}: pooled_h is {param.pooled_h} and pooled_w "
-            f"{param.pooled_w}; give at least 1 for both"
+            f"pooled_h is {param.pooled_h} and pooled_w {param.pooled_w}; give at "
+            f"least 1 for both",
+            layer=label(layer),
         )
     top = (bottoms[1][0], bottoms[0][1], param.pooled_h, param.pooled_w)
     return ROIPooling(
@@ -207,8 +209,9 @@ def permute(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Permute:
     given, x = tuple(layer.permute_param.order), bottoms[0]
     if len(set(given)) != len(given) or any(axis >= len(x) for axis in given):
         raise SpecError(
-            f"{label(layer)}: permute_param.order is {given}; expected different axes "
-            f"from 0 to {len(x) - 1} of the input {x}"
+            f"permute_param.order is {given}; expected different axes from 0 to "
+            f"{len(x) - 1} of the input {x}",
+            layer=label(layer),
         )
     order = given + tuple(axis for axis in range(len(x)) if axis not in given)
     top = tuple(x[axis] for axis in order)
@@ -223,13 +226,14 @@ def prior_box(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> PriorBox:
     smallest, largest = tuple(param.min_size), tuple(param.max_size)
     if not smallest or min(smallest) <= 0:
         raise SpecError(
-            f"{label(layer)}: prior_box_param.min_size is {smallest}; give at least "
-            f"one positive size"
+            f"prior_box_param.min_size is {smallest}; give at least one positive size",
+            layer=label(layer),
         )
     if largest and len(largest) != len(smallest):
         raise SpecError(
-            f"{label(layer)}: max_size has {len(largest)} values and min_size "
-            f"{len(smallest)}; give as many, or no max_size"
+            f"max_size has {len(largest)} values and min_size {len(smallest)}; give "
+            f"as many, or no max_size",
+            layer=label(layer),
         )
     ratios = _ratios(layer)
     priors = len(smallest) * len(ratios) + len(largest)
@@ -251,7 +255,8 @@ def _ratios(layer: LayerParameter) -> tuple[float, ...]:
     for ratio in layer.prior_box_param.aspect_ratio:
         if ratio <= 0:
             raise SpecError(
-                f"{label(layer)}: aspect_ratio is {ratio:g}; expected a positive value"
+                f"aspect_ratio is {ratio:g}; expected a positive value",
+                layer=label(layer),
             )
         if any(abs(ratio - other) < 1e-6 for other in ratios):
             continue
@@ -300,8 +305,9 @@ def detection_evaluate(
     for index, columns in enumerate((7, 8)):
         if len(bottoms[index]) != 4 or bottoms[index][3] != columns:
             raise ShapeError(
-                f"{label(layer)}: {bottom_name(layer, index)} must have shape (1, 1, "
-                f"rows, {columns}); got {bottoms[index]}"
+                f"{bottom_name(layer, index)} must have shape (1, 1, rows, "
+                f"{columns}); got {bottoms[index]}",
+                layer=label(layer),
             )
     classes = _classes(layer, param.num_classes) - 1
     top = (1, 1, classes + bottoms[0][2], 5)
@@ -313,8 +319,9 @@ def detection_evaluate(
 def _classes(layer: LayerParameter, classes: int) -> int:
     if classes < 1:
         raise SpecError(
-            f"{label(layer)}: num_classes is {classes}; give the number of classes, "
-            f"the background included"
+            f"num_classes is {classes}; give the number of classes, the background "
+            f"included",
+            layer=label(layer),
         )
     return classes
 
@@ -326,8 +333,9 @@ def _check_boxes(
     _classes(layer, classes)
     if len(bottoms[2]) < 3 or bottoms[2][2] % 4:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 2)}, the default boxes, must have "
-            f"shape (1, 2, 4 * boxes); got {bottoms[2]}"
+            f"{bottom_name(layer, 2)}, the default boxes, must have shape (1, 2, 4 * "
+            f"boxes); got {bottoms[2]}",
+            layer=label(layer),
         )
     priors = bottoms[2][2] // 4
     wanted = (priors * 4 * (1 if shared else classes), priors * classes)
@@ -336,7 +344,8 @@ def _check_boxes(
     ):
         if len(bottoms[index]) < 2 or bottoms[index][1] != size:
             raise ShapeError(
-                f"{label(layer)}: {bottom_name(layer, index)}, the {what}, must have "
-                f"shape (N, {size}) for {priors} default boxes and {classes} classes; "
-                f"got {bottoms[index]}"
+                f"{bottom_name(layer, index)}, the {what}, must have shape (N, "
+                f"{size}) for {priors} default boxes and {classes} classes; got "
+                f"{bottoms[index]}",
+                layer=label(layer),
             )

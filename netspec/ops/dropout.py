@@ -30,7 +30,8 @@ def dropout(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Dropout:
     ratio = layer.dropout_param.dropout_ratio
     if not 0 <= ratio < 1:
         raise SpecError(
-            f"{label(layer)}: dropout_ratio is {ratio:g}; expected the share of values "
-            f"to drop, at least 0 and less than 1"
+            f"dropout_ratio is {ratio:g}; expected the share of values to drop, at "
+            f"least 0 and less than 1",
+            layer=label(layer),
         )
     return Dropout(layer=layer, bottoms=bottoms, tops=bottoms, dropout_ratio=ratio)

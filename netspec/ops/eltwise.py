@@ -44,12 +44,13 @@ def eltwise(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Eltwise:
     check_same(layer, bottoms)
     if coeff and operation == "PROD":
         raise SpecError(
-            f"{label(layer)}: coeff is for operation SUM; got PROD, so remove coeff"
+            "coeff is for operation SUM; got PROD, so remove coeff", layer=label(layer)
         )
     if coeff and len(coeff) != len(bottoms):
         raise SpecError(
-            f"{label(layer)}: coeff has {len(coeff)} values for {len(bottoms)} bottoms"
-            f"; give one for each, or none"
+            f"coeff has {len(coeff)} values for {len(bottoms)} bottoms; give one for "
+            f"each, or none",
+            layer=label(layer),
         )
     return Eltwise(
         layer=layer,

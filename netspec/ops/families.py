@@ -52,7 +52,7 @@ def infer(layer: LayerParameter, bottoms: Sequence[Sequence[int]]) -> Op:
     function = READERS.get(layer.type)
     if function is None:
         hint = did_you_mean(layer.type, READERS)
-        raise SpecError(f"{label(layer)}: unknown layer type {layer.type!r}{hint}")
+        raise SpecError(f"unknown layer type {layer.type!r}{hint}", layer=label(layer))
     op = function(layer, tuple(tuple(int(d) for d in shape) for shape in bottoms))
     for index, shape in enumerate(op.tops):
         check_count(layer, f"top {index}", shape)

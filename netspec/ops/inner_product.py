@@ -105,4 +105,4 @@ def embed(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Embed:
 
 def _positive(layer: LayerParameter, field: str, value: int) -> None:
     if value < 1:
-        raise SpecError(f"{label(layer)}: {field} is {value}; give at least 1")
+        raise SpecError(f"{field} is {value}; give at least 1", layer=label(layer))

@@ -195,14 +195,16 @@ def contrastive_loss(
     for index, shape in enumerate(bottoms[:2]):
         if len(shape) < 2 or count(shape, 2) != 1 or shape[1] != bottoms[0][1]:
             raise ShapeError(
-                f"{label(layer)}: the pair must have the same shape (N, C), with 1s "
-                f"after it at most; {bottom_name(layer, 0)} has {bottoms[0]} and "
-                f"{bottom_name(layer, index)} has {shape}. Add a Flatten layer"
+                f"the pair must have the same shape (N, C), with 1s after it at most; "
+                f"{bottom_name(layer, 0)} has {bottoms[0]} and "
+                f"{bottom_name(layer, index)} has {shape}. Add a Flatten layer",
+                layer=label(layer),
             )
     if bottoms[2][:1] != bottoms[0][:1] or count(bottoms[2], 1) != 1:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 2)}, the similarity, must have shape "
-            f"({bottoms[0][0]},); got {bottoms[2]}"
+            f"{bottom_name(layer, 2)}, the similarity, must have shape "
+            f"({bottoms[0][0]},); got {bottoms[2]}",
+            layer=label(layer),
         )
     param = layer.contrastive_loss_param
     return ContrastiveLoss(
@@ -248,13 +250,15 @@ def infogain_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Infogain
     if len(bottoms) > 2:
         if count(bottoms[2]) != x[axis] ** 2:
             raise ShapeError(
-                f"{label(layer)}: {bottom_name(layer, 2)}, the matrix H, has shape "
-                f"{bottoms[2]}; expected {x[axis]} x {x[axis]} values, a row a class"
+                f"{bottom_name(layer, 2)}, the matrix H, has shape {bottoms[2]}; "
+                f"expected {x[axis]} x {x[axis]} values, a row a class",
+                layer=label(layer),
             )
     elif not param.source:
         raise SpecError(
-            f"{label(layer)}: the matrix H is missing; give infogain_loss_param.source "
-            f"or a third bottom"
+            "the matrix H is missing; give infogain_loss_param.source or a third "
+            "bottom",
+            layer=label(layer),
         )
     return InfogainLoss(
         layer=layer,
@@ -274,9 +278,9 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
     for index in range(1, len(bottoms)):
         if count(bottoms[index]) != count(bottoms[0]):
             raise ShapeError(
-                f"{label(layer)}: {bottom_name(layer, index)} has shape "
-                f"{bottoms[index]}; expected as many values as "
-                f"{bottom_name(layer, 0)} {bottoms[0]}"
+                f"{bottom_name(layer, index)} has shape {bottoms[index]}; expected as "
+                f"many values as {bottom_name(layer, 0)} {bottoms[0]}",
+                layer=label(layer),
             )
     sigma = layer.smooth_l1_loss_param.sigma
     return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
@@ -306,8 +310,9 @@ def check_batch(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:
     first, second = bottoms[0], bottoms[1]
     if not first or not second or first[0] != second[0]:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 0)} {first} and "
-            f"{bottom_name(layer, 1)} {second} must have the same first axis, the batch"
+            f"{bottom_name(layer, 0)} {first} and {bottom_name(layer, 1)} {second} "
+            f"must have the same first axis, the batch",
+            layer=label(layer),
         )
 
 
@@ -317,9 +322,10 @@ def check_label_count(
     """Refuse targets with another number of values than `expected`."""
     if count(bottoms[1]) != expected:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 1)} has shape {bottoms[1]}, that is "
+            f"{bottom_name(layer, 1)} has shape {bottoms[1]}, that is "
             f"{count(bottoms[1])} values; expected {expected}, {what} of "
-            f"{bottom_name(layer, 0)} {bottoms[0]}"
+            f"{bottom_name(layer, 0)} {bottoms[0]}",
+            layer=label(layer),
         )
 
 

@@ -39,8 +39,9 @@ def lrn(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> LRN:
     check_axes(layer, bottoms[0], 4, "the input")
     if param.local_size % 2 == 0:
         raise SpecError(
-            f"{label(layer)}: lrn_param.local_size is {param.local_size}; expected an "
-            f"odd number, as the window is centred"
+            f"lrn_param.local_size is {param.local_size}; expected an odd number, as "
+            f"the window is centred",
+            layer=label(layer),
         )
     return LRN(
         layer=layer,

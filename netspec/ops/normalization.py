@@ -58,7 +58,9 @@ def batch_norm(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> BatchNorm:
     """Read a BatchNorm layer."""
     param = layer.batch_norm_param
     if not bottoms[0]:
-        raise ShapeError(f"{label(layer)}: the input is a scalar; expected (N, C, ...)")
+        raise ShapeError(
+            "the input is a scalar; expected (N, C, ...)", layer=label(layer)
+        )
     channels = 1 if len(bottoms[0]) == 1 else bottoms[0][1]
     given = param.HasField("use_global_stats")
     zero = constant(0)
@@ -84,8 +86,9 @@ def mvn(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> MVN:
     param = layer.mvn_param
     if len(bottoms[0]) > 4:
         raise ShapeError(
-            f"{label(layer)}: the input must have at most 4 axes; got shape "
-            f"{bottoms[0]}. Add a Reshape layer before it"
+            f"the input must have at most 4 axes; got shape {bottoms[0]}. Add a "
+            f"Reshape layer before it",
+            layer=label(layer),
         )
     return MVN(
         layer=layer,

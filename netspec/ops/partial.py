@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from netspec.errors import ShapeError, SpecError, UnknownShape
-from netspec.ops.families import infer
+from netspec.ops.base import PartialShape as PartialShape
+from netspec.ops.families import infer, op_class
 from netspec.schema import LayerParameter
-
-PartialShape: TypeAlias = "tuple[int | None, ...]"
 
 # What is tried in the place of sizes that are not known. Whatever comes out the same
 # does not depend on them.
@@ -37,7 +35,7 @@ def top_shapes(
         untold = layer.type == "Input" and not len(layer.input_param.shape)
         if not (untold or isinstance(error, UnknownShape)):
             raise
-        return _source_shapes(layer)
+        return op_class(layer.type).told_tops(layer)
 
 
 def _infer_partly(
@@ -63,18 +61,3 @@ def _infer_partly(
         else None
         for pair in zip(*found, strict=True)
     ]
-
-
-def _source_shapes(layer: LayerParameter) -> Sequence[PartialShape | None]:
-    """Return what a data layer tells of its tops without its file."""
-    crop = layer.transform_param.crop_size or None
-    labels: PartialShape
-    if layer.type == "ImageData":
-        batch = layer.image_data_param.batch_size
-        channels, labels = 3 if layer.image_data_param.is_color else 1, (batch,)
-    elif layer.type in {"Data", "AnnotatedData"}:
-        batch, channels = layer.data_param.batch_size, None
-        labels = (batch,) if layer.type == "Data" else (1, 1, None, 8)
-    else:
-        return [None] * len(layer.top)
-    return ((batch, channels, crop, crop), labels)[: len(layer.top)]

@@ -53,8 +53,9 @@ def pooling(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Pooling:
     pool = enum_name(param, "pool")
     if len(layer.top) > 1 and pool != "MAX":
         raise SpecError(
-            f"{label(layer)}: only MAX pooling has a second top, the mask; pool is "
-            f"{pool}, so remove top {layer.top[1]!r}"
+            f"only MAX pooling has a second top, the mask; pool is {pool}, so remove "
+            f"top {layer.top[1]!r}",
+            layer=label(layer),
         )
     kernel = _kernel(layer, param, (height, width))
     pad = _pair(layer, param, "pad", 0)
@@ -96,8 +97,9 @@ def pooled_size(
         windows -= 1
     if windows < 1:
         raise ShapeError(
-            f"{label(layer)}: a kernel of {kernel} with stride {stride} does not fit "
-            f"the input of {size} with pad {pad}; reduce kernel_size or add padding"
+            f"a kernel of {kernel} with stride {stride} does not fit the input of "
+            f"{size} with pad {pad}; reduce kernel_size or add padding",
+            layer=label(layer),
         )
     return windows
 
@@ -110,19 +112,21 @@ def _kernel(
     if param.global_pooling:
         if has_size or any(has_pair):
             raise SpecError(
-                f"{label(layer)}: global_pooling takes the whole image, so kernel_size "
-                f"must not be given; remove one of the two"
+                "global_pooling takes the whole image, so kernel_size must not be "
+                "given; remove one of the two",
+                layer=label(layer),
             )
         return image
     if has_size and any(has_pair):
         raise SpecError(
-            f"{label(layer)}: both kernel_size and kernel_h/kernel_w are given; keep "
-            f"one of them"
+            "both kernel_size and kernel_h/kernel_w are given; keep one of them",
+            layer=label(layer),
         )
     if not has_size and not all(has_pair):
         raise SpecError(
-            f"{label(layer)}: pooling_param.kernel_size is missing; give it, or both "
-            f"kernel_h and kernel_w, or global_pooling"
+            "pooling_param.kernel_size is missing; give it, or both kernel_h and "
+            "kernel_w, or global_pooling",
+            layer=label(layer),
         )
     if has_size:
         return param.kernel_size, param.kernel_size
@@ -139,13 +143,14 @@ def _pair(
         return value, value
     if param.HasField(field):
         raise SpecError(
-            f"{label(layer)}: both {field} and {given[0]} are given; keep one of them"
+            f"both {field} and {given[0]} are given; keep one of them",
+            layer=label(layer),
         )
     if len(given) == 1:
         missing = next(part for part in parts if part not in given)
         raise SpecError(
-            f"{label(layer)}: {given[0]} is given without {missing}; give both, or "
-            f"{field}"
+            f"{given[0]} is given without {missing}; give both, or {field}",
+            layer=label(layer),
         )
     return getattr(param, parts[0]), getattr(param, parts[1])
 
@@ -159,20 +164,23 @@ def _check(
 ) -> None:
     if min(kernel) < 1 or min(stride) < 1:
         raise SpecError(
-            f"{label(layer)}: kernel is {kernel} and stride {stride}; expected at "
-            f"least 1 along both axes"
+            f"kernel is {kernel} and stride {stride}; expected at least 1 along both "
+            f"axes",
+            layer=label(layer),
         )
     if layer.pooling_param.global_pooling and (any(pad) or stride != (1, 1)):
         raise SpecError(
-            f"{label(layer)}: global_pooling takes pad 0 and stride 1; got pad {pad} "
-            f"and stride {stride}, so remove them"
+            f"global_pooling takes pad 0 and stride 1; got pad {pad} and stride "
+            f"{stride}, so remove them",
+            layer=label(layer),
         )
     if any(pad) and pool == "STOCHASTIC":
         raise SpecError(
-            f"{label(layer)}: STOCHASTIC pooling has no padding; got pad {pad}"
+            f"STOCHASTIC pooling has no padding; got pad {pad}", layer=label(layer)
         )
     if any(p >= k for p, k in zip(pad, kernel, strict=True)):
         raise SpecError(
-            f"{label(layer)}: pad {pad} must be smaller than the kernel {kernel}, or a "
-            f"window would see only padding"
+            f"pad {pad} must be smaller than the kernel {kernel}, or a window would "
+            f"see only padding",
+            layer=label(layer),
         )

@@ -48,8 +48,9 @@ def python(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Python:
         return python_op(layer, bottoms, ())
     param = layer.python_param
     raise UnknownShape(
-        f"{label(layer)}: only the code of {param.module}.{param.layer} knows the "
-        f"shapes of its tops {tuple(layer.top)}; run the net to learn them, or give "
-        f"them, as in --shape {layer.top[0]}=N,C,H,W on the command line or "
-        f"shapes={{{layer.top[0]!r}: (n, c, h, w)}}"
+        f"only the code of {param.module}.{param.layer} knows the shapes of its tops "
+        f"{tuple(layer.top)}; run the net to learn them, or give them, as in --shape "
+        f"{layer.top[0]}=N,C,H,W on the command line or shapes={{{layer.top[0]!r}: "
+        f"(n, c, h, w)}}",
+        layer=label(layer),
     )

@@ -160,27 +160,31 @@ def _options(
     if not static and len(bottoms) != 2 + exposed:
         hint = f", then {exposed} initial states" if exposed else ""
         raise SpecError(
-            f"{label(layer)}: {len(bottoms)} bottoms are given; expected the input, "
-            f"the sequence indicators, at will a static input{hint}"
+            f"{len(bottoms)} bottoms are given; expected the input, the sequence "
+            f"indicators, at will a static input{hint}",
+            layer=label(layer),
         )
     if param.num_output < 1:
         raise SpecError(
-            f"{label(layer)}: recurrent_param.num_output is {param.num_output}; give "
-            f"the number of hidden units, at least 1"
+            f"recurrent_param.num_output is {param.num_output}; give the number of "
+            f"hidden units, at least 1",
+            layer=label(layer),
         )
     x = bottoms[0]
     if len(x) < 2:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 0)} must have shape (T, N, ...), "
-            f"steps and streams; got {x}"
+            f"{bottom_name(layer, 0)} must have shape (T, N, ...), steps and streams; "
+            f"got {x}",
+            layer=label(layer),
         )
     steps, streams = x[:2]
     state = (1, streams, param.num_output)
     _expect(layer, bottoms, 1, (steps, streams), "the sequence indicators")
     if static and bottoms[2][:1] != (streams,):
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 2)}, the static input, must have "
-            f"shape ({streams}, ...), an item for each stream; got {bottoms[2]}"
+            f"{bottom_name(layer, 2)}, the static input, must have shape ({streams}, "
+            f"...), an item for each stream; got {bottoms[2]}",
+            layer=label(layer),
         )
     for place in range(len(bottoms) - exposed, len(bottoms)):
         _expect(layer, bottoms, place, state, "an initial state")
@@ -194,8 +198,9 @@ def _options(
     tops = ((steps, streams, param.num_output), *(state,) * exposed)
     if len(layer.top) != len(tops):
         raise SpecError(
-            f"{label(layer)}: {len(layer.top)} tops are given; expected {len(tops)}, "
-            f"the output and with expose_hidden the final states"
+            f"{len(layer.top)} tops are given; expected {len(tops)}, the output and "
+            f"with expose_hidden the final states",
+            layer=label(layer),
         )
     return options, tops
 
@@ -206,8 +211,9 @@ def lstm_unit(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> LSTMUnit:
     state = bottoms[0]
     if len(state) != 3 or state[0] != 1:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 0)}, the state c, must have shape "
-            f"(1, N, D); got {state}"
+            f"{bottom_name(layer, 0)}, the state c, must have shape (1, N, D); got "
+            f"{state}",
+            layer=label(layer),
         )
     _expect(layer, bottoms, 1, (1, state[1], 4 * state[2]), "the gate inputs")
     _expect(layer, bottoms, 2, (1, state[1]), "the sequence indicators")
@@ -221,6 +227,7 @@ def _expect(
 ) -> None:
     if bottoms[place] != shape:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, place)}, {what}, must have shape "
-            f"{shape}; got {bottoms[place]}"
+            f"{bottom_name(layer, place)}, {what}, must have shape {shape}; got "
+            f"{bottoms[place]}",
+            layer=label(layer),
         )

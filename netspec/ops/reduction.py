@@ -86,15 +86,16 @@ def argmax(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ArgMax:
     """Read an ArgMax layer."""
     param, x = layer.argmax_param, bottoms[0]
     if not x:
-        raise ShapeError(f"{label(layer)}: the input is a scalar; expected (N, ...)")
+        raise ShapeError("the input is a scalar; expected (N, ...)", layer=label(layer))
     axis = None
     if param.HasField("axis"):
         axis = canonical_axis(layer, param.axis, len(x), "axis")
     choices = count(x, 1) if axis is None else x[axis]
     if not 1 <= param.top_k <= choices:
         raise SpecError(
-            f"{label(layer)}: argmax_param.top_k is {param.top_k}; expected from 1 to "
-            f"{choices}, the number of values to choose from"
+            f"argmax_param.top_k is {param.top_k}; expected from 1 to {choices}, the "
+            f"number of values to choose from",
+            layer=label(layer),
         )
     if axis is None:
         rows = 2 if param.out_max_val else 1

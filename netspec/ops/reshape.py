@@ -52,25 +52,29 @@ def reshape(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Reshape:
     dims = tuple(int(dim) for dim in param.shape.dim)
     if any(dim < -1 for dim in dims) or dims.count(-1) > 1:
         raise SpecError(
-            f"{label(layer)}: reshape_param.shape is {dims}; expected sizes, 0 to copy "
-            f"the size of the bottom, and at most one -1 to infer a size"
+            f"reshape_param.shape is {dims}; expected sizes, 0 to copy the size of "
+            f"the bottom, and at most one -1 to infer a size",
+            layer=label(layer),
         )
     start = param.axis if param.axis >= 0 else len(x) + 1 + param.axis
     if not 0 <= start <= len(x):
         raise ShapeError(
-            f"{label(layer)}: axis is {param.axis}, but the input has {len(x)} axes; "
-            f"expected a value from {-len(x) - 1} to {len(x)}"
+            f"axis is {param.axis}, but the input has {len(x)} axes; expected a value "
+            f"from {-len(x) - 1} to {len(x)}",
+            layer=label(layer),
         )
     if param.num_axes < -1:
         raise SpecError(
-            f"{label(layer)}: num_axes is {param.num_axes}; expected the number of "
-            f"axes to replace, or -1 for all from axis on"
+            f"num_axes is {param.num_axes}; expected the number of axes to replace, "
+            f"or -1 for all from axis on",
+            layer=label(layer),
         )
     end = len(x) if param.num_axes == -1 else start + param.num_axes
     if end > len(x):
         raise ShapeError(
-            f"{label(layer)}: num_axes is {param.num_axes} from axis {start}, but the "
-            f"input has shape {x}; reduce num_axes"
+            f"num_axes is {param.num_axes} from axis {start}, but the input has shape "
+            f"{x}; reduce num_axes",
+            layer=label(layer),
         )
     middle = _resolve(layer, x, dims, start, end)
     return Reshape(layer=layer, bottoms=bottoms, tops=(x[:start] + middle + x[end:],))
@@ -85,8 +89,9 @@ def _resolve(
         if dim == 0:
             if start + index >= len(x):
                 raise ShapeError(
-                    f"{label(layer)}: the 0 at place {index} of shape {dims} copies "
-                    f"axis {start + index}, but the input has shape {x}"
+                    f"the 0 at place {index} of shape {dims} copies axis "
+                    f"{start + index}, but the input has shape {x}",
+                    layer=label(layer),
                 )
             sizes[index] = x[start + index]
     wanted = count(x, start, end)
@@ -94,16 +99,18 @@ def _resolve(
         known = count([size for size in sizes if size != -1])
         if known == 0 or wanted % known:
             raise ShapeError(
-                f"{label(layer)}: the input {x} has {wanted} values on the axes to "
-                f"replace, which {known}, the product of the other sizes of shape "
-                f"{dims}, does not divide; change the shape"
+                f"the input {x} has {wanted} values on the axes to replace, which "
+                f"{known}, the product of the other sizes of shape {dims}, does not "
+                f"divide; change the shape",
+                layer=label(layer),
             )
         sizes[dims.index(-1)] = wanted // known
     if count(sizes) != wanted:
         raise ShapeError(
-            f"{label(layer)}: shape {dims} holds {count(sizes)} values, but the input "
-            f"{x} has {wanted} on the axes to replace; change the shape, or put -1 for "
-            f"one size"
+            f"shape {dims} holds {count(sizes)} values, but the input {x} has "
+            f"{wanted} on the axes to replace; change the shape, or put -1 for one "
+            f"size",
+            layer=label(layer),
         )
     return tuple(sizes)
 
@@ -117,8 +124,8 @@ def flatten(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Flatten:
     end = canonical_axis(layer, param.end_axis, len(x), "end_axis")
     if end < axis - 1:
         raise ShapeError(
-            f"{label(layer)}: axis is {axis} and end_axis {end}; expected axis <= "
-            f"end_axis (inclusive)"
+            f"axis is {axis} and end_axis {end}; expected axis <= end_axis (inclusive)",
+            layer=label(layer),
         )
     top = (*x[:axis], count(x, axis, end + 1), *x[end + 1 :])
     return Flatten(layer=layer, bottoms=bottoms, tops=(top,), axis=axis, end_axis=end)
@@ -142,6 +149,7 @@ def refuse_in_place(layer: LayerParameter) -> None:
     for top in layer.top:
         if top in layer.bottom:
             raise SpecError(
-                f"{label(layer)}: top {top!r} is also its bottom, but this layer "
-                f"cannot run in place; give the top another name"
+                f"top {top!r} is also its bottom, but this layer cannot run in place; "
+                f"give the top another name",
+                layer=label(layer),
             )

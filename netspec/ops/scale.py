@@ -113,15 +113,17 @@ def _stretched(
         axis = canonical_axis(layer, param.axis, len(x), "axis") if small else 0
         if x[axis : axis + len(small)] != small:
             raise ShapeError(
-                f"{label(layer)}: {bottom_name(layer, 1)} has shape {small}, which must"
-                f" equal the axes of {bottom_name(layer, 0)} {x} from axis {axis} on; "
-                f"change axis or the shape"
+                f"{bottom_name(layer, 1)} has shape {small}, which must equal the "
+                f"axes of {bottom_name(layer, 0)} {x} from axis {axis} on; change "
+                f"axis or the shape",
+                layer=label(layer),
             )
         return axis, small
     if param.num_axes < -1:
         raise SpecError(
-            f"{label(layer)}: num_axes is {param.num_axes}; expected the number of "
-            f"axes to cover, or -1 for all from axis on"
+            f"num_axes is {param.num_axes}; expected the number of axes to cover, or "
+            f"-1 for all from axis on",
+            layer=label(layer),
         )
     if param.num_axes == 0:
         return 0, ()
@@ -130,7 +132,8 @@ def _stretched(
         return axis, x[axis:]
     if axis + param.num_axes > len(x):
         raise ShapeError(
-            f"{label(layer)}: num_axes is {param.num_axes} from axis {axis}, but the "
-            f"input has shape {x}; reduce num_axes"
+            f"num_axes is {param.num_axes} from axis {axis}, but the input has shape "
+            f"{x}; reduce num_axes",
+            layer=label(layer),
         )
     return axis, x[axis : axis + param.num_axes]

@@ -103,8 +103,8 @@ def tile(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Tile:
     param, x = layer.tile_param, bottoms[0]
     if param.tiles < 1:
         raise SpecError(
-            f"{label(layer)}: tile_param.tiles is {param.tiles}; give the number of "
-            f"copies, at least 1"
+            f"tile_param.tiles is {param.tiles}; give the number of copies, at least 1",
+            layer=label(layer),
         )
     axis = canonical_axis(layer, param.axis, len(x), "axis")
     top = (*x[:axis], x[axis] * param.tiles, *x[axis + 1 :])
@@ -116,9 +116,10 @@ def batch_reindex(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> BatchRei
     """Read a BatchReindex layer."""
     if len(bottoms[1]) != 1 or not bottoms[0]:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, 1)}, the index, must have shape (M,) "
-            f"and {bottom_name(layer, 0)} at least 1 axis; got {bottoms[1]} and "
-            f"{bottoms[0]}"
+            f"{bottom_name(layer, 1)}, the index, must have shape (M,) and "
+            f"{bottom_name(layer, 0)} at least 1 axis; got {bottoms[1]} and "
+            f"{bottoms[0]}",
+            layer=label(layer),
         )
     top = bottoms[1] + bottoms[0][1:]
     return BatchReindex(layer=layer, bottoms=bottoms, tops=(top,))
@@ -133,25 +134,27 @@ def crop(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Crop:
     given = tuple(param.offset)
     if len(given) not in (0, 1, len(x) - axis):
         raise SpecError(
-            f"{label(layer)}: crop_param.offset has {len(given)} values {given}; "
-            f"expected 1, or one for each of the {len(x) - axis} axes from {axis} on"
+            f"crop_param.offset has {len(given)} values {given}; expected 1, or one "
+            f"for each of the {len(x) - axis} axes from {axis} on",
+            layer=label(layer),
         )
     if len(given) < 2:
         given = (given or (0,)) * (len(x) - axis)
     if len(reference) != len(x):
         raise ShapeError(
-            f"{label(layer)}: both bottoms must have the same number of axes; "
-            f"{bottom_name(layer, 0)} has {x} and {bottom_name(layer, 1)} has "
-            f"{reference}"
+            f"both bottoms must have the same number of axes; {bottom_name(layer, 0)} "
+            f"has {x} and {bottom_name(layer, 1)} has {reference}",
+            layer=label(layer),
         )
     top = x[:axis] + reference[axis:]
     offset = (0,) * axis + given
     for place in range(axis, len(x)):
         if offset[place] + top[place] > x[place]:
             raise ShapeError(
-                f"{label(layer)}: axis {place} of {bottom_name(layer, 0)} {x} is too "
-                f"small for an offset of {offset[place]} and the size {top[place]} of "
-                f"{bottom_name(layer, 1)}; reduce offset, or enlarge the input"
+                f"axis {place} of {bottom_name(layer, 0)} {x} is too small for an "
+                f"offset of {offset[place]} and the size {top[place]} of "
+                f"{bottom_name(layer, 1)}; reduce offset, or enlarge the input",
+                layer=label(layer),
             )
     return Crop(layer=layer, bottoms=bottoms, tops=(top,), axis=axis, offset=offset)
 
@@ -161,19 +164,22 @@ def filter_(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Filter:
     """Read a Filter layer."""
     if len(layer.top) != len(bottoms) - 1:
         raise SpecError(
-            f"{label(layer)}: {len(bottoms)} bottoms and {len(layer.top)} tops are "
-            f"given; expected a top for each bottom but the last, the selector"
+            f"{len(bottoms)} bottoms and {len(layer.top)} tops are given; expected a "
+            f"top for each bottom but the last, the selector",
+            layer=label(layer),
         )
     selector = bottoms[-1]
     if not selector or count(selector, 1) != 1:
         raise ShapeError(
-            f"{label(layer)}: {bottom_name(layer, len(bottoms) - 1)}, the selector, "
-            f"must have one value for each item, shape (N,); got {selector}"
+            f"{bottom_name(layer, len(bottoms) - 1)}, the selector, must have one "
+            f"value for each item, shape (N,); got {selector}",
+            layer=label(layer),
         )
     for index, shape in enumerate(bottoms):
         if shape[:1] != selector[:1]:
             raise ShapeError(
-                f"{label(layer)}: {bottom_name(layer, index)} {shape} must have as "
-                f"many items as the selector {selector}"
+                f"{bottom_name(layer, index)} {shape} must have as many items as the "
+                f"selector {selector}",
+                layer=label(layer),
             )
     return Filter(layer=layer, bottoms=bottoms, tops=bottoms[:-1])

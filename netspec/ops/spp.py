@@ -47,8 +47,9 @@ def spp(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SPP:
     check_axes(layer, bottoms[0], 4, "the input")
     if param.pyramid_height < 1:
         raise SpecError(
-            f"{label(layer)}: spp_param.pyramid_height is {param.pyramid_height}; give "
-            f"the number of levels, at least 1"
+            f"spp_param.pyramid_height is {param.pyramid_height}; give the number of "
+            f"levels, at least 1",
+            layer=label(layer),
         )
     n, c, height, width = bottoms[0]
     levels = tuple(
@@ -74,8 +75,9 @@ def _level(layer: LayerParameter, image: tuple[int, int], bins: int) -> Level:
     pad_w = (kernel_w * bins - image[1] + 1) // 2
     if pad_h >= kernel_h or pad_w >= kernel_w:
         raise ShapeError(
-            f"{label(layer)}: an image of {image} cannot be cut into {bins} x {bins} "
-            f"bins of whole pixels; reduce pyramid_height"
+            f"an image of {image} cannot be cut into {bins} x {bins} bins of whole "
+            f"pixels; reduce pyramid_height",
+            layer=label(layer),
         )
     padded = bool(pad_h or pad_w)
     pooled = (

@@ -12,6 +12,7 @@ from netspec.language.calls import Function, Scope, Top
 from netspec.language.folder import Folder, name_of, uses_of
 from netspec.language.scope import current_scope, naming
 from netspec.language.sharing import tie_calls
+from netspec.ops.base import brings_data
 from netspec.reading.load import load
 from netspec.reading.loaded import LoadedCall, LoadedFolder, calls_in_order, names_in
 from netspec.site import Site, user_site
@@ -190,7 +191,7 @@ def _bind(
 
 
 def _is_source(fn: Function) -> bool:
-    return not fn.inputs and fn.ntop > 0 and fn.type_name != "Parameter"
+    return brings_data(fn.type_name, len(fn.inputs)) and fn.ntop > 0
 
 
 def _names(calls: Sequence[Function]) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from netspec.errors import SpecError, SpecWarning, did_you_mean, join
@@ -17,7 +15,7 @@ from netspec.nets.upgrade import upgrade_net
 from netspec.reading.loaded import LoadedCall, LoadedFolder
 from netspec.schema import LayerParameter, NetParameter
 from netspec.site import FixedSite
-from netspec.text import BINARY_SUFFIXES, as_net
+from netspec.text import ReadNet, as_read_net
 from netspec.text.tokens import text_lines
 
 F = TypeVar("F", bound=LoadedFolder)
@@ -27,13 +25,12 @@ NO_LINE = 0  # of what comes from a binary file or a message
 
 def load(net: Any, kind: type[F]) -> F:
     """Return the folder of a net that exists, of a class `kind`; see `netspec.load`."""
-    message = as_net(net)
-    source, text = _source(net)
-    current = upgrade_net(message)
-    lines = _lines(text, message, current)
-    _warn_unknown(current, source)
+    read = as_read_net(net)
+    current = upgrade_net(read.message)
+    lines = _lines(read, current)
+    _warn_unknown(current, read.source)
     spec = kind(**_net_fields(current))
-    reader = _Reader(spec, source)
+    reader = _Reader(spec, read.source)
     for layer, line in zip(current.layer, lines, strict=True):
         reader.add(layer, line)
     if reader.mistakes:
@@ -132,28 +129,12 @@ def _net_fields(net: NetParameter) -> Mapping[str, Any]:
     return values_of(rest)
 
 
-def _source(net: Any) -> tuple[str, str | None]:
-    """Return what messages call the net, and its text if it has one."""
-    if isinstance(net, str) and ("{" in net or "\n" in net):
-        return "<text>", net
-    if not isinstance(net, str | os.PathLike):
-        return "<net>", None
-    if Path(net).suffix in BINARY_SUFFIXES or not Path(net).is_file():
-        return os.fspath(net), None
-    try:
-        return os.fspath(net), Path(net).read_bytes().decode()
-    except (OSError, UnicodeDecodeError):
-        return os.fspath(net), None
-
-
-def _lines(
-    text: str | None, message: NetParameter, current: NetParameter
-) -> Iterator[int]:
-    """Yield the line of every layer of `current` in the text of `message`."""
-    places = {"layer": [], "layers": []} if text is None else text_lines(text)
-    old = len(message.layers) > 0
-    names = [layer.name or layer.layer.name for layer in message.layers]
-    names = names if old else [layer.name for layer in message.layer]
+def _lines(read: ReadNet, current: NetParameter) -> Iterator[int]:
+    """Yield the line of every layer of `current`, the upgraded net, in its text."""
+    places = text_lines(read.text or "")
+    old = len(read.message.layers) > 0
+    names = [layer.name or layer.layer.name for layer in read.message.layers]
+    names = names if old else [layer.name for layer in read.message.layer]
     lines = places["layers" if old else "layer"]
     known = len(lines) == len(names)
     index = 0

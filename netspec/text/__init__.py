@@ -2,7 +2,9 @@
 
 from netspec.text.messages import BINARY_SUFFIXES as BINARY_SUFFIXES
 from netspec.text.messages import TEXT_SUFFIXES as TEXT_SUFFIXES
+from netspec.text.messages import ReadNet as ReadNet
 from netspec.text.messages import as_net as as_net
+from netspec.text.messages import as_read_net as as_read_net
 from netspec.text.messages import read_message as read_message
 from netspec.text.messages import read_net as read_net
 from netspec.text.messages import write_message as write_message

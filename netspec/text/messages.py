@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,26 @@ from google.protobuf.message import DecodeError, Message
 from netspec.errors import FileError, SpecError
 from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
 from netspec.schema import NetParameter, wire
-from netspec.text.checks import (
-    BINARY_BYTE,
-    check_size,
-    decoded,
-)
+from netspec.text.checks import BINARY_BYTE, check_size, decoded
 from netspec.text.parsing import M, missing_fields, parse, to_text
 
 TEXT_SUFFIXES = frozenset({".prototxt", ".txt", ".pbtxt", ".pt"})
 BINARY_SUFFIXES = frozenset({".caffemodel", ".binaryproto", ".pb", ".solverstate"})
 
 MAX_LAYERS = 100_000  # of a binary net; an empty one of 3 bytes takes 600 in memory
+
+
+@dataclass(frozen=True)
+class ReadNet:
+    """A net as it stands, and where it comes from.
+
+    source: what messages call it: its path, "<text>", or "<net>" for a message and what
+    makes one. text: what was parsed, None for what is no text.
+    """
+
+    message: NetParameter
+    source: str
+    text: str | None = None
 
 
 def read_message(path: str | Path, kind: type[M]) -> M:
@@ -32,16 +42,21 @@ def read_message(path: str | Path, kind: type[M]) -> M:
 
     Raises `FileError` for a file that cannot be read, `TextError` for bad text.
     """
+    return _read(path, kind)[0]
+
+
+def _read(path: str | Path, kind: type[M]) -> tuple[M, str | None]:
+    """Return the message of a file, and its text if it is no binary one."""
     path = Path(path)
     if path.suffix in TEXT_SUFFIXES:
         check_size(path)
     data = read_bytes(path)
     if path.suffix in BINARY_SUFFIXES:
-        return _from_binary(data, kind, path)
+        return _from_binary(data, kind, path), None
     if path.suffix in TEXT_SUFFIXES or not BINARY_BYTE.search(data, 0, 4096):
         text = decoded(data, path)
-        return parse(text, kind, source=str(path), folder=path.parent)
-    return _from_binary(data, kind, path)
+        return parse(text, kind, source=str(path), folder=path.parent), text
+    return _from_binary(data, kind, path), None
 
 
 def read_net(path: str | Path) -> NetParameter:
@@ -56,16 +71,23 @@ def as_net(net: Any) -> NetParameter:
     `NetParameter` (also that of another `caffe_pb2`), or anything with `to_proto()`.
     The net is not upgraded.
     """
+    return as_read_net(net).message
+
+
+def as_read_net(net: Any) -> ReadNet:
+    """Return the net that `net` names, holds, or is, with its text; see `as_net`."""
     if isinstance(net, NetParameter):
-        return net
+        return ReadNet(net, "<net>")
     if hasattr(net, "to_proto"):
-        return net.to_proto()
+        return ReadNet(net.to_proto(), "<net>")
     if isinstance(net, Message) and net.DESCRIPTOR.name == "NetParameter":
-        return NetParameter.FromString(net.SerializeToString())
+        return ReadNet(NetParameter.FromString(net.SerializeToString()), "<net>")
     if isinstance(net, str) and ("{" in net or "\n" in net):
-        return parse(net, NetParameter)
+        return ReadNet(parse(net, NetParameter), "<text>", net)
     if isinstance(net, str | os.PathLike) and net != "":
-        return read_net(os.fspath(net))
+        path = os.fspath(net)
+        message, text = _read(path, NetParameter)
+        return ReadNet(message, path, text)
     raise SpecError(
         f"expected a net: a path, prototxt text, a NetParameter or a NetSpec; got "
         f"{net!r:.60}"

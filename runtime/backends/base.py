@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from netspec.errors import UnsupportedError
+from netspec.ops.base import label
 from runtime.layers import portable_kernels
 from runtime.layers.base import Kernel
 from runtime.primitives import Primitives
@@ -39,9 +40,9 @@ class Backend(Primitives):
         found = portable_kernels().get(node.type)
         if found is None:
             raise UnsupportedError(
-                f"layer {node.name!r} ({node.type}): this layer type has no "
-                f"arithmetic in the runtime yet; it can be written, checked and "
-                f"exported only"
+                "this layer type has no arithmetic in the runtime yet; it can be "
+                "written, checked and exported only",
+                layer=label(node.layer),
             )
         return found
 

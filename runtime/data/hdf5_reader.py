@@ -28,11 +28,12 @@ class Hdf5Reader:
     def __init__(self, layer: LayerParameter, phase: int, seed: int) -> None:
         param = layer.hdf5_data_param
         if param.batch_size < 1:
-            raise SpecError(f"{label(layer)}: batch_size must be given and above 0")
+            raise SpecError("batch_size must be given and above 0", layer=label(layer))
         if layer.HasField("transform_param"):
             raise SpecError(
-                f"{label(layer)}: transform_param does nothing to HDF5 data; write "
-                f"transformed values, or use Scale and Power layers"
+                "transform_param does nothing to HDF5 data; write transformed "
+                "values, or use Scale and Power layers",
+                layer=label(layer),
             )
         self._h5py = _import(label(layer))
         self._layer = layer

@@ -29,10 +29,10 @@ class ImageReader:
     def __init__(self, layer: LayerParameter, phase: int, seed: int) -> None:
         param = layer.image_data_param
         if param.batch_size < 1:
-            raise SpecError(f"{label(layer)}: batch_size is 0; give at least 1")
+            raise SpecError("batch_size is 0; give at least 1", layer=label(layer))
         if (param.new_height > 0) != (param.new_width > 0):
             raise SpecError(
-                f"{label(layer)}: new_height and new_width must be given together"
+                "new_height and new_width must be given together", layer=label(layer)
             )
         self._layer = layer
         self._key = (seed, zlib.crc32(layer.name.encode()))

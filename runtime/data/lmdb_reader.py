@@ -28,11 +28,12 @@ class LmdbReader:
         param = layer.data_param
         if param.backend != DataParameter.LMDB:
             raise UnsupportedError(
-                f"{label(layer)}: backend LEVELDB cannot be read; convert the database "
-                f"to LMDB and set backend: LMDB"
+                "backend LEVELDB cannot be read; convert the database to LMDB and "
+                "set backend: LMDB",
+                layer=label(layer),
             )
         if param.batch_size < 1:
-            raise SpecError(f"{label(layer)}: batch_size must be given and above 0")
+            raise SpecError("batch_size must be given and above 0", layer=label(layer))
         self._layer = layer
         self._what = f"{label(layer)}: database {param.source}"
         self._env, self._broken = _open(param.source, self._what)

@@ -24,8 +24,9 @@ class MemorySource:
         self._size = param.batch_size
         if min(*self._item, self._size) < 1:
             raise SpecError(
-                f"{label(layer)}: batch_size, channels, height and width must be given "
-                f"and above 0, got {self._size} and {self._item}"
+                f"batch_size, channels, height and width must be given and above 0, "
+                f"got {self._size} and {self._item}",
+                layer=label(layer),
             )
         self.shapes: tuple[Shape, ...] = ((self._size, *self._item), (self._size,))
         self._arrays: tuple[np.ndarray, np.ndarray] | None = None
@@ -40,18 +41,21 @@ class MemorySource:
         labels = np.ascontiguousarray(labels, np.float32)
         if data.ndim != 4 or data.shape[1:] != self._item:
             raise ShapeError(
-                f"{label(self._layer)}: data must have shape (M, "
-                f"{', '.join(map(str, self._item))}), got {data.shape}"
+                f"data must have shape (M, {', '.join(map(str, self._item))}), got "
+                f"{data.shape}",
+                layer=label(self._layer),
             )
         if labels.shape not in ((len(data),), (len(data), 1, 1, 1)):
             raise ShapeError(
-                f"{label(self._layer)}: labels must have shape ({len(data)},) or "
-                f"({len(data)}, 1, 1, 1), one for each item, got {labels.shape}"
+                f"labels must have shape ({len(data)},) or ({len(data)}, 1, 1, 1), "
+                f"one for each item, got {labels.shape}",
+                layer=label(self._layer),
             )
         if len(data) == 0 or len(data) % self._size:
             raise ShapeError(
-                f"{label(self._layer)}: {len(data)} items are no multiple of the "
-                f"batch_size {self._size}; leave some out or change batch_size"
+                f"{len(data)} items are no multiple of the batch_size {self._size}; "
+                f"leave some out or change batch_size",
+                layer=label(self._layer),
             )
         self._arrays = (data, labels.reshape(-1, 1, 1, 1))
         self._batch = 0
@@ -60,7 +64,7 @@ class MemorySource:
         """Return the next batch."""
         if self._arrays is None:
             raise SpecError(
-                f"{label(self._layer)}: has no data yet; call net.set_input_arrays"
+                "has no data yet; call net.set_input_arrays", layer=label(self._layer)
             )
         start = self._batch * self._size % len(self._arrays[0])
         self._batch += 1

@@ -31,8 +31,9 @@ def _memory(layer: LayerParameter, phase: int, seed: int) -> Source:
 def _refuse(layer: LayerParameter, phase: int, seed: int) -> Source:
     readable = ["Data (LMDB)" if name == "Data" else name for name in _readable()]
     raise UnsupportedError(
-        f"{label(layer)}: data of this type cannot be read here; use "
-        f"{', '.join(readable[:-1])} or {readable[-1]}"
+        f"data of this type cannot be read here; use {', '.join(readable[:-1])} or "
+        f"{readable[-1]}",
+        layer=label(layer),
     )
 
 

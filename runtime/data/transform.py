@@ -37,13 +37,14 @@ class Transform:
         self._keys = stream_keys(seed, layer.name, 0)
         if param.force_color and param.force_gray:
             raise SpecError(
-                f"{label(layer)}: both force_color and force_gray are set; keep one"
+                "both force_color and force_gray are set; keep one", layer=label(layer)
             )
         channels, height, width = shape
         if self._crop > min(height, width):
             raise SpecError(
-                f"{label(layer)}: crop_size {self._crop} is larger than the images, "
-                f"which are {height} by {width}; reduce it or use larger images"
+                f"crop_size {self._crop} is larger than the images, which are "
+                f"{height} by {width}; reduce it or use larger images",
+                layer=label(layer),
             )
         self.shape = (channels, self._crop, self._crop) if self._crop else shape
         self._mean = self._read_mean()
@@ -73,13 +74,13 @@ class Transform:
 
     def _check_shape(self, shape: Shape, number: int) -> None:
         """Refuse a picture unlike the first, unless equal windows are cut from both."""
-        what = f"{label(self._layer)}: item {number} has shape {shape}, the first one"
+        said = f"item {number} has shape {shape}, the first one {self._input}; all must"
         if not self._crop or self._layer.transform_param.mean_file:
-            raise SpecError(f"{what} {self._input}; all must be equal")
+            raise SpecError(f"{said} be equal", layer=label(self._layer))
         if shape[0] != self._input[0] or self._crop > min(shape[1:]):
             raise SpecError(
-                f"{what} {self._input}; all must have as many channels and at least "
-                f"the crop_size {self._crop}"
+                f"{said} have as many channels and at least the crop_size {self._crop}",
+                layer=label(self._layer),
             )
 
     def _draws(self, start: int, count: int) -> np.ndarray:
@@ -109,13 +110,14 @@ class Transform:
         values = list(param.mean_value)
         if param.mean_file and values:
             raise SpecError(
-                f"{label(layer)}: both mean_file and mean_value are given; keep one"
+                "both mean_file and mean_value are given; keep one", layer=label(layer)
             )
         if values:
             if len(values) not in (1, channels):
                 raise SpecError(
-                    f"{label(layer)}: mean_value is given {len(values)} times for "
-                    f"{channels} channels; give one, or one for each channel"
+                    f"mean_value is given {len(values)} times for {channels} "
+                    f"channels; give one, or one for each channel",
+                    layer=label(layer),
                 )
             return np.array(values, np.float32).reshape(-1, 1, 1)
         if not param.mean_file:
@@ -127,8 +129,9 @@ class Transform:
         mean = mean.reshape(mean.shape[-3:]) if mean.ndim > 3 else mean
         if mean.shape != self._input:
             raise SpecError(
-                f"{label(layer)}: mean_file {param.mean_file} has shape {mean.shape}, "
-                f"the images {self._input}; they must be equal"
+                f"mean_file {param.mean_file} has shape {mean.shape}, the images "
+                f"{self._input}; they must be equal",
+                layer=label(layer),
             )
         return mean
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, layer_label
 from netspec.ops.base import Shape, count
 from netspec.schema import TRAIN
 from runtime.arrays import Array
@@ -215,4 +215,4 @@ class LayerInfo:
         self.blobs = blobs
 
     def __repr__(self) -> str:
-        return f"<layer {self.name!r} ({self.type}), {len(self.blobs)} parameters>"
+        return f"<{layer_label(self.name, self.type)}, {len(self.blobs)} parameters>"

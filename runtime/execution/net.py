@@ -13,7 +13,7 @@ from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.graph import Graph, build_kept
 from netspec.nets import State, kept_net, merge_state
 from netspec.nets.current import current
-from netspec.ops.base import Shape
+from netspec.ops.base import Shape, label
 from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
@@ -406,11 +406,11 @@ class Net:
         if not isinstance(source, MemorySource):
             raise SpecError(
                 f"set_input_arrays needs a MemoryData layer in the first place; the "
-                f"net starts with layer {node.name!r} ({node.type})"
+                f"net starts with {label(node.layer)}"
             )
         source.set_arrays(data, labels)
-        label = self.graph.edges[node.tops[1]]
-        self._pending[label.blob] = (label.shape[0], 1, 1, 1)
+        second = self.graph.edges[node.tops[1]]
+        self._pending[second.blob] = (second.shape[0], 1, 1, 1)
 
     # ------------------------------------------------------------ parameters
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from netspec.errors import ShapeError
 from netspec.graph import Graph, Node, Parameter
-from netspec.ops.base import Shape
+from netspec.ops.base import Shape, label
 from netspec.schema import BlobProto
 from runtime.arena import Flat, flat_buffers
 from runtime.arrays import Array
@@ -75,9 +75,10 @@ def borrow(
             their_shape = node.op.params[use.slot].shape
             if shape != their_shape:
                 raise ShapeError(
-                    f"layer {node.name!r} ({node.type}): parameter {use.slot} has "
-                    f"shape {shape} here and {their_shape} in the net it is to be "
-                    f"shared with; give the layers different names, or equal sizes"
+                    f"parameter {use.slot} has shape {shape} here and {their_shape} "
+                    f"in the net it is to be shared with; give the layers different "
+                    f"names, or equal sizes",
+                    layer=label(node.layer),
                 )
             found[parameter.index] = arrays[node.params[use.slot]]
             break
@@ -90,15 +91,16 @@ def check_unchanged(old: Graph, new: Graph) -> None:
         if before.shape != after.shape:
             node = new.nodes[after.owner.node]
             raise ShapeError(
-                f"layer {node.name!r} ({node.type}): with the new input shapes its "
-                f"parameter {after.owner.slot} would change from {before.shape} to "
-                f"{after.shape}; reshape inputs only to sizes that keep parameters"
+                f"with the new input shapes its parameter {after.owner.slot} would "
+                f"change from {before.shape} to {after.shape}; reshape inputs only to "
+                f"sizes that keep parameters",
+                layer=label(node.layer),
             )
 
 
 def _start(parameter: Parameter, owner: Node, seed: int) -> np.ndarray:
     slot = parameter.owner.slot
-    what = f"layer {owner.name!r} ({owner.type}), parameter {slot}"
+    what = f"{label(owner.layer)}, parameter {slot}"
     if parameter.blob is not None:
         return _given(parameter.blob, parameter.shape, what)
     rng = np.random.default_rng([seed, zlib.crc32(owner.name.encode()), slot])

@@ -13,7 +13,7 @@ import numpy as np
 from netspec.errors import FileError, MachineError, ShapeError, SpecError
 from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
 from netspec.graph import Graph, Node
-from netspec.ops.base import Shape
+from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.wire import WireBlob, encode_layer, scan
 from runtime.execution.blob import Blob
@@ -142,8 +142,9 @@ def save_hdf5(graph: Graph, params: Params, path: str | Path) -> None:
         for node in graph.nodes:
             if "/" in node.name:
                 raise SpecError(
-                    f"layer {node.name!r} ({node.type}): HDF5 cannot store a name with "
-                    f"'/'; save as .caffemodel, or rename the layer"
+                    "HDF5 cannot store a name with '/'; save as .caffemodel, or "
+                    "rename the layer",
+                    layer=label(node.layer),
                 )
             group = data.require_group(node.name)
             for slot, index in enumerate(node.params):
@@ -223,7 +224,7 @@ def _matched(
     too_many = len(layer.blobs) > len(targets)
     if too_many or not _only_shared_missing(graph, node, layer):
         raise ShapeError(
-            f"{path}: layer {node.name!r} ({node.type}) has {len(targets)} parameters, "
+            f"{path}: {label(node.layer)} has {len(targets)} parameters, "
             f"the file has {len(layer.blobs)}; change the layer, or its name to keep "
             f"the values it starts with"
         )
@@ -234,7 +235,7 @@ def _matched(
         target = targets[slot].data
         if not _fits(blob, target.shape):
             raise ShapeError(
-                f"{path}: layer {node.name!r} ({node.type}), parameter {slot} has "
+                f"{path}: {label(node.layer)}, parameter {slot} has "
                 f"shape {target.shape}, the file has {blob.values.shape}; to learn it "
                 f"from scratch, rename the layer"
             )

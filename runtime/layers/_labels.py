@@ -43,9 +43,9 @@ def bad_label(
     layer = op.layer
     ignore = "" if ignored is None else f", or {ignored} to be ignored"
     return SpecError(
-        f"{label(layer)}: {bottom_name(layer, 1)} holds the label {value} at place "
-        f"{place}; expected 0 to {classes - 1}, the classes of "
-        f"{bottom_name(layer, 0)}{ignore}"
+        f"{bottom_name(layer, 1)} holds the label {value} at place {place}; expected "
+        f"0 to {classes - 1}, the classes of {bottom_name(layer, 0)}{ignore}",
+        layer=label(layer),
     )
 
 

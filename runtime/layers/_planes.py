@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from netspec.errors import UnsupportedError
-from netspec.ops import Shape
+from netspec.ops.base import Shape, label
 from runtime.arrays import Array, ArraySpec
 from runtime.layers._windows import Windows, blocks
 
@@ -296,6 +296,7 @@ def check_pool(node: Node) -> None:
     pool = node.op.pool  # type: ignore[attr-defined]
     if pool not in POOLS:
         raise UnsupportedError(
-            f"layer {node.name!r} ({node.type}): {pool} pooling has no arithmetic "
-            f"here, as in Caffe without a GPU; set pool to {' or '.join(POOLS)}"
+            f"{pool} pooling has no arithmetic here, as in Caffe without a GPU; set "
+            f"pool to {' or '.join(POOLS)}",
+            layer=label(node.layer),
         )

@@ -137,9 +137,10 @@ class BatchReindex(OneGradient[ops.BatchReindex]):
     def _error(self) -> SpecError:
         layer, place = self.op.layer, int(self.work["bad"].argmax())
         return SpecError(
-            f"{label(layer)}: {bottom_name(layer, 1)} holds "
-            f"{int(self.work['index'][place])} at place {place}; expected 0 to "
-            f"{self._items - 1}, the items of {bottom_name(layer, 0)}"
+            f"{bottom_name(layer, 1)} holds {int(self.work['index'][place])} at place "
+            f"{place}; expected 0 to {self._items - 1}, the items of "
+            f"{bottom_name(layer, 0)}",
+            layer=label(layer),
         )
 
 

@@ -241,17 +241,23 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
     def _read_matrix(self, classes: int) -> np.ndarray:
         """Read H from `source`, a BlobProto in binary form."""
         source, blob = self.op.source, BlobProto()
-        where = f"{label(self.op.layer)}: infogain_loss_param.source {source!r}"
+        layer = label(self.op.layer)
+        where = f"infogain_loss_param.source {source!r}"
         try:
             blob.ParseFromString(Path(source).read_bytes())
         except OSError as error:
-            raise FileError(f"{where} cannot be read: {error.strerror}") from error
+            raise FileError(
+                f"{layer}: {where} cannot be read: {error.strerror}"
+            ) from error
         except DecodeError as error:
-            raise FileError(f"{where} is not a BlobProto in binary form") from error
+            raise FileError(
+                f"{layer}: {where} is not a BlobProto in binary form"
+            ) from error
         values = np.asarray(blob.data or blob.double_data, dtype=np.float32)
         if values.size != classes * classes:
             raise ShapeError(
                 f"{where} holds {values.size} values; expected {classes} x {classes}, "
-                f"a row a class"
+                f"a row a class",
+                layer=layer,
             )
         return values.reshape(classes, classes)

@@ -5,7 +5,7 @@ const net = JSON.parse(document.getElementById("net").textContent);
 const sideways = net.sideways;
 const open = new Set(net.opened);
 const byId = (id) => document.getElementById(id);
-let chosen = null; // the box whose properties are shown
+let chosen = null; // the box that stands for the layer whose properties are shown
 let view = null; // {x, y, scale} of the drawing in the window
 
 // ------------------------------------------------------------------ marks
@@ -110,9 +110,9 @@ function draw() {
 // ------------------------------------------------------------------ properties
 
 function choose(box) {
-  chosen = box;
+  chosen = net.drawn[box];
   document.querySelectorAll(".chosen").forEach((one) => one.classList.remove("chosen"));
-  const group = document.querySelector(`[data-box="${box}"]`);
+  const group = document.querySelector(`[data-box="${chosen}"]`);
   if (group) group.classList.add("chosen");
   const panel = byId("properties");
   panel.replaceChildren(...net.boxes[box].flatMap(properties));
@@ -162,10 +162,10 @@ function search() {
 }
 
 function show(box) {
-  net.around[box].forEach((id) => open.add(id));
+  net.around[net.drawn[box]].forEach((id) => open.add(id));
   draw();
   choose(box);
-  const group = document.querySelector(`[data-box="${box}"]`);
+  const group = document.querySelector(`[data-box="${chosen}"]`);
   const area = byId("stage").getBoundingClientRect(), at = group.getBoundingClientRect();
   view.x += area.left + area.width / 2 - (at.left + at.width / 2);
   view.y += area.top + area.height / 2 - (at.top + at.height / 2);

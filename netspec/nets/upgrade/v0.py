@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netspec.errors import SpecError
+from netspec.ops.base import label
 from netspec.schema import NetParameter, V0LayerParameter, V1LayerParameter
 
 # V0 type names whose V1 name is not the same word in capitals.
@@ -119,9 +120,9 @@ def _fold_padding(layers: list[Any]) -> list[Any]:
                 continue
             if connection.layer.type not in ("conv", "pool"):
                 raise SpecError(
-                    f"layer {connection.layer.name!r} ({connection.layer.type}): reads "
-                    f"the padding layer {source.layer.name!r}, but only conv and pool "
-                    f"layers can take padding in"
+                    f"reads the padding layer {source.layer.name!r}, but only conv and "
+                    f"pool layers can take padding in",
+                    layer=label(connection.layer),
                 )
             connection.layer.pad = source.layer.pad
             connection.bottom[index] = source.bottom[0]
@@ -171,9 +172,7 @@ def _move_v0_field(
         name, places = _V0_FIELDS.get(field, (field, ()))
         message = dict(places).get(old.type)
         if message is None:
-            problems.append(
-                f"layer {old.name!r} ({old.type}): has no place for {field}; dropped"
-            )
+            problems.append(f"{label(old)}: has no place for {field}; dropped")
         else:
             _set(getattr(layer, message), name, value)
 

@@ -1,4 +1,4 @@
-"""Which compiled kernels there are, by layer type."""
+"""Which layer types have compiled layers, and which these are."""
 
 from __future__ import annotations
 

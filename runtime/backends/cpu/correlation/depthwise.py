@@ -1,4 +1,4 @@
-"""Convolution of every channel by itself: no sums over channels, so no products.
+"""Depthwise correlation: every channel by itself, without sums over channels.
 
 A thread copies a plane of x with its padding into its workspace, in rows of one length.
 Then every tap sees, for neighbouring output positions, neighbouring elements, and

@@ -1,4 +1,4 @@
-"""The compiled kernels of convolution, as matrix products on packed panels.
+"""The compiled kernels of direct correlation: matrix products on packed panels.
 
 A *correlation* is what a convolution does forward, and what it does backward to its
 input: at every position (i, j) of the output, the sum over channels c and taps t of

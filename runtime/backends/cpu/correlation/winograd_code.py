@@ -1,4 +1,4 @@
-"""The compiled kernels of convolution by Winograd's transforms.
+"""The compiled kernels of correlation by Winograd's transforms.
 
 They compute what `direct_code` beside this file computes, for stride 1 and kernels of
 3 x 3 and 5 x 5, with 4 and 6 times fewer multiplications. The output is cut into tiles

@@ -1,4 +1,4 @@
-"""Multiplying by and adding a smaller array that is broadcast, and the layer Bias."""
+"""Bias, and multiplying by and adding a smaller array that is broadcast."""
 
 from __future__ import annotations
 

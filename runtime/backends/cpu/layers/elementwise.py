@@ -1,4 +1,4 @@
-"""Compiled kernels of layers that treat every element for itself."""
+"""ReLU, Eltwise, Split, Concat, Slice on compiled kernels; filling, adding, copying."""
 
 from __future__ import annotations
 

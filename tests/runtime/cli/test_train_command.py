@@ -19,8 +19,8 @@ from netspec.errors import FileError
 from runtime.__main__ import main
 from runtime.execution import weights
 from runtime.training import history, snapshot
-from tests.runtime.command_line import SOLVER, fail, start
-from tests.runtime.test_solver import NOISE
+from tests.runtime.cli.command_line import SOLVER, fail, start
+from tests.runtime.training.test_solver import NOISE
 
 
 def test_train_reports_and_leaves_its_files(folder, capsys):

@@ -18,7 +18,7 @@ from runtime.backends.cpu.layer_kernel import COMMON, LayerKernel
 from runtime.backends.cpu.layers.elementwise import ReLU
 from runtime.backends.cpu.table import KERNELS
 from runtime.layers.base import portable_kernels
-from tests.backends.oracle import CPU, PORTABLE, numbers, results
+from tests.backends.cpu.oracle import CPU, PORTABLE, numbers, results
 from tests.layers import harness
 from tests.layers.harness import LoneLayer, parse_layer
 

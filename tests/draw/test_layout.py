@@ -1,27 +1,14 @@
 """Places of boxes and lines: no overlaps, straight trunks, lines that lead down."""
 
-import random
-
 import pytest
 
 from netspec.draw.grid import Net, Size, make_grid
 from netspec.draw.layout import Frame, place
+from tests.draw.nets import random_net
 
 
 def lay_out(sizes, nets):
     return place(make_grid(len(sizes), nets), sizes, nets, 17, Frame())
-
-
-def random_net(seed):
-    """Boxes of all sizes, each reading one to three earlier ones."""
-    rng = random.Random(seed)
-    count = rng.randint(5, 40)
-    sizes = [Size(rng.uniform(60, 200), rng.uniform(20, 80)) for _ in range(count)]
-    readers = {index: [] for index in range(count)}
-    for target in range(1, count):
-        for source in rng.sample(range(target), min(target, rng.randint(1, 3))):
-            readers[source].append(target)
-    return sizes, [Net(source, tuple(targets)) for source, targets in readers.items()]
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -14,7 +14,7 @@ from runtime.execution import weights
 from runtime.training import snapshot
 from runtime.training.snapshot import read_state
 from tests.reference import needs_reference, reference_dir
-from tests.runtime.test_solver import assert_same, solver_text, values
+from tests.runtime.training.test_solver import assert_same, solver_text, values
 
 SHARED = """
 name: "shared"

@@ -3,8 +3,8 @@
 import pytest
 
 from runtime.__main__ import main
-from tests.runtime.command_line import SOLVER
-from tests.runtime.test_solver import NOISE
+from tests.runtime.cli.command_line import SOLVER
+from tests.runtime.training.test_solver import NOISE
 
 
 @pytest.fixture

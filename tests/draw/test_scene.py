@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -16,38 +15,8 @@ from netspec.graph import build
 from netspec.nets import State
 from netspec.schema import TRAIN
 from netspec.text import as_net, write_message
+from tests.draw.nets import NET, texts
 from tests.patience import PATIENCE_S
-
-NET = """
-name: "small & <odd>"
-layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
-        data_param { source: "a/train_lmdb" batch_size: 7 }
-        transform_param { crop_size: 12 mean_value: 1 mean_value: 2 mean_value: 3 } }
-layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
-        data_param { source: "a/test_lmdb" batch_size: 5 }
-        transform_param { crop_size: 12 mean_value: 1 mean_value: 2 mean_value: 3 } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-        param { name: "w" }
-        convolution_param { num_output: 6 kernel_h: 3 kernel_w: 5 stride: 2 pad: 1 } }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer { name: "twin" type: "Convolution" bottom: "data" top: "twin"
-        param { name: "w" }
-        convolution_param { num_output: 6 kernel_h: 3 kernel_w: 5 stride: 2 pad: 1 } }
-layer { name: "sum" type: "Eltwise" bottom: "conv" bottom: "twin" top: "sum"
-        eltwise_param { operation: MAX } }
-layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip"
-        inner_product_param { num_output: 4 } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss"
-        loss_weight: 0.25 }
-layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy"
-        include { phase: TEST } }
-"""
-
-
-def texts(svg):
-    """All text elements of a drawing; fails if it is not well-formed XML."""
-    root = ET.fromstring(svg)
-    return [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def arrows(svg):
@@ -248,66 +217,6 @@ def test_an_unwritable_file_is_an_error(tmp_path):
         write_drawing(tmp_path / "missing" / "net.svg", NET)
 
 
-def test_the_command_writes_the_file_and_names_it(tmp_path, capsys):
-    source = tmp_path / "net.prototxt"
-    source.write_text(NET)
-    target = tmp_path / "net.svg"
-    assert main([str(source), "-o", str(target), "--phase", "TEST"]) == 0
-    assert capsys.readouterr().out.strip() == str(target)
-    assert target.read_text() == draw(source, phase="TEST")
-    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
-
-
-def test_the_command_writes_svg_to_standard_output(tmp_path, capsys):
-    source = tmp_path / "net.prototxt"
-    source.write_text(NET)
-    assert main([str(source)]) == 0
-    assert capsys.readouterr().out == draw(NET)
-
-
-def test_the_command_takes_shapes_and_python_files(tmp_path, capsys):
-    model = tmp_path / "pair.py"
-    model.write_text(
-        "from netspec import NetSpec, layers as L\n"
-        "def pair(deploy=False):\n"
-        "    n = NetSpec()\n"
-        "    data = dict(source='s', batch_size=5)\n"
-        "    n.x = L.Input(shape=[4, 3]) if deploy else L.HDF5Data(**data)\n"
-        "    n.y = L.InnerProduct(n.x, num_output=6)\n"
-        "    return n\n"
-    )
-    assert main([str(model), "--shape", "x=5,2"]) == 0
-    assert "5×6" in texts(capsys.readouterr().out)
-    assert main([str(model), "--deploy"]) == 0
-    assert "4×6" in texts(capsys.readouterr().out)
-
-
-def test_the_command_derives_the_net_for_use_of_a_python_file(tmp_path, capsys):
-    model = tmp_path / "learn.py"
-    model.write_text(
-        "from netspec import NetSpec, layers as L\n"
-        "def learn():\n"
-        "    n = NetSpec()\n"
-        "    n.x, n.t = L.HDF5Data(source='s', batch_size=5, ntop=2)\n"
-        "    n.y = L.InnerProduct(n.x, num_output=6)\n"
-        "    n.loss = L.SoftmaxWithLoss(n.y, n.t)\n"
-        "    return n\n"
-    )
-    assert main([str(model), "--deploy"]) == 1
-    assert "--shape" in capsys.readouterr().err
-    assert main([str(model), "--deploy", "--shape", "x=5,2"]) == 0
-    drawn = texts(capsys.readouterr().out)
-    assert "prob" in drawn
-    assert "loss" not in drawn
-
-
-def test_deploy_is_refused_for_what_is_no_python_file(tmp_path, capsys):
-    path = tmp_path / "net.prototxt"
-    path.write_text(NET)
-    assert main([str(path), "--deploy"]) == 1
-    assert "--deploy is for model files" in capsys.readouterr().err
-
-
 def test_only_the_weights_of_files_are_dropped(tmp_path, monkeypatch):
     net = as_net(NET)
     net.layer[2].blobs.add(data=[1, 2])
@@ -318,20 +227,6 @@ def test_only_the_weights_of_files_are_dropped(tmp_path, monkeypatch):
     assert draw(net) == draw(path)
     assert dropped == [net]  # what was read, not the caller's
     assert dropped[0] is not net
-
-
-def test_a_bad_shape_is_an_error_of_usage(capsys):
-    with pytest.raises(SystemExit) as left:
-        main(["net.prototxt", "--shape", "data=one"])
-    assert left.value.code == 2
-    assert "as in data=1,3,224,224; got 'data=one'" in capsys.readouterr().err
-
-
-def test_a_missing_net_is_one_line_and_not_a_traceback(tmp_path, capsys):
-    assert main([str(tmp_path / "absent.prototxt")]) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert re.match("error: .*absent.prototxt", lines[0])
 
 
 def test_drawing_loads_no_numpy():

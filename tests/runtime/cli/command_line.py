@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.__main__ import main
 from tests.patience import PATIENCE_S
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SOLVER = """
 net: "net.prototxt" base_lr: 0.02 lr_policy: "fixed" momentum: 0.8
 max_iter: 6 test_iter: 2 test_interval: 3 display: 2 snapshot: 4

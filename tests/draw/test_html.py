@@ -1,7 +1,6 @@
 """The page: every layer, nothing from outside, and places equal to those of the SVG."""
 
 import json
-import random
 import re
 import shutil
 import subprocess
@@ -11,9 +10,9 @@ import pytest
 from netspec.commands.model_files import load_model
 from netspec.draw import draw, draw_html, write_drawing
 from netspec.errors import SpecError
+from tests.draw.nets import CHAIN_OF_FOLDS, NET, random_modules
 from tests.patience import PATIENCE_S
 from tests.test_architecture import ROOT
-from tests.test_draw import NET
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -91,21 +90,6 @@ def test_a_page_of_a_net_that_does_not_check_is_written(tmp_path):
     assert any("kernel covers" in mistake for mistake in mistakes)
 
 
-def random_modules(seed):
-    """A net of boxes in modules at several depths, with lines between all."""
-    rng = random.Random(seed)
-    tops, text = ["x"], 'input: "x" input_shape { dim: 2 dim: 3 }'
-    for number in range(rng.randint(6, 24)):
-        path = "/".join(f"m{rng.randint(0, 2)}" for _ in range(rng.randint(0, 2)))
-        name = f"{path}/l{number}" if path else f"l{number}"
-        bottoms = rng.sample(tops, min(len(tops), rng.randint(1, 3)))
-        kind = "TanH" if len(bottoms) == 1 else "Eltwise"
-        wires = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
-        text += f'layer {{ name: "{name}" type: "{kind}" {wires} top: "{name}" }}'
-        tops.append(name)
-    return text
-
-
 @needs_browser
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rankdir", ["TB", "LR"])
@@ -160,6 +144,34 @@ def test_boxes_open_on_a_click_and_a_search_finds_layers(tmp_path):
         *("2 found", "inception_4c/5x5_reduceinception_4c/5x5"),
         *(1, "inception_4c/5x5_reduce", True, 0, 1),
     ]
+
+
+def test_a_box_in_a_fold_has_one_that_is_drawn_for_it():
+    page = content(draw_html(CHAIN_OF_FOLDS))
+    names = [rows[0]["name"] for rows in page["boxes"]]
+    drawn = {name: names[box] for name, box in zip(names, page["drawn"], strict=True)}
+    assert drawn["m2/n1/b"] == drawn["m0/n2/b"] == "m0/n0/b"
+    assert drawn["m2/n0/a"] == "m0/n0/a"
+    # The last has no line out of its last module: it is like no other.
+    assert drawn["m3/n1/b"] == "m3/n1/b"
+
+
+FIND = """
+byId("search").value = "m2/n1/b";
+search();
+show(search()[0].box);
+const marked = [...document.querySelectorAll(".chosen")].map((one) => one.dataset.box);
+document.title = JSON.stringify(
+  [document.querySelector("#properties h2").textContent,
+   marked.map((box) => net.boxes[box][0].name)]);
+"""
+
+
+@needs_browser
+def test_a_search_finds_layers_in_folds(tmp_path):
+    page = dom(draw_html(CHAIN_OF_FOLDS), tmp_path, FIND)
+    title = re.search("<title>(.*?)</title>", page)[1]
+    assert json.loads(title.replace("&quot;", '"')) == ["m2/n1/b", ["m0/n0/b"]]
 
 
 @needs_browser

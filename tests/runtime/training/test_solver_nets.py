@@ -6,7 +6,7 @@ import runtime
 from netspec.errors import FileError, SpecError
 from netspec.schema import NetParameter, SolverParameter
 from netspec.text import parse
-from tests.runtime.test_solver import FIXED, NOISE, TESTED, make, solver_text
+from tests.runtime.training.test_solver import FIXED, NOISE, TESTED, make, solver_text
 
 
 def test_nets_are_found_from_here_and_from_the_solvers_folder(tmp_path, monkeypatch):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from runtime.__main__ import main
-from tests.runtime.command_line import fail, start
-from tests.runtime.test_solver import NOISE
+from tests.runtime.cli.command_line import fail, start
+from tests.runtime.training.test_solver import NOISE
 
 # ---------------------------------------------------------------- test
 

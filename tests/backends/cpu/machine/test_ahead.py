@@ -14,7 +14,7 @@ from tests.patience import PATIENCE_S
 
 pytest.importorskip("numba")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 NET = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 } } }
 layer { name: "relu" type: "ReLU" bottom: "x" top: "relu" }

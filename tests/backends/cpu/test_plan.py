@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from runtime.backends.cpu import CpuBackend
 from tests.allocation import allocated_bytes
 from tests.patience import PATIENCE_S
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 INPUT = """
     layer { name: "x" type: "Input" top: "x"
             input_param { shape { dim: 4 dim: 3 dim: 24 dim: 24 } } }
@@ -319,79 +318,6 @@ def test_the_variable_sets_the_number_of_threads(
 ) -> None:
     monkeypatch.setenv("NETSPEC_NUM_THREADS", "3")
     assert CpuBackend().threads == 3
-
-
-@pytest.mark.parametrize("lanes", [4, 8])
-def test_vectors_of_other_processors(lanes: int) -> None:
-    code = """
-from tests.backends.oracle import compare
-from tests.backends.test_cpu_kernels import LAYERS
-for name in ("direct", "winograd", "depthwise", "inner product", "pooling"):
-    compare(LAYERS[name][0], [LAYERS[name][1]], accumulate=True)
-"""
-    environment = {**os.environ, "NETSPEC_VECTOR_LANES": str(lanes)}
-    subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=environment,
-        check=True,
-        timeout=PATIENCE_S,
-    )
-
-
-def says(code: str, features: str) -> list[str]:
-    """Return what a process says that compiles for a processor with these features."""
-    environment = {**os.environ, "NUMBA_CPU_NAME": "nehalem"}
-    environment.pop("NETSPEC_VECTOR_LANES", None)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**environment, "NUMBA_CPU_FEATURES": features},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE_S,
-    )
-    return done.stdout.splitlines()
-
-
-needs_x86 = pytest.mark.skipif(
-    platform.machine() not in {"x86_64", "AMD64"}, reason="these are features of x86"
-)
-
-
-@needs_x86
-def test_the_variables_of_numba_choose_the_vectors() -> None:
-    code = """
-from runtime.backends.cpu.machine.compiled import cache_folder
-from runtime.backends.cpu.machine.llvm import LANES
-print(LANES, cache_folder(), sep="\\n")
-"""
-    features = ["+sse4.2,-avx", "+avx", "+avx,+avx2,+fma", "+avx,+avx2,+fma,+avx512f"]
-    lanes, folders = zip(*(says(code, each) for each in features), strict=True)
-    assert lanes == ("4", "8", "8", "16")
-    assert len(set(folders)) == len(features)
-
-
-@needs_x86
-@pytest.mark.parametrize(
-    ("features", "instruction"), [("+avx", "vmulps"), ("+avx,+avx2,+fma", "vfmadd")]
-)
-def test_sums_of_products_are_instructions(features: str, instruction: str) -> None:
-    code = """
-from llvmlite import binding, ir
-from numba.core.registry import cpu_target
-from runtime.backends.cpu.machine.llvm import VECTOR, fma
-module = ir.Module()
-function = ir.Function(module, ir.FunctionType(VECTOR, [VECTOR] * 3), "f")
-builder = ir.IRBuilder(function.append_basic_block())
-builder.ret(fma(builder, *function.args))
-machine = cpu_target.target_context.codegen()._tm
-print(machine.emit_assembly(binding.parse_assembly(str(module))))
-"""
-    lines = says(code, features)
-    assert any(instruction in line for line in lines)
-    assert not any("fmaf" in line for line in lines)  # of the C library, and slow
 
 
 @pytest.mark.parametrize(("name", "batch"), [("googlenet", 16), ("resnet50", 8)])

@@ -1,0 +1,76 @@
+"""Pooling: compiled kernels against the portable ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("numba")
+
+from runtime.backends.cpu.layer_kernel import LayerKernel
+from tests.backends.cpu.oracle import CPU, EXAMPLES, compare
+from tests.layers.harness import LoneLayer
+
+small = st.integers(1, 5)
+
+
+@EXAMPLES
+@given(
+    pool=st.sampled_from(["MAX", "AVE"]),
+    planes=st.tuples(small, small),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    pad=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    extra=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+)
+def test_pooling(
+    pool: str,
+    planes: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pad: tuple[int, int],
+    extra: tuple[int, int],
+) -> None:
+    pad = min(pad[0], kernel[0] - 1), min(pad[1], kernel[1] - 1)
+    height, width = (k + more for k, more in zip(kernel, extra, strict=True))
+    text = (
+        f'type: "Pooling" bottom: "x" top: "y" pooling_param {{ pool: {pool} '
+        f"kernel_h: {kernel[0]} kernel_w: {kernel[1]} pad_h: {pad[0]} pad_w: {pad[1]} "
+        f"stride_h: {stride[0]} stride_w: {stride[1]} }}"
+    )
+    compare(text, [(*planes, height, width)])
+
+
+def test_windows_beyond_the_image() -> None:
+    options = "kernel_size: 1 stride: 3"
+    text = 'type: "Pooling" bottom: "x" top: "y" pooling_param { pool: %s %s }'
+    compare(text % ("AVE", options), [(2, 3, 5, 9)])
+    layer = LoneLayer(
+        f'name: "layer" {text % ("MAX", options)}',
+        [(2, 3, 5, 9)],
+        backend=CPU,
+        dtype="float32",
+    )
+    assert not isinstance(layer.kernel, LayerKernel)  # there is no winner
+
+
+def test_maximum_of_nan_and_of_infinities() -> None:
+    text = (
+        'name: "p" type: "Pooling" bottom: "x" top: "y" '
+        "pooling_param { pool: MAX kernel_size: 2 stride: 2 }"
+    )
+    layer = LoneLayer(text, [(1, 1, 2, 6)], backend=CPU, dtype="float32")
+    x = np.array(
+        [
+            [1, np.nan, -np.inf, -np.inf, 3, np.inf],
+            [2, 0, -np.inf, -np.inf] * 1 + [np.inf, 1],
+        ],
+        np.float32,
+    ).reshape(1, 1, 2, 6)
+    (y,) = layer.forward([x])
+    np.testing.assert_array_equal(y.ravel(), [np.nan, -np.inf, np.inf])
+    (dx,), _ = layer.backward([np.ones((1, 1, 1, 3), np.float32)])
+    assert dx is not None
+    assert dx.sum() == 3

@@ -1,0 +1,45 @@
+"""Families of layers, and their options in a few words."""
+
+import pytest
+
+from netspec.draw.captions import family, options
+from netspec.ops import known_types, op_class
+from netspec.ops.base import brings_data
+from netspec.schema import LayerParameter
+
+
+def test_what_brings_data_in_is_of_one_family():
+    sources = [kind for kind in known_types() if op_class(kind).is_source]
+    assert {"Input", "DummyData", "WindowData", "VideoData"} < set(sources)
+    assert {family(kind) for kind in sources} == {"data"}
+    assert {family(kind) for kind in ("Parameter", "HDF5Output")} == {"data"}
+    assert (family("EuclideanLoss"), family("Python")) == ("loss", "other")
+    assert family("OfAnotherFork") == "other"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("Data", "data_param"),
+        ("HDF5Data", "hdf5_data_param"),
+        ("ImageData", "image_data_param"),
+    ],
+)
+def test_data_layers_name_their_file(kind, field):
+    layer = LayerParameter(type=kind, **{field: {"source": "some/where/list.txt"}})
+    assert options(layer) == "list.txt"
+
+
+@pytest.mark.parametrize(
+    ("kind", "bottoms", "expected"),
+    [
+        ("Data", 0, True),
+        ("OfAnotherFork", 0, True),
+        ("Python", 0, True),
+        ("Python", 1, False),
+        ("Parameter", 0, False),
+        ("ReLU", 1, False),
+    ],
+)
+def test_data_is_told_by_the_wires_of_any_layer(kind, bottoms, expected):
+    assert brings_data(kind, bottoms) is expected
