@@ -120,7 +120,7 @@ def test_inner_defaults_win_and_none_takes_one_away():
 def test_wrong_defaults_are_refused_where_they_are_written(types, fields, words):
     with pytest.raises(SpecError, match=words) as caught, defaults(*types, **fields):
         pass
-    assert "test_surroundings.py:" in str(caught.value)
+    assert "test_defaults.py:" in str(caught.value)
 
 
 def computed(n, **values):
