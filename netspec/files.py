@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from netspec.errors import FileError
+from netspec.errors import FileError, MachineError
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
 
@@ -50,13 +51,28 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         raise FileError(f"{path}: cannot be written: {reason}") from error
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Return the contents of a file; raises `FileError` naming it."""
+def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
+    """Return the contents of a file, at most `limit` bytes of it.
+
+    Raises `FileError` naming it, also for a device, which may never end, and
+    `MachineError` for more than fits into memory.
+    """
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+            if device and not file.isatty():
+                raise FileError(f"{path}: is a device; give the name of a file")
+            return file.read(-1 if limit is None else limit)
+    except FileError:
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise FileError(f"{path}: cannot be read: {reason}") from error
+    except ValueError as error:  # a name with a NUL
+        raise FileError(f"{path!r}: cannot be read: {error}") from error
+    except MemoryError:
+        raise MachineError(f"{path}: there is not enough memory to read it") from None
 
 
 def _umask() -> int:

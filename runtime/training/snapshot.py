@@ -21,6 +21,7 @@ from netspec.files import replacing
 from netspec.ops.base import Shape, count
 from netspec.schema import BlobProto, SolverState
 from netspec.text import read_message
+from runtime.data.hdf5_file import Hdf5File, reading
 from runtime.execution import weights
 from runtime.execution.net import Net
 from runtime.update_rules import Update
@@ -275,24 +276,27 @@ def _to_hdf5(saved: SavedState) -> bytes:
 
 
 def _from_hdf5(path: Path) -> SavedState:
-    h5py = _hdf5()
-    try:
-        with h5py.File(path, "r") as file:
-            history = file["history"]
-            name = file["learned_net"][()]
-            return SavedState(
-                int(_first(file["iter"][()])),
-                name.decode() if isinstance(name, bytes) else str(name),
-                tuple(
-                    np.asarray(history[str(index)][()]) for index in range(len(history))
-                ),
-                int(_first(file["current_step"][()])),
-            )
-    except KeyError as error:
-        raise FileError(f"{path}: is not a solver state: {error.args[0]}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"{path}: cannot be read as HDF5: {reason}") from error
+    _hdf5()
+    with Hdf5File(path, broken=": cannot be read as HDF5") as file:
+        history = file.find("history")
+        if not file.is_group(history):
+            raise FileError(f"{path}: is not a solver state: it has no group history")
+        arrays = [
+            file.read(_part(file, str(index), history), f"history/{index}")
+            for index in range(len(file.names(history)))
+        ]
+        with reading(f"{path}: is not a solver state"):
+            name = _part(file, "learned_net")[()]
+            name = name.decode() if isinstance(name, bytes) else str(name)
+            numbers = [_first(_part(file, n)[()]) for n in ("iter", "current_step")]
+    return SavedState(numbers[0], name, tuple(arrays), numbers[1])
+
+
+def _part(file: Hdf5File, name: str, group: Any = None) -> Any:
+    found = file.find(name, group)
+    if not file.is_dataset(found):
+        raise FileError(f"{file.path}: is not a solver state: it has no {name!r}")
+    return found
 
 
 def _first(values: Sequence[int] | np.ndarray | int) -> int:
