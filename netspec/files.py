@@ -58,12 +58,13 @@ def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
     `MachineError` for more than fits into memory.
     """
     try:
+        mode = Path(path).stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise FileError(f"{path}: is a device; give the name of a file")
+        if limit is None:
+            return Path(path).read_bytes()
         with Path(path).open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
-            if device and not file.isatty():
-                raise FileError(f"{path}: is a device; give the name of a file")
-            return file.read(-1 if limit is None else limit)
+            return file.read(limit)
     except FileError:
         raise
     except OSError as error:
