@@ -7,8 +7,8 @@ promised, without a word. So whatever may be large is looked at first.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from netspec.errors import MachineError
@@ -33,6 +33,25 @@ def check_room(nbytes: int, what: str) -> None:
             f"{what} needs {in_words(nbytes)} of memory, {in_words(room)} can be had "
             f"here; use a smaller batch or smaller sizes, or a machine with more memory"
         )
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Turn a `MemoryError` within this block into a `MachineError`.
+
+    what: the start of the message, as of `check_room`.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise MachineError(
+            f"{what} needs more memory than can be had here{_told(error)}; use a "
+            f"smaller batch or smaller sizes, or a machine with more memory"
+        ) from error
+
+
+def _told(error: MemoryError) -> str:
+    return f" ({error})" if str(error) else ""
 
 
 def in_words(nbytes: int) -> str:
