@@ -34,8 +34,8 @@ from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
-    from netspec.nets import one_phase as one_phase
     from netspec.nets.deploy import deploy as deploy
+    from netspec.nets.phases import one_phase as one_phase
     from netspec.nets.upgrade import upgrade_text as upgrade_text
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from netspec.commands.model_files import load_for_use, load_model
 from netspec.errors import SpecError
-from netspec.nets import drop_values
+from netspec.nets.filter import drop_values
 from netspec.schema import NetParameter
 from netspec.text import read_net
 

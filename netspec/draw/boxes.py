@@ -9,7 +9,7 @@ from functools import cached_property
 from netspec.draw.captions import family, options
 from netspec.draw.grid import Net
 from netspec.errors import SpecError
-from netspec.nets import PHASE_NAMES
+from netspec.nets.phases import PHASE_NAMES
 from netspec.nets.rules import has_more_than_phase
 from netspec.ops.base import Op
 from netspec.schema import LayerParameter
