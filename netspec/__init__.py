@@ -45,7 +45,7 @@ P = params
 
 _LAZY = {
     "deploy": "netspec.nets.deploy",
-    "one_phase": "netspec.nets",
+    "one_phase": "netspec.nets.phases",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
     "upgrade_text": "netspec.nets.upgrade",
