@@ -142,9 +142,10 @@ class ELU(OneGradient[ops.ELU]):
     """Exponential below zero.
 
         y = x where x > 0, else alpha (exp(x) - 1)
-        dx = dy where y > 0, else dy (y + alpha)
+        dx = dy where x > 0, else dy alpha exp(x)
 
-    At exactly 0 the exponential side counts. Right in place for alpha >= 0.
+    At exactly 0 the exponential side counts. For alpha >= 0 the output tells the side
+    and alpha exp(x) = y + alpha, so that the layer may run in place.
 
     Shapes: x (any) -> y (same). Source: Clevert and others, 2015, arXiv:1511.07289.
     """
@@ -168,9 +169,15 @@ class ELU(OneGradient[ops.ELU]):
     def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp, part, side = self.xp, self.work["part"], self.work["side"]
-        xp.minimum(self.y, 0, out=part)
-        xp.add(part, self.op.alpha, out=part)
-        xp.less_equal(self.y, 0, out=side)
+        if self.op.alpha >= 0:
+            xp.minimum(self.y, 0, out=part)
+            xp.add(part, self.op.alpha, out=part)
+            xp.less_equal(self.y, 0, out=side)
+        else:
+            xp.minimum(self.x, 0, out=part)
+            xp.exp(part, out=part)
+            xp.multiply(part, self.op.alpha, out=part)
+            xp.less_equal(self.x, 0, out=side)
         xp.multiply(part, side, out=part)
         xp.logical_not(side, out=side)
         xp.add(part, side, out=part)

@@ -100,6 +100,7 @@ CLIP = 'type: "Clip" clip_param { min: -0.6 max: 0.9 }'
         ('type: "Sigmoid"', sigmoid),
         ('type: "TanH"', tanh),
         (ELU, elu),
+        (ELU.replace("0.7", "-0.7"), elu),
         ('type: "BNLL"', bnll),
         (EXP, exponential),
         (EXP_E, exponential),
