@@ -65,7 +65,8 @@ layer { name: "conv" type: "Convolution" bottom: "x" top: "c"
         convolution_param { num_output: 5 kernel_size: 3 pad: 1
                             weight_filler { type: "msra" } } }
 layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }
-layer { name: "scale" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }
+layer { name: "scale" type: "Scale" bottom: "c" top: "c"
+        scale_param { bias_term: true } }
 layer { name: "relu" type: "ReLU" bottom: "c" top: "c" }
 layer { name: "pool" type: "Pooling" bottom: "c" top: "p"
         pooling_param { kernel_size: 3 stride: 2 } }
@@ -150,10 +151,10 @@ def sender() -> Iterator[Any]:
             process.kill()
 
 
-def interrupt(solver: Solver, delays: Any, rng: random.Random, longest_s: float) -> None:
-    """Train until an interrupt comes, at a random moment."""
+def interrupt(solver: Solver, delays: Any, delay_s: float) -> None:
+    """Train until an interrupt comes."""
     try:
-        delays.write(f"{rng.uniform(0, longest_s)}\n")
+        delays.write(f"{delay_s}\n")
         delays.flush()
         solver.step(ENDLESS)
     except KeyboardInterrupt:
@@ -161,7 +162,7 @@ def interrupt(solver: Solver, delays: Any, rng: random.Random, longest_s: float)
     raise AssertionError("the interrupt was lost")
 
 
-def state(solver: Solver) -> list[Any]:
+def state(solver: Solver) -> dict[str, Any]:
     """Return all that must be equal: parameters, running values, records, `iter`."""
     train = [replace(record, seconds=0) for record in solver.history.train]
     tests = [
@@ -171,7 +172,12 @@ def state(solver: Solver) -> list[Any]:
     arrays = [
         array.tobytes() for array in (solver.net.flat.data, *solver.update.history)
     ]
-    return [solver.iter, [astuple(record) for record in train], tests, arrays]
+    return {
+        "iter": solver.iter,
+        "records": [astuple(record) for record in train],
+        "tests": tests,
+        "arrays": arrays,
+    }
 
 
 def check(name: str, folder: Path, interrupts: int, rng: random.Random) -> str | None:
@@ -183,12 +189,12 @@ def check(name: str, folder: Path, interrupts: int, rng: random.Random) -> str |
     longest_s = max(0.004, time.perf_counter() - started)
     with sender() as delays:
         for _ in range(interrupts):
-            interrupt(solver, delays, rng, longest_s)
+            interrupt(solver, delays, rng.uniform(0, longest_s))
     again = make(name, folder)
     for iterations in (1, 5, solver.iter - 6):  # each call averages losses anew
         again.step(iterations)
-    parts = zip(("iter", "records", "tests", "arrays"), state(solver), state(again))
-    differs = [what for what, one, other in parts if one != other]
+    mine, others = state(solver), state(again)
+    differs = [what for what, value in mine.items() if value != others[what]]
     solver.close()
     again.close()
     print(f"{name}: {interrupts} interrupts in {solver.iter} iterations", flush=True)
