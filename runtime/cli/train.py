@@ -19,7 +19,7 @@ from runtime.cli.options import add_backend, copy_weights, duration
 from runtime.cli.progress import Progress, describe
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
-from runtime.training.snapshot import check_writable
+from runtime.training.snapshot_files import check_writable
 from runtime.training.solver import Solver
 from runtime.training.solver_param import find_file, read_solver, weight_files
 
@@ -132,7 +132,9 @@ class _Outputs:
     def start(self, solver: Solver, stack: ExitStack) -> None:
         """Open the log and write to it from now on."""
         if self.log:
-            self._log = stack.enter_context(Log(self.log, append=self._append))
+            self._log = stack.enter_context(
+                Log(self.log, append=self._append, since=solver.iter)
+            )
 
             def add(record: StepRecord | TestRecord) -> None:
                 try:

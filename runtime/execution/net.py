@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError, did_you_mean
+from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Graph, build_kept
 from netspec.nets.current import current
 from netspec.nets.filter import kept_net, merge_state
@@ -21,9 +21,10 @@ from runtime.backends import get_backend
 from runtime.data import MemorySource
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution import weights as weight_files
-from runtime.execution.blob import Blob, HostView, LayerInfo, Mirror
+from runtime.execution.blob import Blob, HostView, LayerInfo, Mirror, assign
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.execution.plan import Plan, Step, compile_plan
+from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
 
@@ -214,6 +215,7 @@ class Net:
 
     # ------------------------------------------------------------ running
 
+    @whole
     def forward(
         self,
         blobs: Iterable[str] | None = None,
@@ -238,6 +240,7 @@ class Net:
         names.extend(name for name in blobs or () if name not in names)
         return OrderedDict((name, self._blob(name).data) for name in names)
 
+    @whole
     def backward(
         self,
         diffs: Iterable[str] | None = None,
@@ -253,7 +256,7 @@ class Net:
         self._check_gradients()
         last, first = self._range(start, end, backward=True)
         for name, value in gradients.items():
-            _assign(self._blob(name).diff, value, f"gradient of blob {name!r}")
+            assign(self._blob(name).diff, value, f"gradient of blob {name!r}")
         if (first, last) == (0, len(self.graph.nodes) - 1):
             self._run_plan("accumulate")
         else:
@@ -262,6 +265,7 @@ class Net:
         names.extend(name for name in diffs or () if name not in names)
         return OrderedDict((name, self._blob(name).diff) for name in names)
 
+    @whole
     def forward_backward(self, accumulate: bool = False) -> None:
         """Run a training pass; parameter gradients are stored, or added."""
         self._check_gradients()
@@ -270,6 +274,7 @@ class Net:
         self._run_forward(0, len(self.graph.nodes))
         self._run_plan("accumulate" if accumulate else "backward")
 
+    @whole
     def forward_steps(self) -> None:
         """Run forward without fetching any output."""
         if self._pending:
@@ -394,7 +399,7 @@ class Net:
             if name not in self.graph.inputs:
                 hint = did_you_mean(name, self.graph.inputs)
                 raise SpecError(f"{name!r} is not an input of this net{hint}")
-            _assign(self._blob(name).data, value, f"input {name!r}")
+            assign(self._blob(name).data, value, f"input {name!r}")
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Give the first layer, a MemoryData, the arrays to deliver batch by batch.
@@ -438,13 +443,3 @@ class Net:
             f"{sum(p.data.size for p in self.parameters.arrays)} parameters, "
             f"backend {self.backend.name!r}>"
         )
-
-
-def _assign(target: np.ndarray, value: Any, what: str) -> None:
-    array = np.asarray(value)
-    if array.shape != target.shape:
-        raise ShapeError(
-            f"{what} has shape {target.shape}, got {array.shape}; reshape the blob or "
-            f"the array first"
-        )
-    target[...] = array

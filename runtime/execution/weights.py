@@ -18,6 +18,8 @@ from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.wire import WireBlob, encode_layer, scan
 from runtime.execution.blob import Blob
 
+# Field 1 of a net is its name, a string; of a solver's state it is a number.
+_STATE_START = b"\x08"
 _DTYPES = {"float": "<f4", "double": "<f8"}
 
 Params: TypeAlias = Mapping[str, Sequence[Blob]]  # of the layers that have some
@@ -71,6 +73,8 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
         raise FileError(f"{path}: is empty; copy or save it again")
     if data.startswith(HDF5_SIGNATURE):
         return _read_hdf5(path)
+    if data.startswith(_STATE_START):
+        raise _no_weights(path)
     try:
         return [
             LayerWeights(layer.name, tuple(_stored(blob) for blob in layer.blobs))
@@ -158,6 +162,14 @@ def save_hdf5(graph: Graph, params: Params, path: str | Path) -> None:
 # ---------------------------------------------------------------- reading
 
 
+def _no_weights(path: str | Path) -> FileError:
+    return FileError(
+        f"{path}: is the state of a solver and holds no weights; give the .caffemodel "
+        f"file beside it, or go on from the state with solver.restore, of the command "
+        f"line with --snapshot"
+    )
+
+
 def _stored(blob: WireBlob) -> StoredBlob:
     pieces = [np.frombuffer(piece, _DTYPES[blob.dtype]) for piece in blob.pieces]
     values = pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0), *pieces])
@@ -174,6 +186,8 @@ def _read_hdf5(path: str | Path) -> list[LayerWeights]:
     try:
         with h5py.File(path, "r") as file:
             data = file.get("data")
+            if data is None and "learned_net" in file:
+                raise _no_weights(path)
             if not isinstance(data, h5py.Group):
                 raise FileError(f"{path}: has no group 'data', so it holds no weights")
             return [

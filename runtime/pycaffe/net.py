@@ -212,6 +212,7 @@ class Solver(_solver.Solver):
     """
 
     net_type = Net
+    counts_forward = True
     kind: ClassVar[str] = ""
 
     def __init__(self, solver_file: Any, **options: Any) -> None:
