@@ -76,12 +76,12 @@ class Net:
         self._pending: dict[str, Shape] = {}
         self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)
         self.graph = self._build()
-        borrowed = (
-            borrow(self.graph, share_with.graph, share_with.parameters.arrays)
-            if share_with
-            else {}
-        )
-        self.parameters: Parameters = allocate(self.graph, self.context, borrowed)
+        borrowed = {}
+        if share_with:
+            theirs = share_with.parameters.arrays
+            borrowed = borrow(self.graph, share_with.graph, theirs)
+        given = (self.graph, self.context, borrowed, self._keep)
+        self.parameters: Parameters = allocate(*given)
         self.plan = self._compile()
         self._name_everything()
         if weights is not None:

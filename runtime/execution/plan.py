@@ -21,6 +21,7 @@ from runtime.arena import Arena, total_bytes
 from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Fusion
+from runtime.execution.fitting import fitting
 from runtime.execution.parameters import ParameterArrays
 from runtime.layers.base import Bound, Context, Kernel
 from runtime.primitives import Primitives
@@ -201,7 +202,8 @@ def compile_plan(
         backend.kernel(node, context.dtype)(node, context) for node in graph.nodes
     )
     fusion = backend.fusion(graph, kernels)
-    memory = _Memory(graph, context, kernels, keep)
+    with fitting(graph, context, (), keep):
+        memory = _Memory(graph, context, kernels, keep)
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         kernel.bind(_bound(node, memory, parameters))
     _seed_losses(graph, memory)
