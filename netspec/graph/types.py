@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from netspec.errors import SpecError
-from netspec.nets import State
+from netspec.nets.state import State
 from netspec.ops.base import Op, Shape
 from netspec.schema import (
     BlobProto,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from netspec.graph import Graph
-from netspec.nets import State
+from netspec.nets.state import State
 from runtime.execution.blob import LayerInfo
 
 

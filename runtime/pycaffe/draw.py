@@ -10,7 +10,7 @@ from typing import Any
 from netspec.draw import Scene, View
 from netspec.draw.output import check_suffix, write
 from netspec.errors import MachineError, SpecWarning
-from netspec.nets import PHASE_NAMES
+from netspec.nets.phases import PHASE_NAMES
 
 
 class Drawing:
