@@ -15,6 +15,7 @@ from netspec.nets.current import current
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
 from netspec.ops.base import Shape, label
+from netspec.reading.located import tells_places
 from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
@@ -51,6 +52,7 @@ class Net(NetNames):
     Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
     """
 
+    @tells_places
     def __init__(
         self,
         net: Any,
