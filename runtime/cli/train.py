@@ -13,6 +13,7 @@ from typing import Any
 from netspec.commands.cli import positive
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.ops.base import count
+from netspec.reading.located import located
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
 from runtime.cli.options import add_backend, copy_weights, duration
@@ -81,9 +82,12 @@ def train(options: argparse.Namespace) -> int:
     folder = path.parent if path else None
     _override(param, options)
     outputs = _Outputs(param, options)
-    solver = Solver(
-        param, folder=folder, backend=options.backend, seed=options.seed, keep=()
-    )
+    try:
+        solver = Solver(
+            param, folder=folder, backend=options.backend, seed=options.seed, keep=()
+        )
+    except SpecError as error:
+        raise _located(error, param, folder) from None
     try:
         for name in weight_files(options.weights or ""):
             copy_weights(solver, find_file(name, folder, "weights"))
@@ -92,6 +96,18 @@ def train(options: argparse.Namespace) -> int:
         return _train(solver, outputs, options)
     finally:
         solver.close()
+
+
+def _located(
+    error: SpecError, param: SolverParameter, folder: Path | None
+) -> SpecError:
+    """Return an error with the places of its layers in the net that a solver names."""
+    for name in (param.net, param.train_net, *param.test_net):
+        if name:
+            told = located(error, find_file(name, folder, "net"))
+            if told is not error:
+                return told
+    return error
 
 
 def _override(param: SolverParameter, options: argparse.Namespace) -> None:

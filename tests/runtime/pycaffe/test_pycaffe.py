@@ -41,6 +41,7 @@ def default_mode():
     yield
     caffe.set_mode_cpu()
     caffe.set_random_seed(0)
+    caffe.set_solver_count(1)
 
 
 @pytest.fixture
