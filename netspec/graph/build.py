@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from netspec.catalogue.check import check_arity
 from netspec.errors import MAX_TOLD, SpecError, did_you_mean, joined
@@ -20,6 +21,8 @@ from netspec.ops.base import Op, Shape, label
 from netspec.ops.data import infer_with
 from netspec.schema import TRAIN, LayerParameter, NetParameter
 
+ReadPython: TypeAlias = Callable[[LayerParameter, tuple[Shape, ...]], Op]
+
 
 def build(
     net: NetParameter,
@@ -32,12 +35,17 @@ def build(
 
 
 def build_kept(
-    kept: KeptNet, *, shapes: Mapping[str, Sequence[int]] | None = None
+    kept: KeptNet,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    python: ReadPython | None = None,
 ) -> Graph:
     """Return the graph of the layers that a state keeps.
 
     shapes: shapes of tops of Input and data layers by blob name; they replace what the
     layers say, or supply what only a file would tell.
+    python: reads Python layers, whose code knows their shapes and parameters; without
+    it none runs.
 
     Raises `SpecError` (`ShapeError` where shapes cannot meet); the message lists all
     mistakes of the kind that was found first.
@@ -48,7 +56,7 @@ def build_kept(
         if not layer.HasField("phase"):
             layer.phase = kept.state.phase
     wires = wire(message.layer, [_automatic_tops(layer) for layer in message.layer])
-    ops = _infer_all(message.layer, wires, shapes or {})
+    ops = _infer_all(message.layer, wires, shapes or {}, python)
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
     gradients = analyse(ops, wires, loss_weights, message.force_backward)
@@ -110,6 +118,7 @@ def _infer_all(
     layers: Sequence[LayerParameter],
     wires: Wires,
     given: Mapping[str, Sequence[int]],
+    python: ReadPython | None,
 ) -> list[Op]:
     """Read every layer; report the mistakes of all that can be read."""
     check_given(given, tops_of_data(layers))
@@ -120,8 +129,12 @@ def _infer_all(
         edges = wires.bottoms[index]
         if any(edge not in shapes for edge in edges):
             continue  # a mistake further up hides the shapes
+        bottoms = tuple(shapes[edge] for edge in edges)
         try:
-            op = infer_with(layer, [shapes[edge] for edge in edges], given)
+            if python is not None and layer.type == "Python":
+                op = python(layer, bottoms)
+            else:
+                op = infer_with(layer, bottoms, given)
         except SpecError as error:
             mistakes.append(error)
             continue

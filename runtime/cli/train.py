@@ -15,7 +15,12 @@ from netspec.errors import FileError, NetspecError, SpecError
 from netspec.ops.base import count
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
-from runtime.cli.options import add_backend, copy_weights, duration
+from runtime.cli.options import (
+    add_allow_python,
+    add_backend,
+    copy_weights,
+    duration,
+)
 from runtime.cli.progress import Progress, describe
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
@@ -41,6 +46,7 @@ def add_parser(commands: Any) -> None:
         "--snapshot", metavar="STATE", help="continue from this .solverstate file"
     )
     add_backend(parser)
+    add_allow_python(parser)
     parser.add_argument(
         "--max-iter",
         type=positive,
@@ -82,7 +88,12 @@ def train(options: argparse.Namespace) -> int:
     _override(param, options)
     outputs = _Outputs(param, options)
     solver = Solver(
-        param, folder=folder, backend=options.backend, seed=options.seed, keep=()
+        param,
+        folder=folder,
+        backend=options.backend,
+        seed=options.seed,
+        keep=(),
+        allow_python=options.allow_python,
     )
     try:
         for name in weight_files(options.weights or ""):

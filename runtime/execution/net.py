@@ -20,9 +20,12 @@ from runtime.backends import get_backend
 from runtime.data import MemorySource
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution import weights as weight_files
-from runtime.execution.blob import Blob, HostView, LayerInfo, Mirror
+from runtime.execution.blob import Blob, HostView, Mirror
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.execution.plan import Plan, Step, compile_plan
+from runtime.execution.python_layers.code import Allow
+from runtime.execution.python_layers.hosted import PythonLayers
+from runtime.execution.views import carry_over, layer_views
 from runtime.layers.base import Clock, Context, TopsChanged
 
 
@@ -39,9 +42,10 @@ class Net:
         dtype: "float32", or "float64" for checking gradients.
         keep: names of blobs whose contents must stay readable after the steps that use
             them; None keeps all. Fewer kept blobs need less memory. A net with a
-            Filter layer, whose shapes change as it runs, keeps all.
+            Filter or a Python layer, whose shapes change as it runs, keeps all.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
+        allow_python: names of the modules that Python layers may import; True for any.
 
     Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
     """
@@ -60,16 +64,20 @@ class Net:
         keep: Iterable[str] | None = None,
         share_with: Net | None = None,
         state: State | None = None,
+        allow_python: Allow = (),
     ) -> None:
         whole = current(net)
         self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
-        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
+        moving = any(x.type in ("Filter", "Python") for x in kept.message.layer)
+        keep_all = keep is None or moving
         self._keep = None if keep_all else frozenset(keep or ())
+        own = PythonLayers(kept.message, allow_python, dtype, self.backend)
+        self.python_layers = own
         self.sources = open_sources(kept.message, self.state, seed)
-        self.context = Context(self.backend, dtype, seed, self.clock, self.sources)
+        self.context = Context(self.backend, dtype, seed, self.clock, self.sources, own)
         self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
         self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)
@@ -80,6 +88,7 @@ class Net:
             else {}
         )
         self.parameters: Parameters = allocate(self.graph, self.context, borrowed)
+        own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
         self.plan = self._compile()
         self._name_everything()
         if weights is not None:
@@ -88,7 +97,8 @@ class Net:
     # ------------------------------------------------------------ building
 
     def _build(self) -> Graph:
-        graph = build_kept(self._kept_net, shapes=self._shapes)
+        read = self.python_layers.read
+        graph = build_kept(self._kept_net, shapes=self._shapes, python=read)
         if self._keep is not None:
             unknown = [name for name in sorted(self._keep) if name not in graph.blobs]
             if unknown:
@@ -98,10 +108,11 @@ class Net:
 
     def _compile(self) -> Plan:
         arrays, keep = self.parameters.arrays, self._keep
+        self.python_layers.mirror = self.mirror
         return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
 
     def _name_everything(self) -> None:
-        graph, mirror = self.graph, self.mirror
+        graph = self.graph
         sources = {name for name in self._shapes if name in graph.blobs}
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         for name, edge in graph.blobs.items():
@@ -109,24 +120,11 @@ class Net:
             shape = graph.edges[edge].shape
             reshape = self._reshaper(name) if name in sources else None
             self.blobs[name] = Blob(name, shape, data, diff, reshape)
-        self.params: OrderedDict[str, list[Blob]] = OrderedDict()
-        self.layers: list[LayerInfo] = []
-        for node in graph.nodes:
-            blobs = []
-            for slot, index in enumerate(node.params):
-                shape = node.op.params[slot].shape
-                arrays = self.parameters.arrays[index]
-                blobs.append(
-                    Blob(
-                        f"{node.name}[{slot}]",
-                        shape,
-                        HostView(mirror, arrays.data.reshape(shape), parameter=True),
-                        HostView(mirror, arrays.diff.reshape(shape)),
-                    )
-                )
-            if blobs:
-                self.params[node.name] = blobs
-            self.layers.append(LayerInfo(node.name, node.type, blobs))
+        views = layer_views(
+            graph, self.parameters.arrays, self.mirror, self.python_layers
+        )
+        self.params: OrderedDict[str, list[Blob]] = views.params
+        self.layers: list[Any] = views.layers
 
     def _edge_views(self, name: str) -> tuple[HostView | None, HostView | None]:
         edge = self.graph.blobs[name]
@@ -175,9 +173,9 @@ class Net:
         return list(self.graph.outputs)
 
     @property
-    def layer_dict(self) -> OrderedDict[str, LayerInfo]:
+    def layer_dict(self) -> OrderedDict[str, Any]:
         """The layers by name."""
-        return OrderedDict((layer.name, layer) for layer in self.layers)
+        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
 
     @property
     def _layer_names(self) -> list[str]:
@@ -298,6 +296,7 @@ class Net:
             for name, blob in self.blobs.items()
             if name in self._shapes and name not in pending
         }
+        self.python_layers.reshape_all()
         try:
             self._replan(pending)
         except Exception:
@@ -319,22 +318,23 @@ class Net:
             self.plan = self._compile()
         except Exception:
             self._shapes, self.graph = before
+            self.python_layers.restore(self.plan.kernels)
             raise
         for name, blob in self.blobs.items():
             shape = self.graph.edges[self.graph.blobs[name]].shape
             blob.rebind(shape, *self._edge_views(name))
 
-    def _follow(self, change: TopsChanged) -> None:
-        """Give the tops of a node other shapes; what was computed above it stays."""
+    def follow(self, change: TopsChanged) -> int:
+        """Give the tops of a node other shapes; what was computed above it stays.
+
+        Returns the node to go on with.
+        """
         node, old = self.graph.nodes[change.node], self.plan
         tops = [self.graph.edges[edge].blob for edge in node.tops]
-        self._replan(dict(zip(tops, change.shapes, strict=True)))
-        for edge in self.graph.edges:
-            if edge.producer < change.node:
-                self.plan.data[edge.index][...] = old.data[edge.index]
-        for index in range(change.node):
-            for name, array in self.plan.kernels[index].work.items():
-                array[...] = old.kernels[index].work[name]
+        known = not change.done
+        self._replan(dict(zip(tops, change.shapes, strict=True)) if known else {})
+        carry_over(self.graph, old, self.plan, change.node)
+        return change.node + change.done
 
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
@@ -347,8 +347,7 @@ class Net:
                     self._run(s for s in self.plan.forward if first <= s.node <= last)
                 break
             except TopsChanged as change:
-                self._follow(change)
-                first = change.node
+                first = self.follow(change)
         self.clock.value += 1
 
     def _check_gradients(self) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
+from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.weights import CopyReport
 from runtime.training.history import History, StepRecord, TestRecord
 from runtime.training.lr_policy import policy_of
@@ -77,6 +78,7 @@ class Solver:
             seed gives the same run: where Caffe takes a new one each time, say so with
             a seed of your own.
         keep: names of blobs that must stay readable; None keeps all (see `Net`).
+        allow_python: modules that Python layers may import (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -95,6 +97,7 @@ class Solver:
         backend: str = "numpy",
         seed: int | None = None,
         keep: Iterable[str] | None = None,
+        allow_python: Allow = (),
     ) -> None:
         self.param = param
         self.policy = policy_of(param)
@@ -104,8 +107,14 @@ class Solver:
         choice = train_choice(param, folder)
         tests = test_choices(param, folder)
         kept = None if keep is None else list(keep)
+        allow_python = allowed_names(allow_python)
         self.net: Net = self.net_type(
-            choice.net, backend=backend, seed=self.seed, state=choice.state, keep=kept
+            choice.net,
+            backend=backend,
+            seed=self.seed,
+            state=choice.state,
+            keep=kept,
+            allow_python=allow_python,
         )
         self.test_nets = [
             self.net_type(
@@ -115,6 +124,7 @@ class Solver:
                 state=one.state,
                 share_with=self.net,
                 keep=kept,
+                allow_python=allow_python,
             )
             for one in tests
         ]
@@ -395,6 +405,7 @@ def get_solver(
     backend: str = "numpy",
     seed: int | None = None,
     keep: Iterable[str] | None = None,
+    allow_python: Allow = (),
 ) -> Solver:
     """Return the solver of a prototxt file, of prototxt text, or of a message.
 
@@ -405,7 +416,14 @@ def get_solver(
     """
     param, path = read_solver(solver)
     folder = path.parent if path else None
-    return Solver(param, folder=folder, backend=backend, seed=seed, keep=keep)
+    return Solver(
+        param,
+        folder=folder,
+        backend=backend,
+        seed=seed,
+        keep=keep,
+        allow_python=allow_python,
+    )
 
 
 @contextlib.contextmanager
