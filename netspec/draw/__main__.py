@@ -16,7 +16,7 @@ from netspec.commands.net_argument import (
 from netspec.draw.output import check_suffix, write
 from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
-from netspec.nets import PHASES
+from netspec.nets.phases import PHASES
 
 ALL_LEVELS = sys.maxsize
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from netspec.draw.captions import family, options
 from netspec.draw.grid import Net
 from netspec.errors import SpecError
-from netspec.nets import PHASE_NAMES
+from netspec.nets.phases import PHASE_NAMES
+from netspec.nets.rules import has_more_than_phase
 from netspec.ops.base import Op
 from netspec.schema import LayerParameter
 
@@ -164,9 +165,7 @@ def _phases(layer: LayerParameter) -> frozenset[int]:
             if not rule.HasField("phase") or rule.phase == phase
         }
     for rule in layer.exclude:
-        if rule.HasField("phase") and not (
-            rule.stage or rule.not_stage or rule.HasField("min_level")
-        ):
+        if rule.HasField("phase") and not has_more_than_phase(rule):
             phases.discard(rule.phase)
     return frozenset(phases)
 

@@ -16,8 +16,9 @@ from netspec.draw.output import check_suffix, write
 from netspec.draw.svg import to_svg
 from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Diagnosis, Graph, diagnose
-from netspec.nets import PHASE_NAMES, PHASES, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import merge_state
+from netspec.nets.phases import PHASE_NAMES, PHASES
 from netspec.schema import LayerParameter, NetParameter
 
 MAX_PATHS = 10  # of modules, in a message

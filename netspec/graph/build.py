@@ -13,8 +13,9 @@ from netspec.graph.sharing import Shared, share
 from netspec.graph.splits import insert_splits, with_own_names
 from netspec.graph.types import Edge, Graph, Node, Parameter
 from netspec.graph.wiring import Wires, wire
-from netspec.nets import KeptNet, State, kept_net
+from netspec.nets.filter import KeptNet, kept_net
 from netspec.nets.given import check_given
+from netspec.nets.state import State
 from netspec.nets.upgrade import upgrade_net
 from netspec.ops import known_types, op_class
 from netspec.ops.base import Op, Shape, label

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from netspec.nets import State
+from netspec.nets.state import State
 from netspec.ops.base import Op, Shape
 from netspec.schema import (
     BlobProto,

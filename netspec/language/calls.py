@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from netspec.errors import SpecError, layer_label
 from netspec.language.arithmetic import Arithmetic
-from netspec.ops.partial import PartialShape
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site
+
+if TYPE_CHECKING:
+    from netspec.ops.partial import PartialShape
 
 
 class Namespace:

@@ -14,7 +14,7 @@ from netspec.language.calls import Function, Scope, Top, describe
 from netspec.language.naming import Names, is_named_outside
 from netspec.language.options import write_params
 from netspec.language.sharing import check_named, write_names
-from netspec.nets import may_meet
+from netspec.nets.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.site import warn_at
 

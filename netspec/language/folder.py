@@ -17,7 +17,7 @@ from netspec.language.python_to_proto import assign
 from netspec.language.results import blob_of, has_own_name, module_of, returned_by
 from netspec.language.rewiring import functions_of, rewire
 from netspec.language.scope import current_scope
-from netspec.nets import may_meet
+from netspec.nets.rules import may_meet
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site, warn_at
 

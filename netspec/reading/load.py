@@ -10,7 +10,7 @@ from netspec.errors import SpecError, SpecWarning, did_you_mean, join
 from netspec.language.calls import Top, describe
 from netspec.language.proto_to_python import options_of, values_of
 from netspec.language.shapes import infer_again
-from netspec.nets import may_meet
+from netspec.nets.rules import may_meet
 from netspec.nets.upgrade import upgrade_net
 from netspec.reading.loaded import LoadedCall, LoadedFolder
 from netspec.schema import LayerParameter, NetParameter

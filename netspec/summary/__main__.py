@@ -20,8 +20,9 @@ from netspec.commands.net_argument import (
     read_net_argument,
 )
 from netspec.errors import ShapeError, SpecError
-from netspec.nets import PHASES, kept_layers, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import kept_layers, merge_state
+from netspec.nets.phases import PHASES
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.report import summarize
 

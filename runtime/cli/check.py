@@ -8,8 +8,9 @@ from typing import Any
 from netspec.commands.net_argument import add_shape_option
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.graph import Graph, build_kept
-from netspec.nets import PHASES, KeptNet, kept_net, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import KeptNet, kept_net, merge_state
+from netspec.nets.phases import PHASES
 from netspec.ops.base import Shape, count
 from runtime.backends import get_backend
 from runtime.cli.options import add_allow_python, add_backend

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.nets import PHASES
+from netspec.nets.phases import PHASES
 from runtime.backends import BACKENDS
 from runtime.execution.net import Net
 from runtime.execution.weights import CopyReport

@@ -11,8 +11,9 @@ import numpy as np
 
 from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.graph import Graph, build_kept
-from netspec.nets import State, kept_net, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import kept_net, merge_state
+from netspec.nets.state import State
 from netspec.ops.base import Shape, label
 from netspec.schema import TEST
 from runtime.arena import Flat

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.draw import write_drawing
-from netspec.nets import PHASE_NAMES
+from netspec.nets.phases import PHASE_NAMES
 
 
 def draw_net_to_file(

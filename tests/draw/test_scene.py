@@ -12,7 +12,7 @@ from netspec.draw import draw, draw_dot, write_drawing
 from netspec.draw.__main__ import main
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.graph import build
-from netspec.nets import State
+from netspec.nets.state import State
 from netspec.schema import TRAIN
 from netspec.text import as_net, write_message
 from tests.draw.nets import NET, texts
