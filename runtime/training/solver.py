@@ -15,6 +15,7 @@ import numpy as np
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
+from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.weights import CopyReport
 from runtime.interrupts import Held, held, whole
 from runtime.training.callbacks import Callbacks
@@ -64,6 +65,7 @@ class Solver(Callbacks):
             seed gives the same run: where Caffe takes a new one each time, say so with
             a seed of your own.
         keep: names of blobs that must stay readable; None keeps all (see `Net`).
+        allow_python: modules that Python layers may import (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -88,6 +90,7 @@ class Solver(Callbacks):
         backend: str = "numpy",
         seed: int | None = None,
         keep: Iterable[str] | None = None,
+        allow_python: Allow = (),
     ) -> None:
         super().__init__()
         self.param = param
@@ -96,7 +99,13 @@ class Solver(Callbacks):
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
         nets = SolverNets(
-            self.net_type, param, folder, keep=keep, backend=backend, seed=self.seed
+            self.net_type,
+            param,
+            folder,
+            keep=keep,
+            backend=backend,
+            seed=self.seed,
+            allow_python=allowed_names(allow_python),
         )
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
@@ -432,6 +441,7 @@ def get_solver(
     backend: str = "numpy",
     seed: int | None = None,
     keep: Iterable[str] | None = None,
+    allow_python: Allow = (),
 ) -> Solver:
     """Return the solver of a prototxt file, of prototxt text, or of a message.
 
@@ -442,4 +452,11 @@ def get_solver(
     """
     param, path = read_solver(solver)
     folder = path.parent if path else None
-    return Solver(param, folder=folder, backend=backend, seed=seed, keep=keep)
+    return Solver(
+        param,
+        folder=folder,
+        backend=backend,
+        seed=seed,
+        keep=keep,
+        allow_python=allow_python,
+    )
