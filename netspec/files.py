@@ -20,7 +20,8 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its place at the end.
 
     Whatever stood at `path` stays as it was unless the block ends without an error and
-    the data is on the disk. A device or a pipe is written to directly.
+    the data is on the disk. A device or a pipe is written to directly. The temporary
+    file is locked as long as it is written to; see `abandoned`.
 
     Raises `FileError` naming `path` and the reason.
     """
@@ -32,9 +33,12 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
             with path.open("wb") as file:
                 yield file
             return
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
+        )
         try:
             with os.fdopen(handle, "wb") as file:
+                _lock(handle)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -49,6 +53,48 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise FileError(f"{path}: cannot be written: {reason}") from error
+
+
+def abandoned(path: Path) -> bool:
+    """Say whether a temporary file of `replacing` has lost its process.
+
+    The system lets go of the locks of a process that was killed. Where it has none, no
+    file counts as abandoned.
+    """
+    try:
+        with path.open("rb") as file:
+            return _lock(file.fileno())
+    except OSError:
+        return False
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file for this process, if nobody else has."""
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def is_file(path: str | Path) -> bool:
+    """Say whether a file is there; a name that no file can have is not."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False  # longer than names are, or with a zero byte
+
+
+def is_folder(path: str | Path) -> bool:
+    """Say whether a folder is there; a name that no folder can have is not."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def read_bytes(path: str | Path, limit: int | None = None) -> bytes:

@@ -109,6 +109,15 @@ class Update:
         self._norm = backend.zeros((), dtype)
         self.fused: FusedUpdate | None = None
 
+    def finite(self) -> bool:
+        """Say whether all gradients are finite; it reads them once."""
+        for gradient in self._unlearned:
+            gradient.fill(0)
+        xp, g = self.xp, self._gradient
+        xp.dot(g, g, out=self._norm)
+        # The square of a number that is just large is infinite too.
+        return math.isfinite(float(self._norm)) or bool(xp.isfinite(g).all())
+
     def apply(self, rate: float, iteration: int) -> None:
         """Take one step. `rate` is the learning rate of `iteration` (from 0)."""
         xp, settings = self.xp, self.settings

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError, UnsupportedError
-from netspec.nets import State
+from netspec.nets.state import State
 from netspec.ops.base import Shape, check_count, label
 from netspec.schema import LayerParameter, NetParameter
 from runtime.data.hdf5_reader import Hdf5Reader

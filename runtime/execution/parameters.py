@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netspec.errors import ShapeError
-from netspec.graph import Graph, Node, Parameter
+from netspec.graph import Graph, Node, Parameter, check_parameters
 from netspec.ops.base import Shape, label
 from netspec.schema import BlobProto
 from runtime.arena import Flat, flat_buffers
@@ -103,15 +103,8 @@ def borrow(
 
 def check_unchanged(old: Graph, new: Graph) -> None:
     """Refuse input shapes under which a parameter would change its shape."""
-    for before, after in zip(old.parameters, new.parameters, strict=True):
-        if before.shape != after.shape:
-            node = new.nodes[after.owner.node]
-            raise ShapeError(
-                f"with the new input shapes its parameter {after.owner.slot} would "
-                f"change from {before.shape} to {after.shape}; reshape inputs only to "
-                f"sizes that keep parameters",
-                layer=label(node.layer),
-            )
+    for before, after in zip(old.nodes, new.nodes, strict=True):
+        check_parameters(before.op, after.op)
 
 
 def _start(parameter: Parameter, owner: Node, seed: int) -> np.ndarray:

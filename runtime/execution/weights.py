@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from netspec.errors import FileError, ShapeError, SpecError
-from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
+from netspec.files import HDF5_SIGNATURE, is_file, read_bytes, replacing
 from netspec.graph import Graph, Node
 from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter
@@ -19,6 +19,8 @@ from netspec.schema.wire import WireBlob, encode_layer, scan
 from runtime.data.hdf5_file import Hdf5File, import_h5py
 from runtime.execution.blob import Blob
 
+# Field 1 of a net is its name, a string; of a solver's state it is a number.
+_STATE_START = b"\x08"
 MAX_SLOTS = 1000  # of the arrays of a layer in an HDF5 file
 _DTYPES = {"float": "<f4", "double": "<f8"}
 
@@ -78,11 +80,13 @@ def read_weights(
     Raises `FileError` for a file that cannot be read or is none, `MachineError` for one
     that claims to hold more than fits into memory.
     """
-    if Path(path).is_file() and read_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
+    if is_file(path) and read_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
         return _read_hdf5(path, wanted)
     data = read_bytes(path)
     if not data:
         raise FileError(f"{path}: is empty; copy or save it again")
+    if data.startswith(_STATE_START):
+        raise _no_weights(path)
     try:
         return [
             LayerWeights(layer.name, tuple(_stored(blob) for blob in layer.blobs))
@@ -171,6 +175,14 @@ def save_hdf5(graph: Graph, params: Params, path: str | Path) -> None:
 # ---------------------------------------------------------------- reading
 
 
+def _no_weights(path: str | Path) -> FileError:
+    return FileError(
+        f"{path}: is the state of a solver and holds no weights; give the .caffemodel "
+        f"file beside it, or go on from the state with solver.restore, of the command "
+        f"line with --snapshot"
+    )
+
+
 def _stored(blob: WireBlob) -> StoredBlob:
     pieces = [np.frombuffer(piece, _DTYPES[blob.dtype]) for piece in blob.pieces]
     values = pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0), *pieces])
@@ -188,6 +200,8 @@ def _read_hdf5(
 ) -> list[LayerWeights]:
     with Hdf5File(path, broken=": is broken") as file:
         data = file.find("data")
+        if data is None and file.find("learned_net") is not None:
+            raise _no_weights(path)
         if not file.is_group(data):
             raise FileError(f"{path}: has no group 'data', so it holds no weights")
         names = file.names(data)
