@@ -15,6 +15,7 @@ The status is 1 where one was found. The kinds are those of `tests/fuzz/kinds.py
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import mmap
 import multiprocessing
@@ -140,8 +141,14 @@ def _read_files(
     """Read files in this process, counting in `places`."""
     folder, shared, log = places
     os.chdir(tempfile.mkdtemp(dir=folder))
+    sys.stderr = os.fdopen(os.dup(2), "w")
     quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)  # solvers tell how they get on
+    for stream in (
+        1,
+        2,
+    ):  # solvers and decoders are talkative
+        os.dup2(quiet, stream)
+    faulthandler.disable()  # the status tells that a process died
     whole = kind.whole()
     kind.prepare()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
