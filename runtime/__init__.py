@@ -12,6 +12,7 @@ from netspec.schema import TRAIN as TRAIN
 if TYPE_CHECKING:
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
+    from runtime.data.hdf5_file import allow_links as allow_links
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
     from runtime.execution.python_layers.code import register_layer as register_layer
@@ -27,6 +28,7 @@ __all__ = [
     "Layer",
     "Net",
     "Solver",
+    "allow_links",
     "get_backend",
     "get_solver",
     "register_layer",
@@ -38,6 +40,7 @@ _LAZY = {
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
     "Solver": "runtime.training.solver",
+    "allow_links": "runtime.data.hdf5_file",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.opening",
     "register_layer": "runtime.execution.python_layers.code",
