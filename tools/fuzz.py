@@ -238,11 +238,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             (kind, pool.submit(run_part, kind.name, first + a, first + b, limits))
             for kind, a, b in parts(kinds, options.files)
         ]
-        for kind, job in jobs:
+        for number, (kind, job) in enumerate(jobs, 1):
             done = job.result()
             results[kind.name].add(done)
             for finding in done.findings:
                 print(f"{finding['kind']} {finding['number']}: {finding['what']}")
+            if number % len(kinds) == 0:
+                read = sum(sum(one.counts.values()) for one in results.values())
+                bad = sum(one.bad for one in results.values())
+                print(f"{read:,} files, {bad} of them bad", file=sys.stderr, flush=True)
             sys.stdout.flush()
     print(f"\n{table(results)}\n\n{time.monotonic() - start:.0f} s")
     return 1 if any(found.bad for found in results.values()) else 0
