@@ -12,6 +12,7 @@ from netspec.schema import TRAIN as TRAIN
 if TYPE_CHECKING:
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
+    from runtime.checking.gradients import check_gradients as check_gradients
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
     from runtime.training.solver import Solver as Solver
@@ -24,6 +25,7 @@ __all__ = [
     "Blob",
     "Net",
     "Solver",
+    "check_gradients",
     "get_backend",
     "get_solver",
 ]
@@ -32,6 +34,7 @@ _LAZY = {
     "BACKENDS": "runtime.backends",
     "Blob": "runtime.execution.blob",
     "Net": "runtime.execution.net",
+    "check_gradients": "runtime.checking.gradients",
     "Solver": "runtime.training.solver",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.solver",
