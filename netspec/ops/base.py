@@ -125,6 +125,11 @@ class Op:
         return {}
 
     @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """Tops whose own gradients are not looked at, as in Caffe."""
+        return ()
+
+    @property
     def inexact(self) -> str:
         """Why the gradient is not quite the derivative, where Caffe's is not; or ""."""
         return ""

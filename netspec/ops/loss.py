@@ -172,6 +172,11 @@ class InfogainLoss(LossOp):
         return tuple(range(1, len(self.bottoms)))
 
     @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """The second, p."""
+        return (1,)
+
+    @property
     def ranges(self) -> Mapping[int, Range]:
         """Labels are classes."""
         return {1: numbers_below(self.bottoms[0][self.axis])}
@@ -320,6 +325,12 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
                 layer=label(layer),
             )
     sigma = layer.smooth_l1_loss_param.sigma
+    if sigma == 0:
+        raise SpecError(
+            "smooth_l1_loss_param.sigma is 0, which has no inverse; expected a number "
+            "above 0, or leave it out for 1",
+            layer=label(layer),
+        )
     return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
 
 

@@ -53,6 +53,11 @@ class _Recurrent(Op):
         return (1,)
 
     @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """The final states."""
+        return tuple(range(1, len(self.tops)))
+
+    @property
     def ranges(self) -> Mapping[int, Range]:
         """Sequence indicators, 0 or 1."""
         return {1: numbers_below(2)}

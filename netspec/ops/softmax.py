@@ -63,6 +63,11 @@ class SoftmaxWithLoss(LossOp):
         return 0 if len(self.tops) > 1 else count(self.bottoms[0]) * itemsize
 
     @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """The second, p."""
+        return (1,)
+
+    @property
     def ranges(self) -> Mapping[int, Range]:
         """Labels are classes."""
         return {1: numbers_below(self.bottoms[0][self.axis])}

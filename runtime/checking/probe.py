@@ -74,7 +74,8 @@ class Objective:
     """The number whose gradients are checked: of a net in float64, all gradients on.
 
     It is the sum of weight * top over the tops that count as losses. In a net without
-    losses every one of `outputs` counts, with random weights.
+    losses every one of `outputs` counts, with random weights, but those whose gradient
+    their layer does not look at.
     """
 
     def __init__(self, net: Net, outputs: Sequence[str], seed: int) -> None:
@@ -92,7 +93,8 @@ class Objective:
             for name in outputs:
                 last = graph.edges[graph.blobs[name]]
                 weights = np.asarray(rng.normal(size=last.shape))
-                runs = graph.nodes[last.producer].backward
+                producer = graph.nodes[last.producer]
+                runs = producer.backward and last.top not in producer.op.unread_tops
                 if runs and plan.diff[last.index] is not None:
                     self._weights[last.index] = weights
 

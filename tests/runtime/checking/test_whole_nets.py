@@ -231,3 +231,14 @@ def test_layers_in_place_and_other_names_of_a_blob_are_followed():
 def test_a_layer_in_place_on_an_input_is_checked_with_respect_to_it(kind):
     layer = f'type: "{kind}" bottom: "x" top: "x"'
     assert check_gradients(layer, shapes=[(3, 4)]).ok
+
+
+def test_a_top_whose_gradient_is_not_looked_at_does_not_count():
+    text = """
+        type: "RNN" bottom: "x" bottom: "cont" bottom: "h" top: "y" top: "last"
+        recurrent_param { num_output: 2 expose_hidden: true }
+        """
+    result = check_gradients(text, shapes=[(4, 3, 2), (4, 3), (1, 3, 2)])
+    assert result.ok
+    assert result.objective == ("y",)
+    assert "has no gradient for bottom 'cont', bottom 'h'" in str(result)
