@@ -12,6 +12,7 @@ from netspec.schema import TRAIN as TRAIN
 if TYPE_CHECKING:
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
+    from runtime.checking.gradients import check_gradients as check_gradients
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
     from runtime.execution.python_layers.code import register_layer as register_layer
@@ -27,6 +28,7 @@ __all__ = [
     "Layer",
     "Net",
     "Solver",
+    "check_gradients",
     "get_backend",
     "get_solver",
     "register_layer",
@@ -37,6 +39,7 @@ _LAZY = {
     "Blob": "runtime.execution.blob",
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
+    "check_gradients": "runtime.checking.gradients",
     "Solver": "runtime.training.solver",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.opening",
