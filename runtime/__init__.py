@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runtime.backends import get_backend as get_backend
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
+    from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.solver import Solver as Solver
     from runtime.training.solver import get_solver as get_solver
 
@@ -23,6 +24,7 @@ __all__ = [
     "TRAIN",
     "Blob",
     "Net",
+    "NonFiniteLossError",
     "Solver",
     "get_backend",
     "get_solver",
@@ -32,6 +34,7 @@ _LAZY = {
     "BACKENDS": "runtime.backends",
     "Blob": "runtime.execution.blob",
     "Net": "runtime.execution.net",
+    "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.solver",

@@ -4,8 +4,8 @@
 
 `python -m runtime train` is killed with SIGKILL, half of the time at a random moment,
 half of the time while it writes a snapshot, and started again from the newest state,
-ten times in a run. Then it may end. All models, states and log lines must be those of a run
-that nobody disturbed, bit for bit, and nothing else may lie in the folder. The exit
+ten times in a run. Then it may end. All models, states and log lines must be those of a
+run that nobody disturbed, bit for bit, and nothing else may lie in the folder. The exit
 status is 1 where that does not hold.
 """
 

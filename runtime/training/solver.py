@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,8 +22,9 @@ from runtime.training.divergence import (
     NonFiniteLossError,
     check_parameters,
     gradient,
-    has_loss,
+    learns_nothing,
     not_finite,
+    warn,
     without_loss,
 )
 from runtime.training.history import History, StepRecord, TestRecord
@@ -165,7 +165,7 @@ class Solver(Callbacks):
         written is warned about.
 
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
-        without a loss, unless a callback sets gradients.
+        without a loss, unless it says `force_backward: true`.
         """
         with held() as signals:
             self._run(iterations, signals, careful=False)
@@ -217,7 +217,7 @@ class Solver(Callbacks):
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
         end = self._iteration + iterations
-        if iterations > 0 and not self._after and not has_loss(self.net):
+        if iterations > 0 and learns_nothing(self.net):
             raise without_loss(self.net)
         if not self._cut:
             self._recent.clear()
@@ -306,7 +306,7 @@ class Solver(Callbacks):
     def _warn(self, text: str) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(text, RuntimeWarning, stacklevel=5)
+            warn(text)
 
     # ------------------------------------------------------------ testing
 
@@ -381,11 +381,9 @@ class Solver(Callbacks):
         try:
             written = self._write_snapshot()
         except FileError as error:
-            warnings.warn(
+            warn(
                 f"{error}; training goes on, and the next one is tried again; "
-                f"{last(self.last_snapshot)}",
-                RuntimeWarning,
-                stacklevel=4,
+                f"{last(self.last_snapshot)}"
             )
             return
         for call in self._on_snapshot:
