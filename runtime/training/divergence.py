@@ -115,9 +115,9 @@ def without_loss(net: Net) -> SpecError:
     )
 
 
-def warn(text: str) -> None:
+def warn(text: str, kind: type[Warning] = RuntimeWarning) -> None:
     """Warn at the line that called this package."""
     level, frame = 1, inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, RuntimeWarning, stacklevel=level)
+    warnings.warn(text, kind, stacklevel=level)

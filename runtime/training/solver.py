@@ -34,6 +34,7 @@ from runtime.training.rule import Rule
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import (
     Snapshot,
+    SnapshotWarning,
     check_writable,
     last,
     remove_leftovers,
@@ -116,6 +117,7 @@ class Solver(Callbacks):
         self._cut = False  # whether the last run ended before its time
         self._stopping = False
         self._snapshot_wanted = False
+        self._unsaved = False  # whether the last snapshot could not be written
         self._warned = False
 
     # ------------------------------------------------------------ state
@@ -206,7 +208,8 @@ class Solver(Callbacks):
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
             return
-        if (stopped or param.snapshot_after_train) and not self._snapshot_is_new():
+        due = stopped or param.snapshot_after_train or self._unsaved
+        if due and not self._snapshot_is_new():
             check_parameters(self.net, self._iteration, self.last_snapshot)
             try:
                 self.snapshot()
@@ -372,7 +375,7 @@ class Solver(Callbacks):
         )
         self.last_snapshot = written
         self.history.snapshots.append(written)
-        self._snapshot_wanted = False
+        self._snapshot_wanted = self._unsaved = False
         return written
 
     def _snapshot_on_the_way(self) -> None:
@@ -383,8 +386,10 @@ class Solver(Callbacks):
         except FileError as error:
             warn(
                 f"{error}; training goes on, and the next one is tried again; "
-                f"{last(self.last_snapshot)}"
+                f"{last(self.last_snapshot)}",
+                SnapshotWarning,
             )
+            self._unsaved = True
             return
         for call in self._on_snapshot:
             call(written)
