@@ -219,7 +219,7 @@ def _plain_warnings() -> Iterator[None]:
                 show(message, kind, *rest)
 
         warnings.simplefilter("always", SnapshotWarning)
-        warnings.showwarning = plain
+        warnings.showwarning = plain  # type: ignore[assignment]
         yield
 
 

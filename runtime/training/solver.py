@@ -261,13 +261,15 @@ class Solver(Callbacks):
             self._warn(f"the loss of iteration {self._iteration} is {loss:g}")
         for call in self._after:
             call()
+        if self._after:
+            lr = self.lr
         self._check_gradients(loss if careful else None)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
         for notify in self._on_step:
             notify(record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
-        self._rule.apply(self._iteration)
+        self._rule.apply(lr, self._iteration)
         self._recent.append(loss)
         while len(self._recent) > max(1, self.param.average_loss):
             self._recent.popleft()
@@ -290,7 +292,7 @@ class Solver(Callbacks):
         does, less the record. A gradient that is not finite is warned about once.
         """
         self._check_gradients(None)
-        self._rule.apply(self._iteration)
+        self._rule.apply(self.lr, self._iteration)
         self._iteration += 1
 
     def _check_gradients(self, loss: float | None) -> None:

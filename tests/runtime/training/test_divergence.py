@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import runtime
+from runtime import update_rules
 from runtime.training.divergence import NonFiniteParameterError
 from runtime.training.solver import NonFiniteGradientError, NonFiniteLossError
 from tests.runtime.training.test_solver import make
@@ -95,6 +96,26 @@ def test_large_gradients_are_finite(backend, tmp_path):
     solver.add_callback(lambda: None, after)
     solver.step(1)
     np.testing.assert_allclose(gradient.data, -1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_row_or_a_column_of_a_large_net(backend, tmp_path, axis, value, monkeypatch):
+    monkeypatch.setattr(update_rules, "LARGE_NET", 100)
+    monkeypatch.setattr(update_rules, "LARGE_ARRAY", 100)
+    net = ROOT.replace("dim: 3", "dim: 30").replace("num_output: 4", "num_output: 20")
+    options = OPTIONS + f'snapshot_prefix: "{tmp_path}/n"'
+    solver = make(backend, net.replace("power: 0.5", "power: 2"), options)
+    gradient = solver.net.params["ip"][0]
+
+    def after():
+        gradient.diff[...] = 1
+        gradient.diff.swapaxes(0, axis)[11] = value
+
+    solver.add_callback(lambda: None, after)
+    with pytest.raises(NonFiniteGradientError, match="parameter 0 of layer 'ip'"):
+        solver.solve()
+    assert (gradient.data == 0).all()
 
 
 def test_parameters_that_an_update_made_infinite_reach_no_snapshot(backend, tmp_path):
