@@ -34,8 +34,8 @@ from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
-    from netspec.nets import one_phase as one_phase
     from netspec.nets.deploy import deploy as deploy
+    from netspec.nets.phases import one_phase as one_phase
     from netspec.nets.upgrade import upgrade_text as upgrade_text
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
@@ -45,7 +45,7 @@ P = params
 
 _LAZY = {
     "deploy": "netspec.nets.deploy",
-    "one_phase": "netspec.nets",
+    "one_phase": "netspec.nets.phases",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
     "upgrade_text": "netspec.nets.upgrade",

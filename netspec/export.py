@@ -23,7 +23,7 @@ from netspec.commands.cli import Parser, positive, run
 from netspec.commands.model_files import load_model
 from netspec.commands.net_argument import add_shape_option
 from netspec.errors import SpecWarning
-from netspec.nets import PHASES
+from netspec.nets.phases import PHASES
 from netspec.text import to_text, write_message
 
 

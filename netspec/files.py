@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from netspec.errors import FileError
+from netspec.errors import FileError, MachineError
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
 
@@ -96,13 +97,29 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Return the contents of a file; raises `FileError` naming it."""
+def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
+    """Return the contents of a file, at most `limit` bytes of it.
+
+    Raises `FileError` naming it, also for a device, which may never end, and
+    `MachineError` for more than fits into memory.
+    """
     try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
-        reason = getattr(error, "strerror", None) or str(error)
+        mode = Path(path).stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise FileError(f"{path}: is a device; give the name of a file")
+        if limit is None:
+            return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return file.read(limit)
+    except FileError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise FileError(f"{path}: cannot be read: {reason}") from error
+    except ValueError as error:  # a name with a NUL
+        raise FileError(f"{path!r}: cannot be read: {error}") from error
+    except MemoryError:
+        raise MachineError(f"{path}: there is not enough memory to read it") from None
 
 
 def _umask() -> int:

@@ -26,6 +26,7 @@ from netspec.graph import Parameter
 from runtime.arena import Flat
 from runtime.arrays import Array
 from runtime.primitives import Primitives
+from runtime.room import enough_memory
 
 # Elements of gradients up to which all of them are looked at in every iteration, which
 # takes less than a hundredth of it.
@@ -88,9 +89,10 @@ class Update:
         self.xp = backend.xp
         self._gradient = flat.diff
         dtype = str(flat.data.dtype)
-        self.history = tuple(
-            backend.zeros(flat.data.shape, dtype) for _ in range(self.moments)
-        )
+        with enough_memory(f"the history of solver type {self.type!r}"):
+            self.history = tuple(
+                backend.zeros(flat.data.shape, dtype) for _ in range(self.moments)
+            )
         own = [p for p in parameters if p.index in flat.slices]
         # Nothing computes these gradients: whatever somebody wrote there is no part.
         self._unlearned = [flat.diff[flat.slices[p.index]] for p in own if not p.learn]

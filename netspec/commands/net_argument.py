@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
-from netspec.commands.cli import named_shape
 from netspec.commands.model_files import load_for_use, load_model
 from netspec.errors import SpecError
-from netspec.nets import drop_values
+from netspec.nets.filter import drop_values
 from netspec.schema import NetParameter
 from netspec.text import read_net
 
@@ -35,6 +34,21 @@ def add_shape_option(parser: argparse.ArgumentParser, *, only: str = "") -> None
         metavar="TOP=N,C,H,W",
         help=f"{only}shape of the top of an Input or data layer; repeat for several",
     )
+
+
+def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Read a name and sizes, as in data=1,3,224,224, for `type=` of an option."""
+    name, _, sizes = text.partition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not name or not shape or min(shape) < 0:
+        raise argparse.ArgumentTypeError(
+            f"expected the name of a top and its sizes, as in data=1,3,224,224; "
+            f"got {text!r}"
+        )
+    return name, shape
 
 
 def is_model_file(name: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.nets import PHASES
+from netspec.nets.phases import PHASES
 from runtime.backends import BACKENDS
 from runtime.execution.net import Net
 from runtime.execution.weights import CopyReport
@@ -21,6 +21,17 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
         choices=BACKENDS,
         default="numpy",
         help="where to compute: numpy (the processor, default) or cupy (an NVIDIA GPU)",
+    )
+
+
+def add_allow_python(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-python."""
+    parser.add_argument(
+        "--allow-python",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="let Python layers of the net import this module; may be repeated",
     )
 
 
@@ -57,6 +68,7 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
         level=options.level,
         stages=options.stage,
         backend=options.backend,
+        allow_python=options.allow_python,
         **more,
     )
 

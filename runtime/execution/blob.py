@@ -207,6 +207,10 @@ class Blob:
         return f"<Blob {self.name!r} {self.shape}>"
 
 
+class BlobVec(list[Blob]):
+    """The parameters of a layer: a list, with the name that its type has in pycaffe."""
+
+
 class LayerInfo:
     """One layer of a built net, as pycaffe's `net.layers[i]`: `type` and `blobs`."""
 

@@ -23,6 +23,7 @@ from netspec.files import is_file, replacing
 from netspec.ops.base import Shape, count
 from netspec.schema import BlobProto, SolverState
 from netspec.text import read_message
+from runtime.data.hdf5_file import Hdf5File, reading
 from runtime.execution import weights
 from runtime.execution.net import Net
 from runtime.training.snapshot_files import (
@@ -315,25 +316,28 @@ def _to_hdf5(saved: SavedState) -> bytes:
 
 
 def _from_hdf5(path: Path) -> SavedState:
-    h5py = _hdf5()
-    try:
-        with h5py.File(path, "r") as file:
-            history = file["history"]
-            mark = file["learned_net_hash"][()] if "learned_net_hash" in file else ""
-            return SavedState(
-                int(_first(file["iter"][()])),
-                _text(file["learned_net"][()], path),
-                tuple(
-                    np.asarray(history[str(index)][()]) for index in range(len(history))
-                ),
-                int(_first(file["current_step"][()])),
-                _text(mark, path),
-            )
-    except KeyError as error:
-        raise FileError(f"{path}: is not a solver state: {error.args[0]}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"{path}: cannot be read as HDF5: {reason}") from error
+    _hdf5()
+    with Hdf5File(path, broken=": cannot be read as HDF5") as file:
+        history = file.find("history")
+        if not file.is_group(history):
+            raise FileError(f"{path}: is not a solver state: it has no group history")
+        arrays = [
+            file.read(_part(file, str(index), history), f"history/{index}")
+            for index in range(len(file.names(history)))
+        ]
+        with reading(f"{path}: is not a solver state"):
+            name = _text(_part(file, "learned_net")[()], path)
+            mark = file.find("learned_net_hash")
+            model_hash = _text(mark[()], path) if file.is_dataset(mark) else ""
+            numbers = [_first(_part(file, n)[()]) for n in ("iter", "current_step")]
+    return SavedState(numbers[0], name, tuple(arrays), numbers[1], model_hash)
+
+
+def _part(file: Hdf5File, name: str, group: Any = None) -> Any:
+    found = file.find(name, group)
+    if not file.is_dataset(found):
+        raise FileError(f"{file.path}: is not a solver state: it has no {name!r}")
+    return found
 
 
 def _first(values: Sequence[int] | np.ndarray | int) -> int:

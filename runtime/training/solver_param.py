@@ -9,8 +9,9 @@ from typing import Any
 
 from netspec.errors import FileError, SpecError
 from netspec.files import is_file, is_folder
-from netspec.nets import State, solver_state
 from netspec.nets.current import current
+from netspec.nets.filter import solver_state
+from netspec.nets.state import State
 from netspec.nets.upgrade import upgrade_solver
 from netspec.schema import TEST, TRAIN, NetParameter, NetState, SolverParameter
 from netspec.text import parse, read_message
