@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.execution.net import Net as Net
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
+    from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
     from runtime.training.solver import Solver as Solver
 
@@ -27,6 +28,7 @@ __all__ = [
     "Blob",
     "Layer",
     "Net",
+    "NonFiniteLossError",
     "Solver",
     "check_gradients",
     "get_backend",
@@ -40,6 +42,7 @@ _LAZY = {
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
     "check_gradients": "runtime.checking.gradients",
+    "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.opening",
