@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
     from runtime.checking.gradients import check_gradients as check_gradients
+    from runtime.data.hdf5_file import allow_links as allow_links
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
     from runtime.execution.python_layers.code import register_layer as register_layer
@@ -31,6 +32,7 @@ __all__ = [
     "NonFiniteLossError",
     "Solver",
     "check_gradients",
+    "allow_links",
     "get_backend",
     "get_solver",
     "register_layer",
@@ -44,6 +46,7 @@ _LAZY = {
     "check_gradients": "runtime.checking.gradients",
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
+    "allow_links": "runtime.data.hdf5_file",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.opening",
     "register_layer": "runtime.execution.python_layers.code",
