@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from netspec.commands.cli import Parser, run
-from runtime.cli import check, devices, testing, timing, train
+from runtime.cli import check, check_gradients, devices, testing, timing, train
 from runtime.data.hdf5_file import allow_links
 
-COMMANDS = (train, testing, timing, check, devices)
+COMMANDS = (train, testing, timing, check, check_gradients, devices)
 
 
 def build_parser() -> Parser:
