@@ -89,8 +89,9 @@ def train(options: argparse.Namespace) -> int:
     except SpecError as error:
         raise _located(error, param, folder) from None
     try:
-        for name in weight_files(options.weights or ""):
-            copy_weights(solver, find_file(name, folder, "weights"))
+        names = weight_files(options.weights or "")
+        paths = [find_file(name, folder, "weights") for name in names]
+        copy_weights([solver.net, *solver.test_nets], paths)
         if options.snapshot:
             solver.restore(options.snapshot)
         return _train(solver, outputs, options)

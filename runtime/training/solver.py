@@ -16,7 +16,7 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
-from runtime.execution.weights import CopyReport
+from runtime.execution.weights import CopyReport, copy_into, warn_of_rest
 from runtime.training.history import History, StepRecord, TestRecord
 from runtime.training.lr_policy import policy_of
 from runtime.training.snapshot import (
@@ -118,9 +118,10 @@ class Solver:
             )
             for one in tests
         ]
-        for listed in param.weights:
-            for name in weight_files(listed):
-                self.copy_from(find_file(name, folder, "weights"))
+        names = [name for listed in param.weights for name in weight_files(listed)]
+        paths = [find_file(name, folder, "weights") for name in names]
+        nets = [self.net, *self.test_nets]
+        warn_of_rest(paths, [copy_into(nets, path) for path in paths])
         self.update = update_of(
             param, self.net.flat, self.net.graph.parameters, self.net.backend
         )
@@ -340,11 +341,11 @@ class Solver:
     def copy_from(self, path: str | Path) -> CopyReport:
         """Copy parameters from a weight file into the net and the test nets.
 
-        Returns what was copied into the net.
+        Returns what was copied into the net. Warns of a file that gives nothing, and of
+        layers that it leaves as they are.
         """
-        report: CopyReport = self.net.copy_from(path)
-        for net in self.test_nets:
-            net.copy_from(path)
+        report = copy_into([self.net, *self.test_nets], path)
+        warn_of_rest([path], [report])
         return report
 
     def snapshot(self) -> Snapshot:
