@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from netspec.errors import SpecError, did_you_mean, join_lines
@@ -24,7 +23,6 @@ from netspec.site import Site, user_site, warn_at
 Entry: TypeAlias = "Top | Function | Folder"
 
 
-@dataclass
 class BlockUses:
     """What is known of a net that is called as a block.
 
@@ -32,8 +30,9 @@ class BlockUses:
     share any.
     """
 
-    count: int = 0
-    owners: list[Function] | None = None
+    def __init__(self, count: int = 0, owners: list[Function] | None = None) -> None:
+        self.count = count
+        self.owners = owners
 
     def copy(self) -> BlockUses:
         """Return one that goes on by itself."""

@@ -50,8 +50,6 @@ class Op:
     is_loss: ClassVar[bool] = False  # the first top has loss_weight 1 by default
     is_source: ClassVar[bool] = False  # a data layer: never runs backward
     in_place: ClassVar[bool] = False  # may write its top over its bottom's memory
-    keeps_sign: ClassVar[bool] = False  # y has the sign of x, or is 0
-    reads_sign: ClassVar[bool] = False  # of its top, the gradient reads only the sign
 
     layer: LayerParameter
     bottoms: tuple[Shape, ...]
@@ -83,6 +81,16 @@ class Op:
     def backward_tops(self) -> tuple[int, ...]:
         """Tops whose data the gradient reads."""
         return ()
+
+    @property
+    def keeps_sign(self) -> bool:
+        """Whether every y has the sign of its x, or is 0."""
+        return False
+
+    @property
+    def reads_sign(self) -> bool:
+        """Whether the gradient reads only the sign of its top."""
+        return False
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...] | None:
