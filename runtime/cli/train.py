@@ -12,6 +12,7 @@ from typing import Any
 
 from netspec.commands.cli import positive
 from netspec.errors import FileError, NetspecError, SpecError
+from netspec.graph import zero_weights
 from netspec.ops.base import count
 from netspec.reading.located import located
 from netspec.schema import SolverParameter
@@ -195,6 +196,7 @@ def _check_folder(path: Path) -> None:
 
 def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> int:
     _announce(solver)
+    _tell_zero_weights(solver)
     started, first = time.perf_counter(), solver.iter
     progress = Progress(solver, steps=not options.no_progress)
     name = solver.net.name or Path(options.solver).stem
@@ -230,6 +232,16 @@ def _announce(solver: Solver) -> None:
         f"iteration {solver.iter} to {param.max_iter}",
         flush=True,
     )
+
+
+def _tell_zero_weights(solver: Solver) -> None:
+    """Tell which layers cannot learn, now that weights have been read."""
+    arrays = solver.net.parameters.arrays
+    zeros = zero_weights(
+        solver.net.graph, lambda parameter: not arrays[parameter.index].data.any()
+    )
+    if zeros is not None:
+        print(f"warning: {zeros}", file=sys.stderr, flush=True)
 
 
 def _stopped(solver: Solver) -> str:
