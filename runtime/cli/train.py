@@ -6,13 +6,14 @@ import argparse
 import importlib.util
 import sys
 import time
-from contextlib import ExitStack, suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from netspec.commands.cli import positive
-from netspec.errors import FileError, NetspecError, SpecError
-from netspec.graph import zero_weights
+from netspec.errors import FileError, NetspecError, SpecError, SpecWarning
 from netspec.ops.base import count
 from netspec.reading.located import located
 from netspec.schema import SolverParameter
@@ -196,7 +197,6 @@ def _check_folder(path: Path) -> None:
 
 def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> int:
     _announce(solver)
-    _tell_zero_weights(solver)
     started, first = time.perf_counter(), solver.iter
     progress = Progress(solver, steps=not options.no_progress)
     name = solver.net.name or Path(options.solver).stem
@@ -205,6 +205,7 @@ def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> in
             received = stack.enter_context(graceful(solver))
             stack.callback(progress.close)
             outputs.start(solver, stack)
+            stack.enter_context(_shown_warnings())
             solver.solve()
     except NetspecError:
         # The curve of a run that failed may tell why; that it fails too is no news.
@@ -234,14 +235,28 @@ def _announce(solver: Solver) -> None:
     )
 
 
-def _tell_zero_weights(solver: Solver) -> None:
-    """Tell which layers cannot learn, now that weights have been read."""
-    arrays = solver.net.parameters.arrays
-    zeros = zero_weights(
-        solver.net.graph, lambda parameter: not arrays[parameter.index].data.any()
-    )
-    if zeros is not None:
-        print(f"warning: {zeros}", file=sys.stderr, flush=True)
+@contextmanager
+def _shown_warnings() -> Iterator[None]:
+    """Show our warnings as one line, without the place in our code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def told(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, SpecWarning):
+                print(f"warning: {message}", file=sys.stderr, flush=True)
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.simplefilter("always", SpecWarning)
+        warnings.showwarning = told
+        yield
 
 
 def _stopped(solver: Solver) -> str:

@@ -48,6 +48,7 @@ from runtime.training.solver_param import (
 )
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
+from runtime.training.zero_weights import warn_of_zero_weights
 from runtime.update_rules import Update
 
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
@@ -228,6 +229,8 @@ class Solver(Callbacks):
         end = self._iteration + iterations
         if iterations > 0 and not self._after and not has_loss(self.net):
             raise without_loss(self.net)
+        if iterations > 0 and self._iteration == 0:
+            warn_of_zero_weights(self.net)
         if not self._cut:
             self._recent.clear()
         self._cut = True

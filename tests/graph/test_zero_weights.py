@@ -2,6 +2,8 @@
 
 import pytest
 
+import runtime
+from netspec.errors import SpecWarning
 from netspec.graph import build, zero_weights
 from netspec.nets.state import State
 from netspec.schema import TEST, TRAIN
@@ -101,9 +103,21 @@ def test_the_commands_tell(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert said.err.count("warning: layer 'c' (Convolution) and layer 'out'") == 1
 
-    import runtime
-
     runtime.Net("full.prototxt", runtime.TRAIN).save("w.caffemodel")
     train = ["train", "--solver", "solver.prototxt", "--weights", "w.caffemodel"]
     assert command(train) == 0
     assert "zero" not in capsys.readouterr().err
+
+
+def test_a_solver_warns_once_when_it_begins():
+    net = DATA + conv("c", "x") + LOSS.replace("BOTTOM", "c")
+    text = f"net_param {{ {net} }} base_lr: 0.1 lr_policy: 'fixed' max_iter: 3"
+    solver = runtime.get_solver(text)
+    with pytest.warns(SpecWarning, match="'c' .* and layer 'out' .* start") as seen:
+        solver.step(1)
+    assert len(seen) == 1
+    solver.step(1)
+    filled = runtime.get_solver(text)
+    for blobs in filled.net.params.values():
+        blobs[0].data[...] = 0.5
+    filled.step(1)
