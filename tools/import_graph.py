@@ -51,7 +51,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "modules  argument_types",
     ),
     "runtime": (
-        "arrays  fillers",
+        "arrays  fillers  interrupts  room",
         "counter_random",
         "primitives  data",
         "layers  arena",

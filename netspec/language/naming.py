@@ -18,16 +18,27 @@ class Naming:
     a top whose name another one took is remembered: beside that, where rules keep their
     layers apart, else for an error if it is needed; without, it is numbered.
     skips_taken: a number that makes a name that is there already is passed over.
+    keeps_tuples: all tops of a layer may have one name until the net is written.
     """
 
-    def __init__(self, *, one_each: bool, keeps_lost: bool, skips_taken: bool) -> None:
+    def __init__(
+        self,
+        *,
+        one_each: bool,
+        keeps_lost: bool,
+        skips_taken: bool,
+        keeps_tuples: bool,
+    ) -> None:
         self.one_each = one_each
         self.keeps_lost = keeps_lost
         self.skips_taken = skips_taken
+        self.keeps_tuples = keeps_tuples
 
 
-STRICT = Naming(one_each=True, keeps_lost=True, skips_taken=True)
-AS_CAFFE = Naming(one_each=False, keeps_lost=False, skips_taken=False)
+STRICT = Naming(one_each=True, keeps_lost=True, skips_taken=True, keeps_tuples=False)
+AS_CAFFE = Naming(
+    one_each=False, keeps_lost=False, skips_taken=False, keeps_tuples=True
+)
 
 
 @dataclass(frozen=True)
