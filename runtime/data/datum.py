@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from netspec.errors import FileError
-from netspec.ops.base import count
-from netspec.schema import Datum
+from netspec.errors import FileError, SpecWarning
+from netspec.ops.base import count, label
+from netspec.schema import Datum, LayerParameter
 from runtime.data.images import decode
 
+BYTE_SCALE = 1 / 32  # a scale below it is for bytes, as 1 / 256 is
 # What may have been written as bytes by mistake, by the bytes of a value.
 _DTYPES = {2: "float16 or int16", 4: "float32 or int32", 8: "float64 or int64"}
 
@@ -53,6 +55,35 @@ def picture_of(datum: Any, what: str, *, color: bool | None) -> np.ndarray:
     if values.size != size:
         raise FileError(f"{what}: {_why(datum, values.size, shape, size)}")
     return values.reshape(shape)
+
+
+def warn_of_scale(layer: LayerParameter, picture: np.ndarray) -> None:
+    """Warn, with `SpecWarning`, where a scale for bytes meets values from 0 to 1.
+
+    picture: the first image of a data layer, before it is transformed.
+    """
+    scale = layer.transform_param.scale
+    if not 0 < scale <= BYTE_SCALE or picture.size == 0:
+        return
+    largest = float(picture.max())
+    if picture.dtype == np.uint8 and largest == 1:
+        said = (
+            "bytes of 0 and 1 only; if floats from 0 to 1 were cut to bytes, multiply "
+            "them by 255 before, or write them into float_data"
+        )
+    elif picture.dtype != np.uint8 and 0 < largest <= 1 and picture.min() >= -1:
+        said = (
+            f"floats up to {largest:g}, which this makes smaller still; it is for "
+            f"bytes from 0 to 255: leave it out"
+        )
+    else:
+        return
+    warnings.warn(
+        f"{label(layer)}: transform_param.scale is {scale:g}, but the first image has "
+        f"{said}",
+        SpecWarning,
+        stacklevel=2,
+    )
 
 
 def _why(datum: Any, found: int, shape: tuple[int, ...], size: int) -> str:

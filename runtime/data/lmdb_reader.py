@@ -10,7 +10,7 @@ from netspec.errors import FileError, SpecError, UnsupportedError
 from netspec.ops.base import label
 from netspec.schema import DataParameter, LayerParameter
 from runtime.counter_random import stream_keys
-from runtime.data.datum import picture_of, read_datum
+from runtime.data.datum import picture_of, read_datum, warn_of_scale
 from runtime.data.lmdb_file import LmdbFile
 from runtime.data.transform import Transform
 
@@ -42,6 +42,7 @@ class LmdbReader:
             self._skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
         self._batch_size = param.batch_size
         first, _ = self._item(self._skip)
+        warn_of_scale(layer, first)
         self._transform = Transform(layer, phase, seed, first.shape)
         data = (param.batch_size, *self._transform.shape)
         self.shapes = (data, (param.batch_size,))[: len(layer.top)]
