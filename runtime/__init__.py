@@ -14,27 +14,33 @@ if TYPE_CHECKING:
     from runtime.backends import get_backend as get_backend
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
+    from runtime.execution.python_layers.code import register_layer as register_layer
+    from runtime.execution.python_layers.layer import Layer as Layer
+    from runtime.training.opening import get_solver as get_solver
     from runtime.training.solver import Solver as Solver
-    from runtime.training.solver import get_solver as get_solver
 
 __all__ = [
     "BACKENDS",
     "TEST",
     "TRAIN",
     "Blob",
+    "Layer",
     "Net",
     "Solver",
     "get_backend",
     "get_solver",
+    "register_layer",
 ]
 
 _LAZY = {
     "BACKENDS": "runtime.backends",
     "Blob": "runtime.execution.blob",
+    "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
     "Solver": "runtime.training.solver",
     "get_backend": "runtime.backends",
-    "get_solver": "runtime.training.solver",
+    "get_solver": "runtime.training.opening",
+    "register_layer": "runtime.execution.python_layers.code",
 }
 
 

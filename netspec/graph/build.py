@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from netspec.catalogue.check import check_arity
 from netspec.errors import MAX_TOLD, ShapeError, SpecError, did_you_mean, joined
@@ -21,6 +22,8 @@ from netspec.ops.base import Op, Shape, label
 from netspec.ops.data import infer_with
 from netspec.schema import TRAIN, LayerParameter, NetParameter
 
+ReadPython: TypeAlias = Callable[[LayerParameter, tuple[Shape, ...]], Op]
+
 
 def build(
     net: NetParameter,
@@ -36,12 +39,15 @@ def build_kept(
     kept: KeptNet,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    python: ReadPython | None = None,
     earlier: Earlier | None = None,
 ) -> Graph:
     """Return the graph of the layers that a state keeps.
 
     shapes: shapes of tops of Input and data layers by blob name; they replace what the
     layers say, or supply what only a file would tell.
+    python: reads Python layers, whose code knows their shapes and parameters; without
+    it none runs.
     earlier: the graph of these layers with other shapes, from which upper layers may
     stay: see `Graph.stale`.
 
@@ -54,7 +60,7 @@ def build_kept(
         if not layer.HasField("phase"):
             layer.phase = kept.state.phase
     wires = wire(message.layer, [_automatic_tops(layer) for layer in message.layer])
-    ops, stale = _infer_all(message.layer, wires, shapes or {}, earlier)
+    ops, stale = _infer_all(message.layer, wires, shapes or {}, python, earlier)
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
     gradients = analyse(ops, wires, loss_weights, message.force_backward)
@@ -117,6 +123,7 @@ def _infer_all(
     layers: Sequence[LayerParameter],
     wires: Wires,
     given: Mapping[str, Sequence[int]],
+    python: ReadPython | None,
     earlier: Earlier | None,
 ) -> tuple[list[Op], dict[int, SpecError]]:
     """Read every layer; report the mistakes of all that can be read.
@@ -135,8 +142,12 @@ def _infer_all(
         kept = None
         if earlier is not None and index > earlier.last:
             kept = earlier.graph.nodes[index].op
+        bottoms = tuple(shapes[edge] for edge in edges)
         try:
-            op = infer_with(layer, [shapes[edge] for edge in edges], given)
+            if python is not None and layer.type == "Python":
+                op = python(layer, bottoms)
+            else:
+                op = infer_with(layer, bottoms, given)
             if kept is not None:
                 check_parameters(kept, op)
         except SpecError as error:

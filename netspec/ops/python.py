@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import UnknownShape
-from netspec.ops.base import Op, Shape, infers, label
+from netspec.ops.base import Op, ParamDef, Shape, infers, label
 from netspec.schema import LayerParameter
 
 
@@ -16,18 +16,32 @@ class Python(Op):
     """A layer written in Python: class `python_layer` of `module`."""
 
     type: ClassVar[str] = "Python"
+    in_place: ClassVar[bool] = True
     module: str
     python_layer: str
     param_str: str
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """All bottoms but those in place, of which the top is left."""
+        return tuple(n for n in range(len(self.bottoms)) if not self.is_over(n))
 
     @property
     def backward_tops(self) -> tuple[int, ...]:
         """All tops: nobody knows what the code reads."""
         return tuple(range(len(self.tops)))
 
+    def is_over(self, place: int) -> bool:
+        """Tell whether the bottom and the top at a place are one blob."""
+        tops = self.layer.top
+        return place < len(tops) and tops[place] == self.layer.bottom[place]
+
 
 def python_op(
-    layer: LayerParameter, bottoms: tuple[Shape, ...], tops: Sequence[Shape]
+    layer: LayerParameter,
+    bottoms: tuple[Shape, ...],
+    tops: Sequence[Shape],
+    params: Sequence[ParamDef] = (),
 ) -> Python:
     """Return the op of a Python layer whose top shapes are known."""
     param = layer.python_param
@@ -35,6 +49,7 @@ def python_op(
         layer=layer,
         bottoms=bottoms,
         tops=tuple(tops),
+        params=tuple(params),
         module=param.module,
         python_layer=param.layer,
         param_str=param.param_str,

@@ -24,6 +24,17 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_allow_python(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-python."""
+    parser.add_argument(
+        "--allow-python",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="let Python layers of the net import this module; may be repeated",
+    )
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add --model."""
     parser.add_argument("--model", required=True, metavar="NET", help="a prototxt file")
@@ -57,6 +68,7 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
         level=options.level,
         stages=options.stage,
         backend=options.backend,
+        allow_python=options.allow_python,
         **more,
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from netspec.commands.cli import positive
 from netspec.errors import SpecError
 from runtime.cli.options import (
+    add_allow_python,
     add_backend,
     add_model,
     add_state,
@@ -42,6 +43,7 @@ def add_parser(commands: Any) -> None:
     )
     add_state(parser, "TEST")
     add_backend(parser)
+    add_allow_python(parser)
     parser.set_defaults(command=test)
 
 

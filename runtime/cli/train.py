@@ -16,7 +16,7 @@ from netspec.ops.base import count
 from netspec.reading.located import located
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
-from runtime.cli.options import add_backend, copy_weights, duration
+from runtime.cli.options import add_allow_python, add_backend, copy_weights, duration
 from runtime.cli.progress import Progress, describe
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
@@ -42,6 +42,7 @@ def add_parser(commands: Any) -> None:
         "--snapshot", metavar="STATE", help="continue from this .solverstate file"
     )
     add_backend(parser)
+    add_allow_python(parser)
     parser.add_argument(
         "--max-iter",
         type=positive,
@@ -84,7 +85,12 @@ def train(options: argparse.Namespace) -> int:
     outputs = _Outputs(param, options)
     try:
         solver = Solver(
-            param, folder=folder, backend=options.backend, seed=options.seed, keep=()
+            param,
+            folder=folder,
+            backend=options.backend,
+            seed=options.seed,
+            keep=(),
+            allow_python=options.allow_python,
         )
     except SpecError as error:
         raise _located(error, param, folder) from None

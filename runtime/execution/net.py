@@ -23,10 +23,13 @@ from runtime.data import MemorySource
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution import weights as weight_files
 from runtime.execution.assigning import check_start
-from runtime.execution.blob import Blob, BlobVec, HostView, LayerInfo, Mirror, assign
+from runtime.execution.blob import Blob, HostView, Mirror, assign
 from runtime.execution.net_names import NetNames
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.execution.plan import Plan, Step, compile_plan
+from runtime.execution.python_layers.code import Allow
+from runtime.execution.python_layers.hosted import PythonLayers
+from runtime.execution.views import carry_over, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
@@ -46,9 +49,10 @@ class Net(NetNames):
         dtype: "float32", or "float64" for checking gradients.
         keep: names of blobs whose contents must stay readable after the steps that use
             them; None keeps all. Fewer kept blobs need less memory. A net with a
-            Filter layer, whose shapes change as it runs, keeps all.
+            Filter or a Python layer, whose shapes change as it runs, keeps all.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
+        allow_python: names of the modules that Python layers may import; True for any.
 
     Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
     """
@@ -68,16 +72,20 @@ class Net(NetNames):
         keep: Iterable[str] | None = None,
         share_with: Net | None = None,
         state: State | None = None,
+        allow_python: Allow = (),
     ) -> None:
         whole = current(net)
         self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
-        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
+        moving = any(x.type in ("Filter", "Python") for x in kept.message.layer)
+        keep_all = keep is None or moving
         self._keep = None if keep_all else frozenset(keep or ())
+        own = PythonLayers(kept.message, allow_python, dtype, self.backend)
+        self.python_layers = own
         self.sources = open_sources(kept.message, self.state, seed)
-        self.context = Context(self.backend, dtype, seed, self.clock, self.sources)
+        self.context = Context(self.backend, dtype, seed, self.clock, self.sources, own)
         self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
         self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)
@@ -88,6 +96,7 @@ class Net(NetNames):
             borrowed = borrow(self.graph, share_with.graph, theirs)
         given = (self.graph, self.context, borrowed, self._keep)
         self.parameters: Parameters = allocate(*given)
+        own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
         self.plan = self._compile()
         self._name_everything()
         if weights is not None:
@@ -96,7 +105,8 @@ class Net(NetNames):
     # ------------------------------------------------------------ building
 
     def _build(self) -> Graph:
-        graph = build_kept(self._kept_net, shapes=self._shapes)
+        read = self.python_layers.read
+        graph = build_kept(self._kept_net, shapes=self._shapes, python=read)
         if self._keep is not None:
             unknown = [name for name in sorted(self._keep) if name not in graph.blobs]
             if unknown:
@@ -106,10 +116,11 @@ class Net(NetNames):
 
     def _compile(self) -> Plan:
         arrays, keep = self.parameters.arrays, self._keep
+        self.python_layers.mirror = self.mirror
         return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
 
     def _name_everything(self) -> None:
-        graph, mirror = self.graph, self.mirror
+        graph = self.graph
         sources = {name for name in self._shapes if name in graph.blobs}
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         for name, edge in graph.blobs.items():
@@ -117,24 +128,11 @@ class Net(NetNames):
             shape = graph.edges[edge].shape
             reshape = self._reshaper(name) if name in sources else None
             self.blobs[name] = Blob(name, shape, data, diff, reshape)
-        self.params: OrderedDict[str, list[Blob]] = OrderedDict()
-        self.layers: list[LayerInfo] = []
-        for node in graph.nodes:
-            blobs = BlobVec()
-            for slot, index in enumerate(node.params):
-                shape = node.op.params[slot].shape
-                arrays = self.parameters.arrays[index]
-                blobs.append(
-                    Blob(
-                        f"{node.name}[{slot}]",
-                        shape,
-                        HostView(mirror, arrays.data.reshape(shape), parameter=True),
-                        HostView(mirror, arrays.diff.reshape(shape)),
-                    )
-                )
-            if blobs:
-                self.params[node.name] = blobs
-            self.layers.append(LayerInfo(node.name, node.type, blobs))
+        views = layer_views(
+            graph, self.parameters.arrays, self.mirror, self.python_layers
+        )
+        self.params: OrderedDict[str, list[Blob]] = views.params
+        self.layers: list[Any] = views.layers
 
     def _edge_views(self, name: str) -> tuple[HostView | None, HostView | None]:
         edge = self.graph.blobs[name]
@@ -274,6 +272,7 @@ class Net(NetNames):
             for name, blob in self.blobs.items()
             if name in self._shapes and name not in pending
         }
+        self.python_layers.reshape_all()
         try:
             self._replan(pending, last)
         except Exception:
@@ -297,6 +296,7 @@ class Net(NetNames):
             self.plan = self._compile()
         except Exception:
             self._shapes, self.graph = before
+            self.python_layers.restore(self.plan.kernels)
             raise
         for name, blob in self.blobs.items():
             shape = self.graph.edges[self.graph.blobs[name]].shape
@@ -311,20 +311,24 @@ class Net(NetNames):
             if last >= len(self.graph.nodes) - 1:
                 raise
         return build_kept(
-            self._kept_net, shapes=self._shapes, earlier=Earlier(self.graph, last)
+            self._kept_net,
+            shapes=self._shapes,
+            python=self.python_layers.read,
+            earlier=Earlier(self.graph, last),
         )
 
-    def _follow(self, change: TopsChanged, last: int) -> None:
-        """Give the tops of a node other shapes; what was computed above it stays."""
+    def follow(self, change: TopsChanged, last: int) -> int:
+        """Give the tops of a node other shapes; what was computed above it stays.
+
+        Returns the node to go on with.
+        """
         node, old = self.graph.nodes[change.node], self.plan
         tops = [self.graph.edges[edge].blob for edge in node.tops]
-        self._replan(dict(zip(tops, change.shapes, strict=True)), last)
-        for edge in self.graph.edges:
-            if edge.producer < change.node:
-                self.plan.data[edge.index][...] = old.data[edge.index]
-        for index in range(change.node):
-            for name, array in self.plan.kernels[index].work.items():
-                array[...] = old.kernels[index].work[name]
+        known = not change.done
+        given = dict(zip(tops, change.shapes, strict=True)) if known else {}
+        self._replan(given, last)
+        carry_over(self.graph, old, self.plan, change.node)
+        return change.node + change.done
 
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
@@ -333,8 +337,7 @@ class Net(NetNames):
                 self._run_pass("forward", first, last)
                 break
             except TopsChanged as change:
-                self._follow(change, last)
-                first = change.node
+                first = self.follow(change, last)
         self.clock.value += 1
 
     def _run_pass(self, kind: Pass, first: int, last: int) -> None:

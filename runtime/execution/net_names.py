@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 from netspec.graph import Graph
 from netspec.nets.state import State
-from runtime.execution.blob import LayerInfo
 
 
 class NetNames:
@@ -14,7 +14,7 @@ class NetNames:
 
     graph: Graph
     state: State
-    layers: list[LayerInfo]
+    layers: list[Any]
 
     @property
     def name(self) -> str:
@@ -37,9 +37,9 @@ class NetNames:
         return list(self.graph.outputs)
 
     @property
-    def layer_dict(self) -> OrderedDict[str, LayerInfo]:
+    def layer_dict(self) -> OrderedDict[str, Any]:
         """The layers by name."""
-        return OrderedDict((layer.name, layer) for layer in self.layers)
+        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
 
     @property
     def _layer_names(self) -> list[str]:

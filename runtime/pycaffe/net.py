@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError, UnsupportedError, did_you_mean
-from netspec.graph import Graph
+from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.schema import TEST, SolverParameter
 from runtime.execution import net as _net
 from runtime.execution.blob import Blob
 from runtime.execution.parameters import allocate, borrow
+from runtime.execution.python_layers.layer import Layer as Layer
 from runtime.layers.base import portable_kernels
 from runtime.pycaffe import mode
 from runtime.pycaffe.inner import InnerNames, batches
@@ -29,11 +29,6 @@ _OLD_ARGUMENTS = ("weights", "phase")
 
 Arrays = dict[str, np.ndarray]
 
-_NO_PYTHON = (
-    "layers written in Python do not run here; feed what a data layer loads to an "
-    "Input layer, and write a computation as layers that exist"
-)
-
 
 class Net(InnerNames):
     """A net with all of pycaffe's names.
@@ -42,7 +37,9 @@ class Net(InnerNames):
         Net(model, weights, phase)
 
     The other options of `runtime.Net` may be given by name; `backend` and `seed` are
-    those of `set_mode_cpu`, `set_mode_gpu` and `set_random_seed` unless given.
+    those of `set_mode_cpu`, `set_mode_gpu` and `set_random_seed` unless given. Python
+    layers import any module that `sys.path` leads to, as in pycaffe; `allow_python=()`
+    forbids it.
     """
 
     def __init__(self, network_file: Any, *args: Any, **options: Any) -> None:
@@ -56,21 +53,10 @@ class Net(InnerNames):
             options[name] = value
         options.setdefault("backend", mode.backend())
         options.setdefault("seed", mode.seed() or 0)
+        options.setdefault("allow_python", True)
         phase = options.pop("phase", TEST)
         weights = options.pop("weights", None)
         super().__init__(network_file, phase, weights, **options)
-
-    def _build(self) -> Graph:
-        layers = self._kept_net.message.layer
-        own = [layer for layer in layers if layer.type == "Python"]
-        if own:
-            names = ", ".join(
-                f"{layer.name!r} ({layer.python_param.module}."
-                f"{layer.python_param.layer})"
-                for layer in own
-            )
-            raise UnsupportedError(f"layer {names}: {_NO_PYTHON}")
-        return super()._build()
 
     # ------------------------------------------------------------ running
 
@@ -188,6 +174,7 @@ class Solver(_solver.Solver):
         if self.kind:
             param.type = self.kind
         options.setdefault("backend", mode.backend())
+        options.setdefault("allow_python", True)
         if param.random_seed < 0:
             options.setdefault("seed", mode.seed())
         super().__init__(param, folder=path.parent if path else None, **options)
@@ -275,12 +262,3 @@ def get_solver(solver_file: Any) -> Solver:
 
 
 get_solver_from_file = get_solver
-
-
-class Layer:
-    """Base of layers written in Python. This runtime does not run them."""
-
-    param_str: str = ""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        raise UnsupportedError(f"{type(self).__name__}: {_NO_PYTHON}")

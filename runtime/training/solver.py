@@ -8,13 +8,14 @@ import warnings
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
+from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.weights import CopyReport
 from runtime.interrupts import Held, held, whole
 from runtime.training.callbacks import Callbacks
@@ -43,7 +44,6 @@ from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import (
     DEFAULT_PREFIX,
     find_file,
-    read_solver,
     weight_files,
 )
 from runtime.training.testing import is_due, run_tests
@@ -64,6 +64,7 @@ class Solver(Callbacks):
             seed gives the same run: where Caffe takes a new one each time, say so with
             a seed of your own.
         keep: names of blobs that must stay readable; None keeps all (see `Net`).
+        allow_python: modules that Python layers may import (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -88,6 +89,7 @@ class Solver(Callbacks):
         backend: str = "numpy",
         seed: int | None = None,
         keep: Iterable[str] | None = None,
+        allow_python: Allow = (),
     ) -> None:
         super().__init__()
         self.param = param
@@ -96,7 +98,13 @@ class Solver(Callbacks):
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
         nets = SolverNets(
-            self.net_type, param, folder, keep=keep, backend=backend, seed=self.seed
+            self.net_type,
+            param,
+            folder,
+            keep=keep,
+            backend=backend,
+            seed=self.seed,
+            allow_python=allowed_names(allow_python),
         )
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
@@ -424,22 +432,3 @@ class Solver(Callbacks):
             f"<Solver {self.param.type!r} of {self.net.name!r} at iteration "
             f"{self._iteration}>"
         )
-
-
-def get_solver(
-    solver: Any,
-    *,
-    backend: str = "numpy",
-    seed: int | None = None,
-    keep: Iterable[str] | None = None,
-) -> Solver:
-    """Return the solver of a prototxt file, of prototxt text, or of a message.
-
-    Files that it names are looked for from the current folder and then from its own.
-    The arguments are those of `Solver`.
-
-    Raises `SpecError` and its children for bad input, `FileError` for files.
-    """
-    param, path = read_solver(solver)
-    folder = path.parent if path else None
-    return Solver(param, folder=folder, backend=backend, seed=seed, keep=keep)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netspec.errors import ShapeError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
 from runtime.training.history import TestRecord
@@ -33,6 +34,8 @@ def mean_outputs(
     """Run `net` forward on `batches` batches and average its outputs, in float64.
 
     on_batch: called with the number of batches done, after each.
+
+    Raises `ShapeError` for an output whose shape is another one in a later batch.
     """
     sums: dict[str, np.ndarray] = {}
     loss = 0.0
@@ -40,6 +43,12 @@ def mean_outputs(
         for name, values in net.forward().items():
             if name not in sums:
                 sums[name] = np.zeros(values.shape, np.float64)
+            if sums[name].shape != values.shape:
+                raise ShapeError(
+                    f"output {name!r} has shape {values.shape} in batch {index}, but "
+                    f"{sums[name].shape} before, so that it has no mean; end it in a "
+                    f"Silence layer, or in one whose top keeps its shape"
+                )
             sums[name] += values
         loss += net.loss()
         if on_batch is not None:
