@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runtime.backends import get_backend as get_backend
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
+    from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
     from runtime.training.solver import Solver as Solver
@@ -24,6 +25,7 @@ __all__ = [
     "TEST",
     "TRAIN",
     "Blob",
+    "Call",
     "Layer",
     "Net",
     "Solver",
@@ -35,6 +37,7 @@ __all__ = [
 _LAZY = {
     "BACKENDS": "runtime.backends",
     "Blob": "runtime.execution.blob",
+    "Call": "runtime.execution.python_layers.call",
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
     "Solver": "runtime.training.solver",

@@ -43,7 +43,7 @@ class Net:
         dtype: "float32", or "float64" for checking gradients.
         keep: names of blobs whose contents must stay readable after the steps that use
             them; None keeps all. Fewer kept blobs need less memory. A net with a
-            Filter or a Python layer, whose shapes change as it runs, keeps all.
+            Filter or a `Layer` in Python, whose shapes may change, keeps all.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
         allow_python: names of the modules that Python layers may import; True for any.
@@ -72,11 +72,10 @@ class Net:
         self.backend = get_backend(backend)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
-        moving = any(x.type in ("Filter", "Python") for x in kept.message.layer)
-        keep_all = keep is None or moving
-        self._keep = None if keep_all else frozenset(keep or ())
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
+        moving = own.moving or any(x.type == "Filter" for x in kept.message.layer)
+        self._keep = None if keep is None or moving else frozenset(keep)
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(self.backend, dtype, seed, self.clock, self.sources, own)
         self._shapes = source_shapes(kept.message, self.sources)

@@ -46,10 +46,8 @@ def layer_views(
             )
         if blobs:
             params[node.name] = blobs
-        if node.type == "Python":
-            layers.append(python.of(node.layer).layer)
-        else:
-            layers.append(LayerInfo(node.name, node.type, blobs))
+        own = python.of(node.layer).layer if node.type == "Python" else None
+        layers.append(own or LayerInfo(node.name, node.type, blobs))
     return LayerViews(params, layers)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from netspec.errors import UnsupportedError
 from netspec.graph import Graph
 from netspec.ops.base import ParamDef, Shape, constant, label
+from netspec.ops.own_layer import Definition
 from netspec.ops.python import Python, python_op
 from netspec.schema import LayerParameter, NetParameter
 from runtime.execution.blob import HostView, Mirror
@@ -18,6 +19,7 @@ from runtime.execution.parameters import ParameterArrays
 from runtime.execution.python_layers.blobs import LayerBlob, LayerBlobs
 from runtime.execution.python_layers.code import Allow, find_classes
 from runtime.execution.python_layers.layer import Layer
+from runtime.execution.python_layers.own import OwnHosted
 from runtime.layers.base import TopsChanged
 from runtime.primitives import Primitives
 
@@ -48,7 +50,7 @@ class PythonLayers:
         self.shared: set[int] = set()  # parameters with several users
         self._dtype = dtype
         self._kinds = {_key(one): kind for one, kind in zip(own, kinds, strict=True)}
-        self._hosted: dict[Any, Hosted] = {}
+        self._hosted: dict[Any, Hosted | OwnHosted] = {}
 
     def read(self, layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Python:
         """Return the op of a Python layer under bottoms of these shapes.
@@ -58,10 +60,20 @@ class PythonLayers:
         """
         key = _key(layer)
         if key not in self._hosted:
-            self._hosted[key] = Hosted(self, layer, self._kinds[key], self._dtype)
+            kind = self._kinds[key]
+            self._hosted[key] = (
+                OwnHosted(kind)
+                if isinstance(kind, Definition)
+                else Hosted(self, layer, kind, self._dtype)
+            )
         return self._hosted[key].op(layer, bottoms)
 
-    def of(self, layer: LayerParameter) -> Hosted:
+    @property
+    def moving(self) -> bool:
+        """Whether a layer may give its tops other shapes as it runs."""
+        return not all(isinstance(kind, Definition) for kind in self._kinds.values())
+
+    def of(self, layer: LayerParameter) -> Hosted | OwnHosted:
         """Return what runs a layer that `read` has seen."""
         return self._hosted[_key(layer)]
 
@@ -76,8 +88,11 @@ class PythonLayers:
         self.shared = {one.index for one in graph.parameters if len(one.users) > 1}
         for parameter in graph.parameters:
             node = graph.nodes[parameter.owner.node]
-            if node.type == "Python" and parameter.index not in borrowed:
-                values = self.of(node.layer).layer.blobs[parameter.owner.slot].data
+            if node.type != "Python" or parameter.index in borrowed:
+                continue
+            layer = self.of(node.layer).layer
+            if layer is not None:
+                values = layer.blobs[parameter.owner.slot].data
                 out = arrays[parameter.index].data
                 backend.upload(values.reshape(-1), out=out)
 
@@ -91,8 +106,7 @@ class PythonLayers:
         for kernel in kernels:
             if kernel.node.type == "Python":
                 hosted = self.of(kernel.node.layer)
-                for blob in (*hosted.bottoms, *hosted.tops):
-                    blob.forget()
+                hosted.forget()
                 hosted.bind(kernel)
 
 
@@ -159,6 +173,11 @@ class Hosted:
         tops = [blob.shape for blob in self.tops]
         params = [ParamDef(blob.shape, constant()) for blob in self.layer.blobs]
         return python_op(message, bottoms, tops, params)
+
+    def forget(self) -> None:
+        """Leave the shapes that the net cannot follow."""
+        for blob in (*self.bottoms, *self.tops):
+            blob.forget()
 
     def _stage(self, shapes: tuple[Shape, ...]) -> None:
         for blob, shape in zip(self.bottoms, shapes, strict=True):

@@ -60,7 +60,7 @@ def test_only_classes_of_layers_can_be_registered():
     [
         ("no_such_layers", "A", ImportError, "'no_such_layers' cannot be imported"),
         (MODULE, "Lag", SpecError, r"has no class 'Lag'; did you mean 'Log'\?"),
-        (MODULE, "function_not_class", SpecError, "expected a class derived from"),
+        (MODULE, "function_not_class", SpecError, "expected a class of netspec"),
         ("", "A", SpecError, "python_param must name a module and a layer"),
     ],
 )
