@@ -26,6 +26,7 @@ from netspec.graph import Parameter
 from runtime.arena import Flat
 from runtime.arrays import Array
 from runtime.primitives import Primitives
+from runtime.room import enough_memory
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,10 @@ class Update:
         self.xp = backend.xp
         self._gradient = flat.diff
         dtype = str(flat.data.dtype)
-        self.history = tuple(
-            backend.zeros(flat.data.shape, dtype) for _ in range(self.moments)
-        )
+        with enough_memory(f"the history of solver type {self.type!r}"):
+            self.history = tuple(
+                backend.zeros(flat.data.shape, dtype) for _ in range(self.moments)
+            )
         own = [p for p in parameters if p.index in flat.slices]
         # Nothing computes these gradients: whatever somebody wrote there is no part.
         self._unlearned = [flat.diff[flat.slices[p.index]] for p in own if not p.learn]
@@ -106,6 +108,15 @@ class Update:
         ]
         self._norm = backend.zeros((), dtype)
         self.fused: FusedUpdate | None = None
+
+    def finite(self) -> bool:
+        """Say whether all gradients are finite; it reads them once."""
+        for gradient in self._unlearned:
+            gradient.fill(0)
+        xp, g = self.xp, self._gradient
+        xp.dot(g, g, out=self._norm)
+        # The square of a number that is just large is infinite too.
+        return math.isfinite(float(self._norm)) or bool(xp.isfinite(g).all())
 
     def apply(self, rate: float, iteration: int) -> None:
         """Take one step. `rate` is the learning rate of `iteration` (from 0)."""

@@ -52,7 +52,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "own_layers",
     ),
     "runtime": (
-        "arrays  fillers",
+        "arrays  fillers  interrupts  room",
         "counter_random",
         "primitives  data",
         "layers  arena",

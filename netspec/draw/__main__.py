@@ -17,6 +17,7 @@ from netspec.draw.output import check_suffix, write
 from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
 from netspec.nets.phases import PHASES
+from netspec.reading.located import located
 
 ALL_LEVELS = sys.maxsize
 
@@ -91,7 +92,8 @@ def _command(arguments: Sequence[str] | None) -> None:
         write(options.output, scene)
         print(options.output)
     if scene.error is not None:
-        raise SpecError(f"{options.net}: {scene.error}")
+        told = located(scene.error, options.net)
+        raise told if told is not scene.error else SpecError(f"{options.net}: {told}")
 
 
 def _depth(text: str) -> int:

@@ -52,8 +52,10 @@ def infer_again(calls: Iterable[Function]) -> None:
             top.shape = None
         if len(shapes) < len(fn.inputs) or not is_known_type(fn.type_name):
             continue
+        message = message_of(fn)
         try:
-            found = top_shapes(message_of(fn), shapes)
+            check_arity(message)
+            found = top_shapes(message, shapes)
         except (SpecError, ValueError, ArithmeticError):
             continue
         for top, shape in zip(fn.tops, found, strict=False):

@@ -25,11 +25,25 @@ class TanH(FromOutputOp):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ELU(FromOutputOp):
-    """y = x where x > 0, else alpha (exp(x) - 1); dx = dy or dy (y + alpha)."""
+class ELU(Op):
+    """y = x where x > 0, else alpha (exp(x) - 1); dx = dy or dy (y + alpha).
+
+    With alpha below 0 the output is positive on both sides, so the gradient reads x.
+    """
 
     type: ClassVar[str] = "ELU"
+    in_place: ClassVar[bool] = True
     alpha: float
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """The input, where the output does not tell its sign."""
+        return () if self.alpha >= 0 else (0,)
+
+    @property
+    def backward_tops(self) -> tuple[int, ...]:
+        """The output, where it has the sign of the input."""
+        return (0,) if self.alpha >= 0 else ()
 
 
 @dataclass(frozen=True, kw_only=True)

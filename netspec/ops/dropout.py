@@ -16,8 +16,12 @@ class Dropout(NoReadOp):
 
     type: ClassVar[str] = "Dropout"
     in_place: ClassVar[bool] = True
-    keeps_sign: ClassVar[bool] = True
     dropout_ratio: float
+
+    @property
+    def keeps_sign(self) -> bool:
+        """Yes: what is not dropped grows."""
+        return True
 
     def saved_bytes(self, itemsize: int) -> int:
         """Return the size of the mask, a byte an element."""

@@ -12,6 +12,7 @@ from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
 from netspec.nets.phases import PHASES
 from netspec.ops.base import Shape, count
+from netspec.reading.located import located
 from runtime.backends import get_backend
 from runtime.cli.options import add_allow_python, add_backend
 from runtime.data import open_source
@@ -44,6 +45,8 @@ def check(options: argparse.Namespace) -> int:
             graph = _build(kept, shapes, options)
         except NetspecError as error:
             print(f"  {name}: cannot be built")
+            if isinstance(error, SpecError):
+                error = located(error, options.model)
             if str(error) not in mistakes:
                 mistakes.append(str(error))
         else:

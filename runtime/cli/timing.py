@@ -78,7 +78,7 @@ def _time_forward(net: Net, seconds: np.ndarray) -> None:
             _time_steps(net, steps, seconds)
             return
         except TopsChanged as change:
-            first = net.follow(change)
+            first = net.follow(change, len(net.graph.nodes) - 1)
 
 
 def _time_steps(net: Net, steps: Sequence[Step], seconds: np.ndarray) -> None:

@@ -13,18 +13,14 @@ from typing import Any
 from netspec.commands.cli import positive
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.ops.base import count
+from netspec.reading.located import located
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
-from runtime.cli.options import (
-    add_allow_python,
-    add_backend,
-    copy_weights,
-    duration,
-)
+from runtime.cli.options import add_allow_python, add_backend, copy_weights, duration
 from runtime.cli.progress import Progress, describe
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
-from runtime.training.snapshot import check_writable
+from runtime.training.snapshot_files import check_writable
 from runtime.training.solver import Solver
 from runtime.training.solver_param import find_file, read_solver, weight_files
 
@@ -87,14 +83,17 @@ def train(options: argparse.Namespace) -> int:
     folder = path.parent if path else None
     _override(param, options)
     outputs = _Outputs(param, options)
-    solver = Solver(
-        param,
-        folder=folder,
-        backend=options.backend,
-        seed=options.seed,
-        keep=(),
-        allow_python=options.allow_python,
-    )
+    try:
+        solver = Solver(
+            param,
+            folder=folder,
+            backend=options.backend,
+            seed=options.seed,
+            keep=(),
+            allow_python=options.allow_python,
+        )
+    except SpecError as error:
+        raise _located(error, param, folder) from None
     try:
         for name in weight_files(options.weights or ""):
             copy_weights(solver, find_file(name, folder, "weights"))
@@ -103,6 +102,18 @@ def train(options: argparse.Namespace) -> int:
         return _train(solver, outputs, options)
     finally:
         solver.close()
+
+
+def _located(
+    error: SpecError, param: SolverParameter, folder: Path | None
+) -> SpecError:
+    """Return an error with the places of its layers in the net that a solver names."""
+    for name in (param.net, param.train_net, *param.test_net):
+        if name:
+            told = located(error, find_file(name, folder, "net"))
+            if told is not error:
+                return told
+    return error
 
 
 def _override(param: SolverParameter, options: argparse.Namespace) -> None:
@@ -143,7 +154,9 @@ class _Outputs:
     def start(self, solver: Solver, stack: ExitStack) -> None:
         """Open the log and write to it from now on."""
         if self.log:
-            self._log = stack.enter_context(Log(self.log, append=self._append))
+            self._log = stack.enter_context(
+                Log(self.log, append=self._append, since=solver.iter)
+            )
 
             def add(record: StepRecord | TestRecord) -> None:
                 try:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from netspec.errors import FileError, MachineError
+from runtime.room import check_room
 
+RESIZED_BYTES = 3 * 2 * 8  # of a pixel while an image is resized: three channels
 GRAY_MODES = ("1", "L", "I", "I;16", "I;16B")  # Pillow's names of images of one channel
 
 
@@ -35,6 +37,8 @@ def decode(
         ) from error
     # Pillow lets through what its parsers of broken files stumble over.
     broken = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError)
+    if size is not None:
+        check_room(RESIZED_BYTES * size[0] * size[1], f"{what}: resizing it to {size}")
     source = data if isinstance(data, Path) else io.BytesIO(data)
     try:
         with Image.open(source) as opened:
@@ -49,6 +53,8 @@ def decode(
         raise FileError(f"{what}: is no image of a known format") from None
     except (*broken, Image.DecompressionBombError) as error:
         raise FileError(f"{what}: cannot be read as an image: {error}") from None
+    except MemoryError:
+        raise MachineError(f"{what}: there is not enough memory to decode it") from None
     pixels = np.atleast_3d(np.asarray(picture))[:, :, ::-1].transpose(2, 0, 1)
     return pixels if size is None else resize(pixels, *size)
 

@@ -5,32 +5,38 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError, did_you_mean
-from netspec.graph import Graph, build_kept
+from netspec.errors import SpecError, did_you_mean, joined
+from netspec.graph import Earlier, Graph, build_kept
 from netspec.nets.current import current
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
 from netspec.ops.base import Shape, label
+from netspec.reading.located import tells_places
 from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
 from runtime.data import MemorySource
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution import weights as weight_files
-from runtime.execution.blob import Blob, HostView, Mirror
+from runtime.execution.assigning import check_start
+from runtime.execution.blob import Blob, HostView, Mirror, assign
+from runtime.execution.net_names import NetNames
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.execution.plan import Plan, Step, compile_plan
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
 from runtime.execution.views import carry_over, layer_views
+from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
+Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
-class Net:
+
+class Net(NetNames):
     """A net ready to run, with pycaffe's names and meaning.
 
     Args:
@@ -51,6 +57,7 @@ class Net:
     Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
     """
 
+    @tells_places
     def __init__(
         self,
         net: Any,
@@ -82,12 +89,12 @@ class Net:
         self._pending: dict[str, Shape] = {}
         self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)
         self.graph = self._build()
-        borrowed = (
-            borrow(self.graph, share_with.graph, share_with.parameters.arrays)
-            if share_with
-            else {}
-        )
-        self.parameters: Parameters = allocate(self.graph, self.context, borrowed)
+        borrowed = {}
+        if share_with:
+            theirs = share_with.parameters.arrays
+            borrowed = borrow(self.graph, share_with.graph, theirs)
+        given = (self.graph, self.context, borrowed, self._keep)
+        self.parameters: Parameters = allocate(*given)
         own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
         self.plan = self._compile()
         self._name_everything()
@@ -144,73 +151,15 @@ class Net:
 
         return reshape
 
-    # ------------------------------------------------------------ names
-
-    @property
-    def name(self) -> str:
-        """The name of the net."""
-        return self.graph.name
-
     @property
     def flat(self) -> Flat:
         """The parameters that this net owns, in one buffer, and their gradients."""
         self.mirror.exposed = True
         return self.parameters.flat
 
-    @property
-    def phase(self) -> int:
-        """`TRAIN` or `TEST`."""
-        return self.state.phase
-
-    @property
-    def inputs(self) -> list[str]:
-        """Names of the blobs that Input layers provide."""
-        return list(self.graph.inputs)
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of the blobs that no layer consumes, in byte order."""
-        return list(self.graph.outputs)
-
-    @property
-    def layer_dict(self) -> OrderedDict[str, Any]:
-        """The layers by name."""
-        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
-
-    @property
-    def _layer_names(self) -> list[str]:
-        return [node.name for node in self.graph.nodes]
-
-    @property
-    def top_names(self) -> OrderedDict[str, list[str]]:
-        """The names of the tops of every layer."""
-        edges = self.graph.edges
-        return OrderedDict(
-            (node.name, [edges[edge].blob for edge in node.tops])
-            for node in self.graph.nodes
-        )
-
-    @property
-    def bottom_names(self) -> OrderedDict[str, list[str]]:
-        """The names of the bottoms of every layer."""
-        edges = self.graph.edges
-        return OrderedDict(
-            (node.name, [edges[edge].blob for edge in node.bottoms])
-            for node in self.graph.nodes
-        )
-
-    @property
-    def blob_loss_weights(self) -> OrderedDict[str, float]:
-        """The weight of every blob in the objective."""
-        weights = OrderedDict((name, 0.0) for name in self.graph.blobs)
-        for node in self.graph.nodes:
-            for edge, weight in zip(node.tops, node.loss_weights, strict=True):
-                if self.graph.edges[edge].blob in weights:
-                    weights[self.graph.edges[edge].blob] = weight
-        return weights
-
     # ------------------------------------------------------------ running
 
+    @whole
     def forward(
         self,
         blobs: Iterable[str] | None = None,
@@ -220,13 +169,14 @@ class Net:
     ) -> OrderedDict[str, np.ndarray]:
         """Run forward and return the outputs (and the named `blobs`) by name.
 
-        start, end: the first and the last layer to run; all by default.
+        start, end: the first and the last layer to run; all by default. Other shapes
+            of inputs need to suit the layers up to `end` only; what lies above keeps
+            its shapes, and is refused until it is reshaped.
         inputs: values for input blobs, by name; shapes must be equal.
         """
         first, last = self._range(start, end)
         self._set_inputs(inputs)
-        if self._pending:
-            self.reshape()
+        self._take_shapes(first, last)
         self._run_forward(first, last)
         if end is None:
             names = [*self.graph.outputs]
@@ -235,6 +185,7 @@ class Net:
         names.extend(name for name in blobs or () if name not in names)
         return OrderedDict((name, self._blob(name).data) for name in names)
 
+    @whole
     def backward(
         self,
         diffs: Iterable[str] | None = None,
@@ -245,38 +196,44 @@ class Net:
         """Run backward, adding to the parameters' gradients; return input gradients.
 
         start, end: the last and the first layer, as backward runs from the end.
-        gradients: values for the gradients of output blobs, by name.
+        gradients: values for the gradients of output blobs, or of tops of `start`, by
+            name. One that the pass itself would compute is refused.
         """
         self._check_gradients()
         last, first = self._range(start, end, backward=True)
+        self._check_shapes(first, last)
         for name, value in gradients.items():
-            _assign(self._blob(name).diff, value, f"gradient of blob {name!r}")
-        if (first, last) == (0, len(self.graph.nodes) - 1):
-            self._run_plan("accumulate")
-        else:
-            self._run(s for s in self.plan.accumulate if first <= s.node <= last)
+            blob = self._blob(name)
+            check_start(self.graph, name, first, last)
+            self._assign_gradient(blob, value)
+        self._run_pass("accumulate", first, last)
         names = [*self.inputs] if end is None else self.bottom_names[end]
         names.extend(name for name in diffs or () if name not in names)
         return OrderedDict((name, self._blob(name).diff) for name in names)
 
+    @whole
     def forward_backward(self, accumulate: bool = False) -> None:
         """Run a training pass; parameter gradients are stored, or added."""
         self._check_gradients()
-        if self._pending:
-            self.reshape()
-        self._run_forward(0, len(self.graph.nodes))
-        self._run_plan("accumulate" if accumulate else "backward")
+        self.forward_steps()
+        kind: Pass = "accumulate" if accumulate else "backward"
+        self._run_pass(kind, 0, len(self.graph.nodes) - 1)
 
+    @whole
     def forward_steps(self) -> None:
         """Run forward without fetching any output."""
-        if self._pending:
-            self.reshape()
-        self._run_forward(0, len(self.graph.nodes))
+        last = len(self.graph.nodes) - 1
+        self._take_shapes(0, last)
+        self._run_forward(0, last)
 
     def loss(self) -> float:
         """Return the objective of the last forward: the sum of weight * sum(top)."""
+        return self.loss_of(0, len(self.graph.nodes) - 1)
+
+    def loss_of(self, first: int, last: int) -> float:
+        """Return what the layers number `first` to `last` add to the objective."""
         total = 0.0
-        for node in self.graph.nodes:
+        for node in self.graph.nodes[first : last + 1]:
             for edge, weight in zip(node.tops, node.loss_weights, strict=True):
                 if weight != 0:
                     total += weight * float(self.plan.data[edge].sum())
@@ -290,6 +247,24 @@ class Net:
 
     def reshape(self) -> None:
         """Give the net the shapes that were set on its input blobs."""
+        last = len(self.graph.nodes) - 1
+        self._reshape(last)
+        self._check_shapes(0, last)
+
+    def _take_shapes(self, first: int, last: int) -> None:
+        """Reshape, if that is due, what a pass over some layers needs."""
+        if self._pending:
+            self._reshape(last)
+        self._check_shapes(first, last)
+
+    def _check_shapes(self, first: int, last: int) -> None:
+        """Refuse to run layers that do not suit the shapes below them."""
+        stale = self.graph.stale
+        wrong = [stale[index] for index in sorted(stale) if first <= index <= last]
+        if wrong:
+            raise joined(wrong)
+
+    def _reshape(self, last: int) -> None:
         pending, self._pending = self._pending, {}
         inputs = {
             name: blob.data.copy()
@@ -298,7 +273,7 @@ class Net:
         }
         self.python_layers.reshape_all()
         try:
-            self._replan(pending)
+            self._replan(pending, last)
         except Exception:
             for name in pending:
                 self.blobs[name].cancel_reshape()
@@ -307,13 +282,15 @@ class Net:
             if self.blobs[name].shape == values.shape:
                 self.blobs[name].data[...] = values
 
-    def _replan(self, shapes: Mapping[str, Shape]) -> None:
-        """Compile anew with other `shapes` of tops; if that fails nothing changes."""
+    def _replan(self, shapes: Mapping[str, Shape], last: int) -> None:
+        """Compile anew with other `shapes` of tops; if that fails nothing changes.
+
+        Layers above number `last` that the shapes do not suit stay as they are.
+        """
         before = (self._shapes, self.graph)
         self._shapes = {**self._shapes, **shapes}
         try:
-            self.graph = self._build()
-            check_unchanged(before[1], self.graph)
+            self.graph = self._rebuild(last)
             self.mirror.before_steps()
             self.plan = self._compile()
         except Exception:
@@ -324,7 +301,22 @@ class Net:
             shape = self.graph.edges[self.graph.blobs[name]].shape
             blob.rebind(shape, *self._edge_views(name))
 
-    def follow(self, change: TopsChanged) -> int:
+    def _rebuild(self, last: int) -> Graph:
+        try:
+            graph = self._build()
+            check_unchanged(self.graph, graph)
+            return graph
+        except SpecError:
+            if last >= len(self.graph.nodes) - 1:
+                raise
+        return build_kept(
+            self._kept_net,
+            shapes=self._shapes,
+            python=self.python_layers.read,
+            earlier=Earlier(self.graph, last),
+        )
+
+    def follow(self, change: TopsChanged, last: int) -> int:
         """Give the tops of a node other shapes; what was computed above it stays.
 
         Returns the node to go on with.
@@ -332,23 +324,28 @@ class Net:
         node, old = self.graph.nodes[change.node], self.plan
         tops = [self.graph.edges[edge].blob for edge in node.tops]
         known = not change.done
-        self._replan(dict(zip(tops, change.shapes, strict=True)) if known else {})
+        given = dict(zip(tops, change.shapes, strict=True)) if known else {}
+        self._replan(given, last)
         carry_over(self.graph, old, self.plan, change.node)
         return change.node + change.done
 
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
-        end = len(self.graph.nodes) - 1
         while True:
             try:
-                if first == 0 and last >= end:
-                    self._run_plan("forward")
-                else:
-                    self._run(s for s in self.plan.forward if first <= s.node <= last)
+                self._run_pass("forward", first, last)
                 break
             except TopsChanged as change:
-                first = self.follow(change)
+                first = self.follow(change, last)
         self.clock.value += 1
+
+    def _run_pass(self, kind: Pass, first: int, last: int) -> None:
+        """Run the steps of a kind of the nodes `first` to `last`."""
+        if (first, last) == (0, len(self.graph.nodes) - 1):
+            self._run_plan(kind)
+        else:
+            steps: tuple[Step, ...] = getattr(self.plan, kind)
+            self._run(step for step in steps if first <= step.node <= last)
 
     def _check_gradients(self) -> None:
         if self.graph.gradient_errors:
@@ -362,7 +359,7 @@ class Net:
             for step in steps:
                 step.run()
 
-    def _run_plan(self, kind: Literal["forward", "backward", "accumulate"]) -> None:
+    def _run_plan(self, kind: Pass) -> None:
         self.mirror.before_steps(self.phase)
         with np.errstate(all="ignore"):
             self.plan.run(kind, self.mirror.parameters_version())
@@ -387,12 +384,15 @@ class Net:
             raise SpecError(f"no blob {name!r} in this net{hint}")
         return self.blobs[name]
 
+    def _assign_gradient(self, blob: Blob, value: Any) -> None:
+        assign(blob.diff, value, f"gradient of blob {blob.name!r}")
+
     def _set_inputs(self, inputs: Mapping[str, Any]) -> None:
         for name, value in inputs.items():
             if name not in self.graph.inputs:
                 hint = did_you_mean(name, self.graph.inputs)
                 raise SpecError(f"{name!r} is not an input of this net{hint}")
-            _assign(self._blob(name).data, value, f"input {name!r}")
+            assign(self._blob(name).data, value, f"input {name!r}")
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Give the first layer, a MemoryData, the arrays to deliver batch by batch.
@@ -436,13 +436,3 @@ class Net:
             f"{sum(p.data.size for p in self.parameters.arrays)} parameters, "
             f"backend {self.backend.name!r}>"
         )
-
-
-def _assign(target: np.ndarray, value: Any, what: str) -> None:
-    array = np.asarray(value)
-    if array.shape != target.shape:
-        raise ShapeError(
-            f"{what} has shape {target.shape}, got {array.shape}; reshape the blob or "
-            f"the array first"
-        )
-    target[...] = array

@@ -21,6 +21,7 @@ from runtime.arena import Arena, total_bytes
 from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Fusion
+from runtime.execution.fitting import fitting
 from runtime.execution.parameters import ParameterArrays
 from runtime.layers.base import Bound, Context, Kernel
 from runtime.primitives import Primitives
@@ -161,6 +162,25 @@ def _step(
     return Step(node.index, node.name, run, calls, flags)
 
 
+def _forward_step(
+    node: Node, kernel: Kernel[Any], memory: _Memory, backend: Primitives
+) -> Step:
+    copies = [
+        (kept, memory.data[node.bottoms[place]])
+        for (index, place), kept in memory.kept.items()
+        if index == node.index
+    ]
+    if not copies:
+        return _step(node, kernel.forward, kernel.forward_calls(), backend)
+
+    def run() -> None:
+        for kept, values in copies:
+            backend.xp.copyto(kept, values)
+        kernel.forward()
+
+    return _step(node, run, None, backend)
+
+
 def compile_plan(
     graph: Graph,
     backend: Backend,
@@ -181,15 +201,17 @@ def compile_plan(
     kernels = tuple(
         backend.kernel(node, context.dtype)(node, context) for node in graph.nodes
     )
-    fusion = backend.fusion(graph, kernels)
-    memory = _Memory(graph, context, kernels, keep)
+    fusion = None if graph.stale else backend.fusion(graph, kernels)
+    with fitting(graph, context, (), keep):
+        memory = _Memory(graph, context, kernels, keep)
     for node, kernel in zip(graph.nodes, kernels, strict=True):
-        kernel.bind(_bound(node, memory, parameters))
+        if node.index not in graph.stale:
+            kernel.bind(_bound(node, memory, parameters))
     _seed_losses(graph, memory)
     forward = tuple(
-        _step(node, kernel.forward, kernel.forward_calls(), backend)
+        _forward_step(node, kernel, memory, backend)
         for node, kernel in zip(graph.nodes, kernels, strict=True)
-        if not node.op.alias
+        if not node.op.alias and node.index not in graph.stale
     )
     return Plan(
         forward=forward,
@@ -222,6 +244,8 @@ class _Memory:
             requests_of(graph, training=training, keep=keep, itemsize=self._itemsize)
         )
         saved = self._saved_requests(graph, wanted)
+        overwritten = _overwritten(graph)
+        saved += [self._kept_request(graph, *one) for one in overwritten]
         layout = lay_out([*blobs, *saved])
         scratch = max((self._scratch_bytes(specs) for specs in wanted), default=0)
         self.sizes = {
@@ -236,6 +260,7 @@ class _Memory:
         self._views: dict[tuple[str, Shape], Array] = {}
         self.data = [self._blob(f"data:{e.buffer}", e.shape) for e in graph.edges]
         self.diff = [self._gradient(edge) for edge in graph.edges]
+        self.kept = {one: self._kept(graph, *one) for one in overwritten}
         self.work = [self._work(index, specs) for index, specs in enumerate(wanted)]
 
     def _nbytes(self, spec: ArraySpec) -> int:
@@ -261,6 +286,17 @@ class _Memory:
             for name, spec in specs.items()
             if spec.life == "saved"
         ]
+
+    def _kept_request(self, graph: Graph, index: int, place: int) -> Request:
+        end = 2 * len(graph.nodes) - 1
+        shape = graph.edges[graph.nodes[index].bottoms[place]].shape
+        nbytes = count(shape) * self._itemsize
+        return Request(f"kept:{index}:{place}", nbytes, index, end - index)
+
+    def _kept(self, graph: Graph, index: int, place: int) -> Array:
+        shape = graph.edges[graph.nodes[index].bottoms[place]].shape
+        offset = self._offsets[f"kept:{index}:{place}"]
+        return self._arena.cut(offset, shape, self._context.dtype)
 
     def _blob(self, name: str, shape: Shape) -> Array:
         # The same memory under the same shape is the same array object: kernels tell
@@ -291,11 +327,31 @@ class _Memory:
         return arrays
 
 
+def _overwritten(graph: Graph) -> list[tuple[int, int]]:
+    """Return the bottoms (node, place) that a layer overwrites and its gradient reads.
+
+    They are what data layers bring: such a blob must stay in its place, where callers
+    write it, so that the layer above cannot have memory of its own. It reads a copy.
+    """
+    return [
+        (node.index, place)
+        for node in graph.nodes
+        if node.backward and not node.op.alias
+        for place in node.op.backward_bottoms
+        if place < len(node.tops)
+        and graph.edges[node.bottoms[place]].buffer
+        == graph.edges[node.tops[place]].buffer
+    ]
+
+
 def _bound(node: Node, memory: _Memory, parameters: Sequence[ParameterArrays]) -> Bound:
     shapes = [definition.shape for definition in node.op.params]
     arrays = [parameters[index] for index in node.params]
     return Bound(
-        bottoms=tuple(memory.data[edge] for edge in node.bottoms),
+        bottoms=tuple(
+            memory.kept.get((node.index, place), memory.data[edge])
+            for place, edge in enumerate(node.bottoms)
+        ),
         tops=tuple(memory.data[edge] for edge in node.tops),
         dbottoms=tuple(
             memory.diff[edge] if propagate else None
@@ -338,6 +394,8 @@ def _backward_steps(
     written: set[int] = set()
     for node in reversed(graph.nodes):
         if not node.backward or (node.op.alias and node.type != "Split"):
+            continue
+        if node.index in graph.stale:
             continue
         learned = [
             index for index, learn in zip(node.params, node.learn, strict=True) if learn

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netspec.graph import Graph
-from runtime.execution.blob import Blob, HostView, LayerInfo, Mirror
+from runtime.execution.blob import Blob, BlobVec, HostView, LayerInfo, Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan import Plan
 from runtime.execution.python_layers.hosted import PythonLayers
@@ -32,7 +32,7 @@ def layer_views(
     params: OrderedDict[str, list[Blob]] = OrderedDict()
     layers: list[Any] = []
     for node in graph.nodes:
-        blobs = []
+        blobs = BlobVec()
         for slot, index in enumerate(node.params):
             shape = node.op.params[slot].shape
             data, diff = arrays[index].data, arrays[index].diff

@@ -1,10 +1,10 @@
-"""`OneGradient`, the base of kernels whose only gradient is that of one bottom."""
+"""The bases of kernels whose only gradient is that of one bottom."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.arrays import Array
+from runtime.arrays import Array, ArraySpec
 from runtime.layers.base import Kernel, OpT
 
 
@@ -19,3 +19,11 @@ class OneGradient(Kernel[OpT]):
     def gradient(self, dx: Array) -> None:
         """Compute `dx` from the gradients of the tops."""
         raise NotImplementedError
+
+
+class SlopeFirst(OneGradient[OpT]):
+    """One that works out dy/dx by itself, as in place dx is written over dy."""
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Room for the slope."""
+        return {"slope": ArraySpec(self.op.tops[0])}

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from netspec.ops import activation as ops
 from netspec.ops.base import count
 from runtime.arrays import Array, ArraySpec
-from runtime.layers._gradient import OneGradient
+from runtime.layers._gradient import OneGradient, SlopeFirst
 from runtime.layers.base import Kernel, register
 
 
 @register
-class Sigmoid(OneGradient[ops.Sigmoid]):
+class Sigmoid(SlopeFirst[ops.Sigmoid]):
     """Squash to (0, 1).
 
         y = 1 / (1 + exp(-x)), computed as tanh(x / 2) / 2 + 1 / 2: it cannot overflow
@@ -26,10 +26,6 @@ class Sigmoid(OneGradient[ops.Sigmoid]):
     """
 
     types = ("Sigmoid",)
-
-    def arrays(self) -> dict[str, ArraySpec]:
-        """Room for the slope."""
-        return {"slope": ArraySpec(self.op.tops[0])}
 
     def forward(self) -> None:
         """Compute y."""
@@ -44,7 +40,7 @@ class Sigmoid(OneGradient[ops.Sigmoid]):
 
 
 @register
-class TanH(OneGradient[ops.TanH]):
+class TanH(SlopeFirst[ops.TanH]):
     """Squash to (-1, 1).
 
         y = tanh(x);  dx = dy (1 - y^2)
@@ -53,10 +49,6 @@ class TanH(OneGradient[ops.TanH]):
     """
 
     types = ("TanH",)
-
-    def arrays(self) -> dict[str, ArraySpec]:
-        """Room for the slope."""
-        return {"slope": ArraySpec(self.op.tops[0])}
 
     def forward(self) -> None:
         """Compute y."""
@@ -71,7 +63,7 @@ class TanH(OneGradient[ops.TanH]):
 
 
 @register
-class Power(OneGradient[ops.Power]):
+class Power(SlopeFirst[ops.Power]):
     """A power of an affine function.
 
         y = (shift + scale x)^power
@@ -106,10 +98,11 @@ class Power(OneGradient[ops.Power]):
         elif op.power == 1:
             xp.multiply(self.dy, factor, out=dx)
         else:
-            self._affine(self.x, dx)
-            self._raise(dx, op.power - 1)
-            xp.multiply(dx, factor, out=dx)
-            xp.multiply(dx, self.dy, out=dx)
+            slope = self.work["slope"]
+            self._affine(self.x, slope)
+            self._raise(slope, op.power - 1)
+            xp.multiply(slope, factor, out=slope)
+            xp.multiply(self.dy, slope, out=dx)
 
     def _affine(self, x: Array, out: Array) -> None:
         self.xp.multiply(x, self.op.scale, out=out)
@@ -142,9 +135,10 @@ class ELU(OneGradient[ops.ELU]):
     """Exponential below zero.
 
         y = x where x > 0, else alpha (exp(x) - 1)
-        dx = dy where y > 0, else dy (y + alpha)
+        dx = dy where x > 0, else dy alpha exp(x)
 
-    At exactly 0 the exponential side counts. Right in place for alpha >= 0.
+    At exactly 0 the exponential side counts. For alpha >= 0 the output tells the side
+    and alpha exp(x) = y + alpha, so that the layer may run in place.
 
     Shapes: x (any) -> y (same). Source: Clevert and others, 2015, arXiv:1511.07289.
     """
@@ -168,9 +162,15 @@ class ELU(OneGradient[ops.ELU]):
     def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp, part, side = self.xp, self.work["part"], self.work["side"]
-        xp.minimum(self.y, 0, out=part)
-        xp.add(part, self.op.alpha, out=part)
-        xp.less_equal(self.y, 0, out=side)
+        if self.op.alpha >= 0:
+            xp.minimum(self.y, 0, out=part)
+            xp.add(part, self.op.alpha, out=part)
+            xp.less_equal(self.y, 0, out=side)
+        else:
+            xp.minimum(self.x, 0, out=part)
+            xp.exp(part, out=part)
+            xp.multiply(part, self.op.alpha, out=part)
+            xp.less_equal(self.x, 0, out=side)
         xp.multiply(part, side, out=part)
         xp.logical_not(side, out=side)
         xp.add(part, side, out=part)
@@ -245,7 +245,7 @@ class PReLU(Kernel[ops.PReLU]):
 
 
 @register
-class AbsVal(OneGradient[ops.AbsVal]):
+class AbsVal(SlopeFirst[ops.AbsVal]):
     """The absolute value.
 
         y = |x|;  dx = dy sign(x), with sign(0) = 0
@@ -261,8 +261,8 @@ class AbsVal(OneGradient[ops.AbsVal]):
 
     def gradient(self, dx: Array) -> None:
         """Compute dx."""
-        self.xp.sign(self.x, out=dx)
-        self.xp.multiply(dx, self.dy, out=dx)
+        slope = self.xp.sign(self.x, out=self.work["slope"])
+        self.xp.multiply(self.dy, slope, out=dx)
 
 
 @register
@@ -277,7 +277,7 @@ class BNLL(OneGradient[ops.BNLL]):
     types = ("BNLL",)
 
     def arrays(self) -> dict[str, ArraySpec]:
-        """Room for the curved part."""
+        """Room for the curved part, or for the slope: dx may be written over dy."""
         return {"curve": ArraySpec(self.op.tops[0])}
 
     def forward(self) -> None:
@@ -286,8 +286,9 @@ class BNLL(OneGradient[ops.BNLL]):
 
     def gradient(self, dx: Array) -> None:
         """Compute dx."""
-        self.backend.sigmoid(self.x, dx)
-        self.xp.multiply(dx, self.dy, out=dx)
+        slope = self.work["curve"]
+        self.backend.sigmoid(self.x, slope)
+        self.xp.multiply(self.dy, slope, out=dx)
 
 
 @register
@@ -322,7 +323,7 @@ class Exp(OneGradient[ops.Exp]):
 
 
 @register
-class Log(OneGradient[ops.Log]):
+class Log(SlopeFirst[ops.Log]):
     """The logarithm of an affine function; base -1 stands for e.
 
         y = log(shift + scale x) / log(base)
@@ -347,10 +348,10 @@ class Log(OneGradient[ops.Log]):
 
     def gradient(self, dx: Array) -> None:
         """Compute dx."""
-        xp = self.xp
-        self._affine(dx)
-        xp.divide(self._factor * self.op.scale, dx, out=dx)
-        xp.multiply(dx, self.dy, out=dx)
+        xp, slope = self.xp, self.work["slope"]
+        self._affine(slope)
+        xp.divide(self._factor * self.op.scale, slope, out=slope)
+        xp.multiply(self.dy, slope, out=dx)
 
     def _affine(self, out: Array) -> None:
         self.xp.multiply(self.x, self.op.scale, out=out)

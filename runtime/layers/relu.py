@@ -13,10 +13,10 @@ class ReLU(OneGradient[ReLUOp]):
     """Keep what is positive, scale the rest.
 
         y = max(x, 0) + negative_slope * min(x, 0)
-        dx = dy where y > 0, else negative_slope * dy
+        dx = dy where x > 0, else negative_slope * dy
 
-    The gradient looks at y, which is the same for negative_slope >= 0, so the layer may
-    run in place. At exactly 0 the negative side counts, as in Caffe.
+    The gradient looks at y, which has the sign of x for negative_slope >= 0, so the
+    layer may run in place. At exactly 0 the negative side counts, as in Caffe.
 
     Shapes: x (any) -> y (same).
     """
@@ -42,12 +42,13 @@ class ReLU(OneGradient[ReLUOp]):
     def gradient(self, dx: Array) -> None:
         """Compute dx."""
         xp, slope = self.xp, self.op.negative_slope
+        sign_of_x = self.y if self.op.keeps_sign else self.x
         if slope == 0:
-            positive = xp.greater(self.y, 0, out=self.work["positive"])
+            positive = xp.greater(sign_of_x, 0, out=self.work["positive"])
             xp.multiply(self.dy, positive, out=dx)
             return
-        part = xp.sign(self.y, out=self.work["part"])
-        xp.maximum(part, 0, out=part)  # 1 where y > 0, else 0
+        part = xp.sign(sign_of_x, out=self.work["part"])
+        xp.maximum(part, 0, out=part)  # 1 where x > 0, else 0
         xp.multiply(part, 1 - slope, out=part)
         xp.add(part, slope, out=part)
         xp.multiply(self.dy, part, out=dx)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import runtime
 from runtime.backends.base import Backend
 from tests.layers.harness import LoneLayer, check_layer
 
@@ -100,6 +101,7 @@ CLIP = 'type: "Clip" clip_param { min: -0.6 max: 0.9 }'
         ('type: "Sigmoid"', sigmoid),
         ('type: "TanH"', tanh),
         (ELU, elu),
+        (ELU.replace("0.7", "-0.7"), elu),
         ('type: "BNLL"', bnll),
         (EXP, exponential),
         (EXP_E, exponential),
@@ -262,3 +264,52 @@ def test_prelu_at_exactly_zero_takes_the_learned_side(backend: Backend) -> None:
     (dx,), (slope,) = layer.backward([[[4.0, 4.0]]])
     np.testing.assert_array_equal(dx, [[2, 4]])
     np.testing.assert_array_equal(slope, [0, 0])
+
+
+IN_PLACE = [
+    ELU,
+    ELU.replace("0.7", "-0.7"),
+    EXP,
+    SWISH,
+    SWISH.replace("1.7", "-1.7"),
+    CLIP,
+    'type: "AbsVal"',
+    'type: "BNLL"',
+    'type: "Log" log_param { base: 0.6 scale: -0.5 shift: 9 }',
+    'type: "Power" power_param { power: 3 scale: -0.5 shift: 0.3 }',
+    'type: "Power" power_param { power: -1 scale: 0.5 shift: 9 }',
+    'type: "PReLU" prelu_param { filler { value: -0.3 } }',
+]
+
+
+@pytest.mark.parametrize("text", IN_PLACE)
+@pytest.mark.parametrize("below", ["data", "layer"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradient_in_place_is_that_of_a_top_of_its_own(
+    backend: Backend, text: str, below: str, dtype: str
+) -> None:
+    found = []
+    for top in ("x", "y"):
+        first = "data" if below == "layer" else "x"
+        affine = """layer { name: "affine" type: "Power" bottom: "data" top: "x"
+            power_param { scale: 1.25 shift: 0.5 } }"""
+        net = runtime.Net(
+            f"""
+            force_backward: true
+            layer {{ name: "in" type: "Input" top: "{first}"
+              input_param {{ shape {{ dim: 3 dim: 4 }} }} }}
+            {affine if below == "layer" else ""}
+            layer {{ name: "one" bottom: "x" top: "{top}" {text} }}
+            layer {{ name: "loss" type: "Reduction" bottom: "{top}" top: "loss"
+              loss_weight: 0.5 reduction_param {{ operation: SUMSQ }} }}
+            """,
+            runtime.TRAIN,
+            backend=backend.name,
+            dtype=dtype,
+        )
+        values = np.random.default_rng(5).normal(size=(3, 4))
+        net.blobs[first].data[...] = values
+        net.forward_backward()
+        found.append(net.blobs[first].diff.copy())
+    assert np.any(found[0])
+    np.testing.assert_array_equal(found[0], found[1])

@@ -41,6 +41,7 @@ def default_mode():
     yield
     caffe.set_mode_cpu()
     caffe.set_random_seed(0)
+    caffe.set_solver_count(1)
 
 
 @pytest.fixture
@@ -336,8 +337,9 @@ def test_a_training_loop_of_ones_own(tmp_path):
     solver.add_callback(lambda: calls.append("before"), lambda: calls.append("after"))
     solver.step(1)
     assert calls == ["before", "after"]
+    assert solver.iter == 2  # apply_update ended an iteration too
     solver.snapshot()
-    assert (tmp_path / "snap_iter_1.caffemodel").is_file()
+    assert (tmp_path / "snap_iter_2.caffemodel").is_file()
 
 
 # --- drawings, places

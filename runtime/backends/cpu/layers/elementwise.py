@@ -182,6 +182,11 @@ class ReLU(LayerKernel[ReLUOp]):
 
     options = ("negative_slope",)
 
+    @classmethod
+    def suits(cls, op: ReLUOp) -> bool:
+        """Whether the output tells the sign of the input."""
+        return op.keeps_sign
+
     def forward_calls(self) -> list[Call]:
         """Compute y."""
         return [
