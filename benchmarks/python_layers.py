@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="default 30")
     rounds = parser.parse_args().rounds
-    rows: dict[str, Callable[[Any], Any]] = {
+    rows: dict[str, Any] = {
         "runtime.Layer, empty": pycaffe(Empty),
         "runtime.Layer, reading": pycaffe(Reading),
         "netspec.layer, in place": Given,
