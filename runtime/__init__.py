@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
+    from runtime.training.opening import get_solver as get_solver
     from runtime.training.solver import Solver as Solver
-    from runtime.training.solver import get_solver as get_solver
 
 __all__ = [
     "BACKENDS",
@@ -42,7 +42,7 @@ _LAZY = {
     "Net": "runtime.execution.net",
     "Solver": "runtime.training.solver",
     "get_backend": "runtime.backends",
-    "get_solver": "runtime.training.solver",
+    "get_solver": "runtime.training.opening",
     "register_layer": "runtime.execution.python_layers.code",
 }
 

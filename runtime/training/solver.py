@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -44,7 +44,6 @@ from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import (
     DEFAULT_PREFIX,
     find_file,
-    read_solver,
     weight_files,
 )
 from runtime.training.testing import is_due, run_tests
@@ -433,30 +432,3 @@ class Solver(Callbacks):
             f"<Solver {self.param.type!r} of {self.net.name!r} at iteration "
             f"{self._iteration}>"
         )
-
-
-def get_solver(
-    solver: Any,
-    *,
-    backend: str = "numpy",
-    seed: int | None = None,
-    keep: Iterable[str] | None = None,
-    allow_python: Allow = (),
-) -> Solver:
-    """Return the solver of a prototxt file, of prototxt text, or of a message.
-
-    Files that it names are looked for from the current folder and then from its own.
-    The arguments are those of `Solver`.
-
-    Raises `SpecError` and its children for bad input, `FileError` for files.
-    """
-    param, path = read_solver(solver)
-    folder = path.parent if path else None
-    return Solver(
-        param,
-        folder=folder,
-        backend=backend,
-        seed=seed,
-        keep=keep,
-        allow_python=allow_python,
-    )
