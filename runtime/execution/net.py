@@ -115,7 +115,7 @@ class Net(NetNames):
 
     def _compile(self) -> Plan:
         arrays, keep = self.parameters.arrays, self._keep
-        self.python_layers.mirror = self.mirror
+        self.python_layers.use(self.mirror, arrays)
         return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
 
     def _name_everything(self) -> None:
@@ -141,8 +141,8 @@ class Net(NetNames):
             return None, None
         gradient = self.plan.diff[edge]
         return (
-            HostView(self.mirror, self.plan.data[edge]),
-            None if gradient is None else HostView(self.mirror, gradient),
+            self.mirror.view(self.plan.data[edge]),
+            None if gradient is None else self.mirror.view(gradient),
         )
 
     def _reshaper(self, name: str) -> Any:

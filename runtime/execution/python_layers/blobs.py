@@ -113,6 +113,11 @@ class LayerBlob(Blob):
         if gradient is not None and not (diff and _is_one(gradient, diff)):
             self.diff[...] = gradient
 
+    def show(self, data: HostView, diff: HostView) -> None:
+        """Show what is bound through these views, which others have too."""
+        self._data = data
+        self._diff = None if self._diff is None else diff
+
     def lend_diff(self, diff: HostView | None) -> HostView | None:
         """Show another gradient, and return the one that was shown."""
         before, self._diff = self._diff, diff

@@ -183,6 +183,9 @@ class Counter(Layer):
     def forward(self, bottom, top):
         top[0].data[0] += 1
 
+    def backward(self, top, propagate_down, bottom):
+        pass
+
 
 class Phase(Layer):
     def setup(self, bottom, top):
