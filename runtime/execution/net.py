@@ -248,6 +248,7 @@ class Net(NetNames):
     def reshape(self) -> None:
         """Give the net the shapes that were set on its input blobs."""
         last = len(self.graph.nodes) - 1
+        self.python_layers.reshape_all()
         self._reshape(last)
         self._check_shapes(0, last)
 
@@ -271,7 +272,6 @@ class Net(NetNames):
             for name, blob in self.blobs.items()
             if name in self._shapes and name not in pending
         }
-        self.python_layers.reshape_all()
         try:
             self._replan(pending, last)
         except Exception:
@@ -306,7 +306,7 @@ class Net(NetNames):
             graph = self._build()
             check_unchanged(self.graph, graph)
             return graph
-        except SpecError:
+        except Exception:  # one of ours, or what a layer in Python raised
             if last >= len(self.graph.nodes) - 1:
                 raise
         return build_kept(

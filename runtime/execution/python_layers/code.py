@@ -131,7 +131,7 @@ def _class_of(layer: LayerParameter) -> Kind:
         known = [n for n, value in vars(module).items() if isinstance(value, type)]
         raise SpecError(
             f"module {module_name!r} ({_place(module)}) has no class {name!r}"
-            f"{did_you_mean(name, known)}",
+            f"{did_you_mean(name, known)}{_of_a_program(module_name)}",
             layer=label(layer),
         )
     if isinstance(found, Definition):
@@ -144,6 +144,15 @@ def _class_of(layer: LayerParameter) -> Kind:
             layer=label(layer),
         )
     return found
+
+
+def _of_a_program(module: str) -> str:
+    if module != "__main__":
+        return ""
+    return (
+        "; '__main__' is whatever program runs, so put a class that several programs "
+        "use into a module of its own"
+    )
 
 
 def _import(layer: LayerParameter) -> Any:
@@ -166,7 +175,10 @@ def _import(layer: LayerParameter) -> Any:
 
 
 def _is_there(name: str) -> bool:
-    return name in sys.modules or importlib.util.find_spec(name) is not None
+    if name in sys.modules:
+        return True
+    found = importlib.util.find_spec(name)
+    return found is not None and found.origin is not None  # a mere folder has none
 
 
 def _place(module: Any) -> str:
