@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runtime.data.hdf5_file import allow_links as allow_links
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
+    from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
@@ -27,6 +28,7 @@ __all__ = [
     "TEST",
     "TRAIN",
     "Blob",
+    "Call",
     "Layer",
     "Net",
     "NonFiniteLossError",
@@ -41,6 +43,7 @@ __all__ = [
 _LAZY = {
     "BACKENDS": "runtime.backends",
     "Blob": "runtime.execution.blob",
+    "Call": "runtime.execution.python_layers.call",
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
     "check_gradients": "runtime.checking.gradients",

@@ -49,6 +49,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "rewiring",
         "folder",
         "modules  argument_types",
+        "own_layers",
     ),
     "runtime": (
         "arrays  fillers  interrupts  room",

@@ -103,10 +103,14 @@ def write_message(path: str | Path, message: Message) -> None:
     """
     if missing := missing_fields(message):
         raise SpecError(f"{path}: {', '.join(missing)} must be given")
-    binary = Path(path).suffix in BINARY_SUFFIXES
-    data = message.SerializeToString() if binary else to_text(message).encode()
+    data = message.SerializeToString() if is_binary(path) else to_text(message).encode()
     with replacing(path) as file:
         file.write(data)
+
+
+def is_binary(path: str | Path) -> bool:
+    """Tell whether a file of this name is written in binary."""
+    return Path(path).suffix in BINARY_SUFFIXES
 
 
 def _from_binary(data: bytes, kind: type[M], path: Path) -> M:

@@ -7,7 +7,7 @@ from typing import Any
 
 from netspec.commands.net_argument import add_shape_option
 from netspec.errors import FileError, NetspecError, SpecError
-from netspec.graph import Graph, build_kept
+from netspec.graph import Graph, build_kept, zero_weights
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
 from netspec.nets.phases import PHASES
@@ -51,6 +51,8 @@ def check(options: argparse.Namespace) -> int:
                 mistakes.append(str(error))
         else:
             print(f"  {name}: {_summary(graph)}")
+            zeros = zero_weights(graph)
+            notes += [] if zeros is None else [zeros]
             for note in notes:
                 print(f"    note: {note}")
     if mistakes:
