@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from netspec.commands.cli import Parser, run
-from runtime.cli import check, devices, testing, timing, train
+from runtime.cli import check, check_gradients, devices, testing, timing, train
 
-COMMANDS = (train, testing, timing, check, devices)
+COMMANDS = (train, testing, timing, check, check_gradients, devices)
 
 
 def build_parser() -> Parser:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,12 +10,14 @@ from netspec.errors import ShapeError, SpecError
 from netspec.ops.base import (
     Op,
     ParamDef,
+    Range,
     Shape,
     bottom_name,
     count,
     filler,
     infers,
     label,
+    numbers_below,
 )
 from netspec.schema import LayerParameter
 
@@ -49,6 +51,16 @@ class _Recurrent(Op):
     def refused_bottoms(self) -> tuple[int, ...]:
         """The sequence indicators, cont."""
         return (1,)
+
+    @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """The final states."""
+        return tuple(range(1, len(self.tops)))
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Sequence indicators, 0 or 1."""
+        return {1: numbers_below(2)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +110,11 @@ class LSTMUnit(Op):
     def refused_bottoms(self) -> tuple[int, ...]:
         """The sequence indicators, cont."""
         return (2,)
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Sequence indicators, 0 or 1."""
+        return {2: numbers_below(2)}
 
 
 @infers("LSTM")

@@ -22,7 +22,11 @@ from runtime.cli.options import add_allow_python, add_backend, copy_weights, dur
 from runtime.cli.progress import Progress, describe
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
-from runtime.training.snapshot_files import check_writable
+from runtime.training.snapshot_files import (
+    SnapshotWarning,
+    check_writable,
+    remove_leftovers,
+)
 from runtime.training.solver import Solver
 from runtime.training.solver_param import find_file, read_solver, weight_files
 
@@ -136,6 +140,7 @@ def _override(param: SolverParameter, options: argparse.Namespace) -> None:
             ) from error
         param.snapshot_prefix = str(folder / Path(param.snapshot_prefix).name)
     check_writable(param.snapshot_prefix)
+    remove_leftovers(param.snapshot_prefix)
 
 
 class _Outputs:
@@ -204,6 +209,7 @@ def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> in
         with ExitStack() as stack:
             received = stack.enter_context(graceful(solver))
             stack.callback(progress.close)
+            stack.enter_context(_plain_warnings())
             outputs.start(solver, stack)
             stack.enter_context(_shown_warnings())
             solver.solve()
@@ -222,6 +228,23 @@ def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> in
     print(f"trained {solver.iter - first} iterations in {seconds}")
     _print_results(solver, outputs)
     return 0
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show a snapshot that failed as one line, as errors are."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def plain(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
+            if issubclass(kind, SnapshotWarning):
+                print(f"warning: {message}", file=sys.stderr, flush=True)
+            else:
+                show(message, kind, *rest)
+
+        warnings.simplefilter("always", SnapshotWarning)
+        warnings.showwarning = plain  # type: ignore[assignment]
+        yield
 
 
 def _announce(solver: Solver) -> None:

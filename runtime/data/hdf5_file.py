@@ -7,7 +7,7 @@ before it is read.
 A file may hold links to other files, and data that lies in them. They are refused, as
 whoever made the file would choose what is read of this machine, except within
 
-    with runtime.data.allow_links():
+    with runtime.allow_links():
         net = runtime.Net("net.prototxt", weights="w.caffemodel.h5")
 """
 
@@ -201,7 +201,7 @@ class Hdf5File:
         return FileError(
             f"{self.path}: {name!r} leads to {what}; other files are not read. Copy "
             f"the values into this file, or, if you trust it, read it within `with "
-            f"runtime.data.allow_links():`"
+            f"runtime.allow_links():`"
         )
 
 

@@ -33,23 +33,19 @@ def layer_views(
     layers: list[Any] = []
     for node in graph.nodes:
         blobs = BlobVec()
+        own = python.of(node.layer).layer if node.type == "Python" else None
         for slot, index in enumerate(node.params):
             shape = node.op.params[slot].shape
             data, diff = arrays[index].data, arrays[index].diff
-            blobs.append(
-                Blob(
-                    f"{node.name}[{slot}]",
-                    shape,
-                    HostView(mirror, data.reshape(shape), parameter=True),
-                    HostView(mirror, diff.reshape(shape)),
-                )
-            )
+            w = HostView(mirror, data.reshape(shape), parameter=True)
+            dw = HostView(mirror, diff.reshape(shape))
+            blobs.append(Blob(f"{node.name}[{slot}]", shape, w, dw))
+            if own is not None and not mirror.backend.on_host:
+                # Of two host copies one would undo what was written into the other.
+                own.blobs[slot].show(w, dw)
         if blobs:
             params[node.name] = blobs
-        if node.type == "Python":
-            layers.append(python.of(node.layer).layer)
-        else:
-            layers.append(LayerInfo(node.name, node.type, blobs))
+        layers.append(own or LayerInfo(node.name, node.type, blobs))
     return LayerViews(params, layers)
 
 

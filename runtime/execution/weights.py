@@ -24,6 +24,11 @@ MAX_LISTED = 8  # names of layers in a message
 # Field 1 of a net is its name, a string; of a solver's state it is a number.
 _STATE_START = b"\x08"
 MAX_SLOTS = 1000  # of the arrays of a layer in an HDF5 file
+# What decides the sizes of weights, axis by axis; the last stands for all that follow.
+_WEIGHT_AXES = {
+    "Convolution": ("num_output", "the channels of the bottom or group", "kernel_size"),
+    "InnerProduct": ("num_output", "the size of the bottom"),
+}
 _DTYPES = {"float": "<f4", "double": "<f8"}
 
 Params: TypeAlias = Mapping[str, Sequence[Blob]]  # of the layers that have some
@@ -327,11 +332,25 @@ def _matched(
         if not _fits(blob, target.shape) or blob.values is None:
             raise ShapeError(
                 f"{path}: {label(node.layer)}, parameter {slot} has "
-                f"shape {target.shape}, the file has {blob.shape}; to learn it "
-                f"from scratch, rename the layer"
+                f"shape {target.shape}, the file has {blob.shape}; "
+                f"{_way_to_fit(node, target.shape, blob.shape)}"
             )
         pairs.append((target, blob.values.reshape(target.shape)))
     return pairs
+
+
+def _way_to_fit(node: Node, ours: Shape, theirs: Shape) -> str:
+    """Return what to do about an array whose shape is not that of the file."""
+    ways = []
+    turned = getattr(node.op, "transpose", False)
+    if node.type in _WEIGHT_AXES and not turned and len(ours) <= len(theirs):
+        names = _WEIGHT_AXES[node.type]
+        pairs = zip(ours, theirs[len(theirs) - len(ours) :], strict=True)
+        differ = [axis for axis, (own, other) in enumerate(pairs) if own != other]
+        fields = sorted({min(axis, len(names) - 1) for axis in differ})
+        ways = [names[index] for index in fields if len(ours) > 1]
+    use = f"to use it, take {' and '.join(ways)} of the file's net; " if ways else ""
+    return f"{use}to learn it from scratch, rename the layer"
 
 
 def _only_shared_missing(graph: Graph, node: Node, layer: LayerWeights) -> bool:

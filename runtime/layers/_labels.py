@@ -39,12 +39,25 @@ def across_classes(array: Array, scores: Array) -> Array:
 def bad_label(
     op: Op, value: int, place: int, classes: int, ignored: int | None
 ) -> SpecError:
-    """Return the error for a label that is no class."""
+    """Return the error for a label that is no class, with what to do."""
     layer = op.layer
     ignore = "" if ignored is None else f", or {ignored} to be ignored"
+    ways = []
+    if ignored is None and hasattr(op, "ignore_label"):
+        message = "accuracy_param" if layer.type == "Accuracy" else "loss_param"
+        field = f"{message} {{ ignore_label: {value} }}"
+        ways.append(f"if {value} marks what does not count, add {field}")
+    if value >= classes:
+        ways.append(
+            f"give the layer that makes {layer.bottom[0]!r} num_output: {value + 1} or "
+            f"more, as labels count from 0"
+        )
+    else:
+        ways.append("labels count from 0")
     return SpecError(
         f"{bottom_name(layer, 1)} holds the label {value} at place {place}; expected "
-        f"0 to {classes - 1}, the classes of {bottom_name(layer, 0)}{ignore}",
+        f"0 to {classes - 1}, the classes of {bottom_name(layer, 0)}{ignore}; "
+        f"{'; else '.join(ways)}",
         layer=label(layer),
     )
 

@@ -6,7 +6,8 @@ import pytest
 import runtime
 from netspec.errors import FileError, MachineError, NetspecError
 from netspec.schema import TRAIN
-from runtime.data import allow_links, hdf5_reader, open_source
+from runtime import allow_links
+from runtime.data import hdf5_reader, open_source
 from runtime.execution import weights
 from runtime.training.snapshot import read_state
 from tests.runtime.data.common import batches, layer

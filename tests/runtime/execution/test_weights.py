@@ -230,6 +230,33 @@ def test_old_shapes_padded_elsewhere_do_not_fit(tmp_path, changed, message):
         net().copy_from(path)
 
 
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((4, 5), "take num_output of the file's net; to learn it from scratch, rename"),
+        ((3, 6), "take the size of the bottom of the file's net; to learn"),
+        ((4, 6), "take num_output and the size of the bottom of the file's net"),
+    ],
+)
+def test_weights_of_another_shape_are_named_with_what_decides_it(tmp_path, shape, said):
+    array = {"shape": {"dim": shape}, "data": range(shape[0] * shape[1])}
+    bias = {"shape": {"dim": [shape[0]]}, "data": range(shape[0])}
+    path = stored(tmp_path / "w.caffemodel", "enc", array, bias)
+    sizes = rf"\(3, 5\), the file has \({shape[0]}, {shape[1]}\)"
+    with pytest.raises(
+        ShapeError, match=rf"w.caffemodel: layer 'enc' .* 0 has shape {sizes}; .*{said}"
+    ):
+        net().copy_from(path)
+
+
+def test_transposed_weights_of_another_shape_are_told_no_option(tmp_path):
+    array = {"shape": {"dim": (3, 6)}, "data": range(18)}
+    bias = {"shape": {"dim": [5]}, "data": range(5)}
+    path = stored(tmp_path / "w.caffemodel", "dec", array, bias)
+    with pytest.raises(ShapeError, match=r"the file has \(3, 6\); to learn it from"):
+        net().copy_from(path)
+
+
 def test_array_with_another_number_of_values_is_refused(tmp_path):
     path = stored(tmp_path / "w", "enc", {**OLD_MATRIX, "data": range(14)})
     with pytest.raises(FileError, match=r"shape \(1, 1, 3, 5\) has 14 values"):
