@@ -201,7 +201,7 @@ class Hdf5File:
         return FileError(
             f"{self.path}: {name!r} leads to {what}; other files are not read. Copy "
             f"the values into this file, or, if you trust it, read it within `with "
-            f"runtime.allow_links():`"
+            f"runtime.allow_links():`, or give --allow-links to the command"
         )
 
 
