@@ -1,8 +1,10 @@
 """The pool of threads holds whatever exception leaves a walk in the middle."""
 
 import ctypes
+import sys
 import threading
 import time
+import traceback
 
 import numpy as np
 import pytest
@@ -32,7 +34,11 @@ class Disturbed(Exception):
 
 
 def helpers() -> int:
-    return sum(one.name.startswith("netspec-") for one in threading.enumerate())
+    code = thread_pool._Helper._walk_on.__code__
+    return sum(
+        code in (frame.f_code for frame, _ in traceback.walk_stack(top))
+        for top in sys._current_frames().values()
+    )
 
 
 @pytest.fixture
@@ -92,16 +98,16 @@ def test_an_exception_while_helpers_are_replaced(net, monkeypatch):
     expected = gradients(net)
     pool = net.backend.thread_pool
     pool._left = True
-    start = threading.Thread.start
+    start = thread_pool._Helper.start
 
-    def disturbed(thread):
-        start(thread)
+    def disturbed(helper):
+        start(helper)
         raise Disturbed
 
-    monkeypatch.setattr(threading.Thread, "start", disturbed)
+    monkeypatch.setattr(thread_pool._Helper, "start", disturbed)
     with pytest.raises(Disturbed):
         gradients(net)
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(thread_pool._Helper, "start", start)
     np.testing.assert_array_equal(gradients(net), expected)
 
 
@@ -122,11 +128,11 @@ def test_exceptions_that_another_thread_raises(net):
             except Disturbed:
                 seen += 1
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     rng = np.random.default_rng(4)
     ready.wait(PATIENCE_S)
-    while thread.is_alive():
+    while thread.is_alive() and time.monotonic() < stop:
         time.sleep(rng.uniform(0, 0.003))
         if seen < 60:
             raised(ctypes.c_ulong(thread.ident), ctypes.py_object(Disturbed))

@@ -7,6 +7,7 @@ this holds Python's lock, and a list costs about a tenth of a microsecond a kern
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import sys
@@ -197,7 +198,7 @@ class ThreadPool:
             # It is known before it starts, so that no exception can lose it.
             helper = _Helper(self._state, part, self.size)
             self._helpers.append(helper)
-            helper.thread.start()
+            helper.start()
         self._left = False
 
     def _end_helpers(self) -> None:
@@ -211,7 +212,11 @@ class ThreadPool:
 
 
 class _Helper:
-    """A thread that waits for lists to walk through."""
+    """A thread that waits for lists to walk through.
+
+    It is started by the function below `threading.Thread`, whose `start` waits for the
+    new thread with locks that an exception of another thread can leave taken.
+    """
 
     def __init__(self, state: np.ndarray, part: int, parts: int) -> None:
         self._state, self._part, self._parts = state, part, parts
@@ -219,10 +224,17 @@ class _Helper:
         self._go.acquire()
         self._job = (0, 0, -1)
         self._ended = False
-        name = f"netspec-{part}"
-        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._used = False  # whether it may have touched an array
+        self._running = _thread.allocate_lock()
+        self._running.acquire()
+
+    def start(self) -> None:
+        """Start the thread; an exception right after that changes nothing."""
+        _thread.start_new_thread(self._serve, ())
 
     def start_on(self, table: int, rows: int, processor: int) -> None:
+        """Let the thread, which has been started, walk through a list."""
+        self._used = True
         self._job = (table, rows, processor)
         self._go.release()
 
@@ -234,10 +246,18 @@ class _Helper:
             self._go.release()
 
     def wait_for_end(self) -> None:
-        with suppress(RuntimeError):  # an exception came before it started
-            self.thread.join()
+        """Wait until the thread touches no array any more."""
+        if self._used:
+            with self._running:
+                pass
 
     def _serve(self) -> None:
+        try:
+            self._walk_on()
+        finally:
+            self._running.release()
+
+    def _walk_on(self) -> None:
         state, walk = self._state.ctypes.data, _walker()
         while True:
             self._go.acquire()
