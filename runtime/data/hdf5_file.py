@@ -145,6 +145,11 @@ class Hdf5File:
                 )
             return tuple(map(int, shape))
 
+    def is_packed(self, dataset: Any, name: str) -> bool:
+        """Tell whether values are compressed, in pieces that are unpacked whole."""
+        with self._reading(name):
+            return dataset.compression is not None
+
     def read(self, dataset: Any, name: str, rows: Any = ()) -> np.ndarray:
         """Return a data set of real numbers; rows: a slice of it, or their numbers.
 
