@@ -106,6 +106,25 @@ def test_an_exception_while_helpers_are_replaced(net, monkeypatch):
     np.testing.assert_array_equal(gradients(net), expected)
 
 
+def test_a_helper_that_died_at_its_start_is_started_again(net, monkeypatch):
+    expected = gradients(net)
+    monkeypatch.setattr(thread_pool, "START_S", 0.1)
+    start, lost = _thread.start_new_thread, []
+
+    def start_nothing_once(*arguments):
+        if lost:
+            return start(*arguments)
+        lost.append(arguments)
+        return 0
+
+    monkeypatch.setattr(_thread, "start_new_thread", start_nothing_once)
+    net.backend.thread_pool._left = True
+    np.testing.assert_array_equal(gradients(net), expected)
+    assert lost
+
+
+# Python may give an exception to the thread that is just being started.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_exceptions_that_another_thread_raises(net):
     expected = gradients(net)
     raised = ctypes.pythonapi.PyThreadState_SetAsyncExc

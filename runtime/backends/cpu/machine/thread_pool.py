@@ -32,6 +32,8 @@ from runtime.backends.cpu.machine.simd import (
 # Rounds of looking before a waiting thread offers its processor to others.
 SPINS = 2000
 
+START_S = 5.0  # that a thread may take to start
+
 # The table: columns of a row, and the state that threads share, one cache line apart.
 FUNCTION, RECORD, SERIAL = 0, 1, 2
 ARRIVED, ROUND, LEFT = 0, 16, 32
@@ -221,12 +223,22 @@ class _Helper:
         self._go = threading.Lock()
         self._go.acquire()
         self._job = (0, 0, -1)
+        self._alive = False
         self._ended = False
         self.walking = False  # whether it may touch arrays
 
     def start(self) -> None:
-        # Not by `threading`, whose locks an exception that comes here leaves locked.
-        _thread.start_new_thread(self._serve, ())
+        """Start the thread, and see that it is there.
+
+        An exception that is meant for the calling thread may reach the new one, and end
+        it, as both have one number until the new one runs.
+        """
+        while not self._alive:
+            # Not by `threading`, whose locks such an exception may leave locked.
+            _thread.start_new_thread(self._serve, ())
+            end = time.monotonic() + START_S
+            while not self._alive and time.monotonic() < end:
+                time.sleep(0)
 
     def start_on(self, table: int, rows: int, processor: int) -> None:
         self._job = (table, rows, processor)
@@ -240,6 +252,7 @@ class _Helper:
             self._go.release()
 
     def _serve(self) -> None:
+        self._alive = True
         state, walk = self._state.ctypes.data, _walker()
         while True:
             self._go.acquire()
