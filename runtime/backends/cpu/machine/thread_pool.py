@@ -12,6 +12,7 @@ import ctypes
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
@@ -30,6 +31,8 @@ from runtime.backends.cpu.machine.simd import (
 
 # Rounds of looking before a waiting thread offers its processor to others.
 SPINS = 2000
+
+START_S = 5.0  # that a thread may take to start
 
 # The table: columns of a row, and the state that threads share, one cache line apart.
 FUNCTION, RECORD, SERIAL = 0, 1, 2
@@ -206,35 +209,38 @@ class ThreadPool:
         for one in self._helpers:
             one.end()
         for one in self._helpers:
-            one.wait_for_end()
+            while one.walking:
+                time.sleep(0)
         self._helpers = []
         self._unfinished = None
 
 
 class _Helper:
-    """A thread that waits for lists to walk through.
-
-    It is started by the function below `threading.Thread`, whose `start` waits for the
-    new thread with locks that an exception of another thread can leave taken.
-    """
+    """A thread that waits for lists to walk through."""
 
     def __init__(self, state: np.ndarray, part: int, parts: int) -> None:
         self._state, self._part, self._parts = state, part, parts
         self._go = threading.Lock()
         self._go.acquire()
         self._job = (0, 0, -1)
+        self._alive = False
         self._ended = False
-        self._used = False  # whether it may have touched an array
-        self._running = _thread.allocate_lock()
-        self._running.acquire()
+        self.walking = False  # whether it may touch arrays
 
     def start(self) -> None:
-        """Start the thread; an exception right after that changes nothing."""
-        _thread.start_new_thread(self._serve, ())
+        """Start the thread, and see that it is there.
+
+        An exception that is meant for the calling thread may reach the new one, and end
+        it, as both have one number until the new one runs.
+        """
+        while not self._alive:
+            # Not by `threading`, whose locks such an exception may leave locked.
+            _thread.start_new_thread(self._serve, ())
+            end = time.monotonic() + START_S
+            while not self._alive and time.monotonic() < end:
+                time.sleep(0)
 
     def start_on(self, table: int, rows: int, processor: int) -> None:
-        """Let the thread, which has been started, walk through a list."""
-        self._used = True
         self._job = (table, rows, processor)
         self._go.release()
 
@@ -245,25 +251,18 @@ class _Helper:
         with suppress(RuntimeError):  # it is on its way: it has not seen its last job
             self._go.release()
 
-    def wait_for_end(self) -> None:
-        """Wait until the thread touches no array any more."""
-        if self._used:
-            with self._running:
-                pass
-
     def _serve(self) -> None:
-        try:
-            self._walk_on()
-        finally:
-            self._running.release()
-
-    def _walk_on(self) -> None:
+        self._alive = True
         state, walk = self._state.ctypes.data, _walker()
         while True:
             self._go.acquire()
+            self.walking = True
+            # Looked at after that is set: whoever ends it sees one or the other.
+            if not self._ended:
+                table, rows, taken = self._job
+                if 0 <= taken == _processor():
+                    _leave_processor(taken)
+                walk(table, state, 0, rows, self._part, self._parts)
+            self.walking = False
             if self._ended:
                 return
-            table, rows, taken = self._job
-            if 0 <= taken == _processor():
-                _leave_processor(taken)
-            walk(table, state, 0, rows, self._part, self._parts)
