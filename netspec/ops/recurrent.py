@@ -195,6 +195,12 @@ def _options(
             layer=label(layer),
         )
     steps, streams = x[:2]
+    if steps == 0:
+        raise ShapeError(
+            f"{bottom_name(layer, 0)} has shape {x}, a sequence of no steps; expected "
+            f"at least one on axis 0",
+            layer=label(layer),
+        )
     state = (1, streams, param.num_output)
     _expect(layer, bottoms, 1, (steps, streams), "the sequence indicators")
     if static and bottoms[2][:1] != (streams,):
