@@ -10,8 +10,8 @@ from typing import Any
 from netspec import NetSpec, P
 from netspec import layers as L
 from netspec.commands.model_files import load_model
-from netspec.nets import filter_net, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import filter_net, merge_state
 from netspec.schema import TRAIN, NetParameter
 
 ROOT = Path(__file__).resolve().parents[1]

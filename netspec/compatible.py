@@ -4,10 +4,12 @@
 
 The language is that of `netspec`; what differs is how much is refused. Caffe writes any
 net down and finds out when it is run whether it can be, so here that is a
-`SpecWarning`: a missing field or bottom, shapes that cannot meet, a blob that is read
-after a layer changed it in place. `L` has every layer type, known or not. Names are
-given and taken as by Caffe: the last name of a top counts, and a top whose name went to
-another one is numbered. A field that does not exist is an error here as there.
+`SpecWarning`: a missing field or bottom, shapes that cannot meet, a blob that a layer,
+called later, changes in place before it is read. `L` has every layer type, known or
+not. Names are given and taken as by Caffe: the last name of a top counts, and a top
+whose name went to another one is numbered. All tops of a layer may have one name, as
+long as it is given to another top before `to_proto`. A float such as 32.0 is taken for
+an integer, with a warning. A field that does not exist is an error here as there.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ from netspec.language.emit import to_proto as to_proto
 from netspec.language.folder import Entry, Folder
 from netspec.language.naming import AS_CAFFE
 from netspec.language.options import params_by_message
-from netspec.language.python_to_proto import assign_field
+from netspec.language.python_to_proto import assign_field, with_whole_numbers
 from netspec.language.record import record
 from netspec.language.unknown import no_such_param
-from netspec.site import user_site
+from netspec.site import user_site, warn_at
 
 
 class NetSpec(_spec.NetSpec):
@@ -51,7 +53,13 @@ class NetSpec(_spec.NetSpec):
         Without `params`, assign every entry of `other`.
         """
         if isinstance(other, str):
-            self[other].fn.params.update(params or {})
+            entry = self[other]
+            if isinstance(entry, tuple | list):
+                raise SpecError(
+                    f"{user_site()}: {other!r} is a tuple of {len(entry)} tops; update "
+                    f"takes the name of one, so name them first"
+                )
+            entry.fn.params.update(_without_empty(params or {}))
         else:
             super().update(other)
 
@@ -84,10 +92,17 @@ class Parameters:
 
 
 def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out empty messages, which Caffe does not write."""
+    """Leave out empty messages, which Caffe does not write.
+
+    In a list they stay: there each is an item.
+    """
     kept = {}
     for name, value in fields.items():
-        inner = _without_empty(value) if isinstance(value, dict) else value
+        inner: Any = value
+        if isinstance(value, dict):
+            inner = _without_empty(value)
+        elif isinstance(value, list | tuple):
+            inner = [_without_empty(v) if isinstance(v, dict) else v for v in value]
         if not isinstance(inner, dict) or inner:
             kept[name] = inner
     return kept
@@ -109,6 +124,10 @@ def assign_proto(proto: Any, name: str, val: Any) -> None:
     field = proto.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
         raise AttributeError(f"{proto.DESCRIPTOR.name} has no field {name!r}")
+    taken: list[str] = []
+    val = with_whole_numbers(field, val, taken)
+    if taken:
+        warn_at(user_site(), f"{', '.join(taken)}; taken as whole, so divide with //")
     problems = assign_field(proto, field, val)
     if problems:
         raise SpecError(f"{user_site()}: " + join_lines(problems))

@@ -28,6 +28,7 @@ PASS_THROUGH_LAYERS = frozenset(
         "BNLL",
         "BatchNorm",
         "Bias",
+        "Clip",
         "Dropout",
         "ELU",
         "Eltwise",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from google.protobuf import text_format
 
 from netspec.graph import Graph, build
-from netspec.nets import merge_state
+from netspec.nets.filter import merge_state
 from netspec.schema import TEST, NetParameter
 
 DATA = """

@@ -33,7 +33,7 @@ CUPY_NAMES = Path(__file__).with_name("cupy_names.txt")
 UFUNC_ARGUMENTS = {"out", "dtype", "casting"}  # no `where`: CuPy lacks it
 
 # Modules that may import a library of their own, where they use it.
-OPTIONAL = {"netspec/draw/output.py": {"cairosvg"}}
+OPTIONAL = {"netspec/draw/output.py": {"cairosvg", "resvg_py"}}
 
 
 def sources(folder: str) -> list[Path]:

@@ -3,8 +3,10 @@
 import pytest
 
 from netspec import compatible
-from netspec.coord_map import crop, map_between
+from netspec.coord_map import PASS_THROUGH_LAYERS, crop, map_between
 from netspec.errors import ShapeError
+from netspec.ops import known_types, op_class
+from netspec.ops.base import FromOutputOp
 from netspec.schema import ConvolutionParameter
 
 pytestmark = pytest.mark.filterwarnings("ignore::netspec.SpecWarning")
@@ -80,3 +82,11 @@ def test_options_may_be_given_whole_and_by_name():
     whole = L.Convolution(x, convolution_param=message)
     for top in (mixed, whole):
         assert map_between(top, x) == map_between(flat, x)
+
+
+def test_every_layer_that_works_element_by_element_keeps_its_places():
+    by_output = {
+        kind for kind in known_types() if issubclass(op_class(kind), FromOutputOp)
+    }
+    assert by_output
+    assert by_output - {"Softmax"} <= PASS_THROUGH_LAYERS

@@ -17,7 +17,7 @@ from netspec.errors import (
 )
 from netspec.graph import build, diagnose
 from netspec.language.folder import NoSuchTop
-from netspec.nets import State
+from netspec.nets.state import State
 from netspec.ops import infer
 from netspec.schema import LayerParameter
 from runtime.backends import get_backend

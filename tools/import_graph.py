@@ -49,9 +49,10 @@ ORDER: Mapping[str, Sequence[str]] = {
         "rewiring",
         "folder",
         "modules  argument_types",
+        "own_layers",
     ),
     "runtime": (
-        "arrays  fillers",
+        "arrays  fillers  interrupts  room",
         "counter_random",
         "primitives  data",
         "layers  arena",

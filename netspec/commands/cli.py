@@ -39,21 +39,6 @@ def positive(text: str) -> int:
     return value
 
 
-def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Read a name and sizes, as in data=1,3,224,224, for `type=` of an option."""
-    name, _, sizes = text.partition("=")
-    try:
-        shape = tuple(int(size) for size in sizes.split(","))
-    except ValueError:
-        shape = ()
-    if not name or not shape or min(shape) < 0:
-        raise argparse.ArgumentTypeError(
-            f"expected the name of a top and its sizes, as in data=1,3,224,224; "
-            f"got {text!r}"
-        )
-    return name, shape
-
-
 def run(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit status; what goes wrong becomes one line."""
     try:

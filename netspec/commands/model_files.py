@@ -18,8 +18,8 @@ from typing import Any
 from netspec.commands.settings import check_names, parameters, parse_settings
 from netspec.errors import FileError, NetspecError, ShapeError, SpecError, did_you_mean
 from netspec.language.folder import Folder
-from netspec.nets import one_phase
 from netspec.nets.deploy import deploy as derive
+from netspec.nets.phases import one_phase
 from netspec.schema import NetParameter
 from netspec.site import shown_path
 

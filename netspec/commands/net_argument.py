@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
-from netspec.commands.cli import named_shape
 from netspec.commands.model_files import load_for_use, load_model
-from netspec.errors import SpecError
-from netspec.nets import drop_values
+from netspec.errors import ShapeError
+from netspec.nets.current import current
+from netspec.nets.deploy import deploy as derive
+from netspec.nets.filter import drop_values
 from netspec.schema import NetParameter
 from netspec.text import read_net
 
@@ -37,6 +38,21 @@ def add_shape_option(parser: argparse.ArgumentParser, *, only: str = "") -> None
     )
 
 
+def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Read a name and sizes, as in data=1,3,224,224, for `type=` of an option."""
+    name, _, sizes = text.partition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not name or not shape or min(shape) < 0:
+        raise argparse.ArgumentTypeError(
+            f"expected the name of a top and its sizes, as in data=1,3,224,224; "
+            f"got {text!r}"
+        )
+    return name, shape
+
+
 def is_model_file(name: str) -> bool:
     """Tell whether an argument names a Python file."""
     return name.endswith(".py")
@@ -50,16 +66,23 @@ def read_net_argument(
 ) -> NetParameter:
     """Return the net that an argument names, as it stands, without values.
 
-    deploy: take the net for use of a model file. shapes: of its data, where only files
-    tell them.
+    deploy: take the net for use, that of a model file or one that is derived. shapes:
+    of its data, where only files tell them.
 
     Raises `FileError` for a file that cannot be read, `SpecError` for what is wrong in
-    it, and for `deploy` of what is no model file.
+    it.
     """
     if is_model_file(name):
         return load_for_use(name, shapes or {}) if deploy else load_model(name)
-    if deploy:
-        raise SpecError(f"{name}: --deploy is for model files, which end in .py")
     net = read_net(name)
     drop_values(net)
-    return net
+    return _for_use(current(net), shapes or {}) if deploy else net
+
+
+def _for_use(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
+    try:
+        return derive(net)
+    except ShapeError:
+        if not shapes:
+            raise
+    return derive(net, shapes=shapes)

@@ -2,8 +2,8 @@
 
 Boxes are layers, coloured by family, with in-place layers stacked on the box whose
 output they change, and closed modules; lines are blobs with their shapes. SVG, HTML and
-DOT need nothing else installed; PNG and PDF need CairoSVG or rsvg-convert. The command
-is `python -m netspec.draw NET -o net.svg`.
+DOT need nothing else installed; PNG needs resvg-py, CairoSVG or rsvg-convert, PDF one
+of the last two. The command is `python -m netspec.draw NET -o net.svg`.
 
 In the order in which a drawing is made:
 
@@ -23,6 +23,7 @@ In the order in which a drawing is made:
 - `output`, `__main__`: files by their suffix; the command
 """
 
+from netspec.draw.scene import Scene as Scene
 from netspec.draw.scene import View as View
 from netspec.draw.scene import draw as draw
 from netspec.draw.scene import draw_dot as draw_dot

@@ -16,7 +16,8 @@ from netspec.commands.net_argument import (
 from netspec.draw.output import check_suffix, write
 from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
-from netspec.nets import PHASES
+from netspec.nets.phases import PHASES
+from netspec.reading.located import located
 
 ALL_LEVELS = sys.maxsize
 
@@ -68,9 +69,7 @@ def _command(arguments: Sequence[str] | None) -> None:
         help="draw equal modules in a row one by one",
     )
     add_shape_option(parser)
-    parser.add_argument(
-        "--deploy", action="store_true", help="of a Python file, draw the net for use"
-    )
+    parser.add_argument("--deploy", action="store_true", help="draw the net for use")
     options = parser.parse_args(arguments)
     if options.output is not None:
         check_suffix(options.output)
@@ -91,7 +90,8 @@ def _command(arguments: Sequence[str] | None) -> None:
         write(options.output, scene)
         print(options.output)
     if scene.error is not None:
-        raise SpecError(f"{options.net}: {scene.error}")
+        told = located(scene.error, options.net)
+        raise told if told is not scene.error else SpecError(f"{options.net}: {told}")
 
 
 def _depth(text: str) -> int:

@@ -9,7 +9,8 @@ from functools import cached_property
 from netspec.draw.captions import family, options
 from netspec.draw.grid import Net
 from netspec.errors import SpecError
-from netspec.nets import PHASE_NAMES
+from netspec.nets.phases import PHASE_NAMES
+from netspec.nets.rules import has_more_than_phase
 from netspec.ops.base import Op
 from netspec.schema import LayerParameter
 
@@ -94,9 +95,15 @@ class _Maker:
 
 
 def make_picture(
-    title: str, layers: Sequence[LayerParameter], facts: Sequence[Fact]
+    title: str,
+    layers: Sequence[LayerParameter],
+    facts: Sequence[Fact],
+    *,
+    rates: bool = False,
 ) -> Picture:
     """Stack layers into boxes and connect them; `facts` has one for every layer.
+
+    rates: whether boxes say the `lr_mult` of parameters.
 
     Layers of both phases may be mixed; one phase's blob does not hide that of the
     other.
@@ -109,7 +116,7 @@ def make_picture(
     for layer, fact in pairs:
         phases = _phases(layer)
         sources = [_find(current.get(name, ()), phases) for name in layer.bottom]
-        row = _row(layer, fact, phases, shared)
+        row = _row(layer, fact, phases, shared, rates)
         box = _box_in_place(layer, sources, phases)
         if box is not None:
             boxes[box].rows.append(row)
@@ -164,9 +171,7 @@ def _phases(layer: LayerParameter) -> frozenset[int]:
             if not rule.HasField("phase") or rule.phase == phase
         }
     for rule in layer.exclude:
-        if rule.HasField("phase") and not (
-            rule.stage or rule.not_stage or rule.HasField("min_level")
-        ):
+        if rule.HasField("phase") and not has_more_than_phase(rule):
             phases.discard(rule.phase)
     return frozenset(phases)
 
@@ -182,18 +187,35 @@ def _shared_params(layers: Iterable[LayerParameter]) -> set[str]:
 
 
 def _row(
-    layer: LayerParameter, fact: Fact, phases: frozenset[int], shared: set[str]
+    layer: LayerParameter,
+    fact: Fact,
+    phases: frozenset[int],
+    shared: set[str],
+    rates: bool,
 ) -> Row:
+    words = [options(layer)]
+    if rates:
+        words.append(_rates(layer, fact))
     return Row(
         name=layer.name,
         type=layer.type,
-        options=options(layer),
+        options=", ".join(word for word in words if word),
         family=family(layer.type),
         phase=PHASE_NAMES[next(iter(phases))] if len(phases) == 1 else "",
         shared=tuple(p.name for p in layer.param if p.name in shared),
         layer=layer,
         fact=fact,
     )
+
+
+def _rates(layer: LayerParameter, fact: Fact) -> str:
+    """Return lr_mult of every parameter, once where they are equal."""
+    count = len(fact.op.params) if fact.op is not None else len(layer.param)
+    rates = [spec.lr_mult for spec in layer.param[:count]]
+    rates += [1.0] * (count - len(rates))
+    if len(set(rates)) == 1:
+        rates = rates[:1]
+    return f"lr_mult {', '.join(f'{rate:g}' for rate in rates)}" if rates else ""
 
 
 def _find(versions: Iterable[_Maker], phases: frozenset[int]) -> list[_Maker]:

@@ -6,8 +6,9 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from netspec.errors import MachineError, SpecError
 from netspec.files import replacing
@@ -59,17 +60,36 @@ def _rendered(svg: bytes, kind: str) -> bytes:
 
         convert = cairosvg.svg2png if kind == "png" else cairosvg.svg2pdf
         return bytes(convert(bytestring=svg, scale=_scale(svg.decode())))
+    if kind == "png" and importlib.util.find_spec("resvg_py"):
+        import resvg_py
+
+        return _with_fonts(resvg_py.svg_to_bytes, svg.decode())
     rsvg = shutil.which("rsvg-convert")
     if rsvg is None:
+        wheel = "resvg-py (pip install resvg-py), " if kind == "png" else ""
         raise MachineError(
-            f"a .{kind} needs CairoSVG (pip install cairosvg) or rsvg-convert, and "
-            f"neither is here; write a .svg instead, which every browser shows"
+            f"a .{kind} needs {wheel}CairoSVG (pip install cairosvg) or rsvg-convert, "
+            f"and none is here; write a .svg instead, which every browser shows"
         )
     command = [rsvg, f"--format={kind}", "--unlimited"]
     done = subprocess.run(command, input=svg, capture_output=True, check=False)
     if done.returncode != 0:
         raise MachineError(f"{rsvg} failed: {done.stderr.decode(errors='replace')}")
     return done.stdout
+
+
+def _with_fonts(convert: Callable[..., Any], svg: str) -> bytes:
+    """Return PNG of `convert`, which leaves text out where no font is installed."""
+    letter = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20">'
+        '<text x="2" y="16" font-family="sans-serif">{}</text></svg>'
+    )
+    if bytes(convert(letter.format("M"))) == bytes(convert(letter.format(""))):
+        raise MachineError(
+            "a .png needs a font, and resvg-py finds none; install one, such as "
+            "fonts-dejavu, or write a .svg instead"
+        )
+    return bytes(convert(svg, zoom=_scale(svg)))
 
 
 def _scale(svg: str) -> float:

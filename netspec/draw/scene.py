@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from netspec.draw.output import check_suffix, write
 from netspec.draw.svg import to_svg
 from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Diagnosis, Graph, diagnose
-from netspec.nets import PHASE_NAMES, PHASES, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import merge_state
+from netspec.nets.phases import PHASE_NAMES, PHASES
 from netspec.schema import LayerParameter, NetParameter
 
 MAX_PATHS = 10  # of modules, in a message
+MAX_STAGES = 20  # of the rules of a net, are tried
 ALL_PHASES = "ALL"
 
 
@@ -35,6 +37,11 @@ class View:
     are drawn as one.
     shapes: of tops of data layers whose files would tell them; without, the lines of
     such a net have no shapes.
+    rates: whether boxes say the `lr_mult` of parameters. captions: whether lines say
+    the shapes of blobs.
+
+    A net that only checks with a stage that its rules name is drawn with the first such
+    stage.
     """
 
     phase: str = ALL_PHASES
@@ -43,6 +50,8 @@ class View:
     opened: Collection[str] = ()
     fold: bool = True
     shapes: Mapping[str, Shape] | None = None
+    rates: bool = False
+    captions: bool = True
 
     def __post_init__(self) -> None:
         _choose("phase", self.phase, (*PHASES, ALL_PHASES))
@@ -88,6 +97,9 @@ class Scene:
         self.view = view
         self.error: SpecError | None = None
         self.picture = self._picture(net)
+        if not view.captions:
+            bare = [replace(blob, shape=None) for blob in self.picture.blobs]
+            self.picture = replace(self.picture, blobs=bare)
         self.root = find_modules(self.picture)
         asked = self._asked()
         if view.fold:
@@ -123,22 +135,37 @@ class Scene:
             phase = PHASE_NAMES[net.state.phase]
             layers = [node.layer for node in net.nodes]
             facts = [Fact(node.op) for node in net.nodes]
-            return make_picture(f"{net.name} ({phase})", layers, facts)
+            title = f"{net.name} ({phase})"
+            return make_picture(title, layers, facts, rates=self.view.rates)
         message = current(net, values=False)
         title = message.name or "net"
-        if self.view.phase != ALL_PHASES:
-            title += f" ({self.view.phase})"
         every = self.view.phase == ALL_PHASES
         phases = list(PHASES.values()) if every else [PHASES[self.view.phase]]
-        found = [self._diagnose(message, phase) for phase in phases]
-        layers = list(message.layer if len(phases) > 1 else found[0].layers)
-        return make_picture(title, layers, _facts(layers, found))
+        known = [self._diagnose(message, phase) for phase in phases]
+        found = [diagnosis for diagnosis, _ in known]
+        if not every:
+            stage = known[0][1]
+            with_stage = f", stage {stage}" if stage else ""
+            title += f" ({self.view.phase}{with_stage})"
+        layers = list(message.layer if every else found[0].layers)
+        facts = _facts(layers, found)
+        return make_picture(title, layers, facts, rates=self.view.rates)
 
-    def _diagnose(self, message: NetParameter, phase: int) -> Diagnosis:
-        found = diagnose(message, merge_state(message, phase), shapes=self.view.shapes)
-        if found.error is not None and self.error is None:
-            self.error = found.error
-        return found
+    def _diagnose(self, message: NetParameter, phase: int) -> tuple[Diagnosis, str]:
+        """Return what is known of a phase, and the stage that it needs, or ""."""
+        plain = self._in_state(message, phase)
+        if plain.error is None:
+            return plain, ""
+        for stage in _stages(message)[:MAX_STAGES]:
+            found = self._in_state(message, phase, stage)
+            if found.error is None:
+                return found, stage
+        self.error = self.error or plain.error
+        return plain, ""
+
+    def _in_state(self, net: NetParameter, phase: int, *stages: str) -> Diagnosis:
+        state = merge_state(net, phase, stages=stages)
+        return diagnose(net, state, shapes=self.view.shapes)
 
     def _asked(self) -> list[str]:
         """Return the paths of modules that are to be open."""
@@ -175,6 +202,12 @@ class Scene:
                 module = module.parent
                 opened.add(module)
         return opened
+
+
+def _stages(message: NetParameter) -> list[str]:
+    """Return the stages that rules ask for."""
+    rules = [rule for layer in message.layer for rule in layer.include]
+    return list(dict.fromkeys(stage for rule in rules for stage in rule.stage))
 
 
 def _facts(layers: Sequence[LayerParameter], found: Sequence[Diagnosis]) -> list[Fact]:

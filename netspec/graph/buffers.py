@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from netspec.errors import SpecError
 from netspec.graph.gradients import Gradients
@@ -15,13 +15,15 @@ def share_memory(
     wires: Wires,
     gradients: Gradients,
     loss_weights: Sequence[tuple[float, ...]],
+    stale: Container[int] = (),
 ) -> tuple[list[int], list[int]]:
     """Return the data buffer and the gradient buffer of every edge.
 
     A buffer has the number of its first edge. A layer in place shares memory with its
     bottom unless that would destroy values which somebody still reads: the other tops
     of a Split, or an output that the gradient of its own layer needs. Here Caffe
-    computes something wrong; we give the layer its own memory instead.
+    computes something wrong; we give the layer its own memory instead. So has one that
+    is `stale`, whose shapes are none of this graph's.
     """
     seeded = _seeded(ops, wires, loss_weights)
     data = list(range(len(wires.names)))
@@ -30,6 +32,8 @@ def share_memory(
     readers: dict[int, list[Op]] = {}  # ops whose gradient reads their own output
     for index, op in enumerate(ops):
         for place, edge in enumerate(wires.tops[index]):
+            if index in stale:
+                continue
             if op.alias:
                 source = wires.bottoms[index][0]
                 data[edge] = data[source]

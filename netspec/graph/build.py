@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from netspec.catalogue.check import check_arity
-from netspec.errors import MAX_TOLD, SpecError, did_you_mean, joined
+from netspec.errors import MAX_TOLD, ShapeError, SpecError, did_you_mean, joined
 from netspec.graph.buffers import share_memory
 from netspec.graph.gradients import Gradients, analyse
 from netspec.graph.sharing import Shared, share
 from netspec.graph.splits import insert_splits, with_own_names
-from netspec.graph.types import Edge, Graph, Node, Parameter
+from netspec.graph.types import Earlier, Edge, Graph, Node, Parameter
 from netspec.graph.wiring import Wires, wire
-from netspec.nets import KeptNet, State, kept_net
+from netspec.nets.filter import KeptNet, kept_net
 from netspec.nets.given import check_given
+from netspec.nets.state import State
 from netspec.nets.upgrade import upgrade_net
 from netspec.ops import known_types, op_class
 from netspec.ops.base import Op, Shape, label
 from netspec.ops.data import infer_with
 from netspec.schema import TRAIN, LayerParameter, NetParameter
+
+ReadPython: TypeAlias = Callable[[LayerParameter, tuple[Shape, ...]], Op]
 
 
 def build(
@@ -32,12 +36,20 @@ def build(
 
 
 def build_kept(
-    kept: KeptNet, *, shapes: Mapping[str, Sequence[int]] | None = None
+    kept: KeptNet,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    python: ReadPython | None = None,
+    earlier: Earlier | None = None,
 ) -> Graph:
     """Return the graph of the layers that a state keeps.
 
     shapes: shapes of tops of Input and data layers by blob name; they replace what the
     layers say, or supply what only a file would tell.
+    python: reads Python layers, whose code knows their shapes and parameters; without
+    it none runs.
+    earlier: the graph of these layers with other shapes, from which upper layers may
+    stay: see `Graph.stale`.
 
     Raises `SpecError` (`ShapeError` where shapes cannot meet); the message lists all
     mistakes of the kind that was found first.
@@ -48,14 +60,14 @@ def build_kept(
         if not layer.HasField("phase"):
             layer.phase = kept.state.phase
     wires = wire(message.layer, [_automatic_tops(layer) for layer in message.layer])
-    ops = _infer_all(message.layer, wires, shapes or {})
+    ops, stale = _infer_all(message.layer, wires, shapes or {}, python, earlier)
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
     gradients = analyse(ops, wires, loss_weights, message.force_backward)
     errors = [with_own_names(error, message.layer) for error in gradients.errors]
     if errors and kept.state.phase == TRAIN:
         raise joined(errors)
-    data, diff = share_memory(ops, wires, gradients, loss_weights)
+    data, diff = share_memory(ops, wires, gradients, loss_weights, stale)
     return Graph(
         name=message.name,
         state=kept.state,
@@ -67,6 +79,7 @@ def build_kept(
         blobs=dict(wires.last),
         message=message,
         gradient_errors=tuple(map(str, errors)),
+        stale=stale,
     )
 
 
@@ -110,26 +123,63 @@ def _infer_all(
     layers: Sequence[LayerParameter],
     wires: Wires,
     given: Mapping[str, Sequence[int]],
-) -> list[Op]:
-    """Read every layer; report the mistakes of all that can be read."""
+    python: ReadPython | None,
+    earlier: Earlier | None,
+) -> tuple[list[Op], dict[int, SpecError]]:
+    """Read every layer; report the mistakes of all that can be read.
+
+    Returns what was read, and the mistakes of layers that stay as they were.
+    """
     check_given(given, tops_of_data(layers))
     shapes: dict[int, Shape] = {}
     ops: list[Op] = []
     mistakes: list[SpecError] = []
+    stale: dict[int, SpecError] = {}
     for index, layer in enumerate(layers):
         edges = wires.bottoms[index]
         if any(edge not in shapes for edge in edges):
             continue  # a mistake further up hides the shapes
+        kept = None
+        if earlier is not None and index > earlier.last:
+            kept = earlier.graph.nodes[index].op
+        bottoms = tuple(shapes[edge] for edge in edges)
         try:
-            op = infer_with(layer, [shapes[edge] for edge in edges], given)
+            if python is not None and layer.type == "Python":
+                op = python(layer, bottoms)
+            else:
+                op = infer_with(layer, bottoms, given)
+            if kept is not None:
+                check_parameters(kept, op)
         except SpecError as error:
-            mistakes.append(error)
-            continue
+            if kept is None:
+                mistakes.append(error)
+                continue
+            op = kept
+            stale[index] = with_own_names(error, layers)
+        except Exception as error:  # what code in Python raised
+            if kept is None:
+                raise
+            op = kept
+            said = f"{type(error).__name__}: {error}"
+            stale[index] = SpecError(said, layer=label(layer))
         ops.append(op)
         shapes.update(zip(wires.tops[index], op.tops, strict=True))
     if mistakes:
         raise with_own_names(joined(mistakes), layers)
-    return ops
+    return ops, stale
+
+
+def check_parameters(old: Op, new: Op) -> None:
+    """Refuse another shape of a parameter of a layer, which has its values already."""
+    pairs = zip(old.params, new.params, strict=True)
+    for slot, (before, after) in enumerate(pairs):
+        if before.shape != after.shape:
+            raise ShapeError(
+                f"with the new input shapes its parameter {slot} would change from "
+                f"{before.shape} to {after.shape}; reshape inputs only to sizes that "
+                f"keep parameters",
+                layer=label(new.layer),
+            )
 
 
 def tops_of_data(layers: Sequence[LayerParameter]) -> list[str]:

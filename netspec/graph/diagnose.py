@@ -9,8 +9,9 @@ from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError, UnknownShape, did_you_mean, joined
 from netspec.graph.build import build_kept, tops_of_data
 from netspec.graph.splits import is_inserted
-from netspec.nets import State, kept_layers, kept_net
+from netspec.nets.filter import kept_layers, kept_net
 from netspec.nets.given import check_given
+from netspec.nets.state import State
 from netspec.ops import known_types
 from netspec.ops.base import Op, Shape, bottom_name, label
 from netspec.ops.data import infer_with

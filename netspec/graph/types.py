@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from netspec.nets import State
+from netspec.errors import SpecError
+from netspec.nets.state import State
 from netspec.ops.base import Op, Shape
 from netspec.schema import (
     BlobProto,
@@ -109,7 +110,9 @@ class Graph:
     `inputs` are the tops of Input layers, `outputs` the blobs nothing uses, in byte
     order. `blobs` maps names to the last edge of that name. `message` is the net after
     upgrade and rules, with the Split layers. `gradient_errors` tells why gradients
-    cannot be computed, if somebody asks for them.
+    cannot be computed, if somebody asks for them. `stale` has the nodes that do not
+    suit the shapes below them and still have those of an earlier graph, with the
+    mistake; no others share memory with them.
     """
 
     name: str
@@ -122,8 +125,21 @@ class Graph:
     blobs: Mapping[str, int]
     message: NetParameter
     gradient_errors: tuple[str, ...] = ()
+    stale: Mapping[int, SpecError] = field(default_factory=dict)
 
     @cached_property
     def node_of(self) -> Mapping[str, Node]:
         """The node of every layer name (the last one, should a name repeat)."""
         return {node.name: node for node in self.nodes}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The graph of a net before it got other shapes.
+
+    The layers after node number `last` may keep what they were if those do not suit
+    them.
+    """
+
+    graph: Graph
+    last: int

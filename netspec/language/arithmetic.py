@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from netspec.errors import ShapeError, SpecError
-from netspec.ops.partial import PartialShape
 from netspec.site import user_site
+
+if TYPE_CHECKING:
+    from netspec.ops.partial import PartialShape
 
 
 class Arithmetic:

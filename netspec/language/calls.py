@@ -6,15 +6,18 @@ they are described together.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from netspec.errors import SpecError, layer_label
 from netspec.language.arithmetic import Arithmetic
-from netspec.ops.partial import PartialShape
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site
+
+if TYPE_CHECKING:
+    from netspec.ops.partial import PartialShape
 
 
 class Namespace:
@@ -55,13 +58,17 @@ class Scope:
             scope = scope.parent
 
 
+_SERIAL = itertools.count()
+
+
 class Function:
     """One call of a layer function.
 
     type_name: the layer type. inputs: the tops it reads. params: its options as they
     were written, without `ntop` and `in_place`; what is changed in there before
     `to_proto` counts. tops: what it makes. site: where it was written. scope: the call
-    of a module that it is in, if any. share: which parameters, by place, are those of
+    of a module that it is in, if any. serial: which call it is, counted over all; where
+    two stand in the script shows by it. share: which parameters, by place, are those of
     other calls. followers: calls without tops that go where this one goes. strict:
     whether what is wrong with it is an error, not a warning.
     """
@@ -75,6 +82,7 @@ class Function:
         "ntop",
         "params",
         "scope",
+        "serial",
         "share",
         "site",
         "strict",
@@ -101,6 +109,7 @@ class Function:
         self.in_place = in_place
         self.site = site
         self.scope = scope
+        self.serial = next(_SERIAL)
         self.strict = strict
         self.share: dict[int, tuple[Function, int]] = {}
         self.followers: list[Function] = []

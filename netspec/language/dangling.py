@@ -1,4 +1,4 @@
-"""Which outputs of a net are hardly meant."""
+"""Blobs of a net with a loss that no layer reads and that are no predictions."""
 
 from __future__ import annotations
 

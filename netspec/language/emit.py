@@ -14,7 +14,7 @@ from netspec.language.calls import Function, Scope, Top, describe
 from netspec.language.naming import Names, is_named_outside
 from netspec.language.options import write_params
 from netspec.language.sharing import check_named, write_names
-from netspec.nets import may_meet
+from netspec.nets.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.site import warn_at
 
@@ -85,14 +85,18 @@ class Emission:
             self.complain(error, next(reversed(self.layers)))
 
     def _check_reads(self, fn: Function, layer: LayerParameter) -> None:
-        """Refuse to read a blob as it was before a layer changed it in place."""
+        """Refuse to read a blob as it was before a layer changed it in place.
+
+        As Caffe has it, a call below one in place may name the top that this changed.
+        """
         for top in fn.inputs:
             writers = self.writers[self.blobs[top]]
             if writers[-1] is top:
                 continue
             for later in writers[writers.index(top) + 1 :]:
-                over = later.fn.writes_over(later.n)
-                if over and may_meet(layer, self.layers[later.fn]):
+                if not later.fn.writes_over(later.n) or _goes_on(fn, later.fn):
+                    continue
+                if may_meet(layer, self.layers[later.fn]):
                     changer = self.layers[later.fn]
                     self.complain(_branch_error(fn, layer, later, changer), fn)
                     break
@@ -202,10 +206,28 @@ def unused(emission: Emission) -> Iterator[Top]:
         yield from (top for top in changed if top not in read)
 
 
+def _goes_on(fn: Function, changer: Function) -> bool:
+    """Tell whether a call that is written as Caffe has it reads what `changer` made.
+
+    Scripts for Caffe name a convolution, put a ReLU in place on it and go on from the
+    convolution; what is read is what the ReLU made, as the script says from top to
+    bottom.
+    """
+    return not fn.strict and changer.serial < fn.serial
+
+
 def _branch_error(
     fn: Function, layer: LayerParameter, later: Top, changer: LayerParameter
 ) -> SpecError:
     blob = changer.top[later.n]
+    if not fn.strict:
+        return SpecError(
+            f"reads blob {blob!r} as layer {changer.name!r} ({changer.type}), "
+            f"{later.fn.site}, has changed it in place: that is called later, but "
+            f"comes first in the net; to read the blob as it was, write that layer "
+            f"without in_place=True",
+            layer=describe(fn, layer.name),
+        )
     return SpecError(
         f"reads blob {blob!r} as it was before layer "
         f"{changer.name!r} ({changer.type}), {later.fn.site}, changed it in place; "

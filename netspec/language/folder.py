@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from netspec.errors import SpecError, did_you_mean, join_lines
@@ -17,14 +16,13 @@ from netspec.language.python_to_proto import assign
 from netspec.language.results import blob_of, has_own_name, module_of, returned_by
 from netspec.language.rewiring import functions_of, rewire
 from netspec.language.scope import current_scope
-from netspec.nets import may_meet
+from netspec.nets.rules import may_meet
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site, warn_at
 
 Entry: TypeAlias = "Top | Function | Folder"
 
 
-@dataclass
 class BlockUses:
     """What is known of a net that is called as a block.
 
@@ -32,8 +30,9 @@ class BlockUses:
     share any.
     """
 
-    count: int = 0
-    owners: list[Function] | None = None
+    def __init__(self, count: int = 0, owners: list[Function] | None = None) -> None:
+        self.count = count
+        self.owners = owners
 
     def copy(self) -> BlockUses:
         """Return one that goes on by itself."""
@@ -69,12 +68,16 @@ class Folder(Namespace):
         state["_naming"] = STRICT
         state["_uses"] = BlockUses()
 
-    def __setitem__(self, name: str, value: Entry) -> None:
+    def __setitem__(self, name: str, value: Entry | Sequence[Top]) -> None:
         site = user_site()
         if not isinstance(name, str) or not name:
             raise SpecError(f"{site}: a name is {name!r}; expected text")
         if not isinstance(value, Top | Function | Folder):
-            raise SpecError(f"{site}: {name!r} {_not_an_entry(value)}")
+            if not (self._naming.keeps_tuples and _is_tuple_of_tops(value)):
+                raise SpecError(f"{site}: {name!r} {_not_an_entry(value)}")
+            self.tops[name] = value  # until tops take the name, at the latest to_proto
+            self._sites[name] = site
+            return
         if self._naming.one_each:
             self._refuse_second_name(name, value, site)
         folder, key = _folder(self, name)
@@ -125,7 +128,7 @@ class Folder(Namespace):
             elif isinstance(each, Top) and each is not value:
                 self._lost[each] = Lost(name, self._sites.get(name, each.fn.site), site)
 
-    def __setattr__(self, name: str, value: Entry) -> None:
+    def __setattr__(self, name: str, value: Entry | Sequence[Top]) -> None:
         self[name] = value
 
     def __getitem__(self, name: str) -> Any:
@@ -148,7 +151,7 @@ class Folder(Namespace):
     def _inner(self, name: str) -> Top | None:
         """Return the top of this name in a module whose result is assigned here."""
         for key, value in self.tops.items():
-            if name.startswith(f"{key}/"):
+            if name.startswith(f"{key}/") and not isinstance(value, tuple | list):
                 called = module_of(value, self._scope)
                 if called is not None:
                     return module_tops(called).get(name[len(key) + 1 :])
@@ -167,7 +170,7 @@ class Folder(Namespace):
         if folder is not self:
             del folder[key]
             return
-        gone = [*self._variants.pop(name, ()), self.tops.pop(name)]
+        gone = [*self._variants.pop(name, ()), *_each(self.tops.pop(name))]
         for fn in (value.fn for value in gone if not isinstance(value, Folder)):
             for scope in fn.scope.chain() if fn.scope is not None else ():
                 if fn in scope.calls:  # part of the net while another layer needs it
@@ -206,7 +209,7 @@ class Folder(Namespace):
             if isinstance(last, Folder):
                 yield from last.entries() if key is None else ()
             elif last is not None:
-                yield last
+                yield from _each(last)
 
     def update(self, other: Mapping[str, Entry] | Folder) -> None:
         """Assign every entry of `other`."""
@@ -274,6 +277,9 @@ class Folder(Namespace):
         names.prefixes[self] = prefix
         for key, last in self.tops.items():
             for value in (*self._variants.get(key, ()), last):
+                if isinstance(value, tuple | list):
+                    site = self._sites.get(key) or value[0].fn.site
+                    raise SpecError(f"{site}: {key!r} {_not_an_entry(value)}")
                 called = module_of(value, self._scope)
                 if called is not None and called.assigned == (self, key):
                     path = f"{prefix}{called.name or key}/"
@@ -304,9 +310,8 @@ class Folder(Namespace):
     def __repr__(self) -> str:
         lines = [f"<NetSpec {self._name!r}" if self._name else "<NetSpec"]
         for name, value in self._flat().items():
-            shape = getattr(value, "shape", None)
-            shown = "" if shape is None else f" {shape}"
-            lines.append(f"  {name}: {value.fn.type_name}{shown}")
+            made = [f"{v.fn.type_name}{_shown(v)}" for v in _each(value)]
+            lines.append(f"  {name}: {', '.join(made)}")
         return "\n".join(lines) + ">"
 
     def __copy__(self) -> Folder:
@@ -320,8 +325,9 @@ class Folder(Namespace):
         # Calls in the order of need, so that no depth of a net is a depth of recursion.
         calls: dict[Function, None] = {}
         for value in (*self.vals(), *self._lost):
-            for fn in needed(value.fn, calls):
-                calls[fn] = None
+            for each in _each(value):
+                for fn in needed(each.fn, calls):
+                    calls[fn] = None
         return type(self), (), (list(calls), dict(self.__dict__))
 
     def __setstate__(self, state: tuple[list[Function], dict[str, Any]]) -> None:
@@ -362,9 +368,25 @@ def _has_rules(fn: Function) -> bool:
     return "include" in fn.params or "exclude" in fn.params
 
 
-def _not_an_entry(value: object) -> str:
-    if isinstance(value, tuple | list) and all(isinstance(v, Top) for v in value):
-        kind = value[0].fn.type_name if value else "layer"
+def _each(value: Any) -> tuple[Any, ...]:
+    """Return an entry, or all tops of a tuple."""
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def _shown(value: Top | Function) -> str:
+    shape = getattr(value, "shape", None)
+    return "" if shape is None else f" {shape}"
+
+
+def _is_tuple_of_tops(value: Any) -> bool:
+    if not isinstance(value, tuple | list) or not value:
+        return False
+    return all(isinstance(each, Top) for each in value)
+
+
+def _not_an_entry(value: Any) -> str:
+    if _is_tuple_of_tops(value):
+        kind = value[0].fn.type_name
         return (
             f"is a tuple of {len(value)} tops of one {kind}; expected one top, so "
             f"write a name for each: n.a, n.b = L.{kind}(...)"

@@ -36,7 +36,7 @@ from netspec.language.scope import (
     with_defaults,
 )
 from netspec.language.sharing import tie_calls
-from netspec.nets import PHASES
+from netspec.nets.phases import PHASES
 from netspec.schema import LayerParameter
 from netspec.site import Site, user_site
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from netspec.errors import SpecError
 from netspec.language.calls import Function, Namespace, Scope, Top, describe
@@ -11,7 +11,6 @@ from netspec.language.scope import made_in
 from netspec.site import Site
 
 
-@dataclass(frozen=True)
 class Naming:
     """How strictly names are taken.
 
@@ -19,15 +18,27 @@ class Naming:
     a top whose name another one took is remembered: beside that, where rules keep their
     layers apart, else for an error if it is needed; without, it is numbered.
     skips_taken: a number that makes a name that is there already is passed over.
+    keeps_tuples: all tops of a layer may have one name until the net is written.
     """
 
-    one_each: bool
-    keeps_lost: bool
-    skips_taken: bool
+    def __init__(
+        self,
+        *,
+        one_each: bool,
+        keeps_lost: bool,
+        skips_taken: bool,
+        keeps_tuples: bool,
+    ) -> None:
+        self.one_each = one_each
+        self.keeps_lost = keeps_lost
+        self.skips_taken = skips_taken
+        self.keeps_tuples = keeps_tuples
 
 
-STRICT = Naming(one_each=True, keeps_lost=True, skips_taken=True)
-AS_CAFFE = Naming(one_each=False, keeps_lost=False, skips_taken=False)
+STRICT = Naming(one_each=True, keeps_lost=True, skips_taken=True, keeps_tuples=False)
+AS_CAFFE = Naming(
+    one_each=False, keeps_lost=False, skips_taken=False, keeps_tuples=True
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,6 @@ class Lost:
     second: Site
 
 
-@dataclass
 class Names:
     """The names in one net.
 
@@ -48,13 +58,16 @@ class Names:
     for calls of modules. counts: the numbers given so far.
     """
 
-    naming: Naming = STRICT
-    assigned: dict[Top | Function, str] = field(default_factory=dict)
-    lost: dict[Top, Lost] = field(default_factory=dict)
-    prefixes: dict[Namespace, str] = field(default_factory=dict)
-    paths: dict[Scope, str] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    _taken: set[str] | None = None
+    def __init__(
+        self, naming: Naming = STRICT, paths: dict[Scope, str] | None = None
+    ) -> None:
+        self.naming = naming
+        self.assigned: dict[Top | Function, str] = {}
+        self.lost: dict[Top, Lost] = {}
+        self.prefixes: dict[Namespace, str] = {}
+        self.paths: dict[Scope, str] = paths or {}
+        self.counts: Counter[str] = Counter()
+        self._taken: set[str] | None = None
 
     def claim(self, value: Top | Function, name: str, site: Site) -> None:
         """Give `value` the name that it has at `site`."""

@@ -8,16 +8,42 @@ from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import did_you_mean
-from netspec.language.calls import Function
-from netspec.language.python_to_proto import assign_field, unknown_field
+from netspec.language.calls import Function, describe
+from netspec.language.python_to_proto import (
+    assign_field,
+    unknown_field,
+    with_whole_numbers,
+)
 from netspec.schema import LayerParameter
+from netspec.site import warn_at
 
 LAYER_FIELDS: Mapping[str, Any] = LayerParameter.DESCRIPTOR.fields_by_name
 
 
 def write_params(message: LayerParameter, fn: Function) -> list[str]:
-    """Write the options of `fn` into `message`; return what is wrong with them."""
+    """Write the options of `fn` into `message`; return what is wrong with them.
+
+    Of a call as Caffe has it, whole numbers that are floats are taken with a warning.
+    """
+    if not fn.strict:
+        _take_whole_floats(fn)
     return write_options(message, fn.type_name, fn.params)
+
+
+def _take_whole_floats(fn: Function) -> None:
+    """Make 32.0 an integer where a field has one: scripts of Python 2 divide so."""
+    own = own_param(fn.type_name)
+    fields = {**LAYER_FIELDS, **(fields_of(own) if own is not None else {})}
+    taken: list[str] = []
+    for name, value in fn.params.items():
+        if name in fields:
+            fn.params[name] = with_whole_numbers(fields[name], value, taken)
+    if taken:
+        warn_at(
+            fn.site,
+            f"{describe(fn)}: {', '.join(taken)}; taken as whole, but the file has "
+            f"integers there, so divide with // or write int(...)",
+        )
 
 
 def write_options(

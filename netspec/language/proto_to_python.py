@@ -1,4 +1,4 @@
-"""Proto fields to Python values, as one would write them by hand: undoes `fields`."""
+"""Proto fields to Python values, as one would write them by hand."""
 
 from __future__ import annotations
 

@@ -64,6 +64,30 @@ def assign_field(message: Message, field: Any, value: Any, path: str = "") -> li
     return []
 
 
+def with_whole_numbers(field: Any, value: Any, taken: list[str], path: str = "") -> Any:
+    """Return `value` for `field` with integers for floats such as 32.0.
+
+    Only where the field has integers; `taken` gets "num_output is 32.0" for each.
+    """
+    where = path + field.name
+    if isinstance(value, list | tuple):
+        return type(value)(with_whole_numbers(field, v, taken, path) for v in value)
+    if isinstance(value, Mapping) and field.message_type is not None:
+        inner = field.message_type.fields_by_name
+        return {
+            name: with_whole_numbers(inner[name], each, taken, f"{where}.")
+            if name in inner
+            else each
+            for name, each in value.items()
+        }
+    if field.cpp_type not in _INTEGERS or not _is_number(value):
+        return value
+    if isinstance(value, numbers.Integral) or not float(value).is_integer():
+        return value
+    taken.append(f"{where} is {value!r}")
+    return int(value)
+
+
 def is_repeated(field: Any) -> bool:
     """Tell whether `field` holds a list, on any version of protobuf."""
     repeated = getattr(field, "is_repeated", None)
@@ -219,6 +243,14 @@ def _scalar(field: Any, value: Any, where: str) -> Any:
         raise _Wrong(f"{where} is {value!r}; expected {_RANGES[kind]}{fix}") from None
 
 
+_INTEGERS = frozenset(
+    (
+        FieldDescriptor.CPPTYPE_INT32,
+        FieldDescriptor.CPPTYPE_INT64,
+        FieldDescriptor.CPPTYPE_UINT32,
+        FieldDescriptor.CPPTYPE_UINT64,
+    )
+)
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: "an integer",
     FieldDescriptor.CPPTYPE_INT64: "an integer",

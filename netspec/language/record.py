@@ -76,7 +76,7 @@ def record(
 
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
         raise SpecError(f"ntop is {tops!r}; expected the number of tops", layer=who())
-    inputs = _inputs(bottoms, who)
+    inputs = _inputs(type_name, bottoms, who, strict=strict)
     fn = Function(
         type_name,
         inputs,
@@ -113,7 +113,9 @@ def record(
     return fn.tops[0] if tops == 1 else fn.tops
 
 
-def _inputs(bottoms: Sequence[Any], who: Callable[[], str]) -> list[Top]:
+def _inputs(
+    type_name: str, bottoms: Sequence[Any], who: Callable[[], str], *, strict: bool
+) -> list[Top]:
     tops = []
     for index, bottom in enumerate(bottoms):
         if bottom is None:
@@ -122,7 +124,16 @@ def _inputs(bottoms: Sequence[Any], who: Callable[[], str]) -> list[Top]:
             # A NetSpec stands for what it calls its output.
             top = getattr(bottom, "output_top", None)
             if top is None:
-                raise NotATop(f"bottom {index} {_not_a_top(bottom)}", layer=who())
+                problem = f"bottom {index} {_not_a_top(bottom)}"
+                if strict:
+                    raise NotATop(problem, layer=who())
+                # Caffe's words, which scripts may look for; ours are in a note.
+                said = (
+                    f"{type_name} input {index} is not a Top (type is {type(bottom)})"
+                )
+                error = NotATop(said)
+                error.add_note(f"{who()}: {problem}")
+                raise error
             bottom = top
         tops.append(bottom)
     return tops

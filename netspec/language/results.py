@@ -1,4 +1,4 @@
-"""What modules return: whose result a value is, and which names it has."""
+"""The values that modules return: which call made one, and where it gets its name."""
 
 from __future__ import annotations
 

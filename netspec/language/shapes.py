@@ -1,4 +1,7 @@
-"""The shapes of what calls make and learn, as far as their inputs tell them."""
+"""The shapes of what calls make and learn, as far as their inputs tell them.
+
+`netspec.ops` is imported by the first call: a mere import need not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,6 @@ from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError
 from netspec.language.calls import Function, describe
 from netspec.language.options import layer_of
-from netspec.ops.families import infer as infer_op
-from netspec.ops.families import is_known_type
-from netspec.ops.partial import is_known, top_shapes
 from netspec.schema import LayerParameter
 
 
@@ -19,6 +19,9 @@ def infer(fn: Function, message: LayerParameter) -> None:
 
     Raises `SpecError` for shapes that cannot meet.
     """
+    from netspec.ops.families import is_known_type
+    from netspec.ops.partial import top_shapes
+
     shapes = [top.shape for top in fn.inputs if top.shape is not None]
     if len(shapes) < len(fn.inputs):
         return
@@ -40,14 +43,19 @@ def infer_again(calls: Iterable[Function]) -> None:
 
     What does not fit has none: a net is often rewired in several steps.
     """
+    from netspec.ops.families import is_known_type
+    from netspec.ops.partial import top_shapes
+
     for fn in calls:
         shapes = [top.shape for top in fn.inputs if top.shape is not None]
         for top in fn.tops:
             top.shape = None
         if len(shapes) < len(fn.inputs) or not is_known_type(fn.type_name):
             continue
+        message = message_of(fn)
         try:
-            found = top_shapes(message_of(fn), shapes)
+            check_arity(message)
+            found = top_shapes(message, shapes)
         except (SpecError, ValueError, ArithmeticError):
             continue
         for top, shape in zip(fn.tops, found, strict=False):
@@ -56,6 +64,10 @@ def infer_again(calls: Iterable[Function]) -> None:
 
 def parameter_shapes(fn: Function) -> tuple[tuple[int, ...], ...] | None:
     """Return the shapes of a call's parameters, or None where they are not known."""
+    from netspec.ops.families import infer as infer_op
+    from netspec.ops.families import is_known_type
+    from netspec.ops.partial import is_known
+
     shapes = [top.shape for top in fn.inputs]
     if not is_known_type(fn.type_name) or not all(map(is_known, shapes)):
         return None

@@ -13,7 +13,7 @@ from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Top, describe
 from netspec.language.options import layer_of, own_param
 from netspec.language.shapes import parameter_shapes
-from netspec.nets import may_meet
+from netspec.nets.rules import may_meet
 from netspec.schema import LayerParameter, ParamSpec
 from netspec.site import Site
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, layer_label
 from netspec.nets.state import State
-from netspec.ops.base import label
 from netspec.schema import LayerParameter, NetParameter, NetState, NetStateRule
 
 
@@ -72,7 +71,7 @@ def kept_layers(net: NetParameter, state: State) -> list[LayerParameter]:
     """
     both = [layer for layer in net.layer if len(layer.include) and len(layer.exclude)]
     if both:
-        names = ", ".join(label(layer) for layer in both)
+        names = ", ".join(layer_label(layer.name, layer.type) for layer in both)
         raise SpecError(
             "include and exclude rules are both given; keep one kind", layer=names
         )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netspec.errors import SpecError
-from netspec.nets.filter import filter_net, merge_state
-from netspec.ops.base import label
+from netspec.errors import SpecError, layer_label
 from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
 from netspec.site import user_site, warn_at
 
@@ -42,7 +40,7 @@ def unmade(
                 return SpecError(
                     f"reads {blob!r}, which no layer of the {PHASE_NAMES[phase]} phase "
                     f"makes; change the rules of one of them",
-                    layer=label(layer),
+                    layer=layer_label(layer.name, layer.type),
                 )
         made.update(layer.top)
     return None
@@ -50,6 +48,11 @@ def unmade(
 
 def layers_of_phase(net: NetParameter, phase: int) -> NetParameter:
     """Return the layers of `net` for `phase`, without rules."""
+    from netspec.nets.filter import (  # PHASES alone need not wait for it
+        filter_net,
+        merge_state,
+    )
+
     kept = filter_net(net, merge_state(net, phase))
     kept.ClearField("state")
     for layer in kept.layer:

@@ -24,23 +24,19 @@ def _includes(layer: LayerParameter) -> list[NetStateRule]:
 def _overlap(a: NetStateRule, b: NetStateRule) -> bool:
     if a.HasField("phase") and b.HasField("phase") and a.phase != b.phase:
         return False
-    return not (_has_more_than_phase(a) or _has_more_than_phase(b))
+    return not (has_more_than_phase(a) or has_more_than_phase(b))
 
 
 def _excluded(rule: NetStateRule, other: LayerParameter) -> bool:
     """Tell whether `other` is excluded wherever `rule` holds."""
     return any(
-        _has_more_than_phase(exclude)
+        has_more_than_phase(exclude)
         or not exclude.HasField("phase")
         or (rule.HasField("phase") and rule.phase == exclude.phase)
         for exclude in other.exclude
     )
 
 
-def _has_more_than_phase(rule: NetStateRule) -> bool:
-    return bool(
-        len(rule.stage)
-        or len(rule.not_stage)
-        or rule.HasField("min_level")
-        or rule.HasField("max_level")
-    )
+def has_more_than_phase(rule: NetStateRule) -> bool:
+    """Tell whether a rule asks for a level, a stage, or anything else but a phase."""
+    return any(field.name != "phase" for field, _ in rule.ListFields())

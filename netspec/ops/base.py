@@ -284,10 +284,27 @@ def check_same(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:
         if shape != bottoms[0]:
             raise ShapeError(
                 f"bottoms must have the same shape; {bottom_name(layer, 0)} has "
-                f"{bottoms[0]} and {bottom_name(layer, index)} has {shape}. Check the "
-                f"layers that produce them",
+                f"{bottoms[0]} and {bottom_name(layer, index)} has {shape}. "
+                f"{_way_to_agree(layer, bottoms[0], index, shape)}",
                 layer=label(layer),
             )
+
+
+def _way_to_agree(layer: LayerParameter, first: Shape, index: int, shape: Shape) -> str:
+    """Return what to do where a bottom has another shape than the first."""
+    spatial = len(first) == len(shape) > 2 and first[:2] == shape[:2]
+    pairs = list(zip(first[2:], shape[2:], strict=False))
+    if not spatial or not (
+        all(a <= b for a, b in pairs) or all(a >= b for a, b in pairs)
+    ):
+        return "Check the layers that produce them"
+    names = [layer.bottom[place] or f"bottom {place}" for place in (0, index)]
+    large, small = names if first > shape else reversed(names)
+    return (
+        f"Pooling rounds sizes up, and strides down, so a branch that was made larger "
+        f"again may be too large: put a Crop layer with bottoms {large!r} and "
+        f"{small!r} before this one"
+    )
 
 
 def bottom_name(layer: LayerParameter, index: int) -> str:

@@ -21,6 +21,7 @@ from netspec.ops.base import (
     Shape,
     SourceOp,
     bottom_name,
+    check_count,
     constant,
     infers,
     label,
@@ -164,6 +165,8 @@ def source_op(layer: LayerParameter, top_shapes: Sequence[Shape]) -> Op:
             layer=label(layer),
         )
     tops = tuple(tuple(int(size) for size in shape) for shape in top_shapes)
+    for index, shape in enumerate(tops):
+        check_count(layer, f"top {index}", shape)
     if layer.type == "Input":
         return Input(layer=layer, bottoms=(), tops=tops)
     if layer.type == "DummyData":

@@ -1,4 +1,4 @@
-"""Pooling and SPP, two ways to reduce windows of an image to one value."""
+"""Pooling: windows of an image, each reduced to one value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scale and Bias: multiply by, or add, a smaller array that is stretched over axes."""
+"""Scale and Bias: multiply by, or add, a smaller array that is broadcast over axes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from netspec.schema import BiasParameter, LayerParameter, ScaleParameter
 
 @dataclass(frozen=True, kw_only=True)
 class Scale(Op):
-    """y = x * scale (+ bias), the scale stretched over the other axes of x.
+    """y = x * scale (+ bias), the scale broadcast over the other axes of x.
 
     The scale is parameter 0, or the second bottom where there is one; the bias, if
     `bias_term`, is the last parameter and has the scale's shape `scale_shape`. It lies
@@ -46,7 +46,7 @@ class Scale(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Bias(Op):
-    """y = x + bias, the bias stretched over the other axes of x.
+    """y = x + bias, the bias broadcast over the other axes of x.
 
     The bias is parameter 0, or the second bottom where there is one.
 

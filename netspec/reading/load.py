@@ -10,7 +10,7 @@ from netspec.errors import SpecError, SpecWarning, did_you_mean, join
 from netspec.language.calls import Top, describe
 from netspec.language.proto_to_python import options_of, values_of
 from netspec.language.shapes import infer_again
-from netspec.nets import may_meet
+from netspec.nets.rules import may_meet
 from netspec.nets.upgrade import upgrade_net
 from netspec.reading.loaded import LoadedCall, LoadedFolder
 from netspec.schema import LayerParameter, NetParameter
@@ -27,7 +27,7 @@ def load(net: Any, kind: type[F]) -> F:
     """Return the folder of a net that exists, of a class `kind`; see `netspec.load`."""
     read = as_read_net(net)
     current = upgrade_net(read.message)
-    lines = _lines(read, current)
+    lines = lines_of(read, current)
     _warn_unknown(current, read.source)
     spec = kind(**_net_fields(current))
     reader = _Reader(spec, read.source)
@@ -129,7 +129,7 @@ def _net_fields(net: NetParameter) -> Mapping[str, Any]:
     return values_of(rest)
 
 
-def _lines(read: ReadNet, current: NetParameter) -> Iterator[int]:
+def lines_of(read: ReadNet, current: NetParameter) -> Iterator[int]:
     """Yield the line of every layer of `current`, the upgraded net, in its text."""
     places = text_lines(read.text or "")
     old = len(read.message.layers) > 0

@@ -20,8 +20,10 @@ from netspec.commands.net_argument import (
     read_net_argument,
 )
 from netspec.errors import ShapeError, SpecError
-from netspec.nets import PHASES, kept_layers, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import kept_layers, merge_state
+from netspec.nets.phases import PHASES
+from netspec.reading.located import located
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.report import summarize
 
@@ -90,7 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 shapes=shapes,
             )
         except SpecError as error:
-            raise SpecError(f"{options.net}: {error}") from None
+            told = located(error, options.net)
+            raise (
+                told if told is not error else SpecError(f"{options.net}: {error}")
+            ) from None
         shown = summary.text(options.depth and options.depth - 1)
         print(json.dumps(summary.as_dict()) if options.json else shown)
 

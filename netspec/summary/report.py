@@ -14,8 +14,9 @@ from typing import Any
 from netspec.errors import SpecError
 from netspec.graph import AUTOMATIC, Graph, Node, build_kept, is_inserted
 from netspec.graph.memory import FLOAT_BYTES
-from netspec.nets import PHASE_NAMES, KeptNet, kept_net, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import KeptNet, kept_net, merge_state
+from netspec.nets.phases import PHASE_NAMES
 from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
 from netspec.ops.families import op_class

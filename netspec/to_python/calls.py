@@ -8,7 +8,7 @@ from typing import Any
 from netspec.language.calls import Function
 from netspec.language.options import LAYER_FIELDS, own_param
 from netspec.language.python_to_proto import is_repeated
-from netspec.nets import may_meet
+from netspec.nets.rules import may_meet
 from netspec.reading.load import load
 from netspec.reading.loaded import LoadedFolder, calls_in_order, names_in
 from netspec.schema import LayerParameter, NetParameter

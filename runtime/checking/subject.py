@@ -13,8 +13,9 @@ from google.protobuf.message import Message
 
 from netspec.catalogue.table import LAYER_TYPES
 from netspec.errors import ShapeError, SpecError, did_you_mean
-from netspec.nets import State, kept_net, merge_state
 from netspec.nets.current import current
+from netspec.nets.filter import kept_net, merge_state
+from netspec.nets.state import State
 from netspec.ops.base import Shape, brings_data, label
 from netspec.ops.families import is_known_type, op_class
 from netspec.schema import LayerParameter, NetParameter

@@ -7,14 +7,17 @@ from typing import Any
 
 from netspec.commands.net_argument import add_shape_option
 from netspec.errors import FileError, NetspecError, SpecError
-from netspec.graph import Graph, build_kept
-from netspec.nets import PHASES, KeptNet, kept_net, merge_state
+from netspec.graph import Graph, build_kept, zero_weights
 from netspec.nets.current import current
+from netspec.nets.filter import KeptNet, kept_net, merge_state
+from netspec.nets.phases import PHASES
 from netspec.ops.base import Shape, count
+from netspec.reading.located import located
 from runtime.backends import get_backend
-from runtime.cli.options import add_backend
+from runtime.cli.options import add_allow_python, add_backend
 from runtime.data import open_source
 from runtime.data.opening import DATA_LAYERS
+from runtime.execution.python_layers.hosted import PythonLayers
 
 
 def add_parser(commands: Any) -> None:
@@ -25,6 +28,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--level", type=int, default=0, help="level for rules")
     parser.add_argument("--stage", action="append", default=[], help="stage for rules")
     add_backend(parser)
+    add_allow_python(parser)
     parser.set_defaults(command=check)
 
 
@@ -38,20 +42,41 @@ def check(options: argparse.Namespace) -> int:
         try:
             kept = kept_net(net, state)
             shapes, notes = _source_shapes(kept, dict(options.shape))
-            graph = build_kept(kept, shapes=shapes)
-            for node in graph.nodes:
-                get_backend(options.backend).kernel(node, "float32")
+            graph = _build(kept, shapes, options)
         except NetspecError as error:
             print(f"  {name}: cannot be built")
+            if isinstance(error, SpecError):
+                error = located(error, options.model)
             if str(error) not in mistakes:
                 mistakes.append(str(error))
         else:
             print(f"  {name}: {_summary(graph)}")
+            zeros = zero_weights(graph)
+            notes += [] if zeros is None else [zeros]
             for note in notes:
                 print(f"    note: {note}")
     if mistakes:
         raise SpecError("; ".join(mistakes))
     return 0
+
+
+def _build(
+    kept: KeptNet, shapes: dict[str, Shape], options: argparse.Namespace
+) -> Graph:
+    """Build the graph, and find every kernel.
+
+    Python layers tell their shapes by being made, unless all of these are given.
+    """
+    backend = get_backend(options.backend)
+    own = [layer for layer in kept.message.layer if layer.type == "Python"]
+    if all(top in shapes for layer in own for top in layer.top):
+        graph = build_kept(kept, shapes=shapes)
+    else:
+        layers = PythonLayers(kept.message, options.allow_python, "float32", backend)
+        graph = build_kept(kept, shapes=shapes, python=layers.read)
+    for node in graph.nodes:
+        backend.kernel(node, "float32")
+    return graph
 
 
 def _summary(graph: Graph) -> str:

@@ -9,7 +9,7 @@ from netspec.commands.cli import FAILED, positive
 from netspec.commands.model_files import load_model
 from netspec.commands.net_argument import add_shape_option, is_model_file
 from netspec.errors import SpecError
-from netspec.nets import PHASES
+from netspec.nets.phases import PHASES
 from runtime.checking.gradients import EPS, RTOL, SAMPLES, check_gradients
 from runtime.cli.options import add_state
 

@@ -1,4 +1,7 @@
-"""Ctrl-C during training: stop after the iteration, or at once the second time."""
+"""Signals during training.
+
+Ctrl-C stops after the iteration, or at once the second time; SIGHUP takes a snapshot.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
+from runtime.interrupts import at_once
 from runtime.training.solver import Solver
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A session that ends sends it; `caffe train` takes a snapshot then. Windows has none.
+SNAPSHOT_SIGNALS = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
 
 
 @dataclass
@@ -26,10 +32,16 @@ class Received:
 def graceful(solver: Solver) -> Iterator[Received]:
     """Let the first SIGINT or SIGTERM stop `solver` after its iteration.
 
-    A second one raises `KeyboardInterrupt` at once.
+    A second one raises `KeyboardInterrupt` at once. SIGHUP lets it write a snapshot
+    after its iteration and go on.
     """
     received = Received()
 
+    @at_once
+    def take_snapshot(number: int, frame: FrameType | None) -> None:
+        solver.snapshot_soon()
+
+    @at_once
     def handle(number: int, _: FrameType | None) -> None:
         if received.number is not None:
             raise KeyboardInterrupt
@@ -43,6 +55,8 @@ def graceful(solver: Solver) -> Iterator[Received]:
             )
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
+    for number in SNAPSHOT_SIGNALS:
+        before[number] = signal.signal(number, take_snapshot)
     try:
         yield received
     finally:

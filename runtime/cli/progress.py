@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime.cli.options import batch_size, duration
 from runtime.training.history import StepRecord, TestRecord
-from runtime.training.snapshot import Snapshot
+from runtime.training.snapshot_files import Snapshot
 from runtime.training.solver import Solver
 
 LINE_INTERVAL_S = 5.0  # between lines, for a solver without `display`

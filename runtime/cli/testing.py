@@ -11,12 +11,14 @@ import numpy as np
 from netspec.commands.cli import positive
 from netspec.errors import SpecError
 from runtime.cli.options import (
+    add_allow_python,
     add_backend,
     add_model,
     add_state,
     batch_size,
     copy_weights,
     duration,
+    named_files,
     open_net,
 )
 from runtime.execution.net import Net
@@ -31,7 +33,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("test", help="score a net", description=__doc__)
     add_model(parser)
     parser.add_argument(
-        "--weights", required=True, metavar="FILE", help="a .caffemodel or .h5 file"
+        "--weights",
+        required=True,
+        metavar="FILES",
+        help=".caffemodel or .h5 files, separated by commas",
     )
     parser.add_argument(
         "--iterations",
@@ -42,6 +47,7 @@ def add_parser(commands: Any) -> None:
     )
     add_state(parser, "TEST")
     add_backend(parser)
+    add_allow_python(parser)
     parser.set_defaults(command=test)
 
 
@@ -50,7 +56,7 @@ def test(options: argparse.Namespace) -> int:
     net = open_net(options, keep=())
     try:
         _check_fed(net)
-        copy_weights(net, options.weights)
+        copy_weights([net], named_files(options.weights))
         started = time.perf_counter()
         with np.errstate(all="ignore"):
             means = mean_outputs(net, options.iterations)

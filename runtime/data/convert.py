@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import shutil
 import struct
 import zlib
@@ -18,6 +20,7 @@ from netspec.files import read_bytes, replacing
 from netspec.ops.base import Shape
 from netspec.schema import Datum
 from runtime.data.images import decode, resize
+from runtime.room import check_room
 
 Format: TypeAlias = Literal["lmdb", "hdf5"]
 Advance: TypeAlias = Callable[[int], object]  # takes how many more items are written
@@ -137,18 +140,26 @@ def read_idx(images: str | Path, labels: str | Path) -> Images:
 
 def _idx(path: str | Path, magic: int, what: str) -> np.ndarray:
     data = read_bytes(path)
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise FileError(f"{path}: is no complete gzip file: {error}") from None
+    packed = data[:2] == b"\x1f\x8b"
+    plain = io.BytesIO(data)
+    stream = gzip.GzipFile(fileobj=plain) if packed else plain
     axes = magic & 0xFF
-    if len(data) < 4 + 4 * axes or struct.unpack_from(">I", data)[0] != magic:
-        raise FileError(f"{path}: is no idx file of {what}")
-    shape = struct.unpack_from(f">{axes}I", data, 4)
-    values = np.frombuffer(data, np.uint8, offset=4 + 4 * axes)
-    if values.size != np.prod(shape, dtype=np.int64):
-        raise FileError(f"{path}: has {values.size} values, expected {shape}")
+    try:
+        start = stream.read(4 + 4 * axes)
+        if len(start) < 4 + 4 * axes or struct.unpack_from(">I", start)[0] != magic:
+            raise FileError(f"{path}: is no idx file of {what}")
+        shape = struct.unpack_from(f">{axes}I", start, 4)
+        size = math.prod(shape)
+        check_room(size, f"{path}: its array of shape {shape}")
+        # No more than it says: some bytes can unpack to any number of them.
+        values = np.frombuffer(stream.read(size + 1), np.uint8)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FileError(f"{path}: is no complete gzip file: {error}") from None
+    except (MemoryError, OverflowError):
+        raise MachineError(f"{path}: there is not enough memory for {shape}") from None
+    if values.size != size:
+        more = "more" if values.size > size else str(values.size)
+        raise FileError(f"{path}: has {more} values, expected {shape}")
     return values.reshape(shape)
 
 

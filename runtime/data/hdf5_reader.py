@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from netspec.errors import FileError, MachineError, SpecError
+from netspec.errors import FileError, SpecError
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
+from runtime.data.hdf5_file import Hdf5File, import_h5py, links_allowed
 from runtime.data.lists import read_lines
+from runtime.room import check_room
+
+WHOLE_FILE_BYTES = 256 * 2**20  # of values; larger files are read row by row
+VALUE_BYTES, ROW_NUMBER_BYTES = 4, 8
 
 
 class Hdf5Reader:
@@ -35,13 +41,15 @@ class Hdf5Reader:
                 "values, or use Scale and Power layers",
                 layer=label(layer),
             )
-        self._h5py = _import(label(layer))
+        import_h5py(label(layer))
         self._layer = layer
+        self._who = f"{label(layer)}: "
+        self._links = links_allowed()  # and not where the thread that reads is
         self._size = param.batch_size
         self._shuffle = param.shuffle
         self._key = (seed, zlib.crc32(layer.name.encode()))
         self._paths = [line for _, line in read_lines(param.source, label(layer))]
-        self._loaded: tuple[str, list[np.ndarray]] | None = None
+        self._loaded: _Loaded | None = None
         self._rows, tails = self._measure()
         self.shapes = tuple((self._size, *tail) for tail in tails)
         self._order: tuple[int, np.ndarray, list[np.ndarray]] | None = None
@@ -59,24 +67,30 @@ class Hdf5Reader:
                 place -= self._rows[file]
             take = min(self._size - done, self._rows[file] - place)
             chosen = rows[file][place : place + take]
-            for array, target in zip(self._load(self._paths[file]), out, strict=True):
-                target[done : done + take] = array[chosen]
+            loaded = self._load(self._paths[file])
+            for top, target in zip(self._tops, out, strict=True):
+                target[done : done + take] = loaded.rows(top, chosen)
             done += take
 
     def close(self) -> None:
         """Forget the loaded file."""
+        if self._loaded is not None:
+            self._loaded.close()
         self._loaded = None
 
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _epoch(self, epoch: int) -> tuple[Any, Sequence[Any]]:
         """Return the order of the files, and of the rows of each, in `epoch`."""
+        if not self._shuffle:
+            return range(len(self._rows)), [range(count) for count in self._rows]
         if self._order is None or self._order[0] != epoch:
+            what = f"{label(self._layer)}: the order of {sum(self._rows)} rows"
+            check_room(ROW_NUMBER_BYTES * sum(self._rows), what)
             files = np.arange(len(self._rows))
             rows = [np.arange(count) for count in self._rows]
-            if self._shuffle:
-                rng = np.random.default_rng([*self._key, epoch])
-                rng.shuffle(files)
-                for order in rows:
-                    rng.shuffle(order)
+            rng = np.random.default_rng([*self._key, epoch])
+            rng.shuffle(files)
+            for order in rows:
+                rng.shuffle(order)
             self._order = (epoch, files, rows)
         return self._order[1], self._order[2]
 
@@ -86,7 +100,10 @@ class Hdf5Reader:
         tails: list[tuple[int, ...]] = []
         for path in self._paths:
             with self._open(path) as file:
-                shapes = [self._dataset(file, path, top).shape for top in self._tops]
+                shapes = [
+                    file.shape(_dataset(file, self._who, path, top), top)
+                    for top in self._tops
+                ]
             rows = {shape[0] if shape else 0 for shape in shapes}
             if len(rows) != 1:
                 raise FileError(
@@ -109,57 +126,66 @@ class Hdf5Reader:
     def _tops(self) -> Sequence[str]:
         return self._layer.top
 
-    def _load(self, path: str) -> list[np.ndarray]:
-        if self._loaded is None or self._loaded[0] != path:
-            with self._open(path) as file:
-                arrays = [self._values(file, path, top) for top in self._tops]
-            self._loaded = (path, arrays)
-        return self._loaded[1]
+    def _load(self, path: str) -> _Loaded:
+        if self._loaded is None or self._loaded.path != path:
+            self.close()
+            self._loaded = _Loaded(self._open(path), self._who, path, self._tops)
+        return self._loaded
 
-    def _open(self, path: str) -> Any:
+    def _open(self, path: str) -> Hdf5File:
         if not Path(path).exists():
             raise FileError(
-                f"{label(self._layer)}: {path}, named in "
-                f"{self._layer.hdf5_data_param.source}, does not exist"
+                f"{self._who}{path}, named in {self._layer.hdf5_data_param.source}, "
+                f"does not exist"
             )
-        try:
-            return self._h5py.File(path, "r")
-        except OSError as error:
-            raise FileError(
-                f"{label(self._layer)}: {path} is no HDF5 file: {error}"
-            ) from None
-
-    def _values(self, file: Any, path: str, top: str) -> np.ndarray:
-        try:
-            return np.asarray(self._dataset(file, path, top)[()], np.float32)
-        except FileError:
-            raise
-        except OSError as error:
-            raise FileError(
-                f"{label(self._layer)}: dataset {top!r} of {path} is broken: {error}"
-            ) from error
-
-    def _dataset(self, file: Any, path: str, top: str) -> Any:
-        found = file.get(top)
-        if not isinstance(found, self._h5py.Dataset):
-            names = sorted(key for key in file if hasattr(file.get(key), "dtype"))
-            raise FileError(
-                f"{label(self._layer)}: {path} has no dataset {top!r}; it has "
-                f"{', '.join(names)}"
-            )
-        if found.dtype.kind not in "biuf":
-            raise FileError(
-                f"{label(self._layer)}: dataset {top!r} of {path} holds {found.dtype}; "
-                f"expected real numbers"
-            )
-        return found
+        return Hdf5File(path, self._who, links=self._links)
 
 
-def _import(what: str) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MachineError(
-            f"{what} needs h5py; install the extra netspec[data]"
-        ) from error
-    return h5py
+class _Loaded:
+    """The data sets of one file: in memory if they are small, else read as needed."""
+
+    def __init__(
+        self, file: Hdf5File, who: str, path: str, tops: Sequence[str]
+    ) -> None:
+        self.path = path
+        self._file: Hdf5File | None = file
+        found = {top: _dataset(file, who, path, top) for top in tops}
+        sizes = [math.prod(file.shape(found[top], top)) for top in found]
+        self._sets: dict[str, Any] = found
+        if sum(sizes) * VALUE_BYTES <= WHOLE_FILE_BYTES:
+            try:
+                self._sets = {
+                    top: np.asarray(file.read(found[top], top), np.float32)
+                    for top in found
+                }
+            finally:
+                self.close()
+
+    def rows(self, top: str, chosen: Any) -> np.ndarray:
+        """Return rows of a data set: those of a range, or an array of numbers."""
+        if isinstance(chosen, range):
+            chosen = slice(chosen.start, chosen.stop)
+        if self._file is None:
+            rows: np.ndarray = self._sets[top][chosen]
+            return rows
+        if isinstance(chosen, slice):
+            return self._file.read(self._sets[top], top, chosen)
+        order = np.argsort(chosen)  # h5py takes rows in ascending order only
+        rows = self._file.read(self._sets[top], top, chosen[order])
+        return rows[np.argsort(order)]
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+def _dataset(file: Hdf5File, who: str, path: str, top: str) -> Any:
+    found = file.find(top)
+    if not file.is_dataset(found):
+        names = [name for name in file.names() if file.is_dataset(file.find(name))]
+        raise FileError(
+            f"{who}{path} has no dataset {top!r}; it has {', '.join(names) or 'none'}"
+        )
+    return found

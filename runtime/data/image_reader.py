@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from netspec.errors import SpecError
-from netspec.ops.base import label
+from netspec.ops.base import check_count, label
 from netspec.schema import LayerParameter
 from runtime.counter_random import stream_keys
 from runtime.data.images import decode
@@ -34,9 +34,11 @@ class ImageReader:
             raise SpecError(
                 "new_height and new_width must be given together", layer=label(layer)
             )
+        images = (param.batch_size, 3 if param.is_color else 1)
+        check_count(layer, "top 0", (*images, param.new_height, param.new_width))
         self._layer = layer
         self._key = (seed, zlib.crc32(layer.name.encode()))
-        self._lines = read_labelled(param.source, label(layer))
+        self._lines = read_labelled(param.source, label(layer), param.root_folder)
         self._order: tuple[int, np.ndarray] | None = None
         self._skip = 0
         if param.rand_skip:

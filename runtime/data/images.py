@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from netspec.errors import FileError, MachineError
+from runtime.room import check_room
 
+RESIZED_BYTES = 3 * 2 * 8  # of a pixel while an image is resized: three channels
+DECODED_BYTES = 4 + 3  # of a pixel: as Pillow holds it, and as an array
 GRAY_MODES = ("1", "L", "I", "I;16", "I;16B")  # Pillow's names of images of one channel
 
 
@@ -35,10 +38,14 @@ def decode(
         ) from error
     # Pillow lets through what its parsers of broken files stumble over.
     broken = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError)
+    if size is not None:
+        check_room(RESIZED_BYTES * size[0] * size[1], f"{what}: resizing it to {size}")
     source = data if isinstance(data, Path) else io.BytesIO(data)
     try:
         with Image.open(source) as opened:
             image: Image.Image = opened
+            pixels_there = image.width * image.height
+            check_room(DECODED_BYTES * pixels_there, f"{what}: decoding {image.size}")
             gray = color is False or (color is None and image.mode in GRAY_MODES)
             if image.mode.startswith("I"):
                 # Two bytes a pixel: OpenCV keeps the upper one, Pillow would clip.
@@ -49,6 +56,8 @@ def decode(
         raise FileError(f"{what}: is no image of a known format") from None
     except (*broken, Image.DecompressionBombError) as error:
         raise FileError(f"{what}: cannot be read as an image: {error}") from None
+    except MemoryError:
+        raise MachineError(f"{what}: there is not enough memory to decode it") from None
     pixels = np.atleast_3d(np.asarray(picture))[:, :, ::-1].transpose(2, 0, 1)
     return pixels if size is None else resize(pixels, *size)
 

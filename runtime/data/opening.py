@@ -7,21 +7,30 @@ from typing import TypeAlias
 
 from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError, UnsupportedError
-from netspec.nets import State
-from netspec.ops.base import Shape, label
+from netspec.nets.state import State
+from netspec.ops.base import Shape, check_count, label
 from netspec.schema import LayerParameter, NetParameter
 from runtime.data.hdf5_reader import Hdf5Reader
 from runtime.data.image_reader import ImageReader
 from runtime.data.lmdb_reader import LmdbReader
 from runtime.data.memory import MemorySource
 from runtime.data.source import ReadAhead, Reader, Source
+from runtime.room import enough_memory
 
 Open: TypeAlias = Callable[[LayerParameter, int, int], Source]  # layer, phase, seed
 
 
 def read_ahead(reader: Callable[[LayerParameter, int, int], Reader]) -> Open:
     """Return what opens a source that reads one batch ahead with such a reader."""
-    return lambda layer, phase, seed: ReadAhead(reader(layer, phase, seed), layer.name)
+
+    def opens(layer: LayerParameter, phase: int, seed: int) -> Source:
+        with enough_memory(f"{label(layer)}: its first item"):
+            opened = reader(layer, phase, seed)
+        for index, shape in enumerate(opened.shapes):
+            check_count(layer, f"top {index}", shape)
+        return ReadAhead(opened, layer.name, label(layer))
+
+    return opens
 
 
 def _memory(layer: LayerParameter, phase: int, seed: int) -> Source:

@@ -9,7 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from netspec.errors import SpecError
-from netspec.ops.base import Shape
+from netspec.ops.base import Shape, count
+from runtime.room import check_room, enough_memory
+
+BATCHES = 2  # in memory: the one that is used and the next one
+VALUE_BYTES = 4
 
 
 class Source(Protocol):
@@ -45,15 +49,19 @@ class Reader(Protocol):
 class ReadAhead:
     """A source that reads one batch ahead of the net, in a thread of its own."""
 
-    def __init__(self, reader: Reader, name: str) -> None:
+    def __init__(self, reader: Reader, name: str, who: str = "") -> None:
         self.shapes = reader.shapes
         self._reader = reader
         self._name = name
+        self._who = who or f"layer {name!r}"
         self._closed = False
-        self._buffers = [
-            tuple(np.empty(shape, np.float32) for shape in reader.shapes)
-            for _ in range(2)
-        ]
+        values = sum(count(shape) for shape in reader.shapes)
+        check_room(BATCHES * VALUE_BYTES * values, self._reading)
+        with enough_memory(self._reading):
+            self._buffers = [
+                tuple(np.empty(shape, np.float32) for shape in reader.shapes)
+                for _ in range(BATCHES)
+            ]
         self._batch = 0
         self._ahead: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"data {name}")
@@ -66,7 +74,8 @@ class ReadAhead:
             )
         ahead = self._ahead or self._start(self._batch)
         self._ahead = None
-        ahead.result()
+        with enough_memory(self._reading):
+            ahead.result()
         delivered = self._buffers[self._batch % 2]
         self._batch += 1
         self._ahead = self._start(self._batch)
@@ -87,6 +96,11 @@ class ReadAhead:
         self._wait()
         self._thread.shutdown()
         self._reader.close()
+
+    @property
+    def _reading(self) -> str:
+        shapes = " and ".join(str(shape) for shape in self.shapes)
+        return f"{self._who}: reading batches of shape {shapes}"
 
     def _start(self, batch: int) -> Future[None]:
         return self._thread.submit(self._reader.read, batch, self._buffers[batch % 2])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from netspec.errors import SpecError, layer_label
+from netspec.errors import ShapeError, SpecError, layer_label
 from netspec.ops.base import Shape, count
 from netspec.schema import TRAIN
 from runtime.arrays import Array
@@ -70,6 +71,19 @@ class Mirror:
         self.exposed = False  # whether others have the arrays themselves
         self._changes = 0
         self._loans: weakref.WeakSet[_Loan] = weakref.WeakSet()
+        self._views: weakref.WeakValueDictionary[int, HostView] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def view(self, array: Array) -> HostView:
+        """Return the view of an array of blobs, the same one for everybody.
+
+        Of two host copies one would overwrite what was written into the other.
+        """
+        found = self._views.get(id(array))
+        if found is None:
+            found = self._views[id(array)] = HostView(self, array)
+        return found
 
     def parameters_changed(self) -> None:
         """Note that parameters may have been written to."""
@@ -206,6 +220,10 @@ class Blob:
         return f"<Blob {self.name!r} {self.shape}>"
 
 
+class BlobVec(list[Blob]):
+    """The parameters of a layer: a list, with the name that its type has in pycaffe."""
+
+
 class LayerInfo:
     """One layer of a built net, as pycaffe's `net.layers[i]`: `type` and `blobs`."""
 
@@ -216,3 +234,14 @@ class LayerInfo:
 
     def __repr__(self) -> str:
         return f"<{layer_label(self.name, self.type)}, {len(self.blobs)} parameters>"
+
+
+def assign(target: np.ndarray, value: Any, what: str) -> None:
+    """Write values of equal shape into an array; `what` names it in the error."""
+    array = np.asarray(value)
+    if array.shape != target.shape:
+        raise ShapeError(
+            f"{what} has shape {target.shape}, got {array.shape}; reshape the blob or "
+            f"the array first"
+        )
+    target[...] = array

@@ -5,28 +5,38 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError, did_you_mean
-from netspec.graph import Graph, build_kept
-from netspec.nets import State, kept_net, merge_state
+from netspec.errors import SpecError, did_you_mean, joined
+from netspec.graph import Earlier, Graph, build_kept
 from netspec.nets.current import current
+from netspec.nets.filter import kept_net, merge_state
+from netspec.nets.state import State
 from netspec.ops.base import Shape, label
+from netspec.reading.located import tells_places
 from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
 from runtime.data import MemorySource
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution import weights as weight_files
-from runtime.execution.blob import Blob, HostView, LayerInfo, Mirror
+from runtime.execution.assigning import check_start
+from runtime.execution.blob import Blob, HostView, Mirror, assign
+from runtime.execution.net_names import NetNames
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.execution.plan import Plan, Step, compile_plan
+from runtime.execution.python_layers.code import Allow
+from runtime.execution.python_layers.hosted import PythonLayers
+from runtime.execution.views import carry_over, layer_views
+from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
+Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
-class Net:
+
+class Net(NetNames):
     """A net ready to run, with pycaffe's names and meaning.
 
     Args:
@@ -39,13 +49,15 @@ class Net:
         dtype: "float32", or "float64" for checking gradients.
         keep: names of blobs whose contents must stay readable after the steps that use
             them; None keeps all. Fewer kept blobs need less memory. A net with a
-            Filter layer, whose shapes change as it runs, keeps all.
+            Filter or a `Layer` in Python, whose shapes may change, keeps all.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
+        allow_python: names of the modules that Python layers may import; True for any.
 
     Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
     """
 
+    @tells_places
     def __init__(
         self,
         net: Any,
@@ -60,26 +72,30 @@ class Net:
         keep: Iterable[str] | None = None,
         share_with: Net | None = None,
         state: State | None = None,
+        allow_python: Allow = (),
     ) -> None:
         whole = current(net)
         self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
-        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
-        self._keep = None if keep_all else frozenset(keep or ())
+        own = PythonLayers(kept.message, allow_python, dtype, self.backend)
+        self.python_layers = own
+        moving = own.moving or any(x.type == "Filter" for x in kept.message.layer)
+        self._keep = None if keep is None or moving else frozenset(keep)
         self.sources = open_sources(kept.message, self.state, seed)
-        self.context = Context(self.backend, dtype, seed, self.clock, self.sources)
+        self.context = Context(self.backend, dtype, seed, self.clock, self.sources, own)
         self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
         self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)
         self.graph = self._build()
-        borrowed = (
-            borrow(self.graph, share_with.graph, share_with.parameters.arrays)
-            if share_with
-            else {}
-        )
-        self.parameters: Parameters = allocate(self.graph, self.context, borrowed)
+        borrowed = {}
+        if share_with:
+            theirs = share_with.parameters.arrays
+            borrowed = borrow(self.graph, share_with.graph, theirs)
+        given = (self.graph, self.context, borrowed, self._keep)
+        self.parameters: Parameters = allocate(*given)
+        own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
         self.plan = self._compile()
         self._name_everything()
         if weights is not None:
@@ -88,7 +104,8 @@ class Net:
     # ------------------------------------------------------------ building
 
     def _build(self) -> Graph:
-        graph = build_kept(self._kept_net, shapes=self._shapes)
+        read = self.python_layers.read
+        graph = build_kept(self._kept_net, shapes=self._shapes, python=read)
         if self._keep is not None:
             unknown = [name for name in sorted(self._keep) if name not in graph.blobs]
             if unknown:
@@ -98,10 +115,11 @@ class Net:
 
     def _compile(self) -> Plan:
         arrays, keep = self.parameters.arrays, self._keep
+        self.python_layers.use(self.mirror, arrays)
         return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
 
     def _name_everything(self) -> None:
-        graph, mirror = self.graph, self.mirror
+        graph = self.graph
         sources = {name for name in self._shapes if name in graph.blobs}
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         for name, edge in graph.blobs.items():
@@ -109,24 +127,11 @@ class Net:
             shape = graph.edges[edge].shape
             reshape = self._reshaper(name) if name in sources else None
             self.blobs[name] = Blob(name, shape, data, diff, reshape)
-        self.params: OrderedDict[str, list[Blob]] = OrderedDict()
-        self.layers: list[LayerInfo] = []
-        for node in graph.nodes:
-            blobs = []
-            for slot, index in enumerate(node.params):
-                shape = node.op.params[slot].shape
-                arrays = self.parameters.arrays[index]
-                blobs.append(
-                    Blob(
-                        f"{node.name}[{slot}]",
-                        shape,
-                        HostView(mirror, arrays.data.reshape(shape), parameter=True),
-                        HostView(mirror, arrays.diff.reshape(shape)),
-                    )
-                )
-            if blobs:
-                self.params[node.name] = blobs
-            self.layers.append(LayerInfo(node.name, node.type, blobs))
+        views = layer_views(
+            graph, self.parameters.arrays, self.mirror, self.python_layers
+        )
+        self.params: OrderedDict[str, list[Blob]] = views.params
+        self.layers: list[Any] = views.layers
 
     def _edge_views(self, name: str) -> tuple[HostView | None, HostView | None]:
         edge = self.graph.blobs[name]
@@ -136,8 +141,8 @@ class Net:
             return None, None
         gradient = self.plan.diff[edge]
         return (
-            HostView(self.mirror, self.plan.data[edge]),
-            None if gradient is None else HostView(self.mirror, gradient),
+            self.mirror.view(self.plan.data[edge]),
+            None if gradient is None else self.mirror.view(gradient),
         )
 
     def _reshaper(self, name: str) -> Any:
@@ -146,73 +151,15 @@ class Net:
 
         return reshape
 
-    # ------------------------------------------------------------ names
-
-    @property
-    def name(self) -> str:
-        """The name of the net."""
-        return self.graph.name
-
     @property
     def flat(self) -> Flat:
         """The parameters that this net owns, in one buffer, and their gradients."""
         self.mirror.exposed = True
         return self.parameters.flat
 
-    @property
-    def phase(self) -> int:
-        """`TRAIN` or `TEST`."""
-        return self.state.phase
-
-    @property
-    def inputs(self) -> list[str]:
-        """Names of the blobs that Input layers provide."""
-        return list(self.graph.inputs)
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of the blobs that no layer consumes, in byte order."""
-        return list(self.graph.outputs)
-
-    @property
-    def layer_dict(self) -> OrderedDict[str, LayerInfo]:
-        """The layers by name."""
-        return OrderedDict((layer.name, layer) for layer in self.layers)
-
-    @property
-    def _layer_names(self) -> list[str]:
-        return [node.name for node in self.graph.nodes]
-
-    @property
-    def top_names(self) -> OrderedDict[str, list[str]]:
-        """The names of the tops of every layer."""
-        edges = self.graph.edges
-        return OrderedDict(
-            (node.name, [edges[edge].blob for edge in node.tops])
-            for node in self.graph.nodes
-        )
-
-    @property
-    def bottom_names(self) -> OrderedDict[str, list[str]]:
-        """The names of the bottoms of every layer."""
-        edges = self.graph.edges
-        return OrderedDict(
-            (node.name, [edges[edge].blob for edge in node.bottoms])
-            for node in self.graph.nodes
-        )
-
-    @property
-    def blob_loss_weights(self) -> OrderedDict[str, float]:
-        """The weight of every blob in the objective."""
-        weights = OrderedDict((name, 0.0) for name in self.graph.blobs)
-        for node in self.graph.nodes:
-            for edge, weight in zip(node.tops, node.loss_weights, strict=True):
-                if self.graph.edges[edge].blob in weights:
-                    weights[self.graph.edges[edge].blob] = weight
-        return weights
-
     # ------------------------------------------------------------ running
 
+    @whole
     def forward(
         self,
         blobs: Iterable[str] | None = None,
@@ -222,13 +169,14 @@ class Net:
     ) -> OrderedDict[str, np.ndarray]:
         """Run forward and return the outputs (and the named `blobs`) by name.
 
-        start, end: the first and the last layer to run; all by default.
+        start, end: the first and the last layer to run; all by default. Other shapes
+            of inputs need to suit the layers up to `end` only; what lies above keeps
+            its shapes, and is refused until it is reshaped.
         inputs: values for input blobs, by name; shapes must be equal.
         """
         first, last = self._range(start, end)
         self._set_inputs(inputs)
-        if self._pending:
-            self.reshape()
+        self._take_shapes(first, last)
         self._run_forward(first, last)
         if end is None:
             names = [*self.graph.outputs]
@@ -237,6 +185,7 @@ class Net:
         names.extend(name for name in blobs or () if name not in names)
         return OrderedDict((name, self._blob(name).data) for name in names)
 
+    @whole
     def backward(
         self,
         diffs: Iterable[str] | None = None,
@@ -247,38 +196,44 @@ class Net:
         """Run backward, adding to the parameters' gradients; return input gradients.
 
         start, end: the last and the first layer, as backward runs from the end.
-        gradients: values for the gradients of output blobs, by name.
+        gradients: values for the gradients of output blobs, or of tops of `start`, by
+            name. One that the pass itself would compute is refused.
         """
         self._check_gradients()
         last, first = self._range(start, end, backward=True)
+        self._check_shapes(first, last)
         for name, value in gradients.items():
-            _assign(self._blob(name).diff, value, f"gradient of blob {name!r}")
-        if (first, last) == (0, len(self.graph.nodes) - 1):
-            self._run_plan("accumulate")
-        else:
-            self._run(s for s in self.plan.accumulate if first <= s.node <= last)
+            blob = self._blob(name)
+            check_start(self.graph, name, first, last)
+            self._assign_gradient(blob, value)
+        self._run_pass("accumulate", first, last)
         names = [*self.inputs] if end is None else self.bottom_names[end]
         names.extend(name for name in diffs or () if name not in names)
         return OrderedDict((name, self._blob(name).diff) for name in names)
 
+    @whole
     def forward_backward(self, accumulate: bool = False) -> None:
         """Run a training pass; parameter gradients are stored, or added."""
         self._check_gradients()
-        if self._pending:
-            self.reshape()
-        self._run_forward(0, len(self.graph.nodes))
-        self._run_plan("accumulate" if accumulate else "backward")
+        self.forward_steps()
+        kind: Pass = "accumulate" if accumulate else "backward"
+        self._run_pass(kind, 0, len(self.graph.nodes) - 1)
 
+    @whole
     def forward_steps(self) -> None:
         """Run forward without fetching any output."""
-        if self._pending:
-            self.reshape()
-        self._run_forward(0, len(self.graph.nodes))
+        last = len(self.graph.nodes) - 1
+        self._take_shapes(0, last)
+        self._run_forward(0, last)
 
     def loss(self) -> float:
         """Return the objective of the last forward: the sum of weight * sum(top)."""
+        return self.loss_of(0, len(self.graph.nodes) - 1)
+
+    def loss_of(self, first: int, last: int) -> float:
+        """Return what the layers number `first` to `last` add to the objective."""
         total = 0.0
-        for node in self.graph.nodes:
+        for node in self.graph.nodes[first : last + 1]:
             for edge, weight in zip(node.tops, node.loss_weights, strict=True):
                 if weight != 0:
                     total += weight * float(self.plan.data[edge].sum())
@@ -292,6 +247,25 @@ class Net:
 
     def reshape(self) -> None:
         """Give the net the shapes that were set on its input blobs."""
+        last = len(self.graph.nodes) - 1
+        self.python_layers.reshape_all()
+        self._reshape(last)
+        self._check_shapes(0, last)
+
+    def _take_shapes(self, first: int, last: int) -> None:
+        """Reshape, if that is due, what a pass over some layers needs."""
+        if self._pending:
+            self._reshape(last)
+        self._check_shapes(first, last)
+
+    def _check_shapes(self, first: int, last: int) -> None:
+        """Refuse to run layers that do not suit the shapes below them."""
+        stale = self.graph.stale
+        wrong = [stale[index] for index in sorted(stale) if first <= index <= last]
+        if wrong:
+            raise joined(wrong)
+
+    def _reshape(self, last: int) -> None:
         pending, self._pending = self._pending, {}
         inputs = {
             name: blob.data.copy()
@@ -299,7 +273,7 @@ class Net:
             if name in self._shapes and name not in pending
         }
         try:
-            self._replan(pending)
+            self._replan(pending, last)
         except Exception:
             for name in pending:
                 self.blobs[name].cancel_reshape()
@@ -308,48 +282,70 @@ class Net:
             if self.blobs[name].shape == values.shape:
                 self.blobs[name].data[...] = values
 
-    def _replan(self, shapes: Mapping[str, Shape]) -> None:
-        """Compile anew with other `shapes` of tops; if that fails nothing changes."""
+    def _replan(self, shapes: Mapping[str, Shape], last: int) -> None:
+        """Compile anew with other `shapes` of tops; if that fails nothing changes.
+
+        Layers above number `last` that the shapes do not suit stay as they are.
+        """
         before = (self._shapes, self.graph)
         self._shapes = {**self._shapes, **shapes}
         try:
-            self.graph = self._build()
-            check_unchanged(before[1], self.graph)
+            self.graph = self._rebuild(last)
             self.mirror.before_steps()
             self.plan = self._compile()
         except Exception:
             self._shapes, self.graph = before
+            self.python_layers.restore(self.plan.kernels)
             raise
         for name, blob in self.blobs.items():
             shape = self.graph.edges[self.graph.blobs[name]].shape
             blob.rebind(shape, *self._edge_views(name))
 
-    def _follow(self, change: TopsChanged) -> None:
-        """Give the tops of a node other shapes; what was computed above it stays."""
+    def _rebuild(self, last: int) -> Graph:
+        try:
+            graph = self._build()
+            check_unchanged(self.graph, graph)
+            return graph
+        except Exception:  # one of ours, or what a layer in Python raised
+            if last >= len(self.graph.nodes) - 1:
+                raise
+        return build_kept(
+            self._kept_net,
+            shapes=self._shapes,
+            python=self.python_layers.read,
+            earlier=Earlier(self.graph, last),
+        )
+
+    def follow(self, change: TopsChanged, last: int) -> int:
+        """Give the tops of a node other shapes; what was computed above it stays.
+
+        Returns the node to go on with.
+        """
         node, old = self.graph.nodes[change.node], self.plan
         tops = [self.graph.edges[edge].blob for edge in node.tops]
-        self._replan(dict(zip(tops, change.shapes, strict=True)))
-        for edge in self.graph.edges:
-            if edge.producer < change.node:
-                self.plan.data[edge.index][...] = old.data[edge.index]
-        for index in range(change.node):
-            for name, array in self.plan.kernels[index].work.items():
-                array[...] = old.kernels[index].work[name]
+        known = not change.done
+        given = dict(zip(tops, change.shapes, strict=True)) if known else {}
+        self._replan(given, last)
+        carry_over(self.graph, old, self.plan, change.node)
+        return change.node + change.done
 
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
-        end = len(self.graph.nodes) - 1
         while True:
             try:
-                if first == 0 and last >= end:
-                    self._run_plan("forward")
-                else:
-                    self._run(s for s in self.plan.forward if first <= s.node <= last)
+                self._run_pass("forward", first, last)
                 break
             except TopsChanged as change:
-                self._follow(change)
-                first = change.node
+                first = self.follow(change, last)
         self.clock.value += 1
+
+    def _run_pass(self, kind: Pass, first: int, last: int) -> None:
+        """Run the steps of a kind of the nodes `first` to `last`."""
+        if (first, last) == (0, len(self.graph.nodes) - 1):
+            self._run_plan(kind)
+        else:
+            steps: tuple[Step, ...] = getattr(self.plan, kind)
+            self._run(step for step in steps if first <= step.node <= last)
 
     def _check_gradients(self) -> None:
         if self.graph.gradient_errors:
@@ -363,7 +359,7 @@ class Net:
             for step in steps:
                 step.run()
 
-    def _run_plan(self, kind: Literal["forward", "backward", "accumulate"]) -> None:
+    def _run_plan(self, kind: Pass) -> None:
         self.mirror.before_steps(self.phase)
         with np.errstate(all="ignore"):
             self.plan.run(kind, self.mirror.parameters_version())
@@ -388,12 +384,15 @@ class Net:
             raise SpecError(f"no blob {name!r} in this net{hint}")
         return self.blobs[name]
 
+    def _assign_gradient(self, blob: Blob, value: Any) -> None:
+        assign(blob.diff, value, f"gradient of blob {blob.name!r}")
+
     def _set_inputs(self, inputs: Mapping[str, Any]) -> None:
         for name, value in inputs.items():
             if name not in self.graph.inputs:
                 hint = did_you_mean(name, self.graph.inputs)
                 raise SpecError(f"{name!r} is not an input of this net{hint}")
-            _assign(self._blob(name).data, value, f"input {name!r}")
+            assign(self._blob(name).data, value, f"input {name!r}")
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Give the first layer, a MemoryData, the arrays to deliver batch by batch.
@@ -415,8 +414,13 @@ class Net:
     # ------------------------------------------------------------ parameters
 
     def copy_from(self, path: str | Path) -> Any:
-        """Copy parameters from a file, by layer name; returns what was copied."""
-        return weight_files.copy_weights(self.graph, self.params, path)
+        """Copy parameters from a file, by layer name; returns what was copied.
+
+        Warns of a file that gives nothing, and of layers that it leaves as they are.
+        """
+        report = weight_files.copy_into([self], path)
+        weight_files.warn_of_rest([path], [report])
+        return report
 
     def save(self, path: str | Path) -> None:
         """Write the net with its parameters as a `.caffemodel`."""
@@ -437,13 +441,3 @@ class Net:
             f"{sum(p.data.size for p in self.parameters.arrays)} parameters, "
             f"backend {self.backend.name!r}>"
         )
-
-
-def _assign(target: np.ndarray, value: Any, what: str) -> None:
-    array = np.asarray(value)
-    if array.shape != target.shape:
-        raise ShapeError(
-            f"{what} has shape {target.shape}, got {array.shape}; reshape the blob or "
-            f"the array first"
-        )
-    target[...] = array

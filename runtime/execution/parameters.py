@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from netspec.errors import ShapeError
-from netspec.graph import Graph, Node, Parameter
+from netspec.graph import Graph, Node, Parameter, check_parameters
 from netspec.ops.base import Shape, label
 from netspec.schema import BlobProto
 from runtime.arena import Flat, flat_buffers
 from runtime.arrays import Array
+from runtime.execution.fitting import fitting
 from runtime.fillers import fill
 from runtime.layers.base import Context
 
@@ -35,14 +36,29 @@ class Parameters:
 
 
 def allocate(
-    graph: Graph, context: Context, borrowed: Mapping[int, ParameterArrays]
+    graph: Graph,
+    context: Context,
+    borrowed: Mapping[int, ParameterArrays],
+    keep: Container[str] | None = None,
 ) -> Parameters:
     """Give every parameter its arrays: borrowed ones, or new ones filled.
 
     The values are a function of the seed, the owner's name and the slot, so that
-    another layer in the net does not change them.
+    another layer in the net does not change them. keep: names of blobs, as of `Net`.
+
+    Raises `MachineError` where parameters and blobs do not fit into memory.
     """
     own = [p for p in graph.parameters if p.index not in borrowed]
+    with fitting(graph, context, own, keep):
+        return _allocate(graph, context, own, borrowed)
+
+
+def _allocate(
+    graph: Graph,
+    context: Context,
+    own: Sequence[Parameter],
+    borrowed: Mapping[int, ParameterArrays],
+) -> Parameters:
     flat = flat_buffers(context.backend, own, context.dtype)
     arrays = dict(borrowed)
     for parameter in own:
@@ -87,15 +103,8 @@ def borrow(
 
 def check_unchanged(old: Graph, new: Graph) -> None:
     """Refuse input shapes under which a parameter would change its shape."""
-    for before, after in zip(old.parameters, new.parameters, strict=True):
-        if before.shape != after.shape:
-            node = new.nodes[after.owner.node]
-            raise ShapeError(
-                f"with the new input shapes its parameter {after.owner.slot} would "
-                f"change from {before.shape} to {after.shape}; reshape inputs only to "
-                f"sizes that keep parameters",
-                layer=label(node.layer),
-            )
+    for before, after in zip(old.nodes, new.nodes, strict=True):
+        check_parameters(before.op, after.op)
 
 
 def _start(parameter: Parameter, owner: Node, seed: int) -> np.ndarray:

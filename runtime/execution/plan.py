@@ -21,6 +21,7 @@ from runtime.arena import Arena, total_bytes
 from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Fusion
+from runtime.execution.fitting import fitting
 from runtime.execution.parameters import ParameterArrays
 from runtime.layers.base import Bound, Context, Kernel
 from runtime.primitives import Primitives
@@ -200,15 +201,17 @@ def compile_plan(
     kernels = tuple(
         backend.kernel(node, context.dtype)(node, context) for node in graph.nodes
     )
-    fusion = backend.fusion(graph, kernels)
-    memory = _Memory(graph, context, kernels, keep)
+    fusion = None if graph.stale else backend.fusion(graph, kernels)
+    with fitting(graph, context, (), keep):
+        memory = _Memory(graph, context, kernels, keep)
     for node, kernel in zip(graph.nodes, kernels, strict=True):
-        kernel.bind(_bound(node, memory, parameters))
+        if node.index not in graph.stale:
+            kernel.bind(_bound(node, memory, parameters))
     _seed_losses(graph, memory)
     forward = tuple(
         _forward_step(node, kernel, memory, backend)
         for node, kernel in zip(graph.nodes, kernels, strict=True)
-        if not node.op.alias
+        if not node.op.alias and node.index not in graph.stale
     )
     return Plan(
         forward=forward,
@@ -391,6 +394,8 @@ def _backward_steps(
     written: set[int] = set()
     for node in reversed(graph.nodes):
         if not node.backward or (node.op.alias and node.type != "Split"):
+            continue
+        if node.index in graph.stale:
             continue
         learned = [
             index for index, learn in zip(node.params, node.learn, strict=True) if learn

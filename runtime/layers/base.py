@@ -42,6 +42,7 @@ class Context:
     seed: int = 0
     clock: Clock = field(default_factory=Clock)
     sources: Mapping[str, Any] = field(default_factory=dict)  # data layer -> Source
+    python: Any = None  # PythonLayers, which has the objects of Python layers
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,17 @@ class TopsChanged(Exception):
     """Raised by `forward` where the tops need other shapes than they have.
 
     The net gives them these shapes, and everything above the layer as it was, and runs
-    the layer again.
+    the layer again. A layer that is `done` keeps its tops itself until they have their
+    place; the net asks it for their shapes and goes on behind it.
     """
 
-    def __init__(self, node: int, shapes: tuple[Shape, ...]) -> None:
+    def __init__(
+        self, node: int, shapes: tuple[Shape, ...], *, done: bool = False
+    ) -> None:
         super().__init__(f"the tops of node {node} need shapes {shapes}")
         self.node = node
         self.shapes = shapes
+        self.done = done
 
 
 class Kernel(Generic[OpT]):
@@ -102,6 +107,11 @@ class Kernel(Generic[OpT]):
 
     def setup(self) -> None:
         """Make views and constants; called once, at the end of `bind`."""
+
+    def take_over(self, other: Kernel[OpT]) -> None:
+        """Take what the kernel of the same node in another plan knows of its pass."""
+        for name, array in self.work.items():
+            array[...] = other.work[name]
 
     def forward(self) -> None:
         """Compute the tops from the bottoms and the parameters."""

@@ -12,7 +12,7 @@ from runtime.arrays import Array, ArraySpec
 from runtime.layers.base import Kernel, register
 
 
-class _Stretched(Kernel):
+class _Broadcast(Kernel):
     """Views of x (outer, covered, inner) and of a smaller array (1, covered, 1)."""
 
     def _covered(self) -> Shape:
@@ -43,7 +43,7 @@ class _Stretched(Kernel):
 
 
 @register
-class Scale(_Stretched):
+class Scale(_Broadcast):
     """Multiply by a smaller array, broadcast over the other axes.
 
         y = x s (+ b);  dx = dy s;  ds = sum of dy x;  db = sum of dy
@@ -107,7 +107,7 @@ class Scale(_Stretched):
 
 
 @register
-class Bias(_Stretched):
+class Bias(_Broadcast):
     """Add a smaller array, broadcast over the other axes.
 
         y = x + b;  dx = dy;  db = sum of dy over the axes that b lacks

@@ -163,6 +163,13 @@ class Filter(Kernel[ops.Filter]):
         """Make room to read the selector."""
         selector = self.bottoms[-1]
         self._selector = np.empty(selector.shape, self.context.dtype)
+        self._chosen: Array = self.xp.arange(0)
+
+    def take_over(self, other: Kernel[ops.Filter]) -> None:
+        """Take the numbers of the selected items."""
+        super().take_over(other)
+        if isinstance(other, Filter):
+            self._chosen = other._chosen  # noqa: SLF001
 
     def forward(self) -> None:
         """Copy the selected items."""

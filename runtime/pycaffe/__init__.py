@@ -44,10 +44,13 @@ if TYPE_CHECKING:
     from runtime.pycaffe.net import get_solver as get_solver
     from runtime.pycaffe.net import get_solver_from_file as get_solver_from_file
     from runtime.pycaffe.net import layer_type_list as layer_type_list
+    from runtime.pycaffe.timing import NCCL as NCCL
+    from runtime.pycaffe.timing import Timer as Timer
 
 __version__ = "1.0.0"  # of the pycaffe whose names these are
 
 _MODULES = (
+    "_caffe",
     "classifier",
     "coord_map",
     "detector",
@@ -87,6 +90,7 @@ _NAMES = {
         "get_solver_from_file",
         "layer_type_list",
     ),
+    "timing": ("NCCL", "Timer"),
 }
 _LAZY = {name: module for module, names in _NAMES.items() for name in names}
 

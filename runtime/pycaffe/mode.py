@@ -12,12 +12,14 @@ from typing import Any
 
 from netspec.errors import MachineError
 from runtime.backends import get_backend
+from runtime.pycaffe.log_lines import write_log
 
 
 @dataclass
 class _Mode:
     backend: str = "numpy"
     seed: int | None = None
+    solvers: int = 1  # that were asked for
 
 
 _MODE = _Mode()
@@ -68,10 +70,25 @@ def set_random_seed(seed: int) -> None:
 
 
 def ignored(*_: Any) -> None:
-    """Do nothing: logging and several solvers need no settings here."""
+    """Do nothing: one process trains, and its log is there from the start."""
 
 
-init_log = log = set_solver_count = set_solver_rank = set_multiprocess = ignored
+init_log = set_solver_rank = set_multiprocess = ignored
+
+
+def log(message: object) -> None:
+    """Write a message to the log, which is standard error."""
+    write_log("_caffe", 1, str(message))
+
+
+def set_solver_count(count: int) -> None:
+    """Note how many processes are to train; an `NCCL` of more than one is refused."""
+    _MODE.solvers = int(count)
+
+
+def wanted_solvers() -> int:
+    """Return what was given to `set_solver_count`."""
+    return _MODE.solvers
 
 
 def solver_count() -> int:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError, UnsupportedError, did_you_mean
-from netspec.graph import Graph
+from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.schema import TEST, SolverParameter
 from runtime.execution import net as _net
 from runtime.execution.blob import Blob
 from runtime.execution.parameters import allocate, borrow
+from runtime.execution.python_layers.layer import Layer as Layer
 from runtime.layers.base import portable_kernels
 from runtime.pycaffe import mode
+from runtime.pycaffe.inner import InnerNames, batches
+from runtime.pycaffe.timing import NCCL
+from runtime.pycaffe.training_log import TrainingLog
 from runtime.training import solver as _solver
+from runtime.training.history import History
 from runtime.training.solver_param import read_solver
 from runtime.update_rules import UPDATES
 
@@ -27,20 +31,17 @@ _OLD_ARGUMENTS = ("weights", "phase")
 
 Arrays = dict[str, np.ndarray]
 
-_NO_PYTHON = (
-    "layers written in Python do not run here; feed what a data layer loads to an "
-    "Input layer, and write a computation as layers that exist"
-)
 
-
-class Net(_net.Net):
+class Net(InnerNames):
     """A net with all of pycaffe's names.
 
         Net(model, phase, level=0, stages=None, weights=None)
         Net(model, weights, phase)
 
     The other options of `runtime.Net` may be given by name; `backend` and `seed` are
-    those of `set_mode_cpu`, `set_mode_gpu` and `set_random_seed` unless given.
+    those of `set_mode_cpu`, `set_mode_gpu` and `set_random_seed` unless given. Python
+    layers import any module that `sys.path` leads to, as in pycaffe; `allow_python=()`
+    forbids it.
     """
 
     def __init__(self, network_file: Any, *args: Any, **options: Any) -> None:
@@ -54,47 +55,10 @@ class Net(_net.Net):
             options[name] = value
         options.setdefault("backend", mode.backend())
         options.setdefault("seed", mode.seed() or 0)
+        options.setdefault("allow_python", True)
         phase = options.pop("phase", TEST)
         weights = options.pop("weights", None)
         super().__init__(network_file, phase, weights, **options)
-
-    def _build(self) -> Graph:
-        layers = self._kept_net.message.layer
-        own = [layer for layer in layers if layer.type == "Python"]
-        if own:
-            names = ", ".join(
-                f"{layer.name!r} ({layer.python_param.module}."
-                f"{layer.python_param.layer})"
-                for layer in own
-            )
-            raise UnsupportedError(f"layer {names}: {_NO_PYTHON}")
-        return super()._build()
-
-    # ------------------------------------------------------------ names
-
-    @property
-    def _blob_names(self) -> list[str]:
-        return list(self.blobs)
-
-    @property
-    def _blobs(self) -> list[Blob]:
-        return list(self.blobs.values())
-
-    @property
-    def _inputs(self) -> list[int]:
-        return [self._blob_names.index(name) for name in self.inputs]
-
-    @property
-    def _outputs(self) -> list[int]:
-        return [self._blob_names.index(name) for name in self.outputs]
-
-    def _top_ids(self, layer: int) -> list[int]:
-        tops = self.top_names[self._layer_names[layer]]
-        return [self._blob_names.index(name) for name in tops]
-
-    def _bottom_ids(self, layer: int) -> list[int]:
-        bottoms = self.bottom_names[self._layer_names[layer]]
-        return [self._blob_names.index(name) for name in bottoms]
 
     # ------------------------------------------------------------ running
 
@@ -113,6 +77,22 @@ class Net(_net.Net):
                 )
             target[...] = array
 
+    def _assign_gradient(self, blob: Blob, value: Any) -> None:
+        """Copy a gradient of the batch's size; the other axes broadcast as in NumPy."""
+        target, array = blob.diff, np.asarray(value)
+        if array.shape[:1] != target.shape[:1] and array.ndim:
+            raise ShapeError(
+                f"gradient of blob {blob.name!r} has shape {array.shape}; the blob has "
+                f"{target.shape}: give as many items as the batch has"
+            )
+        try:
+            target[...] = array
+        except ValueError:
+            raise ShapeError(
+                f"gradient of blob {blob.name!r} has shape {array.shape}, which does "
+                f"not broadcast to {target.shape}; reshape the array"
+            ) from None
+
     def forward_all(
         self, blobs: Iterable[str] | None = None, **inputs: Any
     ) -> OrderedDict[str, np.ndarray]:
@@ -122,7 +102,7 @@ class Net(_net.Net):
         """
         names = list(blobs or ())
         pieces: dict[str, list[np.ndarray]] = {}
-        for batch, count in _batches(self, inputs):
+        for batch, count in batches(self, inputs):
             for name, value in self.forward(blobs=names, **batch).items():
                 pieces.setdefault(name, []).append(value[:count].copy())
         return OrderedDict((name, np.concatenate(p)) for name, p in pieces.items())
@@ -141,7 +121,7 @@ class Net(_net.Net):
         outs: dict[str, list[np.ndarray]] = {}
         gradients: dict[str, list[np.ndarray]] = {}
         blobs, diffs = list(blobs or ()), list(diffs or ())
-        for batch, count in _batches(self, arrays):
+        for batch, count in batches(self, arrays):
             given = {name: batch[name] for name in batch if name in self.inputs}
             rest = {name: batch[name] for name in batch if name not in self.inputs}
             for name, value in self.forward(blobs=blobs, **given).items():
@@ -176,30 +156,6 @@ class Net(_net.Net):
                     blob.data[...] = before.data
 
 
-def _batches(
-    net: Net, arrays: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield batches that fill the net, with how many of their items are not padding."""
-    if not arrays:
-        raise SpecError(f"give all of the inputs, {net.inputs}, by name")
-    values = {name: np.asarray(value) for name, value in arrays.items()}
-    lengths = {len(value) for value in values.values()}
-    if len(lengths) > 1:
-        raise ShapeError(f"all arrays need equal lengths; got {sorted(lengths)}")
-    size = net.blobs[next(iter(values))].shape[0]
-    for start in range(0, lengths.pop(), size):
-        part = {name: value[start : start + size] for name, value in values.items()}
-        count = len(next(iter(part.values())))
-        if count < size:
-            part = {
-                name: np.concatenate(
-                    [value, np.zeros((size - count, *value.shape[1:]), value.dtype)]
-                )
-                for name, value in part.items()
-            }
-        yield part, count
-
-
 def layer_type_list() -> list[str]:
     """Return the layer types that can run, sorted."""
     return sorted(portable_kernels())
@@ -208,10 +164,13 @@ def layer_type_list() -> list[str]:
 class Solver(_solver.Solver):
     """A solver of a file or a message; its nets have all of pycaffe's names.
 
-    `SGDSolver` and the others train by their own rule, whatever the file says.
+    `SGDSolver` and the others train by their own rule, whatever the file says. What
+    happens is written to standard error in the lines of Caffe's log, unless
+    `GLOG_minloglevel` is above 0.
     """
 
     net_type = Net
+    counts_forward = True
     kind: ClassVar[str] = ""
 
     def __init__(self, solver_file: Any, **options: Any) -> None:
@@ -219,9 +178,34 @@ class Solver(_solver.Solver):
         if self.kind:
             param.type = self.kind
         options.setdefault("backend", mode.backend())
+        options.setdefault("allow_python", True)
         if param.random_seed < 0:
             options.setdefault("seed", mode.seed())
         super().__init__(param, folder=path.parent if path else None, **options)
+        self._training_log = TrainingLog(self)
+
+    def solve(self, resume: str | Path | None = None) -> History:
+        """Train up to `max_iter`, as `runtime.Solver` does."""
+        self._training_log.begin()
+        history = super().solve(resume or None)
+        self._training_log.end()
+        return history
+
+    def add_callback(
+        self, before: Callable[[], Any], after: Callable[[], Any] | None = None
+    ) -> None:
+        """Call `before` ahead of each iteration and `after` once it has its gradients.
+
+        An `NCCL` alone is taken as well; of one process it has nothing to do.
+        """
+        if isinstance(before, NCCL) and after is None:
+            return
+        if not callable(before) or not callable(after):
+            raise SpecError(
+                f"add_callback takes two functions without arguments, or an NCCL; got "
+                f"{before!r} and {after!r}"
+            )
+        super().add_callback(before, after)
 
     def share_weights(self, net: Net) -> None:
         """Let another net use the parameters of this solver's net."""
@@ -290,12 +274,3 @@ def get_solver(solver_file: Any) -> Solver:
 
 
 get_solver_from_file = get_solver
-
-
-class Layer:
-    """Base of layers written in Python. This runtime does not run them."""
-
-    param_str: str = ""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        raise UnsupportedError(f"{type(self).__name__}: {_NO_PYTHON}")

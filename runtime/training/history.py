@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError
-from runtime.training.snapshot import Snapshot
+from netspec.files import is_file, read_bytes, replacing
+from runtime.training.snapshot_files import Snapshot
 
 CSV_HEADER = "iteration,phase,name,value"
 
@@ -77,6 +78,12 @@ class History:
     tests: list[TestRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
 
+    def drop(self, iteration: int) -> None:
+        """Drop what came after the snapshot of `iteration`, which is done again."""
+        self.train = [one for one in self.train if one.iteration < iteration]
+        self.tests = [one for one in self.tests if one.iteration < iteration]
+        self.snapshots = [one for one in self.snapshots if one.iteration <= iteration]
+
     def write(self, path: str | Path) -> None:
         """Write all records as `Log` does."""
         with Log(path) as log:
@@ -90,14 +97,20 @@ class Log:
     """A file to which records are added as they come: `.jsonl`, or else CSV.
 
     CSV has a line for every number: iteration, phase, name, value. JSON has an object
-    for every record. With `append` a file that exists is continued.
+    for every record. With `append` a file that exists is continued; with `since` its
+    lines of that iteration and of later ones go, as they come again. Lines that are no
+    records stay.
 
     Raises `FileError`.
     """
 
-    def __init__(self, path: str | Path, *, append: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, append: bool = False, since: int | None = None
+    ) -> None:
         self.path = Path(path)
         self._json = self.path.suffix == ".jsonl"
+        if append and since is not None and is_file(self.path):
+            self._cut(since)
         try:
             # Unbuffered, so that a failed write is not tried again when it is closed.
             self._file = self.path.open("ab" if append else "wb", buffering=0)
@@ -119,6 +132,19 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _cut(self, since: int) -> None:
+        """Drop the records from an iteration on, and a line that a kill cut short."""
+        text = read_bytes(self.path).decode("utf-8", "surrogateescape")
+        pieces = text.splitlines(keepends=True) if self._json else _csv_lines(text)
+        kept = [
+            line
+            for line in pieces
+            if line.endswith("\n") and _iteration_of(line, self._json) < since
+        ]
+        if len(kept) < len(pieces):
+            with replacing(self.path) as file:
+                file.write("".join(kept).encode("utf-8", "surrogateescape"))
 
     def _write(self, text: str) -> None:
         try:
@@ -151,3 +177,27 @@ def _quoted(name: str) -> str:
     if any(character in name for character in ',"\n'):
         return '"' + name.replace('"', '""') + '"'
     return name
+
+
+def _csv_lines(text: str) -> list[str]:
+    """Split into lines, but not at the line breaks within quotes."""
+    lines: list[str] = []
+    whole = True
+    for piece in text.split("\n"):
+        if whole:
+            lines.append(piece + "\n")
+        else:
+            lines[-1] += piece + "\n"
+        whole = lines[-1].count('"') % 2 == 0
+    lines[-1] = lines[-1][:-1]  # after the last line break
+    return lines if lines[-1] else lines[:-1]
+
+
+def _iteration_of(line: str, is_json: bool) -> int:
+    """Return the iteration of a line of a log, or -1 of one that is no record."""
+    try:
+        if is_json:
+            return int(json.loads(line)["iteration"])
+        return int(line.partition(",")[0])
+    except (ValueError, KeyError, TypeError):
+        return -1

@@ -111,8 +111,9 @@ class Policy:
                 return inv(self.base_lr, self.gamma, self.power, iteration)
             case "poly":
                 return poly(self.base_lr, self.power, iteration, self.max_iter)
-            case _:
+            case "sigmoid":
                 return sigmoid(self.base_lr, self.gamma, self.stepsize, iteration)
+        raise NotImplementedError(f"lr_policy {self.name!r} has fields but no formula")
 
 
 def policy_of(param: SolverParameter) -> Policy:

@@ -9,34 +9,37 @@ all, and the state only once its model is in place.
 from __future__ import annotations
 
 import io
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf.unknown_fields import UnknownFieldSet
 
-from netspec.errors import FileError, MachineError, SpecError
-from netspec.files import replacing
+from netspec.errors import FileError, MachineError, NetspecError, SpecError
+from netspec.files import is_file, replacing
 from netspec.ops.base import Shape, count
 from netspec.schema import BlobProto, SolverState
 from netspec.text import read_message
+from runtime.data.hdf5_file import Hdf5File, reading
 from runtime.execution import weights
 from runtime.execution.net import Net
+from runtime.training.snapshot_files import (
+    HASH_BYTES,
+    Snapshot,
+    file_hash,
+    snapshot_paths,
+)
 from runtime.update_rules import Update
 
 HISTORY_FIELD = SolverState.DESCRIPTOR.fields_by_name["history"].number
 DATA_FIELD = BlobProto.DESCRIPTOR.fields_by_name["data"].number
+# `learned_net_hash` is no field of the schema, which has Caffe's only; all readers skip
+# what they do not know.
+HASH_FIELD = 1001
 LENGTH_DELIMITED = 2  # protobuf's wire type of messages, strings and packed numbers
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The files of one snapshot."""
-
-    iteration: int
-    model: Path
-    state: Path
 
 
 @dataclass(frozen=True)
@@ -45,39 +48,14 @@ class SavedState:
 
     `history` has an array for each parameter in the net's order, once for each array
     that the update rule keeps. `current_step` is the number of multistep's steps taken.
+    `learned_net_hash` tells the model that was written with it, "" in files of Caffe.
     """
 
     iteration: int
     learned_net: str
     history: tuple[np.ndarray, ...]
     current_step: int
-
-
-def snapshot_paths(prefix: str, iteration: int, *, hdf5: bool) -> Snapshot:
-    """Return the names that Caffe gives to the files of a snapshot."""
-    end = ".h5" if hdf5 else ""
-    stem = f"{prefix}_iter_{iteration}"
-    return Snapshot(
-        iteration, Path(f"{stem}.caffemodel{end}"), Path(f"{stem}.solverstate{end}")
-    )
-
-
-def check_writable(prefix: str) -> None:
-    """Make the folder of `prefix` and see that a file can be written there.
-
-    Raises `FileError`: better before training than after the first thousand iterations.
-    """
-    probe = Path(f"{prefix}_iter_0.writable")
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        with probe.open("wb"):
-            pass
-        probe.unlink()
-    except OSError as error:
-        raise FileError(
-            f"snapshots cannot be written to {probe.parent}: {error.strerror}; "
-            f"change snapshot_prefix ({prefix!r})"
-        ) from error
+    learned_net_hash: str = ""
 
 
 def write_snapshot(
@@ -92,16 +70,19 @@ def write_snapshot(
     """Write both files of a snapshot.
 
     The state is on the disk under a temporary name before the model is touched, and
-    takes its own name after it, so that a full disk leaves older files as they are.
+    takes its own name after it, so that a full disk leaves older files as they are. A
+    folder that is not there is made.
 
     Raises `FileError`.
     """
     paths = snapshot_paths(prefix, iteration, hdf5=hdf5)
-    saved = SavedState(
-        iteration, str(paths.model), tuple(_history(net, update)), current_step
-    )
+    # The hash of the model takes the place of this once the model is there.
+    token = secrets.token_hex(HASH_BYTES)
+    history = tuple(_history(net, update))
+    saved = SavedState(iteration, str(paths.model), history, current_step, token)
     content = _to_hdf5(saved) if hdf5 else b"".join(_to_binary(saved))
     try:
+        paths.state.parent.mkdir(parents=True, exist_ok=True)
         with replacing(paths.state) as file:
             file.write(content)
             file.flush()
@@ -109,6 +90,8 @@ def write_snapshot(
                 weights.save_hdf5(net.graph, net.params, paths.model)
             else:
                 weights.save(net.graph, net.params, paths.model)
+            file.seek(content.index(token.encode()))
+            file.write(file_hash(paths.model).encode())
     except OSError as error:
         raise FileError(f"snapshot of iteration {iteration}: {error}") from error
     return paths
@@ -120,20 +103,64 @@ def read_state(path: str | Path) -> SavedState:
     Raises `FileError` for a file that is missing, broken, or something else.
     """
     path = Path(path)
-    if path.suffix == ".h5":
-        return _from_hdf5(path)
+    try:
+        saved = _from_hdf5(path) if path.suffix == ".h5" else _from_binary(path)
+    except SpecError as error:
+        _refuse_weights(path)
+        raise FileError(f"{path}: is not a solver state: {error}") from error
+    except FileError:
+        _refuse_weights(path)
+        raise
+    return saved
+
+
+def _refuse_weights(path: Path) -> None:
+    try:
+        layers = weights.read_weights(path)
+    except NetspecError:
+        return
+    if any(layer.blobs for layer in layers):
+        raise FileError(
+            f"{path}: holds weights, not the state of a solver; to go on from a "
+            f"snapshot give its .solverstate file, or start from weights alone with "
+            f"solver.copy_from, of the command line with --weights"
+        )
+
+
+def _from_binary(path: Path) -> SavedState:
     message = read_message(path, SolverState)
     if not message.HasField("iter"):
         raise FileError(f"{path}: is not a solver state: it names no iteration")
+    name: str | bytes = message.learned_net
     return SavedState(
         message.iter,
-        message.learned_net,
+        _text(name, path),
         tuple(
             np.array(blob.double_data or blob.data, np.float32).reshape(_shape(blob))
             for blob in message.history
         ),
         message.current_step,
+        _hash_in(message, path),
     )
+
+
+def _hash_in(message: SolverState, path: Path) -> str:
+    fields: Any = UnknownFieldSet(message)
+    for field in fields:
+        if field.field_number == HASH_FIELD and isinstance(field.data, bytes):
+            return _text(field.data, path)
+    return ""
+
+
+def _text(value: str | bytes, path: Path) -> str:
+    """Return a string that protobuf or h5py may hand out as bytes."""
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        raise FileError(
+            f"{path}: the name of its model (learned_net) is not UTF-8; the file is "
+            f"broken, so take another snapshot"
+        ) from None
 
 
 def restore_snapshot(net: Net, update: Update, path: str | Path) -> SavedState:
@@ -163,7 +190,7 @@ def restore_snapshot(net: Net, update: Update, path: str | Path) -> SavedState:
                 f"has shape {shape}; the state is of another net"
             )
     if saved.learned_net:
-        net.copy_from(_find_model(path, saved.learned_net))
+        net.copy_from(_find_model(path, saved))
     arrays = iter(saved.history)
     for history in update.history:
         for _, _, place in parameters:
@@ -192,14 +219,23 @@ def _history(net: Net, update: Update) -> Iterator[np.ndarray]:
             yield values.reshape(shape)
 
 
-def _find_model(state: Path, name: str) -> Path:
-    beside = state.parent
-    for candidate in (Path(name), beside / name, beside / Path(name).name):
-        if candidate.is_file():
-            return candidate
+def _find_model(state: Path, saved: SavedState) -> Path:
+    """Return the model of a state: the one that was written with it."""
+    name, beside = saved.learned_net, state.parent
+    candidates = (Path(name), beside / name, beside / Path(name).name)
+    there = [path for path in candidates if is_file(path)]
+    if not there:
+        raise FileError(
+            f"{state}: its model file {name!r} is neither there nor in "
+            f"{beside.absolute()}; put it beside the state file"
+        )
+    for path in there:
+        if not saved.learned_net_hash or file_hash(path) == saved.learned_net_hash:
+            return path
     raise FileError(
-        f"{state}: its model file {name!r} is neither there nor in "
-        f"{beside.absolute()}; put it beside the state file"
+        f"{state}: {there[0]} is not the model that was written with it; another run "
+        f"wrote over it, or it was changed since. Take another snapshot, or start from "
+        f"the weights alone"
     )
 
 
@@ -214,6 +250,9 @@ def _to_binary(saved: SavedState) -> Iterator[bytes]:
         current_step=saved.current_step,
     )
     yield head.SerializeToString()
+    if saved.learned_net_hash:
+        mark = saved.learned_net_hash.encode()
+        yield _key(HASH_FIELD, len(mark)) + mark
     for values in saved.history:
         blob = BlobProto()
         blob.shape.dim.extend(values.shape)
@@ -268,6 +307,8 @@ def _to_hdf5(saved: SavedState) -> bytes:
         file["iter"] = np.array([saved.iteration], np.int32)
         file["learned_net"] = np.bytes_(saved.learned_net)
         file["current_step"] = np.array([saved.current_step], np.int32)
+        if saved.learned_net_hash:
+            file["learned_net_hash"] = np.bytes_(saved.learned_net_hash)
         group = file.create_group("history")
         for index, values in enumerate(saved.history):
             group[str(index)] = values
@@ -275,24 +316,28 @@ def _to_hdf5(saved: SavedState) -> bytes:
 
 
 def _from_hdf5(path: Path) -> SavedState:
-    h5py = _hdf5()
-    try:
-        with h5py.File(path, "r") as file:
-            history = file["history"]
-            name = file["learned_net"][()]
-            return SavedState(
-                int(_first(file["iter"][()])),
-                name.decode() if isinstance(name, bytes) else str(name),
-                tuple(
-                    np.asarray(history[str(index)][()]) for index in range(len(history))
-                ),
-                int(_first(file["current_step"][()])),
-            )
-    except KeyError as error:
-        raise FileError(f"{path}: is not a solver state: {error.args[0]}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"{path}: cannot be read as HDF5: {reason}") from error
+    _hdf5()
+    with Hdf5File(path, broken=": cannot be read as HDF5") as file:
+        history = file.find("history")
+        if not file.is_group(history):
+            raise FileError(f"{path}: is not a solver state: it has no group history")
+        arrays = [
+            file.read(_part(file, str(index), history), f"history/{index}")
+            for index in range(len(file.names(history)))
+        ]
+        with reading(f"{path}: is not a solver state"):
+            name = _text(_part(file, "learned_net")[()], path)
+            mark = file.find("learned_net_hash")
+            model_hash = _text(mark[()], path) if file.is_dataset(mark) else ""
+            numbers = [_first(_part(file, n)[()]) for n in ("iter", "current_step")]
+    return SavedState(numbers[0], name, tuple(arrays), numbers[1], model_hash)
+
+
+def _part(file: Hdf5File, name: str, group: Any = None) -> Any:
+    found = file.find(name, group)
+    if not file.is_dataset(found):
+        raise FileError(f"{file.path}: is not a solver state: it has no {name!r}")
+    return found
 
 
 def _first(values: Sequence[int] | np.ndarray | int) -> int:

@@ -2,71 +2,60 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 
-from netspec.errors import SpecError
+from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
-from runtime.execution.weights import CopyReport
+from runtime.execution.python_layers.code import Allow, allowed_names
+from runtime.execution.weights import CopyReport, copy_into, warn_of_rest
+from runtime.interrupts import Held, held, whole
+from runtime.training.callbacks import Callbacks
+from runtime.training.divergence import (
+    NonFiniteGradientError,
+    NonFiniteLossError,
+    check_parameters,
+    gradient,
+    learns_nothing,
+    not_finite,
+    warn,
+    without_loss,
+)
 from runtime.training.history import History, StepRecord, TestRecord
 from runtime.training.lr_policy import policy_of
-from runtime.training.snapshot import (
+from runtime.training.passes import UNKNOWN, mean_gradients
+from runtime.training.rule import Rule
+from runtime.training.snapshot import restore_snapshot, write_snapshot
+from runtime.training.snapshot_files import (
     Snapshot,
+    SnapshotWarning,
     check_writable,
-    restore_snapshot,
-    write_snapshot,
+    last,
+    remove_leftovers,
+    unsaved,
 )
+from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import (
+    DEFAULT_PREFIX,
     find_file,
-    read_solver,
-    test_choices,
-    train_choice,
     weight_files,
 )
-from runtime.training.testing import mean_outputs
-from runtime.training.updates import settings_of, update_of
+from runtime.training.testing import is_due, run_tests
+from runtime.training.updates import settings_of
+from runtime.training.zero_weights import warn_of_zero_weights
+from runtime.update_rules import Update
 
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
-UNKNOWN = -1  # passes of a net whose forward was interrupted
-
-CallT = TypeVar("CallT", bound=Callable[..., Any])
 
 
-class NonFiniteLossError(SpecError):
-    """Training diverged: the loss of `iteration` is infinite or not a number.
-
-    The parameters are those before that iteration. `snapshot` is the last one that was
-    written or restored, or None.
-    """
-
-    def __init__(
-        self, iteration: int, loss: float, lr: float, snapshot: Snapshot | None
-    ) -> None:
-        last = f"the last snapshot is {snapshot.state}" if snapshot else "no snapshot"
-        super().__init__(
-            f"the loss of iteration {iteration} is {loss:g} at learning rate {lr:g}; "
-            f"{last}. Lower base_lr, set clip_gradients, or look for bad values in the "
-            f"data"
-        )
-        self.iteration = iteration
-        self.loss = loss
-        self.snapshot = snapshot
-
-
-class _Left(Exception):
-    """A test pass was left unfinished."""
-
-
-class Solver:
+class Solver(Callbacks):
     """Trains a net and tests it, as a `SolverParameter` says.
 
     Args:
@@ -77,15 +66,22 @@ class Solver:
             seed gives the same run: where Caffe takes a new one each time, say so with
             a seed of your own.
         keep: names of blobs that must stay readable; None keeps all (see `Net`).
+        allow_python: modules that Python layers may import (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
     only the hidden state that an LSTM or RNN carries over is not saved. `history` has a
     record of every iteration, test pass and snapshot. `snapshot_diff` and `debug_info`
-    have no effect.
+    have no effect. What is changed in `param` holds from the next iteration on.
+
+    Ctrl-C and other signals whose handlers may raise wait until an iteration is whole,
+    in `step`, `solve` and `test`; see `runtime.interrupts.held`.
     """
 
     net_type: ClassVar[type[Net]] = Net
+    # Whether a forward pass by hand takes a batch from training, as in Caffe. Else what
+    # iterations train on does not depend on it.
+    counts_forward: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -95,47 +91,44 @@ class Solver:
         backend: str = "numpy",
         seed: int | None = None,
         keep: Iterable[str] | None = None,
+        allow_python: Allow = (),
     ) -> None:
+        super().__init__()
         self.param = param
-        self.policy = policy_of(param)
+        policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
-        choice = train_choice(param, folder)
-        tests = test_choices(param, folder)
-        kept = None if keep is None else list(keep)
-        self.net: Net = self.net_type(
-            choice.net, backend=backend, seed=self.seed, state=choice.state, keep=kept
+        nets = SolverNets(
+            self.net_type,
+            param,
+            folder,
+            keep=keep,
+            backend=backend,
+            seed=self.seed,
+            allow_python=allowed_names(allow_python),
         )
-        self.test_nets = [
-            self.net_type(
-                one.net,
-                backend=backend,
-                seed=self.seed,
-                state=one.state,
-                share_with=self.net,
-                keep=kept,
-            )
-            for one in tests
-        ]
-        for listed in param.weights:
-            for name in weight_files(listed):
-                self.copy_from(find_file(name, folder, "weights"))
-        self.update = update_of(
-            param, self.net.flat, self.net.graph.parameters, self.net.backend
-        )
+        self.net: Net = nets.net
+        self.test_nets: list[Net] = nets.test_nets
+        names = [name for listed in param.weights for name in weight_files(listed)]
+        paths = [find_file(name, folder, "weights") for name in names]
+        all_nets = [self.net, *self.test_nets]
+        warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
+        self._rule = Rule(param, self.net)
         self.history = History()
         self.last_snapshot: Snapshot | None = None
+        self._prefix_given = folder is not None or param.snapshot_prefix not in (
+            "",
+            DEFAULT_PREFIX,
+        )
         self._iteration = 0
-        self._steps = 0  # of multistep
-        self._recent: deque[float] = deque(maxlen=max(1, param.average_loss))
+        self._recent: deque[float] = deque()
+        self._tested = -1  # the iteration ahead of which the due test was done
+        self._cut = False  # whether the last run ended before its time
         self._stopping = False
+        self._snapshot_wanted = False
+        self._unsaved = False  # whether the last snapshot could not be written
         self._warned = False
-        self._before: list[Callable[[], Any]] = []
-        self._after: list[Callable[[], Any]] = []
-        self._on_step: list[Callable[[StepRecord], Any]] = []
-        self._on_test: list[Callable[[TestRecord], Any]] = []
-        self._on_snapshot: list[Callable[[Snapshot], Any]] = []
 
     # ------------------------------------------------------------ state
 
@@ -146,107 +139,152 @@ class Solver:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next iteration."""
-        return self.policy.rate(self._iteration, self._steps)
+        """The learning rate of the next iteration.
+
+        To set it changes `param.base_lr`, so that `lr_policy` goes on from there.
+        """
+        return self._rule.rate(self._iteration)
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        self._rule.set_rate(rate, self._iteration)
+
+    @property
+    def update(self) -> Update:
+        """The update rule, with its running values."""
+        return self._rule.update
 
     @property
     def stopping(self) -> bool:
         """Whether `stop` was called during this run."""
         return self._stopping
 
-    # ------------------------------------------------------------ callbacks
-
-    def add_callback(self, before: Callable[[], Any], after: Callable[[], Any]) -> None:
-        """Call `before` ahead of each iteration and `after` once it has its gradients.
-
-        At that time the parameters are not updated yet, so `after` may change `diff`.
-        """
-        self._before.append(before)
-        self._after.append(after)
-
-    def on_step(self, call: CallT) -> CallT:
-        """Call `call(record)` with a `StepRecord` after each iteration. A decorator."""
-        self._on_step.append(call)
-        return call
-
-    def on_test(self, call: CallT) -> CallT:
-        """Call `call(record)` with a `TestRecord` after each test pass. A decorator."""
-        self._on_test.append(call)
-        return call
-
-    def on_snapshot(self, call: CallT) -> CallT:
-        """Call `call(snapshot)` after each `Snapshot` written. A decorator."""
-        self._on_snapshot.append(call)
-        return call
-
     def stop(self) -> None:
         """Let the running `step` or `solve` end after its iteration."""
         self._stopping = True
+
+    def snapshot_soon(self) -> None:
+        """Let the running `step` or `solve` write a snapshot after its iteration."""
+        self._snapshot_wanted = True
 
     # ------------------------------------------------------------ training
 
     def step(self, iterations: int = 1) -> None:
         """Train for some iterations, with the tests and snapshots that are due.
 
-        A loss that is infinite or not a number is recorded and warned about once; use
-        `solve`, or look at `history.train`, to stop there.
+        A loss or a gradient that is infinite or not a number is warned about once; use
+        `solve`, or look at `history.train`, to stop there. A snapshot that cannot be
+        written is warned about.
+
+        Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
+        without a loss, unless it says `force_backward: true`.
         """
-        self._run(iterations, careful=False)
+        with held() as signals:
+            self._run(iterations, signals, careful=False)
         self._stopping = False
+        if signals.interrupted:
+            raise KeyboardInterrupt
 
     def solve(self, resume: str | Path | None = None) -> History:
         """Train up to `max_iter`, from a state file if one is given.
 
         At the end a snapshot is written (unless `snapshot_after_train` is false), and
         the nets are tested if a test is due then. After `stop` a snapshot is written in
-        any case.
+        any case, and after Ctrl-C if the solver has a `snapshot_prefix` or a file.
 
-        Raises `NonFiniteLossError`, before the bad gradient reaches the parameters.
+        Raises `NonFiniteLossError` or its child `NonFiniteGradientError`, before the
+        bad gradient reaches the parameters, `NonFiniteParameterError` before they reach
+        a snapshot, `FileError` if the last snapshot cannot be written (one before it
+        is warned about), and what `step` raises.
         """
+        with held() as signals:
+            self._solve(resume, signals)
+        if signals.interrupted:
+            raise KeyboardInterrupt
+        return self.history
+
+    def _solve(self, resume: str | Path | None, signals: Held) -> None:
         param = self.param
         if not param.HasField("max_iter"):
             raise SpecError("solver: max_iter is missing; say how long to train")
         if param.snapshot > 0 or param.snapshot_after_train:
             check_writable(param.snapshot_prefix)
+            remove_leftovers(param.snapshot_prefix)
         if resume is not None:
             self.restore(resume)
-        self._run(param.max_iter - self._iteration, careful=True)
+        self._run(param.max_iter - self._iteration, signals, careful=True)
         stopped, self._stopping = self._stopping, False
-        if (stopped or param.snapshot_after_train) and not self._snapshot_is_new():
-            self.snapshot()
-        if not stopped and self._test_is_due():
-            self.test()
-        return self.history
+        if signals.interrupted:
+            if self._prefix_given and not self._snapshot_is_new():
+                self._snapshot_on_the_way()
+            return
+        due = stopped or param.snapshot_after_train or self._unsaved
+        if due and not self._snapshot_is_new():
+            check_parameters(self.net, self._iteration, self.last_snapshot)
+            try:
+                self.snapshot()
+            except FileError as error:
+                raise unsaved(error, self._iteration, self.last_snapshot) from error
+        if not stopped and is_due(self.param, self._iteration):
+            self._test(signals)
 
-    def _run(self, iterations: int, *, careful: bool) -> None:
+    def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
         end = self._iteration + iterations
-        self._recent.clear()
+        if iterations > 0 and learns_nothing(self.net):
+            raise without_loss(self.net)
+        if iterations > 0 and self._iteration == 0:
+            warn_of_zero_weights(self.net)
+        if not self._cut:
+            self._recent.clear()
+        self._cut = True
         first = 0 if self.param.test_initialization else 1
         while self._iteration < end and not self.stopping:
-            if self._test_is_due() and self._iteration >= first:
-                self.test()
+            due = is_due(self.param, self._iteration) and self._iteration >= first
+            if due and self._tested != self._iteration:
+                if self._test(signals) is None:
+                    return
+                self._tested = self._iteration
             if self._stopping:
                 return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
             with np.errstate(all="ignore"):
-                self._iterate(careful=careful)
-            if self.param.snapshot > 0 and self._iteration % self.param.snapshot == 0:
-                self.snapshot()
+                self._iterate(signals, careful=careful)
+            due = self.param.snapshot > 0 and self._iteration % self.param.snapshot == 0
+            if due or self._snapshot_wanted:
+                if careful:
+                    check_parameters(self.net, self._iteration, self.last_snapshot)
+                self._snapshot_on_the_way()
+            if signals.stops():
+                return
+        self._cut = False
 
-    def _iterate(self, *, careful: bool) -> None:
+    def _iterate(self, signals: Held, *, careful: bool) -> None:
         started = time.perf_counter()
         for call in self._before:
             call()
         lr = self.lr
-        loss = self._forward_backward()
+        passes = self._iteration * self.param.iter_size
+        if self.counts_forward:
+            passes = max(passes, self.net.clock.value)
+        loss = mean_gradients(self.net, passes, self.param.iter_size)
         if not math.isfinite(loss):
             if careful:
                 raise NonFiniteLossError(self._iteration, loss, lr, self.last_snapshot)
-            self._warn(loss)
+            self._warn(f"the loss of iteration {self._iteration} is {loss:g}")
         for call in self._after:
             call()
-        self.apply_update()
+        if self._after:
+            lr = self.lr
+        self._check_gradients(loss if careful else None)
+        record = signals.whole(lambda: self._end_iteration(loss, lr, started))
+        for notify in self._on_step:
+            notify(record)
+
+    def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
+        self._rule.apply(lr, self._iteration)
         self._recent.append(loss)
+        while len(self._recent) > max(1, self.param.average_loss):
+            self._recent.popleft()
         record = StepRecord(
             iteration=self._iteration,
             loss=loss,
@@ -256,36 +294,36 @@ class Solver:
         )
         self.history.train.append(record)
         self._iteration += 1
-        for notify in self._on_step:
-            notify(record)
+        return record
 
-    def _forward_backward(self) -> float:
-        """Sum up the gradients of `iter_size` batches and return their mean loss."""
-        size = self.param.iter_size
-        loss = 0.0
-        with _at_passes(self.net, self._iteration * size):
-            for index in range(size):
-                self.net.forward_backward(accumulate=index > 0)
-                loss += self.net.loss()
-        return loss / size
-
+    @whole
     def apply_update(self) -> None:
-        """Update the parameters from their gradients, at the rate of this iteration."""
+        """Update the parameters from their gradients and end the iteration.
+
+        `iter` counts it, so that `net.forward`, `net.backward` and this are what `step`
+        does, less the record. A gradient that is not finite is warned about once.
+        """
+        self._check_gradients(None)
+        self._rule.apply(self.lr, self._iteration)
+        self._iteration += 1
+
+    def _check_gradients(self, loss: float | None) -> None:
+        """Stop at gradients that are not finite; without `loss` only warn, once."""
         # What a callback wrote into host arrays must reach the device, and host arrays
         # must be read anew after the update.
         self.net.mirror.before_steps()
-        lr = self.lr
-        self._steps = self.policy.steps_at(self._iteration, self._steps)
-        self.update.apply(lr, self._iteration)
+        if (loss is None and self._warned) or self.update.finite():
+            return
+        bad = not_finite(self.net, gradients=True)
+        if bad is not None and loss is not None:
+            raise NonFiniteGradientError(self._iteration, loss, bad, self.last_snapshot)
+        if bad is not None:
+            self._warn(gradient(self._iteration, bad))
 
-    def _warn(self, loss: float) -> None:
+    def _warn(self, text: str) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(
-                f"the loss of iteration {self._iteration} is {loss:g}",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            warn(text)
 
     # ------------------------------------------------------------ testing
 
@@ -293,85 +331,101 @@ class Solver:
         """Run every test net over its `test_iter` batches and record the means.
 
         Which batches these are depends on `iter` only, not on what was tested before.
+        `stop` and Ctrl-C end it after a batch, and then nothing is recorded.
         """
-        records: list[TestRecord] = []
-        for index, net in enumerate(self.test_nets):
-            started = time.perf_counter()
-            batches = self.param.test_iter[index]
-            try:
-                with (
-                    np.errstate(all="ignore"),
-                    _at_passes(net, self._tests_before() * batches),
-                ):
-                    means = mean_outputs(net, batches, on_batch=self._leave)
-            except _Left:
-                return records
-            record = TestRecord(
-                iteration=self._iteration,
-                net=index,
-                outputs=means.outputs,
-                loss_weights=means.loss_weights,
-                loss=means.loss if self.param.test_compute_loss else None,
-                seconds=time.perf_counter() - started,
-            )
-            records.append(record)
+        with held() as signals:
+            records = self._test(signals)
+        if signals.interrupted:
+            raise KeyboardInterrupt
+        return records or []
+
+    def _test(self, signals: Held) -> list[TestRecord] | None:
+        """Test, or return None if it was left."""
+        records = run_tests(
+            self.test_nets,
+            self.param,
+            self._iteration,
+            lambda: self._stopping or signals.stops(),
+        )
+        if records is None:
+            return None
+        for record in records:
             self.history.tests.append(record)
             for call in self._on_test:
                 call(record)
         return records
-
-    def _leave(self, _: int) -> None:
-        """Leave a test pass in the middle once `stop` was called."""
-        if self._stopping:
-            raise _Left
-
-    def _test_is_due(self) -> bool:
-        interval = self.param.test_interval
-        return bool(self.test_nets) and interval > 0 and self._iteration % interval == 0
-
-    def _tests_before(self) -> int:
-        """Return how many test passes are due before the present iteration."""
-        interval = self.param.test_interval
-        passes = -(-self._iteration // interval)
-        return passes if self.param.test_initialization else max(0, passes - 1)
 
     # ------------------------------------------------------------ files
 
     def copy_from(self, path: str | Path) -> CopyReport:
         """Copy parameters from a weight file into the net and the test nets.
 
-        Returns what was copied into the net.
+        Returns what was copied into the net. Warns of a file that gives nothing, and of
+        layers that it leaves as they are.
         """
-        report: CopyReport = self.net.copy_from(path)
-        for net in self.test_nets:
-            net.copy_from(path)
+        report = copy_into([self.net, *self.test_nets], path)
+        warn_of_rest([path], [report])
         return report
 
     def snapshot(self) -> Snapshot:
-        """Write a snapshot and return the names of its files."""
+        """Write a snapshot and return the names of its files.
+
+        Raises `FileError`.
+        """
+        written = self._write_snapshot()
+        for call in self._on_snapshot:
+            call(written)
+        return written
+
+    def _write_snapshot(self) -> Snapshot:
         param = self.param
         written = write_snapshot(
             self.net,
             self.update,
             param.snapshot_prefix,
             iteration=self._iteration,
-            current_step=self._steps,
+            current_step=self._rule.steps,
             hdf5=param.snapshot_format == SolverParameter.HDF5,
         )
         self.last_snapshot = written
         self.history.snapshots.append(written)
-        for call in self._on_snapshot:
-            call(written)
+        self._snapshot_wanted = self._unsaved = False
         return written
 
+    def _snapshot_on_the_way(self) -> None:
+        """Write a snapshot; if that fails training is worth more than to end there."""
+        self._snapshot_wanted = False
+        try:
+            written = self._write_snapshot()
+        except FileError as error:
+            warn(
+                f"{error}; training goes on, and the next one is tried again; "
+                f"{last(self.last_snapshot)}",
+                SnapshotWarning,
+            )
+            self._unsaved = True
+            return
+        for call in self._on_snapshot:
+            call(written)
+
+    @whole
     def restore(self, path: str | Path) -> None:
-        """Continue from the state file of a snapshot, written here or by Caffe."""
+        """Continue from the state file of a snapshot, written here or by Caffe.
+
+        What `history` has of later iterations is dropped, as they are done again.
+
+        Raises `FileError` for a file that is missing, broken or none, and for a model
+        that is not the one of this state, `SpecError` for another net or solver.
+        """
         saved = restore_snapshot(self.net, self.update, path)
         self._iteration = saved.iteration
-        self._steps = saved.current_step
+        self._rule.steps = saved.current_step
         self.last_snapshot = Snapshot(
             saved.iteration, Path(saved.learned_net), Path(path)
         )
+        self.history.drop(saved.iteration)
+        self.net.clock.value = UNKNOWN
+        self._tested, self._cut = -1, False
 
     def _snapshot_is_new(self) -> bool:
         last = self.last_snapshot
@@ -387,40 +441,3 @@ class Solver:
             f"<Solver {self.param.type!r} of {self.net.name!r} at iteration "
             f"{self._iteration}>"
         )
-
-
-def get_solver(
-    solver: Any,
-    *,
-    backend: str = "numpy",
-    seed: int | None = None,
-    keep: Iterable[str] | None = None,
-) -> Solver:
-    """Return the solver of a prototxt file, of prototxt text, or of a message.
-
-    Files that it names are looked for from the current folder and then from its own.
-    The arguments are those of `Solver`.
-
-    Raises `SpecError` and its children for bad input, `FileError` for files.
-    """
-    param, path = read_solver(solver)
-    folder = path.parent if path else None
-    return Solver(param, folder=folder, backend=backend, seed=seed, keep=keep)
-
-
-@contextlib.contextmanager
-def _at_passes(net: Net, passes: int) -> Iterator[None]:
-    """Put a net where `passes` forward passes lead: its clock and its sources.
-
-    If what follows is left by an error or an interrupt, a batch may have been taken
-    that the clock did not count; then the net's place is unknown until the next time.
-    """
-    if net.clock.value != passes:
-        net.clock.value = passes
-        for source in net.sources.values():
-            source.seek(passes)
-    try:
-        yield
-    except BaseException:
-        net.clock.value = UNKNOWN
-        raise

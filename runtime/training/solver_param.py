@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import FileError, SpecError
-from netspec.nets import State, solver_state
+from netspec.files import is_file, is_folder
 from netspec.nets.current import current
+from netspec.nets.filter import solver_state
+from netspec.nets.state import State
 from netspec.nets.upgrade import upgrade_solver
 from netspec.schema import TEST, TRAIN, NetParameter, NetState, SolverParameter
 from netspec.text import parse, read_message
@@ -49,7 +51,7 @@ def read_solver(source: Any) -> tuple[SolverParameter, Path | None]:
     stem = str(path.with_suffix("")) if path else DEFAULT_PREFIX
     if not param.HasField("snapshot_prefix"):
         param.snapshot_prefix = stem
-    elif Path(param.snapshot_prefix).is_dir():
+    elif is_folder(param.snapshot_prefix):
         param.snapshot_prefix = str(Path(param.snapshot_prefix) / Path(stem).name)
     return param, path
 
@@ -59,9 +61,9 @@ def find_file(name: str, folder: Path | None, what: str) -> Path:
 
     It is looked for from the current folder, as Caffe does, and then from the solver's.
     """
-    if Path(name).is_file():
+    if is_file(name):
         return Path(name)
-    if folder is not None and (folder / name).is_file():
+    if folder is not None and is_file(folder / name):
         return folder / name
     where = f"{Path.cwd()} nor in {folder.absolute()}" if folder else f"{Path.cwd()}"
     raise FileError(
@@ -91,6 +93,8 @@ def test_choices(param: SolverParameter, folder: Path | None) -> list[NetChoice]
     First those of `test_net_param`, then those of `test_net`; the remaining `test_iter`
     are for the net that is also trained.
 
+    A `test_iter` of 0 is a test of no batch, which has no results.
+
     Raises `SpecError` where numbers do not agree or `test_interval` is missing.
     """
     own = len(param.test_net_param) + len(param.test_net)
@@ -108,9 +112,9 @@ def test_choices(param: SolverParameter, folder: Path | None) -> list[NetChoice]
             f"solver: test_iter is given, so test_interval must be positive, got "
             f"{param.test_interval}"
         )
-    if any(batches <= 0 for batches in param.test_iter):
+    if any(batches < 0 for batches in param.test_iter):
         raise SpecError(
-            f"solver: test_iter must be positive, got {list(param.test_iter)}"
+            f"solver: test_iter must not be negative, got {list(param.test_iter)}"
         )
     states: list[NetState | None] = [*param.test_state] or [None] * wanted
     if len(states) != wanted:

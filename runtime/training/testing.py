@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from netspec.errors import ShapeError
+from netspec.schema import SolverParameter
 from runtime.execution.net import Net
+from runtime.training.history import TestRecord
+from runtime.training.passes import at_passes
+
+
+class _Left(Exception):
+    """A test pass was left unfinished."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,8 @@ def mean_outputs(
     """Run `net` forward on `batches` batches and average its outputs, in float64.
 
     on_batch: called with the number of batches done, after each.
+
+    Raises `ShapeError` for an output whose shape is another one in a later batch.
     """
     sums: dict[str, np.ndarray] = {}
     loss = 0.0
@@ -32,6 +43,12 @@ def mean_outputs(
         for name, values in net.forward().items():
             if name not in sums:
                 sums[name] = np.zeros(values.shape, np.float64)
+            if sums[name].shape != values.shape:
+                raise ShapeError(
+                    f"output {name!r} has shape {values.shape} in batch {index}, but "
+                    f"{sums[name].shape} before, so that it has no mean; end it in a "
+                    f"Silence layer, or in one whose top keeps its shape"
+                )
             sums[name] += values
         loss += net.loss()
         if on_batch is not None:
@@ -42,3 +59,53 @@ def mean_outputs(
         {name: weights[name] for name in sums if weights[name] != 0},
         loss / batches,
     )
+
+
+def is_due(param: SolverParameter, iteration: int) -> bool:
+    """Say whether the nets are to be tested ahead of `iteration`."""
+    interval = param.test_interval
+    return bool(param.test_iter) and interval > 0 and iteration % interval == 0
+
+
+def run_tests(
+    nets: Sequence[Net],
+    param: SolverParameter,
+    iteration: int,
+    leave: Callable[[], bool],
+) -> list[TestRecord] | None:
+    """Run every test net over the `test_iter` batches that are due at `iteration`.
+
+    A net with no batches has no results, so it gets no record. leave: asked after each
+    batch whether to leave the rest; then the result is None.
+    """
+
+    def ask(_: int) -> None:
+        if leave():
+            raise _Left
+
+    interval = max(1, param.test_interval)
+    before = -(-iteration // interval)  # passes that were due before
+    if not param.test_initialization:
+        before = max(0, before - 1)
+    records: list[TestRecord] = []
+    for index, net in enumerate(nets):
+        started = time.perf_counter()
+        batches = param.test_iter[index]
+        if batches == 0:
+            continue
+        try:
+            with np.errstate(all="ignore"), at_passes(net, before * batches):
+                means = mean_outputs(net, batches, on_batch=ask)
+        except _Left:
+            return None
+        records.append(
+            TestRecord(
+                iteration=iteration,
+                net=index,
+                outputs=means.outputs,
+                loss_weights=means.loss_weights,
+                loss=means.loss if param.test_compute_loss else None,
+                seconds=time.perf_counter() - started,
+            )
+        )
+    return records

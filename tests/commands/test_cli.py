@@ -4,7 +4,8 @@ import argparse
 
 import pytest
 
-from netspec.commands.cli import Parser, named_shape, positive, run
+from netspec.commands.cli import Parser, positive, run
+from netspec.commands.net_argument import named_shape
 from netspec.errors import FileError, ShapeError
 
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -12,7 +13,7 @@ from netspec.draw import draw, draw_dot, write_drawing
 from netspec.draw.__main__ import main
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.graph import build
-from netspec.nets import State
+from netspec.nets.state import State
 from netspec.schema import TRAIN
 from netspec.text import as_net, write_message
 from tests.draw.nets import NET, texts
@@ -208,8 +209,14 @@ def test_pixels_without_a_renderer_are_an_error_that_says_what_helps(
 ):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(MachineError, match="CairoSVG.*or rsvg-convert.*write a .svg"):
+    with pytest.raises(
+        MachineError, match="a .png needs resvg-py .*CairoSVG.* or rsvg"
+    ):
         write_drawing(tmp_path / "net.png", NET)
+    with pytest.raises(
+        MachineError, match="a .pdf needs CairoSVG.*write a .svg instea"
+    ):
+        write_drawing(tmp_path / "net.pdf", NET)
 
 
 def test_an_unwritable_file_is_an_error(tmp_path):
@@ -237,3 +244,17 @@ def test_drawing_loads_no_numpy():
         ).returncode
         == 0
     )
+
+
+def test_a_renderer_without_fonts_is_an_error(tmp_path, monkeypatch):
+    fake = types.ModuleType("resvg_py")
+    fake.svg_to_bytes = lambda svg, zoom=1.0: b"the same"
+    monkeypatch.setitem(sys.modules, "resvg_py", fake)
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "cairosvg" else name
+    )
+    with pytest.raises(MachineError, match="needs a font, and resvg-py finds none"):
+        write_drawing(tmp_path / "net.png", NET)
+    fake.svg_to_bytes = lambda svg, zoom=0.0: f"{zoom} {len(svg) > 500} {svg}".encode()
+    write_drawing(tmp_path / "net.png", NET)
+    assert (tmp_path / "net.png").read_bytes().startswith(b"2.0 True <svg")

@@ -2,7 +2,7 @@ import pytest
 
 from netspec.errors import ShapeError, SpecError
 from netspec.graph import insert_splits
-from netspec.nets import drop_values, filter_net, merge_state, solver_state
+from netspec.nets.filter import drop_values, filter_net, merge_state, solver_state
 from netspec.schema import TEST, TRAIN, BlobProto, NetParameter, NetState
 from tests.example_nets import DATA, LABEL, fc, graph, layer, net
 

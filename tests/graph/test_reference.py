@@ -9,7 +9,7 @@ from google.protobuf import text_format
 
 from netspec.errors import SpecError
 from netspec.graph import build
-from netspec.nets import merge_state
+from netspec.nets.filter import merge_state
 from netspec.nets.upgrade import upgrade_net
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary import summary_of

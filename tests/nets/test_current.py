@@ -3,8 +3,9 @@
 import pytest
 
 from netspec.graph import build, build_kept
-from netspec.nets import State, kept_net
 from netspec.nets.current import current
+from netspec.nets.filter import kept_net
+from netspec.nets.state import State
 from netspec.schema import TEST, TRAIN
 from netspec.text import write_message
 from tests.example_nets import DATA, fc, net

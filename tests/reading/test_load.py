@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 
 import netspec
+import runtime
 from netspec import NetSpec
 from netspec import layers as L
+from netspec.catalogue import LAYER_TYPES
 from netspec.errors import FileError, SpecError, TextError
 from netspec.nets.upgrade import upgrade_net
 from netspec.schema import NetParameter
@@ -365,3 +367,20 @@ def test_new_names_do_not_walk_the_whole_net(monkeypatch):
     net = netspec.load(TOWER)
     monkeypatch.setattr("netspec.reading.loaded.functions", None)
     net.extra = L.ReLU(next(iter(net.tops.values())))
+
+
+@pytest.mark.parametrize("kind", sorted(LAYER_TYPES))
+@pytest.mark.parametrize("bottoms", ["", 'bottom: "x" bottom: "x" bottom: "x"'])
+def test_a_layer_with_any_number_of_bottoms_is_read_and_written_back(kind, bottoms):
+    text = (
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: [2, 3, 4,'
+        f' 5] }} }} }} layer {{ name: "one" type: "{kind}" {bottoms} top: "y" }}'
+    )
+    spec = netspec.load(text)
+    assert spec.to_proto() == parse(text, NetParameter)
+    assert kind in spec.to_python()
+    if not bottoms and LAYER_TYPES[kind].bottoms[0] > 0:
+        with pytest.raises(SpecError, match=r"'one' \(\w+\): takes .*; got 0"):
+            netspec.summarize(text)
+        with pytest.raises(SpecError, match=r"'one' \(\w+\): takes .*; got 0"):
+            runtime.Net(text)

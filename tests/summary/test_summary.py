@@ -226,7 +226,8 @@ def test_a_bad_net_ends_with_one_line_that_names_the_file(capsys, tmp_path):
     status, _, err = run(capsys, path)
     assert status == 1
     assert err.count("\n") == 1
-    assert "bad.prototxt: 2 mistakes: (1) layer 'a'" in err
+    assert "bad.prototxt:3: layer 'a' (InnerProduct): bottom 0 ('dat')" in err
+    assert "bad.prototxt:4: layer 'b' (InnerProduct): bottom 0 ('daat')" in err
 
 
 def test_bytes_that_are_no_net_end_with_one_line(capsys, tmp_path):

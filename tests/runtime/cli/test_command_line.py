@@ -110,7 +110,7 @@ def test_check_says_what_is_wrong_in_which_phase(folder, capsys):
     shown = capsys.readouterr()
     assert "  TRAIN: 5 layers" in shown.out
     assert "  TEST: cannot be built" in shown.out
-    assert re.fullmatch(r"error: layer 'extra' .*'z'.*\n", shown.err)
+    assert re.fullmatch(r"error: net.prototxt:13: layer 'extra' .*'z'.*\n", shown.err)
 
 
 DATABASE = """

@@ -3,6 +3,7 @@
 import gzip
 import struct
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -46,6 +47,23 @@ def test_what_is_written_is_what_a_data_layer_reads(tmp_path, form, kind):
     blobs = net(kind, source).forward()
     np.testing.assert_array_equal(blobs["data"], some().pixels)
     np.testing.assert_array_equal(blobs["label"], some().labels)
+
+
+def test_gzip_that_unpacks_to_more_than_it_says_is_not_unpacked_whole(tmp_path):
+    start = struct.pack(">4I", 0x803, 2, 3, 4)
+    images = tmp_path / "images.gz"
+    images.write_bytes(gzip.compress(start + bytes(10**8)))
+    labels = idx(tmp_path / "labels", np.zeros(2, np.uint8), 0x801)
+    tracemalloc.start()
+    with pytest.raises(FileError, match=r"images.gz: has more values, expected \(2, 3"):
+        read_idx(images, labels)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+    images.write_bytes(gzip.compress(struct.pack(">4I", 0x803, 2**31, 2**31, 2**31)))
+    with pytest.raises(
+        MachineError, match=r"its array of shape \(2147483648, .* needs"
+    ):
+        read_idx(images, labels)
 
 
 @pytest.mark.parametrize("form", ["lmdb", "hdf5"])
@@ -108,7 +126,8 @@ def test_broken_idx_files_are_refused_by_name(tmp_path):
     images.write_bytes(images.read_bytes()[:-1])
     with pytest.raises(FileError, match=r"has 23 values, expected \(2, 3, 4\)"):
         read_idx(images, labels)
-    images.write_bytes(gzip.compress(b"x" * 99)[:-9])
+    idx(images, pixels, 0x803, pack=True)
+    images.write_bytes(images.read_bytes()[:-9])
     with pytest.raises(FileError, match="no complete gzip file"):
         read_idx(images, labels)
 

@@ -152,7 +152,7 @@ def test_integers_become_numbers_and_relative_names_are_the_current_folders(
 def test_missing_h5py_names_the_extra(tmp_path, monkeypatch):
     text = hdf5_layer(tmp_path, [3])
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MachineError, match=r"needs h5py.*extra netspec\[data\]"):
+    with pytest.raises(MachineError, match=r"need h5py.*extra netspec\[data\]"):
         open_source(text, TRAIN, 0)
 
 

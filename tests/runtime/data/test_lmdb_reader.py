@@ -1,12 +1,11 @@
 """Data layers read databases item by item, from any position."""
 
 import io
-import sys
 
 import numpy as np
 import pytest
 
-from netspec.errors import FileError, MachineError, SpecError, UnsupportedError
+from netspec.errors import FileError, SpecError, UnsupportedError
 from netspec.schema import TEST, TRAIN, BlobProto, Datum
 from runtime.data import open_source
 from tests.runtime.data.common import COUNT, SHAPE, batches, layer, pixels
@@ -345,12 +344,6 @@ def test_database_replaced_under_a_reader_is_read_anew(db, tmp_path):
         open_source(data_layer(db), TEST, 0).next()[1], [9] * 4
     )
     np.testing.assert_array_equal(old.next()[1], [5, 6, 7, 1])
-
-
-def test_missing_lmdb_names_the_extra(db, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(MachineError, match=r"needs lmdb.*extra netspec\[data\]"):
-        open_source(data_layer(db), TEST, 0)
 
 
 def test_images_of_different_sizes_may_be_cropped(tmp_path):

@@ -41,6 +41,7 @@ def default_mode():
     yield
     caffe.set_mode_cpu()
     caffe.set_random_seed(0)
+    caffe.set_solver_count(1)
 
 
 @pytest.fixture
@@ -225,20 +226,26 @@ def test_layer_types_that_can_run_are_listed():
     assert types == sorted(types)
 
 
-def test_python_layers_are_refused():
-    class Mine(caffe.Layer):
-        def forward(self, bottom, top):
-            pass
-
-    with pytest.raises(Unsupported, match="Mine: layers written in Python"):
-        Mine()
+def test_scripts_may_import_any_layer(tmp_path, monkeypatch):
+    source = """
+import caffe
+class Ramp(caffe.Layer):
+    def setup(self, bottom, top):
+        top[0].reshape(*eval(self.param_str))
+    def forward(self, bottom, top):
+        top[0].data.flat = range(top[0].count)
+"""
+    (tmp_path / "ramp_layers.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
     n = caffe.NetSpec()
-    n.data, n.label = L.Python(module="voc_layers", layer="Segments", ntop=2)
-    n.loss = L.EuclideanLoss(n.data, n.label)
-    with pytest.raises(
-        Unsupported, match=r"'data' \(voc_layers.Segments\): layers wri"
-    ):
-        caffe.Net(n, caffe.TRAIN)
+    n.data = L.Python(module="ramp_layers", layer="Ramp", param_str="(2, 3)")
+    n.double = L.Power(n.data, scale=2)
+    net = caffe.Net(n, caffe.TEST)
+    assert net.forward()["double"].tolist() == [[0, 2, 4], [6, 8, 10]]
+    assert isinstance(net.layers[0], caffe.Layer)
+    assert "Python" in caffe.layer_type_list()
+    with pytest.raises(Unsupported, match="wants class 'Ramp' of module"):
+        caffe.Net(n, caffe.TEST, allow_python=())
 
 
 # --- solvers
@@ -330,8 +337,9 @@ def test_a_training_loop_of_ones_own(tmp_path):
     solver.add_callback(lambda: calls.append("before"), lambda: calls.append("after"))
     solver.step(1)
     assert calls == ["before", "after"]
+    assert solver.iter == 2  # apply_update ended an iteration too
     solver.snapshot()
-    assert (tmp_path / "snap_iter_1.caffemodel").is_file()
+    assert (tmp_path / "snap_iter_2.caffemodel").is_file()
 
 
 # --- drawings, places

@@ -109,3 +109,57 @@ def test_install_takes_the_place_of_another_caffe(tmp_path):
         timeout=PATIENCE_S,
     )
     assert "No module named 'caffe.no_such_module'" in done.stderr.splitlines()[-1]
+
+
+FORK = """
+import sys
+sys.path.insert(0, "fork")
+import caffe
+from caffe.model_libs import *
+from caffe.tools.more import HEIGHT
+from caffe import model_libs
+assert model_libs is sys.modules["caffe.model_libs"] is caffe.model_libs
+assert [*caffe.__path__][1] == "fork/caffe" and "fork/caffe" in caffe.__path__
+assert len(caffe.__path__) == 2 and caffe.io.__name__ == "runtime.pycaffe.io"
+import importlib.util
+assert importlib.util.find_spec("caffe.io") and importlib.util.find_spec("json")
+n = caffe.NetSpec()
+n.data = L.Input(shape=dict(dim=[1, 2]))
+n.body = body(n.data)
+print([layer.type for layer in n.to_proto().layer], HEIGHT)
+try:
+    from caffe import no_such_name
+except ImportError as error:
+    print("no_such_name" in str(error))
+import caffe.no_such_module
+"""
+
+
+def test_modules_of_a_fork_are_found_behind_ours(tmp_path):
+    fork = tmp_path / "scripts" / "fork" / "caffe"
+    (fork / "tools").mkdir(parents=True)
+    (fork / "__init__.py").write_text("raise ImportError('the whole fork')\n")
+    (fork / "io.py").write_text("raise ImportError('we have one')\n")
+    (fork / "model_libs.py").write_text(
+        "from caffe import layers as L\nfrom .proto import caffe_pb2\n"
+        "def body(x):\n    assert caffe_pb2.NetParameter\n    return L.ReLU(x)\n"
+    )
+    (fork / "tools" / "__init__.py").write_text("")
+    (fork / "tools" / "more.py").write_text("from .size import HEIGHT\n")
+    (fork / "tools" / "size.py").write_text("HEIGHT = 300\n")
+    (tmp_path / "scripts" / "script.py").write_text(FORK)
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.pycaffe", "script.py"],
+        cwd=tmp_path / "scripts",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.stdout == "['Input', 'ReLU'] 300\nTrue\n", done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: No module named 'caffe.no_such_module': it is not one of "
+        "Caffe's own, nor in fork/caffe. If a fork of Caffe has it, put the folder "
+        "around the fork's caffe, such as FORK/python, on sys.path or PYTHONPATH"
+    )

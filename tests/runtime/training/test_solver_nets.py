@@ -57,8 +57,8 @@ def test_snapshot_prefix_is_that_of_the_solver_file(tmp_path):
         (solver_text() + ' net: "a"', "exactly one of.*got net and net_param"),
         (solver_text() + " test_iter: 2", "test_interval must be positive, got 0"),
         (
-            solver_text() + " test_interval: 2 test_iter: 0",
-            r"test_iter must be positive, got \[0\]",
+            solver_text() + " test_interval: 2 test_iter: -1",
+            r"test_iter must not be negative, got \[-1\]",
         ),
         (
             solver_text() + ' test_interval: 2 test_net: "b"',

@@ -83,7 +83,7 @@ def correlate(record: Any, part: int, parts: int) -> None:
             if a.direct == 0:
                 rows = keep_rows(a, workspace, group, first, last, c0, c1)
             position = first
-            while position < last:
+            while position < last:  # the panel: (depth, positions) for every tile
                 end = _tile_end(position, last)
                 width = VECTOR_BYTES * ((end - position + LANES - 1) // LANES)
                 target = panel_at + 4 * (position - first) * depth
@@ -101,6 +101,8 @@ def correlate(record: Any, part: int, parts: int) -> None:
                     width,
                 )
                 position = end
+            # Weights of a block (depth, ROWS) times every tile (depth, positions); what
+            # an earlier block of channels left in c is where the sums go on.
             for block in range(low, high):
                 at = (group * blocks + block) * ROWS
                 weights = a.packed + 4 * (at * a.channels + c0 * ROWS) * a.taps
@@ -108,7 +110,7 @@ def correlate(record: Any, part: int, parts: int) -> None:
                 lowest = floor if c1 == a.channels else LOWEST
                 full_rows = contiguous and (block + 1) * ROWS <= a.rows
                 position = first
-                while position < last:  # a tile: (ROWS, depth) times (depth, vectors)
+                while position < last:
                     end = _tile_end(position, last)
                     image = position // plane
                     vectors = (end - position + LANES - 1) // LANES

@@ -153,7 +153,7 @@ def winograd(record: Any, part: int, parts: int) -> None:
         high = min(row_tiles * (share + 1) // a.row_shares * TILE, width)
         for row in range(low, high, TILE):
             vectors = min(VECTORS, (width - row) // LANES)
-            for e in range(a.elements):
+            for e in range(a.elements):  # M[e] (tiles, TILE) = V[e] U[e]
                 weights = a.transformed + (group * a.elements + e) * weights_step
                 weights += 4 * row * a.channels
                 for t in range(0, tiles, ROWS):

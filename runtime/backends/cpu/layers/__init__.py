@@ -1,1 +1,1 @@
-"""Compiled layers, named as in `runtime/layers`."""
+"""Compiled layers, grouped by how they compute; `table.py` says where each is."""

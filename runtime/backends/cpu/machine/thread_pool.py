@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, cached_property
 from typing import Any
 
@@ -31,7 +32,7 @@ SPINS = 2000
 
 # The table: columns of a row, and the state that threads share, one cache line apart.
 FUNCTION, RECORD, SERIAL = 0, 1, 2
-ARRIVED, ROUND = 0, 16
+ARRIVED, ROUND, LEFT = 0, 16, 32
 
 if os.name == "posix":
     _yield_processor = types.ExternalFunction("sched_yield", types.int32())
@@ -40,18 +41,21 @@ else:
 
 
 @outlined
-def _meet(state: int, parts: int) -> None:
-    """Wait until all threads are here."""
+def _meet(state: int, parts: int) -> bool:
+    """Wait until all threads are here; False if one of them never comes."""
     now = atomic_load(state + 8 * ROUND)
     if atomic_add(state + 8 * ARRIVED, 1) == parts - 1:
         atomic_store(state + 8 * ARRIVED, 0)
         atomic_add(state + 8 * ROUND, 1)
-        return
+        return True
     spins = 0
     while atomic_load(state + 8 * ROUND) == now:
         spins += 1
         if spins > SPINS:
+            if atomic_load(state + 8 * LEFT) != 0:
+                return False
             _yield_processor()
+    return True
 
 
 def _walk(table: Any, state: int, first: int, last: int, part: int, parts: int) -> None:
@@ -59,7 +63,8 @@ def _walk(table: Any, state: int, first: int, last: int, part: int, parts: int) 
 
     Args:
         table: int64 (rows, 3): FUNCTION, RECORD and SERIAL of every call.
-        state: address of what the threads share: ARRIVED and ROUND.
+        state: address of what the threads share: ARRIVED, ROUND, and LEFT, which is
+            not 0 once the walk is given up.
         first: the number of the first row.
         last: the number of the last one, plus 1.
         part: the number of this thread.
@@ -71,8 +76,9 @@ def _walk(table: Any, state: int, first: int, last: int, part: int, parts: int) 
             call(table[3 * row], table[3 * row + 1], part, parts)
         elif part == 0:
             call(table[3 * row], table[3 * row + 1], 0, 1)
-        if parts > 1 and (serial == 0 or row + 1 == last or table[3 * row + 5] == 0):
-            _meet(state, parts)
+        meets = serial == 0 or row + 1 == last or table[3 * row + 5] == 0
+        if parts > 1 and meets and not _meet(state, parts):
+            return
 
 
 @cache
@@ -135,14 +141,21 @@ class Program:
 
 
 class ThreadPool:
-    """The calling thread and `size` - 1 others that work with it."""
+    """The calling thread and `size` - 1 others that work with it.
+
+    An exception may come at any moment, as those of signals do and those that one
+    thread raises in another. If it leaves a walk in the middle the other threads are
+    replaced, as they wait for somebody who does not come or are ahead by a list.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._state = np.zeros(64, np.int64)
         self._busy = threading.Lock()
+        self._state = np.zeros(64, np.int64)
         self._helpers: list[_Helper] = []
         self._process = 0
+        self._left = True  # whether the helpers, if any, are of no use any more
+        self._unfinished: Program | None = None  # its arrays may still be written to
 
     def run(self, program: Program) -> None:
         """Run every call of the program in order."""
@@ -154,46 +167,83 @@ class ThreadPool:
 
     def _walk(self, program: Program) -> None:
         walk, rows = _walker(), len(program.calls)
-        state = self._state.ctypes.data
         if program.serial or self.size == 1:
-            walk(program.address, state, 0, rows, 0, 1)
+            walk(program.address, 0, 0, rows, 0, 1)
             return
         with self._busy:  # nets in different threads take turns
-            if (
-                self._process != os.getpid()
-            ):  # also after a fork, which copies no thread
-                self._state[:] = 0
-                self._helpers = [
-                    _Helper(state, part, self.size) for part in range(1, self.size)
-                ]
-                self._process = os.getpid()
-            here = _processor()
-            for one in self._helpers:
-                one.start_on(program.address, rows, here)
-            walk(program.address, state, 0, rows, 0, self.size)
+            # Also after a fork, which copies no thread.
+            if self._left or self._process != os.getpid():
+                self._replace_helpers()
+            try:
+                self._left = True
+                here = _processor()
+                for one in self._helpers:
+                    one.start_on(program.address, rows, here)
+                walk(program.address, self._state.ctypes.data, 0, rows, 0, self.size)
+                self._left = False
+            except BaseException:
+                self._unfinished = program
+                self._end_helpers()
+                raise
+
+    def _replace_helpers(self) -> None:
+        self._left = True
+        if self._process == os.getpid():
+            self._end_helpers()
+        self._state = np.zeros(64, np.int64)
+        self._helpers = []
+        self._process = os.getpid()
+        for part in range(1, self.size):
+            # It is known before it starts, so that no exception can lose it.
+            helper = _Helper(self._state, part, self.size)
+            self._helpers.append(helper)
+            helper.thread.start()
+        self._left = False
+
+    def _end_helpers(self) -> None:
+        """Let all helpers go and wait until they touch no array any more."""
+        for one in self._helpers:
+            one.end()
+        for one in self._helpers:
+            one.wait_for_end()
+        self._helpers = []
+        self._unfinished = None
 
 
 class _Helper:
     """A thread that waits for lists to walk through."""
 
-    def __init__(self, state: int, part: int, parts: int) -> None:
-        self._arguments = (state, part, parts)
+    def __init__(self, state: np.ndarray, part: int, parts: int) -> None:
+        self._state, self._part, self._parts = state, part, parts
         self._go = threading.Lock()
         self._go.acquire()
         self._job = (0, 0, -1)
+        self._ended = False
         name = f"netspec-{part}"
-        threading.Thread(target=self._serve, name=name, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
     def start_on(self, table: int, rows: int, processor: int) -> None:
         self._job = (table, rows, processor)
         self._go.release()
 
+    def end(self) -> None:
+        """Let the thread end, whatever it waits for."""
+        self._ended = True
+        self._state[LEFT] = 1
+        with suppress(RuntimeError):  # it is on its way: it has not seen its last job
+            self._go.release()
+
+    def wait_for_end(self) -> None:
+        with suppress(RuntimeError):  # an exception came before it started
+            self.thread.join()
+
     def _serve(self) -> None:
-        state, part, parts = self._arguments
-        walk = _walker()
+        state, walk = self._state.ctypes.data, _walker()
         while True:
             self._go.acquire()
+            if self._ended:
+                return
             table, rows, taken = self._job
             if 0 <= taken == _processor():
                 _leave_processor(taken)
-            walk(table, state, 0, rows, part, parts)
+            walk(table, state, 0, rows, self._part, self._parts)

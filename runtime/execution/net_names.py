@@ -1,0 +1,74 @@
+"""The names of a net's blobs and layers, as pycaffe's `Net` has them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from netspec.graph import Graph
+from netspec.nets.state import State
+
+
+class NetNames:
+    """What a `Net` is called and what it has, by name and in order."""
+
+    graph: Graph
+    state: State
+    layers: list[Any]
+
+    @property
+    def name(self) -> str:
+        """The name of the net."""
+        return self.graph.name
+
+    @property
+    def phase(self) -> int:
+        """`TRAIN` or `TEST`."""
+        return self.state.phase
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the blobs that Input layers provide."""
+        return list(self.graph.inputs)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the blobs that no layer consumes, in byte order."""
+        return list(self.graph.outputs)
+
+    @property
+    def layer_dict(self) -> OrderedDict[str, Any]:
+        """The layers by name."""
+        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return [node.name for node in self.graph.nodes]
+
+    @property
+    def top_names(self) -> OrderedDict[str, list[str]]:
+        """The names of the tops of every layer."""
+        edges = self.graph.edges
+        return OrderedDict(
+            (node.name, [edges[edge].blob for edge in node.tops])
+            for node in self.graph.nodes
+        )
+
+    @property
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
+        """The names of the bottoms of every layer."""
+        edges = self.graph.edges
+        return OrderedDict(
+            (node.name, [edges[edge].blob for edge in node.bottoms])
+            for node in self.graph.nodes
+        )
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """The weight of every blob in the objective."""
+        weights = OrderedDict((name, 0.0) for name in self.graph.blobs)
+        for node in self.graph.nodes:
+            for edge, weight in zip(node.tops, node.loss_weights, strict=True):
+                if self.graph.edges[edge].blob in weights:
+                    weights[self.graph.edges[edge].blob] = weight
+        return weights

@@ -1,0 +1,185 @@
+"""Blobs as a layer written in Python sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netspec.errors import ShapeError, SpecError
+from netspec.ops.base import MAX_COUNT, Shape, count
+from runtime.execution.blob import Blob, HostView
+
+
+class LayerBlob(Blob):
+    """A bottom, a top or a learned array of a layer written in Python.
+
+    It stays the same object as long as the net lives. `data` and `diff` are NumPy
+    arrays on every backend; `blob.data = x` writes into the array as
+    `blob.data[...] = x` does. Until the net has its memory, and while the layer has
+    given it another shape than the net knows of, the blob has arrays of its own.
+
+    fixed: why its shape cannot be set, or "".
+    """
+
+    def __init__(self, name: str, dtype: str, shape: Shape = (0,)) -> None:
+        super().__init__(name, shape, None, None)
+        self.fixed = ""
+        self._dtype = dtype
+        self._staged = np.zeros(shape, dtype)
+        self._staged_diff: np.ndarray | None = None
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values."""
+        if self._staged is not None or self._data is None:
+            return self._own()
+        return self._data.read()
+
+    @data.setter
+    def data(self, values: object) -> None:
+        self.data[...] = values
+
+    @property
+    def diff(self) -> np.ndarray:
+        """The gradient; an array of zeros where none is computed, to write into."""
+        if self._staged is None:
+            if self._diff is not None:
+                return self._diff.read()
+            if self._zeros is None:
+                self._zeros = np.zeros(self._shape, self._dtype)
+            return self._zeros
+        if self._staged_diff is None:
+            self._staged_diff = np.zeros(self.shape, self._dtype)
+        return self._staged_diff
+
+    @diff.setter
+    def diff(self, values: object) -> None:
+        self.diff[...] = values
+
+    @property
+    def has_own_shape(self) -> bool:
+        """Whether its shape is not the one that the net knows of."""
+        return self._staged is not None
+
+    def reshape(self, *shape: int) -> None:
+        """Give the blob another shape; without sizes it holds one value, without axes.
+
+        Values keep their places in the flat array, as in Caffe; new ones are 0.
+
+        Raises `SpecError` for what is no size, `ShapeError` for a blob whose shape is
+        not the layer's to set.
+        """
+        sizes = self._sizes(shape)
+        if sizes == self.shape:
+            return
+        if self.fixed:
+            raise ShapeError(
+                f"blob {self.name!r}: cannot be given shape {sizes} in place of "
+                f"{self.shape}: {self.fixed}"
+            )
+        before = self.data.reshape(-1)
+        self.stage(sizes)
+        size = min(before.size, self.count)
+        self.data.reshape(-1)[:size] = before[:size]
+
+    def stage(self, shape: Shape) -> None:
+        """Take a shape without being asked; the values are zeros or what was there."""
+        if shape == self.shape:
+            return
+        known = self._data is not None and shape == self._shape
+        self._staged = None if known else np.zeros(shape, self._dtype)
+        self._staged_diff = None
+
+    def forget(self) -> None:
+        """Go back to the shape that the net knows of."""
+        if self._data is not None:
+            self._staged = self._staged_diff = None
+
+    def bind(
+        self,
+        data: HostView,
+        diff: HostView | None,
+        *,
+        keep_data: bool = False,
+        keep_diff: bool = False,
+    ) -> None:
+        """Take arrays of the net; what is kept is copied if the shapes are equal."""
+        same = self.shape == tuple(data.array.shape)
+        values = self.data if keep_data and same else None
+        gradient = self._known_diff() if keep_diff and same else None
+        self._staged = self._staged_diff = None
+        self.rebind(tuple(data.array.shape), data, diff)
+        if values is not None and not _is_one(values, data):
+            self.data[...] = values
+        if gradient is not None and not (diff and _is_one(gradient, diff)):
+            self.diff[...] = gradient
+
+    def show(self, data: HostView, diff: HostView) -> None:
+        """Show what is bound through these views, which others have too."""
+        self._data = data
+        self._diff = None if self._diff is None else diff
+
+    def lend_diff(self, diff: HostView | None) -> HostView | None:
+        """Show another gradient, and return the one that was shown."""
+        before, self._diff = self._diff, diff
+        return before
+
+    def _known_diff(self) -> np.ndarray | None:
+        """Return the gradient if somebody can have written into it."""
+        if self._staged is not None:
+            return self._staged_diff
+        return self._zeros if self._diff is None else self._diff.read()
+
+    def _own(self) -> np.ndarray:
+        if self._staged is None:
+            self._staged = np.zeros(self._shape, self._dtype)
+        return self._staged
+
+    def _legacy(self, axis: int) -> int:
+        # Which of more axes is the height nobody can tell; the first two are clear.
+        if axis < 2:
+            return self.shape[axis] if axis < len(self.shape) else 1
+        return super()._legacy(axis)
+
+    def _sizes(self, shape: tuple[int, ...]) -> Shape:
+        try:
+            sizes = tuple(int(size) for size in shape)
+            right = all(
+                one == size >= 0 for one, size in zip(shape, sizes, strict=True)
+            )
+        except (TypeError, ValueError):
+            sizes, right = (), False
+        if not right or count(sizes) > MAX_COUNT:
+            raise SpecError(
+                f"blob {self.name!r}: cannot have shape {shape}; give a whole number "
+                f"from 0 for each axis, as in reshape(2, 3) or reshape(*shape), at "
+                f"most {MAX_COUNT} values in all"
+            )
+        return sizes
+
+
+def _is_one(array: np.ndarray, view: HostView) -> bool:
+    return array is view.array
+
+
+class LayerBlobs(list[LayerBlob]):
+    """The learned arrays of a layer: a list that `setup` may add to."""
+
+    def __init__(self, owner: str, dtype: str) -> None:
+        super().__init__()
+        self.fixed = False
+        self._owner = owner
+        self._dtype = dtype
+
+    def add_blob(self, *shape: int) -> None:
+        """Add a learned array of zeros; without sizes it is one value without axes.
+
+        Raises `SpecError` after `setup`, when the net has its parameters.
+        """
+        if self.fixed:
+            raise SpecError(
+                f"{self._owner}: add_blob was called after the net was made; add what "
+                f"is learned in setup"
+            )
+        blob = LayerBlob(f"{self._owner}[{len(self)}]", self._dtype)
+        blob.reshape(*shape)
+        self.append(blob)

@@ -1,0 +1,59 @@
+"""What a net shows of its layers, and what one plan leaves to the next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.graph import Graph
+from runtime.execution.blob import Blob, BlobVec, HostView, LayerInfo, Mirror
+from runtime.execution.parameters import ParameterArrays
+from runtime.execution.plan import Plan
+from runtime.execution.python_layers.hosted import PythonLayers
+
+
+@dataclass(frozen=True)
+class LayerViews:
+    """`net.params` and `net.layers`: of a Python layer, its own object."""
+
+    params: OrderedDict[str, list[Blob]]
+    layers: list[Any]
+
+
+def layer_views(
+    graph: Graph,
+    arrays: Sequence[ParameterArrays],
+    mirror: Mirror,
+    python: PythonLayers,
+) -> LayerViews:
+    """Return the parameters of every layer as blobs, and the layers."""
+    params: OrderedDict[str, list[Blob]] = OrderedDict()
+    layers: list[Any] = []
+    for node in graph.nodes:
+        blobs = BlobVec()
+        own = python.of(node.layer).layer if node.type == "Python" else None
+        for slot, index in enumerate(node.params):
+            shape = node.op.params[slot].shape
+            data, diff = arrays[index].data, arrays[index].diff
+            w = HostView(mirror, data.reshape(shape), parameter=True)
+            dw = HostView(mirror, diff.reshape(shape))
+            blobs.append(Blob(f"{node.name}[{slot}]", shape, w, dw))
+            if own is not None and not mirror.backend.on_host:
+                # Of two host copies one would undo what was written into the other.
+                own.blobs[slot].show(w, dw)
+        if blobs:
+            params[node.name] = blobs
+        layers.append(own or LayerInfo(node.name, node.type, blobs))
+    return LayerViews(params, layers)
+
+
+def carry_over(graph: Graph, old: Plan, new: Plan, node: int) -> None:
+    """Copy what a pass has computed ahead of `node`, and all inputs, to a new plan."""
+    for edge in graph.edges:
+        inputs = graph.nodes[edge.producer].type == "Input"
+        if edge.producer < node or inputs:
+            new.data[edge.index][...] = old.data[edge.index]
+    for index in range(node):
+        new.kernels[index].take_over(old.kernels[index])

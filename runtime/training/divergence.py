@@ -1,0 +1,123 @@
+"""Numbers that are not finite: what training stops at."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from pathlib import Path
+
+from netspec.errors import SpecError
+from netspec.ops.base import label
+from runtime.execution.net import Net
+from runtime.training.snapshot_files import Snapshot, last
+
+PACKAGE = str(Path(__file__).parents[1])
+
+
+class NonFiniteLossError(SpecError):
+    """Training diverged: the loss of `iteration` is infinite or not a number.
+
+    The parameters are those before that iteration. `snapshot` is the last one that was
+    written or restored, or None.
+    """
+
+    def __init__(
+        self, iteration: int, loss: float, lr: float, snapshot: Snapshot | None
+    ) -> None:
+        super().__init__(
+            f"the loss of iteration {iteration} is {loss:g} at learning rate {lr:g}; "
+            f"{last(snapshot)}. Lower base_lr, set clip_gradients, or look for bad "
+            f"values in the data"
+        )
+        self.iteration = iteration
+        self.loss = loss
+        self.snapshot = snapshot
+
+
+class NonFiniteGradientError(NonFiniteLossError):
+    """The loss of `iteration` is finite, but its gradient is not.
+
+    The parameters are those before that iteration. `parameter` names the first
+    parameter whose gradient has an infinite value or one that is not a number.
+    """
+
+    def __init__(
+        self, iteration: int, loss: float, parameter: str, snapshot: Snapshot | None
+    ) -> None:
+        SpecError.__init__(
+            self,
+            f"{gradient(iteration, parameter)}, although the loss is {loss:g}; "
+            f"{last(snapshot)}. Look for a square root, a logarithm or a division at 0 "
+            f"above that layer, or lower base_lr",
+        )
+        self.iteration = iteration
+        self.loss = loss
+        self.parameter = parameter
+        self.snapshot = snapshot
+
+
+class NonFiniteParameterError(SpecError):
+    """An update made parameters infinite; no snapshot of them is written.
+
+    `iteration` is how many iterations are done, `snapshot` the last one that was
+    written or restored, or None.
+    """
+
+    def __init__(
+        self, iteration: int, parameter: str, snapshot: Snapshot | None
+    ) -> None:
+        super().__init__(
+            f"{parameter} is not finite after {iteration} iterations, so no snapshot "
+            f"of it is written; {last(snapshot)}. Lower base_lr, or set clip_gradients"
+        )
+        self.iteration = iteration
+        self.parameter = parameter
+        self.snapshot = snapshot
+
+
+def gradient(iteration: int, parameter: str) -> str:
+    """Say that a gradient is not finite."""
+    return f"the gradient of {parameter} in iteration {iteration} is not finite"
+
+
+def not_finite(net: Net, *, gradients: bool) -> str | None:
+    """Name the first parameter of a net whose values or gradients are not finite."""
+    array = net.flat.diff if gradients else net.flat.data
+    for parameter in net.graph.parameters:
+        place = net.flat.slices.get(parameter.index)
+        if place is not None and not bool(net.backend.xp.isfinite(array[place]).all()):
+            node = net.graph.nodes[parameter.owner.node]
+            return f"parameter {parameter.owner.slot} of {label(node.layer)}"
+    return None
+
+
+def check_parameters(net: Net, iteration: int, snapshot: Snapshot | None) -> None:
+    """Refuse parameters that are not finite; raises `NonFiniteParameterError`."""
+    if bad := not_finite(net, gradients=False):
+        raise NonFiniteParameterError(iteration, bad, snapshot)
+
+
+def learns_nothing(net: Net) -> bool:
+    """Say whether no top counts in the objective and nothing is told to go back."""
+    nodes = net.graph.nodes
+    if any(node.backward for node in nodes):
+        return False
+    return not any(weight != 0 for node in nodes for weight in node.loss_weights)
+
+
+def without_loss(net: Net) -> SpecError:
+    """Return the error of a net that has nothing to learn from."""
+    return SpecError(
+        f"net {net.name!r} has no loss: no top has a loss_weight, so nothing would be "
+        f"learned. Add a loss layer, or `loss_weight: 1` to the layer whose top is to "
+        f"become small. To train by gradients of your own, put `force_backward: true` "
+        f"into the net and set `diff` of its outputs"
+    )
+
+
+def warn(text: str, kind: type[Warning] = RuntimeWarning) -> None:
+    """Warn at the line that called this package."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, kind, stacklevel=level)

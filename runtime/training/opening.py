@@ -1,0 +1,37 @@
+"""From a file of a solver to a `Solver`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from runtime.execution.python_layers.code import Allow
+from runtime.training.solver import Solver
+from runtime.training.solver_param import read_solver
+
+
+def get_solver(
+    solver: Any,
+    *,
+    backend: str = "numpy",
+    seed: int | None = None,
+    keep: Iterable[str] | None = None,
+    allow_python: Allow = (),
+) -> Solver:
+    """Return the solver of a prototxt file, of prototxt text, or of a message.
+
+    Files that it names are looked for from the current folder and then from its own.
+    The arguments are those of `Solver`.
+
+    Raises `SpecError` and its children for bad input, `FileError` for files.
+    """
+    param, path = read_solver(solver)
+    folder = path.parent if path else None
+    return Solver(
+        param,
+        folder=folder,
+        backend=backend,
+        seed=seed,
+        keep=keep,
+        allow_python=allow_python,
+    )

@@ -1,0 +1,38 @@
+"""The nets of a solver: the one to train, and those that test it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from netspec.schema import SolverParameter
+from runtime.execution.net import Net
+from runtime.training.solver_param import test_choices, train_choice
+
+NetT = TypeVar("NetT", bound=Net)
+
+
+class SolverNets(Generic[NetT]):
+    """Nets of one type, as a solver's message names them.
+
+    All share the parameters of `net`. The arguments are those of `Solver`.
+    """
+
+    def __init__(
+        self,
+        kind: type[NetT],
+        param: SolverParameter,
+        folder: Path | None,
+        *,
+        keep: Iterable[str] | None,
+        **options: Any,
+    ) -> None:
+        choice = train_choice(param, folder)
+        tests = test_choices(param, folder)
+        options["keep"] = None if keep is None else list(keep)
+        self.net = kind(choice.net, state=choice.state, **options)
+        self.test_nets = [
+            kind(one.net, state=one.state, share_with=self.net, **options)
+            for one in tests
+        ]

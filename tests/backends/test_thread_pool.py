@@ -1,0 +1,135 @@
+"""The pool of threads holds whatever exception leaves a walk in the middle."""
+
+import ctypes
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import runtime
+from tests.patience import PATIENCE_S
+
+pytest.importorskip("numba")
+
+from runtime.backends.cpu.machine import thread_pool
+from runtime.backends.cpu.machine.thread_pool import ThreadPool
+
+NET = """
+layer { name: "data" type: "DummyData" top: "x" top: "t"
+        dummy_data_param { shape { dim: [8, 3, 20, 20] } shape { dim: [8, 6, 18, 18] }
+                           data_filler { type: "gaussian" std: 1.5 } } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "y"
+        convolution_param { num_output: 6 kernel_size: 3
+                            weight_filler { type: "xavier" } } }
+layer { name: "drop" type: "Dropout" bottom: "y" top: "y" }
+layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
+"""
+
+
+class Disturbed(Exception):
+    """What comes in the middle."""
+
+
+def helpers() -> int:
+    return sum(one.name.startswith("netspec-") for one in threading.enumerate())
+
+
+@pytest.fixture
+def net(monkeypatch):
+    """A net whose pool has three threads, and no other net uses."""
+    backend = runtime.get_backend("numpy")
+    monkeypatch.setattr(backend, "threads", 3)
+    monkeypatch.setattr(backend, "thread_pool", ThreadPool(3))
+    return runtime.Net(NET, runtime.TRAIN)
+
+
+def gradients(net, passes=0):
+    net.clock.value = passes
+    net.forward_backward()
+    return net.params["conv"][0].diff.copy()
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_an_exception_before_or_after_a_helper_started(net, monkeypatch, part):
+    expected = gradients(net)
+    start_on = thread_pool._Helper.start_on
+
+    def disturbed(helper, *job):
+        if helper._part == 2 and part == 1:
+            raise Disturbed
+        start_on(helper, *job)
+        if helper._part == 2:
+            raise Disturbed
+
+    for _ in range(3):
+        monkeypatch.setattr(thread_pool._Helper, "start_on", disturbed)
+        before = helpers()
+        with pytest.raises(Disturbed):
+            gradients(net)
+        assert helpers() == before - 2  # nobody waits, and nobody writes any more
+        monkeypatch.setattr(thread_pool._Helper, "start_on", start_on)
+        np.testing.assert_array_equal(gradients(net), expected)
+
+
+def test_an_exception_after_the_walk(net, monkeypatch):
+    expected = gradients(net)
+    walker = thread_pool._walker()
+
+    def disturbed(*arguments):
+        walker(*arguments)
+        if arguments[-2] == 0:
+            raise Disturbed
+
+    monkeypatch.setattr(thread_pool, "_walker", lambda: disturbed)
+    with pytest.raises(Disturbed):
+        gradients(net)
+    monkeypatch.setattr(thread_pool, "_walker", lambda: walker)
+    np.testing.assert_array_equal(gradients(net), expected)
+
+
+def test_an_exception_while_helpers_are_replaced(net, monkeypatch):
+    expected = gradients(net)
+    pool = net.backend.thread_pool
+    pool._left = True
+    start = threading.Thread.start
+
+    def disturbed(thread):
+        start(thread)
+        raise Disturbed
+
+    monkeypatch.setattr(threading.Thread, "start", disturbed)
+    with pytest.raises(Disturbed):
+        gradients(net)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    np.testing.assert_array_equal(gradients(net), expected)
+
+
+def test_exceptions_that_another_thread_raises(net):
+    expected = gradients(net)
+    raised = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    stop = time.monotonic() + PATIENCE_S
+    seen = 0
+    ready = threading.Event()
+
+    def work():
+        nonlocal seen
+        while seen < 60 and time.monotonic() < stop:
+            try:
+                ready.set()
+                while True:
+                    net.forward_backward()
+            except Disturbed:
+                seen += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    rng = np.random.default_rng(4)
+    ready.wait(PATIENCE_S)
+    while thread.is_alive():
+        time.sleep(rng.uniform(0, 0.003))
+        if seen < 60:
+            raised(ctypes.c_ulong(thread.ident), ctypes.py_object(Disturbed))
+        thread.join(0.001)
+    assert seen == 60
+    np.testing.assert_array_equal(gradients(net), expected)
