@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from runtime.checking.preparing import own_name, prepare
 from runtime.checking.probe import Objective, Variable
 from runtime.checking.report import GradientCheck
 from runtime.checking.subject import subject_of
+from runtime.execution.net import Net
+from runtime.execution.python_layers.code import Allow
 
 EPS = 1e-5
 RTOL = 1e-5
@@ -34,7 +37,8 @@ def check_gradients(
     phase: int = TRAIN,
     level: int = 0,
     stages: Sequence[str] = (),
-    weights: Any = None,
+    weights: str | Path | None = None,
+    allow_python: Allow = (),
 ) -> GradientCheck:
     """Compare the gradients of a net, or of one layer, with central differences.
 
@@ -66,6 +70,7 @@ def check_gradients(
             to one number get random values added.
         phase, level, stages: the state of the net.
         weights: a file to copy parameters from.
+        allow_python: names of the modules that Python layers may import; True for any.
 
     Raises `SpecError` for names and numbers that cannot be, `ShapeError` where a shape
     is missing, and whatever the net itself raises.
@@ -74,7 +79,8 @@ def check_gradients(
     subject = subject_of(
         net, inputs=inputs, shapes=shapes, state=(phase, level, stages)
     )
-    prepared = prepare(subject, seed, weights)
+    allowed: Allow = True if isinstance(net, Net) else allow_python  # it runs already
+    prepared = prepare(subject, seed, weights, allowed)
     objective = prepared.objective
     wanted = None if wrt is None else [wrt] if isinstance(wrt, str) else list(wrt)
     edges, parameters = _chosen(objective.net.graph, prepared.held, wanted)
