@@ -188,6 +188,17 @@ def test_values_from_a_weight_file_are_taken(tmp_path):
     assert not rows(check_gradients(text + layer))["x"].zero
 
 
+def test_a_weight_file_for_another_net_is_refused(tmp_path):
+    net = runtime.Net(PAIR, runtime.TRAIN)
+    net.save(tmp_path / "pair.caffemodel")
+    ip = 'name: "c" type: "InnerProduct" inner_product_param { num_output: 4 }'
+    with pytest.raises(SpecError, match=r"pair.caffemodel: no layer .* the file has a"):
+        check_gradients(ip, shapes=[(2, 3)], weights=tmp_path / "pair.caffemodel")
+    more = PAIR + f'layer {{ {ip} bottom: "y" top: "z" }}'
+    result = check_gradients(more, weights=tmp_path / "pair.caffemodel")
+    assert "pair.caffemodel has no weights of c; theirs are random" in str(result)
+
+
 def test_random_values_follow_from_the_seed():
     def numbers(seed):
         worst = check_gradients(TANH, shapes=[(2, 3)], seed=seed).worst.worst
