@@ -60,8 +60,9 @@ def check_gradients(
             get random ones from the seed: normal, or in the range that a layer says
             (labels, indices). Data layers bring their own unless they have values here.
         shapes: of those without values and without an Input layer that tells.
-        wrt: what to check the gradients of: blobs, `layer`, or `layer[slot]` for a
-            parameter; by default inputs and parameters.
+        wrt: what to check the gradients of: blobs, layers for all their parameters, or
+            `layer[slot]` for one; a name that is both means both. By default inputs and
+            parameters.
         eps: the step, times the value itself where that is above 1.
         rtol: the largest error that is not wrong.
         samples: how many elements to check of an array, drawn by the seed, with that of
@@ -151,14 +152,17 @@ def _chosen(
         of_layer = [p for p in parameters.values() if name in _users(graph, p)]
         if name in blobs:
             edges.append(blobs[name].index)
-        elif name in parameters or of_layer:
-            chosen.extend([parameters[name]] if name in parameters else of_layer)
-        else:
+        chosen.extend([parameters[name]] if name in parameters else of_layer)
+        if name not in blobs and name not in parameters and not of_layer:
             hint = did_you_mean(name, [*blobs, *parameters])
             raise SpecError(
                 f"wrt: {name!r} is no blob and no parameter with a gradient{hint}"
             )
-    return edges, chosen
+    return [*dict.fromkeys(edges)], _once(chosen)
+
+
+def _once(parameters: Sequence[Parameter]) -> list[Parameter]:
+    return [*{one.index: one for one in parameters}.values()]
 
 
 def _is_read(graph: Graph, edge: Edge) -> bool:

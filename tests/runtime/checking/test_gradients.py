@@ -246,6 +246,7 @@ def test_inputs_and_parameters_are_checked_by_default():
         ("h", ["h"]),
         (["b", "x"], ["x", "b[0]", "b[1]"]),
         (["a[1]"], ["a[1]"]),
+        (["b", "b[0]", "h", "h"], ["h", "b[0]", "b[1]"]),
     ],
 )
 def test_blobs_layers_and_parameters_may_be_chosen(wrt, found):
@@ -317,3 +318,10 @@ def test_data_whose_file_is_not_there_needs_shapes():
     assert list(rows(result)) == ["x"]
     with pytest.raises(ShapeError, match=r"\(Data\): its other tops need shapes"):
         check_gradients(DATA, shapes={"x": (4, 3)})
+
+
+def test_a_name_of_a_blob_and_of_a_layer_means_both():
+    text = PAIR.replace('bottom: "x" top: "h"', 'bottom: "x" top: "a"')
+    text = text.replace('bottom: "h" top: "h"', 'bottom: "a" top: "h"')
+    result = check_gradients(text, wrt="a")
+    assert list(rows(result)) == ["a", "a[0]", "a[1]"]
