@@ -27,13 +27,18 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def add_allow_python(parser: argparse.ArgumentParser) -> None:
-    """Add --allow-python."""
+    """Add --allow-python and --allow-links: what a file may not decide by itself."""
     parser.add_argument(
         "--allow-python",
         action="append",
         default=[],
         metavar="MODULE",
         help="let Python layers of the net import this module; may be repeated",
+    )
+    parser.add_argument(
+        "--allow-links",
+        action="store_true",
+        help="let HDF5 files refer to other files",
     )
 
 

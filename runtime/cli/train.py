@@ -15,7 +15,6 @@ from typing import Any, TextIO
 from netspec.commands.cli import positive
 from netspec.errors import FileError, NetspecError, SpecError, SpecWarning
 from netspec.ops.base import count
-from netspec.reading.located import located
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
 from runtime.cli.options import add_allow_python, add_backend, copy_weights, duration
@@ -89,17 +88,14 @@ def train(options: argparse.Namespace) -> int:
     folder = path.parent if path else None
     _override(param, options)
     outputs = _Outputs(param, options)
-    try:
-        solver = Solver(
-            param,
-            folder=folder,
-            backend=options.backend,
-            seed=options.seed,
-            keep=(),
-            allow_python=options.allow_python,
-        )
-    except SpecError as error:
-        raise _located(error, param, folder) from None
+    solver = Solver(
+        param,
+        folder=folder,
+        backend=options.backend,
+        seed=options.seed,
+        keep=(),
+        allow_python=options.allow_python,
+    )
     try:
         names = weight_files(options.weights or "")
         paths = [find_file(name, folder, "weights") for name in names]
@@ -109,18 +105,6 @@ def train(options: argparse.Namespace) -> int:
         return _train(solver, outputs, options)
     finally:
         solver.close()
-
-
-def _located(
-    error: SpecError, param: SolverParameter, folder: Path | None
-) -> SpecError:
-    """Return an error with the places of its layers in the net that a solver names."""
-    for name in (param.net, param.train_net, *param.test_net):
-        if name:
-            told = located(error, find_file(name, folder, "net"))
-            if told is not error:
-                return told
-    return error
 
 
 def _override(param: SolverParameter, options: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """Broken files of every kind are refused by us or read, and nothing else happens.
 
-`tools/fuzz.py` does the same with any number of files, each in a process with limits.
+`python -m tools.fuzz` does the same with any number of files, in processes with limits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 import pytest
 
 from netspec.errors import SpecError
-from tests.fuzz.kinds import KINDS, Kind, damaged, run_quietly
-from tools import fuzz
+from tools.fuzz import __main__ as fuzz
+from tools.fuzz.kinds import KINDS, Kind, damaged, run_quietly
 
 for package in ("lmdb", "h5py", "PIL"):
     pytest.importorskip(package)

@@ -9,7 +9,7 @@ those is printed with its kind and number, from which it can be made again:
 
     python -m tools.fuzz --kind LMDB --only 1234
 
-The status is 1 where one was found. The kinds are those of `tests/fuzz/kinds.py`.
+The status is 1 where one was found. The kinds are those of `tools/fuzz/kinds.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.fuzz.kinds import KINDS, Kind, damaged, run_quietly
+from tools.fuzz.kinds import KINDS, Kind, damaged, run_quietly
 
 CHUNK = 400  # files that a process reads
 GIB = 2**30
@@ -182,8 +182,10 @@ def _too_slow(*_: object) -> None:
 def _told(error: BaseException) -> str:
     """Return an error, and where in this project it came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    root = str(Path(__file__).resolve().parents[1])
-    ours = [f for f in frames if f.filename.startswith(root) and "fuzz" not in f.name]
+    root = str(Path(__file__).resolve().parents[2])
+    own = str(Path(__file__).parent)
+    ours = [f for f in frames if f.filename.startswith(root)]
+    ours = [f for f in ours if not f.filename.startswith(own)] or ours
     place = (ours or list(frames))[-1]
     file = place.filename.removeprefix(root + "/")
     return f"{type(error).__name__}: {str(error)[:200]} ({file}:{place.lineno})"

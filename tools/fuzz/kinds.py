@@ -26,7 +26,7 @@ from netspec.errors import NetspecError, UnsupportedError
 from netspec.schema import TEST, TRAIN, BlobProto, Datum, NetParameter
 from netspec.text import parse, write_message
 from runtime.data.convert import read_idx
-from tests.fuzz import mutations, nets
+from tools.fuzz import mutations, nets
 
 Run = Callable[[bytes], None]
 
