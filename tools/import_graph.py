@@ -59,7 +59,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "update_rules",
         "backends",
         "execution",
-        "training",
+        "checking  training",
         "cli  pycaffe  __init__",
         "__main__",
     ),

@@ -38,7 +38,7 @@ class ImageReader:
         check_count(layer, "top 0", (*images, param.new_height, param.new_width))
         self._layer = layer
         self._key = (seed, zlib.crc32(layer.name.encode()))
-        self._lines = read_labelled(param.source, label(layer))
+        self._lines = read_labelled(param.source, label(layer), param.root_folder)
         self._order: tuple[int, np.ndarray] | None = None
         self._skip = 0
         if param.rand_skip:

@@ -31,18 +31,44 @@ def read_lines(path: str | Path, what: str) -> list[tuple[int, str]]:
     return lines
 
 
-def read_labelled(path: str | Path, what: str) -> list[tuple[str, int]]:
+def read_labelled(path: str | Path, what: str, root: str = "") -> list[tuple[str, int]]:
     """Read lines of a path, which may have spaces, and a label.
+
+    root: what stands in front of every path.
 
     Raises `FileError` naming the first line that is none.
     """
     found = []
     for number, line in read_lines(path, what):
         name, *rest = line.rsplit(None, 1)
+        where = f"{what}: {path}:{number}"
+        if not rest:
+            raise FileError(f"{where}: expected a path and a label, got {line!r}")
         try:
             found.append((name, int(rest[0])))
-        except (IndexError, ValueError):
+        except ValueError:
+            if not _is_number(rest[0]):
+                raise FileError(
+                    f"{where}: expected a path and a label, got {line!r}"
+                ) from None
             raise FileError(
-                f"{what}: {path}:{number}: expected a path and a label, got {line!r}"
+                f"{where}: the label of {name!r} is {rest[0]}; {_ONE_LABEL}"
             ) from None
+        *start, last = name.rsplit(None, 1)
+        if start and _is_number(last) and not Path(root + name).exists():
+            raise FileError(f"{where}: {line!r} has several labels; {_ONE_LABEL}")
     return found
+
+
+_ONE_LABEL = (
+    "in a list of images it is one whole number. Scores, and several labels of an "
+    "image, go into HDF5 files that an HDF5Data layer reads"
+)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

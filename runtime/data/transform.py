@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from netspec.errors import FileError, SpecError, TextError
+from netspec.errors import SpecError
 from netspec.ops.base import Shape, label
-from netspec.schema import TRAIN, BlobProto, LayerParameter
-from netspec.text import read_message
+from netspec.schema import TRAIN, LayerParameter
 from runtime.counter_random import hash_bits, stream_keys
+from runtime.data.mean_file import read_mean_file
 
 DRAWS = 3  # random words of an item: crop row, crop column, mirror
 
@@ -122,28 +120,4 @@ class Transform:
             return np.array(values, np.float32).reshape(-1, 1, 1)
         if not param.mean_file:
             return None
-        try:
-            mean = blob_array(read_message(param.mean_file, BlobProto), param.mean_file)
-        except (FileError, TextError) as error:
-            raise FileError(f"{label(layer)}: mean_file {error}") from error
-        mean = mean.reshape(mean.shape[-3:]) if mean.ndim > 3 else mean
-        if mean.shape != self._input:
-            raise SpecError(
-                f"mean_file {param.mean_file} has shape {mean.shape}, the images "
-                f"{self._input}; they must be equal",
-                layer=label(layer),
-            )
-        return mean
-
-
-def blob_array(blob: Any, path: str) -> np.ndarray:
-    """Return the values of a `BlobProto` in its shape, float32."""
-    legacy = (blob.num, blob.channels, blob.height, blob.width)
-    shape = tuple(blob.shape.dim) if blob.HasField("shape") else legacy
-    values = np.array(blob.double_data or blob.data, np.float32)
-    try:
-        return values.reshape(shape)
-    except ValueError:
-        raise FileError(
-            f"{path}: {values.size} values do not make an array of shape {shape}"
-        ) from None
+        return read_mean_file(layer, self._input)

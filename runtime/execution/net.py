@@ -415,8 +415,13 @@ class Net(NetNames):
     # ------------------------------------------------------------ parameters
 
     def copy_from(self, path: str | Path) -> Any:
-        """Copy parameters from a file, by layer name; returns what was copied."""
-        return weight_files.copy_weights(self.graph, self.params, path)
+        """Copy parameters from a file, by layer name; returns what was copied.
+
+        Warns of a file that gives nothing, and of layers that it leaves as they are.
+        """
+        report = weight_files.copy_into([self], path)
+        weight_files.warn_of_rest([path], [report])
+        return report
 
     def save(self, path: str | Path) -> None:
         """Write the net with its parameters as a `.caffemodel`."""

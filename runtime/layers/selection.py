@@ -108,11 +108,12 @@ class BatchReindex(OneGradient[ops.BatchReindex]):
         """View items as rows, and number them."""
         items, chosen = self.op.bottoms[0][0], self.op.bottoms[1][0]
         self._items = items
-        self._rows = self.y.reshape(chosen, -1)
+        size = count(self.op.bottoms[0], 1)
+        self._rows = self.y.reshape(chosen, size)
         if self.dx is not None:
             self._numbers = self.xp.arange(items, dtype="int64").reshape(items, 1)
-            self._dx = self.dx.reshape(items, -1)
-            self._dy = self.dy.reshape(chosen, -1)
+            self._dx = self.dx.reshape(items, size)
+            self._dy = self.dy.reshape(chosen, size)
 
     def forward(self) -> None:
         """Pick the items."""

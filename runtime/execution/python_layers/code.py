@@ -22,6 +22,10 @@ LayerT = TypeVar("LayerT", bound=type[Layer])
 _REGISTERED: dict[tuple[str, str], type[Layer]] = {}
 
 
+class CodeRefused(UnsupportedError):
+    """A module that a net names and that nobody has allowed to be imported."""
+
+
 class CannotImport(SpecError, ImportError):
     """The module of a layer that is allowed, but cannot be imported."""
 
@@ -96,7 +100,7 @@ def _known(layer: LayerParameter) -> Kind | None:
     return DEFINED.get(key_of(layer)) or _REGISTERED.get(key_of(layer))
 
 
-def _refusal(layers: Sequence[LayerParameter]) -> UnsupportedError:
+def _refusal(layers: Sequence[LayerParameter]) -> CodeRefused:
     modules = list(dict.fromkeys(layer.python_param.module for layer in layers))
     wanted = ", ".join(
         f"{label(layer)} wants class {layer.python_param.layer!r} of module "
@@ -104,7 +108,7 @@ def _refusal(layers: Sequence[LayerParameter]) -> UnsupportedError:
         for layer in layers
     )
     options = " ".join(f"--allow-python {name}" for name in modules)
-    return UnsupportedError(
+    return CodeRefused(
         f"{wanted}. A net file is data, so nothing was imported. If you trust this "
         f"code, allow it: allow_python={modules!r} in Python, {options} on the command "
         f"line; a class of your own program by netspec.layer or runtime.register_layer"
