@@ -15,6 +15,8 @@ from runtime.checking.preparing import own_name, prepare
 from runtime.checking.probe import Objective, Variable
 from runtime.checking.report import GradientCheck
 from runtime.checking.subject import subject_of
+from runtime.execution.net import Net
+from runtime.execution.python_layers.code import Allow, allowed_names
 
 EPS = 1e-5
 RTOL = 1e-5
@@ -35,6 +37,7 @@ def check_gradients(
     level: int = 0,
     stages: Sequence[str] = (),
     weights: Any = None,
+    allow_python: Allow = (),
 ) -> GradientCheck:
     """Compare the gradients of a net, or of one layer, with central differences.
 
@@ -66,6 +69,8 @@ def check_gradients(
             to one number get random values added.
         phase, level, stages: the state of the net.
         weights: a file to copy parameters from.
+        allow_python: modules that Python layers may import (see `Net`); those of a
+            `runtime.Net` were allowed when it was made.
 
     Raises `SpecError` for names and numbers that cannot be, `ShapeError` where a shape
     is missing, and whatever the net itself raises.
@@ -74,7 +79,8 @@ def check_gradients(
     subject = subject_of(
         net, inputs=inputs, shapes=shapes, state=(phase, level, stages)
     )
-    prepared = prepare(subject, seed, weights)
+    allowed = True if isinstance(net, Net) else allowed_names(allow_python)
+    prepared = prepare(subject, seed, weights, allowed)
     objective = prepared.objective
     wanted = None if wrt is None else [wrt] if isinstance(wrt, str) else list(wrt)
     edges, parameters = _chosen(objective.net.graph, prepared.held, wanted)

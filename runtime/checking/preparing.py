@@ -16,6 +16,7 @@ from runtime.checking.probe import Objective, Runs
 from runtime.checking.subject import Subject, insert_input, make_input
 from runtime.checking.values import fill_inputs, vary_parameters
 from runtime.execution.net import Net
+from runtime.execution.python_layers.code import Allow
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,18 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(subject: Subject, seed: int, weights: str | Path | None) -> Prepared:
+def prepare(
+    subject: Subject, seed: int, weights: str | Path | None, allow_python: Allow = ()
+) -> Prepared:
     """Return the net of a subject, ready to be probed.
 
-    weights: a file to copy parameters from.
+    weights: a file to copy parameters from. allow_python: as for `Net`.
 
     Labels, indices, and whatever else a layer has no gradient for are held at the
     values that they have: moving an input then moves nothing through them.
     """
     try:
-        base = _net(subject.message, subject, seed)
+        base = _net(subject.message, subject, seed, allow_python)
     except FileError as error:
         raise FileError(
             f"{error}; for a data layer, give the shapes of its tops (--shape), and "
@@ -53,19 +56,28 @@ def prepare(subject: Subject, seed: int, weights: str | Path | None) -> Prepared
     message, values, held, notes = _held(base, runs)
     outputs = [name for name in base.outputs if name != AUTOMATIC]
     base.close()
-    net = _net(message, subject, seed, share_with=base)
+    net = _net(message, subject, seed, allow_python, share_with=base)
     fill_inputs(net, values, seed)
     return Prepared(Objective(net, outputs, seed), held, (*subject.notes, *notes))
 
 
 def _net(
-    message: NetParameter, subject: Subject, seed: int, share_with: Net | None = None
+    message: NetParameter,
+    subject: Subject,
+    seed: int,
+    allow_python: Allow,
+    share_with: Net | None = None,
 ) -> Net:
     whole = NetParameter()
     whole.CopyFrom(message)
     whole.force_backward = True
     return Net(
-        whole, state=subject.state, seed=seed, dtype="float64", share_with=share_with
+        whole,
+        state=subject.state,
+        seed=seed,
+        dtype="float64",
+        share_with=share_with,
+        allow_python=allow_python,
     )
 
 

@@ -11,7 +11,7 @@ from netspec.commands.net_argument import add_shape_option, is_model_file
 from netspec.errors import SpecError
 from netspec.nets.phases import PHASES
 from runtime.checking.gradients import EPS, RTOL, SAMPLES, check_gradients
-from runtime.cli.options import add_state
+from runtime.cli.options import add_allow_python, add_state
 
 
 def add_parser(commands: Any) -> None:
@@ -44,6 +44,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--weights", metavar="FILE", help="parameters to check with")
     add_state(parser, "TRAIN")
+    add_allow_python(parser)
     parser.set_defaults(command=command)
 
 
@@ -74,6 +75,7 @@ def command(options: argparse.Namespace) -> int:
         level=options.level,
         stages=options.stage,
         weights=options.weights,
+        allow_python=options.allow_python,
     )
     print(result)
     if not result.rows:
