@@ -161,6 +161,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "Threshold": [("", [(3, 4)])],
     "Tile": [("tile_param { tiles: 3 }", [(2, 3, 4)])],
 }
+OWN = ("Python",)  # types whose gradient is that of their code
 SOURCES = sorted(
     kind
     for kind in portable_kernels()

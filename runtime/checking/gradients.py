@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from runtime.checking.probe import Objective, Variable
 from runtime.checking.report import GradientCheck
 from runtime.checking.subject import subject_of
 from runtime.execution.net import Net
-from runtime.execution.python_layers.code import Allow, allowed_names
+from runtime.execution.python_layers.code import Allow
 
 EPS = 1e-5
 RTOL = 1e-5
@@ -36,7 +37,7 @@ def check_gradients(
     phase: int = TRAIN,
     level: int = 0,
     stages: Sequence[str] = (),
-    weights: Any = None,
+    weights: str | Path | None = None,
     allow_python: Allow = (),
 ) -> GradientCheck:
     """Compare the gradients of a net, or of one layer, with central differences.
@@ -59,8 +60,9 @@ def check_gradients(
             get random ones from the seed: normal, or in the range that a layer says
             (labels, indices). Data layers bring their own unless they have values here.
         shapes: of those without values and without an Input layer that tells.
-        wrt: what to check the gradients of: blobs, `layer`, or `layer[slot]` for a
-            parameter; by default inputs and parameters.
+        wrt: what to check the gradients of: blobs, layers for all their parameters, or
+            `layer[slot]` for one; a name that is both means both. By default inputs and
+            parameters.
         eps: the step, times the value itself where that is above 1.
         rtol: the largest error that is not wrong.
         samples: how many elements to check of an array, drawn by the seed, with that of
@@ -69,8 +71,7 @@ def check_gradients(
             to one number get random values added.
         phase, level, stages: the state of the net.
         weights: a file to copy parameters from.
-        allow_python: modules that Python layers may import (see `Net`); those of a
-            `runtime.Net` were allowed when it was made.
+        allow_python: names of the modules that Python layers may import; True for any.
 
     Raises `SpecError` for names and numbers that cannot be, `ShapeError` where a shape
     is missing, and whatever the net itself raises.
@@ -79,7 +80,7 @@ def check_gradients(
     subject = subject_of(
         net, inputs=inputs, shapes=shapes, state=(phase, level, stages)
     )
-    allowed = True if isinstance(net, Net) else allowed_names(allow_python)
+    allowed: Allow = True if isinstance(net, Net) else allow_python  # it runs already
     prepared = prepare(subject, seed, weights, allowed)
     objective = prepared.objective
     wanted = None if wrt is None else [wrt] if isinstance(wrt, str) else list(wrt)
@@ -151,14 +152,17 @@ def _chosen(
         of_layer = [p for p in parameters.values() if name in _users(graph, p)]
         if name in blobs:
             edges.append(blobs[name].index)
-        elif name in parameters or of_layer:
-            chosen.extend([parameters[name]] if name in parameters else of_layer)
-        else:
+        chosen.extend([parameters[name]] if name in parameters else of_layer)
+        if name not in blobs and name not in parameters and not of_layer:
             hint = did_you_mean(name, [*blobs, *parameters])
             raise SpecError(
                 f"wrt: {name!r} is no blob and no parameter with a gradient{hint}"
             )
-    return edges, chosen
+    return [*dict.fromkeys(edges)], _once(chosen)
+
+
+def _once(parameters: Sequence[Parameter]) -> list[Parameter]:
+    return [*{one.index: one for one in parameters}.values()]
 
 
 def _is_read(graph: Graph, edge: Edge) -> bool:

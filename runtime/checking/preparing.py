@@ -17,6 +17,7 @@ from runtime.checking.subject import Subject, insert_input, make_input
 from runtime.checking.values import fill_inputs, vary_parameters
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow
+from runtime.execution.weights import copy_into
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Prepared:
 
 
 def prepare(
-    subject: Subject, seed: int, weights: str | Path | None, allow_python: Allow = ()
+    subject: Subject, seed: int, weights: str | Path | None, allow_python: Allow
 ) -> Prepared:
     """Return the net of a subject, ready to be probed.
 
-    weights: a file to copy parameters from. allow_python: as for `Net`.
+    weights: a file to copy parameters from. allow_python: as `runtime.Net` takes it.
 
     Labels, indices, and whatever else a layer has no gradient for are held at the
     values that they have: moving an input then moves nothing through them.
@@ -45,20 +46,22 @@ def prepare(
             f"{error}; for a data layer, give the shapes of its tops (--shape), and "
             f"random values take the place of the file"
         ) from error
-    if weights is not None:
-        base.copy_from(weights)
-    elif subject.parameters:
-        _copy_parameters(subject, base)
-    else:
-        vary_parameters(base, seed)
-    fill_inputs(base, dict(subject.values), seed)
-    runs = Runs(base)
-    message, values, held, notes = _held(base, runs)
-    outputs = [name for name in base.outputs if name != AUTOMATIC]
-    base.close()
+    told = [*subject.notes]
+    try:
+        if subject.parameters:
+            _copy_parameters(subject, base)
+        else:
+            vary_parameters(base, seed)
+        if weights is not None:
+            told.extend(_copy_weights(base, weights))
+        fill_inputs(base, dict(subject.values), seed)
+        message, values, held, notes = _held(base, Runs(base))
+        outputs = [name for name in base.outputs if name != AUTOMATIC]
+    finally:
+        base.close()
     net = _net(message, subject, seed, allow_python, share_with=base)
     fill_inputs(net, values, seed)
-    return Prepared(Objective(net, outputs, seed), held, (*subject.notes, *notes))
+    return Prepared(Objective(net, outputs, seed), held, (*told, *notes))
 
 
 def _net(
@@ -85,6 +88,19 @@ def _copy_parameters(subject: Subject, net: Net) -> None:
     for name, arrays in subject.parameters.items():
         for blob, values in zip(net.params.get(name, ()), arrays, strict=False):
             blob.data[...] = values
+
+
+def _copy_weights(net: Net, path: str | Path) -> list[str]:
+    """Copy the parameters of a file; return notes of what it does not have."""
+    report = copy_into([net], path)
+    if not report.copied:
+        raise SpecError(
+            f"{path}: no layer of the file has the name of a layer with parameters; "
+            f"the file has {', '.join(report.unused) or 'none'}"
+        )
+    if not report.missing:
+        return []
+    return [f"{path} has no weights of {', '.join(report.missing)}; theirs are random"]
 
 
 def _held(

@@ -47,7 +47,10 @@ class Runs:
             for name, spec in kernel.arrays().items()
             if spec.life == "state"
         }
-        self._inputs = {name: net.blobs[name].data.copy() for name in net.inputs}
+        self._inputs: dict[int, np.ndarray] = {}  # by edge
+        for name in net.inputs:
+            first = next(edge for edge in net.graph.edges if edge.blob == name)
+            self._inputs[first.index] = net.blobs[name].data.copy()
         net.forward()  # a Filter layer settles its shapes
 
     def rewind(self) -> None:
@@ -58,9 +61,8 @@ class Runs:
             arrays.data[...] = kept
         for (node, name), kept in self._states.items():
             net.plan.kernels[node].work[name][...] = kept
-        for name, kept in self._inputs.items():
-            edge = next(e for e in net.graph.edges if e.blob == name)
-            net.plan.data[edge.index][...] = kept
+        for edge, kept in self._inputs.items():
+            net.plan.data[edge][...] = kept
 
     def forward(self, before: Callable[[int], None] | None = None) -> None:
         """Run a pass; `before` is called with the node of every step.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import SpecError
+from netspec.files import is_file
 from netspec.nets.phases import PHASES
 from runtime.backends import BACKENDS
 from runtime.execution.net import Net
@@ -102,7 +103,7 @@ def copy_weights(nets: Sequence[Net], paths: Sequence[str | Path]) -> None:
 
 def named_files(text: str) -> list[str]:
     """Return the weight files of `--weights`, one or several with commas."""
-    names = [text] if Path(text).is_file() else weight_files(text)
+    names = [text] if is_file(text) else weight_files(text)
     if not names:
         raise SpecError(f"--weights names no file: {text!r}")
     return names

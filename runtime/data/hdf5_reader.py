@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netspec.errors import FileError, SpecError
+from netspec.files import is_file
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
 from runtime import room
@@ -137,7 +137,7 @@ class Hdf5Reader:
         return self._loaded
 
     def _open(self, path: str) -> Hdf5File:
-        if not Path(path).exists():
+        if not is_file(path):
             raise FileError(
                 f"{self._who}{path}, named in {self._layer.hdf5_data_param.source}, "
                 f"does not exist"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from netspec.errors import FileError, SpecError, UnsupportedError
@@ -12,11 +10,13 @@ from netspec.schema import DataParameter, LayerParameter
 from runtime.counter_random import stream_keys
 from runtime.data.datum import picture_of, read_datum, warn_of_scale
 from runtime.data.lmdb_file import LmdbFile
-from runtime.data.transform import Transform
+from runtime.data.pictures import PictureReader
 
 
-class LmdbReader:
+class LmdbReader(PictureReader):
     """Batches of a database, in the byte order of its keys, over and over.
+
+    See `PictureReader` for the sizes of its images.
 
     Tops: data (N, C, H, W) and, if the layer has a second top, label (N,).
     """
@@ -37,26 +37,11 @@ class LmdbReader:
         self._count = self._file.entries
         if self._count == 0:
             raise FileError(f"{self._what} is empty")
-        self._skip = 0
+        skip = 0
         if param.rand_skip:
-            self._skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
-        self._batch_size = param.batch_size
-        first, _ = self._item(self._skip)
+            skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
+        first = self._begin(layer, phase, seed, param.batch_size, skip)
         warn_of_scale(layer, first)
-        self._transform = Transform(layer, phase, seed, first.shape)
-        data = (param.batch_size, *self._transform.shape)
-        self.shapes = (data, (param.batch_size,))[: len(layer.top)]
-
-    def read(self, batch: int, out: Sequence[np.ndarray]) -> None:
-        """Write batch number `batch` into the arrays `out`."""
-        start = batch * self._batch_size
-        pictures = []
-        for index in range(self._batch_size):
-            picture, item_label = self._item(start + index + self._skip)
-            pictures.append(picture)
-            if len(out) > 1:
-                out[1][index] = item_label
-        self._transform.batch(pictures, start, out[0])
 
     def close(self) -> None:
         """Close the database."""

@@ -29,7 +29,7 @@ from runtime.execution.parameters import Parameters, allocate, borrow, check_unc
 from runtime.execution.plan import Plan, Step, compile_plan
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
-from runtime.execution.views import carry_over, layer_views
+from runtime.execution.views import carry_over, layer_views, moved_tops
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
@@ -255,6 +255,8 @@ class Net(NetNames):
 
     def _take_shapes(self, first: int, last: int) -> None:
         """Reshape, if that is due, what a pass over some layers needs."""
+        if first == 0:
+            self._pending.update(moved_tops(self.graph, self.sources, last))
         if self._pending:
             self._reshape(last)
         self._check_shapes(first, last)
@@ -293,11 +295,13 @@ class Net(NetNames):
         try:
             self.graph = self._rebuild(last)
             self.mirror.before_steps()
-            self.plan = self._compile()
+            old, self.plan = self.plan.kernels, self._compile()
         except Exception:
             self._shapes, self.graph = before
             self.python_layers.restore(self.plan.kernels)
             raise
+        for kernel, other in zip(self.plan.kernels, old, strict=True):
+            kernel.go_on_from(other)
         for name, blob in self.blobs.items():
             shape = self.graph.edges[self.graph.blobs[name]].shape
             blob.rebind(shape, *self._edge_views(name))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from netspec.graph import Graph
 from netspec.graph.memory import requests_of
+from netspec.ops.base import Shape
+from runtime.data.opening import changed_shapes
+from runtime.data.source import Source
 from runtime.execution.blob import Blob, BlobVec, HostView, LayerInfo, Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan import Plan
@@ -76,3 +79,23 @@ def carry_over(
             kept = mine.bottoms[place]
             if kept is not new.data[edge_index]:  # a copy of what was overwritten
                 kept[...] = other.bottoms[place]
+
+
+def moved_tops(
+    graph: Graph, sources: Mapping[str, Source], last: int
+) -> dict[str, Shape]:
+    """Return the tops of data layers whose next batch has another shape than they.
+
+    last: the last layer of the pass that will take it.
+    """
+    found: dict[str, Shape] = {}
+    for node in graph.nodes[: last + 1]:
+        source = sources.get(node.name)
+        if source is None:
+            continue
+        edges = [graph.edges[edge] for edge in node.tops]
+        shapes = changed_shapes(source, [edge.shape for edge in edges])
+        if shapes is not None:
+            names = [edge.blob for edge in edges]
+            found.update(zip(names, shapes, strict=True))
+    return found

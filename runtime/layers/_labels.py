@@ -46,26 +46,34 @@ def bad_label(
     layer = op.layer
     ignore = "" if ignored is None else f", or {ignored} to be ignored"
     shown = f"{int(value)}" if math.isfinite(value) else f"{value}"
-    ways = []
-    if ignored is None and hasattr(op, "ignore_label") and math.isfinite(value):
+    holds = f"{bottom_name(layer, 1)} holds the label {shown} at place {place}"
+    classes_of = f"the classes of {bottom_name(layer, 0)}{ignore}"
+    if classes == 0:
+        fault = f"{holds}; but there are no classes: look at the shape of "
+        fault += bottom_name(layer, 0)
+    else:
+        fault = f"{holds}; expected 0 to {classes - 1}, {classes_of}"
+        fault += _ways(op, value, classes, ignored)
+    return SpecError(fault, layer=label(layer))
+
+
+def _ways(op: Op, value: float, classes: int, ignored: int | None) -> str:
+    """Return what to do about a label, for the end of a message."""
+    if not abs(value) < MAX_LABEL:
+        return "; look at where the labels come from"
+    layer, number, ways = op.layer, int(value), []
+    if ignored is None and hasattr(op, "ignore_label"):
         message = "accuracy_param" if layer.type == "Accuracy" else "loss_param"
-        field = f"{message} {{ ignore_label: {shown} }}"
-        ways.append(f"if {shown} marks what does not count, add {field}")
-    if math.isfinite(value) and value >= classes > 0:
+        field = f"{message} {{ ignore_label: {number} }}"
+        ways.append(f"if {number} marks what does not count, add {field}")
+    if number >= classes:
         ways.append(
-            f"give the layer that makes {layer.bottom[0]!r} num_output: "
-            f"{int(value) + 1} or more, as labels count from 0"
+            f"give the layer that makes {layer.bottom[0]!r} num_output: {number + 1} "
+            f"or more, as labels count from 0"
         )
     else:
         ways.append("labels count from 0")
-    expected = f"expected 0 to {classes - 1}, the classes"
-    if classes == 0:
-        expected = "but there are no classes: look at the shape"
-    return SpecError(
-        f"{bottom_name(layer, 1)} holds the label {shown} at place {place}; "
-        f"{expected} of {bottom_name(layer, 0)}{ignore}; {'; else '.join(ways)}",
-        layer=label(layer),
-    )
+    return f"; {'; else '.join(ways)}"
 
 
 class Labels:

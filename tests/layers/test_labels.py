@@ -90,3 +90,29 @@ def test_a_similarity_that_is_no_number_is_an_error(legacy, monkeypatch):
         layer.forward(bottoms)
     monkeypatch.setattr(Primitives, "anywhere", lambda self, mask: False)
     assert np.isnan(layer.forward(bottoms)[0])
+
+
+INDICES = {
+    'type: "Embed" embed_param { num_output: 2 input_dim: 4 }': ([(3,)], 0),
+    'type: "BatchReindex"': ([(4, 2), (3,)], 1),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", INDICES)
+def test_an_index_that_is_no_number_is_an_error(text, kind, monkeypatch):
+    shapes, place = INDICES[text]
+    layer = LoneLayer(
+        f'name: "pick" {text}', shapes, backend=get_backend(kind[0]), dtype=kind[1]
+    )
+    bottoms = [np.ones(shape) for shape in shapes]
+    bottoms[place][2] = np.nan
+    params = [np.ones(one.shape) for one in layer.op.params]
+    message = rf"'pick' .*bottom {place} \('.*'\) holds nan at place 2; expected 0 to 3"
+    with pytest.raises(SpecError, match=message):
+        layer.forward(bottoms, params)
+    monkeypatch.setattr(Primitives, "anywhere", lambda self, mask: False)
+    with np.errstate(invalid="ignore"):
+        (y,) = layer.forward(bottoms, params)
+    assert np.isnan(y[2]).all()
+    assert np.isfinite(y[:2]).all()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
+import logging
 import mmap
 import multiprocessing
 import os
@@ -142,6 +143,7 @@ def _read_files(
     folder, shared, log = places
     os.chdir(tempfile.mkdtemp(dir=folder))
     sys.stderr = os.fdopen(os.dup(2), "w")
+    logging.disable()
     quiet = os.open(os.devnull, os.O_WRONLY)
     for stream in (
         1,
@@ -226,6 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--memory", type=float, default=2, metavar="GIB")
     parser.add_argument("--seconds", type=int, default=20, help="for a file")
+    parser.add_argument("--minutes", type=float, default=1e6, help="and then stop")
     options = parser.parse_args(arguments)
     kinds = [KINDS[name] for name in options.kind or KINDS]
     if options.only is not None:
@@ -245,6 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results[kind.name].add(done)
             for finding in done.findings:
                 print(f"{finding['kind']} {finding['number']}: {finding['what']}")
+            if time.monotonic() - start > 60 * options.minutes:
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
             if number % len(kinds) == 0:
                 read = sum(sum(one.counts.values()) for one in results.values())
                 bad = sum(one.bad for one in results.values())

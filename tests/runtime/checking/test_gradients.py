@@ -188,6 +188,17 @@ def test_values_from_a_weight_file_are_taken(tmp_path):
     assert not rows(check_gradients(text + layer))["x"].zero
 
 
+def test_a_weight_file_for_another_net_is_refused(tmp_path):
+    net = runtime.Net(PAIR, runtime.TRAIN)
+    net.save(tmp_path / "pair.caffemodel")
+    ip = 'name: "c" type: "InnerProduct" inner_product_param { num_output: 4 }'
+    with pytest.raises(SpecError, match=r"pair.caffemodel: no layer .* the file has a"):
+        check_gradients(ip, shapes=[(2, 3)], weights=tmp_path / "pair.caffemodel")
+    more = PAIR + f'layer {{ {ip} bottom: "y" top: "z" }}'
+    result = check_gradients(more, weights=tmp_path / "pair.caffemodel")
+    assert "pair.caffemodel has no weights of c; theirs are random" in str(result)
+
+
 def test_random_values_follow_from_the_seed():
     def numbers(seed):
         worst = check_gradients(TANH, shapes=[(2, 3)], seed=seed).worst.worst
@@ -235,6 +246,7 @@ def test_inputs_and_parameters_are_checked_by_default():
         ("h", ["h"]),
         (["b", "x"], ["x", "b[0]", "b[1]"]),
         (["a[1]"], ["a[1]"]),
+        (["b", "b[0]", "h", "h"], ["h", "b[0]", "b[1]"]),
     ],
 )
 def test_blobs_layers_and_parameters_may_be_chosen(wrt, found):
@@ -306,3 +318,10 @@ def test_data_whose_file_is_not_there_needs_shapes():
     assert list(rows(result)) == ["x"]
     with pytest.raises(ShapeError, match=r"\(Data\): its other tops need shapes"):
         check_gradients(DATA, shapes={"x": (4, 3)})
+
+
+def test_a_name_of_a_blob_and_of_a_layer_means_both():
+    text = PAIR.replace('bottom: "x" top: "h"', 'bottom: "x" top: "a"')
+    text = text.replace('bottom: "h" top: "h"', 'bottom: "a" top: "h"')
+    result = check_gradients(text, wrt="a")
+    assert list(rows(result)) == ["a", "a[0]", "a[1]"]
