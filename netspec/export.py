@@ -1,6 +1,6 @@
-"""Write the net of a Python file as prototxt or binary.
+"""Write the net of a Python file, or of another net file, as prototxt or binary.
 
-    python -m netspec.export FILE.py [-o OUT] [--deploy] [--phase TRAIN|TEST]
+    python -m netspec.export FILE [-o OUT] [--deploy] [--phase TRAIN|TEST]
         [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
 
 A model file has a function that returns a `NetSpec` or a `NetParameter`: the one named
@@ -10,6 +10,9 @@ function has one; where there is neither, it derives the net for use from that f
 training (`netspec.deploy`). `--net` calls any other function. A `NetSpec` at the top of
 the file does as well. `--set` and `--batch-size` set parameters of the function.
 `--phase` keeps the layers of one phase and drops the rules.
+
+A prototxt or caffemodel is written in the current form, with `--deploy` as the net for
+use that is derived from it. What is written as text has no values of parameters.
 """
 
 from __future__ import annotations
@@ -21,10 +24,14 @@ from typing import Any
 
 from netspec.commands.cli import Parser, positive, run
 from netspec.commands.model_files import load_model
-from netspec.commands.net_argument import add_shape_option
-from netspec.errors import SpecWarning
-from netspec.nets.phases import PHASES
+from netspec.commands.net_argument import add_shape_option, is_model_file
+from netspec.errors import SpecError, SpecWarning
+from netspec.nets.current import current
+from netspec.nets.deploy import deploy
+from netspec.nets.phases import PHASES, one_phase
+from netspec.schema import NetParameter
 from netspec.text import to_text, write_message
+from netspec.text.messages import is_binary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,21 +42,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", SpecWarning)
             warnings.showwarning = _show_warning
-            net = load_model(
-                options.file,
-                net=options.net,
-                deploy=options.deploy,
-                phase=PHASES.get(options.phase),
-                batch_size=options.batch_size,
-                settings=options.set,
-                shapes=dict(options.shape),
-            )
+            net = (_of_model if is_model_file(options.file) else _of_net)(options)
         if options.output is None:
             sys.stdout.write(to_text(net))
         else:
             write_message(options.output, net)
 
     return run(command)
+
+
+def _of_model(options: Any) -> NetParameter:
+    return load_model(
+        options.file,
+        net=options.net,
+        deploy=options.deploy,
+        phase=PHASES.get(options.phase),
+        batch_size=options.batch_size,
+        settings=options.set,
+        shapes=dict(options.shape),
+    )
+
+
+def _of_net(options: Any) -> NetParameter:
+    """Return the net of a prototxt or caffemodel, with values only where they go on."""
+    given = {"--set": options.set, "--net": options.net}
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise SpecError(
+            f"{options.file}: {' and '.join(wrong)} can be given for a model file "
+            f"only, which ends in .py"
+        )
+    derived = {"--shape": options.shape, "--batch-size": options.batch_size}
+    wrong = [name for name, value in derived.items() if value]
+    if wrong and not options.deploy:
+        raise SpecError(
+            f"{options.file}: {' and '.join(wrong)} can be given for the inputs of a "
+            f"net for use only; add --deploy, or change the data layers"
+        )
+    kept = options.output is not None and is_binary(options.output)
+    net = current(options.file, values=kept)
+    if options.deploy:
+        shapes, size = dict(options.shape), options.batch_size
+        net = deploy(net, shapes=shapes, batch_size=size)
+    return one_phase(net, PHASES[options.phase]) if options.phase else net
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -59,9 +94,14 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m netspec.export",
-        description="Write the net of a Python file as prototxt or binary.",
+        description="Write the net of a Python file, or of another net file, as "
+        "prototxt or binary.",
     )
-    parser.add_argument("file", metavar="FILE.py", help="a file with a net function")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a .py file with a net function, a .prototxt or a .caffemodel",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -76,7 +116,10 @@ def _parser() -> Parser:
         "--phase", choices=list(PHASES), help="keep the layers of one phase only"
     )
     parser.add_argument(
-        "--batch-size", type=positive, metavar="N", help="set parameter batch_size"
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="set parameter batch_size, or the first axis of derived inputs",
     )
     parser.add_argument(
         "--set",

@@ -13,7 +13,7 @@ from netspec.commands.model_files import load_model
 from netspec.errors import SpecWarning
 from netspec.export import main
 from netspec.schema import TEST, TRAIN, NetParameter
-from netspec.text import parse, read_net
+from netspec.text import parse, read_net, write_message
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,6 +137,82 @@ def test_failed_export_leaves_the_old_file(model):
     Path("out.prototxt").write_text("old")
     assert main(["net.py", "--set", "nope=1", "-o", "out.prototxt"]) != 0
     assert Path("out.prototxt").read_text() == "old"
+
+
+TRAIN_VAL = """
+name: "seen"
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
+        data_param { source: "train" batch_size: 64 backend: LMDB } }
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+        data_param { source: "test" batch_size: 50 backend: LMDB } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+        inner_product_param { num_output: 3 } }
+layer { name: "drop" type: "Dropout" bottom: "ip" top: "ip" include { phase: TRAIN } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+@pytest.fixture
+def train_val(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "train_val.prototxt"
+    path.write_text(TRAIN_VAL)
+    return path
+
+
+def test_net_for_use_of_a_prototxt_is_derived(train_val):
+    command = ["train_val.prototxt", "--deploy", "-o", "deploy.prototxt"]
+    assert main([*command, "--shape", "data=1,2,12,11"]) == 0
+    made = read_net("deploy.prototxt")
+    assert [layer.type for layer in made.layer] == ["Input", "InnerProduct", "Softmax"]
+    assert list(made.layer[0].input_param.shape[0].dim) == [1, 2, 12, 11]
+    assert main([*command, "--shape", "data=1,2,12,11", "--batch-size", "7"]) == 0
+    made = read_net("deploy.prototxt")
+    assert list(made.layer[0].input_param.shape[0].dim) == [7, 2, 12, 11]
+
+
+def test_prototxt_is_written_for_one_phase_and_in_the_current_form(train_val, capsys):
+    assert main(["train_val.prototxt", "--phase", "TRAIN"]) == 0
+    made = parse(capsys.readouterr().out, "NetParameter")
+    assert [layer.name for layer in made.layer] == ["data", "ip", "drop", "loss"]
+    assert made.layer[0].data_param.batch_size == 64
+    assert not any(len(layer.include) for layer in made.layer)
+    train_val.write_text('layers { name: "r" type: RELU bottom: "x" top: "x" }')
+    assert main(["train_val.prototxt"]) == 0
+    assert 'type: "ReLU"' in capsys.readouterr().out
+
+
+def test_values_of_a_caffemodel_go_to_binary_files_only(train_val, capsys):
+    saved = read_net("train_val.prototxt")
+    saved.layer[2].blobs.add(data=[1, 2, 3]).shape.dim.append(3)
+    write_message("a.caffemodel", saved)
+    options = ["a.caffemodel", "--deploy", "--shape", "data=1,1,1,1"]
+    assert main([*options, "-o", "b.caffemodel"]) == 0
+    assert list(read_net("b.caffemodel").layer[1].blobs[0].data) == [1, 2, 3]
+    assert main(options) == 0
+    made = parse(capsys.readouterr().out, "NetParameter")
+    assert list(made.layer[1].blobs[0].shape.dim) == [3]
+    assert not made.layer[1].blobs[0].data
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--deploy"], "shape of 'data' is not known .*--shape data=1,3,224,224"),
+        (["--deploy", "--shape", "date=1,2"], "'date'.*did you mean 'data'"),
+        (["--shape", "data=1,2"], "--shape can be given .* only; add --deploy"),
+        (["--batch-size", "2"], "--batch-size can be given .* only; add --deploy"),
+        (["--set", "a=2", "--net", "f"], "--set and --net .* model file only"),
+    ],
+)
+def test_options_that_a_prototxt_cannot_take_are_refused(
+    train_val, capsys, options, message
+):
+    assert main(["train_val.prototxt", *options]) == 1
+    said = capsys.readouterr()
+    assert not said.out
+    assert said.err.count("\n") == 1
+    assert re.search(message, said.err), said.err
 
 
 def test_whole_command():

@@ -9,7 +9,9 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from netspec.commands.model_files import load_for_use, load_model
-from netspec.errors import SpecError
+from netspec.errors import ShapeError
+from netspec.nets.current import current
+from netspec.nets.deploy import deploy as derive
 from netspec.nets.filter import drop_values
 from netspec.schema import NetParameter
 from netspec.text import read_net
@@ -64,16 +66,23 @@ def read_net_argument(
 ) -> NetParameter:
     """Return the net that an argument names, as it stands, without values.
 
-    deploy: take the net for use of a model file. shapes: of its data, where only files
-    tell them.
+    deploy: take the net for use, that of a model file or one that is derived. shapes:
+    of its data, where only files tell them.
 
     Raises `FileError` for a file that cannot be read, `SpecError` for what is wrong in
-    it, and for `deploy` of what is no model file.
+    it.
     """
     if is_model_file(name):
         return load_for_use(name, shapes or {}) if deploy else load_model(name)
-    if deploy:
-        raise SpecError(f"{name}: --deploy is for model files, which end in .py")
     net = read_net(name)
     drop_values(net)
-    return net
+    return _for_use(current(net), shapes or {}) if deploy else net
+
+
+def _for_use(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
+    try:
+        return derive(net)
+    except ShapeError:
+        if not shapes:
+            raise
+    return derive(net, shapes=shapes)

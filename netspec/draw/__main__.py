@@ -69,9 +69,7 @@ def _command(arguments: Sequence[str] | None) -> None:
         help="draw equal modules in a row one by one",
     )
     add_shape_option(parser)
-    parser.add_argument(
-        "--deploy", action="store_true", help="of a Python file, draw the net for use"
-    )
+    parser.add_argument("--deploy", action="store_true", help="draw the net for use")
     options = parser.parse_args(arguments)
     if options.output is not None:
         check_suffix(options.output)

@@ -31,6 +31,17 @@ _UNKNOWN_ENUM = re.compile(
     r'Enum type "netspec\.(?P<type>[\w.]+)" has no value (named|with number) '
     r"(?P<value>\w+)"
 )
+_QUOTED_TYPE = re.compile(
+    r'Enum type "netspec\.V1LayerParameter\.LayerType" has no value named '
+    r"""(?P<value>["'].*["'])"""
+)
+_NO_STRING = re.compile(r"Expected string but found: '(?P<value>[A-Z0-9_]+)'")
+# Fields of old layers alone, and what stands for them in current ones.
+_OLD_FIELDS = {
+    "blobs_lr": "param { lr_mult: ... }",
+    "weight_decay": "param { decay_mult: ... }",
+    "blob_share_mode": "param { share_mode: ... }",
+}
 _NOT_UTF8_BYTES = re.compile(r"can't encode characters in position .* surrogates")
 _NOT_UTF8 = re.compile(r"can't encode character '\\udc(?P<byte>..)'")
 
@@ -67,10 +78,11 @@ def text_error(
 
 
 def _sentence(error: text_format.ParseError, text: str) -> str:
-    said = _POSITION.sub("", str(error)).rstrip(".")
+    said, echo = _POSITION.sub("", str(error)).rstrip("."), ""
     if line := error.GetLine():
         echo = text.split("\n", line)[line - 1]
         said = said.removeprefix(f"'{echo}': ").removeprefix("'': ")
+    before = echo[: (error.GetColumn() or 1) - 1].replace(" ", "")
     pool = schema.DESCRIPTOR.pool
     if found := _UNKNOWN_FIELD.search(said):
         message = pool.FindMessageTypeByName(f"netspec.{found['type']}")
@@ -79,17 +91,43 @@ def _sentence(error: text_format.ParseError, text: str) -> str:
         other = _OTHER_FILE.get(found["type"])
         if other is not None and field in other.DESCRIPTOR.fields_by_name:
             hint = f"; {other.DESCRIPTOR.name} has"
+        hint = _of_other_form(found["type"], field) or hint
         said = f"{found['type']} has no field {field!r}{hint}"
     elif found := _UNKNOWN_ENUM.search(said):
         values = pool.FindEnumTypeByName(f"netspec.{found['type']}").values_by_name
         value = _shortened(found["value"], 60)
         hint = did_you_mean(value, values)
         said = f"{value!r} is no {found['type']}{hint} (one of {', '.join(values)})"
+    elif found := _QUOTED_TYPE.search(said):
+        said = (
+            f"type is {found['value']} in `layers`, the old form, whose types are "
+            f"words as RELU; write `layer` for `layers`"
+        )
+    elif (found := _NO_STRING.search(said)) and before.endswith("type:"):
+        said = (
+            f'expected type in quotes, as in type: "ReLU", but found '
+            f"{found['value']}, a word as in `layers`, the old form"
+        )
+    elif said == 'Expected ":"' and before.endswith("param"):
+        said = (
+            "param is the name of a parameter in `layers`, the old form; write "
+            "blobs_lr and weight_decay, or `layer` for `layers`"
+        )
     elif _NOT_UTF8_BYTES.search(said):
         said = "bytes in a string are not UTF-8; save the file as such"
     elif found := _NOT_UTF8.search(said):
         said = f"byte 0x{found['byte']} in a string is not UTF-8; save the file as such"
     return _shortened(said, MAX_SENTENCE)
+
+
+def _of_other_form(kind: str, field: str) -> str:
+    """Return what to say of a field that layers of the other form have."""
+    if kind == "LayerParameter" and field in _OLD_FIELDS:
+        return f"; it is of `layers`, the old form: write {_OLD_FIELDS[field]}"
+    new = schema.LayerParameter.DESCRIPTOR.fields_by_name
+    if kind == "V1LayerParameter" and field in new:
+        return "; `layer`, the current form, has: write `layer` for `layers`"
+    return ""
 
 
 def _shortened(text: str, length: int) -> str:

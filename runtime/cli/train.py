@@ -10,12 +10,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from netspec.commands.cli import positive
-from netspec.errors import FileError, NetspecError, SpecError
+from netspec.errors import FileError, NetspecError, SpecError, SpecWarning
 from netspec.ops.base import count
-from netspec.reading.located import located
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
 from runtime.cli.options import add_allow_python, add_backend, copy_weights, duration
@@ -89,37 +88,23 @@ def train(options: argparse.Namespace) -> int:
     folder = path.parent if path else None
     _override(param, options)
     outputs = _Outputs(param, options)
+    solver = Solver(
+        param,
+        folder=folder,
+        backend=options.backend,
+        seed=options.seed,
+        keep=(),
+        allow_python=options.allow_python,
+    )
     try:
-        solver = Solver(
-            param,
-            folder=folder,
-            backend=options.backend,
-            seed=options.seed,
-            keep=(),
-            allow_python=options.allow_python,
-        )
-    except SpecError as error:
-        raise _located(error, param, folder) from None
-    try:
-        for name in weight_files(options.weights or ""):
-            copy_weights(solver, find_file(name, folder, "weights"))
+        names = weight_files(options.weights or "")
+        paths = [find_file(name, folder, "weights") for name in names]
+        copy_weights([solver.net, *solver.test_nets], paths)
         if options.snapshot:
             solver.restore(options.snapshot)
         return _train(solver, outputs, options)
     finally:
         solver.close()
-
-
-def _located(
-    error: SpecError, param: SolverParameter, folder: Path | None
-) -> SpecError:
-    """Return an error with the places of its layers in the net that a solver names."""
-    for name in (param.net, param.train_net, *param.test_net):
-        if name:
-            told = located(error, find_file(name, folder, "net"))
-            if told is not error:
-                return told
-    return error
 
 
 def _override(param: SolverParameter, options: argparse.Namespace) -> None:
@@ -210,6 +195,7 @@ def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> in
             stack.callback(progress.close)
             stack.enter_context(_plain_warnings())
             outputs.start(solver, stack)
+            stack.enter_context(_shown_warnings())
             solver.solve()
     except NetspecError:
         # The curve of a run that failed may tell why; that it fails too is no news.
@@ -254,6 +240,30 @@ def _announce(solver: Solver) -> None:
         f"iteration {solver.iter} to {param.max_iter}",
         flush=True,
     )
+
+
+@contextmanager
+def _shown_warnings() -> Iterator[None]:
+    """Show our warnings as one line, without the place in our code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def told(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, SpecWarning):
+                print(f"warning: {message}", file=sys.stderr, flush=True)
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.simplefilter("always", SpecWarning)
+        warnings.showwarning = told
+        yield
 
 
 def _stopped(solver: Solver) -> str:

@@ -1,4 +1,4 @@
-"""`python -m runtime.data`: make databases that data layers read."""
+"""`python -m runtime.data`: make databases that data layers read, and mean images."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from runtime.data.convert import (
     write,
 )
 from runtime.data.lists import read_labelled
+from runtime.data.mean import Pictures, check_mean_place, mean_of, write_mean
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,6 +62,30 @@ def _parser() -> Parser:
     )
     images.add_argument("--gray", action="store_true", help="one channel, not three")
     _add_common(images, "images")
+
+    mean = commands.add_parser(
+        "mean", help="the mean image of a database or of a list, as mean_file reads it"
+    )
+    mean.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="the folder of an LMDB database, or a list with a path and a label on "
+        "every line",
+    )
+    mean.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("mean.binaryproto"),
+        metavar="FILE",
+        help="file to write (default: mean.binaryproto)",
+    )
+    mean.add_argument("--root", default="", help="put in front of every path of a list")
+    mean.add_argument("--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    channels = mean.add_mutually_exclusive_group()
+    channels.add_argument("--gray", action="store_true", help="one channel")
+    channels.add_argument("--color", action="store_true", help="three channels")
+    mean.add_argument("--force", action="store_true", help="replace what is there")
     return parser
 
 
@@ -84,6 +109,8 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _command(options: argparse.Namespace) -> int:
+    if options.what == "mean":
+        return _mean(options)
     for name, images in _parts(options):
         chosen = images
         if options.pairs:
@@ -96,6 +123,27 @@ def _command(options: argparse.Namespace) -> int:
             )
         channels, height, width = chosen.shape
         print(f"{source}: {len(chosen)} items, {channels} x {height} x {width}")
+    return 0
+
+
+def _mean(options: argparse.Namespace) -> int:
+    check_mean_place(options.output, force=options.force)
+    pictures = Pictures(
+        options.source,
+        root=options.root,
+        color=True if options.color else (False if options.gray else None),
+        size=tuple(options.size) if options.size else None,
+    )
+    try:
+        with _bar(len(pictures), options.output.name) as advance:
+            mean = mean_of(pictures, advance)
+    finally:
+        pictures.close()
+    write_mean(options.output, mean)
+    channels, height, width = mean.values.shape
+    values = ", ".join(f"{value:.6g}" for value in mean.channels)
+    print(f"{options.output}: mean of {mean.count} images, ", end="")
+    print(f"{channels} x {height} x {width}; of channels: {values}")
     return 0
 
 
@@ -127,7 +175,7 @@ def _parts(options: Any) -> list[tuple[str, Images | ListedImages]]:
 
 
 def _listed(options: Any) -> ListedImages:
-    lines = read_labelled(options.list, "images")
+    lines = read_labelled(options.list, "images", options.root)
     if options.shuffle:
         order = np.random.default_rng(0).permutation(len(lines))
         lines = [lines[index] for index in order]

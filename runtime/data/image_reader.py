@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,14 @@ from netspec.schema import LayerParameter
 from runtime.counter_random import stream_keys
 from runtime.data.images import decode
 from runtime.data.lists import read_labelled
-from runtime.data.transform import Transform
+from runtime.data.pictures import PictureReader
 
 
-class ImageReader:
+class ImageReader(PictureReader):
     """Batches of images, in the order of the list or shuffled anew in every epoch.
 
-    A line of the list is a path and a label. All images must have one size, unless
-    `new_height` and `new_width` give them one.
+    A line of the list is a path and a label. `new_height` and `new_width` give all
+    images one size; see `PictureReader` for the sizes of others.
 
     Tops: data (N, C, H, W) and, if the layer has a second top, label (N,).
     """
@@ -38,26 +37,14 @@ class ImageReader:
         check_count(layer, "top 0", (*images, param.new_height, param.new_width))
         self._layer = layer
         self._key = (seed, zlib.crc32(layer.name.encode()))
-        self._lines = read_labelled(param.source, label(layer))
+        self._lines = read_labelled(param.source, label(layer), param.root_folder)
         self._order: tuple[int, np.ndarray] | None = None
-        self._skip = 0
+        skip = 0
         if param.rand_skip:
-            self._skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
-        first, _ = self._item(self._skip)
-        self._transform = Transform(layer, phase, seed, first.shape)
-        data = (param.batch_size, *self._transform.shape)
-        self.shapes = (data, (param.batch_size,))[: len(layer.top)]
-
-    def read(self, batch: int, out: Sequence[np.ndarray]) -> None:
-        """Write batch number `batch` into the arrays `out`."""
-        size = self.shapes[0][0]
-        pictures = []
-        for index in range(size):
-            picture, number = self._item(batch * size + index + self._skip)
-            pictures.append(picture)
-            if len(out) > 1:
-                out[1][index] = number
-        self._transform.batch(pictures, batch * size, out[0])
+            skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
+        self._begin(layer, phase, seed, param.batch_size, skip)
+        if param.new_height:
+            self.varies = False
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from netspec.catalogue.check import check_arity
@@ -85,6 +85,17 @@ def open_sources(message: NetParameter, state: State, seed: int) -> dict[str, So
             phase = layer.phase if layer.HasField("phase") else state.phase
             sources[layer.name] = open_source(layer, phase, seed)
     return sources
+
+
+def changed_shapes(source: Source, shapes: Sequence[Shape]) -> tuple[Shape, ...] | None:
+    """Return the shapes of the next batch where they are not `shapes`, or None.
+
+    Raises what reading the batch raises.
+    """
+    if not isinstance(source, ReadAhead) or not source.varies:
+        return None
+    following = source.next_shapes()
+    return None if following == tuple(shapes) else following
 
 
 def source_shapes(

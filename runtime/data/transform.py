@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from netspec.errors import FileError, SpecError, TextError
+from netspec.errors import SpecError
 from netspec.ops.base import Shape, label
-from netspec.schema import TRAIN, BlobProto, LayerParameter
-from netspec.text import read_message
+from netspec.schema import TRAIN, LayerParameter
 from runtime.counter_random import hash_bits, stream_keys
+from runtime.data.mean_file import read_mean_file
 
 DRAWS = 3  # random words of an item: crop row, crop column, mirror
 
@@ -20,8 +18,9 @@ class Transform:
 
     The mean image is cropped with the picture. Crops are random in TRAIN and central in
     TEST; mirroring is random in both. What is random is a function of the seed, the
-    layer and the number of the item since the start. Where images are cropped, and no
-    mean image is given, they may have different sizes.
+    layer and the number of the item since the start. Where no mean image is given,
+    images that are cropped may have different sizes, and so may those of different
+    batches.
     """
 
     def __init__(
@@ -48,6 +47,24 @@ class Transform:
             )
         self.shape = (channels, self._crop, self._crop) if self._crop else shape
         self._mean = self._read_mean()
+        self.varies = not self._crop and not param.mean_file
+
+    def shape_of(self, first: np.ndarray, number: int) -> Shape:
+        """Return what a batch has of its pictures: the shape of each.
+
+        first: the first picture of the batch, item `number`.
+
+        Shapes: first (C, H, W).
+        """
+        if not self.varies:
+            return self.shape
+        if first.shape[0] != self._input[0]:
+            raise SpecError(
+                f"item {number} has shape {first.shape}, the first one {self._input}; "
+                f"all must have as many channels",
+                layer=label(self._layer),
+            )
+        return first.shape
 
     def batch(self, items: list[np.ndarray], start: int, out: np.ndarray) -> None:
         """Transform the items `start`, `start + 1`, ... into `out`.
@@ -55,9 +72,10 @@ class Transform:
         Shapes: items (C, H, W) each, out (N, C, crop, crop).
         """
         draws = self._draws(start, len(items))
+        usual = items[0].shape if self.varies else self._input
         for index, item in enumerate(items):
-            if item.shape != self._input:
-                self._check_shape(item.shape, start + index)
+            if item.shape != usual:
+                self._check_shape(item.shape, start + index, usual)
             rows, columns = self._window(item.shape, draws[index])
             target = out[index]
             if self._mirror and draws[index, 2] & 1:
@@ -72,16 +90,31 @@ class Transform:
         if self._scale != 1:
             out *= np.float32(self._scale)
 
-    def _check_shape(self, shape: Shape, number: int) -> None:
+    def _check_shape(self, shape: Shape, number: int, first: Shape) -> None:
         """Refuse a picture unlike the first, unless equal windows are cut from both."""
-        said = f"item {number} has shape {shape}, the first one {self._input}; all must"
-        if not self._crop or self._layer.transform_param.mean_file:
-            raise SpecError(f"{said} be equal", layer=label(self._layer))
-        if shape[0] != self._input[0] or self._crop > min(shape[1:]):
+        said = f"item {number} has shape {shape}, the first one"
+        if self.varies:
             raise SpecError(
-                f"{said} have as many channels and at least the crop_size {self._crop}",
+                f"{said} of its batch {first}; the images of a batch must be equal: "
+                f"{self._ways()}",
                 layer=label(self._layer),
             )
+        if not self._crop or self._layer.transform_param.mean_file:
+            raise SpecError(
+                f"{said} {first}; all must be equal", layer=label(self._layer)
+            )
+        if shape[0] != first[0] or self._crop > min(shape[1:]):
+            raise SpecError(
+                f"{said} {first}; all must have as many channels and at least the "
+                f"crop_size {self._crop}",
+                layer=label(self._layer),
+            )
+
+    def _ways(self) -> str:
+        resize = ""
+        if self._layer.type == "ImageData":
+            resize = "new_height and new_width, "
+        return f"give {resize}crop_size, or batch_size: 1"
 
     def _draws(self, start: int, count: int) -> np.ndarray:
         first = start * DRAWS
@@ -122,28 +155,4 @@ class Transform:
             return np.array(values, np.float32).reshape(-1, 1, 1)
         if not param.mean_file:
             return None
-        try:
-            mean = blob_array(read_message(param.mean_file, BlobProto), param.mean_file)
-        except (FileError, TextError) as error:
-            raise FileError(f"{label(layer)}: mean_file {error}") from error
-        mean = mean.reshape(mean.shape[-3:]) if mean.ndim > 3 else mean
-        if mean.shape != self._input:
-            raise SpecError(
-                f"mean_file {param.mean_file} has shape {mean.shape}, the images "
-                f"{self._input}; they must be equal",
-                layer=label(layer),
-            )
-        return mean
-
-
-def blob_array(blob: Any, path: str) -> np.ndarray:
-    """Return the values of a `BlobProto` in its shape, float32."""
-    legacy = (blob.num, blob.channels, blob.height, blob.width)
-    shape = tuple(blob.shape.dim) if blob.HasField("shape") else legacy
-    values = np.array(blob.double_data or blob.data, np.float32)
-    try:
-        return values.reshape(shape)
-    except ValueError:
-        raise FileError(
-            f"{path}: {values.size} values do not make an array of shape {shape}"
-        ) from None
+        return read_mean_file(layer, self._input)

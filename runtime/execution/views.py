@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from netspec.graph import Graph
+from netspec.ops.base import Shape
+from runtime.data.opening import changed_shapes
+from runtime.data.source import Source
 from runtime.execution.blob import Blob, BlobVec, HostView, LayerInfo, Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan import Plan
@@ -33,23 +36,19 @@ def layer_views(
     layers: list[Any] = []
     for node in graph.nodes:
         blobs = BlobVec()
+        own = python.of(node.layer).layer if node.type == "Python" else None
         for slot, index in enumerate(node.params):
             shape = node.op.params[slot].shape
             data, diff = arrays[index].data, arrays[index].diff
-            blobs.append(
-                Blob(
-                    f"{node.name}[{slot}]",
-                    shape,
-                    HostView(mirror, data.reshape(shape), parameter=True),
-                    HostView(mirror, diff.reshape(shape)),
-                )
-            )
+            w = HostView(mirror, data.reshape(shape), parameter=True)
+            dw = HostView(mirror, diff.reshape(shape))
+            blobs.append(Blob(f"{node.name}[{slot}]", shape, w, dw))
+            if own is not None and not mirror.backend.on_host:
+                # Of two host copies one would undo what was written into the other.
+                own.blobs[slot].show(w, dw)
         if blobs:
             params[node.name] = blobs
-        if node.type == "Python":
-            layers.append(python.of(node.layer).layer)
-        else:
-            layers.append(LayerInfo(node.name, node.type, blobs))
+        layers.append(own or LayerInfo(node.name, node.type, blobs))
     return LayerViews(params, layers)
 
 
@@ -61,3 +60,23 @@ def carry_over(graph: Graph, old: Plan, new: Plan, node: int) -> None:
             new.data[edge.index][...] = old.data[edge.index]
     for index in range(node):
         new.kernels[index].take_over(old.kernels[index])
+
+
+def moved_tops(
+    graph: Graph, sources: Mapping[str, Source], last: int
+) -> dict[str, Shape]:
+    """Return the tops of data layers whose next batch has another shape than they.
+
+    last: the last layer of the pass that will take it.
+    """
+    found: dict[str, Shape] = {}
+    for node in graph.nodes[: last + 1]:
+        source = sources.get(node.name)
+        if source is None:
+            continue
+        edges = [graph.edges[edge] for edge in node.tops]
+        shapes = changed_shapes(source, [edge.shape for edge in edges])
+        if shapes is not None:
+            names = [edge.blob for edge in edges]
+            found.update(zip(names, shapes, strict=True))
+    return found

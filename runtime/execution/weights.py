@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from netspec.errors import FileError, ShapeError, SpecError
+from netspec.errors import FileError, ShapeError, SpecError, SpecWarning
 from netspec.files import HDF5_SIGNATURE, is_file, read_bytes, replacing
 from netspec.graph import Graph, Node
 from netspec.ops.base import Shape, label
@@ -19,9 +20,15 @@ from netspec.schema.wire import WireBlob, encode_layer, scan
 from runtime.data.hdf5_file import Hdf5File, import_h5py
 from runtime.execution.blob import Blob
 
+MAX_LISTED = 8  # names of layers in a message
 # Field 1 of a net is its name, a string; of a solver's state it is a number.
 _STATE_START = b"\x08"
 MAX_SLOTS = 1000  # of the arrays of a layer in an HDF5 file
+# What decides the sizes of weights, axis by axis; the last stands for all that follow.
+_WEIGHT_AXES = {
+    "Convolution": ("num_output", "the channels of the bottom or group", "kernel_size"),
+    "InnerProduct": ("num_output", "the size of the bottom"),
+}
 _DTYPES = {"float": "<f4", "double": "<f8"}
 
 Params: TypeAlias = Mapping[str, Sequence[Blob]]  # of the layers that have some
@@ -124,6 +131,65 @@ def copy_weights(graph: Graph, params: Params, path: str | Path) -> CopyReport:
             layer.name for layer in stored if layer.blobs and layer.name not in names
         ),
     )
+
+
+class HasParameters(Protocol):
+    """What a `Net` has of its parameters."""
+
+    graph: Graph
+    params: Any
+
+
+def copy_into(nets: Sequence[HasParameters], path: str | Path) -> CopyReport:
+    """Copy the parameters of a file into several nets; return what the first got."""
+    reports = [copy_weights(net.graph, net.params, path) for net in nets]
+    return reports[0]
+
+
+def warn_of_rest(
+    paths: Sequence[str | Path], reports: Sequence[CopyReport], *, level: int = 3
+) -> None:
+    """Warn, with `SpecWarning`, of files that gave nothing and layers that got nothing.
+
+    reports: of `paths`, copied into one net. level: how far up the caller is whom the
+    warning shows.
+    """
+    said = [
+        _gave_nothing(path, report)
+        for path, report in zip(paths, reports, strict=True)
+        if not report.copied
+    ]
+    copied = {name for report in reports for name in report.copied}
+    left = (
+        [name for name in reports[0].missing if name not in copied] if reports else []
+    )
+    if copied and left:
+        unused = [name for report in reports for name in report.unused]
+        also = f"; of the file, {_listed(unused)} are in no layer" if unused else ""
+        said.append(
+            f"{', '.join(map(str, paths))}: {len(copied)} layers got their weights, "
+            f"but {_listed(left)} did not and keep what they have{also}. Layers are "
+            f"found by their names"
+        )
+    for text in said:
+        warnings.warn(text, SpecWarning, stacklevel=level)
+
+
+def _gave_nothing(path: str | Path, report: CopyReport) -> str:
+    theirs = (
+        f"its layers are {_listed(report.unused)}" if report.unused else "it has none"
+    )
+    mine = f"are {_listed(report.missing)}" if report.missing else "do not exist"
+    return (
+        f"{path}: nothing is copied, as no layer with weights has a name that the net "
+        f"has: {theirs}, those of the net {mine}. Give the layers of the net the names "
+        f"of the file"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(repr(name) for name in names[:MAX_LISTED]) + more
 
 
 def save(graph: Graph, params: Params, path: str | Path) -> None:
@@ -266,11 +332,25 @@ def _matched(
         if not _fits(blob, target.shape) or blob.values is None:
             raise ShapeError(
                 f"{path}: {label(node.layer)}, parameter {slot} has "
-                f"shape {target.shape}, the file has {blob.shape}; to learn it "
-                f"from scratch, rename the layer"
+                f"shape {target.shape}, the file has {blob.shape}; "
+                f"{_way_to_fit(node, target.shape, blob.shape)}"
             )
         pairs.append((target, blob.values.reshape(target.shape)))
     return pairs
+
+
+def _way_to_fit(node: Node, ours: Shape, theirs: Shape) -> str:
+    """Return what to do about an array whose shape is not that of the file."""
+    ways = []
+    turned = getattr(node.op, "transpose", False)
+    if node.type in _WEIGHT_AXES and not turned and len(ours) <= len(theirs):
+        names = _WEIGHT_AXES[node.type]
+        pairs = zip(ours, theirs[len(theirs) - len(ours) :], strict=True)
+        differ = [axis for axis, (own, other) in enumerate(pairs) if own != other]
+        fields = sorted({min(axis, len(names) - 1) for axis in differ})
+        ways = [names[index] for index in fields if len(ours) > 1]
+    use = f"to use it, take {' and '.join(ways)} of the file's net; " if ways else ""
+    return f"{use}to learn it from scratch, rename the layer"
 
 
 def _only_shared_missing(graph: Graph, node: Node, layer: LayerWeights) -> bool:

@@ -113,6 +113,9 @@ class Kernel(Generic[OpT]):
         for name, array in self.work.items():
             array[...] = other.work[name]
 
+    def go_on_from(self, other: Kernel[OpT]) -> None:
+        """Take what lasts from pass to pass from the kernel of an older plan."""
+
     def forward(self) -> None:
         """Compute the tops from the bottoms and the parameters."""
         raise NotImplementedError

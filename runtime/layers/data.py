@@ -11,9 +11,9 @@ from netspec.errors import FileError, MachineError
 from netspec.ops import data as ops
 from netspec.ops.base import Shape, label
 from runtime.counter_random import stream_keys
-from runtime.data.opening import DATA_LAYERS
+from runtime.data.opening import DATA_LAYERS, changed_shapes
 from runtime.fillers import fill
-from runtime.layers.base import Kernel, register
+from runtime.layers.base import Kernel, TopsChanged, register
 
 
 class _Source(Kernel[ops.Input]):
@@ -40,7 +40,8 @@ class Input(_Source):
 class FileSource(_Source):
     """Batches from a file, from a database or from arrays.
 
-    The net opens a source for every such layer; each forward pass takes one batch.
+    The net opens a source for every such layer; each forward pass takes one batch. A
+    batch of other shapes than the last one gives the net its own.
 
     Shapes: -> y_i as the source says.
     """
@@ -49,7 +50,11 @@ class FileSource(_Source):
 
     def forward(self) -> None:
         """Take the next batch to the device."""
-        batch = self.context.sources[self.op.name].next()
+        source = self.context.sources[self.op.name]
+        shapes = changed_shapes(source, [y.shape for y in self.tops])
+        if shapes is not None:
+            raise TopsChanged(self.node.index, shapes)
+        batch = source.next()
         for values, y in zip(batch, self.tops, strict=True):
             self.backend.upload(values.reshape(y.shape), out=y)
 
@@ -140,38 +145,48 @@ class HDF5Output(Kernel[ops.HDF5Output]):
             ) from error
         self._open = h5py.File
         self._hosts = [np.empty(x.shape, str(x.dtype)) for x in self.bottoms]
-        self._mode = "w"
+        self.mode = "w"
+
+    def go_on_from(self, other: Kernel[ops.HDF5Output]) -> None:
+        """Add to the file that this net has begun."""
+        if isinstance(other, HDF5Output):
+            self.mode = other.mode
 
     def forward(self) -> None:
         """Write the batch."""
         name = self.op.file_name
         try:
-            with self._open(name, self._mode) as file:
+            with self._open(name, self.mode) as file:
                 pairs = zip(("data", "label"), self.bottoms, self._hosts, strict=True)
                 for key, x, host in pairs:
                     self.backend.download(x, host)
-                    _append(file, key, host.reshape(_four_axes(x.shape)))
+                    self._append(file, key, host.reshape(_four_axes(x.shape)))
         except OSError as error:
             raise FileError(
                 f"{label(self.op.layer)}: cannot write hdf5_output_param.file_name "
                 f"{name!r}: {error}"
             ) from error
-        self._mode = "a"
+        self.mode = "a"
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Never called: there is no gradient."""
 
+    def _append(self, file: Any, key: str, values: np.ndarray) -> None:
+        """Add `values` at the end of the data set `key`, made where it is missing."""
+        if key not in file:
+            limits = (None, *values.shape[1:])
+            file.create_dataset(key, data=values.astype(np.float32), maxshape=limits)
+            return
+        old, *item = file[key].shape
+        if tuple(item) != values.shape[1:]:
+            raise FileError(
+                f"{label(self.op.layer)}: {self.op.file_name!r} has items of shape "
+                f"{tuple(item)} in {key!r}, this batch {values.shape[1:]}; a data set "
+                f"has items of one shape, so give the images one size"
+            )
+        file[key].resize(old + values.shape[0], axis=0)
+        file[key][old:] = values
+
 
 def _four_axes(shape: Shape) -> Shape:
     return shape + (1,) * (4 - len(shape))
-
-
-def _append(file: Any, key: str, values: np.ndarray) -> None:
-    """Add `values` at the end of the data set `key`, which is made where missing."""
-    if key not in file:
-        limits = (None, *values.shape[1:])
-        file.create_dataset(key, data=values.astype(np.float32), maxshape=limits)
-        return
-    old = file[key].shape[0]
-    file[key].resize(old + values.shape[0], axis=0)
-    file[key][old:] = values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from netspec.ops import recurrent as ops
 from netspec.ops.base import count
@@ -49,14 +49,17 @@ class _Recurrent(Kernel):
         """View sequences as rows, and find the states."""
         op, work = self.op, self.work
         rows, size = op.timesteps * op.streams, op.num_output
-        self._x = self.x.reshape(rows, -1)
-        self._pre, self._dpre = (work[n].reshape(rows, -1) for n in ("pre", "dpre"))
+        self._x = self.x.reshape(rows, count(self.x.shape, 2))
+        self._pre, self._dpre = (
+            work[n].reshape(rows, work[n].shape[2]) for n in ("pre", "dpre")
+        )
         self._held = work["held"].reshape(rows, size)
         self._cont = self.bottoms[1].reshape(op.timesteps, op.streams, 1)
         self._dx = None if self.dx is None else self.dx.reshape(self._x.shape)
         self._static = self._dstatic = None
         if op.static:
-            self._static = self.bottoms[2].reshape(op.streams, -1)
+            shape = self.bottoms[2].shape
+            self._static = self.bottoms[2].reshape(op.streams, count(shape, 1))
             if self.dbottoms[2] is not None:
                 self._dstatic = self.dbottoms[2].reshape(self._static.shape)
         self._hidden_slot = 3 if op.static else 2
@@ -69,6 +72,13 @@ class _Recurrent(Kernel):
             final = [work[f"final {state}"] for state in self.states]
         self._initial = [state.reshape(flat) for state in given]
         self._final = [state.reshape(flat) for state in final]
+
+    def go_on_from(self, other: Any) -> None:
+        """Keep the states of the last pass where there are as many streams as then."""
+        for state in () if self.op.expose_hidden else self.states:
+            old, new = (kernel.work[f"final {state}"] for kernel in (other, self))
+            if old.shape == new.shape:
+                new[...] = old
 
     def _enter(self) -> None:
         """Begin a forward: carry states over, and start `pre` with the inputs."""

@@ -15,7 +15,7 @@ from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
-from runtime.execution.weights import CopyReport
+from runtime.execution.weights import CopyReport, copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.callbacks import Callbacks
 from runtime.training.divergence import (
@@ -49,6 +49,7 @@ from runtime.training.solver_param import (
 )
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
+from runtime.training.zero_weights import warn_of_zero_weights
 from runtime.update_rules import Update
 
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
@@ -109,9 +110,10 @@ class Solver(Callbacks):
         )
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
-        for listed in param.weights:
-            for name in weight_files(listed):
-                self.copy_from(find_file(name, folder, "weights"))
+        names = [name for listed in param.weights for name in weight_files(listed)]
+        paths = [find_file(name, folder, "weights") for name in names]
+        all_nets = [self.net, *self.test_nets]
+        warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
         self._rule = Rule(param, self.net)
         self.history = History()
         self.last_snapshot: Snapshot | None = None
@@ -230,6 +232,8 @@ class Solver(Callbacks):
         end = self._iteration + iterations
         if iterations > 0 and learns_nothing(self.net):
             raise without_loss(self.net)
+        if iterations > 0 and self._iteration == 0:
+            warn_of_zero_weights(self.net)
         if not self._cut:
             self._recent.clear()
         self._cut = True
@@ -356,11 +360,11 @@ class Solver(Callbacks):
     def copy_from(self, path: str | Path) -> CopyReport:
         """Copy parameters from a weight file into the net and the test nets.
 
-        Returns what was copied into the net.
+        Returns what was copied into the net. Warns of a file that gives nothing, and of
+        layers that it leaves as they are.
         """
-        report: CopyReport = self.net.copy_from(path)
-        for net in self.test_nets:
-            net.copy_from(path)
+        report = copy_into([self.net, *self.test_nets], path)
+        warn_of_rest([path], [report])
         return report
 
     def snapshot(self) -> Snapshot:

@@ -8,7 +8,7 @@ from netspec.commands.net_argument import (
     add_shape_option,
     read_net_argument,
 )
-from netspec.errors import FileError, ShapeError, SpecError
+from netspec.errors import FileError, ShapeError
 from netspec.text import write_message
 from tests.example_nets import DATA, fc, net
 
@@ -59,11 +59,16 @@ def test_a_model_file_gives_its_net_or_the_one_for_use(model):
     assert list(found.layer[0].input_param.shape[0].dim) == [7, 5]
 
 
-def test_only_model_files_have_a_net_for_use(tmp_path):
-    with pytest.raises(SpecError, match=r"x: --deploy is for model files, .* in \.py"):
-        read_net_argument("x", deploy=True)
+def test_the_net_for_use_of_a_prototxt_is_derived(model, tmp_path):
+    path = str(tmp_path / "train_val.prototxt")
+    write_message(path, read_net_argument(model))
+    with pytest.raises(ShapeError, match="--shape data="):
+        read_net_argument(path, deploy=True)
+    found = read_net_argument(path, deploy=True, shapes={"data": (7, 5)})
+    assert types(found) == ["Input", "InnerProduct", "Softmax"]
+    assert list(found.layer[0].input_param.shape[0].dim) == [7, 5]
     with pytest.raises(FileError, match="missing.prototxt: cannot be read"):
-        read_net_argument(str(tmp_path / "missing.prototxt"))
+        read_net_argument(str(tmp_path / "missing.prototxt"), deploy=True)
 
 
 def test_shapes_are_named_and_may_be_repeated(capsys):

@@ -62,11 +62,21 @@ def test_the_command_derives_the_net_for_use_of_a_python_file(tmp_path, capsys):
     assert "loss" not in drawn
 
 
-def test_deploy_is_refused_for_what_is_no_python_file(tmp_path, capsys):
+def test_the_net_for_use_of_a_prototxt_is_derived(tmp_path, capsys):
     path = tmp_path / "net.prototxt"
-    path.write_text(NET)
+    path.write_text(
+        'layer { name: "x" type: "HDF5Data" top: "x" top: "y"'
+        ' hdf5_data_param { source: "list" batch_size: 3 } }'
+        'layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc"'
+        " inner_product_param { num_output: 2 } }"
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" }'
+    )
     assert main([str(path), "--deploy"]) == 1
-    assert "--deploy is for model files" in capsys.readouterr().err
+    assert "--shape" in capsys.readouterr().err
+    assert main([str(path), "--deploy", "--shape", "x=5,2"]) == 0
+    drawn = texts(capsys.readouterr().out)
+    assert "prob" in drawn
+    assert "loss" not in drawn
 
 
 def test_a_bad_shape_is_an_error_of_usage(capsys):

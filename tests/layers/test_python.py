@@ -145,6 +145,18 @@ def test_a_top_keeps_its_values_when_others_move(make):
     assert net.blobs["c"].data[:, 0].tolist() == [3, 0, 0, 0]
 
 
+def test_a_layer_may_run_another_net(make):
+    inner = (
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param '
+        "{ num_output: 2 kernel_size: 3 pad: 1 weight_filler { value: 1 } } }"
+    )
+    head = 'input: "x" input_shape { dim: 1 dim: 2 dim: 4 dim: 5 }'
+    net = make(inner + own("n", "Inner", "c", text=head.replace('"', "'")), head=head)
+    net.blobs["x"].data[...] = 1
+    expected = net.forward(blobs=["c"])["c"] ** 2
+    assert (net.forward()["n"] == expected).all()
+
+
 def test_the_phase_is_known(make):
     for phase in (TRAIN, TEST):
         assert make(own("p", "Phase", ""), phase).forward()["p"] == phase
@@ -155,6 +167,31 @@ def test_an_input_that_is_reshaped_is_followed(make):
     net.blobs["x"].reshape(2, 5)
     net.blobs["x"].data[...] = 1
     assert net.forward()["y"].shape == (2, 5)
+
+
+def test_a_pass_over_a_part_asks_nothing_of_the_layers_behind(make):
+    net = make(
+        ' layer { name: "p" type: "Power" bottom: "x" top: "p" power_param { scale: 2 }'
+        " }" + own("w", "Fails", "p", text="width 3") + own("z", "Log", "w")
+    )
+    net.blobs["x"].reshape(2, 7)
+    net.blobs["x"].data[...] = 1
+    assert net.forward(end="p")["p"].tolist() == [[2] * 7] * 2
+    with pytest.raises(SpecError, match=r"'w' \(Python\): KeyError: .*lost at width 7"):
+        net.forward()
+    net.blobs["x"].reshape(5, 3)
+    assert net.forward()["z"].shape == (5, 3)
+
+
+def test_reshaping_a_net_calls_reshape_and_a_pass_calls_it_once(make):
+    net = make(own("s", "Sizes", "", text="3 4") + own("y", "Log"))
+    assert layer_of(net, "s").reshapes == 1
+    net.blobs["x"].reshape(2, 7)
+    net.forward()
+    assert layer_of(net, "s").reshapes == 2
+    net.reshape()
+    assert layer_of(net, "s").reshapes == 3
+    assert net.blobs["s"].shape == (1, 2, 4, 5)
 
 
 def test_a_blob_tells_its_axes(make):

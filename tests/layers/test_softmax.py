@@ -142,8 +142,13 @@ def test_a_second_top_holds_the_probabilities(backend: Backend) -> None:
     ("label", "ignore", "match"),
     [
         (4, "", (r"'cost' \(SoftmaxWithLoss\): bottom 1 \('y'\) holds the label 4 at "
-                 r"place 1; expected 0 to 3, the classes of bottom 0 \('x'\)$")),
-        (-1, "ignore_label: 255", "the label -1 at place 1; .*, or 255 to be ignored"),
+                 r"place 1; expected 0 to 3, the classes of bottom 0 \('x'\); "
+                 r"if 4 marks .* add loss_param { ignore_label: 4 }; else give the "
+                 r"layer that makes 'x' num_output: 5 or more")),
+        (-1, "", "-1 marks .* loss_param { ignore_label: -1 }; else labels count from"),
+        (255, "", "add loss_param { ignore_label: 255 }; else .* num_output: 256 or"),
+        (4, "ignore_label: 255", "or 255 to be ignored; give the layer that makes 'x'"),
+        (-1, "ignore_label: 255", "the label -1 at place 1; .*ignored; labels count"),
     ],
 )  # fmt: skip
 def test_a_label_that_is_no_class_is_an_error(

@@ -244,12 +244,20 @@ def test_transformations_of_current_data_layers_stay():
     assert upgraded(text).layer[1].data_param.scale == 0.5
 
 
-def test_current_layers_beside_v1_ones_are_told():
-    text = "name: 'n' layers { type: RELU } layer { type: 'TanH' } layer { }"
-    problems: list[str] = []
-    assert len(upgraded(text, problems=problems).layer) == 1
-    (said,) = problems
-    assert said.startswith("net 'n': has both `layers` (old) and `layer` fields; the 2")
+def test_current_layers_beside_old_ones_are_refused_with_their_names():
+    new = "layer { name: 'b' type: 'TanH' } layer { name: 'c' type: 'ReLU' }"
+    said = (
+        r"net 'n' mixes two forms: 'a' \(SoftmaxWithLoss\) is written as `layers`, .*"
+        r"'b' \(TanH\), 'c' \(ReLU\) are as `layer`.* type: \"SoftmaxWithLoss\""
+    )
+    with pytest.raises(SpecError, match=said):
+        upgraded(f"name: 'n' layers {{ name: 'a' type: SOFTMAX_LOSS }} {new}")
+    v0 = "layers { layer { name: 'a' type: 'softmax_loss' } }"
+    with pytest.raises(SpecError, match=said):
+        upgraded(f"name: 'n' {v0} {new}")
+    many = " ".join(f"layer {{ name: 'l{i}' }}" for i in range(5))
+    with pytest.raises(SpecError, match="'l2'.* and 2 more are as `layer`"):
+        upgraded(f"layers {{ name: 'a' type: RELU }} {many}")
 
 
 # ---------------------------------------------------------------- inputs, BatchNorm

@@ -34,6 +34,40 @@ CONV = NetParameter(
 )
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "layers { name: 'r' type: 'ReLU' }",
+            "<text>:1:26: type is 'ReLU' in `layers`, .* write `layer` for `layers`",
+        ),
+        (
+            "layer { name: 'r' type : RELU }",
+            '<text>:1:26: expected type in quotes, as in type: "ReLU", .* found RELU',
+        ),
+        (
+            "layers { type: CONVOLUTION param { lr_mult: 1 } }",
+            "<text>:1:34: param is the name .* blobs_lr and weight_decay, or `layer`",
+        ),
+        (
+            "layer { name: 'c' blobs_lr: 1 weight_decay: 2 }",
+            r"'blobs_lr'; it is of `layers`, .*: write param { lr_mult: ... }\n",
+        ),
+        (
+            "layer { name: 'c' blobs_lr: 1 weight_decay: 2 }",
+            "1:31: .*'weight_decay'; .* param { decay_mult: ... }",
+        ),
+        (
+            "layers { type: RELU batch_norm_param { eps: 1 } }",
+            "'batch_norm_param'; `layer`, the current form, has: write `layer` for",
+        ),
+    ],
+)
+def test_words_of_one_form_in_the_other_are_told_with_what_to_write(text, message):
+    with pytest.raises(TextError, match=message):
+        parse(text, NetParameter)
+
+
 # ---------------------------------------------------------------- syntax
 
 

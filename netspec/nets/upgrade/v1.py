@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from netspec.errors import SpecError
 from netspec.schema import LayerParameter, NetParameter, V1LayerParameter
 
+MAX_NAMED = 3  # layers of a form, in a message
 # V1 type names whose current spelling is not the plain capitalisation of their words.
 _SPECIAL_NAMES = {
     "ABSVAL": "AbsVal",
@@ -49,16 +51,30 @@ def move_transform(layer: V1LayerParameter) -> None:
             old.ClearField(field)
 
 
-def upgrade_v1(net: NetParameter, problems: list[str]) -> None:
-    """Turn all layers of `net` from V1 into current ones; as `upgrade_v0`."""
+def upgrade_v1(net: NetParameter) -> None:
+    """Turn all layers of `net` from V1 into current ones.
+
+    Raises `SpecError` where there are current ones beside them, as Caffe would lose
+    those.
+    """
     if len(net.layer):
-        problems.append(
-            f"net {net.name!r}: has both `layers` (old) and `layer` fields; the "
-            f"{len(net.layer)} `layer` fields are ignored"
+        new = [f"{layer.name!r} ({layer.type})" for layer in net.layer]
+        old = [f"{each.name!r} ({v1_type_name(each.type)})" for each in net.layers]
+        raise SpecError(
+            f"net {net.name!r} mixes two forms: {_some(old)} written as `layers`, the "
+            f"old form, and {_some(new)} as `layer`, the current one; write all as "
+            f"`layer`, with types in quotes as in type: "
+            f'"{v1_type_name(net.layers[0].type)}"'
         )
-        del net.layer[:]
     net.layer.extend(_v2_of_v1(layer) for layer in net.layers)
     del net.layers[:]
+
+
+def _some(labels: Sequence[str]) -> str:
+    shown = ", ".join(labels[:MAX_NAMED])
+    more = len(labels) - MAX_NAMED
+    verb = "is" if len(labels) == 1 else "are"
+    return f"{shown}{f' and {more} more' if more > 0 else ''} {verb}"
 
 
 def v1_type_name(number: int) -> str:
