@@ -66,6 +66,7 @@ class Op:
     alias: ClassVar[bool] = False  # top 0.. share the memory of bottom 0 (Reshape)
     is_loss: ClassVar[bool] = False  # the first top has loss_weight 1 by default
     is_source: ClassVar[bool] = False  # a data layer: never runs backward
+    keeps_blobs: ClassVar[bool] = False  # finds its blobs as it left them, next time
     in_place: ClassVar[bool] = False  # may write its top over its bottom's memory
 
     layer: LayerParameter

@@ -18,6 +18,7 @@ class Python(Op):
 
     type: ClassVar[str] = "Python"
     in_place: ClassVar[bool] = True
+    keeps_blobs: ClassVar[bool] = True
     module: str
     python_layer: str
     param_str: str
@@ -46,6 +47,7 @@ class OwnPython(Python):
     """
 
     in_place: ClassVar[bool] = False  # its backward may read the bottoms
+    keeps_blobs: ClassVar[bool] = False
     definition: Definition
     instance: Any
 

@@ -10,6 +10,7 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.ops.base import label
 from runtime.execution.net import Net
+from runtime.layers.base import TopsChanged
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,27 @@ class Runs:
             net.plan.data[edge][...] = kept
 
     def forward(self, before: Callable[[int], None] | None = None) -> None:
-        """Run a pass; `before` is called with the node of every step."""
+        """Run a pass; `before` is called with the node of every step.
+
+        Raises `SpecError` where shapes are others than in the pass before.
+        """
         with np.errstate(all="ignore"):
             for step in self.net.plan.forward:
                 if before is not None:
                     before(step.node)
-                step.run()
+                try:
+                    step.run()
+                except TopsChanged as change:
+                    raise self._moving(change) from None
+
+    def _moving(self, change: TopsChanged) -> SpecError:
+        node = self.net.graph.nodes[change.node]
+        top = node.layer.top[0]
+        return SpecError(
+            f"its tops have other shapes in every pass, so that nothing can be "
+            f"compared; give their shapes, if it brings data (--shape {top}=...)",
+            layer=label(node.layer),
+        )
 
 
 class Objective:

@@ -49,7 +49,8 @@ class Net(NetNames):
         dtype: "float32", or "float64" for checking gradients.
         keep: names of blobs whose contents must stay readable after the steps that use
             them; None keeps all. Fewer kept blobs need less memory. A net with a
-            Filter or a `Layer` in Python, whose shapes may change, keeps all.
+            Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
+            Python has as bottom or top is always kept.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
         allow_python: names of the modules that Python layers may import; True for any.
@@ -81,8 +82,8 @@ class Net(NetNames):
         kept = self._kept_net = kept_net(whole, self.state)
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
-        moving = own.moving or any(x.type == "Filter" for x in kept.message.layer)
-        self._keep = None if keep is None or moving else frozenset(keep)
+        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
+        self._keep = None if keep_all else own.blob_names.union(keep or ())
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(self.backend, dtype, seed, self.clock, self.sources, own)
         self._shapes = source_shapes(kept.message, self.sources)
@@ -330,7 +331,7 @@ class Net(NetNames):
         known = not change.done
         given = dict(zip(tops, change.shapes, strict=True)) if known else {}
         self._replan(given, last)
-        carry_over(self.graph, old, self.plan, change.node)
+        carry_over(self.graph, old, self.plan, change.node, self._keep)
         return change.node + change.done
 
     def _run_forward(self, first: int, last: int) -> None:

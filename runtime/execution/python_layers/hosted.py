@@ -48,7 +48,8 @@ class PythonLayers:
         self.arrays: Sequence[ParameterArrays] = ()
         self.shared: set[int] = set()  # parameters with several users
         self._dtype = dtype
-        self._kinds = {_key(one): kind for one, kind in zip(own, kinds, strict=True)}
+        self._pairs = list(zip(own, kinds, strict=True))
+        self._kinds = {_key(layer): kind for layer, kind in self._pairs}
         self._hosted: dict[Any, Hosted | OwnHosted] = {}
 
     def read(self, layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Python:
@@ -68,9 +69,14 @@ class PythonLayers:
         return self._hosted[key].op(layer, bottoms)
 
     @property
-    def moving(self) -> bool:
-        """Whether a layer may give its tops other shapes as it runs."""
-        return not all(isinstance(kind, Definition) for kind in self._kinds.values())
+    def blob_names(self) -> frozenset[str]:
+        """The blobs in which a `Layer` may find what it left there."""
+        return frozenset(
+            name
+            for layer, kind in self._pairs
+            if not isinstance(kind, Definition)
+            for name in (*layer.bottom, *layer.top)
+        )
 
     def of(self, layer: LayerParameter) -> Hosted | OwnHosted:
         """Return what runs a layer that `read` has seen."""
