@@ -74,6 +74,7 @@ generated: $(DEV)
 	$(PY) tools/gen_schema.py --check
 	$(PY) tools/gen_layers.py --check
 	$(PY) tools/gen_models.py --check
+	$(PY) tools/gen_gradients.py --check
 
 rules: $(DEV)
 	$(PY) tools/import_graph.py
@@ -83,6 +84,7 @@ gen: $(DEV)  ## write the generated files again
 	$(PY) tools/gen_schema.py
 	$(PY) tools/gen_layers.py
 	$(PY) tools/gen_models.py
+	$(PY) tools/gen_gradients.py
 
 docs: $(DEV)  ## build docs/_build/html; a warning is an error
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -27,7 +27,8 @@ from netspec.language.modules import defaults as defaults
 from netspec.language.modules import module as module
 from netspec.language.modules import phase as phase
 from netspec.language.modules import shared as shared
-from netspec.language.record import layer as layer
+from netspec.language.own_layers import layer as layer
+from netspec.language.own_layers import learned as learned
 from netspec.net_spec import NetSpec as NetSpec
 from netspec.net_spec import load as load
 from netspec.schema import TEST as TEST

@@ -91,21 +91,25 @@ class Parameters:
         return message
 
 
-def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Leave out empty messages, which Caffe does not write.
 
-    In a list they stay: there each is an item.
+    In a list they stay: there each is an item. Where there is none the same objects are
+    returned, which a script may still change.
     """
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, value in fields.items():
         inner: Any = value
         if isinstance(value, dict):
             inner = _without_empty(value)
         elif isinstance(value, list | tuple):
             inner = [_without_empty(v) if isinstance(v, dict) else v for v in value]
+            if all(new is old for new, old in zip(inner, value, strict=True)):
+                inner = value
         if not isinstance(inner, dict) or inner:
             kept[name] = inner
-    return kept
+    same = len(kept) == len(fields)
+    return fields if same and all(kept[k] is fields[k] for k in kept) else kept
 
 
 layers = Layers()

@@ -12,10 +12,14 @@ from netspec.schema import TRAIN as TRAIN
 if TYPE_CHECKING:
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
+    from runtime.checking.gradients import check_gradients as check_gradients
+    from runtime.data.hdf5_file import allow_links as allow_links
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
+    from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
+    from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
     from runtime.training.solver import Solver as Solver
 
@@ -24,9 +28,13 @@ __all__ = [
     "TEST",
     "TRAIN",
     "Blob",
+    "Call",
     "Layer",
     "Net",
+    "NonFiniteLossError",
     "Solver",
+    "check_gradients",
+    "allow_links",
     "get_backend",
     "get_solver",
     "register_layer",
@@ -35,9 +43,13 @@ __all__ = [
 _LAZY = {
     "BACKENDS": "runtime.backends",
     "Blob": "runtime.execution.blob",
+    "Call": "runtime.execution.python_layers.call",
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
+    "check_gradients": "runtime.checking.gradients",
+    "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
+    "allow_links": "runtime.data.hdf5_file",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.opening",
     "register_layer": "runtime.execution.python_layers.code",

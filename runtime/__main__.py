@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from netspec.commands.cli import Parser, run
-from runtime.cli import check, devices, testing, timing, train
+from runtime.cli import check, check_gradients, devices, testing, timing, train
+from runtime.data.hdf5_file import allow_links
 
-COMMANDS = (train, testing, timing, check, devices)
+COMMANDS = (train, testing, timing, check, check_gradients, devices)
 
 
 def build_parser() -> Parser:
@@ -23,7 +25,9 @@ def build_parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parsed = build_parser().parse_args(arguments)
-    return run(lambda: parsed.command(parsed))
+    linked = getattr(parsed, "allow_links", False)
+    with allow_links() if linked else nullcontext():
+        return run(lambda: parsed.command(parsed))
 
 
 if __name__ == "__main__":

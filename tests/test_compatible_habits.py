@@ -140,3 +140,21 @@ def test_a_layer_that_is_called_later_and_comes_first_in_place_is_told():
     )
     with pytest.warns(netspec.SpecWarning, match=said):
         build(compatible, compatible.layers, compatible.params)
+
+
+def test_what_a_script_changes_after_the_call_counts_as_in_caffe():
+    def build(api, L, P):
+        n = api.NetSpec()
+        n.data = L.Input(shape=dict(dim=[2, 3, 9, 9]))
+        rates = [dict(lr_mult=1), dict(lr_mult=2)]
+        filler = dict(type="gaussian", std=1)
+        n.conv = L.Convolution(
+            n.data, num_output=4, kernel_size=3, param=rates, weight_filler=filler
+        )
+        rates[0]["lr_mult"] = 0
+        filler["std"] = 0.25
+        return n.to_proto()
+
+    conv = same(build).layer[1]
+    assert [spec.lr_mult for spec in conv.param] == [0, 2]
+    assert conv.convolution_param.weight_filler.std == 0.25

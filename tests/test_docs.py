@@ -92,7 +92,7 @@ def test_the_commands_exist_with_their_options(document, line):
         return
     assert words[:2] == ["python", "-m"], line
     module, rest = words[2], words[3:]
-    parts = [word for word in rest[:1] if re.fullmatch(r"[a-z]+", word)]
+    parts = [word for word in rest[:1] if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)]
     known = help_of((module, *parts))
     for option in (word.split("=")[0] for word in rest if word.startswith("-")):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), (option, known)

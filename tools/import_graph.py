@@ -49,6 +49,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "rewiring",
         "folder",
         "modules  argument_types",
+        "own_layers",
     ),
     "runtime": (
         "arrays  fillers  interrupts  room",
@@ -58,7 +59,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "update_rules",
         "backends",
         "execution",
-        "training",
+        "checking  training",
         "cli  pycaffe  __init__",
         "__main__",
     ),

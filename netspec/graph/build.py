@@ -156,6 +156,12 @@ def _infer_all(
                 continue
             op = kept
             stale[index] = with_own_names(error, layers)
+        except Exception as error:  # what code in Python raised
+            if kept is None:
+                raise
+            op = kept
+            said = f"{type(error).__name__}: {error}"
+            stale[index] = SpecError(said, layer=label(layer))
         ops.append(op)
         shapes.update(zip(wires.tops[index], op.tops, strict=True))
     if mistakes:

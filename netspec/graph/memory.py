@@ -174,7 +174,8 @@ def requests_of(
     training: whether gradients are computed; without it there are no diff requests and
     data lives for the forward pass only.
     keep: the names of blobs that live the whole time; None is all of them, as in Caffe.
-    Inputs, outputs, losses and DummyData, which may be filled once, always do.
+    Inputs, outputs, losses and DummyData, which may be filled once, always do, and so
+    do the blobs of layers that keep them, which are written in Python.
     """
     kept = _Kept(graph, keep)
     end = 2 * len(graph.nodes) - 1
@@ -205,9 +206,12 @@ class _Kept:
         self._keep = keep
         self._always = {*graph.inputs, *graph.outputs, AUTOMATIC}
         self.weighted: set[int] = set()
+        self._touched: set[int] = set()
         for node in graph.nodes:
             if node.type == "DummyData":
                 self._always.update(node.layer.top)
+            if node.op.keeps_blobs:
+                self._touched.update(node.bottoms, node.tops)
             for edge, weight in zip(node.tops, node.loss_weights, strict=True):
                 if weight:
                     self.weighted.add(edge)
@@ -217,6 +221,7 @@ class _Kept:
             self._keep is None
             or edge.blob in self._always
             or edge.index in self.weighted
+            or edge.index in self._touched
             or edge.blob in self._keep
         )
 

@@ -68,24 +68,31 @@ def with_whole_numbers(field: Any, value: Any, taken: list[str], path: str = "")
     """Return `value` for `field` with integers for floats such as 32.0.
 
     Only where the field has integers; `taken` gets "num_output is 32.0" for each.
+    Without any it is the same object, which a script may still change.
     """
     where = path + field.name
+    before = len(taken)
+    changed: Any = value
     if isinstance(value, list | tuple):
-        return type(value)(with_whole_numbers(field, v, taken, path) for v in value)
-    if isinstance(value, Mapping) and field.message_type is not None:
+        changed = [with_whole_numbers(field, each, taken, path) for each in value]
+    elif isinstance(value, Mapping) and field.message_type is not None:
         inner = field.message_type.fields_by_name
-        return {
+        changed = {
             name: with_whole_numbers(inner[name], each, taken, f"{where}.")
             if name in inner
             else each
             for name, each in value.items()
         }
-    if field.cpp_type not in _INTEGERS or not _is_number(value):
-        return value
-    if isinstance(value, numbers.Integral) or not float(value).is_integer():
-        return value
-    taken.append(f"{where} is {value!r}")
-    return int(value)
+    elif field.cpp_type in _INTEGERS and _is_whole_float(value):
+        taken.append(f"{where} is {value!r}")
+        changed = int(value)
+    return changed if len(taken) > before else value
+
+
+def _is_whole_float(value: Any) -> bool:
+    if not _is_number(value) or isinstance(value, numbers.Integral):
+        return False
+    return float(value).is_integer()
 
 
 def is_repeated(field: Any) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
+from netspec.catalogue.check import check_arity
 from netspec.errors import ShapeError, SpecError
 from netspec.nets.current import current
 from netspec.nets.given import check_given
@@ -217,6 +218,7 @@ def _inputs(
     problem = "only the code of its type knows it"
     try:
         if layer.type in known_types():
+            check_arity(layer)
             found = infer_with(layer, (), shapes).tops
     except ShapeError as error:
         problem = str(error)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import SpecError
-from netspec.ops.base import NoReadOp, Shape, canonical_axis, infers, label
+from netspec.ops.base import (
+    NoReadOp,
+    Range,
+    Shape,
+    canonical_axis,
+    infers,
+    label,
+    numbers_below,
+)
 from netspec.ops.loss import check_labels
 from netspec.schema import LayerParameter
 
@@ -35,6 +44,11 @@ class Accuracy(NoReadOp):
     def refused_bottoms(self) -> tuple[int, ...]:
         """Scores and labels."""
         return (0, 1)
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Labels are classes."""
+        return {1: numbers_below(self.bottoms[0][self.axis])}
 
 
 @infers("Accuracy")

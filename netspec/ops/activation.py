@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import ShapeError, SpecError
-from netspec.ops.base import FromOutputOp, Op, ParamDef, Shape, filler, infers, label
+from netspec.ops.base import (
+    FromOutputOp,
+    Op,
+    ParamDef,
+    Range,
+    Shape,
+    filler,
+    infers,
+    label,
+)
 from netspec.schema import LayerParameter
 
 
@@ -103,6 +113,13 @@ class Power(Op):
         affine = self.power in (0, 1) or self.scale == 0
         return () if affine or self.power == 2 else (0,)
 
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Where a root is real and a negative power far from its pole."""
+        if self.power in (0, 1, 2, 3, 4):
+            return {}
+        return _where_affine(self.scale, self.shift)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exp(FromOutputOp):
@@ -123,6 +140,11 @@ class Log(Op):
     base: float
     scale: float
     shift: float
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Where there is a logarithm: the affine function is from 1/2 to 2."""
+        return _where_affine(self.scale, self.shift)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,3 +331,11 @@ def _base(layer: LayerParameter, base: float) -> float:
             layer=label(layer),
         )
     return base
+
+
+def _where_affine(scale: float, shift: float) -> Mapping[int, Range]:
+    """Return for which x the value of shift + scale x is from 1/2 to 2."""
+    if scale == 0:
+        return {}
+    low, high = sorted(((0.5 - shift) / scale, (2 - shift) / scale))
+    return {0: Range(low, high)}

@@ -10,7 +10,7 @@ the `Op`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -33,6 +33,23 @@ class ParamDef:
     filler: FillerParameter
 
 
+@dataclass(frozen=True)
+class Range:
+    """The values that a bottom may hold: `low` to `high`, both included.
+
+    integer: whether they are numbers of something, such as classes.
+    """
+
+    low: float
+    high: float
+    integer: bool = False
+
+
+def numbers_below(count: int) -> Range:
+    """Return the range of the numbers 0 to `count` - 1."""
+    return Range(0, max(0, count - 1), integer=True)
+
+
 CLASSES: dict[str, type[Op]] = {}
 
 
@@ -49,6 +66,7 @@ class Op:
     alias: ClassVar[bool] = False  # top 0.. share the memory of bottom 0 (Reshape)
     is_loss: ClassVar[bool] = False  # the first top has loss_weight 1 by default
     is_source: ClassVar[bool] = False  # a data layer: never runs backward
+    keeps_blobs: ClassVar[bool] = False  # finds its blobs as it left them, next time
     in_place: ClassVar[bool] = False  # may write its top over its bottom's memory
 
     layer: LayerParameter
@@ -101,6 +119,21 @@ class Op:
     def refused_bottoms(self) -> tuple[int, ...]:
         """Bottoms for which asking for a gradient is a mistake (Caffe aborts)."""
         return ()
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """What bottoms may hold, by index, where not every number means something."""
+        return {}
+
+    @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """Tops whose own gradients are not looked at, as in Caffe."""
+        return ()
+
+    @property
+    def inexact(self) -> str:
+        """Why the gradient is not quite the derivative, where Caffe's is not; or ""."""
+        return ""
 
     @property
     def learned_params(self) -> tuple[int, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,12 +10,14 @@ from netspec.errors import SpecError
 from netspec.ops.base import (
     Op,
     ParamDef,
+    Range,
     Shape,
     canonical_axis,
     count,
     filler,
     infers,
     label,
+    numbers_below,
 )
 from netspec.schema import LayerParameter
 
@@ -56,6 +59,11 @@ class Embed(Op):
     def refused_bottoms(self) -> tuple[int, ...]:
         """The indices."""
         return (0,)
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Indices of rows."""
+        return {0: numbers_below(self.input_dim)}
 
 
 @infers("InnerProduct")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import ShapeError, SpecError
 from netspec.ops.base import (
     Op,
+    Range,
     Shape,
     bottom_name,
     canonical_axis,
@@ -16,6 +17,7 @@ from netspec.ops.base import (
     enum_name,
     infers,
     label,
+    numbers_below,
 )
 from netspec.schema import LayerParameter
 
@@ -52,6 +54,11 @@ class SigmoidCrossEntropyLoss(LossOp):
     type: ClassVar[str] = "SigmoidCrossEntropyLoss"
     ignore_label: int | None
     normalization: str
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Targets are probabilities."""
+        return {1: Range(0, 1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +99,18 @@ class ContrastiveLoss(LossOp):
         """None: a gradient of the similarity is left out silently, as in Caffe."""
         return ()
 
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """A pair is similar, 1, or not, 0."""
+        return {2: numbers_below(2)}
+
+    @property
+    def inexact(self) -> str:
+        """Caffe's guard against a distance of 0."""
+        if self.legacy_version:
+            return ""
+        return "its gradient divides by the distance + 0.0001, as Caffe's does"
+
 
 @dataclass(frozen=True, kw_only=True)
 class HingeLoss(LossOp):
@@ -103,12 +122,25 @@ class HingeLoss(LossOp):
     type: ClassVar[str] = "HingeLoss"
     norm: str
 
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Labels are classes."""
+        return {1: numbers_below(count(self.bottoms[0][1:]))}
+
 
 @dataclass(frozen=True, kw_only=True)
 class MultinomialLogisticLoss(LossOp):
     """loss = -sum of log(p of the labelled class) / N, p at least 1e-20."""
 
     type: ClassVar[str] = "MultinomialLogisticLoss"
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Probabilities, away from the least one, and classes."""
+        return {
+            0: Range(0.1, 1),
+            1: numbers_below(count(self.bottoms[0][1:])),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +170,16 @@ class InfogainLoss(LossOp):
     def refused_bottoms(self) -> tuple[int, ...]:
         """Labels and H."""
         return tuple(range(1, len(self.bottoms)))
+
+    @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """The second, p."""
+        return (1,)
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Labels are classes."""
+        return {1: numbers_below(self.bottoms[0][self.axis])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,6 +325,12 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
                 layer=label(layer),
             )
     sigma = layer.smooth_l1_loss_param.sigma
+    if sigma == 0:
+        raise SpecError(
+            "smooth_l1_loss_param.sigma is 0, which has no inverse; expected a number "
+            "above 0, or leave it out for 1",
+            layer=label(layer),
+        )
     return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
 
 

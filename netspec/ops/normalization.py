@@ -52,6 +52,13 @@ class MVN(NoReadOp):
     across_channels: bool
     eps: float
 
+    @property
+    def inexact(self) -> str:
+        """Eps, which stands outside the root."""
+        if not self.normalize_variance or self.eps == 0:
+            return ""
+        return "its gradient takes eps for 0, as Caffe's does"
+
 
 @infers("BatchNorm")
 def batch_norm(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> BatchNorm:

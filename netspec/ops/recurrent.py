@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,12 +10,14 @@ from netspec.errors import ShapeError, SpecError
 from netspec.ops.base import (
     Op,
     ParamDef,
+    Range,
     Shape,
     bottom_name,
     count,
     filler,
     infers,
     label,
+    numbers_below,
 )
 from netspec.schema import LayerParameter
 
@@ -49,6 +51,16 @@ class _Recurrent(Op):
     def refused_bottoms(self) -> tuple[int, ...]:
         """The sequence indicators, cont."""
         return (1,)
+
+    @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """The final states."""
+        return tuple(range(1, len(self.tops)))
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Sequence indicators, 0 or 1."""
+        return {1: numbers_below(2)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +110,11 @@ class LSTMUnit(Op):
     def refused_bottoms(self) -> tuple[int, ...]:
         """The sequence indicators, cont."""
         return (2,)
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Sequence indicators, 0 or 1."""
+        return {2: numbers_below(2)}
 
 
 @infers("LSTM")
@@ -178,6 +195,12 @@ def _options(
             layer=label(layer),
         )
     steps, streams = x[:2]
+    if steps == 0:
+        raise ShapeError(
+            f"{bottom_name(layer, 0)} has shape {x}, a sequence of no steps; expected "
+            f"at least one on axis 0",
+            layer=label(layer),
+        )
     state = (1, streams, param.num_output)
     _expect(layer, bottoms, 1, (steps, streams), "the sequence indicators")
     if static and bottoms[2][:1] != (streams,):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,12 +10,14 @@ from netspec.errors import ShapeError, SpecError
 from netspec.ops.base import (
     NoReadOp,
     Op,
+    Range,
     Shape,
     bottom_name,
     canonical_axis,
     count,
     infers,
     label,
+    numbers_below,
 )
 from netspec.schema import LayerParameter
 
@@ -51,6 +54,11 @@ class BatchReindex(Op):
     def refused_bottoms(self) -> tuple[int, ...]:
         """The index."""
         return (1,)
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Indices of items."""
+        return {1: numbers_below(self.bottoms[0][0])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,11 @@ class Filter(Op):
     def refused_bottoms(self) -> tuple[int, ...]:
         """The selector."""
         return (len(self.bottoms) - 1,)
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """The selector, 0 or 1."""
+        return {len(self.bottoms) - 1: numbers_below(2)}
 
 
 @infers("Tile")

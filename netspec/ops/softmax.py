@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netspec.ops.base import FromOutputOp, Shape, canonical_axis, count, infers
+from netspec.ops.base import (
+    FromOutputOp,
+    Range,
+    Shape,
+    canonical_axis,
+    count,
+    infers,
+    numbers_below,
+)
 from netspec.ops.loss import (
     LossOp,
     check_batch,
@@ -52,6 +61,16 @@ class SoftmaxWithLoss(LossOp):
     def saved_bytes(self, itemsize: int) -> int:
         """Return the size of p, unless it is a top."""
         return 0 if len(self.tops) > 1 else count(self.bottoms[0]) * itemsize
+
+    @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """The second, p."""
+        return (1,)
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Labels are classes."""
+        return {1: numbers_below(self.bottoms[0][self.axis])}
 
 
 @infers("Softmax")

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 
 from netspec.errors import FileError, SpecError
 from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
-from netspec.schema import NetParameter, wire
+from netspec.schema import BlobProto, NetParameter, wire
 from netspec.text.checks import BINARY_BYTE, check_size, decoded
 from netspec.text.parsing import M, missing_fields, parse, to_text
 
@@ -19,6 +19,7 @@ TEXT_SUFFIXES = frozenset({".prototxt", ".txt", ".pbtxt", ".pt"})
 BINARY_SUFFIXES = frozenset({".caffemodel", ".binaryproto", ".pb", ".solverstate"})
 
 MAX_LAYERS = 100_000  # of a binary net; an empty one of 3 bytes takes 600 in memory
+_BLOB = BlobProto.DESCRIPTOR  # which has no text, and any number of values
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,24 @@ def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
         message = kind.FromString(data)
     except (DecodeError, RecursionError, UnicodeDecodeError):
         raise FileError(f"{path}: is not a binary {name}, or was cut short") from None
-    if isinstance(message, NetParameter):
-        _check_names(message, path)
+    bad = _bad_text(message)
+    if bad is not None:
+        raise FileError(f"{path}: the text of {bad} is not UTF-8")
     return message
 
 
-def _check_names(net: NetParameter, path: Path) -> None:
-    """Refuse names that are not UTF-8, which protobuf hands out as bytes."""
-    for index, layer in enumerate(net.layer):
-        for name in (layer.name, layer.type, *layer.bottom, *layer.top):
-            if not isinstance(name, str):
-                raise FileError(f"{path}: a name in layer {index} is not UTF-8")
+def _bad_text(message: Message) -> str | None:
+    """Return where a text stands that is not UTF-8; protobuf hands it out as bytes."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            texts = [value] if isinstance(value, str | bytes) else value
+            if any(isinstance(text, bytes) for text in texts):
+                return str(field.name)
+        elif field.type == field.TYPE_MESSAGE and field.message_type != _BLOB:
+            inner = [value] if isinstance(value, Message) else value
+            for index, one in enumerate(inner):
+                found = _bad_text(one)
+                if found is not None:
+                    number = "" if isinstance(value, Message) else f"[{index}]"
+                    return f"{field.name}{number}.{found}"
+    return None

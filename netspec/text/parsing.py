@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -26,6 +27,10 @@ from netspec.text.modules.flatten import Locate
 from netspec.text.modules.tree import Place
 
 M = TypeVar("M", bound=Message)
+
+_BYTE = re.compile(  # `decoded` makes a surrogate of a byte that is not UTF-8
+    r"#.*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|(?P<byte>[\udc80-\udcff])"
+)
 
 
 def parse(
@@ -90,7 +95,19 @@ def _parse(text: str, kind: type[M], locate: Locate) -> M:
         text_format.Parse(text, result)
     except text_format.ParseError as error:
         raise text_error(text, error, kind, locate) from None
+    except (SystemError, UnicodeError):  # of a name with bytes that are no text
+        raise text_error(text, _no_text(text), kind, locate) from None
     return result
+
+
+def _no_text(text: str) -> text_format.ParseError:
+    """Return the error for the first byte that is not UTF-8, outside comments."""
+    found = (match for match in _BYTE.finditer(text) if match["byte"])
+    place = next((match.start() for match in found), 0)
+    byte = f"byte 0x{ord(text[place]) & 0xFF:02x}"
+    line = text.count("\n", 0, place) + 1
+    column = place - text.rfind("\n", 0, place)
+    return text_format.ParseError(f"{byte} is not UTF-8 text", line, column)
 
 
 def missing_fields(message: Any) -> list[str]:

@@ -7,16 +7,19 @@ from typing import Any
 
 from netspec.commands.net_argument import add_shape_option
 from netspec.errors import FileError, NetspecError, SpecError
-from netspec.graph import Graph, build_kept
+from netspec.graph import Graph, build_kept, diagnose, zero_weights
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
 from netspec.nets.phases import PHASES
+from netspec.nets.state import State
 from netspec.ops.base import Shape, count
 from netspec.reading.located import located
+from netspec.schema import NetParameter
 from runtime.backends import get_backend
 from runtime.cli.options import add_allow_python, add_backend
 from runtime.data import open_source
 from runtime.data.opening import DATA_LAYERS
+from runtime.execution.python_layers.code import CodeRefused
 from runtime.execution.python_layers.hosted import PythonLayers
 
 
@@ -42,7 +45,11 @@ def check(options: argparse.Namespace) -> int:
         try:
             kept = kept_net(net, state)
             shapes, notes = _source_shapes(kept, dict(options.shape))
-            graph = _build(kept, shapes, options)
+            try:
+                said, zeros = _checked(_build(kept, shapes, options))
+            except CodeRefused as refused:
+                said, zeros = _without_code(net, state, shapes), None
+                notes.append(f"{refused}; what lies above is not checked")
         except NetspecError as error:
             print(f"  {name}: cannot be built")
             if isinstance(error, SpecError):
@@ -50,12 +57,31 @@ def check(options: argparse.Namespace) -> int:
             if str(error) not in mistakes:
                 mistakes.append(str(error))
         else:
-            print(f"  {name}: {_summary(graph)}")
+            print(f"  {name}: {said}")
+            notes += [] if zeros is None else [zeros]
             for note in notes:
                 print(f"    note: {note}")
     if mistakes:
         raise SpecError("; ".join(mistakes))
     return 0
+
+
+def _checked(graph: Graph) -> tuple[str, str | None]:
+    """Return what is said of a whole net, and which weights are zeros, if any."""
+    zeros = zero_weights(graph)
+    return _summary(graph), None if zeros is None else str(zeros)
+
+
+def _without_code(net: NetParameter, state: State, shapes: dict[str, Shape]) -> str:
+    """Check the layers that no Python layer hides; return what is said of them.
+
+    Raises what is wrong with them.
+    """
+    found = diagnose(net, state, shapes=shapes)
+    if found.error is not None:
+        raise found.error
+    known = sum(op is not None for op in found.ops)
+    return f"{len(found.layers)} layers, {known} of them with known shapes"
 
 
 def _build(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from netspec.errors import SpecError
+from netspec.files import is_file
 from netspec.nets.phases import PHASES
 from runtime.backends import BACKENDS
 from runtime.execution.net import Net
-from runtime.execution.weights import CopyReport
-from runtime.training.solver import Solver
+from runtime.execution.weights import copy_into
+from runtime.training.solver_param import weight_files
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +28,18 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def add_allow_python(parser: argparse.ArgumentParser) -> None:
-    """Add --allow-python."""
+    """Add --allow-python and --allow-links: what a file may not decide by itself."""
     parser.add_argument(
         "--allow-python",
         action="append",
         default=[],
         metavar="MODULE",
         help="let Python layers of the net import this module; may be repeated",
+    )
+    parser.add_argument(
+        "--allow-links",
+        action="store_true",
+        help="let HDF5 files refer to other files",
     )
 
 
@@ -73,15 +81,32 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
     )
 
 
-def copy_weights(into: Net | Solver, path: str | Path) -> None:
-    """Copy weights and say which; a file that gives none is an error."""
-    report: CopyReport = into.copy_from(path)
-    if not report.copied:
-        raise SpecError(
-            f"{path}: no layer of the file has the name of a layer with parameters; "
-            f"the file has {', '.join(report.unused) or 'none'}"
-        )
-    print(f"weights from {path}: {report}")
+def copy_weights(nets: Sequence[Net], paths: Sequence[str | Path]) -> None:
+    """Copy the weights of files and say which; a file that gives none is an error.
+
+    What the first net has and no file gives is said once.
+    """
+    left: list[str] | None = None
+    for path in paths:
+        report = copy_into(nets, path)
+        if not report.copied:
+            raise SpecError(
+                f"{path}: no layer of the file has the name of a layer with "
+                f"parameters; the file has {', '.join(report.unused) or 'none'}"
+            )
+        missing = report.missing
+        left = [name for name in missing if left is None or name in left]
+        print(f"weights from {path}: {replace(report, missing=())}")
+    if left:
+        print(f"no weights for: {', '.join(left)}; they keep what they start with")
+
+
+def named_files(text: str) -> list[str]:
+    """Return the weight files of `--weights`, one or several with commas."""
+    names = [text] if is_file(text) else weight_files(text)
+    if not names:
+        raise SpecError(f"--weights names no file: {text!r}")
+    return names
 
 
 def batch_size(net: Net) -> int:

@@ -19,6 +19,7 @@ from runtime.cli.options import (
     batch_size,
     copy_weights,
     duration,
+    named_files,
     open_net,
 )
 from runtime.execution.net import Net
@@ -33,7 +34,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("test", help="score a net", description=__doc__)
     add_model(parser)
     parser.add_argument(
-        "--weights", required=True, metavar="FILE", help="a .caffemodel or .h5 file"
+        "--weights",
+        required=True,
+        metavar="FILES",
+        help=".caffemodel or .h5 files, separated by commas",
     )
     parser.add_argument(
         "--iterations",
@@ -53,7 +57,7 @@ def test(options: argparse.Namespace) -> int:
     net = open_net(options, keep=())
     try:
         _check_fed(net)
-        copy_weights(net, options.weights)
+        copy_weights([net], named_files(options.weights))
         started = time.perf_counter()
         with np.errstate(all="ignore"), Compiling(net.backend) as compiling:
             means = mean_outputs(net, options.iterations)

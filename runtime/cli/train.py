@@ -6,21 +6,26 @@ import argparse
 import importlib.util
 import sys
 import time
-from contextlib import ExitStack, suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from netspec.commands.cli import positive
-from netspec.errors import FileError, NetspecError, SpecError
+from netspec.errors import FileError, NetspecError, SpecError, SpecWarning
 from netspec.ops.base import count
-from netspec.reading.located import located
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
 from runtime.cli.options import add_allow_python, add_backend, copy_weights, duration
 from runtime.cli.progress import Progress, describe
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
-from runtime.training.snapshot_files import check_writable
+from runtime.training.snapshot_files import (
+    SnapshotWarning,
+    check_writable,
+    remove_leftovers,
+)
 from runtime.training.solver import Solver
 from runtime.training.solver_param import find_file, read_solver, weight_files
 
@@ -83,37 +88,23 @@ def train(options: argparse.Namespace) -> int:
     folder = path.parent if path else None
     _override(param, options)
     outputs = _Outputs(param, options)
+    solver = Solver(
+        param,
+        folder=folder,
+        backend=options.backend,
+        seed=options.seed,
+        keep=(),
+        allow_python=options.allow_python,
+    )
     try:
-        solver = Solver(
-            param,
-            folder=folder,
-            backend=options.backend,
-            seed=options.seed,
-            keep=(),
-            allow_python=options.allow_python,
-        )
-    except SpecError as error:
-        raise _located(error, param, folder) from None
-    try:
-        for name in weight_files(options.weights or ""):
-            copy_weights(solver, find_file(name, folder, "weights"))
+        names = weight_files(options.weights or "")
+        paths = [find_file(name, folder, "weights") for name in names]
+        copy_weights([solver.net, *solver.test_nets], paths)
         if options.snapshot:
             solver.restore(options.snapshot)
         return _train(solver, outputs, options)
     finally:
         solver.close()
-
-
-def _located(
-    error: SpecError, param: SolverParameter, folder: Path | None
-) -> SpecError:
-    """Return an error with the places of its layers in the net that a solver names."""
-    for name in (param.net, param.train_net, *param.test_net):
-        if name:
-            told = located(error, find_file(name, folder, "net"))
-            if told is not error:
-                return told
-    return error
 
 
 def _override(param: SolverParameter, options: argparse.Namespace) -> None:
@@ -133,6 +124,7 @@ def _override(param: SolverParameter, options: argparse.Namespace) -> None:
             ) from error
         param.snapshot_prefix = str(folder / Path(param.snapshot_prefix).name)
     check_writable(param.snapshot_prefix)
+    remove_leftovers(param.snapshot_prefix)
 
 
 class _Outputs:
@@ -201,7 +193,9 @@ def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> in
         with ExitStack() as stack:
             received = stack.enter_context(graceful(solver))
             stack.callback(progress.close)
+            stack.enter_context(_plain_warnings())
             outputs.start(solver, stack)
+            stack.enter_context(_shown_warnings())
             solver.solve()
     except NetspecError:
         # The curve of a run that failed may tell why; that it fails too is no news.
@@ -220,6 +214,23 @@ def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> in
     return 0
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show a snapshot that failed as one line, as errors are."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def plain(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
+            if issubclass(kind, SnapshotWarning):
+                print(f"warning: {message}", file=sys.stderr, flush=True)
+            else:
+                show(message, kind, *rest)
+
+        warnings.simplefilter("always", SnapshotWarning)
+        warnings.showwarning = plain  # type: ignore[assignment]
+        yield
+
+
 def _announce(solver: Solver) -> None:
     net, param = solver.net, solver.param
     parameters = sum(count(one.shape) for one in net.graph.parameters)
@@ -229,6 +240,30 @@ def _announce(solver: Solver) -> None:
         f"iteration {solver.iter} to {param.max_iter}",
         flush=True,
     )
+
+
+@contextmanager
+def _shown_warnings() -> Iterator[None]:
+    """Show our warnings as one line, without the place in our code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def told(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, SpecWarning):
+                print(f"warning: {message}", file=sys.stderr, flush=True)
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.simplefilter("always", SpecWarning)
+        warnings.showwarning = told
+        yield
 
 
 def _stopped(solver: Solver) -> str:

@@ -1,6 +1,5 @@
 """What data layers read, and the one list of data layers."""
 
-from runtime.data.hdf5_file import allow_links as allow_links
 from runtime.data.memory import MemorySource as MemorySource
 from runtime.data.opening import open_source as open_source
 from runtime.data.source import Reader as Reader

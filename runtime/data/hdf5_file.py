@@ -7,7 +7,7 @@ before it is read.
 A file may hold links to other files, and data that lies in them. They are refused, as
 whoever made the file would choose what is read of this machine, except within
 
-    with runtime.data.allow_links():
+    with runtime.allow_links():
         net = runtime.Net("net.prototxt", weights="w.caffemodel.h5")
 """
 
@@ -145,6 +145,11 @@ class Hdf5File:
                 )
             return tuple(map(int, shape))
 
+    def is_packed(self, dataset: Any, name: str) -> bool:
+        """Tell whether values are compressed, in pieces that are unpacked whole."""
+        with self._reading(name):
+            return dataset.compression is not None
+
     def read(self, dataset: Any, name: str, rows: Any = ()) -> np.ndarray:
         """Return a data set of real numbers; rows: a slice of it, or their numbers.
 
@@ -201,7 +206,7 @@ class Hdf5File:
         return FileError(
             f"{self.path}: {name!r} leads to {what}; other files are not read. Copy "
             f"the values into this file, or, if you trust it, read it within `with "
-            f"runtime.data.allow_links():`"
+            f"runtime.allow_links():`, or give --allow-links to the command"
         )
 
 

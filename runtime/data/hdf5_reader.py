@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netspec.errors import FileError, SpecError
+from netspec.files import is_file
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
+from runtime import room
 from runtime.data.hdf5_file import Hdf5File, import_h5py, links_allowed
 from runtime.data.lists import read_lines
 from runtime.room import check_room
 
 WHOLE_FILE_BYTES = 256 * 2**20  # of values; larger files are read row by row
+SCATTERED_SHARE = 0.25  # of memory, where reading rows one by one would be slow
 VALUE_BYTES, ROW_NUMBER_BYTES = 4, 8
 
 
@@ -129,11 +131,13 @@ class Hdf5Reader:
     def _load(self, path: str) -> _Loaded:
         if self._loaded is None or self._loaded.path != path:
             self.close()
-            self._loaded = _Loaded(self._open(path), self._who, path, self._tops)
+            self._loaded = _Loaded(
+                self._open(path), self._who, path, self._tops, shuffled=self._shuffle
+            )
         return self._loaded
 
     def _open(self, path: str) -> Hdf5File:
-        if not Path(path).exists():
+        if not is_file(path):
             raise FileError(
                 f"{self._who}{path}, named in {self._layer.hdf5_data_param.source}, "
                 f"does not exist"
@@ -145,14 +149,21 @@ class _Loaded:
     """The data sets of one file: in memory if they are small, else read as needed."""
 
     def __init__(
-        self, file: Hdf5File, who: str, path: str, tops: Sequence[str]
+        self,
+        file: Hdf5File,
+        who: str,
+        path: str,
+        tops: Sequence[str],
+        *,
+        shuffled: bool,
     ) -> None:
         self.path = path
         self._file: Hdf5File | None = file
         found = {top: _dataset(file, who, path, top) for top in tops}
         sizes = [math.prod(file.shape(found[top], top)) for top in found]
         self._sets: dict[str, Any] = found
-        if sum(sizes) * VALUE_BYTES <= WHOLE_FILE_BYTES:
+        packed = any(file.is_packed(found[top], top) for top in found)
+        if _keep_whole(sum(sizes) * VALUE_BYTES, scattered=packed or shuffled):
             try:
                 self._sets = {
                     top: np.asarray(file.read(found[top], top), np.float32)
@@ -179,6 +190,17 @@ class _Loaded:
         if self._file is not None:
             self._file.close()
         self._file = None
+
+
+def _keep_whole(nbytes: int, *, scattered: bool) -> bool:
+    """Tell whether values are read at once and kept.
+
+    scattered: reading some rows costs much more than their share of the file.
+    """
+    if nbytes <= WHOLE_FILE_BYTES or not scattered:
+        return nbytes <= WHOLE_FILE_BYTES
+    there = room.room_bytes()
+    return there is not None and nbytes <= there * SCATTERED_SHARE
 
 
 def _dataset(file: Hdf5File, who: str, path: str, top: str) -> Any:

@@ -12,6 +12,7 @@ from netspec.errors import FileError, MachineError
 from runtime.room import check_room
 
 RESIZED_BYTES = 3 * 2 * 8  # of a pixel while an image is resized: three channels
+DECODED_BYTES = 4 + 3  # of a pixel: as Pillow holds it, and as an array
 GRAY_MODES = ("1", "L", "I", "I;16", "I;16B")  # Pillow's names of images of one channel
 
 
@@ -43,6 +44,8 @@ def decode(
     try:
         with Image.open(source) as opened:
             image: Image.Image = opened
+            pixels_there = image.width * image.height
+            check_room(DECODED_BYTES * pixels_there, f"{what}: decoding {image.size}")
             gray = color is False or (color is None and image.mode in GRAY_MODES)
             if image.mode.startswith("I"):
                 # Two bytes a pixel: OpenCV keeps the upper one, Pillow would clip.

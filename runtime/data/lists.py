@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from netspec.errors import FileError
-from netspec.files import read_bytes
+from netspec.files import is_file, read_bytes
+
+MAX_LABEL = 2**31 - 1
 
 
 def read_lines(path: str | Path, what: str) -> list[tuple[int, str]]:
@@ -45,7 +47,13 @@ def read_labelled(path: str | Path, what: str, root: str = "") -> list[tuple[str
         if not rest:
             raise FileError(f"{where}: expected a path and a label, got {line!r}")
         try:
-            found.append((name, int(rest[0])))
+            number = int(rest[0])
+            if abs(number) > MAX_LABEL:
+                raise FileError(
+                    f"{where}: the label of {name!r} is {rest[0]:.30}; the largest is "
+                    f"{MAX_LABEL}"
+                )
+            found.append((name, number))
         except ValueError:
             if not _is_number(rest[0]):
                 raise FileError(
@@ -55,7 +63,7 @@ def read_labelled(path: str | Path, what: str, root: str = "") -> list[tuple[str
                 f"{where}: the label of {name!r} is {rest[0]}; {_ONE_LABEL}"
             ) from None
         *start, last = name.rsplit(None, 1)
-        if start and _is_number(last) and not Path(root + name).exists():
+        if start and _is_number(last) and not is_file(root + name):
             raise FileError(f"{where}: {line!r} has several labels; {_ONE_LABEL}")
     return found
 

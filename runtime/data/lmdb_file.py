@@ -165,7 +165,7 @@ class LmdbFile:
 
     def _rewind(self) -> None:
         """Go before the first leaf."""
-        self._seen: set[int] = set()
+        self._seen = bytearray((self._last >> 3) + 1)  # a bit for each page
         self._leaves = self._below(self._root, 1)
         self._places = ()
         self._first = self._end = 0
@@ -174,11 +174,12 @@ class LmdbFile:
         self, number: int, level: int
     ) -> Iterator[tuple[bytes, tuple[int, ...]]]:
         """Yield the leaves from a page down, each with the places of its nodes."""
-        if number in self._seen:
-            raise self._broken(f"page {number} has two places in the tree")
-        self._seen.add(number)
         kind = BRANCH if level < self._levels else LEAF
         page, places = self._page(number, kind)
+        place, bit = number >> 3, 1 << (number & 7)
+        if self._seen[place] & bit:
+            raise self._broken(f"page {number} has two places in the tree")
+        self._seen[place] |= bit
         if kind == LEAF:
             yield page, places
             return

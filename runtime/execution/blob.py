@@ -71,6 +71,19 @@ class Mirror:
         self.exposed = False  # whether others have the arrays themselves
         self._changes = 0
         self._loans: weakref.WeakSet[_Loan] = weakref.WeakSet()
+        self._views: weakref.WeakValueDictionary[int, HostView] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def view(self, array: Array) -> HostView:
+        """Return the view of an array of blobs, the same one for everybody.
+
+        Of two host copies one would overwrite what was written into the other.
+        """
+        found = self._views.get(id(array))
+        if found is None:
+            found = self._views[id(array)] = HostView(self, array)
+        return found
 
     def parameters_changed(self) -> None:
         """Note that parameters may have been written to."""

@@ -49,7 +49,8 @@ class Net(NetNames):
         dtype: "float32", or "float64" for checking gradients.
         keep: names of blobs whose contents must stay readable after the steps that use
             them; None keeps all. Fewer kept blobs need less memory. A net with a
-            Filter or a Python layer, whose shapes change as it runs, keeps all.
+            Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
+            Python has as bottom or top is always kept.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
         allow_python: names of the modules that Python layers may import; True for any.
@@ -79,11 +80,10 @@ class Net(NetNames):
         self.backend = get_backend(backend)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
-        moving = any(x.type in ("Filter", "Python") for x in kept.message.layer)
-        keep_all = keep is None or moving
-        self._keep = None if keep_all else frozenset(keep or ())
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
+        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
+        self._keep = None if keep_all else own.blob_names.union(keep or ())
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(self.backend, dtype, seed, self.clock, self.sources, own)
         self._shapes = source_shapes(kept.message, self.sources)
@@ -116,7 +116,7 @@ class Net(NetNames):
 
     def _compile(self) -> Plan:
         arrays, keep = self.parameters.arrays, self._keep
-        self.python_layers.mirror = self.mirror
+        self.python_layers.use(self.mirror, arrays)
         return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
 
     def _name_everything(self) -> None:
@@ -142,8 +142,8 @@ class Net(NetNames):
             return None, None
         gradient = self.plan.diff[edge]
         return (
-            HostView(self.mirror, self.plan.data[edge]),
-            None if gradient is None else HostView(self.mirror, gradient),
+            self.mirror.view(self.plan.data[edge]),
+            None if gradient is None else self.mirror.view(gradient),
         )
 
     def _reshaper(self, name: str) -> Any:
@@ -249,6 +249,7 @@ class Net(NetNames):
     def reshape(self) -> None:
         """Give the net the shapes that were set on its input blobs."""
         last = len(self.graph.nodes) - 1
+        self.python_layers.reshape_all()
         self._reshape(last)
         self._check_shapes(0, last)
 
@@ -274,7 +275,6 @@ class Net(NetNames):
             for name, blob in self.blobs.items()
             if name in self._shapes and name not in pending
         }
-        self.python_layers.reshape_all()
         try:
             self._replan(pending, last)
         except Exception:
@@ -311,7 +311,7 @@ class Net(NetNames):
             graph = self._build()
             check_unchanged(self.graph, graph)
             return graph
-        except SpecError:
+        except Exception:  # one of ours, or what a layer in Python raised
             if last >= len(self.graph.nodes) - 1:
                 raise
         return build_kept(
@@ -331,7 +331,7 @@ class Net(NetNames):
         known = not change.done
         given = dict(zip(tops, change.shapes, strict=True)) if known else {}
         self._replan(given, last)
-        carry_over(self.graph, old, self.plan, change.node)
+        carry_over(self.graph, old, self.plan, change.node, self._keep)
         return change.node + change.done
 
     def _run_forward(self, first: int, last: int) -> None:
@@ -419,8 +419,13 @@ class Net(NetNames):
     # ------------------------------------------------------------ parameters
 
     def copy_from(self, path: str | Path) -> Any:
-        """Copy parameters from a file, by layer name; returns what was copied."""
-        return weight_files.copy_weights(self.graph, self.params, path)
+        """Copy parameters from a file, by layer name; returns what was copied.
+
+        Warns of a file that gives nothing, and of layers that it leaves as they are.
+        """
+        report = weight_files.copy_into([self], path)
+        weight_files.warn_of_rest([path], [report])
+        return report
 
     def save(self, path: str | Path) -> None:
         """Write the net with its parameters as a `.caffemodel`."""

@@ -262,6 +262,10 @@ class _Memory:
         self.diff = [self._gradient(edge) for edge in graph.edges]
         self.kept = {one: self._kept(graph, *one) for one in overwritten}
         self.work = [self._work(index, specs) for index, specs in enumerate(wanted)]
+        self.lasting = [
+            _lasting(specs, node.backward)
+            for specs, node in zip(wanted, graph.nodes, strict=True)
+        ]
 
     def _nbytes(self, spec: ArraySpec) -> int:
         return count(spec.shape) * np.dtype(spec.dtype or self._context.dtype).itemsize
@@ -327,6 +331,12 @@ class _Memory:
         return arrays
 
 
+def _lasting(specs: Mapping[str, ArraySpec], backward: bool) -> frozenset[str]:
+    """Return which extra arrays of a node are of use after its forward step."""
+    lives = ("state", "saved") if backward else ("state",)
+    return frozenset(name for name, spec in specs.items() if spec.life in lives)
+
+
 def _overwritten(graph: Graph) -> list[tuple[int, int]]:
     """Return the bottoms (node, place) that a layer overwrites and its gradient reads.
 
@@ -366,6 +376,7 @@ def _bound(node: Node, memory: _Memory, parameters: Sequence[ParameterArrays]) -
             for one, shape, learn in zip(arrays, shapes, node.learn, strict=True)
         ),
         work=memory.work[node.index],
+        lasting=memory.lasting[node.index],
     )
 
 

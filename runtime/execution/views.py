@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from netspec.graph import Graph
+from netspec.graph.memory import requests_of
 from netspec.ops.base import Shape
 from runtime.data.opening import changed_shapes
 from runtime.data.source import Source
@@ -36,34 +37,48 @@ def layer_views(
     layers: list[Any] = []
     for node in graph.nodes:
         blobs = BlobVec()
+        own = python.of(node.layer).layer if node.type == "Python" else None
         for slot, index in enumerate(node.params):
             shape = node.op.params[slot].shape
             data, diff = arrays[index].data, arrays[index].diff
-            blobs.append(
-                Blob(
-                    f"{node.name}[{slot}]",
-                    shape,
-                    HostView(mirror, data.reshape(shape), parameter=True),
-                    HostView(mirror, diff.reshape(shape)),
-                )
-            )
+            w = HostView(mirror, data.reshape(shape), parameter=True)
+            dw = HostView(mirror, diff.reshape(shape))
+            blobs.append(Blob(f"{node.name}[{slot}]", shape, w, dw))
+            if own is not None and not mirror.backend.on_host:
+                # Of two host copies one would undo what was written into the other.
+                own.blobs[slot].show(w, dw)
         if blobs:
             params[node.name] = blobs
-        if node.type == "Python":
-            layers.append(python.of(node.layer).layer)
-        else:
-            layers.append(LayerInfo(node.name, node.type, blobs))
+        layers.append(own or LayerInfo(node.name, node.type, blobs))
     return LayerViews(params, layers)
 
 
-def carry_over(graph: Graph, old: Plan, new: Plan, node: int) -> None:
-    """Copy what a pass has computed ahead of `node`, and all inputs, to a new plan."""
+def carry_over(
+    graph: Graph, old: Plan, new: Plan, node: int, keep: Container[str] | None
+) -> None:
+    """Copy what a pass has computed ahead of `node`, and all inputs, to a new plan.
+
+    Only what is still of use has a place of its own there.
+    """
+    training = any(one.backward for one in graph.nodes)
+    alive = {
+        request.name
+        for request in requests_of(graph, training=training, keep=keep)
+        if request.first <= node <= request.last
+    }
     for edge in graph.edges:
         inputs = graph.nodes[edge.producer].type == "Input"
-        if edge.producer < node or inputs:
+        if inputs or (edge.producer < node and f"data:{edge.buffer}" in alive):
             new.data[edge.index][...] = old.data[edge.index]
     for index in range(node):
-        new.kernels[index].take_over(old.kernels[index])
+        mine, other = new.kernels[index], old.kernels[index]
+        mine.take_over(other)
+        if not graph.nodes[index].backward:
+            continue
+        for place, edge_index in enumerate(graph.nodes[index].bottoms):
+            kept = mine.bottoms[place]
+            if kept is not new.data[edge_index]:  # a copy of what was overwritten
+                kept[...] = other.bottoms[place]
 
 
 def moved_tops(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from netspec.errors import FileError, ShapeError, SpecError
+from netspec.errors import FileError, ShapeError, SpecError, SpecWarning
 from netspec.files import HDF5_SIGNATURE, is_file, read_bytes, replacing
 from netspec.graph import Graph, Node
 from netspec.ops.base import Shape, label
@@ -19,6 +20,7 @@ from netspec.schema.wire import WireBlob, encode_layer, scan
 from runtime.data.hdf5_file import Hdf5File, import_h5py
 from runtime.execution.blob import Blob
 
+MAX_LISTED = 8  # names of layers in a message
 # Field 1 of a net is its name, a string; of a solver's state it is a number.
 _STATE_START = b"\x08"
 MAX_SLOTS = 1000  # of the arrays of a layer in an HDF5 file
@@ -129,6 +131,65 @@ def copy_weights(graph: Graph, params: Params, path: str | Path) -> CopyReport:
             layer.name for layer in stored if layer.blobs and layer.name not in names
         ),
     )
+
+
+class HasParameters(Protocol):
+    """What a `Net` has of its parameters."""
+
+    graph: Graph
+    params: Any
+
+
+def copy_into(nets: Sequence[HasParameters], path: str | Path) -> CopyReport:
+    """Copy the parameters of a file into several nets; return what the first got."""
+    reports = [copy_weights(net.graph, net.params, path) for net in nets]
+    return reports[0]
+
+
+def warn_of_rest(
+    paths: Sequence[str | Path], reports: Sequence[CopyReport], *, level: int = 3
+) -> None:
+    """Warn, with `SpecWarning`, of files that gave nothing and layers that got nothing.
+
+    reports: of `paths`, copied into one net. level: how far up the caller is whom the
+    warning shows.
+    """
+    said = [
+        _gave_nothing(path, report)
+        for path, report in zip(paths, reports, strict=True)
+        if not report.copied
+    ]
+    copied = {name for report in reports for name in report.copied}
+    left = (
+        [name for name in reports[0].missing if name not in copied] if reports else []
+    )
+    if copied and left:
+        unused = [name for report in reports for name in report.unused]
+        also = f"; of the file, {_listed(unused)} are in no layer" if unused else ""
+        said.append(
+            f"{', '.join(map(str, paths))}: {len(copied)} layers got their weights, "
+            f"but {_listed(left)} did not and keep what they have{also}. Layers are "
+            f"found by their names"
+        )
+    for text in said:
+        warnings.warn(text, SpecWarning, stacklevel=level)
+
+
+def _gave_nothing(path: str | Path, report: CopyReport) -> str:
+    theirs = (
+        f"its layers are {_listed(report.unused)}" if report.unused else "it has none"
+    )
+    mine = f"are {_listed(report.missing)}" if report.missing else "do not exist"
+    return (
+        f"{path}: nothing is copied, as no layer with weights has a name that the net "
+        f"has: {theirs}, those of the net {mine}. Give the layers of the net the names "
+        f"of the file"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(repr(name) for name in names[:MAX_LISTED]) + more
 
 
 def save(graph: Graph, params: Params, path: str | Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from netspec.errors import SpecError
 from netspec.ops.base import Op, Shape, bottom_name, count, label
 from runtime.arrays import Array, ArraySpec
 from runtime.layers.base import Kernel
+
+MAX_LABEL = 2.0**62  # what is not below it is no label, and may be no int64
 
 
 def positions(shape: Shape, axis: int) -> int:
@@ -37,37 +40,49 @@ def across_classes(array: Array, scores: Array) -> Array:
 
 
 def bad_label(
-    op: Op, value: int, place: int, classes: int, ignored: int | None
+    op: Op, value: float, place: int, classes: int, ignored: int | None
 ) -> SpecError:
     """Return the error for a label that is no class, with what to do."""
     layer = op.layer
     ignore = "" if ignored is None else f", or {ignored} to be ignored"
-    ways = []
+    shown = f"{int(value)}" if math.isfinite(value) else f"{value}"
+    holds = f"{bottom_name(layer, 1)} holds the label {shown} at place {place}"
+    classes_of = f"the classes of {bottom_name(layer, 0)}{ignore}"
+    if classes == 0:
+        fault = f"{holds}; but there are no classes: look at the shape of "
+        fault += bottom_name(layer, 0)
+    else:
+        fault = f"{holds}; expected 0 to {classes - 1}, {classes_of}"
+        fault += _ways(op, value, classes, ignored)
+    return SpecError(fault, layer=label(layer))
+
+
+def _ways(op: Op, value: float, classes: int, ignored: int | None) -> str:
+    """Return what to do about a label, for the end of a message."""
+    if not abs(value) < MAX_LABEL:
+        return "; look at where the labels come from"
+    layer, number, ways = op.layer, int(value), []
     if ignored is None and hasattr(op, "ignore_label"):
         message = "accuracy_param" if layer.type == "Accuracy" else "loss_param"
-        field = f"{message} {{ ignore_label: {value} }}"
-        ways.append(f"if {value} marks what does not count, add {field}")
-    if value >= classes:
+        field = f"{message} {{ ignore_label: {number} }}"
+        ways.append(f"if {number} marks what does not count, add {field}")
+    if number >= classes:
         ways.append(
-            f"give the layer that makes {layer.bottom[0]!r} num_output: {value + 1} or "
-            f"more, as labels count from 0"
+            f"give the layer that makes {layer.bottom[0]!r} num_output: {number + 1} "
+            f"or more, as labels count from 0"
         )
     else:
         ways.append("labels count from 0")
-    return SpecError(
-        f"{bottom_name(layer, 1)} holds the label {value} at place {place}; expected "
-        f"0 to {classes - 1}, the classes of {bottom_name(layer, 0)}{ignore}; "
-        f"{'; else '.join(ways)}",
-        layer=label(layer),
-    )
+    return f"; {'; else '.join(ways)}"
 
 
 class Labels:
     """The labels of one kernel as integers, with what they are worth.
 
     Labels are cut to integers, so 1.9 is class 1. `weight` is 1 for a label that counts
-    and 0 for an ignored one. A label that is no class is an error; on a device that is
-    not waited for, its weight is NaN instead, and so are the loss and the gradients.
+    and 0 for an ignored one. A label that is no class is an error, as is one that is no
+    number; on a device that is not waited for, its weight is NaN instead, and so are
+    the loss and the gradients.
 
     Shapes: values (P) int64, weight (P), index (P) int64: the places of the labelled
     scores in the flattened scores.
@@ -82,6 +97,7 @@ class Labels:
         self._ignore = ignore_label
         self._source = kernel.bottoms[1].reshape(-1)
         self._bad, self._high = kernel.work["bad"], kernel.work["high"]
+        self._strange = kernel.work["strange"]
         self.values, self.weight = kernel.work["labels"], kernel.work["weight"]
         self.index = kernel.work["index"]
         self._inner = count(scores.shape, 2)
@@ -99,11 +115,13 @@ class Labels:
             "weight": ArraySpec((size,), life="saved"),
             "bad": ArraySpec((size,), "bool"),
             "high": ArraySpec((size,), "bool"),
+            "strange": ArraySpec((size,), "bool"),
         }
 
     def read(self) -> None:
         """Read the labels of this pass and check them."""
         xp, values, weight, bad = self._xp, self.values, self.weight, self._bad
+        self._check_numbers()
         xp.copyto(values, self._source, casting="unsafe")
         xp.less(values, 0, out=bad)
         xp.greater_equal(values, self._classes, out=self._high)
@@ -113,6 +131,7 @@ class Labels:
         else:
             xp.not_equal(values, self._ignore, out=weight)
             xp.logical_and(bad, weight, out=bad)
+        xp.logical_or(bad, self._strange, out=bad)
         if self._kernel.backend.anywhere(bad):
             raise self._error()
         xp.copyto(weight, float("nan"), where=bad)
@@ -120,9 +139,19 @@ class Labels:
         xp.multiply(values, self._inner, out=self.index)
         xp.add(self.index, self._base, out=self.index)
 
+    def _check_numbers(self) -> None:
+        """Find what cannot be cut to an integer: NaN, infinities, huge numbers."""
+        xp, strange = self._xp, self._strange
+        xp.absolute(self._source, out=self.weight)
+        xp.less(self.weight, MAX_LABEL, out=strange)
+        xp.logical_not(strange, out=strange)
+        if self._kernel.backend.anywhere(strange):
+            xp.copyto(self._bad, strange)
+            raise self._error()
+
     def _error(self) -> SpecError:
         place = int(self._bad.argmax())
-        value = int(self.values[place])
+        value = float(self._source[place])
         return bad_label(self._kernel.op, value, place, self._classes, self._ignore)
 
 

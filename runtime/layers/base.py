@@ -56,6 +56,7 @@ class Bound:
     params: tuple[Array, ...]
     dparams: tuple[Array | None, ...]
     work: Mapping[str, Array]
+    lasting: frozenset[str] = frozenset()  # of `work`, what outlives the step
 
 
 class TopsChanged(Exception):
@@ -102,7 +103,7 @@ class Kernel(Generic[OpT]):
         self.bottoms, self.tops = bound.bottoms, bound.tops
         self.dbottoms, self.dtops = bound.dbottoms, bound.dtops
         self.params, self.dparams = bound.params, bound.dparams
-        self.work = bound.work
+        self.work, self.lasting = bound.work, bound.lasting
         self.setup()
 
     def setup(self) -> None:
@@ -110,8 +111,8 @@ class Kernel(Generic[OpT]):
 
     def take_over(self, other: Kernel[OpT]) -> None:
         """Take what the kernel of the same node in another plan knows of its pass."""
-        for name, array in self.work.items():
-            array[...] = other.work[name]
+        for name in self.lasting:
+            self.work[name][...] = other.work[name]
 
     def go_on_from(self, other: Kernel[OpT]) -> None:
         """Take what lasts from pass to pass from the kernel of an older plan."""

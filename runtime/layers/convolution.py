@@ -91,13 +91,15 @@ class _Chunk:
         windows, work, group = shapes.windows, kernel.work, shapes.group
         image, maps = image[at], maps[at]
         n, positions = len(image), count(windows.positions)
+        channels = shapes.channels // group
         if shapes.direct:
-            self.columns = image.reshape(group, -1, positions)
+            self.columns = image.reshape(group, channels, positions)
             self._unfolded = None
         else:
             taken = n * shapes.channels * count(windows.kernel) * positions
             columns = work["columns"][:taken]
-            self.columns = columns.reshape(group, -1, n * positions)
+            rows = channels * count(windows.kernel)
+            self.columns = columns.reshape(group, rows, n * positions)
             columns = columns.reshape(
                 shapes.channels, *windows.kernel, n, *windows.positions
             )  # (C, K..., n, L...)
@@ -106,11 +108,11 @@ class _Chunk:
             self._unfolded = Columns(kernel.xp, windows, image, by_image, padded)
         self.own = maps  # (n, O, L...)
         if shapes.chunk == 1:
-            self.flat = maps.reshape(group, -1, positions)
+            self.flat = maps.reshape(group, shapes.maps // group, positions)
             self._beside = None
         else:
             flat = work["maps"][: n * shapes.maps * positions]
-            self.flat = flat.reshape(group, -1, n * positions)
+            self.flat = flat.reshape(group, shapes.maps // group, n * positions)
             self._beside = flat.reshape(shapes.maps, n, *windows.positions).swapaxes(
                 0, 1
             )
@@ -151,7 +153,9 @@ class _Products:
             for at in blocks(batch, shapes.chunk)
         ]
         self._images = [image[at] for at in blocks(batch, shapes.chunk)]
-        self._weights = kernel.params[0].reshape(group, shapes.maps // group, -1)
+        weights = kernel.params[0]
+        columns = shapes.channels // group * count(shapes.windows.kernel)
+        self._weights = weights.reshape(group, shapes.maps // group, columns)
         self._transposed = self._weights.swapaxes(1, 2)
         self._product = kernel.work["product"].reshape(self._weights.shape)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from netspec.ops.base import count
+from netspec.errors import SpecError
+from netspec.ops.base import bottom_name, count, label
 from netspec.ops.inner_product import Embed as EmbedOp
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import ArraySpec
@@ -99,7 +100,8 @@ class Embed(Kernel[EmbedOp]):
         y[m] = w[x[m]] + b;  dw[x[m]] += dy[m];  db = sum of dy over m
 
     Indices are cut to integers; one out of range takes the nearest row in the output,
-    where Caffe reads other memory.
+    where Caffe reads other memory. NaN has no nearest row and is an error; on a device
+    that is not waited for its row is NaN.
 
     Shapes: x (any, M values) -> y (M..., N), w (input_dim, N), b (N,).
     """
@@ -111,6 +113,7 @@ class Embed(Kernel[EmbedOp]):
         rows, outputs = count(self.op.bottoms[0]), self.op.num_output
         return {
             "index": ArraySpec((rows,), "int64", life="saved"),
+            "strange": ArraySpec((rows,), "bool"),
             "sums": self.backend.channel_scratch((rows, outputs, 1)),
         }
 
@@ -123,13 +126,25 @@ class Embed(Kernel[EmbedOp]):
 
     def forward(self) -> None:
         """Compute y."""
-        xp, index = self.xp, self.work["index"]
+        xp, index, strange = self.xp, self.work["index"], self.work["strange"]
+        xp.isnan(self._x, out=strange)
+        if self.backend.anywhere(strange):
+            raise self._error()
         xp.copyto(index, self._x, casting="unsafe")
         xp.maximum(index, 0, out=index)
         xp.minimum(index, self.op.input_dim - 1, out=index)
         self.backend.gather(self.params[0], index, self._y)
         if self.op.bias_term:
             xp.add(self._y, self.params[1], out=self._y)
+        xp.copyto(self._y, float("nan"), where=strange[:, None])
+
+    def _error(self) -> SpecError:
+        layer, place = self.op.layer, int(self.work["strange"].argmax())
+        return SpecError(
+            f"{bottom_name(layer, 0)} holds nan at place {place}; expected 0 to "
+            f"{self.op.input_dim - 1}, the rows that embed_param.input_dim says",
+            layer=label(layer),
+        )
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Compute the wanted parameter gradients."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from netspec.errors import SpecError
 from netspec.ops import loss as ops
-from netspec.ops.base import count
+from netspec.ops.base import bottom_name, count, label
 from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
 from runtime.layers._labels import Divisor, Labels
@@ -110,7 +111,7 @@ class EuclideanLoss(Kernel[ops.EuclideanLoss]):
             None if gradient is None else gradient.reshape(-1)
             for gradient in self.dbottoms
         ]
-        self._batch = self.op.bottoms[0][0]
+        self._batch = max(1, self.op.bottoms[0][0])
 
     def forward(self) -> None:
         """Compute the loss."""
@@ -141,7 +142,8 @@ class ContrastiveLoss(Kernel[ops.ContrastiveLoss]):
         f = 1 where s, else -(margin - d) / (d + 1e-4) where d < margin, else 0
 
     With `legacy_version` the second term is max(margin - d^2, 0), and f is -1 where
-    d^2 < margin. The similarity s is cut to an integer; any but 0 means similar.
+    d^2 < margin. The similarity s is cut to an integer; any but 0 means similar. NaN is
+    an error; on a device that is not waited for it makes the loss NaN.
 
     Shapes: a, b (N, C), s (N) -> loss (). Source: Hadsell and others, "Dimensionality
     reduction by learning an invariant mapping", CVPR 2006.
@@ -161,6 +163,7 @@ class ContrastiveLoss(Kernel[ops.ContrastiveLoss]):
             "squares": ArraySpec((n, c)),
             "pull": ArraySpec((n,)),
             "push": ArraySpec((n,)),
+            "strange": ArraySpec((n,), "bool"),
         }
 
     def setup(self) -> None:
@@ -173,13 +176,16 @@ class ContrastiveLoss(Kernel[ops.ContrastiveLoss]):
             None if gradient is None else gradient.reshape(n, c)
             for gradient in self.dbottoms[:2]
         ]
-        self._batch = n
+        self._batch = max(1, n)
 
     def forward(self) -> None:
         """Compute the loss, and keep what the gradient needs of every pair."""
         xp, work, op = self.xp, self.work, self.op
         distance, short = work["distance"], work["short"]
         pull, push = work["pull"], work["push"]
+        xp.isnan(self._similarity, out=work["strange"])
+        if self.backend.anywhere(work["strange"]):
+            raise self._error()
         xp.trunc(self._similarity, out=pull)
         xp.not_equal(pull, 0, out=work["similar"])
         xp.logical_not(work["similar"], out=work["other"])
@@ -198,6 +204,7 @@ class ContrastiveLoss(Kernel[ops.ContrastiveLoss]):
         xp.multiply(pull, work["similar"], out=pull)
         xp.multiply(push, work["other"], out=push)
         xp.add(pull, push, out=pull)
+        xp.copyto(pull, float("nan"), where=work["strange"])
         xp.sum(pull, out=self.y)
         xp.multiply(self.y, 0.5 / self._batch, out=self.y)
 
@@ -216,6 +223,14 @@ class ContrastiveLoss(Kernel[ops.ContrastiveLoss]):
             if gradient is not None:
                 xp.multiply(work["difference"], self._factor, out=gradient)
                 xp.multiply(gradient, sign / self._batch, out=gradient)
+
+    def _error(self) -> SpecError:
+        place = int(self.work["strange"].argmax())
+        return SpecError(
+            f"{bottom_name(self.op.layer, 2)} holds nan at place {place}; expected 0 "
+            f"for a pair that is not similar, or any other number",
+            layer=label(self.op.layer),
+        )
 
 
 @register
@@ -252,7 +267,7 @@ class SmoothL1Loss(Kernel[ops.SmoothL1Loss]):
             None if gradient is None else gradient.reshape(-1)
             for gradient in self.dbottoms[:2]
         ]
-        self._batch = self.op.bottoms[0][0]
+        self._batch = max(1, self.op.bottoms[0][0])
 
     def forward(self) -> None:
         """Compute the loss."""
@@ -319,9 +334,9 @@ class HingeLoss(OneGradient[ops.HingeLoss]):
 
     def setup(self) -> None:
         """View the scores as rows."""
-        self._batch = self.op.bottoms[0][0]
+        self._batch = max(1, self.op.bottoms[0][0])
         self._flat_x = self.x.reshape(-1)
-        rows = self.x.reshape(self._batch, self._flat_x.size // self._batch)
+        rows = self.x.reshape(len(self.x), count(self.x.shape, 1))
         self._labels = Labels(self, rows, None)
         if self.dx is not None:
             self._flat_dx = self.dx.reshape(-1)
@@ -381,9 +396,9 @@ class MultinomialLogisticLoss(OneGradient[ops.MultinomialLogisticLoss]):
 
     def setup(self) -> None:
         """View the probabilities as rows."""
-        self._batch = self.op.bottoms[0][0]
+        self._batch = max(1, self.op.bottoms[0][0])
         self._flat_x = self.x.reshape(-1)
-        rows = self.x.reshape(self._batch, self._flat_x.size // self._batch)
+        rows = self.x.reshape(len(self.x), count(self.x.shape, 1))
         self._labels = Labels(self, rows, None)
         if self.dx is not None:
             self._flat_dx = self.dx.reshape(-1)

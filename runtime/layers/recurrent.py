@@ -49,14 +49,17 @@ class _Recurrent(Kernel):
         """View sequences as rows, and find the states."""
         op, work = self.op, self.work
         rows, size = op.timesteps * op.streams, op.num_output
-        self._x = self.x.reshape(rows, -1)
-        self._pre, self._dpre = (work[n].reshape(rows, -1) for n in ("pre", "dpre"))
+        self._x = self.x.reshape(rows, count(self.x.shape, 2))
+        self._pre, self._dpre = (
+            work[n].reshape(rows, work[n].shape[2]) for n in ("pre", "dpre")
+        )
         self._held = work["held"].reshape(rows, size)
         self._cont = self.bottoms[1].reshape(op.timesteps, op.streams, 1)
         self._dx = None if self.dx is None else self.dx.reshape(self._x.shape)
         self._static = self._dstatic = None
         if op.static:
-            self._static = self.bottoms[2].reshape(op.streams, -1)
+            shape = self.bottoms[2].shape
+            self._static = self.bottoms[2].reshape(op.streams, count(shape, 1))
             if self.dbottoms[2] is not None:
                 self._dstatic = self.dbottoms[2].reshape(self._static.shape)
         self._hidden_slot = 3 if op.static else 2

@@ -101,9 +101,10 @@ class ArgMax(Kernel[ops.ArgMax]):
         op = self.op
         if op.axis is None:
             n = op.bottoms[0][0]
-            views = [self.work[name].reshape(n, -1) for name in self._FULL]
-            self._x = self.x.reshape(n, -1)
-            tops = self.y.reshape(n, -1, op.top_k)
+            size = count(op.bottoms[0], 1)
+            views = [self.work[name].reshape(n, size) for name in self._FULL]
+            self._x = self.x.reshape(n, size)
+            tops = self.y.reshape(n, 2 if op.out_max_val else 1, op.top_k)
             self._places = tops[:, 0]
             self._values = tops[:, 1] if op.out_max_val else None
         else:

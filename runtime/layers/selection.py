@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -108,19 +109,26 @@ class BatchReindex(OneGradient[ops.BatchReindex]):
         """View items as rows, and number them."""
         items, chosen = self.op.bottoms[0][0], self.op.bottoms[1][0]
         self._items = items
-        self._rows = self.y.reshape(chosen, -1)
+        size = count(self.op.bottoms[0], 1)
+        self._rows = self.y.reshape(chosen, size)
         if self.dx is not None:
             self._numbers = self.xp.arange(items, dtype="int64").reshape(items, 1)
-            self._dx = self.dx.reshape(items, -1)
-            self._dy = self.dy.reshape(chosen, -1)
+            self._dx = self.dx.reshape(items, size)
+            self._dy = self.dy.reshape(chosen, size)
 
     def forward(self) -> None:
         """Pick the items."""
         xp, index = self.xp, self.work["index"]
         bad, high = self.work["bad"], self.work["high"]
+        xp.isnan(self.bottoms[1], out=high)
+        if self.backend.anywhere(high):
+            xp.copyto(bad, high)
+            raise self._error()
         xp.copyto(index, self.bottoms[1], casting="unsafe")
         xp.less(index, 0, out=bad)
         xp.greater_equal(index, self._items, out=high)
+        xp.logical_or(bad, high, out=bad)
+        xp.isnan(self.bottoms[1], out=high)
         xp.logical_or(bad, high, out=bad)
         if self.backend.anywhere(bad):
             raise self._error()
@@ -136,10 +144,11 @@ class BatchReindex(OneGradient[ops.BatchReindex]):
 
     def _error(self) -> SpecError:
         layer, place = self.op.layer, int(self.work["bad"].argmax())
+        value = float(self.bottoms[1][place])
+        shown = f"{int(value)}" if math.isfinite(value) else f"{value}"
         return SpecError(
-            f"{bottom_name(layer, 1)} holds {int(self.work['index'][place])} at place "
-            f"{place}; expected 0 to {self._items - 1}, the items of "
-            f"{bottom_name(layer, 0)}",
+            f"{bottom_name(layer, 1)} holds {shown} at place {place}; expected 0 to "
+            f"{self._items - 1}, the items of {bottom_name(layer, 0)}",
             layer=label(layer),
         )
 

@@ -27,6 +27,8 @@ def softmax(xp: ModuleType, x: Array, out: Array, edge: Array) -> None:
 
     Shapes: x, out (O, C, I) or (O, C), maybe the same array; edge (O, 1, I) or (O, 1).
     """
+    if not x.size:
+        return  # no classes have no maximum
     xp.max(x, axis=1, keepdims=True, out=edge)
     xp.subtract(x, edge, out=out)
     xp.exp(out, out=out)
@@ -210,7 +212,8 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
             self.backend.upload(self._read_matrix(classes), out=self._matrix)
         self._rows = self.work["rows"]  # (O * I, C), seen as (O, C, I):
         if self._x.ndim == 3:
-            self._rows = self._rows.reshape(outer, -1, classes).transpose(0, 2, 1)
+            inner = self._x.shape[2]
+            self._rows = self._rows.reshape(outer, inner, classes).transpose(0, 2, 1)
         if self.dx is not None:
             self._dx = by_class(self.dx, axis)
 

@@ -79,7 +79,7 @@ class SPP(Kernel[spp.SPP]):
                 self._blocks.append(block)
 
     def _flat(self, top: Array) -> Array:
-        return top.reshape(top.shape[0], -1)
+        return top.reshape(top.shape[0], count(top.shape, 1))
 
     def forward(self) -> None:
         """Pool to every level and join."""

@@ -24,17 +24,18 @@ _FOLDER = str(Path(__file__).parent)
 
 
 class SearchPath(list[str]):
-    """Our folder, and the folders `caffe` that are on `sys.path` when it is asked."""
+    """Our folder, what a script adds, and the folders `caffe` now on `sys.path`."""
 
     def __init__(self) -> None:
         super().__init__([_FOLDER])
 
     def __iter__(self) -> Iterator[str]:
-        yield _FOLDER
-        yield from _others()
+        own = [*super().__iter__()]
+        yield from own
+        yield from (folder for folder in _on_path() if folder not in own)
 
     def __len__(self) -> int:
-        return 1 + len(_others())
+        return sum(1 for _ in self)
 
     def __contains__(self, folder: object) -> bool:
         return folder in [*self]
@@ -44,6 +45,11 @@ class SearchPath(list[str]):
 
 
 def _others() -> list[str]:
+    """Return where modules are looked for that are not ours."""
+    return [*sys.modules[_PACKAGE].__path__][1:]
+
+
+def _on_path() -> list[str]:
     """Return the folders of other packages named caffe."""
     folders = [Path(place or ".", "caffe") for place in sys.path]
     return [str(folder) for folder in dict.fromkeys(folders) if folder.is_dir()]

@@ -20,7 +20,9 @@ from runtime.layers.base import portable_kernels
 from runtime.pycaffe import mode
 from runtime.pycaffe.inner import InnerNames, batches
 from runtime.pycaffe.timing import NCCL
+from runtime.pycaffe.training_log import TrainingLog
 from runtime.training import solver as _solver
+from runtime.training.history import History
 from runtime.training.solver_param import read_solver
 from runtime.update_rules import UPDATES
 
@@ -162,7 +164,9 @@ def layer_type_list() -> list[str]:
 class Solver(_solver.Solver):
     """A solver of a file or a message; its nets have all of pycaffe's names.
 
-    `SGDSolver` and the others train by their own rule, whatever the file says.
+    `SGDSolver` and the others train by their own rule, whatever the file says. What
+    happens is written to standard error in the lines of Caffe's log, unless
+    `GLOG_minloglevel` is above 0.
     """
 
     net_type = Net
@@ -178,6 +182,14 @@ class Solver(_solver.Solver):
         if param.random_seed < 0:
             options.setdefault("seed", mode.seed())
         super().__init__(param, folder=path.parent if path else None, **options)
+        self._training_log = TrainingLog(self)
+
+    def solve(self, resume: str | Path | None = None) -> History:
+        """Train up to `max_iter`, as `runtime.Solver` does."""
+        self._training_log.begin()
+        history = super().solve(resume or None)
+        self._training_log.end()
+        return history
 
     def add_callback(
         self, before: Callable[[], Any], after: Callable[[], Any] | None = None

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
+from pathlib import Path
+
 from netspec.errors import SpecError
 from netspec.ops.base import label
 from runtime.execution.net import Net
 from runtime.training.snapshot_files import Snapshot, last
+
+PACKAGE = str(Path(__file__).parents[1])
 
 
 class NonFiniteLossError(SpecError):
@@ -91,10 +97,12 @@ def check_parameters(net: Net, iteration: int, snapshot: Snapshot | None) -> Non
         raise NonFiniteParameterError(iteration, bad, snapshot)
 
 
-def has_loss(net: Net) -> bool:
-    """Say whether any top counts in the objective."""
+def learns_nothing(net: Net) -> bool:
+    """Say whether no top counts in the objective and nothing is told to go back."""
     nodes = net.graph.nodes
-    return any(weight != 0 for node in nodes for weight in node.loss_weights)
+    if any(node.backward for node in nodes):
+        return False
+    return not any(weight != 0 for node in nodes for weight in node.loss_weights)
 
 
 def without_loss(net: Net) -> SpecError:
@@ -102,7 +110,14 @@ def without_loss(net: Net) -> SpecError:
     return SpecError(
         f"net {net.name!r} has no loss: no top has a loss_weight, so nothing would be "
         f"learned. Add a loss layer, or `loss_weight: 1` to the layer whose top is to "
-        f"become small. To train by gradients of your own, set them in a callback "
-        f"(solver.add_callback), or call net.forward(), net.backward(...) and "
-        f"solver.apply_update()"
+        f"become small. To train by gradients of your own, put `force_backward: true` "
+        f"into the net and set `diff` of its outputs"
     )
+
+
+def warn(text: str, kind: type[Warning] = RuntimeWarning) -> None:
+    """Warn at the line that called this package."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, kind, stacklevel=level)

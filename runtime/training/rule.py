@@ -24,8 +24,7 @@ _SETTINGS = (
     "clip_gradients",
     "iter_size",
 )
-_rate_of = attrgetter(*_RATE)
-_settings_of = attrgetter(*_SETTINGS)
+_fields_of = attrgetter(*_RATE, *_SETTINGS)  # in one call: it is made in every step
 
 
 class Rule:
@@ -39,10 +38,13 @@ class Rule:
         self.steps = 0
         self.policy = policy_of(param)
         self.update = update_of(param, net.flat, net.graph.parameters, net.backend)
-        self._rate_read, self._settings_read = self._rate(), _settings_of(param)
+        self._read = self._fields()
 
-    def _rate(self) -> tuple[Any, ...]:
-        return *_rate_of(self.param), *self.param.stepvalue
+    def _fields(self) -> tuple[Any, ...]:
+        fields: tuple[Any, ...] = _fields_of(self.param)
+        if fields[0] == "multistep":
+            fields += tuple(self.param.stepvalue)
+        return fields
 
     def follow(self) -> None:
         """Take over what was changed in the message.
@@ -51,24 +53,23 @@ class Rule:
 
         Raises `SpecError` for values that cannot be, and for another `type`.
         """
-        param = self.param
-        rate = self._rate()
-        if rate != self._rate_read:
-            self.policy = policy_of(param)
-            self._rate_read = rate
-        settings = _settings_of(param)
-        if settings != self._settings_read:
-            if param.type != self.update.type:
-                raise SpecError(
-                    f"solver: type was changed from {self.update.type!r} to "
-                    f"{param.type!r}, which keeps other values; make a new solver"
-                )
-            settings_of(param)  # its mistakes come before anything changes
-            net, old = self._net, self.update
-            new = update_of(param, net.flat, net.graph.parameters, net.backend)
-            for array, values in zip(new.history, old.history, strict=True):
+        fields = self._fields()
+        if fields == self._read:
+            return
+        param, old = self.param, self.update
+        if param.type != old.type:
+            raise SpecError(
+                f"solver: type was changed from {old.type!r} to {param.type!r}, which "
+                f"keeps other values; make a new solver"
+            )
+        self.policy = policy_of(param)
+        if settings_of(param) != old.settings:
+            net = self._net
+            self.update = update_of(param, net.flat, net.graph.parameters, net.backend)
+            pairs = zip(self.update.history, old.history, strict=True)
+            for array, values in pairs:
                 array[...] = values
-            self.update, self._settings_read = new, settings
+        self._read = fields
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of an iteration."""
@@ -94,8 +95,7 @@ class Rule:
             )
         self.param.base_lr = rate / factor
 
-    def apply(self, iteration: int) -> None:
-        """Update the parameters from their gradients, at the rate of `iteration`."""
-        rate = self.rate(iteration)
+    def apply(self, rate: float, iteration: int) -> None:
+        """Update the parameters from their gradients."""
         self.steps = self.policy.steps_at(iteration, self.steps)
         self.update.apply(rate, iteration)

@@ -23,6 +23,10 @@ class Snapshot:
     state: Path
 
 
+class SnapshotWarning(RuntimeWarning):
+    """A snapshot could not be written; training goes on."""
+
+
 def snapshot_paths(prefix: str, iteration: int, *, hdf5: bool) -> Snapshot:
     """Return the names that Caffe gives to the files of a snapshot."""
     end = ".h5" if hdf5 else ""

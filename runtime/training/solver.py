@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
-from runtime.execution.weights import CopyReport
+from runtime.execution.weights import CopyReport, copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.callbacks import Callbacks
 from runtime.training.divergence import (
@@ -24,8 +23,9 @@ from runtime.training.divergence import (
     NonFiniteLossError,
     check_parameters,
     gradient,
-    has_loss,
+    learns_nothing,
     not_finite,
+    warn,
     without_loss,
 )
 from runtime.training.history import History, StepRecord, TestRecord
@@ -35,6 +35,7 @@ from runtime.training.rule import Rule
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import (
     Snapshot,
+    SnapshotWarning,
     check_writable,
     last,
     remove_leftovers,
@@ -48,6 +49,7 @@ from runtime.training.solver_param import (
 )
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
+from runtime.training.zero_weights import warn_of_zero_weights
 from runtime.update_rules import Update
 
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
@@ -108,9 +110,10 @@ class Solver(Callbacks):
         )
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
-        for listed in param.weights:
-            for name in weight_files(listed):
-                self.copy_from(find_file(name, folder, "weights"))
+        names = [name for listed in param.weights for name in weight_files(listed)]
+        paths = [find_file(name, folder, "weights") for name in names]
+        all_nets = [self.net, *self.test_nets]
+        warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
         self._rule = Rule(param, self.net)
         self.history = History()
         self.last_snapshot: Snapshot | None = None
@@ -124,6 +127,7 @@ class Solver(Callbacks):
         self._cut = False  # whether the last run ended before its time
         self._stopping = False
         self._snapshot_wanted = False
+        self._unsaved = False  # whether the last snapshot could not be written
         self._warned = False
 
     # ------------------------------------------------------------ state
@@ -173,7 +177,7 @@ class Solver(Callbacks):
         written is warned about.
 
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
-        without a loss, unless a callback sets gradients.
+        without a loss, unless it says `force_backward: true`.
         """
         with held() as signals:
             self._run(iterations, signals, careful=False)
@@ -214,7 +218,8 @@ class Solver(Callbacks):
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
             return
-        if (stopped or param.snapshot_after_train) and not self._snapshot_is_new():
+        due = stopped or param.snapshot_after_train or self._unsaved
+        if due and not self._snapshot_is_new():
             check_parameters(self.net, self._iteration, self.last_snapshot)
             try:
                 self.snapshot()
@@ -225,8 +230,10 @@ class Solver(Callbacks):
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
         end = self._iteration + iterations
-        if iterations > 0 and not self._after and not has_loss(self.net):
+        if iterations > 0 and learns_nothing(self.net):
             raise without_loss(self.net)
+        if iterations > 0 and self._iteration == 0:
+            warn_of_zero_weights(self.net)
         if not self._cut:
             self._recent.clear()
         self._cut = True
@@ -266,13 +273,15 @@ class Solver(Callbacks):
             self._warn(f"the loss of iteration {self._iteration} is {loss:g}")
         for call in self._after:
             call()
+        if self._after:
+            lr = self.lr
         self._check_gradients(loss if careful else None)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
         for notify in self._on_step:
             notify(record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
-        self._rule.apply(self._iteration)
+        self._rule.apply(lr, self._iteration)
         self._recent.append(loss)
         while len(self._recent) > max(1, self.param.average_loss):
             self._recent.popleft()
@@ -295,7 +304,7 @@ class Solver(Callbacks):
         does, less the record. A gradient that is not finite is warned about once.
         """
         self._check_gradients(None)
-        self._rule.apply(self._iteration)
+        self._rule.apply(self.lr, self._iteration)
         self._iteration += 1
 
     def _check_gradients(self, loss: float | None) -> None:
@@ -314,7 +323,7 @@ class Solver(Callbacks):
     def _warn(self, text: str) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(text, RuntimeWarning, stacklevel=5)
+            warn(text)
 
     # ------------------------------------------------------------ testing
 
@@ -351,11 +360,11 @@ class Solver(Callbacks):
     def copy_from(self, path: str | Path) -> CopyReport:
         """Copy parameters from a weight file into the net and the test nets.
 
-        Returns what was copied into the net.
+        Returns what was copied into the net. Warns of a file that gives nothing, and of
+        layers that it leaves as they are.
         """
-        report: CopyReport = self.net.copy_from(path)
-        for net in self.test_nets:
-            net.copy_from(path)
+        report = copy_into([self.net, *self.test_nets], path)
+        warn_of_rest([path], [report])
         return report
 
     def snapshot(self) -> Snapshot:
@@ -380,7 +389,7 @@ class Solver(Callbacks):
         )
         self.last_snapshot = written
         self.history.snapshots.append(written)
-        self._snapshot_wanted = False
+        self._snapshot_wanted = self._unsaved = False
         return written
 
     def _snapshot_on_the_way(self) -> None:
@@ -389,12 +398,12 @@ class Solver(Callbacks):
         try:
             written = self._write_snapshot()
         except FileError as error:
-            warnings.warn(
+            warn(
                 f"{error}; training goes on, and the next one is tried again; "
                 f"{last(self.last_snapshot)}",
-                RuntimeWarning,
-                stacklevel=4,
+                SnapshotWarning,
             )
+            self._unsaved = True
             return
         for call in self._on_snapshot:
             call(written)

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from netspec.errors import SpecError
+from netspec.reading.located import located
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
-from runtime.training.solver_param import test_choices, train_choice
+from runtime.training.solver_param import find_file, test_choices, train_choice
 
 NetT = TypeVar("NetT", bound=Net)
 
@@ -31,8 +33,24 @@ class SolverNets(Generic[NetT]):
         choice = train_choice(param, folder)
         tests = test_choices(param, folder)
         options["keep"] = None if keep is None else list(keep)
-        self.net = kind(choice.net, state=choice.state, **options)
-        self.test_nets = [
-            kind(one.net, state=one.state, share_with=self.net, **options)
-            for one in tests
-        ]
+        try:
+            self.net = kind(choice.net, state=choice.state, **options)
+            self.test_nets = [
+                kind(one.net, state=one.state, share_with=self.net, **options)
+                for one in tests
+            ]
+        except SpecError as error:
+            told = _located(error, param, folder)
+            raise told.with_traceback(error.__traceback__) from None
+
+
+def _located(
+    error: SpecError, param: SolverParameter, folder: Path | None
+) -> SpecError:
+    """Return an error with the places of its layers in the files of the nets."""
+    for name in (param.net, param.train_net, *param.test_net):
+        if name:
+            told = located(error, find_file(name, folder, "net"))
+            if told is not error:
+                return told
+    return error

@@ -145,6 +145,18 @@ def test_a_top_keeps_its_values_when_others_move(make):
     assert net.blobs["c"].data[:, 0].tolist() == [3, 0, 0, 0]
 
 
+def test_a_layer_may_run_another_net(make):
+    inner = (
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param '
+        "{ num_output: 2 kernel_size: 3 pad: 1 weight_filler { value: 1 } } }"
+    )
+    head = 'input: "x" input_shape { dim: 1 dim: 2 dim: 4 dim: 5 }'
+    net = make(inner + own("n", "Inner", "c", text=head.replace('"', "'")), head=head)
+    net.blobs["x"].data[...] = 1
+    expected = net.forward(blobs=["c"])["c"] ** 2
+    assert (net.forward()["n"] == expected).all()
+
+
 def test_the_phase_is_known(make):
     for phase in (TRAIN, TEST):
         assert make(own("p", "Phase", ""), phase).forward()["p"] == phase
@@ -155,6 +167,31 @@ def test_an_input_that_is_reshaped_is_followed(make):
     net.blobs["x"].reshape(2, 5)
     net.blobs["x"].data[...] = 1
     assert net.forward()["y"].shape == (2, 5)
+
+
+def test_a_pass_over_a_part_asks_nothing_of_the_layers_behind(make):
+    net = make(
+        ' layer { name: "p" type: "Power" bottom: "x" top: "p" power_param { scale: 2 }'
+        " }" + own("w", "Fails", "p", text="width 3") + own("z", "Log", "w")
+    )
+    net.blobs["x"].reshape(2, 7)
+    net.blobs["x"].data[...] = 1
+    assert net.forward(end="p")["p"].tolist() == [[2] * 7] * 2
+    with pytest.raises(SpecError, match=r"'w' \(Python\): KeyError: .*lost at width 7"):
+        net.forward()
+    net.blobs["x"].reshape(5, 3)
+    assert net.forward()["z"].shape == (5, 3)
+
+
+def test_reshaping_a_net_calls_reshape_and_a_pass_calls_it_once(make):
+    net = make(own("s", "Sizes", "", text="3 4") + own("y", "Log"))
+    assert layer_of(net, "s").reshapes == 1
+    net.blobs["x"].reshape(2, 7)
+    net.forward()
+    assert layer_of(net, "s").reshapes == 2
+    net.reshape()
+    assert layer_of(net, "s").reshapes == 3
+    assert net.blobs["s"].shape == (1, 2, 4, 5)
 
 
 def test_a_blob_tells_its_axes(make):
@@ -329,3 +366,67 @@ def test_a_change_that_the_net_cannot_follow_changes_nothing(make):
         net.forward()
     assert net.blobs["s"].shape == (1, 2, 3, 4)
     assert net.forward()["y"].tolist() == before.tolist()
+
+
+MOVING = """
+force_backward: true
+layer { name: "bend" type: "Power" bottom: "x" top: "x" power_param {
+  power: 3 scale: 0.3 shift: 0.2 } }
+layer { name: "grow" type: "Scale" bottom: "x" top: "s" scale_param {
+  filler { value: 1.5 } bias_term: true bias_filler { value: 0.25 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "s" top: "y"
+  inner_product_param { num_output: 6 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "y" top: "y" relu_param {
+  negative_slope: 0.5 } }
+layer { name: "drop" type: "Dropout" bottom: "y" top: "d" }
+layer { name: "norm" type: "LRN" bottom: "d4" top: "n" lrn_param { local_size: 3 } }
+"""
+AFTER = """
+layer { name: "top" type: "InnerProduct" bottom: "r" top: "z"
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "Reduction" bottom: "z" top: "l" loss_weight: 1
+  reduction_param { operation: SUMSQ } }
+"""
+
+
+@pytest.mark.parametrize("keep", [None, ()])
+def test_what_lies_above_a_change_keeps_what_its_gradient_needs(make, keep):
+    four = (
+        'layer { name: "four" type: "Reshape" bottom: "d" top: "d4" reshape_param { '
+        "shape { dim: 0 dim: 0 dim: 1 dim: 1 } } } "
+    )
+    flat = 'layer { name: "flat" type: "Flatten" bottom: "n" top: "f" } '
+    norm = MOVING.index('layer { name: "norm"')
+    text = MOVING[:norm] + four + MOVING[norm:] + flat
+    text += own("r", "Positive", "f", "r n2") + AFTER
+    net = make(text, keep=keep)
+    rng, rows = np.random.default_rng(2), []
+    for turn in range(12):
+        x = rng.normal(size=(4, 3)) * 3
+        found = []
+        for repeat in range(2):  # the second time no shape changes
+            net.clock.value = turn
+            net.blobs["x"].data[...] = x
+            net.forward_backward()
+            found.append([b.diff.copy() for bs in net.params.values() for b in bs])
+            found[-1] += [net.blobs["x"].diff.copy(), np.float64(net.loss())]
+            if repeat == 0:
+                rows.append(net.blobs["r"].shape[0])
+        for first, second in zip(*found, strict=True):
+            np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-7)
+    assert len({one for one in rows if one}) > 1
+
+
+def test_blobs_that_no_such_layer_touches_share_memory(make):
+    text = "".join(
+        f' layer {{ name: "p{i}" type: "Power" bottom: "{b}" top: "{t}" '
+        f"power_param {{ shift: 1 }} }}"
+        for i, (b, t) in enumerate(zip("xabcde", "abcdef", strict=True))
+    )
+    text += own("g", "Counter", "f", "g")
+    whole, few = make(text), make(text, keep=())
+    assert few.plan.memory["arena_bytes"] < whole.plan.memory["arena_bytes"]
+    assert few.blobs["f"].data.shape == few.blobs["g"].data.shape == (4, 3)
+    for _ in range(3):
+        few.forward()
+    assert few.blobs["g"].data[0].tolist() == [3] * 3

@@ -307,3 +307,13 @@ def test_a_function_with_a_parameter_deploy_makes_its_net_for_use_itself(tmp_pat
     )
     types = [layer.type for layer in load_model(path, deploy=True).layer]
     assert types == ["Input", "Silence", "ReLU"]
+
+
+def test_a_layer_that_lost_its_bottoms_is_refused_as_everywhere():
+    text = """
+    layer { name: "fc" type: "InnerProduct" top: "y"
+            inner_product_param { num_output: 2 } }
+    layer { name: "relu" type: "ReLU" bottom: "y" top: "y" }
+    """
+    with pytest.raises(SpecError, match=r"'fc' .*: takes 1 bottom .*got 0"):
+        netspec.deploy(text)

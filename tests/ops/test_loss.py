@@ -143,3 +143,8 @@ def test_bad_accuracy_is_refused():
 def test_softmax_axis_is_counted_from_the_end():
     op = read('type: "Softmax" top: "y" softmax_param { axis: -3 }', (2, 3, 4))
     assert op.axis == 0
+
+
+def test_smooth_l1_loss_refuses_a_sigma_of_zero():
+    text = 'type: "SmoothL1Loss" smooth_l1_loss_param { sigma: 0 }'
+    refuses(text, (2, 3), (2, 3), match=r"sigma is 0, which has no inverse; expected a")

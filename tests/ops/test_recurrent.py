@@ -45,6 +45,7 @@ def test_bad_recurrent_layers_are_refused():
     )
     refuses(text, (3, 2, 4), (2, 3), match=r"indicators, must have shape \(3, 2\)")
     refuses(text, (3,), (3, 2), match=r"must have shape \(T, N, ...\)")
+    refuses(text, (0, 2, 4), (0, 2), match=r"\(0, 2, 4\), a sequence of no steps; exp")
     refuses(
         text, (3, 2, 4), (3, 2), (3, 7), match=r"static input, must have shape \(2,"
     )

@@ -5,6 +5,7 @@ import re
 import pytest
 
 import runtime
+import runtime.pycaffe as caffe
 from netspec import layers as L
 from netspec.draw.__main__ import main as draw
 from netspec.errors import ShapeError, SpecError
@@ -66,6 +67,19 @@ def test_a_net_of_a_file_tells_it_in_python_too(folder):
     assert caught.value.text.startswith("bottoms must have the same shape")
     with pytest.raises(ShapeError, match=rf"^<text>:8: {FUSE}"):
         runtime.Net(NET[: NET.index('layer { name: "bad"')])
+
+
+def test_a_solver_tells_the_file_of_its_net(folder):
+    for make in (runtime.get_solver, caffe.SGDSolver):
+        with pytest.raises(SpecError, match=rf"\(1\) net.prototxt:8: {FUSE}"):
+            make("solver.prototxt")
+    (folder / "half.prototxt").write_text(NET[: NET.index('layer { name: "fuse"')])
+    text = 'train_net: "half.prototxt" test_net: "net.prototxt" test_iter: 1 '
+    text += 'test_interval: 1 base_lr: 1 lr_policy: "fixed"'
+    with pytest.raises(SpecError, match=rf"\(1\) net.prototxt:8: {FUSE}"):
+        runtime.get_solver(text)
+    with pytest.raises(SpecError, match=rf"^2 mistakes: \(1\) {FUSE}"):
+        runtime.get_solver(f"net_param {{ {NET} }} base_lr: 1 lr_policy: 'fixed'")
 
 
 def test_a_message_has_no_place(folder):

@@ -201,7 +201,7 @@ BINARIES = {
     "noise": (lambda: random.Random(5).randbytes(5_000_000), BROKEN),
     "a name that is no UTF-8": (
         lambda: field(100, field(1, b"\xff" * 100) + field(2, b"ReLU")),
-        "a name in layer 0 is not UTF-8",
+        r"the text of layer\[0\].name is not UTF-8",
     ),
     "a shape that overflows": (
         lambda: field(

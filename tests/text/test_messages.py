@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from netspec.errors import FileError, SpecError, TextError
-from netspec.schema import BlobProto, LayerParameter, NetParameter
+from netspec.schema import (
+    BlobProto,
+    LayerParameter,
+    NetParameter,
+    SolverParameter,
+)
 from netspec.text import (
     ReadNet,
     as_net,
@@ -64,6 +69,34 @@ def test_strings_must_be_utf_8(tmp_path):
     path.write_bytes(b"# c\nname: 'caf\xe9'")
     with pytest.raises(TextError, match="2:7: byte 0xe9 in a string is not UTF-8"):
         read_net(path)
+
+
+def test_names_must_be_utf_8(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b"# \xff\nnet: 'x' # \xfc\nsolver_type: \xfe\xff")
+    with pytest.raises(TextError, match="3:14: byte 0xfe is not UTF-8 text"):
+        read_message(path, SolverParameter)
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ((100, 3), r"layer\[0\]\.bottom"),
+        ((1,), "name"),
+    ],
+)
+def test_texts_of_a_binary_file_must_be_utf_8(tmp_path, fields, place):
+    data = b"a\xff"
+    for number in reversed(fields):
+        data = bytes([*varint(number << 3 | 2), *varint(len(data))]) + data
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(data)
+    with pytest.raises(FileError, match=f"the text of {place}.* is not UTF-8"):
+        read_net(path)
+
+
+def varint(value):
+    return [value] if value < 128 else [value & 127 | 128, *varint(value >> 7)]
 
 
 @pytest.mark.parametrize(

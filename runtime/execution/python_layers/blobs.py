@@ -105,7 +105,7 @@ class LayerBlob(Blob):
         """Take arrays of the net; what is kept is copied if the shapes are equal."""
         same = self.shape == tuple(data.array.shape)
         values = self.data if keep_data and same else None
-        gradient = self.diff if keep_diff and same else None
+        gradient = self._known_diff() if keep_diff and same else None
         self._staged = self._staged_diff = None
         self.rebind(tuple(data.array.shape), data, diff)
         if values is not None and not _is_one(values, data):
@@ -113,10 +113,21 @@ class LayerBlob(Blob):
         if gradient is not None and not (diff and _is_one(gradient, diff)):
             self.diff[...] = gradient
 
+    def show(self, data: HostView, diff: HostView) -> None:
+        """Show what is bound through these views, which others have too."""
+        self._data = data
+        self._diff = None if self._diff is None else diff
+
     def lend_diff(self, diff: HostView | None) -> HostView | None:
         """Show another gradient, and return the one that was shown."""
         before, self._diff = self._diff, diff
         return before
+
+    def _known_diff(self) -> np.ndarray | None:
+        """Return the gradient if somebody can have written into it."""
+        if self._staged is not None:
+            return self._staged_diff
+        return self._zeros if self._diff is None else self._diff.read()
 
     def _own(self) -> np.ndarray:
         if self._staged is None:

@@ -10,14 +10,20 @@ from typing import Any, TypeAlias, TypeVar
 
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
 from netspec.ops.base import label
+from netspec.ops.own_layer import DEFINED, Definition
 from netspec.schema import LayerParameter
 from runtime.execution.python_layers.layer import Layer
 
+Kind: TypeAlias = type[Layer] | Definition
 Allow: TypeAlias = bool | Iterable[str]  # True: any module; else their names
 
 LayerT = TypeVar("LayerT", bound=type[Layer])
 
 _REGISTERED: dict[tuple[str, str], type[Layer]] = {}
+
+
+class CodeRefused(UnsupportedError):
+    """A module that a net names and that nobody has allowed to be imported."""
 
 
 class CannotImport(SpecError, ImportError):
@@ -59,7 +65,7 @@ def allowed_names(allow: Allow) -> bool | tuple[str, ...]:
     return names
 
 
-def find_classes(layers: Sequence[LayerParameter], allow: Allow) -> list[type[Layer]]:
+def find_classes(layers: Sequence[LayerParameter], allow: Allow) -> list[Kind]:
     """Return the class of every Python layer, importing its module if that is allowed.
 
     A name allows the module and, if it is a package, what is in it.
@@ -82,14 +88,19 @@ def key_of(layer: LayerParameter) -> tuple[str, str]:
 
 def _is_allowed(layer: LayerParameter, names: bool | tuple[str, ...]) -> bool:
     if isinstance(names, bool):
-        return names or key_of(layer) in _REGISTERED
+        return names or _known(layer) is not None
     module = layer.python_param.module
-    return key_of(layer) in _REGISTERED or any(
+    return _known(layer) is not None or any(
         module == name or module.startswith(f"{name}.") for name in names
     )
 
 
-def _refusal(layers: Sequence[LayerParameter]) -> UnsupportedError:
+def _known(layer: LayerParameter) -> Kind | None:
+    """Return a class that this process has registered."""
+    return DEFINED.get(key_of(layer)) or _REGISTERED.get(key_of(layer))
+
+
+def _refusal(layers: Sequence[LayerParameter]) -> CodeRefused:
     modules = list(dict.fromkeys(layer.python_param.module for layer in layers))
     wanted = ", ".join(
         f"{label(layer)} wants class {layer.python_param.layer!r} of module "
@@ -97,15 +108,15 @@ def _refusal(layers: Sequence[LayerParameter]) -> UnsupportedError:
         for layer in layers
     )
     options = " ".join(f"--allow-python {name}" for name in modules)
-    return UnsupportedError(
+    return CodeRefused(
         f"{wanted}. A net file is data, so nothing was imported. If you trust this "
         f"code, allow it: allow_python={modules!r} in Python, {options} on the command "
-        f"line; a class of your own program by runtime.register_layer"
+        f"line; a class of your own program by netspec.layer or runtime.register_layer"
     )
 
 
-def _class_of(layer: LayerParameter) -> type[Layer]:
-    found: Any = _REGISTERED.get(key_of(layer))
+def _class_of(layer: LayerParameter) -> Kind:
+    found: Any = _known(layer)
     if found is not None:
         return found  # type: ignore[no-any-return]
     module_name, name = key_of(layer)
@@ -116,24 +127,36 @@ def _class_of(layer: LayerParameter) -> type[Layer]:
             layer=label(layer),
         )
     module = _import(layer)
-    found = _REGISTERED.get(key_of(layer))  # the module may have registered it
+    found = _known(layer)  # the module may have registered it
     if found is None:
         found = getattr(module, name, None)
+        found = getattr(found, "definition", found)
     if found is None:
         known = [n for n, value in vars(module).items() if isinstance(value, type)]
         raise SpecError(
             f"module {module_name!r} ({_place(module)}) has no class {name!r}"
-            f"{did_you_mean(name, known)}",
+            f"{did_you_mean(name, known)}{_of_a_program(module_name)}",
             layer=label(layer),
         )
+    if isinstance(found, Definition):
+        return found
     if not (isinstance(found, type) and issubclass(found, Layer)):
         raise SpecError(
-            f"{module_name}.{name} is {found!r}; expected a class derived from "
-            f"runtime.Layer, which caffe.Layer of runtime.pycaffe is too. Where "
-            f"another Caffe is installed, call runtime.pycaffe.install() first",
+            f"{module_name}.{name} is {found!r}; expected a class of netspec.layer, or "
+            f"one derived from runtime.Layer, which caffe.Layer of runtime.pycaffe is. "
+            f"Where another Caffe is installed, call runtime.pycaffe.install() first",
             layer=label(layer),
         )
     return found
+
+
+def _of_a_program(module: str) -> str:
+    if module != "__main__":
+        return ""
+    return (
+        "; '__main__' is whatever program runs, so put a class that several programs "
+        "use into a module of its own"
+    )
 
 
 def _import(layer: LayerParameter) -> Any:
@@ -156,7 +179,10 @@ def _import(layer: LayerParameter) -> Any:
 
 
 def _is_there(name: str) -> bool:
-    return name in sys.modules or importlib.util.find_spec(name) is not None
+    if name in sys.modules:
+        return True
+    found = importlib.util.find_spec(name)
+    return found is not None and found.origin is not None  # a mere folder has none
 
 
 def _place(module: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from netspec.errors import UnsupportedError
 from netspec.graph import Graph
 from netspec.ops.base import ParamDef, Shape, constant, label
+from netspec.ops.own_layer import Definition
 from netspec.ops.python import Python, python_op
 from netspec.schema import LayerParameter, NetParameter
 from runtime.execution.blob import HostView, Mirror
@@ -18,6 +19,7 @@ from runtime.execution.parameters import ParameterArrays
 from runtime.execution.python_layers.blobs import LayerBlob, LayerBlobs
 from runtime.execution.python_layers.code import Allow, find_classes
 from runtime.execution.python_layers.layer import Layer
+from runtime.execution.python_layers.own import OwnHosted
 from runtime.layers.base import TopsChanged
 from runtime.primitives import Primitives
 
@@ -34,10 +36,8 @@ class PythonLayers:
     """All layers written in Python of one net, each an object as long as the net lives.
 
     allow: which modules may be imported; see `find_classes` for the errors.
-    mirror: brings what is handed out to the device; the net sets it.
+    mirror, arrays: what brings blobs to the device, and the net's parameters.
     """
-
-    mirror: Mirror
 
     def __init__(
         self, message: NetParameter, allow: Allow, dtype: str, backend: Primitives
@@ -45,10 +45,12 @@ class PythonLayers:
         own = [layer for layer in message.layer if layer.type == "Python"]
         kinds = find_classes(own, allow)
         self.mirror = Mirror(backend)
+        self.arrays: Sequence[ParameterArrays] = ()
         self.shared: set[int] = set()  # parameters with several users
         self._dtype = dtype
-        self._kinds = {_key(one): kind for one, kind in zip(own, kinds, strict=True)}
-        self._hosted: dict[Any, Hosted] = {}
+        self._pairs = list(zip(own, kinds, strict=True))
+        self._kinds = {_key(layer): kind for layer, kind in self._pairs}
+        self._hosted: dict[Any, Hosted | OwnHosted] = {}
 
     def read(self, layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Python:
         """Return the op of a Python layer under bottoms of these shapes.
@@ -58,12 +60,31 @@ class PythonLayers:
         """
         key = _key(layer)
         if key not in self._hosted:
-            self._hosted[key] = Hosted(self, layer, self._kinds[key], self._dtype)
+            kind = self._kinds[key]
+            self._hosted[key] = (
+                OwnHosted(kind)
+                if isinstance(kind, Definition)
+                else Hosted(self, layer, kind, self._dtype)
+            )
         return self._hosted[key].op(layer, bottoms)
 
-    def of(self, layer: LayerParameter) -> Hosted:
+    @property
+    def blob_names(self) -> frozenset[str]:
+        """The blobs in which a `Layer` may find what it left there."""
+        return frozenset(
+            name
+            for layer, kind in self._pairs
+            if not isinstance(kind, Definition)
+            for name in (*layer.bottom, *layer.top)
+        )
+
+    def of(self, layer: LayerParameter) -> Hosted | OwnHosted:
         """Return what runs a layer that `read` has seen."""
         return self._hosted[_key(layer)]
+
+    def use(self, mirror: Mirror, arrays: Sequence[ParameterArrays]) -> None:
+        """Take the net's mirror and parameters, before kernels are bound."""
+        self.mirror, self.arrays = mirror, arrays
 
     def start_parameters(
         self,
@@ -76,8 +97,11 @@ class PythonLayers:
         self.shared = {one.index for one in graph.parameters if len(one.users) > 1}
         for parameter in graph.parameters:
             node = graph.nodes[parameter.owner.node]
-            if node.type == "Python" and parameter.index not in borrowed:
-                values = self.of(node.layer).layer.blobs[parameter.owner.slot].data
+            if node.type != "Python" or parameter.index in borrowed:
+                continue
+            layer = self.of(node.layer).layer
+            if layer is not None:
+                values = layer.blobs[parameter.owner.slot].data
                 out = arrays[parameter.index].data
                 backend.upload(values.reshape(-1), out=out)
 
@@ -91,8 +115,7 @@ class PythonLayers:
         for kernel in kernels:
             if kernel.node.type == "Python":
                 hosted = self.of(kernel.node.layer)
-                for blob in (*hosted.bottoms, *hosted.tops):
-                    blob.forget()
+                hosted.forget()
                 hosted.bind(kernel)
 
 
@@ -118,6 +141,7 @@ class Hosted:
         self._label = label(message)
         self._kind = f"{kind.__module__}.{kind.__qualname__}"
         self.seen: tuple[Shape, ...] | None = None
+        self._bound: Sequence[ParameterArrays] | None = None
         self.tops = [LayerBlob(name, dtype) for name in message.top]
         self.bottoms: list[LayerBlob] = []
         for place, name in enumerate(message.bottom):
@@ -160,6 +184,11 @@ class Hosted:
         params = [ParamDef(blob.shape, constant()) for blob in self.layer.blobs]
         return python_op(message, bottoms, tops, params)
 
+    def forget(self) -> None:
+        """Leave the shapes that the net cannot follow."""
+        for blob in (*self.bottoms, *self.tops):
+            blob.forget()
+
     def _stage(self, shapes: tuple[Shape, ...]) -> None:
         for blob, shape in zip(self.bottoms, shapes, strict=True):
             blob.stage(shape)
@@ -184,13 +213,13 @@ class Hosted:
         for place, blob in enumerate(self.bottoms):
             x, dx = kernel.bottoms[place], kernel.dbottoms[place]
             if blob not in self.tops:
-                blob.bind(_view(mirror, x), _maybe(mirror, dx), keep_diff=True)
+                blob.bind(mirror.view(x), _maybe(mirror, dx), keep_diff=True)
                 continue
             y, dy = kernel.tops[place], kernel.dtops[place]
             diff = dy if dx is None else dx
-            blob.bind(_view(mirror, y), _maybe(mirror, diff), keep_data=True)
+            blob.bind(mirror.view(y), _maybe(mirror, diff), keep_data=True)
             if x is not y:
-                self._over.append((blob, HostView(mirror, x)))
+                self._over.append((blob, mirror.view(x)))
             if dx is not None and dy is not None and dx is not dy:
                 self._down.append((dy, dx))
         weights = kernel.node.loss_weights
@@ -198,7 +227,7 @@ class Hosted:
             if blob in self.bottoms:
                 continue
             y, dy = kernel.tops[place], kernel.dtops[place]
-            blob.bind(_view(mirror, y), _maybe(mirror, dy), keep_data=True)
+            blob.bind(mirror.view(y), _maybe(mirror, dy), keep_data=True)
             if dy is None and weights[place]:
                 blob.diff[...] = weights[place]
         self._bind_params(kernel)
@@ -209,12 +238,15 @@ class Hosted:
         self._learned: list[tuple[int, LayerBlob, Any]] = []
         pairs = zip(self.layer.blobs, kernel.params, kernel.dparams, strict=True)
         for slot, (blob, w, dw) in enumerate(pairs):
+            if dw is not None:
+                self._learned.append((slot, blob, dw))
+            if self._bound is self._group.arrays:
+                continue  # they outlive plans, and net.params has the same views
             # Others may prepare what they share, so they must hear of changes.
             shared = kernel.node.params[slot] in self._group.shared
             view = HostView(mirror, w, parameter=shared)
-            blob.bind(view, _maybe(mirror, dw))
-            if dw is not None:
-                self._learned.append((slot, blob, dw))
+            blob.bind(view, None if dw is None else HostView(mirror, dw))
+        self._bound = self._group.arrays
 
     def forward(self) -> None:
         """Call `reshape` and `forward`.
@@ -286,8 +318,10 @@ class Hosted:
     def _told(self, error: Exception, step: str) -> None:
         """Say in an error of which layer it is; its type stays."""
         if isinstance(error, AttributeError) and not hasattr(self.layer, step):
-            more = "" if step == "forward" else "; write it, or ask for no gradient: "
-            more += "" if step == "forward" else "propagate_down: false, or lr_mult: 0"
+            more = "; write it"
+            if step == "backward":
+                more += ", or ask for no gradient: propagate_down, lr_mult, "
+                more += "force_backward and loss_weight decide"
             raise UnsupportedError(
                 f"class {self._kind} has no method {step!r}, which is asked for here"
                 f"{more}",
@@ -296,9 +330,5 @@ class Hosted:
         error.add_note(f"{self._label}: raised in {self._kind}.{step}")
 
 
-def _view(mirror: Mirror, array: Any) -> HostView:
-    return HostView(mirror, array)
-
-
 def _maybe(mirror: Mirror, array: Any) -> HostView | None:
-    return None if array is None else HostView(mirror, array)
+    return None if array is None else mirror.view(array)

@@ -70,7 +70,6 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "command",
     [
-        ("check", "net.prototxt"),
         ("time", "--model", "net.prototxt", "--iterations", "3"),
         ("train", "--solver", "solver.prototxt", "--no-progress"),
     ],
@@ -80,7 +79,23 @@ def test_commands_import_what_is_allowed_and_nothing_else(folder, capsys, comman
     assert REFUSED in error
     assert "command_layers" not in sys.modules
     assert main([*command, *ALLOW]) == 0
-    assert "own" in capsys.readouterr().out or command[0] == "time"
+
+
+def test_check_tells_what_it_did_not_import_and_checks_the_rest(folder, capsys):
+    assert main(["check", "net.prototxt"]) == 0
+    out = capsys.readouterr().out
+    assert "TRAIN: 4 layers, 0 of them with known shapes" in out
+    assert REFUSED in out
+    assert "what lies above is not checked" in out
+    assert "command_layers" not in sys.modules
+    wrong = """
+    layer { name: "in" type: "Input" top: "i" input_param { shape { dim: 2 } } }
+    layer { name: "crop" type: "Concat" bottom: "i" top: "c" concat_param { axis: 3 } }
+    """
+    (folder / "wrong.prototxt").write_text(NET + wrong)
+    assert "layer 'crop' (Concat): axis" in fail(capsys, "check", "wrong.prototxt")
+    assert main(["check", "net.prototxt", *ALLOW]) == 0
+    assert "TRAIN: 4 layers, 2 parameters" in capsys.readouterr().out
 
 
 def test_a_net_is_trained_and_tested_from_the_command_line(folder, capsys):

@@ -6,7 +6,8 @@ import pytest
 import runtime
 from netspec.errors import FileError, MachineError, NetspecError
 from netspec.schema import TRAIN
-from runtime.data import allow_links, hdf5_reader, open_source
+from runtime import allow_links, room
+from runtime.data import hdf5_reader, open_source
 from runtime.execution import weights
 from runtime.training.snapshot import read_state
 from tests.runtime.data.common import batches, layer
@@ -139,10 +140,33 @@ def test_rows_read_as_needed_are_those_of_the_whole_file(tmp_path, monkeypatch, 
     text = data_layer(tmp_path, more)
     whole = batches(open_source(text, TRAIN, 4), 9)
     monkeypatch.setattr(hdf5_reader, "WHOLE_FILE_BYTES", 0)
+    monkeypatch.setattr(room, "room_bytes", lambda: 0)
     source = open_source(text, TRAIN, 4)
     for got, want in zip(batches(source, 9), whole, strict=True):
         np.testing.assert_array_equal(got[0], want[0])
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "kept"),
+    [
+        ("", {}, False),
+        ("shuffle: true", {}, True),
+        ("", {"compression": "gzip"}, True),
+    ],
+)
+def test_large_files_that_are_slow_row_by_row_are_kept(
+    tmp_path, monkeypatch, more, options, kept
+):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.ones((11, 2)), **options)
+    monkeypatch.setattr(hdf5_reader, "WHOLE_FILE_BYTES", 10)
+    for there, whole in ((4 * 11 * 2 * 4, kept), (4 * 11 * 2 * 4 - 1, False)):
+        monkeypatch.setattr(room, "room_bytes", lambda there=there: there)
+        source = open_source(data_layer(tmp_path, more), TRAIN, 0)
+        source.next()
+        assert isinstance(source._reader._loaded._sets["x"], np.ndarray) == whole
+        source.close()
 
 
 def test_values_that_do_not_fit_into_memory_are_refused_by_name_and_size(tmp_path):

@@ -1,12 +1,15 @@
 """ImageData layers read the images of a list."""
 
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
 
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.schema import TEST
+from runtime import room
 from runtime.data import open_source
 from runtime.data.images import decode, resize
 from tests.runtime.data.common import batches, layer
@@ -174,3 +177,19 @@ def test_batches_of_one_image(tmp_path):
     text.image_data_param.batch_size = 1
     labels = [t.tolist() for _, t in batches(open_source(text, TEST, 0), 4)]
     assert labels == [[7], [8], [9], [7]]
+
+
+def test_images_that_claim_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    Image.new("L", (4000, 3000)).save(path)
+    assert decode(path, "it", color=False).shape == (1, 3000, 4000)
+    monkeypatch.setattr(room, "room_bytes", lambda: 80 * 2**20)
+    said = r"^it: decoding \(4000, 3000\) needs 80.1 MiB of memory, 80.0 MiB can be had"
+    with pytest.raises(MachineError, match=said):
+        decode(path, "it", color=False)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 30_000, 30_000)  # width and height
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    with pytest.raises(FileError, match=r"it: cannot be read .*\(900000000 pixels"):
+        decode(path, "it", color=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+import runtime
 from runtime import Layer
 
 MODULE = __name__
@@ -183,6 +184,21 @@ class Counter(Layer):
     def forward(self, bottom, top):
         top[0].data[0] += 1
 
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+
+class Inner(Layer):
+    """Squares by a net of its own, whose head is param_str."""
+
+    def setup(self, bottom, top):
+        power = " layer { name: 'p' type: 'Power' bottom: 'x' top: 'p' power_param {"
+        self.net = runtime.Net(self.param_str + power + " power: 2 } }")
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.net.forward(x=bottom[0].data)["p"]
+
 
 class Phase(Layer):
     def setup(self, bottom, top):
@@ -201,9 +217,14 @@ class Fails(Layer):
 
     def reshape(self, bottom, top):
         self._fail("reshape")
+        if self.param_str == "width 3":
+            if bottom[0].shape[1] != 3:
+                raise KeyError(f"lost at width {bottom[0].shape[1]}")
+            top[0].reshape(*bottom[0].shape)
 
     def forward(self, bottom, top):
         self._fail("forward")
+        top[0].data[...] = 1
 
     def backward(self, top, propagate_down, bottom):
         self._fail("backward")

@@ -171,7 +171,7 @@ def test_memory_that_ends_while_a_batch_is_read_is_an_error_of_ours(files, monke
     def ended(*_):
         raise MemoryError("Unable to allocate 8.00 GiB")
 
-    monkeypatch.setattr(source._reader, "read", ended)
+    monkeypatch.setattr(source._reader, "read_sized", ended)
     said = r"'d' \(Data\): reading batches .* can be had here \(Unable to allocate 8.00"
     with pytest.raises(MachineError, match=said):
         source.next()

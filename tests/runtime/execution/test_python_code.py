@@ -7,8 +7,10 @@ import types
 
 import pytest
 
+import netspec
 import runtime
-from netspec.errors import SpecError, UnsupportedError
+from netspec.draw import draw
+from netspec.errors import ShapeError, SpecError, UnsupportedError
 from tests.runtime.execution import own_layers
 from tests.runtime.execution.own_layers import MODULE, X, own
 
@@ -26,6 +28,31 @@ def test_a_net_of_unknown_origin_imports_nothing(tmp_path, monkeypatch):
     ):
         runtime.Net(net, allow_python=["trap", "trap_layers.sub"])
     assert "trap_layers" not in sys.modules
+
+
+def test_reading_a_net_imports_nothing(tmp_path, monkeypatch):
+    (tmp_path / "trap_layers.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        'input: "x" input_shape { dim: 2 } layer { name: "t" type: "Python" '
+        'bottom: "x" top: "t" python_param { module: "trap_layers" layer: "Trap" } }'
+    )
+    n = netspec.load(text)
+    assert str(n.to_proto()).count("trap_layers") == 1
+    assert "trap_layers" in n.to_python()
+    assert "Trap" in draw(text)
+    assert netspec.summarize(text, shapes={"t": (2,)}).rows[1].name == "t"
+    with pytest.raises(ShapeError, match="only the code of trap_layers.Trap knows"):
+        netspec.summarize(text)
+    assert "trap_layers" not in sys.modules
+
+
+def test_a_class_of_another_program_is_not_found(monkeypatch):
+    text = own("y", "Swash").replace(MODULE, "__main__")
+    with pytest.raises(
+        SpecError, match="has no class 'Swash'.*'__main__' is whatever p"
+    ):
+        runtime.Net(X + text, allow_python=["__main__"])
 
 
 def test_all_modules_that_are_wanted_are_told_at_once():
@@ -60,7 +87,7 @@ def test_only_classes_of_layers_can_be_registered():
     [
         ("no_such_layers", "A", ImportError, "'no_such_layers' cannot be imported"),
         (MODULE, "Lag", SpecError, r"has no class 'Lag'; did you mean 'Log'\?"),
-        (MODULE, "function_not_class", SpecError, "expected a class derived from"),
+        (MODULE, "function_not_class", SpecError, "expected a class of netspec"),
         ("", "A", SpecError, "python_param must name a module and a layer"),
     ],
 )

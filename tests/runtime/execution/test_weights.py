@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import runtime
-from netspec.errors import FileError, MachineError, ShapeError, SpecError
+from netspec.errors import FileError, MachineError, ShapeError, SpecError, SpecWarning
 from netspec.schema import NetParameter
 from runtime.execution import weights
 
@@ -82,7 +82,9 @@ def test_layers_are_matched_by_name(tmp_path):
     one.save(tmp_path / "w.caffemodel")
     other = net(1, NET.replace('name: "act"', 'name: "act2"'))
     before = other.params["act2"][0].data.copy()
-    report = other.copy_from(tmp_path / "w.caffemodel")
+    said = r"w.caffemodel: 2 layers got their weights, but 'act2' did not and keep .*; "
+    with pytest.warns(SpecWarning, match=said + "of the file, 'act' are in no layer"):
+        report = other.copy_from(tmp_path / "w.caffemodel")
     assert report.copied == ("enc", "dec")
     assert report.missing == ("act2",)
     assert report.unused == ("act",)
@@ -98,7 +100,10 @@ def test_old_shapes_are_padded_in_front_and_doubles_are_read(tmp_path):
     layer.blobs.add(num=1, channels=1, height=1, width=3, data=[1, 2, 3])
     (tmp_path / "old.caffemodel").write_bytes(message.SerializeToString())
     one = net()
-    one.copy_from(tmp_path / "old.caffemodel")
+    with pytest.warns(
+        SpecWarning, match="'act', 'dec' did not .*have. Layers are found"
+    ):
+        one.copy_from(tmp_path / "old.caffemodel")
     np.testing.assert_allclose(one.params["enc"][0].data, values, rtol=1e-6)
     np.testing.assert_array_equal(one.params["enc"][1].data, [1, 2, 3])
 
@@ -291,13 +296,74 @@ def test_hdf5_file_without_weights_is_refused(tmp_path):
 def test_report_names_only_layers_with_parameters(tmp_path):
     net().save(tmp_path / "w.caffemodel")
     text = NET.replace('name: "enc"', 'name: "first"').replace('"dec"', '"last"')
-    report = net(1, text).copy_from(tmp_path / "w.caffemodel")
+    with pytest.warns(SpecWarning, match="1 layers got their weights"):
+        report = net(1, text).copy_from(tmp_path / "w.caffemodel")
     assert report == weights.CopyReport(
         copied=("act",), missing=("first", "last"), unused=("enc", "dec")
     )
     assert str(report) == (
         "1 layers copied; not in the file: first, last; not in the net: enc, dec"
     )
+
+
+def renamed(text, **names):
+    for old, new in names.items():
+        text = text.replace(f'name: "{old}"', f'name: "{new}"')
+    return text
+
+
+def test_a_file_that_gives_nothing_is_told_with_both_names(tmp_path):
+    path = tmp_path / "w.caffemodel"
+    net().save(path)
+    other = renamed(NET, enc="a", act="b", dec="c")
+    said = (
+        "w.caffemodel: nothing is copied, .*: its layers are 'enc', 'act', 'dec', "
+        "those of the net are 'a', 'b', 'c'. Give the layers of the net the names of"
+    )
+    with pytest.warns(SpecWarning, match=said) as seen:
+        runtime.Net(other, runtime.TEST, path)
+    assert len(seen) == 1
+    runtime.Net(NET.split('layer { name: "enc')[0]).save(path)
+    with pytest.warns(
+        SpecWarning, match="nothing is copied, .*: it has none, those of"
+    ):
+        net().copy_from(path)
+
+
+def test_layers_that_the_net_does_not_have_are_no_warning(tmp_path):
+    path = tmp_path / "w.caffemodel"
+    net().save(path)
+    part = net(1, NET[: NET.index('layer { name: "dec"')])
+    assert part.copy_from(path).unused == ("dec",)
+
+
+def test_long_lists_of_names_are_cut():
+    many = tuple(f"l{index}" for index in range(30))
+    report = weights.CopyReport(copied=("a",), missing=many, unused=())
+    with pytest.warns(SpecWarning, match="'l6', 'l7' and 22 more did not"):
+        weights.warn_of_rest(["w"], [report])
+
+
+def test_what_several_files_give_together_is_judged_together(tmp_path):
+    def chain(*names):
+        text = 'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { '
+        text += "shape { dim: 2 dim: 3 } } }"
+        for name in names:
+            text += f'layer {{ name: "{name}" type: "Bias" bottom: "x" top: "{name}" }}'
+        return text
+
+    for name in "ab":
+        runtime.Net(chain(name), runtime.TEST).save(tmp_path / f"{name}.caffemodel")
+    files = ",".join(str(tmp_path / f"{name}.caffemodel") for name in "ab")
+    solver = f"weights: '{files}' base_lr: 1 lr_policy: 'fixed' net_param {{ NET }}"
+    runtime.get_solver(solver.replace("NET", chain("a", "b")))
+    with pytest.warns(
+        SpecWarning, match=r"a.caffemodel, .*b.caffemodel: .* 'c' did not"
+    ):
+        runtime.get_solver(solver.replace("NET", chain("a", "b", "c")))
+    with pytest.warns(SpecWarning, match=r"b.caffemodel: nothing is copied") as seen:
+        runtime.get_solver(solver.replace("NET", chain("a")))
+    assert len(seen) == 1
 
 
 def test_missing_h5py_names_the_extra(tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ def test_install_takes_the_place_of_another_caffe(tmp_path):
 
 
 FORK = """
-import sys
+import os, sys
 sys.path.insert(0, "fork")
 import caffe
 from caffe.model_libs import *
@@ -131,6 +131,12 @@ try:
     from caffe import no_such_name
 except ImportError as error:
     print("no_such_name" in str(error))
+os.mkdir("extra")
+with open("extra/added.py", "w") as file:
+    file.write("VALUE = 7")
+caffe.__path__.append("extra")
+from caffe.added import VALUE
+assert VALUE == 7
 import caffe.no_such_module
 """
 
@@ -160,6 +166,6 @@ def test_modules_of_a_fork_are_found_behind_ours(tmp_path):
     assert done.stdout == "['Input', 'ReLU'] 300\nTrue\n", done.stderr
     assert done.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: No module named 'caffe.no_such_module': it is not one of "
-        "Caffe's own, nor in fork/caffe. If a fork of Caffe has it, put the folder "
-        "around the fork's caffe, such as FORK/python, on sys.path or PYTHONPATH"
+        "Caffe's own, nor in extra, fork/caffe. If a fork of Caffe has it, put the "
+        "folder around the fork's caffe, such as FORK/python, on sys.path or PYTHONPATH"
     )

@@ -61,6 +61,55 @@ def test_log_can_be_continued(tmp_path):
     assert path.read_text().count("train,loss") == 2
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_log_that_is_continued_drops_what_comes_again(tmp_path, suffix):
+    path = tmp_path / f"log.{suffix}"
+    outputs = {'a,"b"\n7,c': np.array(0.75)}  # a name that looks like another line
+    records = [
+        StepRecord(0, 2.5, 2.5, 0.25, 0.125),
+        TestRecord(0, 0, outputs, {}),
+        StepRecord(1, 1.5, 2.0, 0.25, 0.125),
+        StepRecord(2, 1.25, 2.0, 0.25, 0.125),
+        TestRecord(2, 0, outputs, {}),
+        StepRecord(11, 0.5, 2.0, 0.25, 0.125),
+    ]
+    with Log(path) as log:
+        for record in records[:3]:
+            log.add(record)
+    kept = path.read_bytes()
+    with Log(path, append=True) as log:
+        for record in records[3:]:
+            log.add(record)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"12,tr")  # cut short by a kill
+    with Log(path, append=True, since=2) as log:
+        assert path.read_bytes() == kept
+        for record in records[3:]:
+            log.add(record)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_lines_that_are_no_records_stay(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"# seed 7\n\xff\niteration,phase,name,value\n3,train,lr,1\n")
+    with Log(path, append=True, since=2):
+        pass
+    assert path.read_bytes() == b"# seed 7\n\xff\niteration,phase,name,value\n"
+
+
+def test_nothing_is_dropped_from_a_log_that_does_not_reach_so_far(tmp_path):
+    path = tmp_path / "log.csv"
+    history().write(path)
+    before = path.read_bytes()
+    with Log(path, append=True, since=2):
+        pass
+    with Log(tmp_path / "new.csv", append=True, since=2):
+        pass
+    assert path.read_bytes() == before
+    assert (tmp_path / "new.csv").read_text() == "iteration,phase,name,value\n"
+
+
 def test_log_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(FileError, match="/dev/full: cannot be written: No space left"):
         Log("/dev/full")

@@ -1,5 +1,6 @@
 """Snapshots: Caffe's files, bit-exact resume, and nothing lost on failure."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from runtime.data.convert import Images, write
 from runtime.execution import weights
 from runtime.training import snapshot
 from runtime.training.snapshot import read_state
+from runtime.training.snapshot_files import SnapshotWarning
 from tests.reference import needs_reference, reference_dir
 from tests.runtime.training.test_solver import assert_same, solver_text, values
 
@@ -40,13 +42,14 @@ RULES = {
 }
 
 
-def make(backend, folder, rule="SGD", extra="", net=SHARED):
+def make(backend, folder, rule="SGD", extra="", net=SHARED, seed=5):
     options = (
         f'type: "{rule}" {RULES[rule]} base_lr: 0.02 lr_policy: "multistep" '
         "gamma: 0.5 stepvalue: 2 stepvalue: 3 stepvalue: 6 iter_size: 2 "
         f'test_iter: 2 test_interval: 2 snapshot_prefix: "{folder}/n" {extra}'
     )
-    return runtime.get_solver(solver_text(net, options), backend=backend.name, seed=5)
+    text = solver_text(net, options)
+    return runtime.get_solver(text, backend=backend.name, seed=seed)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -251,7 +254,241 @@ def test_full_device_is_an_error(backend, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["n_iter_0.solverstate"]
 
 
+def full_disk(monkeypatch, *iterations):
+    """Let snapshots of some iterations fail."""
+    save = weights.save
+
+    def full(graph, params, path):
+        if any(f"iter_{iteration}." in str(path) for iteration in iterations):
+            raise FileError(f"{path}: cannot be written: No space left on device")
+        save(graph, params, path)
+
+    monkeypatch.setattr(weights, "save", full)
+
+
+def test_training_goes_on_where_a_snapshot_fails(backend, tmp_path, monkeypatch):
+    full_disk(monkeypatch, 4)
+    straight = make(backend, tmp_path / "other")
+    straight.step(6)
+    solver = make(backend, tmp_path, extra="snapshot: 2 max_iter: 6")
+    with pytest.warns(
+        SnapshotWarning,
+        match=r"iteration 4: .*No space left.*; training goes on, and the next one is "
+        r"tried again; the last snapshot is \S*n_iter_2.solverstate",
+    ) as caught:
+        solver.solve()
+    assert caught[0].filename == __file__
+    assert [one.iteration for one in solver.history.snapshots] == [2, 6]
+    assert_same(values(straight), values(solver))
+
+
+def test_a_last_snapshot_that_fails_says_what_to_go_on_from(
+    backend, tmp_path, monkeypatch
+):
+    full_disk(monkeypatch, 5)
+    solver = make(backend, tmp_path, extra="snapshot: 2 max_iter: 5")
+    with pytest.raises(
+        FileError,
+        match=r"No space left on device; training is at iteration 5; continue from "
+        r"\S*n_iter_4.solverstate",
+    ):
+        solver.solve()
+    first = make(backend, tmp_path / "first", extra="max_iter: 5")
+    with pytest.raises(FileError, match="at iteration 5; there is no older one"):
+        first.solve()
+
+
+def test_what_could_not_be_written_is_tried_at_the_end(backend, tmp_path, monkeypatch):
+    full_disk(monkeypatch, 4)
+    options = "snapshot: 4 max_iter: 5 snapshot_after_train: false"
+    solver = make(backend, tmp_path, extra=options)
+    with pytest.warns(SnapshotWarning, match="iteration 4"):
+        solver.solve()
+    assert solver.last_snapshot.iteration == 5
+
+
+@pytest.mark.parametrize("what", ["removed", "a file"])
+def test_a_folder_that_went_away(backend, tmp_path, what):
+    folder = tmp_path / "snaps"
+    solver = make(backend, folder, extra="snapshot: 2 max_iter: 6")
+    solver.step(2)
+    assert solver.last_snapshot.iteration == 2
+    shutil.rmtree(folder)
+    if what == "a file":
+        folder.touch()
+        with pytest.warns(SnapshotWarning, match="iteration 4: .*snaps"):
+            solver.step(2)
+        folder.unlink()
+    solver.step(4)
+    assert solver.last_snapshot.iteration == solver.iter
+    assert solver.last_snapshot.state.is_file()
+
+
+def leave_behind(folder, name):
+    path = folder / name
+    path.write_bytes(b"half a snapshot")
+    return path
+
+
+def test_what_killed_processes_left_is_removed_at_the_start(backend, tmp_path):
+    solver = make(backend, tmp_path, extra="max_iter: 1")
+    ours = [
+        leave_behind(tmp_path, ".n_iter_3.caffemodel.a8_kqpz1.tmp"),
+        leave_behind(tmp_path, ".n_iter_40.solverstate.h5.zzzzzzzz.tmp"),
+    ]
+    others = [
+        leave_behind(tmp_path, ".nn_iter_3.caffemodel.a8_kqpz1.tmp"),
+        leave_behind(tmp_path, ".n_iter_3.caffemodel.a8_kqpz1"),
+        leave_behind(tmp_path, ".n_iter_x.caffemodel.a8_kqpz1.tmp"),
+        leave_behind(tmp_path, "n_iter_3.caffemodel.a8_kqpz1.tmp"),
+        leave_behind(tmp_path, ".n_iter_3.log.a8_kqpz1.tmp"),
+    ]
+    (tmp_path / ".n_iter_5.caffemodel.a8_kqpz1.tmp").mkdir()
+    with replacing(tmp_path / "n_iter_7.caffemodel") as file:
+        file.write(b"by a process that lives")
+        solver.solve()
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in others)
+    assert (tmp_path / "n_iter_7.caffemodel").read_bytes() == b"by a process that lives"
+
+
+def test_history_drops_what_is_done_again(backend, tmp_path):
+    straight, solver = make(backend, tmp_path / "x"), make(backend, tmp_path)
+    straight.step(7)
+    solver.step(4)
+    state = solver.snapshot().state
+    solver.step(3)
+    solver.snapshot()
+    solver.restore(state)
+    assert [record.iteration for record in solver.history.train] == [0, 1, 2, 3]
+    assert [record.iteration for record in solver.history.tests] == [0, 2]
+    assert [one.iteration for one in solver.history.snapshots] == [4]
+    solver.step(3)
+    assert [r.loss for r in solver.history.train] == [
+        r.loss for r in straight.history.train
+    ]
+    assert [(r.iteration, r.scalars()) for r in solver.history.tests] == [
+        (r.iteration, r.scalars()) for r in straight.history.tests
+    ]
+
+
+# ---------------------------------------------------------------- state and model
+
+
+@pytest.mark.parametrize("extra", ["", "snapshot_format: HDF5"])
+def test_a_state_refuses_the_model_of_another_run(backend, tmp_path, extra):
+    if extra:
+        pytest.importorskip("h5py")
+    solver = make(backend, tmp_path, extra=extra)
+    solver.step(2)
+    written = solver.snapshot()
+    whole = written.model.read_bytes()
+    make(backend, tmp_path, extra=extra).restore(written.state)
+    other = make(backend, tmp_path / "other", extra=extra, seed=6)
+    other.step(2)
+    shutil.copy(other.snapshot().model, written.model)
+    resumed = make(backend, tmp_path, extra=extra)
+    before = values(resumed)
+    with pytest.raises(
+        FileError,
+        match=r"n_iter_2.solverstate\S*: \S*n_iter_2.caffemodel\S* is not the model "
+        r"that was written with it; .*Take another snapshot",
+    ):
+        resumed.restore(written.state)
+    assert_same(before, values(resumed))
+    written.model.write_bytes(whole)
+    resumed.restore(written.state)
+
+
+def test_of_two_models_a_state_takes_its_own(backend, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    solver = make(backend, ".")
+    solver.step(2)
+    solver.snapshot()
+    (tmp_path / "kept").mkdir()
+    for path in tmp_path.glob("n_iter_2.*"):
+        path.rename(tmp_path / "kept" / path.name)
+    other = make(backend, ".", seed=6)
+    other.step(2)
+    other.snapshot()  # under the name that the kept state has of its model
+    resumed = make(backend, ".")
+    resumed.restore("kept/n_iter_2.solverstate")
+    assert_same(values(solver), values(resumed))
+
+
+def test_states_without_a_mark_take_any_model(backend, tmp_path):
+    solver = make(backend, tmp_path)
+    solver.step(2)
+    written = solver.snapshot()
+    state = SolverState.FromString(written.state.read_bytes())
+    state.DiscardUnknownFields()  # as Caffe writes it
+    written.state.write_bytes(state.SerializeToString())
+    assert read_state(written.state).learned_net_hash == ""
+    changed = make(backend, tmp_path, seed=6)
+    changed.net.save(written.model)
+    resumed = make(backend, tmp_path)
+    resumed.restore(written.state)
+    assert_same(values(changed), values(resumed))
+
+
 # ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("extra", ["", "snapshot_format: HDF5"])
+def test_weights_and_states_that_are_mixed_up(backend, tmp_path, extra):
+    if extra:
+        pytest.importorskip("h5py")
+    solver = make(backend, tmp_path, extra=extra)
+    solver.step(1)
+    written = solver.snapshot()
+    with pytest.raises(
+        FileError,
+        match=r"caffemodel\S*: holds weights, not the state of a solver; .*"
+        r".solverstate.*--weights",
+    ):
+        solver.restore(written.model)
+    with pytest.raises(
+        FileError,
+        match=r"solverstate\S*: is the state of a solver and holds no weights; "
+        r"give the .caffemodel.*--snapshot",
+    ):
+        solver.copy_from(written.state)
+
+
+@pytest.mark.parametrize("hdf5", [False, True])
+def test_a_model_name_that_is_not_utf8_is_an_error(backend, tmp_path, hdf5):
+    path = tmp_path / ("n.solverstate.h5" if hdf5 else "n.solverstate")
+    if hdf5:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file["iter"], file["current_step"] = 3, 0
+            file["learned_net"] = np.bytes_(b"n\xff.caffemodel")
+            file.create_group("history")
+    else:
+        path.write_bytes(SolverState(iter=3).SerializeToString() + b"\x12\x03n\xff.")
+    with pytest.raises(FileError, match=r"n.solverstate\S*: .*learned_net.*not UTF-8"):
+        make(backend, tmp_path).restore(path)
+
+
+def test_names_that_no_file_can_have_are_errors(backend, tmp_path):
+    long = "x" * 300
+    solver = make(backend, tmp_path)
+    with pytest.raises(FileError, match=r"x: cannot be read: File name too long"):
+        solver.restore(long)
+    with pytest.raises(FileError, match=r"x: cannot be read: File name too long"):
+        solver.copy_from(long)
+    with pytest.raises(FileError, match=r"x: the solver's net is not in"):
+        runtime.get_solver(f'net: "{long}" base_lr: 1 lr_policy: "fixed"')
+    path = tmp_path / "n.solverstate"
+    path.write_bytes(SolverState(iter=3, learned_net=long).SerializeToString())
+    sgd = make(backend, tmp_path)
+    sgd.update.history = ()
+    sgd.update.moments = 0
+    with pytest.raises(FileError, match=r"its model file 'x+' is neither there nor in"):
+        sgd.restore(path)
+    wide = make(backend, long, extra="max_iter: 1")
+    with pytest.raises(FileError, match="File name too long; change snapshot_prefix"):
+        wide.solve()
 
 
 def test_state_of_another_type_or_net_changes_nothing(backend, tmp_path):

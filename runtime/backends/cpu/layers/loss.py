@@ -12,16 +12,17 @@ from netspec.ops.base import count
 from netspec.ops.softmax import SoftmaxWithLoss as SoftmaxWithLossOp
 from runtime.arrays import ArraySpec
 from runtime.backends.cpu.layer_kernel import LayerKernel
-from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32, i64
 from runtime.backends.cpu.machine.sizes import few
-from runtime.layers._labels import bad_label
+from runtime.layers._labels import MAX_LABEL, bad_label
 from runtime.layers.softmax import SMALLEST_NORMAL
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
 LEAST: Any = np.float32(SMALLEST_NORMAL)
 NO_IGNORED_LABEL = np.iinfo(np.int64).min
+NO_LABEL = NO_IGNORED_LABEL + 1  # of what is no number; it is not ignored
 
 
 @kernel("x p rows classes")
@@ -45,6 +46,12 @@ def softmax(record: Any, part: int, parts: int) -> None:
             p[c] /= total
 
 
+@helper
+def cut(value: float) -> int:
+    """Return a label cut to an integer, NO_LABEL for what cannot be cut."""
+    return int(value) if abs(value) < MAX_LABEL else NO_LABEL
+
+
 @kernel("p labels loss state rows classes ignored valid_only", "divisor")
 def log_loss(record: Any, part: int, parts: int) -> None:
     """Compute the loss of all rows.
@@ -64,7 +71,7 @@ def log_loss(record: Any, part: int, parts: int) -> None:
     total, counted = 0.0, 0
     state[0] = -1
     for row in range(a.rows):
-        label = int(labels[row])
+        label = cut(labels[row])
         if label == a.ignored:
             continue
         if label < 0 or label >= a.classes:
@@ -89,7 +96,7 @@ def log_loss_gradient(record: Any, part: int, parts: int) -> None:
     share = f32(a.dloss)[0] / f32(a.state + 8)[0]
     for row in range(a.rows * part // parts, a.rows * (part + 1) // parts):
         p, dx = f32(a.p + 4 * row * a.classes), f32(a.dx + 4 * row * a.classes)
-        label = int(f32(a.labels)[row])
+        label = cut(f32(a.labels)[row])
         if label == a.ignored:
             for c in range(a.classes):
                 dx[c] = ZERO
@@ -149,7 +156,7 @@ class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
     def _check(self) -> None:
         row = int(self.work["state"][0])
         if row >= 0:
-            value = int(self.bottoms[1].reshape(-1)[row])
+            value = float(self.bottoms[1].reshape(-1)[row])
             ignored = self.op.ignore_label
             raise bad_label(self.op, value, row, self._sizes["classes"], ignored)
 

@@ -7,10 +7,12 @@ this holds Python's lock, and a list costs about a tenth of a microsecond a kern
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
@@ -29,6 +31,8 @@ from runtime.backends.cpu.machine.simd import (
 
 # Rounds of looking before a waiting thread offers its processor to others.
 SPINS = 2000
+
+START_S = 5.0  # that a thread may take to start
 
 # The table: columns of a row, and the state that threads share, one cache line apart.
 FUNCTION, RECORD, SERIAL = 0, 1, 2
@@ -197,7 +201,7 @@ class ThreadPool:
             # It is known before it starts, so that no exception can lose it.
             helper = _Helper(self._state, part, self.size)
             self._helpers.append(helper)
-            helper.thread.start()
+            helper.start()
         self._left = False
 
     def _end_helpers(self) -> None:
@@ -205,7 +209,8 @@ class ThreadPool:
         for one in self._helpers:
             one.end()
         for one in self._helpers:
-            one.wait_for_end()
+            while one.walking:
+                time.sleep(0)
         self._helpers = []
         self._unfinished = None
 
@@ -218,9 +223,22 @@ class _Helper:
         self._go = threading.Lock()
         self._go.acquire()
         self._job = (0, 0, -1)
+        self._alive = False
         self._ended = False
-        name = f"netspec-{part}"
-        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self.walking = False  # whether it may touch arrays
+
+    def start(self) -> None:
+        """Start the thread, and see that it is there.
+
+        An exception that is meant for the calling thread may reach the new one, and end
+        it, as both have one number until the new one runs.
+        """
+        while not self._alive:
+            # Not by `threading`, whose locks such an exception may leave locked.
+            _thread.start_new_thread(self._serve, ())
+            end = time.monotonic() + START_S
+            while not self._alive and time.monotonic() < end:
+                time.sleep(0)
 
     def start_on(self, table: int, rows: int, processor: int) -> None:
         self._job = (table, rows, processor)
@@ -233,17 +251,18 @@ class _Helper:
         with suppress(RuntimeError):  # it is on its way: it has not seen its last job
             self._go.release()
 
-    def wait_for_end(self) -> None:
-        with suppress(RuntimeError):  # an exception came before it started
-            self.thread.join()
-
     def _serve(self) -> None:
+        self._alive = True
         state, walk = self._state.ctypes.data, _walker()
         while True:
             self._go.acquire()
+            self.walking = True
+            # Looked at after that is set: whoever ends it sees one or the other.
+            if not self._ended:
+                table, rows, taken = self._job
+                if 0 <= taken == _processor():
+                    _leave_processor(taken)
+                walk(table, state, 0, rows, self._part, self._parts)
+            self.walking = False
             if self._ended:
                 return
-            table, rows, taken = self._job
-            if 0 <= taken == _processor():
-                _leave_processor(taken)
-            walk(table, state, 0, rows, self._part, self._parts)

@@ -1,0 +1,95 @@
+"""A stand-in for a device: arrays that are not NumPy's, and must be brought over.
+
+As with CuPy, NumPy cannot read them by itself, so that whoever forgets to upload or to
+download finds out on a machine without a device.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import ClassVar
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from runtime.backends.base import Backend
+
+
+class DeviceArray(NDArrayOperatorsMixin):
+    """An array that only `DeviceModule` computes with."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.inner = array
+
+    def __array__(self, *_, **__):
+        raise TypeError("a device array is not converted by itself; download it")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if any(isinstance(one, np.ndarray) and one.ndim for one in inputs):
+            raise TypeError("host and device arrays in one operation")
+        return wrap(getattr(ufunc, method)(*unwrap(inputs), **unwrap(kwargs)))
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "ctypes":
+            raise AttributeError(name)
+        found = getattr(self.inner, name)
+        return calling(found) if callable(found) else found
+
+    def __getitem__(self, place):
+        return wrap(self.inner[unwrap(place)])
+
+    def __setitem__(self, place, value):
+        if isinstance(value, np.ndarray):
+            raise TypeError("a host array stored on the device; upload it")
+        self.inner[unwrap(place)] = unwrap(value)
+
+    def __len__(self):
+        return len(self.inner)
+
+    def __float__(self):
+        return float(self.inner)
+
+
+def wrap(value):
+    return DeviceArray(value) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def unwrap(value):
+    if isinstance(value, DeviceArray):
+        return value.inner
+    if isinstance(value, tuple | list):
+        return type(value)(map(unwrap, value))
+    if isinstance(value, dict):
+        return {name: unwrap(one) for name, one in value.items()}
+    return value
+
+
+def calling(function):
+    return lambda *args, **kwargs: wrap(function(*unwrap(args), **unwrap(kwargs)))
+
+
+class DeviceModule(ModuleType):
+    """NumPy's functions over device arrays."""
+
+    def __getattr__(self, name):
+        found = getattr(np, name)
+        if isinstance(found, type) or not callable(found):
+            return found
+        return calling(found)
+
+
+class DeviceBackend(Backend):
+    """The portable kernels over the stand-in."""
+
+    name: ClassVar[str] = "stand-in"
+
+    def __init__(self) -> None:
+        super().__init__(DeviceModule("device"))
+        self._take = calling(lambda *args, **more: np.take(*args, mode="clip", **more))
+
+    def upload(self, host, out) -> None:
+        assert isinstance(host, np.ndarray)
+        out.inner[...] = host
+
+    def download(self, array, out) -> None:
+        out[...] = array.inner

@@ -1,0 +1,1 @@
+"""Breaking files at random and counting what comes of reading them."""

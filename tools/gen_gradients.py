@@ -1,0 +1,222 @@
+"""Write the table of the gradients of all layer types in docs/gradients.md.
+
+    python tools/gen_gradients.py [--check]
+
+Every type is checked against central differences with the options below. With --check
+nothing is written; the exit status is 1 if the table differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from netspec.catalogue.table import LAYER_TYPES
+from runtime.checking.gradients import check_gradients
+from runtime.checking.report import GradientCheck
+from runtime.layers import portable_kernels
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "gradients.md"
+BEGIN, END = "<!-- gradients: begin -->\n", "<!-- gradients: end -->\n"
+HEAD = """
+| type | with respect to | error below | notes |
+| --- | --- | --- | --- |
+"""
+BOUNDS = (1e-7, 1e-5, 1e-3)  # as exact digits differ from machine to machine
+RTOL = {"ContrastiveLoss": 1e-3}  # by type, where the gradient is not quite exact
+
+IMAGE = (2, 3, 5, 4)
+THREE = 'bottom: "a" bottom: "b" bottom: "c"'
+SCORES = [(4, 3), (4,)]
+# Of each type what to check: the rest of its text, and the shapes of its bottoms.
+EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
+    "AbsVal": [("", [(3, 4)])],
+    "Accuracy": [("", SCORES)],
+    "ArgMax": [("", [(3, 4)])],
+    "BNLL": [("", [(3, 4)])],
+    "BatchNorm": [
+        ("", [IMAGE]),
+        ("batch_norm_param { use_global_stats: true eps: 0.5 }", [IMAGE]),
+    ],
+    "BatchReindex": [("", [(3, 4), (5,)])],
+    "Bias": [("", [(2, 3, 4)]), ('bottom: "x" bottom: "b"', [(2, 3, 4), (3, 4)])],
+    "Clip": [("clip_param { min: -0.4 max: 0.7 }", [(3, 4)])],
+    "Concat": [('bottom: "a" bottom: "b"', [(2, 3, 4), (2, 5, 4)])],
+    "ContrastiveLoss": [
+        ("contrastive_loss_param { margin: 2.5 }", [(5, 3), (5, 3), (5,)]),
+        (
+            "contrastive_loss_param { margin: 6 legacy_version: true }",
+            [(5, 3), (5, 3), (5,)],
+        ),
+    ],
+    "Convolution": [
+        ("convolution_param { num_output: 2 kernel_size: 3 }", [IMAGE]),
+        (
+            "convolution_param { num_output: 6 kernel_size: 2 stride: 3 group: 3 }",
+            [IMAGE],
+        ),
+    ],
+    "Crop": [
+        ("crop_param { offset: 1 }", [IMAGE, (2, 2, 4, 3)]),
+    ],
+    "Deconvolution": [
+        ("convolution_param { num_output: 2 kernel_size: 3 stride: 2 }", [IMAGE]),
+    ],
+    "Dropout": [("dropout_param { dropout_ratio: 0.3 }", [(3, 4)])],
+    "ELU": [("elu_param { alpha: 0.6 }", [(3, 4)])],
+    "Eltwise": [
+        (
+            f"{THREE} eltwise_param {{ {more} }}",
+            [(3, 4)] * 3,
+        )
+        for more in (
+            "coeff: 2 coeff: -0.5 coeff: 1",
+            "operation: PROD",
+            "operation: PROD stable_prod_grad: false",
+            "operation: MAX",
+        )
+    ],
+    "Embed": [("embed_param { num_output: 3 input_dim: 5 }", [(4,)])],
+    "EuclideanLoss": [("", [(3, 4), (3, 4)])],
+    "Exp": [("exp_param { base: 2 scale: -0.5 shift: 0.3 }", [(3, 4)])],
+    "Filter": [('bottom: "a" bottom: "keep" top: "y"', [(6, 3), (6,)])],
+    "Flatten": [("", [(2, 3, 4)])],
+    "HDF5Output": [('hdf5_output_param { file_name: "-" }', [(2, 3), (2,)])],
+    "HingeLoss": [
+        ("", SCORES),
+        ("hinge_loss_param { norm: L2 }", SCORES),
+    ],
+    "Im2col": [("convolution_param { kernel_size: 3 stride: 2 pad: 1 }", [IMAGE])],
+    "InfogainLoss": [(THREE, [(4, 3), (4,), (3, 3)])],
+    "InnerProduct": [
+        ("inner_product_param { num_output: 3 }", [(2, 5)]),
+        ("inner_product_param { num_output: 3 transpose: true }", [(2, 5)]),
+    ],
+    "LRN": [
+        ("lrn_param { local_size: 3 alpha: 0.6 beta: 0.8 k: 1.5 }", [IMAGE]),
+        (
+            "lrn_param { local_size: 3 alpha: 0.6 norm_region: WITHIN_CHANNEL }",
+            [IMAGE],
+        ),
+    ],
+    "LSTM": [
+        ("recurrent_param { num_output: 2 }", [(4, 3, 2), (4, 3)]),
+        (
+            'recurrent_param { num_output: 2 } bottom: "x" bottom: "cont" bottom: "s"',
+            [(4, 3, 2), (4, 3), (3, 5)],
+        ),
+    ],
+    "LSTMUnit": [("", [(1, 3, 2), (1, 3, 8), (1, 3)])],
+    "Log": [("log_param { base: 2 scale: -1.5 shift: 0.5 }", [(3, 4)])],
+    "MVN": [
+        ("", [IMAGE]),
+        ("mvn_param { normalize_variance: false across_channels: true }", [IMAGE]),
+    ],
+    "MultinomialLogisticLoss": [("", SCORES)],
+    "PReLU": [("", [(2, 3, 4)]), ("prelu_param { channel_shared: true }", [(2, 3, 4)])],
+    "Parameter": [("parameter_param { shape { dim: 3 dim: 4 } }", [])],
+    "Pooling": [
+        ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
+        ("pooling_param { kernel_size: 3 stride: 2 pad: 1 pool: AVE }", [IMAGE]),
+    ],
+    "Power": [
+        ("power_param { power: 3 scale: -0.5 shift: 0.3 }", [(3, 4)]),
+        ("power_param { power: -1.5 scale: 2 }", [(3, 4)]),
+    ],
+    "RNN": [("recurrent_param { num_output: 2 }", [(4, 3, 2), (4, 3)])],
+    "ReLU": [
+        ("", [(3, 4)]),
+        ("relu_param { negative_slope: -0.5 }", [(3, 4)]),
+    ],
+    "Reduction": [
+        (f"reduction_param {{ operation: {one} axis: 1 coeff: -2 }}", [(2, 3, 4)])
+        for one in ("SUM", "ASUM", "SUMSQ", "MEAN")
+    ],
+    "Reshape": [("reshape_param { shape { dim: 4 dim: -1 } }", [(2, 3, 4)])],
+    "SPP": [
+        ("spp_param { pyramid_height: 2 }", [IMAGE]),
+        ("spp_param { pyramid_height: 2 pool: AVE }", [IMAGE]),
+    ],
+    "Scale": [
+        ("scale_param { bias_term: true }", [(2, 3, 4)]),
+        ('bottom: "x" bottom: "s" scale_param { axis: 0 }', [(2, 3, 4), (2, 3)]),
+    ],
+    "Sigmoid": [("", [(3, 4)])],
+    "SigmoidCrossEntropyLoss": [("", [(3, 4), (3, 4)])],
+    "Silence": [("", [(3, 4)])],
+    "Slice": [('top: "a" top: "b" slice_param { slice_point: 2 }', [(3, 5, 2)])],
+    "SmoothL1Loss": [
+        ("smooth_l1_loss_param { sigma: 1.5 }", [(3, 4)] * 2),
+        ('bottom: "a" bottom: "b" bottom: "i" bottom: "o"', [(3, 4)] * 4),
+    ],
+    "Softmax": [("", [(2, 3, 4)])],
+    "SoftmaxWithLoss": [("", SCORES), ("", [(2, 3, 4), (2, 4)])],
+    "Split": [('top: "a" top: "b"', [(3, 4)])],
+    "Swish": [("swish_param { beta: -1.5 }", [(3, 4)])],
+    "TanH": [("", [(3, 4)])],
+    "Threshold": [("", [(3, 4)])],
+    "Tile": [("tile_param { tiles: 3 }", [(2, 3, 4)])],
+}
+OWN = ("Python",)  # types whose gradient is that of their code
+SOURCES = sorted(
+    kind
+    for kind in portable_kernels()
+    if LAYER_TYPES[kind].bottoms == (0, 0) and kind != "Parameter"
+)
+
+
+def checks(kind: str) -> Iterator[GradientCheck]:
+    """Check a type of layer with each of its examples."""
+    for text, shapes in EXAMPLES[kind]:
+        layer = f'type: "{kind}" name: "layer" {text}'
+        yield check_gradients(layer, shapes=shapes, rtol=RTOL.get(kind, 1e-5))
+
+
+def table() -> str:
+    """Return the table of all types that do not bring data."""
+    return HEAD + "".join(row(kind) for kind in sorted(EXAMPLES)) + "\n"
+
+
+def row(kind: str) -> str:
+    """Return the line of one type."""
+    results = list(checks(kind))
+    rows = [row for result in results for row in result.rows]
+    wrong = [row.name for row in rows if not row.ok]
+    if wrong:
+        raise ValueError(f"{kind}: the gradient of {', '.join(wrong)} is wrong")
+    names = [f"`{one.name}`" for one in rows]
+    said = [note for result in results for note in result.notes]
+    notes = [re.sub(r"^layer '.*?' \(.*?\):? ", "", note) for note in said]
+    kinks = sum(one.kinks for one in rows)
+    if kinks:
+        notes.append(f"{kinks} elements at a kink")
+    error = max((one.error for one in rows), default=None)
+    bound = "" if error is None else f"{next(b for b in BOUNDS if error <= b):.0e}"
+    arrays, remarks = ", ".join(dict.fromkeys(names)), "; ".join(dict.fromkeys(notes))
+    cells = (kind, arrays, bound, remarks)
+    return f"| {' | '.join(cells)} |\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(description="Write the table of gradients.")
+    parser.add_argument("--check", action="store_true", help="only compare")
+    options = parser.parse_args(arguments)
+    page = PAGE.read_text()
+    before, rest = page.split(BEGIN)
+    written = before + BEGIN + table() + END + rest.split(END)[1]
+    if written == page:
+        return 0
+    if options.check:
+        print(f"{PAGE}: differs from the layers; run make gen", file=sys.stderr)
+        return 1
+    PAGE.write_text(written)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
