@@ -8,6 +8,7 @@ import time
 from collections import deque
 from typing import Any
 
+from runtime.cli.compiling import Compiling, show_on_terminal
 from runtime.cli.options import batch_size, duration
 from runtime.training.history import StepRecord, TestRecord
 from runtime.training.snapshot_files import Snapshot
@@ -16,7 +17,7 @@ from runtime.training.solver import Solver
 LINE_INTERVAL_S = 5.0  # between lines, for a solver without `display`
 WINDOW = 100  # iterations that the shown speed is averaged over
 BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}"
-DEFAULT_COLUMNS = 80  # of a terminal that does not know its width
+DEFAULT_COLUMNS, DEFAULT_LINES = 80, 24  # of a terminal that does not know its size
 
 
 class Progress:
@@ -30,12 +31,15 @@ class Progress:
         self._mute = False
         self._bar = self._open_bar() if steps else None
         self._next_line = time.monotonic()
+        self._compiling = Compiling(solver.net.backend, self._show_compiling)
+        self._compiling.__enter__()
         solver.on_step(self._step)
         solver.on_test(self._test)
         solver.on_snapshot(self._snapshot)
 
     def close(self) -> None:
         """Leave the terminal as it should be."""
+        self._compiling.__exit__(None, None, None)
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -58,7 +62,8 @@ class Progress:
             from tqdm import tqdm
         except ImportError:
             return None
-        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+        size = os.get_terminal_size(sys.stderr.fileno())
+        known = size.columns > 0
         return tqdm(
             total=self._solver.param.max_iter,
             initial=self._solver.iter,
@@ -66,10 +71,18 @@ class Progress:
             leave=False,
             dynamic_ncols=known,
             ncols=None if known else DEFAULT_COLUMNS,
+            nrows=None if size.lines else DEFAULT_LINES,
         )
 
+    def _show_compiling(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+        else:
+            show_on_terminal(text)
+
     def _step(self, record: StepRecord) -> None:
-        self._recent.append(record.seconds)
+        if not self._compiling.take():  # such a step says nothing of the speed
+            self._recent.append(record.seconds)
         if self._bar is not None:
             self._bar.set_postfix_str(self._status(record), refresh=False)
             self._bar.update(1)
@@ -92,19 +105,22 @@ class Progress:
         return True
 
     def _status(self, record: StepRecord) -> str:
+        status = f"loss {record.smoothed_loss:.4g}, lr {record.lr:.4g}"
+        if not self._recent:
+            return status
         per_step = sum(self._recent) / len(self._recent)
         left = (self._solver.param.max_iter - record.iteration - 1) * per_step
         return (
-            f"loss {record.smoothed_loss:.4g}, lr {record.lr:.4g}, "
-            f"{self._images / per_step:,.0f} images/s, {duration(left)} left"
+            f"{status}, {self._images / per_step:,.0f} images/s, {duration(left)} left"
         )
 
     def _test(self, record: TestRecord) -> None:
         several = len(self._solver.test_nets) > 1
+        seconds = max(record.seconds - self._compiling.take(), 0.0)
         which = f" of net {record.net}" if several else ""
         self.say(
             f"test{which} at iteration {record.iteration}: "
-            f"{describe(record)} ({duration(record.seconds)})"
+            f"{describe(record)} ({duration(seconds)})"
         )
 
     def _snapshot(self, snapshot: Snapshot) -> None:

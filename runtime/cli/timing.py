@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from netspec.commands.cli import positive
+from runtime.cli.compiling import Compiling
 from runtime.cli.options import (
     add_allow_python,
     add_backend,
@@ -47,7 +48,7 @@ def measure(options: argparse.Namespace) -> int:
     """Run the command."""
     net = open_net(options, keep=())
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), Compiling(net.backend):
             forward, backward = time_layers(net, options.iterations)
     finally:
         net.close()

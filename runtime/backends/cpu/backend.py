@@ -81,7 +81,8 @@ class CpuBackend(Backend):
             return
         from runtime.backends.cpu.machine.ahead import compile_ahead
 
-        compile_ahead({call.kernel for call in calls}, self.threads)
+        kernels = {call.kernel for call in calls}
+        compile_ahead(kernels, self.threads, self.told_of_compiling)
 
     def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
         """Find layers that run as one, before the kernels ask for arrays."""

@@ -9,32 +9,71 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
+from typing import TypeAlias
 
 from runtime.backends.cpu.machine.compiled import CompiledKernel, keeps_code
 
+Told: TypeAlias = Callable[[int, int], None]  # takes how many of how many are compiled
+
+TELL_INTERVAL_S = 0.2
 LEAST = 3  # kernels that are worth another process, which has to import Numba first
 MOST = 8  # processes, each of which takes some 200 MB
 
 
-def compile_ahead(kernels: Collection[CompiledKernel], processes: int) -> None:
-    """Compile those of the kernels that are not on the disk yet."""
-    if not keeps_code():
-        return  # other processes could not hand over what they compiled
-    missing = [one for one in kernels if not one.is_ready and _is_found(one)]
-    workers = min(processes, MOST, len(missing) // LEAST)
+def compile_ahead(
+    kernels: Collection[CompiledKernel], processes: int, told: Told | None = None
+) -> None:
+    """Compile those of the kernels that are not on the disk yet.
+
+    told: called with how many of how many are compiled, from 0 on, where any are
+    missing; then they are compiled here and now, whatever their number.
+    """
+    missing = [one for one in kernels if not one.is_ready]
+    if told is None or not missing:
+        _compile(missing, processes, lambda: None)
+        return
+    told(0, len(missing))
+    _compile(
+        missing,
+        processes,
+        lambda: told(sum(one.is_ready for one in missing), len(missing)),
+        alone=True,
+    )
+    told(len(missing), len(missing))
+
+
+def _compile(
+    missing: Sequence[CompiledKernel],
+    processes: int,
+    tell: Callable[[], None],
+    *,
+    alone: bool = False,
+) -> None:
+    """Compile kernels by several processes, or `alone` where there are no others."""
+    found = [one for one in missing if _is_found(one)] if keeps_code() else []
+    workers = min(processes, MOST, len(found) // LEAST)
     if workers < 2 or not sys.executable or getattr(sys, "frozen", False):
-        return  # each is compiled when it is used
-    missing.sort(key=lambda one: -len(one.function.__code__.co_code))
+        for one in missing if alone else ():  # else each is compiled when it is used
+            _ = one.address
+            tell()
+        return
+    found.sort(key=lambda one: -len(one.function.__code__.co_code))
     with ExitStack() as stack:
+        helpers = []
         with suppress(OSError):  # no more processes: the rest is compiled when used
             for number in range(1, workers):
-                stack.enter_context(_helper(missing[number::workers]))
-        for one in missing[::workers]:
+                helpers.append(stack.enter_context(_helper(found[number::workers])))
+        for one in found[::workers]:
             _ = one.address
+            tell()
+        while alone and any(helper.poll() is None for helper in helpers):
+            time.sleep(TELL_INTERVAL_S)
+            tell()
 
 
 def _is_found(kernel: CompiledKernel) -> bool:

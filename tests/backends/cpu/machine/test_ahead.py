@@ -28,7 +28,9 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "all" bottom: "t" top: "los
 """
 
 
-def run(folder: Path, executable: str = "") -> tuple[str, str, str]:
+def run(
+    folder: Path, executable: str = "", told: str = "None", threads: str = "2"
+) -> tuple[str, str, str]:
     """Return what a process says that runs the net.
 
     How many helpers it started, whether they left all kernels ready, and the loss.
@@ -45,19 +47,20 @@ def watched(*arguments, **options):
 ahead.subprocess.Popen = watched
 
 ready, compile_ahead = [], ahead.compile_ahead
-def judged(kernels, processes):
-    compile_ahead(kernels, processes)
+def judged(kernels, *more):
+    compile_ahead(kernels, *more)
     ready.append(all(one.is_ready for one in kernels))
 ahead.compile_ahead = judged
 
 sys.executable = {executable!r} or sys.executable
 net = runtime.Net({NET!r}, runtime.TRAIN)
+net.backend.told_of_compiling = {told}
 net.blobs["x"].data[...] = [[3, 1, 4, 1, 5, 9], [-2, 6, -5, 3, 5, -8]]
 net.forward_backward()
 print(len(started), *ready, float(net.blobs["loss"].data))
 """
     environment = {**os.environ, "NETSPEC_CACHE_DIR": str(folder)}
-    environment["NETSPEC_NUM_THREADS"] = "2"
+    environment["NETSPEC_NUM_THREADS"] = threads
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -92,3 +95,22 @@ def test_what_cannot_be_kept_is_compiled_in_every_run(tmp_path: Path) -> None:
     helpers, ready, loss = run(file)
     assert (helpers, ready) == ("0", "False")
     assert run(tmp_path)[2] == loss
+
+
+@pytest.mark.parametrize("threads", ["2", "1"])
+def test_what_is_compiled_is_told_from_nothing_to_all_and_nothing_when_warm(
+    tmp_path: Path, threads: str
+) -> None:
+    file = tmp_path / "told"
+    told = f"lambda *counts: print(*counts, file=open({str(file)!r}, 'a'))"
+    helpers, ready, _ = run(tmp_path, told=told, threads=threads)
+    assert (helpers, ready) == (str(int(threads) - 1), "True")
+    counts = [tuple(map(int, line.split())) for line in file.read_text().splitlines()]
+    done, totals = zip(*counts, strict=True)
+    assert len(set(totals)) == 1
+    assert list(done) == sorted(done)
+    assert (done[0], done[-1]) == (0, totals[0])
+    assert len(set(done)) > 2
+    file.unlink()
+    run(tmp_path, told=told, threads=threads)
+    assert not file.exists()
