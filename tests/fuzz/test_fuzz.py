@@ -81,8 +81,13 @@ def test_command_prints_what_it_found_and_says_so_by_its_status(wild, capfd):
     assert "wild 0: died: -7" in printed
     assert "wild 1: KeyError: 'gone'" in printed
     assert fuzz.main([*arguments, "--first", "3"]) == 0
-    assert fuzz.main([*arguments, "--first", "3", "--minutes", "0"]) == 0
-    assert "| all | 2 | 1 | 1 | 0 | 0 | 0 | " in capfd.readouterr().out
+
+
+def test_command_stops_after_the_time_that_it_is_given(wild, capfd, monkeypatch):
+    monkeypatch.setattr(fuzz, "CHUNK", 1)
+    arguments = ["--kind", "wild", "--files", "400", "--first", "3", "--minutes", "0"]
+    assert fuzz.main(arguments) == 0
+    assert "| all | 1 | 0 | 1 | 0 | 0 | 0 | " in capfd.readouterr().out
 
 
 def test_a_file_is_made_again_by_its_number(wild, capsys):

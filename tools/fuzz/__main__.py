@@ -249,7 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for finding in done.findings:
                 print(f"{finding['kind']} {finding['number']}: {finding['what']}")
             if time.monotonic() - start > 60 * options.minutes:
-                pool.shutdown(wait=False, cancel_futures=True)
+                for _, later in jobs:
+                    later.cancel()
                 break
             if number % len(kinds) == 0:
                 read = sum(sum(one.counts.values()) for one in results.values())
