@@ -78,7 +78,7 @@ TEXTS = {
             f'layer {{ name: "l{i}" type: "ReLU" bottom: "b{i}" top: "t{i}" }}'
             for i in range(20_000)
         ),
-        r"20,000 mistakes: \(1\) layer 'l0' .* and 19,980 more",
+        r"20,000 mistakes: \(1\) .*layer 'l0' .* and 19,980 more",
     ),
     "layers in layers": (lambda: "layer { " * 100_000, "no field 'layer'"),
     "open braces": (lambda: "{" * 100_000, "1:1: Expected identifier"),
