@@ -125,7 +125,7 @@ def test_a_diagnosis_has_the_error_of_each_layer():
 
 
 def test_an_unsupported_layer_is_named():
-    graph = build(net(DATA + layer("a", "Python", "data", "")), State())
+    graph = build(net(DATA + layer("a", "Permute", "data", "a")), State())
     with pytest.raises(UnsupportedError) as caught:
         get_backend("portable").kernel(graph.nodes[1], "float32")
-    assert caught.value.layer == "layer 'a' (Python)"
+    assert caught.value.layer == "layer 'a' (Permute)"

@@ -291,13 +291,16 @@ def check_same(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:
             )
 
 
+ROUNDED = 1.5  # times another size: less is likely what rounding makes of it
+
+
 def _way_to_agree(layer: LayerParameter, first: Shape, index: int, shape: Shape) -> str:
     """Return what to do where a bottom has another shape than the first."""
     spatial = len(first) == len(shape) > 2 and first[:2] == shape[:2]
     pairs = list(zip(first[2:], shape[2:], strict=False))
-    if not spatial or not (
-        all(a <= b for a, b in pairs) or all(a >= b for a, b in pairs)
-    ):
+    one_is_larger = all(a <= b for a, b in pairs) or all(a >= b for a, b in pairs)
+    by_rounding = all(max(pair) < ROUNDED * min(pair) for pair in pairs)
+    if not (spatial and one_is_larger and by_rounding):
         return "Check the layers that produce them"
     names = [layer.bottom[place] or f"bottom {place}" for place in (0, index)]
     large, small = names if first > shape else reversed(names)
