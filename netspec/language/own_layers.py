@@ -13,7 +13,9 @@ n.act = Swish(n.conv, start=0.5)     # a Python layer, its fields as JSON
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +85,10 @@ class OwnLayer:
         if any(spec != {"lr_mult": 1, "decay_mult": 1} for spec in specs):
             options.setdefault("param", specs)
         return record("Python", bottoms, options)
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        """Let a class derive from the one that this is made of."""
+        return (self.definition.kind,)
 
     def backward(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Give a layer made of a function its gradient; a decorator."""
@@ -217,12 +223,17 @@ def _define(kind: Any, *, loss: bool = False, ntop: int = 1) -> OwnLayer:
                     f"class {kind.__name__} learns {name}, but has no method backward; "
                     f"write backward(self, c, *dy), or give lr_mult=0"
                 )
+    for name in vars(kind).get("__annotations__", {}):
+        value = vars(kind).get(name)
+        if isinstance(value, list | dict):
+            made = functools.partial(copy.deepcopy, value)
+            setattr(kind, name, dataclasses.field(default_factory=made))
     if "__dataclass_fields__" not in vars(kind):  # those of a base do not count
         kind = dataclasses.dataclass(frozen=True, kw_only=True)(kind)
     definition = Definition(
         kind=kind,
         module=kind.__module__,
-        name=kind.__qualname__,
+        name=_free_name(kind),
         learned=found,
         types=_types(kind),
         loss=loss,
@@ -235,6 +246,22 @@ def _define(kind: Any, *, loss: bool = False, ntop: int = 1) -> OwnLayer:
             f"have; give it another name"
         )
     return OwnLayer(definition)
+
+
+def _free_name(kind: type) -> str:
+    """Return the name under which a net finds a class: its qualified name.
+
+    One that is defined again takes the place of the one before, as in a notebook. Those
+    that a function makes may differ in what is around them, so each is numbered.
+    """
+    name = kind.__qualname__
+    if "<locals>" not in name:
+        return name
+    number = 1
+    while (kind.__module__, name) in DEFINED:
+        number += 1
+        name = f"{kind.__qualname__}#{number}"
+    return name
 
 
 def _class_of(function: Callable[..., Any]) -> type:

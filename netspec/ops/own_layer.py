@@ -137,13 +137,12 @@ class Definition:
         """
         if hasattr(one, "shapes"):
             given = self._called(one.shapes, layer, bottoms, "shapes")
-        elif bottoms:
+        elif bottoms and self.ntop == 1:
             given = bottoms[0]
         else:
             raise SpecError(
                 f"class {self.title} has no method shapes, which tells the shapes of "
-                f"tops; without it a top has the shape of the first bottom, and there "
-                f"is none",
+                f"tops; without it, a single top has that of the first bottom",
                 layer=label(layer),
             )
         shapes = [given] if _is_shape(given) else given

@@ -88,8 +88,8 @@ class GradientCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return all(row.ok for row in self.rows)
+        """Whether something was compared, and nothing is wrong."""
+        return self.worst is not None and all(row.ok for row in self.rows)
 
     @property
     def worst(self) -> Row | None:
@@ -109,7 +109,8 @@ class GradientCheck:
         wrong = [row.name for row in self.rows if not row.ok]
         if not self.rows:
             return f"{self.name}: no gradient to check"
-        said = f"WRONG: {', '.join(wrong)}" if wrong else "all gradients are right"
+        said = "all gradients are right" if self.ok else "nothing was compared"
+        said = f"WRONG: {', '.join(wrong)}" if wrong else said
         return f"{self.name}: {said} (eps {self.eps:g}, rtol {self.rtol:g})"
 
     def _table(self) -> list[str]:
