@@ -27,14 +27,14 @@ from netspec.language.modules import defaults as defaults
 from netspec.language.modules import module as module
 from netspec.language.modules import phase as phase
 from netspec.language.modules import shared as shared
-from netspec.language.own_layers import layer as layer
-from netspec.language.own_layers import learned as learned
 from netspec.net_spec import NetSpec as NetSpec
 from netspec.net_spec import load as load
 from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
+    from netspec.language.own_layers import layer as layer
+    from netspec.language.own_layers import learned as learned
     from netspec.nets.deploy import deploy as deploy
     from netspec.nets.phases import one_phase as one_phase
     from netspec.nets.upgrade import upgrade_text as upgrade_text
@@ -46,6 +46,8 @@ P = params
 
 _LAZY = {
     "deploy": "netspec.nets.deploy",
+    "layer": "netspec.language.own_layers",
+    "learned": "netspec.language.own_layers",
     "one_phase": "netspec.nets.phases",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",

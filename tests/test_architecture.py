@@ -89,6 +89,12 @@ def test_netspec_imports_protobuf_and_the_standard_library_only():
     assert offenders("netspec", allowed) == []
 
 
+@pytest.mark.parametrize("late", ["netspec.ops.base", "netspec.graph", "netspec.text"])
+def test_a_mere_import_does_not_wait_for_what_it_does_not_need(late):
+    code = f"import netspec, sys; sys.exit({late!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_netspec_loads_no_numpy():
     code = "import netspec, sys; sys.exit('numpy' in sys.modules)"
     assert (
