@@ -8,7 +8,6 @@ nothing is written; the exit status is 1 if the table differs.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from netspec.catalogue.table import LAYER_TYPES
 from runtime.checking.gradients import check_gradients
 from runtime.checking.report import GradientCheck
 from runtime.layers import portable_kernels
+from tools.generated_page import write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "gradients.md"
@@ -203,19 +203,7 @@ def row(kind: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(description="Write the table of gradients.")
-    parser.add_argument("--check", action="store_true", help="only compare")
-    options = parser.parse_args(arguments)
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN)
-    written = before + BEGIN + table() + END + rest.split(END)[1]
-    if written == page:
-        return 0
-    if options.check:
-        print(f"{PAGE}: differs from the layers; run make gen", file=sys.stderr)
-        return 1
-    PAGE.write_text(written)
-    return 0
+    return write_table(PAGE, (BEGIN, END), table, "layers", arguments)
 
 
 if __name__ == "__main__":

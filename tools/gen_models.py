@@ -9,7 +9,6 @@ nothing is written; the exit status is 1 if the table differs.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from netspec.commands.model_files import load_model
 from netspec.errors import SpecError
 from netspec.text import to_text
+from tools.generated_page import write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "models"
@@ -78,19 +78,7 @@ def prototxt(path: Path, *, deploy: bool) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(description="Write the table of the models.")
-    parser.add_argument("--check", action="store_true", help="only compare")
-    options = parser.parse_args(arguments)
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN)
-    written = before + BEGIN + table() + END + rest.split(END)[1]
-    if written == page:
-        return 0
-    if options.check:
-        print(f"{PAGE}: differs from the models; run make gen", file=sys.stderr)
-        return 1
-    PAGE.write_text(written)
-    return 0
+    return write_table(PAGE, (BEGIN, END), table, "models", arguments)
 
 
 if __name__ == "__main__":
