@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.backends.cuda import CudaBackend, cupy_backend
-from tests.backends.cuda.host_device import HostDevice, compiler
+from netspec.errors import MachineError
+from runtime.backends.cuda import CudaBackend
+from tests.backends.cuda.host_device import named_backend
 
 
 @pytest.fixture(scope="session")
 def cuda(request: pytest.FixtureRequest) -> CudaBackend:
-    """The CUDA backend over the device under test."""
-    if request.config.getoption("--backend") == "cupy":
-        return cupy_backend()
-    if compiler() is None:
-        pytest.skip("there is no C++ compiler, which compiles the kernels for the host")
-    return CudaBackend(HostDevice())
+    """The CUDA backend over the device under test; its name may be given to nets."""
+    chosen = request.config.getoption("--backend")
+    try:
+        return named_backend("cupy" if chosen == "cupy" else "host")
+    except MachineError as error:
+        pytest.skip(str(error))

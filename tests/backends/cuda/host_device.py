@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from netspec.errors import MachineError
+from runtime.backends.by_name import MAKERS, get_backend
+from runtime.backends.cuda import CudaBackend
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
 from runtime.backends.cuda.machine.sources import functions_of, text_of
 
@@ -57,6 +59,19 @@ def library(
             subprocess.run([found, *options, str(source), "-o", str(built)], check=True)
             built.replace(path)
     return ctypes.CDLL(str(path))
+
+
+def host_backend() -> CudaBackend:
+    """Return the CUDA backend over the device of this module."""
+    if compiler() is None:
+        raise MachineError("no C++ compiler, which kernels for the host device need")
+    return CudaBackend(HostDevice())
+
+
+def named_backend(name: str) -> CudaBackend:
+    """Return a backend by name, "host" among the others; nets may be given the name."""
+    MAKERS["host"] = host_backend
+    return get_backend(name)
 
 
 class HostEvent:

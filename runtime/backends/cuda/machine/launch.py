@@ -37,7 +37,7 @@ class CudaKernel:
         return found[self.name]
 
     def with_defines(self, **defines: object) -> CudaKernel:
-        """Return the kernel compiled with other macros; sorted, so that equal is equal."""
+        """Return the kernel compiled with other macros."""
         merged = {**dict(self.defines), **{k: str(v) for k, v in defines.items()}}
         return CudaKernel(self.file, self.name, tuple(sorted(merged.items())))
 
@@ -65,7 +65,7 @@ class Launcher(Protocol):
         """Compile the kernel of a launch and return the function that launches it."""
 
     def launcher(self, launch: Launch) -> Callable[[Sequence[Any]], None]:
-        """Return a function that launches a kernel with other arguments of its types."""
+        """Return a function that launches a kernel with other arguments."""
 
 
 @dataclass(eq=False)
