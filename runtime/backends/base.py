@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from netspec.errors import UnsupportedError
-from netspec.ops.base import label
+from netspec.ops.base import Shape, label
+from runtime.arrays import Array
 from runtime.layers import portable_kernels
-from runtime.layers.base import Kernel
+from runtime.layers.base import Context, Kernel
 from runtime.primitives import Primitives
 from runtime.update_rules import Block, FusedUpdate, Settings
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
+
+
+class Place(Protocol):
+    """How a blob lies in the memory of a device."""
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
 
 
 class Fusion(Protocol):
@@ -35,8 +44,8 @@ class Backend(Primitives):
     one piece of work.
     """
 
-    def kernel(self, node: Node, dtype: str) -> type[Kernel[Any]]:
-        """Return the kernel class of a node: the backend's own or the portable one."""
+    def kernel(self, node: Node, dtype: str) -> Callable[[Node, Context], Kernel[Any]]:
+        """Return what makes the kernel of a node: an own one or the portable one."""
         found = portable_kernels().get(node.type)
         if found is None:
             raise UnsupportedError(
@@ -45,6 +54,25 @@ class Backend(Primitives):
                 layer=label(node.layer),
             )
         return found
+
+    def arrange(
+        self, graph: Graph, kernels: Sequence[Kernel[Any]], context: Context
+    ) -> tuple[Sequence[Place | None], Sequence[Kernel[Any]]]:
+        """Choose where every blob lies in memory, None for a plain array.
+
+        Returns that for every edge, and the kernels that suit it.
+        """
+        return [None] * len(graph.edges), kernels
+
+    def blob(
+        self,
+        cut: Callable[[Shape, str], Array],
+        shape: Shape,
+        dtype: str,
+        place: Place | None,
+    ) -> Array:
+        """Return a blob in memory that `cut(shape, dtype)` gives."""
+        return cut(shape, dtype)
 
     def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
         """Find layers that run as one, before the kernels ask for arrays."""

@@ -237,7 +237,7 @@ class Net(NetNames):
         for node in self.graph.nodes[first : last + 1]:
             for edge, weight in zip(node.tops, node.loss_weights, strict=True):
                 if weight != 0:
-                    total += weight * float(self.plan.data[edge].sum())
+                    total += weight * self.backend.total(self.plan.data[edge])
         return total
 
     def clear_param_diffs(self) -> None:

@@ -69,7 +69,7 @@ def carry_over(
     for edge in graph.edges:
         inputs = graph.nodes[edge.producer].type == "Input"
         if inputs or (edge.producer < node and f"data:{edge.buffer}" in alive):
-            new.data[edge.index][...] = old.data[edge.index]
+            new.backend.copy(old.data[edge.index], new.data[edge.index])
     for index in range(node):
         mine, other = new.kernels[index], old.kernels[index]
         mine.take_over(other)
@@ -78,7 +78,7 @@ def carry_over(
         for place, edge_index in enumerate(graph.nodes[index].bottoms):
             kept = mine.bottoms[place]
             if kept is not new.data[edge_index]:  # a copy of what was overwritten
-                kept[...] = other.bottoms[place]
+                new.backend.copy(other.bottoms[place], kept)
 
 
 def moved_tops(

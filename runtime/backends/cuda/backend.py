@@ -1,51 +1,164 @@
-"""The backend of NVIDIA GPUs: arrays of CuPy in the memory of a device."""
+"""The backend of NVIDIA GPUs, over a `Device`."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from netspec.errors import MachineError
+from netspec.ops.base import Shape, count
 from runtime.arrays import Array
-from runtime.backends.base import Backend
+from runtime.backends.base import Backend, Fusion
+from runtime.backends.cuda.arrange import arrange
+from runtime.backends.cuda.converted import Converted, bare
+from runtime.backends.cuda.machine.device import Device
+from runtime.backends.cuda.machine.launch import Call
+from runtime.backends.cuda.machine.program import Program
+from runtime.backends.cuda.tensor import Blob, Place, Tensor, conversion, made
+from runtime.layers.base import Context, Kernel
+
+if TYPE_CHECKING:
+    from netspec.graph import Graph, Node
+    from runtime.backends.cuda.layer import CudaLayer
 
 
-class CupyBackend(Backend):
-    """Arrays in the memory of the current CUDA device.
+class CudaBackend(Backend):
+    """Arrays in the memory of one device.
 
-    Raises `MachineError` where CuPy is not installed or no device answers.
+    Nets of float32 run on own kernels where there are any; what has none, and nets of
+    float64, run on the portable kernels, which are the oracle on the device.
+
+    Args:
+        device: what does the work.
+        own_kernels: False for the portable kernels alone.
+        graphs: whether the calls of a pass are recorded as a CUDA graph and launched
+            as one.
     """
 
-    name: ClassVar[str] = "cupy"
     block_elements: ClassVar[int] = 1 << 26  # few launches matter more than caches
+    threads = 1
 
-    def __init__(self) -> None:
-        try:
-            import cupy
-        except ImportError as error:
-            raise MachineError(
-                "backend 'cupy' needs CuPy, which is not installed; "
-                "install the extra netspec[cuda]"
-            ) from error
-        try:
-            devices = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise MachineError(
-                f"backend 'cupy': no CUDA device answers: {error}"
-            ) from error
-        if devices == 0:
-            raise MachineError("backend 'cupy': this machine has no CUDA device")
-        super().__init__(cupy)
+    def __init__(
+        self, device: Device, *, own_kernels: bool = True, graphs: bool = True
+    ) -> None:
+        super().__init__(device.xp)
+        self.name = device.name  # type: ignore[misc]
+        self.device, self.graphs = device, graphs
+        self.on_host = False
+        self.random_block = 1 << 22
+        self._own = own_kernels
+        self._staging: dict[str, Array] = {}
 
-    def upload(self, host: np.ndarray, out: Array) -> None:
-        """Copy a host array into a device array of the same shape."""
-        out.set(np.ascontiguousarray(host, dtype=out.dtype))
+    # ------------------------------------------------------------ memory
 
-    def download(self, array: Array, out: np.ndarray) -> None:
-        """Copy a device array into a host array of the same shape."""
-        out[...] = array.get()
+    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+        """Return a new array of zeros on the device."""
+        return self.device.zeros(shape, dtype)
+
+    def cut(self, memory: Array, offset: int, shape: Shape, dtype: str) -> Array:
+        """Return the array that starts at a byte of `memory`."""
+        return self.device.cut(memory, offset, shape, dtype)
+
+    def blob(
+        self,
+        cut: Callable[[Shape, str], Array],
+        shape: Shape,
+        dtype: str,
+        place: Any,
+    ) -> Blob:
+        """Return a blob in memory that `cut(shape, dtype)` gives."""
+        return cut(shape, dtype) if place is None else made(cut, shape, place, dtype)
+
+    def upload(self, host: np.ndarray, out: Blob) -> None:
+        """Copy a host array into a blob or an array of the same shape."""
+        if not isinstance(out, Tensor):
+            self.device.upload(np.asarray(host, out.dtype).reshape(out.shape), out)
+            return
+        staged, launch = self._conversion(out, "up")
+        self.device.upload(np.asarray(host, "float32").reshape(out.shape), staged)
+        launch()
+
+    def download(self, array: Blob, out: np.ndarray) -> None:
+        """Copy a blob or an array into a host array of the same shape."""
+        if not isinstance(array, Tensor):
+            self.device.download(array, out)
+            return
+        staged, launch = self._conversion(array, "down")
+        launch()
+        self.device.download(staged, out)
+
+    def _conversion(self, tensor: Tensor, way: str) -> tuple[Array, Call]:
+        """Return a plain array and the launch between it and a blob."""
+        size = count(tensor.shape)
+        memory = self._staging.get(way)
+        if memory is None or memory.size < size:
+            memory = self._staging[way] = self.device.zeros((size,), "float32")
+        plain = self.device.cut(memory, 0, tensor.shape, "float32")
+        if way == "up":
+            return plain, conversion(self.device, plain, tensor)
+        return plain, conversion(self.device, tensor, plain)
+
+    def copy(self, source: Blob, out: Blob) -> None:
+        """Copy a blob to another one of equal shape."""
+        if isinstance(source, Tensor) or isinstance(out, Tensor):
+            conversion(self.device, source, out)()
+        else:
+            self.xp.copyto(out, source)
+
+    def fill(self, out: Blob, value: float) -> None:
+        """Set all values of a blob."""
+        if isinstance(out, Tensor):
+            self.upload(np.full(out.shape, value, "float32"), out)
+        else:
+            out.fill(value)
+
+    def total(self, array: Blob) -> float:
+        """Return the sum of a blob's values; waits for the device."""
+        if isinstance(array, Tensor):
+            host = np.empty(array.shape, "float32")
+            self.download(array, host)
+            return float(host.sum(dtype="float64"))
+        return float(array.sum())
 
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done."""
-        self.xp.cuda.get_current_stream().synchronize()
+        self.device.synchronize()
+
+    # ------------------------------------------------------------ kernels
+
+    def kernel(self, node: Node, dtype: str) -> Callable[[Node, Context], Kernel[Any]]:
+        """Return what makes the kernel of a node: an own one or the portable one."""
+        if dtype == "float32":
+            for own in self._kernels.get(node.type, ()):
+                if own.fits(node):
+                    return partial(Converted, own)
+        return partial(Converted, super().kernel(node, dtype))
+
+    @cached_property
+    def _kernels(self) -> Mapping[str, Sequence[type[CudaLayer[Any]]]]:
+        if not self._own:
+            return {}
+        from runtime.backends.cuda.table import KERNELS
+
+        return KERNELS
+
+    def arrange(
+        self, graph: Graph, kernels: Sequence[Kernel[Any]], context: Context
+    ) -> tuple[Sequence[Place | None], Sequence[Kernel[Any]]]:
+        """Choose where every blob lies; kernels get theirs where they want them."""
+        if context.dtype != "float32":
+            return [None] * len(graph.edges), [bare(kernel) for kernel in kernels]
+        return arrange(graph, kernels, context.precision)
+
+    def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
+        """Return a function that does calls in order, as a graph from the second time."""
+        return Program(self.device, calls, graphs=self.graphs)
+
+    def prepare(self, calls: Sequence[Call]) -> None:
+        """Do nothing: kernels are compiled when they first run."""
+
+    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays."""
+        return None

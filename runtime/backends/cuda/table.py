@@ -1,0 +1,14 @@
+"""Which layer types have own kernels, and which these are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.backends.cuda.layer import CudaLayer
+from runtime.backends.cuda.layers.relu import ReLU
+
+# The first that fits a node is taken.
+KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
+    "ReLU": (ReLU,),
+}
