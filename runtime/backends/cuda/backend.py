@@ -40,7 +40,8 @@ class CupyBackend(Backend):
 
     def upload(self, host: np.ndarray, out: Array) -> None:
         """Copy a host array into a device array of the same shape."""
-        out.set(np.ascontiguousarray(host, dtype=out.dtype))
+        # np.ascontiguousarray would make an array without axes one of one axis.
+        out.set(np.asarray(host, dtype=out.dtype, order="C"))
 
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy a device array into a host array of the same shape."""
