@@ -57,7 +57,8 @@ class _Correlation(CudaLayer[Any]):
     @classmethod
     def wanted(cls, node: Node) -> tuple[Wanted, Wanted]:
         """Want the channels last."""
-        last: tuple[Order, ...] = ("last",) * len(node.op.bottoms)
+        channels: Order = "last"
+        last = (channels,) * len(node.op.bottoms)
         one = Wanted(last, (True,) * len(last))
         return one, one
 
