@@ -203,7 +203,7 @@ class CupyDevice:
         from runtime.backends.cuda.machine.cudnn import Cudnn
 
         try:
-            return Cudnn()
+            return Cudnn(self.number)
         except MachineError as error:
             import warnings
 
