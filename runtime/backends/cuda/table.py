@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.backends.cuda.layer import CudaLayer
+from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.relu import ReLU
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
+    "Pooling": (Pooling,),
     "ReLU": (ReLU,),
 }
