@@ -10,7 +10,7 @@ import numpy as np
 
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
-from runtime.backends.base import Backend, Fusion
+from runtime.backends.base import PRECISIONS, Backend, Fusion
 from runtime.backends.cuda.arrange import arrange
 from runtime.backends.cuda.converted import Converted, bare
 from runtime.backends.cuda.machine.device import Device
@@ -38,6 +38,7 @@ class CudaBackend(Backend):
     """
 
     block_elements: ClassVar[int] = 1 << 26  # few launches matter more than caches
+    precisions: ClassVar[Sequence[str]] = PRECISIONS
     threads = 1
 
     def __init__(
@@ -57,9 +58,11 @@ class CudaBackend(Backend):
         """Return a new array of zeros on the device."""
         return self.device.zeros(shape, dtype)
 
-    def cut(self, memory: Array, offset: int, shape: Shape, dtype: str) -> Array:
+    def cut(
+        self, memory: Array, offset: int, shape: Sequence[int], dtype: str
+    ) -> Array:
         """Return the array that starts at a byte of `memory`."""
-        return self.device.cut(memory, offset, shape, dtype)
+        return self.device.cut(memory, offset, tuple(shape), dtype)
 
     def blob(
         self,
@@ -91,10 +94,10 @@ class CudaBackend(Backend):
 
     def _conversion(self, tensor: Tensor, way: str) -> tuple[Array, Call]:
         """Return a plain array and the launch between it and a blob."""
-        size = count(tensor.shape)
+        nbytes = 4 * count(tensor.shape)
         memory = self._staging.get(way)
-        if memory is None or memory.size < size:
-            memory = self._staging[way] = self.device.zeros((size,), "float32")
+        if memory is None or memory.size < nbytes:
+            memory = self._staging[way] = self.device.zeros((nbytes,), "uint8")
         plain = self.device.cut(memory, 0, tensor.shape, "float32")
         if way == "up":
             return plain, conversion(self.device, plain, tensor)
@@ -130,11 +133,17 @@ class CudaBackend(Backend):
 
     def kernel(self, node: Node, dtype: str) -> Callable[[Node, Context], Kernel[Any]]:
         """Return what makes the kernel of a node: an own one or the portable one."""
-        if dtype == "float32":
-            for own in self._kernels.get(node.type, ()):
-                if own.fits(node):
-                    return partial(Converted, own)
-        return partial(Converted, super().kernel(node, dtype))
+        portable = super().kernel(node, dtype)
+        own = [one for one in self._kernels.get(node.type, ()) if one.fits(node)]
+        if dtype != "float32" or not own:
+            return partial(Converted, portable)
+
+        def make(node: Node, context: Context) -> Kernel[Any]:
+            device = self.device
+            able = [one for one in own if one.runs_on(device, node, context)]
+            return Converted(able[0] if able else portable, node, context)
+
+        return make
 
     @cached_property
     def _kernels(self) -> Mapping[str, Sequence[type[CudaLayer[Any]]]]:
@@ -153,7 +162,7 @@ class CudaBackend(Backend):
         return arrange(graph, kernels, context.precision)
 
     def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
-        """Return a function that does calls in order, as a graph from the second time."""
+        """Return a function that does calls in order, later as a graph."""
         return Program(self.device, calls, graphs=self.graphs)
 
     def prepare(self, calls: Sequence[Call]) -> None:

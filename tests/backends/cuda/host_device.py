@@ -24,8 +24,11 @@ import numpy as np
 from netspec.errors import MachineError
 from runtime.backends.by_name import MAKERS, get_backend
 from runtime.backends.cuda import CudaBackend
+from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
+from runtime.backends.cuda.machine.products import Product
 from runtime.backends.cuda.machine.sources import functions_of, text_of
+from tests.backends.cuda.host_libraries import HostConvolution, HostProduct
 
 HEADER = Path(__file__).with_name("host_cuda.h")
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off")
@@ -167,16 +170,24 @@ class HostDevice:
 
         return lambda: self._do("launches", work)
 
-    def do(self, kind: str, work: Callable[[], None]) -> None:
-        """Do a piece of work now, or note it where a graph is being captured."""
-        self._do(kind, work)
-
     def _do(self, kind: str, work: Callable[[], None]) -> None:
         if self._recording is not None:
             self._recording.append(work)
             return
         self.counts[kind] += 1
         work()
+
+    def product(self, product: Product) -> HostProduct:
+        return HostProduct(product, self._do)
+
+    def supports(self, convolution: Convolution) -> bool:
+        return True
+
+    def convolution(self, convolution: Convolution) -> HostConvolution:
+        return HostConvolution(convolution, self._do)
+
+    def prepare_convolutions(self, convolutions: Sequence[Convolution]) -> None:
+        pass
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         assert self._recording is None, "a capture within a capture"

@@ -171,10 +171,12 @@ class CupyDevice:
 
         return Cublas()
 
-    def convolution(self, convolution: Convolution) -> Planned | None:
-        """Choose how to compute a convolution; None where this device has no way."""
-        if self._cudnn is None or not self._cudnn.supports(convolution):
-            return None
+    def supports(self, convolution: Convolution) -> bool:
+        """Say whether this device has a way to compute a convolution."""
+        return self._cudnn is not None and bool(self._cudnn.supports(convolution))
+
+    def convolution(self, convolution: Convolution) -> Planned:
+        """Choose how to compute a convolution that is supported."""
         return self._cudnn.plan(convolution)
 
     def prepare_convolutions(self, convolutions: Sequence[Convolution]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Event(Protocol):
     def synchronize(self) -> None:
         """Wait until the device has come to it."""
 
-    def milliseconds_since(self, earlier: Event) -> float:
+    def milliseconds_since(self, earlier: Any) -> float:
         """Return the time on the device between two marks."""
 
 
@@ -51,7 +51,10 @@ class Device(Launcher, Protocol):
     xp: ModuleType  # NumPy's functions over its arrays
     number: int  # which of the devices of this machine
     multiprocessors: int
-    stream: int  # the handle of the stream
+
+    @property
+    def stream(self) -> int:
+        """The handle of the stream."""
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros."""
@@ -71,8 +74,11 @@ class Device(Launcher, Protocol):
     def product(self, product: Product) -> Planned:
         """Choose how to compute a product."""
 
-    def convolution(self, convolution: Convolution) -> Planned | None:
-        """Choose how to compute a convolution; None where this device has no way."""
+    def supports(self, convolution: Convolution) -> bool:
+        """Say whether this device has a way to compute a convolution."""
+
+    def convolution(self, convolution: Convolution) -> Planned:
+        """Choose how to compute a convolution that is supported."""
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         """Record what `run` asks of the device; return the function that does it all.
