@@ -116,7 +116,8 @@ class HostDevice:
 
     def cut(self, memory, offset, shape, dtype) -> np.ndarray:
         nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        return memory[offset : offset + nbytes].view(dtype).reshape(shape)
+        data = memory.reshape(-1).view(np.uint8)
+        return data[offset : offset + nbytes].view(dtype).reshape(shape)
 
     def address(self, array: np.ndarray) -> int:
         return array.ctypes.data
