@@ -22,6 +22,7 @@ from runtime.layers.base import Context, Kernel
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
     from runtime.backends.cuda.layer import CudaLayer
+    from runtime.update_rules import Update, WholeUpdate
 
 
 STAGED_BYTES = 1 << 16  # from which a copy to the device runs beside other work
@@ -172,3 +173,13 @@ class CudaBackend(Backend):
     def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
         """Find layers that run as one, before the kernels ask for arrays."""
         return None
+
+    def whole_update(self, update: Update) -> WholeUpdate | None:
+        """Return the update rule as launches, if there is one, for float32."""
+        from runtime.backends.cuda.updates import RULES, FusedUpdate
+
+        if not self._own or update.type not in RULES:
+            return None
+        if update.flat.data.dtype != np.float32:
+            return None
+        return FusedUpdate(self.device, self.runner, update)
