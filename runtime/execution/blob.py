@@ -37,7 +37,7 @@ class HostView:
         """Return the current contents as a NumPy array that may be written to."""
         if self._parameter:
             self._mirror.parameters_changed()
-        if isinstance(self.array, np.ndarray):
+        if self._mirror.backend.on_host:
             return self._mirror.lend(self.array) if self._parameter else self.array
         if self._host is None:
             self._host = np.empty(self.array.shape, self.array.dtype)

@@ -47,6 +47,9 @@ class Net(NetNames):
         backend: "numpy", "cupy" or "portable"; see `get_backend`.
         seed: of fillers, dropout and data order; the same seed gives the same numbers.
         dtype: "float32", or "float64" for checking gradients.
+        precision: "float32", or on a GPU "tf32" (factors of products have 10 bits of
+            fraction), "bf16" or "fp16" (blobs have 16 bits); parameters, losses and
+            sums are float32 with all of them.
         keep: names of blobs whose contents must stay readable after the steps that use
             them; None keeps all. Fewer kept blobs need less memory. A net with a
             Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
@@ -70,6 +73,7 @@ class Net(NetNames):
         backend: str = "numpy",
         seed: int = 0,
         dtype: str = "float32",
+        precision: str = "float32",
         keep: Iterable[str] | None = None,
         share_with: Net | None = None,
         state: State | None = None,
@@ -78,6 +82,7 @@ class Net(NetNames):
         whole = current(net)
         self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend)
+        self.backend.check_precision(precision, dtype)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
@@ -85,7 +90,9 @@ class Net(NetNames):
         keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
         self._keep = None if keep_all else own.blob_names.union(keep or ())
         self.sources = open_sources(kept.message, self.state, seed)
-        self.context = Context(self.backend, dtype, seed, self.clock, self.sources, own)
+        self.context = Context(
+            self.backend, dtype, seed, self.clock, self.sources, own, precision
+        )
         self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
         self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)

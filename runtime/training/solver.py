@@ -62,6 +62,7 @@ class Solver(Callbacks):
         param: the solver, upgraded, as `read_solver` returns it.
         folder: where nets and weights are looked for after the current folder.
         backend: "numpy" or "cupy", whatever `solver_mode` says.
+        precision: of products and blobs on a GPU (see `Net`).
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
             seed gives the same run: where Caffe takes a new one each time, say so with
             a seed of your own.
@@ -89,6 +90,7 @@ class Solver(Callbacks):
         *,
         folder: Path | None = None,
         backend: str = "numpy",
+        precision: str = "float32",
         seed: int | None = None,
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
@@ -105,6 +107,7 @@ class Solver(Callbacks):
             folder,
             keep=keep,
             backend=backend,
+            precision=precision,
             seed=self.seed,
             allow_python=allowed_names(allow_python),
         )

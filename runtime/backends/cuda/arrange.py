@@ -15,7 +15,7 @@ from typing import Any
 from netspec.graph import Graph, Node
 from runtime.backends.cuda.converted import ANYWHERE, Converted
 from runtime.backends.cuda.layer import STORAGE
-from runtime.backends.cuda.tensor import PLAIN, Order, Place
+from runtime.backends.cuda.tensor import Order, Place
 from runtime.layers.base import Kernel
 
 
@@ -57,17 +57,17 @@ def arrange(
             if not may_be_half:
                 barred_half.add(group)
     shapes: dict[int, set[tuple[int, ...]]] = {}
-    for edge in graph.edges:
-        shapes.setdefault(groups.find(edge.index), set()).add(edge.shape)
+    for one in graph.edges:
+        shapes.setdefault(groups.find(one.index), set()).add(one.shape)
     storage = STORAGE[precision]
     places = []
-    for edge in graph.edges:
-        group = groups.find(edge.index)
-        order: Order = "first"
+    for one in graph.edges:
+        group = groups.find(one.index)
+        lies: Order = "first"
         if group in last and len(shapes[group]) == 1:
-            order = "last"
+            lies = "last"
         halved = group in half and group not in barred_half
-        places.append(Place(order, storage if halved else "float32"))
+        places.append(Place(lies, storage if halved else "float32"))
     settled = []
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         if isinstance(kernel, Converted):
@@ -80,11 +80,6 @@ def arrange(
     return places, settled
 
 
-def nowhere_special(graph: Graph) -> list[Place]:
-    """Return the places of blobs that are all plain arrays."""
-    return [PLAIN] * len(graph.edges)
-
-
 def _grouped(graph: Graph, kernels: Sequence[Kernel[Any]]) -> _Groups:
     groups = _Groups(len(graph.edges))
     first_of: dict[tuple[str, int], int] = {}
@@ -94,10 +89,10 @@ def _grouped(graph: Graph, kernels: Sequence[Kernel[Any]]) -> _Groups:
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         loose: dict[tuple[int, ...], int] = {}
         own = isinstance(kernel, Converted) and kernel.wanted is not None
-        for edge, order, may_be_half in _wants(node, kernel) if own else ():
-            shape = graph.edges[edge].shape
+        for one, order, may_be_half in _wants(node, kernel) if own else ():
+            shape = graph.edges[one].shape
             if order is None and may_be_half:
-                groups.join(edge, loose.setdefault(shape, edge))
+                groups.join(one, loose.setdefault(shape, one))
     return groups
 
 

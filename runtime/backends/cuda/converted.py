@@ -169,7 +169,8 @@ class Converted(Kernel[Any]):
         return result
 
     def _conversions(self, pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
-        launches, done = [], []
+        launches: list[Any] = []
+        done: list[Any] = []
         for source, target in pairs:
             if source is None or target is None or source is target:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import (
     THREADS,
     CudaKernel,
@@ -62,6 +63,11 @@ class CudaLayer(LayerKernel[OpT]):
             Wanted((None,) * len(op.bottoms), (True,) * len(op.bottoms)),
             Wanted((None,) * len(op.tops), (True,) * len(op.tops)),
         )
+
+    @classmethod
+    def runs_on(cls, device: Device, node: Node, context: Context) -> bool:
+        """Whether a device has all that a node needs, beside own kernels."""
+        return True
 
     def __init__(self, node: Node, context: Context) -> None:
         super().__init__(node, context)

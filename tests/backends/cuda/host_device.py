@@ -24,8 +24,11 @@ import numpy as np
 from netspec.errors import MachineError
 from runtime.backends.by_name import MAKERS, get_backend
 from runtime.backends.cuda import CudaBackend
+from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
+from runtime.backends.cuda.machine.products import Product
 from runtime.backends.cuda.machine.sources import functions_of, text_of
+from tests.backends.cuda.host_libraries import HostConvolution, HostProduct
 
 HEADER = Path(__file__).with_name("host_cuda.h")
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off")
@@ -102,7 +105,7 @@ class HostDevice:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._recording: list[Callable[[], None]] | None = None
-        self._replaying = False
+        self._staged: list[np.ndarray] = []
 
     # ------------------------------------------------------------ memory
 
@@ -113,7 +116,8 @@ class HostDevice:
 
     def cut(self, memory, offset, shape, dtype) -> np.ndarray:
         nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        return memory[offset : offset + nbytes].view(dtype).reshape(shape)
+        data = memory.reshape(-1).view(np.uint8)
+        return data[offset : offset + nbytes].view(dtype).reshape(shape)
 
     def address(self, array: np.ndarray) -> int:
         return array.ctypes.data
@@ -123,6 +127,12 @@ class HostDevice:
         assert host.shape == out.shape
         self.counts["uploads"] += 1
         out[...] = host
+
+    def stage(self, host: np.ndarray) -> np.ndarray:
+        assert self._recording is None, "a copy from the host while a graph is captured"
+        self.counts["uploads"] += 1
+        self._staged = [host.copy(), *self._staged[:1]]
+        return self._staged[0]
 
     def download(self, array: np.ndarray, out: np.ndarray) -> None:
         assert self._recording is None, "a copy to the host while a graph is captured"
@@ -166,16 +176,24 @@ class HostDevice:
 
         return lambda: self._do("launches", work)
 
-    def do(self, kind: str, work: Callable[[], None]) -> None:
-        """Do a piece of work now, or note it where a graph is being captured."""
-        self._do(kind, work)
-
     def _do(self, kind: str, work: Callable[[], None]) -> None:
         if self._recording is not None:
             self._recording.append(work)
             return
         self.counts[kind] += 1
         work()
+
+    def product(self, product: Product) -> HostProduct:
+        return HostProduct(product, self._do)
+
+    def supports(self, convolution: Convolution) -> bool:
+        return True
+
+    def convolution(self, convolution: Convolution) -> HostConvolution:
+        return HostConvolution(convolution, self._do)
+
+    def prepare_convolutions(self, convolutions: Sequence[Convolution]) -> None:
+        pass
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         assert self._recording is None, "a capture within a capture"

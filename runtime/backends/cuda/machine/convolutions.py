@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from netspec.errors import ShapeError, SpecError
 from netspec.ops.base import Shape
@@ -146,8 +146,17 @@ class Convolution:
         """A text that differs for every two convolutions that differ."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    @classmethod
+    def from_key(cls, key: str) -> Convolution:
+        """Return the convolution with this key."""
+        fields: dict[str, Any] = json.loads(key)
+        for name, value in fields.items():
+            if isinstance(value, list):
+                fields[name] = tuple(value)
+        return cls(**fields)
+
     def __str__(self) -> str:
-        """The convolution in words, as messages name it."""
+        """Return the convolution in words, as messages name it."""
         parts = [f"{KINDS[self.kind]}, {_arithmetic(self)}"]
         parts += [f"{name} {_by(getattr(self, name))}" for name in ("x", "w", "y")]
         parts.append(f"stride {_by(self.stride)}, pad {_by(self.pad)}")
@@ -165,7 +174,7 @@ class Convolution:
 
 def channels_last(shape: Sequence[int]) -> tuple[int, ...]:
     """Return the strides of (N, C, spatial) that lies as (N, spatial, C)."""
-    count, channels, *spatial = shape
+    channels, *spatial = shape[1:]
     strides = [0] * len(shape)
     step = channels
     for axis in range(len(shape) - 1, 1, -1):
@@ -211,8 +220,9 @@ def _check_shapes(convolution: Convolution) -> None:
     for name, length in lengths.items():
         if length != axes:
             raise ShapeError(
-                f"convolution: {name} {getattr(convolution, name)} has {length} spatial "
-                f"axes and stride {convolution.stride} has {axes}; expected as many"
+                f"convolution: {name} {getattr(convolution, name)} has {length} "
+                f"spatial axes, stride {convolution.stride} has {axes}; expected as "
+                "many"
             )
     for name in ("x", "w", "y", "stride", "dilation"):
         sizes = getattr(convolution, name)

@@ -1,8 +1,8 @@
 """Matrix products by cuBLASLt, called through ctypes.
 
-CuPy's own products refuse to be captured in a graph and have no epilogues; nvmath-python
-is a dependency for a dozen C functions; cuBLAS without Lt adds no bias, and does not let
-us choose an algorithm, whose sums must have a fixed order.
+CuPy's own products refuse to be captured in a graph and have no epilogues;
+nvmath-python is one more dependency, for a dozen C functions; cuBLAS without Lt adds no
+bias and lets nobody choose among algorithms, whose sums must have a fixed order.
 
 cuBLASLt counts in column-major order, where a row-major matrix is its transpose. So
 `out = a b` is asked for as `out^T = b^T a^T`: b is cuBLAS's first factor, A, and a its
@@ -128,7 +128,12 @@ class Cublas:
         library.cublasLtGetVersion.restype = c_size_t
         self.library = library
         self.handle = c_void_p()
-        self.call("cublasLtCreate", byref(self.handle))
+        status = library.cublasLtCreate(byref(self.handle))
+        if status != CUBLAS_STATUS_SUCCESS:
+            raise MachineError(
+                f"cuBLASLt {self.version} ({self.file}) does not start: "
+                f"{self.text(status)}; is there a GPU, and a driver for this CUDA?"
+            )
         weakref.finalize(self, library.cublasLtDestroy, self.handle).atexit = False
 
     @property
@@ -179,6 +184,10 @@ class PlannedProduct:
         self._b = self._new_layout(p.storage, b, p.ldb, p.stride_b)
         self._out = self._new_layout(p.out, (p.n, p.m), p.ldc, p.stride_c)
         self._algo, self.workspace_bytes = self._choose()
+        # Bits that addresses must not have.
+        self._odd, self._odd_out, self._odd_bias = (
+            p.aligned(each) - 1 for each in (p.storage, p.out, p.bias_storage)
+        )
         self._matmul: Callable[..., int] = cublas.library.cublasLtMatmul
         self._set_bias: Callable[..., int] | None = None
         if product.has_bias:
@@ -196,10 +205,10 @@ class PlannedProduct:
         and where cuBLASLt refuses.
         """
         a, b, out = addresses["a"], addresses["b"], addresses["out"]
-        every = a | b | out
+        odd = (a | b) & self._odd | out & self._odd_out
         if self._set_bias is not None:
             bias = addresses["bias"]
-            every |= bias
+            odd |= bias & self._odd_bias
             if bias != self._bias.value:
                 self._bias.value = bias
                 self._set_bias(
@@ -208,7 +217,7 @@ class PlannedProduct:
                     byref(self._bias),
                     8,
                 )
-        if every & (self.product.alignment - 1):
+        if odd:
             raise MachineError(f"{self.product}: not so aligned: {dict(addresses)}")
         status = self._matmul(
             self._cublas.handle,
@@ -283,7 +292,7 @@ class PlannedProduct:
         }
         if p.has_bias:
             # The choice looks at this address for its alignment, and nothing else.
-            self._bias.value = p.alignment
+            self._bias.value = p.aligned(p.bias_storage)
             values[CUBLASLT_MATMUL_DESC_BIAS_POINTER] = self._bias
         if p.has_bias and p.bias_storage != p.out:
             values[CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE] = c_int32(
@@ -307,6 +316,7 @@ class PlannedProduct:
 
     def _choose(self) -> tuple[MatmulAlgo, int]:
         """Ask for an algorithm; return it and the bytes of its workspace."""
+        p = self.product
         preference = self._new("MatmulPreference")
         values: dict[int, Any] = {
             CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES: c_size_t(WORKSPACE_BYTES),
@@ -316,7 +326,7 @@ class PlannedProduct:
         }
         for matrix in range(4):
             values[CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES + matrix] = c_uint32(
-                self.product.alignment
+                p.aligned(p.storage if matrix < 2 else p.out)
             )
         self._set("MatmulPreference", preference, values)
         result, count = MatmulHeuristicResult(), c_int()

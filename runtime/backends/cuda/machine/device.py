@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Event(Protocol):
     def synchronize(self) -> None:
         """Wait until the device has come to it."""
 
-    def milliseconds_since(self, earlier: Event) -> float:
+    def milliseconds_since(self, earlier: Any) -> float:
         """Return the time on the device between two marks."""
 
 
@@ -51,7 +51,10 @@ class Device(Launcher, Protocol):
     xp: ModuleType  # NumPy's functions over its arrays
     number: int  # which of the devices of this machine
     multiprocessors: int
-    stream: int  # the handle of the stream
+
+    @property
+    def stream(self) -> int:
+        """The handle of the stream."""
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros."""
@@ -65,14 +68,24 @@ class Device(Launcher, Protocol):
     def upload(self, host: np.ndarray, out: Array) -> None:
         """Copy a host array of equal shape and type to the device."""
 
+    def stage(self, host: np.ndarray) -> Array:
+        """Bring a host array to the device beside other work; valid for a short time.
+
+        It may be used by what is asked for until the second next call with as many
+        bytes.
+        """
+
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy an array of the device to one of the host."""
 
     def product(self, product: Product) -> Planned:
         """Choose how to compute a product."""
 
-    def convolution(self, convolution: Convolution) -> Planned | None:
-        """Choose how to compute a convolution; None where this device has no way."""
+    def supports(self, convolution: Convolution) -> bool:
+        """Say whether this device has a way to compute a convolution."""
+
+    def convolution(self, convolution: Convolution) -> Planned:
+        """Choose how to compute a convolution that is supported."""
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         """Record what `run` asks of the device; return the function that does it all.

@@ -61,7 +61,8 @@ class Product:
         beta: 0 writes out, 1 adds to it.
         epilogue: what becomes of the sums before they are stored.
         bias: how the bias is stored; "" as out.
-        alignment: bytes that divide the address of every operand; a power of two.
+        alignment: bytes, a power of two, that divide the address of every operand; an
+            operand with larger elements is taken to be aligned to one.
 
     Raises `SpecError` for what means nothing, `ShapeError` for leading dimensions or
     strides with which rows or results would overlap.
@@ -90,10 +91,7 @@ class Product:
     def __post_init__(self) -> None:
         for name in ("m", "n", "k", "batch", "lda", "ldb", "ldc"):
             if not 0 < getattr(self, name) <= LARGEST:
-                raise ShapeError(
-                    f"{self}: {name} must be above 0 and below 2^31; a product of "
-                    "nothing is not for cuBLAS: fill its result instead"
-                )
+                raise ShapeError(f"{self}: {name} must be above 0 and below 2^31")
         least = {
             "lda": self.k if self.a_rows else self.m,
             "ldb": self.n if self.b_rows else self.k,
@@ -125,9 +123,6 @@ class Product:
             raise SpecError(f"{self}: bias must be of {', '.join(STORAGES)}")
         if self.alignment < 1 or self.alignment & (self.alignment - 1):
             raise SpecError(f"{self}: alignment must be a power of two, in bytes")
-        for storage in (self.storage, self.out):
-            if self.alignment < item_bytes(storage):
-                raise SpecError(f"{self}: elements of {storage} are not aligned")
 
     def __str__(self) -> str:
         """Say it in one line, with those options that are not as usual."""
@@ -153,6 +148,10 @@ class Product:
     def macs(self) -> int:
         """Multiplications, each with an addition."""
         return self.batch * self.m * self.n * self.k
+
+    def aligned(self, storage: str) -> int:
+        """Return the bytes that divide the address of an operand stored so."""
+        return max(self.alignment, item_bytes(storage))
 
 
 class Operand(NamedTuple):
@@ -259,6 +258,11 @@ def product_of(
         raise ShapeError(
             f"product of {a.shape} and {b.shape} into {out.shape}: expected "
             "(..., m, k), (..., k, n) and (..., m, n)"
+        )
+    if 0 in (*out.shape, k):
+        raise ShapeError(
+            f"product of {a.shape} and {b.shape} into {out.shape}: there is nothing to "
+            "multiply; fill the result with zeros instead"
         )
     a_rows, lda = _matrix("a", a)
     b_rows, ldb = _matrix("b", b)
