@@ -8,14 +8,17 @@ from typing import Any
 from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cuda.layers.inner_product import InnerProduct
+from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.relu import ReLU
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
+    "BatchNorm": (BatchNorm,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
     "InnerProduct": (InnerProduct,),
     "Pooling": (Pooling,),
     "ReLU": (ReLU,),
+    "Scale": (Scale,),
 }
