@@ -81,7 +81,7 @@ def test_what_is_not_finite_stays_in_its_channel(cuda, rng):
     x[1, 2, 3, 1], x[2, 5, 0, 0] = np.nan, np.inf
     layer = check_own(cuda, norm(), [(3, 8, 5, 4)], params=sums(8, rng))
     (y,) = layer.forward([x], sums(8, rng))
-    assert np.isnan(y[:, 2]).all() and np.isnan(y[:, 5]).all()
+    assert np.isnan(y[:, [2, 5]]).all()
     rest = [0, 1, 3, 4, 6, 7]
     assert np.isfinite(y[:, rest]).all()
 
