@@ -57,6 +57,10 @@ class Primitives:
         """Copy a device array into a host array of the same shape."""
         out[...] = array
 
+    def copy(self, array: Array, out: Array) -> None:
+        """Copy an array of the device into another one of the same shape."""
+        out[...] = array
+
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done."""
 
