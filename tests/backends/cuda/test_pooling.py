@@ -56,9 +56,7 @@ def test_it_is_the_portable_one(cuda, how, case, precision):
 )
 def test_large_windows_and_edges_of_blocks(cuda, how, shape, case):
     for order in ("last", None):
-        check_own(
-            cuda, text_of(how, case), [shape], own=Pooling, order=order, runs=2
-        )
+        check_own(cuda, text_of(how, case), [shape], own=Pooling, order=order, runs=2)
 
 
 sizes = st.integers(1, 9)

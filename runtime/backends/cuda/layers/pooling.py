@@ -83,7 +83,12 @@ class Pooling(CudaLayer[PoolingOp]):
             blob,
             VEC=channels_together(blob),
             WON=self._code[0] if self.op.pool == "MAX" else "u8",
-            **{"KH": kh, "KW": kw, "SH": sh, "SW": sw, "PH": ph, "PW": pw},
+            KH=kh,
+            KW=kw,
+            SH=sh,
+            SW=sw,
+            PH=ph,
+            PW=pw,
         )
 
     def _sizes(self) -> tuple[int, ...]:
@@ -109,9 +114,7 @@ class Pooling(CudaLayer[PoolingOp]):
         if self._wide:
             name, cut = f"{name}_wide", self._wide_tiles(y)
         kernel = self._kernel(name, x)
-        return [
-            self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())
-        ]
+        return [self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())]
 
     def _wide_tiles(self, y: Any) -> Tiles:
         n, c, oh, ow = y.shape
@@ -133,6 +136,4 @@ class Pooling(CudaLayer[PoolingOp]):
             name = "max_pool_gradient"
             arguments = [self.work["won"], *arguments]
         kernel = self._kernel(name, self.dx)
-        return [
-            self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())
-        ]
+        return [self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())]
