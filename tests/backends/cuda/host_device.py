@@ -105,7 +105,7 @@ class HostDevice:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._recording: list[Callable[[], None]] | None = None
-        self._replaying = False
+        self._staged: list[np.ndarray] = []
 
     # ------------------------------------------------------------ memory
 
@@ -127,6 +127,12 @@ class HostDevice:
         assert host.shape == out.shape
         self.counts["uploads"] += 1
         out[...] = host
+
+    def stage(self, host: np.ndarray) -> np.ndarray:
+        assert self._recording is None, "a copy from the host while a graph is captured"
+        self.counts["uploads"] += 1
+        self._staged = [host.copy(), *self._staged[:1]]
+        return self._staged[0]
 
     def download(self, array: np.ndarray, out: np.ndarray) -> None:
         assert self._recording is None, "a copy to the host while a graph is captured"
