@@ -15,7 +15,7 @@ from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
 from runtime.backends.cuda.layer import CudaLayer, Wanted, stored_as
 from runtime.backends.cuda.machine.launch import Call, CudaKernel
-from runtime.backends.cuda.tensor import place_of
+from runtime.backends.cuda.tensor import Order, place_of
 from runtime.backends.cuda.tiles import (
     MOST_DEEP,
     THREADS,
@@ -47,10 +47,11 @@ class Pooling(CudaLayer[PoolingOp]):
     @classmethod
     def wanted(cls, node: Node) -> tuple[Wanted, Wanted]:
         """Want channels last; the mask holds numbers too large for 16 bits."""
+        last: Order = "last"
         tops = len(node.op.tops)
         return (
-            Wanted(("last",), (True,)),
-            Wanted(("last",) * tops, (True, False)[:tops]),
+            Wanted((last,), (True,)),
+            Wanted((last,) * tops, (True, False)[:tops]),
         )
 
     def arrays(self) -> dict[str, ArraySpec]:
