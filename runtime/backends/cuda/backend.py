@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -170,9 +170,21 @@ class CudaBackend(Backend):
     def prepare(self, calls: Sequence[Call]) -> None:
         """Do nothing: kernels are compiled when they first run."""
 
-    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
-        """Find layers that run as one, before the kernels ask for arrays."""
-        return None
+    def fusion(
+        self,
+        graph: Graph,
+        kernels: Sequence[Kernel[Any]],
+        keep: Container[str] | None = None,
+    ) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays.
+
+        keep: the names of the blobs that are kept, None for all.
+        """
+        if not self._own:
+            return None
+        from runtime.backends.cuda import fusion
+
+        return fusion.Fusion(graph, kernels, keep)
 
     def whole_update(self, update: Update) -> WholeUpdate | None:
         """Return the update rule as launches, if there is one, for float32."""

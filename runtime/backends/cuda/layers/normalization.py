@@ -303,16 +303,12 @@ class Scale(_ByChannel):
         x, mean, inverse = self.work.get("x", self.x), None, None
         if self.gradients[0] is None:
             x = self.dy  # nobody looks at the sum of products
-        elif self.behind is not None and "x" not in self.work:
-            x, mean, inverse = self._normalized(self.behind)
+        elif self.behind is not None:
+            norm = self.behind
+            x, mean, inverse = norm.work["x"], norm.mean, norm.inverse
         line = (mean, inverse, self.gamma, None)
         passes = PASS_SCALED if self.dx is not None else 0
         return [
             self._sums(self.dy, x, line, passed=self.dx, passes=passes),
             self._finish_sums(inverse, self.gradients, accumulate, None),
         ]
-
-    def _normalized(self, norm: BatchNorm) -> tuple[Blob, Array | None, Array | None]:
-        if 0 in self.op.backward_bottoms:
-            return self.x, None, None
-        return norm.work["x"], norm.mean, norm.inverse
