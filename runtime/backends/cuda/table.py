@@ -8,6 +8,14 @@ from typing import Any
 from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cuda.layers.inner_product import InnerProduct
+from runtime.backends.cuda.layers.loss import (
+    EuclideanLoss,
+    HingeLoss,
+    MultinomialLogisticLoss,
+    SigmoidCrossEntropyLoss,
+    SmoothL1Loss,
+    SoftmaxWithLoss,
+)
 from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.relu import ReLU
@@ -17,8 +25,14 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "BatchNorm": (BatchNorm,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
+    "EuclideanLoss": (EuclideanLoss,),
+    "HingeLoss": (HingeLoss,),
     "InnerProduct": (InnerProduct,),
+    "MultinomialLogisticLoss": (MultinomialLogisticLoss,),
     "Pooling": (Pooling,),
     "ReLU": (ReLU,),
     "Scale": (Scale,),
+    "SigmoidCrossEntropyLoss": (SigmoidCrossEntropyLoss,),
+    "SmoothL1Loss": (SmoothL1Loss,),
+    "SoftmaxWithLoss": (SoftmaxWithLoss,),
 }
