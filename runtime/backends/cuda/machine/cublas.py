@@ -108,6 +108,21 @@ SIGNATURES: Mapping[str, list[Any]] = {
 }
 
 
+def open_library() -> tuple[ctypes.CDLL, str]:
+    """Load cuBLASLt; return it and its file.
+
+    Raises `MachineError` where this machine has none.
+    """
+    return load("cuBLASLt", "cublasLt", VERSIONS, DISTRIBUTIONS)
+
+
+def version_of(library: ctypes.CDLL) -> str:
+    """Return the version of the library: "13.1.0"."""
+    library.cublasLtGetVersion.restype = c_size_t
+    major, rest = divmod(library.cublasLtGetVersion(), 10000)
+    return f"{major}.{rest // 100}.{rest % 100}"
+
+
 class Cublas:
     """cuBLASLt on the device that is current when this is made.
 
@@ -120,12 +135,11 @@ class Cublas:
     def __init__(self, library: ctypes.CDLL | None = None) -> None:
         self.file = "given"
         if library is None:
-            library, self.file = load("cuBLASLt", "cublasLt", VERSIONS, DISTRIBUTIONS)
+            library, self.file = open_library()
         for name, arguments in SIGNATURES.items():
             getattr(library, name).argtypes = arguments
         library.cublasLtGetStatusString.argtypes = [c_int]
         library.cublasLtGetStatusString.restype = ctypes.c_char_p
-        library.cublasLtGetVersion.restype = c_size_t
         self.library = library
         self.handle = c_void_p()
         status = library.cublasLtCreate(byref(self.handle))
@@ -139,9 +153,7 @@ class Cublas:
     @property
     def version(self) -> str:
         """The version of the library: "13.1.0"."""
-        number = self.library.cublasLtGetVersion()
-        major, rest = divmod(number, 10000)
-        return f"{major}.{rest // 100}.{rest % 100}"
+        return version_of(self.library)
 
     def plan(self, product: Product) -> PlannedProduct:
         """Choose an algorithm for a product: the first that cuBLASLt proposes.

@@ -64,7 +64,7 @@ class CupyDevice:
             raise MachineError("backend 'cupy': this machine has no CUDA device")
         if not 0 <= number < devices:
             raise MachineError(
-                f"backend 'cupy': there is no device {number}; this machine has "
+                f"backend 'cupy': there is no device {number}; this process sees "
                 f"{devices}, numbered from 0"
             )
         self.xp = self._cupy = cupy
@@ -126,7 +126,7 @@ class CupyDevice:
     # ------------------------------------------------------------ work
 
     def launcher(self, launch: Launch) -> Callable[[Sequence[Any]], None]:
-        """Return a function that launches a kernel with other arguments of its types."""
+        """Return what launches a kernel with other arguments of its types."""
         kernel = launch.kernel
         declared = kernel.function.parameters
         function = self._module(kernel).get_function(kernel.name)
