@@ -11,7 +11,7 @@ from runtime.arrays import Array
 from runtime.layers import portable_kernels
 from runtime.layers.base import Context, Kernel
 from runtime.primitives import Primitives
-from runtime.update_rules import Block, FusedUpdate, Settings
+from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
@@ -108,4 +108,8 @@ class Backend(Primitives):
         self, rule: str, blocks: Sequence[Block], settings: Settings
     ) -> FusedUpdate | None:
         """Return one that takes whole steps of an update rule, if there is one."""
+        return None
+
+    def whole_update(self, update: Update) -> WholeUpdate | None:
+        """Return one that does all that an update does, if there is one."""
         return None

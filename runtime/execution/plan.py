@@ -22,6 +22,8 @@ from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Fusion, Place
 from runtime.execution.fitting import fitting
+from runtime.execution.memory_kinds import Passes, passes_over
+from runtime.execution.mirror import Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.layers.base import Bound, Context, Kernel
 from runtime.primitives import Primitives
@@ -49,7 +51,8 @@ class Plan:
     `backward` stores the first contribution to each parameter gradient and adds the
     later ones; `accumulate` adds them all to what is there. `data[i]` and `diff[i]`
     belong to edge i; `diff[i]` is None where no gradient is computed, and both are only
-    meaningful outside the steps for edges whose blob is kept. `memory` counts bytes.
+    meaningful outside the steps for edges whose blob is kept. `memory` counts bytes,
+    `passes` says what passes do to memory.
     """
 
     forward: tuple[Step, ...]
@@ -60,6 +63,7 @@ class Plan:
     kernels: tuple[Kernel[Any], ...]
     memory: Mapping[str, int]
     backend: Primitives
+    passes: Passes
     fusion: Fusion | None = None
 
     def run(
@@ -186,13 +190,15 @@ def compile_plan(
     backend: Backend,
     context: Context,
     parameters: Sequence[ParameterArrays],
+    mirror: Mirror,
     *,
     keep: Container[str] | None = None,
 ) -> Plan:
     """Bind every node of `graph` to a kernel of `backend` and to memory.
 
-    keep: the names of the blobs whose contents must outlive the steps that use them;
-    None keeps all of them, as Caffe does. Inputs, outputs and loss gradients are always
+    mirror: learns of the memory of blobs, ahead of the kernels. keep: the names of the
+    blobs whose contents must outlive the steps that use them; None keeps all of them,
+    as Caffe does. Inputs, outputs and loss gradients are always
     kept.
 
     Raises `UnsupportedError` for a layer type without arithmetic, `MachineError` where
@@ -203,6 +209,7 @@ def compile_plan(
     fusion = None if graph.stale else backend.fusion(graph, kernels)
     with fitting(graph, context, (), keep):
         memory = _Memory(graph, backend, context, kernels, keep, places)
+    passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         if node.index not in graph.stale:
             kernel.bind(_bound(node, memory, parameters))
@@ -221,6 +228,7 @@ def compile_plan(
         kernels=tuple(kernels),
         memory=memory.sizes,
         backend=backend,
+        passes=passes,
         fusion=fusion,
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
+from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.weights import CopyReport, copy_into, warn_of_rest
@@ -312,10 +313,13 @@ class Solver(Callbacks):
 
     def _check_gradients(self, loss: float | None) -> None:
         """Stop at gradients that are not finite; without `loss` only warn, once."""
-        # What a callback wrote into host arrays must reach the device, and host arrays
-        # must be read anew after the update.
-        self.net.mirror.before_steps()
-        if (loss is None and self._warned) or self.update.finite():
+        if loss is None and self._warned:
+            return
+        # What a callback wrote into host arrays must reach the device.
+        self.net.mirror.before_steps(UPDATE)
+        finite = self.update.finite()
+        self.net.mirror.after_steps()
+        if finite:
             return
         bad = not_finite(self.net, gradients=True)
         if bad is not None and loss is not None:

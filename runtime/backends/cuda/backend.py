@@ -22,6 +22,10 @@ from runtime.layers.base import Context, Kernel
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
     from runtime.backends.cuda.layer import CudaLayer
+    from runtime.update_rules import Update, WholeUpdate
+
+
+STAGED_BYTES = 1 << 16  # from which a copy to the device runs beside other work
 
 
 class CudaBackend(Backend):
@@ -50,7 +54,7 @@ class CudaBackend(Backend):
         self.on_host = False
         self.random_block = 1 << 22
         self._own = own_kernels
-        self._staging: dict[str, Array] = {}
+        self._spare: Array | None = None
 
     # ------------------------------------------------------------ memory
 
@@ -76,32 +80,30 @@ class CudaBackend(Backend):
 
     def upload(self, host: np.ndarray, out: Blob) -> None:
         """Copy a host array into a blob or an array of the same shape."""
-        if not isinstance(out, Tensor):
-            self.device.upload(np.asarray(host, out.dtype).reshape(out.shape), out)
-            return
-        staged, launch = self._conversion(out, "up")
-        self.device.upload(np.asarray(host, "float32").reshape(out.shape), staged)
-        launch()
+        values = np.asarray(host, out.dtype).reshape(out.shape)
+        if values.nbytes >= STAGED_BYTES:
+            self.copy(self.device.stage(values), out)
+        elif isinstance(out, Tensor):
+            plain = self._plain(out.shape)
+            self.device.upload(values, plain)
+            self.copy(plain, out)
+        else:
+            self.device.upload(values, out)
 
     def download(self, array: Blob, out: np.ndarray) -> None:
         """Copy a blob or an array into a host array of the same shape."""
-        if not isinstance(array, Tensor):
-            self.device.download(array, out)
-            return
-        staged, launch = self._conversion(array, "down")
-        launch()
-        self.device.download(staged, out)
+        if isinstance(array, Tensor):
+            plain = self._plain(array.shape)
+            self.copy(array, plain)
+            array = plain
+        self.device.download(array, out)
 
-    def _conversion(self, tensor: Tensor, way: str) -> tuple[Array, Call]:
-        """Return a plain array and the launch between it and a blob."""
-        nbytes = 4 * count(tensor.shape)
-        memory = self._staging.get(way)
-        if memory is None or memory.size < nbytes:
-            memory = self._staging[way] = self.device.zeros((nbytes,), "uint8")
-        plain = self.device.cut(memory, 0, tensor.shape, "float32")
-        if way == "up":
-            return plain, conversion(self.device, plain, tensor)
-        return plain, conversion(self.device, tensor, plain)
+    def _plain(self, shape: Shape) -> Array:
+        """Return a plain array to convert by, valid until the next call."""
+        nbytes = 4 * count(shape)
+        if self._spare is None or self._spare.size < nbytes:
+            self._spare = self.device.zeros((nbytes,), "uint8")
+        return self.device.cut(self._spare, 0, shape, "float32")
 
     def copy(self, source: Blob, out: Blob) -> None:
         """Copy a blob to another one of equal shape."""
@@ -171,3 +173,13 @@ class CudaBackend(Backend):
     def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
         """Find layers that run as one, before the kernels ask for arrays."""
         return None
+
+    def whole_update(self, update: Update) -> WholeUpdate | None:
+        """Return the update rule as launches, if there is one, for float32."""
+        from runtime.backends.cuda.updates import RULES, FusedUpdate
+
+        if not self._own or update.type not in RULES:
+            return None
+        if update.flat.data.dtype != np.float32:
+            return None
+        return FusedUpdate(self.device, self.runner, update)

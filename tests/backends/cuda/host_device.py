@@ -105,7 +105,7 @@ class HostDevice:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._recording: list[Callable[[], None]] | None = None
-        self._replaying = False
+        self._staged: list[np.ndarray] = []
 
     # ------------------------------------------------------------ memory
 
@@ -116,7 +116,8 @@ class HostDevice:
 
     def cut(self, memory, offset, shape, dtype) -> np.ndarray:
         nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        return memory[offset : offset + nbytes].view(dtype).reshape(shape)
+        data = memory.reshape(-1).view(np.uint8)
+        return data[offset : offset + nbytes].view(dtype).reshape(shape)
 
     def address(self, array: np.ndarray) -> int:
         return array.ctypes.data
@@ -126,6 +127,12 @@ class HostDevice:
         assert host.shape == out.shape
         self.counts["uploads"] += 1
         out[...] = host
+
+    def stage(self, host: np.ndarray) -> np.ndarray:
+        assert self._recording is None, "a copy from the host while a graph is captured"
+        self.counts["uploads"] += 1
+        self._staged = [host.copy(), *self._staged[:1]]
+        return self._staged[0]
 
     def download(self, array: np.ndarray, out: np.ndarray) -> None:
         assert self._recording is None, "a copy to the host while a graph is captured"

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from runtime.backends.cuda import CudaBackend
 from runtime.backends.cuda.converted import Converted
-from runtime.backends.cuda.layer import CudaLayer
+from runtime.backends.cuda.layer import STORAGE, CudaLayer
+from runtime.backends.cuda.tensor import Order, Place, Tensor, made
 from runtime.backends.portable import PortableBackend
 from tests.layers.harness import LoneLayer
 
 PORTABLE = PortableBackend()
 # Of the largest value of an array: what rounding may do under each precision.
 TOLERANCE = {"float32": 2e-5, "tf32": 2e-3, "bf16": 2e-2, "fp16": 3e-3}
-ROUNDED = {"bf16": 8, "fp16": 11}  # bits of a value that are kept
+KEPT_BITS = 8  # of a value, by bfloat16
 
 
 def rounded(values: Any, precision: str) -> np.ndarray:
     """Return values as the storage of a precision holds them."""
     values = np.asarray(values, np.float64)
-    if precision not in ROUNDED:
+    if precision == "fp16":
+        return values.astype(np.float16).astype(np.float64)
+    if precision != "bf16":
         return values
     mantissa, exponent = np.frexp(values)
-    scale = 2.0 ** ROUNDED[precision]
+    scale = 2.0**KEPT_BITS
     return np.ldexp(np.rint(mantissa * scale) / scale, exponent)
 
 
@@ -39,12 +43,14 @@ def check_own(
     tolerance: float | None = None,
     runs: int = 3,
     own: type[CudaLayer] | None = None,
+    order: Order | None = None,
     **options: Any,
 ) -> LoneLayer:
     """Compare an own kernel with the portable one, forward and backward.
 
     bottoms: for each bottom a shape, filled with normal values, or an array. own: the
-    class that must have been taken. Runs it several times: one by one, then captured.
+    class that must have been taken. order: of the blobs, which then lie in it, in 16
+    bits where they may; None for plain arrays. Runs it several times: one by one, then captured.
     Gradients of parameters are stored, then added to what is there.
     """
     rng = np.random.default_rng(5)
@@ -53,9 +59,11 @@ def check_own(
         for one in bottoms
     ]
     shapes = [value.shape for value in values]
-    fast = LoneLayer(
-        text, shapes, backend=backend, dtype="float32", precision=precision, **options
-    )
+    settings: Any = {"backend": backend, "dtype": "float32", "precision": precision}
+    if order is None:
+        fast = LoneLayer(text, shapes, **settings, **options)
+    else:
+        fast = PlacedLayer(text, shapes, order=order, **settings, **options)
     kernel = fast.kernel
     assert isinstance(kernel, Converted)
     assert isinstance(kernel.inner, own or CudaLayer), "the portable kernel was taken"
@@ -95,3 +103,49 @@ def close(got: Any, want: Any, limit: float, what: str) -> None:
     np.testing.assert_allclose(
         got, want, rtol=0, atol=limit * largest, equal_nan=True, err_msg=what
     )
+
+
+class PlacedLayer(LoneLayer):
+    """A lone layer whose blobs lie in places of their own, not as Caffe has them.
+
+    order: of all blobs. Those that may be of 16 bits are, where the precision says so.
+    """
+
+    def __init__(self, *args: Any, order: Order = "last", **options: Any) -> None:
+        self._order: Order = order
+        super().__init__(*args, **options)
+
+    def _allocate(self, propagate: Sequence[bool], learn: Sequence[bool]) -> None:
+        kernel: Any = self.kernel
+        storage: Any = STORAGE[kernel.context.precision]
+        bottoms, tops = (
+            [Place(self._order, storage if half else "float32") for half in one.half]
+            for one in kernel.wanted
+        )
+        kernel.settle(bottoms, tops)
+        self._specs = kernel.arrays()
+        super()._allocate(propagate, learn)
+        placed: dict[int, Any] = {}
+
+        def moved(blobs: Sequence[Any], places: Sequence[Place]) -> tuple[Any, ...]:
+            for blob, place in zip(blobs, places, strict=True):
+                if blob is not None and id(blob) not in placed:
+                    new = made(self.backend.zeros, blob.shape, place, "float32")
+                    placed[id(blob)] = new
+            return tuple(None if one is None else placed[id(one)] for one in blobs)
+
+        self.bound = replace(
+            self.bound,
+            bottoms=moved(self.bound.bottoms, bottoms),
+            tops=moved(self.bound.tops, tops),
+            dbottoms=moved(self.bound.dbottoms, bottoms),
+            dtops=moved(self.bound.dtops, tops),
+        )
+
+    def _spoil(self, arrays: Sequence[Any], but: Sequence[Any]) -> None:
+        for array in arrays:
+            if isinstance(array, Tensor) and not any(array is kept for kept in but):
+                half = array.array.dtype == np.uint16
+                array.array[...] = 0x7FFF if half else np.nan  # a NaN of both halves
+        plain = [array for array in arrays if not isinstance(array, Tensor)]
+        super()._spoil(plain, but)

@@ -1,40 +1,54 @@
-// Sums over the rows of x (rows, columns), in a fixed order; and rows added to all rows.
-#include "storage.cuh"
+// Sums down the columns of a matrix: the gradients of biases and of what is like them.
+//
+// MASK: 1 where the sum is of g = dy where `sign` is positive, else slope dy, and g is
+// kept in `masked` (which may be dy) where there is one. TIMES: 1 where it is of g x.
+#ifndef MASK
+#define MASK 0
+#endif
+#ifndef TIMES
+#define TIMES 0
+#endif
+#include "columns.cuh"
 
-#define LANES 32
-#define ROWS 8
-
-// parts (gridDim.y, columns): block y sums rows y * share to (y + 1) * share.
 extern "C" __global__ void __launch_bounds__(256)
-column_parts(const STORE* __restrict__ x, float* __restrict__ parts, int rows,
-             int columns, int share) {
-  __shared__ float sums[ROWS][LANES];
-  int column = blockIdx.x * LANES + threadIdx.x;
-  int end = min(rows, (int)(blockIdx.y + 1) * share);
-  float sum = 0.0f;
-  if (column < columns)
-    for (int row = blockIdx.y * share + threadIdx.y; row < end; row += ROWS)
-      sum += to_float(x[(long long)row * columns + column]);
-  sums[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y == 0 && column < columns) {
-    float total = 0.0f;
-    for (int j = 0; j < ROWS; j++) total += sums[j][threadIdx.x];
-    parts[(long long)blockIdx.y * columns + column] = total;
+column_sums(const STORE* dy, const STORE* sign, const STORE* x, STORE* masked,
+            float* partial, int rows, int columns, int chunk, float slope) {
+  Tile tile = tile_of(rows, columns, chunk);
+  float sums[VECTOR] = {};
+  long long at = tile.at;
+#pragma unroll 4
+  for (int i = 0; i < tile.count; i++, at += tile.step) {
+    Few g = load_few(dy + at);
+#if MASK
+    Few mask = load_few(sign + at);
+#pragma unroll
+    for (int v = 0; v < VECTOR; v++) {
+      float below = slope == 0.0f ? 0.0f : g.at[v] * slope;
+      g.at[v] = mask.at[v] > 0.0f ? g.at[v] : below;
+    }
+    if (masked) store_few(masked + at, g);
+#endif
+#if TIMES
+    Few factor = load_few(x + at);
+#pragma unroll
+    for (int v = 0; v < VECTOR; v++) sums[v] += g.at[v] * factor.at[v];
+#else
+#pragma unroll
+    for (int v = 0; v < VECTOR; v++) sums[v] += g.at[v];
+#endif
   }
+  block_add_depths(sums);
+  if (threadIdx.x >= LANES || tile.column >= columns) return;
+  float* to = partial + (long long)blockIdx.y * columns + tile.column;
+#pragma unroll
+  for (int v = 0; v < VECTOR; v++) to[v] = sums[v];
 }
 
-extern "C" __global__ void column_total(const float* parts, float* out, int count,
-                                        int columns, int add) {
-  int column = FIRST;
-  if (column >= columns) return;
-  float sum = 0.0f;
-  for (int part = 0; part < count; part++) sum += parts[(long long)part * columns + column];
-  out[column] = add ? out[column] + sum : sum;
-}
-
-extern "C" __global__ void add_row(STORE* y, const float* row, long long count,
-                                   int columns) {
-  for (long long i = FIRST; i < count; i += STRIDE)
-    y[i] = stored<STORE>(to_float(y[i]) + row[i % columns]);
+// out (columns) = the sums of the columns of partial (groups, columns), or added to it.
+extern "C" __global__ void __launch_bounds__(1024)
+column_finish(const float* partial, float* out, int groups, int columns, int add) {
+  float sum = block_add_partial(partial, groups, columns, columns);
+  int column = FINISHED_COLUMN;
+  if (threadIdx.x < FINISHERS && column < columns)
+    out[column] = add ? out[column] + sum : sum;
 }

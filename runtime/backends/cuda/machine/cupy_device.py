@@ -72,6 +72,8 @@ class CupyDevice:
         self._device = cupy.cuda.Device(number)
         self.enter()
         self.multiprocessors = int(self._device.attributes["MultiProcessorCount"])
+        self._rings: dict[int, _Ring] = {}
+        self._copies = cupy.cuda.Stream(non_blocking=True)
         self._modules: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
 
     def enter(self) -> None:
@@ -111,8 +113,20 @@ class CupyDevice:
         return int(array.data.ptr)
 
     def upload(self, host: np.ndarray, out: Array) -> None:
-        """Copy a host array of equal shape and type to the device."""
+        """Copy a host array of equal shape to the device."""
         out.set(np.asarray(host, out.dtype, order="C").reshape(out.shape))
+
+    def stage(self, host: np.ndarray) -> Array:
+        """Bring a host array to a new place on the device, while it does other work.
+
+        The copy runs on a stream of its own, from memory that the driver has pinned;
+        what is asked for next waits for it. The array that is returned is valid until
+        the second next call with as many bytes.
+        """
+        ring = self._rings.get(host.nbytes)
+        if ring is None:
+            ring = self._rings[host.nbytes] = _Ring(self._cupy, host.nbytes)
+        return ring.stage(host, self._stream, self._copies)
 
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy an array of the device to one of the host."""
@@ -189,7 +203,7 @@ class CupyDevice:
         from runtime.backends.cuda.machine.cudnn import Cudnn
 
         try:
-            return Cudnn()
+            return Cudnn(self.number)
         except MachineError as error:
             import warnings
 
@@ -244,6 +258,43 @@ class _Watch:
 
     def __exit__(self, *_: object) -> None:
         self._hook.__exit__(*_)
+
+
+class _Ring:
+    """Two pairs of a pinned host buffer and a device buffer, used by turns."""
+
+    def __init__(self, cupy: Any, nbytes: int) -> None:
+        self._slots = [_Slot(cupy, nbytes) for _ in range(2)]
+        self._turn = 0
+
+    def stage(self, host: np.ndarray, compute: Any, copies: Any) -> Array:
+        """See `CupyDevice.stage`."""
+        # What was asked of the slot that was used last is by now all asked for.
+        self._slots[self._turn].read.record(compute)
+        self._turn = 1 - self._turn
+        return self._slots[self._turn].fill(host, compute, copies)
+
+
+class _Slot:
+    def __init__(self, cupy: Any, nbytes: int) -> None:
+        self._cupy = cupy
+        self._pinned = cupy.cuda.alloc_pinned_memory(nbytes)
+        self._host = np.frombuffer(self._pinned, np.uint8, nbytes)
+        self._device = cupy.empty(nbytes, "uint8")
+        self._copied, self.read = cupy.cuda.Event(), cupy.cuda.Event()
+
+    def fill(self, host: np.ndarray, compute: Any, copies: Any) -> Array:
+        """Copy `host` over, behind what still reads this slot."""
+        self._copied.synchronize()  # the last copy out of the pinned memory
+        np.copyto(self._host.view(host.dtype).reshape(host.shape), host)
+        copies.wait_event(self.read)
+        self._device.data.copy_from_host_async(
+            self._pinned.ptr, host.nbytes, copies
+        )
+        self._copied.record(copies)
+        compute.wait_event(self._copied)
+        shaped = self._device.view(host.dtype)
+        return shaped.reshape(host.shape)
 
 
 def _three(sizes: tuple[int, ...]) -> tuple[int, ...]:

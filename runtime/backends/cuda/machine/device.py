@@ -68,6 +68,13 @@ class Device(Launcher, Protocol):
     def upload(self, host: np.ndarray, out: Array) -> None:
         """Copy a host array of equal shape and type to the device."""
 
+    def stage(self, host: np.ndarray) -> Array:
+        """Bring a host array to the device beside other work; valid for a short time.
+
+        It may be used by what is asked for until the second next call with as many
+        bytes.
+        """
+
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy an array of the device to one of the host."""
 
