@@ -1,4 +1,4 @@
-"""How the elements of a blob with its channels last are dealt out to blocks of threads."""
+"""How blobs with their channels last are dealt out to blocks of threads."""
 
 from __future__ import annotations
 

@@ -50,8 +50,10 @@ def check_own(
 
     bottoms: for each bottom a shape, filled with normal values, or an array. own: the
     class that must have been taken. order: of the blobs, which then lie in it, in 16
-    bits where they may; None for plain arrays. Runs it several times: one by one, then captured.
-    Gradients of parameters are stored, then added to what is there.
+    bits where they may; None for plain arrays.
+
+    Runs it several times: one by one, then captured. Gradients of parameters are
+    stored, then added to what is there.
     """
     rng = np.random.default_rng(5)
     values = [

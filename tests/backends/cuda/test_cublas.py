@@ -125,10 +125,6 @@ def test_what_a_product_is_told_as(fake):
                 f"choose workspace={32 << 20} schemes=2 alignment=2,2,4,4 bias=0",
             ],
         ),
-        (
-            dict(storage="bfloat16", out="bfloat16", epilogue="bias", bias="float32"),
-            ["set operation 26=0", "bias at 4"],
-        ),
     ],
 )
 def test_options_are_told(fake, options, wanted):

@@ -15,7 +15,7 @@ from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
 from runtime.backends.cuda.layer import CudaLayer, Wanted, stored_as
 from runtime.backends.cuda.machine.launch import Call, CudaKernel
-from runtime.backends.cuda.tensor import place_of
+from runtime.backends.cuda.tensor import Order, place_of
 from runtime.backends.cuda.tiles import (
     MOST_DEEP,
     THREADS,
@@ -47,10 +47,11 @@ class Pooling(CudaLayer[PoolingOp]):
     @classmethod
     def wanted(cls, node: Node) -> tuple[Wanted, Wanted]:
         """Want channels last; the mask holds numbers too large for 16 bits."""
+        last: Order = "last"
         tops = len(node.op.tops)
         return (
-            Wanted(("last",), (True,)),
-            Wanted(("last",) * tops, (True, False)[:tops]),
+            Wanted((last,), (True,)),
+            Wanted((last,) * tops, (True, False)[:tops]),
         )
 
     def arrays(self) -> dict[str, ArraySpec]:
@@ -83,7 +84,12 @@ class Pooling(CudaLayer[PoolingOp]):
             blob,
             VEC=channels_together(blob),
             WON=self._code[0] if self.op.pool == "MAX" else "u8",
-            **{"KH": kh, "KW": kw, "SH": sh, "SW": sw, "PH": ph, "PW": pw},
+            KH=kh,
+            KW=kw,
+            SH=sh,
+            SW=sw,
+            PH=ph,
+            PW=pw,
         )
 
     def _sizes(self) -> tuple[int, ...]:
@@ -109,9 +115,7 @@ class Pooling(CudaLayer[PoolingOp]):
         if self._wide:
             name, cut = f"{name}_wide", self._wide_tiles(y)
         kernel = self._kernel(name, x)
-        return [
-            self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())
-        ]
+        return [self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())]
 
     def _wide_tiles(self, y: Any) -> Tiles:
         n, c, oh, ow = y.shape
@@ -133,6 +137,4 @@ class Pooling(CudaLayer[PoolingOp]):
             name = "max_pool_gradient"
             arguments = [self.work["won"], *arguments]
         kernel = self._kernel(name, self.dx)
-        return [
-            self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())
-        ]
+        return [self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())]
