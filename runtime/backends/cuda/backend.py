@@ -110,6 +110,7 @@ class CudaBackend(Backend):
         if isinstance(source, Tensor) or isinstance(out, Tensor):
             conversion(self.device, source, out)()
         else:
+            self.device.enter()
             self.xp.copyto(out, source)
 
     def fill(self, out: Blob, value: float) -> None:
@@ -117,6 +118,7 @@ class CudaBackend(Backend):
         if isinstance(out, Tensor):
             self.upload(np.full(out.shape, value, "float32"), out)
         else:
+            self.device.enter()
             out.fill(value)
 
     def total(self, array: Blob) -> float:
@@ -125,6 +127,7 @@ class CudaBackend(Backend):
             host = np.empty(array.shape, "float32")
             self.download(array, host)
             return float(host.sum(dtype="float64"))
+        self.device.enter()
         return float(array.sum())
 
     def synchronize(self) -> None:

@@ -40,7 +40,7 @@ class Product:
     otherwise, of `b` the element (l, j) at `l * ldb + j` if `b_rows`, at `j * ldb + l`
     otherwise, and of `out` the element (i, j) at `i * ldc + j`.
 
-    The bias is stored as out is: cuBLASLt adds no bias of float32 to a result of halves.
+    A bias is stored as out is: cuBLASLt adds none of float32 to a result of halves.
 
     Shapes: a (m, k), b (k, n), bias (n) -> out (m, n).
 
