@@ -58,7 +58,8 @@ class Backend(Primitives):
         if precision not in PRECISIONS:
             raise SpecError(
                 f"unknown precision {precision!r}"
-                f"{did_you_mean(precision, PRECISIONS)}; expected one of {', '.join(PRECISIONS)}"
+                f"{did_you_mean(precision, PRECISIONS)}; "
+                f"expected one of {', '.join(PRECISIONS)}"
             )
         if precision not in self.precisions:
             raise SpecError(

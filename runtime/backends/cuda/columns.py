@@ -33,6 +33,7 @@ REDUCING = 4  # blocks for each multiprocessor: all are there at once
 PACK_BYTES = 16  # that a thread reads at once
 
 _SUMS = CudaKernel("columns.cu", "column_sums")
+_ADD_ROW = CudaKernel("rows.cu", "add_row")
 _FINISH = CudaKernel("columns.cu", "column_finish")
 
 
@@ -160,6 +161,18 @@ def column_sum(
         ),
         layer.launch(_FINISH, grid, block, partial, out, *ends),
     ]
+
+
+def add_row(
+    layer: CudaLayer[Any], y: Blob, row: Array, rows: int, columns: int
+) -> Call:
+    """Return the call that adds a row to all rows of y.
+
+    Shapes: y (rows, columns) in memory, row (columns) float32.
+    """
+    kernel = _ADD_ROW.with_defines(STORE=IN_SOURCES[place_of(y).storage])
+    size = rows * columns
+    return layer.strided(kernel, size, y, row, size, columns)
 
 
 def _check(matrix: Columns, blob: Blob | None) -> None:

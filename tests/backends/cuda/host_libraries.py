@@ -35,7 +35,7 @@ class HostProduct:
         self.workspace_bytes = 64
 
     def run(self, addresses: Mapping[str, int], workspace: int, stream: int) -> None:
-        assert workspace
+        assert workspace % 256 == 0 < workspace
         arrays = {
             name: at_address(addresses[name], one.elements, CARRIERS[one.storage])
             for name, one in operands(self.product).items()
@@ -53,15 +53,14 @@ class HostConvolution:
         self.workspace_bytes = 64
 
     def run(self, addresses: Mapping[str, int], workspace: int, stream: int) -> None:
-        assert workspace
+        assert workspace % 256 == 0 < workspace
         self._do("convolutions", lambda: self._compute(addresses))
 
     def _compute(self, addresses: Mapping[str, int]) -> None:
         c = self.convolution
         result, output = self._result(addresses), c.output
         if c.kind == "forward" and c.bias:
-            count = c.y[1]
-            bias = at_address(addresses["bias"], count, "float32")
+            bias = self._read(addresses, "bias", (1, c.y[1]))
             result = result + bias.reshape(-1, *(1,) * len(c.stride))
         if c.add:
             result = result + self._read(addresses, "add", getattr(c, output))

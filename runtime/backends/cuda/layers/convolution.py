@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 from netspec.graph import Node
 from netspec.ops.base import count
 from runtime.arrays import ArraySpec
-from runtime.backends.cuda.columns import add_row, column_sum, column_sum_arrays
+from runtime.backends.cuda.columns import Columns, add_row, column_sum
 from runtime.backends.cuda.layer import STORAGE, CudaLayer, Wanted
-from runtime.backends.cuda.layers.weights import Working
+from runtime.backends.cuda.layers.parameters import Working
 from runtime.backends.cuda.machine.convolutions import Convolution as Spec
 from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call
-from runtime.backends.cuda.machine.library_call import LibraryCall
+from runtime.backends.cuda.machine.library_call import LibraryCall, workspace_of
 from runtime.backends.cuda.tensor import Order, memory_of
 from runtime.layers.base import Context
 
@@ -97,9 +97,9 @@ class _Correlation(CudaLayer[Any]):
 
     def __init__(self, node: Node, context: Context) -> None:
         super().__init__(node, context)
-        self._weights = Working(self, "last")
-        y = self.op.tops[0]
-        self._places = count(y) // y[1]  # values of a channel in a top
+        self._weights = Working(self, 0, "last")
+        self._bias = Working(self, 1, "first") if self.op.bias_term else None
+        self._matrix = Columns.of(self.device, self.op.tops[0], self.storage)
         self.rectifies = False  # whether a ReLU above is part of this layer
 
     @cached_property
@@ -122,14 +122,16 @@ class _Correlation(CudaLayer[Any]):
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for copies of the weights, a workspace, and the parts of sums."""
-        wanted = self._weights.arrays(learns=True)
-        if not self._weights.copied:
-            wanted["weights' gradient"] = ArraySpec((count(self.op.params[0].shape),))
+        wanted = self._weights.arrays()
+        if self._bias is not None and self._fuses_bias:
+            wanted |= self._bias.arrays()
+        if self.node.learn[0]:
+            wanted |= self._weights.gradient_arrays()
         most = max(one.workspace_bytes for one in self._planned.values())
         if most:
-            wanted["workspace"] = ArraySpec((most,), "uint8")
-        if self.op.bias_term and self.node.learn[1]:
-            wanted |= column_sum_arrays(self, self._places, self.op.num_output)
+            wanted["workspace"] = workspace_of(most)
+        if self._bias is not None and self.node.learn[1]:
+            wanted["partial sums"] = self._matrix.partial()
         return wanted
 
     def _call(self, name: str, **operands: Any) -> LibraryCall:
@@ -147,32 +149,30 @@ class _Correlation(CudaLayer[Any]):
         """Return the calls that compute the tops."""
         calls: list[Call] = list(self._weights.before())
         bias: dict[str, Any] = {}
-        if self._fuses_bias:
-            bias = {"bias": self.params[1]}
+        if self._bias is not None and self._fuses_bias:
+            calls += self._bias.before()
+            bias = {"bias": self._bias.memory}
         for pair in self._pairs(self.bottoms, self.tops):
-            calls.append(self._call("y", w=self._weights.weights, **pair, **bias))
+            calls.append(self._call("y", w=self._weights.memory, **pair, **bias))
         if self.op.bias_term and not self._fuses_bias:
             calls += [self._add_bias(y) for y in self.tops]
         return calls
 
     def _add_bias(self, y: Any) -> Call:
-        return add_row(self, y, self.params[1], self._places, self.op.num_output)
+        return add_row(self, y, self.params[1], self._matrix.rows, y.shape[1])
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that compute the wanted gradients."""
         calls: list[Call] = []
         db = self.dparams[1] if self.op.bias_term else None
         if db is not None:
-            add = accumulate[1]
+            add, parts = accumulate[1], self.work["partial sums"]
             for dy in self.dtops:
-                channels = self.op.num_output
-                calls += column_sum(
-                    self, dy, db, self._places, channels, accumulate=add
-                )
+                calls += column_sum(self, self._matrix, dy, db, parts, accumulate=add)
                 add = True
         if self.dparams[0] is not None:
             calls += self._weight_gradient(accumulate[0])
-        weights = self._weights.weights
+        weights = self._weights.memory
         for dx, pair in zip(
             self.dbottoms, self._pairs(self.dbottoms, self.dtops), strict=True
         ):
@@ -183,12 +183,8 @@ class _Correlation(CudaLayer[Any]):
     def _weight_gradient(self, accumulate: bool) -> list[Call]:
         calls: list[Call] = []
         for pair in self._pairs(self.bottoms, self.dtops):
-            direct = not self._weights.copied and not accumulate
-            if direct:
-                calls.append(self._call("w", w=self.dparams[0], **pair))
-            else:
-                memory, back = self._weights.gradient(accumulate=accumulate)
-                calls += [self._call("w", w=memory, **pair), *back]
+            memory, back = self._weights.gradient(accumulate=accumulate)
+            calls += [self._call("w", w=memory, **pair), *back]
             accumulate = True
         return calls
 

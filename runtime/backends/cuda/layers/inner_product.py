@@ -10,13 +10,13 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cuda.columns import column_sum, column_sum_arrays
+from runtime.backends.cuda.columns import Columns, column_sum
 from runtime.backends.cuda.layer import CudaLayer, Wanted
-from runtime.backends.cuda.layers.weights import Working
+from runtime.backends.cuda.layers.parameters import Working
 from runtime.backends.cuda.machine.launch import Call
-from runtime.backends.cuda.machine.library_call import LibraryCall
+from runtime.backends.cuda.machine.library_call import LibraryCall, workspace_of
 from runtime.backends.cuda.machine.products import Product
-from runtime.backends.cuda.tensor import memory_of
+from runtime.backends.cuda.tensor import memory_of, reshaped
 from runtime.layers.base import Context
 
 
@@ -41,18 +41,23 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         op = self.op
         self._rows = count(op.bottoms[0], 0, op.axis)
         self._inner = count(op.bottoms[0], op.axis)
-        self._weights = Working(self, "first")
+        self._weights = Working(self, 0, "first")
+        self._bias = Working(self, 1, "first") if op.bias_term else None
+        shape = (self._rows, op.num_output)
+        self._matrix = Columns.of(self.device, shape, self.storage)
         self.rectifies = False  # whether a ReLU above is part of this layer
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for a copy of the weights, a workspace, and the parts of sums."""
-        wanted = self._weights.arrays(learns=False)
+        wanted = self._weights.arrays()
+        if self._bias is not None:
+            wanted |= self._bias.arrays()
         planned = [self._forward, *self._backward.values()]
         most = max(one.workspace_bytes for one in planned)
         if most:
-            wanted["workspace"] = ArraySpec((most,), "uint8")
-        if self.op.bias_term and self.node.learn[1]:
-            wanted |= column_sum_arrays(self, self._rows, self.op.num_output)
+            wanted["workspace"] = workspace_of(most)
+        if self._bias is not None and self.node.learn[1]:
+            wanted["partial sums"] = self._matrix.partial()
         return wanted
 
     def _product(self, **options: Any) -> Product:
@@ -81,7 +86,6 @@ class InnerProduct(CudaLayer[InnerProductOp]):
                 ldb=n if op.transpose else k,
                 ldc=n,
                 epilogue=epilogue,
-                bias="float32" if op.bias_term else "",
             )
         )
 
@@ -126,19 +130,21 @@ class InnerProduct(CudaLayer[InnerProductOp]):
 
     def forward_calls(self) -> list[Call]:
         """Return the calls that compute y."""
-        operands = {"a": self.x, "b": self._weights.weights, "out": self.y}
-        if self.op.bias_term:
-            operands["bias"] = self.params[1]
-        return [*self._weights.before(), self._call(self._forward, **operands)]
+        operands = {"a": self.x, "b": self._weights.memory, "out": self.y}
+        calls = self._weights.before()
+        if self._bias is not None:
+            calls += self._bias.before()
+            operands["bias"] = self._bias.memory
+        return [*calls, self._call(self._forward, **operands)]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that compute the wanted gradients."""
         calls: list[Call] = []
         if self.op.bias_term and self.dparams[1] is not None:
-            db, add = self.dparams[1], accumulate[1]
-            calls += column_sum(
-                self, self.dy, db, self._rows, self.op.num_output, accumulate=add
-            )
+            dy = reshaped(self.dy, (self._rows, self.op.num_output))
+            db, parts = self.dparams[1], self.work["partial sums"]
+            add = accumulate[1]
+            calls += column_sum(self, self._matrix, dy, db, parts, accumulate=add)
         if self.dparams[0] is not None:
             left, right = self.dy, self.x
             if self.op.transpose:
@@ -146,7 +152,7 @@ class InnerProduct(CudaLayer[InnerProductOp]):
             planned = self._backward["w1" if accumulate[0] else "w0"]
             calls.append(self._call(planned, a=left, b=right, out=self.dparams[0]))
         if self.dx is not None:
-            weights = self._weights.weights
+            weights = self._weights.memory
             planned = self._backward["x"]
             calls.append(self._call(planned, a=self.dy, b=weights, out=self.dx))
         return calls

@@ -84,7 +84,12 @@ class Pooling(CudaLayer[PoolingOp]):
             blob,
             VEC=channels_together(blob),
             WON=self._code[0] if self.op.pool == "MAX" else "u8",
-            **{"KH": kh, "KW": kw, "SH": sh, "SW": sw, "PH": ph, "PW": pw},
+            KH=kh,
+            KW=kw,
+            SH=sh,
+            SW=sw,
+            PH=ph,
+            PW=pw,
         )
 
     def _sizes(self) -> tuple[int, ...]:

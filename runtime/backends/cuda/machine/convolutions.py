@@ -64,7 +64,7 @@ class Convolution:
 
     Shapes: x (N, C, spatial), w (K, C / groups, kernel), y (N, K, spatial'), with 1 to
     3 spatial axes, spatial' = floor((spatial + 2 pad - dilation (kernel - 1) - 1) /
-    stride) + 1; bias (K), always float32. In memory channels are last: x lies as
+    stride) + 1; bias (K). In memory channels are last: x lies as
     (N, spatial, C), w as (K, kernel, C / groups), without gaps.
 
     tf32: float32 products may be rounded to 10 bits of mantissa, which tensor cores
@@ -116,12 +116,7 @@ class Convolution:
             shapes["mask"] = result
         shapes[self.output] = result
         return {
-            name: Tensor(
-                name,
-                shape,
-                channels_last(shape),
-                "float32" if name == "bias" else self.storage,
-            )
+            name: Tensor(name, shape, channels_last(shape), self.storage)
             for name, shape in shapes.items()
         }
 

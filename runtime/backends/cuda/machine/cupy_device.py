@@ -140,7 +140,7 @@ class CupyDevice:
     # ------------------------------------------------------------ work
 
     def launcher(self, launch: Launch) -> Callable[[Sequence[Any]], None]:
-        """Return a function that launches a kernel with other arguments of its types."""
+        """Return a function that launches a kernel with other arguments."""
         kernel = launch.kernel
         declared = kernel.function.parameters
         function = self._module(kernel).get_function(kernel.name)
@@ -288,9 +288,7 @@ class _Slot:
         self._copied.synchronize()  # the last copy out of the pinned memory
         np.copyto(self._host.view(host.dtype).reshape(host.shape), host)
         copies.wait_event(self.read)
-        self._device.data.copy_from_host_async(
-            self._pinned.ptr, host.nbytes, copies
-        )
+        self._device.data.copy_from_host_async(self._pinned.ptr, host.nbytes, copies)
         self._copied.record(copies)
         compute.wait_event(self._copied)
         shaped = self._device.view(host.dtype)
