@@ -84,7 +84,7 @@ class CupyDevice:
             raise MachineError("backend 'cupy': this machine has no CUDA device")
         if not 0 <= number < devices:
             raise MachineError(
-                f"backend 'cupy': there is no device {number}; this machine has "
+                f"backend 'cupy': there is no device {number}; this process sees "
                 f"{devices}, numbered from 0"
             )
         self.xp = self._cupy = cupy
