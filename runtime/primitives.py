@@ -8,6 +8,7 @@ a backend may override any of it.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
@@ -56,6 +57,25 @@ class Primitives:
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy a device array into a host array of the same shape."""
         out[...] = array
+
+    def cut(
+        self, memory: Array, offset: int, shape: Sequence[int], dtype: str
+    ) -> Array:
+        """Return the array that starts at a byte of `memory`, an array of bytes."""
+        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+        return memory[offset : offset + nbytes].view(dtype).reshape(shape)
+
+    def copy(self, source: Array, out: Array) -> None:
+        """Copy a blob to another one of equal shape."""
+        self.xp.copyto(out, source)
+
+    def fill(self, out: Array, value: float) -> None:
+        """Set all values of a blob."""
+        out.fill(value)
+
+    def total(self, array: Array) -> float:
+        """Return the sum of a blob's values; waits for the device."""
+        return float(array.sum())
 
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done."""

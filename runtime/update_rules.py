@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 from netspec.graph import Parameter
@@ -66,11 +67,22 @@ class FusedUpdate(Protocol):
         """Take one step; the gradients are multiplied by `scale` first."""
 
 
+class WholeUpdate(FusedUpdate, Protocol):
+    """A whole step on a device, from the gradients as the net leaves them.
+
+    `apply` clips them as well, and takes as zero what nothing computes.
+    """
+
+    def finite(self) -> bool:
+        """Say whether all gradients are finite; waits for the device."""
+
+
 class Update:
     """A rule bound to the arrays of one net.
 
     `history` are arrays with the layout of the parameters, zeros at first; snapshots
-    save them. `fused` takes the steps where it is given, in the place of `step`.
+    save them. `fused` takes the steps where it is given, in the place of `step`, and
+    `whole`, where there is one, does all.
     """
 
     type: ClassVar[str]
@@ -85,21 +97,44 @@ class Update:
         settings: Settings,
         backend: Primitives,
     ) -> None:
-        self.settings = settings
-        self.xp = backend.xp
+        self.settings, self.flat = settings, flat
+        self.xp, self._backend = backend.xp, backend
         self._gradient = flat.diff
         dtype = str(flat.data.dtype)
         with enough_memory(f"the history of solver type {self.type!r}"):
             self.history = tuple(
                 backend.zeros(flat.data.shape, dtype) for _ in range(self.moments)
             )
-        own = [p for p in parameters if p.index in flat.slices]
+        self.parameters = [p for p in parameters if p.index in flat.slices]
         # Nothing computes these gradients: whatever somebody wrote there is no part.
-        self._unlearned = [flat.diff[flat.slices[p.index]] for p in own if not p.learn]
-        pieces = list(_pieces(own, flat, settings, backend.block_elements))
+        self._unlearned = [
+            flat.diff[flat.slices[p.index]] for p in self.parameters if not p.learn
+        ]
+        self._norm = backend.zeros((), dtype)
+        self._checked = [flat.diff]
+        # A device reads all of its memory in the time that a few calls take.
+        if backend.on_host and flat.diff.size > LARGE_NET:
+            self._checked = [view for p in self.parameters for view in _edges(p, flat)]
+        self.fused: FusedUpdate | None = None
+        self.whole: WholeUpdate | None = None
+
+    @cached_property
+    def runs(self) -> list[tuple[int, int, float, float]]:
+        """(start, stop, lr_mult, decay) of the stretches that are updated."""
+        return _runs(self.parameters, self.flat, self.settings)
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The stretches, cut into pieces that suit the backend."""
+        flat, size = self.flat, self._backend.block_elements
+        pieces = [
+            (first, min(first + size, stop), lr_mult, decay)
+            for start, stop, lr_mult, decay in self.runs
+            for first in range(start, stop, size)
+        ]
         longest = max((stop - start for start, stop, _, _ in pieces), default=0)
-        scratch = backend.zeros((longest,), dtype)
-        self.blocks = [
+        scratch = self._backend.zeros((longest,), str(flat.data.dtype))
+        return [
             Block(
                 flat.data[start:stop],
                 flat.diff[start:stop],
@@ -110,12 +145,6 @@ class Update:
             )
             for start, stop, lr_mult, decay in pieces
         ]
-        self._norm = backend.zeros((), dtype)
-        self._checked = [flat.diff]
-        # A device reads all of its memory in the time that a few calls take.
-        if backend.on_host and flat.diff.size > LARGE_NET:
-            self._checked = [view for p in own for view in _edges(p, flat)]
-        self.fused: FusedUpdate | None = None
 
     def finite(self) -> bool:
         """Say whether all gradients are finite.
@@ -124,6 +153,8 @@ class Update:
         a value that is not finite, in what comes down to a layer or in what its
         products take in, spoils a row or a column.
         """
+        if self.whole is not None:
+            return self.whole.finite()
         for gradient in self._unlearned:
             gradient.fill(0)
         xp, total = self.xp, 0.0
@@ -136,6 +167,9 @@ class Update:
     def apply(self, rate: float, iteration: int) -> None:
         """Take one step. `rate` is the learning rate of `iteration` (from 0)."""
         xp, settings = self.xp, self.settings
+        if self.whole is not None:
+            self.whole.apply(rate, iteration, 1 / settings.iter_size)
+            return
         for gradient in self._unlearned:
             gradient.fill(0)
         scale = self._clip()
@@ -351,26 +385,14 @@ def _edges(parameter: Parameter, flat: Flat) -> Iterator[Array]:
     yield rows[:, 0]
 
 
-def _pieces(
-    parameters: Sequence[Parameter], flat: Flat, settings: Settings, block: int
-) -> Iterator[tuple[int, int, float, float]]:
-    """Yield (start, stop, lr_mult, decay) of stretches of at most `block` elements.
-
-    Parameters with `lr_mult` 0 are left out: nothing would be subtracted from them.
-    """
-    for start, stop, lr_mult, decay_mult in _runs(parameters, flat, settings):
-        decay = settings.weight_decay * decay_mult
-        for first in range(start, stop, block):
-            yield first, min(first + block, stop), lr_mult, decay
-
-
 def _runs(
     parameters: Sequence[Parameter], flat: Flat, settings: Settings
 ) -> list[tuple[int, int, float, float]]:
-    """Return (start, stop, lr_mult, decay_mult) of neighbours with equal multipliers.
+    """Return (start, stop, lr_mult, decay) of neighbours with equal multipliers.
 
-    The gaps between parameters hold zeros; a zero updates to zero, unless `delta` is 0
-    and it is divided by itself.
+    Parameters with `lr_mult` 0 are left out: nothing would be subtracted from them. The
+    gaps between parameters hold zeros; a zero updates to zero, unless `delta` is 0 and
+    it is divided by itself.
     """
     runs: list[tuple[int, int, float, float]] = []
     before = -1
@@ -378,7 +400,8 @@ def _runs(
         if parameter.lr_mult == 0:
             continue
         place = flat.slices[parameter.index]
-        start, multipliers = place.start, (parameter.lr_mult, parameter.decay_mult)
+        decay = settings.weight_decay * parameter.decay_mult
+        start, multipliers = place.start, (parameter.lr_mult, decay)
         touching = settings.delta > 0 or (runs and runs[-1][1] == start)
         equal = runs and runs[-1][2:] == multipliers
         if equal and touching and parameter.index == before + 1:

@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
         default="numpy",
-        help="run the tests of arithmetic on this backend: numpy (default) or cupy",
+        help="run the tests of arithmetic on this backend: numpy (default), cupy or host",
     )
 
 
@@ -32,7 +32,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     """The backend under test; skips, saying why, where the machine lacks it."""
     from runtime.backends import get_backend  # tests of netspec alone need no NumPy
 
+    name = request.config.getoption("--backend")
     try:
-        return get_backend(request.config.getoption("--backend"))
+        if name == "host":  # the CUDA backend, on a device in main memory
+            from tests.backends.cuda.host_device import named_backend
+
+            return named_backend(name)
+        return get_backend(name)
     except MachineError as error:
         pytest.skip(str(error))

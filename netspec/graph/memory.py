@@ -11,7 +11,7 @@ Time counts steps: the forward pass of node i of N is step i, its backward pass 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec.errors import SpecError
@@ -167,7 +167,7 @@ def requests_of(
     *,
     training: bool,
     keep: Container[str] | None = None,
-    itemsize: int = FLOAT_BYTES,
+    itemsize: int | Callable[[Edge], int] = FLOAT_BYTES,
 ) -> tuple[Request, ...]:
     """Return what the blobs of `graph` want: `data:<buffer>`, `diff:<gradient>`.
 
@@ -176,10 +176,12 @@ def requests_of(
     keep: the names of blobs that live the whole time; None is all of them, as in Caffe.
     Inputs, outputs, losses and DummyData, which may be filled once, always do, and so
     do the blobs of layers that keep them, which are written in Python.
+    itemsize: bytes of a value, of all blobs or by edge.
     """
     kept = _Kept(graph, keep)
     end = 2 * len(graph.nodes) - 1
-    data = _Lives(kept, itemsize)
+    size_of = itemsize if callable(itemsize) else lambda _: itemsize
+    data = _Lives(kept, size_of)
     for edge in graph.edges:
         data.touch(edge.buffer, edge, edge.producer)
         for reader, _ in edge.consumers:
@@ -195,7 +197,7 @@ def requests_of(
                     data.touch(edge.buffer, edge, end - node.index)
     requests = data.requests("data", end)
     if training:
-        requests += _gradient_lives(graph, kept, itemsize).requests("diff", end)
+        requests += _gradient_lives(graph, kept, size_of).requests("diff", end)
     return tuple(requests)
 
 
@@ -229,7 +231,7 @@ class _Kept:
 class _Lives:
     """When each buffer is first and last used, and how big it is."""
 
-    def __init__(self, kept: _Kept, itemsize: int) -> None:
+    def __init__(self, kept: _Kept, itemsize: Callable[[Edge], int]) -> None:
         self._kept = kept
         self._itemsize = itemsize
         self._nbytes: dict[int, int] = {}
@@ -239,7 +241,7 @@ class _Lives:
 
     def touch(self, buffer: int, edge: Edge, step: int) -> None:
         """Note that `buffer` is used for `edge` at `step`."""
-        nbytes = count(edge.shape) * self._itemsize
+        nbytes = count(edge.shape) * self._itemsize(edge)
         self._nbytes[buffer] = max(nbytes, self._nbytes.get(buffer, 0))
         self._first[buffer] = min(step, self._first.get(buffer, step))
         self._last[buffer] = max(step, self._last.get(buffer, step))
@@ -261,7 +263,9 @@ class _Lives:
         return result
 
 
-def _gradient_lives(graph: Graph, kept: _Kept, itemsize: int) -> _Lives:
+def _gradient_lives(
+    graph: Graph, kept: _Kept, itemsize: Callable[[Edge], int]
+) -> _Lives:
     """Note when gradients are written, by consumers, and read, by producers."""
     end = 2 * len(graph.nodes) - 1
     lives = _Lives(kept, itemsize)

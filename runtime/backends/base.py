@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from netspec.errors import UnsupportedError
-from netspec.ops.base import label
+from netspec.errors import SpecError, UnsupportedError, did_you_mean
+from netspec.ops.base import Shape, label
+from runtime.arrays import Array
 from runtime.layers import portable_kernels
-from runtime.layers.base import Kernel
+from runtime.layers.base import Context, Kernel
 from runtime.primitives import Primitives
-from runtime.update_rules import Block, FusedUpdate, Settings
+from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
+
+
+# Of products, and of what blobs are stored as.
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
+
+
+class Place(Protocol):
+    """How a blob lies in the memory of a device."""
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
 
 
 class Fusion(Protocol):
@@ -35,8 +48,31 @@ class Backend(Primitives):
     one piece of work.
     """
 
-    def kernel(self, node: Node, dtype: str) -> type[Kernel[Any]]:
-        """Return the kernel class of a node: the backend's own or the portable one."""
+    precisions: ClassVar[Sequence[str]] = ("float32",)
+
+    def check_precision(self, precision: str, dtype: str) -> None:
+        """Refuse a precision that this backend, or a net of `dtype`, does not have.
+
+        Raises `SpecError`.
+        """
+        if precision not in PRECISIONS:
+            raise SpecError(
+                f"unknown precision {precision!r}"
+                f"{did_you_mean(precision, PRECISIONS)}; "
+                f"expected one of {', '.join(PRECISIONS)}"
+            )
+        if precision not in self.precisions:
+            raise SpecError(
+                f"backend {self.name!r} has no precision {precision!r}; it computes in "
+                f"{', '.join(self.precisions)}. Others need a GPU: backend 'cupy'"
+            )
+        if precision != "float32" and dtype != "float32":
+            raise SpecError(
+                f"precision {precision!r} is for nets of float32, not of {dtype}"
+            )
+
+    def kernel(self, node: Node, dtype: str) -> Callable[[Node, Context], Kernel[Any]]:
+        """Return what makes the kernel of a node: an own one or the portable one."""
         found = portable_kernels().get(node.type)
         if found is None:
             raise UnsupportedError(
@@ -46,6 +82,25 @@ class Backend(Primitives):
             )
         return found
 
+    def arrange(
+        self, graph: Graph, kernels: Sequence[Kernel[Any]], context: Context
+    ) -> tuple[Sequence[Place | None], Sequence[Kernel[Any]]]:
+        """Choose where every blob lies in memory, None for a plain array.
+
+        Returns that for every edge, and the kernels that suit it.
+        """
+        return [None] * len(graph.edges), kernels
+
+    def blob(
+        self,
+        cut: Callable[[Shape, str], Array],
+        shape: Shape,
+        dtype: str,
+        place: Place | None,
+    ) -> Array:
+        """Return a blob in memory that `cut(shape, dtype)` gives."""
+        return cut(shape, dtype)
+
     def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
         """Find layers that run as one, before the kernels ask for arrays."""
         return None
@@ -54,4 +109,8 @@ class Backend(Primitives):
         self, rule: str, blocks: Sequence[Block], settings: Settings
     ) -> FusedUpdate | None:
         """Return one that takes whole steps of an update rule, if there is one."""
+        return None
+
+    def whole_update(self, update: Update) -> WholeUpdate | None:
+        """Return one that does all that an update does, if there is one."""
         return None

@@ -11,7 +11,7 @@ from typing import Any
 from netspec.errors import SpecError
 from netspec.files import is_file
 from netspec.nets.phases import PHASES
-from runtime.backends import BACKENDS
+from runtime.backends import BACKENDS, PRECISIONS
 from runtime.execution.net import Net
 from runtime.execution.weights import copy_into
 from runtime.training.solver_param import weight_files
@@ -24,6 +24,17 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
         choices=BACKENDS,
         default="numpy",
         help="where to compute: numpy (the processor, default) or cupy (an NVIDIA GPU)",
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add --precision."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="of products and blobs, on a GPU: float32 (default), tf32 (products of "
+        "tensor cores), bf16 or fp16 (blobs of 16 bits, parameters of float32)",
     )
 
 
@@ -76,6 +87,7 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
         level=options.level,
         stages=options.stage,
         backend=options.backend,
+        precision=options.precision,
         allow_python=options.allow_python,
         **more,
     )

@@ -15,6 +15,7 @@ from runtime.cli.options import (
     add_allow_python,
     add_backend,
     add_model,
+    add_precision,
     add_state,
     batch_size,
     copy_weights,
@@ -48,6 +49,7 @@ def add_parser(commands: Any) -> None:
     )
     add_state(parser, "TEST")
     add_backend(parser)
+    add_precision(parser)
     add_allow_python(parser)
     parser.set_defaults(command=test)
 

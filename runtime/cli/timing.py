@@ -15,6 +15,7 @@ from runtime.cli.options import (
     add_allow_python,
     add_backend,
     add_model,
+    add_precision,
     add_state,
     batch_size,
     open_net,
@@ -40,6 +41,7 @@ def add_parser(commands: Any) -> None:
     )
     add_state(parser, "TRAIN")
     add_backend(parser)
+    add_precision(parser)
     add_allow_python(parser)
     parser.set_defaults(command=measure)
 

@@ -17,7 +17,13 @@ from netspec.errors import FileError, NetspecError, SpecError, SpecWarning
 from netspec.ops.base import count
 from netspec.schema import SolverParameter
 from runtime.cli.interrupts import graceful
-from runtime.cli.options import add_allow_python, add_backend, copy_weights, duration
+from runtime.cli.options import (
+    add_allow_python,
+    add_backend,
+    add_precision,
+    copy_weights,
+    duration,
+)
 from runtime.cli.progress import Progress, describe
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
@@ -47,6 +53,7 @@ def add_parser(commands: Any) -> None:
         "--snapshot", metavar="STATE", help="continue from this .solverstate file"
     )
     add_backend(parser)
+    add_precision(parser)
     add_allow_python(parser)
     parser.add_argument(
         "--max-iter",
@@ -92,6 +99,7 @@ def train(options: argparse.Namespace) -> int:
         param,
         folder=folder,
         backend=options.backend,
+        precision=options.precision,
         seed=options.seed,
         keep=(),
         allow_python=options.allow_python,

@@ -2,120 +2,22 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError, layer_label
+from netspec.errors import SpecError, layer_label
 from netspec.ops.base import Shape, count
-from netspec.schema import TRAIN
-from runtime.arrays import Array
-from runtime.primitives import Primitives
-
-
-class HostView:
-    """A host array that follows a device array.
-
-    On a backend whose arrays are host arrays it is the array itself, or, of parameters,
-    a view that the mirror knows of. Elsewhere `read` copies from the device if a step
-    has run since the last copy, and what was handed out is copied back before the next
-    step, as the caller may have written into it.
-    """
-
-    def __init__(
-        self, mirror: Mirror, array: Array, *, parameter: bool = False
-    ) -> None:
-        self._mirror = mirror
-        self._parameter = parameter
-        self.array = array
-        self._host: np.ndarray | None = None
-        self._version = -1
-
-    def read(self) -> np.ndarray:
-        """Return the current contents as a NumPy array that may be written to."""
-        if self._parameter:
-            self._mirror.parameters_changed()
-        if isinstance(self.array, np.ndarray):
-            return self._mirror.lend(self.array) if self._parameter else self.array
-        if self._host is None:
-            self._host = np.empty(self.array.shape, self.array.dtype)
-        if self._version != self._mirror.version:
-            self._mirror.backend.download(self.array, out=self._host)
-            self._version = self._mirror.version
-            self._mirror.handed_out.append(self)
-        return self._host
-
-    def write_back(self) -> None:
-        """Copy the host array to the device."""
-        if self._host is not None:
-            self._mirror.backend.upload(self._host, out=self.array)
-
-
-class _Loan:
-    """The base of a view of an array; NumPy keeps it alive for views of the view."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self._array = array
-        self.__array_interface__ = array.__array_interface__
-
-
-class Mirror:
-    """Keeps the host views of one group of nets in step with the device."""
-
-    def __init__(self, backend: Primitives) -> None:
-        self.backend = backend
-        self.version = 0
-        self.handed_out: list[HostView] = []
-        self.exposed = False  # whether others have the arrays themselves
-        self._changes = 0
-        self._loans: weakref.WeakSet[_Loan] = weakref.WeakSet()
-        self._views: weakref.WeakValueDictionary[int, HostView] = (
-            weakref.WeakValueDictionary()
-        )
-
-    def view(self, array: Array) -> HostView:
-        """Return the view of an array of blobs, the same one for everybody.
-
-        Of two host copies one would overwrite what was written into the other.
-        """
-        found = self._views.get(id(array))
-        if found is None:
-            found = self._views[id(array)] = HostView(self, array)
-        return found
-
-    def parameters_changed(self) -> None:
-        """Note that parameters may have been written to."""
-        self._changes += 1
-
-    def parameters_version(self) -> int:
-        """Return a number that is another one if parameters may have changed."""
-        if self.exposed or len(self._loans) > 0:
-            self._changes += 1  # whoever has an array may write into it at any time
-        return self._changes
-
-    def lend(self, array: np.ndarray) -> np.ndarray:
-        """Return a view of parameters; as long as it or a view of it lives is known."""
-        loan = _Loan(array)
-        self._loans.add(loan)
-        return np.asarray(loan)
-
-    def before_steps(self, phase: int = TRAIN) -> None:
-        """Bring to the device what was handed out, and expect it to change.
-
-        Steps of the phase TRAIN may also change parameters.
-        """
-        if phase == TRAIN:
-            self.parameters_changed()
-        for view in self.handed_out:
-            view.write_back()
-        self.handed_out.clear()
-        self.version += 1
+from runtime.execution.mirror import HostView
 
 
 class Blob:
-    """A named array and its gradient; `data` and `diff` are live NumPy arrays."""
+    """A named array and its gradient; `data` and `diff` are live NumPy arrays.
+
+    Live: they show what passes compute and take what is written into them, also if
+    they are kept for later. On a device `Mirror` sees to that, and says what it costs.
+    An array that was kept while the net was reshaped is no part of it any more.
+    """
 
     def __init__(
         self,
@@ -164,7 +66,7 @@ class Blob:
         if self._data is None:
             raise self._not_kept("diff")
         if self._zeros is None:
-            self._zeros = np.zeros(self._shape, self._data.array.dtype)
+            self._zeros = np.zeros(self._shape, self._data.dtype)
         return self._zeros
 
     @property
@@ -234,14 +136,3 @@ class LayerInfo:
 
     def __repr__(self) -> str:
         return f"<{layer_label(self.name, self.type)}, {len(self.blobs)} parameters>"
-
-
-def assign(target: np.ndarray, value: Any, what: str) -> None:
-    """Write values of equal shape into an array; `what` names it in the error."""
-    array = np.asarray(value)
-    if array.shape != target.shape:
-        raise ShapeError(
-            f"{what} has shape {target.shape}, got {array.shape}; reshape the blob or "
-            f"the array first"
-        )
-    target[...] = array

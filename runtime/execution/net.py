@@ -22,14 +22,15 @@ from runtime.backends import get_backend
 from runtime.data import MemorySource
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution import weights as weight_files
-from runtime.execution.assigning import check_start
-from runtime.execution.blob import Blob, HostView, Mirror, assign
+from runtime.execution.assigning import assign, check_start
+from runtime.execution.blob import Blob
+from runtime.execution.mirror import UPDATE, WRITING, Mirror
 from runtime.execution.net_names import NetNames
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.execution.plan import Plan, Step, compile_plan
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
-from runtime.execution.views import carry_over, layer_views, moved_tops
+from runtime.execution.views import carry_over, edge_views, layer_views, moved_tops
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
@@ -47,6 +48,9 @@ class Net(NetNames):
         backend: "numpy", "cupy" or "portable"; see `get_backend`.
         seed: of fillers, dropout and data order; the same seed gives the same numbers.
         dtype: "float32", or "float64" for checking gradients.
+        precision: "float32", or on a GPU "tf32" (factors of products have 10 bits of
+            fraction), "bf16" or "fp16" (blobs have 16 bits); parameters, losses and
+            sums are float32 with all of them.
         keep: names of blobs whose contents must stay readable after the steps that use
             them; None keeps all. Fewer kept blobs need less memory. A net with a
             Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
@@ -70,6 +74,7 @@ class Net(NetNames):
         backend: str = "numpy",
         seed: int = 0,
         dtype: str = "float32",
+        precision: str = "float32",
         keep: Iterable[str] | None = None,
         share_with: Net | None = None,
         state: State | None = None,
@@ -78,6 +83,7 @@ class Net(NetNames):
         whole = current(net)
         self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend)
+        self.backend.check_precision(precision, dtype)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
@@ -85,10 +91,13 @@ class Net(NetNames):
         keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
         self._keep = None if keep_all else own.blob_names.union(keep or ())
         self.sources = open_sources(kept.message, self.state, seed)
-        self.context = Context(self.backend, dtype, seed, self.clock, self.sources, own)
+        self.context = Context(
+            self.backend, dtype, seed, self.clock, self.sources, own, precision
+        )
         self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
-        self.mirror: Mirror = share_with.mirror if share_with else Mirror(self.backend)
+        shared = share_with.mirror if share_with else None
+        self.mirror: Mirror = Mirror(self.backend, shared)
         self.graph = self._build()
         borrowed = {}
         if share_with:
@@ -115,9 +124,9 @@ class Net(NetNames):
         return graph
 
     def _compile(self) -> Plan:
-        arrays, keep = self.parameters.arrays, self._keep
-        self.python_layers.use(self.mirror, arrays)
-        return compile_plan(self.graph, self.backend, self.context, arrays, keep=keep)
+        self.python_layers.use(self.mirror, self.parameters.arrays)
+        given = (self.graph, self.backend, self.context, self.parameters.arrays)
+        return compile_plan(*given, self.mirror, keep=self._keep)
 
     def _name_everything(self) -> None:
         graph = self.graph
@@ -134,17 +143,8 @@ class Net(NetNames):
         self.params: OrderedDict[str, list[Blob]] = views.params
         self.layers: list[Any] = views.layers
 
-    def _edge_views(self, name: str) -> tuple[HostView | None, HostView | None]:
-        edge = self.graph.blobs[name]
-        kept = self._keep is None or name in self._keep
-        kept = kept or name in self.graph.inputs or name in self.graph.outputs
-        if not kept:
-            return None, None
-        gradient = self.plan.diff[edge]
-        return (
-            self.mirror.view(self.plan.data[edge]),
-            None if gradient is None else self.mirror.view(gradient),
-        )
+    def _edge_views(self, name: str) -> tuple[Any, Any]:
+        return edge_views(self.graph, self.plan, self.mirror, name, self._keep)
 
     def _reshaper(self, name: str) -> Any:
         def reshape(shape: Shape) -> None:
@@ -155,7 +155,7 @@ class Net(NetNames):
     @property
     def flat(self) -> Flat:
         """The parameters that this net owns, in one buffer, and their gradients."""
-        self.mirror.exposed = True
+        self.mirror.expose_parameters()
         return self.parameters.flat
 
     # ------------------------------------------------------------ running
@@ -237,14 +237,15 @@ class Net(NetNames):
         for node in self.graph.nodes[first : last + 1]:
             for edge, weight in zip(node.tops, node.loss_weights, strict=True):
                 if weight != 0:
-                    total += weight * float(self.plan.data[edge].sum())
+                    total += weight * self.backend.total(self.plan.data[edge])
         return total
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
-        self.mirror.before_steps()
+        self.mirror.before_steps(UPDATE)
         for arrays in self.parameters.arrays:
             arrays.diff.fill(0)
+        self.mirror.after_steps()
 
     def reshape(self) -> None:
         """Give the net the shapes that were set on its input blobs."""
@@ -294,7 +295,7 @@ class Net(NetNames):
         self._shapes = {**self._shapes, **shapes}
         try:
             self.graph = self._rebuild(last)
-            self.mirror.before_steps()
+            self.mirror.before_steps(WRITING)
             old, self.plan = self.plan.kernels, self._compile()
         except Exception:
             self._shapes, self.graph = before
@@ -331,7 +332,9 @@ class Net(NetNames):
         known = not change.done
         given = dict(zip(tops, change.shapes, strict=True)) if known else {}
         self._replan(given, last)
+        self.mirror.before_steps()
         carry_over(self.graph, old, self.plan, change.node, self._keep)
+        self.mirror.after_steps()
         return change.node + change.done
 
     def _run_forward(self, first: int, last: int) -> None:
@@ -346,28 +349,26 @@ class Net(NetNames):
 
     def _run_pass(self, kind: Pass, first: int, last: int) -> None:
         """Run the steps of a kind of the nodes `first` to `last`."""
-        if (first, last) == (0, len(self.graph.nodes) - 1):
-            self._run_plan(kind)
-        else:
-            steps: tuple[Step, ...] = getattr(self.plan, kind)
-            self._run(step for step in steps if first <= step.node <= last)
+        whole = (first, last) == (0, len(self.graph.nodes) - 1)
+        passes = self.plan.passes
+        self.mirror.before_steps((passes.wholes if whole else passes.parts)[kind])
+        try:
+            # The logarithm of 0 is the net's own affair; it shows in the loss.
+            with np.errstate(all="ignore"):
+                if whole:
+                    self.plan.run(kind, self.mirror.parameters_version())
+                    return
+                self.plan.forget_prepared()
+                steps: tuple[Step, ...] = getattr(self.plan, kind)
+                for step in steps:
+                    if first <= step.node <= last:
+                        step.run()
+        finally:
+            self.mirror.after_steps()
 
     def _check_gradients(self) -> None:
         if self.graph.gradient_errors:
             raise SpecError("\n".join(self.graph.gradient_errors))
-
-    def _run(self, steps: Iterable[Step]) -> None:
-        self.mirror.before_steps(self.phase)
-        self.plan.forget_prepared()
-        # The logarithm of 0 is the net's own affair; it shows in the loss.
-        with np.errstate(all="ignore"):
-            for step in steps:
-                step.run()
-
-    def _run_plan(self, kind: Pass) -> None:
-        self.mirror.before_steps(self.phase)
-        with np.errstate(all="ignore"):
-            self.plan.run(kind, self.mirror.parameters_version())
 
     def _range(
         self, start: str | None, end: str | None, *, backward: bool = False

@@ -20,8 +20,10 @@ from netspec.ops.base import Shape, count
 from runtime.arena import Arena, total_bytes
 from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
-from runtime.backends.base import Fusion
+from runtime.backends.base import Fusion, Place
 from runtime.execution.fitting import fitting
+from runtime.execution.memory_kinds import Passes, passes_over
+from runtime.execution.mirror import Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.layers.base import Bound, Context, Kernel
 from runtime.primitives import Primitives
@@ -49,7 +51,8 @@ class Plan:
     `backward` stores the first contribution to each parameter gradient and adds the
     later ones; `accumulate` adds them all to what is there. `data[i]` and `diff[i]`
     belong to edge i; `diff[i]` is None where no gradient is computed, and both are only
-    meaningful outside the steps for edges whose blob is kept. `memory` counts bytes.
+    meaningful outside the steps for edges whose blob is kept. `memory` counts bytes,
+    `passes` says what passes do to memory.
     """
 
     forward: tuple[Step, ...]
@@ -60,6 +63,7 @@ class Plan:
     kernels: tuple[Kernel[Any], ...]
     memory: Mapping[str, int]
     backend: Primitives
+    passes: Passes
     fusion: Fusion | None = None
 
     def run(
@@ -175,7 +179,7 @@ def _forward_step(
 
     def run() -> None:
         for kept, values in copies:
-            backend.xp.copyto(kept, values)
+            backend.copy(values, kept)
         kernel.forward()
 
     return _step(node, run, None, backend)
@@ -186,28 +190,30 @@ def compile_plan(
     backend: Backend,
     context: Context,
     parameters: Sequence[ParameterArrays],
+    mirror: Mirror,
     *,
     keep: Container[str] | None = None,
 ) -> Plan:
     """Bind every node of `graph` to a kernel of `backend` and to memory.
 
-    keep: the names of the blobs whose contents must outlive the steps that use them;
-    None keeps all of them, as Caffe does. Inputs, outputs and loss gradients are always
+    mirror: learns of the memory of blobs, ahead of the kernels. keep: the names of the
+    blobs whose contents must outlive the steps that use them; None keeps all of them,
+    as Caffe does. Inputs, outputs and loss gradients are always
     kept.
 
     Raises `UnsupportedError` for a layer type without arithmetic, `MachineError` where
     the memory cannot be had.
     """
-    kernels = tuple(
-        backend.kernel(node, context.dtype)(node, context) for node in graph.nodes
-    )
+    made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
+    places, kernels = backend.arrange(graph, made, context)
     fusion = None if graph.stale else backend.fusion(graph, kernels)
     with fitting(graph, context, (), keep):
-        memory = _Memory(graph, context, kernels, keep)
+        memory = _Memory(graph, backend, context, kernels, keep, places)
+    passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         if node.index not in graph.stale:
             kernel.bind(_bound(node, memory, parameters))
-    _seed_losses(graph, memory)
+    _seed_losses(graph, memory, backend)
     forward = tuple(
         _forward_step(node, kernel, memory, backend)
         for node, kernel in zip(graph.nodes, kernels, strict=True)
@@ -219,9 +225,10 @@ def compile_plan(
         accumulate=_backward_steps(graph, context, kernels, parameters, store=False),
         data=tuple(memory.data),
         diff=tuple(memory.diff),
-        kernels=kernels,
+        kernels=tuple(kernels),
         memory=memory.sizes,
         backend=backend,
+        passes=passes,
         fusion=fusion,
     )
 
@@ -232,17 +239,18 @@ class _Memory:
     def __init__(
         self,
         graph: Graph,
+        backend: Backend,
         context: Context,
         kernels: Sequence[Kernel[Any]],
         keep: Container[str] | None,
+        places: Sequence[Place | None],
     ) -> None:
-        self._context = context
+        self._backend, self._context, self._places = backend, context, places
         self._itemsize = np.dtype(context.dtype).itemsize
         training = any(node.backward for node in graph.nodes)
         wanted = [kernel.arrays() for kernel in kernels]
-        blobs = list(
-            requests_of(graph, training=training, keep=keep, itemsize=self._itemsize)
-        )
+        size_of = self._itemsize_of
+        blobs = list(requests_of(graph, training=training, keep=keep, itemsize=size_of))
         saved = self._saved_requests(graph, wanted)
         overwritten = _overwritten(graph)
         saved += [self._kept_request(graph, *one) for one in overwritten]
@@ -258,7 +266,7 @@ class _Memory:
         self._scratch_start = aligned(layout.total_bytes)
         self._arena = Arena(context.backend, self._scratch_start + scratch)
         self._views: dict[tuple[str, Shape], Array] = {}
-        self.data = [self._blob(f"data:{e.buffer}", e.shape) for e in graph.edges]
+        self.data = [self._blob(f"data:{e.buffer}", e) for e in graph.edges]
         self.diff = [self._gradient(edge) for edge in graph.edges]
         self.kept = {one: self._kept(graph, *one) for one in overwritten}
         self.work = [self._work(index, specs) for index, specs in enumerate(wanted)]
@@ -293,27 +301,34 @@ class _Memory:
 
     def _kept_request(self, graph: Graph, index: int, place: int) -> Request:
         end = 2 * len(graph.nodes) - 1
-        shape = graph.edges[graph.nodes[index].bottoms[place]].shape
-        nbytes = count(shape) * self._itemsize
+        edge = graph.edges[graph.nodes[index].bottoms[place]]
+        nbytes = count(edge.shape) * self._itemsize_of(edge)
         return Request(f"kept:{index}:{place}", nbytes, index, end - index)
 
     def _kept(self, graph: Graph, index: int, place: int) -> Array:
-        shape = graph.edges[graph.nodes[index].bottoms[place]].shape
-        offset = self._offsets[f"kept:{index}:{place}"]
-        return self._arena.cut(offset, shape, self._context.dtype)
+        edge = graph.edges[graph.nodes[index].bottoms[place]]
+        return self._at(self._offsets[f"kept:{index}:{place}"], edge)
 
-    def _blob(self, name: str, shape: Shape) -> Array:
+    def _itemsize_of(self, edge: Edge) -> int:
+        place = self._places[edge.index]
+        return self._itemsize if place is None else place.itemsize
+
+    def _at(self, offset: int, edge: Edge) -> Array:
+        cut = partial(self._arena.cut, offset)
+        context, place = self._context, self._places[edge.index]
+        return self._backend.blob(cut, edge.shape, context.dtype, place)
+
+    def _blob(self, name: str, edge: Edge) -> Array:
         # The same memory under the same shape is the same array object: kernels tell
         # an in-place layer by `y is x`.
-        if (name, shape) not in self._views:
-            self._views[name, shape] = self._arena.cut(
-                self._offsets[name], shape, self._context.dtype
-            )
-        return self._views[name, shape]
+        key = (name, edge.shape)
+        if key not in self._views:
+            self._views[key] = self._at(self._offsets[name], edge)
+        return self._views[key]
 
     def _gradient(self, edge: Edge) -> Array | None:
         name = f"diff:{edge.gradient}"
-        return self._blob(name, edge.shape) if name in self._offsets else None
+        return self._blob(name, edge) if name in self._offsets else None
 
     def _work(self, index: int, specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
         arrays = {}
@@ -380,13 +395,13 @@ def _bound(node: Node, memory: _Memory, parameters: Sequence[ParameterArrays]) -
     )
 
 
-def _seed_losses(graph: Graph, memory: _Memory) -> None:
+def _seed_losses(graph: Graph, memory: _Memory, backend: Backend) -> None:
     """Fill the gradient of every weighted top once; no step writes it again."""
     for node in graph.nodes:
         for edge, weight in zip(node.tops, node.loss_weights, strict=True):
             gradient = memory.diff[edge]
             if weight != 0 and gradient is not None:
-                gradient[...] = weight
+                backend.fill(gradient, weight)
 
 
 def _backward_steps(

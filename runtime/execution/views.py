@@ -12,7 +12,8 @@ from netspec.graph.memory import requests_of
 from netspec.ops.base import Shape
 from runtime.data.opening import changed_shapes
 from runtime.data.source import Source
-from runtime.execution.blob import Blob, BlobVec, HostView, LayerInfo, Mirror
+from runtime.execution.blob import Blob, BlobVec, LayerInfo
+from runtime.execution.mirror import HostView, Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan import Plan
 from runtime.execution.python_layers.hosted import PythonLayers
@@ -40,17 +41,28 @@ def layer_views(
         own = python.of(node.layer).layer if node.type == "Python" else None
         for slot, index in enumerate(node.params):
             shape = node.op.params[slot].shape
-            data, diff = arrays[index].data, arrays[index].diff
-            w = HostView(mirror, data.reshape(shape), parameter=True)
-            dw = HostView(mirror, diff.reshape(shape))
+            w = mirror.weight(arrays[index].data, shape)
+            dw = mirror.weight_diff(arrays[index].diff, shape)
             blobs.append(Blob(f"{node.name}[{slot}]", shape, w, dw))
-            if own is not None and not mirror.backend.on_host:
-                # Of two host copies one would undo what was written into the other.
-                own.blobs[slot].show(w, dw)
         if blobs:
             params[node.name] = blobs
         layers.append(own or LayerInfo(node.name, node.type, blobs))
     return LayerViews(params, layers)
+
+
+def edge_views(
+    graph: Graph, plan: Plan, mirror: Mirror, name: str, keep: Container[str] | None
+) -> tuple[HostView | None, HostView | None]:
+    """Return views of the data and the gradient of a blob, as far as they are kept."""
+    always = name in graph.inputs or name in graph.outputs
+    if keep is not None and name not in keep and not always:
+        return None, None
+    edge = graph.blobs[name]
+    gradient = plan.diff[edge]
+    return (
+        mirror.view(plan.data[edge]),
+        None if gradient is None else mirror.view(gradient),
+    )
 
 
 def carry_over(
@@ -60,6 +72,7 @@ def carry_over(
 
     Only what is still of use has a place of its own there.
     """
+    copy = new.backend.copy
     training = any(one.backward for one in graph.nodes)
     alive = {
         request.name
@@ -69,7 +82,7 @@ def carry_over(
     for edge in graph.edges:
         inputs = graph.nodes[edge.producer].type == "Input"
         if inputs or (edge.producer < node and f"data:{edge.buffer}" in alive):
-            new.data[edge.index][...] = old.data[edge.index]
+            copy(old.data[edge.index], new.data[edge.index])
     for index in range(node):
         mine, other = new.kernels[index], old.kernels[index]
         mine.take_over(other)
@@ -78,7 +91,7 @@ def carry_over(
         for place, edge_index in enumerate(graph.nodes[index].bottoms):
             kept = mine.bottoms[place]
             if kept is not new.data[edge_index]:  # a copy of what was overwritten
-                kept[...] = other.bottoms[place]
+                copy(other.bottoms[place], kept)
 
 
 def moved_tops(

@@ -43,6 +43,7 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     sources: Mapping[str, Any] = field(default_factory=dict)  # data layer -> Source
     python: Any = None  # PythonLayers, which has the objects of Python layers
+    precision: str = "float32"  # of products and of what blobs are stored as
 
 
 @dataclass(frozen=True)

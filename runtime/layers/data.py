@@ -75,7 +75,7 @@ class DummyData(Kernel[ops.DummyData]):
         """Fill what stays."""
         for index, filler in enumerate(self.op.data_filler):
             if filler.type == "constant":
-                self.tops[index].fill(filler.value)
+                self.backend.fill(self.tops[index], filler.value)
 
     def forward(self) -> None:
         """Draw what does not stay."""

@@ -14,6 +14,7 @@ from netspec.errors import ShapeError, SpecError, did_you_mean
 from netspec.schema import TEST, SolverParameter
 from runtime.execution import net as _net
 from runtime.execution.blob import Blob
+from runtime.execution.mirror import Mirror
 from runtime.execution.parameters import allocate, borrow
 from runtime.execution.python_layers.layer import Layer as Layer
 from runtime.layers.base import portable_kernels
@@ -146,7 +147,7 @@ class Net(InnerNames):
         """
         borrowed = borrow(self.graph, other.graph, other.parameters.arrays)
         old = self.params
-        self.mirror = other.mirror
+        self.mirror = Mirror(self.backend, other.mirror)
         self.parameters = allocate(self.graph, self.context, borrowed)
         self.plan = self._compile()
         self._name_everything()

@@ -8,6 +8,7 @@ from typing import Any
 
 from netspec.errors import SpecError
 from netspec.schema import SolverParameter
+from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.training.lr_policy import policy_of
 from runtime.training.updates import settings_of, update_of
@@ -98,4 +99,6 @@ class Rule:
     def apply(self, rate: float, iteration: int) -> None:
         """Update the parameters from their gradients."""
         self.steps = self.policy.steps_at(iteration, self.steps)
+        self._net.mirror.before_steps(UPDATE)
         self.update.apply(rate, iteration)
+        self._net.mirror.after_steps()

@@ -13,6 +13,7 @@ import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
+from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.weights import CopyReport, copy_into, warn_of_rest
@@ -62,6 +63,7 @@ class Solver(Callbacks):
         param: the solver, upgraded, as `read_solver` returns it.
         folder: where nets and weights are looked for after the current folder.
         backend: "numpy" or "cupy", whatever `solver_mode` says.
+        precision: of products and blobs on a GPU (see `Net`).
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
             seed gives the same run: where Caffe takes a new one each time, say so with
             a seed of your own.
@@ -89,6 +91,7 @@ class Solver(Callbacks):
         *,
         folder: Path | None = None,
         backend: str = "numpy",
+        precision: str = "float32",
         seed: int | None = None,
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
@@ -105,6 +108,7 @@ class Solver(Callbacks):
             folder,
             keep=keep,
             backend=backend,
+            precision=precision,
             seed=self.seed,
             allow_python=allowed_names(allow_python),
         )
@@ -309,10 +313,13 @@ class Solver(Callbacks):
 
     def _check_gradients(self, loss: float | None) -> None:
         """Stop at gradients that are not finite; without `loss` only warn, once."""
-        # What a callback wrote into host arrays must reach the device, and host arrays
-        # must be read anew after the update.
-        self.net.mirror.before_steps()
-        if (loss is None and self._warned) or self.update.finite():
+        if loss is None and self._warned:
+            return
+        # What a callback wrote into host arrays must reach the device.
+        self.net.mirror.before_steps(UPDATE)
+        finite = self.update.finite()
+        self.net.mirror.after_steps()
+        if finite:
             return
         bad = not_finite(self.net, gradients=True)
         if bad is not None and loss is not None:

@@ -66,5 +66,7 @@ def update_of(
     """
     settings = settings_of(param)
     update = UPDATES[param.type](flat, parameters, settings, backend)
-    update.fused = backend.fused_update(update.type, update.blocks, settings)
+    update.whole = backend.whole_update(update)
+    if update.whole is None:
+        update.fused = backend.fused_update(update.type, update.blocks, settings)
     return update

@@ -79,6 +79,7 @@ class LoneLayer:
         *,
         backend: Backend,
         dtype: str = "float64",
+        precision: str = "float32",
         phase: int = TRAIN,
         seed: int = 7,
         wanted_bottoms: Sequence[bool] | None = None,
@@ -93,7 +94,7 @@ class LoneLayer:
         learn = tuple(wanted_params or self.learnable)
         self.node = lone_node(self.op, layer.phase, propagate, learn)
         self.clock = Clock()
-        context = Context(backend, dtype, seed, self.clock)
+        context = Context(backend, dtype, seed, self.clock, precision=precision)
         made = backend.kernel(self.node, dtype)
         self.kernel: Kernel[Any] = made(self.node, context)
         self._specs = self.kernel.arrays()

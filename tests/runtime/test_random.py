@@ -41,7 +41,8 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 def test_the_bits_are_the_hash_of_the_place_in_every_block(backend: Backend) -> None:
     keys = stream_keys(5, "drop6", 3)
     bits = draw(backend, keys)
-    places = [0, 1, backend.random_block - 1, backend.random_block, 70_000, SIZE - 1]
+    block = min(backend.random_block, SIZE // 2)  # on a device all lie in one
+    places = [0, 1, block - 1, block, 70_000, SIZE - 1]
     assert [int(bits[place]) for place in places] == [hashed(p, keys) for p in places]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from netspec.errors import SpecError
 from runtime.backends.base import Backend, Fusion
-from runtime.layers.base import Kernel
+from runtime.layers.base import Context, Kernel
 from runtime.update_rules import Block, FusedUpdate, Settings
 
 if TYPE_CHECKING:
@@ -39,12 +39,13 @@ class CpuBackend(Backend):
         super().__init__(np)
         self.threads = threads or _threads()
 
-    def kernel(self, node: Node, dtype: str) -> type[Kernel[Any]]:
+    def kernel(self, node: Node, dtype: str) -> Callable[[Node, Context], Kernel[Any]]:
         """Return the compiled kernel class of a node where there is one."""
         if dtype == "float32":
             for kernel in self._compiled.get(node.type, ()):
                 if kernel.fits(node):
-                    return kernel
+                    made: type[Kernel[Any]] = kernel
+                    return made
         return super().kernel(node, dtype)
 
     @property

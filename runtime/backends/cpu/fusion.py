@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
-from runtime.backends.cpu.layer_kernel import has_only
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.elementwise import (
     EltwiseSum,
@@ -23,6 +22,7 @@ from runtime.backends.cpu.layers.elementwise import (
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.layer_kernel import has_only
 from runtime.layers.base import Kernel
 
 CONVOLUTION = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.dropout import Dropout
@@ -21,6 +20,7 @@ from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
+from runtime.backends.layer_kernel import LayerKernel
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[LayerKernel[Any]]]] = {

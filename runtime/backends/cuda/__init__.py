@@ -1,9 +1,15 @@
-"""The NVIDIA backend: the portable kernels on CuPy.
+"""The NVIDIA backend: own kernels, libraries of products and convolutions, graphs.
 
-`backend` holds it all so far. Kernels of its own go where those of the CPU are: layers
-in `layers/`, named as in `runtime.layers`; what starts and compiles CUDA code in
-`machine/`; and `table.py` says which layer type has which. `CupyBackend.kernel` then
-takes the first of the table that fits a node, and the portable one where none does.
+`backend` chooses kernels, `arrange` where blobs lie, `table` says which layer type has
+own kernels in `layers/`, whose sources are in `kernels/`; `machine/` is what talks to
+the device. What has no own kernel runs on the portable ones over CuPy.
 """
 
-from runtime.backends.cuda.backend import CupyBackend as CupyBackend
+from runtime.backends.cuda.backend import CudaBackend as CudaBackend
+
+
+def cupy_backend(number: int = 0) -> CudaBackend:
+    """Return the backend of a GPU; raises `MachineError` where that cannot be."""
+    from runtime.backends.cuda.machine.cupy_device import CupyDevice
+
+    return CudaBackend(CupyDevice(number))

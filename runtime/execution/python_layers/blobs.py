@@ -6,7 +6,8 @@ import numpy as np
 
 from netspec.errors import ShapeError, SpecError
 from netspec.ops.base import MAX_COUNT, Shape, count
-from runtime.execution.blob import Blob, HostView
+from runtime.execution.blob import Blob
+from runtime.execution.mirror import HostView
 
 
 class LayerBlob(Blob):
@@ -103,20 +104,15 @@ class LayerBlob(Blob):
         keep_diff: bool = False,
     ) -> None:
         """Take arrays of the net; what is kept is copied if the shapes are equal."""
-        same = self.shape == tuple(data.array.shape)
+        same = self.shape == data.shape
         values = self.data if keep_data and same else None
         gradient = self._known_diff() if keep_diff and same else None
         self._staged = self._staged_diff = None
-        self.rebind(tuple(data.array.shape), data, diff)
-        if values is not None and not _is_one(values, data):
+        self.rebind(data.shape, data, diff)
+        if values is not None and not data.shows(values):
             self.data[...] = values
-        if gradient is not None and not (diff and _is_one(gradient, diff)):
+        if gradient is not None and not (diff and diff.shows(gradient)):
             self.diff[...] = gradient
-
-    def show(self, data: HostView, diff: HostView) -> None:
-        """Show what is bound through these views, which others have too."""
-        self._data = data
-        self._diff = None if self._diff is None else diff
 
     def lend_diff(self, diff: HostView | None) -> HostView | None:
         """Show another gradient, and return the one that was shown."""
@@ -155,10 +151,6 @@ class LayerBlob(Blob):
                 f"most {MAX_COUNT} values in all"
             )
         return sizes
-
-
-def _is_one(array: np.ndarray, view: HostView) -> bool:
-    return array is view.array
 
 
 class LayerBlobs(list[LayerBlob]):

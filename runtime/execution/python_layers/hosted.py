@@ -14,7 +14,7 @@ from netspec.ops.base import ParamDef, Shape, constant, label
 from netspec.ops.own_layer import Definition
 from netspec.ops.python import Python, python_op
 from netspec.schema import LayerParameter, NetParameter
-from runtime.execution.blob import HostView, Mirror
+from runtime.execution.mirror import HostView, Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.execution.python_layers.blobs import LayerBlob, LayerBlobs
 from runtime.execution.python_layers.code import Allow, find_classes
@@ -206,7 +206,6 @@ class Hosted:
         """Take the arrays of a kernel."""
         self._node = kernel.node.index
         self._mirror = mirror = self._group.mirror
-        self._on_host = kernel.backend.on_host
         self._xp = kernel.xp
         self._over: list[tuple[LayerBlob, Any]] = []
         self._down: list[tuple[Any, Any]] = []
@@ -236,16 +235,18 @@ class Hosted:
     def _bind_params(self, kernel: Kernel[Any]) -> None:
         mirror = self._mirror
         self._learned: list[tuple[int, LayerBlob, Any]] = []
-        pairs = zip(self.layer.blobs, kernel.params, kernel.dparams, strict=True)
-        for slot, (blob, w, dw) in enumerate(pairs):
+        pairs = zip(self.layer.blobs, kernel.dparams, strict=True)
+        for slot, (blob, dw) in enumerate(pairs):
             if dw is not None:
                 self._learned.append((slot, blob, dw))
             if self._bound is self._group.arrays:
                 continue  # they outlive plans, and net.params has the same views
             # Others may prepare what they share, so they must hear of changes.
             shared = kernel.node.params[slot] in self._group.shared
-            view = HostView(mirror, w, parameter=shared)
-            blob.bind(view, None if dw is None else HostView(mirror, dw))
+            own = self._group.arrays[kernel.node.params[slot]]
+            view = mirror.weight(own.data, blob.shape, tell=shared)
+            diff = None if dw is None else mirror.weight_diff(own.diff, blob.shape)
+            blob.bind(view, diff)
         self._bound = self._group.arrays
 
     def forward(self) -> None:
@@ -254,10 +255,9 @@ class Hosted:
         Raises `TopsChanged` afterwards where the tops have other shapes now.
         """
         layer, bottoms, tops = self.layer, self.bottoms, self.tops
-        if not self._on_host:
-            self._mirror.before_steps()
+        self._mirror.hand_over()
         for blob, x in self._over:
-            blob.stage(x.array.shape)
+            blob.stage(x.shape)
             blob.data[...] = x.read()
         step = "reshape"
         try:
@@ -267,21 +267,19 @@ class Hosted:
         except Exception as error:
             self._told(error, step)
             raise
-        if not self._on_host:
-            self._mirror.before_steps()
+        self._mirror.take_back()
         for blob in tops:
             if blob.has_own_shape:
                 raise TopsChanged(self._node, (), done=True)
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Call `backward`; what it gives as gradients of parameters is added up."""
-        if not self._on_host:
-            self._mirror.before_steps()
         for dy, dx in self._down:
             self._xp.copyto(dx, dy)
         shown = [
             self._lend(accumulate[slot], blob, dw) for slot, blob, dw in self._learned
         ]
+        self._mirror.hand_over()
         try:
             self.layer.backward(  # type: ignore[attr-defined]
                 self.tops, self._propagate, self.bottoms
@@ -290,8 +288,7 @@ class Hosted:
             self._told(error, "backward")
             raise
         finally:
-            if not self._on_host:
-                self._mirror.before_steps()
+            self._mirror.take_back()
             for (_, blob, dw), (spare, view) in zip(self._learned, shown, strict=True):
                 if spare is not None:
                     blob.lend_diff(view)
@@ -303,7 +300,7 @@ class Hosted:
             dw.fill(0)
             return None, None
         spare = self._xp.zeros_like(dw)
-        return spare, blob.lend_diff(HostView(self._mirror, spare))
+        return spare, blob.lend_diff(self._mirror.view(spare))
 
     # ------------------------------------------------------------ errors
 

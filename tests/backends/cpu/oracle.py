@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from runtime.backends import get_backend
 from runtime.backends.cpu import CpuBackend
-from runtime.backends.cpu.layer_kernel import LayerKernel
+from runtime.backends.layer_kernel import LayerKernel
 from tests.layers.harness import LoneLayer
 
 PORTABLE = get_backend("portable")

@@ -14,9 +14,9 @@ import runtime
 from netspec.ops import base as ops
 from netspec.ops import infer, op_class
 from runtime.backends.cpu import fusion
-from runtime.backends.cpu.layer_kernel import COMMON, LayerKernel
 from runtime.backends.cpu.layers.elementwise import ReLU
 from runtime.backends.cpu.table import KERNELS
+from runtime.backends.layer_kernel import COMMON, LayerKernel
 from runtime.layers.base import portable_kernels
 from tests.backends.cpu.oracle import CPU, PORTABLE, numbers, results
 from tests.layers import harness

@@ -49,6 +49,9 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __float__(self):
         return float(self.inner)
 
+    def __bool__(self):
+        return bool(self.inner)
+
 
 def wrap(value):
     return DeviceArray(value) if isinstance(value, np.ndarray | np.generic) else value
@@ -71,25 +74,40 @@ def calling(function):
 class DeviceModule(ModuleType):
     """NumPy's functions over device arrays."""
 
+    def __init__(self, name, module=np):
+        super().__init__(name)
+        self._module = module
+
     def __getattr__(self, name):
-        found = getattr(np, name)
+        found = getattr(self._module, name)
+        if isinstance(found, ModuleType):
+            return DeviceModule(name, found)
         if isinstance(found, type) or not callable(found):
             return found
         return calling(found)
 
 
 class DeviceBackend(Backend):
-    """The portable kernels over the stand-in."""
+    """The portable kernels over the stand-in; `copies` has what was brought over.
+
+    It is a list of ("upload" or "download", shape).
+    """
 
     name: ClassVar[str] = "stand-in"
 
     def __init__(self) -> None:
         super().__init__(DeviceModule("device"))
+        self.copies = []
         self._take = calling(lambda *args, **more: np.take(*args, mode="clip", **more))
 
     def upload(self, host, out) -> None:
         assert isinstance(host, np.ndarray)
+        assert host.shape == out.shape
+        self.copies.append(("upload", host.shape))
         out.inner[...] = host
 
     def download(self, array, out) -> None:
+        assert isinstance(out, np.ndarray)
+        assert array.shape == out.shape
+        self.copies.append(("download", out.shape))
         out[...] = array.inner

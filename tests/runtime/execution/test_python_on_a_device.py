@@ -8,7 +8,6 @@ import pytest
 import runtime
 from runtime import TRAIN
 from tests.runtime.execution import test_own_form
-from tests.runtime.execution.device_stand_in import DeviceBackend
 from tests.runtime.execution.own_layers import MODULE, own
 
 HEAD = """
@@ -26,14 +25,7 @@ X = np.linspace(-1, 2, 12).reshape(4, 3)
 
 
 @pytest.fixture
-def make(monkeypatch):
-    device = DeviceBackend()
-    get = runtime.get_backend
-    monkeypatch.setattr(
-        "runtime.execution.net.get_backend",
-        lambda name: device if name == "stand-in" else get(name),
-    )
-
+def make(stand_in):
     def make_net(text):
         return lambda backend: runtime.Net(
             text, TRAIN, backend=backend, allow_python=[MODULE]

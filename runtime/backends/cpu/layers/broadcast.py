@@ -10,11 +10,11 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
 from runtime.arrays import Array
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)

@@ -18,10 +18,10 @@ from runtime.backends.cpu.correlation.correlation import (
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.winograd import Winograd
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import summed
 from runtime.backends.cpu.layers.elementwise import fill
 from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
 Algorithm = Direct | Winograd | Depthwise

@@ -10,11 +10,11 @@ import numpy as np
 
 from netspec.ops.dropout import Dropout as DropoutOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.elementwise import copied, start_of
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32, u8
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.layer_kernel import LayerKernel
 from runtime.counter_random import stream_keys
 
 ZERO: Any = np.float32(0)

@@ -14,11 +14,11 @@ from netspec.ops.eltwise import Eltwise as EltwiseOp
 from netspec.ops.relu import ReLU as ReLUOp
 from netspec.ops.reshape import Split as SplitOp
 from runtime.arrays import Array
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.simd import copy, f32, i64
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
 LOWEST = float("-inf")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import Array, ArraySpec
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.matrix import (
@@ -20,6 +19,7 @@ from runtime.backends.cpu.machine.matrix import (
     transpose_rows,
 )
 from runtime.backends.cpu.machine.sizes import few, round_up
+from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
 TERMS = 1024  # summed at a time

@@ -11,10 +11,10 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.softmax import SoftmaxWithLoss as SoftmaxWithLossOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32, i64
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.layer_kernel import LayerKernel
 from runtime.layers._labels import MAX_LABEL, bad_label
 from runtime.layers.softmax import SMALLEST_NORMAL
 

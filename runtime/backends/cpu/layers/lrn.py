@@ -13,12 +13,12 @@ import numpy as np
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
 from runtime.arrays import ArraySpec
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.simd import copy, f32
 from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import total
+from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)

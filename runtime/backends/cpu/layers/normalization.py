@@ -11,7 +11,6 @@ from netspec.ops.base import count
 from netspec.ops.normalization import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
 from runtime.arrays import Array, ArraySpec
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.layers.broadcast import (
     broadcast,
     broadcast_gradient,
@@ -21,6 +20,7 @@ from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)

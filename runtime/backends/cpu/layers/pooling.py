@@ -10,13 +10,13 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cpu.layer_kernel import LayerKernel
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.planes import keep_plane
 from runtime.backends.cpu.machine.simd import copy, f32, i64, u8
 from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.cpu.machine.sliding import greatest, total
+from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
 MOST_TAPS = 256  # positions of a window that a byte can tell apart

@@ -28,6 +28,7 @@ import numba
 import numpy as np
 from numba import types
 
+from runtime.backends.caches import caches
 from runtime.backends.cpu.machine.llvm import LANES, TARGET
 
 # Contracting and reordering are what vector code does; NaN and infinity keep meaning.
@@ -170,14 +171,4 @@ def cache_folder() -> Path:
     digest = hashlib.sha256(repr((LANES, TARGET)).encode())
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
-    return _caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"
-
-
-def _caches() -> Path:
-    if os.environ.get("NETSPEC_CACHE_DIR"):
-        return Path(os.environ["NETSPEC_CACHE_DIR"])
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"

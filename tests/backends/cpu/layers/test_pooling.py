@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from runtime.backends.cpu.layer_kernel import LayerKernel
+from runtime.backends.layer_kernel import LayerKernel
 from tests.backends.cpu.oracle import CPU, EXAMPLES, compare
 from tests.layers.harness import LoneLayer
 

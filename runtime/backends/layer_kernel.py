@@ -1,14 +1,13 @@
-"""A layer made of compiled calls: what all of `runtime.backends.cpu.layers` share."""
+"""A layer made of calls: what the kernels of every device have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from netspec.graph import Node
 from netspec.ops import Op
-from runtime.backends.cpu.machine.compiled import Call
 from runtime.layers.base import Bound, Kernel, OpT
 
 COMMON = {field.name for field in fields(Op)}  # what every layer has
@@ -22,12 +21,12 @@ class CallRunner(Protocol):
 
     threads: int
 
-    def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
+    def runner(self, calls: Sequence[Any]) -> Callable[[], None]:
         """Return a function that runs compiled calls in order."""
 
 
 class LayerKernel(Kernel[OpT]):
-    """A kernel whose steps are lists of compiled calls.
+    """A kernel whose steps are lists of calls that its backend runs.
 
     options: the fields of its op that it honours, or that `suits` looks at. A node
     whose op has another field, whatever its value, runs on the portable kernel: an
@@ -48,11 +47,11 @@ class LayerKernel(Kernel[OpT]):
         """Whether this kernel can do what an op says, all of whose options it knows."""
         return True
 
-    def forward_calls(self) -> list[Call]:
+    def forward_calls(self) -> list[Any]:
         """Return the calls of `forward`."""
         raise NotImplementedError
 
-    def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+    def backward_calls(self, accumulate: Sequence[bool]) -> list[Any]:
         """Return the calls of `backward`."""
         raise NotImplementedError
 

@@ -1,0 +1,206 @@
+"""Convolution and Deconvolution by cuDNN, channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+from netspec.graph import Node
+from netspec.ops.base import count
+from runtime.arrays import ArraySpec
+from runtime.backends.cuda.columns import Columns, add_row, column_sum
+from runtime.backends.cuda.layer import STORAGE, CudaLayer, Wanted
+from runtime.backends.cuda.layers.parameters import Working
+from runtime.backends.cuda.machine.convolutions import Convolution as Spec
+from runtime.backends.cuda.machine.device import Device
+from runtime.backends.cuda.machine.launch import Call
+from runtime.backends.cuda.machine.library_call import LibraryCall, workspace_of
+from runtime.backends.cuda.tensor import Order, memory_of
+from runtime.layers.base import Context
+
+
+class _Correlation(CudaLayer[Any]):
+    """What the two layers share: bottoms and tops by pairs, weights, bias.
+
+    `forward_kind` is what the layer computes forward, `gradient_kind` what gives dx: a
+    Deconvolution's forward is a convolution's gradient.
+    """
+
+    options = (
+        "num_output",
+        "kernel",
+        "stride",
+        "pad",
+        "dilation",
+        "group",
+        "axis",
+        "channels",
+        "bias_term",
+    )
+    forward_kind: ClassVar[Any]
+    gradient_kind: ClassVar[Any]
+
+    @classmethod
+    def suits(cls, op: Any) -> bool:
+        """Take blobs N C and one to three spatial axes that are not empty."""
+        spatial = len(op.kernel)
+        return (
+            op.axis == 1
+            and 1 <= spatial <= 3
+            and len(op.bottoms[0]) == 2 + spatial
+            and count(op.bottoms[0]) > 0
+            and count(op.tops[0]) > 0
+        )
+
+    @classmethod
+    def wanted(cls, node: Node) -> tuple[Wanted, Wanted]:
+        """Want the channels last."""
+        channels: Order = "last"
+        last = (channels,) * len(node.op.bottoms)
+        one = Wanted(last, (True,) * len(last))
+        return one, one
+
+    @classmethod
+    def runs_on(cls, device: Device, node: Node, context: Context) -> bool:
+        """Whether the device has a way for all that the layer computes."""
+        return all(
+            device.supports(spec)
+            for spec in cls.specs(node, context.precision).values()
+        )
+
+    @classmethod
+    def specs(cls, node: Node, precision: str) -> dict[str, Spec]:
+        """Return the convolutions of a node by what they compute: y, x or w."""
+        op: Any = node.op
+        deconvolves = cls.forward_kind == "input_gradient"
+        x, y = op.bottoms[0], op.tops[0]
+        spec = Spec(
+            kind=cls.forward_kind,
+            x=y if deconvolves else x,
+            w=op.params[0].shape,
+            y=x if deconvolves else y,
+            stride=op.stride,
+            pad=op.pad,
+            dilation=op.dilation,
+            groups=op.group,
+            storage=STORAGE[precision],
+            tf32=precision == "tf32",
+        )
+        found = {"y": spec}
+        if node.backward and any(node.propagate):
+            found["x"] = replace(spec, kind=cls.gradient_kind)
+        if node.backward and node.learn[0]:
+            found["w"] = replace(spec, kind="weight_gradient")
+        return found
+
+    def __init__(self, node: Node, context: Context) -> None:
+        super().__init__(node, context)
+        self._weights = Working(self, 0, "last")
+        self._bias = Working(self, 1, "first") if self.op.bias_term else None
+        self._matrix = Columns.of(self.device, self.op.tops[0], self.storage)
+        self.rectifies = False  # whether a ReLU above is part of this layer
+
+    @cached_property
+    def _planned(self) -> dict[str, Any]:
+        specs = self.specs(self.node, self.precision)
+        if self._fuses_bias:
+            specs["y"] = self._with_bias(specs["y"])
+        return {name: self.device.convolution(one) for name, one in specs.items()}
+
+    def _with_bias(self, spec: Spec) -> Spec:
+        return replace(spec, bias=True, relu=self.rectifies)
+
+    @cached_property
+    def _fuses_bias(self) -> bool:
+        """Whether the bias is added by the convolution itself."""
+        spec = self.specs(self.node, self.precision)["y"]
+        if not self.op.bias_term or spec.kind != "forward":
+            return False
+        return bool(self.device.supports(self._with_bias(spec)))
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for copies of the weights, a workspace, and the parts of sums."""
+        wanted = self._weights.arrays()
+        if self._bias is not None and self._fuses_bias:
+            wanted |= self._bias.arrays()
+        if self.node.learn[0]:
+            wanted |= self._weights.gradient_arrays()
+        most = max(one.workspace_bytes for one in self._planned.values())
+        if most:
+            wanted["workspace"] = workspace_of(most)
+        if self._bias is not None and self.node.learn[1]:
+            wanted["partial sums"] = self._matrix.partial()
+        return wanted
+
+    def _call(self, name: str, **operands: Any) -> LibraryCall:
+        memories = {key: memory_of(one) for key, one in operands.items()}
+        planned = self._planned[name]
+        return LibraryCall(self.device, planned, memories, self.work.get("workspace"))
+
+    def _pairs(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Iterator[Any]:
+        """Yield the operands named as the specification names them."""
+        deconvolves = self.forward_kind == "input_gradient"
+        for one, other in zip(inputs, outputs, strict=True):
+            yield {"x": other, "y": one} if deconvolves else {"x": one, "y": other}
+
+    def forward_calls(self) -> list[Call]:
+        """Return the calls that compute the tops."""
+        calls: list[Call] = list(self._weights.before())
+        bias: dict[str, Any] = {}
+        if self._bias is not None and self._fuses_bias:
+            calls += self._bias.before()
+            bias = {"bias": self._bias.memory}
+        for pair in self._pairs(self.bottoms, self.tops):
+            calls.append(self._call("y", w=self._weights.memory, **pair, **bias))
+        if self.op.bias_term and not self._fuses_bias:
+            calls += [self._add_bias(y) for y in self.tops]
+        return calls
+
+    def _add_bias(self, y: Any) -> Call:
+        return add_row(self, y, self.params[1], self._matrix.rows, y.shape[1])
+
+    def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Return the calls that compute the wanted gradients."""
+        calls: list[Call] = []
+        db = self.dparams[1] if self.op.bias_term else None
+        if db is not None:
+            add, parts = accumulate[1], self.work["partial sums"]
+            for dy in self.dtops:
+                calls += column_sum(self, self._matrix, dy, db, parts, accumulate=add)
+                add = True
+        if self.dparams[0] is not None:
+            calls += self._weight_gradient(accumulate[0])
+        weights = self._weights.memory
+        for dx, pair in zip(
+            self.dbottoms, self._pairs(self.dbottoms, self.dtops), strict=True
+        ):
+            if dx is not None:
+                calls.append(self._call("x", w=weights, **pair))
+        return calls
+
+    def _weight_gradient(self, accumulate: bool) -> list[Call]:
+        calls: list[Call] = []
+        for pair in self._pairs(self.bottoms, self.dtops):
+            memory, back = self._weights.gradient(accumulate=accumulate)
+            calls += [self._call("w", w=memory, **pair), *back]
+            accumulate = True
+        return calls
+
+
+class Convolution(_Correlation):
+    """See `runtime.layers.convolution.Convolution`."""
+
+    forward_kind = "forward"
+    gradient_kind = "input_gradient"
+
+
+class Deconvolution(_Correlation):
+    """See `runtime.layers.convolution.Deconvolution`.
+
+    Its weights' gradient is that of the convolution which leads from y to x.
+    """
+
+    forward_kind = "input_gradient"
+    gradient_kind = "forward"

@@ -1,0 +1,1 @@
+"""The device itself: memory, kernels from source, products, streams and graphs."""

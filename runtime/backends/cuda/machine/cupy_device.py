@@ -1,0 +1,299 @@
+"""`CupyDevice`: memory, streams, events, kernels and graphs of a GPU through CuPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from netspec.errors import MachineError
+from netspec.ops.base import Shape, count
+from runtime.arrays import Array
+from runtime.backends.cuda.machine.convolutions import Convolution
+from runtime.backends.cuda.machine.device import Planned
+from runtime.backends.cuda.machine.launch import CudaKernel, Launch
+from runtime.backends.cuda.machine.products import Product
+from runtime.backends.cuda.machine.sources import text_of
+
+
+class CupyEvent:
+    """A mark in a stream of CuPy."""
+
+    def __init__(self, cupy: Any, stream: Any) -> None:
+        self._cupy, self._stream = cupy, stream
+        self._event = cupy.cuda.Event()
+
+    def record(self) -> None:
+        """Put it behind what was asked for so far."""
+        self._event.record(self._stream)
+
+    def synchronize(self) -> None:
+        """Wait until the device has come to it."""
+        self._event.synchronize()
+
+    def milliseconds_since(self, earlier: CupyEvent) -> float:
+        """Return the time on the device between two marks."""
+        return float(self._cupy.cuda.get_elapsed_time(earlier._event, self._event))
+
+
+class CupyDevice:
+    """The CUDA device `number`, with a stream of its own.
+
+    Raises `MachineError` where CuPy is not installed or the device does not answer.
+    """
+
+    name = "cupy"
+
+    def __init__(self, number: int = 0) -> None:
+        try:
+            import cupy
+        except ImportError as error:
+            raise MachineError(
+                "backend 'cupy' needs CuPy, which is not installed; "
+                "install the extra netspec[cuda]"
+            ) from error
+        try:
+            devices = cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise MachineError(
+                f"backend 'cupy': no CUDA device answers: {error}"
+            ) from error
+        if devices == 0:
+            raise MachineError("backend 'cupy': this machine has no CUDA device")
+        if not 0 <= number < devices:
+            raise MachineError(
+                f"backend 'cupy': there is no device {number}; this machine has "
+                f"{devices}, numbered from 0"
+            )
+        self.xp = self._cupy = cupy
+        self.number = number
+        self._device = cupy.cuda.Device(number)
+        self.enter()
+        self.multiprocessors = int(self._device.attributes["MultiProcessorCount"])
+        self._rings: dict[int, _Ring] = {}
+        self._copies = cupy.cuda.Stream(non_blocking=True)
+        self._modules: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+
+    def enter(self) -> None:
+        """Make this device and its stream those of the calling thread."""
+        self._device.use()
+        self._stream.use()
+
+    @cached_property
+    def _stream(self) -> Any:
+        # Graphs cannot be captured on the default stream.
+        return self._cupy.cuda.Stream(non_blocking=True)
+
+    @property
+    def stream(self) -> int:
+        """The handle of the stream."""
+        return int(self._stream.ptr)
+
+    # ------------------------------------------------------------ memory
+
+    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+        """Return a new array of zeros."""
+        return self._cupy.zeros(tuple(shape), dtype)
+
+    def cut(self, memory: Array, offset: int, shape: Shape, dtype: str) -> Array:
+        """Return the array that starts at a byte of `memory`.
+
+        It is made from a pointer: views of an array above 2 GiB would have 64-bit
+        indices in every kernel that CuPy makes for them.
+        """
+        nbytes = count(shape) * np.dtype(dtype).itemsize
+        if offset + nbytes > memory.nbytes:
+            raise ValueError(f"{nbytes} bytes at {offset} of {memory.nbytes}")
+        return self._cupy.ndarray(shape, dtype, memory.data + offset)
+
+    def address(self, array: Array) -> int:
+        """Return where an array starts."""
+        return int(array.data.ptr)
+
+    def upload(self, host: np.ndarray, out: Array) -> None:
+        """Copy a host array of equal shape to the device."""
+        out.set(np.asarray(host, out.dtype, order="C").reshape(out.shape))
+
+    def stage(self, host: np.ndarray) -> Array:
+        """Bring a host array to a new place on the device, while it does other work.
+
+        The copy runs on a stream of its own, from memory that the driver has pinned;
+        what is asked for next waits for it. The array that is returned is valid until
+        the second next call with as many bytes.
+        """
+        ring = self._rings.get(host.nbytes)
+        if ring is None:
+            ring = self._rings[host.nbytes] = _Ring(self._cupy, host.nbytes)
+        return ring.stage(host, self._stream, self._copies)
+
+    def download(self, array: Array, out: np.ndarray) -> None:
+        """Copy an array of the device to one of the host."""
+        out[...] = array.get()
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Return how much memory is free, and how much there is."""
+        free, total = self._device.mem_info
+        return int(free), int(total)
+
+    # ------------------------------------------------------------ work
+
+    def launcher(self, launch: Launch) -> Callable[[Sequence[Any]], None]:
+        """Return a function that launches a kernel with other arguments."""
+        kernel = launch.kernel
+        declared = kernel.function.parameters
+        function = self._module(kernel).get_function(kernel.name)
+        grid, block = _three(launch.grid), _three(launch.block)
+
+        def run(arguments: Sequence[Any]) -> None:
+            values = tuple(map(self._argument, arguments, declared))
+            function(grid, block, values)
+
+        return run
+
+    def prepare_launch(self, launch: Launch) -> Callable[[], None]:
+        """Compile the kernel of a launch and return the function that launches it."""
+        kernel = launch.kernel
+        function = self._module(kernel).get_function(kernel.name)
+        declared = kernel.function.parameters
+        values = tuple(map(self._argument, launch.arguments, declared))
+        grid, block = _three(launch.grid), _three(launch.block)
+        return lambda: function(grid, block, values)
+
+    def _argument(self, value: Any, declared: Any) -> Any:
+        if declared is not None:
+            return declared(value)
+        return np.uintp(0 if value is None else self.address(value))
+
+    def _module(self, kernel: CudaKernel) -> Any:
+        key = (kernel.file, kernel.defines)
+        if key not in self._modules:
+            options = ("-std=c++17", *(f"-D{k}={v}" for k, v in kernel.defines))
+            self._modules[key] = self._cupy.RawModule(
+                code=text_of(kernel.file), options=options, backend="nvrtc"
+            )
+        return self._modules[key]
+
+    def product(self, product: Product) -> Planned:
+        """Choose how to compute a product."""
+        return self._cublas.plan(product)
+
+    @cached_property
+    def _cublas(self) -> Any:
+        from runtime.backends.cuda.machine.cublas import Cublas
+
+        return Cublas()
+
+    def supports(self, convolution: Convolution) -> bool:
+        """Say whether this device has a way to compute a convolution."""
+        return self._cudnn is not None and bool(self._cudnn.supports(convolution))
+
+    def convolution(self, convolution: Convolution) -> Planned:
+        """Choose how to compute a convolution that is supported."""
+        return self._cudnn.plan(convolution)
+
+    def prepare_convolutions(self, convolutions: Sequence[Convolution]) -> None:
+        """Choose for many convolutions at once, in parallel."""
+        if self._cudnn is not None:
+            self._cudnn.prepare(convolutions, 8)
+
+    @cached_property
+    def _cudnn(self) -> Any:
+        from runtime.backends.cuda.machine.cudnn import Cudnn
+
+        try:
+            return Cudnn(self.number)
+        except MachineError as error:
+            import warnings
+
+            warnings.warn(
+                f"{error}; convolutions run as products of unfolded images, which "
+                f"takes several times longer",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return None
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Record what `run` asks of the device; return the function that does it all."""
+        taken: list[int] = []
+        with _Watch(self._cupy, taken):
+            self._stream.begin_capture()
+            try:
+                run()
+            finally:
+                graph = self._stream.end_capture()
+        if taken:
+            raise MachineError(
+                f"{len(taken)} blocks of device memory were taken while a graph was "
+                f"recorded, {sum(taken)} bytes; please report this"
+            )
+        stream = self._stream
+        return lambda: graph.launch(stream)
+
+    def event(self) -> CupyEvent:
+        """Return a new mark."""
+        return CupyEvent(self._cupy, self._stream)
+
+    def synchronize(self) -> None:
+        """Wait until everything asked for is done."""
+        self._stream.synchronize()
+
+
+class _Watch:
+    """Notes what is taken from CuPy's pool of memory meanwhile."""
+
+    def __init__(self, cupy: Any, taken: list[int]) -> None:
+        class Hook(cupy.cuda.MemoryHook):  # type: ignore[misc]
+            name = "netspec"
+
+            def malloc_preprocess(self, **kwargs: Any) -> None:
+                taken.append(int(kwargs["mem_size"]))
+
+        self._hook = Hook()
+
+    def __enter__(self) -> None:
+        self._hook.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.__exit__(*_)
+
+
+class _Ring:
+    """Two pairs of a pinned host buffer and a device buffer, used by turns."""
+
+    def __init__(self, cupy: Any, nbytes: int) -> None:
+        self._slots = [_Slot(cupy, nbytes) for _ in range(2)]
+        self._turn = 0
+
+    def stage(self, host: np.ndarray, compute: Any, copies: Any) -> Array:
+        """See `CupyDevice.stage`."""
+        # What was asked of the slot that was used last is by now all asked for.
+        self._slots[self._turn].read.record(compute)
+        self._turn = 1 - self._turn
+        return self._slots[self._turn].fill(host, compute, copies)
+
+
+class _Slot:
+    def __init__(self, cupy: Any, nbytes: int) -> None:
+        self._cupy = cupy
+        self._pinned = cupy.cuda.alloc_pinned_memory(nbytes)
+        self._host = np.frombuffer(self._pinned, np.uint8, nbytes)
+        self._device = cupy.empty(nbytes, "uint8")
+        self._copied, self.read = cupy.cuda.Event(), cupy.cuda.Event()
+
+    def fill(self, host: np.ndarray, compute: Any, copies: Any) -> Array:
+        """Copy `host` over, behind what still reads this slot."""
+        self._copied.synchronize()  # the last copy out of the pinned memory
+        np.copyto(self._host.view(host.dtype).reshape(host.shape), host)
+        copies.wait_event(self.read)
+        self._device.data.copy_from_host_async(self._pinned.ptr, host.nbytes, copies)
+        self._copied.record(copies)
+        compute.wait_event(self._copied)
+        shaped = self._device.view(host.dtype)
+        return shaped.reshape(host.shape)
+
+
+def _three(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return (*sizes, *(1,) * (3 - len(sizes)))

@@ -1,0 +1,21 @@
+"""Which layer types have own kernels, and which these are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.backends.cuda.layer import CudaLayer
+from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cuda.layers.inner_product import InnerProduct
+from runtime.backends.cuda.layers.pooling import Pooling
+from runtime.backends.cuda.layers.relu import ReLU
+
+# The first that fits a node is taken.
+KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
+    "Convolution": (Convolution,),
+    "Deconvolution": (Deconvolution,),
+    "InnerProduct": (InnerProduct,),
+    "Pooling": (Pooling,),
+    "ReLU": (ReLU,),
+}

@@ -1,0 +1,126 @@
+// CUDA C++ read as host C++: the threads of a grid run one after the other, and those of
+// a block take turns where they wait for each other (each on a stack of its own).
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+struct HostDim { unsigned x, y, z; };
+static HostDim threadIdx, blockIdx, blockDim, gridDim;
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __restrict__
+#define __constant__ static const
+#define __shared__ static
+#define __launch_bounds__(...)
+
+static inline float __uint_as_float(unsigned bits) { float v; memcpy(&v, &bits, 4); return v; }
+static inline unsigned __float_as_uint(float v) { unsigned bits; memcpy(&bits, &v, 4); return bits; }
+// CUDA's min and max of floats pass by a NaN, as fminf and fmaxf do.
+static inline int min(int a, int b) { return a < b ? a : b; }
+static inline int max(int a, int b) { return a > b ? a : b; }
+static inline long long min(long long a, long long b) { return a < b ? a : b; }
+static inline long long max(long long a, long long b) { return a > b ? a : b; }
+static inline float rsqrtf(float v) { return 1.0f / sqrtf(v); }
+static inline float __fdividef(float a, float b) { return a / b; }
+
+namespace host_cuda {
+struct Thread {
+  ucontext_t context;
+  char* stack = nullptr;
+  bool done = false;
+  HostDim index;
+};
+const size_t STACK = 1 << 16;
+static std::vector<Thread> threads;
+static ucontext_t scheduler;
+static Thread* current;
+static void (*body)(void**);
+static void** arguments;
+
+static void start() {
+  body(arguments);
+  current->done = true;
+  swapcontext(&current->context, &scheduler);
+}
+
+// Run a block of n threads; returns false where some wait for others that have ended.
+static bool block(unsigned n) {
+  if (threads.size() < n) threads.resize(n);
+  for (unsigned i = 0; i < n; i++) {
+    Thread& t = threads[i];
+    if (!t.stack) t.stack = (char*)malloc(STACK);
+    t.done = false;
+    t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
+    getcontext(&t.context);
+    t.context.uc_stack.ss_sp = t.stack;
+    t.context.uc_stack.ss_size = STACK;
+    t.context.uc_link = &scheduler;
+    makecontext(&t.context, start, 0);
+  }
+  bool together = true;
+  for (unsigned left = n; left;) {
+    unsigned before = left, ended = 0;
+    left = 0;
+    for (unsigned i = 0; i < n; i++) {
+      Thread& t = threads[i];
+      if (t.done) continue;
+      current = &t;
+      threadIdx = t.index;
+      swapcontext(&scheduler, &t.context);
+      left += !t.done;
+      ended += t.done;
+    }
+    if (left && ended && before != left) together = false;
+  }
+  current = nullptr;
+  return together;
+}
+
+template <class... A, size_t... I>
+void call(void (*f)(A...), void** p, std::index_sequence<I...>) { f(*(A*)p[I]...); }
+}  // namespace host_cuda
+
+static inline void __syncthreads() {
+  auto* me = host_cuda::current;
+  if (!me) abort();  // a kernel that was taken for one without barriers
+  swapcontext(&me->context, &host_cuda::scheduler);
+  threadIdx = me->index;
+}
+
+// HOST_KERNEL(name) exports name_host(grid, block, waits, pointers to the arguments). It
+// returns 0, or 1 where threads left a block while others waited for them.
+#define HOST_KERNEL(name)                                                                     \
+  template <class... A> static void name##_call(void (*f)(A...), void** p) {                  \
+    host_cuda::call(f, p, std::index_sequence_for<A...>());                                   \
+  }                                                                                           \
+  static void name##_body(void** p) { name##_call(&name, p); }                                \
+  extern "C" int name##_host(const unsigned* grid, const unsigned* block, int waits, void** p) { \
+    gridDim = {grid[0], grid[1], grid[2]};                                                    \
+    blockDim = {block[0], block[1], block[2]};                                                \
+    host_cuda::body = name##_body;                                                            \
+    host_cuda::arguments = p;                                                                 \
+    int apart = 0;                                                                            \
+    unsigned n = block[0] * block[1] * block[2];                                              \
+    for (unsigned z = 0; z < grid[2]; z++)                                                    \
+      for (unsigned y = 0; y < grid[1]; y++)                                                  \
+        for (unsigned x = 0; x < grid[0]; x++) {                                              \
+          blockIdx = {x, y, z};                                                               \
+          if (waits) {                                                                        \
+            apart |= !host_cuda::block(n);                                                    \
+          } else {                                                                            \
+            for (unsigned i = 0; i < n; i++) {                                                \
+              threadIdx = {i % block[0], i / block[0] % block[1], i / block[0] / block[1]};   \
+              name##_body(p);                                                                 \
+            }                                                                                 \
+          }                                                                                   \
+        }                                                                                     \
+    return apart;                                                                             \
+  }
