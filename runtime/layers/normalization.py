@@ -51,7 +51,7 @@ class BatchNorm(Kernel[BatchNormOp]):
             "inverse": ArraySpec((c,), life="saved"),
             "mean": ArraySpec((c,)),
             "spread": ArraySpec((c,)),
-            "sums": self.backend.channel_scratch(self._shape),
+            "sums": self.backend.dot_scratch(self._shape),
             "block": ArraySpec((at_once, c, inner)),
         }
         if self.op.use_global_stats:
@@ -185,7 +185,7 @@ class MVN(Kernel[MvnOp]):
             "inverse": ArraySpec((shape[1],), life="saved"),
             "mean": ArraySpec((shape[1],)),
             "spread": ArraySpec((shape[1],)),
-            "sums": self.backend.channel_scratch(shape),
+            "sums": self.backend.dot_scratch(shape),
             "product": ArraySpec(shape),
         }
 

@@ -64,7 +64,7 @@ class Scale(_Broadcast):
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for sums, and for a copy of x where y is written over it."""
-        specs = {"sums": self.backend.channel_scratch(self._shape)}
+        specs = {"sums": self.backend.dot_scratch(self._shape)}
         if self._learns and 0 not in self.op.backward_bottoms:
             specs["x"] = ArraySpec(self._shape, life="saved")
         return specs

@@ -66,3 +66,49 @@ def test_the_stand_in_refuses_views_of_one_array_that_are_two_objects(device):
         device.xp.add(x[:, 2:4], 1, out=x[:, :2])
     device.xp.exp(x, out=x)
     device.xp.add(x[:1], 1, out=x[1:2])
+
+
+def products(text, shapes, backend):
+    """How many matrix products a forward and a backward pass ask for."""
+    asked = []
+
+    def matmul(a, b, out):
+        asked.append((a.shape, b.shape))
+        return module.matmul(a, b, out=out)
+
+    module = backend.xp
+    backend.xp = Counting(module, matmul)
+    try:
+        layer = LoneLayer(text, shapes, backend=backend)
+        params = [np.ones(one.shape) for one in layer.op.params]
+        layer.forward([np.ones(shape) for shape in shapes], params)
+        layer.backward([np.ones(shape) for shape in layer.op.tops])
+    finally:
+        backend.xp = module
+    return asked
+
+
+class Counting:
+    """A module with another `matmul`."""
+
+    def __init__(self, module, matmul):
+        self._module, self.matmul = module, matmul
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
+
+
+def test_a_device_takes_several_images_into_one_product():
+    text = 'type: "Convolution" convolution_param { num_output: 2 kernel_size: 1 }'
+    shapes = [(5, 3, 25, 23)]
+    assert len(products(text, shapes, get_backend("portable"))) == 15
+    asked = products(text, shapes, DeviceBackend())
+    assert asked[0] == ((1, 2, 3), (1, 3, 5 * 25 * 23))
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("kind", ["Scale", "BatchNorm", "MVN"])
+def test_a_device_makes_no_product_of_a_number_each(kind):
+    text, shapes = f'type: "{kind}"', [(5, 3, 4, 7)]
+    assert products(text, shapes, get_backend("portable"))
+    assert not products(text, shapes, DeviceBackend())
