@@ -19,15 +19,14 @@ class Arena:
 
     def __init__(self, backend: Primitives, nbytes: int) -> None:
         self.nbytes = nbytes
+        self._backend = backend
         self._bytes = backend.zeros((nbytes + ALIGNMENT_BYTES,), "uint8")
         address = getattr(self._bytes, "ctypes", None)
         self._base = -address.data % ALIGNMENT_BYTES if address is not None else 0
 
     def cut(self, offset: int, shape: Shape, dtype: str) -> Array:
         """Return the array of `shape` and `dtype` that starts at byte `offset`."""
-        start = self._base + offset
-        nbytes = count(shape) * np.dtype(dtype).itemsize
-        return self._bytes[start : start + nbytes].view(dtype).reshape(shape)
+        return self._backend.cut(self._bytes, self._base + offset, shape, dtype)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ a backend may override any of it.
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -52,6 +53,17 @@ class Primitives:
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros on the device."""
         return self.xp.zeros(tuple(shape), dtype)
+
+    def cut(
+        self, memory: Array, offset: int, shape: Sequence[int], dtype: str
+    ) -> Array:
+        """Return the array that begins at byte `offset` of `memory`, and shares it.
+
+        Shapes: memory (bytes) uint8.
+        """
+        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+        piece = memory[offset : offset + nbytes]
+        return piece.view(dtype).reshape(tuple(shape))
 
     def upload(self, host: np.ndarray, out: Array) -> None:
         """Copy a host array into a device array of the same shape."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -37,6 +38,16 @@ class CupyBackend(Backend):
         if devices == 0:
             raise MachineError("backend 'cupy': this machine has no CUDA device")
         super().__init__(cupy)
+
+    def cut(
+        self, memory: Array, offset: int, shape: Sequence[int], dtype: str
+    ) -> Array:
+        """Return the array that begins at byte `offset` of `memory`, and shares it.
+
+        A slice of an array of more than 2 GiB would count in 64 bits, in every kernel,
+        however small it is; an array from a pointer counts as its own size needs.
+        """
+        return self.xp.ndarray(tuple(shape), dtype, memptr=memory.data + offset)
 
     def upload(self, host: np.ndarray, out: Array) -> None:
         """Copy a host array into a device array of the same shape."""
