@@ -8,6 +8,7 @@ from typing import Any
 from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cuda.layers.inner_product import InnerProduct
+from runtime.backends.cuda.layers.lrn import LRN
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.relu import ReLU
 
@@ -16,6 +17,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
     "InnerProduct": (InnerProduct,),
+    "LRN": (LRN,),
     "Pooling": (Pooling,),
     "ReLU": (ReLU,),
 }
