@@ -18,11 +18,13 @@ from runtime.backends.cuda.tensor import CARRIERS
 Do = Callable[[str, Callable[[], None]], None]
 
 
-def at_address(address: int, elements: int, dtype: str) -> np.ndarray:
+def at_address(
+    address: int, elements: int, dtype: str, alignment: int = 16
+) -> np.ndarray:
     """Return the elements that start at an address as an array."""
     dtype_ = np.dtype(dtype)
     assert address, "a null pointer"
-    assert address % 16 == 0, "an operand is not aligned to 16 bytes"
+    assert address % alignment == 0, f"an operand is not aligned to {alignment} bytes"
     memory = (ctypes.c_char * (elements * dtype_.itemsize)).from_address(address)
     return np.frombuffer(memory, dtype_)
 
@@ -37,7 +39,12 @@ class HostProduct:
     def run(self, addresses: Mapping[str, int], workspace: int, stream: int) -> None:
         assert workspace % 256 == 0 < workspace
         arrays = {
-            name: at_address(addresses[name], one.elements, CARRIERS[one.storage])
+            name: at_address(
+                addresses[name],
+                one.elements,
+                CARRIERS[one.storage],
+                self.product.aligned(one.storage),
+            )
             for name, one in operands(self.product).items()
         }
         a, b, out = arrays["a"], arrays["b"], arrays["out"]
