@@ -150,7 +150,9 @@ class Backend(Primitives):
         """Return one that takes whole steps of an update rule, if there is one."""
         return None
 
-    def whole_update(self, update: Update, precision: str) -> WholeUpdate | None:
+    def whole_update(
+        self, update: Update, precision: str = "float32"
+    ) -> WholeUpdate | None:
         """Return one that does all that an update does, if there is one."""
         return None
 

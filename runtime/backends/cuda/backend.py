@@ -177,7 +177,9 @@ class CudaBackend(Backend):
         """Find layers that run as one, before the kernels ask for arrays."""
         return None
 
-    def whole_update(self, update: Update, precision: str) -> WholeUpdate | None:
+    def whole_update(
+        self, update: Update, precision: str = "float32"
+    ) -> WholeUpdate | None:
         """Return the update rule as launches, if there is one, for float32."""
         from runtime.backends.cuda.updates import RULES, FusedUpdate, Scaling
 
