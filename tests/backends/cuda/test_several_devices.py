@@ -99,6 +99,11 @@ def cupy(monkeypatch):
     class Array:
         def __init__(self):
             self.of, self.shape, self.dtype = now["device"], (2,), np.dtype("float32")
+            self.nbytes = 8
+            self.data = SimpleNamespace(copy_to_host_async=self.copied)
+
+        def copied(self, pinned, nbytes, stream):
+            assert now["device"] == stream.of == self.of
 
         def set(self, host):
             assert now["device"] == self.of
@@ -108,11 +113,17 @@ def cupy(monkeypatch):
             return np.zeros(2, np.float32)
 
     class Event:
-        def __init__(self):
+        def __init__(self, disable_timing=False):
             self.of = now["device"]
+
+        def synchronize(self):
+            pass
 
         def record(self, stream):
             assert stream.of == self.of
+
+    class Pinned(bytearray):
+        ptr = 0
 
     class MemoryHook:
         def __enter__(self):
@@ -148,7 +159,7 @@ def cupy(monkeypatch):
     monkeypatch.setattr(cublas, "Cublas", Library)
     monkeypatch.setattr(cudnn, "Cudnn", Library)
     module.cuda.Device, module.cuda.Stream, module.cuda.Event = Device, Stream, Event
-    module.cuda.MemoryHook = MemoryHook
+    module.cuda.MemoryHook, module.cuda.alloc_pinned_memory = MemoryHook, Pinned
     module.zeros = lambda shape, dtype: Array()
     monkeypatch.setitem(sys.modules, "cupy", module)
     return module
@@ -167,6 +178,8 @@ def test_each_device_has_its_own_memory_streams_and_marks(cupy):
             device.upload(np.ones(2, np.float32), array)
             other.enter()
             device.download(array, np.empty(2, np.float32))
+            other.enter()
+            assert device.fetch(array).result().size == 8
             other.enter()
             device.event().record()
             other.enter()

@@ -279,6 +279,7 @@ class CupyDevice:
 
     def fetch(self, array: Array) -> CupyFetched:
         """Ask for the bytes of an array as they are when the device comes to it."""
+        self.enter()
         ring = self._fetches.get(array.nbytes)
         if ring is None:
             made = (CupyFetched(self._cupy, array.nbytes) for _ in range(FETCHES))
