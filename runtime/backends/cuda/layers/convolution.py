@@ -105,12 +105,18 @@ class _Correlation(CudaLayer[Any]):
         self.relu: ReLU | None = None  # one above, which runs as a part of this layer
 
     @cached_property
-    def _planned(self) -> dict[str, Any]:
+    def convolutions(self) -> dict[str, Spec]:
+        """All that the library computes for this layer, by what it is."""
         specs = self.specs(self.node, self.precision)
         if self._fuses_bias:
             specs["y"] = replace(specs["y"], bias=True)
         if self._fuses_relu:
             specs["y above"] = replace(specs["y"], relu=True)
+        return specs
+
+    @cached_property
+    def _planned(self) -> dict[str, Any]:
+        specs = self.convolutions
         return {name: self.device.convolution(one) for name, one in specs.items()}
 
     @cached_property
