@@ -67,7 +67,7 @@ class HostConvolution:
         c = self.convolution
         result, output = self._result(addresses), c.output
         if c.kind == "forward" and c.bias:
-            bias = self._read(addresses, "bias", (1, c.y[1]))
+            bias = self._read(addresses, "bias", (1, c.y[1]), c.bias_storage)
             result = result + bias.reshape(-1, *(1,) * len(c.stride))
         if c.add:
             result = result + self._read(addresses, "add", getattr(c, output))
@@ -80,14 +80,19 @@ class HostConvolution:
         flat = np.moveaxis(result, 1, -1).reshape(-1)
         memory[:] = flat if c.storage == "float32" else to_bits(flat, c.storage)
 
-    def _memory(self, addresses: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        dtype = CARRIERS[self.convolution.storage]
+    def _memory(
+        self, addresses: Any, name: str, shape: tuple[int, ...], storage: str = ""
+    ) -> np.ndarray:
+        dtype = CARRIERS[storage or self.convolution.storage]
         return at_address(addresses[name], math.prod(shape), dtype)
 
-    def _read(self, addresses: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        values = self._memory(addresses, name, shape)
-        if self.convolution.storage != "float32":
-            values = from_bits(values, self.convolution.storage)
+    def _read(
+        self, addresses: Any, name: str, shape: tuple[int, ...], storage: str = ""
+    ) -> np.ndarray:
+        storage = storage or self.convolution.storage
+        values = self._memory(addresses, name, shape, storage)
+        if storage != "float32":
+            values = from_bits(values, storage)
         return np.moveaxis(values.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
 
     def _result(self, addresses: Any) -> np.ndarray:

@@ -109,7 +109,7 @@ class _Correlation(CudaLayer[Any]):
         """All that the library computes for this layer, by what it is."""
         specs = self.specs(self.node, self.precision)
         if self._fuses_bias:
-            specs["y"] = replace(specs["y"], bias=True)
+            specs["y"] = self._with_bias(specs["y"])
         if self._fuses_relu:
             specs["y above"] = replace(specs["y"], relu=True)
         return specs
@@ -125,7 +125,7 @@ class _Correlation(CudaLayer[Any]):
         spec = self.specs(self.node, self.precision)["y"]
         if not self.op.bias_term or spec.kind != "forward":
             return False
-        return bool(self.device.supports(replace(spec, bias=True)))
+        return bool(self.device.supports(self._with_bias(spec)))
 
     @cached_property
     def _fuses_relu(self) -> bool:
@@ -135,8 +135,12 @@ class _Correlation(CudaLayer[Any]):
             return False
         if self.op.bias_term and not self._fuses_bias:
             return False
-        whole = replace(spec, bias=bool(self.op.bias_term), relu=True)
-        return bool(self.device.supports(whole))
+        if self.op.bias_term:
+            spec = self._with_bias(spec)
+        return bool(self.device.supports(replace(spec, relu=True)))
+
+    def _with_bias(self, spec: Spec) -> Spec:
+        return replace(spec, bias=True, bias_storage=spec.storage)
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for copies of the weights, a workspace, and the parts of sums."""
