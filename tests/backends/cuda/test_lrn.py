@@ -31,9 +31,7 @@ def test_it_is_the_portable_one(cuda, region, size, precision):
 @pytest.mark.parametrize("beta", [0.5, 0.25, 0.6, 1.25])
 @pytest.mark.parametrize("region", REGIONS)
 def test_every_exponent(cuda, region, beta):
-    check_own(
-        cuda, text_of(region, 5, beta), [(2, 12, 5, 6)], own=LRN, order="last"
-    )
+    check_own(cuda, text_of(region, 5, beta), [(2, 12, 5, 6)], own=LRN, order="last")
 
 
 @pytest.mark.parametrize("region", REGIONS)
