@@ -10,7 +10,7 @@ import numpy as np
 
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
-from runtime.backends.base import PRECISIONS, Backend, Fusion
+from runtime.backends.base import PRECISIONS, Backend, Fusion, Iterations
 from runtime.backends.cuda.arrange import arrange
 from runtime.backends.cuda.converted import Converted, bare
 from runtime.backends.cuda.machine.device import Device
@@ -174,12 +174,22 @@ class CudaBackend(Backend):
         """Find layers that run as one, before the kernels ask for arrays."""
         return None
 
-    def whole_update(self, update: Update) -> WholeUpdate | None:
+    def whole_update(self, update: Update, precision: str) -> WholeUpdate | None:
         """Return the update rule as launches, if there is one, for float32."""
-        from runtime.backends.cuda.updates import RULES, FusedUpdate
+        from runtime.backends.cuda.updates import RULES, FusedUpdate, Scaling
 
         if not self._own or update.type not in RULES:
             return None
         if update.flat.data.dtype != np.float32:
             return None
-        return FusedUpdate(self.device, self.runner, update)
+        scaling = Scaling() if precision == "fp16" else None
+        return FusedUpdate(self.device, self.runner, update, scaling=scaling)
+
+    def iterations(self, update: Update, losses: int) -> Iterations | None:
+        """Return what runs whole iterations with an update rule, as graphs."""
+        from runtime.backends.cuda import iteration
+        from runtime.backends.cuda.updates import FusedUpdate
+
+        if not self.graphs or not isinstance(update.whole, FusedUpdate):
+            return None
+        return iteration.Iterations(self.device, update.whole, losses)

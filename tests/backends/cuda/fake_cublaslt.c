@@ -25,7 +25,7 @@ const char* fake_calls(void) { used = 0; return calls; }
 void fake_refuse(int status) { refused = status; }
 void fake_answers(int count) { answers = count; }
 
-typedef struct { int compute, scale, transa, transb, epilogue, bias_type; const void* bias; } Operation;
+typedef struct { int compute, scale, transa, transb, epilogue; const void* bias; } Operation;
 typedef struct { int type, batch; uint64_t rows, columns; int64_t ld, stride; } Layout;
 typedef struct { uint64_t workspace; uint32_t schemes, alignment[4]; } Preference;
 typedef struct { uint64_t data[8]; } Algo;
@@ -46,7 +46,7 @@ int cublasLtDestroy(void* handle) { note("destroy\n"); free(handle); return 0; }
 
 int cublasLtMatmulDescCreate(Operation** made, int compute, int scale) {
   note("operation compute=%d scale=%d\n", compute, scale);
-  Operation fresh = {compute, scale, 0, 0, 1, -1, 0};
+  Operation fresh = {compute, scale, 0, 0, 1, 0};
   *made = malloc(sizeof fresh);
   **made = fresh;
   return 0;
@@ -60,7 +60,6 @@ int cublasLtMatmulDescSetAttribute(Operation* it, int attribute, const void* val
     case 4: it->transb = number; break;
     case 7: it->epilogue = number; break;
     case 8: memcpy(&it->bias, value, 8); note("bias at %zu\n", (size_t)it->bias); return size == 8 ? 0 : 7;
-    case 26: it->bias_type = number; break;
     default: return 7;
   }
   note("set operation %d=%d\n", attribute, number);
@@ -173,7 +172,7 @@ int cublasLtMatmul(void* handle, Operation* it, const float* alpha, const void* 
         int64_t place = g * d->stride + i + j * d->ld;
         sum *= *alpha;
         if (*beta != 0) sum += *beta * get(C, c->type, place);
-        if (it->epilogue & 4) sum += get(it->bias, it->bias_type < 0 ? d->type : it->bias_type, i);
+        if (it->epilogue & 4) sum += get(it->bias, d->type, i);
         if (it->epilogue & 2) sum = sum < 0 ? 0 : sum;
         put(D, d->type, place, sum);
       }

@@ -90,6 +90,16 @@ class HostEvent:
         return 0.0
 
 
+class HostFetched:
+    """Bytes that are there at once."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._bytes = np.frombuffer(array.tobytes(), np.uint8)
+
+    def result(self) -> np.ndarray:
+        return self._bytes.copy()
+
+
 class HostDevice:
     """The device of this module.
 
@@ -212,6 +222,11 @@ class HostDevice:
                 work()
 
         return replay
+
+    def fetch(self, array: np.ndarray) -> HostFetched:
+        assert self._recording is None, "a copy to the host while a graph is captured"
+        self.counts["fetches"] += 1
+        return HostFetched(array)
 
     def event(self) -> HostEvent:
         return HostEvent()

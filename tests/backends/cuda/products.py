@@ -52,7 +52,6 @@ class Example:
         gap: int = 0,
         storage: str = "float32",
         out: str = "float32",
-        bias: str = "",
         **options,
     ) -> None:
         rng = np.random.default_rng(seed)
@@ -75,18 +74,14 @@ class Example:
                 self.beside = np.ones(elements, bool)
                 cut(self.beside)[...] = False
         if options.get("epilogue", "").startswith("bias"):
-            kept = bias or out
-            self.arrays["bias"] = to_bits(
-                rng.standard_normal(n, dtype=np.float32), kept
-            )
-            numbers["bias"] = np.float64(from_bits(self.arrays["bias"], kept))
+            self.arrays["bias"] = to_bits(rng.standard_normal(n, dtype=np.float32), out)
+            numbers["bias"] = np.float64(from_bits(self.arrays["bias"], out))
         self.product: Product = product_of(
             self.arrays["a"],
             self.arrays["b"],
             self.arrays["out"],
             storage=storage,
             out_storage=out,
-            bias=bias,
             alignment=1,
             **options,
         )
@@ -138,5 +133,4 @@ def random_example(seed: int) -> Example:
         out=str(rng.choice(["float32", storage])),
         beta=float(rng.integers(2)),
         epilogue=str(rng.choice(["", "bias", "relu", "bias_relu"])),
-        bias=str(rng.choice(["", "float32"])),
     )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from netspec.graph import Node
 from netspec.ops.base import count
 from runtime.arrays import ArraySpec
-from runtime.backends.cuda.columns import Columns, add_row, column_sum
+from runtime.backends.cuda.columns import add_row, column_sum, column_sum_arrays
 from runtime.backends.cuda.layer import STORAGE, CudaLayer, Wanted
 from runtime.backends.cuda.layers.parameters import Working
 from runtime.backends.cuda.machine.convolutions import Convolution as Spec
@@ -99,7 +99,8 @@ class _Correlation(CudaLayer[Any]):
         super().__init__(node, context)
         self._weights = Working(self, 0, "last")
         self._bias = Working(self, 1, "first") if self.op.bias_term else None
-        self._matrix = Columns.of(self.device, self.op.tops[0], self.storage)
+        y = self.op.tops[0]
+        self._sizes = (count(y) // y[1], y[1])  # rows and columns of a top
         self.rectifies = False  # whether a ReLU above is part of this layer
 
     @cached_property
@@ -131,7 +132,7 @@ class _Correlation(CudaLayer[Any]):
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted["partial sums"] = self._matrix.partial()
+            wanted |= column_sum_arrays(self, *self._sizes)
         return wanted
 
     def _call(self, name: str, **operands: Any) -> LibraryCall:
@@ -159,16 +160,16 @@ class _Correlation(CudaLayer[Any]):
         return calls
 
     def _add_bias(self, y: Any) -> Call:
-        return add_row(self, y, self.params[1], self._matrix.rows, y.shape[1])
+        return add_row(self, y, self.params[1], *self._sizes)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that compute the wanted gradients."""
         calls: list[Call] = []
         db = self.dparams[1] if self.op.bias_term else None
         if db is not None:
-            add, parts = accumulate[1], self.work["partial sums"]
+            add = accumulate[1]
             for dy in self.dtops:
-                calls += column_sum(self, self._matrix, dy, db, parts, accumulate=add)
+                calls += column_sum(self, dy, db, *self._sizes, accumulate=add)
                 add = True
         if self.dparams[0] is not None:
             calls += self._weight_gradient(accumulate[0])

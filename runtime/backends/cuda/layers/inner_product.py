@@ -10,13 +10,13 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cuda.columns import Columns, column_sum
+from runtime.backends.cuda.columns import column_sum, column_sum_arrays
 from runtime.backends.cuda.layer import CudaLayer, Wanted
 from runtime.backends.cuda.layers.parameters import Working
 from runtime.backends.cuda.machine.launch import Call
 from runtime.backends.cuda.machine.library_call import LibraryCall, workspace_of
 from runtime.backends.cuda.machine.products import Product
-from runtime.backends.cuda.tensor import memory_of, reshaped
+from runtime.backends.cuda.tensor import memory_of
 from runtime.layers.base import Context
 
 
@@ -43,8 +43,6 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         self._inner = count(op.bottoms[0], op.axis)
         self._weights = Working(self, 0, "first")
         self._bias = Working(self, 1, "first") if op.bias_term else None
-        shape = (self._rows, op.num_output)
-        self._matrix = Columns.of(self.device, shape, self.storage)
         self.rectifies = False  # whether a ReLU above is part of this layer
 
     def arrays(self) -> dict[str, ArraySpec]:
@@ -57,7 +55,7 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted["partial sums"] = self._matrix.partial()
+            wanted |= column_sum_arrays(self, self._rows, self.op.num_output)
         return wanted
 
     def _product(self, **options: Any) -> Product:
@@ -141,10 +139,8 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         """Return the calls that compute the wanted gradients."""
         calls: list[Call] = []
         if self.op.bias_term and self.dparams[1] is not None:
-            dy = reshaped(self.dy, (self._rows, self.op.num_output))
-            db, parts = self.dparams[1], self.work["partial sums"]
-            add = accumulate[1]
-            calls += column_sum(self, self._matrix, dy, db, parts, accumulate=add)
+            db, sizes = self.dparams[1], (self._rows, self.op.num_output)
+            calls += column_sum(self, self.dy, db, *sizes, accumulate=accumulate[1])
         if self.dparams[0] is not None:
             left, right = self.dy, self.x
             if self.op.transpose:

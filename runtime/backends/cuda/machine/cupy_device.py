@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ from netspec.errors import MachineError
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
 from runtime.backends.cuda.machine.convolutions import Convolution
-from runtime.backends.cuda.machine.device import Planned
+from runtime.backends.cuda.machine.device import FETCHES, Planned
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
 from runtime.backends.cuda.machine.products import Product
 from runtime.backends.cuda.machine.sources import text_of
@@ -36,6 +37,25 @@ class CupyEvent:
     def milliseconds_since(self, earlier: CupyEvent) -> float:
         """Return the time on the device between two marks."""
         return float(self._cupy.cuda.get_elapsed_time(earlier._event, self._event))
+
+
+class CupyFetched:
+    """A piece of pinned memory, and a mark behind the copy into it."""
+
+    def __init__(self, cupy: Any, nbytes: int) -> None:
+        self._pinned = cupy.cuda.alloc_pinned_memory(nbytes)
+        self._host = np.frombuffer(self._pinned, np.uint8, nbytes)
+        self._copied = cupy.cuda.Event(disable_timing=True)
+
+    def ask(self, array: Array, stream: Any) -> None:
+        """Ask for the bytes of an array."""
+        array.data.copy_to_host_async(self._pinned.ptr, array.nbytes, stream)
+        self._copied.record(stream)
+
+    def result(self) -> np.ndarray:
+        """Return them, uint8; waits until they are there."""
+        self._copied.synchronize()
+        return self._host.copy()
 
 
 class CupyDevice:
@@ -64,7 +84,7 @@ class CupyDevice:
             raise MachineError("backend 'cupy': this machine has no CUDA device")
         if not 0 <= number < devices:
             raise MachineError(
-                f"backend 'cupy': there is no device {number}; this machine has "
+                f"backend 'cupy': there is no device {number}; this process sees "
                 f"{devices}, numbered from 0"
             )
         self.xp = self._cupy = cupy
@@ -72,6 +92,7 @@ class CupyDevice:
         self._device = cupy.cuda.Device(number)
         self.enter()
         self.multiprocessors = int(self._device.attributes["MultiProcessorCount"])
+        self._fetches: dict[int, Iterator[CupyFetched]] = {}
         self._rings: dict[int, _Ring] = {}
         self._copies = cupy.cuda.Stream(non_blocking=True)
         self._modules: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
@@ -216,7 +237,7 @@ class CupyDevice:
             return None
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Record what `run` asks of the device; return the function that does it all."""
+        """Record what `run` asks of the device; return what does it all."""
         taken: list[int] = []
         with _Watch(self._cupy, taken):
             self._stream.begin_capture()
@@ -231,6 +252,16 @@ class CupyDevice:
             )
         stream = self._stream
         return lambda: graph.launch(stream)
+
+    def fetch(self, array: Array) -> CupyFetched:
+        """Ask for the bytes of an array as they are when the device comes to it."""
+        ring = self._fetches.get(array.nbytes)
+        if ring is None:
+            made = (CupyFetched(self._cupy, array.nbytes) for _ in range(FETCHES))
+            ring = self._fetches[array.nbytes] = itertools.cycle(list(made))
+        fetched = next(ring)
+        fetched.ask(array, self._stream)
+        return fetched
 
     def event(self) -> CupyEvent:
         """Return a new mark."""

@@ -40,6 +40,8 @@ class Product:
     otherwise, of `b` the element (l, j) at `l * ldb + j` if `b_rows`, at `j * ldb + l`
     otherwise, and of `out` the element (i, j) at `i * ldc + j`.
 
+    The bias is stored as out is: cuBLASLt adds no bias of float32 to a result of halves.
+
     Shapes: a (m, k), b (k, n), bias (n) -> out (m, n).
 
     Args:
@@ -60,7 +62,6 @@ class Product:
         tf32: whether factors of float32 may lose all but 10 bits of their fractions.
         beta: 0 writes out, 1 adds to it.
         epilogue: what becomes of the sums before they are stored.
-        bias: how the bias is stored; "" as out.
         alignment: bytes, a power of two, that divide the address of every operand; an
             operand with larger elements is taken to be aligned to one.
 
@@ -85,7 +86,6 @@ class Product:
     tf32: bool = False
     beta: float = 0.0
     epilogue: Epilogue = ""
-    bias: Literal["", "float32", "bfloat16", "float16"] = ""
     alignment: int = ALIGNMENT
 
     def __post_init__(self) -> None:
@@ -119,8 +119,6 @@ class Product:
             raise SpecError(
                 f"{self}: epilogue must be of {', '.join(map(repr, EPILOGUES))}"
             )
-        if self.bias and self.bias not in STORAGES:
-            raise SpecError(f"{self}: bias must be of {', '.join(STORAGES)}")
         if self.alignment < 1 or self.alignment & (self.alignment - 1):
             raise SpecError(f"{self}: alignment must be a power of two, in bytes")
 
@@ -138,11 +136,6 @@ class Product:
     def has_bias(self) -> bool:
         """Whether a bias is added."""
         return self.epilogue.startswith("bias")
-
-    @property
-    def bias_storage(self) -> str:
-        """How the bias is stored."""
-        return self.bias or self.out
 
     @property
     def macs(self) -> int:
@@ -185,7 +178,7 @@ def operands(product: Product) -> dict[str, Operand]:
         "out": Operand(p.out, (p.batch, p.m, p.n), (p.stride_c, p.ldc, 1)),
     }
     if p.has_bias:
-        result["bias"] = Operand(p.bias_storage, (p.n,), (1,))
+        result["bias"] = Operand(p.out, (p.n,), (1,))
     return result
 
 
@@ -215,7 +208,6 @@ def product_of(
     tf32: bool = False,
     beta: float = 0.0,
     epilogue: Epilogue = "",
-    bias: str = "",
     alignment: int = ALIGNMENT,
 ) -> Product:
     """Return `out = a b` for arrays as they lie, nothing being copied.
@@ -236,7 +228,6 @@ def product_of(
         tf32: see `Product`, as for those that follow.
         beta: 0 writes out, 1 adds to it.
         epilogue: what becomes of the sums.
-        bias: how the bias is stored.
         alignment: bytes that divide all addresses.
 
     Raises `ShapeError` where shapes do not meet, `SpecError` where a storage does not
@@ -292,7 +283,6 @@ def product_of(
         tf32=tf32,
         beta=beta,
         epilogue=epilogue,
-        bias=bias,  # type: ignore[arg-type]
         alignment=alignment,
     )
 
@@ -374,7 +364,7 @@ def product_on_host(
     if product.beta:
         sums += from_bits(views["out"], product.out)
     if product.has_bias:
-        sums += from_bits(views["bias"], product.bias_storage)
+        sums += from_bits(views["bias"], product.out)
     if product.epilogue.endswith("relu"):
         np.maximum(sums, 0, out=sums)
     views["out"][...] = to_bits(sums, product.out)
