@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.backends.cuda.layer import CudaLayer
+from runtime.backends.cuda.layers.concat import Concat, Slice
 from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cuda.layers.eltwise import Eltwise, Split
 from runtime.backends.cuda.layers.inner_product import InnerProduct
 from runtime.backends.cuda.layers.lrn import LRN
 from runtime.backends.cuda.layers.pooling import Pooling
@@ -14,10 +16,14 @@ from runtime.backends.cuda.layers.relu import ReLU
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
+    "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
+    "Eltwise": (Eltwise,),
     "InnerProduct": (InnerProduct,),
     "LRN": (LRN,),
     "Pooling": (Pooling,),
     "ReLU": (ReLU,),
+    "Slice": (Slice,),
+    "Split": (Split,),
 }

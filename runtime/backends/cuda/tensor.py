@@ -113,6 +113,18 @@ def made(
     return Tensor(cut((count(shape),), CARRIERS[place.storage]), shape, place)
 
 
+def along(blob: Blob, axis: int) -> tuple[int, int, int]:
+    """Return an axis of a blob as memory has it: (outer, its size, inner).
+
+    The elements of (outer, inner) are those of the other axes, as one counts in memory.
+    """
+    shape, at = list(blob.shape), axis
+    if place_of(blob).order == "last" and len(shape) > 2:
+        shape.append(shape.pop(1))
+        at = {0: 0, 1: len(shape) - 1}.get(axis, axis - 1)
+    return math.prod(shape[:at]), shape[at], math.prod(shape[at + 1 :])
+
+
 _TRANSPOSE = CudaKernel("convert.cu", "transpose")
 _COPY = CudaKernel("convert.cu", "copy")
 TILE = 32
