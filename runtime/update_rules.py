@@ -95,7 +95,7 @@ class Update:
             )
         own = [p for p in parameters if p.index in flat.slices]
         # Nothing computes these gradients: whatever somebody wrote there is no part.
-        self._unlearned = [flat.diff[flat.slices[p.index]] for p in own if not p.learn]
+        self._unlearned = flat.diff[flat.unlearned :]
         pieces = list(_pieces(own, flat, settings, backend.block_elements))
         longest = max((stop - start for start, stop, _, _ in pieces), default=0)
         scratch = backend.zeros((longest,), dtype)
@@ -124,8 +124,7 @@ class Update:
         a value that is not finite, in what comes down to a layer or in what its
         products take in, spoils a row or a column.
         """
-        for gradient in self._unlearned:
-            gradient.fill(0)
+        self._clear()
         xp, total = self.xp, 0.0
         for g in self._checked:
             xp.dot(g, g, out=self._norm)
@@ -136,8 +135,7 @@ class Update:
     def apply(self, rate: float, iteration: int) -> None:
         """Take one step. `rate` is the learning rate of `iteration` (from 0)."""
         xp, settings = self.xp, self.settings
-        for gradient in self._unlearned:
-            gradient.fill(0)
+        self._clear()
         scale = self._clip()
         if self.fused is not None:
             factor = 1.0 if scale is None else float(scale)
@@ -157,6 +155,10 @@ class Update:
     def step(self, block: Block, rate: float, iteration: int) -> None:
         """Turn the gradient in `block.g` into what is subtracted from `block.w`."""
         raise NotImplementedError
+
+    def _clear(self) -> None:
+        if self._unlearned.size:
+            self._unlearned.fill(0)
 
     def _clip(self) -> Array | None:
         """Return what to multiply gradients with, a number on the device, or None."""
@@ -374,15 +376,16 @@ def _runs(
     """
     runs: list[tuple[int, int, float, float]] = []
     before = -1
-    for parameter in parameters:
+    in_place = sorted(parameters, key=lambda one: flat.slices[one.index].start)
+    for number, parameter in enumerate(in_place):
         if parameter.lr_mult == 0:
             continue
         place = flat.slices[parameter.index]
         start, multipliers = place.start, (parameter.lr_mult, parameter.decay_mult)
         touching = settings.delta > 0 or (runs and runs[-1][1] == start)
         equal = runs and runs[-1][2:] == multipliers
-        if equal and touching and parameter.index == before + 1:
+        if equal and touching and number == before + 1:
             start = runs.pop()[0]
         runs.append((start, place.stop, *multipliers))
-        before = parameter.index
+        before = number
     return runs
