@@ -11,11 +11,13 @@ from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cuda.layers.eltwise import Eltwise, Split
 from runtime.backends.cuda.layers.inner_product import InnerProduct
 from runtime.backends.cuda.layers.lrn import LRN
+from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.relu import ReLU
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
+    "BatchNorm": (BatchNorm,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
@@ -24,6 +26,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "LRN": (LRN,),
     "Pooling": (Pooling,),
     "ReLU": (ReLU,),
+    "Scale": (Scale,),
     "Slice": (Slice,),
     "Split": (Split,),
 }

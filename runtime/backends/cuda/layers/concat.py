@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from netspec.ops import concat as ops
 from netspec.ops.base import Shape
@@ -21,7 +21,7 @@ MOST = 8  # pieces of one launch
 class _Pieces(CudaLayer[Any]):
     """What Concat and Slice share: eight pieces a launch, each byte moved once."""
 
-    options: tuple[str, ...] = ("axis",)
+    options: ClassVar[tuple[str, ...]] = ("axis",)
 
     @property
     def _shapes(self) -> Sequence[Shape]:
