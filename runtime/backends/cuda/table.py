@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.backends.cuda.layer import CudaLayer
+from runtime.backends.cuda.layers.accuracy import Accuracy
 from runtime.backends.cuda.layers.concat import Concat, Slice
 from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cuda.layers.eltwise import Eltwise, Split
@@ -14,9 +15,11 @@ from runtime.backends.cuda.layers.lrn import LRN
 from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.relu import ReLU
+from runtime.backends.cuda.layers.softmax import Softmax
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
+    "Accuracy": (Accuracy,),
     "BatchNorm": (BatchNorm,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
@@ -28,5 +31,6 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "ReLU": (ReLU,),
     "Scale": (Scale,),
     "Slice": (Slice,),
+    "Softmax": (Softmax,),
     "Split": (Split,),
 }
