@@ -46,9 +46,8 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     Few value = load_few(x + at), g = load_few(dy + at);
 #pragma unroll
     for (int v = 0; v < VECTOR; v++) {
-      bool low = !(value.at[v] > 0.0f);
-      if (low) sums[v] += g.at[v] * value.at[v];
-      if (low) g.at[v] *= slope.at[v];
+      if (!(value.at[v] > 0.0f)) sums[v] += g.at[v] * value.at[v];
+      if (value.at[v] <= 0.0f) g.at[v] *= slope.at[v];
     }
     if (dx) store_few(dx + at, g);
   }
