@@ -53,12 +53,16 @@ def number(value: float) -> str:
     return f"({value.hex()}f)"
 
 
+def rectified(slope: float = 0.0, sign: str = "y") -> Formula:
+    """Return the formula of a ReLU; `sign` is what its gradient looks at, x or y."""
+    if slope == 0:  # not 0 times what may be infinite
+        return Formula("v=v<0.0f?0.0f:v;", f"g={sign}>0.0f?g:0.0f;")
+    factor = number(slope)
+    return Formula(f"v=v<0.0f?v*{factor}:v;", f"g*={sign}>0.0f?1.0f:{factor};")
+
+
 def _relu(op: ReLU) -> Formula:
-    slope = number(op.negative_slope)
-    # Minus infinity times 0 is no number.
-    low = "0.0f" if op.negative_slope == 0 else f"v*{slope}"
-    sign = "y" if op.keeps_sign else "x"
-    return Formula(f"v=v<0.0f?{low}:v;", f"g*={sign}>0.0f?1.0f:{slope};")
+    return rectified(op.negative_slope, "y" if op.keeps_sign else "x")
 
 
 def _elu(op: ops.ELU) -> Formula:

@@ -136,10 +136,12 @@ class PlacedLayer(LoneLayer):
                     placed[id(blob)] = new
             return tuple(None if one is None else placed[id(one)] for one in blobs)
 
+        data = moved(self.bound.bottoms, bottoms)
+        shared = data[:1] * len(tops)  # of a Split
         self.bound = replace(
             self.bound,
-            bottoms=moved(self.bound.bottoms, bottoms),
-            tops=moved(self.bound.tops, tops),
+            bottoms=data,
+            tops=moved(self.bound.tops, tops) if not self.op.alias else shared,
             dbottoms=moved(self.bound.dbottoms, bottoms),
             dtops=moved(self.bound.dtops, tops),
         )

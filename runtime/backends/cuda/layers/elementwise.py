@@ -51,10 +51,6 @@ class Elementwise(CudaLayer[OpT]):
         return chained_gradient([self])
 
 
-class ReLU(Elementwise[Any]):
-    """The layer that most others take into their own launches."""
-
-
 class Dropout(Elementwise[DropoutOp]):
     """See `runtime.layers.dropout.Dropout`.
 
@@ -109,11 +105,11 @@ def chained(layers: Sequence[Elementwise[Any]]) -> list[Call]:
     """Return the calls that compute the last top of a chain."""
     first, last = layers[0], layers[-1]
     x, y = first.x, last.y
-    if not any(layer.formula.value for layer in layers) and x is y:
+    formulas, words = [layer.formula for layer in layers], _words(layers)
+    if not any(one.value for one in formulas) and x is y:
         return []
-    words = _words(layers)
-    size, per = count(last.op.tops[0]), _together(first, x, y)
-    kernel = stored_as(_VALUES, y, PER=per, **_defines(layers, y))
+    size, per = count(y.shape), _together(first, x, y)
+    kernel = stored_as(_VALUES, y, PER=per, **_defines(formulas, y))
     array = words[0].array if words else None
     launch = first.strided(kernel, size, x, y, size, array, per_thread=per)
     return [*words, launch]
@@ -123,17 +119,33 @@ def chained_gradient(layers: Sequence[Elementwise[Any]]) -> list[Call]:
     """Return the calls that compute the gradient of the first bottom of a chain."""
     first, last = layers[0], layers[-1]
     dy, dx = last.dy, first.dx
-    if dx is None:
+    formulas, words = [layer.formula for layer in layers], _words(layers)
+    if dx is None or (dx is dy and not any(one.gradient for one in formulas)):
         return []
-    if not any(layer.formula.gradient for layer in layers) and dx is dy:
-        return []
-    words, defines = _words(layers), _defines(layers, dy)
-    x = first.x if defines["READS_X"] else None
-    y = last.y if defines["READS_Y"] else None
-    size, per = count(last.op.tops[0]), _together(first, x, y, dy, dx)
+    return [gradient_call(first, formulas, first.x, last.y, dy, dx, *words)]
+
+
+def gradient_call(
+    layer: CudaLayer[Any],
+    formulas: Sequence[Formula],
+    x: Blob,
+    y: Blob,
+    dy: Blob,
+    dx: Blob,
+    words: Words | None = None,
+) -> Call:
+    """Return the call that goes back through functions, first to last in a forward.
+
+    x and y are not looked at where no formula reads them. dx may be dy. words: the keys
+    of the random numbers, where there are any.
+    """
+    defines = _defines(formulas, dy)
+    x = x if defines["READS_X"] else None
+    y = y if defines["READS_Y"] else None
+    size, per = count(dy.shape), _together(layer, x, y, dy, dx)
     kernel = stored_as(_GRADIENTS, dy, PER=per, **defines)
-    array = words[0].array if words else None
-    return [first.strided(kernel, size, x, y, dy, dx, size, array, per_thread=per)]
+    array = None if words is None else words.array
+    return layer.strided(kernel, size, x, y, dy, dx, size, array, per_thread=per)
 
 
 def _words(layers: Sequence[Elementwise[Any]]) -> list[Words]:
@@ -141,9 +153,8 @@ def _words(layers: Sequence[Elementwise[Any]]) -> list[Words]:
     return [layer.words for layer in layers if layer.words is not None]
 
 
-def _defines(layers: Sequence[Elementwise[Any]], blob: Blob) -> dict[str, object]:
+def _defines(formulas: Sequence[Formula], blob: Blob) -> dict[str, object]:
     """Return how both kernels are compiled, as one module, and elements numbered."""
-    formulas = [layer.formula for layer in layers]
     defines: dict[str, object] = {
         "VALUE": "".join(one.value for one in formulas),
         "GRADIENT": "".join(one.gradient for one in reversed(formulas)),
@@ -153,7 +164,7 @@ def _defines(layers: Sequence[Elementwise[Any]], blob: Blob) -> dict[str, object
     shape = blob.shape
     if count(shape) > 2**31:
         defines["WHOLE"] = "unsigned long long"
-    if _words(layers):
+    if any(one.random for one in formulas):
         defines["RANDOM"] = 1
         if channels_last(blob) and orders_differ(shape):
             spatial = math.prod(shape[2:])
