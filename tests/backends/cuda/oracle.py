@@ -84,7 +84,7 @@ def check_own(
             close(one, other, limit, f"run {run}, top {index}")
         for one, other in zip(fast.params(), slow.params(), strict=True):
             close(one, other, limit, f"run {run}, parameter")
-        if not slow.op.tops or not (slow.differentiable or slow.learnable):
+        if not slow.op.tops or not any((*slow.differentiable, *slow.learnable)):
             continue
         flags = (add,) * len(state)
         want_b = slow.backward(dtops, flags, before if add else None)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from netspec.ops.base import count
 from netspec.ops.relu import ReLU as ReLUOp
 from runtime.backends.cuda.columns import Columns, column_sum
-from runtime.backends.cuda.layer import CudaLayer, stored_as
-from runtime.backends.cuda.machine.launch import Call, CudaKernel
+from runtime.backends.cuda.formulas import rectified
+from runtime.backends.cuda.layer import CudaLayer
+from runtime.backends.cuda.layers.elementwise import Elementwise, gradient_call
+from runtime.backends.cuda.machine.launch import Call
 from runtime.backends.cuda.tensor import Blob
-
-_FORWARD = CudaKernel("relu.cu", "relu")
-_BACKWARD = CudaKernel("relu.cu", "relu_gradient")
 
 
 def bias_gradient(
@@ -40,29 +38,11 @@ def rectified_sum(
     """
     y, dy = blobs
     if len(layer.dparams) < 2 or layer.dparams[1] is None:
-        size, kernel = count(y.shape), stored_as(_BACKWARD, y)
-        return [layer.strided(kernel, size, y, dy, dy, size, 0.0)]
+        return [gradient_call(layer, [rectified()], None, y, dy, dy)]
     out, parts = layer.dparams[1], layer.work["partial sums"]
     add = accumulate[1]
     return column_sum(layer, matrix, dy, out, parts, accumulate=add, sign=y, masked=dy)
 
 
-class ReLU(CudaLayer[ReLUOp]):
-    """See `runtime.layers.relu.ReLU`."""
-
-    options = ("negative_slope",)
-
-    def forward_calls(self) -> list[Call]:
-        """Return the call that computes y."""
-        x, size = self.x, count(self.op.tops[0])
-        kernel, slope = stored_as(_FORWARD, x), self.op.negative_slope
-        return [self.strided(kernel, size, x, self.y, size, slope)]
-
-    def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
-        """Return the call that computes dx."""
-        if self.dx is None:
-            return []
-        sign = self.y if self.op.keeps_sign else self.x
-        kernel, size = stored_as(_BACKWARD, sign), count(self.op.tops[0])
-        slope = self.op.negative_slope
-        return [self.strided(kernel, size, sign, self.dy, self.dx, size, slope)]
+class ReLU(Elementwise[ReLUOp]):
+    """See `runtime.layers.relu.ReLU`; the layers below may take it into their own."""
