@@ -27,19 +27,26 @@ MODELS = {
 CHAIN_LAYERS = 1000
 CHAIN_BATCH, CHAIN_WIDTH = 4, 16
 DEFAULT_BATCH = 16
+STEPS = 20  # of a sequence
 
 
-def train_net(name: str) -> NetParameter:
-    """Return the train net of a prototxt, of a model of this project, or the chain."""
+def train_net(name: str, batch: int | None = None) -> NetParameter:
+    """Return the train net of a prototxt, of a model of this project, or the chain.
+
+    batch: of a model; else the one listed above. Of an LSTM it is the number of
+    sequences, of STEPS words each.
+    """
     if name.endswith(".prototxt"):
         return current(Path(name))
     if name == "chain":
         return chain(CHAIN_LAYERS)
     path = str(ROOT / "models" / f"{Path(name).stem}.py")
-    batch = MODELS.get(Path(name).stem, DEFAULT_BATCH)
+    batch = batch or MODELS.get(Path(name).stem, DEFAULT_BATCH)
     if Path(name).stem == "mnist_autoencoder":
         net = load_model(path, batch_size=batch)
         return with_inputs(net, [[batch, 1, 28, 28]])
+    if Path(name).stem.startswith("lstm"):
+        return with_inputs(load_model(path, batch_size=STEPS), [[STEPS, batch]] * 3)
     deploy = current(load_model(path, deploy=True))
     image = list(deploy.layer[0].input_param.shape[0].dim)[1:]
     net = load_model(path, batch_size=batch)

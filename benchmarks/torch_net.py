@@ -80,6 +80,10 @@ class TorchNet(nn.Module):
             return _Scale(op.scale_shape[0], op.bias_term)
         if node.type == "Dropout":
             return nn.Dropout(op.dropout_ratio)
+        if node.type == "Embed" and not op.bias_term:
+            return nn.Embedding(op.input_dim, op.num_output)
+        if node.type == "LSTM" and len(op.bottoms) == 2:
+            return nn.LSTM(op.bottoms[0][2], op.num_output)
         return None
 
     def load(self, net: Any) -> None:
@@ -94,6 +98,9 @@ class TorchNet(nn.Module):
                     source = net.params[scale.name]
                     part.weight.data.copy_(torch.from_numpy(source[0].data))
                     part.bias.data.copy_(torch.from_numpy(source[1].data))
+                continue
+            if node.type == "LSTM":
+                _load_lstm(part, *(torch.from_numpy(blob.data) for blob in source))
                 continue
             part.weight.data.copy_(torch.from_numpy(source[0].data))
             if len(source) > 1:
@@ -122,6 +129,58 @@ class TorchNet(nn.Module):
         return objective if self.training_objective else y
 
 
+def traced(net: TorchNet) -> torch.fx.GraphModule:
+    """Return the same module, with the same parameters, as straight lines of calls.
+
+    What a reader of the graph would write by hand: nothing of it is looked up while it
+    runs, and `torch.compile` has no tables of ours to guard.
+    """
+    inputs = sum(len(node.tops) for node in net.graph.nodes if node.type == "Input")
+    return torch.fx.symbolic_trace(_WITH_INPUTS[inputs](net))
+
+
+class _Wrapped(nn.Module):
+    """A net whose number of inputs is known, which tracing needs."""
+
+    def __init__(self, net: TorchNet) -> None:
+        super().__init__()
+        self.net = net
+
+
+class _One(_Wrapped):
+    def forward(self, a: torch.Tensor) -> torch.Tensor:
+        return self.net(a)
+
+
+class _Two(_Wrapped):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.net(a, b)
+
+
+class _Three(_Wrapped):
+    def forward(
+        self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor
+    ) -> torch.Tensor:
+        return self.net(a, b, c)
+
+
+_WITH_INPUTS: dict[int, type[_Wrapped]] = {1: _One, 2: _Two, 3: _Three}
+
+
+def _load_lstm(
+    part: nn.LSTM, w_x: torch.Tensor, bias: torch.Tensor, w_h: torch.Tensor
+) -> None:
+    """Copy parameters of an LSTM; our gates are i, f, o, g, PyTorch's i, f, g, o."""
+    for theirs, ours in (
+        (part.weight_ih_l0, w_x),
+        (part.bias_ih_l0, bias),
+        (part.weight_hh_l0, w_h),
+    ):
+        i, f, o, g = ours.chunk(4)
+        theirs.data.copy_(torch.cat([i, f, g, o]))
+    part.bias_hh_l0.data.zero_()
+
+
 class _Scale(nn.Module):
     def __init__(self, size: int, bias: bool) -> None:
         super().__init__()
@@ -139,6 +198,10 @@ def _run(node: Node, part: Any, x: list[torch.Tensor]) -> Any:
     kind = node.type
     if kind == "InnerProduct":
         return part(x[0].flatten(op.axis))
+    if kind == "Embed":
+        return part(x[0].long())
+    if kind == "LSTM":  # of sequences that all begin with the first step
+        return part(x[0])[0]
     if part is not None:
         return part(x[0])
     if kind == "ReLU":
@@ -169,15 +232,24 @@ def _loss(node: Node, x: list[torch.Tensor]) -> Any:
     op: Any = node.op
     kind = node.type
     if kind == "SoftmaxWithLoss":
-        labels = x[1].long().reshape(len(x[0]), *x[0].shape[2:])
-        return F.cross_entropy(x[0], labels)
+        return _cross_entropy(op, x[0], x[1].long())
     if kind == "Softmax":
         return F.softmax(x[0], op.axis)
     if kind == "SigmoidCrossEntropyLoss":
         loss = F.binary_cross_entropy_with_logits(
             x[0], x[1].view_as(x[0]), reduction="sum"
         )
-        return loss / len(x[0])
+        return loss / op.bottoms[0][0]
     if kind == "EuclideanLoss":
-        return ((x[0] - x[1].view_as(x[0])) ** 2).sum() / (2 * len(x[0]))
+        return ((x[0] - x[1].view_as(x[0])) ** 2).sum() / (2 * op.bottoms[0][0])
     raise NotImplementedError(f"no PyTorch counterpart of layer type {kind}")
+
+
+def _cross_entropy(op: Any, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    shape = op.bottoms[0]
+    options = {} if op.ignore_label is None else {"ignore_index": op.ignore_label}
+    if op.axis == len(shape) - 1:
+        return F.cross_entropy(scores.flatten(0, -2), labels.flatten(), **options)
+    if op.axis != 1:
+        raise NotImplementedError(f"no PyTorch counterpart of axis {op.axis}")
+    return F.cross_entropy(scores, labels.reshape(shape[0], *shape[2:]), **options)

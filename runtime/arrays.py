@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -22,3 +23,19 @@ class ArraySpec:
     shape: Shape
     dtype: str | None = None
     life: Literal["scratch", "saved", "state"] = "scratch"
+
+
+def once(make: Callable[[Array], Array], *arrays: Array | None) -> list[Any]:
+    """Return `make` of each array, and one result for arrays that are one object.
+
+    Views of a layer's input and output must be one object where the layer runs in
+    place: an input that shares memory with the output and is another object is copied
+    by CuPy, whole, ahead of the arithmetic. None stays None.
+    """
+    made = {id(array): make(array) for array in arrays if array is not None}
+    return [None if array is None else made[id(array)] for array in arrays]
+
+
+def views(shape: Shape, *arrays: Array | None) -> list[Any]:
+    """Return arrays under another shape, made by `once`."""
+    return once(lambda array: array.reshape(shape), *arrays)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
@@ -34,6 +35,9 @@ class Primitives:
         self.on_host = xp is np  # else the device may run behind the program
         # Elements hashed at a time: few for the cache of a CPU, many for few launches.
         self.random_block = 1 << (15 if self.on_host else 22)
+        # Positions of a map from which products of one image at a time are fast. On a
+        # device each is a launch, and several images are taken together at any size.
+        self.enough_positions = 512 if self.on_host else sys.maxsize
         self._counter: Array | None = None  # 0, 1, 2, ... for random_bits
         # NumPy buffers the output unless it is told to clip; CuPy has no such choice.
         modes = inspect.signature(xp.take).parameters
@@ -165,8 +169,17 @@ class Primitives:
             self.xp.sqrt(out, out=out)
 
     def channel_scratch(self, shape: Sequence[int]) -> ArraySpec:
-        """Return the scratch array of `channel_sum` and `channel_dot` for `shape`."""
+        """Return the scratch array of `channel_sum` for `shape`."""
         return ArraySpec((shape[0] + 1, shape[1]))
+
+    def dot_scratch(self, shape: Sequence[int]) -> ArraySpec:
+        """Return the scratch array of `channel_dot`, which does for `channel_sum` too.
+
+        On the host it has a value for each row and channel, on a device one for each
+        element: many small products cost more there than to write the elements out.
+        """
+        rows = shape[0] if self.on_host else shape[0] * shape[2]
+        return ArraySpec((rows + 1, shape[1]))
 
     def channel_sum(
         self, x: Array, out: Array, scratch: Array, *, accumulate: bool = False
@@ -192,9 +205,14 @@ class Primitives:
     ) -> None:
         """Sum a * b over all but the middle axis: out, or added to out.
 
-        Shapes: a, b (o, c, i) -> out (c), scratch as `channel_scratch` says.
+        Shapes: a, b (o, c, i) -> out (c), scratch as `dot_scratch` says.
         """
         part, total = scratch[:-1], scratch[-1]
+        if not self.on_host:
+            product = part.reshape(a.shape)
+            self.xp.multiply(a, b, out=product)
+            self.channel_sum(product, out, scratch, accumulate=accumulate)
+            return
         if a.shape[2] == 1:
             self.xp.multiply(a[:, :, 0], b[:, :, 0], out=part)
         else:

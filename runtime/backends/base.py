@@ -29,6 +29,45 @@ class Place(Protocol):
         """Bytes of an element."""
 
 
+class Report(Protocol):
+    """What an iteration on a device came to, once it has done it."""
+
+    def loss(self) -> float:
+        """Return the objective; waits for the device."""
+
+    def state(self) -> Any:
+        """Return what was not finite; waits for the device."""
+
+
+class Iterations(Protocol):
+    """Whole iterations on a device, which the host need not wait for.
+
+    An iteration is the calls of a pass forward, those of `between`, a pass backward and
+    the calls of `after`. losses, seeds: data and gradient of every top with a weight,
+    each with that weight.
+    """
+
+    def between(self, seeds: Sequence[tuple[Any, float]]) -> list[Any]:
+        """Return the calls ahead of backward."""
+
+    def after(
+        self, losses: Sequence[tuple[Any, float]], seeds: Sequence[tuple[Any, float]]
+    ) -> list[Any]:
+        """Return the calls behind backward."""
+
+    def prepare(self, rate: float, iteration: int, *, careful: bool) -> None:
+        """Say what holds for the next iteration.
+
+        careful: leave out all updates from one on that has something not finite.
+        """
+
+    def report(self) -> Report:
+        """Ask for the report of the iteration that was launched last."""
+
+    def clear(self) -> None:
+        """Take updates again, after what was not finite."""
+
+
 class Fusion(Protocol):
     """Layers that run as one, when all of a net runs."""
 
@@ -119,6 +158,15 @@ class Backend(Primitives):
         """Return one that takes whole steps of an update rule, if there is one."""
         return None
 
-    def whole_update(self, update: Update) -> WholeUpdate | None:
+    def whole_update(
+        self, update: Update, precision: str = "float32"
+    ) -> WholeUpdate | None:
         """Return one that does all that an update does, if there is one."""
+        return None
+
+    def iterations(self, update: Update, losses: int) -> Iterations | None:
+        """Return what runs whole iterations with an update rule, if there is such.
+
+        losses: how many tops have a weight.
+        """
         return None

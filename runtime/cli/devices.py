@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import MachineError
-from runtime.backends import BACKENDS, get_backend
+from runtime.backends import BACKENDS, Backend, get_backend
 from runtime.backends.cpu import CpuBackend
+from runtime.backends.cuda.found import NOT_FOUND, Gpu, found_gpus, found_libraries
 from runtime.cli.options import amount
 
 # Distribution, and the extra of netspec that installs it.
@@ -28,6 +29,8 @@ LIBRARIES = {
     "tqdm": "train",
 }
 
+INSTALL = "pip install 'netspec[train,cuda]'"
+
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
@@ -38,22 +41,21 @@ def add_parser(commands: Any) -> None:
 def devices(_: argparse.Namespace) -> int:
     """Run the command."""
     for name in BACKENDS:
-        try:
-            backend = get_backend(name)
-        except MachineError as error:
-            print(f"{name}: not available: {error}")
-            continue
-        if isinstance(backend, CpuBackend):
-            lines = [*_processor(), _kernels(backend)]
-        elif backend.xp is np:
-            lines = ["the same processor, with NumPy alone"]
+        if name == "cupy":
+            lines = [*_graphics(), *_graphics_libraries()]
         else:
-            lines = _graphics(backend.xp)
+            lines = _of_processor(get_backend(name))
         for line in lines:
             print(f"{name}: {line}")
     for library, extra in LIBRARIES.items():
         print(f"{library}: {_version(library, extra)}")
     return 0
+
+
+def _of_processor(backend: Backend) -> list[str]:
+    if isinstance(backend, CpuBackend):
+        return [*_processor(), _kernels(backend)]
+    return ["the same processor, with NumPy alone"]
 
 
 def _kernels(backend: CpuBackend) -> str:
@@ -86,21 +88,38 @@ def _processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _graphics(xp: Any) -> list[str]:
-    cuda = xp.cuda.runtime
-    version = cuda.runtimeGetVersion()
-    lines = [
-        f"CuPy {xp.__version__} with CUDA {version // 1000}.{version % 1000 // 10}"
-    ]
-    for index in range(cuda.getDeviceCount()):
-        properties = cuda.getDeviceProperties(index)
-        with xp.cuda.Device(index):
-            free, total = cuda.memGetInfo()
-        lines.append(
-            f"device {index}: {properties['name'].decode()}, {amount(total)} memory, "
-            f"{amount(free)} free, compute capability {properties['major']}."
-            f"{properties['minor']}"
-        )
+def _graphics() -> list[str]:
+    """Say what GPUs there are, or why there are none."""
+    try:
+        gpus = found_gpus()
+    except MachineError as error:
+        return [f"not available: {error}"]
+    return [f"device {number}: {_gpu(gpu)}" for number, gpu in enumerate(gpus)]
+
+
+def _gpu(gpu: Gpu) -> str:
+    if gpu.problem:
+        return f"does not answer: {gpu.problem}"
+    return (
+        f"{gpu.name}, compute capability {gpu.capability}, "
+        f"{amount(gpu.memory_bytes)} memory, {amount(gpu.free_bytes)} free"
+    )
+
+
+def _graphics_libraries() -> list[str]:
+    """Say what the NVIDIA backend finds; nothing where it finds nothing at all."""
+    found = found_libraries()
+    if all(library.problem == NOT_FOUND for library in found):
+        return [f"no library of NVIDIA is installed; {INSTALL} installs all"]
+    lines = []
+    for library in found:
+        if library.problem:
+            lines.append(
+                f"{library.name}: {library.problem}; {INSTALL} installs it; "
+                f"without it {library.lost}"
+            )
+        else:
+            lines.append(f"{library.name} {library.version}")
     return lines
 
 

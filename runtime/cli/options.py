@@ -11,20 +11,47 @@ from typing import Any
 from netspec.errors import SpecError
 from netspec.files import is_file
 from netspec.nets.phases import PHASES
-from runtime.backends import BACKENDS, PRECISIONS
+from runtime.backends import PRECISIONS, full_name
 from runtime.execution.net import Net
 from runtime.execution.weights import copy_into
 from runtime.training.solver_param import weight_files
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
-    """Add --backend."""
-    parser.add_argument(
+    """Add --backend and --gpu."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--backend",
-        choices=BACKENDS,
+        type=_backend,
         default="numpy",
-        help="where to compute: numpy (the processor, default) or cupy (an NVIDIA GPU)",
+        metavar="NAME",
+        help="where to compute: numpy (the processor, default), cupy (the first NVIDIA "
+        "GPU), cupy:1 (the second), or portable (the processor, with NumPy alone)",
     )
+    where.add_argument(
+        "--gpu",
+        type=_gpu,
+        dest="backend",
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="compute on NVIDIA GPU number N, from 0, as --backend cupy:N does",
+    )
+
+
+def _backend(name: str) -> str:
+    try:
+        return full_name(name)
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _gpu(number: str) -> str:
+    if not (number.isascii() and number.isdecimal()):
+        raise argparse.ArgumentTypeError(
+            f"expected the number of one GPU, from 0, not {number!r}; "
+            "`python -m runtime devices` lists them"
+        )
+    return _backend(f"cupy:{number}")
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:

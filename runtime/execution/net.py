@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,17 +14,16 @@ from netspec.graph import Earlier, Graph, build_kept
 from netspec.nets.current import current
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
-from netspec.ops.base import Shape, label
+from netspec.ops.base import Shape
 from netspec.reading.located import tells_places
 from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
-from runtime.data import MemorySource
 from runtime.data.opening import open_sources, source_shapes
-from runtime.execution import weights as weight_files
 from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
 from runtime.execution.mirror import UPDATE, WRITING, Mirror
+from runtime.execution.net_files import NetFiles
 from runtime.execution.net_names import NetNames
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.execution.plan import Plan, Step, compile_plan
@@ -34,10 +33,11 @@ from runtime.execution.views import carry_over, edge_views, layer_views, moved_t
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
+Run: TypeAlias = Callable[[], None]
 Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
-class Net(NetNames):
+class Net(NetNames, NetFiles):
     """A net ready to run, with pycaffe's names and meaning.
 
     Args:
@@ -218,7 +218,30 @@ class Net(NetNames):
         self._check_gradients()
         self.forward_steps()
         kind: Pass = "accumulate" if accumulate else "backward"
-        self._run_pass(kind, 0, len(self.graph.nodes) - 1)
+        self._run_pass(kind, 0, len(self.graph.nodes) - 1, again=True)
+
+    def iterate(self, runs_of: Callable[[Plan, bool], Sequence[Run]]) -> None:
+        """Run an iteration of training as the functions of a plan.
+
+        runs_of: returns those of the whole iteration; or, if told so, of what comes
+            after its passes, which then have run by themselves.
+        """
+        self._check_gradients()
+        last = len(self.graph.nodes) - 1
+        self._take_shapes(0, last)
+        self.mirror.before_steps()
+        try:
+            with np.errstate(all="ignore"):
+                for run in runs_of(self.plan, False):
+                    run()
+            self.clock.value += 1
+        except TopsChanged as change:
+            self._run_forward(self.follow(change, last), last)
+            self._run_pass("backward", 0, last)
+            for run in runs_of(self.plan, True):
+                run()
+        finally:
+            self.mirror.after_steps()
 
     @whole
     def forward_steps(self) -> None:
@@ -347,11 +370,17 @@ class Net(NetNames):
                 first = self.follow(change, last)
         self.clock.value += 1
 
-    def _run_pass(self, kind: Pass, first: int, last: int) -> None:
-        """Run the steps of a kind of the nodes `first` to `last`."""
+    def _run_pass(
+        self, kind: Pass, first: int, last: int, *, again: bool = False
+    ) -> None:
+        """Run the steps of a kind of the nodes `first` to `last`.
+
+        again: nobody's code has run since another pass.
+        """
         whole = (first, last) == (0, len(self.graph.nodes) - 1)
         passes = self.plan.passes
-        self.mirror.before_steps((passes.wholes if whole else passes.parts)[kind])
+        steps_of = passes.wholes if whole else passes.parts
+        self.mirror.before_steps(steps_of[kind], again=again)
         try:
             # The logarithm of 0 is the net's own affair; it shows in the loss.
             with np.errstate(all="ignore"):
@@ -399,47 +428,6 @@ class Net(NetNames):
                 hint = did_you_mean(name, self.graph.inputs)
                 raise SpecError(f"{name!r} is not an input of this net{hint}")
             assign(self._blob(name).data, value, f"input {name!r}")
-
-    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Give the first layer, a MemoryData, the arrays to deliver batch by batch.
-
-        Shapes: data (M, C, H, W), labels (M) or (M, 1, 1, 1), M a multiple of the
-        batch.
-        """
-        node = self.graph.nodes[0]
-        source = self.sources.get(node.name)
-        if not isinstance(source, MemorySource):
-            raise SpecError(
-                f"set_input_arrays needs a MemoryData layer in the first place; the "
-                f"net starts with {label(node.layer)}"
-            )
-        source.set_arrays(data, labels)
-        second = self.graph.edges[node.tops[1]]
-        self._pending[second.blob] = (second.shape[0], 1, 1, 1)
-
-    # ------------------------------------------------------------ parameters
-
-    def copy_from(self, path: str | Path) -> Any:
-        """Copy parameters from a file, by layer name; returns what was copied.
-
-        Warns of a file that gives nothing, and of layers that it leaves as they are.
-        """
-        report = weight_files.copy_into([self], path)
-        weight_files.warn_of_rest([path], [report])
-        return report
-
-    def save(self, path: str | Path) -> None:
-        """Write the net with its parameters as a `.caffemodel`."""
-        weight_files.save(self.graph, self.params, path)
-
-    def save_hdf5(self, path: str | Path) -> None:
-        """Write the parameters in Caffe's HDF5 layout."""
-        weight_files.save_hdf5(self.graph, self.params, path)
-
-    def close(self) -> None:
-        """Close the data sources."""
-        for source in self.sources.values():
-            source.close()
 
     def __repr__(self) -> str:
         return (

@@ -12,19 +12,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
-import numpy as np
-
-from netspec.graph import Edge, Graph, Node
-from netspec.graph.memory import Request, aligned, lay_out, requests_of
-from netspec.ops.base import Shape, count
-from runtime.arena import Arena, total_bytes
-from runtime.arrays import Array, ArraySpec
+from netspec.graph import Graph, Node
+from runtime.arrays import Array
 from runtime.backends import Backend
-from runtime.backends.base import Fusion, Place
+from runtime.backends.base import Fusion
 from runtime.execution.fitting import fitting
 from runtime.execution.memory_kinds import Passes, passes_over
 from runtime.execution.mirror import Mirror
 from runtime.execution.parameters import ParameterArrays
+from runtime.execution.plan_memory import PlanMemory
 from runtime.layers.base import Bound, Context, Kernel
 from runtime.primitives import Primitives
 
@@ -86,6 +82,18 @@ class Plan:
         for run in self._joined[kind]:
             run()
 
+    def iteration(
+        self, between: Sequence[Any], after: Sequence[Any]
+    ) -> list[Callable[[], None]]:
+        """Return functions that do forward, some calls, backward, and other calls."""
+        steps = [
+            *self._fused("forward"),
+            Step(-1, "between", _nothing, between),
+            *self._fused("backward"),
+            Step(-1, "after", _nothing, after),
+        ]
+        return join(steps, self.backend)
+
     def forget_prepared(self) -> None:
         """Note that single steps run; they prepare parameters in their own way."""
         self._prepared["version"] = None
@@ -116,6 +124,10 @@ class Plan:
             return _replaced(steps, self.fusion.forward())
         flags = {step.node: step.flags for step in steps if step.calls is not None}
         return _replaced(steps, self.fusion.backward(flags))
+
+
+def _nothing() -> None:
+    """Stand for the function of a step that is run by its calls."""
 
 
 def _without_constants(step: Step) -> Step:
@@ -167,7 +179,7 @@ def _step(
 
 
 def _forward_step(
-    node: Node, kernel: Kernel[Any], memory: _Memory, backend: Primitives
+    node: Node, kernel: Kernel[Any], memory: PlanMemory, backend: Primitives
 ) -> Step:
     copies = [
         (kept, memory.data[node.bottoms[place]])
@@ -208,7 +220,7 @@ def compile_plan(
     places, kernels = backend.arrange(graph, made, context)
     fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
     with fitting(graph, context, (), keep):
-        memory = _Memory(graph, backend, context, kernels, keep, places)
+        memory = PlanMemory(graph, backend, context, kernels, keep, places)
     passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         if node.index not in graph.stale:
@@ -233,143 +245,9 @@ def compile_plan(
     )
 
 
-class _Memory:
-    """The arrays of one plan, cut from one arena."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        backend: Backend,
-        context: Context,
-        kernels: Sequence[Kernel[Any]],
-        keep: Container[str] | None,
-        places: Sequence[Place | None],
-    ) -> None:
-        self._backend, self._context, self._places = backend, context, places
-        self._itemsize = np.dtype(context.dtype).itemsize
-        training = any(node.backward for node in graph.nodes)
-        wanted = [kernel.arrays() for kernel in kernels]
-        size_of = self._itemsize_of
-        blobs = list(requests_of(graph, training=training, keep=keep, itemsize=size_of))
-        saved = self._saved_requests(graph, wanted)
-        overwritten = _overwritten(graph)
-        saved += [self._kept_request(graph, *one) for one in overwritten]
-        layout = lay_out([*blobs, *saved])
-        scratch = max((self._scratch_bytes(specs) for specs in wanted), default=0)
-        self.sizes = {
-            "arena_bytes": layout.total_bytes + scratch,
-            "blob_bytes": sum(request.nbytes for request in blobs),
-            "saved_bytes": sum(request.nbytes for request in saved),
-            "scratch_bytes": scratch,
-        }
-        self._offsets = layout.offsets
-        self._scratch_start = aligned(layout.total_bytes)
-        self._arena = Arena(context.backend, self._scratch_start + scratch)
-        self._views: dict[tuple[str, Shape], Array] = {}
-        self.data = [self._blob(f"data:{e.buffer}", e) for e in graph.edges]
-        self.diff = [self._gradient(edge) for edge in graph.edges]
-        self.kept = {one: self._kept(graph, *one) for one in overwritten}
-        self.work = [self._work(index, specs) for index, specs in enumerate(wanted)]
-        self.lasting = [
-            _lasting(specs, node.backward)
-            for specs, node in zip(wanted, graph.nodes, strict=True)
-        ]
-
-    def _nbytes(self, spec: ArraySpec) -> int:
-        return count(spec.shape) * np.dtype(spec.dtype or self._context.dtype).itemsize
-
-    def _scratch_bytes(self, specs: Mapping[str, ArraySpec]) -> int:
-        return total_bytes(
-            [self._nbytes(spec) for spec in specs.values() if spec.life == "scratch"]
-        )
-
-    def _saved_requests(
-        self, graph: Graph, wanted: Sequence[Mapping[str, ArraySpec]]
-    ) -> list[Request]:
-        end = 2 * len(graph.nodes) - 1
-        return [
-            Request(
-                f"saved:{index}:{name}",
-                self._nbytes(spec),
-                index,
-                end - index if graph.nodes[index].backward else index,
-            )
-            for index, specs in enumerate(wanted)
-            for name, spec in specs.items()
-            if spec.life == "saved"
-        ]
-
-    def _kept_request(self, graph: Graph, index: int, place: int) -> Request:
-        end = 2 * len(graph.nodes) - 1
-        edge = graph.edges[graph.nodes[index].bottoms[place]]
-        nbytes = count(edge.shape) * self._itemsize_of(edge)
-        return Request(f"kept:{index}:{place}", nbytes, index, end - index)
-
-    def _kept(self, graph: Graph, index: int, place: int) -> Array:
-        edge = graph.edges[graph.nodes[index].bottoms[place]]
-        return self._at(self._offsets[f"kept:{index}:{place}"], edge)
-
-    def _itemsize_of(self, edge: Edge) -> int:
-        place = self._places[edge.index]
-        return self._itemsize if place is None else place.itemsize
-
-    def _at(self, offset: int, edge: Edge) -> Array:
-        cut = partial(self._arena.cut, offset)
-        context, place = self._context, self._places[edge.index]
-        return self._backend.blob(cut, edge.shape, context.dtype, place)
-
-    def _blob(self, name: str, edge: Edge) -> Array:
-        # The same memory under the same shape is the same array object: kernels tell
-        # an in-place layer by `y is x`.
-        key = (name, edge.shape)
-        if key not in self._views:
-            self._views[key] = self._at(self._offsets[name], edge)
-        return self._views[key]
-
-    def _gradient(self, edge: Edge) -> Array | None:
-        name = f"diff:{edge.gradient}"
-        return self._blob(name, edge) if name in self._offsets else None
-
-    def _work(self, index: int, specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
-        arrays = {}
-        scratch = self._scratch_start
-        for name, spec in specs.items():
-            dtype = spec.dtype or self._context.dtype
-            if spec.life == "state":
-                arrays[name] = self._context.backend.zeros(spec.shape, dtype)
-            elif spec.life == "saved":
-                offset = self._offsets[f"saved:{index}:{name}"]
-                arrays[name] = self._arena.cut(offset, spec.shape, dtype)
-            else:
-                arrays[name] = self._arena.cut(scratch, spec.shape, dtype)
-                scratch += aligned(self._nbytes(spec))
-        return arrays
-
-
-def _lasting(specs: Mapping[str, ArraySpec], backward: bool) -> frozenset[str]:
-    """Return which extra arrays of a node are of use after its forward step."""
-    lives = ("state", "saved") if backward else ("state",)
-    return frozenset(name for name, spec in specs.items() if spec.life in lives)
-
-
-def _overwritten(graph: Graph) -> list[tuple[int, int]]:
-    """Return the bottoms (node, place) that a layer overwrites and its gradient reads.
-
-    They are what data layers bring: such a blob must stay in its place, where callers
-    write it, so that the layer above cannot have memory of its own. It reads a copy.
-    """
-    return [
-        (node.index, place)
-        for node in graph.nodes
-        if node.backward and not node.op.alias
-        for place in node.op.backward_bottoms
-        if place < len(node.tops)
-        and graph.edges[node.bottoms[place]].buffer
-        == graph.edges[node.tops[place]].buffer
-    ]
-
-
-def _bound(node: Node, memory: _Memory, parameters: Sequence[ParameterArrays]) -> Bound:
+def _bound(
+    node: Node, memory: PlanMemory, parameters: Sequence[ParameterArrays]
+) -> Bound:
     shapes = [definition.shape for definition in node.op.params]
     arrays = [parameters[index] for index in node.params]
     return Bound(
@@ -395,7 +273,7 @@ def _bound(node: Node, memory: _Memory, parameters: Sequence[ParameterArrays]) -
     )
 
 
-def _seed_losses(graph: Graph, memory: _Memory, backend: Backend) -> None:
+def _seed_losses(graph: Graph, memory: PlanMemory, backend: Backend) -> None:
     """Fill the gradient of every weighted top once; no step writes it again."""
     for node in graph.nodes:
         for edge, weight in zip(node.tops, node.loss_weights, strict=True):

@@ -14,9 +14,6 @@ from runtime.arrays import Array, ArraySpec
 from runtime.layers._windows import Columns, Windows, blocks
 from runtime.layers.base import Kernel, register
 
-# Positions from which a matrix product of one image's maps runs at full speed.
-ENOUGH_POSITIONS = 512
-
 
 @dataclass(frozen=True)
 class ImageAndMaps:
@@ -38,8 +35,13 @@ class ImageAndMaps:
     chunk: int
 
     @classmethod
-    def of(cls, op: ConvolutionOp | DeconvolutionOp, block: int) -> ImageAndMaps:
-        """Return those of `op`; `block` columns are worked on at a time."""
+    def of(
+        cls, op: ConvolutionOp | DeconvolutionOp, block: int, enough: int
+    ) -> ImageAndMaps:
+        """Return those of `op`; `block` columns are worked on at a time.
+
+        enough: positions from which the product of one image's maps is large by itself.
+        """
         image, maps = op.bottoms[0], op.tops[0]
         if isinstance(op, DeconvolutionOp):
             image, maps = maps, image
@@ -50,7 +52,7 @@ class ImageAndMaps:
         batch, positions = count(image[: op.axis]), count(windows.positions)
         columns = max(1, image[op.axis] * count(op.kernel) * positions)
         chunk = max(1, min(batch, block // columns))
-        if windows.pointwise and positions >= ENOUGH_POSITIONS:
+        if windows.pointwise and positions >= enough:
             chunk = 1
         chunk = -(-batch // -(-batch // chunk)) if batch else 1  # of about equal size
         return cls(batch, image[op.axis], maps[op.axis], op.group, windows, chunk)
@@ -197,7 +199,10 @@ class _Conv(Kernel):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for columns and what goes with them, and for sums of channels."""
         # Columns are written and read once a product: larger blocks pay than elsewhere.
-        self._shapes = ImageAndMaps.of(self.op, self.backend.block_elements * 8)
+        backend = self.backend
+        self._shapes = ImageAndMaps.of(
+            self.op, backend.block_elements * 8, backend.enough_positions
+        )
         sums = self.backend.channel_scratch(self._by_channel)
         return {**self._shapes.arrays(), "sums": sums}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from netspec.ops import Shape
 from netspec.ops.base import count
 from netspec.ops.normalization import MVN as MvnOp  # noqa: N811
 from netspec.ops.normalization import BatchNorm as BatchNormOp
-from runtime.arrays import ArraySpec
+from runtime.arrays import ArraySpec, once, views
 from runtime.layers._windows import blocks
 from runtime.layers.base import Kernel, register
 
@@ -50,7 +51,7 @@ class BatchNorm(Kernel[BatchNormOp]):
             "inverse": ArraySpec((c,), life="saved"),
             "mean": ArraySpec((c,)),
             "spread": ArraySpec((c,)),
-            "sums": self.backend.channel_scratch(self._shape),
+            "sums": self.backend.dot_scratch(self._shape),
             "block": ArraySpec((at_once, c, inner)),
         }
         if self.op.use_global_stats:
@@ -64,20 +65,24 @@ class BatchNorm(Kernel[BatchNormOp]):
     def setup(self) -> None:
         """View everything as (N, C, pixels) and cut it into blocks of images."""
         shape, work = self._shape, self.work
-        self._x, self._y = self.x.reshape(shape), self.y.reshape(shape)
+        self._x, self._y = views(shape, self.x, self.y)
         self._values = shape[0] * shape[2]
         self._mean, self._spread, self._inverse = (
             work[name][:, None] for name in ("mean", "spread", "inverse")
         )
         self._normal = self._y if self.op.use_global_stats else work["normal"]
-        self._forward = [(self._x[at], self._normal[at]) for at in self._taken]
+        self._forward = [
+            once(itemgetter(at), self._x, self._normal) for at in self._taken
+        ]
         self._backward = []
         if self.dx is not None:
-            self._dx, self._dy = self.dx.reshape(shape), self.dy.reshape(shape)
+            self._dx, self._dy = views(shape, self.dx, self.dy)
             self._backward = [
-                (self._dx[at], self._dy[at], self._normal[at], part)
+                (
+                    *once(itemgetter(at), self._dx, self._dy, self._normal),
+                    work["block"][: at.stop - at.start],
+                )
                 for at in self._taken
-                for part in [work["block"][: at.stop - at.start]]
             ]
 
     def forward(self) -> None:
@@ -180,19 +185,19 @@ class MVN(Kernel[MvnOp]):
             "inverse": ArraySpec((shape[1],), life="saved"),
             "mean": ArraySpec((shape[1],)),
             "spread": ArraySpec((shape[1],)),
-            "sums": self.backend.channel_scratch(shape),
+            "sums": self.backend.dot_scratch(shape),
             "product": ArraySpec(shape),
         }
 
     def setup(self) -> None:
         """View everything as rows, one for each mean."""
         shape, work = self._shape, self.work
-        self._x, self._y = self.x.reshape(shape), self.y.reshape(shape)
+        self._x, self._y = views(shape, self.x, self.y)
         self._mean, self._spread, self._inverse = (
             work[name][:, None] for name in ("mean", "spread", "inverse")
         )
         if self.dx is not None:
-            self._dx, self._dy = self.dx.reshape(shape), self.dy.reshape(shape)
+            self._dx, self._dy = views(shape, self.dx, self.dy)
 
     def forward(self) -> None:
         """Compute y."""

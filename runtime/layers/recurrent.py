@@ -168,26 +168,32 @@ class _Unit:
         xp.multiply(self._o, tanh_c, out=h)
 
     def backward(
-        self, c_before: Array, tanh_c: Array, dh: Array, dc: Array, dgates: Array
+        self,
+        c_before: Array,
+        tanh_c: Array,
+        dh: Array,
+        dc: Array,
+        dgates: Array,
+        scratch: Array,
     ) -> None:
         """Write the gradient of the gate inputs; dc becomes that of c_before.
 
-        dh is overwritten. The slope of the forget gate is taken as f (1 - f) with
-        cont in f, as Caffe does, which is exact for cont 0 and 1.
+        dh and scratch (N, D) are overwritten. The slope of the forget gate is taken as
+        f (1 - f) with cont in f, as Caffe does, which is exact for cont 0 and 1.
         """
         xp, size = self._xp, self._size
         di, df, do, dg = (dgates[:, n * size : (n + 1) * size] for n in range(4))
         xp.multiply(dh, tanh_c, out=do)
-        self._slope(self._o, do, scratch=dg)
+        self._slope(self._o, do, scratch)
         xp.multiply(dh, self._o, out=dh)
         xp.add(dc, dh, out=dc)
         xp.multiply(dh, tanh_c, out=dh)
         xp.multiply(dh, tanh_c, out=dh)
         xp.subtract(dc, dh, out=dc)  # dc + dh o (1 - tanh(c)^2)
         xp.multiply(dc, c_before, out=df)
-        self._slope(self._f, df, scratch=dg)
+        self._slope(self._f, df, scratch)
         xp.multiply(dc, self._g, out=di)
-        self._slope(self._i, di, scratch=dg)
+        self._slope(self._i, di, scratch)
         xp.multiply(self._g, self._g, out=dg)
         xp.subtract(1, dg, out=dg)
         xp.multiply(dg, self._i, out=dg)
@@ -228,6 +234,7 @@ class LSTM(_Recurrent):
             "c": ArraySpec(shape, life="saved"),
             "tanh c": ArraySpec(shape, life="saved"),
             "dc": ArraySpec(shape[1:]),
+            "slope": ArraySpec(shape[1:]),
         }
 
     def setup(self) -> None:
@@ -265,6 +272,7 @@ class LSTM(_Recurrent):
                 carry,
                 dc,
                 work["dpre"][step],
+                work["slope"],
             )
             self._release(step)
         self._leave(accumulate)
@@ -297,7 +305,8 @@ class RNN(_Recurrent):
         self._enter()
         for step, before in enumerate(self._before):
             self._hold(step, before)
-            xp.tanh(self._h[step], out=self._h[step])
+            h = self._h[step]
+            xp.tanh(h, out=h)
         xp.copyto(self._final[0], self._h[-1])
         xp.matmul(self._pre, self.params[-2].T, out=self._rows)
         xp.add(self._rows, self.params[-1], out=self._rows)
@@ -346,6 +355,7 @@ class LSTMUnit(Kernel[ops.LSTMUnit]):
             "dh": ArraySpec((streams, size)),
             "dc": ArraySpec((streams, size)),
             "dgates": ArraySpec((streams, 4 * size)),
+            "slope": ArraySpec((streams, size)),
         }
 
     def setup(self) -> None:
@@ -367,9 +377,8 @@ class LSTMUnit(Kernel[ops.LSTMUnit]):
                 work[name].fill(0)
             else:
                 xp.copyto(work[name], dtop[0])
-        self._unit.backward(
-            self.x[0], work["tanh c"], work["dh"], work["dc"], work["dgates"]
-        )
+        names = ("tanh c", "dh", "dc", "dgates", "slope")
+        self._unit.backward(self.x[0], *(work[name] for name in names))
         for gradient, name in zip(self.dbottoms, ("dc", "dgates"), strict=False):
             if gradient is not None:
                 xp.copyto(gradient[0], work[name])

@@ -8,7 +8,7 @@ from netspec.ops import Shape
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
 from netspec.ops.scale import Scale as ScaleOp
-from runtime.arrays import Array, ArraySpec
+from runtime.arrays import Array, ArraySpec, views
 from runtime.layers.base import Kernel, register
 
 
@@ -28,9 +28,6 @@ class _Broadcast(Kernel):
     def _two(self) -> bool:
         """Whether the smaller array is the second bottom."""
         return len(self.op.bottoms) > 1
-
-    def _view(self, x: Array | None) -> Array | None:
-        return None if x is None else x.reshape(self._shape)
 
     def _small(self) -> tuple[Array, Array | None]:
         """Return the smaller array, broadcast, and its flat gradient or None."""
@@ -67,15 +64,15 @@ class Scale(_Broadcast):
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for sums, and for a copy of x where y is written over it."""
-        specs = {"sums": self.backend.channel_scratch(self._shape)}
+        specs = {"sums": self.backend.dot_scratch(self._shape)}
         if self._learns and 0 not in self.op.backward_bottoms:
             specs["x"] = ArraySpec(self._shape, life="saved")
         return specs
 
     def setup(self) -> None:
         """View everything as (outer, covered, inner)."""
-        self._x, self._y = self._view(self.x), self._view(self.y)
-        self._dx, self._dy = self._view(self.dx), self._view(self.dtops[0])
+        self._x, self._y = views(self._shape, self.x, self.y)
+        self._dx, self._dy = views(self._shape, self.dx, self.dtops[0])
         self._scale, self._dscale = self._small()
         self._bias = self._dbias = None
         if self.op.bias_term:
@@ -129,8 +126,7 @@ class Bias(_Broadcast):
 
     def setup(self) -> None:
         """View everything as (outer, covered, inner)."""
-        self._x, self._y = self._view(self.x), self._view(self.y)
-        self._dy = self._view(self.dtops[0])
+        self._x, self._y, self._dy = views(self._shape, self.x, self.y, self.dtops[0])
         self._bias, self._dbias = self._small()
 
     def forward(self) -> None:

@@ -13,7 +13,7 @@ from netspec.ops import softmax as ops
 from netspec.ops.base import label
 from netspec.ops.loss import InfogainLoss as InfogainLossOp
 from netspec.schema import BlobProto
-from runtime.arrays import Array, ArraySpec
+from runtime.arrays import Array, ArraySpec, once
 from runtime.layers._gradient import OneGradient
 from runtime.layers._labels import Divisor, Labels, across_classes, by_class, positions
 from runtime.layers.base import register
@@ -61,11 +61,11 @@ class Softmax(OneGradient[ops.Softmax]):
     def setup(self) -> None:
         """View everything with the classes on axis 1."""
         axis = self.op.axis
-        self._x, self._y = by_class(self.x, axis), by_class(self.y, axis)
+        self._x, self._y = once(lambda a: by_class(a, axis), self.x, self.y)
         self._product = by_class(self.work["product"], axis)
         self._edge = across_classes(self.work["edge"], self._x)
         if self.dx is not None:
-            self._dx, self._dy = by_class(self.dx, axis), by_class(self.dy, axis)
+            self._dx, self._dy = once(lambda a: by_class(a, axis), self.dx, self.dy)
 
     def forward(self) -> None:
         """Compute y."""

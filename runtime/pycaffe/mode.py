@@ -6,18 +6,20 @@ those that are made afterwards.
 
 from __future__ import annotations
 
+import operator
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.errors import MachineError
+from netspec.errors import MachineError, SpecError
 from runtime.backends import get_backend
 from runtime.pycaffe.log_lines import write_log
 
 
 @dataclass
 class _Mode:
-    backend: str = "numpy"
+    gpu: bool = False
+    device: int = 0
     seed: int | None = None
     solvers: int = 1  # that were asked for
 
@@ -27,7 +29,7 @@ _MODE = _Mode()
 
 def backend() -> str:
     """Return the backend of nets that name none."""
-    return _MODE.backend
+    return f"cupy:{_MODE.device}" if _MODE.gpu else "numpy"
 
 
 def seed() -> int | None:
@@ -37,31 +39,47 @@ def seed() -> int | None:
 
 def set_mode_cpu() -> None:
     """Let nets that are made from now on run on the CPU."""
-    _MODE.backend = "numpy"
+    _MODE.gpu = False
 
 
 def set_mode_gpu() -> None:
     """Let nets that are made from now on run on the GPU, if there is one.
 
-    Without one they run on the CPU, with a `RuntimeWarning`.
+    Without one they run on the CPU, with a `RuntimeWarning`. Raises `MachineError`
+    where there are some, but not that of `set_device`.
     """
     try:
-        get_backend("cupy")
+        get_backend(f"cupy:{_MODE.device}")
     except MachineError as error:
+        if _MODE.device and _has_gpu():
+            raise
         warnings.warn(f"running on the CPU: {error}", RuntimeWarning, stacklevel=2)
-        _MODE.backend = "numpy"
+        _MODE.gpu = False
     else:
-        _MODE.backend = "cupy"
+        _MODE.gpu = True
+
+
+def _has_gpu() -> bool:
+    try:
+        get_backend("cupy:0")
+    except MachineError:
+        return False
+    return True
 
 
 def set_device(device: int) -> None:
-    """Choose a GPU; only the first that the process sees can be chosen."""
-    if device != 0:
-        warnings.warn(
-            f"set_device({device}) has no effect; choose by CUDA_VISIBLE_DEVICES",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    """Choose the GPU of nets that are made from now on, by its number from 0.
+
+    It may be called before `set_mode_gpu` or after it, as in Caffe. Raises `SpecError`
+    for what is no such number, and `MachineError` where nets run on the GPU by now and
+    there is none of that number.
+    """
+    number = operator.index(device)
+    if number < 0:
+        raise SpecError(f"set_device({device}): GPUs have numbers from 0")
+    if _MODE.gpu:
+        get_backend(f"cupy:{number}")
+    _MODE.device = number
 
 
 def set_random_seed(seed: int) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from netspec.errors import SpecError
 from netspec.ops.base import label
+from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.training.snapshot_files import Snapshot, last
+from runtime.update_rules import Update
 
 PACKAGE = str(Path(__file__).parents[1])
 
@@ -113,6 +115,41 @@ def without_loss(net: Net) -> SpecError:
         f"become small. To train by gradients of your own, put `force_backward: true` "
         f"into the net and set `diff` of its outputs"
     )
+
+
+class Watch:
+    """Stops at gradients that are not finite, or warns of them once."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+        self._warned = False
+
+    def check(
+        self, update: Update, iteration: int, loss: float | None, last: Snapshot | None
+    ) -> None:
+        """Look at the gradients of an iteration; without `loss` only warn.
+
+        Raises `NonFiniteGradientError`.
+        """
+        if loss is None and self._warned:
+            return
+        # What a callback wrote into host arrays must reach the device.
+        self._net.mirror.before_steps(UPDATE)
+        finite = update.finite()
+        self._net.mirror.after_steps()
+        if finite:
+            return
+        bad = not_finite(self._net, gradients=True)
+        if bad is not None and loss is not None:
+            raise NonFiniteGradientError(iteration, loss, bad, last)
+        if bad is not None:
+            self.warn(gradient(iteration, bad))
+
+    def warn(self, text: str) -> None:
+        """Warn, if it is the first time."""
+        if not self._warned:
+            self._warned = True
+            warn(text)
 
 
 def warn(text: str, kind: type[Warning] = RuntimeWarning) -> None:

@@ -12,6 +12,7 @@ from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.training.lr_policy import policy_of
 from runtime.training.updates import settings_of, update_of
+from runtime.update_rules import Update
 
 _RATE = ("lr_policy", "base_lr", "gamma", "power", "stepsize", "max_iter")
 _SETTINGS = (
@@ -28,6 +29,11 @@ _SETTINGS = (
 _fields_of = attrgetter(*_RATE, *_SETTINGS)  # in one call: it is made in every step
 
 
+def _update_of(param: SolverParameter, net: Net) -> Update:
+    precision = net.context.precision
+    return update_of(param, net.flat, net.graph.parameters, net.backend, precision)
+
+
 class Rule:
     """The learning rate and the update, as the fields of `param` say at the moment.
 
@@ -38,7 +44,7 @@ class Rule:
         self.param, self._net = param, net
         self.steps = 0
         self.policy = policy_of(param)
-        self.update = update_of(param, net.flat, net.graph.parameters, net.backend)
+        self.update = _update_of(param, net)
         self._read = self._fields()
 
     def _fields(self) -> tuple[Any, ...]:
@@ -66,7 +72,7 @@ class Rule:
         self.policy = policy_of(param)
         if settings_of(param) != old.settings:
             net = self._net
-            self.update = update_of(param, net.flat, net.graph.parameters, net.backend)
+            self.update = _update_of(param, net)
             pairs = zip(self.update.history, old.history, strict=True)
             for array, values in pairs:
                 array[...] = values
@@ -96,9 +102,14 @@ class Rule:
             )
         self.param.base_lr = rate / factor
 
+    def step_to(self, iteration: int) -> None:
+        """Take the steps of multistep that lead to an iteration."""
+        self.steps = self.policy.steps_at(iteration, self.steps)
+
     def apply(self, rate: float, iteration: int) -> None:
         """Update the parameters from their gradients."""
-        self.steps = self.policy.steps_at(iteration, self.steps)
-        self._net.mirror.before_steps(UPDATE)
+        self.step_to(iteration)
+        # The gradients have just been looked at; see `Solver`.
+        self._net.mirror.before_steps(UPDATE, again=True)
         self.update.apply(rate, iteration)
         self._net.mirror.after_steps()

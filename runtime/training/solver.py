@@ -13,19 +13,17 @@ import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
-from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.weights import CopyReport, copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
+from runtime.training.ahead import Ahead
 from runtime.training.callbacks import Callbacks
 from runtime.training.divergence import (
-    NonFiniteGradientError,
     NonFiniteLossError,
+    Watch,
     check_parameters,
-    gradient,
     learns_nothing,
-    not_finite,
     warn,
     without_loss,
 )
@@ -132,7 +130,8 @@ class Solver(Callbacks):
         self._stopping = False
         self._snapshot_wanted = False
         self._unsaved = False  # whether the last snapshot could not be written
-        self._warned = False
+        self._watch = Watch(self.net)
+        self._ahead = Ahead(self.net, self._rule)
 
     # ------------------------------------------------------------ state
 
@@ -241,10 +240,18 @@ class Solver(Callbacks):
         if not self._cut:
             self._recent.clear()
         self._cut = True
+        try:
+            self._loop(end, signals, careful=careful)
+            self._settle(0, careful=careful)
+        finally:
+            self._ahead.waiting.clear()
+
+    def _loop(self, end: int, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
         while self._iteration < end and not self.stopping:
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
+                self._settle(0, careful=careful)
                 if self._test(signals) is None:
                     return
                 self._tested = self._iteration
@@ -255,6 +262,7 @@ class Solver(Callbacks):
                 self._iterate(signals, careful=careful)
             due = self.param.snapshot > 0 and self._iteration % self.param.snapshot == 0
             if due or self._snapshot_wanted:
+                self._settle(0, careful=careful)
                 if careful:
                     check_parameters(self.net, self._iteration, self.last_snapshot)
                 self._snapshot_on_the_way()
@@ -270,35 +278,64 @@ class Solver(Callbacks):
         passes = self._iteration * self.param.iter_size
         if self.counts_forward:
             passes = max(passes, self.net.clock.value)
+        if not self._after and self._ahead.able():
+            now = self._iteration
+            signals.whole(lambda: self._launch(now, passes, lr, careful=careful))
+            self._settle(0 if self._on_step else 1, careful=careful)
+            return
+        self._settle(0, careful=careful)
         loss = mean_gradients(self.net, passes, self.param.iter_size)
         if not math.isfinite(loss):
             if careful:
                 raise NonFiniteLossError(self._iteration, loss, lr, self.last_snapshot)
-            self._warn(f"the loss of iteration {self._iteration} is {loss:g}")
+            self._watch.warn(f"the loss of iteration {self._iteration} is {loss:g}")
         for call in self._after:
             call()
         if self._after:
             lr = self.lr
-        self._check_gradients(loss if careful else None)
+        told = loss if careful else None
+        self._watch.check(self.update, self._iteration, told, self.last_snapshot)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
         for notify in self._on_step:
             notify(record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration)
+        self._iteration += 1
+        return self._record(self._iteration - 1, loss, lr, started)
+
+    def _record(
+        self, iteration: int, loss: float, lr: float, started: float
+    ) -> StepRecord:
         self._recent.append(loss)
         while len(self._recent) > max(1, self.param.average_loss):
             self._recent.popleft()
         record = StepRecord(
-            iteration=self._iteration,
+            iteration=iteration,
             loss=loss,
             smoothed_loss=sum(self._recent) / len(self._recent),
             lr=lr,
             seconds=time.perf_counter() - started,
         )
         self.history.train.append(record)
-        self._iteration += 1
         return record
+
+    def _launch(self, now: int, passes: int, lr: float, *, careful: bool) -> None:
+        self._ahead.launch(now, passes, lr, careful=careful)
+        self._iteration = now + 1
+
+    def _settle(self, leave: int, *, careful: bool) -> None:
+        """Record the iterations that are launched, but for the last `leave`."""
+        while len(self._ahead.waiting) > leave:
+            done = self._ahead.waiting.popleft()
+            try:
+                loss = self._ahead.loss(done, self._watch, self.last_snapshot, careful)
+            except NonFiniteLossError as error:
+                self._iteration = error.iteration
+                raise
+            record = self._record(done.iteration, loss, done.lr, done.started)
+            for notify in self._on_step:
+                notify(record)
 
     @whole
     def apply_update(self) -> None:
@@ -307,30 +344,9 @@ class Solver(Callbacks):
         `iter` counts it, so that `net.forward`, `net.backward` and this are what `step`
         does, less the record. A gradient that is not finite is warned about once.
         """
-        self._check_gradients(None)
+        self._watch.check(self.update, self._iteration, None, self.last_snapshot)
         self._rule.apply(self.lr, self._iteration)
         self._iteration += 1
-
-    def _check_gradients(self, loss: float | None) -> None:
-        """Stop at gradients that are not finite; without `loss` only warn, once."""
-        if loss is None and self._warned:
-            return
-        # What a callback wrote into host arrays must reach the device.
-        self.net.mirror.before_steps(UPDATE)
-        finite = self.update.finite()
-        self.net.mirror.after_steps()
-        if finite:
-            return
-        bad = not_finite(self.net, gradients=True)
-        if bad is not None and loss is not None:
-            raise NonFiniteGradientError(self._iteration, loss, bad, self.last_snapshot)
-        if bad is not None:
-            self._warn(gradient(self._iteration, bad))
-
-    def _warn(self, text: str) -> None:
-        if not self._warned:
-            self._warned = True
-            warn(text)
 
     # ------------------------------------------------------------ testing
 

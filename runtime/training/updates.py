@@ -59,6 +59,7 @@ def update_of(
     flat: Flat,
     parameters: Sequence[Parameter],
     backend: Backend,
+    precision: str = "float32",
 ) -> Update:
     """Return the rule of a solver's `type`, bound to the arrays of a net.
 
@@ -66,7 +67,7 @@ def update_of(
     """
     settings = settings_of(param)
     update = UPDATES[param.type](flat, parameters, settings, backend)
-    update.whole = backend.whole_update(update)
+    update.whole = backend.whole_update(update, precision)
     if update.whole is None:
         update.fused = backend.fused_update(update.type, update.blocks, settings)
     return update

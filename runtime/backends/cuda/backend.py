@@ -10,7 +10,7 @@ import numpy as np
 
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
-from runtime.backends.base import PRECISIONS, Backend, Fusion
+from runtime.backends.base import PRECISIONS, Backend, Fusion, Iterations
 from runtime.backends.cuda.arrange import arrange
 from runtime.backends.cuda.converted import Converted, bare
 from runtime.backends.cuda.machine.device import Device
@@ -110,6 +110,7 @@ class CudaBackend(Backend):
         if isinstance(source, Tensor) or isinstance(out, Tensor):
             conversion(self.device, source, out)()
         else:
+            self.device.enter()
             self.xp.copyto(out, source)
 
     def fill(self, out: Blob, value: float) -> None:
@@ -117,6 +118,7 @@ class CudaBackend(Backend):
         if isinstance(out, Tensor):
             self.upload(np.full(out.shape, value, "float32"), out)
         else:
+            self.device.enter()
             out.fill(value)
 
     def total(self, array: Blob) -> float:
@@ -125,6 +127,7 @@ class CudaBackend(Backend):
             host = np.empty(array.shape, "float32")
             self.download(array, host)
             return float(host.sum(dtype="float64"))
+        self.device.enter()
         return float(array.sum())
 
     def synchronize(self) -> None:
@@ -182,16 +185,32 @@ class CudaBackend(Backend):
         """
         if not self._own:
             return None
-        from runtime.backends.cuda import fusion
+        from runtime.backends.cuda import fusion, joined
 
-        return fusion.Fusion(graph, kernels, keep)
+        groups = fusion.Fusion(graph, kernels, keep)
+        bares = [bare(kernel) for kernel in kernels]
+        found = [getattr(kernel, "convolutions", {}) for kernel in bares]
+        self.device.prepare_convolutions([c for one in found for c in one.values()])
+        return joined.Joined(self.device, graph, kernels, groups)
 
-    def whole_update(self, update: Update) -> WholeUpdate | None:
+    def whole_update(
+        self, update: Update, precision: str = "float32"
+    ) -> WholeUpdate | None:
         """Return the update rule as launches, if there is one, for float32."""
-        from runtime.backends.cuda.updates import RULES, FusedUpdate
+        from runtime.backends.cuda.updates import RULES, FusedUpdate, Scaling
 
         if not self._own or update.type not in RULES:
             return None
         if update.flat.data.dtype != np.float32:
             return None
-        return FusedUpdate(self.device, self.runner, update)
+        scaling = Scaling() if precision == "fp16" else None
+        return FusedUpdate(self.device, self.runner, update, scaling=scaling)
+
+    def iterations(self, update: Update, losses: int) -> Iterations | None:
+        """Return what runs whole iterations with an update rule, as graphs."""
+        from runtime.backends.cuda import iteration
+        from runtime.backends.cuda.updates import FusedUpdate
+
+        if not self.graphs or not isinstance(update.whole, FusedUpdate):
+            return None
+        return iteration.Iterations(self.device, update.whole, losses)

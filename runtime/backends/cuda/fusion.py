@@ -17,24 +17,34 @@ from typing import Any, Protocol
 from netspec.graph import Graph, Node
 from netspec.graph.memory import kept_edges
 from runtime.backends.cuda.layer import CudaLayer
+from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cuda.layers.inner_product import InnerProduct
 from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.relu import ReLU
 from runtime.backends.cuda.machine.launch import Call
 from runtime.backends.cuda.normalized import Normalized
+from runtime.backends.cuda.rectified import Rectified
 from runtime.backends.layer_kernel import has_only
 from runtime.layers.base import Kernel
 
 # The options that joined calls honour, or that are looked at before layers are joined.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "BatchNorm": ("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    "Convolution": Convolution.options,
+    "Deconvolution": Deconvolution.options,
     "Eltwise": ("operation", "coeff", "stable_prod_grad"),
+    "InnerProduct": InnerProduct.options,
     "ReLU": ("negative_slope",),
     "Scale": ("axis", "scale_shape", "bias_term"),
 }
 
 
 class Group(Protocol):
-    """Nodes that run as one."""
+    """Nodes that run as one, up to the node `last`."""
+
+    @property
+    def last(self) -> int:
+        """The number of the last of them."""
 
     def forward(self) -> Mapping[int, Sequence[Call]]:
         """Return other calls for the nodes, or none of them."""
@@ -64,8 +74,8 @@ class Fusion:
         self._groups: list[Group] = []
         taken = 0
         for node in graph.nodes:
-            if node.index >= taken and isinstance(self._kernels[node.index], BatchNorm):
-                group = self._normalized(node)
+            group = None if node.index < taken else self._group(node)
+            if group is not None:
                 self._groups.append(group)
                 taken = group.last + 1
 
@@ -89,6 +99,17 @@ class Fusion:
         return calls
 
     # ------------------------------------------------------------ neighbours
+
+    def _group(self, node: Node) -> Group | None:
+        """Return what begins at a node."""
+        kernel = self._kernels[node.index]
+        if isinstance(kernel, BatchNorm):
+            return self._normalized(node)
+        if isinstance(kernel, Convolution | Deconvolution | InnerProduct):
+            after = self._in_place_after(node)
+            if isinstance(after, ReLU) and after.op.negative_slope == 0:
+                return Rectified(kernel, after)
+        return None
 
     def _normalized(self, node: Node) -> Normalized:
         """Return the group of a BatchNorm: what follows it and can be part of it."""

@@ -103,7 +103,7 @@ def memory_of(blob: Blob) -> Array:
 
 
 def reshaped(blob: Blob, shape: Shape) -> Blob:
-    """Return the same memory in another shape; the order is Caffe's, or plain."""
+    """Return the same memory, whose order is Caffe's, in another shape."""
     if isinstance(blob, Tensor):
         return Tensor(blob.array, shape, blob.place)
     return blob.reshape(shape)
@@ -118,6 +118,18 @@ def made(
     if place.storage == "float32" and not orders_differ(shape):
         return cut(shape, dtype)
     return Tensor(cut((count(shape),), CARRIERS[place.storage]), shape, place)
+
+
+def along(blob: Blob, axis: int) -> tuple[int, int, int]:
+    """Return an axis of a blob as memory has it: (outer, its size, inner).
+
+    The elements of (outer, inner) are those of the other axes, as one counts in memory.
+    """
+    shape, at = list(blob.shape), axis
+    if place_of(blob).order == "last" and len(shape) > 2:
+        shape.append(shape.pop(1))
+        at = {0: 0, 1: len(shape) - 1}.get(axis, axis - 1)
+    return math.prod(shape[:at]), shape[at], math.prod(shape[at + 1 :])
 
 
 _TRANSPOSE = CudaKernel("convert.cu", "transpose")

@@ -84,7 +84,7 @@ def check_own(
             close(one, other, limit, f"run {run}, top {index}")
         for one, other in zip(fast.params(), slow.params(), strict=True):
             close(one, other, limit, f"run {run}, parameter")
-        if not slow.op.tops or not (slow.differentiable or slow.learnable):
+        if not slow.op.tops or not any((*slow.differentiable, *slow.learnable)):
             continue
         flags = (add,) * len(state)
         want_b = slow.backward(dtops, flags, before if add else None)
@@ -137,10 +137,12 @@ class PlacedLayer(LoneLayer):
                     placed[id(blob)] = new
             return tuple(None if one is None else placed[id(one)] for one in blobs)
 
+        data = moved(self.bound.bottoms, bottoms)
+        shared = data[:1] * len(tops)  # of a Split
         self.bound = replace(
             self.bound,
-            bottoms=moved(self.bound.bottoms, bottoms),
-            tops=moved(self.bound.tops, tops),
+            bottoms=data,
+            tops=moved(self.bound.tops, tops) if not self.op.alias else shared,
             dbottoms=moved(self.bound.dbottoms, bottoms),
             dtops=moved(self.bound.dtops, tops),
         )

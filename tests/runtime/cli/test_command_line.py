@@ -181,7 +181,7 @@ def test_missing_device_is_one_line(folder, capsys):
         (("train", "--solver", "s", "--max-iter", "0"), "a number above 0, got '0'"),
         (("check", "n", "--shape", "x=4,a"), "as in data=1,3,224,224; got 'x=4,a'"),
         (("time", "--model", "n", "--phase", "tset"), "invalid choice: 'TSET'"),
-        (("train", "--solver", "s", "--backend", "torch"), "invalid choice: 'torch'"),
+        (("train", "--solver", "s", "--backend", "torch"), "unknown backend 'torch'"),
     ],
 )
 def test_bad_command_line_is_one_line(capsys, arguments, message):

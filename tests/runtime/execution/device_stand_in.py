@@ -71,6 +71,28 @@ def calling(function):
     return lambda *args, **kwargs: wrap(function(*unwrap(args), **unwrap(kwargs)))
 
 
+def elementwise(function):
+    """A function that refuses what CuPy would copy before it begins.
+
+    That is an input whose first to last bytes touch those of the output, unless both
+    are one object.
+    """
+    call = calling(function)
+
+    def checked(*args, **kwargs):
+        out, inputs = kwargs.get("out"), args
+        if function is np.copyto:
+            out, *inputs = args
+        for one in inputs:
+            if isinstance(one, DeviceArray) and one is not out and out is not None:
+                assert not np.may_share_memory(one.inner, out.inner), "copies its input"
+        return call(*args, **kwargs)
+
+    if isinstance(function, np.ufunc):
+        checked.at = calling(function.at)
+    return checked
+
+
 class DeviceModule(ModuleType):
     """NumPy's functions over device arrays."""
 
@@ -84,6 +106,8 @@ class DeviceModule(ModuleType):
             return DeviceModule(name, found)
         if isinstance(found, type) or not callable(found):
             return found
+        if isinstance(found, np.ufunc) or found in (np.clip, np.copyto):
+            return elementwise(found)
         return calling(found)
 
 

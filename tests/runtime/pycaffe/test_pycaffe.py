@@ -11,6 +11,7 @@ import runtime.pycaffe as caffe
 from netspec.errors import MachineError, ShapeError, SpecError
 from netspec.errors import UnsupportedError as Unsupported
 from runtime.pycaffe import layers as L
+from runtime.pycaffe import mode
 from runtime.pycaffe import params as P
 from runtime.update_rules import UPDATES
 
@@ -40,6 +41,7 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "lo
 def default_mode():
     yield
     caffe.set_mode_cpu()
+    caffe.set_device(0)
     caffe.set_random_seed(0)
     caffe.set_solver_count(1)
 
@@ -202,9 +204,51 @@ def test_a_gpu_that_is_not_there_is_a_warning(model, monkeypatch):
     with pytest.warns(RuntimeWarning, match="running on the CPU: no GPU here"):
         caffe.set_mode_gpu()
     assert caffe.Net(model, caffe.TEST).backend.name == "numpy"
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """The names of backends that were asked for, on a machine with two GPUs."""
+    asked = []
+
+    def get(name):
+        asked.append(name)
+        if name not in ("cupy:0", "cupy:1"):
+            raise MachineError(f"no {name}; this process sees 2")
+
+    monkeypatch.setattr(mode, "get_backend", get)
+    monkeypatch.setattr(mode, "_MODE", mode._Mode())
+    return asked
+
+
+def test_the_device_is_chosen_before_the_mode_or_after_it(two_gpus):
+    caffe.set_device(1)
+    assert (mode.backend(), two_gpus) == ("numpy", [])
+    caffe.set_mode_gpu()
+    assert (mode.backend(), two_gpus) == ("cupy:1", ["cupy:1"])
     caffe.set_device(0)
-    with pytest.warns(RuntimeWarning, match="CUDA_VISIBLE_DEVICES"):
-        caffe.set_device(1)
+    assert (mode.backend(), two_gpus) == ("cupy:0", ["cupy:1", "cupy:0"])
+    caffe.set_mode_cpu()
+    assert mode.backend() == "numpy"
+
+
+def test_a_device_that_is_not_there_is_an_error_where_others_are(two_gpus):
+    caffe.set_device(2)
+    with pytest.raises(MachineError, match="no cupy:2; this process sees 2"):
+        caffe.set_mode_gpu()
+    assert mode.backend() == "numpy"
+    caffe.set_device(1)
+    caffe.set_mode_gpu()
+    with pytest.raises(MachineError, match="no cupy:5"):
+        caffe.set_device(5)
+    assert mode.backend() == "cupy:1"
+
+
+def test_a_device_that_is_no_number_is_refused():
+    with pytest.raises(SpecError, match=r"set_device\(-1\): GPUs have numbers from 0"):
+        caffe.set_device(-1)
+    with pytest.raises(TypeError):
+        caffe.set_device("1")
 
 
 def test_settings_of_several_solvers_and_of_logs_do_nothing():

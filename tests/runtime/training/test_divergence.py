@@ -7,8 +7,11 @@ import pytest
 
 import runtime
 from runtime import update_rules
-from runtime.training.divergence import NonFiniteParameterError
-from runtime.training.solver import NonFiniteGradientError, NonFiniteLossError
+from runtime.training.divergence import (
+    NonFiniteGradientError,
+    NonFiniteLossError,
+    NonFiniteParameterError,
+)
 from tests.runtime.training.test_solver import make
 
 # The slope of a square root at 0 is infinite; the root itself is 0.

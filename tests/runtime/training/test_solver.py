@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime.training.solver import NonFiniteLossError
+from runtime.training.divergence import NonFiniteLossError
 
 REGRESSION = """
 name: "regression"

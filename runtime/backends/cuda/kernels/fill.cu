@@ -13,3 +13,10 @@ extern "C" __global__ void set_words(unsigned* to, int count, unsigned a, unsign
   unsigned words[8] = {a, b, c, d, e, f, g, h};
   for (int i = 0; i < count; i++) to[i] = words[i];
 }
+
+// y = value, or value times the number at `scale`.
+extern "C" __global__ void fill_scaled(STORE* y, long long count, float value,
+                                       const float* scale) {
+  float set = scale ? value * *scale : value;
+  for (long long i = FIRST; i < count; i += STRIDE) y[i] = stored<STORE>(set);
+}

@@ -45,7 +45,6 @@ CUBLAS_STATUS_SUCCESS, CUBLAS_STATUS_NOT_SUPPORTED = 0, 15
 
 CUBLASLT_MATMUL_DESC_TRANSA, CUBLASLT_MATMUL_DESC_TRANSB = 3, 4
 CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_MATMUL_DESC_BIAS_POINTER = 7, 8
-CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26
 CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT = 5
 CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET = 6
 CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1
@@ -108,6 +107,21 @@ SIGNATURES: Mapping[str, list[Any]] = {
 }
 
 
+def open_library() -> tuple[ctypes.CDLL, str]:
+    """Load cuBLASLt; return it and its file.
+
+    Raises `MachineError` where this machine has none.
+    """
+    return load("cuBLASLt", "cublasLt", VERSIONS, DISTRIBUTIONS)
+
+
+def version_of(library: ctypes.CDLL) -> str:
+    """Return the version of the library: "13.1.0"."""
+    library.cublasLtGetVersion.restype = c_size_t
+    major, rest = divmod(library.cublasLtGetVersion(), 10000)
+    return f"{major}.{rest // 100}.{rest % 100}"
+
+
 class Cublas:
     """cuBLASLt on the device that is current when this is made.
 
@@ -120,12 +134,11 @@ class Cublas:
     def __init__(self, library: ctypes.CDLL | None = None) -> None:
         self.file = "given"
         if library is None:
-            library, self.file = load("cuBLASLt", "cublasLt", VERSIONS, DISTRIBUTIONS)
+            library, self.file = open_library()
         for name, arguments in SIGNATURES.items():
             getattr(library, name).argtypes = arguments
         library.cublasLtGetStatusString.argtypes = [c_int]
         library.cublasLtGetStatusString.restype = ctypes.c_char_p
-        library.cublasLtGetVersion.restype = c_size_t
         self.library = library
         self.handle = c_void_p()
         status = library.cublasLtCreate(byref(self.handle))
@@ -139,9 +152,7 @@ class Cublas:
     @property
     def version(self) -> str:
         """The version of the library: "13.1.0"."""
-        number = self.library.cublasLtGetVersion()
-        major, rest = divmod(number, 10000)
-        return f"{major}.{rest // 100}.{rest % 100}"
+        return version_of(self.library)
 
     def plan(self, product: Product) -> PlannedProduct:
         """Choose an algorithm for a product: the first that cuBLASLt proposes.
@@ -185,9 +196,7 @@ class PlannedProduct:
         self._out = self._new_layout(p.out, (p.n, p.m), p.ldc, p.stride_c)
         self._algo, self.workspace_bytes = self._choose()
         # Bits that addresses must not have.
-        self._odd, self._odd_out, self._odd_bias = (
-            p.aligned(each) - 1 for each in (p.storage, p.out, p.bias_storage)
-        )
+        self._odd, self._odd_out = p.aligned(p.storage) - 1, p.aligned(p.out) - 1
         self._matmul: Callable[..., int] = cublas.library.cublasLtMatmul
         self._set_bias: Callable[..., int] | None = None
         if product.has_bias:
@@ -208,7 +217,7 @@ class PlannedProduct:
         odd = (a | b) & self._odd | out & self._odd_out
         if self._set_bias is not None:
             bias = addresses["bias"]
-            odd |= bias & self._odd_bias
+            odd |= bias & self._odd_out
             if bias != self._bias.value:
                 self._bias.value = bias
                 self._set_bias(
@@ -292,12 +301,8 @@ class PlannedProduct:
         }
         if p.has_bias:
             # The choice looks at this address for its alignment, and nothing else.
-            self._bias.value = p.aligned(p.bias_storage)
+            self._bias.value = p.aligned(p.out)
             values[CUBLASLT_MATMUL_DESC_BIAS_POINTER] = self._bias
-        if p.has_bias and p.bias_storage != p.out:
-            values[CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE] = c_int32(
-                CUDA_TYPES[p.bias_storage]
-            )
         self._set("MatmulDesc", made, values)
         return made
 
@@ -351,7 +356,7 @@ class PlannedProduct:
         if status == CUBLAS_STATUS_NOT_SUPPORTED:
             raise UnsupportedError(
                 f"{self.product}: cuBLASLt {self._cublas.version} has no algorithm for "
-                "it; store a bias as the result, or compute the epilogue apart"
+                "it; compute the epilogue apart"
             )
         raise MachineError(
             f"{self.product}: cublasLtMatmulAlgoGetHeuristic: "

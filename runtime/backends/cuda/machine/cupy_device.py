@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ from netspec.errors import MachineError
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
 from runtime.backends.cuda.machine.convolutions import Convolution
-from runtime.backends.cuda.machine.device import Planned
+from runtime.backends.cuda.machine.device import FETCHES, Planned
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
 from runtime.backends.cuda.machine.products import Product
 from runtime.backends.cuda.machine.sources import text_of
@@ -36,6 +37,25 @@ class CupyEvent:
     def milliseconds_since(self, earlier: CupyEvent) -> float:
         """Return the time on the device between two marks."""
         return float(self._cupy.cuda.get_elapsed_time(earlier._event, self._event))
+
+
+class CupyFetched:
+    """A piece of pinned memory, and a mark behind the copy into it."""
+
+    def __init__(self, cupy: Any, nbytes: int) -> None:
+        self._pinned = cupy.cuda.alloc_pinned_memory(nbytes)
+        self._host = np.frombuffer(self._pinned, np.uint8, nbytes)
+        self._copied = cupy.cuda.Event(disable_timing=True)
+
+    def ask(self, array: Array, stream: Any) -> None:
+        """Ask for the bytes of an array."""
+        array.data.copy_to_host_async(self._pinned.ptr, array.nbytes, stream)
+        self._copied.record(stream)
+
+    def result(self) -> np.ndarray:
+        """Return them, uint8; waits until they are there."""
+        self._copied.synchronize()
+        return self._host.copy()
 
 
 class CupyDevice:
@@ -64,7 +84,7 @@ class CupyDevice:
             raise MachineError("backend 'cupy': this machine has no CUDA device")
         if not 0 <= number < devices:
             raise MachineError(
-                f"backend 'cupy': there is no device {number}; this machine has "
+                f"backend 'cupy': there is no device {number}; this process sees "
                 f"{devices}, numbered from 0"
             )
         self.xp = self._cupy = cupy
@@ -72,12 +92,17 @@ class CupyDevice:
         self._device = cupy.cuda.Device(number)
         self.enter()
         self.multiprocessors = int(self._device.attributes["MultiProcessorCount"])
+        self._fetches: dict[int, Iterator[CupyFetched]] = {}
         self._rings: dict[int, _Ring] = {}
         self._copies = cupy.cuda.Stream(non_blocking=True)
         self._modules: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
 
     def enter(self) -> None:
-        """Make this device and its stream those of the calling thread."""
+        """Make this device and its stream those of the calling thread.
+
+        CUDA and CuPy have a current device and stream for each thread, which other
+        backends and scripts change; so everything here that depends on them enters.
+        """
         self._device.use()
         self._stream.use()
 
@@ -95,6 +120,7 @@ class CupyDevice:
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros."""
+        self.enter()
         return self._cupy.zeros(tuple(shape), dtype)
 
     def cut(self, memory: Array, offset: int, shape: Shape, dtype: str) -> Array:
@@ -114,6 +140,7 @@ class CupyDevice:
 
     def upload(self, host: np.ndarray, out: Array) -> None:
         """Copy a host array of equal shape to the device."""
+        self.enter()
         out.set(np.asarray(host, out.dtype, order="C").reshape(out.shape))
 
     def stage(self, host: np.ndarray) -> Array:
@@ -123,6 +150,7 @@ class CupyDevice:
         what is asked for next waits for it. The array that is returned is valid until
         the second next call with as many bytes.
         """
+        self.enter()
         ring = self._rings.get(host.nbytes)
         if ring is None:
             ring = self._rings[host.nbytes] = _Ring(self._cupy, host.nbytes)
@@ -130,6 +158,7 @@ class CupyDevice:
 
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy an array of the device to one of the host."""
+        self.enter()
         out[...] = array.get()
 
     def memory_bytes(self) -> tuple[int, int]:
@@ -147,6 +176,7 @@ class CupyDevice:
         grid, block = _three(launch.grid), _three(launch.block)
 
         def run(arguments: Sequence[Any]) -> None:
+            self.enter()
             values = tuple(map(self._argument, arguments, declared))
             function(grid, block, values)
 
@@ -159,7 +189,12 @@ class CupyDevice:
         declared = kernel.function.parameters
         values = tuple(map(self._argument, launch.arguments, declared))
         grid, block = _three(launch.grid), _three(launch.block)
-        return lambda: function(grid, block, values)
+
+        def run() -> None:
+            self.enter()
+            function(grid, block, values)
+
+        return run
 
     def _argument(self, value: Any, declared: Any) -> Any:
         if declared is not None:
@@ -167,6 +202,7 @@ class CupyDevice:
         return np.uintp(0 if value is None else self.address(value))
 
     def _module(self, kernel: CudaKernel) -> Any:
+        self.enter()
         key = (kernel.file, kernel.defines)
         if key not in self._modules:
             options = ("-std=c++17", *(f"-D{k}={v}" for k, v in kernel.defines))
@@ -177,6 +213,7 @@ class CupyDevice:
 
     def product(self, product: Product) -> Planned:
         """Choose how to compute a product."""
+        self.enter()
         return self._cublas.plan(product)
 
     @cached_property
@@ -191,6 +228,7 @@ class CupyDevice:
 
     def convolution(self, convolution: Convolution) -> Planned:
         """Choose how to compute a convolution that is supported."""
+        self.enter()
         return self._cudnn.plan(convolution)
 
     def prepare_convolutions(self, convolutions: Sequence[Convolution]) -> None:
@@ -200,6 +238,7 @@ class CupyDevice:
 
     @cached_property
     def _cudnn(self) -> Any:
+        self.enter()
         from runtime.backends.cuda.machine.cudnn import Cudnn
 
         try:
@@ -216,8 +255,9 @@ class CupyDevice:
             return None
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Record what `run` asks of the device; return the function that does it all."""
+        """Record what `run` asks of the device; return what does it all."""
         taken: list[int] = []
+        self.enter()
         with _Watch(self._cupy, taken):
             self._stream.begin_capture()
             try:
@@ -230,10 +270,27 @@ class CupyDevice:
                 f"recorded, {sum(taken)} bytes; please report this"
             )
         stream = self._stream
-        return lambda: graph.launch(stream)
+
+        def replay() -> None:
+            self.enter()
+            graph.launch(stream)
+
+        return replay
+
+    def fetch(self, array: Array) -> CupyFetched:
+        """Ask for the bytes of an array as they are when the device comes to it."""
+        self.enter()
+        ring = self._fetches.get(array.nbytes)
+        if ring is None:
+            made = (CupyFetched(self._cupy, array.nbytes) for _ in range(FETCHES))
+            ring = self._fetches[array.nbytes] = itertools.cycle(list(made))
+        fetched = next(ring)
+        fetched.ask(array, self._stream)
+        return fetched
 
     def event(self) -> CupyEvent:
         """Return a new mark."""
+        self.enter()
         return CupyEvent(self._cupy, self._stream)
 
     def synchronize(self) -> None:

@@ -18,6 +18,8 @@ from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.launch import Launcher
 from runtime.backends.cuda.machine.products import Product
 
+FETCHES = 16  # of one size, on their way at once
+
 
 class Event(Protocol):
     """A mark in the work of a device."""
@@ -30,6 +32,13 @@ class Event(Protocol):
 
     def milliseconds_since(self, earlier: Any) -> float:
         """Return the time on the device between two marks."""
+
+
+class Fetched(Protocol):
+    """Bytes that are on their way to the host."""
+
+    def result(self) -> np.ndarray:
+        """Return them, uint8; waits until they are there."""
 
 
 class Planned(Protocol):
@@ -55,6 +64,9 @@ class Device(Launcher, Protocol):
     @property
     def stream(self) -> int:
         """The handle of the stream."""
+
+    def enter(self) -> None:
+        """Make it the device of the calling thread, which libraries go by."""
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros."""
@@ -91,6 +103,12 @@ class Device(Launcher, Protocol):
         """Record what `run` asks of the device; return the function that does it all.
 
         Nothing may be allocated meanwhile.
+        """
+
+    def fetch(self, array: Array) -> Fetched:
+        """Ask for the bytes of an array as they are when the device comes to it.
+
+        At most `FETCHES` may be asked for and not read.
         """
 
     def event(self) -> Event:

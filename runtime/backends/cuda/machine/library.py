@@ -1,4 +1,4 @@
-"""Finds a library of NVIDIA's: in packages, in CUDA's folder, or by its name."""
+"""Libraries of NVIDIA's, found in packages, in CUDA's folder, or by their names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 from netspec.errors import MachineError
@@ -19,13 +19,16 @@ def file_names(stem: str, versions: Sequence[int]) -> list[str]:
     return [f"lib{stem}.so.{version}" for version in versions]
 
 
-def places(names: Sequence[str], distributions: Sequence[str]) -> Iterator[str]:
+def places(
+    stem: str, versions: Sequence[int], distributions: Sequence[str]
+) -> Iterator[str]:
     """Yield where a library may be, the likeliest place first.
 
-    These are the files of installed distributions, `CUDA_PATH`, and the bare names,
-    for which the loader searches: what CuPy or PyTorch has loaded already, and the
-    folders of the system.
+    These are the files of installed distributions, `CUDA_PATH`, where CuPy finds its
+    libraries, and the bare names, for which the loader searches: what is loaded
+    already, and the folders of the system.
     """
+    names = file_names(stem, versions)
     for distribution in distributions:
         try:
             files = metadata.files(distribution) or []
@@ -42,7 +45,21 @@ def places(names: Sequence[str], distributions: Sequence[str]) -> Iterator[str]:
                 path = Path(root, folder, name)
                 if path.exists():
                     yield str(path)
+    yield from _as_cupy_finds(stem)
     yield from names
+
+
+def _as_cupy_finds(stem: str) -> Iterator[str]:
+    try:
+        found = import_module("cuda.pathfinder").load_nvidia_dynamic_lib(stem)
+    except Exception:  # not installed, not found, or a name that it does not know
+        return
+    if found.abs_path:
+        yield str(found.abs_path)
+
+
+class MissingLibrary(MachineError):
+    """A library that is nowhere."""
 
 
 def load(
@@ -50,15 +67,19 @@ def load(
 ) -> tuple[ctypes.CDLL, str]:
     """Load a library; return it, and its file as the loader was asked for it.
 
-    Raises `MachineError`, with what each place answered, where none has it.
+    Raises `MissingLibrary` where no place has it, and `MachineError`, with what the
+    loader says, where one has a file that does not load.
     """
-    failures: list[str] = []
-    for place in places(file_names(stem, versions), distributions):
+    names, failures = file_names(stem, versions), []
+    for place in places(stem, versions, distributions):
         try:
             return ctypes.CDLL(place), place
         except OSError as error:
-            failures.append(f"{place}: {error}")
-    raise MachineError(
-        f"{title} is not found; install the extra netspec[cuda] or set CUDA_PATH "
-        f"({'; '.join(failures)})"
+            if place not in names:
+                failures.append(f"{place}: {error}")
+    if failures:
+        raise MachineError(f"{title} does not load: {'; '.join(failures)}")
+    raise MissingLibrary(
+        f"{title} is not found ({', '.join(names)}); install the extra netspec[cuda], "
+        "or set CUDA_PATH"
     )

@@ -5,8 +5,7 @@ No library of a device is needed here; `cublas` computes the same on one.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -40,6 +39,8 @@ class Product:
     otherwise, of `b` the element (l, j) at `l * ldb + j` if `b_rows`, at `j * ldb + l`
     otherwise, and of `out` the element (i, j) at `i * ldc + j`.
 
+    A bias is stored as out is: cuBLASLt adds none of float32 to a result of halves.
+
     Shapes: a (m, k), b (k, n), bias (n) -> out (m, n).
 
     Args:
@@ -60,7 +61,6 @@ class Product:
         tf32: whether factors of float32 may lose all but 10 bits of their fractions.
         beta: 0 writes out, 1 adds to it.
         epilogue: what becomes of the sums before they are stored.
-        bias: how the bias is stored; "" as out.
         alignment: bytes, a power of two, that divide the address of every operand; an
             operand with larger elements is taken to be aligned to one.
 
@@ -85,7 +85,6 @@ class Product:
     tf32: bool = False
     beta: float = 0.0
     epilogue: Epilogue = ""
-    bias: Literal["", "float32", "bfloat16", "float16"] = ""
     alignment: int = ALIGNMENT
 
     def __post_init__(self) -> None:
@@ -119,8 +118,6 @@ class Product:
             raise SpecError(
                 f"{self}: epilogue must be of {', '.join(map(repr, EPILOGUES))}"
             )
-        if self.bias and self.bias not in STORAGES:
-            raise SpecError(f"{self}: bias must be of {', '.join(STORAGES)}")
         if self.alignment < 1 or self.alignment & (self.alignment - 1):
             raise SpecError(f"{self}: alignment must be a power of two, in bytes")
 
@@ -138,11 +135,6 @@ class Product:
     def has_bias(self) -> bool:
         """Whether a bias is added."""
         return self.epilogue.startswith("bias")
-
-    @property
-    def bias_storage(self) -> str:
-        """How the bias is stored."""
-        return self.bias or self.out
 
     @property
     def macs(self) -> int:
@@ -185,7 +177,7 @@ def operands(product: Product) -> dict[str, Operand]:
         "out": Operand(p.out, (p.batch, p.m, p.n), (p.stride_c, p.ldc, 1)),
     }
     if p.has_bias:
-        result["bias"] = Operand(p.bias_storage, (p.n,), (1,))
+        result["bias"] = Operand(p.out, (p.n,), (1,))
     return result
 
 
@@ -215,7 +207,6 @@ def product_of(
     tf32: bool = False,
     beta: float = 0.0,
     epilogue: Epilogue = "",
-    bias: str = "",
     alignment: int = ALIGNMENT,
 ) -> Product:
     """Return `out = a b` for arrays as they lie, nothing being copied.
@@ -236,7 +227,6 @@ def product_of(
         tf32: see `Product`, as for those that follow.
         beta: 0 writes out, 1 adds to it.
         epilogue: what becomes of the sums.
-        bias: how the bias is stored.
         alignment: bytes that divide all addresses.
 
     Raises `ShapeError` where shapes do not meet, `SpecError` where a storage does not
@@ -292,7 +282,6 @@ def product_of(
         tf32=tf32,
         beta=beta,
         epilogue=epilogue,
-        bias=bias,  # type: ignore[arg-type]
         alignment=alignment,
     )
 
@@ -374,7 +363,7 @@ def product_on_host(
     if product.beta:
         sums += from_bits(views["out"], product.out)
     if product.has_bias:
-        sums += from_bits(views["bias"], product.bias_storage)
+        sums += from_bits(views["bias"], product.out)
     if product.epilogue.endswith("relu"):
         np.maximum(sums, 0, out=sums)
     views["out"][...] = to_bits(sums, product.out)
@@ -395,23 +384,3 @@ def _view(
         )
     strides = [stride * kept.itemsize for stride in operand.strides]
     return np.lib.stride_tricks.as_strided(array, operand.shape, strides)
-
-
-class PlannedOnHost:
-    """A product of arrays in main memory, by their addresses."""
-
-    workspace_bytes = 0
-
-    def __init__(self, product: Product) -> None:
-        self._product = product
-        self._operands = operands(product)
-
-    def run(self, addresses: Mapping[str, int], workspace: int, stream: int) -> None:
-        """Compute it at once; `workspace` and `stream` are not used."""
-        arrays = {}
-        for name, operand in self._operands.items():
-            kept = host_dtype(operand.storage)
-            nbytes = operand.elements * kept.itemsize
-            memory: Any = (ctypes.c_char * nbytes).from_address(addresses[name])
-            arrays[name] = np.frombuffer(memory, kept)
-        product_on_host(self._product, **arrays)
