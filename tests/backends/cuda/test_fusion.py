@@ -10,27 +10,8 @@ import pytest
 import runtime
 from netspec.ops.base import READERS
 from runtime.backends.cuda import fusion
-from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.table import KERNELS
-from runtime.backends.cuda.tensor import conversion
 from tests.backends.cpu.test_options import extended, options
-
-
-class Sum(CudaLayer[Any]):
-    """The sum of blobs, for as long as the backend has none of its own."""
-
-    options = ("operation", "coeff", "stable_prod_grad")
-
-    def forward_calls(self) -> list[Any]:
-        pairs = enumerate(self.bottoms)
-        return [conversion(self.device, x, self.y, add=bool(i)) for i, x in pairs]
-
-    def backward_calls(self, accumulate: Any) -> list[Any]:
-        wanted = [dx for dx in self.dbottoms if dx is not None]
-        return [conversion(self.device, self.dy, dx) for dx in wanted]
-
-
-KERNELS.setdefault("Eltwise", (Sum,))  # type: ignore[attr-defined]
 
 INPUT = """
     layer { name: "x" type: "Input" top: "x"
