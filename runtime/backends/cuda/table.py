@@ -14,11 +14,13 @@ from runtime.backends.cuda.layers.inner_product import InnerProduct
 from runtime.backends.cuda.layers.lrn import LRN
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.relu import ReLU
+from runtime.backends.cuda.layers.scale import Bias, Scale
 from runtime.backends.cuda.layers.softmax import Softmax
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Accuracy": (Accuracy,),
+    "Bias": (Bias,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
@@ -27,6 +29,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "LRN": (LRN,),
     "Pooling": (Pooling,),
     "ReLU": (ReLU,),
+    "Scale": (Scale,),
     "Slice": (Slice,),
     "Softmax": (Softmax,),
     "Split": (Split,),
