@@ -34,26 +34,33 @@ class Flat:
 
     `slices[i]` is the place of parameter `i` of the graph in both; a parameter that
     belongs to another net has no slice here. The gaps between slices, left by the
-    alignment, are zeros and stay zeros.
+    alignment, are zeros and stay zeros. From element `unlearned` on lie those whose
+    gradient no layer computes, so that they can be cleared at once.
     """
 
     data: Array
     diff: Array
     slices: dict[int, slice]
+    unlearned: int
 
 
 def flat_buffers(
     backend: Primitives, parameters: Iterable[Parameter], dtype: str
 ) -> Flat:
-    """Allocate zeroed buffers for `parameters`, in their order."""
+    """Allocate zeroed buffers for `parameters`, in their order but unlearned ones last.
+
+    Runs of learned ones are longer without the running values of BatchNorm between.
+    """
     step = ALIGNMENT_BYTES // np.dtype(dtype).itemsize
     slices = {}
-    size = 0
-    for parameter in parameters:
+    size = unlearned = 0
+    for parameter in sorted(parameters, key=lambda one: not one.learn):
         elements = count(parameter.shape)
         slices[parameter.index] = slice(size, size + elements)
         size += -(-elements // step) * step
-    return Flat(backend.zeros((size,), dtype), backend.zeros((size,), dtype), slices)
+        unlearned = size if parameter.learn else unlearned
+    data, diff = (backend.zeros((size,), dtype) for _ in range(2))
+    return Flat(data, diff, slices, unlearned)
 
 
 def total_bytes(sizes: Sequence[int]) -> int:

@@ -107,9 +107,7 @@ class Update:
             )
         self.parameters = [p for p in parameters if p.index in flat.slices]
         # Nothing computes these gradients: whatever somebody wrote there is no part.
-        self._unlearned = [
-            flat.diff[flat.slices[p.index]] for p in self.parameters if not p.learn
-        ]
+        self._unlearned = flat.diff[flat.unlearned :]
         self._norm = backend.zeros((), dtype)
         self._checked = [flat.diff]
         # A device reads all of its memory in the time that a few calls take.
@@ -155,8 +153,7 @@ class Update:
         """
         if self.whole is not None:
             return self.whole.finite()
-        for gradient in self._unlearned:
-            gradient.fill(0)
+        self._clear()
         xp, total = self.xp, 0.0
         for g in self._checked:
             xp.dot(g, g, out=self._norm)
@@ -170,8 +167,7 @@ class Update:
         if self.whole is not None:
             self.whole.apply(rate, iteration, 1 / settings.iter_size)
             return
-        for gradient in self._unlearned:
-            gradient.fill(0)
+        self._clear()
         scale = self._clip()
         if self.fused is not None:
             factor = 1.0 if scale is None else float(scale)
@@ -191,6 +187,10 @@ class Update:
     def step(self, block: Block, rate: float, iteration: int) -> None:
         """Turn the gradient in `block.g` into what is subtracted from `block.w`."""
         raise NotImplementedError
+
+    def _clear(self) -> None:
+        if self._unlearned.size:
+            self._unlearned.fill(0)
 
     def _clip(self) -> Array | None:
         """Return what to multiply gradients with, a number on the device, or None."""
@@ -396,7 +396,8 @@ def _runs(
     """
     runs: list[tuple[int, int, float, float]] = []
     before = -1
-    for parameter in parameters:
+    in_place = sorted(parameters, key=lambda one: flat.slices[one.index].start)
+    for number, parameter in enumerate(in_place):
         if parameter.lr_mult == 0:
             continue
         place = flat.slices[parameter.index]
@@ -404,8 +405,8 @@ def _runs(
         start, multipliers = place.start, (parameter.lr_mult, decay)
         touching = settings.delta > 0 or (runs and runs[-1][1] == start)
         equal = runs and runs[-1][2:] == multipliers
-        if equal and touching and parameter.index == before + 1:
+        if equal and touching and number == before + 1:
             start = runs.pop()[0]
         runs.append((start, place.stop, *multipliers))
-        before = parameter.index
+        before = number
     return runs

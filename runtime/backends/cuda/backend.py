@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -110,6 +110,7 @@ class CudaBackend(Backend):
         if isinstance(source, Tensor) or isinstance(out, Tensor):
             conversion(self.device, source, out)()
         else:
+            self.device.enter()
             self.xp.copyto(out, source)
 
     def fill(self, out: Blob, value: float) -> None:
@@ -117,6 +118,7 @@ class CudaBackend(Backend):
         if isinstance(out, Tensor):
             self.upload(np.full(out.shape, value, "float32"), out)
         else:
+            self.device.enter()
             out.fill(value)
 
     def total(self, array: Blob) -> float:
@@ -125,6 +127,7 @@ class CudaBackend(Backend):
             host = np.empty(array.shape, "float32")
             self.download(array, host)
             return float(host.sum(dtype="float64"))
+        self.device.enter()
         return float(array.sum())
 
     def synchronize(self) -> None:
@@ -170,11 +173,29 @@ class CudaBackend(Backend):
     def prepare(self, calls: Sequence[Call]) -> None:
         """Do nothing: kernels are compiled when they first run."""
 
-    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
-        """Find layers that run as one, before the kernels ask for arrays."""
-        return None
+    def fusion(
+        self,
+        graph: Graph,
+        kernels: Sequence[Kernel[Any]],
+        keep: Container[str] | None = None,
+    ) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays.
 
-    def whole_update(self, update: Update, precision: str) -> WholeUpdate | None:
+        keep: the names of the blobs that are kept, None for all.
+        """
+        if not self._own:
+            return None
+        from runtime.backends.cuda import fusion, joined
+
+        groups = fusion.Fusion(graph, kernels, keep)
+        bares = [bare(kernel) for kernel in kernels]
+        found = [getattr(kernel, "convolutions", {}) for kernel in bares]
+        self.device.prepare_convolutions([c for one in found for c in one.values()])
+        return joined.Joined(self.device, graph, kernels, groups)
+
+    def whole_update(
+        self, update: Update, precision: str = "float32"
+    ) -> WholeUpdate | None:
         """Return the update rule as launches, if there is one, for float32."""
         from runtime.backends.cuda.updates import RULES, FusedUpdate, Scaling
 

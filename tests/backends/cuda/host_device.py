@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -77,6 +78,9 @@ def named_backend(name: str) -> CudaBackend:
     return get_backend(name)
 
 
+_CURRENT = threading.local()  # the device of each thread
+
+
 class HostEvent:
     """A mark: everything before it is done, as the host does one thing at a time."""
 
@@ -114,8 +118,16 @@ class HostDevice:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.enter()
         self._recording: list[Callable[[], None]] | None = None
         self._staged: list[np.ndarray] = []
+
+    def enter(self) -> None:
+        _CURRENT.device = self
+
+    def entered(self) -> bool:
+        """As for CUDA, whether this is the device of the calling thread."""
+        return getattr(_CURRENT, "device", None) is self
 
     # ------------------------------------------------------------ memory
 
@@ -184,12 +196,17 @@ class HostDevice:
             apart = run(grid, block, int(function.waits), pointers)
             assert not apart, f"threads of {kernel.name} left while others waited"
 
-        return lambda: self._do("launches", work)
+        def launch_it() -> None:
+            self.enter()
+            self._do("launches", work)
+
+        return launch_it
 
     def _do(self, kind: str, work: Callable[[], None]) -> None:
         if self._recording is not None:
             self._recording.append(work)
             return
+        assert self.entered(), "a library is called for the device of another backend"
         self.counts[kind] += 1
         work()
 

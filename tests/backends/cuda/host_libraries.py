@@ -18,11 +18,13 @@ from runtime.backends.cuda.tensor import CARRIERS
 Do = Callable[[str, Callable[[], None]], None]
 
 
-def at_address(address: int, elements: int, dtype: str) -> np.ndarray:
+def at_address(
+    address: int, elements: int, dtype: str, alignment: int = 16
+) -> np.ndarray:
     """Return the elements that start at an address as an array."""
     dtype_ = np.dtype(dtype)
     assert address, "a null pointer"
-    assert address % 16 == 0, "an operand is not aligned to 16 bytes"
+    assert address % alignment == 0, f"an operand is not aligned to {alignment} bytes"
     memory = (ctypes.c_char * (elements * dtype_.itemsize)).from_address(address)
     return np.frombuffer(memory, dtype_)
 
@@ -37,7 +39,12 @@ class HostProduct:
     def run(self, addresses: Mapping[str, int], workspace: int, stream: int) -> None:
         assert workspace % 256 == 0 < workspace
         arrays = {
-            name: at_address(addresses[name], one.elements, CARRIERS[one.storage])
+            name: at_address(
+                addresses[name],
+                one.elements,
+                CARRIERS[one.storage],
+                self.product.aligned(one.storage),
+            )
             for name, one in operands(self.product).items()
         }
         a, b, out = arrays["a"], arrays["b"], arrays["out"]
@@ -60,7 +67,7 @@ class HostConvolution:
         c = self.convolution
         result, output = self._result(addresses), c.output
         if c.kind == "forward" and c.bias:
-            bias = self._read(addresses, "bias", (1, c.y[1]))
+            bias = self._read(addresses, "bias", (1, c.y[1]), c.bias_storage)
             result = result + bias.reshape(-1, *(1,) * len(c.stride))
         if c.add:
             result = result + self._read(addresses, "add", getattr(c, output))
@@ -73,14 +80,19 @@ class HostConvolution:
         flat = np.moveaxis(result, 1, -1).reshape(-1)
         memory[:] = flat if c.storage == "float32" else to_bits(flat, c.storage)
 
-    def _memory(self, addresses: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        dtype = CARRIERS[self.convolution.storage]
+    def _memory(
+        self, addresses: Any, name: str, shape: tuple[int, ...], storage: str = ""
+    ) -> np.ndarray:
+        dtype = CARRIERS[storage or self.convolution.storage]
         return at_address(addresses[name], math.prod(shape), dtype)
 
-    def _read(self, addresses: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        values = self._memory(addresses, name, shape)
-        if self.convolution.storage != "float32":
-            values = from_bits(values, self.convolution.storage)
+    def _read(
+        self, addresses: Any, name: str, shape: tuple[int, ...], storage: str = ""
+    ) -> np.ndarray:
+        storage = storage or self.convolution.storage
+        values = self._memory(addresses, name, shape, storage)
+        if storage != "float32":
+            values = from_bits(values, storage)
         return np.moveaxis(values.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
 
     def _result(self, addresses: Any) -> np.ndarray:

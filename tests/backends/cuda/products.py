@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.products import Product, product_of
 from runtime.backends.cuda.storage import from_bits, to_bits
 
@@ -62,12 +63,12 @@ class Example:
             "out": ((*lead, m, n), True, pads[2]),
         }
         self.storages = {"a": storage, "b": storage, "out": out}
-        self.arrays, numbers = {}, {}
+        self.arrays, self.memories, numbers = {}, {}, {}
         for name, (size, rows, pad) in shapes.items():
             elements, cut = layout(size, rows, pad, gap)
             drawn = rng.standard_normal(elements, dtype=np.float32)
             memory = to_bits(drawn, self.storages[name])
-            self.arrays[name] = cut(memory)
+            self.arrays[name], self.memories[name] = cut(memory), memory
             numbers[name] = np.float64(cut(from_bits(memory, self.storages[name])))
             if name == "out":
                 self.memory, self.before = memory, memory.copy()
@@ -75,6 +76,7 @@ class Example:
                 cut(self.beside)[...] = False
         if options.get("epilogue", "").startswith("bias"):
             self.arrays["bias"] = to_bits(rng.standard_normal(n, dtype=np.float32), out)
+            self.memories["bias"] = self.arrays["bias"]
             numbers["bias"] = np.float64(from_bits(self.arrays["bias"], out))
         self.product: Product = product_of(
             self.arrays["a"],
@@ -82,8 +84,7 @@ class Example:
             self.arrays["out"],
             storage=storage,
             out_storage=out,
-            alignment=1,
-            **options,
+            **{"alignment": 1, **options},
         )
         sums = numbers["a"] @ numbers["b"]
         if self.product.beta:
@@ -101,12 +102,32 @@ class Example:
             for name, array in self.arrays.items()
         }
 
+    def run_on(self, device: Device, dirt: int = 255) -> None:
+        """Compute on a device, from `self.before`; `dirt` fills the workspace."""
+        self.memory[...] = self.before
+        memories, addresses = {}, {}
+        for name, host in self.memories.items():
+            memories[name] = device.zeros(host.shape, str(host.dtype))
+            device.upload(host, memories[name])
+            offset = self.addresses[name] - host.__array_interface__["data"][0]
+            addresses[name] = device.address(memories[name]) + offset
+        planned = device.product(self.product)
+        workspace = device.zeros((planned.workspace_bytes + 256,), "uint8")
+        device.upload(np.full(workspace.shape, dirt, np.uint8), workspace)
+        device.synchronize()
+        device.enter()
+        start = -(-device.address(workspace) // 256) * 256
+        planned.run(addresses, start, device.stream)
+        device.download(memories["out"], self.memory)
+
     def check(self) -> None:
         """The result is right but for rounding, and nothing beside it was written."""
         out = self.product.out
         got = from_bits(self.arrays["out"], out)
         bound = EPSILON[out] * np.abs(self.wanted) * 1.01
         bound += EPSILON["float32"] * self.scale * (self.product.k + 3)
+        if self.product.tf32:  # both factors lose all but 10 bits
+            bound += 2.0**-9 * self.scale
         np.testing.assert_array_less(np.abs(got - self.wanted), bound)
         np.testing.assert_array_equal(
             self.memory[self.beside], self.before[self.beside]

@@ -32,7 +32,7 @@ def built(tmp_path_factory):
     if COMPILER is None or sys.platform == "win32":
         pytest.skip("no C compiler")
     file = tmp_path_factory.mktemp("fake") / "libfake.so"
-    flags = ["-O1", "-shared", "-fPIC", "-Wall", "-Werror"]
+    flags = ["-O1", "-shared", "-fPIC"]
     subprocess.run([COMPILER, *flags, SOURCE, "-o", file, "-lm"], check=True)
     return file
 

@@ -7,12 +7,12 @@ import pytest
 
 from netspec.errors import ShapeError, SpecError, UnsupportedError
 from runtime.backends.cuda.machine.products import (
-    PlannedOnHost,
     Product,
     operands,
     product_of,
     product_on_host,
 )
+from runtime.backends.cuda.storage import from_bits, to_bits
 from tests.backends.cuda.products import Example, random_example
 
 
@@ -33,13 +33,61 @@ def test_products_of_arrays_as_they_lie(seed):
     example.check()
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_the_host_computes_from_addresses(seed):
+# ------------------------------------------------------------ on a device
+
+USUAL = {  # as layers ask for them: forward, gradients of data and of weights, batches
+    "forward": dict(shape=(24, 40, 72), b_rows=False, epilogue="bias"),
+    "rectified": dict(shape=(24, 40, 72), b_rows=False, epilogue="bias_relu"),
+    "gradient of data": dict(shape=(24, 72, 40)),
+    "gradient of weights": dict(shape=(40, 72, 24), a_rows=False, beta=1.0),
+    "long sums": dict(shape=(8, 16, 4096), a_rows=False),
+    "batch": dict(shape=(16, 24, 40), lead=(6,), b_lead=(), epilogue="relu"),
+    "odd": dict(shape=(7, 13, 33), a_rows=False, b_rows=False, alignment=4),
+}
+STORED = {
+    "float32": dict(),
+    "tf32": dict(tf32=True),
+    "bf16": dict(storage="bfloat16", out="bfloat16"),
+    "fp16": dict(storage="float16", out="float16"),
+    "bf16 to float32": dict(storage="bfloat16"),
+}
+
+
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("usual", USUAL)
+def test_a_device_computes_what_layers_ask_for(cuda, usual, stored):
+    example = Example(11, **{"alignment": 16, **USUAL[usual], **STORED[stored]})
+    results = []
+    for dirt in (0, 255, 85):
+        example.run_on(cuda.device, dirt)
+        example.check()
+        results.append(example.memory.copy())
+    for result in results[1:]:  # to the last bit, whatever the workspace had in it
+        np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_device_computes_products_of_arrays_as_they_lie(cuda, seed):
     example = random_example(seed)
-    planned = PlannedOnHost(example.product)
-    assert planned.workspace_bytes == 0
-    planned.run(example.addresses, 0, 0)
+    example.run_on(cuda.device)
     example.check()
+
+
+@pytest.mark.parametrize("epilogue", ["relu", "bias_relu"])
+@pytest.mark.parametrize("stored", STORED)
+def test_a_device_lets_nan_pass_through_relu(cuda, stored, epilogue):
+    example = Example(
+        12, (16, 24, 40), alignment=16, epilogue=epilogue, **STORED[stored]
+    )
+    nan = to_bits(np.array([np.nan], np.float32), example.product.storage)
+    example.arrays["a"][3, 5] = nan[0]
+    example.run_on(cuda.device)
+    out = from_bits(example.arrays["out"], example.product.out)
+    assert np.isnan(out[3]).all()
+    assert not np.isnan(np.delete(out, 3, axis=0)).any()
+
+
+# ------------------------------------------------------------ read off arrays
 
 
 def test_flags_and_leading_dimensions_are_read_off_strides():

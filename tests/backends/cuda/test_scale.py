@@ -2,7 +2,8 @@
 
 import pytest
 
-from runtime.backends.cuda.layers.scale import Bias, Scale
+from runtime.backends.cuda.layers.normalization import Scale
+from runtime.backends.cuda.layers.scale import Bias, BroadScale
 from tests.backends.cuda.oracle import check_own
 
 PRECISIONS = ["float32", "bf16", "fp16"]
@@ -12,6 +13,7 @@ CASES = {
     "packs of channels": ("", (2, 24, 5, 9), None),
     "rows": ("", (30, 9), None),
     "images": ("axis: 0", (3, 5, 4, 7), None),
+    "last axis": ("axis: 2", (30, 16, 24), None),
     "columns": ("axis: 3", (3, 5, 4, 8), None),
     "lines": ("axis: 2", (3, 5, 6, 8), None),
     "two axes": ("axis: 1 num_axes: 2", (3, 5, 4, 7), None),
@@ -27,6 +29,16 @@ CASES = {
 }
 
 
+CHANNELS = ("channels", "packs of channels", "rows", "many rows", "many places")
+
+
+def own_of(kind, case):
+    """Return the class that must take a layer."""
+    if kind == "Bias":
+        return Bias
+    return Scale if case in CHANNELS else BroadScale
+
+
 def text_of(kind, options, place="", more=""):
     low = kind.lower()
     num_axes = "num_axes: 1" if "num_axes" not in options else ""
@@ -38,7 +50,7 @@ def text_of(kind, options, place="", more=""):
 @pytest.mark.parametrize("kind, more", [("Scale", ""), ("Scale", "bias"), ("Bias", "")])
 def test_it_is_the_portable_one(cuda, kind, more, case, precision):
     options, shape, small = CASES[case]
-    own = Scale if kind == "Scale" else Bias
+    own = own_of(kind, case)
     text = text_of(kind, options, more="bias_term: true" if more else "")
     bottoms = [shape] if small is None else [shape, small]
     for order in ("last", None):
@@ -46,17 +58,17 @@ def test_it_is_the_portable_one(cuda, kind, more, case, precision):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("case", ["channels", "packs of channels", "two axes", "rows"])
+@pytest.mark.parametrize("case", ["channels", "last axis", "two axes", "images"])
 @pytest.mark.parametrize("kind", ["Scale", "Bias"])
 def test_in_place(cuda, kind, case, precision):
     options, shape, _ = CASES[case]
-    own = Scale if kind == "Scale" else Bias
+    own = own_of(kind, case)
     text = text_of(kind, options, 'bottom: "x" top: "x"')
     for order in ("last", None):
         check_own(cuda, text, [shape], precision=precision, own=own, order=order)
 
 
-@pytest.mark.parametrize("case", ["channels", "packs of channels"])
+@pytest.mark.parametrize("case", ["channels", "last axis", "images"])
 @pytest.mark.parametrize(
     "bottom, params",
     [
@@ -74,7 +86,7 @@ def test_wanted_gradients_only(cuda, case, bottom, params):
             cuda,
             text_of("Scale", options, more="bias_term: true"),
             [shape],
-            own=Scale,
+            own=own_of("Scale", case),
             order=order,
             wanted_bottoms=(bottom,),
             wanted_params=params,
@@ -88,7 +100,7 @@ def test_wanted_gradients_of_two_blobs(cuda, kind, wanted):
         cuda,
         text_of(kind, ""),
         [(3, 5, 4, 7), (5,)],
-        own=Scale if kind == "Scale" else Bias,
+        own=BroadScale if kind == "Scale" else Bias,
         order="last",
         wanted_bottoms=wanted,
     )
@@ -97,5 +109,5 @@ def test_wanted_gradients_of_two_blobs(cuda, kind, wanted):
 @pytest.mark.parametrize("kind", ["Scale", "Bias"])
 @pytest.mark.parametrize("shape", [(0, 4), (0, 4, 3, 2), (1, 1), (2, 4, 0, 3)])
 def test_empty_blobs_and_single_values(cuda, kind, shape):
-    own = Scale if kind == "Scale" else Bias
+    own = own_of(kind, "channels")
     check_own(cuda, text_of(kind, ""), [shape], own=own, order="last")

@@ -221,6 +221,30 @@ def test_neighbours_with_equal_multipliers_are_one_block(backend):
     assert update.blocks[0].w.size > 15 + 7  # the gap between the two included
 
 
+def test_parameters_without_gradients_lie_last_and_are_cleared_at_once(backend):
+    shapes = [(3, 5), (7,), (2, 3, 4), (), (11,)]
+    own = [parameter(i, shape, learn=i in (0, 2, 4)) for i, shape in enumerate(shapes)]
+    flat, update, start, gradients = run(backend, 'type: "SGD"', own=own)
+    assert [flat.slices[i].start for i in (0, 2, 4, 1, 3)] == sorted(
+        place.start for place in flat.slices.values()
+    )
+    # What is learned is one run, though others come between in the net.
+    first = flat.slices[1].start
+    assert flat.unlearned == first
+    assert [block.w.size > first for block in update.blocks] == [True]
+    for p in own:
+        drawn = [0.1 * 0.9**i * one[p.index] for i, one in enumerate(gradients)]
+        expected = start[p.index] - (sum(drawn) if p.learn else 0)
+        got = host(backend, flat.data[flat.slices[p.index]]).reshape(p.shape)
+        np.testing.assert_allclose(got, expected, rtol=1e-10)
+    for index in (1, 3):
+        flat.diff[flat.slices[index]].fill(np.nan)
+    assert update.finite()
+    assert not host(backend, flat.diff[first:]).any()
+    flat.diff[flat.slices[4]].fill(np.nan)
+    assert not update.finite()
+
+
 @pytest.mark.parametrize("rule", UPDATES)
 def test_blocks_of_any_size_give_the_same(backend, rule, monkeypatch):
     text = f'type: "{rule}" {SETTINGS[rule]} weight_decay: 0.375'

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from netspec.graph import Node
 from netspec.ops.base import count
 from runtime.arrays import ArraySpec
-from runtime.backends.cuda.columns import add_row, column_sum, column_sum_arrays
+from runtime.backends.cuda.columns import Columns, add_row
 from runtime.backends.cuda.layer import STORAGE, CudaLayer, Wanted
 from runtime.backends.cuda.layers.parameters import Working
+from runtime.backends.cuda.layers.relu import ReLU, bias_gradient, rectified_sum
 from runtime.backends.cuda.machine.convolutions import Convolution as Spec
 from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call
@@ -99,19 +100,23 @@ class _Correlation(CudaLayer[Any]):
         super().__init__(node, context)
         self._weights = Working(self, 0, "last")
         self._bias = Working(self, 1, "first") if self.op.bias_term else None
-        y = self.op.tops[0]
-        self._sizes = (count(y) // y[1], y[1])  # rows and columns of a top
-        self.rectifies = False  # whether a ReLU above is part of this layer
+        self._matrix = Columns.of(self.device, self.op.tops[0], self.storage)
+        self.relu: ReLU | None = None  # one above, which runs as a part of this layer
 
     @cached_property
-    def _planned(self) -> dict[str, Any]:
+    def convolutions(self) -> dict[str, Spec]:
+        """All that the library computes for this layer, by what it is."""
         specs = self.specs(self.node, self.precision)
         if self._fuses_bias:
             specs["y"] = self._with_bias(specs["y"])
-        return {name: self.device.convolution(one) for name, one in specs.items()}
+        if self._fuses_relu:
+            specs["y above"] = replace(specs["y"], relu=True)
+        return specs
 
-    def _with_bias(self, spec: Spec) -> Spec:
-        return replace(spec, bias=True, relu=self.rectifies)
+    @cached_property
+    def _planned(self) -> dict[str, Any]:
+        specs = self.convolutions
+        return {name: self.device.convolution(one) for name, one in specs.items()}
 
     @cached_property
     def _fuses_bias(self) -> bool:
@@ -120,6 +125,21 @@ class _Correlation(CudaLayer[Any]):
         if not self.op.bias_term or spec.kind != "forward":
             return False
         return bool(self.device.supports(self._with_bias(spec)))
+
+    @cached_property
+    def _fuses_relu(self) -> bool:
+        """Whether a ReLU above is done by the convolution itself."""
+        spec = self.specs(self.node, self.precision)["y"]
+        if self.relu is None or spec.kind != "forward":
+            return False
+        if self.op.bias_term and not self._fuses_bias:
+            return False
+        if self.op.bias_term:
+            spec = self._with_bias(spec)
+        return bool(self.device.supports(replace(spec, relu=True)))
+
+    def _with_bias(self, spec: Spec) -> Spec:
+        return replace(spec, bias=True, bias_storage=spec.storage)
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for copies of the weights, a workspace, and the parts of sums."""
@@ -132,7 +152,7 @@ class _Correlation(CudaLayer[Any]):
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted |= column_sum_arrays(self, *self._sizes)
+            wanted["partial sums"] = self._matrix.partial()
         return wanted
 
     def _call(self, name: str, **operands: Any) -> LibraryCall:
@@ -148,19 +168,28 @@ class _Correlation(CudaLayer[Any]):
 
     def forward_calls(self) -> list[Call]:
         """Return the calls that compute the tops."""
+        return self._forward("y")
+
+    def forward_above(self) -> list[Call]:
+        """Return the calls that compute the tops and the ReLU above."""
+        if self._fuses_relu or self.relu is None:
+            return self._forward("y above")
+        return [*self._forward("y"), *self.relu.forward_calls()]
+
+    def _forward(self, name: str) -> list[Call]:
         calls: list[Call] = list(self._weights.before())
         bias: dict[str, Any] = {}
         if self._bias is not None and self._fuses_bias:
             calls += self._bias.before()
             bias = {"bias": self._bias.memory}
         for pair in self._pairs(self.bottoms, self.tops):
-            calls.append(self._call("y", w=self._weights.memory, **pair, **bias))
+            calls.append(self._call(name, w=self._weights.memory, **pair, **bias))
         if self.op.bias_term and not self._fuses_bias:
             calls += [self._add_bias(y) for y in self.tops]
         return calls
 
     def _add_bias(self, y: Any) -> Call:
-        return add_row(self, y, self.params[1], *self._sizes)
+        return add_row(self, y, self.params[1], *self._matrix.sizes[:2])
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that compute the wanted gradients."""
@@ -169,8 +198,18 @@ class _Correlation(CudaLayer[Any]):
         if db is not None:
             add = accumulate[1]
             for dy in self.dtops:
-                calls += column_sum(self, dy, db, *self._sizes, accumulate=add)
+                calls += bias_gradient(self, self._matrix, dy, add)
                 add = True
+        return calls + self._gradients(accumulate)
+
+    def backward_below(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Return the calls of the gradient of the ReLU above, then of this layer."""
+        calls = rectified_sum(self, self._matrix, (self.y, self.dy), accumulate)
+        return calls + self._gradients(accumulate)
+
+    def _gradients(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Return the calls that compute the gradients of weights and bottoms."""
+        calls: list[Call] = []
         if self.dparams[0] is not None:
             calls += self._weight_gradient(accumulate[0])
         weights = self._weights.memory

@@ -10,13 +10,14 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cuda.columns import column_sum, column_sum_arrays
+from runtime.backends.cuda.columns import Columns
 from runtime.backends.cuda.layer import CudaLayer, Wanted
 from runtime.backends.cuda.layers.parameters import Working
+from runtime.backends.cuda.layers.relu import ReLU, bias_gradient, rectified_sum
 from runtime.backends.cuda.machine.launch import Call
 from runtime.backends.cuda.machine.library_call import LibraryCall, workspace_of
 from runtime.backends.cuda.machine.products import Product
-from runtime.backends.cuda.tensor import memory_of
+from runtime.backends.cuda.tensor import Blob, memory_of, reshaped
 from runtime.layers.base import Context
 
 
@@ -43,19 +44,23 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         self._inner = count(op.bottoms[0], op.axis)
         self._weights = Working(self, 0, "first")
         self._bias = Working(self, 1, "first") if op.bias_term else None
-        self.rectifies = False  # whether a ReLU above is part of this layer
+        shape = (self._rows, op.num_output)
+        self._matrix = Columns.of(self.device, shape, self.storage)
+        self.relu: ReLU | None = None  # one above, which runs as a part of this layer
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for a copy of the weights, a workspace, and the parts of sums."""
         wanted = self._weights.arrays()
         if self._bias is not None:
             wanted |= self._bias.arrays()
-        planned = [self._forward, *self._backward.values()]
+        planned = [self._plain, *self._backward.values()]
+        if self.relu is not None:
+            planned.append(self._above)
         most = max(one.workspace_bytes for one in planned)
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted |= column_sum_arrays(self, self._rows, self.op.num_output)
+            wanted["partial sums"] = self._matrix.partial()
         return wanted
 
     def _product(self, **options: Any) -> Product:
@@ -64,15 +69,16 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         return Product(**{"storage": storage, "out": storage, "tf32": tf32, **options})
 
     @cached_property
-    def _forward(self) -> Any:
-        """Y (rows, outputs) = x (rows, inner) w^T."""
+    def _plain(self) -> Any:
+        return self._planned("bias" if self.op.bias_term else "")
+
+    @cached_property
+    def _above(self) -> Any:
+        return self._planned("bias_relu" if self.op.bias_term else "relu")
+
+    def _planned(self, epilogue: Any) -> Any:
+        """Plan y (rows, outputs) = x (rows, inner) w^T."""
         op, n, k = self.op, self.op.num_output, self._inner
-        names = {
-            (True, False): "bias",
-            (True, True): "bias_relu",
-            (False, True): "relu",
-        }
-        epilogue: Any = names.get((op.bias_term, self.rectifies), "")
         return self.device.product(
             self._product(
                 m=self._rows,
@@ -128,19 +134,43 @@ class InnerProduct(CudaLayer[InnerProductOp]):
 
     def forward_calls(self) -> list[Call]:
         """Return the calls that compute y."""
+        return self._forward(self._plain)
+
+    def forward_above(self) -> list[Call]:
+        """Return the calls that compute y and the ReLU above."""
+        return self._forward(self._above)
+
+    def _forward(self, planned: Any) -> list[Call]:
         operands = {"a": self.x, "b": self._weights.memory, "out": self.y}
         calls = self._weights.before()
         if self._bias is not None:
             calls += self._bias.before()
             operands["bias"] = self._bias.memory
-        return [*calls, self._call(self._forward, **operands)]
+        return [*calls, self._call(planned, **operands)]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that compute the wanted gradients."""
         calls: list[Call] = []
         if self.op.bias_term and self.dparams[1] is not None:
-            db, sizes = self.dparams[1], (self._rows, self.op.num_output)
-            calls += column_sum(self, self.dy, db, *sizes, accumulate=accumulate[1])
+            calls += bias_gradient(self, self._matrix, self._dy, accumulate[1])
+        return calls + self._gradients(accumulate)
+
+    def backward_below(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Return the calls of the gradient of the ReLU above, then of this layer."""
+        calls = rectified_sum(self, self._matrix, (self._y, self._dy), accumulate)
+        return calls + self._gradients(accumulate)
+
+    @property
+    def _y(self) -> Blob:
+        return reshaped(self.y, self._matrix.sizes[:2])
+
+    @property
+    def _dy(self) -> Blob:
+        return reshaped(self.dy, self._matrix.sizes[:2])
+
+    def _gradients(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Return the calls that compute the gradients of the weights and of x."""
+        calls: list[Call] = []
         if self.dparams[0] is not None:
             left, right = self.dy, self.x
             if self.op.transpose:

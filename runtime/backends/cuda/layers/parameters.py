@@ -3,26 +3,37 @@
 A parameter is float32 in Caffe's order, in the flat buffer that updates work on. Where
 a library wants it otherwise a layer keeps a copy, made anew in every forward pass
 (unless the parameters are known not to have changed), and its gradient is computed in
-that form and brought back.
+that form and brought back. In whole passes all copies of a net are one launch.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from netspec.ops import Shape
 from netspec.ops.base import count
 from runtime.arrays import Array, ArraySpec
 from runtime.backends.cuda.layer import CudaLayer
-from runtime.backends.cuda.machine.launch import Call
+from runtime.backends.cuda.machine.device import Device
+from runtime.backends.cuda.machine.launch import Call, CudaKernel, Launch
 from runtime.backends.cuda.tensor import (
     CARRIERS,
+    IN_SOURCES,
     PLAIN,
     Order,
     Place,
-    Tensor,
-    conversion,
+    orders_differ,
 )
+
+_TO = CudaKernel("parameters.cu", "to_working")
+_FROM = CudaKernel("parameters.cu", "from_working")
+EACH = 1024  # elements of a block, as in the source
+ROW = np.dtype("u8, u8, i4, i4, i4, i4, i4, i4")
 
 
 class Working:
@@ -37,14 +48,15 @@ class Working:
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the copy."""
-        return {self._name: self._spec("state")} if self.copied else {}
+        return {self._name: self._spec()} if self.copied else {}
 
     def gradient_arrays(self) -> dict[str, ArraySpec]:
         """Ask for the gradient in its working form, also to add it from there."""
-        return {f"gradient of {self._name}": self._spec("scratch")}
+        return {f"gradient of {self._name}": self._spec()}
 
-    def _spec(self, life: Any) -> ArraySpec:
-        return ArraySpec((count(self.shape),), CARRIERS[self.place.storage], life)
+    def _spec(self) -> ArraySpec:
+        # What all copies of a net are made of at once has to be there at once.
+        return ArraySpec((count(self.shape),), CARRIERS[self.place.storage], "state")
 
     @property
     def memory(self) -> Array:
@@ -56,10 +68,9 @@ class Working:
         """Return the call that makes the copy."""
         if not self.copied:
             return []
-        layer = self._layer
-        there = Tensor(self.memory, self.shape, self.place)
-        call = conversion(layer.device, layer.params[self._slot], there)
-        return [replace(call, constant=True)]
+        own = self._layer.params[self._slot]
+        copy = Copy(own, self.memory, self.shape, self.place)
+        return [Copies(self._layer.device, [copy])]
 
     def gradient(self, *, accumulate: bool) -> tuple[Array, list[Call]]:
         """Return the memory to compute the gradient in, and what brings it back."""
@@ -67,5 +78,61 @@ class Working:
         if not self.copied and not accumulate:
             return target, []
         memory = layer.work[f"gradient of {self._name}"]
-        here = Tensor(memory, self.shape, self.place)
-        return memory, [conversion(layer.device, here, target, add=accumulate)]
+        copy = Copy(target, memory, self.shape, self.place, back=True, add=accumulate)
+        return memory, [Copies(layer.device, [copy])]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A parameter, or its gradient, and its working form.
+
+    back: whether it goes from the working form to the own one. add: whether it is added
+    there.
+    """
+
+    own: Array
+    working: Array
+    shape: Shape
+    place: Place
+    back: bool = False
+    add: bool = False
+
+    def row(self, device: Device, first: int) -> tuple[int, ...]:
+        """Return what the kernel is told of it; its first block is number `first`."""
+        turned = self.place.order == "last" and orders_differ(self.shape)
+        channels = self.shape[1] if turned else 1
+        places = math.prod(self.shape[2:]) if turned else 1
+        own, working = device.address(self.own), device.address(self.working)
+        size = count(self.shape)
+        return own, working, channels, places, size, first, int(self.add), 0
+
+
+class Copies(Call):
+    """Copies of parameters, all one way and of one storage, as one launch."""
+
+    def __init__(self, device: Device, copies: Sequence[Copy]) -> None:
+        self.copies = copies
+        self._device = device
+        self.constant = not copies[0].back
+        self._launch: Launch | None = None
+
+    def __call__(self) -> None:
+        """Do them."""
+        if self._launch is None:  # a program runs once before it is captured
+            self._launch = self._made()
+        self._launch()
+
+    def _made(self) -> Launch:
+        """Bring the table of the copies to the device."""
+        device, rows, blocks = self._device, [], 0
+        for copy in self.copies:
+            rows.append(copy.row(device, blocks))
+            blocks += -(-rows[-1][4] // EACH)
+        host = np.array(rows, ROW).view("uint8")
+        table = device.zeros(host.shape, "uint8")
+        device.upload(host, table)
+        first = self.copies[0]
+        kernel = _FROM if first.back else _TO
+        kernel = kernel.with_defines(STORE=IN_SOURCES[first.place.storage])
+        arguments = (table, len(rows))
+        return Launch(device, kernel, (max(1, blocks),), (256,), arguments)

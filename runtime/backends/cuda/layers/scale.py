@@ -158,8 +158,11 @@ class _Broadcast(CudaLayer[Any]):
         return [first, last]
 
 
-class Scale(_Broadcast):
-    """Multiply by a smaller array, and add one; see the portable kernel."""
+class BroadScale(_Broadcast):
+    """Multiply by a smaller array, and add one; see the portable kernel of Scale.
+
+    The usual case, a parameter for every channel, is in `normalization.py`.
+    """
 
     options = ("axis", "scale_shape", "bias_term")
     op: ScaleOp

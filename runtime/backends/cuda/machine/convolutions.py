@@ -30,7 +30,6 @@ OUTPUTS: dict[str, str] = {
 }
 ITEM_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 MIN_SPATIAL, MAX_SPATIAL = 1, 3
-PLANNED_SPATIAL = 2  # libraries know no convolution along a single axis
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Tensor:
 class Convolution:
     """A convolution or one of its gradients, with what is done to the result.
 
-        forward:          y = relu(x * w + bias + add)
+        forward:          y = relu(x * w + add + bias)
         input_gradient:   x = (the gradient of x from y and w, + add) (mask > 0)
         weight_gradient:  w = the gradient of w from x and y, + add
 
@@ -64,8 +63,11 @@ class Convolution:
 
     Shapes: x (N, C, spatial), w (K, C / groups, kernel), y (N, K, spatial'), with 1 to
     3 spatial axes, spatial' = floor((spatial + 2 pad - dilation (kernel - 1) - 1) /
-    stride) + 1; bias (K). In memory channels are last: x lies as
-    (N, spatial, C), w as (K, kernel, C / groups), without gaps.
+    stride) + 1; bias (K). In memory channels are last: x lies as (N, spatial, C), w as
+    (K, kernel, C / groups), without gaps.
+
+    bias_storage: float32, or as `storage`, which libraries may have engines for where
+    they have none for float32 beside half.
 
     tf32: float32 products may be rounded to 10 bits of mantissa, which tensor cores
     multiply some ten times faster; else they are float32 products. Sums are float32 for
@@ -86,6 +88,7 @@ class Convolution:
     storage: Storage = "float32"
     tf32: bool = False
     bias: bool = False
+    bias_storage: Storage = "float32"
     add: bool = False
     relu: bool = False
 
@@ -116,24 +119,30 @@ class Convolution:
             shapes["mask"] = result
         shapes[self.output] = result
         return {
-            name: Tensor(name, shape, channels_last(shape), self.storage)
+            name: Tensor(
+                name,
+                shape,
+                channels_last(shape),
+                self.bias_storage if name == "bias" else self.storage,
+            )
             for name, shape in shapes.items()
         }
 
     def widened(self) -> Convolution:
-        """Return the same convolution with two spatial axes at least."""
-        missing = PLANNED_SPATIAL - len(self.stride)
-        if missing <= 0:
+        """Return the same convolution with two spatial axes at least.
+
+        Libraries know none along a single axis.
+        """
+        if len(self.stride) > 1:
             return self
-        ones = (1,) * missing
         return replace(
             self,
-            x=(*self.x[:2], *ones, *self.x[2:]),
-            w=(*self.w[:2], *ones, *self.w[2:]),
-            y=(*self.y[:2], *ones, *self.y[2:]),
-            stride=(*ones, *self.stride),
-            pad=((0,) * missing) + self.pad,
-            dilation=(*ones, *self.dilation),
+            x=(*self.x[:2], 1, *self.x[2:]),
+            w=(*self.w[:2], 1, *self.w[2:]),
+            y=(*self.y[:2], 1, *self.y[2:]),
+            stride=(1, *self.stride),
+            pad=(0, *self.pad),
+            dilation=(1, *self.dilation),
         )
 
     @property
@@ -160,11 +169,13 @@ class Convolution:
         if self.groups != 1:
             parts.append(f"{self.groups} groups")
         words = ", ".join(parts)
-        for asked, name in ((self.bias, "bias"), (self.add, "add"), (self.relu, "")):
-            if asked:
-                masked = "mask" if self.kind == "input_gradient" else "ReLU"
-                words += f" + {name or masked}"
-        return words
+        last = "mask" if self.kind == "input_gradient" else "ReLU"
+        ends = {
+            "add": self.add,
+            f"{self.bias_storage} bias": self.bias,
+            last: self.relu,
+        }
+        return " + ".join([words, *(name for name, asked in ends.items() if asked)])
 
 
 def channels_last(shape: Sequence[int]) -> tuple[int, ...]:
@@ -194,6 +205,11 @@ def _check_options(convolution: Convolution) -> None:
         )
     if convolution.bias and kind != "forward":
         raise SpecError(f"convolution: kind {kind!r} has no bias; leave it False")
+    if convolution.bias_storage not in ("float32", storage):
+        raise SpecError(
+            f"convolution: bias_storage {convolution.bias_storage!r} beside {storage}; "
+            f"expected float32 or {storage}"
+        )
     if convolution.relu and kind == "weight_gradient":
         raise SpecError(f"convolution: kind {kind!r} has no relu; leave it False")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,18 @@ from runtime.backends.cuda.machine import convolutions, cudnn_graph, plan_store
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.cudnn_ahead import prepare
 from runtime.backends.cuda.machine.cudnn_graph import (
+    compiles,
     first_line,
-    graph_of,
     load_library,
-    refused,
+    proposed,
     told,
     uids,
     version_of,
 )
 from runtime.backends.cuda.machine.plan_store import Plan, PlanStore, store_of
 
-WORKSPACE_LIMIT = 512 << 20  # bytes that one convolution may ask for
 ALIGNMENT = 16  # bytes: what cuDNN's engines expect of an address
 CANDIDATES = 6  # plans that are measured where plans are
-HEURISTICS = ("A", "FALLBACK")  # mode B proposes what A does
 
 Clock = Callable[["PlannedConvolution"], float]
 
@@ -136,8 +135,7 @@ class Cudnn:
     def supports(self, convolution: Convolution) -> bool:
         """Say whether cuDNN has an engine for this convolution, as a whole.
 
-        Asking takes a tenth of a second where something is fused, once: the answer is
-        kept on disk.
+        That it has none is kept on disk, as plans are.
         """
         return not self._refusal(convolution)
 
@@ -194,9 +192,27 @@ class Cudnn:
         """Say whether a plan is here or on disk, or that there is none."""
         return (
             convolution in self._planned
-            or convolution in self._refusals
+            or bool(self._refusals.get(convolution))
             or self.store.load(convolution.key) is not None
         )
+
+    def settle(self, convolution: Convolution, *, compiling: bool = True) -> bool:
+        """Plan a convolution or find that it has no engine, and keep that on disk.
+
+        compiling: whether cuDNN may compile, which takes seconds. Returns False where
+        it had to and may not; then nothing is settled. Errors wait for `plan`.
+        """
+        with suppress(MachineError):
+            for plan in self._proposals(convolution, 1, compiling=compiling):
+                self.store.save(convolution.key, plan)
+                if self.store.folder is None:
+                    self.adopt(convolution, plan)
+                return True
+            if self._refusal(convolution):
+                return True
+            if compiling:
+                self._unbuilt(convolution)
+        return compiling
 
     def adopt(self, convolution: Convolution, plan: Plan) -> None:
         """Take a plan, or that there is none, from another process."""
@@ -208,8 +224,8 @@ class Cudnn:
     def prepare(self, convolutions: Sequence[Convolution], threads: int) -> None:
         """Plan many convolutions, those with an engine, in as many processes at once.
 
-        Fused plans take a second or two each, others a hundredth of one. It is other
-        processes that help, as other threads would wait for this one.
+        Most take a hundredth of a second. Only where cuDNN has to compile, a second or
+        two each, do other processes help; other threads would wait for this one.
         """
         prepare(self, convolutions, threads)
 
@@ -247,19 +263,29 @@ class Cudnn:
 
     def _unbuilt(self, convolution: Convolution) -> MachineError:
         """Keep that no plan of a convolution can be built; return the error."""
-        reason = self._refusals[convolution] = "none that it proposes can be built"
+        reason = self._refusal(convolution) or "none that it proposes can be built"
+        self._refusals[convolution] = reason
         self.store.save(convolution.key, Plan(b"", reason))
         return MachineError(self._no_engine(convolution, reason))
 
-    def _proposals(self, convolution: Convolution, count: int) -> Iterator[Plan]:
-        """Yield the first plans that can be built, best guess first."""
-        refusal = self._refusal(convolution)
+    def _proposals(
+        self, convolution: Convolution, count: int, *, compiling: bool = True
+    ) -> Iterator[Plan]:
+        """Yield the first plans that can be built, best guess first.
+
+        compiling: whether to go on where cuDNN has to compile, which takes seconds.
+        """
+        refusal = self._refusals.get(convolution)
         if refusal:
             raise MachineError(self._no_engine(convolution, refusal))
         with told(f"plan {convolution}", self._library):
-            graph = self._proposed(convolution)
+            try:
+                graph = self._proposed(convolution)
+            except self._library.cudnnGraphNotSupportedError:
+                return
             for index in range(graph.get_execution_plan_count()):
-                if count == 0:
+                slow = compiles(self._library, graph, index)
+                if count == 0 or (slow and not compiling):
                     return
                 try:
                     graph.build_plan_at_index(index)
@@ -270,20 +296,7 @@ class Cudnn:
                 yield Plan(data, str(graph.get_plan_name_at_index(index)))
 
     def _proposed(self, convolution: Convolution) -> Any:
-        """Return the graph of a convolution with the plans that cuDNN proposes."""
-        library = self._library
-        graph = graph_of(library, convolution, self._properties)
-        graph.validate()
-        graph.build_operation_graph()
-        graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
-        graph.create_execution_plans(
-            [getattr(library.heur_mode, h) for h in HEURISTICS]
-        )
-        # Before there are plans, some front ends take note of this and forget it.
-        graph.deselect_numeric_notes(
-            [getattr(library.numerical_note, note) for note in refused(convolution)]
-        )
-        return graph
+        return proposed(self._library, convolution, self._properties)
 
     def _from_store(self, convolution: Convolution) -> PlannedConvolution | None:
         plan = self.store.load(convolution.key)
@@ -292,8 +305,7 @@ class Cudnn:
         try:
             return self._ready(convolution, plan)
         except MachineError:
-            self.store.forget(convolution.key)
-            return None
+            return None  # what is made instead takes its place
 
     def _ready(self, convolution: Convolution, plan: Plan) -> PlannedConvolution:
         """Have the device read a plan."""

@@ -1,8 +1,8 @@
-"""Planning many convolutions at once, in several processes.
+"""Planning many convolutions at once, those for which cuDNN compiles in processes.
 
-cuDNN compiles kernels while it plans, a second each, and its front end keeps Python's
-lock meanwhile, so that other threads would only wait. What other processes plan reaches
-this one through the disk. They need the description of the device, not the device.
+It takes a second or two for each of them, and its front end keeps Python's lock
+meanwhile, so that other threads would only wait. What other processes plan reaches this
+one through the disk. They need the description of the device, not the device.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
-from netspec.errors import MachineError
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.plan_store import Plan, PlanStore
 
@@ -36,11 +35,8 @@ class Planner(Protocol):
     def knows(self, convolution: Convolution) -> bool:
         """Say whether a plan is here or on disk, or that there is none."""
 
-    def supports(self, convolution: Convolution) -> bool:
-        """Say whether there is an engine for a convolution."""
-
-    def make(self, convolution: Convolution) -> Plan:
-        """Plan a convolution anew, and keep the plan on disk."""
+    def settle(self, convolution: Convolution, *, compiling: bool = True) -> bool:
+        """Plan a convolution or find that it has no engine; False if that waits."""
 
     def adopt(self, convolution: Convolution, plan: Plan) -> None:
         """Take a plan, or that there is none, from another process."""
@@ -49,15 +45,17 @@ class Planner(Protocol):
 def prepare(
     library: Planner, convolutions: Sequence[Convolution], processes: int
 ) -> None:
-    """Plan those convolutions of which nothing is known yet.
+    """Plan those convolutions of which nothing is known yet, the quick ones here.
 
     processes: how many may work at once, this one among them. Where the disk keeps
     nothing, plans are exchanged through a folder that is removed in the end.
     """
     missing = [one for one in dict.fromkeys(convolutions) if not library.knows(one)]
+    missing = [one for one in missing if not library.settle(one, compiling=False)]
     workers = min(processes, MOST, len(missing) // LEAST)
     if workers < 2 or not sys.executable or getattr(sys, "frozen", False):
-        settle(library, missing)
+        for one in missing:
+            library.settle(one)
         return
     with ExitStack() as stack:
         store = library.store
@@ -70,7 +68,8 @@ def prepare(
                 for number in range(1, workers):
                     share = missing[number::workers]
                     helpers.append(_helper(library, store, share))
-            settle(library, missing[::workers])
+            for one in missing[::workers]:
+                library.settle(one)
             for helper in helpers:
                 helper.wait()
         finally:
@@ -78,20 +77,13 @@ def prepare(
                 helper.kill()
                 helper.wait()
         for one in missing:
+            if library.knows(one):
+                continue
             found = store.load(one.key)
-            if found is not None and not library.knows(one):
+            if found is not None:
                 library.adopt(one, found)
-        settle(library, [one for one in missing if not library.knows(one)])
-
-
-def settle(library: Planner, convolutions: Sequence[Convolution]) -> None:
-    """Plan convolutions one by one, or find that there is no engine for them."""
-    for one in convolutions:
-        with suppress(MachineError):  # who asks for its plan will be told
-            if library.supports(one):
-                plan = library.make(one)
-                if library.store.folder is None:
-                    library.adopt(one, plan)
+            else:  # its helper did not come to it
+                library.settle(one)
 
 
 def _helper(

@@ -1,5 +1,13 @@
 """A convolution as a graph of cuDNN, in the words of its front end.
 
+cuDNN has two sorts of engines: precompiled ones, and ones that it compiles for a graph
+while it plans. Graphs that do more than a convolution run on precompiled ones only if
+they are y = relu(x * w + add + bias), in this order and with a bias of the storage of
+the rest. Any other order or end is left to engines of the second sort: on an H200 with
+cuDNN 9.19 these took 2 to 4 times as long as the convolution alone, for float32 up to
+70 times, where a kernel for the end alone takes a fraction of it. So they count as no
+engine here, unless there is nothing but a convolution to compute.
+
 Source: the documentation of cuDNN 9's graph API and of its front end.
 """
 
@@ -14,6 +22,9 @@ from netspec.errors import MachineError, SpecError
 from runtime.backends.cuda.machine.convolutions import Convolution, Tensor
 
 DATA_TYPES = {"float32": "FLOAT", "bfloat16": "BFLOAT16", "float16": "HALF"}
+HEURISTICS = ("A",)  # mode B proposes what A does
+PLAIN_HEURISTICS = ("A", "FALLBACK")
+WORKSPACE_LIMIT = 512 << 20  # bytes that one convolution may ask for
 
 
 def load_library() -> Any:
@@ -64,6 +75,34 @@ def refused(convolution: Convolution) -> Sequence[str]:
     return notes
 
 
+def proposed(library: Any, convolution: Convolution, properties: Any) -> Any:
+    """Return the graph of a convolution with the plans that cuDNN proposes for it.
+
+    properties: of the device. Plans that are not allowed stay in the list, and refuse
+    to be built.
+    """
+    plain = not (convolution.bias or convolution.add or convolution.relu)
+    modes = PLAIN_HEURISTICS if plain else HEURISTICS
+    graph = graph_of(library, convolution, properties)
+    graph.validate()
+    graph.build_operation_graph()
+    graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
+    graph.create_execution_plans([getattr(library.heur_mode, mode) for mode in modes])
+    # Before there are plans, some front ends take note of these and forget them.
+    graph.deselect_numeric_notes(
+        [getattr(library.numerical_note, note) for note in refused(convolution)]
+    )
+    if not plain:
+        graph.deselect_behavior_notes([library.behavior_note.RUNTIME_COMPILATION])
+    return graph
+
+
+def compiles(library: Any, graph: Any, index: int) -> bool:
+    """Say whether cuDNN compiles something to build a plan that it proposes."""
+    notes = graph.get_behavior_notes_for_plan_at_index(index)
+    return library.behavior_note.RUNTIME_COMPILATION in notes
+
+
 def graph_of(library: Any, convolution: Convolution, properties: Any) -> Any:
     """Return a convolution as a graph of cuDNN, its tensors numbered as in `uids`.
 
@@ -105,10 +144,10 @@ def graph_of(library: Any, convolution: Convolution, properties: Any) -> Any:
         result = graph.conv_wgrad(image=inputs["x"], loss=inputs["y"], **options)
     # Strides and pads do not tell the sizes of gradients, nor groups those of weights.
     _shape(result, output)
-    if "bias" in inputs:
-        result = graph.bias(input=result, bias=inputs["bias"])
     if "add" in inputs:
         result = graph.add(a=result, b=inputs["add"])
+    if "bias" in inputs:
+        result = graph.bias(input=result, bias=inputs["bias"])
     if "mask" in inputs:
         result = graph.relu_backward(loss=result, input=inputs["mask"])
     elif convolution.relu:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.cudnn import Cudnn
-from runtime.backends.cuda.machine.cudnn_ahead import settle
 from runtime.backends.cuda.machine.plan_store import PlanStore
 
 
@@ -17,7 +16,8 @@ def main() -> None:
     order = json.load(sys.stdin)
     store = PlanStore(Path(order["folder"]))
     library = Cudnn(order["device"], store=store)
-    settle(library, [Convolution.from_key(key) for key in order["convolutions"]])
+    for key in order["convolutions"]:
+        library.settle(Convolution.from_key(key))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,11 @@ class CupyDevice:
         self._modules: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
 
     def enter(self) -> None:
-        """Make this device and its stream those of the calling thread."""
+        """Make this device and its stream those of the calling thread.
+
+        CUDA and CuPy have a current device and stream for each thread, which other
+        backends and scripts change; so everything here that depends on them enters.
+        """
         self._device.use()
         self._stream.use()
 
@@ -116,6 +120,7 @@ class CupyDevice:
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros."""
+        self.enter()
         return self._cupy.zeros(tuple(shape), dtype)
 
     def cut(self, memory: Array, offset: int, shape: Shape, dtype: str) -> Array:
@@ -135,6 +140,7 @@ class CupyDevice:
 
     def upload(self, host: np.ndarray, out: Array) -> None:
         """Copy a host array of equal shape to the device."""
+        self.enter()
         out.set(np.asarray(host, out.dtype, order="C").reshape(out.shape))
 
     def stage(self, host: np.ndarray) -> Array:
@@ -144,6 +150,7 @@ class CupyDevice:
         what is asked for next waits for it. The array that is returned is valid until
         the second next call with as many bytes.
         """
+        self.enter()
         ring = self._rings.get(host.nbytes)
         if ring is None:
             ring = self._rings[host.nbytes] = _Ring(self._cupy, host.nbytes)
@@ -151,6 +158,7 @@ class CupyDevice:
 
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy an array of the device to one of the host."""
+        self.enter()
         out[...] = array.get()
 
     def memory_bytes(self) -> tuple[int, int]:
@@ -168,6 +176,7 @@ class CupyDevice:
         grid, block = _three(launch.grid), _three(launch.block)
 
         def run(arguments: Sequence[Any]) -> None:
+            self.enter()
             values = tuple(map(self._argument, arguments, declared))
             function(grid, block, values)
 
@@ -180,7 +189,12 @@ class CupyDevice:
         declared = kernel.function.parameters
         values = tuple(map(self._argument, launch.arguments, declared))
         grid, block = _three(launch.grid), _three(launch.block)
-        return lambda: function(grid, block, values)
+
+        def run() -> None:
+            self.enter()
+            function(grid, block, values)
+
+        return run
 
     def _argument(self, value: Any, declared: Any) -> Any:
         if declared is not None:
@@ -188,6 +202,7 @@ class CupyDevice:
         return np.uintp(0 if value is None else self.address(value))
 
     def _module(self, kernel: CudaKernel) -> Any:
+        self.enter()
         key = (kernel.file, kernel.defines)
         if key not in self._modules:
             options = ("-std=c++17", *(f"-D{k}={v}" for k, v in kernel.defines))
@@ -198,6 +213,7 @@ class CupyDevice:
 
     def product(self, product: Product) -> Planned:
         """Choose how to compute a product."""
+        self.enter()
         return self._cublas.plan(product)
 
     @cached_property
@@ -212,6 +228,7 @@ class CupyDevice:
 
     def convolution(self, convolution: Convolution) -> Planned:
         """Choose how to compute a convolution that is supported."""
+        self.enter()
         return self._cudnn.plan(convolution)
 
     def prepare_convolutions(self, convolutions: Sequence[Convolution]) -> None:
@@ -221,6 +238,7 @@ class CupyDevice:
 
     @cached_property
     def _cudnn(self) -> Any:
+        self.enter()
         from runtime.backends.cuda.machine.cudnn import Cudnn
 
         try:
@@ -239,6 +257,7 @@ class CupyDevice:
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         """Record what `run` asks of the device; return what does it all."""
         taken: list[int] = []
+        self.enter()
         with _Watch(self._cupy, taken):
             self._stream.begin_capture()
             try:
@@ -251,10 +270,16 @@ class CupyDevice:
                 f"recorded, {sum(taken)} bytes; please report this"
             )
         stream = self._stream
-        return lambda: graph.launch(stream)
+
+        def replay() -> None:
+            self.enter()
+            graph.launch(stream)
+
+        return replay
 
     def fetch(self, array: Array) -> CupyFetched:
         """Ask for the bytes of an array as they are when the device comes to it."""
+        self.enter()
         ring = self._fetches.get(array.nbytes)
         if ring is None:
             made = (CupyFetched(self._cupy, array.nbytes) for _ in range(FETCHES))
@@ -265,6 +290,7 @@ class CupyDevice:
 
     def event(self) -> CupyEvent:
         """Return a new mark."""
+        self.enter()
         return CupyEvent(self._cupy, self._stream)
 
     def synchronize(self) -> None:

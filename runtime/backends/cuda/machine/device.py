@@ -65,6 +65,9 @@ class Device(Launcher, Protocol):
     def stream(self) -> int:
         """The handle of the stream."""
 
+    def enter(self) -> None:
+        """Make it the device of the calling thread, which libraries go by."""
+
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros."""
 

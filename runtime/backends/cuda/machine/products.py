@@ -5,8 +5,7 @@ No library of a device is needed here; `cublas` computes the same on one.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -40,7 +39,7 @@ class Product:
     otherwise, of `b` the element (l, j) at `l * ldb + j` if `b_rows`, at `j * ldb + l`
     otherwise, and of `out` the element (i, j) at `i * ldc + j`.
 
-    The bias is stored as out is: cuBLASLt adds no bias of float32 to a result of halves.
+    A bias is stored as out is: cuBLASLt adds none of float32 to a result of halves.
 
     Shapes: a (m, k), b (k, n), bias (n) -> out (m, n).
 
@@ -385,23 +384,3 @@ def _view(
         )
     strides = [stride * kept.itemsize for stride in operand.strides]
     return np.lib.stride_tricks.as_strided(array, operand.shape, strides)
-
-
-class PlannedOnHost:
-    """A product of arrays in main memory, by their addresses."""
-
-    workspace_bytes = 0
-
-    def __init__(self, product: Product) -> None:
-        self._product = product
-        self._operands = operands(product)
-
-    def run(self, addresses: Mapping[str, int], workspace: int, stream: int) -> None:
-        """Compute it at once; `workspace` and `stream` are not used."""
-        arrays = {}
-        for name, operand in self._operands.items():
-            kept = host_dtype(operand.storage)
-            nbytes = operand.elements * kept.itemsize
-            memory: Any = (ctypes.c_char * nbytes).from_address(addresses[name])
-            arrays[name] = np.frombuffer(memory, kept)
-        product_on_host(self._product, **arrays)

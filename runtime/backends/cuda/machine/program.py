@@ -27,6 +27,7 @@ class Program:
 
     def __call__(self) -> None:
         """Do all calls; the device may still be at it afterwards."""
+        self._device.enter()
         for call in self._outside:
             call()
         if self._replay is None:
