@@ -25,6 +25,7 @@ from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.prelu import PReLU
 from runtime.backends.cuda.layers.relu import ReLU
+from runtime.backends.cuda.layers.scale import Bias, BroadScale
 from runtime.backends.cuda.layers.softmax import Softmax
 
 # The first that fits a node is taken.
@@ -33,6 +34,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Accuracy": (Accuracy,),
     "BNLL": (Elementwise,),
     "BatchNorm": (BatchNorm,),
+    "Bias": (Bias,),
     "Clip": (Elementwise,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
@@ -51,7 +53,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Pooling": (Pooling,),
     "Power": (Elementwise,),
     "ReLU": (ReLU,),
-    "Scale": (Scale,),
+    "Scale": (Scale, BroadScale),
     "Sigmoid": (Elementwise,),
     "SigmoidCrossEntropyLoss": (SigmoidCrossEntropyLoss,),
     "Slice": (Slice,),
