@@ -91,7 +91,7 @@ class _Broadcast(CudaLayer[Any]):
     def _matrix(self) -> Columns:
         outer, covered, _ = self._cut
         storage = place_of(self.x).storage
-        return Columns.of(self.device, outer, covered, storage)
+        return Columns.of(self.device, (outer, covered), storage)
 
     def _apply(
         self,
