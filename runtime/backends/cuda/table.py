@@ -14,6 +14,7 @@ from runtime.backends.cuda.layers.inner_product import InnerProduct
 from runtime.backends.cuda.layers.lrn import LRN
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.prelu import PReLU
+from runtime.backends.cuda.layers.recurrent import LSTM, RNN
 from runtime.backends.cuda.layers.relu import ReLU
 
 # The first that fits a node is taken.
@@ -30,10 +31,12 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Exp": (Elementwise,),
     "InnerProduct": (InnerProduct,),
     "LRN": (LRN,),
+    "LSTM": (LSTM,),
     "Log": (Elementwise,),
     "PReLU": (PReLU,),
     "Pooling": (Pooling,),
     "Power": (Elementwise,),
+    "RNN": (RNN,),
     "ReLU": (ReLU,),
     "Sigmoid": (Elementwise,),
     "Slice": (Slice,),
