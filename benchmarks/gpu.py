@@ -55,6 +55,7 @@ COLUMNS = (*PEERS, "reduce_overhead")
 GRAPHS_BATCH = 32  # up to here, PyTorch's CUDA graphs are measured too: see `who`
 EXTRA_SECONDS = 45.0  # for all of a turn but the taking of turns
 LEAST_SECONDS = 5.0  # the same; with less left, no turn begins
+MOST_ALIVE = 10  # processes, each of which takes some gigabytes
 LOSS_TOLERANCE = 0.05  # dropout and the precision differ
 
 
@@ -134,7 +135,7 @@ class Bench:
             while (self.waiting or self.running) and self._time_left():
                 self._start_some()
                 if self.end == float("inf") and options.wait_for.exists():
-                    self.end = time.monotonic() + options.limit
+                    self.end = time.monotonic() + self._limit(options.wait_for)
                 child = next((one for one in self.running if one.ready), None)
                 if child is not None and self.end < float("inf"):
                     self._measure(child)
@@ -147,6 +148,12 @@ class Bench:
             for name in left:
                 self._write(named(name) | {"skipped": "no time was left"})
 
+    def _limit(self, gate: Path) -> float:
+        """Return the seconds that the file names, else those of the options."""
+        with contextlib.suppress(ValueError):
+            return float(gate.read_text())
+        return float(self.options.limit)
+
     def _time_left(self) -> bool:
         """Tell whether one more could measure before the end."""
         least = self.options.seconds + LEAST_SECONDS
@@ -155,7 +162,9 @@ class Bench:
     def _start_some(self) -> None:
         """Start what is next, as long as few are getting ready."""
         busy = sum(not child.ready for child in self.running)
-        while self.waiting and busy < self.options.jobs:
+        while (
+            self.waiting and busy < self.options.jobs and len(self.running) < MOST_ALIVE
+        ):
             name = self.waiting.pop(0)
             self.running.append(Child(name, self.options, self.options.log))
             self.running.sort(key=lambda c: self.options.configurations.index(c.name))
@@ -328,10 +337,12 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--seconds", type=float, default=4, help="of taking turns, each"
     )
     parser.add_argument(
-        "--jobs", type=int, default=4, help="how many get ready at once"
+        "--jobs", type=int, default=5, help="how many get ready at once"
     )
     parser.add_argument(
-        "--wait-for", type=Path, help="measure when this file exists, and not before"
+        "--wait-for",
+        type=Path,
+        help="measure when this file exists; a number in it replaces --limit",
     )
     parser.add_argument("--who", nargs="+", help="what is measured; default: all")
     parser.add_argument("--graphs", action=argparse.BooleanOptionalAction, default=True)
@@ -354,7 +365,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = read_arguments(arguments)
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "3")
     header = device_record(options)
     with options.out.open("a", encoding="utf-8") as file:
         file.write(json.dumps(header) + "\n")

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import inspect
 import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ import runtime
 from netspec.graph import Graph, build
 from netspec.nets.filter import merge_state
 from netspec.schema import TRAIN, SolverParameter
+from runtime.backends import get_backend
 
 SEED = 1
 RATE, MOMENTUM, DECAY = 1e-4, 0.9, 5e-4
@@ -44,6 +45,7 @@ WARM_UP_STEPS = 4
 LEAST_ROUNDS, MOST_ROUNDS = 3, 15
 HOST_STEPS = 9
 EARLY_BATCH = 64  # up to here, our memory may wait for its turn beside that of others
+PLANNING_BYTES = 80 << 30  # of the device free, to build what is larger for a moment
 WHO = ("ours", "eager", "channels_last", "compile", "reduce_overhead")
 MODES = {"compile": "default", "reduce_overhead": "reduce-overhead"}
 
@@ -79,8 +81,11 @@ class Turn:
         for who in self.options.who:
             if who in MODES:
                 self._try(who, partial(self._add_torch, who))
-        if "ours" in self.options.who and self.batch <= EARLY_BATCH:
-            self._try("ours", self._build_ours)
+        if "ours" in self.options.who:
+            early = self.batch <= EARLY_BATCH
+            self._try("ours", self.build_ours if early else self._plan_ours)
+        if self.options.device == "cuda":
+            torch.cuda.empty_cache()
 
     def finish(self) -> None:
         """Build what is left, with the device to itself."""
@@ -97,7 +102,7 @@ class Turn:
             gc.collect()
         self.runners = {w: self.runners[w] for w in WHO if w in self.runners}
 
-    def _try(self, who: str, call: Callable[[], None]) -> None:
+    def _try(self, who: str, call: Callable[[], Any]) -> None:
         began = time.perf_counter()
         try:
             call()
@@ -110,14 +115,10 @@ class Turn:
         self.runners.pop(who, None)
         self.say(who, error=f"{type(error).__name__}: {first[:300]}")
 
-    def _build_ours(self) -> None:
+    def build_ours(self) -> runtime.Solver:
+        """Build our solver, with its inputs on the device."""
         options = self.options
-        extra = {}
-        if options.precision and options.ours_precision:
-            extra["precision"] = options.precision
-        known = inspect.signature(runtime.get_solver).parameters
-        if not set(extra) <= set(known):
-            raise TypeError("get_solver takes no precision")
+        extra = {"precision": options.precision} if options.ours_precision else {}
         param = SolverParameter(
             net_param=self.net,
             base_lr=RATE,
@@ -132,13 +133,26 @@ class Turn:
         for name, value in self.inputs.items():
             solver.net.blobs[name].data[...] = value
         self.solver = solver
+        return solver
+
+    def _plan_ours(self) -> None:
+        """Build ours and drop it: what it plans and compiles stays on disk.
+
+        Both together might not fit: then it is planned when the turn comes.
+        """
+        device = self.options.device
+        if device != "cuda" or torch.cuda.mem_get_info()[0] < PLANNING_BYTES:
+            return
+        with suppress(Exception):
+            self.build_ours().close()
+        self.solver = None
+        gc.collect()
+        xp = get_backend(self.options.backend).xp
+        if hasattr(xp, "get_default_memory_pool"):
+            xp.get_default_memory_pool().free_all_blocks()
 
     def _add_ours(self) -> None:
-        if self.solver is None:
-            self._build_ours()
-        solver = self.solver
-        if solver is None:
-            return
+        solver = self.solver or self.build_ours()
         step = solver.step
         self.runners["ours"] = Runner(
             step=lambda: step(1),
@@ -337,8 +351,8 @@ def say(record: dict[str, Any]) -> None:
     print(json.dumps(rounded), flush=True)
 
 
-def main() -> None:
-    """Run the command."""
+def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command."""
     parser = argparse.ArgumentParser(description="Measure one configuration.")
     parser.add_argument("net")
     parser.add_argument("batch", type=int)
@@ -353,7 +367,12 @@ def main() -> None:
         default=True,
         help="whether ours is told the precision",
     )
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Run the command."""
+    options = read_arguments(None)
     set_precision(options.precision)
     began = time.perf_counter()
     turn = Turn(options)

@@ -201,6 +201,12 @@ def requests_of(
     return tuple(requests)
 
 
+def kept_edges(graph: Graph, keep: Container[str] | None) -> frozenset[int]:
+    """Return the numbers of the edges that live the whole time; see `requests_of`."""
+    kept = _Kept(graph, keep)
+    return frozenset(edge.index for edge in graph.edges if edge in kept)
+
+
 class _Kept:
     """Which edges live the whole time."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
@@ -140,8 +140,16 @@ class Backend(Primitives):
         """Return a blob in memory that `cut(shape, dtype)` gives."""
         return cut(shape, dtype)
 
-    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
-        """Find layers that run as one, before the kernels ask for arrays."""
+    def fusion(
+        self,
+        graph: Graph,
+        kernels: Sequence[Kernel[Any]],
+        keep: Container[str] | None = None,
+    ) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays.
+
+        keep: the names of the blobs that are kept, None for all.
+        """
         return None
 
     def fused_update(

@@ -70,6 +70,7 @@ class HostCopy:
         self._arrays = arrays  # the same memory in several shapes
         self.array = arrays[0]
         self.kind = kind
+        self.asked_for = False  # since it was copied to the device
         self._host: np.ndarray | None = None
         self._shown: Callable[[], np.ndarray | None] = _nothing
         self._seen = -1
@@ -88,6 +89,7 @@ class HostCopy:
         """Return the current contents as a flat array that may be written to."""
         if self.stale:
             self.refresh()
+        self.asked_for = True
         self._group.lent.add(self)
         shown = self._shown()
         if shown is None:
@@ -132,14 +134,15 @@ class _Group:
                 self._copies[id(array)] = found
         return found
 
-    def upload(self, steps: Steps) -> bool:
+    def upload(self, steps: Steps, *, again: bool) -> bool:
         """Bring what callers may have written; say whether there was any."""
         if not self.lent:
             return False
         anything = False
         for copy in list(self.lent):
-            if copy.kind not in steps.reads:
+            if copy.kind not in steps.reads or (again and not copy.asked_for):
                 continue
+            copy.asked_for = False
             if not copy.held:
                 self.lent.discard(copy)
             # Of a stale one the device has what counts: it is not lent since steps run.
@@ -233,14 +236,18 @@ class Mirror:
 
     # ------------------------------------------------------------ passes
 
-    def before_steps(self, steps: Steps = ANY) -> None:
-        """Bring to the device what callers may have written."""
+    def before_steps(self, steps: Steps = ANY, *, again: bool = False) -> None:
+        """Bring to the device what callers may have written.
+
+        again: no code of theirs ran since the last steps, so that what they only hold
+        is as it was.
+        """
         if Kind.WEIGHT in steps.changes:
             self.parameters_changed()
         if self.backend.on_host:
             return
-        self._blobs.upload(steps)
-        if self.parameters.upload(steps):
+        self._blobs.upload(steps, again=again)
+        if self.parameters.upload(steps, again=again):
             self.parameters_changed()
         self._blobs.expect(steps)
         self.parameters.expect(steps)

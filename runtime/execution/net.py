@@ -218,7 +218,7 @@ class Net(NetNames, NetFiles):
         self._check_gradients()
         self.forward_steps()
         kind: Pass = "accumulate" if accumulate else "backward"
-        self._run_pass(kind, 0, len(self.graph.nodes) - 1)
+        self._run_pass(kind, 0, len(self.graph.nodes) - 1, again=True)
 
     def iterate(self, runs_of: Callable[[Plan, bool], Sequence[Run]]) -> None:
         """Run an iteration of training as the functions of a plan.
@@ -370,11 +370,17 @@ class Net(NetNames, NetFiles):
                 first = self.follow(change, last)
         self.clock.value += 1
 
-    def _run_pass(self, kind: Pass, first: int, last: int) -> None:
-        """Run the steps of a kind of the nodes `first` to `last`."""
+    def _run_pass(
+        self, kind: Pass, first: int, last: int, *, again: bool = False
+    ) -> None:
+        """Run the steps of a kind of the nodes `first` to `last`.
+
+        again: nobody's code has run since another pass.
+        """
         whole = (first, last) == (0, len(self.graph.nodes) - 1)
         passes = self.plan.passes
-        self.mirror.before_steps((passes.wholes if whole else passes.parts)[kind])
+        steps_of = passes.wholes if whole else passes.parts
+        self.mirror.before_steps(steps_of[kind], again=again)
         try:
             # The logarithm of 0 is the net's own affair; it shows in the loss.
             with np.errstate(all="ignore"):

@@ -218,7 +218,7 @@ def compile_plan(
     """
     made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
     places, kernels = backend.arrange(graph, made, context)
-    fusion = None if graph.stale else backend.fusion(graph, kernels)
+    fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
     with fitting(graph, context, (), keep):
         memory = PlanMemory(graph, backend, context, kernels, keep, places)
     passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)

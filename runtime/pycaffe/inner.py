@@ -113,7 +113,9 @@ class InnerNames(_net.Net):
         hooks: dict[str, list[Hook]] = self.__dict__.setdefault("_hooks", {})
         hooks.setdefault(place, []).append(call)
 
-    def _run_pass(self, kind: Pass, first: int, last: int) -> None:
+    def _run_pass(
+        self, kind: Pass, first: int, last: int, *, again: bool = False
+    ) -> None:
         """Run a pass, layer by layer where something is called in between.
 
         Every layer is told, also one without work of its own in this pass, such as a
@@ -123,7 +125,7 @@ class InnerNames(_net.Net):
         way = "forward" if kind == "forward" else "backward"
         before, after = hooks.get(f"before_{way}", ()), hooks.get(f"after_{way}", ())
         if not before and not after:
-            super()._run_pass(kind, first, last)
+            super()._run_pass(kind, first, last, again=again and not hooks)
             return
         layers = range(first, last + 1)
         for layer in layers if way == "forward" else reversed(layers):

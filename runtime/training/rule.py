@@ -109,6 +109,7 @@ class Rule:
     def apply(self, rate: float, iteration: int) -> None:
         """Update the parameters from their gradients."""
         self.step_to(iteration)
-        self._net.mirror.before_steps(UPDATE)
+        # The gradients have just been looked at; see `Solver`.
+        self._net.mirror.before_steps(UPDATE, again=True)
         self.update.apply(rate, iteration)
         self._net.mirror.after_steps()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -85,8 +85,16 @@ class CpuBackend(Backend):
         kernels = {call.kernel for call in calls}
         compile_ahead(kernels, self.threads, self.told_of_compiling)
 
-    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
-        """Find layers that run as one, before the kernels ask for arrays."""
+    def fusion(
+        self,
+        graph: Graph,
+        kernels: Sequence[Kernel[Any]],
+        keep: Container[str] | None = None,
+    ) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays.
+
+        keep: the names of the blobs that are kept, None for all.
+        """
         if not self._compiled:
             return None
         from runtime.backends.cpu import fusion

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -173,9 +173,25 @@ class CudaBackend(Backend):
     def prepare(self, calls: Sequence[Call]) -> None:
         """Do nothing: kernels are compiled when they first run."""
 
-    def fusion(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> Fusion | None:
-        """Find layers that run as one, before the kernels ask for arrays."""
-        return None
+    def fusion(
+        self,
+        graph: Graph,
+        kernels: Sequence[Kernel[Any]],
+        keep: Container[str] | None = None,
+    ) -> Fusion | None:
+        """Find layers that run as one, before the kernels ask for arrays.
+
+        keep: the names of the blobs that are kept, None for all.
+        """
+        if not self._own:
+            return None
+        from runtime.backends.cuda import fusion, joined
+
+        groups = fusion.Fusion(graph, kernels, keep)
+        bares = [bare(kernel) for kernel in kernels]
+        found = [getattr(kernel, "convolutions", {}) for kernel in bares]
+        self.device.prepare_convolutions([c for one in found for c in one.values()])
+        return joined.Joined(self.device, graph, kernels, groups)
 
     def whole_update(
         self, update: Update, precision: str = "float32"

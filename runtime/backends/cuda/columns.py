@@ -17,6 +17,7 @@ from runtime.backends.cuda.machine.launch import Call, CudaKernel
 from runtime.backends.cuda.tensor import (
     IN_SOURCES,
     Blob,
+    orders_differ,
     place_of,
 )
 
@@ -28,14 +29,12 @@ FINISHERS = 8  # columns of a block that adds partial sums, as in columns.cuh
 MOST_LANES = 32  # threads side by side along a row
 LEAST_LANES = 8  # of 16 bytes each, a whole line of the cache
 LEAST_ROWS = 4  # of a thread: what a block does once should not outweigh them
-# Blocks for each multiprocessor: those that leave sums are there all at once.
-REDUCING = 4
-STREAMING = 16
+REDUCING = 4  # blocks for each multiprocessor: all are there at once
 PACK_BYTES = 16  # that a thread reads at once
 
 _SUMS = CudaKernel("columns.cu", "column_sums")
+_ADD_ROW = CudaKernel("rows.cu", "add_row")
 _FINISH = CudaKernel("columns.cu", "column_finish")
-_ADD = CudaKernel("columns.cu", "add_row")
 
 
 def matrix_of(shape: Shape) -> tuple[int, int]:
@@ -64,9 +63,10 @@ class Columns:
 
     @classmethod
     def of(
-        cls, device: Any, rows: int, columns: int, storage: str, blocks: int = REDUCING
+        cls, device: Any, shape: Shape, storage: str, blocks: int = REDUCING
     ) -> Columns:
-        """Divide a matrix of a storage into `blocks` for each multiprocessor."""
+        """Divide a blob, channels last, into `blocks` for each multiprocessor."""
+        rows, columns = matrix_of(shape)
         pack = PACK_BYTES // (4 if storage == "float32" else 2)
         vector = pack if columns % pack == 0 else 1
         packs = max(1, columns // vector)
@@ -120,24 +120,12 @@ def _lanes(packs: int) -> int:
     return min(choices, key=lambda lanes: -(-packs // lanes) * lanes)
 
 
-def column_sum_arrays(
-    layer: CudaLayer[Any], rows: int, columns: int
-) -> dict[str, ArraySpec]:
-    """Return the scratch array that `column_sum` needs: whatever the storage is."""
-    matrices = [
-        Columns.of(layer.device, rows, columns, storage)
-        for storage in ("float32", layer.storage)
-    ]
-    most = max(matrices, key=lambda one: one.groups)
-    return {"parts": most.partial()}
-
-
 def column_sum(
     layer: CudaLayer[Any],
-    x: Blob,
+    matrix: Columns,
+    dy: Blob,
     out: Array,
-    rows: int,
-    columns: int,
+    partial: Array,
     *,
     accumulate: bool,
     sign: Blob | None = None,
@@ -145,30 +133,33 @@ def column_sum(
     masked: Blob | None = None,
     times: Blob | None = None,
 ) -> list[Call]:
-    """Return the calls that sum x down its columns; see `column_sum_arrays`.
+    """Return the calls that sum a blob down its columns.
 
-    g = x, or with `sign`: x where that is positive, else slope x
+    g = dy, or with `sign`: dy where that is positive, else slope dy
     out = (out +) sum of g, or with `times`: of g times
 
     Args:
-        x: (rows, columns) in memory, as are `sign`, `masked`, `times`; all of one
-            storage.
+        matrix: of the shape and the storage of `dy`: `Columns.of` makes it.
         out: float32 (columns,), stored, or added to where `accumulate` is.
-        masked: gets g where there is a sign; may be x, or left out.
+        partial: scratch memory, which `matrix.partial()` describes.
+        masked: gets g where there is a sign; may be dy, or left out.
+
+    Shapes: dy, sign, masked, times (N, C, ...), channels last, all of one storage.
     """
-    storage = place_of(x).storage
-    for blob in (x, sign, masked, times):
-        _check(blob, rows, columns, storage)
-    matrix = Columns.of(layer.device, rows, columns, storage)
+    for blob in (dy, sign, masked, times):
+        _check(matrix, blob)
     kernel = matrix.compiled(
         _SUMS, MASK=int(sign is not None), TIMES=int(times is not None)
     )
-    blobs, sizes = (x, sign, times, masked), matrix.sizes
-    parts, block = layer.work["parts"], (TILE_THREADS,)
+    blobs = (dy, sign, times, masked)
+    sizes = matrix.sizes
+    grid, block = matrix.finish
     ends = (matrix.groups, matrix.columns, int(accumulate))
     return [
-        layer.launch(kernel, matrix.grid, block, *blobs, parts, *sizes, slope),
-        layer.launch(_FINISH, *matrix.finish, parts, out, *ends),
+        layer.launch(
+            kernel, matrix.grid, (TILE_THREADS,), *blobs, partial, *sizes, slope
+        ),
+        layer.launch(_FINISH, grid, block, partial, out, *ends),
     ]
 
 
@@ -179,18 +170,20 @@ def add_row(
 
     Shapes: y (rows, columns) in memory, row (columns) float32.
     """
-    storage = place_of(y).storage
-    matrix = Columns.of(layer.device, rows, columns, storage, STREAMING)
-    kernel, block = matrix.compiled(_ADD), (TILE_THREADS,)
-    return layer.launch(kernel, matrix.grid, block, y, row, *matrix.sizes)
+    kernel = _ADD_ROW.with_defines(STORE=IN_SOURCES[place_of(y).storage])
+    size = rows * columns
+    return layer.strided(kernel, size, y, row, size, columns)
 
 
-def _check(blob: Blob | None, rows: int, columns: int, storage: str) -> None:
+def _check(matrix: Columns, blob: Blob | None) -> None:
     """Refuse a blob that is not the matrix that it should be."""
     if blob is None:
         return
-    if place_of(blob).storage != storage or math.prod(blob.shape) != rows * columns:
+    place = place_of(blob)
+    if place.order == "first" and orders_differ(blob.shape):
+        raise ValueError(f"the channels of a blob {blob.shape} must come last")
+    if place.storage != matrix.storage or matrix_of(blob.shape) != matrix.sizes[:2]:
         raise ValueError(
-            f"a blob {blob.shape} of {place_of(blob).storage} is not a matrix of "
-            f"{rows} x {columns} of {storage}"
+            f"a blob {blob.shape} of {place.storage} is not the matrix of "
+            f"{matrix.rows} x {matrix.columns} of {matrix.storage}"
         )

@@ -19,8 +19,8 @@ class Joined:
     """What other layers run as, with the copies of parameters taken together.
 
     Forward, all working copies are made ahead of the first layer that has one. Back,
-    all gradients are brought back behind the last; but those of a parameter with several
-    users, which are added one after the other, stay where they are.
+    all gradients are brought back behind the last; but those of a parameter with
+    several users, which are added one after the other, stay where they are.
     """
 
     def __init__(
@@ -39,22 +39,24 @@ class Joined:
         """Return other calls for some nodes."""
         nodes = range(len(self._kernels))
         calls = dict(self._inner.forward())
+        others = set(calls)
         for node in nodes:
             if node not in calls and node not in self._stale:
                 calls[node] = self._kernels[node].forward_calls() or ()
-        return self._taken_together(calls, list(nodes), ahead=True)
+        return self._taken_together(calls, list(nodes), others, ahead=True)
 
     def backward(self, flags: Mapping[int, Sequence[bool]]) -> Calls:
         """Return other calls for some nodes; see `Fusion.backward`."""
         calls = dict(self._inner.backward(flags))
+        others = set(calls)
         for node, accumulate in flags.items():
             if node not in calls:
                 calls[node] = self._kernels[node].backward_calls(accumulate) or ()
         order = sorted(flags, reverse=True)
-        return self._taken_together(calls, order, ahead=False)
+        return self._taken_together(calls, order, others, ahead=False)
 
     def _taken_together(
-        self, calls: Mapping[int, Sequence[Call]], order: Sequence[int], *, ahead: bool
+        self, calls: Calls, order: Sequence[int], others: set[int], *, ahead: bool
     ) -> Calls:
         found: list[Copy] = []
         changed: dict[int, Sequence[Call]] = dict(calls)
@@ -73,7 +75,7 @@ class Joined:
                 changed[having[0]] = [call, *changed[having[0]]]
             else:
                 changed[having[-1]] = [*changed[having[-1]], call]
-        return {node: own for node, own in changed.items() if own or node in having}
+        return {node: changed[node] for node in others.union(having)}
 
 
 def _alike(copies: Sequence[Copy]) -> list[list[Copy]]:

@@ -102,6 +102,13 @@ def memory_of(blob: Blob) -> Array:
     return blob.array if isinstance(blob, Tensor) else blob
 
 
+def reshaped(blob: Blob, shape: Shape) -> Blob:
+    """Return the same memory, whose order is Caffe's, in another shape."""
+    if isinstance(blob, Tensor):
+        return Tensor(blob.array, shape, blob.place)
+    return blob.reshape(shape)
+
+
 def made(
     cut: Callable[[Shape, str], Array], shape: Shape, place: Place, dtype: str
 ) -> Blob:

@@ -2,6 +2,7 @@
 // a block take turns where they wait for each other (each on a stack of its own).
 #pragma once
 #include <math.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,53 +33,71 @@ static inline float rsqrtf(float v) { return 1.0f / sqrtf(v); }
 static inline float __fdividef(float a, float b) { return a / b; }
 
 namespace host_cuda {
+// Threads are made once; from then on they take turns by jumps, which ask nothing of the
+// system. After a block each waits at the end of its loop for the next one.
 struct Thread {
   ucontext_t context;
-  char* stack = nullptr;
-  bool done = false;
+  jmp_buf at;
+  bool made = false, done = false;
   HostDim index;
 };
 const size_t STACK = 1 << 16;
-static std::vector<Thread> threads;
-static ucontext_t scheduler;
+static std::vector<Thread*> threads;
+static jmp_buf scheduler;
 static Thread* current;
 static void (*body)(void**);
 static void** arguments;
 
+static __attribute__((noinline)) void leave() {
+  if (!_setjmp(current->at)) _longjmp(scheduler, 1);
+}
+
 static void start() {
-  body(arguments);
-  current->done = true;
-  swapcontext(&current->context, &scheduler);
+  for (;;) {
+    body(arguments);
+    current->done = true;
+    leave();
+  }
+}
+
+static __attribute__((noinline)) void resume(Thread* t) {
+  current = t;
+  threadIdx = t->index;
+  if (_setjmp(scheduler)) return;
+  if (t->made) _longjmp(t->at, 1);
+  t->made = true;
+  setcontext(&t->context);
+}
+
+static Thread* made() {
+  Thread* t = new Thread;
+  getcontext(&t->context);
+  t->context.uc_stack.ss_sp = malloc(STACK);
+  t->context.uc_stack.ss_size = STACK;
+  t->context.uc_link = nullptr;
+  makecontext(&t->context, start, 0);
+  return t;
 }
 
 // Run a block of n threads; returns false where some wait for others that have ended.
 static bool block(unsigned n) {
-  if (threads.size() < n) threads.resize(n);
+  while (threads.size() < n) threads.push_back(made());
   for (unsigned i = 0; i < n; i++) {
-    Thread& t = threads[i];
-    if (!t.stack) t.stack = (char*)malloc(STACK);
-    t.done = false;
-    t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
-    getcontext(&t.context);
-    t.context.uc_stack.ss_sp = t.stack;
-    t.context.uc_stack.ss_size = STACK;
-    t.context.uc_link = &scheduler;
-    makecontext(&t.context, start, 0);
+    threads[i]->done = false;
+    threads[i]->index = {i % blockDim.x, i / blockDim.x % blockDim.y,
+                         i / blockDim.x / blockDim.y};
   }
   bool together = true;
   for (unsigned left = n; left;) {
-    unsigned before = left, ended = 0;
+    unsigned ended = 0;
     left = 0;
     for (unsigned i = 0; i < n; i++) {
-      Thread& t = threads[i];
-      if (t.done) continue;
-      current = &t;
-      threadIdx = t.index;
-      swapcontext(&scheduler, &t.context);
-      left += !t.done;
-      ended += t.done;
+      if (threads[i]->done) continue;
+      resume(threads[i]);
+      left += !threads[i]->done;
+      ended += threads[i]->done;
     }
-    if (left && ended && before != left) together = false;
+    if (left && ended) together = false;
   }
   current = nullptr;
   return together;
@@ -89,10 +108,8 @@ void call(void (*f)(A...), void** p, std::index_sequence<I...>) { f(*(A*)p[I]...
 }  // namespace host_cuda
 
 static inline void __syncthreads() {
-  auto* me = host_cuda::current;
-  if (!me) abort();  // a kernel that was taken for one without barriers
-  swapcontext(&me->context, &host_cuda::scheduler);
-  threadIdx = me->index;
+  if (!host_cuda::current) abort();  // a kernel that was taken for one without barriers
+  host_cuda::leave();
 }
 
 // HOST_KERNEL(name) exports name_host(grid, block, waits, pointers to the arguments). It

@@ -5,13 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from runtime.backends.cuda.columns import (
-    Columns,
-    add_row,
-    column_sum,
-    column_sum_arrays,
-    matrix_of,
-)
+from runtime.backends.cuda.columns import Columns, column_sum, matrix_of
 from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.storage import from_bits, host_dtype, to_bits
 from runtime.backends.cuda.tensor import Place, Tensor
@@ -37,7 +31,7 @@ class Blobs:
 
     def __init__(self, cuda, storage):
         self.cuda, self.storage = cuda, storage
-        self.layer = SimpleNamespace(device=cuda.device, storage=storage)
+        self.layer = SimpleNamespace(device=cuda.device)
         self.layer.launch = lambda *given: CudaLayer.launch(self.layer, *given)
 
     def put(self, values):
@@ -53,23 +47,23 @@ class Blobs:
         self.cuda.device.download(blob.array, host)
         return from_bits(host, self.storage).reshape(blob.shape)
 
-    def sums(self, blob, before=None, **options):
+    def sums(self, matrix, blob, before=None, **options):
         """Return what is left in an array that held `before`, summed twice alike."""
-        left, (rows, columns) = [], matrix_of(blob.shape)
+        left = []
         for _ in range(2):
-            out = self.cuda.zeros((columns,), "float32")
-            start = np.full(columns, np.nan) if before is None else before
+            out = self.cuda.zeros((matrix.columns,), "float32")
+            start = np.full(matrix.columns, np.nan) if before is None else before
             self.cuda.device.upload(start.astype(np.float32), out)
-            specs = column_sum_arrays(self.layer, rows, columns)
-            self.layer.work = {
-                name: self.cuda.zeros(spec.shape, spec.dtype)
-                for name, spec in specs.items()
-            }
-            self.layer.work["parts"].fill(np.nan)
-            options["accumulate"] = before is not None
-            for call in column_sum(self.layer, blob, out, rows, columns, **options):
+            spec = matrix.partial()
+            partial = self.cuda.zeros(spec.shape, spec.dtype)
+            partial.fill(np.nan)
+            add = before is not None
+            calls = column_sum(
+                self.layer, matrix, blob, out, partial, accumulate=add, **options
+            )
+            for call in calls:
                 call()
-            host = np.empty(columns, np.float32)
+            host = np.empty(matrix.columns, np.float32)
             self.cuda.device.download(out, host)
             left.append(host)
         np.testing.assert_array_equal(left[0], left[1])
@@ -86,9 +80,10 @@ def close(got, want):
 def test_sums_are_stored_or_added(cuda, shape, storage, rng):
     blobs = Blobs(cuda, storage)
     x, values = blobs.put(rng.normal(size=shape) + 1)
-    close(blobs.sums(x), values.sum(0))
+    matrix = Columns.of(cuda.device, shape, storage)
+    close(blobs.sums(matrix, x), values.sum(0))
     before = rng.normal(size=shape[1])
-    close(blobs.sums(x, before), values.sum(0) + before)
+    close(blobs.sums(matrix, x, before), values.sum(0) + before)
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -97,7 +92,8 @@ def test_a_second_factor(cuda, shape, storage, rng):
     blobs = Blobs(cuda, storage)
     x, values = blobs.put(rng.normal(size=shape))
     other, factors = blobs.put(rng.normal(size=shape))
-    close(blobs.sums(x, times=other), (values * factors).sum(0))
+    matrix = Columns.of(cuda.device, shape, storage)
+    close(blobs.sums(matrix, x, times=other), (values * factors).sum(0))
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.25])
@@ -109,10 +105,11 @@ def test_the_gradient_of_a_relu_is_summed_as_it_is_made(
     blobs = Blobs(cuda, storage)
     dy, values = blobs.put(rng.normal(size=shape))
     y, signs = blobs.put(np.rint(rng.normal(size=shape)))  # some are 0
+    matrix = Columns.of(cuda.device, shape, storage)
     want = np.where(signs > 0, values, slope * values)
-    close(blobs.sums(dy, sign=y, slope=slope), want.sum(0))
+    close(blobs.sums(matrix, dy, sign=y, slope=slope), want.sum(0))
     out, _ = blobs.put(np.full(shape, np.nan))
-    close(blobs.sums(dy, sign=y, slope=slope, masked=out), want.sum(0))
+    close(blobs.sums(matrix, dy, sign=y, slope=slope, masked=out), want.sum(0))
     kept = from_bits(to_bits(want.astype(np.float32), storage), storage)
     np.testing.assert_array_equal(blobs.get(out), kept)
 
@@ -121,8 +118,9 @@ def test_the_masked_gradient_may_be_written_in_place(cuda, rng):
     blobs = Blobs(cuda, "float32")
     dy, values = blobs.put(rng.normal(size=(70, 24)))
     y, signs = blobs.put(rng.normal(size=(70, 24)))
+    matrix = Columns.of(cuda.device, dy.shape, "float32")
     want = np.where(signs > 0, values, 0)
-    close(blobs.sums(dy, sign=y, masked=dy), want.sum(0))
+    close(blobs.sums(matrix, dy, sign=y, masked=dy), want.sum(0))
     np.testing.assert_array_equal(blobs.get(dy), want)
 
 
@@ -130,7 +128,7 @@ def test_blocks_and_lanes_cover_every_matrix():
     device = SimpleNamespace(multiprocessors=132)
     for shape in [(256, 64, 112, 112), (8, 2048, 7, 7), (4, 3, 5), (7, 1), (0, 3)]:
         for storage in STORAGES:
-            matrix = Columns.of(device, *matrix_of(shape), storage)
+            matrix = Columns.of(device, shape, storage)
             wide, deep = matrix.grid
             assert wide * matrix.lanes * matrix.vector >= matrix.columns
             assert deep * matrix.chunk >= matrix.rows
@@ -139,27 +137,16 @@ def test_blocks_and_lanes_cover_every_matrix():
             assert deep <= 65535
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_row_is_added_to_all_rows(cuda, shape, storage, rng):
-    blobs = Blobs(cuda, storage)
-    y, values = blobs.put(rng.normal(size=shape))
-    row = cuda.zeros(shape[1:], "float32")
-    numbers = rng.normal(size=shape[1]).astype(np.float32)
-    cuda.device.upload(numbers, row)
-    add_row(blobs.layer, y, row, *shape)()
-    want = values.astype(np.float32) + numbers
-    np.testing.assert_array_equal(
-        blobs.get(y), from_bits(to_bits(want, storage), storage)
-    )
-
-
 def test_a_blob_of_another_shape_is_refused(cuda):
     blobs = Blobs(cuda, "float32")
     x, _ = blobs.put(np.ones((3, 4)))
-    other, _ = blobs.put(np.ones((3, 5)))
-    with pytest.raises(ValueError, match="not a matrix of 3 x 4"):
-        blobs.sums(x, times=other)
+    matrix = Columns.of(cuda.device, (3, 5), "float32")
+    with pytest.raises(ValueError, match="not the matrix of 3 x 5"):
+        blobs.sums(matrix, x)
+    first = np.zeros((2, 3, 4), np.float32)
+    matrix = Columns.of(cuda.device, (2, 3, 4), "float32")
+    with pytest.raises(ValueError, match="must come last"):
+        blobs.sums(matrix, first)
 
 
 def test_the_matrix_of_a_shape():

@@ -18,7 +18,7 @@ SIZES = [(8, 16, 24), (4, 12), (2, 8, 6), (1, 7, 5), (3,), (2,) * 17]
 @pytest.mark.parametrize("axis", [0, 1, 2, 3])
 def test_concat(cuda, axis, order, precision):
     for sizes in SIZES:
-        shapes = [(2, 3, 4, 5)[:axis] + (n,) + (2, 3, 4, 5)[axis + 1 :] for n in sizes]
+        shapes = [tuple(np.insert((3, 2, 4), axis, size).tolist()) for size in sizes]
         check_own(
             cuda,
             f'type: "Concat" concat_param {{ axis: {axis} }}',
@@ -36,14 +36,13 @@ def test_concat(cuda, axis, order, precision):
 @pytest.mark.parametrize("axis", [0, 1, 2, 3])
 def test_slice(cuda, axis, order, precision):
     for sizes in SIZES:
-        shape = [2, 3, 4, 5]
-        shape[axis] = sum(sizes)
+        shape = tuple(np.insert((3, 2, 4), axis, sum(sizes)).tolist())
         tops = " ".join(f'top: "t{index}"' for index in range(len(sizes)))
         points = " ".join(f"slice_point: {at}" for at in np.cumsum(sizes)[:-1])
         check_own(
             cuda,
             f'type: "Slice" {tops} slice_param {{ axis: {axis} {points} }}',
-            [tuple(shape)],
+            [shape],
             precision=precision,
             own=Slice,
             order=order,

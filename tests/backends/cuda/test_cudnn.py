@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
 from netspec.errors import MachineError, SpecError
+from runtime.backends.cuda.machine import cudnn_worker
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.cudnn import Cudnn
 from runtime.backends.cuda.machine.plan_store import Plan, PlanStore
-from tests.backends.cuda.fake_cudnn import Front, Proposal
+from tests.backends.cuda.fake_cudnn import FakeGraph, Front, Proposal
 
 SPEC = Convolution(
     kind="forward",
@@ -152,7 +155,7 @@ def test_a_plan_is_made_once_and_then_read_from_the_disk(start):
     front, cudnn = start()
     planned = cudnn.plan(SPEC)
     assert cudnn.plan(replace(SPEC)) is planned
-    assert (front.checked, front.built) == (1, ["eng1"])
+    assert (front.checked, front.built) == (0, ["eng1"])
     front, again = start(Proposal("another"))
     assert again.supports(SPEC)
     assert again.plan(SPEC).name == "eng1"
@@ -296,6 +299,75 @@ def test_all_that_is_quick_is_planned_without_other_processes(start, monkeypatch
     assert all(cudnn.knows(one) for one in many)
     cudnn.prepare(many, 4)
     assert front.built == ["eng1"] * 8
+
+
+class Helper:
+    """A helper process that does its work in this one, when it is waited for."""
+
+    started: ClassVar[list[Helper]] = []
+
+    def __init__(self, command, **options):
+        assert command[1:] == ["-P", "-m", "runtime.backends.cuda.machine.cudnn_worker"]
+        self.stdin, self.order, self.killed = self, b"", False
+        self.started.append(self)
+
+    def write(self, data):
+        self.order += data
+
+    def close(self):
+        pass
+
+    def wait(self):
+        order, self.order = self.order, b""
+        if order and not self.killed:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "stdin", io.StringIO(order.decode()))
+                cudnn_worker.main()
+
+    def kill(self):
+        self.killed = True
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_has_to_be_compiled_is_shared_among_processes(start, monkeypatch, keeps):
+    monkeypatch.setattr("subprocess.Popen", Helper)
+    monkeypatch.setattr(Helper, "started", [])
+    front, cudnn = start(Proposal("eng1", COMPILED))
+    if not keeps:
+        cudnn.store = PlanStore(None)
+    many = [replace(SPEC, x=(n, 6, 11, 13), y=(n, 8, 6, 5)) for n in range(1, 11)]
+    cudnn.prepare([*many, replace(SPEC, relu=True)], 3)
+    assert len(Helper.started) == 2
+    assert len(front.built) == 10
+    assert front.handles == 1  # helpers have a description and no device
+    assert [cudnn.plan(one).workspace_bytes for one in many] == [0] * 10
+    assert len(front.built) == 10
+
+
+def test_a_share_that_no_helper_did_is_done_here(start, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", Helper)
+    monkeypatch.setattr(Helper, "started", [])
+    monkeypatch.setattr(cudnn_worker, "main", lambda: None)
+    front, cudnn = start(Proposal("eng1", COMPILED))
+    many = [replace(SPEC, x=(n, 6, 11, 13), y=(n, 8, 6, 5)) for n in range(1, 11)]
+    cudnn.prepare(many, 3)
+    assert len(front.built) == 10
+    assert all(cudnn.knows(one) for one in many)
+
+
+def test_helpers_end_with_an_interrupt(start, monkeypatch):
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("subprocess.Popen", Helper)
+    monkeypatch.setattr(Helper, "started", [])
+    front, cudnn = start(Proposal("eng1", COMPILED))
+    many = [replace(SPEC, x=(n, 6, 11, 13), y=(n, 8, 6, 5)) for n in range(1, 11)]
+    monkeypatch.setattr(FakeGraph, "build_plan_at_index", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cudnn.prepare(many, 3)
+    assert [helper.killed for helper in Helper.started] == [True, True]
+    assert front.built == []
 
 
 def test_where_processes_cannot_be_started_all_is_planned_here(start, monkeypatch):

@@ -31,9 +31,6 @@ def test_a_plan_takes_the_place_of_another(store):
     store.save("a key", Plan(b"old", "eng1"))
     store.save("a key", PLAN)
     assert store.load("a key") == PLAN
-    store.forget("a key")
-    store.forget("a key")
-    assert store.load("a key") is None
 
 
 def test_a_file_that_is_cut_short_anywhere_counts_as_missing(store):
@@ -80,7 +77,6 @@ def test_without_a_folder_nothing_is_kept(tmp_path):
     for store in (PlanStore(None), PlanStore(tmp_path / "file" / "plans")):
         assert store.folder is None
         store.save("a key", PLAN)
-        store.forget("a key")
         assert store.load("a key") is None
         assert store.path("a key") is None
 

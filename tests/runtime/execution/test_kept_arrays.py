@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import runtime
+import runtime.pycaffe as caffe
 from runtime import TEST, TRAIN, Layer
 from runtime.execution.mirror import ANY
 from tests.runtime.execution.own_layers import own as own_layer
@@ -399,6 +400,24 @@ def test_a_held_array_costs_a_copy_where_a_pass_reads_or_changes_it(stand_in):
     assert copies_of(stand_in, net.forward_steps) == {}
 
 
+def test_a_training_pass_takes_what_is_held_to_the_device_once(stand_in, tmp_path):
+    solver = solver_of(TIED + LOSS, tmp_path, "stand-in")
+    x, w = solver.net.blobs["x"].data, solver.net.params["a"][0].data
+    solver.step(1)
+    assert copies_of(stand_in, solver.net.forward_backward) == {
+        ("upload", (2, 3)): 1,
+        ("upload", (9,)): 1,
+        ("download", (9,)): 1,  # in TRAIN, layers may keep running values there
+    }
+    x[...], w[...] = 1, 2
+    found = []
+    solver.add_callback(before=lambda: None, after=lambda: found.append(w.copy()))
+    solver.step(1)
+    assert (found[0] == 2).all()
+    assert (solver.net.blobs["b"].data == 36).all()
+    assert copies_of(stand_in, lambda: solver.step(1))["upload", (9,)] == 2
+
+
 def test_other_nets_do_not_copy_the_blobs_of_this_one(stand_in):
     train = runtime.Net(TIED + LOSS, TRAIN, backend="stand-in")
     test = runtime.Net(TIED, TEST, backend="stand-in", share_with=train)
@@ -419,3 +438,18 @@ def test_the_host_arrays_of_an_old_plan_are_dropped(stand_in):
     assert copies_of(stand_in, lambda: net.mirror.before_steps(ANY)) == {}
     old[...] = 1
     assert not net.blobs["x"].data.any()
+
+
+def test_functions_between_layers_may_write_into_kept_arrays(name):
+    text = "force_backward: true" + HEAD + DOUBLE
+    net = caffe.Net(text, caffe.TRAIN, backend=name)
+    y, dz = net.blobs["y"].data, net.blobs["z"].diff
+    kept = {"y": lambda: y.__iadd__(10), "z": lambda: dz.fill(4)}
+    calls = [kept.get(name, lambda: None) for name in net._layer_names]
+    net.after_forward(lambda layer: calls[layer]())
+    net.blobs["x"].data[...] = 1
+    for _ in range(2):
+        net.forward_backward()
+        assert (net.blobs["z"].data == 13).all()
+        assert (net.blobs["x"].diff == 8).all()
+        dz[...] = 0

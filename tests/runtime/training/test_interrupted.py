@@ -157,9 +157,9 @@ def test_a_pass_of_a_net_is_whole_too(backend, call, monkeypatch):
     mirror = broken.mirror
     before_steps = mirror.before_steps
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         signal.raise_signal(signal.SIGINT)
-        before_steps(*arguments)
+        before_steps(*arguments, **options)
 
     monkeypatch.setattr(mirror, "before_steps", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:

@@ -52,18 +52,3 @@ column_finish(const float* partial, float* out, int groups, int columns, int add
   if (threadIdx.x < FINISHERS && column < columns)
     out[column] = add ? out[column] + sum : sum;
 }
-
-// Add a row (columns) to all rows of y.
-extern "C" __global__ void __launch_bounds__(256)
-add_row(STORE* y, const float* row, int rows, int columns, int chunk) {
-  Tile tile = tile_of(rows, columns, chunk);
-  Few more = column_values(row, tile, 0.0f);
-  long long at = tile.at;
-#pragma unroll 2
-  for (int i = 0; i < tile.count; i++, at += tile.step) {
-    Few value = load_few(y + at);
-#pragma unroll
-    for (int v = 0; v < VECTOR; v++) value.at[v] += more.at[v];
-    store_few(y + at, value);
-  }
-}

@@ -21,8 +21,6 @@ MOST = 8  # pieces of one launch
 class _Pieces(CudaLayer[Any]):
     """What Concat and Slice share: eight pieces a launch, each byte moved once."""
 
-    options: tuple[str, ...] = ("axis",)
-
     @property
     def _shapes(self) -> Sequence[Shape]:
         """The shapes of the pieces."""
@@ -70,6 +68,7 @@ class _Pieces(CudaLayer[Any]):
 class Concat(_Pieces):
     """Join blobs along one axis; see the portable kernel."""
 
+    options = ("axis",)
     op: ops.Concat
 
     @property

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from netspec.graph import Node
 from netspec.ops.base import count
 from runtime.arrays import ArraySpec
-from runtime.backends.cuda.columns import add_row, column_sum, column_sum_arrays
+from runtime.backends.cuda.columns import Columns, add_row
 from runtime.backends.cuda.layer import STORAGE, CudaLayer, Wanted
 from runtime.backends.cuda.layers.parameters import Working
-from runtime.backends.cuda.layers.relu import ReLU, rectified_sum
+from runtime.backends.cuda.layers.relu import ReLU, bias_gradient, rectified_sum
 from runtime.backends.cuda.machine.convolutions import Convolution as Spec
 from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call
@@ -100,8 +100,7 @@ class _Correlation(CudaLayer[Any]):
         super().__init__(node, context)
         self._weights = Working(self, 0, "last")
         self._bias = Working(self, 1, "first") if self.op.bias_term else None
-        y = self.op.tops[0]
-        self._sizes = (count(y) // y[1], y[1])  # rows and columns of a top
+        self._matrix = Columns.of(self.device, self.op.tops[0], self.storage)
         self.relu: ReLU | None = None  # one above, which runs as a part of this layer
 
     @cached_property
@@ -153,7 +152,7 @@ class _Correlation(CudaLayer[Any]):
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted |= column_sum_arrays(self, *self._sizes)
+            wanted["partial sums"] = self._matrix.partial()
         return wanted
 
     def _call(self, name: str, **operands: Any) -> LibraryCall:
@@ -190,7 +189,7 @@ class _Correlation(CudaLayer[Any]):
         return calls
 
     def _add_bias(self, y: Any) -> Call:
-        return add_row(self, y, self.params[1], *self._sizes)
+        return add_row(self, y, self.params[1], *self._matrix.sizes[:2])
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that compute the wanted gradients."""
@@ -199,13 +198,13 @@ class _Correlation(CudaLayer[Any]):
         if db is not None:
             add = accumulate[1]
             for dy in self.dtops:
-                calls += column_sum(self, dy, db, *self._sizes, accumulate=add)
+                calls += bias_gradient(self, self._matrix, dy, add)
                 add = True
         return calls + self._gradients(accumulate)
 
     def backward_below(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls of the gradient of the ReLU above, then of this layer."""
-        calls = rectified_sum(self, self._sizes, accumulate)
+        calls = rectified_sum(self, self._matrix, (self.y, self.dy), accumulate)
         return calls + self._gradients(accumulate)
 
     def _gradients(self, accumulate: Sequence[bool]) -> list[Call]:

@@ -10,14 +10,14 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import ArraySpec
-from runtime.backends.cuda.columns import column_sum, column_sum_arrays
+from runtime.backends.cuda.columns import Columns
 from runtime.backends.cuda.layer import CudaLayer, Wanted
 from runtime.backends.cuda.layers.parameters import Working
-from runtime.backends.cuda.layers.relu import ReLU, rectified_sum
+from runtime.backends.cuda.layers.relu import ReLU, bias_gradient, rectified_sum
 from runtime.backends.cuda.machine.launch import Call
 from runtime.backends.cuda.machine.library_call import LibraryCall, workspace_of
 from runtime.backends.cuda.machine.products import Product
-from runtime.backends.cuda.tensor import memory_of
+from runtime.backends.cuda.tensor import Blob, memory_of, reshaped
 from runtime.layers.base import Context
 
 
@@ -44,6 +44,8 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         self._inner = count(op.bottoms[0], op.axis)
         self._weights = Working(self, 0, "first")
         self._bias = Working(self, 1, "first") if op.bias_term else None
+        shape = (self._rows, op.num_output)
+        self._matrix = Columns.of(self.device, shape, self.storage)
         self.relu: ReLU | None = None  # one above, which runs as a part of this layer
 
     def arrays(self) -> dict[str, ArraySpec]:
@@ -58,7 +60,7 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted |= column_sum_arrays(self, self._rows, self.op.num_output)
+            wanted["partial sums"] = self._matrix.partial()
         return wanted
 
     def _product(self, **options: Any) -> Product:
@@ -150,18 +152,21 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         """Return the calls that compute the wanted gradients."""
         calls: list[Call] = []
         if self.op.bias_term and self.dparams[1] is not None:
-            db, add = self.dparams[1], accumulate[1]
-            calls += column_sum(self, self.dy, db, *self._sizes, accumulate=add)
+            calls += bias_gradient(self, self._matrix, self._dy, accumulate[1])
         return calls + self._gradients(accumulate)
 
     def backward_below(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls of the gradient of the ReLU above, then of this layer."""
-        calls = rectified_sum(self, self._sizes, accumulate)
+        calls = rectified_sum(self, self._matrix, (self._y, self._dy), accumulate)
         return calls + self._gradients(accumulate)
 
     @property
-    def _sizes(self) -> tuple[int, int]:
-        return self._rows, self.op.num_output
+    def _y(self) -> Blob:
+        return reshaped(self.y, self._matrix.sizes[:2])
+
+    @property
+    def _dy(self) -> Blob:
+        return reshaped(self.dy, self._matrix.sizes[:2])
 
     def _gradients(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that compute the gradients of the weights and of x."""

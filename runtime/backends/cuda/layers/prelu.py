@@ -8,7 +8,7 @@ from netspec.graph import Node
 from netspec.ops.activation import PReLU as PReLUOp
 from netspec.ops.base import count
 from runtime.arrays import Array, ArraySpec
-from runtime.backends.cuda.columns import FINISHERS, TILE_THREADS, Columns, matrix_of
+from runtime.backends.cuda.columns import FINISHERS, TILE_THREADS, Columns
 from runtime.backends.cuda.layer import CudaLayer, Wanted
 from runtime.backends.cuda.machine.launch import Call, CudaKernel
 from runtime.backends.cuda.tensor import CARRIERS
@@ -36,8 +36,7 @@ class PReLU(CudaLayer[PReLUOp]):
 
     def __init__(self, node: Node, context: Context) -> None:
         super().__init__(node, context)
-        sizes = matrix_of(self.op.bottoms[0])
-        self._matrix = Columns.of(self.device, *sizes, self.storage)
+        self._matrix = Columns.of(self.device, self.op.bottoms[0], self.storage)
         shared = int(self.op.channel_shared)
         self._forward = self._matrix.compiled(_FORWARD, SHARED=shared)
         self._backward = self._matrix.compiled(_BACKWARD, SHARED=shared)

@@ -30,7 +30,6 @@ OUTPUTS: dict[str, str] = {
 }
 ITEM_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 MIN_SPATIAL, MAX_SPATIAL = 1, 3
-PLANNED_SPATIAL = 2  # libraries know no convolution along a single axis
 
 
 @dataclass(frozen=True)
@@ -130,19 +129,20 @@ class Convolution:
         }
 
     def widened(self) -> Convolution:
-        """Return the same convolution with two spatial axes at least."""
-        missing = PLANNED_SPATIAL - len(self.stride)
-        if missing <= 0:
+        """Return the same convolution with two spatial axes at least.
+
+        Libraries know none along a single axis.
+        """
+        if len(self.stride) > 1:
             return self
-        ones = (1,) * missing
         return replace(
             self,
-            x=(*self.x[:2], *ones, *self.x[2:]),
-            w=(*self.w[:2], *ones, *self.w[2:]),
-            y=(*self.y[:2], *ones, *self.y[2:]),
-            stride=(*ones, *self.stride),
-            pad=((0,) * missing) + self.pad,
-            dilation=(*ones, *self.dilation),
+            x=(*self.x[:2], 1, *self.x[2:]),
+            w=(*self.w[:2], 1, *self.w[2:]),
+            y=(*self.y[:2], 1, *self.y[2:]),
+            stride=(1, *self.stride),
+            pad=(0, *self.pad),
+            dilation=(1, *self.dilation),
         )
 
     @property

@@ -203,12 +203,12 @@ class Cudnn:
         it had to and may not; then nothing is settled. Errors wait for `plan`.
         """
         with suppress(MachineError):
-            if self._refusal(convolution):
-                return True
             for plan in self._proposals(convolution, 1, compiling=compiling):
                 self.store.save(convolution.key, plan)
                 if self.store.folder is None:
                     self.adopt(convolution, plan)
+                return True
+            if self._refusal(convolution):
                 return True
             if compiling:
                 self._unbuilt(convolution)
@@ -263,7 +263,8 @@ class Cudnn:
 
     def _unbuilt(self, convolution: Convolution) -> MachineError:
         """Keep that no plan of a convolution can be built; return the error."""
-        reason = self._refusals[convolution] = "none that it proposes can be built"
+        reason = self._refusal(convolution) or "none that it proposes can be built"
+        self._refusals[convolution] = reason
         self.store.save(convolution.key, Plan(b"", reason))
         return MachineError(self._no_engine(convolution, reason))
 
@@ -274,11 +275,14 @@ class Cudnn:
 
         compiling: whether to go on where cuDNN has to compile, which takes seconds.
         """
-        refusal = self._refusal(convolution)
+        refusal = self._refusals.get(convolution)
         if refusal:
             raise MachineError(self._no_engine(convolution, refusal))
         with told(f"plan {convolution}", self._library):
-            graph = self._proposed(convolution)
+            try:
+                graph = self._proposed(convolution)
+            except self._library.cudnnGraphNotSupportedError:
+                return
             for index in range(graph.get_execution_plan_count()):
                 slow = compiles(self._library, graph, index)
                 if count == 0 or (slow and not compiling):
@@ -301,8 +305,7 @@ class Cudnn:
         try:
             return self._ready(convolution, plan)
         except MachineError:
-            self.store.forget(convolution.key)
-            return None
+            return None  # what is made instead takes its place
 
     def _ready(self, convolution: Convolution, plan: Plan) -> PlannedConvolution:
         """Have the device read a plan."""

@@ -70,12 +70,6 @@ class PlanStore:
         except FileError:
             return
 
-    def forget(self, key: str) -> None:
-        """Remove the plan of this key, which its library no longer reads."""
-        path = self.path(key)
-        if path is not None:
-            path.unlink(missing_ok=True)
-
 
 def store_of(library: Mapping[str, Any], sources: Sequence[Path]) -> PlanStore:
     """Return the store of a device and a version of a library.
