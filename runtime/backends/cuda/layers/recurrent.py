@@ -13,7 +13,7 @@ from netspec.graph import Node
 from netspec.ops import recurrent as ops
 from netspec.ops.base import count
 from runtime.arrays import Array, ArraySpec
-from runtime.backends.cuda.columns import column_sum, column_sum_arrays
+from runtime.backends.cuda.columns import Columns, column_sum
 from runtime.backends.cuda.layer import CudaLayer, Wanted
 from runtime.backends.cuda.layers.parameters import Working
 from runtime.backends.cuda.machine.launch import Call, CudaKernel
@@ -91,7 +91,7 @@ class _Recurrent(CudaLayer[OpT]):
             "held": ArraySpec((self.steps * step,), carrier, life="saved"),
             "dpre": ArraySpec((self.steps * wide,), carrier),
             "carry": ArraySpec((step,), "float32"),
-            **column_sum_arrays(self, self.rows, self.width),
+            "sums": self.columns.partial(),
         }
         if self.static:
             specs["fixed"] = ArraySpec((wide,), "float32")
@@ -131,12 +131,18 @@ class _Recurrent(CudaLayer[OpT]):
         offset = step * size * memory.dtype.itemsize
         return self.device.cut(memory, offset, (size,), str(memory.dtype))
 
-    def matrix(self, memory: Array, rows: int, columns: int) -> Blob:
-        """Return an array of the storage as a blob."""
+    @cached_property
+    def columns(self) -> Columns:
+        """The gradients of what enters the units: a row for each step and stream."""
+        return Columns.of(self.device, (self.rows, self.width), self.storage)
+
+    def matrix(self, memory: Array) -> Blob:
+        """Return such gradients as a blob."""
+        shape = (self.rows, self.width)
         if self.storage == "float32":
-            return memory.reshape(rows, columns)
+            return memory.reshape(shape)
         place = Place("first", self.storage)  # type: ignore[arg-type]
-        return Tensor(memory, (rows, columns), place)
+        return Tensor(memory, shape, place)
 
     # ------------------------------------------------------------ products
 
@@ -302,7 +308,7 @@ class _Recurrent(CudaLayer[OpT]):
         """Return the calls of all gradients that follow from `dpre`."""
         work, dpre = self.work, self.work["dpre"]
         calls = self.weight_gradient(0, dpre, self.x, accumulate)
-        calls += self.bias_gradient(1, dpre, self.width, accumulate)
+        calls += self.bias_gradient(1, dpre, accumulate)
         calls += self.weight_gradient(self.hidden, dpre, work["held"], accumulate)
         if self.dx is not None:
             calls.append(self.call("x", dpre, self.weights[0].memory, self.dx))
@@ -329,15 +335,14 @@ class _Recurrent(CudaLayer[OpT]):
         return [self.call(name, gradients, rows, out)]
 
     def bias_gradient(
-        self, slot: int, gradients: Array, width: int, accumulate: Sequence[bool]
+        self, slot: int, gradients: Array, accumulate: Sequence[bool]
     ) -> list[Call]:
         """Return the calls that sum up the gradient of a bias."""
         out = self.dparams[slot]
         if out is None:
             return []
-        matrix = self.matrix(gradients, self.rows, width)
-        add = accumulate[slot]
-        return column_sum(self, matrix, out, self.rows, width, accumulate=add)
+        matrix, sums, add = self.matrix(gradients), self.work["sums"], accumulate[slot]
+        return column_sum(self, self.columns, matrix, out, sums, accumulate=add)
 
 
 class LSTM(_Recurrent[ops.LSTM]):
@@ -462,7 +467,7 @@ class RNN(_Recurrent[ops.RNN]):
         arguments = (self.y, self.dy, dsums, size)
         calls: list[Call] = [self.all_launch("outputs_gradient", size, *arguments)]
         calls += self.weight_gradient(slot, dsums, work["h"], accumulate)
-        calls += self.bias_gradient(slot + 1, dsums, self.size, accumulate)
+        calls += self.bias_gradient(slot + 1, dsums, accumulate)
         calls.append(self.call("dh", dsums, self.weights[slot].memory, dh))
         for step in reversed(range(self.steps)):
             cont_next, _ = self.next_of(step)
