@@ -65,7 +65,9 @@ class Check:
             "OPENBLAS_NUM_THREADS": "1",
             "NETSPEC_NUM_THREADS": "2",
         }
-        if not self.dry:
+        if self.dry:
+            found["OMP_NUM_THREADS"] = "1"
+        else:
             found["NETSPEC_CACHE_DIR"] = str(self.work / "netspec")
         return found
 
