@@ -79,11 +79,18 @@ def test_parts_of_a_stage_run_side_by_side(runner, tmp_path):
     assert runner().run([pair], []) is True
 
 
-def test_without_the_essential_part_the_rest_is_left_out_and_says_why(runner, tmp_path):
-    stages = [[part("smoke", "raise SystemExit(1)", essential=True)], [part("b", "")]]
-    assert runner().run(stages, []) is False
+def test_without_what_is_essential_the_rest_is_left_out_and_says_why(runner, tmp_path):
+    bad = part("smoke", "print('ok one')", essential="ok two")
+    assert runner().run([[bad], [part("b", "")]], []) is False
     assert told(tmp_path)["b"]["status"] == "skipped"
-    assert told(tmp_path)["b"]["said"] == "smoke did not pass"
+    assert told(tmp_path)["b"]["said"] == "smoke did not say 'ok two'"
+
+
+def test_what_fails_beside_the_essential_stops_nothing(runner, tmp_path):
+    text = "print('ok one'); print('FAIL two'); raise SystemExit(1)"
+    stages = [[part("smoke", text, essential="ok one")], [part("b", "")]]
+    assert runner().run(stages, []) is False
+    assert told(tmp_path)["b"]["status"] == "passed"
 
 
 def test_what_the_machine_lacks_is_no_failure_but_too_little_time_is(runner, tmp_path):

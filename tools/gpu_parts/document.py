@@ -41,12 +41,23 @@ def parts_table(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
+def speed(path: Path) -> str:
+    """Return what `benchmarks/gpu.py` measured: device, and a table; "" if nothing."""
+    records = lines_of(path)
+    device = next((record for record in records if "device" in record), None)
+    if device is None:
+        return ""
+    title = f"{device['date']}, {device['device']}, PyTorch {device['torch']}"
+    results = [record for record in records if "net" in record]
+    return f"{title}; images (or sequences) a second.\n\n{gpu.table(results)}"
+
+
 def section(folder: Path) -> str:
     """Return all that stands between the markers.
 
     Raises `SystemExit` where the folder has no results.
     """
-    parts, speed = lines_of(folder / "parts.jsonl"), lines_of(folder / "speed.jsonl")
+    parts = lines_of(folder / "parts.jsonl")
     if not parts:
         raise SystemExit(f"{folder}: no parts.jsonl, which a run writes")
     text = []
@@ -58,16 +69,7 @@ def section(folder: Path) -> str:
     if failures:
         shown = "\n".join(line[:200] for line in failures)
         text += ["What failed:", "", "```text", shown, "```", ""]
-    device = next((record for record in speed if "device" in record), None)
-    if device is not None:
-        results = [record for record in speed if "net" in record]
-        title = f"{device['date']}, {device['device']}, PyTorch {device['torch']}"
-        text += [
-            f"{title}; images (or sequences) a second.",
-            "",
-            gpu.table(results),
-            "",
-        ]
+    text.append(speed(folder / "speed.jsonl"))
     return "\n".join(text).strip()
 
 
