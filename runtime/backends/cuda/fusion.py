@@ -128,9 +128,13 @@ class Fusion:
             after = self._in_place_after(last)
         if isinstance(after, ReLU) and after.op.negative_slope == 0:
             relu, last = after, after.node
+        above = self._next(last)
+        split: CudaLayer[Any] | None = None
+        if above is not None and above.type == "Split":
+            split = self._bare[above.index] if self._passes_on(last, above) else None
         ahead = self._writes_x(node)
         kept = any(one in self._kept for one in node.tops)
-        return Normalized(norm, scale, total, relu, ahead, keeps_top=kept)
+        return Normalized(norm, scale, total, relu, split, ahead, keeps_top=kept)
 
     def _next(self, node: Node) -> Node | None:
         nodes = self._graph.nodes

@@ -229,21 +229,27 @@ def test_what_runs_as_one(cuda):
     assert joined(kept) == every - alone - sums
 
 
-def test_launches_of_a_residual_block(cuda):
-    """Forward: two for the statistics, one for the rest; backward: two and one."""
+def test_launches_of_residual_blocks(cuda):
+    """Two for the statistics and one for the rest, forward and backward."""
     net = filled(RESIDUAL, runtime.TRAIN, backend=cuda.name, keep=())
-    names = {node.name: node.index for node in net.graph.nodes}
-    forward = net.plan.fusion.forward()
-    block = ["bn_b3", "scale_b3", "e3", "relu_e3"]
-    assert [len(forward[names[one]]) for one in block] == [2, 0, 1, 0]
+    index = {node.name: node.index for node in net.graph.nodes}
     flags = {
         step.node: step.flags for step in net.plan.backward if step.calls is not None
     }
-    backward = net.plan.fusion.backward(flags)
-    assert [len(backward[names[one]]) for one in block] == [0, 0, 1, 2]
-    block = ["bn_a3", "scale_a3", "relu_a3"]
-    assert [len(forward[names[one]]) for one in block] == [3, 0, 0]
-    assert [len(backward[names[one]]) for one in block] == [3, 0, 0]
+    forward, backward = net.plan.fusion.forward(), net.plan.fusion.backward(flags)
+
+    def launches(first: str, last: str) -> tuple[list[int], list[int]]:
+        nodes = range(index[first], index[last] + 1)
+        ways = (forward, backward)
+        here, there = ([len(way.get(at, "none")) for at in nodes] for way in ways)
+        return here, there
+
+    # bn, scale, ReLU; bn, scale, sum, ReLU, Split, which has no step forward.
+    assert launches("bn_a3", "relu_a3") == ([3, 0, 0], [3, 0, 0])
+    split = net.graph.nodes[index["relu_e3"] + 1].name
+    none = len("none")
+    assert launches("bn_b3", split) == ([2, 0, 1, 0, none], [0, 0, 1, 0, 2])
+    assert launches("bn_b4", "e4") == ([2, 0, 1], [0, 0, 3])
 
 
 @pytest.mark.parametrize("keep", [None, ()], ids=["kept", "not kept"])
