@@ -127,6 +127,12 @@ def contents(net: runtime.Net) -> dict[str, np.ndarray]:
     return values
 
 
+def without_loss(text: str) -> str:
+    """Return a net in which nothing learns."""
+    silence = 'layer { name: "silence" type: "Silence" bottom: "t" }'
+    return text.split('layer { name: "loss"')[0] + silence
+
+
 def check(
     got: runtime.Net, want: runtime.Net, limit: float, order: float = np.inf
 ) -> None:
@@ -210,13 +216,67 @@ def test_gradients_are_added(cuda, name):
 @pytest.mark.parametrize("name", NETS)
 def test_inference(cuda, name, phase, keep):
     """Remembered statistics, or those of the batch where nobody learns."""
-    text = NETS[name].split('layer { name: "loss"')[0]
-    text += 'layer { name: "silence" type: "Silence" bottom: "t" }'
-    text = f"force_backward: false {text}"
+    text = without_loss(NETS[name])
     fast = filled(text, phase, backend=cuda.name, keep=keep)
     slow = filled(text, phase, backend="portable", keep=keep)
     got, want = fast.forward()["ip"].copy(), slow.forward()["ip"]
     np.testing.assert_allclose(got, want, rtol=0, atol=2e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize("window", ["bias_term: true", "bias_term: false"])
+@pytest.mark.parametrize("behind", ["", "scale", "relu", "scale relu"])
+def test_a_convolution_does_what_follows_with_its_weights(
+    cuda, behind, window, precision
+):
+    text = INPUT + conv("c1", "x").replace("bias_term: false", window)
+    text += norm("c1", "c1")
+    text += scale("c1", "c1") if "scale" in behind else ""
+    text += relu("c1", "c1") if "relu" in behind else ""
+    fast, slow = (
+        filled(text, runtime.TEST, backend=name, precision=one)
+        for name, one in ((cuda.name, precision), ("portable", "float32"))
+    )
+    members = {"c1", "bn_c1", *(f"{name}_c1" for name in behind.split())}
+    assert joined(fast) == members
+    (kernel,) = (one for one in fast.plan.kernels if one.node.name == "c1")
+    forward = fast.plan.fusion.forward()[kernel.node.index]
+    assert [call.constant for call in forward][-3:] == [True, True, False]
+    limit = 2e-5 if precision == "float32" else 2e-2
+
+    def same() -> None:
+        want = slow.forward()["c1"].copy()
+        got = fast.forward()["c1"]
+        np.testing.assert_allclose(got, want, rtol=0, atol=limit * np.abs(want).max())
+
+    for _ in range(3):
+        same()
+    for net in (fast, slow):
+        net.params["bn_c1"][1].data[...] *= 2
+    same()
+    for net in (fast, slow):
+        net.params["c1"][0].data[...] *= -1
+    same()
+    for net in (fast, slow):
+        net.params["bn_c1"][2].data[...] = 0
+    same()
+
+
+def test_a_convolution_folds_only_where_its_memory_allows(cuda):
+    """Not where BatchNorm has other memory, nor where a sum reads its top."""
+    text = without_loss(RESIDUAL)
+    whole = filled(text, runtime.TEST, backend=cuda.name, keep=())
+    calls = whole.plan.fusion.forward()
+    index = {node.name: node.index for node in whole.graph.nodes}
+    launches = [len(calls[index[f"{name}_a3"]]) for name in ("bn", "scale", "relu")]
+    assert launches == [0, 0, 0]
+    block = ["bn_b3", "scale_b3", "e3", "relu_e3"]
+    assert [len(calls[index[name]]) for name in block] == [0, 0, 1, 0]
+    text = without_loss(APART)
+    apart = filled(text, runtime.TEST, backend=cuda.name, keep=())
+    calls = apart.plan.fusion.forward()
+    index = {node.name: node.index for node in apart.graph.nodes}
+    assert [len(calls[index[name]]) for name in ("bn_n1", "bn_c3")] == [1, 0]
 
 
 def test_what_runs_as_one(cuda):
@@ -292,8 +352,8 @@ def test_a_layer_with_an_option_that_joined_ones_do_not_know_stays_apart(
     assert joined(usual) == {"c1", "bn_c1", "scale_c1", "relu_c1"}
     read = READERS[name]
     monkeypatch.setitem(READERS, name, lambda *given: extended(read(*given)))
-    (kernel,) = KERNELS[name]
-    monkeypatch.setattr(kernel, "options", (*kernel.options, "extra"))
+    for kernel in KERNELS[name]:
+        monkeypatch.setattr(kernel, "options", (*kernel.options, "extra"))
     net = filled(text, runtime.TRAIN, backend=cuda.name)
     (one,) = (node.name for node in net.graph.nodes if node.type == name)
     assert one not in joined(net)
