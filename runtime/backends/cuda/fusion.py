@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from netspec.graph import Graph, Node
 from netspec.graph.memory import kept_edges
 from runtime.backends.cuda.chained import Chained
+from runtime.backends.cuda.folded import Folded
 from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cuda.layers.elementwise import Elementwise, may_join
@@ -109,6 +110,8 @@ class Fusion:
             return self._normalized(node)
         if isinstance(kernel, Convolution | Deconvolution | InnerProduct):
             after = self._in_place_after(node)
+            if isinstance(kernel, Convolution) and isinstance(after, BatchNorm):
+                return self._folded(kernel, after)
             if isinstance(after, ReLU) and after.op.negative_slope == 0:
                 return Rectified(kernel, after)
         return self._chained(node)
@@ -130,26 +133,46 @@ class Fusion:
             return None
         return Chained(chain, keeps_top=node.tops[0] in self._kept)
 
-    def _normalized(self, node: Node) -> Normalized:
-        """Return the group of a BatchNorm: what follows it and can be part of it."""
-        norm: Any = self._kernels[node.index]
+    def _folded(self, kernel: Convolution, norm: BatchNorm) -> Folded | None:
+        """Return the group of a convolution that does the work of a BatchNorm."""
+        scale, relu, last = self._affine(norm)
+        every = (kernel, norm, scale, relu)
+        learns = any(one.node.backward for one in every if one is not None)
+        summed = relu is None and self._sum_after(last) is not None
+        able = norm.op.use_global_stats and not learns and kernel.can_fold
+        # A sum behind is better off with these layers: they read and write as much.
+        return Folded(kernel, norm, scale, relu) if able and not summed else None
+
+    def _affine(self, norm: BatchNorm) -> tuple[Scale | None, ReLU | None, Node]:
+        """Return a Scale and a ReLU in place right behind a BatchNorm, and the last."""
         scale: Scale | None = None
-        total: Kernel[Any] | None = None
-        relu: Kernel[Any] | None = None
-        last = node
+        last = norm.node
         after = self._in_place_after(last)
         if after is not None and isinstance(after, Scale) and _scales(norm, after):
             scale, last = after, after.node
             after = self._in_place_after(last)
+        if isinstance(after, ReLU) and after.op.negative_slope == 0:
+            return scale, after, after.node
+        return scale, None, last
+
+    def _normalized(self, node: Node) -> Normalized:
+        """Return the group of a BatchNorm: what follows it and can be part of it."""
+        norm: Any = self._kernels[node.index]
+        scale, relu, last = self._affine(norm)
         added = self._sum_after(last) if self._is_in_place(node) else None
-        if added is not None:
+        total: Kernel[Any] | None = None
+        if added is not None and relu is None:
             total, last = added, added.node
             after = self._in_place_after(last)
-        if isinstance(after, ReLU) and after.op.negative_slope == 0:
-            relu, last = after, after.node
+            if isinstance(after, ReLU) and after.op.negative_slope == 0:
+                relu, last = after, after.node
+        above = self._next(last)
+        split: CudaLayer[Any] | None = None
+        if above is not None and above.type == "Split":
+            split = self._bare[above.index] if self._passes_on(last, above) else None
         ahead = self._writes_x(node)
         kept = any(one in self._kept for one in node.tops)
-        return Normalized(norm, scale, total, relu, ahead, keeps_top=kept)
+        return Normalized(norm, scale, total, relu, split, ahead, keeps_top=kept)
 
     def _next(self, node: Node) -> Node | None:
         nodes = self._graph.nodes

@@ -35,6 +35,7 @@ class Normalized:
         total: an Eltwise that adds another blob, or None. BatchNorm and Scale then work
             in place, and nobody keeps their blob.
         relu: a ReLU in place, or None.
+        split: the kernel of a Split right above that adds gradients up, or None.
         ahead: the kernel that computes x and can write it where x is kept, or None.
         keeps_top: whether somebody keeps the blob that BatchNorm has for a top.
     """
@@ -45,12 +46,13 @@ class Normalized:
         scale: Scale | None,
         total: Kernel[Any] | None,
         relu: Kernel[Any] | None,
+        split: CudaLayer[Any] | None,
         ahead: CudaLayer[Any] | None,
         *,
         keeps_top: bool,
     ) -> None:
         self._norm, self._scale, self._total, self._relu = norm, scale, total, relu
-        self._ahead, self._keeps_top = ahead, keeps_top
+        self._split, self._ahead, self._keeps_top = split, ahead, keeps_top
         members = (norm, scale, total, relu)
         self._nodes = [one.node.index for one in members if one is not None]
         self._learns = any(one.node.backward for one in members if one is not None)
@@ -120,54 +122,69 @@ class Normalized:
     # ------------------------------------------------------------ backward
 
     def backward(self, flags: Mapping[int, Sequence[bool]]) -> Calls:
-        """Return other calls for the nodes; none where they run one by one."""
-        norm = self._norm
-        known = all(index in flags for index in self._nodes)
-        if norm.op.use_global_stats or norm.dx is None or len(self._nodes) < 2:
-            return {}
-        if not known or not norm.node.backward:
-            return {}
-        if self._total is not None:
-            return self._backward_of_sum(flags) if self._adds_alike else {}
-        calls: dict[int, Sequence[Call]] = {index: [] for index in self._nodes}
-        mask = MASK_BY_VALUE if self._relu is not None else 0
-        options: dict[str, Any] = {}
-        if norm.dx is not norm.dy and self._keeps_top:
-            # The blob between has its own gradient, that of what was normalized.
-            scaled = self._scale is not None
-            passes = PASS_SCALED if scaled else PASS_MASKED
-            options = {"passed": norm.dy, "passes": passes}
-        calls[norm.node.index] = [
-            *norm.summed(norm.dy, self._scale, self._added_to(flags), mask=mask),
-            norm.derived(norm.dy, norm.dx, self._scale, mask=mask, **options),
-        ]
-        return calls
+        """Return other calls for the nodes; none where they run one by one.
 
-    def _backward_of_sum(self, flags: Mapping[int, Sequence[bool]]) -> Calls:
-        """Return the calls where a sum is part of the group.
-
-        The ReLU leaves its gradient over dy, and the memory of the other gradients is
-        there one step later, so that the sums are made at the step of the ReLU.
+        Two launches sum the gradient over the channels, one computes dx. The sums are
+        made at the first step that can: where a Split above adds two gradients up, the
+        same launch does that; where a ReLU has the sign of a sum for a mask, at its
+        step, as that blob may be gone later, and the other gradients' memory is not
+        there yet. Such a launch leaves the masked gradient where the ReLU leaves it.
         """
-        norm, total = self._norm, self._total
-        if total is None or norm.dx is None:
+        norm, total, relu = self._norm, self._total, self._relu
+        known = all(index in flags for index in self._nodes)
+        if norm.op.use_global_stats or norm.dx is None or not norm.node.backward:
             return {}
+        if not known or (total is not None and not self._adds_alike):
+            return {}
+        parts = self._parts_of_dy(flags)
         calls: dict[int, Sequence[Call]] = {index: [] for index in self._nodes}
-        dy, given = total.dtops[0], self._added_to(flags)
-        first: dict[str, Any] = {}
-        if self._relu is not None:
-            first = {"sign": total.tops[0], "mask": MASK_BY_SIGN}
+        if len(calls) < 2 and parts is None:
+            return {}
+        end = norm if total is None else total
+        dy, at = end.dtops[0], end.node.index
+        mask = 0 if relu is None else MASK_BY_VALUE
+        first: dict[str, Any] = {"mask": mask}
+        if relu is not None and total is not None:
+            at, mask = relu.node.index, MASK_BY_SIGN
+            first = {"mask": mask, "sign": total.tops[0]}
+        leaves = mask == MASK_BY_SIGN or parts is not None
+        if leaves:
             first |= {"passed": dy, "passes": PASS_MASKED}
-        sums = norm.summed(dy, self._scale, given, **first)
-        other = total.dbottoms[self._other]
-        passed = {} if other is None else {"passed": other, "passes": PASS_MASKED}
-        derived = norm.derived(dy, norm.dx, self._scale, **passed)
-        if self._relu is None:
-            calls[total.node.index] = [*sums, derived]
-        else:
-            calls[self._relu.node.index] = sums
-            calls[total.node.index] = [derived]
+            mask = 0  # of dy as it is then
+        source = dy
+        if parts is not None:
+            source, first["more"], at = *parts, self.last + 1
+        sums = norm.summed(source, self._scale, self._added_to(flags), **first)
+        derived = norm.derived(
+            dy, norm.dx, self._scale, mask=mask, **self._passed(norm.dx)
+        )
+        calls[at] = sums
+        calls[end.node.index] = [*calls[end.node.index], derived]
         return calls
+
+    def _parts_of_dy(
+        self, flags: Mapping[int, Sequence[bool]]
+    ) -> Sequence[Blob] | None:
+        """Return the two gradients that a Split right above adds up."""
+        split = self._split
+        if split is None or split.node.index not in flags:
+            return None
+        dy = (self._norm if self._total is None else self._total).dtops[0]
+        parts = [one for one in split.dtops if one is not None]
+        apart = split.dx is dy and all(one is not dy for one in parts)
+        return parts if len(parts) == 2 and apart and same_place(dy, *parts) else None
+
+    def _passed(self, dx: Blob) -> dict[str, Any]:
+        """Return what the launch that computes dx leaves in other gradients."""
+        if self._total is not None:
+            other = self._total.dbottoms[self._other]
+            return {"passed": other, "passes": PASS_MASKED} if other is not None else {}
+        dy = self._norm.dy
+        if dx is dy or not self._keeps_top:
+            return {}
+        # The blob between has a gradient of its own, that of what was normalized.
+        passes = PASS_MASKED if self._scale is None else PASS_SCALED
+        return {"passed": dy, "passes": passes}
 
     def _added_to(self, flags: Mapping[int, Sequence[bool]]) -> Sequence[bool]:
         return (False,) if self._scale is None else flags[self._scale.node.index]

@@ -152,6 +152,12 @@ def contents(net: runtime.Net) -> dict[str, np.ndarray]:
     return values
 
 
+def without_loss(text: str) -> str:
+    """Return a net in which nothing learns."""
+    silence = 'layer { name: "silence" type: "Silence" bottom: "t" }'
+    return text.split('layer { name: "loss"')[0] + silence
+
+
 def check(
     got: runtime.Net, want: runtime.Net, limit: float, order: float = np.inf
 ) -> None:
@@ -235,13 +241,67 @@ def test_gradients_are_added(cuda, name):
 @pytest.mark.parametrize("name", NETS)
 def test_inference(cuda, name, phase, keep):
     """Remembered statistics, or those of the batch where nobody learns."""
-    text = NETS[name].split('layer { name: "loss"')[0]
-    text += 'layer { name: "silence" type: "Silence" bottom: "t" }'
-    text = f"force_backward: false {text}"
+    text = without_loss(NETS[name])
     fast = filled(text, phase, backend=cuda.name, keep=keep)
     slow = filled(text, phase, backend="portable", keep=keep)
     got, want = fast.forward()["ip"].copy(), slow.forward()["ip"]
     np.testing.assert_allclose(got, want, rtol=0, atol=2e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize("window", ["bias_term: true", "bias_term: false"])
+@pytest.mark.parametrize("behind", ["", "scale", "relu", "scale relu"])
+def test_a_convolution_does_what_follows_with_its_weights(
+    cuda, behind, window, precision
+):
+    text = INPUT + conv("c1", "x").replace("bias_term: false", window)
+    text += norm("c1", "c1")
+    text += scale("c1", "c1") if "scale" in behind else ""
+    text += relu("c1", "c1") if "relu" in behind else ""
+    fast, slow = (
+        filled(text, runtime.TEST, backend=name, precision=one)
+        for name, one in ((cuda.name, precision), ("portable", "float32"))
+    )
+    members = {"c1", "bn_c1", *(f"{name}_c1" for name in behind.split())}
+    assert joined(fast) == members
+    (kernel,) = (one for one in fast.plan.kernels if one.node.name == "c1")
+    forward = fast.plan.fusion.forward()[kernel.node.index]
+    assert [call.constant for call in forward][-3:] == [True, True, False]
+    limit = 2e-5 if precision == "float32" else 2e-2
+
+    def same() -> None:
+        want = slow.forward()["c1"].copy()
+        got = fast.forward()["c1"]
+        np.testing.assert_allclose(got, want, rtol=0, atol=limit * np.abs(want).max())
+
+    for _ in range(3):
+        same()
+    for net in (fast, slow):
+        net.params["bn_c1"][1].data[...] *= 2
+    same()
+    for net in (fast, slow):
+        net.params["c1"][0].data[...] *= -1
+    same()
+    for net in (fast, slow):
+        net.params["bn_c1"][2].data[...] = 0
+    same()
+
+
+def test_a_convolution_folds_only_where_its_memory_allows(cuda):
+    """Not where BatchNorm has other memory, nor where a sum reads its top."""
+    text = without_loss(RESIDUAL)
+    whole = filled(text, runtime.TEST, backend=cuda.name, keep=())
+    calls = whole.plan.fusion.forward()
+    index = {node.name: node.index for node in whole.graph.nodes}
+    launches = [len(calls[index[f"{name}_a3"]]) for name in ("bn", "scale", "relu")]
+    assert launches == [0, 0, 0]
+    block = ["bn_b3", "scale_b3", "e3", "relu_e3"]
+    assert [len(calls[index[name]]) for name in block] == [0, 0, 1, 0]
+    text = without_loss(APART)
+    apart = filled(text, runtime.TEST, backend=cuda.name, keep=())
+    calls = apart.plan.fusion.forward()
+    index = {node.name: node.index for node in apart.graph.nodes}
+    assert [len(calls[index[name]]) for name in ("bn_n1", "bn_c3")] == [1, 0]
 
 
 def test_what_runs_as_one(cuda):
@@ -275,21 +335,27 @@ def test_functions_of_one_value_are_one_launch_up_to_a_second_random_one(cuda, k
     assert not alone & set(groups.forward())
 
 
-def test_launches_of_a_residual_block(cuda):
-    """Forward: two for the statistics, one for the rest; backward: two and one."""
+def test_launches_of_residual_blocks(cuda):
+    """Two for the statistics and one for the rest, forward and backward."""
     net = filled(RESIDUAL, runtime.TRAIN, backend=cuda.name, keep=())
-    names = {node.name: node.index for node in net.graph.nodes}
-    forward = net.plan.fusion.forward()
-    block = ["bn_b3", "scale_b3", "e3", "relu_e3"]
-    assert [len(forward[names[one]]) for one in block] == [2, 0, 1, 0]
+    index = {node.name: node.index for node in net.graph.nodes}
     flags = {
         step.node: step.flags for step in net.plan.backward if step.calls is not None
     }
-    backward = net.plan.fusion.backward(flags)
-    assert [len(backward[names[one]]) for one in block] == [0, 0, 1, 2]
-    block = ["bn_a3", "scale_a3", "relu_a3"]
-    assert [len(forward[names[one]]) for one in block] == [3, 0, 0]
-    assert [len(backward[names[one]]) for one in block] == [3, 0, 0]
+    forward, backward = net.plan.fusion.forward(), net.plan.fusion.backward(flags)
+
+    def launches(first: str, last: str) -> tuple[list[int], list[int]]:
+        nodes = range(index[first], index[last] + 1)
+        ways = (forward, backward)
+        here, there = ([len(way.get(at, "none")) for at in nodes] for way in ways)
+        return here, there
+
+    # bn, scale, ReLU; bn, scale, sum, ReLU, Split, which has no step forward.
+    assert launches("bn_a3", "relu_a3") == ([3, 0, 0], [3, 0, 0])
+    split = net.graph.nodes[index["relu_e3"] + 1].name
+    none = len("none")
+    assert launches("bn_b3", split) == ([2, 0, 1, 0, none], [0, 0, 1, 0, 2])
+    assert launches("bn_b4", "e4") == ([2, 0, 1], [0, 0, 3])
 
 
 @pytest.mark.parametrize("keep", [None, ()], ids=["kept", "not kept"])
@@ -332,8 +398,8 @@ def test_a_layer_with_an_option_that_joined_ones_do_not_know_stays_apart(
     assert joined(usual) == {"c1", "bn_c1", "scale_c1", "relu_c1"}
     read = READERS[name]
     monkeypatch.setitem(READERS, name, lambda *given: extended(read(*given)))
-    (kernel,) = KERNELS[name]
-    monkeypatch.setattr(kernel, "options", (*kernel.options, "extra"))
+    for kernel in KERNELS[name]:
+        monkeypatch.setattr(kernel, "options", (*kernel.options, "extra"))
     net = filled(text, runtime.TRAIN, backend=cuda.name)
     (one,) = (node.name for node in net.graph.nodes if node.type == name)
     assert one not in joined(net)

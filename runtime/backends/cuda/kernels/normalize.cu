@@ -205,11 +205,13 @@ __device__ inline void pass_on(STORE* passed, long long at, const Few& g,
 #endif
 }
 
-// partial (groups, 2, columns): sums of g, and of g (x - mean).
+// partial (groups, 2, columns): sums of g, and of g (x - mean). Where there is `more`, it
+// is added to dy first.
 extern "C" __global__ void __launch_bounds__(256)
-gradient_sums(const STORE* dy, const STORE* x, const STORE* sign, STORE* passed,
-              const float* mean, const float* inverse, const float* gamma,
-              const float* beta, float* partial, int rows, int columns, int chunk) {
+gradient_sums(const STORE* dy, const STORE* more, const STORE* x, const STORE* sign,
+              STORE* passed, const float* mean, const float* inverse,
+              const float* gamma, const float* beta, float* partial, int rows,
+              int columns, int chunk) {
   Tile tile = tile_of(rows, columns, chunk);
   Line line = line_of(tile, mean, inverse, 0, gamma, beta, 0.0f);
   Few scale = column_values(gamma, tile, 1.0f);
@@ -218,6 +220,11 @@ gradient_sums(const STORE* dy, const STORE* x, const STORE* sign, STORE* passed,
 #pragma unroll 2
   for (int i = 0; i < tile.count; i++, at += tile.step) {
     Few g = load_few(dy + at), apart = load_few(x + at);
+    if (more) {
+      Few other = load_few(more + at);
+#pragma unroll
+      for (int v = 0; v < VECTOR; v++) g.at[v] += other.at[v];
+    }
 #pragma unroll
     for (int v = 0; v < VECTOR; v++) apart.at[v] -= line.mean.at[v];
     g = masked(g, apart, line, sign, at);

@@ -18,7 +18,7 @@ from runtime.backends.cuda.machine.convolutions import Convolution as Spec
 from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call
 from runtime.backends.cuda.machine.library_call import LibraryCall, workspace_of
-from runtime.backends.cuda.tensor import Order, memory_of
+from runtime.backends.cuda.tensor import CARRIERS, Order, memory_of
 from runtime.layers.base import Context
 
 
@@ -102,6 +102,7 @@ class _Correlation(CudaLayer[Any]):
         self._bias = Working(self, 1, "first") if self.op.bias_term else None
         self._matrix = Columns.of(self.device, self.op.tops[0], self.storage)
         self.relu: ReLU | None = None  # one above, which runs as a part of this layer
+        self._folded: Spec | None = None  # with what layers above do in the weights
 
     @cached_property
     def convolutions(self) -> dict[str, Spec]:
@@ -111,6 +112,8 @@ class _Correlation(CudaLayer[Any]):
             specs["y"] = self._with_bias(specs["y"])
         if self._fuses_relu:
             specs["y above"] = replace(specs["y"], relu=True)
+        if self._folded is not None:
+            specs["y folded"] = self._folded
         return specs
 
     @cached_property
@@ -138,6 +141,29 @@ class _Correlation(CudaLayer[Any]):
             spec = self._with_bias(spec)
         return bool(self.device.supports(replace(spec, relu=True)))
 
+    @cached_property
+    def can_fold(self) -> bool:
+        """Whether the convolution can have a bias and a ReLU at its end."""
+        return self._single and bool(self.device.supports(self._ending(relu=True)))
+
+    @property
+    def _single(self) -> bool:
+        return len(self.op.tops) == 1 and self.forward_kind == "forward"
+
+    def _ending(self, *, relu: bool) -> Spec:
+        spec = self.specs(self.node, self.precision)["y"]
+        return replace(self._with_bias(spec), relu=relu)
+
+    def folds(self, *, rectified: bool) -> None:
+        """Ask for memory for other weights and a bias, for what is done above."""
+        self._folded = self._ending(relu=rectified)
+
+    def folded_calls(self) -> list[Call]:
+        """Return the call that computes y by the weights and the bias asked for."""
+        weights, bias = self.work["folded weights"], self.work["folded bias"]
+        operands = {"x": self.x, "y": self.y, "w": weights, "bias": bias}
+        return [self._call("y folded", **operands)]
+
     def _with_bias(self, spec: Spec) -> Spec:
         return replace(spec, bias=True, bias_storage=spec.storage)
 
@@ -148,6 +174,10 @@ class _Correlation(CudaLayer[Any]):
             wanted |= self._bias.arrays()
         if self.node.learn[0]:
             wanted |= self._weights.gradient_arrays()
+        if self._folded is not None:
+            carrier, shape = CARRIERS[self.storage], self.op.params[0].shape
+            for name, size in (("weights", count(shape)), ("bias", shape[0])):
+                wanted[f"folded {name}"] = ArraySpec((size,), carrier, "state")
         most = max(one.workspace_bytes for one in self._planned.values())
         if most:
             wanted["workspace"] = workspace_of(most)

@@ -88,6 +88,7 @@ class _ByChannel(CudaLayer[Any]):
         x: Blob,
         line: Sequence[Array | None],
         *,
+        more: Blob | None = None,
         sign: Blob | None = None,
         mask: int = 0,
         passed: Blob | None = None,
@@ -97,7 +98,7 @@ class _ByChannel(CudaLayer[Any]):
         tiles = self.matrix
         kernel = tiles.compiled(_SUMS, MASK=mask, PASS=passes)
         partial, block = self.work["partial"], (TILE_THREADS,)
-        blobs = (dy, x, sign, passed)
+        blobs = (dy, more, x, sign, passed)
         return self.launch(
             kernel, tiles.grid, block, *blobs, *line, partial, *tiles.sizes
         )
