@@ -23,8 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
         default="numpy",
-        help="run tests of arithmetic on this backend: numpy (default), cupy, "
-        "host (CUDA's on the host), or stand-in, which computes there and copies as a device",
+        help="run tests of arithmetic on this backend: numpy (default), cupy, host "
+        "(that of cupy, on the host), or stand-in (portable, with copies as on a GPU)",
     )
 
 

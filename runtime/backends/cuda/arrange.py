@@ -3,9 +3,9 @@
 Channels come last in every blob that a kernel wants so (a convolution, a pooling), and
 in those that kernels which do not mind tie to it. Values are of 16 bits where the
 precision says so and every kernel that touches the blob allows it: labels and losses
-stay float32. A layer written in Python finds its blobs as it left them, so that these
-lie as Caffe has them. A blob that shares its memory with one of another shape lies as Caffe has
-it, as the shapes are views of each other only there.
+stay float32. Blobs of layers written in Python, which find them as they left them, lie
+as Caffe has them, and so does one that shares its memory with one of another shape, as
+the shapes are views of each other only there.
 """
 
 from __future__ import annotations
