@@ -113,11 +113,8 @@ class Columns:
 
     def partial(self, sums: int = 1, *, lasting: bool = False) -> ArraySpec:
         """Return the array for partial sums, for a step or for the whole pass."""
-        size, life = (
-            self.groups * sums * self.columns,
-            "state" if lasting else "scratch",
-        )
-        return ArraySpec((size,), "float32", life)  # type: ignore[arg-type]
+        size = (self.groups * sums * self.columns,)
+        return ArraySpec(size, "float32", "state" if lasting else "scratch")
 
 
 def _lanes(packs: int) -> int:
@@ -152,8 +149,8 @@ def column_sum(
         out: float32 (columns,), stored, or added to where `accumulate` is.
         partial: scratch memory, which `matrix.partial()` describes.
         masked: gets g where there is a sign; may be dy, or left out.
-        lasting: whether `partial` stays as it is for the whole pass, so that all sums of
-            a net can be ended together.
+        lasting: whether `partial` stays as it is for the whole pass, so that all sums
+            of a net can be ended together.
 
     Shapes: dy, sign, masked, times (N, C, ...), channels last, all of one storage.
     """
