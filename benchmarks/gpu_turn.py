@@ -234,8 +234,12 @@ class Turn:
         while rounds < MOST_ROUNDS and (
             rounds < LEAST_ROUNDS or time.perf_counter() - began < self.options.seconds
         ):
-            for who in list(blocks):
-                blocks[who].append(self._block(self.runners[who], counts[who]))
+            for who, times in list(blocks.items()):
+                try:
+                    times.append(self._block(self.runners[who], counts[who]))
+                except Exception as error:  # the others go on
+                    del blocks[who]
+                    self._failed(who, error)
             rounds += 1
         for who, times in blocks.items():
             runner, median = self.runners[who], statistics.median(times)

@@ -23,8 +23,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
         default="numpy",
-        help="run the tests of arithmetic on this backend: numpy (default), cupy, host",
+        help="run tests of arithmetic on this backend: numpy (default), cupy, host "
+        "(that of cupy, on the host), or stand-in (portable, with copies as on a GPU)",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--backend") == "stand-in":
+        from tests.runtime.execution.device_stand_in import install
+
+        install()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Ask cuDNN for which convolutions of the models it has engines, on which devices.
 
-    python tools/cudnn_support.py [DEVICE.json ...] [--models NAME ...] [--batch N]
-    python tools/cudnn_support.py --describe
+    python -m tools.cudnn_support [DEVICE.json ...] [--models NAME ...] [--batch N]
+    python -m tools.cudnn_support --describe
 
 Devices are described in JSON and need not be here: where there is no driver, a stand-in
 is compiled. By default they are those of tests/backends/cuda/devices. `--describe`
@@ -35,6 +35,7 @@ from runtime.backends.cuda.machine.cudnn_graph import (
     compiles,
     load_library,
     proposed,
+    told,
     version_of,
 )
 from tools.no_driver import build
@@ -168,8 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         if chosen.describe:
-            properties = load_library().create_device_properties(0)
-            print(json.dumps(json.loads(properties.serialize()), indent=2))
+            library = load_library()
+            with told("describe this machine's device", library):
+                description = library.create_device_properties(0).serialize()
+            print(json.dumps(json.loads(description), indent=2))
             return 0
         if not chosen.stand_in and not has_driver():
             return _again_with_stand_in(arguments)

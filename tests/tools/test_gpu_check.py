@@ -79,11 +79,18 @@ def test_parts_of_a_stage_run_side_by_side(runner, tmp_path):
     assert runner().run([pair], []) is True
 
 
-def test_without_the_essential_part_the_rest_is_left_out_and_says_why(runner, tmp_path):
-    stages = [[part("smoke", "raise SystemExit(1)", essential=True)], [part("b", "")]]
-    assert runner().run(stages, []) is False
+def test_without_what_is_essential_the_rest_is_left_out_and_says_why(runner, tmp_path):
+    bad = part("smoke", "print('ok one')", essential="ok two")
+    assert runner().run([[bad], [part("b", "")]], []) is False
     assert told(tmp_path)["b"]["status"] == "skipped"
-    assert told(tmp_path)["b"]["said"] == "smoke did not pass"
+    assert told(tmp_path)["b"]["said"] == "smoke did not say 'ok two'"
+
+
+def test_what_fails_beside_the_essential_stops_nothing(runner, tmp_path):
+    text = "print('ok one'); print('FAIL two'); raise SystemExit(1)"
+    stages = [[part("smoke", text, essential="ok one")], [part("b", "")]]
+    assert runner().run(stages, []) is False
+    assert told(tmp_path)["b"]["status"] == "passed"
 
 
 def test_what_the_machine_lacks_is_no_failure_but_too_little_time_is(runner, tmp_path):
@@ -214,3 +221,64 @@ def test_a_dry_run_goes_through_and_names_what_it_leaves_out(tmp_path):
     assert found["4 reference cases"]["said"].startswith("no recorded cases")
     assert done.stdout.rstrip().endswith((tmp_path / "summary.txt").read_text().strip())
     assert len(list(tmp_path.iterdir())) <= 8
+
+
+def test_the_page_gets_what_the_files_of_a_run_say(tmp_path):
+    from tools.gpu_parts import document
+
+    run = [
+        Result("2 own kernels", "failed", 31.2, "7 passed, 1 failed"),
+        Result("1 smoke", "passed", 8.0, "8 of 8 work | really"),
+    ]
+    run[0].failures = ["1 x tests/a.py::test_b: off by 3"]
+    lines = [json.dumps(result.record()) + "\n" for result in run]
+    (tmp_path / "parts.jsonl").write_text("".join(lines))
+    (tmp_path / "versions.txt").write_text("device: H1, 8 GiB, sm_90\n")
+    figures = dict(ms=2.0, per_second=16000.0, peak_mib=90.0, host_ms=0.5)
+    ours = {"net": "resnet50", "batch": 32, "precision": "tf32", "who": "ours"}
+    ours |= figures | {"first_loss": 7.0}
+    theirs = ours | {"who": "compile", "ms": 3.0, "per_second": 10667.0}
+    header = {"device": "H1", "torch": "2.11", "cuda": "13.0", "date": "2026-11-27"}
+    rows = "".join(json.dumps(row) + "\n" for row in (header, ours, theirs))
+    (tmp_path / "speed.jsonl").write_text(rows)
+    page = tmp_path / "page.md"
+    page.write_text(f"above\n{document.BEGIN}\nold\n{document.END}\nbelow\n")
+    for _ in range(2):  # written twice, it is the same
+        document.write(document.section(tmp_path), page)
+    text = page.read_text()
+    assert text.startswith(f"above\n{document.BEGIN}\n")
+    assert text.endswith(f"{document.END}\nbelow\n")
+    assert "old" not in text
+    assert "device: H1, 8 GiB, sm_90" in text
+    first, second = text.index("| 1 smoke | passed | 8 | 8"), text.index("| 2 own")
+    assert first < second
+    assert "1 x tests/a.py::test_b: off by 3" in text
+    assert "2026-11-27, H1, PyTorch 2.11; images" in text
+    assert "| resnet50/32/tf32 | 16000 |  |  | 10667 |  | **1.50** |" in text
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    from tools.gpu_parts import document
+
+    with pytest.raises(SystemExit, match=r"no parts\.jsonl"):
+        document.section(tmp_path)
+    (tmp_path / "page.md").write_text("no markers")
+    with pytest.raises(SystemExit, match="are missing"):
+        document.write("x", tmp_path / "page.md")
+
+
+def test_kernels_are_added_up_by_name():
+    from tools.gpu_parts import timeline
+
+    events = [
+        {"name": name, "dur": 30.0 * k}
+        for name, k in (("relu", 1), ("gemm", 4), ("relu", 2))
+    ]
+    text = timeline.table("a/4/tf32", events, 100e-6, ["relu"])
+    head, _, gemm, relu = text.splitlines()
+    assert head == (
+        "a/4/tf32: a step takes 100 us; kernels 70 us together (1 launches), "
+        "own ones 30 us"
+    )
+    assert gemm.split() == ["40.0", "57.1%", "0", "gemm"]
+    assert relu.split() == ["30.0", "42.9%", "1", "*relu"]

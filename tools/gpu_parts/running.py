@@ -33,6 +33,7 @@ class Part:
 
     read: makes one line of a result, and may add to its `failures`.
     needs: why it cannot run here, if so.
+    essential: what it must print; if it does not, no later part runs.
     gate: a file that the part waits for; it is started ahead, beside the parts before
         its own turn, and its limit counts from the moment when the file is there.
     """
@@ -42,7 +43,7 @@ class Part:
     limit: float
     read: Reader
     needs: str | None = None
-    essential: bool = False
+    essential: str = ""
     gate: Path | None = None
     keep: float = 0.0  # seconds that must be left for the parts after it
 
@@ -108,13 +109,13 @@ class Runner:
                 threads.append(thread)
             for thread in threads:
                 thread.join()
-            essential = {part.name for part in stage if part.essential}
-            bad = [r for r in self.results if r.name in essential and _bad(r)]
-            stopped = stopped or (f"{bad[0].name} did not pass" if bad else "")
+            for part in stage:
+                if part.essential and not stopped and not self._printed(part):
+                    stopped = f"{part.name} did not say {part.essential!r}"
         for processes in self._ahead.values():
             for process in processes:
                 _kill(process)
-        return not any(_bad(result) for result in self.results)
+        return not stopped and not any(_bad(result) for result in self.results)
 
     def _run(self, part: Part, stopped: str) -> None:
         result = Result(part.name, "skipped")
@@ -169,6 +170,10 @@ class Runner:
                     )
                 )
         return processes
+
+    def _printed(self, part: Part) -> bool:
+        logs = [log for log in self._logs(part) if log.exists()]
+        return any(part.essential in log.read_text(errors="replace") for log in logs)
 
     def _logs(self, part: Part) -> list[Path]:
         stem = part.name.replace(" ", "-")

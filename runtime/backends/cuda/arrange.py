@@ -3,8 +3,9 @@
 Channels come last in every blob that a kernel wants so (a convolution, a pooling), and
 in those that kernels which do not mind tie to it. Values are of 16 bits where the
 precision says so and every kernel that touches the blob allows it: labels and losses
-stay float32. A blob that shares its memory with one of another shape lies as Caffe has
-it, as the shapes are views of each other only there.
+stay float32. Blobs of layers written in Python, which find them as they left them, lie
+as Caffe has them, and so does one that shares its memory with one of another shape, as
+the shapes are views of each other only there.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def arrange(
     last: set[int] = set()
     half: set[int] = set()
     barred_half: set[int] = set()
+    plain: set[int] = set()
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         for edge, order, may_be_half in _wants(node, kernel):
             group = groups.find(edge)
@@ -56,6 +58,8 @@ def arrange(
                 half.add(group)
             if not may_be_half:
                 barred_half.add(group)
+            if node.op.keeps_blobs:
+                plain.add(group)
     shapes: dict[int, set[tuple[int, ...]]] = {}
     for one in graph.edges:
         shapes.setdefault(groups.find(one.index), set()).add(one.shape)
@@ -64,7 +68,7 @@ def arrange(
     for one in graph.edges:
         group = groups.find(one.index)
         lies: Order = "first"
-        if group in last and len(shapes[group]) == 1:
+        if group in last and group not in plain and len(shapes[group]) == 1:
             lies = "last"
         halved = group in half and group not in barred_half
         places.append(Place(lies, storage if halved else "float32"))

@@ -16,9 +16,11 @@ from typing import Any, Protocol
 
 from netspec.graph import Graph, Node
 from netspec.graph.memory import kept_edges
+from runtime.backends.cuda.chained import Chained
 from runtime.backends.cuda.folded import Folded
 from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cuda.layers.elementwise import Elementwise, may_join
 from runtime.backends.cuda.layers.inner_product import InnerProduct
 from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.relu import ReLU
@@ -112,7 +114,24 @@ class Fusion:
                 return self._folded(kernel, after)
             if isinstance(after, ReLU) and after.op.negative_slope == 0:
                 return Rectified(kernel, after)
-        return None
+        return self._chained(node)
+
+    def _chained(self, node: Node) -> Chained | None:
+        """Return the functions of one value that begin at a node, if there are some."""
+        chain: list[Elementwise[Any]] = []
+        ahead: Node | None = node
+        while ahead is not None:
+            kernel = self._bare[ahead.index]
+            if not isinstance(kernel, Elementwise) or not may_join([*chain, kernel]):
+                break
+            chain.append(kernel)
+            after = self._next(ahead)
+            if after is None or not self._passes_on(ahead, after):
+                break
+            ahead = after if self._is_in_place(after) else None
+        if len(chain) < 2:
+            return None
+        return Chained(chain, keeps_top=node.tops[0] in self._kept)
 
     def _folded(self, kernel: Convolution, norm: BatchNorm) -> Folded | None:
         """Return the group of a convolution that does the work of a BatchNorm."""

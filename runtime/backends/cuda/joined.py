@@ -19,8 +19,8 @@ class Joined:
     """What other layers run as, with the copies of parameters taken together.
 
     Forward, all working copies are made ahead of the first layer that has one. Back,
-    all gradients are brought back behind the last; but those of a parameter with
-    several users, which are added one after the other, stay where they are.
+    all gradients are brought back behind the last; but those that are added one after
+    the other to the same parameter stay where they are.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Joined:
         for node in order:
             own = calls.get(node, ())
             copies = [one for one in own if isinstance(one, Copies)]
-            if not copies or (not ahead and node in self._shared):
+            if not copies or (not ahead and self._adds(node, copies)):
                 continue
             having.append(node)
             found += [copy for one in copies for copy in one.copies]
@@ -76,6 +76,11 @@ class Joined:
             else:
                 changed[having[-1]] = [*changed[having[-1]], call]
         return {node: changed[node] for node in others.union(having)}
+
+    def _adds(self, node: int, copies: Sequence[Copies]) -> bool:
+        """Whether the gradients of a node come one after another to the same place."""
+        places = [id(copy.own) for one in copies for copy in one.copies]
+        return node in self._shared or len(places) != len(set(places))
 
 
 def _alike(copies: Sequence[Copy]) -> list[list[Copy]]:

@@ -24,6 +24,7 @@ from runtime.backends.cuda.layers.lrn import LRN
 from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.prelu import PReLU
+from runtime.backends.cuda.layers.recurrent import LSTM, RNN
 from runtime.backends.cuda.layers.relu import ReLU
 from runtime.backends.cuda.layers.scale import Bias, BroadScale
 from runtime.backends.cuda.layers.softmax import Softmax
@@ -47,11 +48,13 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "HingeLoss": (HingeLoss,),
     "InnerProduct": (InnerProduct,),
     "LRN": (LRN,),
+    "LSTM": (LSTM,),
     "Log": (Elementwise,),
     "MultinomialLogisticLoss": (MultinomialLogisticLoss,),
     "PReLU": (PReLU,),
     "Pooling": (Pooling,),
     "Power": (Elementwise,),
+    "RNN": (RNN,),
     "ReLU": (ReLU,),
     "Scale": (Scale, BroadScale),
     "Sigmoid": (Elementwise,),

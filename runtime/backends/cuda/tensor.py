@@ -9,7 +9,7 @@ a plain array. Half types are kept as their bits, in arrays of uint16.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -132,27 +132,57 @@ def along(blob: Blob, axis: int) -> tuple[int, int, int]:
     return math.prod(shape[:at]), shape[at], math.prod(shape[at + 1 :])
 
 
-_TRANSPOSE = CudaKernel("convert.cu", "transpose")
 _COPY = CudaKernel("convert.cu", "copy")
-TILE = 32
+_TRANSPOSE = CudaKernel("convert.cu", "transpose")
+_GATHER_FEW = CudaKernel("convert.cu", "gather_few")
+_SPREAD_FEW = CudaKernel("convert.cu", "spread_few")
+TILES = (64, 32, 16)  # sides of a tile
+MOST_FEW = 8  # of an axis that a thread takes whole
+MOST_DEEP = 65535  # blocks along the second axis of a grid
 
 
 def conversion(device: Any, source: Blob, target: Blob, *, add: bool = False) -> Launch:
     """Return the launch that brings a blob to another place, or adds it there.
 
+    Each blob is read and written once. Where the order of axes differs, tiles go
+    through shared memory, or, where one of the axes is short, through registers.
+
     Shapes: source and target are equal; float32 and half types only.
     """
     here, there = place_of(source), place_of(target)
-    defines = {"FROM": IN_SOURCES[here.storage], "TO": IN_SOURCES[there.storage]}
+    stores = {"FROM": IN_SOURCES[here.storage], "TO": IN_SOURCES[there.storage]}
+    takes = 16 // min(here.itemsize, there.itemsize)
     x, y = memory_of(source), memory_of(target)
     shape = source.shape
+    size = count(shape)
     if here.order == there.order or not orders_differ(shape):
-        size = count(shape)
-        kernel = _COPY.with_defines(**defines)
-        return Launch(device, kernel, blocks_for(size), (256,), (x, y, size, int(add)))
+        kernel = _COPY.with_defines(TAKES=takes, **stores)
+        grid: tuple[int, ...] = blocks_for(-(-size // takes))
+        return Launch(device, kernel, grid, (256,), (x, y, size, int(add)))
     outer, channels, inner = shape[0], shape[1], math.prod(shape[2:])
     rows, columns = (channels, inner) if here.order == "first" else (inner, channels)
-    grid = (-(-columns // TILE), -(-rows // TILE), max(1, min(outer, 65535)))
-    kernel = _TRANSPOSE.with_defines(**defines)
-    arguments = (x, y, outer, rows, columns, int(add))
-    return Launch(device, kernel, grid, (TILE, 8), arguments)
+    few, many = min(rows, columns), max(rows, columns)
+    if few <= MOST_FEW:
+        kernel = _GATHER_FEW if rows == few else _SPREAD_FEW
+        whole = int(many % takes == 0)
+        kernel = kernel.with_defines(FEW=few, TAKES=takes, WHOLE=whole, **stores)
+        grid = blocks_for(-(-outer * many // takes))
+        return Launch(device, kernel, grid, (256,), (x, y, outer, many, int(add)))
+    down, right = _side(rows, TILES), _side(columns, TILES)
+    if size < device.multiprocessors * down * right:
+        down, right = _side(rows, TILES[1:]), _side(columns, TILES[1:])
+    kernel = _TRANSPOSE.with_defines(
+        DOWN=down,
+        RIGHT=right,
+        READS=math.gcd(columns, 16 // here.itemsize),
+        WRITES=math.gcd(rows, 16 // there.itemsize),
+        **stores,
+    )
+    tiles = -(-columns // right) * -(-rows // down)
+    grid = (tiles, max(1, min(outer, MOST_DEEP)))
+    return Launch(device, kernel, grid, (256,), (x, y, outer, rows, columns, int(add)))
+
+
+def _side(size: int, sides: Sequence[int]) -> int:
+    """Return the side of tiles of which the fewest elements lie beyond an axis."""
+    return min(sides, key=lambda side: -(-size // side) * side)

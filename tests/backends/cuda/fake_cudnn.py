@@ -165,6 +165,7 @@ class FakeGraph:
 class Front:
     """The module: versions, enumerations, handles and graphs."""
 
+    __name__ = "cudnn"
     __version__ = "1.99.0"
     cudnnGraphNotSupportedError = NotSupported  # noqa: N815
 

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from dataclasses import replace
+from types import ModuleType
 from typing import ClassVar
 
 import pytest
@@ -403,12 +404,22 @@ def test_without_the_front_end_the_extra_is_named(monkeypatch):
         Cudnn(0)
 
 
-def test_another_module_of_that_name_is_told(monkeypatch, start):
-    monkeypatch.delattr(Front, "create_device_properties")
+@pytest.mark.parametrize("version", ["1.31.9", "0.99.0", ""])
+def test_a_front_end_that_is_too_old_is_told(monkeypatch, start, version):
+    monkeypatch.setattr(Front, "__version__", version)
     with pytest.raises(
-        MachineError, match=r"1\.14 or newer; .* is something else; ins"
+        MachineError,
+        match=rf"1\.32 or newer; cudnn is {version}, from an unknown place",
     ):
         start()
+
+
+def test_another_module_of_that_name_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cudnn", ModuleType("cudnn"))
+    with pytest.raises(
+        MachineError, match="cudnn is of no version, from an unknown pl"
+    ):
+        Cudnn(0)
 
 
 def test_without_cudnn_the_extra_is_named(monkeypatch):

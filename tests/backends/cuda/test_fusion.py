@@ -106,7 +106,32 @@ APART = (  # tops of their own, no Scale, no Scale's bias, a ReLU that is not jo
     + norm("c4", "c4")
     + LOSS % "c4"
 )
-NETS = {"residual": RESIDUAL, "apart": APART}
+
+
+def function(name: str, blob: str, kind: str, options: str = "", top: str = "") -> str:
+    return f"""
+    layer {{ name: "{name}" type: "{kind}" bottom: "{blob}" top: "{top or blob}"
+            {options} }}"""
+
+
+CHAINS = (
+    INPUT
+    + conv("c1", "x")
+    + function("swish", "c1", "Swish", top="s1")
+    + function("power", "s1", "Power", "power_param { scale: 2 shift: 0.1 }")
+    + relu("s1", "s1")
+    + function("drop1", "s1", "Dropout", "dropout_param { dropout_ratio: 0.3 }")
+    + function("drop2", "s1", "Dropout", "dropout_param { dropout_ratio: 0.2 }")
+    + conv("c2", "s1")
+    + relu("c2", "c2")
+    + function("drop3", "c2", "Dropout")
+    + function("clip", "c2", "Clip", "clip_param { min: -1 max: 20 }", top="c3")
+    + function("half", "c3", "Power", "power_param { scale: 0.5 }", top="c4")
+    + function("double", "c4", "Power", "power_param { scale: 2 }")
+    + function("aside", "c4", "Swish", top="c5")
+    + LOSS % "c5"
+)
+NETS = {"residual": RESIDUAL, "apart": APART, "chains": CHAINS}
 
 
 def filled(text: str, phase: int, **options: Any) -> runtime.Net:
@@ -296,6 +321,27 @@ def test_what_runs_as_one(cuda):
     kept = filled(RESIDUAL, runtime.TRAIN, backend=cuda.name)
     sums = {"e2", "relu_e2", "e3", "relu_e3", "e4"}
     assert joined(kept) == every - alone - sums
+
+
+@pytest.mark.parametrize("keep", [None, ()], ids=["kept", "not kept"])
+def test_functions_of_one_value_are_one_launch_up_to_a_second_random_one(cuda, keep):
+    """Back, a gradient that somebody keeps is written before the first one's."""
+    net = filled(CHAINS, runtime.TRAIN, backend=cuda.name, keep=keep)
+    names = {node.name: node.index for node in net.graph.nodes}
+    forward = net.plan.fusion.forward()
+    flags = {
+        step.node: step.flags for step in net.plan.backward if step.calls is not None
+    }
+    backward = net.plan.fusion.backward(flags)
+    for chain in [["swish", "power", "relu_s1", "drop1"], ["half", "double"]]:
+        for calls, first in ((forward, 1), (backward, 2 if keep is None else 1)):
+            inside = [
+                sum(not call.outside for call in calls[names[one]]) for one in chain
+            ]
+            assert inside == [first] + [0] * (len(chain) - 1)
+    groups = fusion.Fusion(net.graph, net.plan.kernels)
+    alone = {names[one] for one in ("drop2", "drop3", "clip", "aside")}
+    assert not alone & set(groups.forward())
 
 
 def test_launches_of_residual_blocks(cuda, whole):

@@ -7,11 +7,14 @@
 #include "columns.cuh"
 
 __device__ inline Few slopes_of(const float* slopes, const Tile& tile) {
-  if (!SHARED) return column_values(slopes, tile, 0.0f);
+#if SHARED
   Few few;
 #pragma unroll
   for (int v = 0; v < VECTOR; v++) few.at[v] = slopes[0];
   return few;
+#else
+  return column_values(slopes, tile, 0.0f);
+#endif
 }
 
 // y may be x; `copy` gets x where there is one.

@@ -37,13 +37,19 @@ ROW = np.dtype("u8, u8, i4, i4, i4, i4, i4, i4")
 
 
 class Working:
-    """The working copy of a parameter of a layer, where one is needed."""
+    """The working copy of a parameter of a layer, where one is needed.
 
-    def __init__(self, layer: CudaLayer[Any], slot: int, order: Order) -> None:
+    padded: the channels that it has there, with zeros behind its own; 0 for as many.
+    """
+
+    def __init__(
+        self, layer: CudaLayer[Any], slot: int, order: Order, padded: int = 0
+    ) -> None:
         self._layer, self._slot = layer, slot
         self.shape = layer.op.params[slot].shape
         self.place = Place(order, layer.storage)  # type: ignore[arg-type]
-        self.copied = not self.place.equals(PLAIN, self.shape)
+        self._padded = padded
+        self.copied = padded > 0 or not self.place.equals(PLAIN, self.shape)
         self._name = f"parameter {slot}"
 
     def arrays(self) -> dict[str, ArraySpec]:
@@ -56,7 +62,8 @@ class Working:
 
     def _spec(self) -> ArraySpec:
         # What all copies of a net are made of at once has to be there at once.
-        return ArraySpec((count(self.shape),), CARRIERS[self.place.storage], "state")
+        size = padded_count(self.shape, self._padded)
+        return ArraySpec((size,), CARRIERS[self.place.storage], "state")
 
     @property
     def memory(self) -> Array:
@@ -69,7 +76,7 @@ class Working:
         if not self.copied:
             return []
         own = self._layer.params[self._slot]
-        copy = Copy(own, self.memory, self.shape, self.place)
+        copy = Copy(own, self.memory, self.shape, self.place, self._padded)
         return [Copies(self._layer.device, [copy])]
 
     def gradient(self, *, accumulate: bool) -> tuple[Array, list[Call]]:
@@ -78,8 +85,14 @@ class Working:
         if not self.copied and not accumulate:
             return target, []
         memory = layer.work[f"gradient of {self._name}"]
-        copy = Copy(target, memory, self.shape, self.place, back=True, add=accumulate)
+        what = (target, memory, self.shape, self.place, self._padded)
+        copy = Copy(*what, back=True, add=accumulate)
         return memory, [Copies(layer.device, [copy])]
+
+
+def padded_count(shape: Shape, padded: int) -> int:
+    """Return the elements of a parameter with `padded` channels, 0 for its own."""
+    return count(shape) // shape[1] * padded if padded else count(shape)
 
 
 @dataclass(frozen=True)
@@ -94,17 +107,20 @@ class Copy:
     working: Array
     shape: Shape
     place: Place
+    padded: int = 0
     back: bool = False
     add: bool = False
 
     def row(self, device: Device, first: int) -> tuple[int, ...]:
         """Return what the kernel is told of it; its first block is number `first`."""
         turned = self.place.order == "last" and orders_differ(self.shape)
+        turned = turned or self.padded > 0
         channels = self.shape[1] if turned else 1
         places = math.prod(self.shape[2:]) if turned else 1
         own, working = device.address(self.own), device.address(self.working)
-        size = count(self.shape)
-        return own, working, channels, places, size, first, int(self.add), 0
+        padded = self.padded or channels
+        size = count(self.shape) if self.back else padded_count(self.shape, self.padded)
+        return own, working, channels, places, size, first, int(self.add), padded
 
 
 class Copies(Call):

@@ -13,6 +13,7 @@ Source: the documentation of cuDNN 9's graph API and of its front end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -24,6 +25,7 @@ from runtime.backends.cuda.machine.convolutions import Convolution, Tensor
 DATA_TYPES = {"float32": "FLOAT", "bfloat16": "BFLOAT16", "float16": "HALF"}
 HEURISTICS = ("A",)  # mode B proposes what A does
 PLAIN_HEURISTICS = ("A", "FALLBACK")
+OLDEST = (1, 32)  # front end: in older ones plans have other numbers and bytes
 WORKSPACE_LIMIT = 512 << 20  # bytes that one convolution may ask for
 
 
@@ -40,11 +42,13 @@ def load_library() -> Any:
             "convolutions on an NVIDIA device need nvidia-cudnn-frontend, which cannot "
             f"be imported ({error}); {needed}"
         ) from error
-    if not hasattr(library, "create_device_properties"):
+    version = str(getattr(library, "__version__", "of no version"))
+    number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if number < OLDEST or not hasattr(library, "create_device_properties"):
         raise MachineError(
-            "convolutions on an NVIDIA device need nvidia-cudnn-frontend 1.14 or "
-            f"newer; {getattr(library, '__file__', 'the module cudnn')} is something "
-            f"else; {needed}"
+            "convolutions on an NVIDIA device need nvidia-cudnn-frontend "
+            f"{OLDEST[0]}.{OLDEST[1]} or newer; {library.__name__} is {version}, from "
+            f"{getattr(library, '__file__', 'an unknown place')}; {needed}"
         )
     try:
         library.backend_version()
