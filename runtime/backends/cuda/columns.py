@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TILE_THREADS = 256  # of a block, as in columns.cuh
 FINISHERS = 8  # columns of a block that adds partial sums, as in columns.cuh
 MOST_LANES = 32  # threads side by side along a row
+WHOLE_LANES = 2  # of a block that has all rows: what memory hands out at least
 LEAST_LANES = 8  # of 16 bytes each, a whole line of the cache
 LEAST_ROWS = 4  # of a thread: what a block does once should not outweigh them
 REDUCING = 4  # blocks for each multiprocessor: all are there at once
@@ -71,8 +72,7 @@ class Columns:
     ) -> Columns:
         """Divide a blob, channels last, into `blocks` for each multiprocessor."""
         rows, columns = matrix_of(shape)
-        pack = PACK_BYTES // (4 if storage == "float32" else 2)
-        vector = pack if columns % pack == 0 else 1
+        vector = _vector(columns, storage)
         packs = max(1, columns // vector)
         lanes = _lanes(packs)
         deep = TILE_THREADS // lanes
@@ -81,6 +81,14 @@ class Columns:
         groups = min(most, -(-device.multiprocessors * blocks // tiles), 65535)
         chunk = max(1, -(-rows // (groups * deep))) * deep
         return cls(rows, columns, storage, vector, lanes, chunk)
+
+    @classmethod
+    def whole(cls, shape: Shape, storage: str) -> Columns:
+        """Divide a blob of few rows so that a block has all rows of few columns."""
+        rows, columns = matrix_of(shape)
+        vector = _vector(columns, storage)
+        lanes = WHOLE_LANES if columns > vector else 1
+        return cls(rows, columns, storage, vector, lanes, max(1, rows))
 
     @property
     def groups(self) -> int:
@@ -115,6 +123,12 @@ class Columns:
         """Return the array for partial sums, for a step or for the whole pass."""
         size = (self.groups * sums * self.columns,)
         return ArraySpec(size, "float32", "state" if lasting else "scratch")
+
+
+def _vector(columns: int, storage: str) -> int:
+    """Return how many neighbours a thread takes at once."""
+    pack = PACK_BYTES // (4 if storage == "float32" else 2)
+    return pack if columns % pack == 0 else 1
 
 
 def _lanes(packs: int) -> int:
