@@ -177,14 +177,14 @@ def test_an_update_is_whole_even_if_somebody_insists(backend, monkeypatch):
     monkeypatch.setattr("runtime.interrupts.ABORT_AFTER_S", 0)
     straight, broken = make(backend), make(backend)
     straight.step(3)
-    apply = broken.update.apply
+    step_to = broken._rule.step_to
 
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        apply(*arguments)
+        step_to(*arguments)
 
-    monkeypatch.setattr(broken.update, "apply", interrupted)
+    monkeypatch.setattr(broken._rule, "step_to", interrupted)
     with pytest.raises(KeyboardInterrupt):
         broken.step(3)
     assert broken.iter == 1
