@@ -145,8 +145,8 @@ class Check:
     def kernels(self) -> Part:
         """Part 2: own kernels against the portable ones on the CPU."""
         tests = "tests/backends/cuda" + ("/test_relu.py" if self.dry else "")
-        command = self.pytest("kernels", 1 if self.dry else 4, tests)
-        return Part("2 own kernels", [command], 90, self.tests_of("kernels"))
+        command = self.pytest("kernels", 1 if self.dry else 6, tests)
+        return Part("2 own kernels", [command], 120, self.tests_of("kernels"))
 
     def layers(self) -> Part:
         """Part 3: layers and runtime."""
