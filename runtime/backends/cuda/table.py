@@ -28,18 +28,21 @@ from runtime.backends.cuda.layers.prelu import PReLU
 from runtime.backends.cuda.layers.recurrent import LSTM, RNN
 from runtime.backends.cuda.layers.relu import ReLU
 from runtime.backends.cuda.layers.scale import Bias, BroadScale
+from runtime.backends.cuda.layers.selection import ArgMax, Crop, Tile
 from runtime.backends.cuda.layers.softmax import Softmax
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "AbsVal": (Elementwise,),
     "Accuracy": (Accuracy,),
+    "ArgMax": (ArgMax,),
     "BNLL": (Elementwise,),
     "BatchNorm": (BatchNorm,),
     "Bias": (Bias,),
     "Clip": (Elementwise,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
+    "Crop": (Crop,),
     "Deconvolution": (Deconvolution,),
     "Dropout": (Dropout,),
     "ELU": (Elementwise,),
@@ -69,4 +72,5 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Swish": (Elementwise,),
     "TanH": (Elementwise,),
     "Threshold": (Elementwise,),
+    "Tile": (Tile,),
 }

@@ -32,7 +32,12 @@ from runtime.backends.cuda.machine.sources import functions_of, text_of
 from tests.backends.cuda.host_libraries import HostConvolution, HostProduct
 
 HEADER = Path(__file__).with_name("host_cuda.h")
-FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off")
+# Hidden, so that libraries do not share the static variables of inline functions, which
+# shared memory is on the host.
+FLAGS = (
+    *("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off"),
+    "-fvisibility=hidden",
+)
 
 
 def compiler() -> str | None:
@@ -65,11 +70,11 @@ def library(
     return ctypes.CDLL(str(path))
 
 
-def host_backend() -> CudaBackend:
+def host_backend(**options: bool) -> CudaBackend:
     """Return the CUDA backend over the device of this module."""
     if compiler() is None:
         raise MachineError("no C++ compiler, which kernels for the host device need")
-    return CudaBackend(HostDevice())
+    return CudaBackend(HostDevice(), **options)
 
 
 def named_backend(name: str) -> CudaBackend:
