@@ -35,8 +35,8 @@ class Report(Protocol):
     def loss(self) -> float:
         """Return the objective; waits for the device."""
 
-    def state(self) -> Any:
-        """Return what was not finite; waits for the device."""
+    def finite(self) -> bool:
+        """Say whether all was finite since `clear`; waits for the device."""
 
 
 class Iterations(Protocol):

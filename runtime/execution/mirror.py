@@ -17,6 +17,8 @@ from runtime.primitives import Primitives
 class Kind(Enum):
     """What a piece of memory holds, and so which steps read and change it."""
 
+    __hash__ = object.__hash__  # of the one object; that of its name takes long
+
     INPUT = auto()  # data that no step changes
     DATA = auto()
     DIFF = auto()

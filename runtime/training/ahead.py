@@ -87,8 +87,8 @@ class Ahead:
 
         Raises `NonFiniteLossError` and its children.
         """
-        loss, state = done.report.loss(), done.report.state()
-        if state.bad is None:
+        loss = done.report.loss()
+        if done.report.finite():
             return loss
         if not careful:
             said = f"the loss of iteration {done.iteration} is {loss:g}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 
 from netspec.errors import FileError
 from netspec.files import is_file, read_bytes, replacing
+from netspec.schema import SolverParameter
 from runtime.training.snapshot_files import Snapshot
 
 CSV_HEADER = "iteration,phase,name,value"
@@ -91,6 +94,33 @@ class History:
                 log.add(record)
             for test in self.tests:
                 log.add(test)
+
+
+class Recorder:
+    """Adds records of iterations to a history, with the mean of the last losses."""
+
+    def __init__(self, history: History, param: SolverParameter) -> None:
+        self._history, self._param = history, param
+        self._recent: deque[float] = deque()
+
+    def forget(self) -> None:
+        """Begin the mean anew."""
+        self._recent.clear()
+
+    def add(self, iteration: int, loss: float, lr: float, started: float) -> StepRecord:
+        """Record an iteration that ends now; `started` is by `time.perf_counter`."""
+        self._recent.append(loss)
+        while len(self._recent) > max(1, self._param.average_loss):
+            self._recent.popleft()
+        record = StepRecord(
+            iteration=iteration,
+            loss=loss,
+            smoothed_loss=sum(self._recent) / len(self._recent),
+            lr=lr,
+            seconds=time.perf_counter() - started,
+        )
+        self._history.train.append(record)
+        return record
 
 
 class Log:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -27,7 +26,7 @@ from runtime.training.divergence import (
     warn,
     without_loss,
 )
-from runtime.training.history import History, StepRecord, TestRecord
+from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.lr_policy import policy_of
 from runtime.training.passes import UNKNOWN, mean_gradients
 from runtime.training.rule import Rule
@@ -118,13 +117,13 @@ class Solver(Callbacks):
         warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
         self._rule = Rule(param, self.net)
         self.history = History()
+        self._recorder = Recorder(self.history, param)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
             DEFAULT_PREFIX,
         )
         self._iteration = 0
-        self._recent: deque[float] = deque()
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
         self._stopping = False
@@ -238,7 +237,7 @@ class Solver(Callbacks):
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
         if not self._cut:
-            self._recent.clear()
+            self._recorder.forget()
         self._cut = True
         try:
             self._loop(end, signals, careful=careful)
@@ -302,23 +301,7 @@ class Solver(Callbacks):
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration)
         self._iteration += 1
-        return self._record(self._iteration - 1, loss, lr, started)
-
-    def _record(
-        self, iteration: int, loss: float, lr: float, started: float
-    ) -> StepRecord:
-        self._recent.append(loss)
-        while len(self._recent) > max(1, self.param.average_loss):
-            self._recent.popleft()
-        record = StepRecord(
-            iteration=iteration,
-            loss=loss,
-            smoothed_loss=sum(self._recent) / len(self._recent),
-            lr=lr,
-            seconds=time.perf_counter() - started,
-        )
-        self.history.train.append(record)
-        return record
+        return self._recorder.add(self._iteration - 1, loss, lr, started)
 
     def _launch(self, now: int, passes: int, lr: float, *, careful: bool) -> None:
         self._ahead.launch(now, passes, lr, careful=careful)
@@ -333,7 +316,7 @@ class Solver(Callbacks):
             except NonFiniteLossError as error:
                 self._iteration = error.iteration
                 raise
-            record = self._record(done.iteration, loss, done.lr, done.started)
+            record = self._recorder.add(done.iteration, loss, done.lr, done.started)
             for notify in self._on_step:
                 notify(record)
 

@@ -83,6 +83,6 @@ class Report:
         values = self._losses.result().view("float32")[: self._count]
         return float(values.sum(dtype="float64"))
 
-    def state(self) -> State:
-        """Return what was not finite; waits for the device."""
-        return State.of(self._state.result())
+    def finite(self) -> bool:
+        """Say whether all was finite since `clear`; waits for the device."""
+        return State.finite_in(self._state.result())

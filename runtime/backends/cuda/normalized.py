@@ -83,17 +83,17 @@ class Normalized:
         elif len(self._nodes) == 1:
             return {}
         x = norm.x if source is None else source
-        calls[norm.node.index] = norm.statistics(x)
         rectified = self._relu is not None
         if self._total is None:
-            one = norm.applied(x, norm.y, self._scale, rectified=rectified)
-            calls[norm.node.index] = [*calls[norm.node.index], one]
+            run = norm.normalized(x, norm.y, self._scale, rectified=rectified)
+            calls[norm.node.index] = run
         else:
             # Its top has memory from its own step on; x is there until then.
             added = self._total.bottoms[self._other]
             top = self._total.tops[0]
             options: Any = {"added": added, "rectified": rectified}
             one = norm.applied(x, top, self._scale, **options)
+            calls[norm.node.index] = norm.statistics(x)
             calls[self._total.node.index] = [one]
         return calls
 
@@ -147,19 +147,18 @@ class Normalized:
         if relu is not None and total is not None:
             at, mask = relu.node.index, MASK_BY_SIGN
             first = {"mask": mask, "sign": total.tops[0]}
-        leaves = mask == MASK_BY_SIGN or parts is not None
-        if leaves:
-            first |= {"passed": dy, "passes": PASS_MASKED}
-            mask = 0  # of dy as it is then
+        given, passed = self._added_to(flags), self._passed(norm.dx)
+        if parts is None and mask != MASK_BY_SIGN:
+            options = {"mask": mask, **passed}
+            run = norm.gradients(dy, norm.dx, self._scale, given, **options)
+            return {**calls, at: run}
+        # Later, dy is what this leaves: behind the mask.
+        first |= {"passed": dy, "passes": PASS_MASKED}
         source = dy
         if parts is not None:
             source, first["more"], at = *parts, self.last + 1
-        sums = norm.summed(source, self._scale, self._added_to(flags), **first)
-        derived = norm.derived(
-            dy, norm.dx, self._scale, mask=mask, **self._passed(norm.dx)
-        )
-        calls[at] = sums
-        calls[end.node.index] = [*calls[end.node.index], derived]
+        calls[at] = norm.summed(source, self._scale, given, **first)
+        calls[end.node.index] = [norm.derived(dy, norm.dx, self._scale, **passed)]
         return calls
 
     def _parts_of_dy(

@@ -21,6 +21,7 @@ from runtime.backends.cuda.layers.loss import (
     SoftmaxWithLoss,
 )
 from runtime.backends.cuda.layers.lrn import LRN
+from runtime.backends.cuda.layers.lstm_unit import LSTMUnit
 from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.prelu import PReLU
@@ -52,6 +53,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "InnerProduct": (InnerProduct,),
     "LRN": (LRN,),
     "LSTM": (LSTM,),
+    "LSTMUnit": (LSTMUnit,),
     "Log": (Elementwise,),
     "MultinomialLogisticLoss": (MultinomialLogisticLoss,),
     "PReLU": (PReLU,),

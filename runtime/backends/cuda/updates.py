@@ -50,6 +50,7 @@ STATE.names = (
     *("factor", "skip", "flags", "bad", "bad_flags", "halted"),
     *("loss_scale", "good", "skipped"),
 )
+BAD = slice(12, 16)  # the bytes of `bad`
 GRADIENT, LOSS = 1, 2  # bits of flags
 
 _EXAMINE = CudaKernel("update.cu", "examine")
@@ -107,6 +108,11 @@ class State:
     loss_scale: float
     good: int
     skipped: int
+
+    @staticmethod
+    def finite_in(words: np.ndarray) -> bool:
+        """Say whether `bad` is None in the bytes of `FusedUpdate.state`."""
+        return not words[BAD].any()
 
     @classmethod
     def of(cls, words: np.ndarray) -> State:

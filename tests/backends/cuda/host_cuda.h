@@ -119,7 +119,8 @@ static inline void __syncthreads() {
     host_cuda::call(f, p, std::index_sequence_for<A...>());                                   \
   }                                                                                           \
   static void name##_body(void** p) { name##_call(&name, p); }                                \
-  extern "C" int name##_host(const unsigned* grid, const unsigned* block, int waits, void** p) { \
+  extern "C" __attribute__((visibility("default"))) int name##_host(                           \
+      const unsigned* grid, const unsigned* block, int waits, void** p) {                       \
     gridDim = {grid[0], grid[1], grid[2]};                                                    \
     blockDim = {block[0], block[1], block[2]};                                                \
     host_cuda::body = name##_body;                                                            \

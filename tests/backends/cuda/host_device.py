@@ -32,7 +32,12 @@ from runtime.backends.cuda.machine.sources import functions_of, text_of
 from tests.backends.cuda.host_libraries import HostConvolution, HostProduct
 
 HEADER = Path(__file__).with_name("host_cuda.h")
-FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off")
+# Hidden, so that libraries do not share the static variables of inline functions, which
+# shared memory is on the host.
+FLAGS = (
+    *("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off"),
+    "-fvisibility=hidden",
+)
 
 
 def compiler() -> str | None:

@@ -40,3 +40,15 @@ def test_several_bottoms_add_up(cuda):
     options = "convolution_param { num_output: 4 kernel_size: 3 }"
     text = f'type: "Convolution" top: "one" top: "other" {options}'
     check_own(cuda, text, [X, X])
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_few_channels_without_a_gradient_are_padded(cuda, channels, precision):
+    text = """type: "Convolution" convolution_param {
+        num_output: 6 kernel_size: 3 stride: 2 }"""
+    layer = check_own(
+        cuda, text, [(2, channels, 9, 7)], precision=precision, wanted_bottoms=[False]
+    )
+    limit = {"float32": 0, "tf32": 4}.get(precision, 8)
+    assert ("padded" in layer.kernel.inner.work) == (channels < limit)

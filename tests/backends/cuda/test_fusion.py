@@ -10,6 +10,7 @@ import pytest
 import runtime
 from netspec.ops.base import READERS
 from runtime.backends.cuda import fusion
+from runtime.backends.cuda.layers import normalization
 from runtime.backends.cuda.table import KERNELS
 from tests.backends.cpu.test_options import extended, options
 
@@ -25,6 +26,14 @@ LOSS = """
 """
 # Of the largest value; of the norm with 16 bits, as signs change where y is about 0.
 LIMITS = {"float32": 2e-5, "bf16": 0.25, "fp16": 0.12}
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["whole", "in parts"])
+def whole(request, monkeypatch):
+    """Whether a block has all rows of its columns."""
+    rows = normalization.WHOLE_ROWS if request.param else -1
+    monkeypatch.setattr(normalization, "WHOLE_ROWS", rows)
+    return request.param
 
 
 def conv(name: str, bottom: str, options: str = "kernel_size: 3 pad: 1") -> str:
@@ -316,7 +325,6 @@ def test_what_runs_as_one(cuda):
 
 @pytest.mark.parametrize("keep", [None, ()], ids=["kept", "not kept"])
 def test_functions_of_one_value_are_one_launch_up_to_a_second_random_one(cuda, keep):
-    """Back, a gradient that somebody keeps is written before the first one's."""
     net = filled(CHAINS, runtime.TRAIN, backend=cuda.name, keep=keep)
     names = {node.name: node.index for node in net.graph.nodes}
     forward = net.plan.fusion.forward()
@@ -325,18 +333,18 @@ def test_functions_of_one_value_are_one_launch_up_to_a_second_random_one(cuda, k
     }
     backward = net.plan.fusion.backward(flags)
     for chain in [["swish", "power", "relu_s1", "drop1"], ["half", "double"]]:
-        for calls, first in ((forward, 1), (backward, 2 if keep is None else 1)):
+        for calls in (forward, backward):
             inside = [
                 sum(not call.outside for call in calls[names[one]]) for one in chain
             ]
-            assert inside == [first] + [0] * (len(chain) - 1)
+            assert inside == [1] + [0] * (len(chain) - 1)
     groups = fusion.Fusion(net.graph, net.plan.kernels)
     alone = {names[one] for one in ("drop2", "drop3", "clip", "aside")}
     assert not alone & set(groups.forward())
 
 
-def test_launches_of_residual_blocks(cuda):
-    """Two for the statistics and one for the rest, forward and backward."""
+def test_launches_of_residual_blocks(cuda, whole):
+    """Two for the statistics and one for the rest, or one where nothing is between."""
     net = filled(RESIDUAL, runtime.TRAIN, backend=cuda.name, keep=())
     index = {node.name: node.index for node in net.graph.nodes}
     flags = {
@@ -351,11 +359,12 @@ def test_launches_of_residual_blocks(cuda):
         return here, there
 
     # bn, scale, ReLU; bn, scale, sum, ReLU, Split, which has no step forward.
-    assert launches("bn_a3", "relu_a3") == ([3, 0, 0], [3, 0, 0])
+    all_, some = (1, 1) if whole else (3, 2)
+    assert launches("bn_a3", "relu_a3") == ([all_, 0, 0], [all_, 0, 0])
     split = net.graph.nodes[index["relu_e3"] + 1].name
     none = len("none")
-    assert launches("bn_b3", split) == ([2, 0, 1, 0, none], [0, 0, 1, 0, 2])
-    assert launches("bn_b4", "e4") == ([2, 0, 1], [0, 0, 3])
+    assert launches("bn_b3", split) == ([some, 0, 1, 0, none], [0, 0, 1, 0, some])
+    assert launches("bn_b4", "e4") == ([some, 0, 1], [0, 0, all_])
 
 
 @pytest.mark.parametrize("keep", [None, ()], ids=["kept", "not kept"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from netspec.schema import TEST
+from runtime.backends.cuda.layers import normalization
 from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from tests.backends.cuda.oracle import check_own
 
@@ -15,6 +16,14 @@ SHAPES = [  # fewer and more channels than a block takes, with packs and without
     ((9, 16, 11, 13), "last"),
 ]
 PRECISIONS = ["float32", "bf16", "fp16"]
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["whole", "in parts"])
+def whole(request, monkeypatch):
+    """Whether a block has all rows of its columns."""
+    rows = normalization.WHOLE_ROWS if request.param else -1
+    monkeypatch.setattr(normalization, "WHOLE_ROWS", rows)
+    return request.param
 
 
 def norm(options: str = "", place: str = "", eps: float = 0.01) -> str:

@@ -60,7 +60,7 @@ def test_a_device_computes_what_layers_ask_for(cuda, usual, stored):
     results = []
     for dirt in (0, 255, 85):
         example.run_on(cuda.device, dirt)
-        example.check()
+        example.check(on_device=True)
         results.append(example.memory.copy())
     for result in results[1:]:  # to the last bit, whatever the workspace had in it
         np.testing.assert_array_equal(result, results[0])
@@ -70,7 +70,7 @@ def test_a_device_computes_what_layers_ask_for(cuda, usual, stored):
 def test_a_device_computes_products_of_arrays_as_they_lie(cuda, seed):
     example = random_example(seed)
     example.run_on(cuda.device)
-    example.check()
+    example.check(on_device=True)
 
 
 @pytest.mark.parametrize("epilogue", ["relu", "bias_relu"])

@@ -31,13 +31,13 @@ __device__ inline void join(Spread& a, const Spread& b) {
   a.count = count;
 }
 
-// partial (groups, 2, columns): the mean of a block's rows, and their sum of squared
-// deviations. A thread measures from the first value that it meets.
-extern "C" __global__ void __launch_bounds__(256)
-statistics(const STORE* __restrict__ x, float* partial, int rows, int columns, int chunk) {
+// The statistics of the rows of a block, to every thread those of its columns. A thread
+// measures from the first value that it meets.
+struct Measured { Few mean, squares; };
+
+__device__ inline Measured block_measure(const STORE* __restrict__ x, const Tile& tile) {
   __shared__ float means[VECTOR][TILE_THREADS], squares[VECTOR][TILE_THREADS];
   __shared__ float counts[TILE_THREADS];
-  Tile tile = tile_of(rows, columns, chunk);
   Few start = {}, sum = {}, square = {};
   long long at = tile.at;
   if (tile.count) start = load_few(x + at);
@@ -76,13 +76,51 @@ statistics(const STORE* __restrict__ x, float* partial, int rows, int columns, i
     }
     __syncthreads();
   }
-  if (thread >= LANES || tile.column >= columns) return;
+  Measured all;
+#pragma unroll
+  for (int v = 0; v < VECTOR; v++) {
+    all.mean.at[v] = means[v][thread % LANES];
+    all.squares.at[v] = squares[v][thread % LANES];
+  }
+  return all;
+}
+
+// partial (groups, 2, columns): the mean of a block's rows, and their sum of squared
+// deviations.
+extern "C" __global__ void __launch_bounds__(256)
+statistics(const STORE* __restrict__ x, float* partial, int rows, int columns, int chunk) {
+  Tile tile = tile_of(rows, columns, chunk);
+  Measured all = block_measure(x, tile);
+  if (threadIdx.x >= LANES || tile.column >= columns) return;
   float* to = partial + 2ll * blockIdx.y * columns + tile.column;
 #pragma unroll
   for (int v = 0; v < VECTOR; v++) {
-    to[v] = means[v][thread];
-    to[columns + v] = squares[v][thread];
+    to[v] = all.mean.at[v];
+    to[columns + v] = all.squares.at[v];
   }
+}
+
+// What remains of a channel: its mean, 1 / deviation, and what fades.
+struct Memory {
+  float *mean, *inverse, *means, *variances;
+  float eps, fraction, correction;
+};
+
+__device__ inline void remember(const Memory& memory, int column, int rows, float mean,
+                                float squares) {
+  // No rows have no mean: 0 / 0.
+  float average = mean + 0.0f / (rows ? 1.0f : 0.0f);
+  float variance = squares / (float)rows;
+  memory.mean[column] = average;
+  memory.inverse[column] = 1.0f / sqrtf(variance + memory.eps);
+  memory.means[column] = memory.means[column] * memory.fraction + average;
+  memory.variances[column] =
+      memory.variances[column] * memory.fraction + variance * memory.correction;
+}
+
+// How many means the sums hold.
+__device__ inline void count_one(float* weight, float fraction) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) weight[0] = weight[0] * fraction + 1.0f;
 }
 
 // Statistics of whole columns, kept and added to the remembered sums, which fade.
@@ -111,16 +149,25 @@ statistics_finish(const float* partial, float* mean, float* inverse, float* mean
       join(own, {all_counts[other], all_means[other], all_squares[other]});
     __syncthreads();
   }
-  if (thread < FINISHERS && column < columns) {
-    // No rows have no mean: 0 / 0.
-    float average = own.mean + 0.0f / (rows ? 1.0f : 0.0f);
-    float variance = own.squares / (float)rows;
-    mean[column] = average;
-    inverse[column] = 1.0f / sqrtf(variance + eps);
-    means[column] = means[column] * fraction + average;
-    variances[column] = variances[column] * fraction + variance * correction;
-  }
-  if (blockIdx.x == 0 && thread == 0) weight[0] = weight[0] * fraction + 1.0f;
+  Memory memory = {mean, inverse, means, variances, eps, fraction, correction};
+  if (thread < FINISHERS && column < columns)
+    remember(memory, column, rows, own.mean, own.squares);
+  count_one(weight, fraction);
+}
+
+// The same where a block has all rows of its columns.
+extern "C" __global__ void __launch_bounds__(256)
+statistics_whole(const STORE* __restrict__ x, float* mean, float* inverse, float* means,
+                 float* variances, float* weight, int rows, int columns, int chunk,
+                 float eps, float fraction, float correction) {
+  Tile tile = tile_of(rows, columns, chunk);
+  Measured all = block_measure(x, tile);
+  Memory memory = {mean, inverse, means, variances, eps, fraction, correction};
+  count_one(weight, fraction);
+  if (threadIdx.x >= LANES || tile.column >= columns) return;
+#pragma unroll
+  for (int v = 0; v < VECTOR; v++)
+    remember(memory, tile.column + v, rows, all.mean.at[v], all.squares.at[v]);
 }
 
 // What a thread knows of its columns: y = (x - mean) factor + beta.
@@ -148,12 +195,8 @@ __device__ inline Line line_of(const Tile& tile, const float* mean, const float*
 }
 
 // y may be x or `added`; `saved` gets x as it is.
-extern "C" __global__ void __launch_bounds__(256)
-normalize(const STORE* x, const STORE* added, STORE* y, STORE* saved, const float* mean,
-          const float* inverse, const float* weight, const float* gamma,
-          const float* beta, int rows, int columns, int chunk, float eps) {
-  Tile tile = tile_of(rows, columns, chunk);
-  Line line = line_of(tile, mean, inverse, weight, gamma, beta, eps);
+__device__ inline void apply(const STORE* x, const STORE* added, STORE* y, STORE* saved,
+                             const Tile& tile, const Line& line) {
   long long at = tile.at;
 #pragma unroll 2
   for (int i = 0; i < tile.count; i++, at += tile.step) {
@@ -172,6 +215,36 @@ normalize(const STORE* x, const STORE* added, STORE* y, STORE* saved, const floa
     }
     store_few(y + at, value);
   }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+normalize(const STORE* x, const STORE* added, STORE* y, STORE* saved, const float* mean,
+          const float* inverse, const float* weight, const float* gamma,
+          const float* beta, int rows, int columns, int chunk, float eps) {
+  Tile tile = tile_of(rows, columns, chunk);
+  Line line = line_of(tile, mean, inverse, weight, gamma, beta, eps);
+  apply(x, added, y, saved, tile, line);
+}
+
+// `statistics_whole`, then `normalize` by what these are.
+extern "C" __global__ void __launch_bounds__(256)
+normalize_whole(const STORE* x, STORE* y, STORE* saved, float* mean, float* inverse,
+                float* means, float* variances, float* weight, const float* gamma,
+                const float* beta, int rows, int columns, int chunk, float eps,
+                float fraction, float correction) {
+  Tile tile = tile_of(rows, columns, chunk);
+  Measured all = block_measure(x, tile);
+  Memory memory = {mean, inverse, means, variances, eps, fraction, correction};
+  count_one(weight, fraction);
+  Line line = line_of(tile, 0, 0, 0, gamma, beta, eps);
+  line.mean = all.mean;
+#pragma unroll
+  for (int v = 0; v < VECTOR; v++) {
+    line.factor.at[v] *= 1.0f / sqrtf(all.squares.at[v] / (float)rows + eps);
+    if (threadIdx.x < LANES && tile.column < columns)
+      remember(memory, tile.column + v, rows, all.mean.at[v], all.squares.at[v]);
+  }
+  apply(x, 0, y, saved, tile, line);
 }
 
 // The gradient that passes the mask.
@@ -205,17 +278,13 @@ __device__ inline void pass_on(STORE* passed, long long at, const Few& g,
 #endif
 }
 
-// partial (groups, 2, columns): sums of g, and of g (x - mean). Where there is `more`, it
-// is added to dy first.
-extern "C" __global__ void __launch_bounds__(256)
-gradient_sums(const STORE* dy, const STORE* more, const STORE* x, const STORE* sign,
-              STORE* passed, const float* mean, const float* inverse,
-              const float* gamma, const float* beta, float* partial, int rows,
-              int columns, int chunk) {
-  Tile tile = tile_of(rows, columns, chunk);
-  Line line = line_of(tile, mean, inverse, 0, gamma, beta, 0.0f);
-  Few scale = column_values(gamma, tile, 1.0f);
-  float sums[2 * VECTOR] = {};
+// Sums of g, and of g (x - mean), over the rows of a block; to every thread those of its
+// columns. Where there is `more`, it is added to dy first.
+__device__ inline void block_sum_gradients(float (&sums)[2 * VECTOR], const STORE* dy,
+                                           const STORE* more, const STORE* x,
+                                           const STORE* sign, STORE* passed,
+                                           const Tile& tile, const Line& line,
+                                           const Few& gamma) {
   long long at = tile.at;
 #pragma unroll 2
   for (int i = 0; i < tile.count; i++, at += tile.step) {
@@ -228,7 +297,7 @@ gradient_sums(const STORE* dy, const STORE* more, const STORE* x, const STORE* s
 #pragma unroll
     for (int v = 0; v < VECTOR; v++) apart.at[v] -= line.mean.at[v];
     g = masked(g, apart, line, sign, at);
-    pass_on(passed, at, g, scale);
+    pass_on(passed, at, g, gamma);
 #pragma unroll
     for (int v = 0; v < VECTOR; v++) {
       sums[v] += g.at[v];
@@ -236,6 +305,19 @@ gradient_sums(const STORE* dy, const STORE* more, const STORE* x, const STORE* s
     }
   }
   block_add_depths(sums);
+}
+
+// partial (groups, 2, columns): the sums of every block.
+extern "C" __global__ void __launch_bounds__(256)
+gradient_sums(const STORE* dy, const STORE* more, const STORE* x, const STORE* sign,
+              STORE* passed, const float* mean, const float* inverse,
+              const float* gamma, const float* beta, float* partial, int rows,
+              int columns, int chunk) {
+  Tile tile = tile_of(rows, columns, chunk);
+  Line line = line_of(tile, mean, inverse, 0, gamma, beta, 0.0f);
+  Few scale = column_values(gamma, tile, 1.0f);
+  float sums[2 * VECTOR] = {};
+  block_sum_gradients(sums, dy, more, x, sign, passed, tile, line, scale);
   if (threadIdx.x >= LANES || tile.column >= columns) return;
   float* to = partial + 2ll * blockIdx.y * columns + tile.column;
 #pragma unroll
@@ -245,8 +327,33 @@ gradient_sums(const STORE* dy, const STORE* more, const STORE* x, const STORE* s
   }
 }
 
-// dbeta, dgamma, where they are wanted, and factors (2, columns) for `gradient`: the mean
-// of g, and what x - mean is times.
+// What the sums are for: the gradients that are wanted, and what `gradient` needs.
+struct Wanted {
+  float *dgamma, *dbeta, *factors;
+  int add_gamma, add_beta;
+};
+
+// The mean of g, and what x - mean is times in dx.
+struct Factors { float average, slope; };
+
+__device__ inline Factors factors_of(float sum, float product, float inverse, int rows) {
+  return {sum / (float)rows, product * inverse * inverse / (float)rows};
+}
+
+__device__ inline void keep(const Wanted& wanted, int column, int columns, int rows,
+                            float sum, float product, const float* inverse) {
+  float deviation = inverse ? inverse[column] : 1.0f;
+  Factors factors = factors_of(sum, product, deviation, rows);
+  product *= deviation;
+  float *dgamma = wanted.dgamma, *dbeta = wanted.dbeta;
+  if (dbeta) dbeta[column] = wanted.add_beta ? dbeta[column] + sum : sum;
+  if (dgamma) dgamma[column] = wanted.add_gamma ? dgamma[column] + product : product;
+  if (!wanted.factors) return;
+  wanted.factors[column] = factors.average;
+  wanted.factors[columns + column] = factors.slope;
+}
+
+// dbeta, dgamma, where they are wanted, and factors (2, columns) for `gradient`.
 extern "C" __global__ void __launch_bounds__(1024)
 gradient_finish(const float* partial, const float* inverse, float* dgamma, float* dbeta,
                 float* factors, int groups, int rows, int columns, int add_gamma,
@@ -255,26 +362,33 @@ gradient_finish(const float* partial, const float* inverse, float* dgamma, float
   float product = block_add_partial(partial + columns, groups, columns, 2ll * columns);
   int column = FINISHED_COLUMN;
   if (threadIdx.x >= FINISHERS || column >= columns) return;
-  float deviation = inverse ? inverse[column] : 1.0f;
-  product *= deviation;
-  if (dbeta) dbeta[column] = add_beta ? dbeta[column] + sum : sum;
-  if (dgamma) dgamma[column] = add_gamma ? dgamma[column] + product : product;
-  if (factors) {
-    factors[column] = sum / (float)rows;
-    factors[columns + column] = product * deviation / (float)rows;
-  }
+  Wanted wanted = {dgamma, dbeta, factors, add_gamma, add_beta};
+  keep(wanted, column, columns, rows, sum, product, inverse);
 }
 
-// dx = (g - factors[0] - (x - mean) factors[1]) inverse gamma; dx and `passed` may be dy.
+// Both where a block has all rows of its columns.
 extern "C" __global__ void __launch_bounds__(256)
-gradient(const STORE* dy, const STORE* x, STORE* dx, STORE* passed, const float* mean,
-         const float* inverse, const float* gamma, const float* beta,
-         const float* factors, int rows, int columns, int chunk) {
+gradient_sums_whole(const STORE* dy, const STORE* more, const STORE* x,
+                    const STORE* sign, STORE* passed, const float* mean,
+                    const float* inverse, const float* gamma, const float* beta,
+                    float* dgamma, float* dbeta, float* factors, int rows, int columns,
+                    int chunk, int add_gamma, int add_beta) {
   Tile tile = tile_of(rows, columns, chunk);
   Line line = line_of(tile, mean, inverse, 0, gamma, beta, 0.0f);
   Few scale = column_values(gamma, tile, 1.0f);
-  Few average = column_values(factors, tile, 0.0f);
-  Few slope = column_values(factors + columns, tile, 0.0f);
+  float sums[2 * VECTOR] = {};
+  block_sum_gradients(sums, dy, more, x, sign, passed, tile, line, scale);
+  if (threadIdx.x >= LANES || tile.column >= columns) return;
+  Wanted wanted = {dgamma, dbeta, factors, add_gamma, add_beta};
+#pragma unroll
+  for (int v = 0; v < VECTOR; v++)
+    keep(wanted, tile.column + v, columns, rows, sums[v], sums[VECTOR + v], inverse);
+}
+
+// dx = (g - average - (x - mean) slope) inverse gamma; dx and `passed` may be dy.
+__device__ inline void derive(const STORE* dy, const STORE* x, STORE* dx, STORE* passed,
+                              const Tile& tile, const Line& line, const Few& gamma,
+                              const Few& average, const Few& slope) {
   long long at = tile.at;
 #pragma unroll 2
   for (int i = 0; i < tile.count; i++, at += tile.step) {
@@ -287,7 +401,44 @@ gradient(const STORE* dy, const STORE* x, STORE* dx, STORE* passed, const float*
       float rest = g.at[v] - average.at[v] - apart.at[v] * slope.at[v];
       result.at[v] = rest * line.factor.at[v];
     }
-    pass_on(passed, at, g, scale);
+    pass_on(passed, at, g, gamma);
     store_few(dx + at, result);
   }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+gradient(const STORE* dy, const STORE* x, STORE* dx, STORE* passed, const float* mean,
+         const float* inverse, const float* gamma, const float* beta,
+         const float* factors, int rows, int columns, int chunk) {
+  Tile tile = tile_of(rows, columns, chunk);
+  Line line = line_of(tile, mean, inverse, 0, gamma, beta, 0.0f);
+  Few scale = column_values(gamma, tile, 1.0f);
+  Few average = column_values(factors, tile, 0.0f);
+  Few slope = column_values(factors + columns, tile, 0.0f);
+  derive(dy, x, dx, passed, tile, line, scale, average, slope);
+}
+
+// `gradient_sums_whole`, then `gradient` by what these are.
+extern "C" __global__ void __launch_bounds__(256)
+gradient_whole(const STORE* dy, const STORE* x, STORE* dx, STORE* passed,
+               const float* mean, const float* inverse, const float* gamma,
+               const float* beta, float* dgamma, float* dbeta, int rows, int columns,
+               int chunk, int add_gamma, int add_beta) {
+  Tile tile = tile_of(rows, columns, chunk);
+  Line line = line_of(tile, mean, inverse, 0, gamma, beta, 0.0f);
+  Few scale = column_values(gamma, tile, 1.0f), average, slope;
+  Few deviation = column_values(inverse, tile, 1.0f);
+  float sums[2 * VECTOR] = {};
+  block_sum_gradients(sums, dy, 0, x, 0, 0, tile, line, scale);
+  Wanted wanted = {dgamma, dbeta, 0, add_gamma, add_beta};
+#pragma unroll
+  for (int v = 0; v < VECTOR; v++) {
+    float sum = sums[v], product = sums[VECTOR + v];
+    Factors factors = factors_of(sum, product, deviation.at[v], rows);
+    average.at[v] = factors.average;
+    slope.at[v] = factors.slope;
+    if (threadIdx.x < LANES && tile.column < columns)
+      keep(wanted, tile.column + v, columns, rows, sum, product, inverse);
+  }
+  derive(dy, x, dx, passed, tile, line, scale, average, slope);
 }

@@ -11,15 +11,17 @@ from netspec.graph import Node
 from netspec.ops.base import count
 from runtime.arrays import ArraySpec
 from runtime.backends.cuda.columns import Columns, add_row
-from runtime.backends.cuda.layer import STORAGE, CudaLayer, Wanted
-from runtime.backends.cuda.layers.parameters import Working
+from runtime.backends.cuda.layer import STORAGE, CudaLayer, Wanted, stored_as
+from runtime.backends.cuda.layers.parameters import Working, padded_count
 from runtime.backends.cuda.layers.relu import ReLU, bias_gradient, rectified_sum
 from runtime.backends.cuda.machine.convolutions import Convolution as Spec
 from runtime.backends.cuda.machine.device import Device
-from runtime.backends.cuda.machine.launch import Call
+from runtime.backends.cuda.machine.launch import Call, CudaKernel
 from runtime.backends.cuda.machine.library_call import LibraryCall, workspace_of
-from runtime.backends.cuda.tensor import CARRIERS, Order, memory_of
+from runtime.backends.cuda.tensor import CARRIERS, Order, Place, memory_of
 from runtime.layers.base import Context
+
+_PAD = CudaKernel("pad.cu", "pad_channels")
 
 
 class _Correlation(CudaLayer[Any]):
@@ -72,15 +74,32 @@ class _Correlation(CudaLayer[Any]):
         )
 
     @classmethod
-    def specs(cls, node: Node, precision: str) -> dict[str, Spec]:
+    def padding(cls, node: Node, precision: str) -> int:
+        """Return how many channels a bottom of few is given, with zeros; 0 for none.
+
+        Tensor cores read 16 bytes of channels at a time. An image of three channels,
+        whose gradient nobody wants, is worth a padded copy.
+        """
+        op: Any = node.op
+        pack = 16 // Place("last", STORAGE[precision]).itemsize
+        few = 1 < op.channels < pack and op.group == 1 and len(op.bottoms) == 1
+        able = cls.forward_kind == "forward" and precision != "float32"
+        return pack if few and able and not any(node.propagate) else 0
+
+    @classmethod
+    def specs(
+        cls, node: Node, precision: str, *, padded: bool = True
+    ) -> dict[str, Spec]:
         """Return the convolutions of a node by what they compute: y, x or w."""
         op: Any = node.op
         deconvolves = cls.forward_kind == "input_gradient"
-        x, y = op.bottoms[0], op.tops[0]
+        x, w, y = op.bottoms[0], op.params[0].shape, op.tops[0]
+        if padded and (channels := cls.padding(node, precision)):
+            x, w = (x[0], channels, *x[2:]), (w[0], channels, *w[2:])
         spec = Spec(
             kind=cls.forward_kind,
             x=y if deconvolves else x,
-            w=op.params[0].shape,
+            w=w,
             y=x if deconvolves else y,
             stride=op.stride,
             pad=op.pad,
@@ -98,7 +117,8 @@ class _Correlation(CudaLayer[Any]):
 
     def __init__(self, node: Node, context: Context) -> None:
         super().__init__(node, context)
-        self._weights = Working(self, 0, "last")
+        self._padding = self.padding(node, context.precision)
+        self._weights = Working(self, 0, "last", self._padding)
         self._bias = Working(self, 1, "first") if self.op.bias_term else None
         self._matrix = Columns.of(self.device, self.op.tops[0], self.storage)
         self.relu: ReLU | None = None  # one above, which runs as a part of this layer
@@ -151,7 +171,7 @@ class _Correlation(CudaLayer[Any]):
         return len(self.op.tops) == 1 and self.forward_kind == "forward"
 
     def _ending(self, *, relu: bool) -> Spec:
-        spec = self.specs(self.node, self.precision)["y"]
+        spec = self.specs(self.node, self.precision, padded=False)["y"]
         return replace(self._with_bias(spec), relu=relu)
 
     def folds(self, *, rectified: bool) -> None:
@@ -170,6 +190,9 @@ class _Correlation(CudaLayer[Any]):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for copies of the weights, a workspace, and the parts of sums."""
         wanted = self._weights.arrays()
+        if self._padding:
+            size = padded_count(self.op.bottoms[0], self._padding)
+            wanted["padded"] = ArraySpec((size,), CARRIERS[self.storage], "saved")
         if self._bias is not None and self._fuses_bias:
             wanted |= self._bias.arrays()
         if self.node.learn[0]:
@@ -182,13 +205,18 @@ class _Correlation(CudaLayer[Any]):
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted["partial sums"] = self._matrix.partial()
+            wanted["partial sums"] = self._matrix.partial(lasting=True)
         return wanted
 
     def _call(self, name: str, **operands: Any) -> LibraryCall:
         memories = {key: memory_of(one) for key, one in operands.items()}
         planned = self._planned[name]
         return LibraryCall(self.device, planned, memories, self.work.get("workspace"))
+
+    @property
+    def _inputs(self) -> Sequence[Any]:
+        """The bottoms, or the padded copy of the only one."""
+        return [self.work["padded"]] if self._padding else self.bottoms
 
     def _pairs(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Iterator[Any]:
         """Yield the operands named as the specification names them."""
@@ -208,11 +236,16 @@ class _Correlation(CudaLayer[Any]):
 
     def _forward(self, name: str) -> list[Call]:
         calls: list[Call] = list(self._weights.before())
+        if self._padding:
+            x, rows = self.x, count(self.op.bottoms[0]) // self.op.channels
+            sizes = (rows, self.op.channels)
+            kernel = stored_as(_PAD, x)
+            calls.append(self.strided(kernel, rows, x, self.work["padded"], *sizes))
         bias: dict[str, Any] = {}
         if self._bias is not None and self._fuses_bias:
             calls += self._bias.before()
             bias = {"bias": self._bias.memory}
-        for pair in self._pairs(self.bottoms, self.tops):
+        for pair in self._pairs(self._inputs, self.tops):
             calls.append(self._call(name, w=self._weights.memory, **pair, **bias))
         if self.op.bias_term and not self._fuses_bias:
             calls += [self._add_bias(y) for y in self.tops]
@@ -252,7 +285,7 @@ class _Correlation(CudaLayer[Any]):
 
     def _weight_gradient(self, accumulate: bool) -> list[Call]:
         calls: list[Call] = []
-        for pair in self._pairs(self.bottoms, self.dtops):
+        for pair in self._pairs(self._inputs, self.dtops):
             memory, back = self._weights.gradient(accumulate=accumulate)
             calls += [self._call("w", w=memory, **pair), *back]
             accumulate = True

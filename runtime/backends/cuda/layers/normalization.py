@@ -17,16 +17,23 @@ from runtime.arrays import Array, ArraySpec
 from runtime.backends.cuda.columns import TILE_THREADS, Columns
 from runtime.backends.cuda.layer import CudaLayer, Wanted
 from runtime.backends.cuda.machine.launch import Call, CudaKernel, Launch
-from runtime.backends.cuda.tensor import CARRIERS, Blob, Order
+from runtime.backends.cuda.tensor import CARRIERS, Blob, Order, memory_of
 from runtime.layers.base import Context
 
 _STATISTICS = CudaKernel("normalize.cu", "statistics")
+_STATISTICS_WHOLE = CudaKernel("normalize.cu", "statistics_whole")
 _STATISTICS_FINISH = CudaKernel("normalize.cu", "statistics_finish")
 _NORMALIZE = CudaKernel("normalize.cu", "normalize")
+_NORMALIZE_WHOLE = CudaKernel("normalize.cu", "normalize_whole")
 _SUMS = CudaKernel("normalize.cu", "gradient_sums")
+_SUMS_WHOLE = CudaKernel("normalize.cu", "gradient_sums_whole")
 _SUMS_FINISH = CudaKernel("normalize.cu", "gradient_finish")
 _GRADIENT = CudaKernel("normalize.cu", "gradient")
+_GRADIENT_WHOLE = CudaKernel("normalize.cu", "gradient_whole")
 
+# Up to how many rows a block takes all of them: one launch for the sums and for what
+# they are for is worth more than blocks for all of the device.
+WHOLE_ROWS = 2048
 STREAMING = 16  # blocks for each multiprocessor, of what leaves no sums
 
 # What `passed` gets, and which gradients pass: see normalize.cu.
@@ -56,6 +63,9 @@ class _ByChannel(CudaLayer[Any]):
         super().__init__(node, context)
         shape, storage = self.op.bottoms[0], self.storage
         self.matrix = Columns.of(self.device, shape, storage)
+        self.whole = self.matrix.rows <= WHOLE_ROWS
+        if self.whole:
+            self.matrix = Columns.whole(shape, storage)
         self._stream = Columns.of(self.device, shape, storage, STREAMING)
 
     def _copy_of_x(self) -> ArraySpec:
@@ -87,35 +97,34 @@ class _ByChannel(CudaLayer[Any]):
         dy: Blob,
         x: Blob,
         line: Sequence[Array | None],
+        gradients: tuple[Array | None, Array | None],
+        accumulate: Sequence[bool],
+        factors: Array | None,
         *,
         more: Blob | None = None,
         sign: Blob | None = None,
         mask: int = 0,
         passed: Blob | None = None,
         passes: int = 0,
-    ) -> Launch:
-        """Return the launch of `gradient_sums`."""
-        tiles = self.matrix
-        kernel = tiles.compiled(_SUMS, MASK=mask, PASS=passes)
-        partial, block = self.work["partial"], (TILE_THREADS,)
+    ) -> list[Call]:
+        """Return the launches that sum over channels; gradients: dgamma, dbeta."""
+        tiles, block = self.matrix, (TILE_THREADS,)
         blobs = (dy, more, x, sign, passed)
-        return self.launch(
-            kernel, tiles.grid, block, *blobs, *line, partial, *tiles.sizes
-        )
-
-    def _finish_sums(
-        self,
-        inverse: Array | None,
-        gradients: tuple[Array | None, Array | None],
-        accumulate: Sequence[bool],
-        factors: Array | None,
-    ) -> Launch:
-        """Return the launch of `gradient_finish`; gradients: dgamma, dbeta."""
-        tiles = self.matrix
-        sizes = (tiles.groups, tiles.rows, tiles.columns)
+        results = (*gradients, factors)
         add = (int(accumulate[0]), int(accumulate[-1]))
-        given = (self.work["partial"], inverse, *gradients, factors)
-        return self.launch(_SUMS_FINISH, *tiles.finish, *given, *sizes, *add)
+        defines = {"MASK": mask, "PASS": passes}
+        if self.whole:
+            kernel = tiles.compiled(_SUMS_WHOLE, **defines)
+            given = (*blobs, *line, *results, *tiles.sizes, *add)
+            return [self.launch(kernel, tiles.grid, block, *given)]
+        kernel, partial = tiles.compiled(_SUMS, **defines), self.work["partial"]
+        sizes = (tiles.groups, tiles.rows, tiles.columns)
+        given = (*blobs, *line, partial, *tiles.sizes)
+        finish = (partial, line[1], *results, *sizes, *add)
+        return [
+            self.launch(kernel, tiles.grid, block, *given),
+            self.launch(_SUMS_FINISH, *tiles.finish, *finish),
+        ]
 
 
 class BatchNorm(_ByChannel):
@@ -149,21 +158,47 @@ class BatchNorm(_ByChannel):
 
     # ------------------------------------------------------------ parts of passes
 
+    @property
+    def _numbers(self) -> tuple[float, float, float]:
+        """Return what kernels of statistics need: eps, fraction, correction."""
+        op, rows = self.op, self.matrix.rows
+        correction = rows / (rows - 1) if rows > 1 else 1.0
+        return op.eps, op.moving_average_fraction, correction
+
     def statistics(self, x: Blob) -> list[Call]:
         """Return the calls that measure x and update the remembered sums."""
         if self.op.use_global_stats:
             return []
-        tiles, op, partial = self.matrix, self.op, self.work["partial"]
-        rows = tiles.rows
-        sizes = (tiles.groups, rows, tiles.columns, tiles.chunk)
-        correction = rows / (rows - 1) if rows > 1 else 1.0
-        numbers = (op.eps, op.moving_average_fraction, correction)
-        kernel, block = tiles.compiled(_STATISTICS), (TILE_THREADS,)
-        given = (partial, self.mean, self.inverse, *self.params)
+        tiles, block = self.matrix, (TILE_THREADS,)
+        kept = (self.mean, self.inverse, *self.params)
+        if self.whole:
+            kernel = tiles.compiled(_STATISTICS_WHOLE)
+            given = (x, *kept, *tiles.sizes, *self._numbers)
+            return [self.launch(kernel, tiles.grid, block, *given)]
+        kernel, partial = tiles.compiled(_STATISTICS), self.work["partial"]
+        sizes = (tiles.groups, tiles.rows, tiles.columns, tiles.chunk)
+        finish = (partial, *kept, *sizes, *self._numbers)
         return [
             self.launch(kernel, tiles.grid, block, x, partial, *tiles.sizes),
-            self.launch(_STATISTICS_FINISH, *tiles.finish, *given, *sizes, *numbers),
+            self.launch(_STATISTICS_FINISH, *tiles.finish, *finish),
         ]
+
+    def normalized(
+        self, x: Blob, y: Blob, scale: Scale | None = None, *, rectified: bool = False
+    ) -> list[Call]:
+        """Return the calls of `statistics` and of `applied`, for one and the same x."""
+        if self.op.use_global_stats or not self.whole:
+            return [
+                *self.statistics(x),
+                self.applied(x, y, scale, rectified=rectified),
+            ]
+        tiles = self.matrix
+        kernel = tiles.compiled(_NORMALIZE_WHOLE, RECTIFY=int(rectified))
+        blobs = (x, y, self._saved_from(x))
+        line = self._line(scale)[2:]
+        kept = (self.mean, self.inverse, *self.params)
+        given = (*blobs, *kept, *line, *tiles.sizes, *self._numbers)
+        return [self.launch(kernel, tiles.grid, (TILE_THREADS,), *given)]
 
     def applied(
         self,
@@ -178,17 +213,23 @@ class BatchNorm(_ByChannel):
 
         y = (x - mean) inverse gamma + beta + added, and 0 for less if `rectified`
         """
-        saved = self.work.get("x")
         return self._normalize(
             x,
             y,
             self._line(scale),
             added=added,
-            saved=None if x is saved else saved,
+            saved=self._saved_from(x),
             weight=self._weight,
             eps=self.op.eps,
             rectified=rectified,
         )
+
+    def _saved_from(self, x: Blob) -> Array | None:
+        """Return where x is to be kept, or None where it is not or is there already."""
+        saved, address = self.work.get("x"), self.device.address
+        if saved is None or address(memory_of(x)) == address(saved):
+            return None
+        return saved
 
     def _line(self, scale: Scale | None) -> tuple[Array | None, ...]:
         if scale is None:
@@ -207,12 +248,8 @@ class BatchNorm(_ByChannel):
         They give the gradients of gamma and beta and what `derived` needs. masked: as
         `_sums` takes it.
         """
-        gradients = (None, None) if scale is None else scale.gradients
-        factors = self.work["factors"]
-        return [
-            self._sums(dy, self.work["x"], self._line(scale), **masked),
-            self._finish_sums(self.inverse, gradients, accumulate, factors),
-        ]
+        given = (dy, self.work["x"], self._line(scale), _gradients(scale), accumulate)
+        return self._sums(*given, self.work["factors"], **masked)
 
     def derived(
         self,
@@ -238,11 +275,35 @@ class BatchNorm(_ByChannel):
             *tiles.sizes,
         )
 
+    def gradients(
+        self,
+        dy: Blob,
+        dx: Blob,
+        scale: Scale | None = None,
+        accumulate: Sequence[bool] = (False,),
+        *,
+        mask: int = 0,
+        **passed: Any,
+    ) -> list[Call]:
+        """Return the calls of `summed` and of `derived`, for one and the same dy."""
+        if not self.whole:
+            return [
+                *self.summed(dy, scale, accumulate, mask=mask),
+                self.derived(dy, dx, scale, mask=mask, **passed),
+            ]
+        tiles = self.matrix
+        defines = {"MASK": mask, "PASS": passed.get("passes", 0)}
+        kernel = tiles.compiled(_GRADIENT_WHOLE, **defines)
+        blobs = (dy, self.work["x"], dx, passed.get("passed"))
+        add = (int(accumulate[0]), int(accumulate[-1]))
+        given = (*blobs, *self._line(scale), *_gradients(scale), *tiles.sizes, *add)
+        return [self.launch(kernel, tiles.grid, (TILE_THREADS,), *given)]
+
     # ------------------------------------------------------------ by itself
 
     def forward_calls(self) -> list[Call]:
         """Return the calls that compute y and update the sums."""
-        return [*self.statistics(self.x), self.applied(self.x, self.y)]
+        return self.normalized(self.x, self.y)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Return the calls that compute dx."""
@@ -252,7 +313,7 @@ class BatchNorm(_ByChannel):
             line, eps = (None, self.inverse, None, None), self.op.eps
             weight = self._weight
             return [self._normalize(self.dy, self.dx, line, weight=weight, eps=eps)]
-        return [*self.summed(self.dy), self.derived(self.dy, self.dx)]
+        return self.gradients(self.dy, self.dx)
 
 
 class Scale(_ByChannel):
@@ -309,7 +370,10 @@ class Scale(_ByChannel):
             x, mean, inverse = norm.work["x"], norm.mean, norm.inverse
         line = (mean, inverse, self.gamma, None)
         passes = PASS_SCALED if self.dx is not None else 0
-        return [
-            self._sums(self.dy, x, line, passed=self.dx, passes=passes),
-            self._finish_sums(inverse, self.gradients, accumulate, None),
-        ]
+        given = (self.dy, x, line, self.gradients, accumulate, None)
+        return self._sums(*given, passed=self.dx, passes=passes)
+
+
+def _gradients(scale: Scale | None) -> tuple[Array | None, Array | None]:
+    """Return the gradients of gamma and beta."""
+    return (None, None) if scale is None else scale.gradients

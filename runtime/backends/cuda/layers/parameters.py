@@ -20,7 +20,7 @@ from netspec.ops.base import count
 from runtime.arrays import Array, ArraySpec
 from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.machine.device import Device
-from runtime.backends.cuda.machine.launch import Call, CudaKernel, Launch
+from runtime.backends.cuda.machine.launch import Call, CudaKernel
 from runtime.backends.cuda.tensor import (
     CARRIERS,
     IN_SOURCES,
@@ -29,21 +29,27 @@ from runtime.backends.cuda.tensor import (
     Place,
     orders_differ,
 )
+from runtime.backends.cuda.together import Together
 
 _TO = CudaKernel("parameters.cu", "to_working")
 _FROM = CudaKernel("parameters.cu", "from_working")
 EACH = 1024  # elements of a block, as in the source
-ROW = np.dtype("u8, u8, i4, i4, i4, i4, i4, i4")
 
 
 class Working:
-    """The working copy of a parameter of a layer, where one is needed."""
+    """The working copy of a parameter of a layer, where one is needed.
 
-    def __init__(self, layer: CudaLayer[Any], slot: int, order: Order) -> None:
+    padded: the channels that it has there, with zeros behind its own; 0 for as many.
+    """
+
+    def __init__(
+        self, layer: CudaLayer[Any], slot: int, order: Order, padded: int = 0
+    ) -> None:
         self._layer, self._slot = layer, slot
         self.shape = layer.op.params[slot].shape
         self.place = Place(order, layer.storage)  # type: ignore[arg-type]
-        self.copied = not self.place.equals(PLAIN, self.shape)
+        self._padded = padded
+        self.copied = padded > 0 or not self.place.equals(PLAIN, self.shape)
         self._name = f"parameter {slot}"
 
     def arrays(self) -> dict[str, ArraySpec]:
@@ -56,7 +62,8 @@ class Working:
 
     def _spec(self) -> ArraySpec:
         # What all copies of a net are made of at once has to be there at once.
-        return ArraySpec((count(self.shape),), CARRIERS[self.place.storage], "state")
+        size = padded_count(self.shape, self._padded)
+        return ArraySpec((size,), CARRIERS[self.place.storage], "state")
 
     @property
     def memory(self) -> Array:
@@ -69,7 +76,7 @@ class Working:
         if not self.copied:
             return []
         own = self._layer.params[self._slot]
-        copy = Copy(own, self.memory, self.shape, self.place)
+        copy = Copy(own, self.memory, self.shape, self.place, self._padded)
         return [Copies(self._layer.device, [copy])]
 
     def gradient(self, *, accumulate: bool) -> tuple[Array, list[Call]]:
@@ -78,8 +85,14 @@ class Working:
         if not self.copied and not accumulate:
             return target, []
         memory = layer.work[f"gradient of {self._name}"]
-        copy = Copy(target, memory, self.shape, self.place, back=True, add=accumulate)
+        what = (target, memory, self.shape, self.place, self._padded)
+        copy = Copy(*what, back=True, add=accumulate)
         return memory, [Copies(layer.device, [copy])]
+
+
+def padded_count(shape: Shape, padded: int) -> int:
+    """Return the elements of a parameter with `padded` channels, 0 for its own."""
+    return count(shape) // shape[1] * padded if padded else count(shape)
 
 
 @dataclass(frozen=True)
@@ -94,45 +107,54 @@ class Copy:
     working: Array
     shape: Shape
     place: Place
+    padded: int = 0
     back: bool = False
     add: bool = False
+
+    @property
+    def target(self) -> Array:
+        """What is written."""
+        return self.own if self.back else self.working
+
+    @property
+    def group(self) -> tuple[bool, str]:
+        """The way and the storage."""
+        return self.back, self.place.storage
+
+    @property
+    def _size(self) -> int:
+        shape = self.shape
+        return count(shape) if self.back else padded_count(shape, self.padded)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of threads it takes."""
+        return -(-self._size // EACH)
 
     def row(self, device: Device, first: int) -> tuple[int, ...]:
         """Return what the kernel is told of it; its first block is number `first`."""
         turned = self.place.order == "last" and orders_differ(self.shape)
+        turned = turned or self.padded > 0
         channels = self.shape[1] if turned else 1
         places = math.prod(self.shape[2:]) if turned else 1
         own, working = device.address(self.own), device.address(self.working)
-        size = count(self.shape)
-        return own, working, channels, places, size, first, int(self.add), 0
+        padded = self.padded or channels
+        numbers = (channels, places, self._size, first, int(self.add), padded)
+        return own, working, *numbers
 
 
-class Copies(Call):
+class Copies(Together):
     """Copies of parameters, all one way and of one storage, as one launch."""
 
-    def __init__(self, device: Device, copies: Sequence[Copy]) -> None:
-        self.copies = copies
-        self._device = device
-        self.constant = not copies[0].back
-        self._launch: Launch | None = None
+    row_type = np.dtype("u8, u8, i4, i4, i4, i4, i4, i4")
 
-    def __call__(self) -> None:
-        """Do them."""
-        if self._launch is None:  # a program runs once before it is captured
-            self._launch = self._made()
-        self._launch()
+    def __init__(self, device: Device, pieces: Sequence[Copy]) -> None:
+        super().__init__(device, pieces)
+        self.constant = not pieces[0].back
 
-    def _made(self) -> Launch:
-        """Bring the table of the copies to the device."""
-        device, rows, blocks = self._device, [], 0
-        for copy in self.copies:
-            rows.append(copy.row(device, blocks))
-            blocks += -(-rows[-1][4] // EACH)
-        host = np.array(rows, ROW).view("uint8")
-        table = device.zeros(host.shape, "uint8")
-        device.upload(host, table)
-        first = self.copies[0]
+    @property
+    def kernel(self) -> CudaKernel:
+        """The kernel of the way and the storage of these copies."""
+        first = self.pieces[0]
         kernel = _FROM if first.back else _TO
-        kernel = kernel.with_defines(STORE=IN_SOURCES[first.place.storage])
-        arguments = (table, len(rows))
-        return Launch(device, kernel, (max(1, blocks),), (256,), arguments)
+        return kernel.with_defines(STORE=IN_SOURCES[first.place.storage])

@@ -40,6 +40,8 @@ class Product:
     otherwise, and of `out` the element (i, j) at `i * ldc + j`.
 
     A bias is stored as out is: cuBLASLt adds none of float32 to a result of halves.
+    Where beta is 1 it may round such a result twice: a b before out is added, or
+    a b + out before the bias is.
 
     Shapes: a (m, k), b (k, n), bias (n) -> out (m, n).
 
