@@ -52,7 +52,7 @@ CONFIGURATIONS = (
 )
 PEERS = ("eager", "channels_last", "compile")
 COLUMNS = (*PEERS, "reduce_overhead")
-GRAPHS_BATCH = 32  # up to here, PyTorch's CUDA graphs are measured too: see `who`
+GRAPHS_BATCH = 8  # up to here, PyTorch's CUDA graphs are measured too: see `who`
 EXTRA_SECONDS = 45.0  # for all of a turn but the taking of turns
 LEAST_SECONDS = 5.0  # the same; with less left, no turn begins
 MOST_ALIVE = 10  # processes, each of which takes some gigabytes
@@ -108,11 +108,11 @@ class Child:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def go(self) -> None:
-        """Let it measure."""
+    def go(self, seconds: float) -> None:
+        """Let it measure for so long."""
         with contextlib.suppress(OSError):
             if self.process.stdin:
-                self.process.stdin.write("go\n")
+                self.process.stdin.write(f"{seconds:.1f}\n")
                 self.process.stdin.flush()
 
 
@@ -128,15 +128,12 @@ class Bench:
 
     def run(self) -> None:
         """Measure all, as far as the time goes."""
-        options = self.options
-        if options.wait_for is None:
-            self.end = time.monotonic() + options.limit
         try:
             while (self.waiting or self.running) and self._time_left():
                 self._start_some()
-                if self.end == float("inf") and options.wait_for.exists():
-                    self.end = time.monotonic() + self._limit(options.wait_for)
                 child = next((one for one in self.running if one.ready), None)
+                if self.end == float("inf"):
+                    self._begin(child is not None)
                 if child is not None and self.end < float("inf"):
                     self._measure(child)
                 else:
@@ -148,11 +145,16 @@ class Bench:
             for name in left:
                 self._write(named(name) | {"skipped": "no time was left"})
 
-    def _limit(self, gate: Path) -> float:
-        """Return the seconds that the file names, else those of the options."""
-        with contextlib.suppress(ValueError):
-            return float(gate.read_text())
-        return float(self.options.limit)
+    def _begin(self, ready: bool) -> None:
+        """Let the time of measuring begin: with the file, or with the first turn."""
+        gate, limit = self.options.wait_for, self.options.limit
+        if gate is not None and not gate.exists():
+            return
+        if gate is not None:
+            with contextlib.suppress(ValueError):
+                limit = float(gate.read_text())
+        if gate is not None or ready:
+            self.end = time.monotonic() + limit
 
     def _time_left(self) -> bool:
         """Tell whether one more could measure before the end."""
@@ -191,7 +193,7 @@ class Bench:
         for other in others:
             other.tell(signal.SIGSTOP)
         limit = min(self.end, began + self.options.seconds + EXTRA_SECONDS)
-        child.go()
+        child.go(limit - time.monotonic() - 1)
         while child in self.running:
             left = limit - time.monotonic()
             try:

@@ -48,6 +48,9 @@ EARLY_BATCH = 64  # up to here, our memory may wait for its turn beside that of 
 PLANNING_BYTES = 80 << 30  # of the device free, to build what is larger for a moment
 WHO = ("ours", "eager", "channels_last", "compile", "reduce_overhead")
 MODES = {"compile": "default", "reduce_overhead": "reduce-overhead"}
+LATE = ("eager", "channels_last")  # built when the turn has come
+LATE_SECONDS = 8.0  # with less left, they are not built any more
+TRIED_ENGINES = 5  # of cuDNN, by PyTorch, for each convolution (10 unless said)
 
 
 @dataclass
@@ -58,6 +61,8 @@ class Runner:
     steps: Callable[[int], None]
     loss: Callable[[], float]
     peak_mib: Callable[[], float]
+    first_loss: float = float("nan")
+    count: int = 1  # steps of a block
 
 
 class Turn:
@@ -78,8 +83,8 @@ class Turn:
 
     def make_ready(self) -> None:
         """Do what needs no quiet: compile PyTorch's, and build ours if it is small."""
-        for who in self.options.who:
-            if who in MODES:
+        for who in MODES:
+            if who in self.options.who:
                 self._try(who, partial(self._add_torch, who))
         if "ours" in self.options.who:
             early = self.batch <= EARLY_BATCH
@@ -87,20 +92,34 @@ class Turn:
         if self.options.device == "cuda":
             torch.cuda.empty_cache()
 
-    def finish(self) -> None:
-        """Build what is left, with the device to itself."""
+    def finish(self, seconds: float) -> None:
+        """Build what is left and warm all up, with the device to itself.
+
+        All start from our parameters. What has run a few steps is told at once; for
+        what is built last there may be no time.
+        """
+        self.end = time.perf_counter() + seconds
         if self.options.device == "cuda":
             torch.backends.cudnn.benchmark = True
-        if "ours" in self.options.who:
+            torch.backends.cudnn.benchmark_limit = TRIED_ENGINES
+        who = [one for one in ("ours", *MODES, *LATE) if one in self.options.who]
+        if "ours" in who:
             self._try("ours", self._add_ours)
-        for who in self.options.who:
-            if who in WHO[1:3]:
-                self._try(who, partial(self._add_torch, who))
-        if self.solver is not None and "ours" in self.runners:
-            for module in self.modules.values():
-                module.load(self.solver.net)
+        self.start = TorchNet(self.graph, train=True)
+        if self.solver is not None:
+            self.start.load(self.solver.net)
             gc.collect()
-        self.runners = {w: self.runners[w] for w in WHO if w in self.runners}
+        for one in who:
+            if one in LATE and self.left() < LATE_SECONDS:
+                self.say(one, skipped="no time was left")
+            elif one in LATE:
+                self._try(one, partial(self._add_torch, one))
+            if one in self.runners:
+                self._try(one, partial(self._warm_up, one))
+
+    def left(self) -> float:
+        """Return the seconds that this turn still has."""
+        return self.end - time.perf_counter()
 
     def _try(self, who: str, call: Callable[[], Any]) -> None:
         began = time.perf_counter()
@@ -218,56 +237,58 @@ class Turn:
 
     # ------------------------------------------------------------ measured
 
+    def _warm_up(self, who: str) -> None:
+        """Find out how many steps a block has, and tell how long one takes so far."""
+        runner = self.runners[who]
+        if who in self.modules:
+            self.modules[who].load_state_dict(self.start.state_dict())
+        runner.step()
+        self._synchronize()
+        runner.first_loss = runner.loss()
+        runner.steps(WARM_UP_STEPS)
+        each = self._block(runner, BLOCK_STEPS[0])
+        least, most = BLOCK_STEPS
+        runner.count = int(min(most, max(least, BLOCK_SECONDS // each)))
+        self._tell(who, [each], each)
+
     def measure(self) -> None:
         """Let the blocks of all take turns, and say what came of it."""
-        blocks: dict[str, list[float]] = {}
-        counts: dict[str, int] = {}
-        losses: dict[str, float] = {}
-        for who in list(self.runners):
-            try:
-                counts[who], losses[who] = self._warm_up(self.runners[who])
-                blocks[who] = []
-            except Exception as error:
-                self._failed(who, error)
+        blocks: dict[str, list[float]] = {who: [] for who in WHO if who in self.runners}
         began = time.perf_counter()
         rounds = 0
         while rounds < MOST_ROUNDS and (
             rounds < LEAST_ROUNDS or time.perf_counter() - began < self.options.seconds
         ):
+            if rounds and self.left() < (time.perf_counter() - began) / rounds:
+                break
             for who, times in list(blocks.items()):
+                runner = self.runners[who]
                 try:
-                    times.append(self._block(self.runners[who], counts[who]))
+                    times.append(self._block(runner, runner.count))
                 except Exception as error:  # the others go on
                     del blocks[who]
                     self._failed(who, error)
             rounds += 1
         for who, times in blocks.items():
-            runner, median = self.runners[who], statistics.median(times)
-            self.say(
-                who,
-                ms=1000 * median,
-                least_ms=1000 * min(times),
-                most_ms=1000 * max(times),
-                blocks=len(times),
-                steps=counts[who],
-                per_second=self.batch / median,
-                host_ms=1000 * self._host(runner),
-                peak_mib=runner.peak_mib(),
-                first_loss=losses[who],
-                loss=runner.loss(),
-                prepared_s=self.seconds.get(who, 0),
-            )
+            self._tell(who, times, self._host(self.runners[who]))
 
-    def _warm_up(self, runner: Runner) -> tuple[int, float]:
-        """Return how many steps a block has, and the loss of the first step here."""
-        runner.step()
-        self._synchronize()
-        loss = runner.loss()
-        runner.steps(WARM_UP_STEPS)
-        self._synchronize()
-        each = self._block(runner, BLOCK_STEPS[0])
-        least, most = BLOCK_STEPS
-        return int(min(most, max(least, BLOCK_SECONDS // each))), loss
+    def _tell(self, who: str, times: list[float], host: float) -> None:
+        """Say what is known of one: the seconds of a step in some blocks."""
+        runner, median = self.runners[who], statistics.median(times)
+        self.say(
+            who,
+            ms=1000 * median,
+            least_ms=1000 * min(times),
+            most_ms=1000 * max(times),
+            blocks=len(times),
+            steps=runner.count,
+            per_second=self.batch / median,
+            host_ms=1000 * host,
+            peak_mib=runner.peak_mib(),
+            first_loss=runner.first_loss,
+            loss=runner.loss(),
+            prepared_s=self.seconds.get(who, 0),
+        )
 
     def _block(self, runner: Runner, count: int) -> float:
         self._synchronize()
@@ -382,8 +403,9 @@ def main() -> None:
     turn = Turn(options)
     turn.make_ready()
     say({"ready": True, "seconds": time.perf_counter() - began})
-    if sys.stdin.readline():  # else nobody waits for it any more
-        turn.finish()
+    line = sys.stdin.readline()
+    if line:  # else nobody waits for it any more
+        turn.finish(float(line))
         turn.measure()
     say({"done": True})
 

@@ -23,7 +23,7 @@ if name == "dies":
     sys.exit("no such net")
 print("a library's words")
 print(json.dumps({"ready": True}), flush=True)
-sys.stdin.readline()
+assert 0 < float(sys.stdin.readline()) < 50
 began = time.time()
 time.sleep(float(work))
 record = {"net": net, "batch": int(batch), "precision": precision}
@@ -105,14 +105,14 @@ def test_what_there_was_no_time_for_is_named(gpu, tmp_path):
     records, turns = run(
         gpu,
         tmp_path,
-        *("a-0-30/4/tf32", "b-0-30/256/bf16", "c-0-0/1/tf32", "--jobs", "1"),
-        *("--limit", "4", "--seconds", "0.1"),
+        *("a-4-30/4/tf32", "b-0-30/256/bf16", "c-0-0/1/tf32", "--jobs", "1"),
+        *("--limit", "4", "--seconds", "0.1"),  # which begin when the first is ready
     )
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 30
     assert turns == []
     said = {gpu.title(r): r.get("error") or r.get("skipped") for r in records}
     assert said == {
-        "a-0-30/4/tf32": "its turn took too long",
+        "a-4-30/4/tf32": "its turn took too long",
         "b-0-30/256/bf16": "no time was left",
         "c-0-0/1/tf32": "no time was left",
     }
@@ -131,6 +131,7 @@ def test_what_never_gets_ready_is_dropped_and_the_next_one_runs(gpu, tmp_path):
 
 def test_the_table_compares_with_the_fastest_and_names_what_failed(gpu, tmp_path):
     records, _ = run(gpu, tmp_path, "a-0-0/4/tf32", "--seconds", "0.1")
+    records.insert(0, records[0] | {"ms": 9.0, "per_second": 111.0})  # so far
     records.append(gpu.named("z/1/bf16") | {"skipped": "no time was left"})
     rows = gpu.table(records).splitlines()
     assert [cell.strip() for cell in rows[2].split("|")[1:-1]] == [
@@ -152,7 +153,7 @@ def test_losses_that_differ_are_said(gpu):
     assert gpu.differ(float("nan"), 2.0)
 
 
-@pytest.mark.parametrize("batch, graphs", [(32, True), (256, False)])
+@pytest.mark.parametrize("batch, graphs", [(8, True), (32, False)])
 def test_graphs_of_pytorch_are_for_small_batches(gpu, batch, graphs):
     options = gpu.read_arguments(["resnet50/32/tf32"])
     assert ("reduce_overhead" in gpu.who(batch, options)) == graphs

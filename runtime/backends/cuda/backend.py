@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from netspec.errors import SpecError
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
 from runtime.backends.base import PRECISIONS, Backend, Fusion, Iterations
@@ -55,6 +56,15 @@ class CudaBackend(Backend):
         self.random_block = 1 << 22
         self._own = own_kernels
         self._spare: Array | None = None
+
+    def check_precision(self, precision: str, dtype: str) -> None:
+        """Refuse a precision that the kernels do not have; raises `SpecError`."""
+        super().check_precision(precision, dtype)
+        if precision != "float32" and not self._own:
+            raise SpecError(
+                f"precision {precision!r} needs own kernels, but kernels is "
+                f"'portable', which compute in float32; leave one of them out"
+            )
 
     # ------------------------------------------------------------ memory
 
@@ -207,10 +217,10 @@ class CudaBackend(Backend):
         return FusedUpdate(self.device, self.runner, update, scaling=scaling)
 
     def iterations(self, update: Update, losses: int) -> Iterations | None:
-        """Return what runs whole iterations with an update rule, as graphs."""
+        """Return what runs whole iterations with an update rule."""
         from runtime.backends.cuda import iteration
         from runtime.backends.cuda.updates import FusedUpdate
 
-        if not self.graphs or not isinstance(update.whole, FusedUpdate):
+        if not isinstance(update.whole, FusedUpdate):
             return None
         return iteration.Iterations(self.device, update.whole, losses)

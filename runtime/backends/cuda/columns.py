@@ -11,8 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from netspec.ops import Shape
 from runtime.arrays import Array, ArraySpec
+from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call, CudaKernel
 from runtime.backends.cuda.tensor import (
     IN_SOURCES,
@@ -20,6 +23,7 @@ from runtime.backends.cuda.tensor import (
     orders_differ,
     place_of,
 )
+from runtime.backends.cuda.together import Together
 
 if TYPE_CHECKING:
     from runtime.backends.cuda.layer import CudaLayer
@@ -115,9 +119,10 @@ class Columns:
         """What kernels take: rows, columns and the rows of a block."""
         return self.rows, self.columns, self.chunk
 
-    def partial(self, sums: int = 1) -> ArraySpec:
-        """Return the scratch array for partial sums."""
-        return ArraySpec((self.groups * sums * self.columns,), "float32")
+    def partial(self, sums: int = 1, *, lasting: bool = False) -> ArraySpec:
+        """Return the array for partial sums, for a step or for the whole pass."""
+        size = (self.groups * sums * self.columns,)
+        return ArraySpec(size, "float32", "state" if lasting else "scratch")
 
 
 def _vector(columns: int, storage: str) -> int:
@@ -146,6 +151,7 @@ def column_sum(
     slope: float = 0.0,
     masked: Blob | None = None,
     times: Blob | None = None,
+    lasting: bool = False,
 ) -> list[Call]:
     """Return the calls that sum a blob down its columns.
 
@@ -157,6 +163,8 @@ def column_sum(
         out: float32 (columns,), stored, or added to where `accumulate` is.
         partial: scratch memory, which `matrix.partial()` describes.
         masked: gets g where there is a sign; may be dy, or left out.
+        lasting: whether `partial` stays as it is for the whole pass, so that all sums
+            of a net can be ended together.
 
     Shapes: dy, sign, masked, times (N, C, ...), channels last, all of one storage.
     """
@@ -168,13 +176,47 @@ def column_sum(
     blobs = (dy, sign, times, masked)
     sizes = matrix.sizes
     grid, block = matrix.finish
-    ends = (matrix.groups, matrix.columns, int(accumulate))
-    return [
-        layer.launch(
-            kernel, matrix.grid, (TILE_THREADS,), *blobs, partial, *sizes, slope
-        ),
-        layer.launch(_FINISH, grid, block, partial, out, *ends),
-    ]
+    first = layer.launch(
+        kernel, matrix.grid, (TILE_THREADS,), *blobs, partial, *sizes, slope
+    )
+    ends = (matrix.groups, matrix.columns, accumulate)
+    if lasting:
+        return [first, Sums(layer.device, [Sum(partial, out, *ends)])]
+    return [first, layer.launch(_FINISH, grid, block, partial, out, *ends)]
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """Partial sums (groups, columns) that become out (columns), or are added to it."""
+
+    partial: Array
+    out: Array
+    groups: int
+    columns: int
+    add: bool
+    group = None
+
+    @property
+    def target(self) -> Array:
+        """What is written."""
+        return self.out
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of threads it takes."""
+        return -(-self.columns // FINISHERS)
+
+    def row(self, device: Device, first: int) -> tuple[int, ...]:
+        """Return what the kernel is told of it."""
+        places = device.address(self.partial), device.address(self.out)
+        return *places, self.groups, self.columns, int(self.add), first
+
+
+class Sums(Together):
+    """Partial sums of many layers, ended by one launch."""
+
+    row_type = np.dtype("u8, u8, i4, i4, i4, i4")
+    kernel = CudaKernel("finish.cu", "finish_sums")
 
 
 def add_row(

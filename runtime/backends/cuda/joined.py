@@ -1,4 +1,4 @@
-"""Copies of parameters of all layers as one launch, in whole passes."""
+"""Small pieces of work of all layers as one launch, in whole passes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 from netspec.graph import Graph
 from runtime.backends.base import Fusion
-from runtime.backends.cuda.layers.parameters import Copies, Copy
 from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call
+from runtime.backends.cuda.together import Together
 from runtime.layers.base import Kernel
 
 Calls = Mapping[int, Sequence[Call]]
 
 
 class Joined:
-    """What other layers run as, with the copies of parameters taken together.
+    """What other layers run as, with small pieces of their work taken together.
 
-    Forward, all working copies are made ahead of the first layer that has one. Back,
-    all gradients are brought back behind the last; but those that are added one after
-    the other to the same parameter stay where they are.
+    Forward, all working copies of parameters are made ahead of the first layer that has
+    one. Back, partial sums are added up and gradients brought back behind the last; but
+    those that are added one after the other to the same parameter stay where they are.
     """
 
     def __init__(
@@ -58,34 +58,27 @@ class Joined:
     def _taken_together(
         self, calls: Calls, order: Sequence[int], others: set[int], *, ahead: bool
     ) -> Calls:
-        found: list[Copy] = []
+        found: dict[Any, list[Any]] = {}
         changed: dict[int, Sequence[Call]] = dict(calls)
         having = []
         for node in order:
             own = calls.get(node, ())
-            copies = [one for one in own if isinstance(one, Copies)]
-            if not copies or (not ahead and self._adds(node, copies)):
+            several = [one for one in own if isinstance(one, Together)]
+            if not several or (not ahead and self._adds(node, several)):
                 continue
             having.append(node)
-            found += [copy for one in copies for copy in one.copies]
-            changed[node] = [one for one in own if not isinstance(one, Copies)]
-        for together in _alike(found):
-            call = Copies(self._device, together)
-            if ahead:
-                changed[having[0]] = [call, *changed[having[0]]]
-            else:
-                changed[having[-1]] = [*changed[having[-1]], call]
+            for one in several:
+                for piece in one.pieces:
+                    found.setdefault((type(one), piece.group), []).append(piece)
+            changed[node] = [one for one in own if not isinstance(one, Together)]
+        joined = [kind(self._device, pieces) for (kind, _), pieces in found.items()]
+        if joined and ahead:
+            changed[having[0]] = [*joined, *changed[having[0]]]
+        elif joined:
+            changed[having[-1]] = [*changed[having[-1]], *joined]
         return {node: changed[node] for node in others.union(having)}
 
-    def _adds(self, node: int, copies: Sequence[Copies]) -> bool:
+    def _adds(self, node: int, several: Sequence[Together]) -> bool:
         """Whether the gradients of a node come one after another to the same place."""
-        places = [id(copy.own) for one in copies for copy in one.copies]
-        return node in self._shared or len(places) != len(set(places))
-
-
-def _alike(copies: Sequence[Copy]) -> list[list[Copy]]:
-    """Return copies by storage, as a launch takes them."""
-    found: dict[str, list[Copy]] = {}
-    for copy in copies:
-        found.setdefault(copy.place.storage, []).append(copy)
-    return list(found.values())
+        targets = [id(piece.target) for one in several for piece in one.pieces]
+        return node in self._shared or len(targets) != len(set(targets))

@@ -21,24 +21,28 @@ from runtime.backends.cuda.layers.loss import (
     SoftmaxWithLoss,
 )
 from runtime.backends.cuda.layers.lrn import LRN
+from runtime.backends.cuda.layers.lstm_unit import LSTMUnit
 from runtime.backends.cuda.layers.normalization import BatchNorm, Scale
 from runtime.backends.cuda.layers.pooling import Pooling
 from runtime.backends.cuda.layers.prelu import PReLU
 from runtime.backends.cuda.layers.recurrent import LSTM, RNN
 from runtime.backends.cuda.layers.relu import ReLU
 from runtime.backends.cuda.layers.scale import Bias, BroadScale
+from runtime.backends.cuda.layers.selection import ArgMax, Crop, Tile
 from runtime.backends.cuda.layers.softmax import Softmax
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "AbsVal": (Elementwise,),
     "Accuracy": (Accuracy,),
+    "ArgMax": (ArgMax,),
     "BNLL": (Elementwise,),
     "BatchNorm": (BatchNorm,),
     "Bias": (Bias,),
     "Clip": (Elementwise,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
+    "Crop": (Crop,),
     "Deconvolution": (Deconvolution,),
     "Dropout": (Dropout,),
     "ELU": (Elementwise,),
@@ -49,6 +53,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "InnerProduct": (InnerProduct,),
     "LRN": (LRN,),
     "LSTM": (LSTM,),
+    "LSTMUnit": (LSTMUnit,),
     "Log": (Elementwise,),
     "MultinomialLogisticLoss": (MultinomialLogisticLoss,),
     "PReLU": (PReLU,),
@@ -67,4 +72,5 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Swish": (Elementwise,),
     "TanH": (Elementwise,),
     "Threshold": (Elementwise,),
+    "Tile": (Tile,),
 }

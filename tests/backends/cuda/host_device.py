@@ -70,11 +70,11 @@ def library(
     return ctypes.CDLL(str(path))
 
 
-def host_backend() -> CudaBackend:
+def host_backend(**options: bool) -> CudaBackend:
     """Return the CUDA backend over the device of this module."""
     if compiler() is None:
         raise MachineError("no C++ compiler, which kernels for the host device need")
-    return CudaBackend(HostDevice())
+    return CudaBackend(HostDevice(), **options)
 
 
 def named_backend(name: str) -> CudaBackend:

@@ -29,9 +29,19 @@ class CopiedArray:
         return self.inner.copy()
 
 
+class Unopened(CupyDevice):
+    """One whose copies and cuts are as usual, with no device behind it."""
+
+    def __init__(self) -> None:
+        self.entered_times = 0
+
+    def enter(self) -> None:
+        self.entered_times += 1
+
+
 @pytest.fixture
-def device() -> CupyDevice:
-    return CupyDevice.__new__(CupyDevice)  # copies need no device of their own
+def device() -> Unopened:
+    return Unopened()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +57,7 @@ def device() -> CupyDevice:
     ids=["no axes", "no axes, float64", "float64", "turned", "steps", "empty"],
 )
 def test_host_arrays_of_any_layout_arrive_and_come_back(
-    device: CupyDevice, host: np.ndarray
+    device: Unopened, host: np.ndarray
 ) -> None:
     array = CopiedArray(host.shape, "float32")
     device.upload(host, array)
@@ -55,6 +65,7 @@ def test_host_arrays_of_any_layout_arrive_and_come_back(
     back = np.full(host.T.shape, 9.0).T
     device.download(array, back)
     np.testing.assert_array_equal(back, host)
+    assert device.entered_times == 2  # each copy is of this device, whoever calls
 
 
 class Pointer:
@@ -72,7 +83,7 @@ def from_pointer(shape: tuple[int, ...], dtype: str, memptr: Pointer) -> np.ndar
     return np.ndarray(shape, dtype, buffer=memptr.memory, offset=memptr.offset)
 
 
-def test_arrays_are_cut_by_their_pointer(device: CupyDevice) -> None:
+def test_arrays_are_cut_by_their_pointer(device: Unopened) -> None:
     memory = bytearray(range(64))
     whole = SimpleNamespace(data=Pointer(memory, 8), nbytes=56)  # it cannot be sliced
     device._cupy = SimpleNamespace(ndarray=from_pointer)
@@ -86,7 +97,7 @@ def test_arrays_are_cut_by_their_pointer(device: CupyDevice) -> None:
     assert device.cut(whole, 56, (0, 4), "float32").size == 0
 
 
-def test_an_arena_asks_the_backend_for_its_arrays(device: CupyDevice) -> None:
+def test_an_arena_asks_the_backend_for_its_arrays(device: Unopened) -> None:
     memory = bytearray(256)
     asked = SimpleNamespace(data=Pointer(memory), nbytes=256)
     device._cupy = SimpleNamespace(ndarray=from_pointer)

@@ -1,5 +1,7 @@
 """LSTM and RNN on the device."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,13 @@ from netspec import NetSpec
 from netspec import layers as L
 from netspec.ops import infer
 from netspec.schema import SolverParameter
+from runtime.backends.cuda.layers.lstm_unit import LSTMUnit
 from runtime.backends.cuda.layers.recurrent import LSTM, RNN
 from tests.backends.cuda.oracle import PORTABLE, check_own
 from tests.layers.harness import LoneLayer, parse_layer
 
 OWN = {"LSTM": (LSTM, 2), "RNN": (RNN, 1)}
+UNIT = 'type: "LSTMUnit" top: "c" top: "h"'
 SIZES = [(4, 3, (5,), 2), (1, 1, (1,), 1), (3, 2, (2, 4), 8), (5, 7, (16,), 40)]
 
 
@@ -131,6 +135,38 @@ def test_a_step_is_a_product_and_a_launch_each_way(cuda, type_):
 
     (few, back_few), (many, back_many) = calls(3), calls(8)
     assert (many - few, back_many - back_few) == (10, 10)
+
+
+@pytest.mark.parametrize("streams, size", [(3, 2), (1, 1), (7, 40)])
+@pytest.mark.parametrize("wanted", [(True, True), (True, False), (False, True)])
+def test_one_step_by_itself(cuda, streams, size, wanted):
+    cont = np.random.default_rng(1).integers(2, size=(1, streams))
+    bottoms = [(1, streams, size), (1, streams, 4 * size), cont]
+    options = {"own": LSTMUnit, "wanted_bottoms": [*wanted, False]}
+    check_own(cuda, UNIT, bottoms, **options)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_top_of_a_step_without_a_gradient_counts_as_0(cuda, missing):
+    shapes = [(1, 3, 2), (1, 3, 8), (1, 3)]
+    rng = np.random.default_rng(1)
+    values = [rng.normal(size=shape) for shape in shapes]
+    dtop = rng.normal(size=shapes[0]).astype("float32")
+    results = []
+    for backend in (cuda, PORTABLE):
+        layer = LoneLayer(UNIT, shapes, backend=backend, dtype="float32")
+        dtops = list(layer.bound.dtops)
+        dtops[missing] = None
+        layer.bound = replace(layer.bound, dtops=tuple(dtops))
+        layer.kernel.bind(layer.bound)
+        layer.forward(values)
+        backend.upload(dtop, dtops[1 - missing])
+        layer.kernel.backward(())
+        results.append([np.empty(shape, "float32") for shape in shapes[:2]])
+        for one, out in zip(layer.bound.dbottoms[:2], results[-1], strict=True):
+            backend.download(one, out)
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 def trained(backend, precision="float32"):

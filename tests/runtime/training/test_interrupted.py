@@ -177,14 +177,18 @@ def test_an_update_is_whole_even_if_somebody_insists(backend, monkeypatch):
     monkeypatch.setattr("runtime.interrupts.ABORT_AFTER_S", 0)
     straight, broken = make(backend), make(backend)
     straight.step(3)
-    apply = broken.update.apply
 
-    def interrupted(*arguments):
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-        apply(*arguments)
+    def interrupting(call):
+        def interrupted(*arguments, **options):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            call(*arguments, **options)
 
-    monkeypatch.setattr(broken.update, "apply", interrupted)
+        return interrupted
+
+    # One of them is called, as the backend has updates alone or whole iterations.
+    for holder, name in ((broken.update, "apply"), (broken.net, "iterate")):
+        monkeypatch.setattr(holder, name, interrupting(getattr(holder, name)))
     with pytest.raises(KeyboardInterrupt):
         broken.step(3)
     assert broken.iter == 1

@@ -304,13 +304,14 @@ def test_interrupted_iteration_can_be_done_again(backend, monkeypatch):
     straight, broken = make(backend), make(backend)
     straight.step(4)
     broken.step(2)
-    loss = runtime.Net.loss
 
-    def interrupted(net):
-        monkeypatch.setattr(runtime.Net, "loss", loss)
+    def interrupted(*_, **options):
+        monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runtime.Net, "loss", interrupted)
+    # One of them is called, as the backend has iterations in steps or as a whole.
+    for name in ("loss", "iterate"):
+        monkeypatch.setattr(runtime.Net, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
         broken.step(2)
     assert broken.iter == 2

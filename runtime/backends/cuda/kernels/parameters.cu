@@ -1,6 +1,7 @@
 // All parameters of a net between their own form, float in Caffe's order (outputs,
 // channels, places), and the form that libraries want, STORE in the order (outputs,
 // places, channels), there with zeros behind the channels where it is padded.
+#include "rows.cuh"
 #include "storage.cuh"
 
 #define EACH 1024  // elements of a block
@@ -11,15 +12,6 @@ struct Row {
   int channels, places, size, first;  // first: the number of its first block
   int add, padded;  // channels of the working form
 };
-
-__device__ inline const Row* row_of(const Row* rows, int count, int block) {
-  int low = 0, high = count - 1;
-  while (low < high) {
-    int middle = (low + high + 1) / 2;
-    if (rows[middle].first <= block) low = middle; else high = middle - 1;
-  }
-  return rows + low;
-}
 
 extern "C" __global__ void __launch_bounds__(256)
 to_working(const Row* __restrict__ rows, int count) {

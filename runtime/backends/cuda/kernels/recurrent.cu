@@ -24,19 +24,21 @@ extern "C" __global__ void __launch_bounds__(128)
   held[e] = stored<STORE>(cont[stream] * state);
 }
 
-// i, f, o, g = squashed gates + bias + fixed; c = cont f c_before + i g; h = o tanh(c).
-// gates (streams, 4 size) get the values of the gates, f with cont in it.
+// i, f, o, g = squashed sums + bias + fixed; c = cont f c_before + i g; h = o tanh(c).
+// gates (streams, 4 size), which may be the sums, get the values of the gates, f with
+// cont in it.
 extern "C" __global__ void __launch_bounds__(128)
-    lstm_step(float* gates, const float* bias, const float* fixed, const float* cont,
-              const float* c_before, float* c, STORE* y, const float* cont_next,
-              STORE* held_next, float* final_h, float* final_c, int streams, int size) {
+    lstm_step(const float* sums, const float* bias, const float* fixed,
+              const float* cont, const float* c_before, float* gates, float* c,
+              STORE* y, const float* cont_next, STORE* held_next, float* final_h,
+              float* final_c, int streams, int size) {
   UNIT
   int unit = e % size;
   long long at = 4ll * stream * size + unit;
   float v[4];
 #pragma unroll
   for (int k = 0; k < 4; k++) {
-    v[k] = gates[at + k * size];
+    v[k] = sums[at + k * size];
     if (bias) v[k] += bias[k * size + unit];
     if (fixed) v[k] += fixed[at + k * size];
     v[k] = k < 3 ? sigmoid(v[k]) : tanhf(v[k]);
@@ -53,28 +55,27 @@ extern "C" __global__ void __launch_bounds__(128)
   if (final_c) final_c[e] = cell;
 }
 
-// dh = dy + cont_next carry, carry being the product of the step behind. dc becomes the
-// gradient of c_before; behind the last step it is 0.
+// dh = dy + cont_next carry, carry being the product of the step behind. dc is what comes
+// from there as well; dc_before may be the same. Any of them may be missing.
 extern "C" __global__ void __launch_bounds__(128)
     lstm_step_gradient(const float* gates, const float* c_before, const float* c,
                        const STORE* dy, const float* carry, const float* cont_next,
-                       float* dc, STORE* dgates, int streams, int size) {
+                       const float* dc, float* dc_before, STORE* dgates, int streams,
+                       int size) {
   UNIT
   int unit = e % size;
   long long at = 4ll * stream * size + unit;
   float i = gates[at], f = gates[at + size], o = gates[at + 2 * size];
   float g = gates[at + 3 * size], squashed = tanhf(c[e]);
-  float dh = to_float(dy[e]), dcell = 0.0f;
-  if (carry) {
-    dh += cont_next[stream] * carry[e];
-    dcell = dc[e];
-  }
+  float dh = dy ? to_float(dy[e]) : 0.0f, dcell = dc ? dc[e] : 0.0f;
+  if (carry) dh += cont_next[stream] * carry[e];
   dcell += dh * o * (1.0f - squashed * squashed);
+  if (dc_before) dc_before[e] = dcell * f;
+  if (!dgates) return;
   dgates[at] = stored<STORE>(dcell * g * i * (1.0f - i));
   dgates[at + size] = stored<STORE>(dcell * c_before[e] * f * (1.0f - f));
   dgates[at + 2 * size] = stored<STORE>(dh * squashed * o * (1.0f - o));
   dgates[at + 3 * size] = stored<STORE>(dcell * i * (1.0f - g * g));
-  dc[e] = dcell * f;
 }
 
 // h = tanh(pre + bias + fixed).

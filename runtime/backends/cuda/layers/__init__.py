@@ -1,1 +1,1 @@
-"""Own kernels of layers, one file a family, named as in `runtime.layers`."""
+"""Own kernels of layers, one file a family; their sources are in `kernels/`."""

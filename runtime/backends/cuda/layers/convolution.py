@@ -205,7 +205,7 @@ class _Correlation(CudaLayer[Any]):
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted["partial sums"] = self._matrix.partial()
+            wanted["partial sums"] = self._matrix.partial(lasting=True)
         return wanted
 
     def _call(self, name: str, **operands: Any) -> LibraryCall:

@@ -60,7 +60,7 @@ class InnerProduct(CudaLayer[InnerProductOp]):
         if most:
             wanted["workspace"] = workspace_of(most)
         if self._bias is not None and self.node.learn[1]:
-            wanted["partial sums"] = self._matrix.partial()
+            wanted["partial sums"] = self._matrix.partial(lasting=True)
         return wanted
 
     def _product(self, **options: Any) -> Product:

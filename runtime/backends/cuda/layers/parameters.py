@@ -20,7 +20,7 @@ from netspec.ops.base import count
 from runtime.arrays import Array, ArraySpec
 from runtime.backends.cuda.layer import CudaLayer
 from runtime.backends.cuda.machine.device import Device
-from runtime.backends.cuda.machine.launch import Call, CudaKernel, Launch
+from runtime.backends.cuda.machine.launch import Call, CudaKernel
 from runtime.backends.cuda.tensor import (
     CARRIERS,
     IN_SOURCES,
@@ -29,11 +29,11 @@ from runtime.backends.cuda.tensor import (
     Place,
     orders_differ,
 )
+from runtime.backends.cuda.together import Together
 
 _TO = CudaKernel("parameters.cu", "to_working")
 _FROM = CudaKernel("parameters.cu", "from_working")
 EACH = 1024  # elements of a block, as in the source
-ROW = np.dtype("u8, u8, i4, i4, i4, i4, i4, i4")
 
 
 class Working:
@@ -111,6 +111,26 @@ class Copy:
     back: bool = False
     add: bool = False
 
+    @property
+    def target(self) -> Array:
+        """What is written."""
+        return self.own if self.back else self.working
+
+    @property
+    def group(self) -> tuple[bool, str]:
+        """The way and the storage."""
+        return self.back, self.place.storage
+
+    @property
+    def _size(self) -> int:
+        shape = self.shape
+        return count(shape) if self.back else padded_count(shape, self.padded)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of threads it takes."""
+        return -(-self._size // EACH)
+
     def row(self, device: Device, first: int) -> tuple[int, ...]:
         """Return what the kernel is told of it; its first block is number `first`."""
         turned = self.place.order == "last" and orders_differ(self.shape)
@@ -119,36 +139,22 @@ class Copy:
         places = math.prod(self.shape[2:]) if turned else 1
         own, working = device.address(self.own), device.address(self.working)
         padded = self.padded or channels
-        size = count(self.shape) if self.back else padded_count(self.shape, self.padded)
-        return own, working, channels, places, size, first, int(self.add), padded
+        numbers = (channels, places, self._size, first, int(self.add), padded)
+        return own, working, *numbers
 
 
-class Copies(Call):
+class Copies(Together):
     """Copies of parameters, all one way and of one storage, as one launch."""
 
-    def __init__(self, device: Device, copies: Sequence[Copy]) -> None:
-        self.copies = copies
-        self._device = device
-        self.constant = not copies[0].back
-        self._launch: Launch | None = None
+    row_type = np.dtype("u8, u8, i4, i4, i4, i4, i4, i4")
 
-    def __call__(self) -> None:
-        """Do them."""
-        if self._launch is None:  # a program runs once before it is captured
-            self._launch = self._made()
-        self._launch()
+    def __init__(self, device: Device, pieces: Sequence[Copy]) -> None:
+        super().__init__(device, pieces)
+        self.constant = not pieces[0].back
 
-    def _made(self) -> Launch:
-        """Bring the table of the copies to the device."""
-        device, rows, blocks = self._device, [], 0
-        for copy in self.copies:
-            rows.append(copy.row(device, blocks))
-            blocks += -(-rows[-1][4] // EACH)
-        host = np.array(rows, ROW).view("uint8")
-        table = device.zeros(host.shape, "uint8")
-        device.upload(host, table)
-        first = self.copies[0]
+    @property
+    def kernel(self) -> CudaKernel:
+        """The kernel of the way and the storage of these copies."""
+        first = self.pieces[0]
         kernel = _FROM if first.back else _TO
-        kernel = kernel.with_defines(STORE=IN_SOURCES[first.place.storage])
-        arguments = (table, len(rows))
-        return Launch(device, kernel, (max(1, blocks),), (256,), arguments)
+        return kernel.with_defines(STORE=IN_SOURCES[first.place.storage])

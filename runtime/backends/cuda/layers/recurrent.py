@@ -30,14 +30,16 @@ class LSTM(Stepwise[ops.LSTM]):
         for step in range(self.steps):
             cont_next, held_next = self.next_of(step)
             calls.append(self.hold(step))
+            pre = self.at(work["pre"], step)
             calls.append(
                 self.unit_launch(
                     "lstm_step",
-                    self.at(work["pre"], step),
+                    pre,
                     self.params[1],
                     work.get("fixed"),
                     self.at(self.bottoms[1], step),
                     self._c_before(step),
+                    pre,  # the gates are what is kept
                     self.at(work["c"], step),
                     self.at(self.y, step),
                     cont_next,
@@ -56,6 +58,7 @@ class LSTM(Stepwise[ops.LSTM]):
         work = self.work
         for step in reversed(range(self.steps)):
             cont_next, _ = self.next_of(step)
+            last = cont_next is None
             calls.append(
                 self.unit_launch(
                     "lstm_step_gradient",
@@ -63,8 +66,9 @@ class LSTM(Stepwise[ops.LSTM]):
                     self._c_before(step),
                     self.at(work["c"], step),
                     self.at(self.dy, step),
-                    None if cont_next is None else work["carry"],
+                    None if last else work["carry"],
                     cont_next,
+                    None if last else work["dc"],
                     work["dc"],
                     self.at(work["dpre"], step),
                 )

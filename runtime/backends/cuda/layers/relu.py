@@ -22,7 +22,9 @@ def bias_gradient(
     The layer has parameter 1, the bias, and scratch for "partial sums".
     """
     out, parts = layer.dparams[1], layer.work["partial sums"]
-    return column_sum(layer, matrix, dy, out, parts, accumulate=accumulate)
+    return column_sum(
+        layer, matrix, dy, out, parts, accumulate=accumulate, lasting=True
+    )
 
 
 def rectified_sum(
@@ -41,7 +43,8 @@ def rectified_sum(
         return [gradient_call(layer, [rectified()], None, y, dy, dy)]
     out, parts = layer.dparams[1], layer.work["partial sums"]
     add = accumulate[1]
-    return column_sum(layer, matrix, dy, out, parts, accumulate=add, sign=y, masked=dy)
+    where: Any = {"sign": y, "masked": dy, "lasting": True}
+    return column_sum(layer, matrix, dy, out, parts, accumulate=add, **where)
 
 
 class ReLU(Elementwise[ReLUOp]):
