@@ -153,7 +153,8 @@ class CupyDevice:
         self.enter()
         ring = self._rings.get(host.nbytes)
         if ring is None:
-            ring = self._rings[host.nbytes] = _Ring(self._cupy, host.nbytes)
+            made = _Ring(self._cupy, host.nbytes, self._stream)
+            ring = self._rings[host.nbytes] = made
         return ring.stage(host, self._stream, self._copies)
 
     def download(self, array: Array, out: np.ndarray) -> None:
@@ -320,8 +321,12 @@ class _Watch:
 class _Ring:
     """Two pairs of a pinned host buffer and a device buffer, used by turns."""
 
-    def __init__(self, cupy: Any, nbytes: int) -> None:
+    def __init__(self, cupy: Any, nbytes: int, compute: Any) -> None:
         self._slots = [_Slot(cupy, nbytes) for _ in range(2)]
+        # Their memory may have been lent before: work on it that was asked for on the
+        # one stream is not done yet for the other.
+        for slot in self._slots:
+            slot.read.record(compute)
         self._turn = 0
 
     def stage(self, host: np.ndarray, compute: Any, copies: Any) -> Array:
