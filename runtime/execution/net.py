@@ -22,6 +22,7 @@ from runtime.backends import get_backend
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
+from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.mirror import UPDATE, WRITING, Mirror
 from runtime.execution.net_files import NetFiles
 from runtime.execution.net_names import NetNames
@@ -243,6 +244,9 @@ class Net(NetNames, NetFiles):
             self._run_pass("accumulate" if accumulate else "backward", 0, last)
             for run in runs.after(self.plan):
                 run()
+        except MemoryError as error:
+            refuse_if_ran_out(error, self.graph, self.context, self._keep)
+            raise
         finally:
             self.mirror.after_steps()
 
@@ -395,6 +399,9 @@ class Net(NetNames, NetFiles):
                 for step in steps:
                     if first <= step.node <= last:
                         step.run()
+        except MemoryError as error:
+            refuse_if_ran_out(error, self.graph, self.context, self._keep)
+            raise
         finally:
             self.mirror.after_steps()
 

@@ -239,28 +239,30 @@ def compile_plan(
     fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
     with fitting(graph, context, (), keep):
         memory = PlanMemory(graph, backend, context, kernels, keep, places)
-    passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)
-    for node, kernel in zip(graph.nodes, kernels, strict=True):
-        if node.index not in graph.stale:
-            kernel.bind(_bound(node, memory, parameters))
-    _seed_losses(graph, memory, backend)
-    forward = tuple(
-        _forward_step(node, kernel, memory, backend)
-        for node, kernel in zip(graph.nodes, kernels, strict=True)
-        if not node.op.alias and node.index not in graph.stale
-    )
-    return Plan(
-        forward=forward,
-        backward=_backward_steps(graph, context, kernels, parameters, store=True),
-        accumulate=_backward_steps(graph, context, kernels, parameters, store=False),
-        data=tuple(memory.data),
-        diff=tuple(memory.diff),
-        kernels=tuple(kernels),
-        memory=memory.sizes,
-        backend=backend,
-        passes=passes,
-        fusion=fusion,
-    )
+        passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)
+        for node, kernel in zip(graph.nodes, kernels, strict=True):
+            if node.index not in graph.stale:
+                kernel.bind(_bound(node, memory, parameters))
+        _seed_losses(graph, memory, backend)
+        forward = tuple(
+            _forward_step(node, kernel, memory, backend)
+            for node, kernel in zip(graph.nodes, kernels, strict=True)
+            if not node.op.alias and node.index not in graph.stale
+        )
+        return Plan(
+            forward=forward,
+            backward=_backward_steps(graph, context, kernels, parameters, store=True),
+            accumulate=_backward_steps(
+                graph, context, kernels, parameters, store=False
+            ),
+            data=tuple(memory.data),
+            diff=tuple(memory.diff),
+            kernels=tuple(kernels),
+            memory=memory.sizes,
+            backend=backend,
+            passes=passes,
+            fusion=fusion,
+        )
 
 
 def _bound(

@@ -72,6 +72,14 @@ class CudaBackend(Backend):
         """Return a new array of zeros on the device."""
         return self.device.zeros(shape, dtype)
 
+    def ran_out(self, error: MemoryError) -> bool:
+        """Say whether an error means that the device has no more memory."""
+        return isinstance(error, self.device.memory_errors)
+
+    def room_bytes(self) -> int | None:
+        """Return how many bytes the device has left."""
+        return self.device.memory_bytes()[0]
+
     def cut(
         self, memory: Array, offset: int, shape: Sequence[int], dtype: str
     ) -> Array:

@@ -86,6 +86,10 @@ def named_backend(name: str) -> CudaBackend:
 _CURRENT = threading.local()  # the device of each thread
 
 
+class HostFull(MemoryError):
+    """As of CuPy, where the memory of a device ends."""
+
+
 class HostEvent:
     """A mark: everything before it is done, as the host does one thing at a time."""
 
@@ -120,12 +124,14 @@ class HostDevice:
     number = 0
     multiprocessors = 4
     stream = 0
+    memory_errors = (HostFull,)
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.enter()
         self._recording: list[Callable[[], None]] | None = None
         self._staged: list[np.ndarray] = []
+        self.free_bytes = 1 << 34
 
     def enter(self) -> None:
         _CURRENT.device = self
@@ -167,7 +173,7 @@ class HostDevice:
         out[...] = array
 
     def memory_bytes(self) -> tuple[int, int]:
-        return 1 << 34, 1 << 34
+        return self.free_bytes, 1 << 34
 
     # ------------------------------------------------------------ work
 
