@@ -132,7 +132,7 @@ CHAINS = (
     + LOSS % "c5"
 )
 # Statistics that are remembered, above weights that learn.
-REMEMBERED = RESIDUAL.replace("0.8 }", "0.8 use_global_stats: true }")
+REMEMBERED = RESIDUAL.replace("moving_average_fraction: 0.8", "use_global_stats: true")
 NETS = {
     "residual": RESIDUAL,
     "apart": APART,
@@ -329,6 +329,8 @@ def test_what_runs_as_one(cuda):
     sums = {"e2", "relu_e2", "e3", "relu_e3", "e4"}
     assert joined(kept) == every - alone - sums
     remembered = filled(REMEMBERED, runtime.TRAIN, backend=cuda.name, keep=())
+    norms = [node for node in remembered.graph.nodes if node.type == "BatchNorm"]
+    assert all(node.op.use_global_stats for node in norms)
     convolutions = {"c1", "s2", "a2", "b2", "a3", "b3", "b4"}
     assert joined(remembered) >= every - alone - convolutions
 
