@@ -67,6 +67,10 @@ class Primitives:
         """Copy a host array into a device array of the same shape."""
         out[...] = host
 
+    def feed(self, host: np.ndarray, out: Array) -> None:
+        """Copy a batch of data to the device, beside its other work if it can."""
+        self.upload(host, out)
+
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy a device array into a host array of the same shape."""
         out[...] = array

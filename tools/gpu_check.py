@@ -178,15 +178,18 @@ class Check:
         commands = []
         for tool, (asked, words) in SANITIZERS.items():
             tests = self.pytest(tool, 0, "tests/backends/cuda", "--no-pool", *words)
-            command = [program, "--tool", tool, "--error-exitcode", "9", *asked]
+            command = [program, "--tool", tool, *asked]
             commands.append([*command, *tests])
 
         def read(result: Result) -> str:
             said = []
             for tool, log in zip(SANITIZERS, result.logs, strict=True):
                 text = log.read_text(errors="replace")
-                for line in re.findall(r"========= (?:Invalid|Error|Race).*", text):
-                    result.failures.append(f"{tool}: {line}")
+                found = re.findall(r"========= (?:Invalid|Error|Race).*", text)
+                ours = [line for line in found if not in_a_library(line)]
+                result.failures += [f"{tool}: {line}" for line in ours]
+                if len(ours) < len(found):
+                    said.append(f"{len(found) - len(ours)} within libraries' kernels")
                 ended = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: .*", text)
                 counted = counts(tests_in(self.record(tool)))
                 said.append(f"{tool}: {(ended or ['no summary'])[-1]}; {counted}")
@@ -264,6 +267,12 @@ SANITIZERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "memcheck": (("--report-api-errors", "no"), ("-k", SLOW, "--every", "16")),
     "racecheck": ((), ("-k", f"({REDUCING}) and {SLOW}", "--every", "8")),
 }
+
+
+def in_a_library(line: str) -> bool:
+    """Tell whether a race lies in a kernel that is not ours, as those of cuBLAS."""
+    named = re.search(r" at (\w+)\+0x", line)
+    return named is not None and named[1] not in own_names()
 
 
 def own_names() -> list[str]:

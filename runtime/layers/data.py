@@ -56,7 +56,7 @@ class FileSource(_Source):
             raise TopsChanged(self.node.index, shapes)
         batch = source.next()
         for values, y in zip(batch, self.tops, strict=True):
-            self.backend.upload(values.reshape(y.shape), out=y)
+            self.backend.feed(values.reshape(y.shape), out=y)
 
 
 @register

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.update_rules import Update, WholeUpdate
 
 
-STAGED_BYTES = 1 << 16  # from which a copy to the device runs beside other work
+STAGED_BYTES = 1 << 16  # from which a batch is copied beside other work
 
 
 class CudaBackend(Backend):
@@ -99,14 +99,23 @@ class CudaBackend(Backend):
     def upload(self, host: np.ndarray, out: Blob) -> None:
         """Copy a host array into a blob or an array of the same shape."""
         values = np.asarray(host, out.dtype).reshape(out.shape)
-        if values.nbytes >= STAGED_BYTES:
-            self.copy(self.device.stage(values), out)
-        elif isinstance(out, Tensor):
+        if isinstance(out, Tensor):
             plain = self._plain(out.shape)
             self.device.upload(values, plain)
             self.copy(plain, out)
         else:
             self.device.upload(values, out)
+
+    def feed(self, host: np.ndarray, out: Blob) -> None:
+        """Copy a batch into a blob; the device goes on with its work meanwhile.
+
+        It has two buffers for each size of batch, and the host as many.
+        """
+        values = np.asarray(host, out.dtype).reshape(out.shape)
+        if values.nbytes < STAGED_BYTES:
+            self.upload(values, out)
+        else:
+            self.copy(self.device.stage(values), out)
 
     def download(self, array: Blob, out: np.ndarray) -> None:
         """Copy a blob or an array into a host array of the same shape."""
