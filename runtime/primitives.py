@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from runtime import room
 from runtime.arrays import Array, ArraySpec
 from runtime.counter_random import hash_bits
 
@@ -49,6 +50,14 @@ class Primitives:
 
     def prepare(self, calls: Sequence[Any]) -> None:
         """Do once what running these calls will need, such as compiling."""
+
+    def ran_out(self, error: MemoryError) -> bool:
+        """Say whether an error means that a device has no more memory."""
+        return False
+
+    def room_bytes(self) -> int | None:
+        """Return how many bytes can be had now, or None where nobody tells."""
+        return room.room_bytes() if self.on_host else None
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros on the device."""

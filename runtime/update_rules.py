@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from netspec.graph import Parameter
 from runtime.arena import Flat
@@ -75,6 +75,9 @@ class WholeUpdate(FusedUpdate, Protocol):
 
     def finite(self) -> bool:
         """Say whether all gradients are finite; waits for the device."""
+
+    def go_on_from(self, other: Any) -> None:
+        """Take over what another step over the same net knows, of other settings."""
 
 
 class Update:

@@ -145,13 +145,13 @@ class Check:
     def kernels(self) -> Part:
         """Part 2: own kernels against the portable ones on the CPU."""
         tests = "tests/backends/cuda" + ("/test_relu.py" if self.dry else "")
-        command = self.pytest("kernels", 1 if self.dry else 6, tests)
+        command = self.pytest("kernels", 1 if self.dry else 8, tests)
         return Part("2 own kernels", [command], 120, self.tests_of("kernels"))
 
     def layers(self) -> Part:
         """Part 3: layers and runtime."""
         tests = DRY_TESTS if self.dry else ALL_TESTS
-        command = self.pytest("layers", 1 if self.dry else 6, *tests)
+        command = self.pytest("layers", 1 if self.dry else 4, *tests)
         return Part("3 layer tests", [command], 120, self.tests_of("layers"))
 
     def cases(self) -> Part:
@@ -257,10 +257,12 @@ METRICS = (
     "sm__throughput.avg.pct_of_peak_sustained_elapsed",
 )
 REDUCING = "columns or norm or softmax or loss or update or reduc or sum"
-# Options of each tool, and what is tested with it: races are looked for in reductions.
+# Options of each tool, and what is tested with it: under both, tests take many times as
+# long, so that one in so many is taken; races are looked for in reductions.
+SLOW = "not large and not winners"
 SANITIZERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-    "memcheck": (("--report-api-errors", "no"), ()),
-    "racecheck": ((), ("-k", REDUCING)),
+    "memcheck": (("--report-api-errors", "no"), ("-k", SLOW, "--every", "16")),
+    "racecheck": ((), ("-k", f"({REDUCING}) and {SLOW}", "--every", "8")),
 }
 
 

@@ -42,18 +42,23 @@ class Report(Protocol):
 class Iterations(Protocol):
     """Whole iterations on a device, which the host need not wait for.
 
-    An iteration is the calls of a pass forward, those of `between`, a pass backward and
-    the calls of `after`. losses, seeds: data and gradient of every top with a weight,
-    each with that weight.
+    An iteration is `iter_size` batches, of each the calls of a pass forward, those of
+    `between`, a pass backward and the calls of `after`. losses, seeds: data and
+    gradient of every top with a weight, each with that weight.
     """
 
     def between(self, seeds: Sequence[tuple[Any, float]]) -> list[Any]:
         """Return the calls ahead of backward."""
 
     def after(
-        self, losses: Sequence[tuple[Any, float]], seeds: Sequence[tuple[Any, float]]
+        self,
+        losses: Sequence[tuple[Any, float]],
+        seeds: Sequence[tuple[Any, float]],
+        *,
+        first: bool,
+        last: bool,
     ) -> list[Any]:
-        """Return the calls behind backward."""
+        """Return the calls behind backward of the first or last or another batch."""
 
     def prepare(self, rate: float, iteration: int, *, careful: bool) -> None:
         """Say what holds for the next iteration.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from netspec.errors import SpecError, did_you_mean
 from runtime.backends.base import Backend
 
 BACKENDS = ("numpy", "cupy", "portable")
+KERNELS = ("own", "portable")
 
 
 def _numpy() -> Backend:
@@ -24,7 +26,7 @@ def _portable() -> Backend:
 
 
 # What makes a backend, by name; tests enter devices of their own.
-MAKERS: dict[str, Callable[[], Backend]] = {
+MAKERS: dict[str, Callable[..., Backend]] = {
     "numpy": _numpy,
     "portable": _portable,
 }
@@ -53,24 +55,45 @@ def full_name(name: str) -> str:
     )
 
 
-def get_backend(name: str) -> Backend:
+def get_backend(name: str, *, kernels: str = "own", graphs: bool = True) -> Backend:
     """Return the backend called `name`, the same object every time.
 
     "numpy" is the CPU, with compiled kernels where Numba is installed; "cupy" is the
     first NVIDIA GPU that the process sees, "cupy:1" the second; "portable" is the CPU
     without compiled kernels, the oracle for both.
 
-    Raises `SpecError` for a name that is none, and `MachineError` where the library or
-    the device is missing.
+    Args:
+        name: of the backend.
+        kernels: "portable" computes on a GPU with the portable kernels alone, the
+            oracle on the device; "own" with those that are made for it.
+        graphs: False makes every call of a GPU by itself, to find faults and to see
+            the kernels one by one; else what is called again is one graph.
+
+    Raises `SpecError` for a name that is none, and for options that are not those of a
+    GPU; `MachineError` where the library or the device is missing.
     """
-    return _made(full_name(name))
+    full = full_name(name)
+    if kernels not in KERNELS:
+        raise SpecError(
+            f"unknown kernels {kernels!r}{did_you_mean(kernels, KERNELS)}; "
+            f"expected one of {', '.join(KERNELS)}"
+        )
+    if kernels == "own" and graphs:
+        return _made(full)
+    if full in BACKENDS:
+        what = f"kernels={kernels!r}" if kernels != "own" else "graphs=False"
+        raise SpecError(
+            f"{what} is for a GPU, but the backend is {name!r}; leave it out, or use "
+            f"backend 'cupy'. On the processor backend 'portable' has portable kernels"
+        )
+    return _made(full, own_kernels=kernels == "own", graphs=bool(graphs))
 
 
 @cache
-def _made(name: str) -> Backend:
+def _made(name: str, **options: Any) -> Backend:
     kind, _, number = name.partition(":")
     if kind == "cupy":
         from runtime.backends.cuda import cupy_backend
 
-        return cupy_backend(int(number))
-    return MAKERS[kind]()
+        return cupy_backend(int(number), **options)
+    return MAKERS[kind](**options)

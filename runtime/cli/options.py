@@ -11,7 +11,7 @@ from typing import Any
 from netspec.errors import SpecError
 from netspec.files import is_file
 from netspec.nets.phases import PHASES
-from runtime.backends import PRECISIONS, full_name
+from runtime.backends import KERNELS, PRECISIONS, full_name
 from runtime.execution.net import Net
 from runtime.execution.weights import copy_into
 from runtime.training.solver_param import weight_files
@@ -65,6 +65,31 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ways(parser: argparse.ArgumentParser) -> None:
+    """Add --no-graph and --kernels."""
+    parser.add_argument(
+        "--no-graph",
+        action="store_true",
+        help="on a GPU, make every call by itself instead of all of them as one graph",
+    )
+    parser.add_argument(
+        "--kernels",
+        choices=KERNELS,
+        default="own",
+        help="on a GPU: own (default), or portable, slower ones to compare with",
+    )
+
+
+def ways(options: argparse.Namespace) -> dict[str, Any]:
+    """Return where and how to compute, as arguments of `Net` and `Solver`."""
+    return {
+        "backend": options.backend,
+        "kernels": options.kernels,
+        "graphs": not options.no_graph,
+        "precision": options.precision,
+    }
+
+
 def add_allow_python(parser: argparse.ArgumentParser) -> None:
     """Add --allow-python and --allow-links: what a file may not decide by itself."""
     parser.add_argument(
@@ -113,8 +138,7 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
         PHASES[options.phase],
         level=options.level,
         stages=options.stage,
-        backend=options.backend,
-        precision=options.precision,
+        **ways(options),
         allow_python=options.allow_python,
         **more,
     )

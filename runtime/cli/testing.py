@@ -17,6 +17,7 @@ from runtime.cli.options import (
     add_model,
     add_precision,
     add_state,
+    add_ways,
     batch_size,
     copy_weights,
     duration,
@@ -50,6 +51,7 @@ def add_parser(commands: Any) -> None:
     add_state(parser, "TEST")
     add_backend(parser)
     add_precision(parser)
+    add_ways(parser)
     add_allow_python(parser)
     parser.set_defaults(command=test)
 

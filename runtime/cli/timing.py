@@ -17,6 +17,7 @@ from runtime.cli.options import (
     add_model,
     add_precision,
     add_state,
+    add_ways,
     batch_size,
     open_net,
 )
@@ -42,6 +43,7 @@ def add_parser(commands: Any) -> None:
     add_state(parser, "TRAIN")
     add_backend(parser)
     add_precision(parser)
+    add_ways(parser)
     add_allow_python(parser)
     parser.set_defaults(command=measure)
 

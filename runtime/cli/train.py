@@ -21,8 +21,10 @@ from runtime.cli.options import (
     add_allow_python,
     add_backend,
     add_precision,
+    add_ways,
     copy_weights,
     duration,
+    ways,
 )
 from runtime.cli.progress import Progress, describe
 from runtime.training.history import History, Log, StepRecord, TestRecord
@@ -54,6 +56,7 @@ def add_parser(commands: Any) -> None:
     )
     add_backend(parser)
     add_precision(parser)
+    add_ways(parser)
     add_allow_python(parser)
     parser.add_argument(
         "--max-iter",
@@ -98,8 +101,7 @@ def train(options: argparse.Namespace) -> int:
     solver = Solver(
         param,
         folder=folder,
-        backend=options.backend,
-        precision=options.precision,
+        **ways(options),
         seed=options.seed,
         keep=(),
         allow_python=options.allow_python,

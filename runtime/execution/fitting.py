@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from netspec.graph.memory import lay_out, requests_of
 from netspec.ops.base import count, label
 from runtime import room
 from runtime.layers.base import Context
+from runtime.primitives import Primitives
 
 
 @contextmanager
@@ -28,64 +30,121 @@ def fitting(
     keep: the blobs whose contents are kept, None for all.
 
     Raises `MachineError`, naming the largest layer, where the forecast is above what
-    can be had on the host, before the block runs; or where memory ends within it.
+    can be had on the host or on the device, before the block runs; or where memory ends
+    within it.
     """
     own = tuple(parameters)
-    itemsize = np.dtype(context.dtype).itemsize
-    if context.backend.xp is np:
-        _check(graph, own, keep, itemsize)
+    sizes = _sizes_of(context)
+    _check(graph, own, keep, sizes, context.backend)
     try:
         yield
     except MemoryError as error:
-        needed = _needed(graph, own, keep, itemsize)
-        raise MachineError(_said(graph, needed, itemsize, "which is not there")) from (
-            error
-        )
+        raise _ended(graph, own, keep, sizes, context.backend) from error
+
+
+def refuse_if_ran_out(
+    error: MemoryError, graph: Graph, context: Context, keep: Container[str] | None
+) -> None:
+    """Raise `MachineError` if an error of a pass means that the device is full."""
+    if context.backend.ran_out(error):
+        own, sizes = graph.parameters, _sizes_of(context)
+        raise _ended(graph, own, keep, sizes, context.backend) from error
+
+
+def check_arena(graph: Graph, context: Context, nbytes: int) -> None:
+    """Refuse the arena of a plan on a device that has no room for it.
+
+    Its size is known to the byte only then, with what kernels ask for.
+
+    Raises `MachineError`.
+    """
+    backend = context.backend
+    if backend.on_host or nbytes <= room.ALWAYS_FITS:
+        return
+    there = backend.room_bytes()
+    if there is not None and nbytes > there:
+        said = _had(there, backend)
+        raise MachineError(_said(graph, nbytes, _sizes_of(context), said, backend))
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Bytes of a value: the least of a blob, and of a parameter."""
+
+    blob: int
+    parameter: int
+
+
+def _sizes_of(context: Context) -> _Sizes:
+    itemsize = np.dtype(context.dtype).itemsize
+    half = context.precision in ("bf16", "fp16")
+    return _Sizes(2 if half else itemsize, itemsize)
 
 
 def _check(
     graph: Graph,
-    own: tuple[Parameter, ...],
+    own: Sequence[Parameter],
     keep: Container[str] | None,
-    itemsize: int,
+    sizes: _Sizes,
+    backend: Primitives,
 ) -> None:
     blobs = sum(count(edge.shape) for edge in graph.edges)
-    most = 2 * itemsize * (blobs + sum(count(p.shape) for p in own))
+    values = sum(count(p.shape) for p in own)
+    most = 2 * (sizes.blob * blobs + sizes.parameter * values)
     if most <= room.ALWAYS_FITS:
         return
-    there = room.room_bytes()
+    there = backend.room_bytes()
     if there is None or most <= there:
         return
-    needed = _needed(graph, own, keep, itemsize)
+    needed = _needed(graph, own, keep, sizes)
     if needed > there:
-        can = f"of which {room.in_words(there)} can be had here"
-        raise MachineError(_said(graph, needed, itemsize, can))
+        raise MachineError(_said(graph, needed, sizes, _had(there, backend), backend))
+
+
+def _had(there: int, backend: Primitives) -> str:
+    where = "here" if backend.on_host else f"on device {backend.name!r}"
+    return f"of which {room.in_words(there)} can be had {where}"
+
+
+def _ended(
+    graph: Graph,
+    own: Sequence[Parameter],
+    keep: Container[str] | None,
+    sizes: _Sizes,
+    backend: Primitives,
+) -> MachineError:
+    needed = _needed(graph, own, keep, sizes)
+    where = "there" if backend.on_host else f"on device {backend.name!r}"
+    return MachineError(_said(graph, needed, sizes, f"which is not {where}", backend))
 
 
 def _needed(
     graph: Graph,
-    own: tuple[Parameter, ...],
+    own: Sequence[Parameter],
     keep: Container[str] | None,
-    itemsize: int,
+    sizes: _Sizes,
 ) -> int:
     training = any(node.backward for node in graph.nodes)
-    requests = requests_of(graph, training=training, keep=keep, itemsize=itemsize)
-    parameters = 2 * itemsize * sum(count(p.shape) for p in own)
+    requests = requests_of(graph, training=training, keep=keep, itemsize=sizes.blob)
+    parameters = 2 * sizes.parameter * sum(count(p.shape) for p in own)
     return parameters + lay_out(requests).total_bytes
 
 
-def _said(graph: Graph, needed: int, itemsize: int, rest: str) -> str:
-    sizes = [_bytes_of(graph, node, itemsize) for node in graph.nodes]
-    largest = graph.nodes[sizes.index(max(sizes))]
+def _said(
+    graph: Graph, needed: int, sizes: _Sizes, rest: str, backend: Primitives
+) -> str:
+    layers = [_bytes_of(graph, node, sizes) for node in graph.nodes]
+    largest = graph.nodes[layers.index(max(layers))]
+    half = "" if backend.on_host or sizes.blob == 2 else ", precision 'bf16'"
     return (
         f"net {graph.name!r} needs {room.in_words(needed)} of memory, {rest}; most of "
-        f"it takes {label(largest.layer)}, {room.in_words(max(sizes))} for its blobs "
-        f"and parameters. Use a smaller batch or fewer outputs, or a machine with more "
-        f"memory"
+        f"it takes {label(largest.layer)}, {room.in_words(max(layers))} for its "
+        f"blobs and parameters. Use a smaller batch or fewer outputs{half}, or a "
+        f"machine with more memory"
     )
 
 
-def _bytes_of(graph: Graph, node: Node, itemsize: int) -> int:
+def _bytes_of(graph: Graph, node: Node, sizes: _Sizes) -> int:
     """Return what the tops and parameters of a layer take, with their gradients."""
     read = {graph.edges[edge].buffer for edge in node.bottoms}
     tops = (graph.edges[edge] for edge in node.tops)
@@ -95,4 +154,5 @@ def _bytes_of(graph: Graph, node: Node, itemsize: int) -> int:
         if edge.buffer not in read
     )
     owned = (p for p in graph.parameters if p.owner.node == node.index)
-    return itemsize * (values + 2 * sum(count(p.shape) for p in owned))
+    parameters = 2 * sum(count(p.shape) for p in owned)
+    return sizes.blob * values + sizes.parameter * parameters

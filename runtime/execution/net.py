@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,18 +22,18 @@ from runtime.backends import get_backend
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
+from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.mirror import UPDATE, WRITING, Mirror
 from runtime.execution.net_files import NetFiles
 from runtime.execution.net_names import NetNames
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
-from runtime.execution.plan import Plan, Step, compile_plan
+from runtime.execution.plan import IterationRuns, Plan, Step, compile_plan
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
 from runtime.execution.views import carry_over, edge_views, layer_views, moved_tops
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
-Run: TypeAlias = Callable[[], None]
 Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
@@ -45,7 +45,8 @@ class Net(NetNames, NetFiles):
         phase: `TRAIN` or `TEST`.
         weights: a `.caffemodel` or `.h5` file to copy parameters from.
         level, stages: the rest of the state that `include` and `exclude` rules see.
-        backend: "numpy", "cupy" or "portable"; see `get_backend`.
+        backend, kernels, graphs: where and how to compute: "numpy", "cupy" or
+            "portable"; see `get_backend`.
         seed: of fillers, dropout and data order; the same seed gives the same numbers.
         dtype: "float32", or "float64" for checking gradients.
         precision: "float32", or on a GPU "tf32" (factors of products have 10 bits of
@@ -72,6 +73,8 @@ class Net(NetNames, NetFiles):
         level: int = 0,
         stages: Sequence[str] | None = None,
         backend: str = "numpy",
+        kernels: str = "own",
+        graphs: bool = True,
         seed: int = 0,
         dtype: str = "float32",
         precision: str = "float32",
@@ -82,7 +85,7 @@ class Net(NetNames, NetFiles):
     ) -> None:
         whole = current(net)
         self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
-        self.backend = get_backend(backend)
+        self.backend = get_backend(backend, kernels=kernels, graphs=graphs)
         self.backend.check_precision(precision, dtype)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
@@ -220,11 +223,10 @@ class Net(NetNames, NetFiles):
         kind: Pass = "accumulate" if accumulate else "backward"
         self._run_pass(kind, 0, len(self.graph.nodes) - 1, again=True)
 
-    def iterate(self, runs_of: Callable[[Plan, bool], Sequence[Run]]) -> None:
-        """Run an iteration of training as the functions of a plan.
+    def iterate(self, runs: IterationRuns, *, accumulate: bool = False) -> None:
+        """Run a pass forward and backward, and what is around them, of training.
 
-        runs_of: returns those of the whole iteration; or, if told so, of what comes
-            after its passes, which then have run by themselves.
+        accumulate: add the gradients of parameters to what is there.
         """
         self._check_gradients()
         last = len(self.graph.nodes) - 1
@@ -232,14 +234,19 @@ class Net(NetNames, NetFiles):
         self.mirror.before_steps()
         try:
             with np.errstate(all="ignore"):
-                for run in runs_of(self.plan, False):
+                for run in runs.whole(self.plan):
                     run()
             self.clock.value += 1
         except TopsChanged as change:
             self._run_forward(self.follow(change, last), last)
-            self._run_pass("backward", 0, last)
-            for run in runs_of(self.plan, True):
+            for run in runs.between(self.plan):
                 run()
+            self._run_pass("accumulate" if accumulate else "backward", 0, last)
+            for run in runs.after(self.plan):
+                run()
+        except MemoryError as error:
+            refuse_if_ran_out(error, self.graph, self.context, self._keep)
+            raise
         finally:
             self.mirror.after_steps()
 
@@ -392,6 +399,9 @@ class Net(NetNames, NetFiles):
                 for step in steps:
                     if first <= step.node <= last:
                         step.run()
+        except MemoryError as error:
+            refuse_if_ran_out(error, self.graph, self.context, self._keep)
+            raise
         finally:
             self.mirror.after_steps()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeAlias
 
 from netspec.graph import Graph, Node
 from runtime.arrays import Array
@@ -23,6 +23,8 @@ from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan_memory import PlanMemory
 from runtime.layers.base import Bound, Context, Kernel
 from runtime.primitives import Primitives
+
+Run: TypeAlias = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,16 @@ class Plan:
             run()
 
     def iteration(
-        self, between: Sequence[Any], after: Sequence[Any]
+        self, between: Sequence[Any], after: Sequence[Any], *, accumulate: bool
     ) -> list[Callable[[], None]]:
-        """Return functions that do forward, some calls, backward, and other calls."""
+        """Return functions that do forward, some calls, backward, and other calls.
+
+        accumulate: add the gradients of parameters to what is there.
+        """
         steps = [
             *self._fused("forward"),
             Step(-1, "between", _nothing, between),
-            *self._fused("backward"),
+            *self._fused("accumulate" if accumulate else "backward"),
             Step(-1, "after", _nothing, after),
         ]
         return join(steps, self.backend)
@@ -124,6 +129,19 @@ class Plan:
             return _replaced(steps, self.fusion.forward())
         flags = {step.node: step.flags for step in steps if step.calls is not None}
         return _replaced(steps, self.fusion.backward(flags))
+
+
+class IterationRuns(Protocol):
+    """The functions that are an iteration of training, by the plan that they run."""
+
+    def whole(self, plan: Plan) -> Sequence[Run]:
+        """Return those of everything: both passes, what is between and after them."""
+
+    def between(self, plan: Plan) -> Sequence[Run]:
+        """Return those between the passes, where these run by themselves."""
+
+    def after(self, plan: Plan) -> Sequence[Run]:
+        """Return those after the passes, where these run by themselves."""
 
 
 def _nothing() -> None:
@@ -221,28 +239,30 @@ def compile_plan(
     fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
     with fitting(graph, context, (), keep):
         memory = PlanMemory(graph, backend, context, kernels, keep, places)
-    passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)
-    for node, kernel in zip(graph.nodes, kernels, strict=True):
-        if node.index not in graph.stale:
-            kernel.bind(_bound(node, memory, parameters))
-    _seed_losses(graph, memory, backend)
-    forward = tuple(
-        _forward_step(node, kernel, memory, backend)
-        for node, kernel in zip(graph.nodes, kernels, strict=True)
-        if not node.op.alias and node.index not in graph.stale
-    )
-    return Plan(
-        forward=forward,
-        backward=_backward_steps(graph, context, kernels, parameters, store=True),
-        accumulate=_backward_steps(graph, context, kernels, parameters, store=False),
-        data=tuple(memory.data),
-        diff=tuple(memory.diff),
-        kernels=tuple(kernels),
-        memory=memory.sizes,
-        backend=backend,
-        passes=passes,
-        fusion=fusion,
-    )
+        passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)
+        for node, kernel in zip(graph.nodes, kernels, strict=True):
+            if node.index not in graph.stale:
+                kernel.bind(_bound(node, memory, parameters))
+        _seed_losses(graph, memory, backend)
+        forward = tuple(
+            _forward_step(node, kernel, memory, backend)
+            for node, kernel in zip(graph.nodes, kernels, strict=True)
+            if not node.op.alias and node.index not in graph.stale
+        )
+        return Plan(
+            forward=forward,
+            backward=_backward_steps(graph, context, kernels, parameters, store=True),
+            accumulate=_backward_steps(
+                graph, context, kernels, parameters, store=False
+            ),
+            data=tuple(memory.data),
+            diff=tuple(memory.diff),
+            kernels=tuple(kernels),
+            memory=memory.sizes,
+            backend=backend,
+            passes=passes,
+            fusion=fusion,
+        )
 
 
 def _bound(

@@ -15,6 +15,7 @@ from runtime.arena import Arena, total_bytes
 from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Place
+from runtime.execution.fitting import check_arena
 from runtime.layers.base import Context, Kernel
 
 
@@ -49,6 +50,7 @@ class PlanMemory:
         }
         self._offsets = layout.offsets
         self._scratch_start = aligned(layout.total_bytes)
+        check_arena(graph, context, self._scratch_start + scratch)
         self._arena = Arena(context.backend, self._scratch_start + scratch)
         self._views: dict[tuple[str, Shape], Array] = {}
         self.data = [self._blob(f"data:{e.buffer}", e) for e in graph.edges]

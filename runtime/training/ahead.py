@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runtime.arrays import Array
 from runtime.backends.base import Iterations, Report
 from runtime.execution.net import Net
-from runtime.execution.plan import Plan
+from runtime.execution.plan import Plan, Run
 from runtime.training.divergence import (
     NonFiniteGradientError,
     NonFiniteLossError,
@@ -20,7 +20,7 @@ from runtime.training.divergence import (
     gradient,
     not_finite,
 )
-from runtime.training.passes import at_passes
+from runtime.training.passes import at_passes, mean_gradients
 from runtime.training.rule import Rule
 from runtime.training.snapshot_files import Snapshot
 from runtime.update_rules import Update
@@ -50,12 +50,15 @@ class Ahead:
         self._iterations: Iterations | None = None
         self._update: Update | None = None
         self._plan: Plan | None = None
-        self._runs: Sequence[Callable[[], None]] = ()
+        self._wholes: dict[tuple[bool, bool], Sequence[Run]] = {}
+        self._clears = False  # whether what was not finite before is of no interest
+
+    def begin(self, *, careful: bool) -> None:
+        """Begin a run; if `careful`, what was not finite before it does not end it."""
+        self._clears = careful
 
     def able(self) -> bool:
         """Say whether the next iteration can be launched as a whole."""
-        if self._rule.param.iter_size != 1:
-            return False
         self._rule.follow()
         update = self._rule.update
         if update is not self._update:
@@ -71,9 +74,15 @@ class Ahead:
         if iterations is None:
             raise RuntimeError("the backend has no whole iterations; ask `able` first")
         self._rule.step_to(iteration)
+        if self._clears:
+            iterations.clear()
+            self._clears = False
         iterations.prepare(lr, iteration, careful=careful)
+        size = self._rule.param.iter_size
         with at_passes(self._net, passes):
-            self._net.iterate(self._runs_of)
+            for batch in range(size):
+                runs = _Runs(self, iterations, batch == 0, batch == size - 1)
+                self._net.iterate(runs, accumulate=batch > 0)
         report = iterations.report()
         self.waiting.append(Launched(iteration, passes, lr, started, report))
 
@@ -91,6 +100,8 @@ class Ahead:
         if done.report.finite():
             return loss
         if not careful:
+            if watch.warned:
+                return loss
             said = f"the loss of iteration {done.iteration} is {loss:g}"
             if math.isfinite(loss):
                 bad = not_finite(self._net, gradients=True) or "a parameter"
@@ -103,27 +114,20 @@ class Ahead:
         if not math.isfinite(loss):
             raise NonFiniteLossError(done.iteration, loss, done.lr, last)
         # Others have run since: the pass is repeated to tell which gradient it is.
-        with at_passes(self._net, done.passes):
-            self._net.forward_backward()
+        mean_gradients(self._net, done.passes, self._rule.param.iter_size)
         bad = not_finite(self._net, gradients=True) or "a parameter"
         raise NonFiniteGradientError(done.iteration, loss, bad, last)
 
-    def _runs_of(self, plan: Plan, rest: bool) -> Sequence[Callable[[], None]]:
-        if rest:
-            return [plan.backend.runner(self._after(plan))]
+    def whole(self, plan: Plan, runs: _Runs) -> Sequence[Run]:
+        """Return the functions of a whole batch, the same as long as the plan is."""
         if plan is not self._plan:
-            iterations = self._iterations
-            seeds = self._weighted(plan.diff)
-            between = [] if iterations is None else iterations.between(seeds)
-            self._runs = plan.iteration(between, self._after(plan))
-            self._plan = plan
-        return self._runs
-
-    def _after(self, plan: Plan) -> list[Any]:
-        if self._iterations is None:
-            return []
-        losses, seeds = self._weighted(plan.data), self._weighted(plan.diff)
-        return self._iterations.after(losses, seeds)
+            self._plan, self._wholes = plan, {}
+        key = (runs.first, runs.last)
+        if key not in self._wholes:
+            between, after = runs.calls_between(plan), runs.calls_after(plan)
+            add = not runs.first
+            self._wholes[key] = plan.iteration(between, after, accumulate=add)
+        return self._wholes[key]
 
     def _weighted(self, arrays: Sequence[Array | None]) -> list[tuple[Array, float]]:
         """Return the arrays of all tops with a weight, and these."""
@@ -133,3 +137,46 @@ class Ahead:
             for edge, weight in zip(node.tops, node.loss_weights, strict=True)
             if weight != 0 and arrays[edge] is not None
         ]
+
+    def losses(self, plan: Plan) -> list[tuple[Array, float]]:
+        """Return all tops with a weight, and these."""
+        return self._weighted(plan.data)
+
+    def seeds(self, plan: Plan) -> list[tuple[Array, float]]:
+        """Return the gradients of all tops with a weight, and these."""
+        return self._weighted(plan.diff)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """What an iteration runs for its first, its last or another batch."""
+
+    ahead: Ahead
+    iterations: Iterations
+    first: bool
+    last: bool
+
+    def whole(self, plan: Plan) -> Sequence[Run]:
+        """Return the functions of everything."""
+        return self.ahead.whole(plan, self)
+
+    def between(self, plan: Plan) -> Sequence[Run]:
+        """Return the functions between the passes."""
+        return _runner(plan, self.calls_between(plan))
+
+    def after(self, plan: Plan) -> Sequence[Run]:
+        """Return the functions after the passes."""
+        return _runner(plan, self.calls_after(plan))
+
+    def calls_between(self, plan: Plan) -> list[Any]:
+        """Return the calls between the passes."""
+        return self.iterations.between(self.ahead.seeds(plan))
+
+    def calls_after(self, plan: Plan) -> list[Any]:
+        """Return the calls after the passes."""
+        losses, seeds = self.ahead.losses(plan), self.ahead.seeds(plan)
+        return self.iterations.after(losses, seeds, first=self.first, last=self.last)
+
+
+def _runner(plan: Plan, calls: list[Any]) -> Sequence[Run]:
+    return [plan.backend.runner(calls)] if calls else []

@@ -145,6 +145,11 @@ class Watch:
         if bad is not None:
             self.warn(gradient(iteration, bad))
 
+    @property
+    def warned(self) -> bool:
+        """Whether there was a warning."""
+        return self._warned
+
     def warn(self, text: str) -> None:
         """Warn, if it is the first time."""
         if not self._warned:

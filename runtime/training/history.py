@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -102,13 +103,20 @@ class Recorder:
     def __init__(self, history: History, param: SolverParameter) -> None:
         self._history, self._param = history, param
         self._recent: deque[float] = deque()
+        self._ended = -math.inf  # when the last record was made
 
     def forget(self) -> None:
         """Begin the mean anew."""
         self._recent.clear()
 
     def add(self, iteration: int, loss: float, lr: float, started: float) -> StepRecord:
-        """Record an iteration that ends now; `started` is by `time.perf_counter`."""
+        """Record an iteration that ends now; `started` is by `time.perf_counter`.
+
+        One that was started before the last one ended has the time since then, so that
+        the times of all are no more than there was.
+        """
+        now = time.perf_counter()
+        since, self._ended = max(started, self._ended), now
         self._recent.append(loss)
         while len(self._recent) > max(1, self._param.average_loss):
             self._recent.popleft()
@@ -117,7 +125,7 @@ class Recorder:
             loss=loss,
             smoothed_loss=sum(self._recent) / len(self._recent),
             lr=lr,
-            seconds=time.perf_counter() - started,
+            seconds=now - since,
         )
         self._history.train.append(record)
         return record

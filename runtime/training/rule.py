@@ -76,6 +76,8 @@ class Rule:
             pairs = zip(self.update.history, old.history, strict=True)
             for array, values in pairs:
                 array[...] = values
+            if self.update.whole is not None and old.whole is not None:
+                self.update.whole.go_on_from(old.whole)
         self._read = fields
 
     def rate(self, iteration: int) -> float:

@@ -40,11 +40,7 @@ from runtime.training.snapshot_files import (
     unsaved,
 )
 from runtime.training.solver_nets import SolverNets
-from runtime.training.solver_param import (
-    DEFAULT_PREFIX,
-    find_file,
-    weight_files,
-)
+from runtime.training.solver_param import DEFAULT_PREFIX, find_file, weight_files
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
 from runtime.training.zero_weights import warn_of_zero_weights
@@ -59,19 +55,18 @@ class Solver(Callbacks):
     Args:
         param: the solver, upgraded, as `read_solver` returns it.
         folder: where nets and weights are looked for after the current folder.
-        backend: "numpy" or "cupy", whatever `solver_mode` says.
-        precision: of products and blobs on a GPU (see `Net`).
+        backend, kernels, graphs, precision: where and how to compute (see `Net`),
+            whatever `solver_mode` says.
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
-            seed gives the same run: where Caffe takes a new one each time, say so with
-            a seed of your own.
-        keep: names of blobs that must stay readable; None keeps all (see `Net`).
-        allow_python: modules that Python layers may import (see `Net`).
+            seed gives the same run, where Caffe takes a new one each time.
+        keep, allow_python: what must stay readable and may be imported (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
-    only the hidden state that an LSTM or RNN carries over is not saved. `history` has a
-    record of every iteration, test pass and snapshot. `snapshot_diff` and `debug_info`
-    have no effect. What is changed in `param` holds from the next iteration on.
+    only the hidden state that an LSTM or RNN carries over, and the scale of the losses
+    with fp16, are not saved. `history` has a record of every iteration, test pass and
+    snapshot. `snapshot_diff` and `debug_info` have no effect. What is changed in
+    `param` holds from the next iteration on.
 
     Ctrl-C and other signals whose handlers may raise wait until an iteration is whole,
     in `step`, `solve` and `test`; see `runtime.interrupts.held`.
@@ -88,6 +83,8 @@ class Solver(Callbacks):
         *,
         folder: Path | None = None,
         backend: str = "numpy",
+        kernels: str = "own",
+        graphs: bool = True,
         precision: str = "float32",
         seed: int | None = None,
         keep: Iterable[str] | None = None,
@@ -105,6 +102,8 @@ class Solver(Callbacks):
             folder,
             keep=keep,
             backend=backend,
+            kernels=kernels,
+            graphs=graphs,
             precision=precision,
             seed=self.seed,
             allow_python=allowed_names(allow_python),
@@ -239,9 +238,12 @@ class Solver(Callbacks):
         if not self._cut:
             self._recorder.forget()
         self._cut = True
+        self._ahead.begin(careful=careful)
         try:
-            self._loop(end, signals, careful=careful)
-            self._settle(0, careful=careful)
+            try:
+                self._loop(end, signals, careful=careful)
+            finally:  # also before what stops the next iteration is raised
+                self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
 
@@ -278,8 +280,7 @@ class Solver(Callbacks):
         if self.counts_forward:
             passes = max(passes, self.net.clock.value)
         if not self._after and self._ahead.able():
-            now = self._iteration
-            signals.whole(lambda: self._launch(now, passes, lr, careful=careful))
+            signals.whole(lambda: self._launch(passes, lr, careful=careful))
             self._settle(0 if self._on_step else 1, careful=careful)
             return
         self._settle(0, careful=careful)
@@ -303,9 +304,9 @@ class Solver(Callbacks):
         self._iteration += 1
         return self._recorder.add(self._iteration - 1, loss, lr, started)
 
-    def _launch(self, now: int, passes: int, lr: float, *, careful: bool) -> None:
-        self._ahead.launch(now, passes, lr, careful=careful)
-        self._iteration = now + 1
+    def _launch(self, passes: int, lr: float, *, careful: bool) -> None:
+        self._ahead.launch(self._iteration, passes, lr, careful=careful)
+        self._iteration += 1
 
     def _settle(self, leave: int, *, careful: bool) -> None:
         """Record the iterations that are launched, but for the last `leave`."""

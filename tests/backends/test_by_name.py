@@ -18,10 +18,10 @@ def made(monkeypatch):
     """The numbers of GPUs for which a backend was made, of a machine with three."""
     numbers = []
 
-    def cupy_backend(number=0):
+    def cupy_backend(number=0, **options):
         if number > 2:
             raise MachineError(f"there is no device {number}")
-        numbers.append(number)
+        numbers.append(number if not options else (number, options))
         return object()
 
     monkeypatch.setattr(runtime.backends.cuda, "cupy_backend", cupy_backend)
@@ -111,3 +111,35 @@ def test_the_command_line_names_a_backend_or_the_number_of_a_gpu():
 def test_the_command_line_refuses(words, message):
     with pytest.raises(argparse.ArgumentError, match=message):
         parse(*words)
+
+
+def test_kernels_and_graphs_are_chosen_for_a_gpu(made):
+    plain = get_backend("cupy")
+    assert get_backend("cupy", kernels="own", graphs=True) is plain
+    portable = get_backend("cupy:1", kernels="portable")
+    assert get_backend("cupy:1", kernels="portable") is portable
+    get_backend("cupy", graphs=False)
+    assert made == [
+        0,
+        (1, {"own_kernels": False, "graphs": True}),
+        (0, {"own_kernels": True, "graphs": False}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            {"kernels": "portabel"},
+            "unknown kernels 'portabel'; did you mean 'portable'",
+        ),
+        (
+            {"kernels": "portable"},
+            "kernels='portable' is for a GPU, but the backend is",
+        ),
+        ({"graphs": False}, "graphs=False is for a GPU, but the backend is 'numpy'"),
+    ],
+)
+def test_kernels_and_graphs_that_cannot_be(options, message):
+    with pytest.raises(SpecError, match=message):
+        get_backend("numpy", **options)

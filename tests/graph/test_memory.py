@@ -3,7 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netspec.errors import SpecError
-from netspec.graph.memory import ALIGNMENT_BYTES, Request, lay_out, requests_of
+from netspec.graph.memory import (
+    ALIGNMENT_BYTES,
+    Request,
+    kept_edges,
+    lay_out,
+    requests_of,
+)
 from netspec.schema import TRAIN
 from netspec.summary.forecast import forecast
 from tests.example_nets import DATA, LABEL, fc, graph, layer
@@ -192,6 +198,23 @@ def test_dummy_data_is_filled_once_and_lives_all_the_time():
     dummy += "dummy_data_param { shape { dim: 2 dim: 3 } } }"
     by_blob, _ = lives(dummy + fc("a", "x", "y", 5), training=False)
     assert by_blob["data x"] == (0, 3)
+
+
+def test_kept_edges_are_those_of_blobs_that_live_the_whole_time():
+    built = graph(CHAIN, TRAIN)
+    for keep in ((), ("y",)):
+        kept = {built.edges[number].blob for number in kept_edges(built, keep)}
+        requests = requests_of(built, training=True, keep=keep)
+        last = 2 * len(built.nodes) - 1
+        whole = {
+            built.edges[int(one.name.partition(":")[2])].blob
+            for one in requests
+            if one.name.startswith("data:") and (one.first, one.last) == (0, last)
+        }
+        assert kept == whole
+        assert ("y" in kept) == ("y" in keep)
+    every = kept_edges(built, None)
+    assert every == frozenset(range(len(built.edges)))
 
 
 def test_bigger_values_want_more():

@@ -175,6 +175,27 @@ def test_of_something_else():
     assert "raise ValueError" in found[0]["text"]
 
 
+@pytest.mark.parametrize("tool", gpu_check.SANITIZERS)
+def test_a_sanitizer_gets_a_share_of_the_tests_of_many_files(tool):
+    _, words = gpu_check.SANITIZERS[tool]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "tests/backends/cuda", "--collect-only"),
+            *("-q", "--only-device", "-p", "tools.gpu_parts.recorder"),
+            *("-p", "no:cacheprovider", *words),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stdout
+    names = [line for line in done.stdout.splitlines() if "::" in line]
+    assert 10 < len(names) < 200
+    assert len({name.partition("::")[0] for name in names}) > 4
+
+
 def test_the_summary_names_failures_first_and_parts_last():
     bad = Result("2 b", "failed", 3.2, "1 passed, 20 failed")
     bad.failures = [f"number {k}" for k in range(20)]

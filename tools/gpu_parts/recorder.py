@@ -1,7 +1,8 @@
 """A plugin of pytest that writes results as they come, so that none is lost.
 
 `-p tools.gpu_parts.recorder --record FILE` writes a line of JSON for each test.
-`--only-device` leaves out tests that use no backend, `--no-pool` makes every array of
+`--only-device` leaves out tests that use no backend, `--every N` takes one in N of the
+rest, for tools under which each takes long, and `--no-pool` makes every array of
 CuPy's an allocation of its own, whose bounds a sanitizer knows.
 """
 
@@ -22,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gpu")
     group.addoption("--record", type=Path, help="write results into this file")
     group.addoption("--only-device", action="store_true")
+    group.addoption("--every", type=int, default=1, metavar="N")
     group.addoption("--no-pool", action="store_true")
 
 
@@ -39,14 +41,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave out what does not run on the device."""
-    if not config.getoption("--only-device"):
-        return
+    """Leave out what does not run on the device, and all but one in so many."""
     kept: list[pytest.Item] = []
     left: list[pytest.Item] = []
+    only, every = config.getoption("--only-device"), config.getoption("--every")
+    count = 0
     for item in items:
         used = FIXTURES & set(getattr(item, "fixturenames", ()))
-        (kept if used else left).append(item)
+        count += bool(used or not only)
+        taken = (used or not only) and count % every == 0
+        (kept if taken else left).append(item)
     config.hook.pytest_deselected(items=left)
     items[:] = kept
 

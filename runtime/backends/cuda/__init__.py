@@ -8,8 +8,11 @@ the device. What has no own kernel runs on the portable ones over CuPy.
 from runtime.backends.cuda.backend import CudaBackend as CudaBackend
 
 
-def cupy_backend(number: int = 0) -> CudaBackend:
-    """Return the backend of a GPU; raises `MachineError` where that cannot be."""
+def cupy_backend(number: int = 0, **options: bool) -> CudaBackend:
+    """Return the backend of a GPU; raises `MachineError` where that cannot be.
+
+    options: those of `CudaBackend`.
+    """
     from runtime.backends.cuda.machine.cupy_device import CupyDevice
 
-    return CudaBackend(CupyDevice(number))
+    return CudaBackend(CupyDevice(number), **options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from netspec.errors import SpecError
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
 from runtime.backends.base import PRECISIONS, Backend, Fusion, Iterations
@@ -56,11 +57,28 @@ class CudaBackend(Backend):
         self._own = own_kernels
         self._spare: Array | None = None
 
+    def check_precision(self, precision: str, dtype: str) -> None:
+        """Refuse a precision that the kernels do not have; raises `SpecError`."""
+        super().check_precision(precision, dtype)
+        if precision != "float32" and not self._own:
+            raise SpecError(
+                f"precision {precision!r} needs own kernels, but kernels is "
+                f"'portable', which compute in float32; leave one of them out"
+            )
+
     # ------------------------------------------------------------ memory
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros on the device."""
         return self.device.zeros(shape, dtype)
+
+    def ran_out(self, error: MemoryError) -> bool:
+        """Say whether an error means that the device has no more memory."""
+        return isinstance(error, self.device.memory_errors)
+
+    def room_bytes(self) -> int | None:
+        """Return how many bytes the device has left."""
+        return self.device.memory_bytes()[0]
 
     def cut(
         self, memory: Array, offset: int, shape: Sequence[int], dtype: str
@@ -207,10 +225,10 @@ class CudaBackend(Backend):
         return FusedUpdate(self.device, self.runner, update, scaling=scaling)
 
     def iterations(self, update: Update, losses: int) -> Iterations | None:
-        """Return what runs whole iterations with an update rule, as graphs."""
+        """Return what runs whole iterations with an update rule."""
         from runtime.backends.cuda import iteration
         from runtime.backends.cuda.updates import FusedUpdate
 
-        if not self.graphs or not isinstance(update.whole, FusedUpdate):
+        if not isinstance(update.whole, FusedUpdate):
             return None
         return iteration.Iterations(self.device, update.whole, losses)

@@ -19,7 +19,7 @@ class Chained:
     The memory of their top is there from the first one's step on, and that of its
     gradient until then.
 
-    keeps_top: whether somebody keeps that gradient, which the first may not pass by.
+    keeps_top: whether somebody keeps that gradient.
     """
 
     def __init__(self, layers: Sequence[Elementwise[Any]], *, keeps_top: bool) -> None:
@@ -42,11 +42,7 @@ class Chained:
         known = all(index in flags for index in self._nodes)
         if not known or any(layer.dx is None for layer in self._layers):
             return {}
-        first, *rest = self._layers
-        if self._keeps_top and first.dx is not first.dy:
-            calls = [*chained_gradient(rest), *chained_gradient([first])]
-        else:
-            calls = chained_gradient(self._layers)
+        calls = chained_gradient(self._layers, keeps_top=self._keeps_top)
         return self._at_the_first(calls)
 
     def _at_the_first(self, calls: Sequence[Call]) -> dict[int, Sequence[Call]]:

@@ -22,7 +22,8 @@ _SCALED = CudaKernel("fill.cu", "fill_scaled")
 class Iterations:
     """Iterations that update the parameters of a net as one rule does.
 
-    update: the rule; it looks at the losses too. losses: how many tops have a weight.
+    update: the rule; it looks at the losses too, which are those of all batches of an
+    iteration. losses: how many tops have a weight.
     """
 
     def __init__(self, device: Any, update: FusedUpdate, losses: int) -> None:
@@ -43,10 +44,14 @@ class Iterations:
         self,
         losses: Sequence[tuple[Blob, float]],
         seeds: Sequence[tuple[Blob, float]],
+        *,
+        first: bool,
+        last: bool,
     ) -> list[Call]:
-        """Return the calls behind backward: the losses' sum, the update."""
-        calls = loss_totals(self._device, losses, self._losses, add=False)
-        calls += self._update.calls
+        """Return the calls behind backward: the losses' sum, the update if `last`."""
+        calls = loss_totals(self._device, losses, self._losses, add=not first)
+        if last:
+            calls += self._update.calls
         if self._update.scaling is not None:
             # Passes by hand find the gradients of losses as they were.
             calls += [self._seed(*one, None) for one in seeds]
@@ -60,12 +65,14 @@ class Iterations:
 
     def prepare(self, rate: float, iteration: int, *, careful: bool) -> None:
         """Say what holds for the next iteration; see `FusedUpdate`."""
-        self._update.prepare(rate, iteration, 1.0, careful=careful)
+        scale = 1 / self._update.iter_size
+        self._update.prepare(rate, iteration, scale, careful=careful)
 
     def report(self) -> Report:
         """Ask for the report of the iteration that was launched last."""
         losses = self._device.fetch(self._losses)
-        return Report(losses, self._device.fetch(self._update.state), self._count)
+        state = self._device.fetch(self._update.state)
+        return Report(losses, state, self._count, self._update.iter_size)
 
     def clear(self) -> None:
         """Take steps again, after what was not finite."""
@@ -73,15 +80,16 @@ class Iterations:
 
 
 class Report:
-    """What an iteration came to, once the device has done it."""
+    """What an iteration of `size` batches came to, once the device has done it."""
 
-    def __init__(self, losses: Fetched, state: Fetched, count: int) -> None:
-        self._losses, self._state, self._count = losses, state, count
+    def __init__(self, losses: Fetched, state: Fetched, count: int, size: int) -> None:
+        self._losses, self._state = losses, state
+        self._count, self._size = count, size
 
     def loss(self) -> float:
-        """Return the objective; waits for the device."""
+        """Return the objective, the mean of all batches; waits for the device."""
         values = self._losses.result().view("float32")[: self._count]
-        return float(values.sum(dtype="float64"))
+        return float(values.sum(dtype="float64")) / self._size
 
     def finite(self) -> bool:
         """Say whether all was finite since `clear`; waits for the device."""

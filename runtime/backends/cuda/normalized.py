@@ -55,7 +55,6 @@ class Normalized:
         self._split, self._ahead, self._keeps_top = split, ahead, keeps_top
         members = (norm, scale, total, relu)
         self._nodes = [one.node.index for one in members if one is not None]
-        self._learns = any(one.node.backward for one in members if one is not None)
         if scale is not None and not norm.op.use_global_stats and norm.node.backward:
             scale.behind = norm
 
@@ -69,12 +68,13 @@ class Normalized:
     def forward(self) -> Calls:
         """Return other calls for the nodes; none where they run one by one."""
         norm = self._norm
-        if norm.op.use_global_stats:
-            # What was normalized is not kept: the gradients take layers one by one.
-            joins = not self._learns
-        else:
-            joins = norm.node.backward or self._total is None
-        if not joins or (self._total is not None and not self._adds_alike):
+        if self._total is not None:
+            # Statistics must still be there at the step of the sum.
+            lasts = norm.op.use_global_stats or norm.node.backward
+            if not lasts or not self._adds_alike:
+                return {}
+        at = self._applied_at()
+        if at is None:
             return {}
         source = self._x_ahead()
         calls: dict[int, Sequence[Call]] = {index: [] for index in self._nodes}
@@ -86,16 +86,28 @@ class Normalized:
         rectified = self._relu is not None
         if self._total is None:
             run = norm.normalized(x, norm.y, self._scale, rectified=rectified)
-            calls[norm.node.index] = run
+            calls[at] = run
         else:
-            # Its top has memory from its own step on; x is there until then.
             added = self._total.bottoms[self._other]
             top = self._total.tops[0]
             options: Any = {"added": added, "rectified": rectified}
             one = norm.applied(x, top, self._scale, **options)
             calls[norm.node.index] = norm.statistics(x)
-            calls[self._total.node.index] = [one]
+            calls[at] = [one]
         return calls
+
+    def _applied_at(self) -> int | None:
+        """Return the step at which x becomes the last top, or None for none.
+
+        The top of a sum, and what a Scale keeps of what remembered statistics leave,
+        have memory from their own steps on. x is there until then if it is in place.
+        """
+        norm, scale = self._norm, self._scale
+        if self._total is not None:
+            return self._total.node.index
+        if norm.op.use_global_stats and scale is not None and "x" in scale.work:
+            return scale.node.index if norm.x is norm.y else None
+        return norm.node.index
 
     def _x_ahead(self) -> Blob | None:
         """Return the memory in which x is kept, where a kernel can write it."""

@@ -26,7 +26,7 @@ from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import THREADS, Call, CudaKernel, Launch
 from runtime.backends.cuda.machine.words import Words
 from runtime.backends.cuda.tensor import IN_SOURCES, Blob, memory_of, place_of
-from runtime.update_rules import Update
+from runtime.update_rules import Update, WholeUpdate
 
 # What the sources call a rule, and how many running values it has.
 RULES: dict[str, tuple[str, int]] = {
@@ -135,8 +135,9 @@ class FusedUpdate:
     """An update rule over the parameters of a net.
 
     `calls` are what a step asks of the device, for a graph: say with `prepare` what
-    holds for the next step, then run them. `apply` does both at once, and leaves
-    out what is not needed where nobody reads `state`.
+    holds for the next step, then run them. `apply` does both at once after passes by
+    hand, whose gradients have no scale and whose losses nobody watches, and leaves out
+    what is not needed where nobody reads `state`.
 
     With `careful` a gradient or a loss that is not finite ends training: that step and
     all after it are left out until `clear`, so that the parameters are those before it
@@ -203,7 +204,13 @@ class FusedUpdate:
     @cached_property
     def calls(self) -> list[Call]:
         """What a step asks of the device, the words among it, which run ahead."""
-        return [self._words, self._examination, self._judgement, *self._steps(True)]
+        judgement = self._judgement(self._losses, self.scaling)
+        return [self._words, self._examination, judgement, *self._steps(True)]
+
+    @property
+    def iter_size(self) -> int:
+        """How many batches a step is made of."""
+        return self._update.settings.iter_size
 
     @cached_property
     def _examination(self) -> Call:
@@ -211,9 +218,7 @@ class FusedUpdate:
         arguments = (table, pieces, self._update.flat.diff, self._sums, self._bad)
         return Launch(self._device, _EXAMINE, self._sums.shape, (THREADS,), arguments)
 
-    @cached_property
-    def _judgement(self) -> Call:
-        scaling, losses = self.scaling, self._losses
+    def _judgement(self, losses: Array | None, scaling: Scaling | None) -> Call:
         arguments = (
             self._sums,
             self._bad,
@@ -268,15 +273,16 @@ class FusedUpdate:
         self._asked = (float(rate), float(scale), int(careful), iteration)
 
     def apply(self, rate: float, iteration: int, scale: float) -> None:
-        """Take one step; the gradients are multiplied by `scale` first."""
+        """Take one step; the gradients, of plain losses, are multiplied by `scale`."""
         self.prepare(rate, iteration, scale)
         self._run()
 
     @cached_property
     def _run(self) -> Callable[[], None]:
-        judged = self._update.settings.clip_gradients >= 0 or self.scaling is not None
-        plain = [self._words, *self._steps(False)]
-        return self._runner(self.calls if judged else plain)
+        if self._update.settings.clip_gradients < 0:
+            return self._runner([self._words, *self._steps(False)])
+        judged = [self._examination, self._judgement(None, None), *self._steps(True)]
+        return self._runner([self._words, *judged])
 
     def finite(self) -> bool:
         """Say whether all gradients are finite; waits for the device."""
@@ -297,6 +303,12 @@ class FusedUpdate:
         """Forget what was not finite, so that steps are taken again."""
         now = self.read()
         self.set_loss_scale(now.loss_scale, now.good, now.skipped)
+
+    def go_on_from(self, other: WholeUpdate) -> None:
+        """Take over the scale of the losses from another rule over the same net."""
+        if self.scaling is not None and isinstance(other, FusedUpdate):
+            now = other.read()
+            self.set_loss_scale(now.loss_scale, now.good, now.skipped)
 
     def set_loss_scale(self, scale: float, good: int, skipped: int = 0) -> None:
         """Go on with the scale of the losses from where a run was left."""

@@ -17,3 +17,11 @@ def cuda(request: pytest.FixtureRequest) -> CudaBackend:
         return named_backend("cupy" if chosen == "cupy" else "host")
     except MachineError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def host(cuda: CudaBackend) -> CudaBackend:
+    """The backend over the device in main memory, which counts; called "host"."""
+    if cuda.name != "host":
+        pytest.skip("counts are those of the device in main memory")
+    return cuda

@@ -71,11 +71,11 @@ def library(
     return ctypes.CDLL(str(path))
 
 
-def host_backend() -> CudaBackend:
+def host_backend(**options: bool) -> CudaBackend:
     """Return the CUDA backend over the device of this module."""
     if compiler() is None:
         raise MachineError("no C++ compiler, which kernels for the host device need")
-    return CudaBackend(HostDevice())
+    return CudaBackend(HostDevice(), **options)
 
 
 def named_backend(name: str) -> CudaBackend:
@@ -85,6 +85,10 @@ def named_backend(name: str) -> CudaBackend:
 
 
 _CURRENT = threading.local()  # the device of each thread
+
+
+class HostFull(MemoryError):
+    """As of CuPy, where the memory of a device ends."""
 
 
 class HostEvent:
@@ -121,12 +125,14 @@ class HostDevice:
     number = 0
     multiprocessors = 4
     stream = 0
+    memory_errors = (HostFull,)
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.enter()
         self._recording: list[Callable[[], None]] | None = None
         self._staged: list[np.ndarray] = []
+        self.free_bytes = 1 << 34
 
     def enter(self) -> None:
         _CURRENT.device = self
@@ -168,7 +174,7 @@ class HostDevice:
         out[...] = array
 
     def memory_bytes(self) -> tuple[int, int]:
-        return 1 << 34, 1 << 34
+        return self.free_bytes, 1 << 34
 
     # ------------------------------------------------------------ work
 

@@ -245,6 +245,7 @@ def test_failures_say_what_failed(fake):
 def test_the_library_of_a_package_comes_first(tmp_path, monkeypatch):
     folder = tmp_path / "nvidia" / "cu13" / "lib"
     folder.mkdir(parents=True)
+    (folder / "libcublasLt.so.13").touch()  # Python 3.12 counts what is there
     info = tmp_path / "nvidia_cublas-13.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Name: nvidia-cublas\nVersion: 13.1\n")

@@ -257,8 +257,9 @@ def test_a_chain_is_one_launch_with_the_values_of_its_layers(cuda, texts, shape)
     cuda.upload(dy, chain.dy)
     for kernel in reversed(chain.kernels):
         kernel.backward(())
-    want_dx = result(chain.dx)
+    want_dx, want_dy = result(chain.dx), result(chain.dy)
     assert want_dx.any()
+    assert (want_dy != dy).any()
 
     forward, backward = chained(inner), chained_gradient(inner)
     assert len([call for call in forward if not call.outside]) == 1
@@ -272,6 +273,11 @@ def test_a_chain_is_one_launch_with_the_values_of_its_layers(cuda, texts, shape)
     for call in backward:
         call()
     np.testing.assert_allclose(result(chain.dx), want_dx, rtol=1e-6)
+    np.testing.assert_array_equal(result(chain.dy), dy)
+    for call in chained_gradient(inner, keeps_top=True):
+        call()
+    np.testing.assert_allclose(result(chain.dx), want_dx, rtol=1e-6)
+    np.testing.assert_allclose(result(chain.dy), want_dy, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

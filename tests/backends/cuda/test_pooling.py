@@ -50,6 +50,7 @@ def test_it_is_the_portable_one(cuda, how, case, precision):
         ((2, 300, 2, 3), "kernel_size: 2 stride: 1"),  # several tiles of channels
         ((2, 1, 70, 41), "kernel_size: 2 stride: 2"),  # several tiles of places
         ((1, 3, 301, 3), "kernel_h: 300 kernel_w: 1"),  # winners of 16 bits
+        ((2, 4, 140, 83), "kernel_size: 5 stride: 2"),  # enough windows, a thread each
         ((1, 1, 1, 1), "kernel_size: 1"),
     ],
 )

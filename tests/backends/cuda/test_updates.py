@@ -297,7 +297,7 @@ def test_a_scale_of_the_losses_changes_no_bit(cuda):
     for iteration in range(2):
         bound.draw(1024)
         plain.draw()
-        fused.apply(0.1, iteration, 0.5)
+        run_calls(bound, fused, iteration)
         plain.update.whole.apply(0.1, iteration, 0.5)
     fixed = bound.flat.slices[8]  # its gradient is nobody's update
     for got, want in zip(bound.arrays(), plain.arrays(), strict=True):
@@ -310,7 +310,9 @@ def test_clipping_is_of_gradients_without_their_scale(cuda):
     fused = bound.fused(scaling=Scaling(first=1024))
     bound.draw(1024)
     plain.draw()
-    fused.apply(0.1, 0, 1.0)
+    fused.prepare(0.1, 0, 1.0)
+    for call in fused.calls:
+        call()
     plain.update.apply(0.1, 0)
     np.testing.assert_allclose(bound.arrays()[0], plain.arrays()[0], rtol=1e-6)
 

@@ -179,10 +179,10 @@ def test_an_update_is_whole_even_if_somebody_insists(backend, monkeypatch):
     straight.step(3)
 
     def interrupting(call):
-        def interrupted(*arguments):
+        def interrupted(*arguments, **options):
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
-            call(*arguments)
+            call(*arguments, **options)
 
         return interrupted
 

@@ -305,7 +305,7 @@ def test_interrupted_iteration_can_be_done_again(backend, monkeypatch):
     straight.step(4)
     broken.step(2)
 
-    def interrupted(*_):
+    def interrupted(*_, **options):
         monkeypatch.undo()
         raise KeyboardInterrupt
 

@@ -6,11 +6,15 @@
 // With a `weight` mean and inverse are BatchNorm's sums of means and of variances, which
 // it divides.
 //
-// RECTIFY: 1 where negative y become 0. MASK: which gradients pass: 0 all, 1 those with a
+// RECTIFY: 1 where negative y become 0. NORMAL: 1 where what is saved is (x - mean)
+// inverse, else x. MASK: which gradients pass: 0 all, 1 those with a
 // positive `sign`, 2 those whose y, without `added`, would be positive. PASS: what is
 // left in `passed`: 1 the gradient g behind the mask, 2 g gamma.
 #ifndef RECTIFY
 #define RECTIFY 0
+#endif
+#ifndef NORMAL
+#define NORMAL 0
 #endif
 #ifndef MASK
 #define MASK 0
@@ -171,7 +175,7 @@ statistics_whole(const STORE* __restrict__ x, float* mean, float* inverse, float
 }
 
 // What a thread knows of its columns: y = (x - mean) factor + beta.
-struct Line { Few mean, factor, beta; };
+struct Line { Few mean, inverse, factor, beta; };
 
 __device__ inline Line line_of(const Tile& tile, const float* mean, const float* inverse,
                                const float* weight, const float* gamma,
@@ -188,24 +192,25 @@ __device__ inline Line line_of(const Tile& tile, const float* mean, const float*
       line.factor.at[v] = 1.0f / sqrtf(line.factor.at[v] * share + eps);
     }
   }
+  line.inverse = line.factor;
   Few scale = column_values(gamma, tile, 1.0f);
 #pragma unroll
   for (int v = 0; v < VECTOR; v++) line.factor.at[v] *= scale.at[v];
   return line;
 }
 
-// y may be x or `added`; `saved` gets x as it is.
+// y may be x or `added`; `saved` gets x, or what was normalized.
 __device__ inline void apply(const STORE* x, const STORE* added, STORE* y, STORE* saved,
                              const Tile& tile, const Line& line) {
   long long at = tile.at;
 #pragma unroll 2
   for (int i = 0; i < tile.count; i++, at += tile.step) {
-    Few value = load_few(x + at), more = {};
+    Few value = load_few(x + at), more = {}, kept = value;
     if (added) more = load_few(added + at);
-    if (saved) store_few(saved + at, value);
 #pragma unroll
     for (int v = 0; v < VECTOR; v++) {
       float apart = value.at[v] - line.mean.at[v];
+      if (NORMAL) kept.at[v] = apart * line.inverse.at[v];
       float result = fmaf(apart, line.factor.at[v], line.beta.at[v]);
       if (added) result += more.at[v];
 #if RECTIFY
@@ -213,6 +218,7 @@ __device__ inline void apply(const STORE* x, const STORE* added, STORE* y, STORE
 #endif
       value.at[v] = result;
     }
+    if (saved) store_few(saved + at, kept);
     store_few(y + at, value);
   }
 }

@@ -115,14 +115,21 @@ def chained(layers: Sequence[Elementwise[Any]]) -> list[Call]:
     return [*words, launch]
 
 
-def chained_gradient(layers: Sequence[Elementwise[Any]]) -> list[Call]:
-    """Return the calls that compute the gradient of the first bottom of a chain."""
+def chained_gradient(
+    layers: Sequence[Elementwise[Any]], *, keeps_top: bool = False
+) -> list[Call]:
+    """Return the calls that compute the gradient of the first bottom of a chain.
+
+    keeps_top: whether somebody keeps that of the first top, which is dy's memory.
+    """
     first, last = layers[0], layers[-1]
     dy, dx = last.dy, first.dx
     formulas, words = [layer.formula for layer in layers], _words(layers)
     if dx is None or (dx is dy and not any(one.gradient for one in formulas)):
         return []
-    return [gradient_call(first, formulas, first.x, last.y, dy, dx, *words)]
+    passed = dy if keeps_top and dx is not dy and len(layers) > 1 else None
+    blobs = (first.x, last.y, dy, dx)
+    return [gradient_call(first, formulas, *blobs, *words, passed=passed)]
 
 
 def gradient_call(
@@ -133,19 +140,23 @@ def gradient_call(
     dy: Blob,
     dx: Blob,
     words: Words | None = None,
+    *,
+    passed: Blob | None = None,
 ) -> Call:
     """Return the call that goes back through functions, first to last in a forward.
 
     x and y are not looked at where no formula reads them. dx may be dy. words: the keys
-    of the random numbers, where there are any.
+    of the random numbers, where there are any. passed: gets the gradient of the first
+    function's value; may be dy.
     """
     defines = _defines(formulas, dy)
     x = x if defines["READS_X"] else None
     y = y if defines["READS_Y"] else None
-    size, per = count(dy.shape), _together(layer, x, y, dy, dx)
+    blobs = (x, y, dy, passed, dx)
+    size, per = count(dy.shape), _together(layer, *blobs)
     kernel = stored_as(_GRADIENTS, dy, PER=per, **defines)
     array = None if words is None else words.array
-    return layer.strided(kernel, size, x, y, dy, dx, size, array, per_thread=per)
+    return layer.strided(kernel, size, *blobs, size, array, per_thread=per)
 
 
 def _words(layers: Sequence[Elementwise[Any]]) -> list[Words]:
@@ -157,7 +168,8 @@ def _defines(formulas: Sequence[Formula], blob: Blob) -> dict[str, object]:
     """Return how both kernels are compiled, as one module, and elements numbered."""
     defines: dict[str, object] = {
         "VALUE": "".join(one.value for one in formulas),
-        "GRADIENT": "".join(one.gradient for one in reversed(formulas)),
+        "GRADIENT": "".join(one.gradient for one in reversed(formulas[1:])),
+        "FIRST_GRADIENT": formulas[0].gradient,
         "READS_X": int(any(_reads(one, "x") for one in formulas)),
         "READS_Y": int(any(_reads(one, "y") for one in formulas)),
     }

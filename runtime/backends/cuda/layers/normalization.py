@@ -81,12 +81,17 @@ class _ByChannel(CudaLayer[Any]):
         added: Blob | None = None,
         saved: Array | None = None,
         weight: Array | None = None,
+        normal: bool = False,
         eps: float = 0.0,
         rectified: bool = False,
     ) -> Launch:
-        """Return the launch of `normalize`; line: mean, inverse, gamma, beta."""
+        """Return the launch of `normalize`; line: mean, inverse, gamma, beta.
+
+        normal: whether what was normalized is saved, instead of x.
+        """
         tiles = self._stream
-        kernel = tiles.compiled(_NORMALIZE, RECTIFY=int(rectified))
+        defines = {"RECTIFY": int(rectified), "NORMAL": int(normal)}
+        kernel = tiles.compiled(_NORMALIZE, **defines)
         mean, inverse, gamma, beta = line
         blobs, known = (x, added, y, saved), (mean, inverse, weight, gamma, beta)
         block = (TILE_THREADS,)
@@ -213,12 +218,16 @@ class BatchNorm(_ByChannel):
 
         y = (x - mean) inverse gamma + beta + added, and 0 for less if `rectified`
         """
+        normal = None
+        if scale is not None and self.op.use_global_stats:
+            normal = scale.work.get("x")  # which its gradient reads
         return self._normalize(
             x,
             y,
             self._line(scale),
             added=added,
-            saved=self._saved_from(x),
+            saved=self._saved_from(x) if normal is None else normal,
+            normal=normal is not None,
             weight=self._weight,
             eps=self.op.eps,
             rectified=rectified,

@@ -15,7 +15,7 @@ from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
 from runtime.backends.cuda.layer import CudaLayer, Wanted, stored_as
 from runtime.backends.cuda.machine.launch import Call, CudaKernel
-from runtime.backends.cuda.tensor import Order, place_of
+from runtime.backends.cuda.tensor import Blob, Order, place_of
 from runtime.backends.cuda.tiles import (
     MOST_DEEP,
     THREADS,
@@ -27,6 +27,8 @@ from runtime.backends.cuda.tiles import (
 
 MOST_TAPS = 64  # elements of a window that one thread goes through
 LONGEST = 11  # row of such a window, which is in registers
+LEAST_TAPS = 16  # of a window that several share
+ENOUGH = 1024  # threads of a multiprocessor, so that each may have its own window
 
 
 class Pooling(CudaLayer[PoolingOp]):
@@ -70,11 +72,14 @@ class Pooling(CudaLayer[PoolingOp]):
                 return f"u{bits}", f"uint{bits}"
         return "u32", "uint32"
 
-    @property
-    def _wide(self) -> bool:
-        """Whether a window is large enough for many threads."""
+    def _wide(self, y: Blob) -> bool:
+        """Whether a window is so large, or they are so few, that threads share it."""
         kernel = self.op.kernel
-        return count(kernel) > MOST_TAPS or kernel[1] > LONGEST
+        if count(kernel) > MOST_TAPS or kernel[1] > LONGEST:
+            return True
+        enough = self.device.multiprocessors * ENOUGH
+        few = count(y.shape) // channels_together(y) < enough
+        return few and count(kernel) >= LEAST_TAPS
 
     def _kernel(self, name: str, blob: Any) -> CudaKernel:
         (kh, kw), (sh, sw), (ph, pw) = self.op.kernel, self.op.stride, self.op.pad
@@ -112,7 +117,7 @@ class Pooling(CudaLayer[PoolingOp]):
             arguments += [self.work.get("won"), masks[0]]
         name = "max_pool" if self.op.pool == "MAX" else "average_pool"
         cut = self._tiles(y)
-        if self._wide:
+        if self._wide(y):
             name, cut = f"{name}_wide", self._wide_tiles(y)
         kernel = self._kernel(name, x)
         return [self.launch(kernel, cut.grid, cut.block, *arguments, *self._sizes())]

@@ -17,6 +17,18 @@ from runtime.backends.cuda.machine.device import FETCHES, Planned
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
 from runtime.backends.cuda.machine.products import Product
 from runtime.backends.cuda.machine.sources import text_of
+from runtime.room import in_words
+
+
+class DeviceFull(MachineError, MemoryError):
+    """The memory of a device has come to its end."""
+
+    def __init__(self, nbytes: int, free: int, total: int, number: int) -> None:
+        super().__init__(
+            f"GPU {number} has no {in_words(nbytes)} in one piece: {in_words(free)} of "
+            f"its {in_words(total)} are free. Use a smaller batch or precision 'bf16', "
+            f"end other programs that use it, or use a GPU with more memory"
+        )
 
 
 class CupyEvent:
@@ -112,6 +124,11 @@ class CupyDevice:
         return self._cupy.cuda.Stream(non_blocking=True)
 
     @property
+    def memory_errors(self) -> tuple[type[BaseException], ...]:
+        """What is raised where its memory ends."""
+        return DeviceFull, self._cupy.cuda.memory.OutOfMemoryError
+
+    @property
     def stream(self) -> int:
         """The handle of the stream."""
         return int(self._stream.ptr)
@@ -121,7 +138,11 @@ class CupyDevice:
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
         """Return a new array of zeros."""
         self.enter()
-        return self._cupy.zeros(tuple(shape), dtype)
+        try:
+            return self._cupy.zeros(tuple(shape), dtype)
+        except MemoryError as error:
+            nbytes = count(tuple(shape)) * np.dtype(dtype).itemsize
+            raise DeviceFull(nbytes, *self.memory_bytes(), self.number) from error
 
     def cut(self, memory: Array, offset: int, shape: Shape, dtype: str) -> Array:
         """Return the array that starts at a byte of `memory`.
@@ -153,7 +174,8 @@ class CupyDevice:
         self.enter()
         ring = self._rings.get(host.nbytes)
         if ring is None:
-            ring = self._rings[host.nbytes] = _Ring(self._cupy, host.nbytes)
+            made = _Ring(self._cupy, host.nbytes, self._stream)
+            ring = self._rings[host.nbytes] = made
         return ring.stage(host, self._stream, self._copies)
 
     def download(self, array: Array, out: np.ndarray) -> None:
@@ -162,9 +184,14 @@ class CupyDevice:
         out[...] = array.get()
 
     def memory_bytes(self) -> tuple[int, int]:
-        """Return how much memory is free, and how much there is."""
+        """Return how much memory is free, and how much there is.
+
+        What CuPy's pool keeps of arrays that are gone is free for others.
+        """
+        self.enter()
         free, total = self._device.mem_info
-        return int(free), int(total)
+        pooled = self._cupy.get_default_memory_pool().free_bytes()
+        return int(free) + int(pooled), int(total)
 
     # ------------------------------------------------------------ work
 
@@ -320,8 +347,12 @@ class _Watch:
 class _Ring:
     """Two pairs of a pinned host buffer and a device buffer, used by turns."""
 
-    def __init__(self, cupy: Any, nbytes: int) -> None:
+    def __init__(self, cupy: Any, nbytes: int, compute: Any) -> None:
         self._slots = [_Slot(cupy, nbytes) for _ in range(2)]
+        # Their memory may have been lent before: work on it that was asked for on the
+        # one stream is not done yet for the other.
+        for slot in self._slots:
+            slot.read.record(compute)
         self._turn = 0
 
     def stage(self, host: np.ndarray, compute: Any, copies: Any) -> Array:

@@ -62,6 +62,10 @@ class Device(Launcher, Protocol):
     multiprocessors: int
 
     @property
+    def memory_errors(self) -> tuple[type[BaseException], ...]:
+        """What is raised where its memory ends."""
+
+    @property
     def stream(self) -> int:
         """The handle of the stream."""
 
