@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
-#include <utility>
-#include <vector>
 
 struct HostDim { unsigned x, y, z; };
 static HostDim threadIdx, blockIdx, blockDim, gridDim;
@@ -38,11 +36,12 @@ namespace host_cuda {
 struct Thread {
   ucontext_t context;
   jmp_buf at;
-  bool made = false, done = false;
+  bool made, done;
   HostDim index;
 };
 const size_t STACK = 1 << 16;
-static std::vector<Thread*> threads;
+const unsigned MOST = 1024;  // threads of a block
+static Thread* threads[MOST];
 static jmp_buf scheduler;
 static Thread* current;
 static void (*body)(void**);
@@ -70,7 +69,7 @@ static __attribute__((noinline)) void resume(Thread* t) {
 }
 
 static Thread* made() {
-  Thread* t = new Thread;
+  Thread* t = (Thread*)calloc(1, sizeof(Thread));
   getcontext(&t->context);
   t->context.uc_stack.ss_sp = malloc(STACK);
   t->context.uc_stack.ss_size = STACK;
@@ -81,8 +80,9 @@ static Thread* made() {
 
 // Run a block of n threads; returns false where some wait for others that have ended.
 static bool block(unsigned n) {
-  while (threads.size() < n) threads.push_back(made());
+  if (n > MOST) abort();
   for (unsigned i = 0; i < n; i++) {
+    if (!threads[i]) threads[i] = made();
     threads[i]->done = false;
     threads[i]->index = {i % blockDim.x, i / blockDim.x % blockDim.y,
                          i / blockDim.x / blockDim.y};
@@ -103,8 +103,11 @@ static bool block(unsigned n) {
   return together;
 }
 
+template <size_t... I> struct Places {};
+template <size_t N, size_t... I> struct UpTo : UpTo<N - 1, N - 1, I...> {};
+template <size_t... I> struct UpTo<0, I...> { typedef Places<I...> type; };
 template <class... A, size_t... I>
-void call(void (*f)(A...), void** p, std::index_sequence<I...>) { f(*(A*)p[I]...); }
+void call(void (*f)(A...), void** p, Places<I...>) { f(*(A*)p[I]...); }
 }  // namespace host_cuda
 
 static inline void __syncthreads() {
@@ -116,7 +119,7 @@ static inline void __syncthreads() {
 // returns 0, or 1 where threads left a block while others waited for them.
 #define HOST_KERNEL(name)                                                                     \
   template <class... A> static void name##_call(void (*f)(A...), void** p) {                  \
-    host_cuda::call(f, p, std::index_sequence_for<A...>());                                   \
+    host_cuda::call(f, p, typename host_cuda::UpTo<sizeof...(A)>::type());                    \
   }                                                                                           \
   static void name##_body(void** p) { name##_call(&name, p); }                                \
   extern "C" __attribute__((visibility("default"))) int name##_host(                           \
