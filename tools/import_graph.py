@@ -80,7 +80,7 @@ ORDER: Mapping[str, Sequence[str]] = {
     "runtime/backends/cuda": (
         "storage  formulas",
         "machine",
-        "found  tensor",
+        "found  tensor  together",
         "layer  tiles  updates",
         "columns  converted  iteration",
         "arrange  layers",
