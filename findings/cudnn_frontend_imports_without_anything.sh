@@ -2,13 +2,13 @@
 # cuDNN's front end imports without cuDNN, and without the packages that it requires.
 #
 # Versions: nvidia-cudnn-frontend 1.32.0.
-# Expected: what a package requires it needs, here nvidia-cutlass-dsl and apache-tvm-ffi;
-# and `import cudnn` fails where there is no cuDNN, so that `try: import cudnn` tells
-# whether it is there.
-# Happens: installed alone, with `pip install --no-deps`, it imports. Only its first call
-# of cuDNN fails, with a RuntimeError about a symbol, that names neither the library nor
-# the package to install. With nvidia-cudnn-cu13 and nvidia-cublas beside it, and none of
-# what it requires, graphs are made and planned; the other scripts here do so.
+# Expected: what a package requires it needs, here nvidia-cutlass-dsl, which brings
+# more, and apache-tvm-ffi; and `import cudnn` fails where there is no cuDNN, so that
+# trying it tells whether it is there.
+# Happens: installed alone, with `pip install --no-deps`, it imports. Only its first
+# call of cuDNN fails, with a RuntimeError about a symbol that names neither the library
+# nor the package to install. With nvidia-cudnn-cu13 and nvidia-cublas beside it, and
+# none of what it requires, graphs are made and planned, as other scripts here do.
 # Seen:
 #   requires apache-tvm-ffi, nvidia-cutlass-dsl; installed: neither
 #   imported 1.32.0
