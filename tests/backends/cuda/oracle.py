@@ -11,6 +11,7 @@ import numpy as np
 from runtime.backends.cuda import CudaBackend
 from runtime.backends.cuda.converted import Converted
 from runtime.backends.cuda.layer import STORAGE, CudaLayer
+from runtime.backends.cuda.storage import from_bits, to_bits
 from runtime.backends.cuda.tensor import Order, Place, Tensor, made
 from runtime.backends.portable import PortableBackend
 from tests.layers.harness import LoneLayer
@@ -114,6 +115,8 @@ class PlacedLayer(LoneLayer):
     order: of all blobs. Those that may be of 16 bits are, where the precision says so.
     """
 
+    backend: CudaBackend
+
     def __init__(self, *args: Any, order: Order = "last", **options: Any) -> None:
         self._order: Order = order
         super().__init__(*args, **options)
@@ -146,6 +149,31 @@ class PlacedLayer(LoneLayer):
             dbottoms=moved(self.bound.dbottoms, bottoms),
             dtops=moved(self.bound.dtops, tops),
         )
+
+    # Values are put where they lie by NumPy: conversions by the device would have to be
+    # compiled for every shape, and have tests of their own.
+
+    def _host(self, array: Any) -> np.ndarray:
+        if not isinstance(array, Tensor):
+            return super()._host(array)
+        memory, place, shape = array.array, array.place, array.shape
+        bits = np.empty(memory.shape, str(memory.dtype))
+        self.backend.device.download(memory, bits)
+        values = from_bits(bits, place.storage)
+        if place.order == "first" or len(shape) < 3:
+            return values.reshape(shape)
+        last = values.reshape((shape[0], *shape[2:], shape[1]))
+        return np.ascontiguousarray(np.moveaxis(last, -1, 1))
+
+    def _set(self, array: Any, values: Any) -> None:
+        if not isinstance(array, Tensor):
+            super()._set(array, values)
+            return
+        host = np.array(values, np.float32).reshape(array.shape)
+        if array.place.order == "last" and host.ndim > 2:
+            host = np.moveaxis(host, 1, -1)
+        bits = to_bits(np.ascontiguousarray(host).ravel(), array.place.storage)
+        self.backend.device.upload(bits, array.array)
 
     def _spoil(self, arrays: Sequence[Any], but: Sequence[Any]) -> None:
         for array in arrays:

@@ -36,7 +36,7 @@ def test_it_is_the_portable_one(cuda, axis, shape, labels, tops, precision):
     x, given = problem(shape, axis, labels)
     for how in ("", "top_k: 3", "top_k: 2 ignore_label: 1"):
         text = f'type: "Accuracy" {tops} accuracy_param {{ axis: {axis} {how} }}'
-        for order in ("last", None):
+        for order in ("last", None) if precision == "float32" else ("last",):
             check_own(
                 cuda,
                 text,

@@ -18,8 +18,13 @@ def text_of(region, size, beta=0.75, k=2.25):
     )
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
-@pytest.mark.parametrize("size", [1, 3, 5, 9, 11])
+@pytest.mark.parametrize(
+    "size, precision",
+    [  # the window of 11 is too long for registers
+        *((size, "float32") for size in (1, 3, 5, 9, 11)),
+        *((3, "bf16"), (11, "bf16"), (5, "fp16"), (11, "fp16")),
+    ],
+)
 @pytest.mark.parametrize("region", REGIONS)
 def test_it_is_the_portable_one(cuda, region, size, precision):
     text = text_of(region, size)

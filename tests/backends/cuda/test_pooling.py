@@ -33,7 +33,8 @@ def text_of(how, case, tops=""):
 def test_it_is_the_portable_one(cuda, how, case, precision):
     for shape in [(2, 3, 7, 8), (3, 16, 10, 7), (1, 40, 13, 8)]:
         text = text_of(how, CASES[case])
-        for order in ("last", None):
+        # Blobs that lie as Caffe has them are converted around the same launches.
+        for order in ("last", None) if case == "overlapping" else ("last",):
             check_own(
                 cuda, text, [shape], precision=precision, own=Pooling, order=order
             )
@@ -55,8 +56,7 @@ def test_it_is_the_portable_one(cuda, how, case, precision):
     ],
 )
 def test_large_windows_and_edges_of_blocks(cuda, how, shape, case):
-    for order in ("last", None):
-        check_own(cuda, text_of(how, case), [shape], own=Pooling, order=order, runs=2)
+    check_own(cuda, text_of(how, case), [shape], own=Pooling, order="last", runs=2)
 
 
 sizes = st.integers(1, 9)
