@@ -66,7 +66,10 @@ def library(
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             source, built = Path(scratch) / f"{file}.cpp", Path(scratch) / "built.so"
             source.write_text(text)
-            subprocess.run([found, *options, str(source), "-o", str(built)], check=True)
+            words = [found, *options, str(source), "-o", str(built)]
+            # What a sanitizer needs loaded ahead is not for the compiler.
+            plain = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+            subprocess.run(words, check=True, env=plain)
             built.replace(path)
     return ctypes.CDLL(str(path))
 

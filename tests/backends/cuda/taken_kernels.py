@@ -53,8 +53,8 @@ class NotingDevice(HostDevice):
 
 def images(n: NetSpec) -> None:
     """Add layers of images, each with a gradient."""
-    n.data = L.Input(shape=[4, 16, 12, 10])
-    n.few, n.label = L.Input(shape=[4, 16, 5, 7]), L.Input(shape=[4])
+    n.data = L.Input(shape=[4, 16, 6, 5])
+    n.few, n.label = L.Input(shape=[4, 16, 4, 3]), L.Input(shape=[4])
     conv = dict(num_output=16, kernel_size=3, **FILLER)
     n.conv = L.Convolution(n.data, pad=1, **conv)
     n.norm = L.BatchNorm(n.conv)
