@@ -26,7 +26,7 @@ from runtime.backends.cuda import CudaBackend
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
 from tests.backends.cuda.host_device import HostDevice, library
 from tests.backends.cuda.model_nets import train_net
-from tests.backends.cuda.taken_kernels import images, sequences, vectors
+from tests.backends.cuda.taken_kernels import NETS
 from tests.backends.cuda.test_iterations import solver_of
 
 FLAGS = (
@@ -87,7 +87,7 @@ class SanitizedDevice(HostDevice):
         block = (ctypes.c_uint * 3)(*launch.block, *(1,) * (3 - len(launch.block)))
 
         def work() -> None:
-            self.seen.add(f"{kernel.file}:{kernel.name}")
+            self.seen.add(kernel.name)
             pairs = list(zip(launch.arguments, kernel.function.parameters, strict=True))
             given = [value for value, kind in pairs if kind is None]
             apart = Apart([value for value in given if value is not None])
@@ -112,7 +112,7 @@ def steps() -> set[str]:
     device = SanitizedDevice()
     MAKERS["sanitized"] = lambda: CudaBackend(device)
     warnings.simplefilter("ignore", SpecWarning)
-    for build in (lambda n: (images(n), vectors(n)), sequences):
+    for build in NETS:
         n = NetSpec("layers")
         build(n)
         message = n.to_proto()
