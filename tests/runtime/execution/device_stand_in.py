@@ -116,7 +116,11 @@ def install() -> None:
     """Let nets have the stand-in by its name; before they are imported."""
     get = backends.get_backend
     device = DeviceBackend()
-    backends.get_backend = lambda name: device if name == device.name else get(name)
+
+    def get_backend(name, **how):
+        return device if name == device.name else get(name, **how)
+
+    backends.get_backend = get_backend
 
 
 class DeviceBackend(Backend):
