@@ -9,7 +9,7 @@ import runtime.backends.cuda
 from netspec.errors import MachineError, SpecError
 from runtime.backends import by_name, full_name, get_backend
 from runtime.backends.cuda.machine.cupy_device import CupyDevice
-from runtime.cli.options import add_backend
+from runtime.cli.options import add_backend, add_precision, add_ways, ways
 from tests.backends.cuda.fake_cupy import fake_cupy
 
 
@@ -143,3 +143,21 @@ def test_kernels_and_graphs_are_chosen_for_a_gpu(made):
 def test_kernels_and_graphs_that_cannot_be(options, message):
     with pytest.raises(SpecError, match=message):
         get_backend("numpy", **options)
+
+
+def test_the_command_line_says_how_a_gpu_computes():
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    for add in (add_backend, add_precision, add_ways):
+        add(parser)
+    plain = parser.parse_args(["--gpu", "1"])
+    assert ways(plain) == {
+        "backend": "cupy:1",
+        "kernels": "own",
+        "graphs": True,
+        "precision": "float32",
+    }
+    words = ["--no-graph", "--kernels", "portable", "--precision", "bf16"]
+    other = {"kernels": "portable", "graphs": False, "precision": "bf16"}
+    assert ways(parser.parse_args(words)) == {"backend": "numpy", **other}
+    with pytest.raises(argparse.ArgumentError, match="invalid choice: 'slow'"):
+        parser.parse_args(["--kernels", "slow"])

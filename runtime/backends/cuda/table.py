@@ -11,6 +11,7 @@ from runtime.backends.cuda.layers.concat import Concat, Slice
 from runtime.backends.cuda.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cuda.layers.elementwise import Dropout, Elementwise
 from runtime.backends.cuda.layers.eltwise import Eltwise, Split
+from runtime.backends.cuda.layers.embed import Embed
 from runtime.backends.cuda.layers.inner_product import InnerProduct
 from runtime.backends.cuda.layers.loss import (
     EuclideanLoss,
@@ -47,6 +48,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Dropout": (Dropout,),
     "ELU": (Elementwise,),
     "Eltwise": (Eltwise,),
+    "Embed": (Embed,),
     "EuclideanLoss": (EuclideanLoss,),
     "Exp": (Elementwise,),
     "HingeLoss": (HingeLoss,),

@@ -34,7 +34,7 @@ from tests.backends.cuda.host_libraries import HostConvolution, HostProduct
 HEADER = Path(__file__).with_name("host_cuda.h")
 # Hidden, so that libraries do not share the static variables of inline functions, which
 # shared memory is on the host. Without the headers of C++: to read those takes several
-# times as long as to compile a kernel. Not optimized: what that saves in running is less
+# times as long as to compile a kernel. Not optimized: that would save less in running
 # than it takes, as most of several hundred variants run a few times.
 FLAGS = (
     *("-std=c++17", "-O0", "-shared", "-fPIC", "-w", "-ffp-contract=off"),
@@ -67,7 +67,10 @@ def library(
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             source, built = Path(scratch) / f"{file}.cpp", Path(scratch) / "built.so"
             source.write_text(text)
-            subprocess.run([found, *options, str(source), "-o", str(built)], check=True)
+            words = [found, *options, str(source), "-o", str(built)]
+            # What a sanitizer needs loaded ahead is not for the compiler.
+            plain = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+            subprocess.run(words, check=True, env=plain)
             built.replace(path)
     return ctypes.CDLL(str(path))
 

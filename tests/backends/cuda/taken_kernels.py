@@ -53,8 +53,8 @@ class NotingDevice(HostDevice):
 
 def images(n: NetSpec) -> None:
     """Add layers of images, each with a gradient."""
-    n.data = L.Input(shape=[4, 16, 12, 10])
-    n.few, n.label = L.Input(shape=[4, 16, 5, 7]), L.Input(shape=[4])
+    n.data = L.Input(shape=[4, 16, 6, 5])
+    n.few, n.label = L.Input(shape=[4, 16, 4, 3]), L.Input(shape=[4])
     conv = dict(num_output=16, kernel_size=3, **FILLER)
     n.conv = L.Convolution(n.data, pad=1, **conv)
     n.norm = L.BatchNorm(n.conv)
@@ -107,16 +107,37 @@ def vectors(n: NetSpec) -> None:
     n.best = L.ArgMax(n.fc)
 
 
+def planes(n: NetSpec) -> None:
+    """Add layers of images that lie as Caffe has them, as no convolution reads them."""
+    n.data, n.factors = L.Input(shape=[2, 5, 7, 9]), L.Input(shape=[2, 5])
+    n.tanh = L.TanH(n.data)
+    n.scaled = L.Scale(n.tanh, n.factors, axis=0)
+    n.moved = L.Bias(n.scaled)
+    n.chances = L.Softmax(n.moved)
+    n.best = L.ArgMax(n.chances, axis=1)
+
+
 def sequences(n: NetSpec) -> None:
     """Add recurrent layers."""
     n.words, n.cont = L.Input(shape=[3, 4, 16]), L.Input(shape=[3, 4])
+    n.static, n.codes = L.Input(shape=[4, 6]), L.Input(shape=[3, 4])
+    n.embedded = L.Embed(n.codes, input_dim=9, num_output=16, **FILLER)
     recurrent = dict(num_output=16, **FILLER)
-    n.lstm = L.LSTM(n.words, n.cont, recurrent_param=recurrent)
+    n.lstm = L.LSTM(n.words, n.cont, n.static, recurrent_param=recurrent)
     n.rnn = L.RNN(n.words, n.cont, recurrent_param=recurrent)
     n.gates, n.now = L.Input(shape=[1, 4, 64]), L.Input(shape=[1, 4])
     n.cell = L.InnerProduct(n.words, num_output=16, axis=2, **FILLER)
     n.last, n.others = L.Slice(n.cell, slice_point=[1], axis=0, ntop=2)
     n.after, n.hidden = L.LSTMUnit(n.last, n.gates, n.now, ntop=2)
+
+
+def layers(n: NetSpec) -> None:
+    """Add images, and what follows them."""
+    images(n)
+    vectors(n)
+
+
+NETS = (layers, sequences, planes)
 
 
 def own_types(net: runtime.Net) -> set[str]:
@@ -151,8 +172,7 @@ def _taken() -> tuple[Taken, set[str]]:
             )
             solver.step(1)
             types |= own_types(solver.net)
-        nets = [lambda n: (images(n), vectors(n)), sequences]
-        for build, rule in zip(nets, ("SGD", "Adam"), strict=True):
+        for build, rule in zip(NETS, ("SGD", "Adam", "SGD"), strict=True):
             for keep in (None, ()):  # all, and what runs as one
                 n = NetSpec("layers")
                 build(n)

@@ -15,6 +15,7 @@ from netspec.errors import MachineError, SpecError
 from runtime.backends.cuda.machine import cudnn_worker
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.cudnn import Cudnn
+from runtime.backends.cuda.machine.cudnn_graph import first_line
 from runtime.backends.cuda.machine.plan_store import Plan, PlanStore
 from tests.backends.cuda.fake_cudnn import FakeGraph, Front, Proposal
 
@@ -435,3 +436,9 @@ def test_without_cudnn_the_extra_is_named(monkeypatch):
 def test_a_device_that_is_not_there_is_named(start):
     with pytest.raises(MachineError, match="could not find device 7: no such device"):
         start(device=7)
+
+
+def test_an_error_names_the_library_that_is_missing():
+    error = RuntimeError("no engine\nfirst try\n Loading libnvrtc.so.13 failed\nmore")
+    assert first_line(error) == "no engine; Loading libnvrtc.so.13 failed"
+    assert first_line(RuntimeError()) == "RuntimeError"

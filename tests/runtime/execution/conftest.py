@@ -15,6 +15,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> DeviceBackend:
     get = runtime.get_backend
     monkeypatch.setattr(
         "runtime.execution.net.get_backend",
-        lambda name, **how: device if name == "stand-in" else get(name, **how),
+        lambda name, **options: device if name == "stand-in" else get(name, **options),
     )
     return device

@@ -27,6 +27,7 @@ from runtime.backends.cuda.tensor import (
     PLAIN,
     Order,
     Place,
+    conversion,
     orders_differ,
 )
 from runtime.backends.cuda.together import Together
@@ -54,16 +55,17 @@ class Working:
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the copy."""
-        return {self._name: self._spec()} if self.copied else {}
+        return {self._name: self._spec("state")} if self.copied else {}
 
     def gradient_arrays(self) -> dict[str, ArraySpec]:
         """Ask for the gradient in its working form, also to add it from there."""
-        return {f"gradient of {self._name}": self._spec()}
+        # What all gradients of a net are brought back from at once has to be there.
+        life = "state" if self.copied else "scratch"
+        return {f"gradient of {self._name}": self._spec(life)}
 
-    def _spec(self) -> ArraySpec:
-        # What all copies of a net are made of at once has to be there at once.
+    def _spec(self, life: Any) -> ArraySpec:
         size = padded_count(self.shape, self._padded)
-        return ArraySpec((size,), CARRIERS[self.place.storage], "state")
+        return ArraySpec((size,), CARRIERS[self.place.storage], life)
 
     @property
     def memory(self) -> Array:
@@ -85,6 +87,8 @@ class Working:
         if not self.copied and not accumulate:
             return target, []
         memory = layer.work[f"gradient of {self._name}"]
+        if not self.copied:
+            return memory, [conversion(layer.device, memory, target, add=True)]
         what = (target, memory, self.shape, self.place, self._padded)
         copy = Copy(*what, back=True, add=accumulate)
         return memory, [Copies(layer.device, [copy])]

@@ -131,7 +131,7 @@ class Convolution:
     def widened(self) -> Convolution:
         """Return the same convolution with two spatial axes at least.
 
-        Libraries know none along a single axis.
+        Libraries take these shapes for sure.
         """
         if len(self.stride) > 1:
             return self

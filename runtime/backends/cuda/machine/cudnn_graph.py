@@ -23,7 +23,7 @@ from netspec.errors import MachineError, SpecError
 from runtime.backends.cuda.machine.convolutions import Convolution, Tensor
 
 DATA_TYPES = {"float32": "FLOAT", "bfloat16": "BFLOAT16", "float16": "HALF"}
-HEURISTICS = ("A",)  # mode B proposes what A does
+HEURISTICS = ("A",)  # of fused graphs; mode B proposes the same there
 PLAIN_HEURISTICS = ("A", "FALLBACK")
 OLDEST = (1, 32)  # front end: in older ones plans have other numbers and bytes
 WORKSPACE_LIMIT = 512 << 20  # bytes that one convolution may ask for
@@ -180,5 +180,10 @@ def told(doing: str, library: Any) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says first, or its type where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return what an error says first, or its type where it says nothing.
+
+    A missing NVRTC looks like a graph without an engine: only a later line names it.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    missing = [line.strip() for line in lines[1:] if "nvrtc" in line.lower()]
+    return "; ".join(lines[:1] + missing[:1])
