@@ -200,9 +200,9 @@ class HostDevice:
                 values.append(ctypes.c_void_p(address))
             else:
                 values.append(np.ctypeslib.as_ctypes_type(declared)(declared(value)))
-        pointers = (ctypes.c_void_p * len(values))(
-            *(ctypes.cast(ctypes.pointer(one), ctypes.c_void_p) for one in values)
-        )
+        # Pointers by `cast` refer to themselves: the collector of garbage would have
+        # many to free, and has crashed in ctypes over it (CPython 3.11).
+        pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         grid = (ctypes.c_uint * 3)(*launch.grid, *(1,) * (3 - len(launch.grid)))
         block = (ctypes.c_uint * 3)(*launch.block, *(1,) * (3 - len(launch.block)))
         keep = (launch.arguments, values)

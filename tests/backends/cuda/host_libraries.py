@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,15 +17,25 @@ from runtime.backends.cuda.tensor import CARRIERS
 Do = Callable[[str, Callable[[], None]], None]
 
 
+class _Place:
+    """Memory that somebody else owns, as NumPy reads it."""
+
+    def __init__(self, address: int, elements: int, dtype: str) -> None:
+        self.__array_interface__ = {
+            "data": (address, False),
+            "shape": (elements,),
+            "typestr": np.dtype(dtype).str,
+            "version": 3,
+        }
+
+
 def at_address(
     address: int, elements: int, dtype: str, alignment: int = 16
 ) -> np.ndarray:
     """Return the elements that start at an address as an array."""
-    dtype_ = np.dtype(dtype)
     assert address, "a null pointer"
     assert address % alignment == 0, f"an operand is not aligned to {alignment} bytes"
-    memory = (ctypes.c_char * (elements * dtype_.itemsize)).from_address(address)
-    return np.frombuffer(memory, dtype_)
+    return np.asarray(_Place(address, elements, dtype))
 
 
 class HostProduct:

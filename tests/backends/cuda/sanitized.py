@@ -98,9 +98,7 @@ class SanitizedDevice(HostDevice):
                     values.append(ctypes.c_void_p(at))
                 else:
                     values.append(np.ctypeslib.as_ctypes_type(kind)(kind(value)))
-            pointers = (ctypes.c_void_p * len(values))(
-                *(ctypes.cast(ctypes.pointer(one), ctypes.c_void_p) for one in values)
-            )
+            pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
             run(grid, block, 0, pointers)
             apart.give_back()
 
@@ -141,9 +139,7 @@ def filled(values: np.ndarray, size: int, offset: int) -> None:
         else np.ctypeslib.as_ctypes_type(kind)(kind(value))
         for value, kind in zip(launch.arguments, kinds, strict=True)
     ]
-    pointers = (ctypes.c_void_p * len(given))(
-        *(ctypes.cast(ctypes.pointer(value), ctypes.c_void_p) for value in given)
-    )
+    pointers = (ctypes.c_void_p * len(given))(*map(ctypes.addressof, given))
     run(one, threads, 0, pointers)
 
 
