@@ -23,7 +23,8 @@ from netspec.files import is_file, replacing
 from netspec.ops.base import Shape, count
 from netspec.schema import BlobProto, SolverState
 from netspec.text import read_message
-from runtime.data.hdf5_file import Hdf5File, reading
+from netspec.weights.hdf5_file import Hdf5File, reading
+from netspec.weights.reading import read_weights
 from runtime.execution import weights
 from runtime.execution.net import Net
 from runtime.training.snapshot_files import (
@@ -116,7 +117,7 @@ def read_state(path: str | Path) -> SavedState:
 
 def _refuse_weights(path: Path) -> None:
     try:
-        layers = weights.read_weights(path)
+        layers = read_weights(path)
     except NetspecError:
         return
     if any(layer.blobs for layer in layers):

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError, MachineError, NetspecError
-from runtime.room import check_room
+from netspec.room import check_room
 
 MAX_LINKS = 16  # on the way to one object, as in HDF5 itself
 REAL_NUMBERS = "biuf"  # kinds of NumPy's types

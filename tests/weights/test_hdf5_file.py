@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import runtime
+from netspec import room
 from netspec.errors import FileError, MachineError, NetspecError
 from netspec.schema import TRAIN
-from runtime import allow_links, room
+from runtime import allow_links
 from runtime.data import hdf5_reader, open_source
 from runtime.execution import weights
 from runtime.training.snapshot import read_state

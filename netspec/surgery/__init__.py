@@ -1,0 +1,1 @@
+"""Operations on a net and its values together: rename, cast, replace, fold, resize."""
