@@ -185,7 +185,7 @@ def _gave_nothing(path: str | Path, report: CopyReport) -> str:
     return (
         f"{path}: nothing is copied, as no layer with weights has a name that the net "
         f"has: {theirs}, those of the net {mine}. Give the layers of the net the names "
-        f"of the file"
+        f"of the file, or say with copy_from(..., names=...) which is which"
     )
 
 
