@@ -69,7 +69,7 @@ def _read(
     if path.suffix in TEXT_SUFFIXES:
         check_size(path)
     elif kind is NetParameter and is_binary_net(path):
-        data = _without_values(path) if not values or _too_large(path) else None
+        data = _without_values(path) if not values or _warn_apart(path) else None
         return _from_binary(
             read_bytes(path) if data is None else data, kind, path
         ), None
@@ -95,26 +95,42 @@ def is_binary_net(path: str | Path) -> bool:
     return binary or bool(BINARY_BYTE.search(read_bytes(path, HEAD_BYTES)))
 
 
-def is_too_large(net: Any) -> bool:
-    """Tell whether a net is a binary file that no message holds with its values."""
+def values_apart(net: Any) -> bool:
+    """Tell whether a net is a binary file whose values no message of it can hold.
+
+    They are too many, or of another size than Caffe's.
+    """
     if not isinstance(net, str | os.PathLike) or not is_binary_net(os.fspath(net)):
         return False
-    return Path(net).stat().st_size >= MESSAGE_BYTES
+    return bool(_why_apart(Path(net)))
 
 
-def _too_large(path: Path) -> bool:
-    """Tell whether a binary net does not fit into a message, and warn if so."""
-    if not is_too_large(path):
-        return False
-    nbytes = path.stat().st_size
-    warnings.warn(
-        f"{path}: has {nbytes:,} bytes, a message holds less than 2 GiB, so the net is "
-        f"read without the values of its parameters; they are read where the file is "
-        f"given as weights, and by netspec.weights.as_model",
-        SpecWarning,
-        stacklevel=2,
-    )
-    return True
+def _why_apart(path: Path) -> str:
+    """Return why a message cannot hold the values of a binary net, if so."""
+    try:
+        with FileBytes(path) as data:
+            if data.size >= MESSAGE_BYTES:
+                return f"has {data.size:,} bytes, a message holds less than 2 GiB"
+            blobs = (blob for layer in wire.scan(data) for blob in layer.blobs)
+            if any(blob.plain for blob in blobs):
+                return "has arrays as plain bytes (raw_data), as OpenCV shrinks them"
+    except SpecError:
+        pass  # whoever reads it says so
+    return ""
+
+
+def _warn_apart(path: Path) -> bool:
+    """Warn of a net whose values no message can hold; tell whether it is one."""
+    why = _why_apart(path)
+    if why:
+        warnings.warn(
+            f"{path}: {why}, so the net is read without the values of its parameters; "
+            f"they are read where the file is given as weights, and by "
+            f"netspec.weights.as_model",
+            SpecWarning,
+            stacklevel=2,
+        )
+    return bool(why)
 
 
 def _without_values(path: Path) -> bytes:
