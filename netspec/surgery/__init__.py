@@ -1,1 +1,4 @@
 """Operations on a net and its values together: rename, cast, replace, fold, resize."""
+
+from netspec.surgery.folding import Folded as Folded
+from netspec.surgery.folding import fold_batchnorm as fold_batchnorm
