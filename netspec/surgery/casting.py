@@ -329,7 +329,7 @@ def _put_in(net: NetParameter, casts: list[_Cast]) -> None:
         for edge, spatial in cast.maps.items()
         if spatial
     }
-    kept = []
+    now: list[LayerParameter] = []
     for place, layer in enumerate(net.layer):
         if place not in changed and (layer.name in done or maps & {*layer.bottom}):
             raise SpecError(
@@ -337,9 +337,8 @@ def _put_in(net: NetParameter, casts: list[_Cast]) -> None:
                 "what is cast; take its state first",
                 layer=label(layer),
             )
-        now = changed.get(place, layer)
-        if now is not None:
-            kept.append(now)
-    layers = [LayerParameter.FromString(each.SerializeToString()) for each in kept]
+        became = changed.get(place, layer)
+        if became is not None:
+            now.append(LayerParameter.FromString(became.SerializeToString()))
     del net.layer[:]
-    net.layer.extend(layers)
+    net.layer.extend(now)

@@ -147,7 +147,7 @@ def _concat(
     axis = op.axis
     first = maps[0]
     fits = all(each[1:] == first[1:] for each in maps)
-    if len(maps) < len(bottoms) or not fits or (axis == 0 and len(set(maps)) > 1):
+    if len(maps) < len(bottoms) or not fits:
         return "its bottoms would no longer fit together; cast all that lead to it"
     layer.concat_param.ClearField("concat_dim")
     layer.concat_param.axis = axis

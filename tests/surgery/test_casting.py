@@ -216,8 +216,8 @@ def test_losses_go_along(text):
     ("text", "reason"),
     [
         (layer("l", "Reduction", "y", "l"),
-         (r"'l' \(Reduction\): cannot follow when 'y' becomes \(N, C, H, W\): it is not "
-         r"known .*: Reduction. Give .* as in layers=\['fc6'\]")),
+         (r"'l' \(Reduction\): cannot follow when 'y' becomes \(N, C, H, W\): it is "
+         r"not known .*: Reduction. Give .* as in layers=\['fc6'\]")),
         (layer("l", "Reshape", "y", "l",
                options("reshape_param", "shape { dim: 0 dim: 1 dim: 5 }")),
          "is not known to take"),
@@ -255,6 +255,11 @@ def test_factors_for_items_go_along_with_maps():
     text = layer("f", "Flatten", "x", "f") + relu("r", "f", "f") + LABEL
     text += layer("l", "Scale", "f label", "l", options("scale_param", "axis: 0"))
     cast(DATA + text + fc("fc6", "f", "y", 5))
+
+
+def test_factors_of_a_blob_for_points():
+    more = options("scale_param", "axis: 0 bias_term: true")
+    cast(DATA + FC6 + TARGET + layer("l", "Scale", "y label", "l", more))
 
 
 def test_factors_for_values_do_not():
