@@ -1,0 +1,9 @@
+"""The one table of all rules."""
+
+from __future__ import annotations
+
+from netspec.readers.rule import Rule
+from netspec.readers.rules import activation
+
+# In the order in which they are tried. A rule may write layers that others mend.
+RULES: tuple[Rule, ...] = (*activation.RULES,)
