@@ -5,5 +5,8 @@ from __future__ import annotations
 from netspec.readers.rule import Rule
 from netspec.readers.rules import activation
 
+_OF_VALUES: tuple[Rule, ...] = (*activation.RULES,)
+_OF_SHAPES: tuple[Rule, ...] = ()
+
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*activation.RULES,)
+RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES)
