@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from netspec.readers.rule import Rule
-from netspec.readers.rules import activation
+from netspec.readers.rules import (
+    activation,
+    axis,
+    normalization,
+    product,
+    recurrent,
+    scale,
+    training,
+)
 
-_OF_VALUES: tuple[Rule, ...] = (*activation.RULES,)
+_OF_VALUES: tuple[Rule, ...] = (
+    *training.RULES,
+    *axis.RULES,
+    *recurrent.RULES,
+    *product.RULES,
+    *normalization.RULES,
+    *scale.RULES,
+    *activation.RULES,
+)
 _OF_SHAPES: tuple[Rule, ...] = ()
 
 # In the order in which they are tried. A rule may write layers that others mend.
