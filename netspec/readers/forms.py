@@ -10,6 +10,7 @@ import numpy as np
 
 from netspec.readers.draft import Made, Place
 from netspec.readers.rule import layer
+from netspec.schema import LayerParameter
 
 
 class Form:
@@ -40,6 +41,25 @@ class Form:
         bottoms = [bottoms] if isinstance(bottoms, str) else bottoms
         name = self._place.fresh(suffix)
         self._made.append(Made(layer(kind, name, bottoms, [name], **options), arrays))
+        return name
+
+    def again(
+        self,
+        suffix: str,
+        like: LayerParameter,
+        bottoms: Sequence[str],
+        arrays: Sequence[Any] | None,
+    ) -> str:
+        """Add a layer with one top like another, but with these bottoms."""
+        name = self._place.fresh(suffix)
+        made = LayerParameter()
+        made.CopyFrom(like)
+        made.name = name
+        made.ClearField("bottom")
+        made.ClearField("top")
+        made.bottom.extend(bottoms)
+        made.top.append(name)
+        self._made.append(Made(made, arrays))
         return name
 
     def power(

@@ -104,9 +104,10 @@ def _identity(place: Place) -> list[Made]:
     return [Made(layer("Power", place.layer.name, bottom, top))]
 
 
-def _starts_with_input(place: Place) -> bool:
+def _is_end(place: Place) -> bool:
+    """Tell whether an input or an output of the net is lost with a layer."""
     producer = place.producer()
-    return producer is None or producer.type == "Input"
+    return producer is None or producer.type == "Input" or place.is_output()
 
 
 RULES = (
@@ -230,11 +231,11 @@ RULES = (
         needs_values=True,
     ),
     Rule(
-        name="dropout-of-input",
+        name="dropout-at-ends",
         types=("Dropout",),
-        says="Dropout of an input of the net",
-        readers={"mnn": refused("drops the input with the layer")},
-        applies=_starts_with_input,
+        says="Dropout of an input, or as an output, of the net",
+        readers={"mnn": refused("drops the blob with the layer")},
+        applies=_is_end,
         rewrite=_identity,
         instead="Power, which passes it on",
     ),

@@ -80,21 +80,6 @@ def _batch_statistics(place: Place) -> list[Made]:
     return form.end(form.reshape("shape", y, shape))
 
 
-def _one_axis_norm(place: Place) -> list[Made]:
-    """Return a BatchNorm of one axis, which is a single channel, as Power."""
-    mean, variance, factor = (float(each.reshape(-1)[0]) for each in place.values)
-    factor = 1 / factor if factor else 0
-    scale = (variance * factor + place.layer.batch_norm_param.eps) ** -0.5
-    return chain(place, power("scale", scale, -mean * factor * scale))
-
-
-def _one_axis_softmax(place: Place) -> list[Made]:
-    form, (size,) = Form(place), place.bottoms[0]
-    row = form.reshape("row", form.x, (1, size))
-    y = form.put("softmax", "Softmax", row, softmax_param={"axis": 1})
-    return form.end(form.reshape("shape", y, (size,)))
-
-
 def _write_alpha(place: Place) -> None:
     place.layer.lrn_param.alpha = place.layer.lrn_param.alpha
 
@@ -192,16 +177,6 @@ RULES = (
         applies=_uses_batch,
     ),
     Rule(
-        name="one-axis-norm",
-        types=("BatchNorm",),
-        says="an input of one axis",
-        readers={"mnn": silent("writes zeros")},
-        applies=lambda place: len(place.bottoms[0]) == 1 and not _uses_batch(place),
-        rewrite=_one_axis_norm,
-        instead="Power with the values of its one channel",
-        needs_values=True,
-    ),
-    Rule(
         name="lrn-alpha",
         types=("LRN",),
         says="the default alpha",
@@ -258,15 +233,6 @@ RULES = (
         rewrite=_mvn,
         instead="means by InnerProduct",
         needs_values=True,
-    ),
-    Rule(
-        name="one-axis-softmax",
-        types=("Softmax",),
-        says="an input of one axis",
-        readers={"mnn": silent("writes other numbers")},
-        applies=lambda place: len(place.bottoms[0]) == 1,
-        rewrite=_one_axis_softmax,
-        instead="Softmax of one row",
     ),
     Rule(
         name="normalize",

@@ -33,6 +33,35 @@ def _of_rows(place: Place) -> list[Made]:
     return form.end(form.reshape("shape", y, place.tops[0]))
 
 
+def _is_behind_reshape(place: Place) -> bool:
+    """Tell whether MNN leaves the Reshape out from which an InnerProduct reads.
+
+    That is right where the Reshape keeps the rows apart that are multiplied.
+    """
+    before = place.producer()
+    while before is not None and (
+        before.type == "Dropout" or _is_concat_of_one(before)
+    ):
+        before = before.producer()
+    if before is None or before.type not in ("Reshape", "Flatten"):
+        return False
+    rows = before.bottoms[0][:1] == before.tops[0][:1]
+    return not rows or place.op.axis != 1
+
+
+def _is_concat_of_one(place: Place) -> bool:
+    return place.type == "Concat" and len(place.bottoms) == 1
+
+
+def _behind_power(place: Place) -> list[Made]:
+    form = Form(place)
+    copy = form.power("copy", form.x)
+    param = place.layer.inner_product_param
+    return form.end(
+        form.put("product", place.type, copy, place.arrays, inner_product_param=param)
+    )
+
+
 def _embed(place: Place) -> list[Made]:
     """Return a product with rows that have a 1 at the index, and 0 elsewhere."""
     form, shape = Form(place), place.bottoms[0]
@@ -80,6 +109,15 @@ RULES = (
         rewrite=_not_transposed,
         instead="the weights the other way round",
         needs_values=True,
+    ),
+    Rule(
+        name="behind-reshape",
+        types=("InnerProduct",),
+        says="InnerProduct of what a Reshape gives other rows",
+        readers={"mnn": silent("leaves the Reshape out")},
+        applies=_is_behind_reshape,
+        rewrite=_behind_power,
+        instead="a Power between them, which passes its input on",
     ),
     Rule(
         name="product-of-rows",
