@@ -11,6 +11,7 @@ from netspec.readers.rules import (
     recurrent,
     scale,
     training,
+    twins,
 )
 
 _OF_VALUES: tuple[Rule, ...] = (
@@ -25,4 +26,4 @@ _OF_VALUES: tuple[Rule, ...] = (
 _OF_SHAPES: tuple[Rule, ...] = ()
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES)
+RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *twins.RULES)
