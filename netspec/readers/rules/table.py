@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from netspec.readers.rule import Rule
-from netspec.readers.rules import activation
+from netspec.readers.rules import (
+    activation,
+    convolution,
+    joining,
+    pooling,
+    selection,
+    shape,
+)
 
 _OF_VALUES: tuple[Rule, ...] = (*activation.RULES,)
-_OF_SHAPES: tuple[Rule, ...] = ()
+_OF_SHAPES: tuple[Rule, ...] = (
+    *convolution.RULES,
+    *pooling.RULES,
+    *shape.RULES,
+    *joining.RULES,
+    *selection.RULES,
+)
 
 # In the order in which they are tried. A rule may write layers that others mend.
 RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES)
