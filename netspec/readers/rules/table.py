@@ -6,10 +6,15 @@ from netspec.readers.rule import Rule
 from netspec.readers.rules import (
     activation,
     axis,
+    convolution,
+    joining,
     normalization,
+    pooling,
     product,
     recurrent,
     scale,
+    selection,
+    shape,
     training,
     twins,
 )
@@ -23,7 +28,13 @@ _OF_VALUES: tuple[Rule, ...] = (
     *scale.RULES,
     *activation.RULES,
 )
-_OF_SHAPES: tuple[Rule, ...] = ()
+_OF_SHAPES: tuple[Rule, ...] = (
+    *convolution.RULES,
+    *pooling.RULES,
+    *shape.RULES,
+    *joining.RULES,
+    *selection.RULES,
+)
 
 # In the order in which they are tried. A rule may write layers that others mend.
 RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *twins.RULES)
