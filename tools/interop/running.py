@@ -54,7 +54,9 @@ def run(
     """Return the blobs `names` that a reader computes from the files in a folder.
 
     The files are `net.prototxt` and `net.caffemodel`, or `net.onnx`; what a reader says
-    goes to the file `log` beside them. Raises `ReaderError`.
+    goes to the file `log` beside them. Where the main program is a file or a module, it
+    is imported for each run; the `__main__` of a package, such as pytest, is not.
+    Raises `ReaderError`.
     """
     # Not "fork": a process with threads, as those of tests are, is not to be copied.
     context = multiprocessing.get_context("forkserver")
