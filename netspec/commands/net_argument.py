@@ -74,7 +74,7 @@ def read_net_argument(
     """
     if is_model_file(name):
         return load_for_use(name, shapes or {}) if deploy else load_model(name)
-    net = read_net(name)
+    net = read_net(name, values=False)
     drop_values(net)
     return _for_use(current(net), shapes or {}) if deploy else net
 
