@@ -2,6 +2,7 @@
 
     python -m netspec.export FILE [-o OUT] [--deploy] [--phase TRAIN|TEST]
         [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
+        [--for READER [--weights FILE] [--anyway]]
 
 A model file has a function that returns a `NetSpec` or a `NetParameter`: the one named
 like the file (`lenet` in `lenet.py`), `net`, or its only public one. `--deploy` calls
@@ -13,6 +14,10 @@ the file does as well. `--set` and `--batch-size` set parameters of the function
 
 A prototxt or caffemodel is written in the current form, with `--deploy` as the net for
 use that is derived from it. What is written as text has no values of parameters.
+
+`--for` writes a prototxt, and with `--weights` a caffemodel, into the folder OUT, in
+the form in which another reader computes what Caffe does, and says what it changed
+(`netspec.export_for`).
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from netspec.commands.cli import Parser, positive, run
@@ -36,13 +42,19 @@ from netspec.text.messages import is_binary
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.reader is None and (options.weights or options.anyway):
+        parser.error("--weights and --anyway go with --for")
 
     def command() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", SpecWarning)
             warnings.showwarning = _show_warning
             net = (_of_model if is_model_file(options.file) else _of_net)(options)
+            if options.reader is not None:
+                _write_for(net, options)
+                return
         if options.output is None:
             sys.stdout.write(to_text(net))
         else:
@@ -80,11 +92,24 @@ def _of_net(options: Any) -> NetParameter:
             f"net for use only; add --deploy, or change the data layers"
         )
     kept = options.output is not None and is_binary(options.output)
+    kept |= options.reader is not None and options.weights is None
     net = current(options.file, values=kept)
     if options.deploy:
         shapes, size = dict(options.shape), options.batch_size
         net = deploy(net, shapes=shapes, batch_size=size)
     return one_phase(net, PHASES[options.phase]) if options.phase else net
+
+
+def _write_for(net: NetParameter, options: Any) -> None:
+    """Write the files for a reader, and say what was changed."""
+    from netspec.readers import export_for
+
+    if options.output is None:
+        raise SpecError("--for needs -o FOLDER: it writes several files")
+    done = export_for(net, options.reader, options.weights, anyway=options.anyway)
+    paths = done.save(options.output, Path(options.file).stem)
+    print(done.report)
+    print("\n".join(map(str, paths)))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -129,6 +154,21 @@ def _parser() -> Parser:
         help="set any parameter of the net function; repeat for several",
     )
     add_shape_option(parser, only="with --deploy: ")
+    parser.add_argument(
+        "--for",
+        dest="reader",
+        metavar="READER",
+        help="write what this reader computes as Caffe does: opencv, mnn, ncnn, "
+        "openvino, rknn, x2paddle or caffe; OUT is a folder",
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="with --for: values of parameters"
+    )
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="with --for: warn of what the reader cannot do, and write it nevertheless",
+    )
     parser.add_argument("--net", metavar="FUNCTION", help="the function to call")
     return parser
 
