@@ -68,7 +68,9 @@ def _read(
     path = Path(path)
     if path.suffix in TEXT_SUFFIXES:
         check_size(path)
-    elif kind is NetParameter and is_binary_net(path):
+    elif kind is NetParameter and is_file(path):
+        _refuse_others(read_bytes(path, HEAD_BYTES), kind, path)
+    if kind is NetParameter and is_binary_net(path):
         data = _without_values(path) if not values or _warn_apart(path) else None
         return _from_binary(
             read_bytes(path) if data is None else data, kind, path
@@ -85,14 +87,17 @@ def _read(
 def is_binary_net(path: str | Path) -> bool:
     """Tell whether a file is read as a binary net, by its suffix or its contents.
 
-    A string that holds a net as text, and a file that is not there, are none.
+    A string that holds a net as text, a file of arrays alone, and one that is not there
+    are none.
     """
     if isinstance(path, str) and ("{" in path or "\n" in path):
         return False
     if not is_file(path) or Path(path).suffix in TEXT_SUFFIXES:
         return False
-    binary = Path(path).suffix in BINARY_SUFFIXES
-    return binary or bool(BINARY_BYTE.search(read_bytes(path, HEAD_BYTES)))
+    head = read_bytes(path, HEAD_BYTES)
+    if head.startswith(HDF5_SIGNATURE) or _ARRAYS.match(head):
+        return False
+    return Path(path).suffix in BINARY_SUFFIXES or bool(BINARY_BYTE.search(head))
 
 
 def values_apart(net: Any) -> bool:
@@ -136,9 +141,6 @@ def _warn_apart(path: Path) -> bool:
 def _without_values(path: Path) -> bytes:
     try:
         with FileBytes(path) as data:
-            head = bytes(data.read(0, min(data.size, 16)))
-            if head.startswith(HDF5_SIGNATURE) or _ARRAYS.match(head):
-                return head
             _check_layers(data, path)
             return wire.without_values(data)
     except SpecError:
@@ -204,13 +206,7 @@ def is_binary(path: str | Path) -> bool:
 
 
 def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
-    name = kind.DESCRIPTOR.name
-    if data.startswith(HDF5_SIGNATURE):
-        raise FileError(f"{path}: is an HDF5 file; expected a {name}")
-    if kind is NetParameter and _ARRAYS.match(data[:16]):
-        raise FileError(
-            f"{path}: holds arrays and no net; give it as weights, beside a net"
-        )
+    _refuse_others(data[:HEAD_BYTES], kind, path)
     if kind is NetParameter:
         _check_layers(data, path)
     try:
@@ -221,6 +217,17 @@ def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
     if bad is not None:
         raise FileError(f"{path}: the text of {bad} is not UTF-8")
     return message
+
+
+def _refuse_others(head: bytes, kind: type[Message], path: Path) -> None:
+    """Refuse files of another format, by how they begin."""
+    if head.startswith(HDF5_SIGNATURE):
+        name = kind.DESCRIPTOR.name
+        raise FileError(f"{path}: is an HDF5 file; expected a {name}")
+    if kind is NetParameter and _ARRAYS.match(head):
+        raise FileError(
+            f"{path}: holds arrays and no net; give it as weights, beside a net"
+        )
 
 
 def _check_layers(data: bytes | wire.Bytes, path: Path) -> None:
