@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 
 from netspec.errors import FileError, SpecError
 from netspec.files import HDF5_SIGNATURE, read_bytes, replacing
+from netspec.formats import other_format
 from netspec.schema import BlobProto, NetParameter, wire
 from netspec.text.checks import BINARY_BYTE, check_size, decoded
 from netspec.text.parsing import M, missing_fields, parse, to_text
@@ -39,7 +40,8 @@ def read_message(path: str | Path, kind: type[M]) -> M:
     """Read a message from a text or a binary file.
 
     The suffix decides (`.prototxt` is text, `.caffemodel` and `.binaryproto` are
-    binary); with another one the contents do.
+    binary), and who reads it where it is of another format (`.onnx`); with another one
+    the contents do.
 
     Raises `FileError` for a file that cannot be read, `TextError` for bad text.
     """
@@ -48,6 +50,9 @@ def read_message(path: str | Path, kind: type[M]) -> M:
 
 def _read(path: str | Path, kind: type[M]) -> tuple[M, str | None]:
     """Return the message of a file, and its text if it is no binary one."""
+    read = other_format(path) if kind is NetParameter else None
+    if read is not None:
+        return read(os.fspath(path)).to_proto(), None
     path = Path(path)
     if path.suffix in TEXT_SUFFIXES:
         check_size(path)

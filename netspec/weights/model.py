@@ -12,6 +12,7 @@ import numpy as np
 
 from netspec.errors import ShapeError, SpecError
 from netspec.files import replacing
+from netspec.formats import other_format
 from netspec.graph import Graph, Node
 from netspec.nets.current import current
 from netspec.ops.base import Shape, label
@@ -84,6 +85,9 @@ def as_model(
 
     Raises `FileError` for files that cannot be read, `SpecError` for what is no net.
     """
+    read = other_format(net)
+    if read is not None:
+        net = read(os.fspath(net))
     if isinstance(net, Model):
         model = Model(net.net, net.weights)
     else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from netspec.errors import SpecWarning
 from netspec.onnx.reading.convert import Graph
 from netspec.onnx.reading.file import read_model
 from netspec.onnx.reading.finish import finished
+from netspec.site import user_site, warn_at
 from netspec.weights import Model
+
+_MADE_UP = ("", "main_graph", "torch_jit", "torch-jit-export")  # what exporters write
 
 
 def from_onnx(
@@ -39,7 +40,8 @@ def from_onnx(
     model = read_model(path)
     graph = Graph(model, path)
     graph.convert(shapes or {}, batch_size)
-    result = finished(graph, model.graph.name or Path(path).stem)
+    name = model.graph.name
+    result = finished(graph, Path(path).stem if name in _MADE_UP else name)
     for text in graph.build.doubts:
-        warnings.warn(f"{path}: {text}", SpecWarning, stacklevel=2)
+        warn_at(user_site(), f"{path}: {text}")
     return result

@@ -27,7 +27,7 @@ def finished(graph: Graph, name: str) -> Model:
     outputs = {blob: name for name, blob in graph.outputs.items()}
     over = {id(layer) for layer in layers if _in_place(layer, outputs)}
     origins, labels = _origins(graph, layers)
-    names = _layer_names(layers, origins, labels, graph)
+    names = _layer_names(layers, labels, graph)
     _name_blobs(layers, names, over, outputs, graph)
     shared = _shared(layers, origins)
     net = NetParameter(name=name)
@@ -85,29 +85,38 @@ def _origins(
 
 
 def _layer_names(
-    layers: Sequence[Layer],
-    origins: Mapping[int, Origin],
-    labels: Mapping[int, str],
-    graph: Graph,
+    layers: Sequence[Layer], labels: Mapping[int, str], graph: Graph
 ) -> list[str]:
-    """Return the name of every layer: that of its node, and its role behind a slash."""
+    """Return the name of every layer: that of its node, for others with their role."""
     outputs = {blob: name for name, blob in graph.outputs.items()}
-    reserved = {each.name for each in graph.inputs} | set(graph.outputs)
-    names = Names(reserved)
-    main: dict[int, str] = {}
-    result: list[str] = []
-    for layer in layers:
+    names = Names({each.name for each in graph.inputs} | set(graph.outputs))
+    main = _main_layers(layers)
+    given: dict[int, str] = {}
+    for node, layer in main.items():
         own = next((outputs[top] for top in layer.tops if top in outputs), "")
+        given[node] = names.new(labels[node], own)
+    result = []
+    for layer in layers:
         if layer.node in (INPUT, OUTPUT):
             result.append(layer.role)
-            continue
-        if layer.node not in main:
-            main[layer.node] = names.new(labels[layer.node], own)
-            result.append(main[layer.node])
-            continue
-        role = layer.role or layer.type.lower()
-        result.append(names.new(f"{main[layer.node]}/{role}", own))
+        elif layer is main[layer.node]:
+            result.append(given[layer.node])
+        else:
+            own = next((outputs[top] for top in layer.tops if top in outputs), "")
+            role = layer.role or layer.type.lower()
+            result.append(names.new(f"{given[layer.node]}/{role}", own))
     return result
+
+
+def _main_layers(layers: Sequence[Layer]) -> dict[int, Layer]:
+    """Return the layer of every node that has its name: the first without a role."""
+    main: dict[int, Layer] = {}
+    for layer in layers:
+        if layer.node >= 0:
+            known = main.get(layer.node)
+            if known is None or (known.role and layer.type != "Silence"):
+                main[layer.node] = layer
+    return main
 
 
 def _name_blobs(

@@ -38,7 +38,7 @@ class Origin:
 def origin_of(node: Any) -> Origin:
     """Return where a node of a graph comes from, by all that it tells."""
     for each in node.metadata_props:
-        if each.key == _SCOPES and (found := _of_scopes(each.value)):
+        if each.key == _SCOPES and (found := _of_scopes(each.value, node.op_type)):
             return found
     parts = [part for part in node.name.split("/") if part]
     if len(parts) > 1:
@@ -47,19 +47,14 @@ def origin_of(node: Any) -> Origin:
             parts.append(leaf)
             leaf = node.op_type
         return Origin(_merged(parts), leaf)
+    own = (parts[0] if parts else "").removeprefix("node_")
     module = _of_parameters(node.input)
-    if module and _is_generic(node):
-        return Origin(module, node.name or node.op_type)
-    return Origin((), node.name or _of_outputs(node) or node.op_type)
+    if module and re.fullmatch(r"(?:[A-Za-z]+\d?[dD]?_?)?[\d_]*", own):
+        return Origin(module, own or node.op_type)
+    return Origin((), own or _of_outputs(node) or node.op_type)
 
 
-def _is_generic(node: Any) -> bool:
-    """Tell whether the name of a node says no more than its type and a number."""
-    name = node.name.removeprefix("node_")
-    return bool(re.fullmatch(r"(?:[A-Za-z]+\d?[dD]?_?)?[\d_]*", name))
-
-
-def _of_scopes(text: str) -> Origin | None:
+def _of_scopes(text: str, node_type: str) -> Origin | None:
     """Read the scopes that torch.export leaves: modules from outer to inner, a node."""
     try:
         scopes = ast.literal_eval(text)
@@ -70,7 +65,7 @@ def _of_scopes(text: str) -> Origin | None:
     modules = [scope for scope in scopes[:-1] if scope]
     if not scopes or not modules:
         return None
-    return Origin(_dotted(modules[-1]), scopes[-1])
+    return Origin(_dotted(modules[-1]), scopes[-1] or node_type)
 
 
 def _of_parameters(inputs: Iterable[str]) -> Path:

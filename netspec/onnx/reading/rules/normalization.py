@@ -157,7 +157,7 @@ def _normalized(net: Build, x: Blob, axis: int, eps: float) -> Blob:
         role="centre",
     )
     square = net.power(centred, power=2, role="square")
-    mean = whole_planes(net, square, "AVE")
+    mean = whole_planes(net, square, "AVE", role="mean")
     inverse = net.power(mean, power=-0.5, shift=eps, role="inverse")
     factors = net.reshape(inverse, flat[:2], "factors")
     message = LayerParameter(type="Scale", scale_param=ScaleParameter(axis=0))

@@ -68,14 +68,14 @@ def global_pool(node: Node, net: Build) -> Blob:
     return whole_planes(net, x, pool)
 
 
-def whole_planes(net: Build, x: Blob, pool: str) -> Blob:
+def whole_planes(net: Build, x: Blob, pool: str, role: str = "") -> Blob:
     """Pool all that follows the channels of (N, C, ...) into one value each."""
     shape = x.shape
     if len(shape) != 4:
         x = net.reshape(x, (*shape[:2], math.prod(shape[2:]), 1))
     kind = PoolingParameter.PoolMethod.Value(pool)
     param = PoolingParameter(pool=kind, global_pooling=True)
-    y = net.layer(LayerParameter(type="Pooling", pooling_param=param), [x])
+    y = net.layer(LayerParameter(type="Pooling", pooling_param=param), [x], role=role)
     return net.reshape(y, (*shape[:2], *(1,) * (len(shape) - 2)), "shape")
 
 
