@@ -13,7 +13,9 @@ the file does as well. `--set` and `--batch-size` set parameters of the function
 `--phase` keeps the layers of one phase and drops the rules.
 
 A prototxt or caffemodel is written in the current form, with `--deploy` as the net for
-use that is derived from it. What is written as text has no values of parameters.
+use that is derived from it. An ONNX file is written as the net that computes the same
+(`netspec.from_onnx`); `--shape` and `--batch-size` are for its inputs. What is written
+as text has no values of parameters.
 
 `--for` writes a prototxt, and with `--weights` a caffemodel, into the folder OUT, in
 the form in which another reader computes what Caffe does, and says what it changed
@@ -32,6 +34,7 @@ from netspec.commands.cli import Parser, positive, run
 from netspec.commands.model_files import load_model
 from netspec.commands.net_argument import add_shape_option, is_model_file
 from netspec.errors import SpecError, SpecWarning
+from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy
 from netspec.nets.phases import PHASES, one_phase
@@ -84,18 +87,24 @@ def _of_net(options: Any) -> NetParameter:
             f"{options.file}: {' and '.join(wrong)} can be given for a model file "
             f"only, which ends in .py"
         )
+    other = other_format(options.file)
     derived = {"--shape": options.shape, "--batch-size": options.batch_size}
     wrong = [name for name, value in derived.items() if value]
-    if wrong and not options.deploy:
+    if wrong and not options.deploy and other is None:
         raise SpecError(
             f"{options.file}: {' and '.join(wrong)} can be given for the inputs of a "
             f"net for use only; add --deploy, or change the data layers"
         )
     kept = options.output is not None and is_binary(options.output)
     kept |= options.reader is not None and options.weights is None
-    net = current(options.file, values=kept)
+    shapes, size = dict(options.shape), options.batch_size
+    if other is not None:
+        model = other(options.file, shapes=shapes, batch_size=size)
+        net = model.to_proto() if kept else model.net
+        shapes, size = {}, None
+    else:
+        net = current(options.file, values=kept)
     if options.deploy:
-        shapes, size = dict(options.shape), options.batch_size
         net = deploy(net, shapes=shapes, batch_size=size)
     return one_phase(net, PHASES[options.phase]) if options.phase else net
 
@@ -125,7 +134,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="a .py file with a net function, a .prototxt or a .caffemodel",
+        help="a .py file with a net function, a .prototxt, .caffemodel or .onnx",
     )
     parser.add_argument(
         "-o",

@@ -19,6 +19,7 @@ from netspec.files import (
     read_bytes,
     replacing,
 )
+from netspec.formats import other_format
 from netspec.schema import BlobProto, NetParameter, wire
 from netspec.text.checks import BINARY_BYTE, check_size, decoded
 from netspec.text.parsing import M, missing_fields, parse, to_text
@@ -51,7 +52,8 @@ def read_message(path: str | Path, kind: type[M]) -> M:
     """Read a message from a text or a binary file.
 
     The suffix decides (`.prototxt` is text, `.caffemodel` and `.binaryproto` are
-    binary); with another one the contents do.
+    binary), and who reads it where it is of another format (`.onnx`); with another one
+    the contents do.
 
     Raises `FileError` for a file that cannot be read, `TextError` for bad text.
     """
@@ -65,6 +67,10 @@ def _read(
 
     values: whether those of a net in a binary file are read too.
     """
+    read = other_format(path) if kind is NetParameter else None
+    if read is not None:
+        other = read(os.fspath(path))
+        return other.to_proto() if values else other.net, None
     path = Path(path)
     if path.suffix in TEXT_SUFFIXES:
         check_size(path)

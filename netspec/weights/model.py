@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError
+from netspec.formats import other_format
 from netspec.graph import Graph, Node
 from netspec.nets.current import current
 from netspec.nets.filter import drop_blobs
@@ -87,6 +88,9 @@ def as_model(
 
     Raises `FileError` for files that cannot be read, `SpecError` for what is no net.
     """
+    read = other_format(net)
+    if read is not None:
+        net = read(os.fspath(net))
     if isinstance(net, Model):
         model = Model(net.net, net.weights)
     elif isinstance(net, str | os.PathLike) and is_binary_net(path := os.fspath(net)):
