@@ -10,10 +10,10 @@ from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
+    from netspec.weights.hdf5_file import allow_links as allow_links
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
     from runtime.checking.gradients import check_gradients as check_gradients
-    from runtime.data.hdf5_file import allow_links as allow_links
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
     from runtime.execution.python_layers.call import Call as Call
@@ -49,7 +49,7 @@ _LAZY = {
     "check_gradients": "runtime.checking.gradients",
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
-    "allow_links": "runtime.data.hdf5_file",
+    "allow_links": "netspec.weights.hdf5_file",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.opening",
     "register_layer": "runtime.execution.python_layers.code",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from netspec.commands.cli import Parser, run
+from netspec.weights.hdf5_file import allow_links
 from runtime.cli import check, check_gradients, devices, testing, timing, train
-from runtime.data.hdf5_file import allow_links
 
 COMMANDS = (train, testing, timing, check, check_gradients, devices)
 

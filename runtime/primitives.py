@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from runtime import room
+from netspec import room
 from runtime.arrays import Array, ArraySpec
 from runtime.counter_random import hash_bits
 

@@ -25,10 +25,10 @@ from typing import Any, ClassVar, Protocol
 
 from netspec.graph import Parameter
 from netspec.ops.base import count
+from netspec.room import enough_memory
 from runtime.arena import Flat
 from runtime.arrays import Array
 from runtime.primitives import Primitives
-from runtime.room import enough_memory
 
 # Elements of gradients up to which all of them are looked at in every iteration, which
 # takes less than a hundredth of it.

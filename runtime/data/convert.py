@@ -18,9 +18,9 @@ import numpy as np
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.files import read_bytes, replacing
 from netspec.ops.base import Shape
+from netspec.room import check_room
 from netspec.schema import Datum
 from runtime.data.images import decode, resize
-from runtime.room import check_room
 
 Format: TypeAlias = Literal["lmdb", "hdf5"]
 Advance: TypeAlias = Callable[[int], object]  # takes how many more items are written

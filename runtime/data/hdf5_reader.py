@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from netspec import room
 from netspec.errors import FileError, SpecError
 from netspec.files import is_file
 from netspec.ops.base import label
+from netspec.room import check_room
 from netspec.schema import LayerParameter
-from runtime import room
-from runtime.data.hdf5_file import Hdf5File, import_h5py, links_allowed
+from netspec.weights.hdf5_file import Hdf5File, import_h5py, links_allowed
 from runtime.data.lists import read_lines
-from runtime.room import check_room
 
 WHOLE_FILE_BYTES = 256 * 2**20  # of values; larger files are read row by row
 SCATTERED_SHARE = 0.25  # of memory, where reading rows one by one would be slow

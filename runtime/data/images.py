@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from netspec.errors import FileError, MachineError
-from runtime.room import check_room
+from netspec.room import check_room
 
 RESIZED_BYTES = 3 * 2 * 8  # of a pixel while an image is resized: three channels
 DECODED_BYTES = 4 + 3  # of a pixel: as Pillow holds it, and as an array

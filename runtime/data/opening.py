@@ -9,13 +9,13 @@ from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError, UnsupportedError
 from netspec.nets.state import State
 from netspec.ops.base import Shape, check_count, label
+from netspec.room import enough_memory
 from netspec.schema import LayerParameter, NetParameter
 from runtime.data.hdf5_reader import Hdf5Reader
 from runtime.data.image_reader import ImageReader
 from runtime.data.lmdb_reader import LmdbReader
 from runtime.data.memory import MemorySource
 from runtime.data.source import ReadAhead, Reader, Source
-from runtime.room import enough_memory
 
 Open: TypeAlias = Callable[[LayerParameter, int, int], Source]  # layer, phase, seed
 

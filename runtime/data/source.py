@@ -10,7 +10,7 @@ import numpy as np
 
 from netspec.errors import SpecError
 from netspec.ops.base import Shape, count
-from runtime.room import check_room, enough_memory
+from netspec.room import check_room, enough_memory
 
 BATCHES = 2  # in memory: the one that is used and the next one
 VALUE_BYTES = 4

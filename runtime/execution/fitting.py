@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netspec import room
 from netspec.errors import MachineError
 from netspec.graph import Graph, Node, Parameter
 from netspec.graph.memory import lay_out, requests_of
 from netspec.ops.base import count, label
-from runtime import room
 from runtime.layers.base import Context
 from runtime.primitives import Primitives
 

@@ -1,136 +1,63 @@
-"""Weight files: `.caffemodel` of every generation, and Caffe's HDF5 layout."""
+"""Parameters of a net from and to weight files."""
 
 from __future__ import annotations
 
-import io
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from netspec.errors import FileError, ShapeError, SpecError, SpecWarning
-from netspec.files import HDF5_SIGNATURE, is_file, read_bytes, replacing
+from netspec.errors import ShapeError, SpecWarning
 from netspec.graph import Graph, Node
 from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter
-from netspec.schema.wire import WireBlob, encode_layer, scan
-from runtime.data.hdf5_file import Hdf5File, import_h5py
+from netspec.weights.names import Names as Names
+from netspec.weights.names import named
+from netspec.weights.reading import open_weights
+from netspec.weights.stored import LayerArrays, LayerWeights, StoredBlob
+from netspec.weights.writing import write_layers
 from runtime.execution.blob import Blob
 
 MAX_LISTED = 8  # names of layers in a message
-# Field 1 of a net is its name, a string; of a solver's state it is a number.
-_STATE_START = b"\x08"
-MAX_SLOTS = 1000  # of the arrays of a layer in an HDF5 file
 # What decides the sizes of weights, axis by axis; the last stands for all that follow.
 _WEIGHT_AXES = {
     "Convolution": ("num_output", "the channels of the bottom or group", "kernel_size"),
     "InnerProduct": ("num_output", "the size of the bottom"),
 }
-_DTYPES = {"float": "<f4", "double": "<f8"}
 
 Params: TypeAlias = Mapping[str, Sequence[Blob]]  # of the layers that have some
 
 
 @dataclass(frozen=True)
-class StoredBlob:
-    """One array of a file. `legacy` shapes are num, channels, height, width.
-
-    values: None where they were not asked for.
-    """
-
-    shape: Shape
-    values: np.ndarray | None
-    legacy: bool = False
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """The arrays of one layer, in order; None where the file leaves one out."""
-
-    name: str
-    blobs: tuple[StoredBlob | None, ...]
-
-
-@dataclass(frozen=True)
 class CopyReport:
-    """What `copy_weights` did, as names of layers.
+    """What a file gave to a net, as names of layers.
 
     copied: got their parameters from the file.
     missing: have parameters, but the file does not name them; they keep their values.
     unused: stand in the file with arrays, but the net has no such layer.
+    renamed: of the copied ones with another name in the file that name, and the net's.
+
+    `str` of it is one line.
     """
 
     copied: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{len(self.copied)} layers copied"]
+        if self.renamed:
+            pairs = ", ".join(f"{ours} from {theirs}" for theirs, ours in self.renamed)
+            parts.append(f"under other names: {pairs}")
         if self.missing:
             parts.append(f"not in the file: {', '.join(self.missing)}")
         if self.unused:
             parts.append(f"not in the net: {', '.join(self.unused)}")
         return "; ".join(parts)
-
-
-def read_weights(
-    path: str | Path, wanted: Mapping[str, Collection[Shape]] | None = None
-) -> list[LayerWeights]:
-    """Read the arrays of a weight file.
-
-    wanted: the shapes of the arrays of each layer; what is not among them is not read
-    from an HDF5 file. None reads everything.
-
-    Raises `FileError` for a file that cannot be read or is none, `MachineError` for one
-    that claims to hold more than fits into memory.
-    """
-    if is_file(path) and read_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
-        return _read_hdf5(path, wanted)
-    data = read_bytes(path)
-    if not data:
-        raise FileError(f"{path}: is empty; copy or save it again")
-    if data.startswith(_STATE_START):
-        raise _no_weights(path)
-    try:
-        return [
-            LayerWeights(layer.name, tuple(_stored(blob) for blob in layer.blobs))
-            for layer in scan(data)
-        ]
-    except (SpecError, UnicodeDecodeError) as error:
-        raise FileError(f"{path}: is no weight file: {error}") from None
-
-
-def copy_weights(graph: Graph, params: Params, path: str | Path) -> CopyReport:
-    """Copy the parameters of layers with equal names from a file into `params`.
-
-    Layers that the net lacks are ignored; layers that the file lacks keep what they
-    have. Old shapes with num, channels, height and width fit a shape that is padded
-    with 1s in front.
-
-    Raises `ShapeError`, before anything is copied, where numbers or shapes differ.
-    """
-    nodes = {node.name: node for node in graph.nodes if node.params}
-    shapes = {name: [target.data.shape for target in params[name]] for name in nodes}
-    stored = read_weights(path, shapes)
-    names = {node.name for node in graph.nodes}
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    for layer in stored:
-        node = nodes.get(layer.name)
-        if node is not None and layer.blobs:
-            pairs.extend(_matched(graph, params[node.name], node, layer, path))
-    for target, values in pairs:
-        target[...] = values
-    found = {layer.name for layer in stored if layer.blobs}
-    return CopyReport(
-        copied=tuple(name for name in nodes if name in found),
-        missing=tuple(name for name in nodes if name not in found),
-        unused=tuple(
-            layer.name for layer in stored if layer.blobs and layer.name not in names
-        ),
-    )
 
 
 class HasParameters(Protocol):
@@ -140,10 +67,85 @@ class HasParameters(Protocol):
     params: Any
 
 
-def copy_into(nets: Sequence[HasParameters], path: str | Path) -> CopyReport:
-    """Copy the parameters of a file into several nets; return what the first got."""
-    reports = [copy_weights(net.graph, net.params, path) for net in nets]
-    return reports[0]
+def copy_into(
+    nets: Sequence[HasParameters], path: str | Path, names: Names | None = None
+) -> CopyReport:
+    """Copy the parameters of a file into several nets; return what the first got.
+
+    Layers get what layers of equal names have, or those that `names` gives to the
+    layers of the file. Layers that the net lacks are ignored; layers that the file
+    lacks keep what they have. Old shapes with num, channels, height and width fit a
+    shape that is padded with 1s in front. Values go from the file straight into the
+    parameters.
+
+    Raises `ShapeError`, before anything is copied, where numbers or shapes differ,
+    `SpecError` for names that do not exist, and `FileError` for files that cannot be
+    read.
+    """
+    with open_weights(path) as layers:
+        found = [_Found(net, layers, path, names) for net in nets]
+        # Of layers that share a parameter the last counts, and it is read once.
+        pairs = {_place(each.target): each for one in found for each in one.pairs}
+        ready = [
+            (each.target, each.blob.prepared(f"{path}: {each.what}"))
+            for each in pairs.values()
+        ]
+        for target, blob in ready:
+            blob.fill(target)
+        return found[0].report
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A parameter, the array of the file that it gets, and what messages call it."""
+
+    target: np.ndarray
+    blob: StoredBlob
+    what: str
+
+
+class _Found:
+    """What the layers of a file are to one net: pairs to copy, and a report."""
+
+    def __init__(
+        self,
+        net: HasParameters,
+        layers: Sequence[LayerWeights],
+        path: str | Path,
+        names: Names | None,
+    ) -> None:
+        graph, params = net.graph, net.params
+        nodes = {node.name: node for node in graph.nodes if node.params}
+        ours = {node.name for node in graph.nodes}
+        given, left = named(layers, names, ours, path)
+        held = [each for each in given if each.layer.blobs]
+        self.pairs: list[_Pair] = []
+        for each in held:
+            node = nodes.get(each.layer.name)
+            if node is not None:
+                targets = params[node.name]
+                self.pairs.extend(_matched(graph, targets, node, each.layer, path))
+        found = {each.layer.name for each in held}
+        blobs = {layer.name for layer in layers if layer.blobs}
+        unused = [*left]
+        for each in held:
+            unused.extend(each.theirs if each.layer.name not in ours else ())
+        self.report = CopyReport(
+            copied=tuple(name for name in nodes if name in found),
+            missing=tuple(name for name in nodes if name not in found),
+            unused=tuple(name for name in unused if name in blobs),
+            renamed=tuple(
+                (theirs, each.layer.name)
+                for each in held
+                for theirs in each.theirs
+                if each.layer.name in nodes and theirs != each.layer.name
+            ),
+        )
+
+
+def _place(array: np.ndarray) -> tuple[int, int]:
+    """Return where in memory an array lies."""
+    return array.__array_interface__["data"][0], array.nbytes
 
 
 def warn_of_rest(
@@ -183,7 +185,7 @@ def _gave_nothing(path: str | Path, report: CopyReport) -> str:
     return (
         f"{path}: nothing is copied, as no layer with weights has a name that the net "
         f"has: {theirs}, those of the net {mine}. Give the layers of the net the names "
-        f"of the file"
+        f"of the file, or say with copy_from(..., names=...) which is which"
     )
 
 
@@ -192,118 +194,31 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names[:MAX_LISTED]) + more
 
 
-def save(graph: Graph, params: Params, path: str | Path) -> None:
-    """Write the layers of a net with their parameters as a binary `NetParameter`.
+def save(
+    graph: Graph, params: Params, path: str | Path, *, suffix: str | None = None
+) -> None:
+    """Write the layers of a net with their parameters, as the suffix of the file says.
+
+    suffix: says it in place of that of the file.
 
     Shared parameters are repeated in every layer that uses them, as Caffe does: no
-    other reader resolves their names. The file appears whole or not at all.
+    other reader resolves their names. In HDF5 files they stand at their owner only, as
+    in Caffe's. The file appears whole or not at all.
     """
-    start = NetParameter(name=graph.name)
-    with replacing(path) as file:
-        file.write(start.SerializeToString())
-        for node in graph.nodes:
-            header = LayerParameter()
-            header.CopyFrom(node.layer)
-            header.ClearField("blobs")
-            blobs = [
-                (blob.shape, np.ascontiguousarray(blob.data, "<f4").reshape(-1).data)
-                for blob in params.get(node.name, ())
-            ]
-            for piece in encode_layer(header.SerializeToString(), blobs):
-                file.write(piece)
-
-
-def save_hdf5(graph: Graph, params: Params, path: str | Path) -> None:
-    """Write the parameters to `/data/<layer>/<index>`; shared ones at the owner only.
-
-    Raises `SpecError` for a layer name with a slash, which HDF5 takes for a folder.
-    """
-    h5py = import_h5py(path)
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        data = file.create_group("data")
-        for node in graph.nodes:
-            if "/" in node.name:
-                raise SpecError(
-                    "HDF5 cannot store a name with '/'; save as .caffemodel, or "
-                    "rename the layer",
-                    layer=label(node.layer),
-                )
-            group = data.require_group(node.name)
-            for slot, index in enumerate(node.params):
-                owner = graph.parameters[index].owner
-                if (owner.node, owner.slot) == (node.index, slot):
-                    group[str(slot)] = params[node.name][slot].data
-    with replacing(path) as target:
-        target.write(buffer.getbuffer())
-
-
-# ---------------------------------------------------------------- reading
-
-
-def _no_weights(path: str | Path) -> FileError:
-    return FileError(
-        f"{path}: is the state of a solver and holds no weights; give the .caffemodel "
-        f"file beside it, or go on from the state with solver.restore, of the command "
-        f"line with --snapshot"
-    )
-
-
-def _stored(blob: WireBlob) -> StoredBlob:
-    pieces = [np.frombuffer(piece, _DTYPES[blob.dtype]) for piece in blob.pieces]
-    values = pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0), *pieces])
-    try:
-        values = values.reshape(blob.shape)
-        return StoredBlob(values.shape, values, blob.legacy)
-    except ValueError:
-        raise SpecError(
-            f"an array of shape {blob.shape} has {values.size} values"
-        ) from None
-
-
-def _read_hdf5(
-    path: str | Path, wanted: Mapping[str, Collection[Shape]] | None
-) -> list[LayerWeights]:
-    with Hdf5File(path, broken=": is broken") as file:
-        data = file.find("data")
-        if data is None and file.find("learned_net") is not None:
-            raise _no_weights(path)
-        if not file.is_group(data):
-            raise FileError(f"{path}: has no group 'data', so it holds no weights")
-        names = file.names(data)
-        return [
-            LayerWeights(name, tuple(_arrays(file, data, name, wanted)))
-            for name in names
-        ]
-
-
-def _arrays(
-    file: Hdf5File,
-    data: Any,
-    name: str,
-    wanted: Mapping[str, Collection[Shape]] | None,
-) -> Iterator[StoredBlob | None]:
-    """Yield the arrays of one layer; None for those that belong to another."""
-    group = file.find(name, data)
-    if not file.is_group(group):
-        raise FileError(f"{file.path}: /data/{name} is no group of arrays")
-    slots = [int(key) for key in file.names(group) if key.isdecimal()]
-    last = max(slots, default=-1)
-    if last >= MAX_SLOTS:
-        raise FileError(
-            f"{file.path}: /data/{name} has an array number {last}; a layer has at "
-            f"most {MAX_SLOTS:,}"
-        )
-    for slot in range(last + 1):
-        found, place = file.find(str(slot), group), f"/data/{name}/{slot}"
-        if found is None:
-            yield None
-            continue
-        if not file.is_dataset(found):
-            raise FileError(f"{file.path}: {place} is no array of real numbers")
-        shape = file.shape(found, place)
-        read = wanted is None or shape in wanted.get(name, ())
-        yield StoredBlob(shape, file.read(found, place) if read else None)
+    layers = []
+    for node in graph.nodes:
+        layer = LayerParameter()
+        layer.CopyFrom(node.layer)
+        layer.ClearField("blobs")
+        owners = [graph.parameters[index].owner for index in node.params]
+        shared = {
+            slot
+            for slot, owner in enumerate(owners)
+            if (owner.node, owner.slot) != (node.index, slot)
+        }
+        arrays = [blob.data for blob in params.get(node.name, ())]
+        layers.append(LayerArrays(layer, arrays, frozenset(shared)))
+    write_layers(path, NetParameter(name=graph.name), layers, suffix)
 
 
 # ---------------------------------------------------------------- matching
@@ -315,7 +230,7 @@ def _matched(
     node: Node,
     layer: LayerWeights,
     path: str | Path,
-) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+) -> Iterable[_Pair]:
     """Pair the arrays of a node with those of the file."""
     too_many = len(layer.blobs) > len(targets)
     if too_many or not _only_shared_missing(graph, node, layer):
@@ -329,13 +244,13 @@ def _matched(
         if blob is None:
             continue
         target = targets[slot].data
-        if not _fits(blob, target.shape) or blob.values is None:
+        what = f"{label(node.layer)}, parameter {slot}"
+        if not _fits(blob, target.shape):
             raise ShapeError(
-                f"{path}: {label(node.layer)}, parameter {slot} has "
-                f"shape {target.shape}, the file has {blob.shape}; "
+                f"{path}: {what} has shape {target.shape}, the file has {blob.shape}; "
                 f"{_way_to_fit(node, target.shape, blob.shape)}"
             )
-        pairs.append((target, blob.values.reshape(target.shape)))
+        pairs.append(_Pair(target, blob, what))
     return pairs
 
 

@@ -64,7 +64,7 @@ def test_a_net_that_just_fits_is_built(host, have):
 
 
 def test_what_the_host_has_left_does_not_matter_to_a_device(host, monkeypatch):
-    monkeypatch.setattr("runtime.room.room_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr("netspec.room.room_bytes", lambda: 100 * MIB)
     runtime.Net(TOWER, TRAIN, backend="host")
     with pytest.raises(MachineError, match="100.0 MiB can be had here"):
         runtime.Net(TOWER, TRAIN, backend="portable")

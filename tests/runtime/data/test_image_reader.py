@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
+from netspec import room
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.schema import TEST
-from runtime import room
 from runtime.data import open_source
 from runtime.data.images import decode, resize
 from tests.runtime.data.common import batches, layer

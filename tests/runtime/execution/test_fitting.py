@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import runtime
+from netspec import room
 from netspec.errors import MachineError, ShapeError, SpecError
 from netspec.schema import TEST, TRAIN
-from runtime import room
 from runtime.data import open_source
 from runtime.execution import fitting, parameters
 from tests.runtime.data.common import layer

@@ -11,13 +11,13 @@ import numpy as np
 
 from netspec.errors import MachineError
 from netspec.ops.base import Shape, count
+from netspec.room import in_words
 from runtime.arrays import Array
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.device import FETCHES, Planned
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
 from runtime.backends.cuda.machine.products import Product
 from runtime.backends.cuda.machine.sources import text_of
-from runtime.room import in_words
 
 
 class DeviceFull(MachineError, MemoryError):

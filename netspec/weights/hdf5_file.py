@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError, MachineError, NetspecError
-from runtime.room import check_room
+from netspec.room import check_room
 
 MAX_LINKS = 16  # on the way to one object, as in HDF5 itself
 REAL_NUMBERS = "biuf"  # kinds of NumPy's types
@@ -168,6 +168,27 @@ class Hdf5File:
             what = f"dataset {name!r} of {self._short}, of shape {shape},"
             check_room(nbytes, self._who + what)
             return np.asarray(dataset[rows])
+
+    def is_plain(self, dataset: Any, name: str) -> bool:
+        """Tell whether values lie in this file one after the other, all of them."""
+        with self._reading(name):
+            start = dataset.id.get_offset()
+            if start is None or dataset.external or dataset.is_virtual:
+                return False
+            return start + dataset.id.get_storage_size() <= self.file.id.get_filesize()
+
+    def read_into(self, dataset: Any, name: str, target: np.ndarray) -> None:
+        """Read a data set of real numbers into an array of as many values."""
+        with self._reading(name):
+            if target.size == 0:
+                return
+            if dataset.dtype.kind == "b" or not target.flags.c_contiguous:
+                target[...] = self.read(dataset, name).reshape(target.shape)
+                return
+            # A piece that was compressed is unpacked whole.
+            piece = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
+            check_room(piece, f"{self._who}dataset {name!r} of {self._short}")
+            dataset.read_direct(target.reshape(dataset.shape))
 
     def _reading(self, name: str) -> AbstractContextManager[None]:
         return reading(f"{self._who}dataset {name!r} of {self._short} is broken")

@@ -4,9 +4,9 @@ import resource
 
 import pytest
 
+from netspec import room
 from netspec.errors import MachineError
-from runtime import room
-from runtime.room import check_room, in_words, room_bytes
+from netspec.room import check_room, in_words, room_bytes
 
 GIB = 2**30
 MEMINFO = "MemTotal: 99999999 kB\nMemAvailable: 8388608 kB\nSwapFree: 1048576 kB\n"
