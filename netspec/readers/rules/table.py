@@ -7,6 +7,7 @@ from netspec.readers.rules import (
     activation,
     axis,
     convolution,
+    joined,
     joining,
     normalization,
     pooling,
@@ -37,4 +38,4 @@ _OF_SHAPES: tuple[Rule, ...] = (
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *twins.RULES)
+RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *joined.RULES, *twins.RULES)
