@@ -154,7 +154,8 @@ def _fitted(held: np.ndarray, node: Node, slot: int, shape: Shape) -> np.ndarray
             f"{label(node.layer)}, parameter {slot} has shape {tuple(shape)}, its "
             f"values have {held.shape}"
         )
-    return np.ascontiguousarray(held.reshape(shape), np.float32)
+    # `ascontiguousarray` would give a value without axes one.
+    return np.asarray(held.reshape(shape), np.float32, order="C")
 
 
 def _taken(message: NetParameter) -> Weights:

@@ -22,7 +22,7 @@ def _set_axis(place: Place) -> None:
     param = _param(place)
     if place.type != "Crop":
         param.ClearField(f"{place.type.lower()}_dim")
-    param.axis = place.options.axis
+    param.axis = place.op.axis
 
 
 def _param(place: Place):  # type: ignore[no-untyped-def]
@@ -30,7 +30,7 @@ def _param(place: Place):  # type: ignore[no-untyped-def]
 
 
 def _set_slice_points(place: Place) -> None:
-    place.layer.slice_param.slice_point.extend(place.options.slice_point)
+    place.layer.slice_param.slice_point.extend(place.op.slice_point)
 
 
 def _copy(place: Place) -> list[Made]:
@@ -43,7 +43,7 @@ def _copy(place: Place) -> list[Made]:
 def _ignored_coeff(place: Place) -> bool:
     """Tell whether coeff is there, and changes nothing."""
     param = place.layer.eltwise_param
-    used = place.options.operation == "SUM" and set(place.options.coeff) != {1}
+    used = place.op.operation == "SUM" and set(place.op.coeff) != {1}
     return bool(param.coeff) and not used
 
 
@@ -58,7 +58,7 @@ def _has_coeff(place: Place) -> bool:
 def _powers(place: Place) -> list[Made]:
     """Return a Power for each bottom with a coefficient, and the sum of them."""
     made, bottoms = [], []
-    pairs = zip(place.layer.bottom, place.options.coeff, strict=True)
+    pairs = zip(place.layer.bottom, place.op.coeff, strict=True)
     for index, (bottom, coeff) in enumerate(pairs):
         if coeff != 1:
             name = place.fresh(f"term{index}")
@@ -72,7 +72,7 @@ def _powers(place: Place) -> list[Made]:
 def _by_twos(place: Place) -> list[Made]:
     """Return a layer for the first two bottoms, and one for each other."""
     blob, *others = place.layer.bottom
-    param = {"operation": place.options.operation}
+    param = {"operation": place.op.operation}
     made = []
     for index, bottom in enumerate(others):
         last = index == len(others) - 1
@@ -98,14 +98,14 @@ def _set_offset(place: Place) -> None:
 
 def _cuts_channels(place: Place) -> bool:
     """Tell whether channels would be cut, if the axis were 1."""
-    op = place.options
+    op = place.op
     x, like = place.bottoms
     return bool(op.axis > 1 and x[1:2] != like[1:2])
 
 
 def _slices(place: Place) -> list[Made]:
     """Return a Slice for each axis that is cut; what they cut off is left."""
-    op, blob = place.options, place.layer.bottom[0]
+    op, blob = place.op, place.layer.bottom[0]
     x, y = place.bottoms[0], place.tops[0]
     axes = [axis for axis in range(len(x)) if x[axis] != y[axis]]
     if not axes:
@@ -129,7 +129,7 @@ def _slices(place: Place) -> list[Made]:
 
 
 def _repeated(place: Place) -> list[Made]:
-    op = place.options
+    op = place.op
     bottoms = list(place.layer.bottom) * op.tiles
     name, tops = place.layer.name, place.layer.top
     return [Made(layer("Concat", name, bottoms, tops, concat_param={"axis": op.axis}))]
@@ -164,7 +164,7 @@ RULES = (
         instead="axis",
     ),
     Rule(
-        name="negative-axis",
+        name="negative-axis-of-parts",
         types=("Concat", "Slice", "Crop"),
         says="an axis counted from the end",
         readers={name: silent("may take another axis, or refuse it") for name in _ALL},

@@ -13,7 +13,7 @@ LONGEST = 2**20  # values of one mean, so that their number is exact in float32
 
 def _by_mean(place: Place) -> list[Made]:
     """Return the reduction as an average over one row of an image, times its length."""
-    op, x = place.options, place.bottoms[0]
+    op, x = place.op, place.bottoms[0]
     rows, length = count(x[: op.axis]), count(x[op.axis :])
     steps: list[Any] = []
     if op.operation == "ASUM":
@@ -31,7 +31,7 @@ def _by_mean(place: Place) -> list[Made]:
 
 
 def _coeff_behind(place: Place) -> list[Made]:
-    op = place.options
+    op = place.op
     param = {"operation": op.operation, "axis": op.axis}
     return chain(
         place,
@@ -55,7 +55,7 @@ RULES = (
         types=("Reduction",),
         says="coeff",
         readers={"mnn": silent("ignores it"), "ncnn": silent("may ignore it")},
-        applies=lambda place: place.options.coeff != 1,
+        applies=lambda place: place.op.coeff != 1,
         rewrite=_coeff_behind,
         instead="Reduction and Power",
     ),
@@ -65,9 +65,7 @@ RULES = (
         says="an axis counted from the end",
         readers={"mnn": silent("takes another one")},
         applies=lambda place: place.layer.reduction_param.axis < 0,
-        edit=lambda place: setattr(
-            place.layer.reduction_param, "axis", place.options.axis
-        ),
+        edit=lambda place: setattr(place.layer.reduction_param, "axis", place.op.axis),
         instead="the axis from the front",
     ),
 )

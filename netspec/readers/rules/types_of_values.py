@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from netspec.readers.rules.check import Known, always
+from netspec.readers.rules.check import Check, Known, always
+
+_BOTH: dict[str, Check] = dict.fromkeys(
+    (
+        "AbsVal",
+        "BatchNorm",
+        "BNLL",
+        "Dropout",
+        "ELU",
+        "Exp",
+        "InnerProduct",
+        "Log",
+        "LRN",
+        "PReLU",
+        "Power",
+        "ReLU",
+        "Scale",
+        "Sigmoid",
+        "Softmax",
+        "TanH",
+    ),
+    always,
+)
 
 KNOWN: Known = {
-    "opencv": {"Log": always, "Power": always},
-    "mnn": {"Log": always, "Power": always},
+    "opencv": {**_BOTH, "Normalize": always, "Swish": always},
+    "mnn": {**_BOTH, "Threshold": always},
 }
