@@ -196,6 +196,15 @@ RULES = (
         instead="a copy",
     ),
     Rule(
+        name="concat-one",
+        types=("Concat",),
+        says="one bottom only",
+        readers={"mnn": refused("takes it out of the net, and its blobs at the ends")},
+        applies=lambda place: len(place.layer.bottom) == 1,
+        rewrite=_copy,
+        instead="a copy",
+    ),
+    Rule(
         name="eltwise-no-coeff",
         types=("Eltwise",),
         says="coeff that changes nothing",

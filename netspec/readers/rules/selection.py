@@ -40,6 +40,19 @@ def _coeff_behind(place: Place) -> list[Made]:
     )
 
 
+def _of_rows(place: Place) -> list[Made]:
+    """Return the reduction of rows, which have no other axes."""
+    op, x = place.op, place.bottoms[0]
+    rows, length = x[: op.axis], count(x[op.axis :])
+    param = {"operation": op.operation, "axis": min(1, op.axis), "coeff": op.coeff}
+    shape = (count(rows), length) if rows else (length,)
+    steps: list[Any] = [reshape("row", x, shape)]
+    steps.append(("sum", "Reduction", {"reduction_param": param}, ()))
+    if len(rows) > 1:
+        steps.append(reshape("shape", (count(rows),), rows))
+    return chain(place, *steps)
+
+
 RULES = (
     Rule(
         name="reduction",
@@ -58,6 +71,15 @@ RULES = (
         applies=lambda place: place.op.coeff != 1,
         rewrite=_coeff_behind,
         instead="Reduction and Power",
+    ),
+    Rule(
+        name="reduction-many-axes",
+        types=("Reduction",),
+        says="a blob of more than four axes",
+        readers={"mnn": silent("reduces along other axes")},
+        applies=lambda place: len(place.bottoms[0]) > 4,
+        rewrite=_of_rows,
+        instead="rows between two Reshape",
     ),
     Rule(
         name="reduction-axis",

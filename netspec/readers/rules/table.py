@@ -7,6 +7,7 @@ from netspec.readers.rules import (
     activation,
     axis,
     convolution,
+    input,
     joining,
     normalization,
     pooling,
@@ -34,6 +35,7 @@ _OF_SHAPES: tuple[Rule, ...] = (
     *shape.RULES,
     *joining.RULES,
     *selection.RULES,
+    *input.RULES,
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
