@@ -115,6 +115,21 @@ def _kernel(place: Place) -> tuple[int, ...]:
     return tuple(place.op.kernel)
 
 
+def _is_cropped_point(place: Place) -> bool:
+    op = place.op
+    return is_plain(place) and any(op.pad) and {*op.kernel, *op.stride} == {1}
+
+
+def _wider(place: Place) -> list[Made]:
+    """Return the layer with zeros around its one weight, and a larger pad."""
+    weights, *bias = place.values
+    wide: Any = np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    made = _with_arrays(place, [wide, *bias])
+    pad = [each + 1 for each in place.op.pad]
+    _set_window(made, kernel=(3, 3), pad=pad, dilation=(1, 1))
+    return [Made(made.layer, made.arrays)]
+
+
 def _with_arrays(place: Place, arrays: list[Any]) -> Place:
     copy = type(place.layer)()
     copy.CopyFrom(place.layer)
@@ -381,6 +396,16 @@ RULES = (
         applies=lambda place: is_plain(place) and set(place.op.dilation) != {1},
         rewrite=_spread,
         instead="zeros between the weights",
+        needs_values=True,
+    ),
+    Rule(
+        name="deconvolution-point",
+        types=("Deconvolution",),
+        says="a pad, with a kernel and stride of 1",
+        readers={"opencv": silent("ignores the pad")},
+        applies=_is_cropped_point,
+        rewrite=_wider,
+        instead="a kernel of 3 with zeros",
         needs_values=True,
     ),
     Rule(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netspec.readers.draft import Made, Place
-from netspec.readers.rule import Rule, copy, layer, refused, silent
+from netspec.readers.rule import Rule, copy, layer, refused, reshape, silent
+from netspec.schema import LayerParameter
 
 _ALL = ("opencv", "mnn", "ncnn", "openvino", "rknn", "x2paddle")
 
@@ -25,8 +28,12 @@ def _set_axis(place: Place) -> None:
     param.axis = place.op.axis
 
 
-def _param(place: Place):  # type: ignore[no-untyped-def]
-    return getattr(place.layer, f"{place.type.lower()}_param")
+def _param(place: Place) -> Any:
+    return _param_of(place.layer)
+
+
+def _param_of(layer: LayerParameter) -> Any:
+    return getattr(layer, f"{layer.type.lower()}_param")
 
 
 def _set_slice_points(place: Place) -> None:
@@ -83,6 +90,61 @@ def _by_twos(place: Place) -> list[Made]:
         )
         blob = top
     return made
+
+
+def _joins_channelwise(place: Place) -> bool:
+    """Tell whether one layer follows that has a value for each channel, in few axes."""
+    following = place.consumers()
+    return (
+        len(place.bottoms[0]) in (2, 3)
+        and len(following) == 1
+        and following[0].type in ("BatchNorm", "PReLU")
+    )
+
+
+def _before_reshape(place: Place) -> list[Made]:
+    first = LayerParameter()
+    first.CopyFrom(place.layer)
+    (top,) = place.layer.top
+    first.name = first.top[0] = place.fresh("joined")
+    shape = place.tops[0]
+    _, kind, options, _ = reshape("", shape, shape)
+    last = layer(kind, place.layer.name, [first.top[0]], [top], **options)
+    return [Made(first), Made(last)]
+
+
+# ------------------------------------------------------------------ one axis
+
+
+def _has_one_axis(place: Place) -> bool:
+    return len(place.bottoms[0]) == 1
+
+
+def _in_rows(place: Place) -> list[Made]:
+    """Return the layer over bottoms of one row, and its tops with one axis again."""
+    form: list[Made] = []
+    rows = {}
+    for blob, shape in zip(place.layer.bottom, place.bottoms, strict=True):
+        if blob not in rows:
+            rows[blob] = place.fresh("row")
+            param = {"shape": {"dim": [1, *shape]}}
+            form.append(_reshape(rows[blob], blob, rows[blob], param))
+    changed = LayerParameter()
+    changed.CopyFrom(place.layer)
+    changed.name = place.fresh("rows")
+    changed.bottom[:] = [rows[blob] for blob in place.layer.bottom]
+    changed.top[:] = [place.fresh("part") for _ in place.layer.top]
+    _param_of(changed).axis = 1
+    form.append(Made(changed))
+    for index, top in enumerate(place.layer.top):
+        name = place.fresh("shape") if index else place.layer.name
+        param = {"shape": {"dim": list(place.tops[index])}}
+        form.append(_reshape(name, changed.top[index], top, param))
+    return form
+
+
+def _reshape(name: str, bottom: str, top: str, param: dict[str, Any]) -> Made:
+    return Made(layer("Reshape", name, [bottom], [top], reshape_param=param))
 
 
 # --------------------------------------------------------------------- Crop
@@ -199,7 +261,10 @@ RULES = (
         name="concat-one",
         types=("Concat",),
         says="one bottom only",
-        readers={"mnn": refused("takes it out of the net, and its blobs at the ends")},
+        readers={
+            "opencv": silent("lets a layer behind it change the bottom too"),
+            "mnn": refused("takes it out of the net, and its blobs at the ends"),
+        },
         applies=lambda place: len(place.layer.bottom) == 1,
         rewrite=_copy,
         instead="a copy",
@@ -235,6 +300,24 @@ RULES = (
         applies=lambda place: len(place.layer.bottom) > 2,
         rewrite=_by_twos,
         instead="two at a time",
+    ),
+    Rule(
+        name="eltwise-before-channels",
+        types=("Eltwise",),
+        says="a BatchNorm or PReLU behind an Eltwise of two or three axes",
+        readers={"opencv": silent("joins the two, and takes other channels")},
+        applies=_joins_channelwise,
+        rewrite=_before_reshape,
+        instead="a Reshape between them",
+    ),
+    Rule(
+        name="parts-of-one-axis",
+        types=("Concat", "Slice", "Crop"),
+        says="blobs of one axis",
+        readers={"opencv": silent("has two axes for some of them")},
+        applies=_has_one_axis,
+        rewrite=_in_rows,
+        instead="rows between Reshape layers",
     ),
     Rule(
         name="crop-offset",

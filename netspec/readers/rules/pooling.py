@@ -7,7 +7,8 @@ from typing import Any
 
 from netspec.ops.pooling import pooled_size
 from netspec.readers.draft import Made, Place
-from netspec.readers.rule import Rule, doubtful, layer, refused, reshape, silent
+from netspec.readers.rule import Rule, copy, doubtful, layer, refused, reshape, silent
+from netspec.schema import LayerParameter
 
 HEIGHT, WIDTH = 2, 3  # axes of an image
 
@@ -220,6 +221,50 @@ def _pad(
     return whole
 
 
+def _covers_more(place: Place) -> bool:
+    """Tell whether the kernel is larger than the padded image."""
+    return _covered(place) != place.op.kernel
+
+
+def _covered(place: Place) -> tuple[int, ...]:
+    op = place.op
+    return tuple(
+        min(kernel, size + 2 * pad)
+        for kernel, size, pad in zip(
+            op.kernel, place.bottoms[0][2:], op.pad, strict=True
+        )
+    )
+
+
+def _set_kernel(place: Place) -> None:
+    param = place.layer.pooling_param
+    param.ClearField("kernel_size")
+    param.kernel_h, param.kernel_w = _covered(place)
+
+
+# ------------------------------------------------------------------- masks
+
+
+def _half_read(place: Place) -> bool:
+    """Tell whether layers read one of the two tops only."""
+    outputs = [place.is_output(index) for index in range(len(place.layer.top))]
+    return len(set(outputs)) > 1
+
+
+def _read_both(place: Place) -> list[Made]:
+    """Return the layer, and a copy of the top that no layer reads."""
+    index = 0 if place.is_output(0) else 1
+    top = place.layer.top[index]
+    first = LayerParameter()
+    first.CopyFrom(place.layer)
+    first.top[index] = place.fresh("read")
+    # OpenCV knows outputs by the names of layers.
+    first.name, name = place.layer.name, place.fresh("copy")
+    if index == 0:
+        first.name, name = name, first.name
+    return [Made(first), copy(name, first.top[index], top)]
+
+
 # -------------------------------------------------------------------- SPP
 
 
@@ -269,6 +314,24 @@ RULES = (
         ),
         edit=lambda place: setattr(place.layer.pooling_param, "pool", 0),
         instead="pool: MAX",
+    ),
+    Rule(
+        name="pooling-kernel",
+        types=("Pooling",),
+        says="a kernel larger than the image",
+        readers={"opencv": refused()},
+        applies=_covers_more,
+        edit=_set_kernel,
+        instead="one as large as the image with its pad",
+    ),
+    Rule(
+        name="pooling-mask-read",
+        types=("Pooling",),
+        says="a mask, of which and the maximum layers read one only",
+        readers={"opencv": refused("has as many tops as are read")},
+        applies=_half_read,
+        rewrite=_read_both,
+        instead="a copy of the other",
     ),
     Rule(
         name="pooling-round-mode",

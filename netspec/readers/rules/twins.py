@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from netspec.readers.draft import Made, Place
-from netspec.readers.rule import Rule, layer, refused
+from netspec.readers.forms import Form
+from netspec.readers.rule import Rule, refused
 from netspec.schema import LayerParameter
 
 
@@ -51,19 +52,16 @@ def _is_output_with_twin(place: Place) -> bool:
 
 
 def _behind_powers(place: Place) -> list[Made]:
-    """Return the layer and as many copies of its top as make it differ from twins."""
-    copies = 1 + next(n for n, each in enumerate(_twins(place)) if each is place)
-    first = LayerParameter()
-    first.CopyFrom(place.layer)
-    (top,) = first.top
-    first.name = first.top[0] = place.fresh("one")
-    made = [Made(first, place.arrays)]
-    for copy in range(copies):
-        last = copy == copies - 1
-        name = place.layer.name if last else place.fresh("copy")
-        blob = made[-1].layer.top[0]
-        made.append(Made(layer("Power", name, [blob], [top if last else name])))
-    return made
+    """Return the layer, with a copy of its top that no twin makes in the same way.
+
+    Powers of 2 cancel without an error.
+    """
+    form = Form(place)
+    y = form.again("one", place.layer, list(place.layer.bottom), place.arrays)
+    number = next(n for n, each in enumerate(_twins(place)) if each is place)
+    if number:
+        y = form.power("copy", y, 2.0**number)
+    return form.end(form.power("end", y, 2.0**-number))
 
 
 RULES = (
