@@ -189,7 +189,9 @@ def _mnn(folder, inputs, names, makers):
     for name, value in inputs.items():
         value = np.ascontiguousarray(value)
         tensors[name].copyFrom(MNN.Tensor(value.shape, kind, value, order))
-    net.runSession(session)
+    status = net.runSession(session)
+    if status:
+        raise RuntimeError(f"runSession returned {status}")
     outputs = net.getSessionOutputAll(session)
     got = {}
     for name in names:

@@ -28,10 +28,7 @@ def _is_read_by_rows(place: Place) -> bool:
     source = before(place)
     if source is None or len(place.layer.bottom) > 1:
         return False
-    axes = len(source.tops[0])
-    return (source.type == "Eltwise" and axes < 4 and place.type != "Scale") or (
-        source.type == "InnerProduct" and axes > 2
-    )
+    return source.type == "InnerProduct" and len(source.tops[0]) > 2
 
 
 def _is_affine(place: Place) -> bool:
@@ -60,8 +57,8 @@ RULES = (
     Rule(
         name="joined-by-rows",
         types=("BatchNorm", "PReLU", "Scale"),
-        says="factors of channels behind a layer whose channels are not on axis 1",
-        readers={"opencv": silent("takes them along the last axis")},
+        says="factors of channels behind InnerProduct of another axis",
+        readers={"opencv": silent("takes them for those of its outputs")},
         applies=_is_read_by_rows,
         rewrite=_apart,
         instead="a Reshape between them, which keeps the shape",

@@ -7,6 +7,7 @@ from netspec.readers.rules import (
     activation,
     axis,
     convolution,
+    input,
     joined,
     joining,
     normalization,
@@ -35,6 +36,7 @@ _OF_SHAPES: tuple[Rule, ...] = (
     *shape.RULES,
     *joining.RULES,
     *selection.RULES,
+    *input.RULES,
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
