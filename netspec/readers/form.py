@@ -9,12 +9,13 @@ from netspec.errors import SpecError
 from netspec.graph import build
 from netspec.nets.filter import filter_net, merge_state
 from netspec.nets.state import State
+from netspec.ops import op_class
 from netspec.ops.base import brings_data
 from netspec.schema import TEST, LayerParameter, NetParameter
 from netspec.weights import Model, as_model, complete
 
 # What says how a net is trained, or which code of Caffe runs a layer.
-_OF_TRAINING = ("include", "exclude", "phase", "propagate_down", "loss_weight")
+_OF_TRAINING = ("include", "exclude", "phase", "propagate_down")
 
 
 def plain_form(net: Any, weights: Any = None) -> Model:
@@ -48,6 +49,8 @@ def plain_form(net: Any, weights: Any = None) -> Model:
     for layer in result.layer:
         for field in _OF_TRAINING:
             layer.ClearField(field)
+        if not op_class(layer.type).is_loss:  # whose second top needs one
+            layer.ClearField("loss_weight")
         if model.weights is not None:
             layer.ClearField("param")
     silent = [layer for layer in result.layer if layer.type == "Silence"]

@@ -8,6 +8,7 @@ from netspec.readers.rules import (
     axis,
     convolution,
     input,
+    joined,
     joining,
     normalization,
     pooling,
@@ -39,4 +40,4 @@ _OF_SHAPES: tuple[Rule, ...] = (
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *twins.RULES)
+RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *joined.RULES, *twins.RULES)
