@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from netspec.nets.deploy import deploy as deploy
     from netspec.nets.phases import one_phase as one_phase
     from netspec.nets.upgrade import upgrade_text as upgrade_text
+    from netspec.onnx.writing import to_onnx as to_onnx
     from netspec.readers import check_for as check_for
     from netspec.readers import export_for as export_for
     from netspec.summary import Summary as Summary
@@ -55,6 +56,7 @@ _LAZY = {
     "one_phase": "netspec.nets.phases",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
+    "to_onnx": "netspec.onnx.writing",
     "upgrade_text": "netspec.nets.upgrade",
 }
 
