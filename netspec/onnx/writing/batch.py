@@ -20,7 +20,10 @@ Batch: TypeAlias = "int | Literal['dynamic'] | None"
 # Another batch is a multiple of the net's own, so that it divides whatever that does.
 MULTIPLES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 # Fields of ops that are shapes by another name.
-_SHAPES = {"layer", "bottoms", "tops", "params", "macs", "timesteps", "streams"}
+_SHAPES = {
+    *("layer", "bottoms", "tops", "params", "macs"),
+    *("timesteps", "streams", "scale_shape", "bias_shape"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
