@@ -49,8 +49,10 @@ ANY = [
     ('type: "InnerProduct" inner_product_param { num_output: 4 axis: 2 }', [IMAGE]),
     ('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 }', [IMAGE]),
     (
-        'type: "Convolution" convolution_param { num_output: 4 kernel_size: 2 '
-        "axis: 2 }",
+        (
+            'type: "Convolution" convolution_param { num_output: 4 kernel_size: 2 '
+            "axis: 2 }"
+        ),
         [(2, 3, 4, 5, 6)],
     ),
     ('type: "Im2col" convolution_param { kernel_size: 2 axis: 2 }', [(2, 3, 4, 5, 6)]),
