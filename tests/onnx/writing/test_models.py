@@ -51,7 +51,7 @@ def for_use(name):
     size = SIZES.get(name)
     for layer in net.layer:
         for shape in layer.input_param.shape:
-            if len(shape.dim) == 4:
+            if len(shape.dim) == 4 and shape.dim[3] > 1:
                 shape.dim[2:] = [size, size] if size else shape.dim[2:]
                 shape.dim[0] = shape.dim[0] if name == "lrcn" else 1
     # Compared are the scores: probabilities of random nets are 0 and 1.
