@@ -5,3 +5,4 @@ from netspec.surgery.classifier import replace_classifier as replace_classifier
 from netspec.surgery.folding import Folded as Folded
 from netspec.surgery.folding import fold_batchnorm as fold_batchnorm
 from netspec.surgery.renaming import rename as rename
+from netspec.surgery.sizes import resize_input as resize_input

@@ -206,8 +206,8 @@ AUXILIARY += layer("side", "SoftmaxWithLoss", "aux label", "s", "loss_weight: 0.
         (
             LOSS + AUXILIARY,
             (
-                r"'side' \(SoftmaxWithLoss\) still has the 7 outputs of 'aux'; .* replace "
-                r"both: layer=\['fc8', 'aux'\]"
+                r"'side' \(SoftmaxWithLoss\) still has the 7 outputs of 'aux'; .* "
+                r"replace both: layer=\['fc8', 'aux'\]"
             ),
         ),
     ],
