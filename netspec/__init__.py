@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from netspec.nets.deploy import deploy as deploy
     from netspec.nets.phases import one_phase as one_phase
     from netspec.nets.upgrade import upgrade_text as upgrade_text
+    from netspec.onnx.reading import from_onnx as from_onnx
+    from netspec.readers import check_for as check_for
+    from netspec.readers import export_for as export_for
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
 
@@ -45,7 +48,10 @@ L = layers
 P = params
 
 _LAZY = {
+    "check_for": "netspec.readers",
     "deploy": "netspec.nets.deploy",
+    "from_onnx": "netspec.onnx.reading",
+    "export_for": "netspec.readers",
     "layer": "netspec.language.own_layers",
     "learned": "netspec.language.own_layers",
     "one_phase": "netspec.nets.phases",

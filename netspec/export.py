@@ -2,6 +2,7 @@
 
     python -m netspec.export FILE [-o OUT] [--deploy] [--phase TRAIN|TEST]
         [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
+        [--for READER [--weights FILE] [--anyway]]
 
 A model file has a function that returns a `NetSpec` or a `NetParameter`: the one named
 like the file (`lenet` in `lenet.py`), `net`, or its only public one. `--deploy` calls
@@ -12,7 +13,13 @@ the file does as well. `--set` and `--batch-size` set parameters of the function
 `--phase` keeps the layers of one phase and drops the rules.
 
 A prototxt or caffemodel is written in the current form, with `--deploy` as the net for
-use that is derived from it. What is written as text has no values of parameters.
+use that is derived from it. An ONNX file is written as the net that computes the same
+(`netspec.from_onnx`); `--shape` and `--batch-size` are for its inputs. What is written
+as text has no values of parameters.
+
+`--for` writes a prototxt, and with `--weights` a caffemodel, into the folder OUT, in
+the form in which another reader computes what Caffe does, and says what it changed
+(`netspec.export_for`).
 """
 
 from __future__ import annotations
@@ -20,12 +27,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from netspec.commands.cli import Parser, positive, run
 from netspec.commands.model_files import load_model
 from netspec.commands.net_argument import add_shape_option, is_model_file
 from netspec.errors import SpecError, SpecWarning
+from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy
 from netspec.nets.phases import PHASES, one_phase
@@ -36,13 +45,19 @@ from netspec.text.messages import is_binary
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.reader is None and (options.weights or options.anyway):
+        parser.error("--weights and --anyway go with --for")
 
     def command() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", SpecWarning)
             warnings.showwarning = _show_warning
             net = (_of_model if is_model_file(options.file) else _of_net)(options)
+            if options.reader is not None:
+                _write_for(net, options)
+                return
         if options.output is None:
             sys.stdout.write(to_text(net))
         else:
@@ -72,19 +87,38 @@ def _of_net(options: Any) -> NetParameter:
             f"{options.file}: {' and '.join(wrong)} can be given for a model file "
             f"only, which ends in .py"
         )
+    other = other_format(options.file)
     derived = {"--shape": options.shape, "--batch-size": options.batch_size}
     wrong = [name for name, value in derived.items() if value]
-    if wrong and not options.deploy:
+    if wrong and not options.deploy and other is None:
         raise SpecError(
             f"{options.file}: {' and '.join(wrong)} can be given for the inputs of a "
             f"net for use only; add --deploy, or change the data layers"
         )
     kept = options.output is not None and is_binary(options.output)
-    net = current(options.file, values=kept)
+    kept |= options.reader is not None and options.weights is None
+    shapes, size = dict(options.shape), options.batch_size
+    if other is not None:
+        model = other(options.file, shapes=shapes, batch_size=size)
+        net = model.to_proto() if kept else model.net
+        shapes, size = {}, None
+    else:
+        net = current(options.file, values=kept)
     if options.deploy:
-        shapes, size = dict(options.shape), options.batch_size
         net = deploy(net, shapes=shapes, batch_size=size)
     return one_phase(net, PHASES[options.phase]) if options.phase else net
+
+
+def _write_for(net: NetParameter, options: Any) -> None:
+    """Write the files for a reader, and say what was changed."""
+    from netspec.readers import export_for
+
+    if options.output is None:
+        raise SpecError("--for needs -o FOLDER: it writes several files")
+    done = export_for(net, options.reader, options.weights, anyway=options.anyway)
+    paths = done.save(options.output, Path(options.file).stem)
+    print(done.report)
+    print("\n".join(map(str, paths)))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -100,7 +134,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="a .py file with a net function, a .prototxt or a .caffemodel",
+        help="a .py file with a net function, a .prototxt, .caffemodel or .onnx",
     )
     parser.add_argument(
         "-o",
@@ -129,6 +163,21 @@ def _parser() -> Parser:
         help="set any parameter of the net function; repeat for several",
     )
     add_shape_option(parser, only="with --deploy: ")
+    parser.add_argument(
+        "--for",
+        dest="reader",
+        metavar="READER",
+        help="write what this reader computes as Caffe does: opencv, mnn, ncnn, "
+        "openvino, rknn, x2paddle or caffe; OUT is a folder",
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="with --for: values of parameters"
+    )
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="with --for: warn of what the reader cannot do, and write it nevertheless",
+    )
     parser.add_argument("--net", metavar="FUNCTION", help="the function to call")
     return parser
 

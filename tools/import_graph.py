@@ -27,7 +27,7 @@ ORDER: Mapping[str, Sequence[str]] = {
     "": ("netspec", "runtime"),
     "netspec": (
         "errors",
-        "site  files  schema  room",
+        "site  files  formats  schema  room",
         "catalogue  ops",
         "text",
         "nets",
