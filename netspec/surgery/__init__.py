@@ -7,3 +7,4 @@ from netspec.surgery.folding import Folded as Folded
 from netspec.surgery.folding import fold_batchnorm as fold_batchnorm
 from netspec.surgery.renaming import rename as rename
 from netspec.surgery.sizes import resize_input as resize_input
+from netspec.surgery.transform import fold_transform as fold_transform

@@ -77,8 +77,7 @@ def _mixture(old: int, channels: int | None, how: str) -> np.ndarray:
     """Return how much of each old channel's weights each new one gets: (n, m)."""
     if how not in _WAYS:
         raise SpecError(
-            f"how is {how!r}{did_you_mean(str(how), _WAYS)}; expected one of "
-            f"{', '.join(_WAYS)}"
+            f"how is {how!r}{did_you_mean(str(how), _WAYS)} (one of {', '.join(_WAYS)})"
         )
     if channels is None:
         if how != "swap":
@@ -143,9 +142,7 @@ def _readers(seen: Seen, blob: str) -> dict[str, Node]:
     Raises `SpecError` for other layers that the images reach.
     """
     found: dict[str, Node] = {}
-    if blob not in seen.graph.blobs:
-        return found
-    todo = [e.index for e in seen.graph.edges if e.blob == blob and _is_source(seen, e)]
+    todo = [edge.index for edge in seen.graph.edges if edge.blob == blob]
     while todo:
         edge = seen.graph.edges[todo.pop()]
         for number, _ in edge.consumers:
@@ -165,10 +162,6 @@ def _readers(seen: Seen, blob: str) -> dict[str, Node]:
                     layer=label(node.layer),
                 )
     return found
-
-
-def _is_source(seen: Seen, edge: Any) -> bool:
-    return not seen.graph.nodes[edge.producer].bottoms
 
 
 def _keeps_channels(node: Node) -> bool:

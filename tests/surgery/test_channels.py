@@ -115,8 +115,10 @@ def test_the_input_is_named_where_there_are_several():
 def test_both_phases_change():
     train = data(4, 3, 6, 5, more="include { phase: TRAIN }")
     test = data(2, 3, 6, 5, more="include { phase: TEST }")
-    model = random_model(train + test + CONV)
-    result = change_channels(model, 1)
+    more = CONV.replace('"l"', '"m"').replace('"y"', '"z"')
+    more = more.replace('type: "Conv', 'include { phase: TRAIN } type: "Conv')
+    result = change_channels(random_model(train + test + CONV + more), 1)
+    assert runtime.Net(result, TRAIN).params["m"][0].data.shape[1] == 1
     for phase, size in ((TRAIN, 4), (TEST, 2)):
         assert runtime.Net(result, phase).blobs["data"].shape == (size, 1, 6, 5)
 
