@@ -5,21 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from netspec.catalogue.table import LAYER_TYPES
 from netspec.errors import NetspecError, SpecWarning
-from netspec.graph import build
-from netspec.nets.state import State
 from netspec.readers import READERS, check_for
 from netspec.readers.rules import RULES
-from netspec.schema import TEST
-from netspec.text import as_net
-from netspec.weights import Model, as_model
+from netspec.weights import Model
 from runtime.layers import portable_kernels
 from tools.interop.attempt import TITLES, TRIED, Outcome, attempt, write_onnx
 from tools.interop.examples import DATA, EXAMPLES, LOSSES, OWN, Example
-from tools.interop.nets import Computed, computed
+from tools.interop.nets import Computed, computed, with_ones
 
 NOT_TRIED = tuple(name for name in READERS if name not in ("caffe", *TRIED))
 FAULTS = {"SILENT": "silently", "REFUSED": "refuses", "DOUBTFUL": "perhaps"}
@@ -73,16 +67,8 @@ def statement(reader: str, model: Model) -> tuple[str, list[str]]:
 
 
 def model_of(example: Example) -> Model:
-    """Return the net of an example with values; those of no meaning are 1."""
-    if _runs(example):
-        return _computed(example).model
-    net = as_net(example.net())
-    weights = {
-        node.name: [np.ones(each.shape, np.float32) for each in node.op.params]
-        for node in build(net, State(TEST)).nodes
-        if node.op.params
-    }
-    return as_model(net, weights)
+    """Return the net of an example with values."""
+    return _computed(example).model if _runs(example) else with_ones(example.net())
 
 
 def differences(example: Example) -> Iterator[tuple[str, Outcome]]:

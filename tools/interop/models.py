@@ -8,10 +8,9 @@ from pathlib import Path
 from netspec.commands.model_files import load_model
 from netspec.readers.form import plain_form
 from netspec.schema import NetParameter
-from netspec.weights import Model
 from runtime.layers import portable_kernels
 from tools.interop.attempt import TRIED, Outcome, attempt, refusal
-from tools.interop.nets import computed
+from tools.interop.nets import computed, with_ones
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 PATIENCE_S = 300
@@ -68,6 +67,6 @@ def outcomes(name: str) -> dict[str, Outcome]:
 
 
 def _not_compared(reader: str, net: NetParameter, reason: str) -> Outcome:
-    if why := refusal(reader, Model(net)):
+    if why := refusal(reader, with_ones(net)):
         return Outcome(None, "refused", why)
     return Outcome(None, "not compared", reason)

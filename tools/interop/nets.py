@@ -13,7 +13,10 @@ import numpy as np
 
 import runtime
 from netspec.errors import SpecWarning
+from netspec.graph import build
+from netspec.nets.state import State
 from netspec.schema import TEST, NetParameter
+from netspec.text import as_net
 from netspec.weights import Model, as_model
 from runtime.checking.values import random_input
 
@@ -57,6 +60,17 @@ def computed(
         ran.blobs[name].data[...] = value
     outputs = {name: np.array(value) for name, value in ran.forward().items()}
     return Computed(as_model(net, weights), inputs, outputs)
+
+
+def with_ones(net: NetParameter | str) -> Model:
+    """Return a net whose parameters are all 1, for what needs values but not which."""
+    message = as_net(net)
+    weights = {
+        node.name: [np.ones(each.shape, np.float32) for each in node.op.params]
+        for node in build(message, State(TEST)).nodes
+        if node.op.params
+    }
+    return as_model(message, weights)
 
 
 def _weights(net: runtime.Net) -> dict[str, list[np.ndarray]]:
