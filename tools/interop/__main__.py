@@ -5,9 +5,8 @@
 Every layer of the table of layers and every model is exported for each reader that
 installs, run there, and compared with `runtime`. The exit status is 1, and nothing is
 written, where a reader computes something else than the page would say. `--layers`
-leaves the table of models as it is; `--models` runs some models only, prints what comes
-of them and writes nothing. `--check` runs no reader: it compares what follows from the
-rules.
+runs layers only, `--models` some models only, whose rows it replaces. `--check` runs no
+reader: it compares what follows from the rules.
 """
 
 from __future__ import annotations
@@ -20,7 +19,18 @@ from collections.abc import Sequence
 from tools.interop import layers, models
 from tools.interop.attempt import TITLES, TRIED, Outcome
 from tools.interop.examples import EXAMPLES
-from tools.interop.page import PAGE, STATIC, mistakes, models_part, replaced, wrong
+from tools.interop.page import (
+    PAGE,
+    STATIC,
+    installed,
+    mistakes,
+    models_part,
+    part,
+    replaced,
+    row_of,
+    rows_of,
+    wrong,
+)
 from tools.interop.running import is_installed
 
 Found = dict[str, dict[str, Outcome]]
@@ -30,10 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description="Write docs/interop.md.")
     parser.add_argument("--check", action="store_true", help="only compare")
+    parser.add_argument("--layers", action="store_true", help="run layers only")
     parser.add_argument(
-        "--layers", action="store_true", help="leave models as they are"
+        "--models",
+        nargs="+",
+        choices=models.names(),
+        metavar="NAME",
+        help="run these models only",
     )
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="run these only")
     options = parser.parse_args(arguments)
     text = PAGE.read_text()
     if options.check:
@@ -41,16 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = [TITLES[reader] for reader in TRIED if not is_installed(reader)]
     if missing:
         return _told([f"not installed: {', '.join(missing)}"])
+    rows = {} if options.models is None else rows_of(part(text, "models"))
+    if rows and installed() not in text:
+        return _told([f"the other rows ran with other versions than {installed()}"])
     of_layers = {} if options.models else _run_layers()
     of_models = {} if options.layers else _run_models(options.models or models.names())
     if problems := [*wrong(of_layers), *wrong(of_models)]:
         return _told(problems)
-    if options.models:
-        return 0
-    for name, written in STATIC.items():
-        text = replaced(text, name, written())
+    if of_layers:
+        for name, written in STATIC.items():
+            text = replaced(text, name, written())
     if of_models:
-        text = replaced(text, "models", models_part(of_models))
+        rows.update({name: row_of(name, found) for name, found in of_models.items()})
+        text = replaced(text, "models", models_part(dict(sorted(rows.items()))))
     PAGE.write_text(text)
     return 0
 

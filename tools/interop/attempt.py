@@ -43,9 +43,9 @@ class Outcome:
 
     @property
     def shown(self) -> str:
-        """The difference as a table has it, by the bound that it keeps."""
+        """The cell of a table: the bound that the difference keeps, or the verdict."""
         if self.off is None:
-            return ""
+            return self.verdict
         below = [bound for bound in BOUNDS if self.off < bound]
         return f"< {below[0]:.0e}".replace("e-0", "e-") if below else f"{self.off:.1e}"
 

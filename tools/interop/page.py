@@ -6,6 +6,7 @@ import datetime as dt
 import importlib.metadata
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from netspec.readers import READERS
@@ -64,19 +65,57 @@ def rules_part() -> str:
 STATIC = {"readers": readers_part, "layers": layers_part, "rules": rules_part}
 
 
-def models_part(found: Mapping[str, Mapping[str, Outcome]]) -> str:
+@dataclass
+class Row:
+    """A line of the table of models.
+
+    cells: of each reader what is shown, and the reason where that is no number.
+    """
+
+    inputs: str
+    cells: list[tuple[str, str]]
+    rules: str
+
+
+def rows_of(table: str) -> dict[str, Row]:
+    """Read the rows of a table of models back, with their reasons."""
+    reasons = dict(re.findall(r"^(\d+)\. (.*)$", table, re.M))
+    rows = {}
+    for line in re.findall(r"^\| `.*\|$", table, re.M):
+        name, inputs, *cells, rules = (
+            one.strip() for one in line.strip("|").split("|")
+        )
+        shown = [re.fullmatch(r"(.*?)(?: \((\d+)\))?", cell) for cell in cells]
+        told = [(one[1], reasons.get(one[2] or "", "")) for one in shown if one]
+        rows[name.strip("`")] = Row(inputs, told, rules)
+    return rows
+
+
+def row_of(name: str, outcomes: Mapping[str, Outcome]) -> Row:
+    """Return the row of a model that ran."""
+    cells = []
+    for reader in TRIED:
+        one = outcomes[reader]
+        reason = f"{TITLES[reader]}: {one.reason}" if one.off is None else ""
+        cells.append((one.shown, reason))
+    used = sorted({rule for one in outcomes.values() for rule in one.rules})
+    return Row(models.inputs_of(name), cells, ", ".join(f"`{rule}`" for rule in used))
+
+
+def models_part(rows: Mapping[str, Row]) -> str:
     """Return the table of models, with the versions and the reasons below it."""
     titles = [TITLES[reader] for reader in TRIED]
     lines = [f"\n{versions()}\n\n"]
     lines.append(f"| {' | '.join(['model', 'inputs', *titles, 'rules'])} |\n")
     lines.append("|" + " --- |" * (len(TRIED) + 3) + "\n")
     reasons: dict[str, int] = {}
-    for name, outcomes in found.items():
-        cells = [_cell(reader, outcomes[reader], reasons) for reader in TRIED]
-        used = sorted({rule for one in outcomes.values() for rule in one.rules})
-        rules = ", ".join(f"`{rule}`" for rule in used)
-        row = [f"`{name}`", models.inputs_of(name), *cells, rules]
-        lines.append(f"| {' | '.join(row)} |\n")
+    for name, row in rows.items():
+        cells = []
+        for shown, reason in row.cells:
+            number = reasons.setdefault(reason, len(reasons) + 1) if reason else 0
+            cells.append(f"{shown} ({number})" if number else shown)
+        line = [f"`{name}`", row.inputs, *cells, row.rules]
+        lines.append(f"| {' | '.join(line)} |\n")
     lines.append("\n")
     lines += [f"{number}. {text}\n" for text, number in reasons.items()]
     return "".join(lines) + "\n"
@@ -84,6 +123,11 @@ def models_part(found: Mapping[str, Mapping[str, Outcome]]) -> str:
 
 def versions() -> str:
     """Return the line of the date and of the versions that ran."""
+    return f"{dt.datetime.now(dt.UTC).date()}: {installed()}."
+
+
+def installed() -> str:
+    """Return the versions of readers and of what they share with this project."""
     found = [
         f"{TITLES[reader]} {importlib.metadata.version(package)}"
         for reader, package in PACKAGES.items()
@@ -92,15 +136,7 @@ def versions() -> str:
         f"{title} {importlib.metadata.version(package)}"
         for title, package in (("protobuf", "protobuf"), ("NumPy", "numpy"))
     ]
-    return f"{dt.datetime.now(dt.UTC).date()}: {', '.join(found)}."
-
-
-def _cell(reader: str, outcome: Outcome, reasons: dict[str, int]) -> str:
-    if outcome.off is not None:
-        return outcome.shown
-    text = f"{TITLES[reader]}: {outcome.reason}"
-    number = reasons.setdefault(text, len(reasons) + 1)
-    return f"{outcome.verdict} ({number})"
+    return ", ".join(found)
 
 
 def mistakes(text: str) -> list[str]:
@@ -116,26 +152,24 @@ def mistakes(text: str) -> list[str]:
 def mistakes_of_models(table: str) -> list[str]:
     """Return what is missing in the table of models."""
     known = {rule.name for rule in RULES}
-    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", table, re.M)
+    rows = rows_of(table)
     found = []
-    if [name for name, _ in rows] != models.names():
+    if list(rows) != models.names():
         found.append("the rows of the table of models are not those of `models`")
-    for name, cells in rows:
-        shown = [cell.strip() for cell in cells.split("|")][1 : 1 + len(TRIED)]
-        if not all(_is_result(cell) for cell in shown):
+    for name, row in rows.items():
+        if not (len(row.cells) == len(TRIED) and all(map(_is_told, row.cells))):
             found.append(f"{name}: a cell has neither a number nor a reason")
-        for rule in re.findall(r"`(.*?)`", cells.split("|")[-1]):
+        for rule in re.findall(r"`(.*?)`", row.rules):
             if rule not in known:
                 found.append(f"{name}: there is no rule {rule!r}")
-    named = {int(number) for number in re.findall(r"\w \((\d+)\)", table)}
-    told = [int(number) for number in re.findall(r"^(\d+)\. \S", table, re.M)]
-    if sorted(named) != told:
-        found.append("numbers of reasons and reasons differ")
     return found
 
 
-def _is_result(cell: str) -> bool:
-    return bool(re.fullmatch(r"< 1e-\d|(refused|not compared) \(\d+\)", cell))
+def _is_told(cell: tuple[str, str]) -> bool:
+    shown, reason = cell
+    if shown in ("refused", "not compared"):
+        return bool(reason)
+    return bool(re.fullmatch(r"< 1e-\d", shown))
 
 
 def wrong(found: Mapping[str, Mapping[str, Outcome]]) -> Sequence[str]:
