@@ -130,6 +130,13 @@ def _write_for(net: NetParameter, options: Any) -> None:
 
     if options.output is None:
         raise SpecError("--for needs -o FOLDER: it writes several files")
+    output = Path(options.output)
+    if output.is_file() or output.suffix == ".prototxt" or is_binary(output):
+        raise SpecError(
+            f"-o {output}: --for writes several files, into a folder; name one"
+        )
+    if options.phase == "TRAIN":
+        raise SpecError("--phase TRAIN: --for writes what is for use, the phase TEST")
     done = export_for(net, options.reader, options.weights, anyway=options.anyway)
     paths = done.save(options.output, Path(options.file).stem)
     print(done.report)
