@@ -104,6 +104,7 @@ class Build:
         """Return a blob with the values around it, made once."""
         if padded.made is None:
             x, value = padded.blob, padded.value
+            reader, self.node = self.node, padded.node
             for axis, (before, after) in enumerate(
                 zip(padded.begin, padded.end, strict=True)
             ):
@@ -113,7 +114,7 @@ class Build:
                     *self._filled(x, axis, after, value),
                 ]
                 x = self.concat(pieces, axis, role="pad")
-            padded.made = x
+            padded.made, self.node = x, reader
         return padded.made
 
     def _filled(self, x: Blob, axis: int, size: int, value: float) -> list[Blob]:
