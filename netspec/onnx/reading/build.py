@@ -136,13 +136,13 @@ class Build:
         shape = tuple(int(size) for size in shape)
         if shape == x.shape:
             return x
-        per_item = math.prod(x.shape[1:])
+        merged = bool(x.shape and shape) and shape[0] % x.shape[0] == 0
         if x.shape[:1] == shape[:1]:
             if len(shape) == 2 and len(x.shape) > 2:
                 return self.layer(LayerParameter(type="Flatten"), [x], role=role)
             shape = (0, *shape[1:])
-        elif shape and per_item and shape[0] % max(x.shape[0], 1) == 0:
-            shape = (-1, *shape[1:]) if 0 not in shape else shape
+        elif merged:
+            shape = (-1, *shape[1:])
         param = ReshapeParameter(shape=BlobShape(dim=shape))
         message = LayerParameter(type="Reshape", reshape_param=param)
         return self.layer(message, [x], role=role)
