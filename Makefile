@@ -14,11 +14,6 @@ DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 
-PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal
-# Tests of backends have processes of their own: memory of one that ran other tests after
-# them was found damaged. No tests, which is status 5, is what options may leave.
-APART := tests/backends
-
 # Tests compute little at a time: more threads would mostly wait for each other.
 test rules: export OPENBLAS_NUM_THREADS ?= 1
 test rules: export NETSPEC_NUM_THREADS ?= 2
@@ -62,8 +57,7 @@ demo: $(DEMO)  ## export LeNet, train it on handwritten digits, print where the 
 	$(PY) tools/demo.py --output $(OUT)
 
 test: $(DEV)  ## the whole test suite
-	$(PYTEST) --ignore $(APART) $(ARGS) || [ $$? = 5 ]
-	$(PYTEST) $(APART) $(ARGS) || [ $$? = 5 ]
+	$(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 check: format lint types generated rules  ## format, lint, types, generated files, imports
 

@@ -81,7 +81,7 @@ def read_net_argument(
     if other is not None:
         net = other(name, shapes=shapes).net
         return derive(net) if deploy else net
-    net = read_net(name)
+    net = read_net(name, values=False)
     drop_values(net)
     return _for_use(current(net), shapes or {}) if deploy else net
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from netspec.graph import build, is_inserted
 from netspec.nets.state import State
-from netspec.ops.base import Op, Shape, label
+from netspec.ops.base import Shape, label
 from netspec.schema import TEST, LayerParameter, NetParameter
 from netspec.weights import Model, complete
 
@@ -28,12 +28,12 @@ class Made:
 class Place:
     """One layer in its net: what a rule looks at.
 
-    op: its options and shapes, as `netspec.ops` reads them. arrays: the values of its
-    parameters, None where the net was given without any.
+    op: its options and shapes, the `Op` of `netspec.ops` for its type. arrays: the
+    values of its parameters, None where the net was given without any.
     """
 
     layer: LayerParameter
-    op: Op
+    op: Any
     arrays: list[Any] | None
     draft: Draft = field(repr=False)
 
@@ -43,19 +43,29 @@ class Place:
         return self.layer.type
 
     @property
+    def options(self) -> Any:
+        """The op, for the fields that only its own class has."""
+        return self.op
+
+    @property
     def label(self) -> str:
         """How messages name the layer."""
         return label(self.layer)
 
     @property
+    def values(self) -> list[Any]:
+        """The arrays of its parameters, for rules that need them."""
+        return self.arrays or []
+
+    @property
     def bottoms(self) -> tuple[Shape, ...]:
         """The shapes of the bottoms."""
-        return self.op.bottoms
+        return tuple(self.op.bottoms)
 
     @property
     def tops(self) -> tuple[Shape, ...]:
         """The shapes of the tops."""
-        return self.op.tops
+        return tuple(self.op.tops)
 
     def fresh(self, suffix: str) -> str:
         """Return a name that no layer or blob has: the layer's with a suffix."""
@@ -96,6 +106,9 @@ class Draft:
         """Find the shapes and options of all layers again."""
         graph = build(self._message(), State(TEST))
         nodes = [node for node in graph.nodes if not is_inserted(graph, node)]
+        for made, node in zip(self._entries, nodes, strict=True):
+            if made.arrays is None and not node.op.params:
+                made.arrays = ()
         self.places = [
             Place(
                 made.layer,
@@ -106,10 +119,15 @@ class Draft:
             for made, node in zip(self._entries, nodes, strict=True)
         ]
 
+    @property
+    def has_values(self) -> bool:
+        """Whether the values of all parameters are known, so that more may be added."""
+        return all(made.arrays is not None for made in self._entries)
+
     def model(self) -> Model:
         """Return the net as it is now, checked, with arrays of the right shapes."""
         net = self._message()
-        if any(made.arrays is None for made in self._entries):
+        if not self.has_values:
             return Model(net)
         weights = {
             made.layer.name: list(made.arrays or ())
@@ -127,6 +145,15 @@ class Draft:
         self.places[index:index] = [
             Place(each.layer, place.op, None, self) for each in made
         ]
+
+    def overwritten_outputs(self, place: Place) -> list[str]:
+        """Return the inputs that a layer overwrites and that are outputs then."""
+        found = []
+        for blob in set(place.layer.top) & set(place.layer.bottom):
+            makers = [x for x in self.places if blob in x.layer.top]
+            if makers[0].type == "Input" and not self.readers(blob, after=makers[-1]):
+                found.append(blob)
+        return found
 
     def own_top(self, place: Place, *, of_inputs: bool = False) -> None:
         """Give what a layer overwrites in place a name of its own, if it does so.

@@ -41,7 +41,10 @@ def plain_form(net: Any, weights: Any = None) -> Model:
             f"or netspec.deploy(net)"
         )
     _own_names(kept, model)
-    model = complete(Model(kept, model.weights), build(kept, State(TEST)))
+    graph = build(kept, State(TEST))
+    # What a net without parameters is rewritten to may have some, of known values.
+    weights = {} if model.weights is None and not graph.parameters else model.weights
+    model = complete(Model(kept, weights), graph)
     result = NetParameter(name=kept.name) if kept.name else NetParameter()
     for layer in model.net.layer:
         result.layer.extend(_inputs(layer) if layer.type == "Input" else [layer])

@@ -45,13 +45,13 @@ def _apply(rule: Rule, draft: Draft, report: Report) -> bool:
         label = place.label
         if not rule.mends:
             _tell(report, label, rule, finds)
-        elif rule.needs_values and place.arrays is None:
+        elif rule.needs_values and not draft.has_values:
             _tell(report, label, rule, finds, without_values=True)
+        elif rule.edit is None and not _replace(rule, draft, place):
+            _tell(report, label, rule, finds, overwrites_input=True)
         else:
             if rule.edit is not None:
                 rule.edit(place)
-            else:
-                _replace(rule, draft, place)
             changed = True
             text = f"{rule.says}: {report.reader.title} {finds.what}"
             now = f"; now {rule.instead}" if rule.instead else ""
@@ -61,14 +61,18 @@ def _apply(rule: Rule, draft: Draft, report: Report) -> bool:
     return changed
 
 
-def _replace(rule: Rule, draft: Draft, place: Place) -> None:
+def _replace(rule: Rule, draft: Draft, place: Place) -> bool:
+    """Replace a layer; return False where an output would get another name."""
     draft.own_top(place)
     made = rule.written(place)
     overwrites = set(place.layer.bottom) & set(place.layer.top)
     if not all(_is_in_place(each, blob) for each in made for blob in overwrites):
+        if draft.overwritten_outputs(place):
+            return False
         draft.own_top(place, of_inputs=True)
         made = rule.written(place)
     draft.replace(place, made)
+    return True
 
 
 def _is_in_place(made: Made, blob: str) -> bool:
@@ -82,11 +86,17 @@ def _tell(
     finds: Finds,
     *,
     without_values: bool = False,
+    overwrites_input: bool = False,
 ) -> None:
     """Put into the report, once, that nothing could be done."""
     text = f"{rule.says}: {report.reader} {finds.what}"
     if without_values:
         text += f"; give the weights too, so that {rule.instead} can be written"
+    if overwrites_input:
+        text += (
+            f"; {rule.instead} cannot work in place on an input of the net: give the "
+            f"top a name of its own"
+        )
     action = "refused"
     if finds.fault is Fault.DOUBTFUL or (
         without_values and finds.fault is Fault.SILENT

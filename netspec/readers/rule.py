@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from netspec.ops.base import Shape
 from netspec.readers.draft import Made, Place
 from netspec.schema import LayerParameter
 
@@ -104,6 +105,22 @@ def chain(place: Place, *steps: tuple[str, str, dict[str, Any], Any]) -> list[Ma
         made.append(Made(layer(kind, name, [blob], [top], **options), arrays))
         blob = top
     return made
+
+
+def reshape(suffix: str, before: Shape, shape: Sequence[int]) -> tuple[Any, ...]:
+    """Return a step of `chain`: another shape; a batch that stays is copied."""
+    dims = list(shape)
+    if before[:1] == tuple(shape[:1]):
+        dims[0] = 0
+    return (suffix, "Reshape", {"reshape_param": {"shape": {"dim": dims}}}, ())
+
+
+def copy(name: str, bottom: str, top: str) -> Made:
+    """Return a layer that copies a blob, and that no reader takes out of the net."""
+    return Made(layer("Eltwise", name, [bottom] * 2, [top], eltwise_param=_MAX))
+
+
+_MAX = {"operation": "MAX"}
 
 
 def power(suffix: str, scale: float = 1, shift: float = 0) -> tuple[Any, ...]:

@@ -5,6 +5,8 @@ from netspec.text.messages import TEXT_SUFFIXES as TEXT_SUFFIXES
 from netspec.text.messages import ReadNet as ReadNet
 from netspec.text.messages import as_net as as_net
 from netspec.text.messages import as_read_net as as_read_net
+from netspec.text.messages import is_binary_net as is_binary_net
+from netspec.text.messages import is_too_large as is_too_large
 from netspec.text.messages import read_message as read_message
 from netspec.text.messages import read_net as read_net
 from netspec.text.messages import write_message as write_message

@@ -3,7 +3,38 @@
 from __future__ import annotations
 
 from netspec.readers.rule import Rule
-from netspec.readers.rules import activation
+from netspec.readers.rules import (
+    activation,
+    axis,
+    convolution,
+    joining,
+    normalization,
+    pooling,
+    product,
+    recurrent,
+    scale,
+    selection,
+    shape,
+    training,
+    twins,
+)
+
+_OF_VALUES: tuple[Rule, ...] = (
+    *training.RULES,
+    *axis.RULES,
+    *recurrent.RULES,
+    *product.RULES,
+    *normalization.RULES,
+    *scale.RULES,
+    *activation.RULES,
+)
+_OF_SHAPES: tuple[Rule, ...] = (
+    *convolution.RULES,
+    *pooling.RULES,
+    *shape.RULES,
+    *joining.RULES,
+    *selection.RULES,
+)
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*activation.RULES,)
+RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *twins.RULES)

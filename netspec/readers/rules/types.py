@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from netspec.readers.draft import Place
+from netspec.readers.rules import types_of_shapes, types_of_values
+from netspec.readers.rules.check import Known
 
-# For each reader the types that it is known to compute, and a check of what is left
-# after the rules: "" where a layer is right, else what the reader does, as a clause
-# behind its name. A type that is not listed is refused.
-Check = Callable[[Place], str]
-
-
-def always(_: Place) -> str:
-    """Every layer of the type is right, or a rule of its own says what is not."""
-    return ""
-
-
-KNOWN: Mapping[str, Mapping[str, Check]] = {
-    "opencv": {"Input": always, "Log": always, "Power": always},
-    "mnn": {"Input": always, "Log": always, "Power": always},
+# A reader that is listed is known to compute these types only; any other is refused.
+KNOWN: Known = {
+    reader: {**types_of_values.KNOWN[reader], **types_of_shapes.KNOWN[reader]}
+    for reader in ("opencv", "mnn")
 }
 
 

@@ -1,0 +1,101 @@
+"""Layers that compute the same as another one, which readers keep once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netspec.readers.draft import Made, Place
+from netspec.readers.forms import Form
+from netspec.readers.rule import Rule, refused
+from netspec.schema import LayerParameter
+
+
+def _work(place: Place) -> LayerParameter:
+    """Return what a layer does, without the names of itself and its tops."""
+    work = LayerParameter()
+    work.CopyFrom(place.layer)
+    work.ClearField("name")
+    work.ClearField("top")
+    return work
+
+
+def _are_equal(these: list[Any], others: list[Any]) -> bool:
+    return len(these) == len(others) and all(
+        np.array_equal(*pair) for pair in zip(these, others, strict=True)
+    )
+
+
+def _twins(place: Place) -> list[Place]:
+    """Return the layers that compute the same of the same, this one among them."""
+    work = _work(place)
+    makers = [place.producer(slot) for slot in range(len(place.layer.bottom))]
+    return [
+        other
+        for other in place.draft.places
+        if other.type == place.type
+        and other.layer.bottom == place.layer.bottom
+        and _work(other) == work
+        and all(other.producer(slot) is maker for slot, maker in enumerate(makers))
+        and _are_equal(place.values, other.values)
+    ]
+
+
+def _is_output_with_twin(place: Place) -> bool:
+    return (
+        len(place.layer.top) == 1
+        and len(place.layer.bottom) > 0
+        and place.is_output()
+        and len(_twins(place)) > 1
+    )
+
+
+def _behind_powers(place: Place) -> list[Made]:
+    """Return the layer, with a copy of its top that no twin makes in the same way.
+
+    Powers of 2 cancel without an error.
+    """
+    form = Form(place)
+    y = form.again("one", place.layer, list(place.layer.bottom), place.arrays)
+    number = next(n for n, each in enumerate(_twins(place)) if each is place)
+    if number:
+        y = form.power("copy", y, 2.0**number)
+    return form.end(form.power("end", y, 2.0**-number))
+
+
+RULES = (
+    Rule(
+        name="twin-output",
+        types=(
+            "AbsVal",
+            "BatchNorm",
+            "BNLL",
+            "Concat",
+            "Convolution",
+            "Deconvolution",
+            "ELU",
+            "Eltwise",
+            "Exp",
+            "Flatten",
+            "InnerProduct",
+            "Log",
+            "LRN",
+            "Pooling",
+            "PReLU",
+            "Power",
+            "ReLU",
+            "Reshape",
+            "Scale",
+            "Sigmoid",
+            "Softmax",
+            "TanH",
+            "Threshold",
+        ),
+        says="an output that another layer computes too",
+        readers={"mnn": refused("keeps one of the two, and drops its output")},
+        applies=_is_output_with_twin,
+        rewrite=_behind_powers,
+        instead="Power behind it, which passes it on",
+    ),
+)

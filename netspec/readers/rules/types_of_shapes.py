@@ -1,0 +1,56 @@
+"""Known types among inputs, convolutions, pooling and layers that move values."""
+
+from __future__ import annotations
+
+from netspec.readers.draft import Place
+from netspec.readers.rules.check import Check, Known, always
+from netspec.readers.rules.convolution import is_plain
+
+
+def _axes_up_to(most: int) -> Check:
+    def check(place: Place) -> str:
+        axes = max(map(len, (*place.bottoms, *place.tops)), default=0)
+        return "" if axes <= most else f"takes at most {most} axes; there are {axes}"
+
+    return check
+
+
+def _images(place: Place) -> str:
+    return "" if is_plain(place) else "takes images (N, C, H, W) only"
+
+
+def _up_to_three_axes(place: Place) -> str:
+    axes = len(place.bottoms[0]) - 2
+    if place.options.axis == 1 and 1 <= axes <= 3:
+        return ""
+    return "takes one to three axes behind channels on axis 1 only"
+
+
+KNOWN: Known = {
+    "opencv": {
+        "Concat": always,
+        "Convolution": _up_to_three_axes,
+        "Crop": always,
+        "Deconvolution": _images,
+        "Eltwise": _axes_up_to(5),
+        "Flatten": always,
+        "Input": always,
+        "Pooling": always,
+        "Reshape": always,
+        "Slice": always,
+        "Split": always,
+    },
+    "mnn": {
+        "Concat": always,
+        "Convolution": _images,
+        "Crop": always,
+        "Deconvolution": _images,
+        "Eltwise": always,
+        "Input": always,
+        "Pooling": always,
+        "Reduction": always,
+        "Reshape": always,
+        "Slice": always,
+        "Split": always,
+    },
+}
