@@ -150,9 +150,7 @@ def _name_blobs(
                 blobs[top] = blobs[layer.bottoms[0]]
             elif top in outputs:
                 blobs[top] = outputs[top]
-            elif layer.node == INPUT:
-                blobs[top] = name
-            elif place == 0 and name not in graph.outputs:
+            elif layer.node == INPUT or (place == 0 and name not in graph.outputs):
                 blobs[top] = name
             else:
                 blobs[top] = taken.new(f"{name}_{place}")

@@ -99,7 +99,9 @@ def test_whole_repeats_are_a_deconvolution_that_does_not_learn(tmp_path):
     assert [(spec.lr_mult, spec.decay_mult) for spec in made.param] == [(0, 0)]
 
 
-@pytest.mark.parametrize(("opset", "mode"), [(9, "nearest"), (9, "linear"), (8, "nearest")])
+@pytest.mark.parametrize(
+    ("opset", "mode"), [(9, "nearest"), (9, "linear"), (8, "nearest")]
+)
 def test_upsample(tmp_path, opset, mode):
     if opset < 9:
         made, held = node("Upsample", "x", mode=mode, scales=[1.0, 1.0, 2.0, 3.0]), {}

@@ -168,13 +168,21 @@ def test_concat(tmp_path, axis):
 def test_a_constant_in_a_concat_is_refused(tmp_path):
     nodes = [node("Concat", "x c", axis=1)]
     net = model(nodes, {"x": (1, 2)}, {"c": values(1, 1, 3)})
-    with pytest.raises(UnsupportedError, match=r"input 1 is a constant of shape \(1, 3"):
+    with pytest.raises(
+        UnsupportedError, match=r"input 1 is a constant of shape \(1, 3"
+    ):
         from_onnx(saved(tmp_path, net))
 
 
 @pytest.mark.parametrize(
     ("opset", "sizes", "count"),
-    [(11, [1, 2, 3], 3), (13, [1, 2, 3], 3), (11, None, 3), (13, None, 2), (18, None, 3)],
+    [
+        (11, [1, 2, 3], 3),
+        (13, [1, 2, 3], 3),
+        (11, None, 3),
+        (13, None, 2),
+        (18, None, 3),
+    ],
 )
 def test_split(tmp_path, opset, sizes, count):
     outputs = [f"y{place}" for place in range(count)]
@@ -226,7 +234,8 @@ def test_slice_by_attributes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("axes", "steps", "said"), [([1], [-1], "steps forward"), ([1], [2], "over the pixels")]
+    ("axes", "steps", "said"),
+    [([1], [-1], "steps forward"), ([1], [2], "over the pixels")],
 )
 def test_steps_that_no_layer_takes_are_refused(tmp_path, axes, steps, said):
     held = {"s": whole(0 if steps[0] > 0 else 5), "e": whole(6 if steps[0] > 0 else 0)}

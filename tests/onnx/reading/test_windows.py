@@ -148,7 +148,8 @@ def _agrees_or_refused(tmp_path, net) -> bool:
     try:
         agrees(tmp_path, net)
     except UnsupportedError as error:
-        assert "pad" in str(error)
+        if "pad" not in str(error):
+            raise
         return False
     return True
 
