@@ -209,7 +209,9 @@ class Graph:
         node = Node(index, proto, self.versions[""], inputs, schema)
         shapes = output_shapes(node)
         return [
-            None if shape is None or math.prod(shape) > MAX_COUNT else Blob(shape)
+            None
+            if shape is None or not 0 < math.prod(shape) <= MAX_COUNT
+            else Blob(shape)
             for shape in shapes
         ]
 

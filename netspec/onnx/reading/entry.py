@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from netspec.errors import FileError
 from netspec.onnx.reading.convert import Graph
 from netspec.onnx.reading.file import read_model
 from netspec.onnx.reading.finish import finished
@@ -39,13 +38,10 @@ def from_onnx(
     """
     path = os.fspath(path)
     model = read_model(path)
-    try:
-        graph = Graph(model, path)
-        graph.convert(shapes or {}, batch_size)
-        name = model.graph.name
-        result = finished(graph, Path(path).stem if name in _MADE_UP else name)
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path}: a name in it is not UTF-8 text: {error}") from None
+    graph = Graph(model, path)
+    graph.convert(shapes or {}, batch_size)
+    name = model.graph.name
+    result = finished(graph, Path(path).stem if name in _MADE_UP else name)
     for text in graph.build.doubts:
         warn_at(user_site(), f"{path}: {text}")
     return result
