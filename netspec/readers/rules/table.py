@@ -10,6 +10,7 @@ from netspec.readers.rules import (
     input,
     joined,
     joining,
+    kernel,
     normalization,
     pooling,
     product,
@@ -32,6 +33,7 @@ _OF_VALUES: tuple[Rule, ...] = (
 )
 _OF_SHAPES: tuple[Rule, ...] = (
     *convolution.RULES,
+    *kernel.RULES,
     *pooling.RULES,
     *shape.RULES,
     *joining.RULES,
