@@ -7,6 +7,7 @@ from netspec.readers.rules import (
     activation,
     axis,
     convolution,
+    detection,
     input,
     joined,
     joining,
@@ -38,6 +39,7 @@ _OF_SHAPES: tuple[Rule, ...] = (
     *shape.RULES,
     *joining.RULES,
     *selection.RULES,
+    *detection.RULES,
     *input.RULES,
 )
 
