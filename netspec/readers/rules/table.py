@@ -6,6 +6,7 @@ from netspec.readers.rule import Rule
 from netspec.readers.rules import (
     activation,
     axis,
+    constant,
     convolution,
     input,
     joined,
@@ -24,6 +25,7 @@ from netspec.readers.rules import (
 _OF_VALUES: tuple[Rule, ...] = (
     *training.RULES,
     *axis.RULES,
+    *constant.RULES,
     *recurrent.RULES,
     *product.RULES,
     *normalization.RULES,
