@@ -22,7 +22,7 @@ from netspec.readers.rules import (
     twins,
 )
 
-_OF_VALUES: tuple[Rule, ...] = (
+OF_VALUES: tuple[Rule, ...] = (
     *training.RULES,
     *axis.RULES,
     *constant.RULES,
@@ -32,7 +32,7 @@ _OF_VALUES: tuple[Rule, ...] = (
     *scale.RULES,
     *activation.RULES,
 )
-_OF_SHAPES: tuple[Rule, ...] = (
+OF_SHAPES: tuple[Rule, ...] = (
     *convolution.RULES,
     *pooling.RULES,
     *shape.RULES,
@@ -42,4 +42,4 @@ _OF_SHAPES: tuple[Rule, ...] = (
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *joined.RULES, *twins.RULES)
+RULES: tuple[Rule, ...] = (*OF_VALUES, *OF_SHAPES, *joined.RULES, *twins.RULES)
