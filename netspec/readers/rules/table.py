@@ -11,6 +11,7 @@ from netspec.readers.rules import (
     input,
     joined,
     joining,
+    kernel,
     normalization,
     pooling,
     product,
@@ -34,6 +35,7 @@ OF_VALUES: tuple[Rule, ...] = (
 )
 OF_SHAPES: tuple[Rule, ...] = (
     *convolution.RULES,
+    *kernel.RULES,
     *pooling.RULES,
     *shape.RULES,
     *joining.RULES,
