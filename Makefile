@@ -14,18 +14,13 @@ DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 
-PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal
-# Tests of backends have processes of their own: memory of one that ran other tests after
-# them was found damaged. No tests, which is status 5, is what options may leave.
-APART := tests/backends
-
 # Tests compute little at a time: more threads would mostly wait for each other.
 test rules: export OPENBLAS_NUM_THREADS ?= 1
 test rules: export NETSPEC_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generated rules gen docs bench build \
-        clean distclean
+.PHONY: help demo test check format lint types generated rules gen docs bench interop \
+        build clean distclean
 .DELETE_ON_ERROR:
 
 help:  ## list the tasks
@@ -62,8 +57,7 @@ demo: $(DEMO)  ## export LeNet, train it on handwritten digits, print where the 
 	$(PY) tools/demo.py --output $(OUT)
 
 test: $(DEV)  ## the whole test suite
-	$(PYTEST) --ignore $(APART) $(ARGS) || [ $$? = 5 ]
-	$(PYTEST) $(APART) $(ARGS) || [ $$? = 5 ]
+	$(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 check: format lint types generated rules  ## format, lint, types, generated files, imports
 
@@ -81,6 +75,7 @@ generated: $(DEV)
 	$(PY) tools/gen_layers.py --check
 	$(PY) tools/gen_models.py --check
 	$(PY) tools/gen_gradients.py --check
+	$(PY) -m tools.interop --check
 
 rules: $(DEV)
 	$(PY) tools/import_graph.py
@@ -99,6 +94,9 @@ docs: $(DEV)  ## build docs/_build/html; a warning is an error
 bench: $(BENCH)  ## compare with PyTorch; writes docs/performance.md
 	$(PY) benchmarks/compare.py --onnx --memory googlenet resnet50 \
 	  --write docs/performance.md $(ARGS)
+
+interop: $(DEV)  ## run models and layers in other readers; writes docs/interop.md
+	$(PY) -m tools.interop $(ARGS)
 
 build: $(DEV)  ## build the wheel and the source archive into dist/
 	$(PY) -m build

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from netspec.nets.deploy import deploy as deploy
     from netspec.nets.phases import one_phase as one_phase
     from netspec.nets.upgrade import upgrade_text as upgrade_text
+    from netspec.onnx.reading import from_onnx as from_onnx
+    from netspec.onnx.writing import to_onnx as to_onnx
     from netspec.readers import check_for as check_for
     from netspec.readers import export_for as export_for
     from netspec.summary import Summary as Summary
@@ -49,12 +51,14 @@ P = params
 _LAZY = {
     "check_for": "netspec.readers",
     "deploy": "netspec.nets.deploy",
+    "from_onnx": "netspec.onnx.reading",
     "export_for": "netspec.readers",
     "layer": "netspec.language.own_layers",
     "learned": "netspec.language.own_layers",
     "one_phase": "netspec.nets.phases",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
+    "to_onnx": "netspec.onnx.writing",
     "upgrade_text": "netspec.nets.upgrade",
 }
 

@@ -7,10 +7,13 @@ that one can do with a net.
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netspec.errors import SpecError
+from netspec.formats import other_format, register_format
 from netspec.language.calls import Top
 from netspec.language.folder import Folder
 from netspec.reading.loaded import LoadedFolder
@@ -77,11 +80,17 @@ class LoadedSpec(LoadedFolder, NetSpec):
     """A net that was read, or a block made of one, as a `NetSpec`."""
 
 
-def load(net: Any) -> NetSpec:
+def load(
+    net: Any,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    batch_size: int | None = None,
+) -> NetSpec:
     """Return the spec of a net that exists: a file, text, or a message.
 
-    net: the path of a prototxt or binary file, prototxt text, a `NetParameter`, or a
-    spec. Old formats are upgraded as Caffe does.
+    net: the path of a prototxt, binary or ONNX file, prototxt text, a `NetParameter`,
+    or a spec. Old formats are upgraded as Caffe does. shapes, batch_size: of the inputs
+    of an ONNX file; see `netspec.from_onnx`.
 
     A top has the name of its blob, one that a layer makes in place the name of that
     layer. Layers stay in their order, so that what was not changed is written back as
@@ -92,8 +101,26 @@ def load(net: Any) -> NetSpec:
     Called, the spec is a block: `n.tower = load("tower.prototxt")(n.data)`.
 
     Raises `FileError` for a file that cannot be read, `TextError` with line and column
-    for bad text, `SpecError` naming the layers that read blobs which no layer makes.
+    for bad text, `SpecError` naming the layers that read blobs which no layer makes,
+    and what `from_onnx` raises.
     """
     from netspec.reading.load import load as read
 
+    if shapes or batch_size is not None:
+        other = other_format(net)
+        if other is None:
+            raise SpecError(
+                "shapes and batch_size are for .onnx files; the inputs of other nets "
+                "are layers, to be assigned again: n.data = L.Input(shape=...)"
+            )
+        net = other(os.fspath(net), shapes=shapes, batch_size=batch_size)
     return read(net, LoadedSpec)
+
+
+def _read_onnx(path: str, **options: Any) -> Any:
+    from netspec.onnx.reading import from_onnx
+
+    return from_onnx(path, **options)
+
+
+register_format(".onnx", _read_onnx)

@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from netspec.graph import Parameter
+from netspec.ops.base import count
 from netspec.room import enough_memory
 from runtime.arena import Flat
 from runtime.arrays import Array
@@ -399,7 +400,9 @@ def _runs(
     """
     runs: list[tuple[int, int, float, float]] = []
     before = -1
-    in_place = sorted(parameters, key=lambda one: flat.slices[one.index].start)
+    # One without elements starts where another one does, and would join others over it.
+    in_place = [one for one in parameters if count(one.shape)]
+    in_place.sort(key=lambda one: flat.slices[one.index].start)
     for number, parameter in enumerate(in_place):
         if parameter.lr_mult == 0:
             continue

@@ -38,7 +38,7 @@ OPTIONAL = {
     "netspec/onnx/": {"numpy", "onnx"},
     "netspec/readers/": {"numpy"},
     "netspec/surgery/": {"numpy"},
-    "netspec/weights/": {"h5py", "numpy", "safetensors"},
+    "netspec/weights/": {"h5py", "numpy", "torch"},
 }
 
 

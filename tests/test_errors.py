@@ -125,7 +125,9 @@ def test_a_diagnosis_has_the_error_of_each_layer():
 
 
 def test_an_unsupported_layer_is_named():
-    graph = build(net(DATA + layer("a", "Permute", "data", "a")), State())
+    image = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 '
+    image += "dim: 2 dim: 3 dim: 4 } } }"
+    graph = build(net(image + layer("a", "Normalize", "x", "a")), State())
     with pytest.raises(UnsupportedError) as caught:
         get_backend("portable").kernel(graph.nodes[1], "float32")
-    assert caught.value.layer == "layer 'a' (Permute)"
+    assert caught.value.layer == "layer 'a' (Normalize)"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from netspec.commands.model_files import load_for_use, load_model
 from netspec.errors import ShapeError
+from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy as derive
 from netspec.nets.filter import drop_values
@@ -22,7 +23,9 @@ def add_net_argument(
 ) -> None:
     """Add the argument that names a net; `read_net_argument` reads it."""
     parser.add_argument(
-        "net", metavar=metavar, help="a .prototxt, a .caffemodel, or a model file .py"
+        "net",
+        metavar=metavar,
+        help="a .prototxt, .caffemodel or .onnx, or a model file .py",
     )
 
 
@@ -74,7 +77,11 @@ def read_net_argument(
     """
     if is_model_file(name):
         return load_for_use(name, shapes or {}) if deploy else load_model(name)
-    net = read_net(name)
+    other = other_format(name)
+    if other is not None:
+        net = other(name, shapes=shapes).net
+        return derive(net) if deploy else net
+    net = read_net(name, values=False)
     drop_values(net)
     return _for_use(current(net), shapes or {}) if deploy else net
 

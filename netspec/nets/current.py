@@ -18,7 +18,7 @@ def current(net: Any, *, values: bool = True) -> NetParameter:
     wanted; who only looks at layers does without, and saves their memory twice over. A
     message that is handed in keeps its own.
     """
-    message = as_net(net)
+    message = as_net(net, values=values)
     if not values and isinstance(net, str | os.PathLike):
         drop_values(message)
     return upgrade_net(message)

@@ -99,6 +99,13 @@ def _meets(state: State, rule: NetStateRule) -> bool:
     return not any(stage in state.stages for stage in rule.not_stage)
 
 
+def drop_blobs(net: NetParameter) -> NetParameter:
+    """Remove the blobs of all layers of a net in the current form; return the net."""
+    for layer in net.layer:
+        layer.ClearField("blobs")
+    return net
+
+
 def drop_values(net: NetParameter) -> None:
     """Remove the values of the blobs of a net, for those who only look at layers."""
     layers: list[Any] = [*net.layer, *net.layers]

@@ -169,6 +169,27 @@ class Hdf5File:
             check_room(nbytes, self._who + what)
             return np.asarray(dataset[rows])
 
+    def is_plain(self, dataset: Any, name: str) -> bool:
+        """Tell whether values lie in this file one after the other, all of them."""
+        with self._reading(name):
+            start = dataset.id.get_offset()
+            if start is None or dataset.external or dataset.is_virtual:
+                return False
+            return start + dataset.id.get_storage_size() <= self.file.id.get_filesize()
+
+    def read_into(self, dataset: Any, name: str, target: np.ndarray) -> None:
+        """Read a data set of real numbers into an array of as many values."""
+        with self._reading(name):
+            if target.size == 0:
+                return
+            if dataset.dtype.kind == "b" or not target.flags.c_contiguous:
+                target[...] = self.read(dataset, name).reshape(target.shape)
+                return
+            # A piece that was compressed is unpacked whole.
+            piece = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
+            check_room(piece, f"{self._who}dataset {name!r} of {self._short}")
+            dataset.read_direct(target.reshape(dataset.shape))
+
     def _reading(self, name: str) -> AbstractContextManager[None]:
         return reading(f"{self._who}dataset {name!r} of {self._short} is broken")
 

@@ -6,21 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError
-from netspec.files import replacing
+from netspec.formats import other_format
 from netspec.graph import Graph, Node
 from netspec.nets.current import current
+from netspec.nets.filter import drop_blobs
 from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter
-from netspec.schema.wire import Buffer, encode_layer
-from netspec.weights.reading import LayerWeights, layers_with_values, read_weights
-
-# Arrays by layer name; None where a file leaves one to a layer that shares it.
-Weights: TypeAlias = dict[str, list[Any]]
+from netspec.text import is_binary_net
+from netspec.text.messages import MESSAGE_BYTES
+from netspec.weights.names import Names
+from netspec.weights.reading import Weights, by_name, read_weights, wire_layers
+from netspec.weights.writing import layers_of, pieces, save_weights
 
 
 @dataclass
@@ -40,59 +41,70 @@ class Model:
 
         Raises `SpecError` where these are more than the 2 GiB that one message holds.
         """
-        if not self.weights:
+        held = self.weights
+        if not held:
             return self.net
-        nbytes = sum(each.nbytes for held in self.weights.values() for each in held)
-        if nbytes >> 31:
+        nbytes = sum(
+            4 * each.size
+            for arrays in held.values()
+            for each in arrays
+            if each is not None
+        )
+        if nbytes >= MESSAGE_BYTES:
             raise SpecError(
                 f"the parameters have {nbytes:,} bytes, one message holds less than "
                 f"2 GiB; save the model to a file"
             )
-        return NetParameter.FromString(b"".join(self._pieces()))
+        parts = pieces(*layers_of(self.net, self._own()))
+        return NetParameter.FromString(b"".join(parts))
 
     def save(self, path: str | Path) -> None:
-        """Write the net with its values as a `.caffemodel`, whole or not at all."""
-        with replacing(path) as file:
-            for piece in self._pieces():
-                file.write(piece)
+        """Write the net with its values as a `.caffemodel`, whole or not at all.
 
-    def _pieces(self) -> list[Buffer]:
-        """Return the serialized net, with views of the arrays in between."""
-        rest = NetParameter()
-        rest.CopyFrom(self.net)
-        del rest.layer[:]
-        pieces: list[Buffer] = [rest.SerializeToString()]
+        Other suffixes give other formats; see `save_weights`.
+        """
+        save_weights(path, self._own(), self.net)
+
+    def _own(self) -> Weights:
+        """Return the arrays of layers that the net has; a file may name others."""
         weights = self.weights or {}
-        for layer in self.net.layer:
-            blobs = [
-                (each.shape, np.ascontiguousarray(each, "<f4").reshape(-1).data)
-                for each in weights.get(layer.name, ())
-            ]
-            pieces.extend(encode_layer(layer.SerializeToString(), blobs))
-        return pieces
+        names = {layer.name for layer in self.net.layer}
+        return {name: held for name, held in weights.items() if name in names}
 
 
 def as_model(
-    net: Any, weights: str | Path | Mapping[str, Sequence[Any]] | None = None
+    net: Any,
+    weights: str | Path | Mapping[str, Sequence[Any]] | None = None,
+    names: Names | None = None,
 ) -> Model:
     """Return a net with its values.
 
-    net: what `netspec.load` takes, or a `Model`. weights: a weight file, or arrays by
-    layer name; None takes those that the net itself has, if any.
+    net: what `netspec.load` takes, or a `Model`. weights: a weight file of any format,
+    or arrays by layer name; None takes those that the net itself has, if any. names:
+    what layers of the file are called in the net, as of `runtime.Net.copy_from`.
 
-    The net is upgraded, and keeps its layers for all phases; see `complete`.
+    The net is upgraded, and keeps its layers for all phases; see `complete`. Files may
+    have any size, as values do not go through protobuf.
 
     Raises `FileError` for files that cannot be read, `SpecError` for what is no net.
     """
+    read = other_format(net)
+    if read is not None:
+        net = read(os.fspath(net))
     if isinstance(net, Model):
         model = Model(net.net, net.weights)
+    elif isinstance(net, str | os.PathLike) and is_binary_net(path := os.fspath(net)):
+        model = Model(drop_blobs(current(net, values=False)))
+        if weights is None:
+            model.weights = read_weights(path) or None
     else:
         message = NetParameter()
         message.CopyFrom(current(net))
         stored = _taken(message)
         model = Model(message, stored or None)
     if isinstance(weights, str | os.PathLike):
-        model.weights = _by_name(read_weights(weights))
+        ours = [layer.name for layer in model.net.layer]
+        model.weights = read_weights(os.fspath(weights), names, ours)
     elif weights is not None:
         model.weights = {
             name: [np.asarray(each, np.float32) for each in held]
@@ -171,12 +183,4 @@ def _taken(message: NetParameter) -> Weights:
             one.blobs.extend(layer.blobs)
             valued.layer.append(one)
             layer.ClearField("blobs")
-    return _by_name(layers_with_values(valued.SerializeToString()))
-
-
-def _by_name(layers: Sequence[LayerWeights]) -> Weights:
-    return {
-        layer.name: [blob and blob.values for blob in layer.blobs]
-        for layer in layers
-        if layer.blobs
-    }
+    return by_name(wire_layers(valued.SerializeToString()), "the net")

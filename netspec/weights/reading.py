@@ -1,141 +1,140 @@
-"""Reading weight files: `.caffemodel` of every generation, and Caffe's HDF5 layout."""
+"""Reading weight files of every format, which their contents tell and no suffix."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeAlias
 
 from netspec.errors import FileError, SpecError
-from netspec.files import HDF5_SIGNATURE, is_file, read_bytes
-from netspec.ops.base import Shape
-from netspec.schema.wire import WireBlob, scan
-from netspec.weights.hdf5_file import Hdf5File
+from netspec.files import HDF5_SIGNATURE, FileBytes
+from netspec.ops.base import count
+from netspec.room import check_room
+from netspec.schema.wire import Bytes, Held, WireBlob, scan
+from netspec.weights import keyed, torch_file
+from netspec.weights.hdf5_weights import hdf5_layers, no_weights
+from netspec.weights.names import Names, named
+from netspec.weights.npz_file import ZIP_SIGNATURE, npz_arrays
+from netspec.weights.safetensors_file import is_safetensors, tensors
+from netspec.weights.stored import WIRE_TYPES, LayerWeights, StoredBlob, of_bytes
 
+# Arrays by layer name; None where a file leaves one to a layer that shares it.
+Weights: TypeAlias = dict[str, list[Any]]
+
+MAX_LAYERS = 100_000
 # Field 1 of a net is its name, a string; of a solver's state it is a number.
 _STATE_START = b"\x08"
-MAX_SLOTS = 1000  # of the arrays of a layer in an HDF5 file
-_DTYPES = {"float": "<f4", "double": "<f8"}
+_HEAD_BYTES = 16
 
 
-@dataclass(frozen=True)
-class StoredBlob:
-    """One array of a file. `legacy` shapes are num, channels, height, width.
+@contextmanager
+def open_weights(path: str | Path) -> Iterator[list[LayerWeights]]:
+    """Open a weight file for this block; yields its layers, whose values are not read.
 
-    values: None where they were not asked for.
+    The format is told by the contents: `.caffemodel` of every generation, Caffe's
+    HDF5, safetensors, npz, and what PyTorch saves.
+
+    Raises `FileError` for a file that cannot be read or is none.
     """
-
-    shape: Shape
-    values: np.ndarray | None
-    legacy: bool = False
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """The arrays of one layer, in order; None where the file leaves one out."""
-
-    name: str
-    blobs: tuple[StoredBlob | None, ...]
+    with ExitStack() as stack:
+        data = stack.enter_context(FileBytes(path))
+        if not data.size:
+            raise FileError(f"{path}: is empty; copy or save it again")
+        head = bytes(data.read(0, min(data.size, _HEAD_BYTES)))
+        yield _open(path, data, head, stack.enter_context)
 
 
-def read_weights(
-    path: str | Path, wanted: Mapping[str, Collection[Shape]] | None = None
+def _open(
+    path: str | Path, data: FileBytes, head: bytes, enter: Callable[[Any], Any]
 ) -> list[LayerWeights]:
-    """Read the arrays of a weight file.
-
-    wanted: the shapes of the arrays of each layer; what is not among them is not read
-    from an HDF5 file. None reads everything.
-
-    Raises `FileError` for a file that cannot be read or is none, `MachineError` for one
-    that claims to hold more than fits into memory.
-    """
-    if is_file(path) and read_bytes(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
-        return _read_hdf5(path, wanted)
-    data = read_bytes(path)
-    if not data:
-        raise FileError(f"{path}: is empty; copy or save it again")
-    if data.startswith(_STATE_START):
-        raise _no_weights(path)
+    if head.startswith(HDF5_SIGNATURE):
+        return enter(hdf5_layers(path))
+    if torch_file.is_torch(path, head):
+        return keyed.layers(torch_file.arrays(path))
+    if head.startswith(ZIP_SIGNATURE):
+        return keyed.layers(enter(npz_arrays(path)))
+    if is_safetensors(head):
+        return keyed.layers(tensors(data))
+    if head.startswith(_STATE_START):
+        raise no_weights(path)
     try:
-        return layers_with_values(data)
-    except (SpecError, UnicodeDecodeError) as error:
+        return wire_layers(data)
+    except SpecError as error:
         raise FileError(f"{path}: is no weight file: {error}") from None
 
 
-def layers_with_values(data: bytes) -> list[LayerWeights]:
-    """Return the arrays of a serialized net, of any generation, as views of `data`.
+def wire_layers(data: bytes | Bytes) -> list[LayerWeights]:
+    """Return the layers of a serialized net, of any generation.
 
     Raises `SpecError` for bytes that are no such message.
     """
-    return [
-        LayerWeights(layer.name, tuple(_stored(blob) for blob in layer.blobs))
-        for layer in scan(data)
+    held = data if not isinstance(data, bytes) else Held(data)
+    layers: list[LayerWeights] = []
+    for layer in scan(held):
+        if len(layers) == MAX_LAYERS:
+            raise SpecError(f"it has more than {MAX_LAYERS:,} layers; is it broken?")
+        blobs = tuple(_stored(held, blob) for blob in layer.blobs)
+        layers.append(LayerWeights(layer.name, blobs))
+    return layers
+
+
+def read_weights(
+    path: str | Path, names: Names | None = None, ours: Collection[str] = ()
+) -> Weights:
+    """Return the arrays of a weight file by layer name, as float32.
+
+    None stands for an array that the file leaves to a layer that shares it.
+
+    names: what layers of the file are called in a net with the layers `ours`.
+
+    Raises `FileError` for a file that cannot be read or is none, `MachineError` for one
+    that holds more than fits into memory.
+    """
+    with open_weights(path) as stored:
+        layers = [each.layer for each in named(stored, names, ours, path)[0]]
+        _check_room(layers, path)
+        with _named(path):
+            return by_name(layers, str(path))
+
+
+def _check_room(layers: Sequence[LayerWeights], path: str | Path) -> None:
+    """Refuse more arrays than fit into memory."""
+    sizes = [
+        (count(blob.shape), blob.shape, each.name)
+        for each in layers
+        for blob in each.blobs
+        if blob is not None
     ]
-
-
-def _no_weights(path: str | Path) -> FileError:
-    return FileError(
-        f"{path}: is the state of a solver and holds no weights; give the .caffemodel "
-        f"file beside it, or go on from the state with solver.restore, of the command "
-        f"line with --snapshot"
-    )
-
-
-def _stored(blob: WireBlob) -> StoredBlob:
-    pieces = [np.frombuffer(piece, _DTYPES[blob.dtype]) for piece in blob.pieces]
-    values = pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0), *pieces])
-    try:
-        values = values.reshape(blob.shape)
-        return StoredBlob(values.shape, values, blob.legacy)
-    except ValueError:
-        raise SpecError(
-            f"an array of shape {blob.shape} has {values.size} values"
-        ) from None
-
-
-def _read_hdf5(
-    path: str | Path, wanted: Mapping[str, Collection[Shape]] | None
-) -> list[LayerWeights]:
-    with Hdf5File(path, broken=": is broken") as file:
-        data = file.find("data")
-        if data is None and file.find("learned_net") is not None:
-            raise _no_weights(path)
-        if not file.is_group(data):
-            raise FileError(f"{path}: has no group 'data', so it holds no weights")
-        names = file.names(data)
-        return [
-            LayerWeights(name, tuple(_arrays(file, data, name, wanted)))
-            for name in names
-        ]
-
-
-def _arrays(
-    file: Hdf5File,
-    data: Any,
-    name: str,
-    wanted: Mapping[str, Collection[Shape]] | None,
-) -> Iterator[StoredBlob | None]:
-    """Yield the arrays of one layer; None for those that belong to another."""
-    group = file.find(name, data)
-    if not file.is_group(group):
-        raise FileError(f"{file.path}: /data/{name} is no group of arrays")
-    slots = [int(key) for key in file.names(group) if key.isdecimal()]
-    last = max(slots, default=-1)
-    if last >= MAX_SLOTS:
-        raise FileError(
-            f"{file.path}: /data/{name} has an array number {last}; a layer has at "
-            f"most {MAX_SLOTS:,}"
+    if sizes:
+        _, shape, name = max(sizes)
+        said = (
+            f"{path}: what it holds, the largest in layer {name!r}, of shape {shape},"
         )
-    for slot in range(last + 1):
-        found, place = file.find(str(slot), group), f"/data/{name}/{slot}"
-        if found is None:
-            yield None
-            continue
-        if not file.is_dataset(found):
-            raise FileError(f"{file.path}: {place} is no array of real numbers")
-        shape = file.shape(found, place)
-        read = wanted is None or shape in wanted.get(name, ())
-        yield StoredBlob(shape, file.read(found, place) if read else None)
+        check_room(4 * sum(values for values, _, _ in sizes), said)
+
+
+def by_name(layers: Sequence[LayerWeights], source: str) -> Weights:
+    """Read the values of layers that have some; source: where they come from."""
+    return {
+        layer.name: [
+            blob and blob.read(f"{source}: array {slot} of layer {layer.name!r}")
+            for slot, blob in enumerate(layer.blobs)
+        ]
+        for layer in layers
+        if layer.blobs
+    }
+
+
+def _stored(data: Bytes, blob: WireBlob) -> StoredBlob:
+    dtype = WIRE_TYPES[blob.dtype]
+    return of_bytes(data, blob.pieces, dtype, blob.shape, legacy=blob.legacy)
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Let what is wrong with a file name it."""
+    try:
+        yield
+    except SpecError as error:
+        raise FileError(f"{path}: is no weight file: {error}") from None

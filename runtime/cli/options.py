@@ -131,6 +131,26 @@ def add_state(parser: argparse.ArgumentParser, phase: str) -> None:
     )
 
 
+def add_rename(parser: argparse.ArgumentParser) -> None:
+    """Add --rename, for the layers of weight files."""
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        type=_renaming,
+        metavar="OLD=NEW",
+        help="copy the weights of layer OLD of each file into layer NEW of the net; "
+        "may be repeated",
+    )
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise argparse.ArgumentTypeError(f"expected OLD=NEW, got {text!r}")
+    return old, new
+
+
 def open_net(options: argparse.Namespace, **more: Any) -> Net:
     """Build the net that the options name."""
     return Net(
@@ -144,18 +164,24 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
     )
 
 
-def copy_weights(nets: Sequence[Net], paths: Sequence[str | Path]) -> None:
+def copy_weights(
+    nets: Sequence[Net],
+    paths: Sequence[str | Path],
+    renamed: Sequence[tuple[str, str]] = (),
+) -> None:
     """Copy the weights of files and say which; a file that gives none is an error.
 
-    What the first net has and no file gives is said once.
+    renamed: layers of every file, each with the name that it has in the nets. What
+    the first net has and no file gives is said once.
     """
     left: list[str] | None = None
     for path in paths:
-        report = copy_into(nets, path)
+        report = copy_into(nets, path, dict(renamed) or None)
         if not report.copied:
             raise SpecError(
                 f"{path}: no layer of the file has the name of a layer with "
-                f"parameters; the file has {', '.join(report.unused) or 'none'}"
+                f"parameters; the file has {', '.join(report.unused) or 'none'}; "
+                f"--rename OLD=NEW gives one another name"
             )
         missing = report.missing
         left = [name for name in missing if left is None or name in left]

@@ -16,6 +16,7 @@ from runtime.cli.options import (
     add_backend,
     add_model,
     add_precision,
+    add_rename,
     add_state,
     add_ways,
     batch_size,
@@ -39,7 +40,7 @@ def add_parser(commands: Any) -> None:
         "--weights",
         required=True,
         metavar="FILES",
-        help=".caffemodel or .h5 files, separated by commas",
+        help="files of any format, separated by commas",
     )
     parser.add_argument(
         "--iterations",
@@ -49,6 +50,7 @@ def add_parser(commands: Any) -> None:
         help=f"how many batches (default {DEFAULT_BATCHES})",
     )
     add_state(parser, "TEST")
+    add_rename(parser)
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
@@ -61,7 +63,7 @@ def test(options: argparse.Namespace) -> int:
     net = open_net(options, keep=())
     try:
         _check_fed(net)
-        copy_weights([net], named_files(options.weights))
+        copy_weights([net], named_files(options.weights), options.rename)
         started = time.perf_counter()
         with np.errstate(all="ignore"), Compiling(net.backend) as compiling:
             means = mean_outputs(net, options.iterations)

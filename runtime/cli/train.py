@@ -21,6 +21,7 @@ from runtime.cli.options import (
     add_allow_python,
     add_backend,
     add_precision,
+    add_rename,
     add_ways,
     copy_weights,
     duration,
@@ -49,11 +50,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILES",
-        help="start from these weights: .caffemodel or .h5 files, separated by commas",
+        help="start from these weights: files of any format, separated by commas",
     )
     parser.add_argument(
         "--snapshot", metavar="STATE", help="continue from this .solverstate file"
     )
+    add_rename(parser)
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
@@ -109,7 +111,7 @@ def train(options: argparse.Namespace) -> int:
     try:
         names = weight_files(options.weights or "")
         paths = [find_file(name, folder, "weights") for name in names]
-        copy_weights([solver.net, *solver.test_nets], paths)
+        copy_weights([solver.net, *solver.test_nets], paths, options.rename)
         if options.snapshot:
             solver.restore(options.snapshot)
         return _train(solver, outputs, options)

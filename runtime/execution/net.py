@@ -11,7 +11,6 @@ import numpy as np
 
 from netspec.errors import SpecError, did_you_mean, joined
 from netspec.graph import Earlier, Graph, build_kept
-from netspec.nets.current import current
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
 from netspec.ops.base import Shape
@@ -24,7 +23,7 @@ from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
 from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.mirror import UPDATE, WRITING, Mirror
-from runtime.execution.net_files import NetFiles
+from runtime.execution.net_files import NetFiles, given_net
 from runtime.execution.net_names import NetNames
 from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
 from runtime.execution.plan import IterationRuns, Plan, Step, compile_plan
@@ -43,7 +42,7 @@ class Net(NetNames, NetFiles):
     Args:
         net: a path, prototxt text, a `NetParameter`, or anything with `to_proto()`.
         phase: `TRAIN` or `TEST`.
-        weights: a `.caffemodel` or `.h5` file to copy parameters from.
+        weights: a file to copy parameters from, as of `copy_from`.
         level, stages: the rest of the state that `include` and `exclude` rules see.
         backend, kernels, graphs: where and how to compute: "numpy", "cupy" or
             "portable"; see `get_backend`.
@@ -83,7 +82,7 @@ class Net(NetNames, NetFiles):
         state: State | None = None,
         allow_python: Allow = (),
     ) -> None:
-        whole = current(net)
+        whole, large = given_net(net)
         self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend, kernels=kernels, graphs=graphs)
         self.backend.check_precision(precision, dtype)
@@ -111,6 +110,8 @@ class Net(NetNames, NetFiles):
         own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
         self.plan = self._compile()
         self._name_everything()
+        if large is not None:
+            self.copy_values(large)
         if weights is not None:
             self.copy_from(weights)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,15 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError, SpecWarning
-from netspec.files import replacing
+from netspec.errors import ShapeError, SpecWarning
 from netspec.graph import Graph, Node
 from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter
-from netspec.schema.wire import encode_layer
-from netspec.weights.hdf5_file import import_h5py
-from netspec.weights.reading import LayerWeights, StoredBlob, read_weights
+from netspec.weights.names import Names as Names
+from netspec.weights.names import named
+from netspec.weights.reading import open_weights
+from netspec.weights.stored import LayerArrays, LayerWeights, StoredBlob
+from netspec.weights.writing import write_layers
 from runtime.execution.blob import Blob
 
 MAX_LISTED = 8  # names of layers in a message
@@ -33,54 +33,31 @@ Params: TypeAlias = Mapping[str, Sequence[Blob]]  # of the layers that have some
 
 @dataclass(frozen=True)
 class CopyReport:
-    """What `copy_weights` did, as names of layers.
+    """What a file gave to a net, as names of layers.
 
     copied: got their parameters from the file.
     missing: have parameters, but the file does not name them; they keep their values.
     unused: stand in the file with arrays, but the net has no such layer.
+    renamed: of the copied ones with another name in the file that name, and the net's.
+
+    `str` of it is one line.
     """
 
     copied: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{len(self.copied)} layers copied"]
+        if self.renamed:
+            pairs = ", ".join(f"{ours} from {theirs}" for theirs, ours in self.renamed)
+            parts.append(f"under other names: {pairs}")
         if self.missing:
             parts.append(f"not in the file: {', '.join(self.missing)}")
         if self.unused:
             parts.append(f"not in the net: {', '.join(self.unused)}")
         return "; ".join(parts)
-
-
-def copy_weights(graph: Graph, params: Params, path: str | Path) -> CopyReport:
-    """Copy the parameters of layers with equal names from a file into `params`.
-
-    Layers that the net lacks are ignored; layers that the file lacks keep what they
-    have. Old shapes with num, channels, height and width fit a shape that is padded
-    with 1s in front.
-
-    Raises `ShapeError`, before anything is copied, where numbers or shapes differ.
-    """
-    nodes = {node.name: node for node in graph.nodes if node.params}
-    shapes = {name: [target.data.shape for target in params[name]] for name in nodes}
-    stored = read_weights(path, shapes)
-    names = {node.name for node in graph.nodes}
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    for layer in stored:
-        node = nodes.get(layer.name)
-        if node is not None and layer.blobs:
-            pairs.extend(_matched(graph, params[node.name], node, layer, path))
-    for target, values in pairs:
-        target[...] = values
-    found = {layer.name for layer in stored if layer.blobs}
-    return CopyReport(
-        copied=tuple(name for name in nodes if name in found),
-        missing=tuple(name for name in nodes if name not in found),
-        unused=tuple(
-            layer.name for layer in stored if layer.blobs and layer.name not in names
-        ),
-    )
 
 
 class HasParameters(Protocol):
@@ -90,10 +67,85 @@ class HasParameters(Protocol):
     params: Any
 
 
-def copy_into(nets: Sequence[HasParameters], path: str | Path) -> CopyReport:
-    """Copy the parameters of a file into several nets; return what the first got."""
-    reports = [copy_weights(net.graph, net.params, path) for net in nets]
-    return reports[0]
+def copy_into(
+    nets: Sequence[HasParameters], path: str | Path, names: Names | None = None
+) -> CopyReport:
+    """Copy the parameters of a file into several nets; return what the first got.
+
+    Layers get what layers of equal names have, or those that `names` gives to the
+    layers of the file. Layers that the net lacks are ignored; layers that the file
+    lacks keep what they have. Old shapes with num, channels, height and width fit a
+    shape that is padded with 1s in front. Values go from the file straight into the
+    parameters.
+
+    Raises `ShapeError`, before anything is copied, where numbers or shapes differ,
+    `SpecError` for names that do not exist, and `FileError` for files that cannot be
+    read.
+    """
+    with open_weights(path) as layers:
+        found = [_Found(net, layers, path, names) for net in nets]
+        # Of layers that share a parameter the last counts, and it is read once.
+        pairs = {_place(each.target): each for one in found for each in one.pairs}
+        ready = [
+            (each.target, each.blob.prepared(f"{path}: {each.what}"))
+            for each in pairs.values()
+        ]
+        for target, blob in ready:
+            blob.fill(target)
+        return found[0].report
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A parameter, the array of the file that it gets, and what messages call it."""
+
+    target: np.ndarray
+    blob: StoredBlob
+    what: str
+
+
+class _Found:
+    """What the layers of a file are to one net: pairs to copy, and a report."""
+
+    def __init__(
+        self,
+        net: HasParameters,
+        layers: Sequence[LayerWeights],
+        path: str | Path,
+        names: Names | None,
+    ) -> None:
+        graph, params = net.graph, net.params
+        nodes = {node.name: node for node in graph.nodes if node.params}
+        ours = {node.name for node in graph.nodes}
+        given, left = named(layers, names, ours, path)
+        held = [each for each in given if each.layer.blobs]
+        self.pairs: list[_Pair] = []
+        for each in held:
+            node = nodes.get(each.layer.name)
+            if node is not None:
+                targets = params[node.name]
+                self.pairs.extend(_matched(graph, targets, node, each.layer, path))
+        found = {each.layer.name for each in held}
+        blobs = {layer.name for layer in layers if layer.blobs}
+        unused = [*left]
+        for each in held:
+            unused.extend(each.theirs if each.layer.name not in ours else ())
+        self.report = CopyReport(
+            copied=tuple(name for name in nodes if name in found),
+            missing=tuple(name for name in nodes if name not in found),
+            unused=tuple(name for name in unused if name in blobs),
+            renamed=tuple(
+                (theirs, each.layer.name)
+                for each in held
+                for theirs in each.theirs
+                if each.layer.name in nodes and theirs != each.layer.name
+            ),
+        )
+
+
+def _place(array: np.ndarray) -> tuple[int, int]:
+    """Return where in memory an array lies."""
+    return array.__array_interface__["data"][0], array.nbytes
 
 
 def warn_of_rest(
@@ -133,7 +185,7 @@ def _gave_nothing(path: str | Path, report: CopyReport) -> str:
     return (
         f"{path}: nothing is copied, as no layer with weights has a name that the net "
         f"has: {theirs}, those of the net {mine}. Give the layers of the net the names "
-        f"of the file"
+        f"of the file, or say with copy_from(..., names=...) which is which"
     )
 
 
@@ -142,50 +194,31 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names[:MAX_LISTED]) + more
 
 
-def save(graph: Graph, params: Params, path: str | Path) -> None:
-    """Write the layers of a net with their parameters as a binary `NetParameter`.
+def save(
+    graph: Graph, params: Params, path: str | Path, *, suffix: str | None = None
+) -> None:
+    """Write the layers of a net with their parameters, as the suffix of the file says.
+
+    suffix: says it in place of that of the file.
 
     Shared parameters are repeated in every layer that uses them, as Caffe does: no
-    other reader resolves their names. The file appears whole or not at all.
+    other reader resolves their names. In HDF5 files they stand at their owner only, as
+    in Caffe's. The file appears whole or not at all.
     """
-    start = NetParameter(name=graph.name)
-    with replacing(path) as file:
-        file.write(start.SerializeToString())
-        for node in graph.nodes:
-            header = LayerParameter()
-            header.CopyFrom(node.layer)
-            header.ClearField("blobs")
-            blobs = [
-                (blob.shape, np.ascontiguousarray(blob.data, "<f4").reshape(-1).data)
-                for blob in params.get(node.name, ())
-            ]
-            for piece in encode_layer(header.SerializeToString(), blobs):
-                file.write(piece)
-
-
-def save_hdf5(graph: Graph, params: Params, path: str | Path) -> None:
-    """Write the parameters to `/data/<layer>/<index>`; shared ones at the owner only.
-
-    Raises `SpecError` for a layer name with a slash, which HDF5 takes for a folder.
-    """
-    h5py = import_h5py(path)
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        data = file.create_group("data")
-        for node in graph.nodes:
-            if "/" in node.name:
-                raise SpecError(
-                    "HDF5 cannot store a name with '/'; save as .caffemodel, or "
-                    "rename the layer",
-                    layer=label(node.layer),
-                )
-            group = data.require_group(node.name)
-            for slot, index in enumerate(node.params):
-                owner = graph.parameters[index].owner
-                if (owner.node, owner.slot) == (node.index, slot):
-                    group[str(slot)] = params[node.name][slot].data
-    with replacing(path) as target:
-        target.write(buffer.getbuffer())
+    layers = []
+    for node in graph.nodes:
+        layer = LayerParameter()
+        layer.CopyFrom(node.layer)
+        layer.ClearField("blobs")
+        owners = [graph.parameters[index].owner for index in node.params]
+        shared = {
+            slot
+            for slot, owner in enumerate(owners)
+            if (owner.node, owner.slot) != (node.index, slot)
+        }
+        arrays = [blob.data for blob in params.get(node.name, ())]
+        layers.append(LayerArrays(layer, arrays, frozenset(shared)))
+    write_layers(path, NetParameter(name=graph.name), layers, suffix)
 
 
 # ---------------------------------------------------------------- matching
@@ -197,7 +230,7 @@ def _matched(
     node: Node,
     layer: LayerWeights,
     path: str | Path,
-) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+) -> Iterable[_Pair]:
     """Pair the arrays of a node with those of the file."""
     too_many = len(layer.blobs) > len(targets)
     if too_many or not _only_shared_missing(graph, node, layer):
@@ -211,13 +244,13 @@ def _matched(
         if blob is None:
             continue
         target = targets[slot].data
-        if not _fits(blob, target.shape) or blob.values is None:
+        what = f"{label(node.layer)}, parameter {slot}"
+        if not _fits(blob, target.shape):
             raise ShapeError(
-                f"{path}: {label(node.layer)}, parameter {slot} has "
-                f"shape {target.shape}, the file has {blob.shape}; "
+                f"{path}: {what} has shape {target.shape}, the file has {blob.shape}; "
                 f"{_way_to_fit(node, target.shape, blob.shape)}"
             )
-        pairs.append((target, blob.values.reshape(target.shape)))
+        pairs.append(_Pair(target, blob, what))
     return pairs
 
 

@@ -24,7 +24,7 @@ from netspec.ops.base import Shape, count
 from netspec.schema import BlobProto, SolverState
 from netspec.text import read_message
 from netspec.weights.hdf5_file import Hdf5File, reading
-from netspec.weights.reading import read_weights
+from netspec.weights.reading import open_weights
 from runtime.execution import weights
 from runtime.execution.net import Net
 from runtime.training.snapshot_files import (
@@ -87,10 +87,7 @@ def write_snapshot(
         with replacing(paths.state) as file:
             file.write(content)
             file.flush()
-            if hdf5:
-                weights.save_hdf5(net.graph, net.params, paths.model)
-            else:
-                weights.save(net.graph, net.params, paths.model)
+            weights.save(net.graph, net.params, paths.model)
             file.seek(content.index(token.encode()))
             file.write(file_hash(paths.model).encode())
     except OSError as error:
@@ -117,10 +114,11 @@ def read_state(path: str | Path) -> SavedState:
 
 def _refuse_weights(path: Path) -> None:
     try:
-        layers = read_weights(path)
+        with open_weights(path) as layers:
+            holds_weights = any(layer.blobs for layer in layers)
     except NetspecError:
         return
-    if any(layer.blobs for layer in layers):
+    if holds_weights:
         raise FileError(
             f"{path}: holds weights, not the state of a solver; to go on from a "
             f"snapshot give its .solverstate file, or start from weights alone with "

@@ -14,7 +14,7 @@ from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
-from runtime.execution.weights import CopyReport, copy_into, warn_of_rest
+from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.ahead import Ahead
 from runtime.training.callbacks import Callbacks
@@ -364,13 +364,13 @@ class Solver(Callbacks):
 
     # ------------------------------------------------------------ files
 
-    def copy_from(self, path: str | Path) -> CopyReport:
-        """Copy parameters from a weight file into the net and the test nets.
+    def copy_from(self, path: str | Path, names: Names | None = None) -> CopyReport:
+        """Copy parameters of a file into net and test nets, as `Net.copy_from` does.
 
         Returns what was copied into the net. Warns of a file that gives nothing, and of
         layers that it leaves as they are.
         """
-        report = copy_into([self.net, *self.test_nets], path)
+        report = copy_into([self.net, *self.test_nets], path, names)
         warn_of_rest([path], [report])
         return report
 

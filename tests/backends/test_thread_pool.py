@@ -13,8 +13,9 @@ from tests.patience import PATIENCE_S
 
 pytest.importorskip("numba")
 
+from runtime.backends import by_name
+from runtime.backends.cpu import CpuBackend
 from runtime.backends.cpu.machine import thread_pool
-from runtime.backends.cpu.machine.thread_pool import ThreadPool
 
 NET = """
 layer { name: "data" type: "DummyData" top: "x" top: "t"
@@ -34,11 +35,12 @@ class Disturbed(Exception):
 
 @pytest.fixture
 def net(monkeypatch):
-    """A net whose pool has three threads, and no other net uses."""
-    backend = runtime.get_backend("numpy")
-    monkeypatch.setattr(backend, "threads", 3)
-    monkeypatch.setattr(backend, "thread_pool", ThreadPool(3))
-    return runtime.Net(NET, runtime.TRAIN)
+    """A net on a backend of its own, whose pool has three threads."""
+    backend = CpuBackend(threads=3)
+    monkeypatch.setattr(by_name, "_made", lambda name: backend)
+    net = runtime.Net(NET, runtime.TRAIN)
+    assert net.backend is backend
+    return net
 
 
 def gradients(net, passes=0):

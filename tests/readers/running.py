@@ -1,12 +1,7 @@
-"""Runs nets in other readers, in processes of their own, and compares with `runtime`.
+"""Runs nets in other readers and compares with `runtime`."""
 
-Readers end the process for some nets that they do not take.
-"""
-
-import multiprocessing
 import tempfile
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +11,7 @@ from netspec.readers import export_for
 from netspec.schema import TEST
 from netspec.text import as_net
 from netspec.weights import as_model
-
-PATIENCE_S = 60
+from tools.interop.running import MODULES, RUNS, makers_of, run
 
 
 def net_of(layers, **inputs):
@@ -113,97 +107,8 @@ def difference(got, want, *, flat=False):
 
 
 def outputs_in(reader, done, inputs, names):
-    """Return what a reader computes, by blob; a child process runs it."""
-    pytest.importorskip({"opencv": "cv2", "mnn": "MNN"}[reader])
+    """Return what a reader computes, by blob."""
+    pytest.importorskip(MODULES[reader])
     with tempfile.TemporaryDirectory() as folder:
         done.save(folder, "net")
-        makers = {
-            top: (layer.name, index)
-            for layer in done.model.net.layer
-            for index, top in enumerate(layer.top)
-        }
-        context = multiprocessing.get_context("fork")
-        ours, theirs = context.Pipe()
-        child = context.Process(
-            target=_child, args=(theirs, reader, folder, inputs, names, makers)
-        )
-        child.start()
-        theirs.close()
-        try:
-            got = ours.recv() if ours.poll(PATIENCE_S) else "did not answer"
-        except EOFError:
-            got = "ended the process"
-        finally:
-            child.kill()
-            child.join()
-    assert not isinstance(got, str), f"{reader}: {got}"
-    return got
-
-
-def _child(pipe, reader, folder, inputs, names, makers):
-    with (Path(folder) / "log").open("w") as log:
-        import os
-
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        try:
-            pipe.send(RUNS[reader](folder, inputs, names, makers))
-        except BaseException as error:
-            pipe.send(f"{type(error).__name__}: {error}"[:500])
-        pipe.close()
-
-
-def _opencv(folder, inputs, names, makers):
-    import cv2
-
-    cv2.setNumThreads(1)
-    net = cv2.dnn.readNetFromCaffe(f"{folder}/net.prototxt", f"{folder}/net.caffemodel")
-    known = set(net.getLayerNames()) | set(inputs)
-    # A Convolution is known by the name of its blob, all others by their own.
-    asked = [makers[name] if makers[name][0] in known else (name, 0) for name in names]
-    for name, value in inputs.items():
-        net.setInput(value, name)
-    layers = sorted({layer for layer, _ in asked})
-    got = dict(zip(layers, net.forwardAndRetrieve(layers), strict=True))
-    return {
-        name: np.array(got[layer][index])
-        for name, (layer, index) in zip(names, asked, strict=True)
-    }
-
-
-def _mnn(folder, inputs, names, makers):
-    import _tools
-    import MNN
-
-    arguments = ["mnnconvert", "-f", "CAFFE", "--modelFile", f"{folder}/net.caffemodel"]
-    arguments += ["--prototxt", f"{folder}/net.prototxt", "--bizCode", "x"]
-    _tools.mnnconvert([*arguments, "--MNNModel", f"{folder}/net.mnn"])
-    net = MNN.Interpreter(f"{folder}/net.mnn")
-    session = net.createSession({"numThread": 1, "backend": "CPU", "precision": "high"})
-    tensors = net.getSessionInputAll(session)
-    for name, value in inputs.items():
-        net.resizeTensor(tensors[name], value.shape)
-    net.resizeSession(session)
-    tensors = net.getSessionInputAll(session)
-    kind, order = MNN.Halide_Type_Float, MNN.Tensor_DimensionType_Caffe
-    for name, value in inputs.items():
-        value = np.ascontiguousarray(value)
-        tensors[name].copyFrom(MNN.Tensor(value.shape, kind, value, order))
-    status = net.runSession(session)
-    if status:
-        raise RuntimeError(f"runSession returned {status}")
-    outputs = net.getSessionOutputAll(session)
-    got = {}
-    for name in names:
-        # The last layer in place gives a blob its name.
-        key = name if name in outputs else makers[name][0]
-        if key not in outputs and len(outputs) == len(names) == 1:
-            key = next(iter(outputs))
-        shape = outputs[key].getShape()
-        host = MNN.Tensor(shape, kind, np.zeros(shape, np.float32), order)
-        outputs[key].copyToHostTensor(host)
-        got[name] = np.array(host.getNumpyData()).reshape(shape)
-    return got
-
-
-RUNS = {"opencv": _opencv, "mnn": _mnn}
+        return run(reader, folder, inputs, names, makers_of(done.model.net.layer))

@@ -37,7 +37,17 @@ class CpuBackend(Backend):
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(np)
-        self.threads = threads or _threads()
+        self._threads = threads or _threads()
+        self._thread_pool: ThreadPool | None = None
+
+    @property
+    def threads(self) -> int:
+        """How many threads run compiled kernels; set once, when the backend is made.
+
+        Kernels ask for scratch memory with a room for each thread, so that one more
+        would write past its end.
+        """
+        return self._threads
 
     def kernel(self, node: Node, dtype: str) -> Callable[[Node, Context], Kernel[Any]]:
         """Return the compiled kernel class of a node where there is one."""
@@ -63,12 +73,14 @@ class CpuBackend(Backend):
 
         return KERNELS
 
-    @cached_property
+    @property
     def thread_pool(self) -> ThreadPool:
-        """The threads that run compiled kernels."""
-        from runtime.backends.cpu.machine.thread_pool import ThreadPool
+        """The threads that run compiled kernels, as many as `threads`."""
+        if self._thread_pool is None:
+            from runtime.backends.cpu.machine.thread_pool import ThreadPool
 
-        return ThreadPool(self.threads)
+            self._thread_pool = ThreadPool(self.threads)
+        return self._thread_pool
 
     def runner(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return a function that runs compiled calls in order."""

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, settings
 from runtime.backends import get_backend
 from runtime.backends.cpu import CpuBackend
 from runtime.backends.layer_kernel import LayerKernel
+from tests.backends.cpu.fences import FencedBackend
 from tests.layers.harness import LoneLayer
 
 PORTABLE = get_backend("portable")
-CPU = CpuBackend(threads=3)  # more than there is work for in small layers
+CPU = FencedBackend(threads=3)  # more than there is work for in small layers
 TOLERANCE = 2e-5  # of the largest value: sums are in another order
 EXAMPLES = settings(
     max_examples=40,
@@ -97,6 +98,8 @@ def results(
     dbottoms, dparams = layer.backward(
         dtops, accumulate=[accumulate] * len(params), before=before
     )
+    if isinstance(layer.backend, FencedBackend):
+        layer.backend.check_fences()
     return [*tops, *statistics, *dbottoms, *dparams]
 
 

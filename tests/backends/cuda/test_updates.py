@@ -141,6 +141,19 @@ def test_parameters_of_any_size(cuda, data, rule):
     check(cuda, solver_text(rule, "clip_gradients: 3"), rows, steps=2)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_parameters_without_elements_join_no_others(cuda, rule):
+    rows = [((1,), 0.0, 0.0, False), ((0,), 1.0, 1.0, False), ((0,), 1.0, 1.0, True)]
+    check(cuda, solver_text(rule), rows)
+    for backend in (cuda, PortableBackend()):
+        bound = Bound(backend, solver_text(rule), rows=rows)
+        before = bound.host(bound.flat.data)
+        bound.draw()
+        bound.update.apply(0.1, 0)
+        np.testing.assert_array_equal(bound.host(bound.flat.data), before)
+        assert not any(moment.any() for moment in bound.arrays()[2:])
+
+
 def test_a_net_without_parameters_is_no_error(cuda):
     bound = Bound(cuda, solver_text("SGD"), rows=[])
     bound.update.apply(0.1, 0)

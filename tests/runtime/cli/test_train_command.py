@@ -216,7 +216,23 @@ def test_weights_that_fit_nothing_are_an_error(trained, capsys):
         *("--weights", "solver_iter_6.caffemodel"),
     )
     assert "no layer of the file has the name of a layer with parameters" in error
-    assert "the file has ip, out" in error
+    assert "the file has ip, out; --rename OLD=NEW gives one another name" in error
+
+
+def test_layers_of_weight_files_get_other_names(trained, capsys):
+    Path("net.prototxt").write_text(NOISE.replace('name: "ip"', 'name: "ip_"'))
+    given = ("--weights", "solver_iter_6.caffemodel", "--rename", "ip=ip_")
+    train = ["train", "--solver", "solver.prototxt", "--max-iter", "1"]
+    for command in (train, ["test", "--model", "net.prototxt", "--iterations", "1"]):
+        assert main([*command, *given]) == 0
+        assert "2 layers copied; under other names: ip_ from ip\n" in (
+            capsys.readouterr().out
+        )
+    error = fail(capsys, *train, *given, "--rename", "ipp=out")
+    assert "names gives 'ipp' another name, which the file does not have" in error
+    with pytest.raises(SystemExit):
+        main([*train, "--rename", "ip"])
+    assert "expected OLD=NEW, got 'ip'" in capsys.readouterr().err
 
 
 def test_weights_of_other_shapes_are_an_error(trained, capsys):

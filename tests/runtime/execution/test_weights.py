@@ -8,6 +8,7 @@ import pytest
 import runtime
 from netspec.errors import FileError, MachineError, ShapeError, SpecError, SpecWarning
 from netspec.schema import NetParameter
+from netspec.weights import read_weights, writing
 from runtime.execution import weights
 
 h5py = pytest.importorskip("h5py")
@@ -135,9 +136,9 @@ def test_another_number_of_parameters_is_refused(tmp_path):
 def test_files_that_hold_no_weights_are_refused(tmp_path, content):
     (tmp_path / "w").write_bytes(content)
     with pytest.raises(FileError, match=r"w: is (no weight file|broken)"):
-        weights.read_weights(tmp_path / "w")
+        read_weights(tmp_path / "w")
     with pytest.raises(FileError, match=r"gone: cannot be read"):
-        weights.read_weights(tmp_path / "gone")
+        read_weights(tmp_path / "gone")
 
 
 def test_file_cut_short_is_refused(tmp_path):
@@ -167,9 +168,24 @@ def test_folder_in_the_place_of_the_file_is_refused(tmp_path):
         net().save(tmp_path)
 
 
-def test_slash_in_a_name_cannot_be_saved_as_hdf5(tmp_path):
-    one = net(0, NET.replace('name: "act"', 'name: "a/b"'))
-    with pytest.raises(SpecError, match=r"layer 'a/b' \(PReLU\): HDF5 cannot store"):
+def test_slashes_in_names_are_groups_in_hdf5_which_caffe_does_not_find(tmp_path):
+    text = NET.replace('name: "act"', 'name: "a/b"').replace('name: "enc"', 'name: "a"')
+    one, other = net(0, text), net(1, text)
+    with pytest.warns(
+        SpecWarning, match="1 layers, 'a/b' the first, .* Caffe does not"
+    ):
+        one.save_hdf5(tmp_path / "w.h5")
+    assert other.copy_from(tmp_path / "w.h5").copied == ("a", "a/b", "dec")
+    assert same(one, other)
+
+
+@pytest.mark.parametrize("name", ["a//b", "/a", "a/./b", "a/", "enc/0", "a/0/b", ""])
+def test_names_that_hdf5_takes_for_others_are_refused(tmp_path, name):
+    one = net(0, NET.replace('name: "act"', f'name: "{name}"'))
+    said = (
+        rf"layer '{name}' \(PReLU\).*HDF5 cannot store|layer 'enc' .*HDF5 cannot store"
+    )
+    with pytest.raises(SpecError, match=said):
         one.save_hdf5(tmp_path / "w.h5")
     assert not list(tmp_path.iterdir())
 
@@ -195,7 +211,7 @@ def test_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(weights, "encode_layer", interrupted)
+    monkeypatch.setattr(writing, "encode_layer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         net().save(path)
     assert path.read_bytes() == b"old"
@@ -385,7 +401,7 @@ def test_hdf5_files_of_something_else_are_refused(tmp_path, path, value, message
     with h5py.File(tmp_path / "w.h5", "w") as file:
         file[path] = value
     with pytest.raises(FileError, match=message):
-        weights.read_weights(tmp_path / "w.h5")
+        read_weights(tmp_path / "w.h5")
 
 
 def test_empty_file_is_refused(tmp_path):

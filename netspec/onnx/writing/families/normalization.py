@@ -1,0 +1,99 @@
+"""BatchNorm, MVN, LRN and SSD's Normalize."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netspec.onnx.writing.layer import Layer, writes
+from netspec.onnx.writing.values import Value
+from netspec.ops.base import Shape
+
+
+@writes("BatchNorm")
+def batch_norm(layer: Layer) -> Value:
+    """Write BatchNormalization by remembered statistics, or what it says by its own."""
+    op = layer.op
+    axes = len(op.bottoms[0])
+    if not op.use_global_stats:
+        each = [axis for axis in range(axes) if axis != 1]
+        return _standardized(layer, layer.x, each, op.eps, inside=True)
+
+    def statistics() -> tuple[Value, Value, Value, Value]:
+        factor = layer.array(2).reshape(())
+        share = np.float32(0 if factor == 0 else 1 / factor)
+        values = [np.float32(layer.array(slot) * share) for slot in (0, 1)]
+        ones = np.ones(op.channels, np.float32)
+        zeros = np.zeros(op.channels, np.float32)
+        names = ("scale", "bias", "mean", "variance")
+        arrays = (ones, zeros, *values)
+        scale, bias, mean, variance = (
+            layer.constant(array, hint=name)
+            for array, name in zip(arrays, names, strict=True)
+        )
+        return scale, bias, mean, variance
+
+    found = layer.derived((0, 1, 2), "statistics", statistics)
+    if axes == 1:  # one channel; ONNX wants an axis for it
+        x = layer.add("Unsqueeze", layer.x, layer.integers(1))
+        y = layer.add("BatchNormalization", x, *found, epsilon=op.eps)
+        return layer.add("Squeeze", y, layer.integers(1))
+    return layer.add("BatchNormalization", layer.x, *found, epsilon=op.eps)
+
+
+@writes("MVN")
+def mvn(layer: Layer) -> Value:
+    """Write y = (x - mean) / (sqrt(var) + eps), over pixels, or channels and pixels."""
+    op = layer.op
+    x = layer.reshape(layer.x, lambda op: op.tops[0])
+    axes = (1, 2, 3) if op.across_channels else (2, 3)
+    if not op.normalize_variance:
+        mean = layer.reduce("ReduceMean", x, axes, keep=True)
+        return layer.add("Sub", x, mean)
+    return _standardized(layer, x, axes, op.eps, inside=False)
+
+
+def _standardized(
+    layer: Layer, x: Value, axes: Shape | list[int], eps: float, *, inside: bool
+) -> Value:
+    """Return x with mean 0 and deviation 1; eps is inside the root, or behind it."""
+    centred = layer.add("Sub", x, layer.reduce("ReduceMean", x, axes, keep=True))
+    square = layer.add("Mul", centred, centred)
+    variance = layer.reduce("ReduceMean", square, axes, keep=True)
+    if inside:
+        deviation = layer.add("Sqrt", layer.affine(variance, 1, eps))
+    else:
+        deviation = layer.affine(layer.add("Sqrt", variance), 1, eps)
+    return layer.add("Div", centred, deviation)
+
+
+@writes("LRN")
+def lrn(layer: Layer) -> Value:
+    """Write LRN across channels, or an average of squares within them."""
+    op = layer.op
+    if op.norm_region == "ACROSS_CHANNELS":
+        return layer.add(
+            "LRN", layer.x, size=op.local_size, alpha=op.alpha, beta=op.beta, bias=op.k
+        )
+    square = layer.add("Mul", layer.x, layer.x)
+    mean = layer.add(
+        "AveragePool",
+        square,
+        kernel_shape=[op.local_size] * 2,
+        pads=[op.local_size // 2] * 4,
+        strides=[1, 1],
+        count_include_pad=1,
+    )
+    root = layer.add("Pow", layer.affine(mean, op.alpha, 1), layer.number(op.beta))
+    return layer.add("Div", layer.x, root)
+
+
+@writes("Normalize")
+def normalize(layer: Layer) -> Value:
+    """Write scale x / sqrt(sum of x^2 + eps), over channels, at will over pixels."""
+    op = layer.op
+    square = layer.add("Mul", layer.x, layer.x)
+    axes = (1, 2, 3) if op.across_spatial else (1,)
+    energy = layer.reduce("ReduceSum", square, axes, keep=True)
+    norm = layer.add("Sqrt", layer.affine(energy, 1, op.eps))
+    shape = (1,) if op.channel_shared else (*op.params[0].shape, 1, 1)
+    return layer.add("Mul", layer.add("Div", layer.x, norm), layer.parameter(0, shape))

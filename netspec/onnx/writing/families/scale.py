@@ -1,0 +1,41 @@
+"""Scale and Bias."""
+
+from __future__ import annotations
+
+from netspec.onnx.writing.layer import Layer, writes
+from netspec.onnx.writing.values import Value
+from netspec.ops.base import Shape
+
+
+@writes("Scale")
+def scale(layer: Layer) -> Value:
+    """Write a Mul, and an Add if there is a bias."""
+    op = layer.op
+    y = layer.add("Mul", layer.x, _stretched(layer, op.axis, op.scale_shape))
+    if not op.bias_term:
+        return y
+    bias = layer.parameter(len(op.params) - 1, _wide(layer, op.axis, op.scale_shape))
+    return layer.add("Add", y, bias)
+
+
+@writes("Bias")
+def bias(layer: Layer) -> Value:
+    """Write an Add."""
+    added = _stretched(layer, layer.op.axis, layer.op.bias_shape)
+    return layer.add("Add", layer.x, added)
+
+
+def _wide(layer: Layer, axis: int, shape: Shape) -> Shape:
+    """Return the shape with an axis of 1 for each that follows in x."""
+    behind = len(layer.op.bottoms[0]) - axis - len(shape) if shape else 0
+    return (*shape, *(1,) * behind)
+
+
+def _stretched(layer: Layer, axis: int, shape: Shape) -> Value:
+    """Return the second bottom, or parameter 0, so that it broadcasts over x."""
+    wide = _wide(layer, axis, shape)
+    if len(layer.bottoms) == 1:
+        return layer.parameter(0, wide)
+    small = layer.bottoms[1]
+    axes = range(len(shape), len(wide))
+    return layer.add("Unsqueeze", small, layer.integers(*axes)) if axes else small
