@@ -120,7 +120,7 @@ def _matrix(
     """Return how much every input counts for every output, (wanted, size)."""
     if size * wanted > MOST_VALUES:
         node.refuse(f"from {size} to {wanted} places is more than a matrix can hold")
-    if node.option("antialias") and scale < 1 and mode == "linear":
+    if node.flag("antialias") and scale < 1 and mode == "linear":
         node.refuse("antialias is 1 while the image shrinks")
     places = np.arange(wanted, dtype=np.float32)  # as ONNX Runtime rounds them
     half = np.float32(0.5)
