@@ -19,8 +19,8 @@ test rules: export OPENBLAS_NUM_THREADS ?= 1
 test rules: export NETSPEC_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types generated rules gen docs bench build \
-        clean distclean
+.PHONY: help demo test check format lint types generated rules gen docs bench interop \
+        build clean distclean
 .DELETE_ON_ERROR:
 
 help:  ## list the tasks
@@ -75,6 +75,7 @@ generated: $(DEV)
 	$(PY) tools/gen_layers.py --check
 	$(PY) tools/gen_models.py --check
 	$(PY) tools/gen_gradients.py --check
+	$(PY) -m tools.interop --check
 
 rules: $(DEV)
 	$(PY) tools/import_graph.py
@@ -93,6 +94,9 @@ docs: $(DEV)  ## build docs/_build/html; a warning is an error
 bench: $(BENCH)  ## compare with PyTorch; writes docs/performance.md
 	$(PY) benchmarks/compare.py --onnx --memory googlenet resnet50 \
 	  --write docs/performance.md $(ARGS)
+
+interop: $(DEV)  ## run models and layers in other readers; writes docs/interop.md
+	$(PY) -m tools.interop $(ARGS)
 
 build: $(DEV)  ## build the wheel and the source archive into dist/
 	$(PY) -m build

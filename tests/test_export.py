@@ -5,15 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from netspec import NetSpec, one_phase
+from netspec import NetSpec, deploy, one_phase
 from netspec import layers as L
 from netspec.commands.model_files import load_model
 from netspec.errors import SpecWarning
 from netspec.export import main
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.text import parse, read_net, write_message
+from netspec.weights import as_model
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -213,6 +215,119 @@ def test_options_that_a_prototxt_cannot_take_are_refused(
     assert not said.out
     assert said.err.count("\n") == 1
     assert re.search(message, said.err), said.err
+
+
+FOR_USE = ("--deploy", "--shape", "data=1,2,3,4")
+LARGER = ("--deploy", "--shape", "data=1,2,3,5")
+
+
+@pytest.fixture
+def values(train_val):
+    """Write values for the net of `train_val`, whose inner product is transposed."""
+    text = TRAIN_VAL.replace("num_output: 3", "num_output: 3 transpose: true")
+    train_val.write_text(text)
+    net = deploy(parse(text, NetParameter), shapes={"data": (1, 2, 3, 4)})
+    held = {"ip": [np.arange(72.0).reshape(24, 3), np.arange(3.0)]}
+    as_model(net, held).save("values.caffemodel")
+    return held["ip"][0]
+
+
+def test_a_net_for_training_is_written_for_a_reader(values, capsys):
+    command = ["train_val.prototxt", *FOR_USE, "--for", "opencv"]
+    assert main([*command, "--weights", "values.caffemodel", "-o", "made"]) == 0
+    said = capsys.readouterr()
+    assert not said.err
+    assert "rewritten  layer 'ip' (InnerProduct): transpose" in said.out
+    assert said.out.endswith("made/train_val.prototxt\nmade/train_val.caffemodel\n")
+    made = read_net("made/train_val.caffemodel")
+    assert [layer.type for layer in made.layer] == ["Input", "InnerProduct", "Softmax"]
+    assert not made.layer[1].inner_product_param.transpose
+    assert list(made.layer[1].blobs[0].data) == list(values.T.ravel())
+    text = read_net("made/train_val.prototxt")
+    assert not text.layer[1].blobs
+    assert text.layer[1].inner_product_param == made.layer[1].inner_product_param
+
+
+def test_values_inside_of_a_caffemodel_go_on_to_a_reader(values):
+    assert main(["values.caffemodel", "--for", "opencv", "-o", "made"]) == 0
+    made = read_net("made/values.caffemodel")
+    assert list(made.layer[1].blobs[0].data) == list(values.T.ravel())
+    assert main(["values.caffemodel", "--for", "caffe", "-o", "same"]) == 0
+    same = read_net("same/values.caffemodel")
+    assert same.layer[1].inner_product_param.transpose
+    assert list(same.layer[1].blobs[0].data) == list(values.ravel())
+
+
+def test_without_values_what_would_need_them_is_warned_of(values, capsys):
+    command = ["train_val.prototxt", *FOR_USE, "--for", "opencv", "-o", "made"]
+    assert main(command) == 0
+    assert "warned     layer 'ip' (InnerProduct): transp" in capsys.readouterr().out
+    assert [path.name for path in Path("made").iterdir()] == ["train_val.prototxt"]
+
+
+def test_what_a_reader_cannot_do_is_refused_or_written_anyway(values, capsys):
+    Path("max.prototxt").write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 9 '
+        '} } } layer { name: "top" type: "ArgMax" bottom: "x" top: "top" }'
+    )
+    command = ["max.prototxt", "--for", "opencv", "-o", "made"]
+    assert main(command) == 1
+    assert re.search("'top' .ArgMax.: OpenCV", capsys.readouterr().err)
+    assert not Path("made").exists()
+    assert main([*command, "--anyway"]) == 0
+    assert re.search("warned +layer 'top' .ArgMax.", capsys.readouterr().out)
+    assert read_net("made/max.prototxt").layer[1].type == "ArgMax"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([*FOR_USE, "--for", "opencv"], 1, "--for needs -o FOLDER"),
+        ([*FOR_USE, "--for", "opencv", "-o", "a.prototxt"], 1, "into a folder"),
+        ([*FOR_USE, "--for", "mnn", "-o", "values.caffemodel"], 1, "into a folder"),
+        ([*FOR_USE, "--for", "opencvv", "-o", "a"], 1, "did you mean 'opencv'"),
+        (["--for", "opencv", "-o", "a"], 1, "data layers .'data'. .*--deploy"),
+        (["--phase", "TRAIN", "--for", "mnn", "-o", "a"], 1, "--phase TRAIN.*TEST"),
+        ([*FOR_USE, "--weights", "values.caffemodel"], 2, "--weights .*--for"),
+        ([*FOR_USE, "--anyway"], 2, "--anyway go(es)? with --for"),
+        (
+            [*FOR_USE, "--for", "mnn", "-o", "a", "--weights", "gone.caffemodel"],
+            1,
+            "gone.caffemodel: cannot be read",
+        ),
+        (
+            [*FOR_USE, "--for", "mnn", "-o", "a", "--weights", "train_val.prototxt"],
+            1,
+            "train_val.prototxt: is no weight file",
+        ),
+        (
+            [*LARGER, "--for", "mnn", "-o", "a", "--weights", "values.caffemodel"],
+            1,
+            r"'ip' .*\(30, 3\), its values have \(24, 3\)",
+        ),
+        (
+            [*FOR_USE, "--for", "mnn", "-o", "a", "--weights", "other.caffemodel"],
+            1,
+            "no values for layer 'ip'",
+        ),
+    ],
+)
+def test_bad_input_for_a_reader_is_one_line_and_a_status(
+    values, capsys, arguments, status, message
+):
+    net = read_net("values.caffemodel")
+    net.layer[1].name = "other"
+    write_message("other.caffemodel", net)
+    try:
+        got = main(["train_val.prototxt", *arguments])
+    except SystemExit as stopped:
+        got = stopped.code
+    said = capsys.readouterr()
+    assert got == status
+    assert not said.out
+    assert said.err.count("\n") == 1
+    assert re.search(message, said.err), said.err
+    assert not Path("a").exists()
 
 
 def test_whole_command():

@@ -15,7 +15,7 @@ from netspec.readers import Report, check_for, export_for
 from netspec.readers.report import Finding
 from netspec.weights import Model
 from tools.interop.nets import Computed, difference
-from tools.interop.running import ReaderError, is_installed, makers_of, run
+from tools.interop.running import ReaderError, makers_of, run
 
 BOUNDS = (1e-6, 1e-5, 1e-4)
 TRIED = ("opencv", "mnn", "onnx")
@@ -27,32 +27,41 @@ class Outcome:
     """What came of one net in one reader.
 
     off: the largest difference, relative to the largest output; None where there is
-    none. reason: why. rules: the names of those that rewrote something.
+    none, for a `reason`. verdict: that in a word: "refused" by the exporter, "not
+    compared", or "failed" in the reader. rules: those that rewrote something.
     """
 
     off: float | None
+    verdict: str = ""
     reason: str = ""
     rules: tuple[str, ...] = ()
 
     @property
+    def is_fine(self) -> bool:
+        """Whether the reader is right, or nothing was written for it."""
+        return self.verdict != "failed" if self.off is None else self.off < BOUNDS[-1]
+
+    @property
     def shown(self) -> str:
-        """The difference as a table has it: below a bound, or the number."""
+        """The cell of a table: the bound that the difference keeps, or the verdict."""
         if self.off is None:
-            return ""
+            return self.verdict
         below = [bound for bound in BOUNDS if self.off < bound]
-        return f"< {below[0]:.0e}".replace("e-0", "e-") if below else f"{self.off:.2g}"
+        return f"< {below[0]:.0e}".replace("e-0", "e-") if below else f"{self.off:.1e}"
+
+    def __str__(self) -> str:
+        off = "" if self.off is None else f"{self.off:.1e}"
+        return off or f"{self.verdict}: {self.reason}"
 
 
 def attempt(reader: str, net: Computed, patience_s: float = 60) -> Outcome:
     """Export a net for a reader, run it there, and compare."""
-    if not is_installed(reader):
-        return Outcome(None, "not installed")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
         try:
             rules, layers = _export(reader, net.model, Path(folder))
-        except _Refused as refusal:
-            return Outcome(None, str(refusal))
+        except _Refused as error:
+            return Outcome(None, "refused", str(error))
         names = list(net.outputs)
         try:
             got = run(
@@ -64,9 +73,19 @@ def attempt(reader: str, net: Computed, patience_s: float = 60) -> Outcome:
                 patience_s=patience_s,
             )
         except ReaderError as error:
-            return Outcome(None, f"the reader failed: {error}", rules)
+            return Outcome(None, "failed", " ".join(str(error).split()), rules)
     off = max(difference(got[name], net.outputs[name]) for name in names)
-    return Outcome(off, "", rules)
+    return Outcome(off, rules=rules)
+
+
+def refusal(reader: str, model: Model) -> str:
+    """Return why a net is not written for a reader, "" where it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _export(reader, model, Path(folder))
+        except _Refused as error:
+            return str(error)
+    return ""
 
 
 class _Refused(Exception):
@@ -95,10 +114,10 @@ def _export(
 def write_onnx(model: Model, path: Path | None) -> None:
     """Make an ONNX model of a net, and write it if a path is given."""
     try:
-        to_onnx = importlib.import_module("netspec.onnx").to_onnx
+        to_onnx = importlib.import_module("netspec").to_onnx
     except AttributeError:
         raise SpecError("netspec.to_onnx is not there yet") from None
-    to_onnx(model.net, model.weights, path=path)
+    to_onnx(model, path=path)
 
 
 def why_refused(report: Report) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from netspec.catalogue.table import LAYER_TYPES
 
@@ -15,19 +16,20 @@ class Example:
     kind: its type. text: the rest of its text; the bottoms are the inputs in order and
     the top has the name "top" where it does not say others. shapes: of the inputs.
     says: the options in a few words, where `text` is not short. values: of inputs, by
-    name.
+    name. also: text of more layers, where one alone is no net.
     """
 
     kind: str
     text: str
     shapes: Sequence[Sequence[int]]
     says: str = ""
-    values: Mapping[str, Sequence[float]] | None = None
+    values: Mapping[str, Any] | None = None
+    also: str = ""
 
     @property
     def options(self) -> str:
         """What the row of the table says of the options."""
-        if self.says or not self.text:
+        if self.says or "{" not in self.text:
             return self.says
         return f"`{self.text.partition('{')[2].rpartition('}')[0].strip()}`"
 
@@ -42,9 +44,10 @@ class Example:
         layer = self.text
         if "bottom:" not in layer:
             layer += "".join(f' bottom: "{name}"' for name in inputs)
-        if "top:" not in layer:
+        if "top:" not in layer and LAYER_TYPES[self.kind].tops != (0, 0):
             layer += ' top: "top"'
-        return text + f'layer {{ name: "layer" type: "{self.kind}" {layer} }}\n'
+        layer = f'layer {{ name: "layer" type: "{self.kind}" {layer} }}\n'
+        return text + layer + self.also
 
 
 def _of(kind: str, param: str, shape: Sequence[int], *options: str) -> list[Example]:
@@ -56,6 +59,7 @@ def _of(kind: str, param: str, shape: Sequence[int], *options: str) -> list[Exam
 IMAGE = (2, 4, 6, 5)
 ROWS = (3, 8)
 CUBE = (2, 3, 4, 5)
+SHAPE = "shape { dim: 3 dim: 4 }"
 
 
 def _convolutions(kind: str, *more: str) -> list[Example]:
@@ -73,9 +77,7 @@ def _convolutions(kind: str, *more: str) -> list[Example]:
             *more,
         )
     ]
-    found = [
-        Example(one.kind, one.text, one.shapes, f"`{one.says}`") for one in found
-    ]
+    found = [Example(one.kind, one.text, one.shapes, f"`{one.says}`") for one in found]
     param = "convolution_param { num_output: 6 kernel_size: 3 }"
     return [
         *found,
@@ -88,6 +90,12 @@ def _convolutions(kind: str, *more: str) -> list[Example]:
         Example(kind, param, [(2, 4, 9)], "blobs of 3 axes"),
         Example(kind, param, [(2, 4, 5, 6, 7)], "blobs of 5 axes"),
     ]
+
+
+def _read(blob: str) -> str:
+    """Return a layer that reads a blob."""
+    name = f"read_{blob}"
+    return f'layer {{ name: "{name}" type: "ReLU" bottom: "{blob}" top: "{name}" }}\n'
 
 
 EXAMPLES: Sequence[Example] = (
@@ -118,13 +126,14 @@ EXAMPLES: Sequence[Example] = (
         [(1, 24), (1, 12), (1, 2, 24)],
     ),
     Example("Dropout", "", [CUBE]),
-    *_of("DummyData", "dummy_data_param", (1,), ""),
+    Example("DummyData", f"dummy_data_param {{ {SHAPE} }}", []),
     *_of("ELU", "elu_param", CUBE, "", "alpha: 0.6"),
     Example("Eltwise", "", [CUBE, CUBE]),
     Example("Eltwise", "eltwise_param { coeff: 2 coeff: -0.5 }", [CUBE] * 2),
     Example("Eltwise", "eltwise_param { coeff: 2 coeff: -0.5 coeff: 1 }", [CUBE] * 3),
-    Example("Eltwise", "eltwise_param { operation: PROD }", [CUBE] * 3),
-    Example("Eltwise", "eltwise_param { operation: MAX }", [CUBE] * 3),
+    Example("Eltwise", "eltwise_param { operation: PROD }", [CUBE] * 2),
+    Example("Eltwise", "eltwise_param { operation: MAX }", [CUBE] * 2),
+    Example("Eltwise", "eltwise_param { operation: MAX }", [CUBE] * 3, "MAX of three"),
     Example("Embed", "embed_param { num_output: 3 input_dim: 5 }", [(4,)]),
     *_of("Exp", "exp_param", CUBE, "", "base: 2 scale: -0.5 shift: 0.3"),
     Example("Filter", 'bottom: "x1" bottom: "x2" top: "top"', [(6, 3), (6,)]),
@@ -133,7 +142,14 @@ EXAMPLES: Sequence[Example] = (
     *_of("InnerProduct", "inner_product_param", CUBE, "num_output: 3"),
     *_of("InnerProduct", "inner_product_param", CUBE, "num_output: 3 transpose: true"),
     *_of("InnerProduct", "inner_product_param", CUBE, "num_output: 3 axis: 2"),
-    Example("Input", "", [CUBE]),
+    Example("Input", f"input_param {{ {SHAPE} }}", [], also=_read("top")),
+    Example(
+        "Input",
+        f'input_param {{ {SHAPE} }} top: "a" top: "b"',
+        [],
+        "several tops",
+        also=_read("a") + _read("b"),
+    ),
     *_of("LRN", "lrn_param", IMAGE, "", "local_size: 3 alpha: 0.6 beta: 0.8"),
     *_of("LRN", "lrn_param", IMAGE, "alpha: 0.6 k: 1.5"),
     *_of("LRN", "lrn_param", IMAGE, "norm_region: WITHIN_CHANNEL local_size: 3"),
@@ -150,19 +166,23 @@ EXAMPLES: Sequence[Example] = (
         "sequences that start anew",
         values={"x2": [[0], [1], [0], [1]]},
     ),
-    Example("LSTMUnit", "", [(1, 3, 2), (1, 3, 8), (1, 3)]),
+    Example("LSTMUnit", 'top: "c" top: "h"', [(1, 3, 2), (1, 3, 8), (1, 3)]),
     *_of("Log", "log_param", CUBE, "", "base: 2 scale: -1.5 shift: 0.5"),
     *_of("MVN", "mvn_param", IMAGE, "", "normalize_variance: false"),
     *_of("MVN", "mvn_param", IMAGE, "across_channels: true", "eps: 0.1"),
     *_of("Normalize", "norm_param", IMAGE, "across_spatial: false"),
     *_of("PReLU", "prelu_param", CUBE, "", "channel_shared: true"),
-    Example("Parameter", "parameter_param { shape { dim: 3 dim: 4 } }", []),
+    Example("Parameter", f"parameter_param {{ {SHAPE} }}", []),
     *_of("Permute", "permute_param", CUBE, "order: 0 order: 2 order: 3 order: 1"),
     *_of("Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2"),
     *_of("Pooling", "pooling_param", IMAGE, "pool: AVE kernel_size: 3 stride: 2"),
     *_of("Pooling", "pooling_param", IMAGE, "pool: AVE kernel_size: 3 pad: 1"),
-    *_of("Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2 round_mode: CEIL"),
-    *_of("Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2 round_mode: FLOOR"),
+    *_of(
+        "Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2 round_mode: CEIL"
+    ),
+    *_of(
+        "Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2 round_mode: FLOOR"
+    ),
     *_of("Pooling", "pooling_param", IMAGE, "global_pooling: true"),
     *_of("Pooling", "pooling_param", IMAGE, "global_pooling: true pool: AVE"),
     *_of("Pooling", "pooling_param", (2, 4, 5, 5), "kernel_size: 2 stride: 3 pad: 1"),
@@ -191,15 +211,25 @@ EXAMPLES: Sequence[Example] = (
     *_of("Reduction", "reduction_param", CUBE, "operation: ASUM axis: 2"),
     *_of("Reduction", "reduction_param", CUBE, "operation: SUMSQ axis: 1"),
     *_of("Reshape", "reshape_param", CUBE, "shape { dim: 0 dim: -1 dim: 5 }"),
-    *_of("Reshape", "reshape_param", CUBE, "shape { dim: 4 dim: 3 } axis: 1 num_axes: 2"),
+    *_of(
+        "Reshape", "reshape_param", CUBE, "shape { dim: 4 dim: 3 } axis: 1 num_axes: 2"
+    ),
     *_of("SPP", "spp_param", IMAGE, "pyramid_height: 2", "pyramid_height: 2 pool: AVE"),
     *_of("Scale", "scale_param", CUBE, "", "bias_term: true", "axis: -1"),
     *_of("Scale", "scale_param", CUBE, "axis: 0", "axis: 2", "axis: 1 num_axes: 2"),
     *_of("Scale", "scale_param", CUBE, "num_axes: 0"),
-    Example("Scale", "", [CUBE, (2, 3)], "two bottoms: `axis: 0`"),
-    Example("Scale", "scale_param { axis: 0 bias_term: true }", [CUBE, (2, 3)]),
+    Example("Scale", "", [CUBE, (3,)], "two bottoms"),
+    Example(
+        "Scale", "scale_param { axis: 0 }", [CUBE, (2, 3)], "two bottoms, `axis: 0`"
+    ),
+    Example(
+        "Scale",
+        "scale_param { bias_term: true }",
+        [CUBE, (3,)],
+        "two bottoms, `bias_term: true`",
+    ),
     Example("Sigmoid", "", [CUBE]),
-    Example("Silence", 'bottom: "x1"', [CUBE]),
+    Example("Silence", "", [CUBE], also=_read("x1")),
     Example("Slice", 'slice_param { slice_point: 1 } top: "a" top: "b"', [CUBE]),
     Example("Slice", 'slice_param { axis: 2 } top: "a" top: "b"', [CUBE]),
     Example("Slice", 'slice_param { slice_dim: 2 } top: "a" top: "b"', [CUBE]),

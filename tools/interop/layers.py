@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 from netspec.catalogue.table import LAYER_TYPES
-from netspec.errors import NetspecError
+from netspec.errors import NetspecError, SpecWarning
 from netspec.readers import READERS, check_for
 from netspec.readers.rules import RULES
-from netspec.text import as_net
 from netspec.weights import Model
 from runtime.layers import portable_kernels
 from tools.interop.attempt import TITLES, TRIED, Outcome, attempt, write_onnx
 from tools.interop.examples import DATA, EXAMPLES, LOSSES, OWN, Example
-from tools.interop.nets import Computed, computed
+from tools.interop.nets import Computed, computed, with_ones
 
 NOT_TRIED = tuple(name for name in READERS if name not in ("caffe", *TRIED))
-TOLERANCE = 2e-4  # relative to the largest output
 FAULTS = {"SILENT": "silently", "REFUSED": "refuses", "DOUBTFUL": "perhaps"}
 
 
@@ -39,6 +38,8 @@ def row(example: Example) -> str:
     cells, rules = [], dict[str, None]()
     for reader in (*TRIED, *NOT_TRIED):
         said, used = statement(reader, model)
+        if not said:
+            said = "right" if reader in TRIED and _runs(example) else "unchanged"
         cells.append(said)
         rules.update(dict.fromkeys(used))
     named = ", ".join(f"`{name}`" for name in sorted(rules))
@@ -46,24 +47,28 @@ def row(example: Example) -> str:
 
 
 def statement(reader: str, model: Model) -> tuple[str, list[str]]:
-    """Return what is done with a net for a reader, in a word, and by which rules."""
+    """Return what is done with a net for a reader, and by which rules.
+
+    "" where it is written as it is.
+    """
     if reader == "onnx":
-        try:
-            write_onnx(model, None)
-        except NetspecError:
-            return "refused", []
-        return "right", []
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", SpecWarning)
+            try:
+                write_onnx(model, None)
+            except NetspecError:
+                return "refused", []
+        return "warned" if said else "", []
     report = check_for(model, reader)
     rules = [each.rule for each in report.findings if each.rule != "type"]
-    for action in ("refused", "warned", "rewritten"):
-        if report.of(action):
-            return action, rules
-    return "right", rules
+    if report.refused:
+        return "refused", rules
+    return ", ".join(x for x in ("rewritten", "warned") if report.of(x)), rules
 
 
 def model_of(example: Example) -> Model:
-    """Return the net of an example with values, where `runtime` knows its layer."""
-    return _computed(example).model if _runs(example) else Model(as_net(example.net()))
+    """Return the net of an example with values."""
+    return _computed(example).model if _runs(example) else with_ones(example.net())
 
 
 def differences(example: Example) -> Iterator[tuple[str, Outcome]]:
@@ -81,7 +86,7 @@ def _runs(example: Example) -> bool:
 
 
 def _computed(example: Example) -> Computed:
-    return computed(example.net(), backend="portable", values=example.values)
+    return computed(example.net(), example.values)
 
 
 def unlisted() -> set[str]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from netspec.catalogue.table import LAYER_TYPES
 from netspec.commands.model_files import load_model
+from netspec.readers.form import plain_form
 from netspec.schema import NetParameter
 from runtime.layers import portable_kernels
-from tools.interop.attempt import TITLES, TRIED, Outcome, attempt
-from tools.interop.nets import computed
+from tools.interop.attempt import TRIED, Outcome, attempt, refusal
+from tools.interop.nets import computed, with_ones
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 PATIENCE_S = 300
@@ -48,14 +44,29 @@ def net_of(name: str) -> NetParameter:
     return load_model(path, deploy=True, settings=SETTINGS.get(name, DEFAULT))
 
 
+def inputs_of(name: str) -> str:
+    """Return the inputs of a model as its row has them: `data` 2x3x224x224."""
+    return ", ".join(
+        f"`{top}` {'x'.join(map(str, shape.dim))}"
+        for layer in plain_form(net_of(name)).net.layer
+        for top in layer.top
+        for shape in layer.input_param.shape
+    )
+
+
 def outcomes(name: str) -> dict[str, Outcome]:
     """Run one model in all readers."""
     net = net_of(name)
-    missing = sorted(
-        {layer.type for layer in net.layer if layer.type not in portable_kernels()}
-    )
+    types = {layer.type for layer in net.layer}
+    missing = sorted(types - portable_kernels().keys())
     if missing:
-        reason = f"not compared: `runtime` does not run {' and '.join(missing)}"
-        return {reader: Outcome(None, reason) for reader in TRIED}
+        reason = f"`runtime` does not run {', '.join(missing)}"
+        return {reader: _not_compared(reader, net, reason) for reader in TRIED}
     done = computed(net)
     return {reader: attempt(reader, done, PATIENCE_S) for reader in TRIED}
+
+
+def _not_compared(reader: str, net: NetParameter, reason: str) -> Outcome:
+    if why := refusal(reader, with_ones(net)):
+        return Outcome(None, "refused", why)
+    return Outcome(None, "not compared", reason)
