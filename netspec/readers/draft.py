@@ -43,11 +43,6 @@ class Place:
         return self.layer.type
 
     @property
-    def options(self) -> Any:
-        """The op, for the fields that only its own class has."""
-        return self.op
-
-    @property
     def label(self) -> str:
         """How messages name the layer."""
         return label(self.layer)

@@ -9,12 +9,13 @@ from netspec.errors import SpecError
 from netspec.graph import build
 from netspec.nets.filter import filter_net, merge_state
 from netspec.nets.state import State
+from netspec.ops import op_class
 from netspec.ops.base import brings_data
 from netspec.schema import TEST, LayerParameter, NetParameter
 from netspec.weights import Model, as_model, complete
 
 # What says how a net is trained, or which code of Caffe runs a layer.
-_OF_TRAINING = ("include", "exclude", "phase", "propagate_down", "loss_weight")
+_OF_TRAINING = ("include", "exclude", "phase", "propagate_down")
 
 
 def plain_form(net: Any, weights: Any = None) -> Model:
@@ -41,16 +42,15 @@ def plain_form(net: Any, weights: Any = None) -> Model:
             f"or netspec.deploy(net)"
         )
     _own_names(kept, model)
-    graph = build(kept, State(TEST))
-    # What a net without parameters is rewritten to may have some, of known values.
-    weights = {} if model.weights is None and not graph.parameters else model.weights
-    model = complete(Model(kept, weights), graph)
+    model = complete(Model(kept, model.weights), build(kept, State(TEST)))
     result = NetParameter(name=kept.name) if kept.name else NetParameter()
     for layer in model.net.layer:
         result.layer.extend(_inputs(layer) if layer.type == "Input" else [layer])
     for layer in result.layer:
         for field in _OF_TRAINING:
             layer.ClearField(field)
+        if not op_class(layer.type).is_loss:  # whose second top needs one
+            layer.ClearField("loss_weight")
         if model.weights is not None:
             layer.ClearField("param")
     silent = [layer for layer in result.layer if layer.type == "Silence"]

@@ -141,8 +141,12 @@ def complete(model: Model, graph: Graph) -> Model:
             f"there are no values for {', '.join(missing)}; layers are found by "
             f"their names"
         )
+    # Sharing may be of equal counts only, so each layer has its own shape.
     whole = {
-        node.name: [values[index] for index in node.params]
+        node.name: [
+            values[index].reshape(param.shape)
+            for index, param in zip(node.params, node.op.params, strict=True)
+        ]
         for node in graph.nodes
         if node.params
     }

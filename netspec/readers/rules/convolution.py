@@ -19,7 +19,7 @@ LARGEST = 2**26  # values of weights that a form may have in place of a few: 256
 
 def _axes(place: Place) -> int:
     """Return the number of axes behind that of the channels."""
-    return len(place.bottoms[0]) - int(place.options.axis) - 1
+    return len(place.bottoms[0]) - int(place.op.axis) - 1
 
 
 def is_plain(place: Place) -> bool:
@@ -61,7 +61,7 @@ def _set_window(place: Place, **changed: Sequence[int]) -> None:
             setattr(param, name, values)
         else:
             getattr(param, name).extend(values)
-    param.axis = place.options.axis
+    param.axis = place.op.axis
     if param.axis == 1:
         param.ClearField("axis")
 
@@ -97,9 +97,9 @@ def _has_short_lists(place: Place) -> bool:
 
 def _spread(place: Place) -> list[Made]:
     """Return the layer with zeros between the weights, without dilation."""
-    dilation = place.options.dilation
+    dilation = place.op.dilation
     extents = [d * (k - 1) + 1 for d, k in zip(dilation, _kernel(place), strict=True)]
-    weights, *bias = _arrays(place)
+    weights, *bias = place.values
     wide: Any = np.zeros((*weights.shape[:2], *extents), np.float32)
     wide[(..., *(slice(None, None, d) for d in dilation))] = weights
     made = _with_arrays(place, [wide, *bias])
@@ -112,7 +112,22 @@ def _arrays(place: Place) -> list[Any]:
 
 
 def _kernel(place: Place) -> tuple[int, ...]:
-    return tuple(place.options.kernel)
+    return tuple(place.op.kernel)
+
+
+def _is_cropped_point(place: Place) -> bool:
+    op = place.op
+    return is_plain(place) and any(op.pad) and {*op.kernel, *op.stride} == {1}
+
+
+def _wider(place: Place) -> list[Made]:
+    """Return the layer with zeros around its one weight, and a larger pad."""
+    weights, *bias = place.values
+    wide: Any = np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    made = _with_arrays(place, [wide, *bias])
+    pad = [each + 1 for each in place.op.pad]
+    _set_window(made, kernel=(3, 3), pad=pad, dilation=(1, 1))
+    return [Made(made.layer, made.arrays)]
 
 
 def _with_arrays(place: Place, arrays: list[Any]) -> Place:
@@ -143,7 +158,7 @@ def _folds(place: Place) -> bool:
     """Tell whether the layer works on other axes and has a form for images."""
     if is_plain(place):
         return False
-    op = place.options
+    op = place.op
     left = max(0, _axes(place) - 2)
     sizes = count(place.bottoms[0][op.axis + 1 :][:left])
     sizes *= count(place.tops[0][op.axis + 1 :][:left])
@@ -157,14 +172,14 @@ def _as_images(place: Place) -> list[Made]:
     that are too many go into the channels, and the weights into a matrix over them that
     has zeros where the window does not reach.
     """
-    op = place.options
+    op = place.op
     x, y, axis = place.bottoms[0], place.tops[0], op.axis
     left = max(0, _axes(place) - 2)
     ones = (1,) * (2 - _axes(place) + left)
     batch = count(x[:axis])
     inner = (batch, op.channels * count(x[axis + 1 :][:left]))
     outputs = op.num_output * count(y[axis + 1 :][:left])
-    weights, *bias = _arrays(place)
+    weights, *bias = place.values
     weights = _folded(place, weights, left)
     arrays = [weights.reshape(*weights.shape[:2], *ones, *weights.shape[2:])]
     arrays += [np.repeat(each, outputs // op.num_output) for each in bias]
@@ -191,7 +206,7 @@ def _folded(place: Place, weights: Any, left: int) -> Any:
     """Return weights over channels that hold the first `left` spatial axes too."""
     if not left:
         return weights
-    op = place.options
+    op = place.op
     spatial = slice(op.axis + 1, op.axis + 1 + left)
     down, up = place.bottoms[0][spatial], place.tops[0][spatial]
     if place.type == "Deconvolution":
@@ -226,7 +241,7 @@ def _folded(place: Place, weights: Any, left: int) -> Any:
 
 def _columns(place: Place) -> list[Made]:
     """Return a Convolution with a filter for every place of the window."""
-    op = place.options
+    op = place.op
     size = count(op.kernel)
     one = np.eye(size, dtype=np.float32).reshape(size, 1, *op.kernel)
     fields = {
@@ -310,7 +325,7 @@ RULES = (
             _folds(place)
             and not (
                 place.type == "Convolution"
-                and place.options.axis == 1
+                and place.op.axis == 1
                 and 1 <= _axes(place) <= 3
             )
         ),
@@ -368,9 +383,7 @@ RULES = (
             "mnn": silent("takes the width for the height"),
             "ncnn": silent("takes the first for both"),
         },
-        applies=lambda place: (
-            _axes(place) == 2 and len(set(place.options.dilation)) > 1
-        ),
+        applies=lambda place: _axes(place) == 2 and len(set(place.op.dilation)) > 1,
         rewrite=_spread,
         instead="zeros between the weights",
         needs_values=True,
@@ -380,9 +393,19 @@ RULES = (
         types=("Deconvolution",),
         says="dilation",
         readers={"opencv": silent("ignores it")},
-        applies=lambda place: is_plain(place) and set(place.options.dilation) != {1},
+        applies=lambda place: is_plain(place) and set(place.op.dilation) != {1},
         rewrite=_spread,
         instead="zeros between the weights",
+        needs_values=True,
+    ),
+    Rule(
+        name="deconvolution-point",
+        types=("Deconvolution",),
+        says="a pad, with a kernel and stride of 1",
+        readers={"opencv": silent("ignores the pad")},
+        applies=_is_cropped_point,
+        rewrite=_wider,
+        instead="a kernel of 3 with zeros",
         needs_values=True,
     ),
     Rule(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netspec.readers.draft import Made, Place
-from netspec.readers.rule import Rule, copy, layer, refused, silent
+from netspec.readers.rule import Rule, copy, layer, refused, reshape, silent
+from netspec.schema import LayerParameter
 
 _ALL = ("opencv", "mnn", "ncnn", "openvino", "rknn", "x2paddle")
 
@@ -22,15 +25,19 @@ def _set_axis(place: Place) -> None:
     param = _param(place)
     if place.type != "Crop":
         param.ClearField(f"{place.type.lower()}_dim")
-    param.axis = place.options.axis
+    param.axis = place.op.axis
 
 
-def _param(place: Place):  # type: ignore[no-untyped-def]
-    return getattr(place.layer, f"{place.type.lower()}_param")
+def _param(place: Place) -> Any:
+    return _param_of(place.layer)
+
+
+def _param_of(layer: LayerParameter) -> Any:
+    return getattr(layer, f"{layer.type.lower()}_param")
 
 
 def _set_slice_points(place: Place) -> None:
-    place.layer.slice_param.slice_point.extend(place.options.slice_point)
+    place.layer.slice_param.slice_point.extend(place.op.slice_point)
 
 
 def _copy(place: Place) -> list[Made]:
@@ -43,7 +50,7 @@ def _copy(place: Place) -> list[Made]:
 def _ignored_coeff(place: Place) -> bool:
     """Tell whether coeff is there, and changes nothing."""
     param = place.layer.eltwise_param
-    used = place.options.operation == "SUM" and set(place.options.coeff) != {1}
+    used = place.op.operation == "SUM" and set(place.op.coeff) != {1}
     return bool(param.coeff) and not used
 
 
@@ -58,7 +65,7 @@ def _has_coeff(place: Place) -> bool:
 def _powers(place: Place) -> list[Made]:
     """Return a Power for each bottom with a coefficient, and the sum of them."""
     made, bottoms = [], []
-    pairs = zip(place.layer.bottom, place.options.coeff, strict=True)
+    pairs = zip(place.layer.bottom, place.op.coeff, strict=True)
     for index, (bottom, coeff) in enumerate(pairs):
         if coeff != 1:
             name = place.fresh(f"term{index}")
@@ -72,7 +79,7 @@ def _powers(place: Place) -> list[Made]:
 def _by_twos(place: Place) -> list[Made]:
     """Return a layer for the first two bottoms, and one for each other."""
     blob, *others = place.layer.bottom
-    param = {"operation": place.options.operation}
+    param = {"operation": place.op.operation}
     made = []
     for index, bottom in enumerate(others):
         last = index == len(others) - 1
@@ -83,6 +90,61 @@ def _by_twos(place: Place) -> list[Made]:
         )
         blob = top
     return made
+
+
+def _joins_channelwise(place: Place) -> bool:
+    """Tell whether one layer follows that has a value for each channel, in few axes."""
+    following = place.consumers()
+    return (
+        len(place.bottoms[0]) in (2, 3)
+        and len(following) == 1
+        and following[0].type in ("BatchNorm", "PReLU")
+    )
+
+
+def _before_reshape(place: Place) -> list[Made]:
+    first = LayerParameter()
+    first.CopyFrom(place.layer)
+    (top,) = place.layer.top
+    first.name = first.top[0] = place.fresh("joined")
+    shape = place.tops[0]
+    _, kind, options, _ = reshape("", shape, shape)
+    last = layer(kind, place.layer.name, [first.top[0]], [top], **options)
+    return [Made(first), Made(last)]
+
+
+# ------------------------------------------------------------------ one axis
+
+
+def _has_one_axis(place: Place) -> bool:
+    return len(place.bottoms[0]) == 1
+
+
+def _in_rows(place: Place) -> list[Made]:
+    """Return the layer over bottoms of one row, and its tops with one axis again."""
+    form: list[Made] = []
+    rows = {}
+    for blob, shape in zip(place.layer.bottom, place.bottoms, strict=True):
+        if blob not in rows:
+            rows[blob] = place.fresh("row")
+            param = {"shape": {"dim": [1, *shape]}}
+            form.append(_reshape(rows[blob], blob, rows[blob], param))
+    changed = LayerParameter()
+    changed.CopyFrom(place.layer)
+    changed.name = place.fresh("rows")
+    changed.bottom[:] = [rows[blob] for blob in place.layer.bottom]
+    changed.top[:] = [place.fresh("part") for _ in place.layer.top]
+    _param_of(changed).axis = 1
+    form.append(Made(changed))
+    for index, top in enumerate(place.layer.top):
+        name = place.fresh("shape") if index else place.layer.name
+        param = {"shape": {"dim": list(place.tops[index])}}
+        form.append(_reshape(name, changed.top[index], top, param))
+    return form
+
+
+def _reshape(name: str, bottom: str, top: str, param: dict[str, Any]) -> Made:
+    return Made(layer("Reshape", name, [bottom], [top], reshape_param=param))
 
 
 # --------------------------------------------------------------------- Crop
@@ -98,14 +160,14 @@ def _set_offset(place: Place) -> None:
 
 def _cuts_channels(place: Place) -> bool:
     """Tell whether channels would be cut, if the axis were 1."""
-    op = place.options
+    op = place.op
     x, like = place.bottoms
     return bool(op.axis > 1 and x[1:2] != like[1:2])
 
 
 def _slices(place: Place) -> list[Made]:
     """Return a Slice for each axis that is cut; what they cut off is left."""
-    op, blob = place.options, place.layer.bottom[0]
+    op, blob = place.op, place.layer.bottom[0]
     x, y = place.bottoms[0], place.tops[0]
     axes = [axis for axis in range(len(x)) if x[axis] != y[axis]]
     if not axes:
@@ -129,7 +191,7 @@ def _slices(place: Place) -> list[Made]:
 
 
 def _repeated(place: Place) -> list[Made]:
-    op = place.options
+    op = place.op
     bottoms = list(place.layer.bottom) * op.tiles
     name, tops = place.layer.name, place.layer.top
     return [Made(layer("Concat", name, bottoms, tops, concat_param={"axis": op.axis}))]
@@ -164,7 +226,7 @@ RULES = (
         instead="axis",
     ),
     Rule(
-        name="negative-axis",
+        name="negative-axis-of-parts",
         types=("Concat", "Slice", "Crop"),
         says="an axis counted from the end",
         readers={name: silent("may take another axis, or refuse it") for name in _ALL},
@@ -192,6 +254,18 @@ RULES = (
         says="one top only",
         readers={"opencv": refused(), "mnn": refused("gives no result")},
         applies=lambda place: len(place.layer.top) == 1,
+        rewrite=_copy,
+        instead="a copy",
+    ),
+    Rule(
+        name="concat-one",
+        types=("Concat",),
+        says="one bottom only",
+        readers={
+            "opencv": silent("lets a layer behind it change the bottom too"),
+            "mnn": refused("takes it out of the net, and its blobs at the ends"),
+        },
+        applies=lambda place: len(place.layer.bottom) == 1,
         rewrite=_copy,
         instead="a copy",
     ),
@@ -226,6 +300,24 @@ RULES = (
         applies=lambda place: len(place.layer.bottom) > 2,
         rewrite=_by_twos,
         instead="two at a time",
+    ),
+    Rule(
+        name="eltwise-before-channels",
+        types=("Eltwise",),
+        says="a BatchNorm or PReLU behind an Eltwise of two or three axes",
+        readers={"opencv": silent("joins the two, and takes other channels")},
+        applies=_joins_channelwise,
+        rewrite=_before_reshape,
+        instead="a Reshape between them",
+    ),
+    Rule(
+        name="parts-of-one-axis",
+        types=("Concat", "Slice", "Crop"),
+        says="blobs of one axis",
+        readers={"opencv": silent("has two axes for some of them")},
+        applies=_has_one_axis,
+        rewrite=_in_rows,
+        instead="rows between Reshape layers",
     ),
     Rule(
         name="crop-offset",

@@ -7,14 +7,15 @@ from typing import Any
 
 from netspec.ops.pooling import pooled_size
 from netspec.readers.draft import Made, Place
-from netspec.readers.rule import Rule, doubtful, layer, refused, reshape, silent
+from netspec.readers.rule import Rule, copy, doubtful, layer, refused, reshape, silent
+from netspec.schema import LayerParameter
 
 HEIGHT, WIDTH = 2, 3  # axes of an image
 
 
 def _rounded_up(place: Place) -> tuple[int, int]:
     """Return the height and width that CEIL gives."""
-    op = place.options
+    op = place.op
     padded = any(op.pad)
     height, width = (
         pooled_size(place.layer, size, kernel, stride, pad, padded, "CEIL")
@@ -75,7 +76,7 @@ def _cut_by_crop(place: Place) -> list[Made]:
     In front where nothing is padded and a window that rounding up adds would lie behind
     the image.
     """
-    op, bottom, tops = place.options, place.layer.bottom[0], place.layer.top
+    op, bottom, tops = place.op, place.layer.bottom[0], place.layer.top
     size, pooled = place.bottoms[0][2:], place.tops[0][2:]
     last = [(n - 1) * s for n, s in zip(_rounded_up(place), op.stride, strict=True)]
     if not any(op.pad) and any(x >= y for x, y in zip(last, size, strict=True)):
@@ -121,7 +122,7 @@ def _cut_by_slice(place: Place) -> list[Made]:
 
 def _up(place: Place, tops: list[str]) -> Any:
     """Return the layer rounding up, with other tops."""
-    op = place.options
+    op = place.op
     window = _window(op.pool, op.kernel, op.stride, op.pad)
     return layer("Pooling", place.fresh("up"), place.layer.bottom, tops, **window)
 
@@ -134,7 +135,7 @@ def _dropped(place: Place, axis: int) -> bool:
 
     That is asked of one axis.
     """
-    op, at = place.options, axis - 2
+    op, at = place.op, axis - 2
     free = place.bottoms[0][axis] + 2 * op.pad[at] - op.kernel[at]
     windows = -(-free // op.stride[at]) + 1
     return bool(place.tops[0][axis] < windows) and op.round_mode == "CEIL"
@@ -146,7 +147,7 @@ def _drops(place: Place) -> bool:
 
 def _beyond(place: Place) -> bool:
     """Tell whether a last window lies behind the image, where nothing is padded."""
-    op = place.options
+    op = place.op
     return any(
         (place.tops[0][axis] - 1) * op.stride[axis - 2] >= place.bottoms[0][axis]
         and not op.pad[axis - 2]
@@ -160,7 +161,7 @@ def _padded_outside(place: Place) -> list[Made]:
     Where Caffe leaves out a window, all others lie within the padded image. MAX: what
     is padded repeats the edge, which every window on it sees. AVE: it is 0.
     """
-    op = place.options
+    op = place.op
     made: list[Made] = []
     blob = place.layer.bottom[0]
     pad, spatial = list(op.pad), list(place.bottoms[0][2:])
@@ -207,7 +208,7 @@ def _pad(
             Made(layer("Slice", place.fresh("parts"), [blob], parts, slice_param=param))
         )
         first, last = parts[0], parts[-1]
-    if place.options.pool == "AVE":
+    if place.op.pool == "AVE":
         zero = place.fresh("zero")
         param = {"scale": 0.0}
         made.append(Made(layer("Power", zero, [first], [zero], power_param=param)))
@@ -220,12 +221,56 @@ def _pad(
     return whole
 
 
+def _covers_more(place: Place) -> bool:
+    """Tell whether the kernel is larger than the padded image."""
+    return _covered(place) != place.op.kernel
+
+
+def _covered(place: Place) -> tuple[int, ...]:
+    op = place.op
+    return tuple(
+        min(kernel, size + 2 * pad)
+        for kernel, size, pad in zip(
+            op.kernel, place.bottoms[0][2:], op.pad, strict=True
+        )
+    )
+
+
+def _set_kernel(place: Place) -> None:
+    param = place.layer.pooling_param
+    param.ClearField("kernel_size")
+    param.kernel_h, param.kernel_w = _covered(place)
+
+
+# ------------------------------------------------------------------- masks
+
+
+def _half_read(place: Place) -> bool:
+    """Tell whether layers read one of the two tops only."""
+    outputs = [place.is_output(index) for index in range(len(place.layer.top))]
+    return len(set(outputs)) > 1
+
+
+def _read_both(place: Place) -> list[Made]:
+    """Return the layer, and a copy of the top that no layer reads."""
+    index = 0 if place.is_output(0) else 1
+    top = place.layer.top[index]
+    first = LayerParameter()
+    first.CopyFrom(place.layer)
+    first.top[index] = place.fresh("read")
+    # OpenCV knows outputs by the names of layers.
+    first.name, name = place.layer.name, place.fresh("copy")
+    if index == 0:
+        first.name, name = name, first.name
+    return [Made(first), copy(name, first.top[index], top)]
+
+
 # -------------------------------------------------------------------- SPP
 
 
 def _pyramid(place: Place) -> list[Made]:
     """Return a Pooling for each level, flattened and joined."""
-    op = place.options
+    op = place.op
     bottom, top = place.layer.bottom, place.layer.top
     only = len(op.levels) == 1
     made, parts = [], []
@@ -265,11 +310,28 @@ RULES = (
         says="global_pooling without pool",
         readers={"opencv": refused()},
         applies=lambda place: (
-            place.options.global_pooling
-            and not place.layer.pooling_param.HasField("pool")
+            place.op.global_pooling and not place.layer.pooling_param.HasField("pool")
         ),
         edit=lambda place: setattr(place.layer.pooling_param, "pool", 0),
         instead="pool: MAX",
+    ),
+    Rule(
+        name="pooling-kernel",
+        types=("Pooling",),
+        says="a kernel larger than the image",
+        readers={"opencv": refused()},
+        applies=_covers_more,
+        edit=_set_kernel,
+        instead="one as large as the image with its pad",
+    ),
+    Rule(
+        name="pooling-mask-read",
+        types=("Pooling",),
+        says="a mask, of which and the maximum layers read one only",
+        readers={"opencv": refused("has as many tops as are read")},
+        applies=_half_read,
+        rewrite=_read_both,
+        instead="a copy of the other",
     ),
     Rule(
         name="pooling-round-mode",
@@ -352,6 +414,6 @@ RULES = (
             "ncnn": doubtful("divides by what lies inside of the image"),
             "x2paddle": doubtful("divides by what lies inside of the image"),
         },
-        applies=lambda place: place.options.pool == "AVE" and any(place.options.pad),
+        applies=lambda place: place.op.pool == "AVE" and any(place.op.pad),
     ),
 )

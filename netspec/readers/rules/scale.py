@@ -7,6 +7,7 @@ import numpy as np
 from netspec.readers.draft import Made, Place
 from netspec.readers.forms import Form, sizes
 from netspec.readers.rule import Rule, chain, power, refused, silent
+from netspec.readers.rules.joined import comes_from_input
 
 
 def _covered(place: Place) -> tuple[int, tuple[int, ...]]:
@@ -92,19 +93,8 @@ def _stretched(place: Place) -> list[Made]:
     return form.end(form.both("result", operation, form.x, small))
 
 
-def _is_read_along(place: Place) -> bool:
-    """Tell whether OpenCV takes the factors for those of the layer before it.
-
-    It joins them with an InnerProduct, whose outputs are the last axis, not channels.
-    """
-    if len(place.bottoms[0]) == 2 or _is_of_blob(place):
-        return False
-    before = place.producer()
-    while before is not None and before.layer.bottom and before.type != "InnerProduct":
-        if before.tops[0] != before.bottoms[0]:
-            return False
-        before = before.producer()
-    return before is not None and before.type == "InnerProduct"
+def _is_elsewhere(place: Place) -> bool:
+    return not (_is_of_blob(place) or _is_scalar(place) or _is_of_channels(place))
 
 
 _NOT_CHANNELS = "factors along other axes than channels"
@@ -181,15 +171,19 @@ RULES = (
         types=("Scale",),
         says=_NOT_CHANNELS,
         readers={
-            "opencv": silent("takes them for channels behind a Convolution"),
             "mnn": silent("takes them for channels"),
             "openvino": silent("takes them for channels where the sizes agree"),
         },
-        applies=lambda place: (
-            not _is_of_blob(place)
-            and not _is_scalar(place)
-            and not _is_of_channels(place)
-        ),
+        applies=_is_elsewhere,
+        rewrite=_along_channels,
+        instead="Scale of channels between two Reshape",
+    ),
+    Rule(
+        name="other-axes-joined",
+        types=("Scale",),
+        says=f"{_NOT_CHANNELS}, behind another layer",
+        readers={"opencv": silent("takes them for channels behind a Convolution")},
+        applies=lambda place: _is_elsewhere(place) and not comes_from_input(place),
         rewrite=_along_channels,
         instead="Scale of channels between two Reshape",
     ),
@@ -198,11 +192,7 @@ RULES = (
         types=("Scale",),
         says=_NOT_CHANNELS,
         readers={"ncnn": silent("takes them for channels")},
-        applies=lambda place: (
-            not _is_of_blob(place)
-            and not _is_scalar(place)
-            and not _is_of_channels(place)
-        ),
+        applies=_is_elsewhere,
     ),
     Rule(
         name="other-axes-of-two",
@@ -210,14 +200,5 @@ RULES = (
         says="two bottoms",
         readers={"ncnn": silent("takes the second for factors of channels")},
         applies=lambda place: _is_of_blob(place) and _covered(place)[0] != 1,
-    ),
-    Rule(
-        name="joined-with-product",
-        types=("Scale",),
-        says="factors of channels behind InnerProduct of another axis",
-        readers={"opencv": silent("joins them with the outputs of InnerProduct")},
-        applies=lambda place: _is_read_along(place),
-        rewrite=_along_channels,
-        instead="Scale between two Reshape",
     ),
 )

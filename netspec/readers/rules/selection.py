@@ -13,7 +13,7 @@ LONGEST = 2**20  # values of one mean, so that their number is exact in float32
 
 def _by_mean(place: Place) -> list[Made]:
     """Return the reduction as an average over one row of an image, times its length."""
-    op, x = place.options, place.bottoms[0]
+    op, x = place.op, place.bottoms[0]
     rows, length = count(x[: op.axis]), count(x[op.axis :])
     steps: list[Any] = []
     if op.operation == "ASUM":
@@ -31,13 +31,26 @@ def _by_mean(place: Place) -> list[Made]:
 
 
 def _coeff_behind(place: Place) -> list[Made]:
-    op = place.options
+    op = place.op
     param = {"operation": op.operation, "axis": op.axis}
     return chain(
         place,
         ("sum", "Reduction", {"reduction_param": param}, ()),
         power("coeff", op.coeff),
     )
+
+
+def _of_rows(place: Place) -> list[Made]:
+    """Return the reduction of rows, which have no other axes."""
+    op, x = place.op, place.bottoms[0]
+    rows, length = x[: op.axis], count(x[op.axis :])
+    param = {"operation": op.operation, "axis": min(1, op.axis), "coeff": op.coeff}
+    shape = (count(rows), length) if rows else (length,)
+    steps: list[Any] = [reshape("row", x, shape)]
+    steps.append(("sum", "Reduction", {"reduction_param": param}, ()))
+    if len(rows) > 1:
+        steps.append(reshape("shape", (count(rows),), rows))
+    return chain(place, *steps)
 
 
 RULES = (
@@ -55,9 +68,18 @@ RULES = (
         types=("Reduction",),
         says="coeff",
         readers={"mnn": silent("ignores it"), "ncnn": silent("may ignore it")},
-        applies=lambda place: place.options.coeff != 1,
+        applies=lambda place: place.op.coeff != 1,
         rewrite=_coeff_behind,
         instead="Reduction and Power",
+    ),
+    Rule(
+        name="reduction-many-axes",
+        types=("Reduction",),
+        says="a blob of more than four axes",
+        readers={"mnn": silent("reduces along other axes")},
+        applies=lambda place: len(place.bottoms[0]) > 4,
+        rewrite=_of_rows,
+        instead="rows between two Reshape",
     ),
     Rule(
         name="reduction-axis",
@@ -65,9 +87,7 @@ RULES = (
         says="an axis counted from the end",
         readers={"mnn": silent("takes another one")},
         applies=lambda place: place.layer.reduction_param.axis < 0,
-        edit=lambda place: setattr(
-            place.layer.reduction_param, "axis", place.options.axis
-        ),
+        edit=lambda place: setattr(place.layer.reduction_param, "axis", place.op.axis),
         instead="the axis from the front",
     ),
 )

@@ -104,8 +104,7 @@ RULES = (
             "rknn": silent("takes the batch for one of them"),
         },
         applies=lambda place: (
-            place.options.axis != 1
-            or place.options.end_axis != len(place.bottoms[0]) - 1
+            place.op.axis != 1 or place.op.end_axis != len(place.bottoms[0]) - 1
         ),
         rewrite=_whole,
         instead="Reshape",

@@ -7,6 +7,8 @@ from netspec.readers.rules import (
     activation,
     axis,
     convolution,
+    input,
+    joined,
     joining,
     normalization,
     pooling,
@@ -34,7 +36,8 @@ _OF_SHAPES: tuple[Rule, ...] = (
     *shape.RULES,
     *joining.RULES,
     *selection.RULES,
+    *input.RULES,
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *twins.RULES)
+RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *joined.RULES, *twins.RULES)

@@ -21,7 +21,7 @@ def _images(place: Place) -> str:
 
 def _up_to_three_axes(place: Place) -> str:
     axes = len(place.bottoms[0]) - 2
-    if place.options.axis == 1 and 1 <= axes <= 3:
+    if place.op.axis == 1 and 1 <= axes <= 3:
         return ""
     return "takes one to three axes behind channels on axis 1 only"
 
