@@ -13,6 +13,7 @@ from netspec.readers.rules import (
     normalization,
     pooling,
     product,
+    recorded,
     recurrent,
     scale,
     selection,
@@ -40,4 +41,11 @@ _OF_SHAPES: tuple[Rule, ...] = (
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *joined.RULES, *twins.RULES)
+RULES: tuple[Rule, ...] = (
+    *_OF_VALUES,
+    *_OF_SHAPES,
+    *joined.RULES,
+    *twins.RULES,
+    *recorded.RULES,
+)
+RULES += recorded.untried(RULES)
