@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from netspec.nets.phases import one_phase as one_phase
     from netspec.nets.upgrade import upgrade_text as upgrade_text
     from netspec.onnx.reading import from_onnx as from_onnx
+    from netspec.onnx.writing import to_onnx as to_onnx
     from netspec.readers import check_for as check_for
     from netspec.readers import export_for as export_for
     from netspec.summary import Summary as Summary
@@ -57,6 +58,7 @@ _LAZY = {
     "one_phase": "netspec.nets.phases",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
+    "to_onnx": "netspec.onnx.writing",
     "upgrade_text": "netspec.nets.upgrade",
 }
 

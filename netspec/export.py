@@ -3,6 +3,8 @@
     python -m netspec.export FILE [-o OUT] [--deploy] [--phase TRAIN|TEST]
         [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
         [--for READER [--weights FILE] [--anyway]]
+    python -m netspec.export FILE -o OUT.onnx [--weights FILE] [--opset N]
+        [--batch dynamic|N] [--external-data]
 
 A model file has a function that returns a `NetSpec` or a `NetParameter`: the one named
 like the file (`lenet` in `lenet.py`), `net`, or its only public one. `--deploy` calls
@@ -19,7 +21,8 @@ as text has no values of parameters.
 
 `--for` writes a prototxt, and with `--weights` a caffemodel, into the folder OUT, in
 the form in which another reader computes what Caffe does, and says what it changed
-(`netspec.export_for`).
+(`netspec.export_for`). An OUT that ends in `.onnx` is written as ONNX, with the values
+of `--weights`, or those in the file itself (`netspec.to_onnx`).
 """
 
 from __future__ import annotations
@@ -38,6 +41,12 @@ from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy
 from netspec.nets.phases import PHASES, one_phase
+from netspec.onnx.command import (
+    add_onnx_options,
+    check_onnx_options,
+    is_onnx,
+    write_onnx,
+)
 from netspec.schema import NetParameter
 from netspec.text import to_text, write_message
 from netspec.text.messages import is_binary
@@ -47,8 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.reader is None and (options.weights or options.anyway):
-        parser.error("--weights and --anyway go with --for")
+    check_onnx_options(parser, options)
+    if options.reader is None and options.anyway:
+        parser.error("--anyway goes with --for")
+    if options.reader is None and options.weights and not is_onnx(options):
+        parser.error("--weights goes with --for, or with -o FILE.onnx")
 
     def command() -> None:
         with warnings.catch_warnings():
@@ -58,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.reader is not None:
                 _write_for(net, options)
                 return
-        if options.output is None:
+        if is_onnx(options):
+            write_onnx(net, options)
+        elif options.output is None:
             sys.stdout.write(to_text(net))
         else:
             write_message(options.output, net)
@@ -96,7 +110,8 @@ def _of_net(options: Any) -> NetParameter:
             f"net for use only; add --deploy, or change the data layers"
         )
     kept = options.output is not None and is_binary(options.output)
-    kept |= options.reader is not None and options.weights is None
+    others = options.reader is not None or is_onnx(options)
+    kept |= others and options.weights is None
     shapes, size = dict(options.shape), options.batch_size
     if other is not None:
         model = other(options.file, shapes=shapes, batch_size=size)
@@ -147,8 +162,8 @@ def _parser() -> Parser:
         "-o",
         "--output",
         metavar="OUT",
-        help="file to write; .caffemodel, .binaryproto and .pb are binary; without it "
-        "prototxt goes to standard output",
+        help="file to write; .caffemodel, .binaryproto and .pb are binary, .onnx is "
+        "ONNX; without it prototxt goes to standard output",
     )
     parser.add_argument(
         "--deploy", action="store_true", help="the net for use, without data and losses"
@@ -178,7 +193,9 @@ def _parser() -> Parser:
         "openvino, rknn, x2paddle or caffe; OUT is a folder",
     )
     parser.add_argument(
-        "--weights", metavar="FILE", help="with --for: values of parameters"
+        "--weights",
+        metavar="FILE",
+        help="values of parameters, with --for or -o FILE.onnx",
     )
     parser.add_argument(
         "--anyway",
@@ -186,6 +203,7 @@ def _parser() -> Parser:
         help="with --for: warn of what the reader cannot do, and write it nevertheless",
     )
     parser.add_argument("--net", metavar="FUNCTION", help="the function to call")
+    add_onnx_options(parser)
     return parser
 
 

@@ -32,12 +32,12 @@ _BLOB_DATA, _BLOB_DIFF, _BLOB_SHAPE = 5, 6, 7
 _BLOB_DOUBLE, _BLOB_DOUBLE_DIFF = 8, 9
 _SHAPE_DIM = 1
 # Not of Caffe: NVIDIA's fork and OpenCV store numbers of other sizes as plain bytes.
-_BLOB_RAW_TYPE, _BLOB_RAW, _BLOB_RAW_DIFF = 10, 12, 13
+_BLOB_RAW_TYPE, _BLOB_RAW_DIFF_TYPE, _BLOB_RAW, _BLOB_RAW_DIFF = 10, 11, 12, 13
 _RAW_TYPES: Sequence[Dtype] = ("double", "float", "half")
 
 WIDTHS: Mapping[Dtype, int] = {"float": 4, "double": 8, "half": 2}
 
-# Of the fields of an array those that hold values, and the bytes of one.
+# Of the fields of an array those of its values, and the bytes of one; 0 for numbers.
 _VALUE_BYTES = {
     _BLOB_DATA: 4,
     _BLOB_DIFF: 4,
@@ -45,6 +45,8 @@ _VALUE_BYTES = {
     _BLOB_DOUBLE_DIFF: 8,
     _BLOB_RAW: 1,
     _BLOB_RAW_DIFF: 1,
+    _BLOB_RAW_TYPE: 0,
+    _BLOB_RAW_DIFF_TYPE: 0,
 }
 # The numbers of the fields on the way to them.
 _Tree: TypeAlias = Mapping[int, "_Tree"]
@@ -98,11 +100,13 @@ class WireBlob:
     """One parameter array: its shape, and where its little-endian values lie.
 
     legacy: the shape is num, channels, height, width, so 1s in front say nothing.
+    plain: the values are in a field that Caffe does not have, as plain bytes.
     """
 
     shape: tuple[int, ...] = ()
     legacy: bool = False
     dtype: Dtype = "float"
+    plain: bool = False
     pieces: list[Piece] = field(default_factory=list)
 
     @property
@@ -232,7 +236,7 @@ def _blob(walk: _Walk, place: _Place) -> WireBlob:
             # Of a field that occurs once only, the last counts.
             held = found[number][-1:] if number == _BLOB_RAW else found[number]
             blob.pieces = [_values(each.value, WIDTHS[dtype]) for each in held]
-            blob.dtype = dtype
+            blob.dtype, blob.plain = dtype, number == _BLOB_RAW
             if blob.count:
                 break
     if has_shape:
@@ -298,8 +302,8 @@ def _kept(walk: _Walk, place: _Place, tree: _Tree) -> Iterator[Buffer]:
         if inner:
             kept = b"".join(_kept(walk, walk.message(each), inner))
             yield _tag(each.number, _BYTES) + _varint(len(kept)) + kept
-        else:
-            _values(each.value, _VALUE_BYTES[each.number])
+        elif width := _VALUE_BYTES[each.number]:
+            _values(each.value, width)
     yield walk.data.read(start, end - start)
 
 

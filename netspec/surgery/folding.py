@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -75,6 +76,13 @@ def fold_batchnorm(model: Any, *, shapes: Shapes | None = None) -> Folded:
     Raises `SpecError` where a layer has no values, `ShapeError` where shapes of data
     are not known or values do not fit.
     """
+    return fold_layers(model, shapes)
+
+
+def fold_layers(
+    model: Any, shapes: Shapes | None = None, only: Collection[str] | None = None
+) -> Folded:
+    """Fold as `fold_batchnorm` does, but no layers other than those of some names."""
     whole = copied(model)
     net = layers_of_phase(whole.net, TEST)
     if not any(layer.type in AFFINE for layer in net.layer):
@@ -88,7 +96,7 @@ def fold_batchnorm(model: Any, *, shapes: Shapes | None = None) -> Folded:
     while True:  # what a layer takes in before it comes after what follows it
         graph = graph_of(current.net, shapes)
         current = complete(current, graph)
-        plan = _Plan(graph, cast(Weights, current.weights))
+        plan = _Plan(graph, cast(Weights, current.weights), only)
         plan.make()
         if not plan.folds:
             break
@@ -113,9 +121,16 @@ class _Fold:
 
 
 class _Plan:
-    def __init__(self, graph: Graph, weights: Weights) -> None:
+    def __init__(
+        self, graph: Graph, weights: Weights, only: Collection[str] | None
+    ) -> None:
         self.graph, self.weights = graph, weights
         self.nodes = own_nodes(graph)
+        self.asked = [
+            node
+            for node in self.nodes
+            if node.type in AFFINE and (only is None or node.name in only)
+        ]
         self.folds: dict[int, _Fold] = {}  # by the index of the node that takes in
         self.left: dict[str, str] = {}
         self.affine: dict[int, Affine] = {}
@@ -124,9 +139,8 @@ class _Plan:
 
     def make(self) -> None:
         """Find what can be folded, and the reasons why other layers cannot."""
-        for node in self.nodes:
-            if node.type in AFFINE:
-                self._read(node)
+        for node in self.asked:
+            self._read(node)
         for node in self.nodes:
             if node.type in LINEAR:
                 self._take_followers(node)
@@ -134,8 +148,8 @@ class _Plan:
             if node.type in LINEAR and node.index not in self.folds:
                 self._take_leaders(node)
         self._keep_shared()
-        for node in self.nodes:
-            if node.type in AFFINE and node.index not in self._taken():
+        for node in self.asked:
+            if node.index not in self._taken():
                 self.left.setdefault(node.name, self._why_none(node))
 
     def _taken(self) -> set[int]:

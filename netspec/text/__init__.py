@@ -6,9 +6,9 @@ from netspec.text.messages import ReadNet as ReadNet
 from netspec.text.messages import as_net as as_net
 from netspec.text.messages import as_read_net as as_read_net
 from netspec.text.messages import is_binary_net as is_binary_net
-from netspec.text.messages import is_too_large as is_too_large
 from netspec.text.messages import read_message as read_message
 from netspec.text.messages import read_net as read_net
+from netspec.text.messages import values_apart as values_apart
 from netspec.text.messages import write_message as write_message
 from netspec.text.parsing import parse as parse
 from netspec.text.parsing import to_text as to_text

@@ -74,8 +74,10 @@ def _read(
     path = Path(path)
     if path.suffix in TEXT_SUFFIXES:
         check_size(path)
-    elif kind is NetParameter and is_binary_net(path):
-        data = _without_values(path) if not values or _too_large(path) else None
+    elif kind is NetParameter and is_file(path):
+        _refuse_others(read_bytes(path, HEAD_BYTES), kind, path)
+    if kind is NetParameter and is_binary_net(path):
+        data = _without_values(path) if not values or _warn_apart(path) else None
         return _from_binary(
             read_bytes(path) if data is None else data, kind, path
         ), None
@@ -91,44 +93,60 @@ def _read(
 def is_binary_net(path: str | Path) -> bool:
     """Tell whether a file is read as a binary net, by its suffix or its contents.
 
-    A string that holds a net as text, and a file that is not there, are none.
+    A string that holds a net as text, a file of arrays alone, and one that is not there
+    are none.
     """
     if isinstance(path, str) and ("{" in path or "\n" in path):
         return False
     if not is_file(path) or Path(path).suffix in TEXT_SUFFIXES:
         return False
-    binary = Path(path).suffix in BINARY_SUFFIXES
-    return binary or bool(BINARY_BYTE.search(read_bytes(path, HEAD_BYTES)))
+    head = read_bytes(path, HEAD_BYTES)
+    if head.startswith(HDF5_SIGNATURE) or _ARRAYS.match(head):
+        return False
+    return Path(path).suffix in BINARY_SUFFIXES or bool(BINARY_BYTE.search(head))
 
 
-def is_too_large(net: Any) -> bool:
-    """Tell whether a net is a binary file that no message holds with its values."""
+def values_apart(net: Any) -> bool:
+    """Tell whether a net is a binary file whose values no message of it can hold.
+
+    They are too many, or of another size than Caffe's.
+    """
     if not isinstance(net, str | os.PathLike) or not is_binary_net(os.fspath(net)):
         return False
-    return Path(net).stat().st_size >= MESSAGE_BYTES
+    return bool(_why_apart(Path(net)))
 
 
-def _too_large(path: Path) -> bool:
-    """Tell whether a binary net does not fit into a message, and warn if so."""
-    if not is_too_large(path):
-        return False
-    nbytes = path.stat().st_size
-    warnings.warn(
-        f"{path}: has {nbytes:,} bytes, a message holds less than 2 GiB, so the net is "
-        f"read without the values of its parameters; they are read where the file is "
-        f"given as weights, and by netspec.weights.as_model",
-        SpecWarning,
-        stacklevel=2,
-    )
-    return True
+def _why_apart(path: Path) -> str:
+    """Return why a message cannot hold the values of a binary net, if so."""
+    try:
+        with FileBytes(path) as data:
+            if data.size >= MESSAGE_BYTES:
+                return f"has {data.size:,} bytes, a message holds less than 2 GiB"
+            blobs = (blob for layer in wire.scan(data) for blob in layer.blobs)
+            if any(blob.plain for blob in blobs):
+                return "has arrays as plain bytes (raw_data), as OpenCV shrinks them"
+    except SpecError:
+        pass  # whoever reads it says so
+    return ""
+
+
+def _warn_apart(path: Path) -> bool:
+    """Warn of a net whose values no message can hold; tell whether it is one."""
+    why = _why_apart(path)
+    if why:
+        warnings.warn(
+            f"{path}: {why}, so the net is read without the values of its parameters; "
+            f"they are read where the file is given as weights, and by "
+            f"netspec.weights.as_model",
+            SpecWarning,
+            stacklevel=2,
+        )
+    return bool(why)
 
 
 def _without_values(path: Path) -> bytes:
     try:
         with FileBytes(path) as data:
-            head = bytes(data.read(0, min(data.size, 16)))
-            if head.startswith(HDF5_SIGNATURE) or _ARRAYS.match(head):
-                return head
             _check_layers(data, path)
             return wire.without_values(data)
     except SpecError:
@@ -194,13 +212,7 @@ def is_binary(path: str | Path) -> bool:
 
 
 def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
-    name = kind.DESCRIPTOR.name
-    if data.startswith(HDF5_SIGNATURE):
-        raise FileError(f"{path}: is an HDF5 file; expected a {name}")
-    if kind is NetParameter and _ARRAYS.match(data[:16]):
-        raise FileError(
-            f"{path}: holds arrays and no net; give it as weights, beside a net"
-        )
+    _refuse_others(data[:HEAD_BYTES], kind, path)
     if kind is NetParameter:
         _check_layers(data, path)
     try:
@@ -211,6 +223,17 @@ def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
     if bad is not None:
         raise FileError(f"{path}: the text of {bad} is not UTF-8")
     return message
+
+
+def _refuse_others(head: bytes, kind: type[Message], path: Path) -> None:
+    """Refuse files of another format, by how they begin."""
+    if head.startswith(HDF5_SIGNATURE):
+        name = kind.DESCRIPTOR.name
+        raise FileError(f"{path}: is an HDF5 file; expected a {name}")
+    if kind is NetParameter and _ARRAYS.match(head):
+        raise FileError(
+            f"{path}: holds arrays and no net; give it as weights, beside a net"
+        )
 
 
 def _check_layers(data: bytes | wire.Bytes, path: Path) -> None:

@@ -12,6 +12,7 @@ from netspec import schema
 from netspec.errors import TextError, did_you_mean, join_lines
 from netspec.schema import NetParameter, SolverParameter
 from netspec.text.modules.flatten import Locate
+from netspec.text.numbers import of_octal
 from netspec.text.tokens import without_field
 
 MAX_RETRY_CHARACTERS = 4 << 20  # parsed again to find more than the first mistake
@@ -35,6 +36,7 @@ _QUOTED_TYPE = re.compile(
     r'Enum type "netspec\.V1LayerParameter\.LayerType" has no value named '
     r"""(?P<value>["'].*["'])"""
 )
+_OCTAL_FLOAT = re.compile(r"Invalid octal float: (?P<value>.+)")
 _NO_STRING = re.compile(r"Expected string but found: '(?P<value>[A-Z0-9_]+)'")
 # Fields of old layers alone, and what stands for them in current ones.
 _OLD_FIELDS = {
@@ -113,6 +115,8 @@ def _sentence(error: text_format.ParseError, text: str) -> str:
             "param is the name of a parameter in `layers`, the old form; write "
             "blobs_lr and weight_decay, or `layer` for `layers`"
         )
+    elif found := _OCTAL_FLOAT.search(said):
+        said = of_octal(found["value"])
     elif _NOT_UTF8_BYTES.search(said):
         said = "bytes in a string are not UTF-8; save the file as such"
     elif found := _NOT_UTF8.search(said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -10,7 +11,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from netspec import schema
-from netspec.errors import TextError
+from netspec.errors import SpecWarning, TextError
 from netspec.files import read_bytes
 from netspec.schema import NetParameter
 from netspec.text.checks import (
@@ -25,6 +26,7 @@ from netspec.text.mistakes import text_error
 from netspec.text.modules import flatten_text, has_modules
 from netspec.text.modules.flatten import Locate
 from netspec.text.modules.tree import Place
+from netspec.text.numbers import check_kinds, check_numbers
 
 M = TypeVar("M", bound=Message)
 
@@ -53,8 +55,16 @@ def parse(
     if len(text) > MAX_TEXT_BYTES:
         raise too_long(len(text), "characters", source)
     check_items(text, source)
-    text = text.removeprefix("\ufeff")
+    if text.startswith("\ufeff"):
+        text = text[1:]
+        warnings.warn(
+            f"{source}: begins with a byte order mark, which Caffe and others refuse; "
+            f"save it as UTF-8 without one",
+            SpecWarning,
+            stacklevel=2,
+        )
     check_escapes(text, source)
+    check_numbers(text, source)
     if kind is NetParameter and has_modules(text):
         return cast("M", _flattened(text, source, Path(folder or "")))
     result = _parse(text, kind, lambda line, column: (Place(source, line, column), ""))
@@ -80,6 +90,7 @@ def _flattened(text: str, source: str, folder: Path) -> NetParameter:
         check_size(path)
         text = decoded(read_bytes(path), path).removeprefix("\ufeff")
         check_escapes(text, str(path))
+        check_numbers(text, str(path))
         return text
 
     def parse_flat(flat: str, locate: Locate) -> NetParameter:
@@ -97,6 +108,7 @@ def _parse(text: str, kind: type[M], locate: Locate) -> M:
         raise text_error(text, error, kind, locate) from None
     except (SystemError, UnicodeError):  # of a name with bytes that are no text
         raise text_error(text, _no_text(text), kind, locate) from None
+    check_kinds(text, kind, locate)
     return result
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
 
 _TOKEN = re.compile(
     r"""(?P<gap>\s+|\#[^\n]*)
@@ -78,3 +82,31 @@ def _after_separator(text: str, start: int) -> int:
     while text[end : end + 1].isspace():
         end += 1
     return end + 1 if text[end : end + 1] in (",", ";") else start
+
+
+def values(text: str, kind: Any) -> Iterator[tuple[FieldDescriptor, re.Match[str]]]:
+    """Yield the field and the token of every value that is no string or message.
+
+    text: what is parsed already, as a message with the descriptor `kind`.
+    """
+    stack: list[tuple[Any, Any, bool]] = []  # what is around the open message
+    message, listed = kind, False
+    field: Any = None  # whose value comes next
+    for token in _TOKEN.finditer(text):
+        part, mark = token.lastgroup, token.group()
+        if mark == "[":
+            listed = True
+        elif mark == "]":
+            field, listed = None, False
+        elif part == "open":
+            stack.append((message, field, listed))
+            message, field, listed = field.message_type, None, False
+        elif part == "close":
+            message, field, listed = stack.pop()
+            field = field if listed else None
+        elif part == "word" and field is None:
+            field = message.fields_by_name[mark]
+        elif part in ("word", "text"):
+            if part == "word":
+                yield field, token
+            field = field if listed else None

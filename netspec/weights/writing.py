@@ -130,8 +130,8 @@ def _present(layer: LayerArrays) -> list[np.ndarray]:
     if len(found) < len(layer.arrays):
         raise SpecError(
             f"{label(layer.layer)} leaves an array to a layer that shares it, which "
-            f"this format cannot; give the net with the weights to "
-            f"netspec.weights.complete first",
+            f"this format cannot; netspec.weights.complete fills it in, and so does "
+            f"--net of the command",
         )
     return found
 

@@ -16,7 +16,7 @@ from netspec.nets.current import current
 from netspec.nets.filter import drop_blobs
 from netspec.ops.base import Shape, label
 from netspec.schema import NetParameter
-from netspec.text import is_too_large
+from netspec.text import values_apart
 from netspec.weights.names import Names
 from runtime.data import MemorySource
 from runtime.data.source import Source
@@ -28,9 +28,9 @@ def given_net(net: Any) -> tuple[NetParameter, str | None]:
     """Return a net in the current form, and the file of its values.
 
     None stands for the file where the net itself holds them, if there are any: only
-    what is larger than a message can be is copied from the file, as weights are.
+    what no message can hold is copied from the file, as weights are.
     """
-    if not is_too_large(net):
+    if not values_apart(net):
         return current(net), None
     return drop_blobs(current(net, values=False)), os.fspath(net)
 

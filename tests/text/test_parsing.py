@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netspec.errors import TextError
+from netspec.errors import SpecWarning, TextError
 from netspec.schema import (
     ConvolutionParameter,
     Datum,
@@ -77,13 +77,20 @@ def test_words_of_one_form_in_the_other_are_told_with_what_to_write(text, messag
         ("name: \"a\" 'b'\n  # c\n 'c'", "abc"),
         (r"name: '\101\x42\n\"'", 'AB\n"'),
         ("name: 'it is \"it\"'", 'it is "it"'),
-        ("\ufeffname: 'after a byte order mark'", "after a byte order mark"),
         ("# first\r\nname: 'x' # last", "x"),
         ("name: 'Netz für Ziffern'", "Netz für Ziffern"),
     ],
 )
 def test_strings_are_read_as_caffe_reads_them(text, value):
     assert parse(text, NetParameter).name == value
+
+
+def test_a_byte_order_mark_is_told():
+    with pytest.warns(
+        SpecWarning, match="^net.prototxt: begins with a byte order mark"
+    ):
+        net = parse("\ufeffname: 'x'", NetParameter, source="net.prototxt")
+    assert net.name == "x"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import netspec
 import runtime
 from netspec import room
 from netspec.errors import FileError, MachineError, SpecError, SpecWarning
@@ -342,6 +343,10 @@ def test_the_form_of_opencv_with_16_bits_is_read(tmp_path):
     for half, array in zip(arrays(other), arrays(net), strict=True):
         np.testing.assert_array_equal(half, array.astype(np.float16))
     np.testing.assert_array_equal(as_model(small).weights["c"][0], arrays(other)[0])
+    assert_same(runtime.Net(small), other)
+    with pytest.warns(SpecWarning, match=r"half.caffemodel: has arrays as plain bytes"):
+        spec = netspec.load(small)
+    assert not any(blob.data for layer in spec.to_proto().layer for blob in layer.blobs)
 
 
 def test_what_pytorch_saved_is_read_by_it_or_named(tmp_path, monkeypatch):

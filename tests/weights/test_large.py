@@ -94,7 +94,7 @@ def test_the_net_of_a_large_file_is_read_without_its_values(path, capsys):
 
 
 def test_who_wants_values_is_told_that_the_net_has_none(path):
-    said = r"x.caffemodel: has .* bytes, a message holds less than 2 GiB, so .* without"
+    said = r"x.caffemodel: has .* bytes, a message holds less than 2 GiB, so .*without"
     with pytest.warns(SpecWarning, match=said):
         spec = netspec.load(str(path))
     assert not any(len(blob.data) for x in spec.to_proto().layer for blob in x.blobs)

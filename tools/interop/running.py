@@ -138,8 +138,9 @@ def _mnn(
     for name, value in inputs.items():
         value = np.ascontiguousarray(value)
         tensors[name].copyFrom(MNN.Tensor(value.shape, kind, value, order))
-    if status := net.runSession(session):
-        raise RuntimeError(f"runSession returned {status}")
+    status = net.runSession(session)
+    if status:
+        raise ReaderError(f"runSession returned {status}")
     outputs = net.getSessionOutputAll(session)
     got = []
     for name in names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,6 +103,7 @@ class Build:
         """Return a blob with the values around it, made once."""
         if padded.made is None:
             x, value = padded.blob, padded.value
+            reader, self.node = self.node, padded.node
             for axis, (before, after) in enumerate(
                 zip(padded.begin, padded.end, strict=True)
             ):
@@ -113,7 +113,7 @@ class Build:
                     *self._filled(x, axis, after, value),
                 ]
                 x = self.concat(pieces, axis, role="pad")
-            padded.made = x
+            padded.made, self.node = x, reader
         return padded.made
 
     def _filled(self, x: Blob, axis: int, size: int, value: float) -> list[Blob]:
@@ -135,13 +135,13 @@ class Build:
         shape = tuple(int(size) for size in shape)
         if shape == x.shape:
             return x
-        per_item = math.prod(x.shape[1:])
+        merged = bool(x.shape and shape) and shape[0] % x.shape[0] == 0
         if x.shape[:1] == shape[:1]:
             if len(shape) == 2 and len(x.shape) > 2:
                 return self.layer(LayerParameter(type="Flatten"), [x], role=role)
             shape = (0, *shape[1:])
-        elif shape and per_item and shape[0] % max(x.shape[0], 1) == 0:
-            shape = (-1, *shape[1:]) if 0 not in shape else shape
+        elif merged:
+            shape = (-1, *shape[1:])
         param = ReshapeParameter(shape=BlobShape(dim=shape))
         message = LayerParameter(type="Reshape", reshape_param=param)
         return self.layer(message, [x], role=role)

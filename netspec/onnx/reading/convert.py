@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from netspec.errors import (
     FileError,
+    NetspecError,
     UnsupportedError,
     did_you_mean,
     join,
@@ -21,6 +23,7 @@ from netspec.onnx.reading.library import library
 from netspec.onnx.reading.node import Node, Refused
 from netspec.onnx.reading.rules import RULES, WHOLE_NUMBERS
 from netspec.onnx.reading.values import REAL, Blob, Constant, Padded, Value
+from netspec.ops.base import MAX_COUNT
 from netspec.schema import BlobShape, InputParameter, LayerParameter
 
 INPUT = -1  # the node of layers for inputs
@@ -163,14 +166,26 @@ class Graph:
         if not node.reads_real() and node.op not in WHOLE_NUMBERS:
             kinds = {x.kind for x in node.computed()} - {REAL}
             node.refuse(f"it computes with {' and '.join(sorted(kinds))}")
-        found = RULES[node.op](node, self.build)
+        try:
+            found = RULES[node.op](node, self.build)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            if isinstance(error, NetspecError):
+                raise
+            # What no field of a layer can hold, such as a kernel of 2^40 pixels.
+            node.refuse(f"one of its options means nothing: {str(error)[:200]}")
         values = list(found) if isinstance(found, Sequence) else [found]
         values += [None] * (len(node.proto.output) - len(values))
         self._compare(node, values)
         return values
 
     def _compare(self, node: Node, values: Sequence[Value | None]) -> None:
-        """Refuse results of another shape than ONNX's own rules give."""
+        """Refuse results of another shape than the library infers.
+
+        Of pooling that rounds up it has one window too many before version 22 where the
+        last would begin behind the image; ONNX Runtime leaves that out.
+        """
+        if node.option("ceil_mode"):
+            return
         for value, wanted in zip(values, output_shapes(node), strict=False):
             if value is not None and wanted is not None and value.shape != wanted:
                 node.refuse(
@@ -193,7 +208,12 @@ class Graph:
             return [None] * len(proto.output)
         node = Node(index, proto, self.versions[""], inputs, schema)
         shapes = output_shapes(node)
-        return [None if shape is None else Blob(shape) for shape in shapes]
+        return [
+            None
+            if shape is None or not 0 < math.prod(shape) <= MAX_COUNT
+            else Blob(shape)
+            for shape in shapes
+        ]
 
     def _end(self, stored: Mapping[str, Any]) -> None:
         """Find the blobs of the results; one that is read as well gets a copy."""

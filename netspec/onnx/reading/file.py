@@ -59,7 +59,32 @@ def read_model(path: str | Path) -> onnx.ModelProto:
         raise UnsupportedError(
             f"{path}: initializer {name!r} is sparse; save it as a dense tensor"
         )
+    _check_text(model, path)
     return _without_functions(model, path) if model.functions else model
+
+
+def _check_text(model: Any, path: str | Path) -> None:
+    """Refuse names that are not UTF-8, which protobuf hands out as bytes."""
+    graph = model.graph
+    texts = [graph.name, *(each.name for each in graph.initializer)]
+    for node in (*graph.node, *(each for f in model.functions for each in f.node)):
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        texts += [each.name for each in node.attribute]
+        texts += [each.ref_attr_name for each in node.attribute]
+        texts += [
+            text for each in node.metadata_props for text in (each.key, each.value)
+        ]
+    for value in (*graph.input, *graph.output):
+        dims = value.type.tensor_type.shape.dim
+        texts += [value.name, *(dim.dim_param for dim in dims)]
+    texts += [each.domain for each in model.opset_import]
+    for function in model.functions:
+        texts += [function.name, function.domain, *function.input, *function.output]
+    for tensor in graph.initializer:
+        texts += [part for e in tensor.external_data for part in (e.key, e.value)]
+    bad = next((text for text in texts if isinstance(text, bytes)), None)
+    if bad is not None:
+        raise FileError(f"{path}: the name {bad[:60]!r} in it is not UTF-8 text")
 
 
 def _without_functions(model: Any, path: str | Path) -> Any:

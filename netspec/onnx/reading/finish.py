@@ -27,8 +27,15 @@ def finished(graph: Graph, name: str) -> Model:
     outputs = {blob: name for name, blob in graph.outputs.items()}
     over = {id(layer) for layer in layers if _in_place(layer, outputs)}
     origins, labels = _origins(graph, layers)
-    names = _layer_names(layers, labels, graph)
-    _name_blobs(layers, names, over, outputs, graph)
+    ends = _ends(layers, over)
+    wanted = {
+        blob: outputs[ends.get(blob, blob)]
+        for layer in layers
+        for blob in layer.tops
+        if ends.get(blob, blob) in outputs
+    }
+    names = _layer_names(layers, labels, wanted, graph)
+    _name_blobs(layers, names, over, wanted, graph)
     shared = _shared(layers, origins)
     net = NetParameter(name=name)
     weights = {}
@@ -85,10 +92,15 @@ def _origins(
 
 
 def _layer_names(
-    layers: Sequence[Layer], labels: Mapping[int, str], graph: Graph
+    layers: Sequence[Layer],
+    labels: Mapping[int, str],
+    outputs: Mapping[Blob, str],
+    graph: Graph,
 ) -> list[str]:
-    """Return the name of every layer: that of its node, for others with their role."""
-    outputs = {blob: name for name, blob in graph.outputs.items()}
+    """Return the name of every layer: that of its node, for others with their role.
+
+    outputs: the names of blobs that are outputs in the end.
+    """
     names = Names({each.name for each in graph.inputs} | set(graph.outputs))
     main = _main_layers(layers)
     given: dict[int, str] = {}
@@ -129,7 +141,6 @@ def _name_blobs(
     """Give tops the names of their layers, outputs their own, and wire by them."""
     taken = Names([*names, *graph.outputs, *(each.name for each in graph.inputs)])
     blobs: dict[Blob, str] = {}
-    ends = _ends(layers, over)
     for layer, name in zip(layers, names, strict=True):
         message = layer.message
         del message.bottom[:], message.top[:]
@@ -137,12 +148,12 @@ def _name_blobs(
         for place, top in enumerate(layer.tops):
             if id(layer) in over:
                 blobs[top] = blobs[layer.bottoms[0]]
-            elif ends.get(top, top) in outputs:
-                blobs[top] = outputs[ends.get(top, top)]
-            elif layer.node == INPUT:
+            elif top in outputs:
+                blobs[top] = outputs[top]
+            elif layer.node == INPUT or (place == 0 and name not in graph.outputs):
                 blobs[top] = name
             else:
-                blobs[top] = name if place == 0 else taken.new(f"{name}_{place}")
+                blobs[top] = taken.new(f"{name}_{place}")
             message.top.append(blobs[top])
 
 

@@ -214,8 +214,15 @@ def _evaluated(
 
 
 def output_shapes(node: Node) -> list[tuple[int, ...] | None]:
-    """Return the shape of every output as the library infers it, None if it cannot."""
+    """Return the shape of every output as the library infers it, None if it cannot.
+
+    It is not asked about empty inputs: of some it ends the process (1.23.2).
+    """
     onnx = library()
+    if any(
+        value is not None and min(value.shape, default=1) < 1 for value in node.inputs
+    ):
+        return [None for _ in node.proto.output]
     kinds, data = {}, {}
     for name, value in zip(node.proto.input, node.inputs, strict=True):
         if value is None:
@@ -258,6 +265,6 @@ def _shape(kind: Any) -> tuple[int, ...] | None:
     if kind is None or not kind.tensor_type.HasField("shape"):
         return None
     sizes = kind.tensor_type.shape.dim
-    if not all(size.HasField("dim_value") for size in sizes):
+    if not all(size.HasField("dim_value") and size.dim_value >= 0 for size in sizes):
         return None
     return tuple(size.dim_value for size in sizes)

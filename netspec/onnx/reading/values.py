@@ -62,13 +62,15 @@ class Blob:
 class Padded:
     """A blob with constant values around it, which nothing has made yet.
 
-    begin, end: how many along every axis. made: the blob, once something needed it.
+    begin, end: how many along every axis. node: index of the node that pads. made: the
+    blob, once something needed it.
     """
 
     blob: Blob
     begin: Shape
     end: Shape
     value: float
+    node: int
     made: Blob | None = None
 
     @property

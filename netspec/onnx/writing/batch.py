@@ -20,7 +20,10 @@ Batch: TypeAlias = "int | Literal['dynamic'] | None"
 # Another batch is a multiple of the net's own, so that it divides whatever that does.
 MULTIPLES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 # Fields of ops that are shapes by another name.
-_SHAPES = {"layer", "bottoms", "tops", "params", "macs", "timesteps", "streams"}
+_SHAPES = {
+    *("layer", "bottoms", "tops", "params", "macs"),
+    *("timesteps", "streams", "scale_shape", "bias_shape"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +57,10 @@ def with_batch(net: NetParameter, batch: Batch) -> Batches:
     """Return the graph of the TEST phase of a net for a batch.
 
     batch: None leaves it; a number becomes the first axis of every Input; with
-    "dynamic" that axis may have any size, the same for all inputs that have the same
-    size now. A Reshape that states the batch copies it instead. How many items a Filter
-    leaves is not known in any case.
+    "dynamic" that axis may have any size, a size for each input if the net allows that,
+    otherwise the same for all inputs that have the same size now. A Reshape that states
+    the batch copies it instead. How many items a Filter leaves is not known in any
+    case.
 
     Raises `SpecError` naming the layer that only takes the net's own batch.
     """
@@ -68,23 +72,25 @@ def with_batch(net: NetParameter, batch: Batch) -> Batches:
         shapes = {
             top: (batch, *shape[1:]) for top, shape in _inputs(graph).items() if shape
         }
-        return _checked(Batches(_rebuilt(graph, shapes)))
-    symbols, shapes = _symbols(graph, dynamic=batch is not None)
+        return _for_any(_rebuilt(graph, shapes), inputs=False)
+    return _for_any(graph, inputs=batch is not None)
+
+
+def _for_any(graph: Graph, *, inputs: bool) -> Batches:
+    """Return a graph, and one of other sizes where the first ones may be any.
+
+    inputs: whether those of inputs may be; those behind a Filter always are.
+    """
+    symbols, shapes = _symbols(graph, inputs=inputs, apart=True)
     if not symbols:
         return Batches(graph)
-    other = _rebuilt(graph, shapes)
+    try:
+        other = _rebuilt(graph, shapes)
+    except SpecError:
+        symbols, shapes = _symbols(graph, inputs=inputs, apart=False)
+        other = _rebuilt(graph, shapes)
     _compare(graph, other)
     return Batches(graph, other, symbols)
-
-
-def _checked(batches: Batches) -> Batches:
-    """Return the batches, and those of its Filters if there are any."""
-    symbols, shapes = _symbols(batches.graph, dynamic=False)
-    if not symbols:
-        return batches
-    other = _rebuilt(batches.graph, shapes)
-    _compare(batches.graph, other)
-    return Batches(batches.graph, other, symbols)
 
 
 def _inputs(graph: Graph) -> dict[str, Shape]:
@@ -97,20 +103,25 @@ def _inputs(graph: Graph) -> dict[str, Shape]:
 
 
 def _symbols(
-    graph: Graph, *, dynamic: bool
+    graph: Graph, *, inputs: bool, apart: bool
 ) -> tuple[tuple[Symbol, ...], dict[str, Shape]]:
-    """Return the sizes that may be any, and the shapes of tops for another batch."""
+    """Return the sizes that may be any, and the shapes of tops for another batch.
+
+    apart: each input has a size of its own; otherwise those of one size share one.
+    """
     found: dict[int | str, Symbol] = {}
     shapes: dict[str, Shape] = {}
     for node in graph.nodes:
-        is_input = dynamic and node.type == "Input"
+        is_input = inputs and node.type == "Input"
         if not is_input and node.type != "Filter":
             continue
         for edge in (graph.edges[number] for number in node.tops):
             if not edge.shape:
                 continue
             size = edge.shape[0]
-            key: int | str = size if is_input else node.name
+            key: int | str = node.name  # all tops of a Filter have as many items
+            if is_input:
+                key = f"top {edge.blob}" if apart else size
             if key not in found:
                 name = "batch" if is_input and not found else f"{edge.blob}_items"
                 times = MULTIPLES[len(found) % len(MULTIPLES)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,48 +58,55 @@ def constants_of(pieces: Sequence[Piece], others: Sequence[Value]) -> list[Value
     return [value for value in found if value.array is not None]
 
 
-def emit(written: Written, tensors: Sequence[TensorProto]) -> ModelProto:
-    """Return the model; tensors: its constants."""
+def emit(
+    written: Written,
+    constants: Sequence[Value],
+    fill: Callable[[TensorProto, np.ndarray], None],
+) -> ModelProto:
+    """Return the model; fill: puts the values of a constant into its message.
+
+    Every message is made in its place, as moving it would copy its values.
+    """
     onnx = import_onnx()
     graph = written.batches.graph
     opset = onnx.helper.make_opsetid("", written.opset)
     ir_version = onnx.helper.find_min_ir_version_for([opset])
     told = ir_version >= IR_WITH_METADATA_OF_NODES
-    proto = onnx.GraphProto(name=graph.name or "net")
+    model: ModelProto = onnx.ModelProto(
+        ir_version=ir_version,
+        producer_name="netspec",
+        producer_version=_version(),
+        doc_string=f"The Caffe net {graph.name!r} in its TEST phase.",
+        opset_import=[opset],
+    )
+    proto = model.graph
+    proto.name = graph.name or "net"
     proto.node.extend(_nodes(onnx, graph, written.pieces, told=told))
-    proto.initializer.extend(tensors)
+    for value in constants:
+        array = held(value)
+        fill(
+            proto.initializer.add(
+                name=value.name, data_type=TYPES[array.dtype.name], dims=array.shape
+            ),
+            array,
+        )
     proto.input.extend(_info(onnx, written, edge) for edge in written.inputs)
     for value, edge in written.outputs:
         proto.output.append(_info(onnx, written, edge, value.name))
     proto.value_info.extend(_infos(onnx, written))
-    model: ModelProto = onnx.ModelProto(
-        ir_version=ir_version,
-        producer_name="netspec",
-        producer_version=importlib.metadata.version("netspec"),
-        doc_string=f"The Caffe net {graph.name!r} in its TEST phase.",
-        opset_import=[opset],
-        graph=proto,
-    )
     for key, said in _metadata(graph).items():
         model.metadata_props.add(key=key, value=said)
     return model
 
 
-def tensor(value: Value) -> TensorProto:
-    """Return the message of a constant with its values."""
-    proto = header(value)
-    array = held(value)
-    proto.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return proto
+def fill(proto: TensorProto, array: np.ndarray) -> None:
+    """Put the values of a constant into its message."""
+    proto.raw_data = little(array).tobytes()
 
 
-def header(value: Value) -> TensorProto:
-    """Return the message of a constant without its values."""
-    array = held(value)
-    proto: TensorProto = import_onnx().TensorProto(
-        name=value.name, data_type=TYPES[array.dtype.name], dims=array.shape
-    )
-    return proto
+def little(array: np.ndarray) -> np.ndarray:
+    """Return an array with the bytes in ONNX's order."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
 def held(value: Value) -> np.ndarray:
@@ -180,6 +187,13 @@ def _infos(onnx: Any, written: Written) -> Iterator[ValueInfoProto]:
         if value not in seen and value.array is None:
             seen.add(value)
             yield _info(onnx, written, edge)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("netspec")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return ""
 
 
 def _metadata(graph: Graph) -> dict[str, str]:

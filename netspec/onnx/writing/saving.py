@@ -10,11 +10,11 @@ import numpy as np
 
 from netspec.errors import SpecError
 from netspec.files import replacing
-from netspec.onnx.writing.emit import Written, emit, header, held, import_onnx, tensor
+from netspec.onnx.writing.emit import Written, emit, fill, held, import_onnx, little
 from netspec.onnx.writing.values import Value
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, TensorProto
 
 LARGEST_MESSAGE = 2**31 - 1
 RESERVED = 2**24  # bytes for all of a message that are no values
@@ -50,7 +50,7 @@ def finish(
             f"path of a file"
         )
     if path is None or not outside:
-        model = emit(written, [tensor(value) for value in constants])
+        model = emit(written, constants, fill)
         if path is not None:
             with replacing(path) as file:
                 file.write(model.SerializeToString())
@@ -63,20 +63,18 @@ def _with_data_beside(
 ) -> ModelProto:
     external = import_onnx().TensorProto.EXTERNAL
     data = path.with_name(f"{path.name}.data")
-    tensors = []
     with replacing(data) as file:
         end = 0
-        for value in constants:
-            array = held(value)
+
+        def write(proto: TensorProto, array: np.ndarray) -> None:
+            nonlocal end
             if array.nbytes < SMALLEST_OUTSIDE:
-                tensors.append(tensor(value))
-                continue
+                fill(proto, array)
+                return
             start = -(-end // ALIGNED) * ALIGNED
             file.write(bytes(start - end))
-            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            file.write(np.ascontiguousarray(little).reshape(-1).data)
+            file.write(np.ascontiguousarray(little(array)).reshape(-1).data)
             end = start + array.nbytes
-            proto = header(value)
             proto.data_location = external
             for key, said in (
                 ("location", data.name),
@@ -84,8 +82,8 @@ def _with_data_beside(
                 ("length", array.nbytes),
             ):
                 proto.external_data.add(key=key, value=str(said))
-            tensors.append(proto)
-    model = emit(written, tensors)
+
+        model = emit(written, constants, write)
     with replacing(path) as file:
         file.write(model.SerializeToString())
     return model

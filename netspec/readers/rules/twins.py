@@ -11,14 +11,31 @@ from netspec.readers.forms import Form
 from netspec.readers.rule import Rule, refused
 from netspec.schema import LayerParameter
 
+_SAME_VALUES = ("Dropout", "Flatten", "Reshape", "Split")
+
 
 def _work(place: Place) -> LayerParameter:
-    """Return what a layer does, without the names of itself and its tops."""
+    """Return what a layer does, without the names of itself and its blobs."""
     work = LayerParameter()
     work.CopyFrom(place.layer)
-    work.ClearField("name")
-    work.ClearField("top")
+    for name in ("name", "bottom", "top"):
+        work.ClearField(name)  # type: ignore[arg-type]
     return work
+
+
+def _source(place: Place, slot: int) -> tuple[int, str]:
+    """Return where the values of a bottom were made: their layer, and its top.
+
+    Readers look through a Reshape, and compute what is behind it only once.
+    """
+    blob, maker = place.layer.bottom[slot], place.producer(slot)
+    while maker is not None and maker.type in _SAME_VALUES:
+        blob, maker = maker.layer.bottom[0], maker.producer(0)
+    return id(maker), blob
+
+
+def _sources(place: Place) -> list[tuple[int, str]]:
+    return [_source(place, slot) for slot in range(len(place.layer.bottom))]
 
 
 def _are_equal(these: list[Any], others: list[Any]) -> bool:
@@ -29,15 +46,13 @@ def _are_equal(these: list[Any], others: list[Any]) -> bool:
 
 def _twins(place: Place) -> list[Place]:
     """Return the layers that compute the same of the same, this one among them."""
-    work = _work(place)
-    makers = [place.producer(slot) for slot in range(len(place.layer.bottom))]
+    work, sources = _work(place), _sources(place)
     return [
         other
         for other in place.draft.places
         if other.type == place.type
-        and other.layer.bottom == place.layer.bottom
         and _work(other) == work
-        and all(other.producer(slot) is maker for slot, maker in enumerate(makers))
+        and _sources(other) == sources
         and _are_equal(place.values, other.values)
     ]
 

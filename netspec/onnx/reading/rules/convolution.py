@@ -69,7 +69,7 @@ def conv_transpose(node: Node, net: Build) -> Blob:
         first.append(begin[place] - pads[-1])
     if any(more):
         ends = (0, 0, *more)
-        x = net.padding(Padded(x, (0,) * len(ends), ends, 0.0))
+        x = net.padding(Padded(x, (0,) * len(ends), ends, 0.0, node.index))
     windows = Windows(
         tuple(image), kernel, stride, dilation, tuple(pads), tuple(pads), tuple(sizes)
     )

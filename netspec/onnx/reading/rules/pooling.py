@@ -40,7 +40,7 @@ def max_pool(node: Node, net: Build) -> Blob:
     x, windows = _pooled(node, net, "MAX")
     _refuse_empty(node, windows)
     found = _fits(node, windows)
-    return _shaped(net, x, windows, found, "MAX", None)
+    return _shaped(net, x, windows, found, "MAX", None, _rank(node))
 
 
 @rule("AveragePool")
@@ -55,7 +55,7 @@ def average_pool(node: Node, net: Build) -> Blob:
         for axis in range(len(windows.size))
     ]
     factors = None if all(np.all(each == 1) for each in counts) else counts
-    return _shaped(net, x, windows, found, "AVE", factors)
+    return _shaped(net, x, windows, found, "AVE", factors, _rank(node))
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool")
@@ -101,6 +101,11 @@ def _pooled(node: Node, net: Build, pool: str) -> tuple[Blob, Windows]:
     flat = {name: (*getattr(windows, name), usual) for name, usual in one.items()}
     wide = Windows(size=(*windows.size, 1), counts=(*windows.counts, 1), **flat)
     return net.reshape(x, (*x.shape, 1)), wide
+
+
+def _rank(node: Node) -> int:
+    value = node.inputs[0]
+    return len(value.shape) if value is not None else 0
 
 
 def _joins(padded: Padded, pool: str) -> bool:
@@ -194,6 +199,7 @@ def _shaped(
     found: list[Fit],
     pool: str,
     factors: list[np.ndarray] | None,
+    rank: int,
 ) -> Blob:
     """Add the layers, and bring the result to the shape of the node's."""
     param = PoolingParameter(pool=PoolingParameter.PoolMethod.Value(pool))
@@ -204,7 +210,7 @@ def _shaped(
     y = wanted(net, y, found, windows.counts)
     if factors is not None:
         y = net.scaled(y, 2, fixed(np.outer(*factors)), role="counts")
-    return y
+    return net.reshape(y, y.shape[:rank], "shape")
 
 
 def _set(

@@ -122,15 +122,16 @@ def _matrix(
         node.refuse(f"from {size} to {wanted} places is more than a matrix can hold")
     if node.option("antialias") and scale < 1 and mode == "linear":
         node.refuse("antialias is 1 while the image shrinks")
-    places = np.arange(wanted, dtype=np.float64)
+    places = np.arange(wanted, dtype=np.float32)  # as ONNX Runtime rounds them
+    half = np.float32(0.5)
     if transform == "align_corners":
-        x = places * ((size - 1) / (wanted - 1)) if wanted > 1 else places * 0
+        x = places * (size - 1) / np.float32(max(wanted - 1, 1))
     elif transform == "asymmetric":
-        x = places / scale
+        x = places / np.float32(scale)
     elif transform == "pytorch_half_pixel" and wanted == 1:
         x = places * 0
     else:
-        x = (places + 0.5) / scale - 0.5
+        x = (places + half) / np.float32(scale) - half
     matrix = np.zeros((wanted, size))
     rows = np.arange(wanted)
     if mode == "nearest":

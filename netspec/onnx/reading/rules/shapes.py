@@ -206,9 +206,9 @@ def pad(node: Node, net: Build) -> Value:
         if value.value == filler:
             begin = [a + b for a, b in zip(begin, value.begin, strict=True)]
             end = [a + b for a, b in zip(end, value.end, strict=True)]
-            return Padded(value.blob, tuple(begin), tuple(end), filler)
+            return Padded(value.blob, tuple(begin), tuple(end), filler, node.index)
         value = net.padding(value)
-    return Padded(value, tuple(begin), tuple(end), filler)
+    return Padded(value, tuple(begin), tuple(end), filler, node.index)
 
 
 def _pads(node: Node, rank: int) -> tuple[list[int], float]:

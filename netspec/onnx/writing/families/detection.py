@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, SpecWarning
 from netspec.onnx.writing.layer import Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import label
 from netspec.schema import PriorBoxParameter
 
+NEW_ROI_POOL = 22  # the opset that made it anew, for bfloat16
+
 
 @writes("ROIPooling")
 def roi_pooling(layer: Layer) -> Value:
     """Write MaxRoiPool, which is Fast R-CNN's."""
+    if layer.opset >= NEW_ROI_POOL:
+        warnings.warn(
+            f"{label(layer.node.layer)}: ONNX Runtime 1.32 has no MaxRoiPool of opset "
+            f"{layer.opset}; it has that of opset {NEW_ROI_POOL - 1}",
+            SpecWarning,
+            stacklevel=2,
+        )
     op = layer.op
     regions = layer.reshape(
         layer.bottoms[1], lambda op: (op.bottoms[1][0], 5), lambda op: op.bottoms[1]
