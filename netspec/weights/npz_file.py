@@ -35,7 +35,7 @@ def npz_arrays(path: str | Path) -> Iterator[dict[str, StoredBlob]]:
     with _reading(f"{path}: is no whole .npz file"):
         file = zipfile.ZipFile(path)
     with file:
-        members = [each for each in file.infolist() if not each.is_dir()]
+        members = [each for each in file.infolist() if not each.filename.endswith("/")]
         if len(members) > MAX_MEMBERS:
             raise FileError(
                 f"{path}: has {len(members):,} arrays; at most {MAX_MEMBERS:,} are read"

@@ -232,6 +232,8 @@ def test_arrays_of_numpy_are_read_as_it_writes_them(tmp_path):
         (npz(a__0=b"\x93NUMPY\x01\x00\x10\x00{'descr'"), "'a/0' is broken"),
         (npz(a__0=b"\x93NUMPY\x03\x00\x10\x00\x00\x00"), r"has format \(3, 0\)"),
         (npz(a__0=b"hello"), "'a/0' is broken"),
+        (npz(a=b"").replace(b"a.npy", b"\0.npy"), "it holds '', which is no .npy file"),
+        (npz(a=b"").replace(b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\xff"), "zip file ver"),
         (npz(a__0=npy(np.ones(3)))[:-30], "is no whole .npz file"),
         (
             npz(a__0=npy(np.ones(3))).replace(b"0.npy", b"0.txt"),
