@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from netspec.errors import SpecError
-from netspec.graph import Graph, Node
+from netspec.graph import Graph, Node, is_inserted
 from netspec.nets.phases import layers_of_phase
 from netspec.ops.base import label
 from netspec.ops.convolution import Deconvolution
@@ -23,6 +23,7 @@ from netspec.surgery.affine import (
     Affine,
     Linear,
     affine_of,
+    goes_by_channels,
     with_input,
     with_output,
 )
@@ -35,8 +36,6 @@ from netspec.surgery.parts import (
     warn,
 )
 from netspec.weights import Model, Weights, complete
-
-_DOES_NOT_GO_BY_CHANNELS = "its values do not lie along the channels of {}"
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ class _Plan:
         if node.name in self.repeated:
             reason = "several layers have its name"
         elif len(node.bottoms) > 1:
-            reason = f"its second bottom, {node.layer.bottom[1]!r}, is a blob"
+            reason = f"its second bottom, {self._blob(node, 1)!r}, is a blob"
         elif isinstance(node.op, BatchNorm) and not node.op.use_global_stats:
             reason = "it takes the statistics of each batch (use_global_stats: false)"
         elif any(node.layer.loss_weight):
@@ -188,11 +187,12 @@ class _Plan:
             follower = self.graph.nodes[edge.consumers[0][0]]
             if follower.index not in self.affine:
                 break
-            if reason := self._cannot(node, [*chain, follower], follows=True):
+            if reason := self._cannot(node, follower, follows=True):
                 self.left[follower.name] = reason
                 break
             chain.append(follower)
             edge = self.graph.edges[follower.tops[0]]
+        self._fold(node, chain, follows=True)
 
     def _take_leaders(self, node: Node) -> None:
         """Collect the affine layers before a layer, which follow none."""
@@ -203,41 +203,51 @@ class _Plan:
             leader = self.graph.nodes[edge.producer]
             if leader.index not in self.affine or leader.index in taken:
                 break
-            if reason := self._cannot(node, [leader, *chain], follows=False):
+            if reason := self._cannot(node, leader, follows=False):
                 self.left[leader.name] = reason
                 break
             chain.insert(0, leader)
+        self._fold(node, chain, follows=False)
 
-    def _cannot(self, node: Node, chain: list[Node], *, follows: bool) -> str:
-        """Take a chain into a node, or return why that cannot be."""
+    def _cannot(self, node: Node, other: Node, *, follows: bool) -> str:
+        """Return why a layer cannot go into a node, or nothing."""
+        op, affine = cast(Linear, node.op), self.affine[other.index]
         if node.name in self.repeated:
             return f"several layers have the name {node.name!r}"
         if len(node.tops) > 1:
             return f"{label(node.layer)} has several tops"
-        op = cast(Linear, node.op)
+        if not goes_by_channels(op, affine, follows=follows):
+            return f"its values do not lie along the channels of {label(node.layer)}"
+        if follows or not affine.shift.any():
+            return ""
+        if isinstance(op, Deconvolution):
+            return (
+                f"windows of {label(node.layer)} meet less often at the borders, where "
+                f"its shift would count less"
+            )
+        if not isinstance(op, InnerProduct) and any(op.pad):
+            return (
+                f"{label(node.layer)} pads with zeros, which stand for another value "
+                f"once it is gone"
+            )
+        return ""
+
+    def _fold(self, node: Node, chain: list[Node], *, follows: bool) -> None:
+        """Take a chain of layers into a node, unless numbers would overflow."""
+        if not chain:
+            return
         affine = self.affine[chain[0].index]
         for each in chain[1:]:
             affine = affine.then(self.affine[each.index])
-        pads = not isinstance(op, InnerProduct) and any(op.pad)
-        if not follows and affine.shift.any():
-            if isinstance(op, Deconvolution):
-                return (
-                    f"windows of {label(node.layer)} meet less often at the borders, "
-                    f"where its shift would count less"
-                )
-            if pads:
-                return (
-                    f"{label(node.layer)} pads with zeros, which stand for another "
-                    f"value once it is gone"
-                )
         change = with_output if follows else with_input
-        arrays = change(op, self._values(node), affine)
-        if arrays is None:
-            return _DOES_NOT_GO_BY_CHANNELS.format(label(node.layer))
-        if not all(np.isfinite(each).all() for each in arrays):
-            return f"the weights of {label(node.layer)} would not be finite"
-        self.folds[node.index] = _Fold(node, chain, follows, arrays)
-        return ""
+        arrays = change(cast(Linear, node.op), self._values(node), affine)
+        if all(np.isfinite(each).all() for each in arrays):
+            self.folds[node.index] = _Fold(node, chain, follows, arrays)
+            return
+        for each in chain:
+            self.left[each.name] = (
+                f"the weights of {label(node.layer)} would not be finite"
+            )
 
     def _keep_shared(self) -> None:
         """Drop folds whose layer shares a parameter with one that folds otherwise."""
@@ -272,14 +282,24 @@ class _Plan:
 
     def _why_none(self, node: Node) -> str:
         """Return why a layer has nothing to go into."""
-        edge = self.graph.edges[node.bottoms[0]]
-        before = self.graph.nodes[edge.producer]
+        before = self.graph.nodes[self.graph.edges[node.bottoms[0]].producer]
         if before.type == "Split":
-            blob = self.graph.edges[before.bottoms[0]].blob
-            return f"it is not the only one to read {blob!r}"
+            return f"it is not the only one to read {self._blob(node, 0)!r}"
         if before.type in AFFINE:
             return f"it follows {label(before.layer)}, which stays"
-        return f"it follows {label(before.layer)}, which has no weights to take it in"
+        said = f"it follows {label(before.layer)}, which has no weights to take it in"
+        readers = self.graph.edges[node.tops[0]].consumers
+        if readers and self.graph.nodes[readers[0][0]].type == "Split":
+            return f"{said}, and several layers read what it makes"
+        return said
+
+    def _blob(self, node: Node, place: int) -> str:
+        """Return the own name of a bottom, not that of a Split added to it."""
+        edge = self.graph.edges[node.bottoms[place]]
+        maker = self.graph.nodes[edge.producer]
+        if is_inserted(self.graph, maker):
+            edge = self.graph.edges[maker.bottoms[0]]
+        return edge.blob
 
     @property
     def folded(self) -> dict[str, str]:
