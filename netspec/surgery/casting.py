@@ -98,12 +98,15 @@ class _Cast:
                 self._follow(node, layer, bottoms)
             elif _flattens(node):
                 self.flat[node.tops[0]] = self.flat.get(node.bottoms[0], node)
-            elif node.type == "Split" and node.bottoms[0] in self.flat:
+            elif self._is_added(node) and node.bottoms[0] in self.flat:
                 self.flat |= dict.fromkeys(node.tops, self.flat[node.bottoms[0]])
         if self.mistakes:
             raise joined(self.mistakes)
         self._drop_unread()
         self._check_sharing()
+
+    def _is_added(self, node: Node) -> bool:
+        return node.index not in self.seen.places
 
     def _wanted(self, node: Node) -> bool:
         chosen = self.names is None or node.name in self.names
@@ -118,7 +121,7 @@ class _Cast:
             edge = self.graph.edges[node.bottoms[0]]
             before, between = self.graph.nodes[edge.producer], False
             while before.type in _PASSED:
-                between |= before.type != "Split"
+                between |= not self._is_added(before)
                 before = self.graph.nodes[self.graph.edges[before.bottoms[0]].producer]
             if between and _flattens(before):
                 opened.add(before.index)
