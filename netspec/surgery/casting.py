@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -195,31 +196,36 @@ class _Cast:
 
     def _drop_unread(self) -> None:
         """Remove layers that flattened what is read unflattened now."""
+        reads = Counter(
+            blob for layer in self.layers.values() if layer for blob in layer.bottom
+        )
         for node in reversed(self.graph.nodes):
             was_read = [self.graph.edges[edge].consumers for edge in node.tops]
-            if not _flattens(node) or not was_read[0]:
+            if not _flattens(node) or not was_read[0] or reads[node.layer.top[0]]:
                 continue
-            kept = [layer for layer in self.layers.values() if layer]
-            place = self.seen.places[node.index]
-            if not any(node.layer.top[0] in layer.bottom for layer in kept):
-                self.layers[place] = None
+            layer = self.layers[self.seen.places[node.index]]
+            self.layers[self.seen.places[node.index]] = None
+            reads.subtract(layer.bottom if layer else ())
 
     def _check_sharing(self) -> None:
         """Refuse weights that another layer needs in their old form."""
+        checked: set[int] = set()
         for name, node in self.windows.items():
-            for use in self.graph.parameters[node.params[0]].users:
+            parameter = self.graph.parameters[node.params[0]]
+            if parameter.index in checked:
+                continue
+            checked.add(parameter.index)
+            turned = getattr(node.op, "transpose", False)
+            for use in parameter.users:
                 other = self.graph.nodes[use.node]
-                turned = getattr(node.op, "transpose", False)
-                agrees = (
-                    self.spatial.get(other.name) == self.spatial[name]
-                    and getattr(other.op, "transpose", False) == turned
-                )
-                if not agrees:
+                if (
+                    self.spatial.get(other.name) != self.spatial[name]
+                    or getattr(other.op, "transpose", False) != turned
+                ):
                     raise SpecError(
                         f"its weights are also those of {label(other.layer)}, which "
                         f"needs them in another shape; cast both, or take the shared "
-                        f"name {self.graph.parameters[node.params[0]].name!r} from "
-                        f"both",
+                        f"name {parameter.name!r} from both",
                         layer=label(node.layer),
                     )
 

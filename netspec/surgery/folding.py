@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -51,7 +51,8 @@ class Folded:
     left: dict[str, str]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.folded)} layers folded, {len(self.left)} left"]
+        layers = "layer" if len(self.folded) == 1 else "layers"
+        lines = [f"{len(self.folded)} {layers} folded, {len(self.left)} left"]
         lines += [f"  {name} -> {into}" for name, into in self.folded.items()]
         lines += [f"  {name} stays: {why}" for name, why in self.left.items()]
         return "\n".join(lines)
@@ -131,6 +132,7 @@ class _Plan:
             if node.type in AFFINE and (only is None or node.name in only)
         ]
         self.folds: dict[int, _Fold] = {}  # by the index of the node that takes in
+        self.taken: set[int] = set()
         self.left: dict[str, str] = {}
         self.affine: dict[int, Affine] = {}
         counts = Counter(node.name for node in self.nodes)
@@ -148,11 +150,8 @@ class _Plan:
                 self._take_leaders(node)
         self._keep_shared()
         for node in self.asked:
-            if node.index not in self._taken():
+            if node.index not in self.taken:
                 self.left.setdefault(node.name, self._why_none(node))
-
-    def _taken(self) -> set[int]:
-        return {each.index for fold in self.folds.values() for each in fold.layers}
 
     def _values(self, node: Node) -> list[np.ndarray]:
         pairs = zip(self.weights[node.name], node.op.params, strict=True)
@@ -197,11 +196,10 @@ class _Plan:
     def _take_leaders(self, node: Node) -> None:
         """Collect the affine layers before a layer, which follow none."""
         chain: list[Node] = []
-        taken = self._taken()
         while True:
             edge = self.graph.edges[(chain[0] if chain else node).bottoms[0]]
             leader = self.graph.nodes[edge.producer]
-            if leader.index not in self.affine or leader.index in taken:
+            if leader.index not in self.affine or leader.index in self.taken:
                 break
             if reason := self._cannot(node, leader, follows=False):
                 self.left[leader.name] = reason
@@ -243,6 +241,7 @@ class _Plan:
         arrays = change(cast(Linear, node.op), self._values(node), affine)
         if all(np.isfinite(each).all() for each in arrays):
             self.folds[node.index] = _Fold(node, chain, follows, arrays)
+            self.taken.update(each.index for each in chain)
             return
         for each in chain:
             self.left[each.name] = (
@@ -251,34 +250,40 @@ class _Plan:
 
     def _keep_shared(self) -> None:
         """Drop folds whose layer shares a parameter with one that folds otherwise."""
+        shared = [each for each in self.graph.parameters if len(each.users) > 1]
         changed = True
         while changed:
             changed = False
-            for fold in list(self.folds.values()):
-                other = self._disagreeing(fold)
-                if other is None:
+            for parameter in shared:
+                nodes = [self.graph.nodes[use.node] for use in parameter.users]
+                folding = [node for node in nodes if node.index in self.folds]
+                other = self._disagreeing(nodes)
+                if not folding or other is None:
                     continue
-                for each in fold.layers:
-                    self.left[each.name] = (
-                        f"{label(fold.node.layer)} shares its weights with "
-                        f"{label(other.layer)}, which folds nothing equal"
-                    )
-                del self.folds[fold.node.index]
                 changed = True
+                for node in folding:
+                    self._drop(node, other if other is not node else nodes[0])
 
-    def _disagreeing(self, fold: _Fold) -> Node | None:
-        for index in fold.node.params:
-            for use in self.graph.parameters[index].users:
-                other = self.graph.nodes[use.node]
-                theirs = self.folds.get(use.node)
-                agree = (
-                    theirs is not None
-                    and len(theirs.arrays) == len(fold.arrays)
-                    and all(map(np.array_equal, theirs.arrays, fold.arrays))
-                )
-                if not agree:
-                    return other
+    def _disagreeing(self, nodes: Sequence[Node]) -> Node | None:
+        """Return the first of some nodes that does not fold as the first one does."""
+        first = self.folds.get(nodes[0].index)
+        for node in nodes:
+            fold = self.folds.get(node.index)
+            if first is None or fold is None or len(first.arrays) != len(fold.arrays):
+                return node
+            if fold is not first and not all(
+                map(np.array_equal, first.arrays, fold.arrays)
+            ):
+                return node
         return None
+
+    def _drop(self, node: Node, other: Node) -> None:
+        for each in self.folds.pop(node.index).layers:
+            self.taken.discard(each.index)
+            self.left[each.name] = (
+                f"{label(node.layer)} shares its weights with {label(other.layer)}, "
+                f"which folds nothing equal"
+            )
 
     def _why_none(self, node: Node) -> str:
         """Return why a layer has nothing to go into."""
@@ -323,11 +328,12 @@ class _Plan:
             for each in fold.layers:
                 del weights[each.name]
                 _warn_of_nothing(each, self.weights)
-        gone = self._taken()
         result = NetParameter()
         result.CopyFrom(net)
         del result.layer[:]
-        result.layer.extend(layers[index] for index in indices if index not in gone)
+        result.layer.extend(
+            layers[index] for index in indices if index not in self.taken
+        )
         return Model(result, weights)
 
     def _rewire(self, layers: dict[int, LayerParameter], fold: _Fold) -> None:
