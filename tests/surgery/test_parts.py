@@ -1,5 +1,8 @@
 """What all operations do with what they are given."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ import runtime
 from netspec import surgery
 from netspec.weights import as_model
 from tests.example_nets import layer
+from tests.patience import PATIENCE_S
 from tests.surgery.common import largest_difference, outputs, random_model
 
 DATA = """
@@ -25,6 +29,21 @@ OPERATIONS = {
     "fold": lambda model: surgery.fold_batchnorm(model).model,
     "extract": lambda model: surgery.extract(model, "b"),
 }
+
+
+def test_operations_are_found_when_they_are_first_used():
+    code = (
+        "import netspec, sys; assert 'numpy' not in sys.modules; "
+        "assert 'surgery' in dir(netspec); print(netspec.surgery.rename.__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.stdout == "rename\n", done.stderr
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
