@@ -12,11 +12,11 @@ from netspec.graph import Graph, Node
 from netspec.graph.types import AUTOMATIC
 from netspec.onnx.writing.batch import Batch, Batches, with_batch
 from netspec.onnx.writing.draft import Draft
-from netspec.onnx.writing.emit import Written, constants_of, import_onnx
+from netspec.onnx.writing.emit import Written, constants_of, emit, fill, import_onnx
 from netspec.onnx.writing.families import load
 from netspec.onnx.writing.layer import WRITERS, Layer
 from netspec.onnx.writing.names import name_rest, name_values
-from netspec.onnx.writing.saving import finish
+from netspec.onnx.writing.saving import lies_outside, save, save_with_data_beside
 from netspec.onnx.writing.values import Piece, Value
 from netspec.ops import op_class
 from netspec.ops.base import label
@@ -56,8 +56,44 @@ def to_onnx(
     `SpecError` for a net without values, another opset or a batch that a layer does not
     take, `FileError` for files, `MachineError` where the library `onnx` is missing.
     """
-    onnx = import_onnx()
-    _check_options(onnx, opset, batch)
+    written, constants = _written(net, weights, opset, batch)
+    target = None if path is None else Path(path)
+    outside = lies_outside(constants, target, external_data)
+    if target is not None and outside:
+        return save_with_data_beside(written, constants, target)
+    if target is not None:
+        save(written, constants, target)
+    return emit(written, constants, fill)
+
+
+def save_onnx(
+    net: Any,
+    weights: str | Path | Mapping[str, Sequence[Any]] | None,
+    path: str | Path,
+    *,
+    opset: int = DEFAULT_OPSET,
+    batch: Batch = None,
+    external_data: bool | None = None,
+) -> None:
+    """Write what `to_onnx` writes, without a copy of the values in memory.
+
+    Raises what `to_onnx` raises.
+    """
+    written, constants = _written(net, weights, opset, batch)
+    if lies_outside(constants, Path(path), external_data):
+        save_with_data_beside(written, constants, Path(path))
+    else:
+        save(written, constants, Path(path))
+
+
+def _written(
+    net: Any,
+    weights: str | Path | Mapping[str, Sequence[Any]] | None,
+    opset: int,
+    batch: Batch,
+) -> tuple[Written, list[Value]]:
+    """Return a net as nodes that have their names, and the constants that they read."""
+    _check_options(import_onnx(), opset, batch)
     model = as_model(net, weights)
     batches = with_batch(model.net, batch)
     _check_layers(batches.graph)
@@ -68,9 +104,7 @@ def to_onnx(
             "without; give the weights, as in --weights net.caffemodel or "
             "to_onnx(net, 'net.caffemodel')"
         )
-    written, constants = _write(batches, model.weights or {}, opset)
-    target = None if path is None else Path(path)
-    return finish(written, constants, target, external_data)
+    return _write(batches, model.weights or {}, opset)
 
 
 def _check_options(onnx: Any, opset: Any, batch: Any) -> None:
@@ -162,7 +196,7 @@ def _write(
         outputs=[(value, edge) for _, value, edge in outputs],
         unknown=frozenset(unknown),
     )
-    return written, constants_of(draft.pieces, [])
+    return written, constants_of(draft.pieces)
 
 
 def _tops(
