@@ -10,6 +10,7 @@ from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, UnsupportedError, join
 from netspec.graph import Graph, Node
 from netspec.graph.types import AUTOMATIC
+from netspec.nets.filter import kept_net, merge_state
 from netspec.onnx.writing.batch import Batch, Batches, with_batch
 from netspec.onnx.writing.draft import Draft
 from netspec.onnx.writing.emit import Written, constants_of, emit, fill, import_onnx
@@ -18,8 +19,9 @@ from netspec.onnx.writing.layer import WRITERS, Layer
 from netspec.onnx.writing.names import name_rest, name_values
 from netspec.onnx.writing.saving import lies_outside, save, save_with_data_beside
 from netspec.onnx.writing.values import Piece, Value
-from netspec.ops import op_class
+from netspec.ops import known_types, op_class
 from netspec.ops.base import label
+from netspec.schema import TEST, LayerParameter, NetParameter
 from netspec.weights import Weights, as_model, complete
 
 if TYPE_CHECKING:
@@ -95,8 +97,9 @@ def _written(
     """Return a net as nodes that have their names, and the constants that they read."""
     _check_options(import_onnx(), opset, batch)
     model = as_model(net, weights)
+    _check_types(model.net)
     batches = with_batch(model.net, batch)
-    _check_layers(batches.graph)
+    _check_values(batches.graph)
     model = complete(model, batches.graph)
     if model.weights is None and batches.graph.parameters:
         raise SpecError(
@@ -121,14 +124,26 @@ def _check_options(onnx: Any, opset: Any, batch: Any) -> None:
         )
 
 
-def _check_layers(graph: Graph) -> None:
-    """Refuse what a net for use does not have, and types without a writer."""
+def _check_types(net: NetParameter) -> None:
+    """Refuse what a net for use does not have, and types without a writer.
+
+    That comes first: shapes behind such layers are often not known either.
+    """
     load()
+    known = known_types()
+    kept = kept_net(net, merge_state(net, TEST)).message
+    _raise(
+        [
+            UnsupportedError(_why_not(layer), layer=label(layer))
+            for layer in kept.layer
+            if layer.type in known and layer.type not in (*WRITERS, "Input")
+        ]
+    )
+
+
+def _check_values(graph: Graph) -> None:
+    """Refuse blobs without any value."""
     mistakes = []
-    for node in graph.nodes:
-        if node.type in WRITERS or node.type == "Input":
-            continue
-        mistakes.append(UnsupportedError(_why_not(node), layer=label(node.layer)))
     for node in graph.nodes:
         for edge in node.tops:
             if 0 in graph.edges[edge].shape:
@@ -143,11 +158,11 @@ def _check_layers(graph: Graph) -> None:
     _raise(mistakes)
 
 
-def _why_not(node: Node) -> str:
+def _why_not(layer: LayerParameter) -> str:
     said = "cannot be written as ONNX: "
-    kind, row = op_class(node.type), LAYER_TYPES.get(node.type)
-    if node.type == "Python":
-        param = node.layer.python_param
+    kind, row = op_class(layer.type), LAYER_TYPES.get(layer.type)
+    if layer.type == "Python":
+        param = layer.python_param
         return said + (
             f"its arithmetic is Python code, {param.module}.{param.layer}; write it "
             f"with other layers, or leave it out of the net for use"
@@ -157,7 +172,7 @@ def _why_not(node: Node) -> str:
         return f"{said}it reads data, which a model gets as inputs{for_use}"
     if kind.is_loss or (row is not None and row.auto_top):
         return f"{said}it is a loss, and ONNX files are for use{for_use}"
-    if node.type in ("Accuracy", "DetectionEvaluate", "HDF5Output"):
+    if layer.type in ("Accuracy", "DetectionEvaluate", "HDF5Output"):
         return f"{said}it measures or writes results, and belongs to tests{for_use}"
     return f"{said}there is nothing equal among its operators"
 
