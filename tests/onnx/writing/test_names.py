@@ -54,6 +54,7 @@ def test_nodes_are_layers_and_values_are_blobs():
         "conv",
         "relu",
         "norm/Mul",
+        "norm/Pad",
         "norm/AveragePool",
         "norm/Add",
         "norm/Pow",
