@@ -10,6 +10,7 @@ from netspec.onnx.writing.layer import WRITERS
 from tests.onnx.writing.running import (
     check_equal,
     compare,
+    in_onnx,
     in_runtime,
     inputs_of,
     net_of,
