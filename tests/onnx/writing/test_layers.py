@@ -420,3 +420,21 @@ def test_numbers_that_are_too_large_are_infinite(layer, wanted):
     net, graph = net_of(layer, [(2, 3)])
     y = in_onnx(netspec.to_onnx(net), inputs_of(graph))
     check_equal(y, {"y0": np.full((2, 3), wanted)})
+
+
+@pytest.mark.parametrize(
+    ("layer", "tops"),
+    [
+        ('type: "ArgMax"', 1),
+        ('type: "ArgMax" argmax_param { axis: 1 }', 1),
+        ('type: "ArgMax" argmax_param { axis: 3 top_k: 3 }', 1),
+        ('type: "ArgMax" argmax_param { top_k: 30 out_max_val: true }', 1),
+        ('type: "Pooling" pooling_param { pool: MAX kernel_size: 3 stride: 2 }', 2),
+        ('type: "Threshold" threshold_param { threshold: 1 }', 1),
+        ('type: "Sigmoid"', 1),
+    ],
+)
+def test_of_equal_values_the_same_one_is_taken(layer, tops):
+    net, graph = net_of(layer, [IMAGE], tops)
+    x = {name: np.round(values) for name, values in inputs_of(graph).items()}
+    check_equal(in_onnx(netspec.to_onnx(net), x), in_runtime(net, {}, x))
