@@ -44,7 +44,8 @@ def plain_form(net: Any, weights: Any = None) -> Model:
     _own_names(kept, model)
     model = complete(Model(kept, model.weights), build(kept, State(TEST)))
     result = NetParameter(name=kept.name) if kept.name else NetParameter()
-    for layer in model.net.layer:
+    # Inputs first, so that whatever is written may read them.
+    for layer in sorted(model.net.layer, key=lambda layer: layer.type != "Input"):
         result.layer.extend(_inputs(layer) if layer.type == "Input" else [layer])
     for layer in result.layer:
         for field in _OF_TRAINING:

@@ -12,19 +12,19 @@ from netspec.ops.base import count
 from netspec.readers.draft import Made, Place
 from netspec.readers.rule import Rule, chain, layer, refused, reshape, silent
 
-_CONVOLUTIONS = ("Convolution", "Deconvolution")
+CONVOLUTIONS = ("Convolution", "Deconvolution")
 _WINDOW = ("kernel", "stride", "pad", "dilation")
 LARGEST = 2**26  # values of weights that a form may have in place of a few: 256 MiB
 
 
-def _axes(place: Place) -> int:
+def spatial_axes(place: Place) -> int:
     """Return the number of axes behind that of the channels."""
     return len(place.bottoms[0]) - int(place.op.axis) - 1
 
 
 def is_plain(place: Place) -> bool:
     """Tell whether a convolution is one of images: (N, C, H, W)."""
-    return len(place.bottoms[0]) == 4 and _axes(place) == 2
+    return len(place.bottoms[0]) == 4 and spatial_axes(place) == 2
 
 
 # ------------------------------------------------------------------ fields
@@ -48,7 +48,7 @@ def _window(place: Place, **changed: Sequence[int]) -> dict[str, Any]:
     return fields
 
 
-def _set_window(place: Place, **changed: Sequence[int]) -> None:
+def set_window(place: Place, **changed: Sequence[int]) -> None:
     """Write the fields of the window anew, and the axis from the front."""
     param = place.layer.convolution_param
     for field in _WINDOW:
@@ -69,12 +69,12 @@ def _set_window(place: Place, **changed: Sequence[int]) -> None:
 def _has_lists(place: Place) -> bool:
     param = place.layer.convolution_param
     lists = (param.kernel_size, param.stride, param.pad)
-    return _axes(place) == 2 and any(len(values) > 1 for values in lists)
+    return spatial_axes(place) == 2 and any(len(values) > 1 for values in lists)
 
 
 def _lists_an_even_dilation(place: Place) -> bool:
     dilation = tuple(place.layer.convolution_param.dilation)
-    return _axes(place) == 2 and len(dilation) > 1 and len(set(dilation)) == 1
+    return spatial_axes(place) == 2 and len(dilation) > 1 and len(set(dilation)) == 1
 
 
 def _has_halves(place: Place) -> bool:
@@ -89,54 +89,17 @@ def _has_short_lists(place: Place) -> bool:
     """Tell whether one number stands for three axes."""
     param = place.layer.convolution_param
     lists = (param.kernel_size, param.stride, param.pad, param.dilation)
-    return _axes(place) > 2 and any(len(values) == 1 for values in lists)
-
-
-# ---------------------------------------------------------------- dilation
-
-
-def _spread(place: Place) -> list[Made]:
-    """Return the layer with zeros between the weights, without dilation."""
-    dilation = place.op.dilation
-    extents = [d * (k - 1) + 1 for d, k in zip(dilation, _kernel(place), strict=True)]
-    weights, *bias = place.values
-    wide: Any = np.zeros((*weights.shape[:2], *extents), np.float32)
-    wide[(..., *(slice(None, None, d) for d in dilation))] = weights
-    made = _with_arrays(place, [wide, *bias])
-    _set_window(made, kernel=extents, dilation=(1,) * len(extents))
-    return [Made(made.layer, made.arrays)]
-
-
-def _arrays(place: Place) -> list[Any]:
-    return list(place.arrays or ())
-
-
-def _kernel(place: Place) -> tuple[int, ...]:
-    return tuple(place.op.kernel)
-
-
-def _is_cropped_point(place: Place) -> bool:
-    op = place.op
-    return is_plain(place) and any(op.pad) and {*op.kernel, *op.stride} == {1}
-
-
-def _wider(place: Place) -> list[Made]:
-    """Return the layer with zeros around its one weight, and a larger pad."""
-    weights, *bias = place.values
-    wide: Any = np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    made = _with_arrays(place, [wide, *bias])
-    pad = [each + 1 for each in place.op.pad]
-    _set_window(made, kernel=(3, 3), pad=pad, dilation=(1, 1))
-    return [Made(made.layer, made.arrays)]
-
-
-def _with_arrays(place: Place, arrays: list[Any]) -> Place:
-    copy = type(place.layer)()
-    copy.CopyFrom(place.layer)
-    return Place(copy, place.op, arrays, place.draft)
+    return spatial_axes(place) > 2 and any(len(values) == 1 for values in lists)
 
 
 # ------------------------------------------------------- bottoms and axes
+
+
+def with_arrays(place: Place, arrays: list[Any]) -> Place:
+    """Return the place of a copy of a layer, with other arrays."""
+    copy = type(place.layer)()
+    copy.CopyFrom(place.layer)
+    return Place(copy, place.op, arrays, place.draft)
 
 
 def _pairs(place: Place) -> list[Made]:
@@ -144,7 +107,7 @@ def _pairs(place: Place) -> list[Made]:
     made = []
     blobs = zip(place.layer.bottom, place.layer.top, strict=True)
     for index, (bottom, top) in enumerate(blobs):
-        one = _with_arrays(place, place.arrays or []).layer
+        one = with_arrays(place, place.arrays or []).layer
         del one.bottom[:], one.top[:]
         one.bottom.append(bottom)
         one.top.append(top)
@@ -159,7 +122,7 @@ def _folds(place: Place) -> bool:
     if is_plain(place):
         return False
     op = place.op
-    left = max(0, _axes(place) - 2)
+    left = max(0, spatial_axes(place) - 2)
     sizes = count(place.bottoms[0][op.axis + 1 :][:left])
     sizes *= count(place.tops[0][op.axis + 1 :][:left])
     return count(op.params[0].shape) * sizes <= LARGEST
@@ -174,8 +137,8 @@ def _as_images(place: Place) -> list[Made]:
     """
     op = place.op
     x, y, axis = place.bottoms[0], place.tops[0], op.axis
-    left = max(0, _axes(place) - 2)
-    ones = (1,) * (2 - _axes(place) + left)
+    left = max(0, spatial_axes(place) - 2)
+    ones = (1,) * (2 - spatial_axes(place) + left)
     batch = count(x[:axis])
     inner = (batch, op.channels * count(x[axis + 1 :][:left]))
     outputs = op.num_output * count(y[axis + 1 :][:left])
@@ -282,7 +245,7 @@ def _rename_other(place: Place) -> None:
 RULES = (
     Rule(
         name="convolution-pairs",
-        types=_CONVOLUTIONS,
+        types=CONVOLUTIONS,
         says="several bottoms",
         readers={
             "opencv": silent("computes the first pair only"),
@@ -308,7 +271,7 @@ RULES = (
     ),
     Rule(
         name="convolution-axes-mnn",
-        types=_CONVOLUTIONS,
+        types=CONVOLUTIONS,
         says="a shape other than (N, C, H, W)",
         readers={"mnn": silent("returns other values or shapes")},
         applies=_folds,
@@ -318,7 +281,7 @@ RULES = (
     ),
     Rule(
         name="convolution-axes-opencv",
-        types=_CONVOLUTIONS,
+        types=CONVOLUTIONS,
         says="these axes",
         readers={"opencv": refused()},
         applies=lambda place: (
@@ -326,7 +289,7 @@ RULES = (
             and not (
                 place.type == "Convolution"
                 and place.op.axis == 1
-                and 1 <= _axes(place) <= 3
+                and 1 <= spatial_axes(place) <= 3
             )
         ),
         rewrite=_as_images,
@@ -335,78 +298,45 @@ RULES = (
     ),
     Rule(
         name="convolution-lists",
-        types=_CONVOLUTIONS,
+        types=CONVOLUTIONS,
         says="kernel_size, stride or pad as lists",
         readers={
             "mnn": silent("takes the width for the height"),
             "ncnn": silent("takes the first for both"),
         },
         applies=_has_lists,
-        edit=_set_window,
+        edit=set_window,
         instead="kernel_h, kernel_w and their like",
     ),
     Rule(
         name="convolution-halves",
-        types=_CONVOLUTIONS,
+        types=CONVOLUTIONS,
         says="one of kernel_h and kernel_w, stride_h and stride_w, or pad_h and pad_w",
         readers={"opencv": silent("leaves it out")},
         applies=_has_halves,
-        edit=_set_window,
+        edit=set_window,
         instead="both",
     ),
     Rule(
         name="convolution-short-lists",
-        types=_CONVOLUTIONS,
+        types=CONVOLUTIONS,
         says="one number for three axes",
         readers={"opencv": refused()},
         applies=_has_short_lists,
-        edit=_set_window,
+        edit=set_window,
         instead="three",
     ),
     Rule(
         name="convolution-even-dilation",
-        types=_CONVOLUTIONS,
+        types=CONVOLUTIONS,
         says="dilation as a list",
         readers={
             "mnn": silent("takes the width for the height"),
             "ncnn": silent("takes the first for both"),
         },
         applies=_lists_an_even_dilation,
-        edit=_set_window,
+        edit=set_window,
         instead="one number",
-    ),
-    Rule(
-        name="convolution-dilations",
-        types=_CONVOLUTIONS,
-        says="another dilation for height and width",
-        readers={
-            "mnn": silent("takes the width for the height"),
-            "ncnn": silent("takes the first for both"),
-        },
-        applies=lambda place: _axes(place) == 2 and len(set(place.op.dilation)) > 1,
-        rewrite=_spread,
-        instead="zeros between the weights",
-        needs_values=True,
-    ),
-    Rule(
-        name="deconvolution-dilation",
-        types=("Deconvolution",),
-        says="dilation",
-        readers={"opencv": silent("ignores it")},
-        applies=lambda place: is_plain(place) and set(place.op.dilation) != {1},
-        rewrite=_spread,
-        instead="zeros between the weights",
-        needs_values=True,
-    ),
-    Rule(
-        name="deconvolution-point",
-        types=("Deconvolution",),
-        says="a pad, with a kernel and stride of 1",
-        readers={"opencv": silent("ignores the pad")},
-        applies=_is_cropped_point,
-        rewrite=_wider,
-        instead="a kernel of 3 with zeros",
-        needs_values=True,
     ),
     Rule(
         name="convolution-name",

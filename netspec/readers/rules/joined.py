@@ -56,7 +56,7 @@ def _apart(place: Place) -> list[Made]:
 RULES = (
     Rule(
         name="joined-by-rows",
-        types=("BatchNorm", "PReLU", "Scale"),
+        types=("BatchNorm", "PReLU"),
         says="factors of channels behind InnerProduct of another axis",
         readers={"opencv": silent("takes them for those of its outputs")},
         applies=_is_read_by_rows,

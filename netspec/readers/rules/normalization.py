@@ -235,6 +235,19 @@ RULES = (
         needs_values=True,
     ),
     Rule(
+        name="normalize-of-all",
+        types=("Normalize",),
+        says="across_spatial or channel_shared",
+        readers={"opencv": refused("does not load its values, or takes other sums")},
+        applies=lambda place: (
+            place.layer.norm_param.across_spatial
+            or place.layer.norm_param.channel_shared
+        ),
+        rewrite=_normalize,
+        instead="powers of a sum, and Scale",
+        needs_values=True,
+    ),
+    Rule(
         name="normalize",
         types=("Normalize",),
         says="Normalize",

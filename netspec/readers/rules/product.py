@@ -1,4 +1,4 @@
-"""InnerProduct, Embed and Parameter."""
+"""InnerProduct and Embed."""
 
 from __future__ import annotations
 
@@ -75,26 +75,6 @@ def _embed(place: Place) -> list[Made]:
     return form.end(form.reshape("shape", y, place.tops[0]))
 
 
-def _constant(place: Place) -> list[Made]:
-    """Return the values as the weights of a product with 1.
-
-    The 1 is made of an input, as every layer needs a bottom.
-    """
-    form = Form(place)
-    values = place.values[0]
-    source = next(x for x in place.draft.places if x.type == "Input")
-    x = form.reshape("input", source.layer.top[0], (1, 1, 1, -1))
-    pool = {"pool": 0, "global_pooling": True}
-    x = form.put("pixel", "Pooling", x, pooling_param=pool)
-    one = form.power("one", x, 0, 1)
-    y = form.product("values", one, values.reshape(-1, 1))
-    return form.end(form.reshape("shape", y, values.shape))
-
-
-def _has_input(place: Place) -> bool:
-    return any(each.type == "Input" for each in place.draft.places)
-
-
 RULES = (
     Rule(
         name="transpose",
@@ -151,15 +131,5 @@ RULES = (
         says="Embed",
         readers={"ncnn": doubtful("reads indices as int32, not as numbers of float32")},
         applies=lambda _: True,
-    ),
-    Rule(
-        name="parameter",
-        types=("Parameter",),
-        says="Parameter",
-        readers={"opencv": refused("has none"), "mnn": refused("has none")},
-        applies=_has_input,
-        rewrite=_constant,
-        instead="InnerProduct of a 1 with its values",
-        needs_values=True,
     ),
 )

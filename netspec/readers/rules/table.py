@@ -6,13 +6,17 @@ from netspec.readers.rule import Rule
 from netspec.readers.rules import (
     activation,
     axis,
+    constant,
     convolution,
+    detection,
     input,
     joined,
     joining,
+    kernel,
     normalization,
     pooling,
     product,
+    recorded,
     recurrent,
     scale,
     selection,
@@ -21,23 +25,33 @@ from netspec.readers.rules import (
     twins,
 )
 
-_OF_VALUES: tuple[Rule, ...] = (
+OF_VALUES: tuple[Rule, ...] = (
     *training.RULES,
     *axis.RULES,
+    *constant.RULES,
     *recurrent.RULES,
     *product.RULES,
     *normalization.RULES,
     *scale.RULES,
     *activation.RULES,
 )
-_OF_SHAPES: tuple[Rule, ...] = (
+OF_SHAPES: tuple[Rule, ...] = (
     *convolution.RULES,
+    *kernel.RULES,
     *pooling.RULES,
     *shape.RULES,
     *joining.RULES,
     *selection.RULES,
+    *detection.RULES,
     *input.RULES,
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*_OF_VALUES, *_OF_SHAPES, *joined.RULES, *twins.RULES)
+RULES: tuple[Rule, ...] = (
+    *OF_VALUES,
+    *OF_SHAPES,
+    *joined.RULES,
+    *twins.RULES,
+    *recorded.RULES,
+)
+RULES += recorded.untried(RULES)
