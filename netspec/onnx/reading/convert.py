@@ -210,8 +210,8 @@ class Graph:
         for value, wanted in zip(values, output_shapes(node), strict=False):
             if value is not None and wanted is not None and value.shape != wanted:
                 node.refuse(
-                    f"its layers make shape {value.shape}, ONNX infers {wanted}; "
-                    f"please report this"
+                    f"its layers make shape {value.shape}, the library onnx infers "
+                    f"{wanted}; programs differ about such a node"
                 )
 
     def _guessed(self, proto: Any) -> list[Value | None]:
