@@ -16,7 +16,7 @@ from netspec.errors import (
 )
 from netspec.onnx.reading.build import Build
 from netspec.onnx.reading.file import opsets, tensor_values
-from netspec.onnx.reading.folding import FOLDED, fold, foldable, output_shapes
+from netspec.onnx.reading.folding import FOLDED, SPARE, fold, foldable, output_shapes
 from netspec.onnx.reading.inputs import Given, read_inputs
 from netspec.onnx.reading.library import library
 from netspec.onnx.reading.node import Node, Refused
@@ -55,7 +55,8 @@ class Graph:
     """A graph of a file on its way to layers.
 
     values: what every tensor became; None for one that a refused node makes, where
-    nothing is known of it. outputs: the blobs of the results, by their names.
+    nothing is known of it. outputs: the blobs of the results, by their names. room: how
+    many values nodes without inputs may still make.
     """
 
     def __init__(self, model: Any, path: str | Path) -> None:
@@ -71,6 +72,7 @@ class Graph:
         self.outputs: dict[str, Blob] = {}
         self.refusals: list[str] = []
         self.read = set(names)
+        self.room = SPARE
 
     def convert(
         self, shapes: Mapping[str, Sequence[int]], batch_size: int | None
@@ -118,6 +120,7 @@ class Graph:
     def _stored(self, tensor: Any) -> Constant:
         values = tensor_values(tensor, self.path)
         constant = Constant(values, tensor.name, True)
+        self.room += 4 * values.size
         if constant.is_real and values.dtype.name != "float32":
             self.build.doubt(
                 f"values of type {values.dtype.name} are turned to float32, so results "
@@ -181,7 +184,10 @@ class Graph:
         if unknown:
             return [None] * len(node.proto.output)
         if foldable(node):
-            return list(fold(node))
+            made = fold(node, self.room)
+            if node.op != "Identity":
+                self.room -= sum(each.values.size for each in made if each is not None)
+            return list(made)
         if node.op not in RULES:
             node.refuse("its inputs are computed by the net; no layer is equal to it")
         if not node.reads_real() and node.op not in WHOLE_NUMBERS:

@@ -39,7 +39,7 @@ class Constant:
 
     def real(self) -> np.ndarray:
         """Return the values as float32."""
-        return np.asarray(self.values).astype(np.float32)
+        return np.asarray(self.values).astype(np.float32, copy=False)
 
 
 @dataclass(eq=False)
