@@ -8,6 +8,7 @@ from netspec.readers.rules import (
     axis,
     constant,
     convolution,
+    detection,
     input,
     joined,
     joining,
@@ -40,6 +41,7 @@ OF_SHAPES: tuple[Rule, ...] = (
     *shape.RULES,
     *joining.RULES,
     *selection.RULES,
+    *detection.RULES,
     *input.RULES,
 )
 
