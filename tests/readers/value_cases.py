@@ -356,4 +356,16 @@ CASES = (
         gates=(1, 3, 8),
         cont=(1, 3),
     ),
+    case(
+        "depthwise",
+        of("Convolution", "num_output: 3 kernel_size: 3 pad: 1 group: 3"),
+        before(opencv="off by 0.51"),
+        x=(2, 3, 1, 4),
+    ),
+    case(
+        "depthwise",
+        of("Convolution", "num_output: 2 kernel_size: 3 pad: 1 group: 2 dilation: 2"),
+        before(opencv="off by 0.974"),
+        x=(2, 2, 4, 5),
+    ),
 )

@@ -8,6 +8,7 @@ from netspec.readers.rules import (
     axis,
     constant,
     convolution,
+    depthwise,
     detection,
     input,
     joined,
@@ -37,6 +38,7 @@ OF_VALUES: tuple[Rule, ...] = (
 )
 OF_SHAPES: tuple[Rule, ...] = (
     *convolution.RULES,
+    *depthwise.RULES,
     *kernel.RULES,
     *pooling.RULES,
     *shape.RULES,
