@@ -10,9 +10,13 @@
     resize [SIZE | HEIGHTxWIDTH] [batch_size=N] [TOP=N,C,H,W ...]
                                               images of another size
     channels [NUMBER] [how=WAY] [blob=TOP]    images with other channels
+    transform [mean=M,...] [scale=S,...] [blob=TOP]
+                                              the net prepares its images itself
+    extract end=NAME [start=LAYER]            a part as a net of its own
 
 NET is a .prototxt, a .caffemodel or a model file .py, WEIGHTS a weight file; a net that
-has its values needs none. `layer` takes several names with commas in between. Writes
+has its values needs none. `layer`, `end` and `start` take several names
+with commas in between. Writes
 OUT.prototxt and, where there are values, OUT.caffemodel. Each operation is the function
 of `netspec.surgery` with that in its name.
 """
@@ -37,10 +41,12 @@ from netspec.nets.deploy import deploy
 from netspec.surgery.casting import cast_to_convolution
 from netspec.surgery.channels import change_channels
 from netspec.surgery.classifier import replace_classifier
+from netspec.surgery.extracting import extract
 from netspec.surgery.folding import fold_batchnorm
 from netspec.surgery.parts import seen_in_each_phase, warn
 from netspec.surgery.renaming import rename
 from netspec.surgery.sizes import resize_input
+from netspec.surgery.transform import fold_transform
 from netspec.text import write_message
 from netspec.weights import Model, as_model
 
@@ -264,6 +270,35 @@ def _channels(model: Model, words: Sequence[str], given: Given) -> tuple[Model, 
     return result, f"{count or 'the same'} channels, {how}"
 
 
+def _transform(model: Model, words: Sequence[str], given: Given) -> tuple[Model, str]:
+    _none(words)
+    _take(given, "mean", "scale", "blob")
+    if not given:
+        raise SpecError("expected mean=, scale= or both")
+    mean, scale = (
+        _numbers(given.get(x, d)) for x, d in (("mean", "0"), ("scale", "1"))
+    )
+    folded = fold_transform(model, mean, scale, blob=given.get("blob"))
+    return folded.model, str(folded)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(each) for each in text.split(",")]
+    except ValueError:
+        raise SpecError(f"expected numbers, as in 104,117,123; got {text!r}") from None
+
+
+def _extract(model: Model, words: Sequence[str], given: Given) -> tuple[Model, str]:
+    _none(words)
+    _take(given, "end", "start")
+    if "end" not in given:
+        raise SpecError("expected end=, the name of a layer or blob")
+    start = given["start"].split(",") if "start" in given else None
+    result = extract(model, given["end"].split(","), start)
+    return result, f"{len(result.net.layer)} layers"
+
+
 OPERATIONS: dict[str, Operation] = {
     "rename": _rename,
     "cast": _cast,
@@ -271,6 +306,8 @@ OPERATIONS: dict[str, Operation] = {
     "fold": _fold,
     "resize": _resize,
     "channels": _channels,
+    "transform": _transform,
+    "extract": _extract,
 }
 
 

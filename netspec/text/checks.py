@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from pathlib import Path
+from typing import Any
 
-from netspec.errors import TextError
+from netspec.errors import SpecWarning, TextError
 
 MAX_TEXT_BYTES = 32 << 20  # parsing takes half a second a megabyte; nets have far less
 MAX_ITEMS = 2_000_000  # fields and list items; they take 5 microseconds each
@@ -20,6 +22,19 @@ _ESCAPE = re.compile(
     |u[0-9A-Fa-f]{4}|U00(?:0[0-9A-Fa-f]|10)[0-9A-Fa-f]{4}|(?P<wrong>.))""",
     re.VERBOSE,
 )
+
+_told: dict[Any, Any] = {}  # what `warnings` knows of, as it keeps it for modules
+
+
+def warn_at(said: str, file: str, line: int, column: int) -> None:
+    """Give a `SpecWarning` of a place in text, by default once."""
+    warnings.warn_explicit(
+        f"{file}:{line}:{column}: {said}",
+        SpecWarning,
+        filename=file,
+        lineno=line,
+        registry=_told,
+    )
 
 
 def check_size(path: Path) -> None:

@@ -12,7 +12,6 @@ would be of use here alone, so that it is refused. The grammar of numbers, as in
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -20,7 +19,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from netspec.errors import SpecWarning, TextError, join_lines
+from netspec.errors import TextError, join_lines
+from netspec.text.checks import warn_at
 from netspec.text.tokens import values
 
 MAX_MISTAKES = 1000  # that are looked at
@@ -172,10 +172,9 @@ def check_kinds(text: str, kind: type[Message], locate: Locate) -> None:
         if abs(value) > 7 and not warned:
             warned = True
             place, note = locate(*_place(text, token.start()))
-            warnings.warn(
-                f"{place}: {field.name} is {_shown(number)}, an octal integer as it "
-                f"begins with 0, which stands for {value}; write {value}, or without "
-                f"the 0 if that is meant{note}",
-                SpecWarning,
-                stacklevel=2,
+            warn_at(
+                f"{field.name} is {_shown(number)}, an octal integer as it begins with "
+                f"0, which stands for {value}; write {value}, or without the 0 if that "
+                f"is meant{note}",
+                *place,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,7 +10,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from netspec import schema
-from netspec.errors import SpecWarning, TextError
+from netspec.errors import TextError
 from netspec.files import read_bytes
 from netspec.schema import NetParameter
 from netspec.text.checks import (
@@ -21,6 +20,7 @@ from netspec.text.checks import (
     check_size,
     decoded,
     too_long,
+    warn_at,
 )
 from netspec.text.mistakes import text_error
 from netspec.text.modules import flatten_text, has_modules
@@ -57,12 +57,8 @@ def parse(
     check_items(text, source)
     if text.startswith("\ufeff"):
         text = text[1:]
-        warnings.warn(
-            f"{source}: begins with a byte order mark, which Caffe and others refuse; "
-            f"save it as UTF-8 without one",
-            SpecWarning,
-            stacklevel=2,
-        )
+        said = "a byte order mark, which Caffe and others refuse; save it without one"
+        warn_at(f"the text begins with {said}", source, 1, 1)
     check_escapes(text, source)
     check_numbers(text, source)
     if kind is NetParameter and has_modules(text):

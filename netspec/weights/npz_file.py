@@ -6,14 +6,14 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.ops.base import count
 from netspec.room import check_room
-from netspec.weights.stored import StoredBlob
+from netspec.weights.stored import CHUNK_VALUES, StoredBlob
 
 ZIP_SIGNATURE = b"PK\x03\x04"
 MAX_MEMBERS = 1_000_000
@@ -61,18 +61,33 @@ def _stored(
             )
 
     def fill(target: np.ndarray) -> None:
-        check_room(nbytes, who)
         with _reading(f"{who} is broken"), file.open(member) as stream:
             _header(stream, who)
-            # The end of a member, with its sum, is looked at when it is read to there.
-            data = stream.read()
-        values = np.frombuffer(data, dtype).reshape(
-            shape, order="F" if fortran else "C"
-        )
-        with np.errstate(all="ignore"):
-            target[...] = values.reshape(target.shape)
+            if fortran or not target.flags.c_contiguous:
+                check_room(nbytes, who)
+                values = np.empty(count(shape), dtype)
+                _fill(stream, values)
+                order: Literal["F", "C"] = "F" if fortran else "C"
+                whole = values.reshape(shape, order=order)
+                with np.errstate(all="ignore"):
+                    target[...] = whole.reshape(target.shape)
+            else:
+                _fill(stream, target.reshape(-1), dtype)
 
     return StoredBlob(shape, fill, sure=False)
+
+
+def _fill(stream: IO[bytes], flat: np.ndarray, dtype: np.dtype | None = None) -> None:
+    """Write all values of a member, of a type, into an array of one axis."""
+    dtype = dtype or flat.dtype
+    for first in range(0, flat.size, CHUNK_VALUES):
+        part = flat[first : first + CHUNK_VALUES]
+        data = stream.read(part.size * dtype.itemsize)
+        with np.errstate(all="ignore"):  # doubles beyond float32 become infinite
+            part[...] = np.frombuffer(data, dtype)
+    # At its end, with its sum, a member is looked at when somebody reads beyond.
+    if stream.read(1):
+        raise ValueError("it is longer than it says")
 
 
 def _header(stream: IO[bytes], who: str) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -64,6 +64,8 @@ def _allocate(
     for parameter in own:
         place = flat.slices[parameter.index]
         arrays[parameter.index] = ParameterArrays(flat.data[place], flat.diff[place])
+        if _is_zero(parameter):
+            continue  # as the buffer is, so that large ones cost nothing
         values = _start(parameter, graph.nodes[parameter.owner.node], context.seed)
         context.backend.upload(
             values.reshape(-1).astype(context.dtype, copy=False),
@@ -105,6 +107,13 @@ def check_unchanged(old: Graph, new: Graph) -> None:
     """Refuse input shapes under which a parameter would change its shape."""
     for before, after in zip(old.nodes, new.nodes, strict=True):
         check_parameters(before.op, after.op)
+
+
+def _is_zero(parameter: Parameter) -> bool:
+    """Tell whether a parameter starts with zeros, as those without a filler do."""
+    filler = parameter.filler
+    plain = (filler.type, filler.value, filler.sparse) == ("constant", 0, -1)
+    return parameter.blob is None and plain
 
 
 def _start(parameter: Parameter, owner: Node, seed: int) -> np.ndarray:

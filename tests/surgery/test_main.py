@@ -69,6 +69,21 @@ def test_named_layers_and_shapes(files, tmp_path):
     assert outputs(result)["prob"].shape == (1, 5, 1, 2)
 
 
+def test_parts_and_prepared_images(files, tmp_path, capsys):
+    result = operate(files, tmp_path, "transform mean=10,20,30 scale=0.5 extract end=x")
+    assert names(result.net) == ["data", "conv", "bn", "relu"]
+    said = capsys.readouterr().out
+    assert "data_transform -> conv" in said
+    assert "extract: 4 layers" in said
+    raw = np.random.default_rng(2).normal(size=(2, 3, 9, 8)) * 50
+    image = (raw - np.reshape([10, 20, 30], (3, 1, 1))) / 2
+    wanted = runtime.Net(files[0]).forward(["x"], data=image)["x"]
+    got = runtime.Net(result).forward(data=raw)["x"]
+    np.testing.assert_allclose(got, wanted, 1e-4, 1e-4)
+    part = operate(files, tmp_path, "extract start=bn end=prob")
+    assert names(part.net) == ["x", "bn", "relu", "ip", "prob"]
+
+
 def test_a_new_classifier_is_written_without_values(files, tmp_path, capsys):
     words = "replace 7 layer=ip name=mine weight_filler=xavier"
     result = operate(files, tmp_path, words)
@@ -131,6 +146,9 @@ def test_warnings_are_lines(files, tmp_path, capsys):
         ("resize batch_size=x", "expected one number, batch_size; got x"),
         ("resize 17", r"resize: layer 'ip' .* cast it to a convolution first"),
         ("channels x", "channels: expected one number, of channels; got x"),
+        ("transform", "transform: expected mean=, scale= or both"),
+        ("transform mean=1,b", "expected numbers, as in 104,117,123; got '1,b'"),
+        ("extract", "extract: expected end=, the name"),
         ("cast a=b", "cast: a= is not known"),
     ],
 )

@@ -87,7 +87,7 @@ def test_strings_are_read_as_caffe_reads_them(text, value):
 
 def test_a_byte_order_mark_is_told():
     with pytest.warns(
-        SpecWarning, match="^net.prototxt: begins with a byte order mark"
+        SpecWarning, match="^net.prototxt:1:1: the text begins with a byte"
     ):
         net = parse("\ufeffname: 'x'", NetParameter, source="net.prototxt")
     assert net.name == "x"

@@ -27,6 +27,7 @@ from netspec.schema import TEST, TRAIN, BlobProto, Datum, NetParameter
 from netspec.text import parse, write_message
 from runtime.data.convert import read_idx
 from tools.fuzz import mutations, nets
+from tools.fuzz.weights import each, halved, run_weights, saved
 
 Run = Callable[[bytes], None]
 
@@ -61,18 +62,6 @@ def run_quietly(kind: Kind, data: bytes) -> bool:
         except NetspecError:
             return True
     return False
-
-
-def each(*steps: Callable[[], object]) -> None:
-    """Do all steps, whatever of ours the earlier ones raise; raise the first error."""
-    first = None
-    for step in steps:
-        try:
-            step()
-        except NetspecError as error:
-            first = first or error
-    if first is not None:
-        raise first
 
 
 # ---------------------------------------------------------------- nets and solvers
@@ -128,27 +117,6 @@ def _learning_net() -> None:
 
 
 # ---------------------------------------------------------------- weights and states
-
-
-def _saved(name: str) -> list[bytes]:
-    """Return the files of small nets with weights, as `Net` saves them."""
-    files = []
-    for text in (nets.LEARNING, nets.CONVOLUTIONAL):
-        net = runtime.Net(text, TRAIN, backend="portable")
-        (net.save_hdf5 if name.endswith("h5") else net.save)(name)
-        files.append(Path(name).read_bytes())
-    return files
-
-
-def run_weights(name: str, data: bytes) -> None:
-    """Copy weights into a net; a binary file is read as a net too."""
-    Path(name).write_bytes(data)
-    net = runtime.Net(nets.LEARNING, TEST, backend="portable")
-    each(
-        lambda: net.copy_from(name),
-        lambda: name.endswith("h5") or netspec.load(name).to_proto(),
-        lambda: name.endswith("h5") or str(netspec.summarize(name)),
-    )
 
 
 def _solver(name: str) -> Any:
@@ -375,14 +343,25 @@ KINDS = {
         Kind("solver, bytes", _solver_texts, run_solver, prepare=_learning_net),
         Kind(
             "caffemodel",
-            partial(_saved, "w.caffemodel"),
+            partial(saved, "w.caffemodel"),
             partial(run_weights, "w.caffemodel"),
         ),
         Kind(
             "caffemodel.h5",
-            partial(_saved, "w.caffemodel.h5"),
+            partial(saved, "w.caffemodel.h5"),
             partial(run_weights, "w.caffemodel.h5"),
         ),
+        Kind(
+            "caffemodel of 16 bits",
+            halved,
+            partial(run_weights, "w.caffemodel"),
+        ),
+        Kind(
+            "safetensors",
+            partial(saved, "w.safetensors"),
+            partial(run_weights, "w.safetensors"),
+        ),
+        Kind("npz", partial(saved, "w.npz"), partial(run_weights, "w.npz")),
         Kind(
             "solverstate",
             partial(_states, "x.solverstate"),

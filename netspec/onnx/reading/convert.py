@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,28 @@ from netspec.onnx.reading.values import REAL, Blob, Constant, Padded, Value
 from netspec.ops.base import MAX_COUNT
 from netspec.schema import BlobShape, InputParameter, LayerParameter
 
+# Types that are refused, or may be, and whose result has the shape of their input.
+_KEEPS_SHAPE = frozenset(
+    {
+        "BatchNormalization",
+        "Ceil",
+        "Clip",
+        "Cos",
+        "Dropout",
+        "Erf",
+        "Floor",
+        "Gelu",
+        "InstanceNormalization",
+        "IsNaN",
+        "LRN",
+        "LayerNormalization",
+        "PRelu",
+        "Round",
+        "Sign",
+        "Sin",
+        "ThresholdedRelu",
+    }
+)
 INPUT = -1  # the node of layers for inputs
 OUTPUT = -2  # and of those for outputs
 
@@ -113,7 +134,7 @@ class Graph:
             made = self._made(node)
         except Refused as error:
             self.refusals.append(f"{described(index, proto)}: {error}")
-            made = self._guessed(index, proto)
+            made = self._guessed(proto)
         for name, value in zip(proto.output, made, strict=False):
             if name:
                 self.values[name] = value
@@ -139,7 +160,7 @@ class Graph:
         if schema is None or (proto.op_type not in RULES and not foldable_type(proto)):
             self._refuse_type(proto, domain, known=schema is not None)
         node = Node(index, proto, version, inputs, schema)
-        _check_attributes(node)
+        _check_form(node)
         return node
 
     def _refuse_type(self, proto: Any, domain: str, *, known: bool) -> None:
@@ -168,7 +189,7 @@ class Graph:
             node.refuse(f"it computes with {' and '.join(sorted(kinds))}")
         try:
             found = RULES[node.op](node, self.build)
-        except (ArithmeticError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             if isinstance(error, NetspecError):
                 raise
             # What no field of a layer can hold, such as a kernel of 2^40 pixels.
@@ -184,7 +205,7 @@ class Graph:
         Of pooling that rounds up it has one window too many before version 22 where the
         last would begin behind the image; ONNX Runtime leaves that out.
         """
-        if node.option("ceil_mode"):
+        if node.flag("ceil_mode"):
             return
         for value, wanted in zip(values, output_shapes(node), strict=False):
             if value is not None and wanted is not None and value.shape != wanted:
@@ -193,27 +214,17 @@ class Graph:
                     f"please report this"
                 )
 
-    def _guessed(self, index: int, proto: Any) -> list[Value | None]:
-        """Return stand-ins for the results of a refused node of known shapes.
+    def _guessed(self, proto: Any) -> list[Value | None]:
+        """Return stand-ins for the results of a refused node whose shape is told.
 
         With them what comes behind it is looked at too.
         """
-        schema = None if proto.domain else _schema(proto.op_type, self.versions[""])
-        inputs = [self.values.get(name) if name else None for name in proto.input]
-        unknown = any(
-            name and value is None
-            for name, value in zip(proto.input, inputs, strict=True)
-        )
-        if schema is None or unknown:
-            return [None] * len(proto.output)
-        node = Node(index, proto, self.versions[""], inputs, schema)
-        shapes = output_shapes(node)
-        return [
-            None
-            if shape is None or not 0 < math.prod(shape) <= MAX_COUNT
-            else Blob(shape)
-            for shape in shapes
-        ]
+        first = self.values.get(proto.input[0]) if proto.input else None
+        known = first is not None and proto.op_type in _KEEPS_SHAPE
+        made: list[Value | None] = [None] * len(proto.output)
+        if known and first is not None and made:
+            made[0] = Blob(first.shape)
+        return made
 
     def _end(self, stored: Mapping[str, Any]) -> None:
         """Find the blobs of the results; one that is read as well gets a copy."""
@@ -260,13 +271,21 @@ def _schema(kind: str, version: int) -> Any:
         return None
 
 
-def _check_attributes(node: Node) -> None:
-    """Refuse options that this version of the type does not have."""
+def _check_form(node: Node) -> None:
+    """Refuse numbers of inputs and options that this version of the type lacks."""
+    schema, inputs = node.schema, len(node.inputs)
+    if not schema.min_input <= inputs <= schema.max_input:
+        most = "more" if schema.max_input > MAX_COUNT else schema.max_input
+        node.refuse(
+            f"it has {inputs} inputs; expected from {schema.min_input} to {most}"
+        )
+    if not schema.min_output <= len(node.proto.output) <= schema.max_output:
+        node.refuse(f"it has {len(node.proto.output)} outputs")
     for each in node.proto.attribute:
-        if each.name not in node.schema.attributes:
-            hint = did_you_mean(each.name, node.schema.attributes)
+        if each.name not in schema.attributes:
+            hint = did_you_mean(each.name, schema.attributes)
             node.refuse(f"it has no attribute {each.name!r}{hint}")
-        if each.type != node.schema.attributes[each.name].type.value:
+        if each.type != schema.attributes[each.name].type.value:
             node.refuse(f"attribute {each.name!r} has another type than it should")
 
 

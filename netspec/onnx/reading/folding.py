@@ -86,7 +86,26 @@ FOLDED = frozenset(
 )
 LARGEST = 1 << 28  # values that a folded node may make
 SMALL = 4096  # values of a constant that tell shapes
-_MAY_GROW = frozenset(("ConstantOfShape", "Expand", "Range", "Tile", "Pad"))
+_BROADCAST = frozenset(
+    {
+        "Add",
+        "And",
+        "Div",
+        "Equal",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Or",
+        "Pow",
+        "Sub",
+        "Where",
+    }
+)
 
 
 def foldable(node: Node) -> bool:
@@ -147,13 +166,9 @@ def _source(
 def _check_size(node: Node, constants: Sequence[Constant | None]) -> None:
     """Refuse what would make more values than can be had, before it is computed."""
     try:
-        made = _count(node, constants)
-    except (ArithmeticError, TypeError, ValueError):  # of sizes that are none
-        made = None
-    if made is None:
-        if node.op in _MAY_GROW:
-            node.refuse("it makes a constant of unknown size")
-        return
+        made = _count(node, [x.values for x in constants if x is not None])
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        node.refuse(f"its constants do not fit each other: {error}")
     if made > LARGEST:
         node.refuse(f"it makes a constant of {made:,} values; at most {LARGEST:,}")
     try:
@@ -162,16 +177,35 @@ def _check_size(node: Node, constants: Sequence[Constant | None]) -> None:
         node.refuse(str(error))
 
 
-def _count(node: Node, constants: Sequence[Constant | None]) -> int | None:
-    """Return how many values the outputs of a node have, where that is known."""
+def _count(node: Node, arrays: Sequence[np.ndarray]) -> int:
+    """Return how many values a node makes at most."""
     if node.op == "Range":
-        start, stop, step = (float(x.values) for x in constants if x is not None)
-        return max(0, math.ceil((stop - start) / step)) if step else None
-    if node.op == "ConstantOfShape" and constants[0] is not None:
-        return math.prod(int(size) for size in constants[0].values)
-    shapes = output_shapes(node)
-    known = [math.prod(shape) for shape in shapes if shape is not None]
-    return sum(known) if len(known) == len(shapes) else None
+        start, stop, step = (float(each) for each in arrays)
+        return max(0, math.ceil((stop - start) / step))
+    if node.op == "ConstantOfShape":
+        return math.prod(max(int(size), 1) for size in arrays[0].reshape(-1))
+    if node.op == "Expand":
+        wanted = tuple(int(size) for size in arrays[1].reshape(-1))
+        return _product(arrays[0].shape) * _product(wanted)
+    if node.op == "Tile":
+        return arrays[0].size * _product([int(n) for n in arrays[1].reshape(-1)])
+    if node.op == "Pad":
+        pads = arrays[1].reshape(-1) if len(arrays) > 1 else node.option("pads", [])
+        most = max((abs(int(pad)) for pad in pads), default=0)
+        return _product([size + 2 * most for size in arrays[0].shape])
+    if node.op == "Gather":
+        rank = max(arrays[0].ndim, 1)
+        along = arrays[0].shape[int(node.option("axis", 0)) % rank]
+        return arrays[0].size // max(along, 1) * arrays[1].size
+    if node.op == "GatherND":
+        return _product(arrays[0].shape[1:]) * arrays[1].size
+    if node.op in _BROADCAST:
+        return math.prod(np.broadcast_shapes(*(each.shape for each in arrays)))
+    return sum(each.size for each in arrays)
+
+
+def _product(sizes: Sequence[int]) -> int:
+    return math.prod(max(size, 1) for size in sizes)
 
 
 def _evaluated(
@@ -216,7 +250,8 @@ def _evaluated(
 def output_shapes(node: Node) -> list[tuple[int, ...] | None]:
     """Return the shape of every output as the library infers it, None if it cannot.
 
-    It is not asked about empty inputs: of some it ends the process (1.23.2).
+    It is only asked about nodes that a rule has accepted, with inputs that are not
+    empty: with others it may end the process (1.23.2).
     """
     onnx = library()
     if any(

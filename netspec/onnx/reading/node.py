@@ -57,6 +57,13 @@ class Node:
             return value.decode() if isinstance(value, bytes) else value
         return default
 
+    def flag(self, name: str) -> bool:
+        """Return an attribute that is 0 or 1; other programs differ about others."""
+        value = self.option(name, 0)
+        if value not in (0, 1):
+            self.refuse(f"{name} is {value!r}; expected 0 or 1")
+        return bool(value)
+
     def has(self, place: int) -> bool:
         """Tell whether an input is given."""
         return place < len(self.inputs) and self.inputs[place] is not None

@@ -7,6 +7,7 @@ two graphs is not known before the model runs.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -53,14 +54,24 @@ class Batches:
         return tuple(a if a == b else names.get((a, b)) for a, b in pairs)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Size:
+    """A first axis that may be any, and the blobs that have it."""
+
+    name: str
+    size: int
+    is_input: bool
+    blobs: dict[str, Shape]
+
+
 def with_batch(net: NetParameter, batch: Batch) -> Batches:
     """Return the graph of the TEST phase of a net for a batch.
 
     batch: None leaves it; a number becomes the first axis of every Input; with
     "dynamic" that axis may have any size, a size for each input if the net allows that,
-    otherwise the same for all inputs that have the same size now. A Reshape that states
-    the batch copies it instead. How many items a Filter leaves is not known in any
-    case.
+    otherwise the same for all inputs that have the same size now; where a net fixes
+    that of a side input, it stays. A Reshape that states the batch copies it instead.
+    How many items a Filter leaves is not known in any case.
 
     Raises `SpecError` naming the layer that only takes the net's own batch.
     """
@@ -81,16 +92,52 @@ def _for_any(graph: Graph, *, inputs: bool) -> Batches:
 
     inputs: whether those of inputs may be; those behind a Filter always are.
     """
-    symbols, shapes = _symbols(graph, inputs=inputs, apart=True)
-    if not symbols:
+    whole = _sizes(graph, inputs=inputs, apart=True)
+    if not whole:
         return Batches(graph)
     try:
-        other = _rebuilt(graph, shapes)
+        return _varied(graph, whole)
     except SpecError:
-        symbols, shapes = _symbols(graph, inputs=inputs, apart=False)
-        other = _rebuilt(graph, shapes)
+        if not inputs:
+            raise
+    groups = _sizes(graph, inputs=True, apart=False)
+    try:
+        return _varied(graph, groups)
+    except SpecError as error:
+        found = _most(graph, groups)
+        if found is None:
+            raise error from None
+        return found
+
+
+def _most(graph: Graph, groups: Sequence[_Size]) -> Batches | None:
+    """Return batches of the first size, and of those of the others that may be any.
+
+    What a side input gives an axis of, say channels, stays as it is.
+    """
+    kept = [size for size in groups if not size.is_input or size is groups[0]]
+    found = None
+    for size in (None, *(each for each in groups if each not in kept)):
+        more = kept if size is None else [*kept, size]
+        try:
+            found = _varied(graph, more)
+            kept = more
+        except SpecError:
+            if found is None:
+                return None
+    return found
+
+
+def _varied(graph: Graph, sizes: Sequence[_Size]) -> Batches:
+    """Return the graph, and that in which these sizes are others."""
+    symbols, shapes = [], {}
+    for size, times in zip(sizes, itertools.cycle(MULTIPLES)):
+        symbols.append(Symbol(size.name, size.size, size.size * times))
+        for blob, shape in size.blobs.items():
+            shapes[blob] = (symbols[-1].other, *shape[1:])
+    other = _rebuilt(graph, shapes)
     _compare(graph, other)
-    return Batches(graph, other, symbols)
+    return Batches(graph, other, tuple(symbols))
 
 
 def _inputs(graph: Graph) -> dict[str, Shape]:
@@ -102,32 +149,26 @@ def _inputs(graph: Graph) -> dict[str, Shape]:
     }
 
 
-def _symbols(
-    graph: Graph, *, inputs: bool, apart: bool
-) -> tuple[tuple[Symbol, ...], dict[str, Shape]]:
-    """Return the sizes that may be any, and the shapes of tops for another batch.
+def _sizes(graph: Graph, *, inputs: bool, apart: bool) -> list[_Size]:
+    """Return the first axes that may be any, those of inputs first.
 
     apart: each input has a size of its own; otherwise those of one size share one.
     """
-    found: dict[int | str, Symbol] = {}
-    shapes: dict[str, Shape] = {}
-    for node in graph.nodes:
-        is_input = inputs and node.type == "Input"
-        if not is_input and node.type != "Filter":
+    found: dict[int | str, _Size] = {}
+    for node in sorted(graph.nodes, key=lambda node: node.type != "Input"):
+        is_input = node.type == "Input"
+        if not (inputs and is_input) and node.type != "Filter":
             continue
         for edge in (graph.edges[number] for number in node.tops):
             if not edge.shape:
                 continue
-            size = edge.shape[0]
             key: int | str = node.name  # all tops of a Filter have as many items
             if is_input:
-                key = f"top {edge.blob}" if apart else size
-            if key not in found:
-                name = "batch" if is_input and not found else f"{edge.blob}_items"
-                times = MULTIPLES[len(found) % len(MULTIPLES)]
-                found[key] = Symbol(name, size, size * times)
-            shapes[edge.blob] = (found[key].other, *edge.shape[1:])
-    return tuple(found.values()), shapes
+                key = f"top {edge.blob}" if apart else edge.shape[0]
+            name = "batch" if is_input and not found else f"{edge.blob}_items"
+            size = found.setdefault(key, _Size(name, edge.shape[0], is_input, {}))
+            size.blobs[edge.blob] = edge.shape
+    return list(found.values())
 
 
 def _relaxed(graph: Graph) -> NetParameter:

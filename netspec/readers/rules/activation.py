@@ -140,7 +140,7 @@ RULES = (
         name="no-log",
         types=("Log",),
         says="Log",
-        readers={"openvino": refused()},
+        readers={"openvino": refused(), "rknn": refused()},
         applies=lambda _: True,
     ),
     Rule(

@@ -147,7 +147,7 @@ RULES = (
                 "begins with 0 at each call, even where cont is 1 at its first step; "
                 "expose_hidden gives the state as inputs and outputs"
             )
-            for reader in _REFUSED
+            for reader in (*_REFUSED, "rknn")
         },
         applies=lambda place: not place.op.expose_hidden,
     ),
@@ -169,7 +169,7 @@ RULES = (
         name="lstm",
         types=("LSTM",),
         says="LSTM",
-        readers=_REFUSED,
+        readers={**_REFUSED, "rknn": refused()},
         applies=lambda place: _nbytes(place) <= MAX_BYTES,
         rewrite=_lstm,
         instead="its steps, one behind the other",

@@ -16,6 +16,7 @@ from netspec.readers.rules import (
     normalization,
     pooling,
     product,
+    recorded,
     recurrent,
     scale,
     selection,
@@ -46,4 +47,11 @@ OF_SHAPES: tuple[Rule, ...] = (
 )
 
 # In the order in which they are tried. A rule may write layers that others mend.
-RULES: tuple[Rule, ...] = (*OF_VALUES, *OF_SHAPES, *joined.RULES, *twins.RULES)
+RULES: tuple[Rule, ...] = (
+    *OF_VALUES,
+    *OF_SHAPES,
+    *joined.RULES,
+    *twins.RULES,
+    *recorded.RULES,
+)
+RULES += recorded.untried(RULES)

@@ -374,3 +374,22 @@ def test_an_input_that_nothing_reads_is_warned_of(tmp_path):
     with pytest.warns(netspec.SpecWarning, match="nothing reads input 'extra'"):
         read = from_onnx(saved(tmp_path, made))
     assert [each.name for each in read.net.layer] == ["x", "y"]
+
+
+def test_a_flag_that_is_neither_0_nor_1_is_refused(tmp_path):
+    # Programs differ: some take 3 for true, some for false.
+    made = model([node("MaxPool", "x", kernel_shape=(2, 2), ceil_mode=3)], {"x": X})
+    refuses(tmp_path, made, UnsupportedError, "ceil_mode is 3; expected 0 or 1")
+
+
+def test_a_node_with_too_few_inputs_is_refused(tmp_path):
+    made = model([node("Add", "x")], {"x": X})
+    refuses(tmp_path, made, UnsupportedError, "it has 1 inputs; expected from 2 to 2")
+
+
+def test_pieces_of_another_number_than_outputs_are_refused(tmp_path):
+    # The library's own inference of this ends the process (1.23.2), so it is not asked.
+    outputs = ("y", "z", "w")
+    nodes = [node("Split", "x", " ".join(outputs), axis=3, num_outputs=1)]
+    made = model(nodes, {"x": X}, outputs=outputs, opset=18)
+    refuses(tmp_path, made, UnsupportedError, "num_outputs is not 3")

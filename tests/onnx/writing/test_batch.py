@@ -111,6 +111,38 @@ def test_a_sequence_may_have_any_length():
     check_any(net, (1, 1), (3, 3), (8, 8))
 
 
+@pytest.mark.parametrize(
+    ("layer", "shapes", "tops", "any_size"),
+    [
+        ('type: "Bias" bias_param { axis: 1 }', [IMAGE, (6, 5)], 1, {"x0"}),
+        (
+            'type: "RNN" recurrent_param { num_output: 4 expose_hidden: true }',
+            [(3, 2, 4), (3, 2), (2, 5), (1, 2, 4)],
+            2,
+            {"x0", "x1"},
+        ),
+    ],
+)
+def test_side_inputs_whose_first_axis_is_no_batch_keep_it(
+    layer, shapes, tops, any_size
+):
+    net, graph = net_of(layer, shapes, tops)
+    model = netspec.to_onnx(net, weights_of(graph), batch="dynamic")
+    named = {
+        each.name
+        for each in model.graph.input
+        if each.type.tensor_type.shape.dim[0].dim_param == "batch"
+    }
+    assert named == any_size
+    sizes = [
+        9 if name in any_size else shapes[n][0] for n, name in enumerate(graph.inputs)
+    ]
+    other = with_batch(net, sizes)
+    x = inputs_of(build(other, State(TEST)))
+    weights = weights_of(graph)
+    check_equal(in_onnx(model, x), in_runtime(other, weights, x))
+
+
 def test_items_behind_a_filter_are_any_in_number():
     net = as_net(
         """

@@ -83,7 +83,7 @@ def test_memory_that_ends_while_a_net_is_built_is_an_error_of_ours(monkeypatch):
     def ended(*_):
         raise MemoryError
 
-    monkeypatch.setattr(parameters, "fill", ended)
+    monkeypatch.setattr(parameters, "flat_buffers", ended)
     said = r"'tower' needs 15\d.* of memory, which is not there; most .*'wide'"
     with pytest.raises(MachineError, match=said):
         runtime.Net(TOWER, TRAIN)

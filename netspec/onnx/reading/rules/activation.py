@@ -212,7 +212,7 @@ def dropout(node: Node, net: Build) -> list[Blob | None]:
                 "Dropout has training_mode 1, so ONNX drops at random in use too; "
                 "here it does in phase TRAIN only"
             )
-    elif node.version < 7 and not node.option("is_test"):
+    elif node.version < 7 and not node.flag("is_test"):
         net.doubt("Dropout has is_test 0; here it drops in phase TRAIN only")
     if not 0 <= ratio < 1:
         node.refuse(f"ratio is {ratio:g}; expected at least 0 and less than 1")

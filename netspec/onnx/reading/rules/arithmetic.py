@@ -91,7 +91,7 @@ def _refuse_old_broadcast(node: Node) -> None:
     a, b = (value.shape if value is not None else () for value in node.inputs[:2])
     axis = node.option("axis")
     at_end = axis is None or axis == len(a) - len(b)
-    if a != b and (not node.option("broadcast") or not at_end):
+    if a != b and (not node.flag("broadcast") or not at_end):
         node.refuse(
             f"it broadcasts {b} along axis {axis} as versions before 7 did; convert "
             f"the file to a later one"

@@ -34,12 +34,12 @@ def batch_normalization(node: Node, net: Build) -> list[Blob | None]:
     x = net.blob(node, 0)
     if len(x.shape) < 2:
         node.refuse(f"x has shape {x.shape}; expected (N, C, ...)")
-    if node.option("training_mode"):
+    if node.flag("training_mode"):
         node.refuse(
             "training_mode is 1, so it normalizes with the statistics of the batch; "
             "export in evaluation mode (model.eval())"
         )
-    if node.version < 7 and not node.option("is_test"):
+    if node.version < 7 and not node.flag("is_test"):
         node.refuse("is_test is 0; export it for use")
     node.only("spatial", 1)
     if any(node.proto.output[1:]):

@@ -169,7 +169,7 @@ def _counted(node: Node, windows: Windows) -> list[np.ndarray]:
     if isinstance(value, Padded) and _joins(value, "AVE"):
         before, after = value.begin[2:], value.end[2:]
     counted = []
-    included = bool(node.option("count_include_pad", 0))
+    included = node.flag("count_include_pad")
     for axis, size in enumerate(windows.size):
         begin, end = windows.begin[axis], windows.end[axis]
         low, high = (begin, size + end)

@@ -17,13 +17,13 @@ def gemm(node: Node, net: Build) -> Blob:
     x = net.blob(node, 0, "A")
     if len(x.shape) != 2:
         node.refuse(f"A has shape {x.shape}; expected two axes")
-    if node.option("transA"):
+    if node.flag("transA"):
         x = net.permute(x, (1, 0))
     matrix = node.constant(1, "B")
     if len(matrix.shape) != 2:
         node.refuse(f"B has shape {matrix.shape}; expected two axes")
     alpha, beta = node.option("alpha"), node.option("beta")
-    weights = _rows(matrix, transposed=bool(node.option("transB")), factor=alpha)
+    weights = _rows(matrix, transposed=node.flag("transB"), factor=alpha)
     bias = None
     if node.has(2):
         bias = _bias(node, node.constant(2, "C"), weights.values.shape[0], beta)

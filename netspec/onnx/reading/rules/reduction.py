@@ -43,7 +43,7 @@ def reduce(node: Node, net: Build) -> Blob:
         y = _reduced(net, _OPERATIONS[node.op], net.permute(x, kept + axes), len(kept))
     if node.op == "ReduceL2":
         y = net.power(y, power=0.5, role="root")
-    return net.reshape(y, kept_shape if node.option("keepdims") else shape, "shape")
+    return net.reshape(y, kept_shape if node.flag("keepdims") else shape, "shape")
 
 
 def _axes(node: Node, rank: int) -> list[int]:
@@ -53,7 +53,7 @@ def _axes(node: Node, rank: int) -> list[int]:
     if node.version >= as_input:
         given = node.whole(1, "axes")
     if not given:
-        return [] if node.option("noop_with_empty_axes") else list(range(rank))
+        return [] if node.flag("noop_with_empty_axes") else list(range(rank))
     return sorted(node.axes(rank, given))
 
 

@@ -21,6 +21,7 @@ from netspec.schema import (
     LayerParameter,
 )
 
+NEAR = 1e-4  # pixels from an edge that rounding may cross
 MOST_VALUES = 1 << 24  # of a matrix
 _TRANSFORMS = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
 _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
@@ -46,13 +47,14 @@ def resize(node: Node, net: Build) -> Blob:
         )
         for axis in range(2, len(x.shape))
     }
-    same = [
-        axis
-        for axis, matrix in matrices.items()
-        if matrix.shape[0] == matrix.shape[1]
-        and np.array_equal(matrix, np.eye(len(matrix)))
-    ]
-    moved = [axis for axis in matrices if axis not in same]
+    for axis, matrix in matrices.items():
+        if x.shape[axis] == sizes[axis] and not np.array_equal(
+            matrix, np.eye(len(matrix))
+        ):
+            node.refuse(
+                f"axis {axis} keeps its {sizes[axis]} places at a scale of "
+                f"{scales[axis]:g}; some programs move its values, some do not"
+            )
     if not moved:
         return x
     repeats = [_repeats(matrices[axis]) for axis in range(2, len(x.shape))]
@@ -120,22 +122,32 @@ def _matrix(
     """Return how much every input counts for every output, (wanted, size)."""
     if size * wanted > MOST_VALUES:
         node.refuse(f"from {size} to {wanted} places is more than a matrix can hold")
-    if node.option("antialias") and scale < 1 and mode == "linear":
+    if node.flag("antialias") and scale < 1 and mode == "linear":
         node.refuse("antialias is 1 while the image shrinks")
-    places = np.arange(wanted, dtype=np.float32)  # as ONNX Runtime rounds them
-    half = np.float32(0.5)
+    places = np.arange(wanted, dtype=np.float64)
+    step = float(np.float32(scale))
     if transform == "align_corners":
-        x = places * (size - 1) / np.float32(max(wanted - 1, 1))
+        x = places * (size - 1) / max(wanted - 1, 1)
     elif transform == "asymmetric":
-        x = places / np.float32(scale)
+        x = places / step
     elif transform == "pytorch_half_pixel" and wanted == 1:
         x = places * 0
     else:
-        x = (places + half) / np.float32(scale) - half
+        x = (places + 0.5) / step - 0.5
     matrix = np.zeros((wanted, size))
     rows = np.arange(wanted)
     if mode == "nearest":
-        matrix[rows, np.clip(_rounded(x, rounding), 0, size - 1)] = 1
+        low, found, high = (
+            np.clip(_rounded(x + shift, rounding), 0, size - 1)
+            for shift in (-NEAR, 0, NEAR)
+        )
+        unsure = (low != high) & (x * 2 != np.round(x * 2))
+        if unsure.any():
+            node.refuse(
+                f"from {size} to {wanted} places, place {int(np.argmax(unsure))} lies "
+                f"on the edge of two pixels but for rounding, which programs differ in"
+            )
+        matrix[rows, found] = 1
         return matrix
     x = np.clip(x, 0, size - 1)
     low = np.minimum(np.floor(x).astype(int), size - 1)

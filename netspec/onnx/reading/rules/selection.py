@@ -144,7 +144,7 @@ def _embedded(node: Node, net: Build, table: Constant) -> Blob:
 @rule("ArgMax")
 def arg_max(node: Node, net: Build) -> Blob:
     """ArgMax, which of equal values takes the last one."""
-    if not node.option("select_last_index"):
+    if not node.flag("select_last_index"):
         node.refuse(
             "select_last_index is 0, the first of equal values; ArgMax takes the last. "
             "Leave it out of the export, or set select_last_index"
@@ -154,7 +154,7 @@ def arg_max(node: Node, net: Build) -> Blob:
     param = ArgMaxParameter(axis=axis)
     y = net.layer(LayerParameter(type="ArgMax", argmax_param=param), [x])
     y.kind = WHOLE
-    if node.option("keepdims"):
+    if node.flag("keepdims"):
         return y
     shape = np.delete(np.array(x.shape), axis)
     y = net.reshape(y, [int(size) for size in shape])

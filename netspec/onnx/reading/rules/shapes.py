@@ -56,7 +56,7 @@ def reshape(node: Node, net: Build) -> Blob:
     given = node.option("shape") if len(node.inputs) < 2 else node.whole(1, "the shape")
     if given is None:
         node.refuse("the shape is not given")
-    if node.option("allowzero") and 0 in given:
+    if node.flag("allowzero") and 0 in given:
         node.refuse(f"allowzero is 1 for shape {given}, so a size is 0")
     return net.reshape(x, _resolved(node, x.shape, list(given)), "")
 

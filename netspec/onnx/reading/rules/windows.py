@@ -62,7 +62,7 @@ def read_windows(node: Node, image: Sequence[int], kernel: Sizes) -> Windows:
     dilation = sizes_of(node, "dilations", axes, 1)
     extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     begin, end = _padding(node, image, extent, stride)
-    ceil = bool(node.option("ceil_mode", 0))
+    ceil = node.flag("ceil_mode")
     counts = []
     for size, window, step, before, after in zip(
         image, extent, stride, begin, end, strict=True
@@ -96,7 +96,7 @@ def _padding(
         return (0,) * axes, (0,) * axes
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
         node.refuse(f"auto_pad is {auto!r}, which means nothing")
-    if node.option("ceil_mode", 0):
+    if node.flag("ceil_mode"):
         node.refuse(f"ceil_mode is 1 beside auto_pad {auto!r}")
     begin, end = [], []
     for size, window, step in zip(image, extent, stride, strict=True):
