@@ -389,4 +389,25 @@ CASES = (
         x=(2, 6, 7, 5),
     ),
     case("output-name", of("Power", "scale: 2", name="other"), {}, x=(2, 6, 7, 5)),
+    case(
+        "argmax-by-layers",
+        of("ArgMax", "top_k: 3 out_max_val: true"),
+        {"opencv": "refused", "mnn": "shape (4, 2) for (4, 2, 3)"},
+        x=(4, 7),
+    ),
+    case(
+        "argmax-by-layers",
+        of("Power", "scale: 3", name="z", top="z")
+        + of("ArgMax", "axis: -2 top_k: 2", bottom="z"),
+        {"opencv": "refused", "mnn": "1.0e+00"},
+        x=(2, 5, 4, 3),
+    ),
+    # All equal: the last one is the largest.
+    case(
+        "argmax-by-layers",
+        of("ArgMax", "axis: 1"),
+        {"opencv": "refused", "mnn": "1.0e+00"},
+        values={"x": 0.5},
+        x=(2, 5, 4, 3),
+    ),
 )
