@@ -18,7 +18,7 @@ CASES = (
     ),
     case(
         "im2col",
-        of("Im2col", "kernel_size: 2 axis: 2"),
+        of("Im2col", "kernel_size: 2 dilation: 2"),
         {"opencv": "refused", "mnn": "refused"},
         x=(2, 3, 4, 5),
     ),
