@@ -368,4 +368,19 @@ CASES = (
         before(opencv="off by 0.974"),
         x=(2, 2, 4, 5),
     ),
+    case(
+        "product-of-one-axis",
+        of("Power", "scale: 1.2", bottom="x", name="p", top="p")
+        + of("Power", "scale: 0.7", bottom="s", name="q", top="q")
+        + of("Scale", "axis: 0", bottom="p q"),
+        RIGHT,
+        x=(1,),
+        s=(1,),
+    ),
+    case(
+        "other-axes-joined",
+        of("BatchNorm", name="b", top="b") + of("Scale", "axis: 0", bottom="b"),
+        before(opencv="off by 0.746"),
+        x=(4, 4),
+    ),
 )

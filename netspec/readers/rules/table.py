@@ -38,7 +38,6 @@ OF_VALUES: tuple[Rule, ...] = (
 )
 OF_SHAPES: tuple[Rule, ...] = (
     *convolution.RULES,
-    *depthwise.RULES,
     *kernel.RULES,
     *pooling.RULES,
     *shape.RULES,
@@ -52,6 +51,7 @@ OF_SHAPES: tuple[Rule, ...] = (
 RULES: tuple[Rule, ...] = (
     *OF_VALUES,
     *OF_SHAPES,
+    *depthwise.RULES,
     *joined.RULES,
     *twins.RULES,
     *recorded.RULES,
