@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.reader is not None:
                 _write_for(net, options)
                 return
+            if not is_onnx(options):
+                _warn_of_readers(net)
         if is_onnx(options):
             write_onnx(net, options)
         elif options.output is None:
@@ -141,6 +143,21 @@ def _write_for(net: NetParameter, options: Any) -> None:
     paths = done.save(options.output, Path(options.file).stem)
     print(done.report)
     print("\n".join(map(str, paths)))
+
+
+def _warn_of_readers(net: NetParameter) -> None:
+    """Warn, once, where a common reader computes something else without a word."""
+    if not any(layer.type == "Input" for layer in net.layer):
+        return  # for training, which no other reader does
+    from netspec.readers.exporting import silently_wrong
+
+    if said := silently_wrong(net):
+        warnings.warn(
+            f"computed wrongly without a word by {said} (--for writes a net for one "
+            f"reader)",
+            SpecWarning,
+            stacklevel=2,
+        )
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

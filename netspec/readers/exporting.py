@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netspec.errors import UnsupportedError, join
+from netspec.errors import NetspecError, UnsupportedError, join
 from netspec.readers.draft import Draft
 from netspec.readers.form import plain_form
-from netspec.readers.reader import reader_named
+from netspec.readers.reader import READERS, reader_named
 from netspec.readers.report import Report
-from netspec.readers.rewriting import rewrite
+from netspec.readers.rewriting import rewrite, would_find
 from netspec.text import write_message
 from netspec.weights import Model
 
@@ -73,6 +73,25 @@ def export_for(
 def check_for(net: Any, reader: str, weights: Any = None) -> Report:
     """Return what `export_for` would do, and what it would refuse; see there."""
     return _rewritten(net, reader, weights).report
+
+
+def silently_wrong(net: Any) -> str:
+    """Return what common readers compute wrongly of a net as it is, without a word.
+
+    A line for people; "" where nothing is known, and for a net that is not for use.
+    """
+    try:
+        draft = Draft(plain_form(net))
+    except NetspecError:
+        return ""
+    said = []
+    for reader in READERS.values():
+        found = would_find(draft, reader) if reader.common else []
+        if found:
+            rule, layer = found[0]
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            said.append(f"{reader}: {layer}: {rule.says}{more}")
+    return "; ".join(said)
 
 
 def _rewritten(net: Any, reader: str, weights: Any) -> Exported:
