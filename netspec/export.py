@@ -21,7 +21,8 @@ as text has no values of parameters.
 
 `--for` writes a prototxt, and with `--weights` a caffemodel, into the folder OUT, in
 the form in which another reader computes what Caffe does, and says what it changed
-(`netspec.export_for`). An OUT that ends in `.onnx` is written as ONNX, with the values
+(`netspec.export_for`). Without it nothing is changed for readers, and a warning names
+what common ones would compute wrongly without a word. An OUT that ends in `.onnx` is written as ONNX, with the values
 of `--weights`, or those in the file itself (`netspec.to_onnx`).
 """
 

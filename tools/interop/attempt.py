@@ -80,7 +80,8 @@ def attempt(reader: str, net: Computed, patience_s: float = 60) -> Outcome:
 
 def refusal(reader: str, model: Model) -> str:
     """Return why a net is not written for a reader, "" where it is."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpecWarning)
         try:
             _export(reader, model, Path(folder))
         except _Refused as error:
