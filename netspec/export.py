@@ -21,8 +21,11 @@ as text has no values of parameters.
 
 `--for` writes a prototxt, and with `--weights` a caffemodel, into the folder OUT, in
 the form in which another reader computes what Caffe does, and says what it changed
-(`netspec.export_for`). An OUT that ends in `.onnx` is written as ONNX, with the values
-of `--weights`, or those in the file itself (`netspec.to_onnx`).
+(`netspec.export_for`). Without it nothing is changed for readers; a warning names what
+common ones would compute wrongly without a word.
+
+An OUT that ends in `.onnx` is written as ONNX, with the values of `--weights`, or those
+in the file itself (`netspec.to_onnx`).
 """
 
 from __future__ import annotations

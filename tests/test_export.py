@@ -265,6 +265,21 @@ def test_without_values_what_would_need_them_is_warned_of(values, capsys):
     assert [path.name for path in Path("made").iterdir()] == ["train_val.prototxt"]
 
 
+def test_what_readers_do_silently_is_warned_of_once(values, capsys):
+    command = ["train_val.prototxt", *FOR_USE]
+    assert main([*command, "-o", "plain.prototxt"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "OpenCV 4.14.0, ncnn" in said
+    assert "for layer 'ip' (InnerProduct): " in said
+    assert "MNN" not in said
+    plain = read_net("plain.prototxt")
+    assert plain.layer[1].inner_product_param.transpose
+    for quiet in (["train_val.prototxt"], [*command, "--for", "mnn", "-o", "made"]):
+        assert main(quiet) == 0
+        assert not capsys.readouterr().err
+
+
 def test_what_a_reader_cannot_do_is_refused_or_written_anyway(values, capsys):
     Path("max.prototxt").write_text(
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 9 '
