@@ -2,7 +2,7 @@
 
     python -m netspec.export FILE [-o OUT] [--deploy] [--phase TRAIN|TEST]
         [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
-        [--for READER [--weights FILE] [--anyway]]
+        [--for READER [--weights FILE] [--fold] [--anyway]]
     python -m netspec.export FILE -o OUT.onnx [--weights FILE] [--opset N]
         [--batch dynamic|N] [--external-data]
 
@@ -30,6 +30,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from netspec.onnx.command import (
     is_onnx,
     write_onnx,
 )
+from netspec.ops.base import brings_data
 from netspec.schema import NetParameter
 from netspec.text import to_text, write_message
 from netspec.text.messages import is_binary
@@ -57,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     check_onnx_options(parser, options)
-    if options.reader is None and options.anyway:
-        parser.error("--anyway goes with --for")
+    for name in ("anyway", "fold"):
+        if options.reader is None and getattr(options, name):
+            parser.error(f"--{name} goes with --for")
     if options.reader is None and options.weights and not is_onnx(options):
         parser.error("--weights goes with --for, or with -o FILE.onnx")
 
@@ -70,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.reader is not None:
                 _write_for(net, options)
                 return
+            if not is_onnx(options):
+                _tell_of_readers(net)
         if is_onnx(options):
             write_onnx(net, options)
         elif options.output is None:
@@ -137,10 +142,28 @@ def _write_for(net: NetParameter, options: Any) -> None:
         )
     if options.phase == "TRAIN":
         raise SpecError("--phase TRAIN: --for writes what is for use, the phase TEST")
-    done = export_for(net, options.reader, options.weights, anyway=options.anyway)
+    done = export_for(
+        net,
+        options.reader,
+        options.weights,
+        anyway=options.anyway,
+        fold=options.fold,
+    )
     paths = done.save(options.output, Path(options.file).stem)
     print(done.report)
     print("\n".join(map(str, paths)))
+
+
+def _tell_of_readers(net: NetParameter) -> None:
+    """Warn of what others would compute wrongly, if a net is for use by them."""
+    sources = {x.type for x in net.layer if brings_data(x.type, len(x.bottom))}
+    losses = any(layer.type.endswith("Loss") for layer in net.layer)
+    for_use = "Input" in sources and sources <= {"Input", "DummyData"} and not losses
+    if not for_use or find_spec("numpy") is None:
+        return
+    from netspec.readers import warn_of_readers  # with NumPy, so not for other nets
+
+    warn_of_readers(net)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -196,6 +219,11 @@ def _parser() -> Parser:
         "--weights",
         metavar="FILE",
         help="values of parameters, with --for or -o FILE.onnx",
+    )
+    parser.add_argument(
+        "--fold",
+        action="store_true",
+        help="with --for: make BatchNorm and Scale a part of the weights before them",
     )
     parser.add_argument(
         "--anyway",

@@ -163,7 +163,7 @@ CASES = (
         x=(3, 4),
     ),
     case(
-        "dummy-data",
+        "dummy-constants",
         of(
             "DummyData",
             "shape { dim: 3 dim: 4 } data_filler { value: 0.7 }",
