@@ -21,7 +21,7 @@ from netspec.onnx.reading.inputs import Given, read_inputs
 from netspec.onnx.reading.library import library
 from netspec.onnx.reading.node import Node, Refused
 from netspec.onnx.reading.rules import RULES, WHOLE_NUMBERS
-from netspec.onnx.reading.values import REAL, Blob, Constant, Padded, Value
+from netspec.onnx.reading.values import CUT, REAL, Blob, Constant, Padded, Value
 from netspec.ops.base import MAX_COUNT
 from netspec.schema import BlobShape, InputParameter, LayerParameter
 
@@ -210,8 +210,8 @@ class Graph:
         for value, wanted in zip(values, output_shapes(node), strict=False):
             if value is not None and wanted is not None and value.shape != wanted:
                 node.refuse(
-                    f"its layers make shape {value.shape}, ONNX infers {wanted}; "
-                    f"please report this"
+                    f"its layers make shape {value.shape}, the library onnx infers "
+                    f"{wanted}; programs differ about such a node"
                 )
 
     def _guessed(self, proto: Any) -> list[Value | None]:
@@ -241,6 +241,11 @@ class Graph:
                 continue
             if value is None:
                 self.refusals.append(f"nothing makes output {name!r}")
+                continue
+            if value.kind == CUT:
+                self.refusals.append(
+                    f"output {name!r} is cut to integers; no layer cuts"
+                )
                 continue
             value = value.twin or value
             is_input = value.maker is not None and not value.maker.bottoms

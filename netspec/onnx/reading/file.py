@@ -165,7 +165,7 @@ def tensor_values(tensor: Any, path: str | Path) -> np.ndarray:
         tensor = other
     try:
         if tensor.data_location == EXTERNAL:
-            folder = os.fspath(Path(path).parent)
+            folder = os.fspath(Path(path).absolute().parent)
             onnx.external_data_helper.load_external_data_for_tensor(tensor, folder)
         values = onnx.numpy_helper.to_array(tensor)
     except MemoryError:

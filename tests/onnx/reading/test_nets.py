@@ -259,6 +259,10 @@ def test_the_export_takes_sizes_of_inputs(tmp_path):
     )
     assert "dim: 4 dim: 3 dim: 8 dim: 9" in " ".join(done.stdout.split())
     done = command(
+        "netspec.summary", "net.onnx", "--shape", "x=4,3,8,9", folder=tmp_path
+    )
+    assert "4 x 3 x 8 x 9" in done.stdout
+    done = command(
         "netspec.export",
         "net.onnx",
         "--batch-size",

@@ -304,8 +304,20 @@ def test_a_cast_of_integers_to_real_numbers(tmp_path):
 
 def test_a_cast_to_integers_is_refused(tmp_path):
     nodes = [node("Cast", "x", "i", to=INT64), node("Cast", "i", "y", to=1)]
-    with pytest.raises(UnsupportedError, match="numbers are rounded"):
+    with pytest.raises(
+        UnsupportedError, match="from numbers cast to integers to FLOAT"
+    ):
         from_onnx(saved(tmp_path, model(nodes, {"x": X})))
+    nodes = [node("Cast", "x", to=INT64)]
+    with pytest.raises(UnsupportedError, match="output 'y' is cut to integers"):
+        from_onnx(saved(tmp_path, model(nodes, {"x": X}, types={"y": INT64})))
+
+
+def test_a_table_cuts_its_indices_to_integers_itself(tmp_path):
+    nodes = [node("Cast", "x", "i", to=INT64), node("Gather", "t i")]
+    net = model(nodes, {"x": (2, 3)}, {"t": values(1, 7, 3)})
+    data = {"x": np.float32([[0, 6, 2.7], [5.2, 3, 0]])}
+    assert types(agrees(tmp_path, net, data, warned=True)) == ["Embed"]
 
 
 def test_arithmetic_of_integers_is_refused(tmp_path):
