@@ -41,6 +41,7 @@ from netspec.errors import SpecError, SpecWarning
 from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy
+from netspec.nets.filter import drop_blobs
 from netspec.nets.phases import PHASES, one_phase
 from netspec.onnx.command import (
     add_onnx_options,
@@ -50,7 +51,7 @@ from netspec.onnx.command import (
 )
 from netspec.ops.base import brings_data
 from netspec.schema import NetParameter
-from netspec.text import to_text, write_message
+from netspec.text import to_text, values_apart, write_message
 from netspec.text.messages import is_binary
 
 
@@ -117,6 +118,13 @@ def _of_net(options: Any) -> NetParameter:
     kept = options.output is not None and is_binary(options.output)
     others = options.reader is not None or is_onnx(options)
     kept |= others and options.weights is None
+    if kept and values_apart(options.file):
+        if not others:
+            raise SpecError(
+                f"{options.file}: a message cannot hold the values of this file; write "
+                f"it with python -m netspec.weights {options.file} {options.output}"
+            )
+        options.weights, kept = options.file, False
     shapes, size = dict(options.shape), options.batch_size
     if other is not None:
         model = other(options.file, shapes=shapes, batch_size=size)
@@ -124,6 +132,8 @@ def _of_net(options: Any) -> NetParameter:
         shapes, size = {}, None
     else:
         net = current(options.file, values=kept)
+        if not kept:
+            drop_blobs(net)  # shapes without values are no parameters
     if options.deploy:
         net = deploy(net, shapes=shapes, batch_size=size)
     return one_phase(net, PHASES[options.phase]) if options.phase else net
