@@ -37,7 +37,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from netspec.commands.cli import Parser, positive, run
+from netspec.commands.cli import Parser, keep_sources, positive, run
 from netspec.commands.model_files import load_model
 from netspec.commands.net_argument import add_shape_option, is_model_file
 from netspec.errors import SpecError, SpecWarning
@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not is_onnx(options):
                 _tell_of_readers(net)
         if is_onnx(options):
+            keep_sources([Path(options.output)], [options.file])
             write_onnx(net, options)
         elif options.output is None:
             sys.stdout.write(to_text(net))
@@ -162,7 +163,10 @@ def _write_for(net: NetParameter, options: Any) -> None:
         anyway=options.anyway,
         fold=options.fold,
     )
-    paths = done.save(options.output, Path(options.file).stem)
+    name = Path(options.file).stem
+    targets = [output / f"{name}{end}" for end in (".prototxt", ".caffemodel")]
+    keep_sources(targets, [options.file, options.weights])
+    paths = done.save(output, name)
     print(done.report)
     print("\n".join(map(str, paths)))
 
