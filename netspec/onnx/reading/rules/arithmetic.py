@@ -8,11 +8,12 @@ Scale with values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from netspec.onnx.reading.build import Build, as_weight, is_blob
+from netspec.onnx.reading.build import Build, as_weight, check_made, is_blob
 from netspec.onnx.reading.node import Node
 from netspec.onnx.reading.rules.activation import clipped
 from netspec.onnx.reading.rules.table import rule
@@ -223,6 +224,7 @@ def _placed(
     target = whole[first : last + 1]
     if values.shape == target:
         return x, first, as_weight(constant, values, "flat" if last == first else "")
+    check_made(math.prod(target))
     spread = np.broadcast_to(values, target).copy()
     return x, first, as_weight(constant, spread, f"spread {target}")
 
