@@ -21,8 +21,11 @@ as text has no values of parameters.
 
 `--for` writes a prototxt, and with `--weights` a caffemodel, into the folder OUT, in
 the form in which another reader computes what Caffe does, and says what it changed
-(`netspec.export_for`). An OUT that ends in `.onnx` is written as ONNX, with the values
-of `--weights`, or those in the file itself (`netspec.to_onnx`).
+(`netspec.export_for`). Without it nothing is changed for readers; a warning names what
+common ones would compute wrongly without a word.
+
+An OUT that ends in `.onnx` is written as ONNX, with the values of `--weights`, or those
+in the file itself (`netspec.to_onnx`).
 """
 
 from __future__ import annotations
@@ -34,13 +37,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from netspec.commands.cli import Parser, positive, run
+from netspec.commands.cli import Parser, keep_sources, positive, run
 from netspec.commands.model_files import load_model
 from netspec.commands.net_argument import add_shape_option, is_model_file
 from netspec.errors import SpecError, SpecWarning
 from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy
+from netspec.nets.filter import drop_blobs
 from netspec.nets.phases import PHASES, one_phase
 from netspec.onnx.command import (
     add_onnx_options,
@@ -50,7 +54,7 @@ from netspec.onnx.command import (
 )
 from netspec.ops.base import brings_data
 from netspec.schema import NetParameter
-from netspec.text import to_text, write_message
+from netspec.text import to_text, values_apart, write_message
 from netspec.text.messages import is_binary
 
 
@@ -76,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not is_onnx(options):
                 _tell_of_readers(net)
         if is_onnx(options):
+            keep_sources([Path(options.output)], [options.file])
             write_onnx(net, options)
         elif options.output is None:
             sys.stdout.write(to_text(net))
@@ -117,6 +122,13 @@ def _of_net(options: Any) -> NetParameter:
     kept = options.output is not None and is_binary(options.output)
     others = options.reader is not None or is_onnx(options)
     kept |= others and options.weights is None
+    if kept and values_apart(options.file):
+        if not others:
+            raise SpecError(
+                f"{options.file}: a message cannot hold the values of this file; write "
+                f"it with python -m netspec.weights {options.file} {options.output}"
+            )
+        options.weights, kept = options.file, False
     shapes, size = dict(options.shape), options.batch_size
     if other is not None:
         model = other(options.file, shapes=shapes, batch_size=size)
@@ -124,6 +136,8 @@ def _of_net(options: Any) -> NetParameter:
         shapes, size = {}, None
     else:
         net = current(options.file, values=kept)
+        if not kept:
+            drop_blobs(net)  # shapes without values are no parameters
     if options.deploy:
         net = deploy(net, shapes=shapes, batch_size=size)
     return one_phase(net, PHASES[options.phase]) if options.phase else net
@@ -149,7 +163,10 @@ def _write_for(net: NetParameter, options: Any) -> None:
         anyway=options.anyway,
         fold=options.fold,
     )
-    paths = done.save(options.output, Path(options.file).stem)
+    name = Path(options.file).stem
+    targets = [output / f"{name}{end}" for end in (".prototxt", ".caffemodel")]
+    keep_sources(targets, [options.file, options.weights])
+    paths = done.save(output, name)
     print(done.report)
     print("\n".join(map(str, paths)))
 

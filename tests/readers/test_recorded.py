@@ -70,7 +70,7 @@ def test_what_is_refused_by_name():
         'layer { name: "d" type: "DummyData" top: "y" '
         "dummy_data_param { shape { dim: 2 } } }"
     )
-    assert findings("x2paddle", dummy) == {("dummy-data", "refused")}
+    assert findings("x2paddle", dummy) == {("no-dummy-data", "refused")}
     log = 'layer { name: "l" type: "Log" bottom: "x" top: "y" }'
     assert findings("rknn", log, x=(2, 3)) == {("no-log", "refused")}
     assert findings("x2paddle", log, x=(2, 3)) == {("untried-x2paddle", "warned")}

@@ -49,23 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="run these models only",
     )
     options = parser.parse_args(arguments)
-    text = PAGE.read_text()
     if options.check:
-        return _told([f"{PAGE}: {each}; run make interop" for each in mistakes(text)])
+        problems = mistakes(PAGE.read_text())
+        return _told([f"{PAGE}: {each}; run make interop" for each in problems])
     missing = [TITLES[reader] for reader in TRIED if not is_installed(reader)]
     if missing:
         return _told([f"not installed: {', '.join(missing)}"])
-    rows = {} if options.models is None else rows_of(part(text, "models"))
-    if rows and installed() not in text:
+    if options.models and installed() not in PAGE.read_text():
         return _told([f"the other rows ran with other versions than {installed()}"])
     of_layers = {} if options.models else _run_layers()
     of_models = {} if options.layers else _run_models(options.models or models.names())
     if problems := [*wrong(of_layers), *wrong(of_models)]:
         return _told(problems)
+    text = PAGE.read_text()
     if of_layers:
         for name, written in STATIC.items():
             text = replaced(text, name, written())
     if of_models:
+        rows = rows_of(part(text, "models")) if options.models else {}
         rows.update({name: row_of(name, found) for name, found in of_models.items()})
         text = replaced(text, "models", models_part(dict(sorted(rows.items()))))
     PAGE.write_text(text)

@@ -64,7 +64,14 @@ def run(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     ours, theirs = context.Pipe(duplex=False)
-    arguments = (theirs, reader, str(folder), dict(inputs), list(names), dict(makers))
+    arguments = (
+        theirs,
+        reader,
+        str(Path(folder).resolve()),
+        dict(inputs),
+        list(names),
+        dict(makers),
+    )
     child = context.Process(target=_child, args=arguments)
     child.start()
     theirs.close()
@@ -89,6 +96,7 @@ def _child(
     names: Sequence[str],
     makers: Makers,
 ) -> None:
+    os.chdir(folder)  # MNN's converter leaves a file where it is called
     with (Path(folder) / "log").open("w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)

@@ -58,7 +58,7 @@ RULES = (
         applies=lambda place: place.layer.argmax_param.out_max_val,
     ),
     Rule(
-        name="dummy-data",
+        name="no-dummy-data",
         types=("DummyData",),
         says="DummyData",
         readers={"x2paddle": refused()},
