@@ -33,6 +33,7 @@ from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
+    from netspec import surgery as surgery
     from netspec.language.own_layers import layer as layer
     from netspec.language.own_layers import learned as learned
     from netspec.nets.deploy import deploy as deploy
@@ -63,11 +64,16 @@ _LAZY = {
 }
 
 
+_PACKAGES = ("surgery",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"netspec.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'netspec' has no attribute {name!r}")
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_LAZY, *_PACKAGES])

@@ -2,7 +2,7 @@
 
     python -m netspec.export FILE [-o OUT] [--deploy] [--phase TRAIN|TEST]
         [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
-        [--for READER [--weights FILE] [--anyway]]
+        [--for READER [--weights FILE] [--fold] [--anyway]]
     python -m netspec.export FILE -o OUT.onnx [--weights FILE] [--opset N]
         [--batch dynamic|N] [--external-data]
 
@@ -33,16 +33,18 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from netspec.commands.cli import Parser, positive, run
+from netspec.commands.cli import Parser, keep_sources, positive, run
 from netspec.commands.model_files import load_model
 from netspec.commands.net_argument import add_shape_option, is_model_file
 from netspec.errors import SpecError, SpecWarning
 from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy
+from netspec.nets.filter import drop_blobs
 from netspec.nets.phases import PHASES, one_phase
 from netspec.onnx.command import (
     add_onnx_options,
@@ -50,8 +52,9 @@ from netspec.onnx.command import (
     is_onnx,
     write_onnx,
 )
+from netspec.ops.base import brings_data
 from netspec.schema import NetParameter
-from netspec.text import to_text, write_message
+from netspec.text import to_text, values_apart, write_message
 from netspec.text.messages import is_binary
 
 
@@ -60,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     check_onnx_options(parser, options)
-    if options.reader is None and options.anyway:
-        parser.error("--anyway goes with --for")
+    for name in ("anyway", "fold"):
+        if options.reader is None and getattr(options, name):
+            parser.error(f"--{name} goes with --for")
     if options.reader is None and options.weights and not is_onnx(options):
         parser.error("--weights goes with --for, or with -o FILE.onnx")
 
@@ -74,8 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _write_for(net, options)
                 return
             if not is_onnx(options):
-                _warn_of_readers(net)
+                _tell_of_readers(net)
         if is_onnx(options):
+            keep_sources([Path(options.output)], [options.file])
             write_onnx(net, options)
         elif options.output is None:
             sys.stdout.write(to_text(net))
@@ -117,6 +122,13 @@ def _of_net(options: Any) -> NetParameter:
     kept = options.output is not None and is_binary(options.output)
     others = options.reader is not None or is_onnx(options)
     kept |= others and options.weights is None
+    if kept and values_apart(options.file):
+        if not others:
+            raise SpecError(
+                f"{options.file}: a message cannot hold the values of this file; write "
+                f"it with python -m netspec.weights {options.file} {options.output}"
+            )
+        options.weights, kept = options.file, False
     shapes, size = dict(options.shape), options.batch_size
     if other is not None:
         model = other(options.file, shapes=shapes, batch_size=size)
@@ -124,6 +136,8 @@ def _of_net(options: Any) -> NetParameter:
         shapes, size = {}, None
     else:
         net = current(options.file, values=kept)
+        if not kept:
+            drop_blobs(net)  # shapes without values are no parameters
     if options.deploy:
         net = deploy(net, shapes=shapes, batch_size=size)
     return one_phase(net, PHASES[options.phase]) if options.phase else net
@@ -142,25 +156,31 @@ def _write_for(net: NetParameter, options: Any) -> None:
         )
     if options.phase == "TRAIN":
         raise SpecError("--phase TRAIN: --for writes what is for use, the phase TEST")
-    done = export_for(net, options.reader, options.weights, anyway=options.anyway)
-    paths = done.save(options.output, Path(options.file).stem)
+    done = export_for(
+        net,
+        options.reader,
+        options.weights,
+        anyway=options.anyway,
+        fold=options.fold,
+    )
+    name = Path(options.file).stem
+    targets = [output / f"{name}{end}" for end in (".prototxt", ".caffemodel")]
+    keep_sources(targets, [options.file, options.weights])
+    paths = done.save(output, name)
     print(done.report)
     print("\n".join(map(str, paths)))
 
 
-def _warn_of_readers(net: NetParameter) -> None:
-    """Warn, once, where a common reader computes something else without a word."""
-    if not any(layer.type == "Input" for layer in net.layer):
-        return  # for training, which no other reader does
-    from netspec.readers.exporting import silently_wrong
+def _tell_of_readers(net: NetParameter) -> None:
+    """Warn of what others would compute wrongly, if a net is for use by them."""
+    sources = {x.type for x in net.layer if brings_data(x.type, len(x.bottom))}
+    losses = any(layer.type.endswith("Loss") for layer in net.layer)
+    for_use = "Input" in sources and sources <= {"Input", "DummyData"} and not losses
+    if not for_use or find_spec("numpy") is None:
+        return
+    from netspec.readers import warn_of_readers  # with NumPy, so not for other nets
 
-    if said := silently_wrong(net):
-        warnings.warn(
-            f"computed wrongly without a word by {said} (--for writes a net for one "
-            f"reader)",
-            SpecWarning,
-            stacklevel=2,
-        )
+    warn_of_readers(net)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -216,6 +236,11 @@ def _parser() -> Parser:
         "--weights",
         metavar="FILE",
         help="values of parameters, with --for or -o FILE.onnx",
+    )
+    parser.add_argument(
+        "--fold",
+        action="store_true",
+        help="with --for: make BatchNorm and Scale a part of the weights before them",
     )
     parser.add_argument(
         "--anyway",

@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
-from netspec.errors import NetspecError
+from netspec.errors import NetspecError, SpecError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DEBUG_VARIABLE = "NETSPEC_DEBUG"  # when set, errors keep their traceback
@@ -87,3 +88,13 @@ def _drop_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def keep_sources(targets: Sequence[Path], sources: Sequence[str | None]) -> None:
+    """Raise `SpecError` where a file that is read would be written over."""
+    read = [Path(path) for path in sources if path]
+    for target in targets:
+        if target.exists() and any(x.exists() and target.samefile(x) for x in read):
+            raise SpecError(
+                f"{target} is what is read; it stays as it is. Give another OUT"
+            )

@@ -60,12 +60,12 @@ def write_onnx(net: NetParameter, options: Any) -> None:
 
     Raises what `to_onnx` raises.
     """
-    from netspec.onnx.writing import DEFAULT_OPSET, to_onnx
+    from netspec.onnx.writing import DEFAULT_OPSET, save_onnx
 
-    to_onnx(
+    save_onnx(
         net,
         options.weights,
-        path=options.output,
+        options.output,
         opset=DEFAULT_OPSET if options.opset is None else options.opset,
         batch=options.batch,
         external_data=options.external_data or None,

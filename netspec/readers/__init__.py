@@ -7,3 +7,4 @@ from netspec.readers.reader import READERS as READERS
 from netspec.readers.reader import Reader as Reader
 from netspec.readers.report import Finding as Finding
 from netspec.readers.report import Report as Report
+from netspec.readers.telling import warn_of_readers as warn_of_readers

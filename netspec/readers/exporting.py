@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netspec.errors import NetspecError, UnsupportedError, join
+from netspec.errors import UnsupportedError, join
+from netspec.ops.base import label
 from netspec.readers.draft import Draft
 from netspec.readers.form import plain_form
-from netspec.readers.reader import READERS, reader_named
-from netspec.readers.report import Report
-from netspec.readers.rewriting import rewrite, would_find
+from netspec.readers.reader import reader_named
+from netspec.readers.report import Finding, Report
+from netspec.readers.rewriting import rewrite
+from netspec.readers.rules.normalization import uses_batch
+from netspec.surgery.folding import fold_layers
 from netspec.text import write_message
 from netspec.weights import Model
 
@@ -43,7 +46,12 @@ class Exported:
 
 
 def export_for(
-    net: Any, reader: str, weights: Any = None, *, anyway: bool = False
+    net: Any,
+    reader: str,
+    weights: Any = None,
+    *,
+    anyway: bool = False,
+    fold: bool = False,
 ) -> Exported:
     """Return a net for use in the form in which a reader computes what Caffe does.
 
@@ -51,11 +59,13 @@ def export_for(
     `netspec.readers.READERS`, such as "opencv". weights: a weight file, or arrays by
     layer name; None takes those in the net. Without any, what has to change arrays is
     warned of. anyway: what the reader does not get right is warned of, not refused.
+    fold: first make BatchNorm, Scale and Bias a part of the weights before them, where
+    that is equal: see `netspec.surgery.fold_batchnorm`.
 
     Raises `UnsupportedError` that names every layer, option and reader for which
     nothing equal is known; `SpecError` for a net or weights that are wrong.
     """
-    exported = _rewritten(net, reader, weights)
+    exported = _rewritten(net, reader, weights, fold)
     report = exported.report
     if report.refused and anyway:
         findings = [
@@ -70,35 +80,37 @@ def export_for(
     return exported
 
 
-def check_for(net: Any, reader: str, weights: Any = None) -> Report:
+def check_for(
+    net: Any, reader: str, weights: Any = None, *, fold: bool = False
+) -> Report:
     """Return what `export_for` would do, and what it would refuse; see there."""
-    return _rewritten(net, reader, weights).report
+    return _rewritten(net, reader, weights, fold).report
 
 
-def silently_wrong(net: Any) -> str:
-    """Return what common readers compute wrongly of a net as it is, without a word.
-
-    A line for people; "" where nothing is known, and for a net that is not for use.
-    """
-    try:
-        draft = Draft(plain_form(net))
-    except NetspecError:
-        return ""
-    said = []
-    for reader in READERS.values():
-        found = would_find(draft, reader) if reader.common else []
-        if found:
-            rule, layer = found[0]
-            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-            said.append(f"{reader}: {layer}: {rule.says}{more}")
-    return "; ".join(said)
-
-
-def _rewritten(net: Any, reader: str, weights: Any) -> Exported:
+def _rewritten(net: Any, reader: str, weights: Any, fold: bool) -> Exported:
     known = reader_named(reader)
     model = plain_form(net, weights)
+    findings: list[Finding] = []
+    if fold:
+        model, findings = _folded(model)
     if known.name == "caffe":
-        return Exported(model, Report(known))
+        return Exported(model, Report(known, findings))
     draft = Draft(model)
     report = rewrite(draft, known)
+    report.findings[:0] = findings
     return Exported(draft.model(), report)
+
+
+def _folded(model: Model) -> tuple[Model, list[Finding]]:
+    """Return a model with its BatchNorm, Scale and Bias in weights, and what is told.
+
+    A BatchNorm that takes the statistics of the batch cannot go into weights.
+    """
+    labels = {layer.name: label(layer) for layer in model.net.layer}
+    only = [layer.name for layer in model.net.layer if not uses_batch(layer)]
+    done = fold_layers(model, only=only)
+    findings = [
+        Finding(labels[name], "fold", "rewritten", f"now a part of {labels[into]}")
+        for name, into in done.folded.items()
+    ]
+    return done.model, findings

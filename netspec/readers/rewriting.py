@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from netspec.readers.draft import Draft, Made, Place
 from netspec.readers.reader import Reader
 from netspec.readers.report import Finding, Report
-from netspec.readers.rule import Fault, Finds, Rule, doubtful
+from netspec.readers.rule import Fault, Finds, Rule
 from netspec.readers.rules import RULES
 from netspec.readers.rules.types import whether_known
 
 MAX_PASSES = 20  # over the table; each rule ends what it is about
-
-_FINE = doubtful("")
 
 
 def rewrite(draft: Draft, reader: Reader) -> Report:
@@ -114,12 +114,15 @@ def _is_told(report: Report, place: Place) -> bool:
     )
 
 
-def would_find(draft: Draft, reader: Reader) -> list[tuple[Rule, str]]:
-    """Return what a reader would compute wrongly without a word: rule and layer."""
+def would_find(draft: Draft, readers: Sequence[Reader]) -> list[tuple[str, Rule, str]]:
+    """Return what readers would compute wrongly without a word: reader, rule, layer."""
     return [
-        (rule, place.label)
+        (reader.name, rule, place.label)
         for rule in RULES
-        if rule.readers.get(reader.name, _FINE).fault is Fault.SILENT
         for place in draft.places
-        if place.type in rule.types and rule.applies(place)
+        if place.type in rule.types
+        for reader in readers
+        if (finds := rule.readers.get(reader.name)) is not None
+        and finds.fault is Fault.SILENT
+        and rule.applies(place)
     ]

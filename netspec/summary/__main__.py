@@ -59,7 +59,7 @@ def _read(
             return read_net_argument(path, deploy=True, shapes=shapes), TEST
         except ShapeError:
             pass  # it would have to be derived, and only a file tells the shape of data
-    net = read_net_argument(path)
+    net = read_net_argument(path, shapes=shapes)
     if phase is None:
         phase = _saved_phase(net) if path.endswith(".caffemodel") else TEST
     return net, phase

@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from netspec.commands.cli import Parser, run
+from netspec.commands.cli import Parser, keep_sources, run
 from netspec.commands.net_argument import (
     add_net_argument,
     add_shape_option,
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         weights, steps = _steps(options.words)
         out = Path(options.output)
         targets = [Path(f"{out}{end}") for end in (".prototxt", ".caffemodel")]
-        _check_targets(targets, [options.net, weights])
+        keep_sources(targets, [options.net, weights])
         with warnings.catch_warnings():
             warnings.simplefilter("always", SpecWarning)
             warnings.showwarning = _show_warning
@@ -102,16 +102,6 @@ def _steps(words: Sequence[str]) -> tuple[str | None, list[tuple[str, list[str]]
     if not steps:
         raise SpecError(f"no operation is given: one of {', '.join(OPERATIONS)}")
     return weights, steps
-
-
-def _check_targets(targets: Sequence[Path], sources: Sequence[str | None]) -> None:
-    for target in targets:
-        for source in sources:
-            same = source and target.exists() and Path(source).exists()
-            if same and target.samefile(str(source)):
-                raise SpecError(
-                    f"{target} is what is read; it stays as it is. Give another OUT"
-                )
 
 
 def _read(options: Any, weights: str | None) -> Model:

@@ -6,6 +6,7 @@ which they are broadcast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,30 +66,30 @@ def _spread(values: np.ndarray, axis: int, axes: int) -> np.ndarray:
     return values.reshape((1,) * axis + values.shape + (1,) * after)
 
 
-def along(values: np.ndarray, axis: int, size: int) -> np.ndarray | None:
-    """Return a factor as one along `axis`, or None where it varies along others."""
-    if values.size != values.shape[axis]:
-        return None
-    return np.broadcast_to(values.reshape(-1), (size,))
+def goes_by_channels(op: Linear, affine: Affine, *, follows: bool) -> bool:
+    """Tell whether a layer can take in what has a value for each of its channels.
+
+    follows: whether it stands behind the layer, or before it; what stands before an
+    InnerProduct may have one for each value that is multiplied.
+    """
+    each = affine.factor.shape, affine.shift.shape
+    if isinstance(op, InnerProduct) and not follows:
+        return all(size == 1 for shape in each for size in shape[: op.axis])
+    return all(math.prod(shape) == shape[op.axis] for shape in each)
 
 
 def with_output(
     op: Linear, values: Sequence[np.ndarray], after: Affine
-) -> list[np.ndarray] | None:
+) -> list[np.ndarray]:
     """Return weights and bias of a layer that does what `after` did to its output.
 
         w' = factor w,  b' = factor b + shift    for every channel of the output
 
-    None where `after` does not go by these channels. Shapes: of Deconvolution weights
-    (C, num_output / group, ...), of others (num_output, ...), or (K, num_output) where
-    an InnerProduct has `transpose`.
+    Shapes: of Deconvolution weights (C, num_output / group, ...), of others
+    (num_output, ...), or (K, num_output) where an InnerProduct has `transpose`.
     """
     outputs = op.num_output
-    factor, shift = (
-        along(each, op.axis, outputs) for each in (after.factor, after.shift)
-    )
-    if factor is None or shift is None:
-        return None
+    factor, shift = _along(after, outputs)
     w = np.asarray(values[0], np.float64)
     if isinstance(op, Deconvolution):
         grouped = w.reshape(op.group, op.channels // op.group, outputs // op.group, -1)
@@ -103,32 +104,27 @@ def with_output(
 
 def with_input(
     op: Linear, values: Sequence[np.ndarray], before: Affine
-) -> list[np.ndarray] | None:
+) -> list[np.ndarray]:
     """Return weights and bias of a layer that does what `before` did to its input.
 
         w' = w factor,  b' = b + sum of w shift    over every channel of the input
 
-    None where `before` does not go by these channels. It is equal where no border is
-    padded, and where all shifts are 0; a Deconvolution needs the latter.
+    It is equal where no border is padded, and where all shifts are 0; a Deconvolution
+    needs the latter.
     """
     w = np.asarray(values[0], np.float64)
     b = np.asarray(values[1], np.float64) if op.bias_term else np.zeros(op.num_output)
     if isinstance(op, InnerProduct):
-        found = [
-            _flat(each, op.axis, op.bottoms[0])
+        inner = op.bottoms[0][op.axis :]
+        factor, shift = (
+            np.broadcast_to(each.reshape(each.shape[op.axis :]), inner).reshape(-1)
             for each in (before.factor, before.shift)
-        ]
-        if found[0] is None or found[1] is None:
-            return None
+        )
         rows = w.T if op.transpose else w
-        b = b + rows @ found[1]
-        rows = rows * found[0]
+        b = b + rows @ shift
+        rows = rows * factor
         return _with_bias(op, rows.T if op.transpose else rows, b)
-    factor, shift = (
-        along(each, op.axis, op.channels) for each in (before.factor, before.shift)
-    )
-    if factor is None or shift is None:
-        return None
+    factor, shift = _along(before, op.channels)
     if isinstance(op, Deconvolution):
         w = w * factor.reshape(-1, *(1,) * (w.ndim - 1))
         return _with_bias(op, w, b)
@@ -139,12 +135,13 @@ def with_input(
     return _with_bias(op, grouped.reshape(w.shape), b + sums.reshape(-1))
 
 
-def _flat(values: np.ndarray, axis: int, shape: Sequence[int]) -> np.ndarray | None:
-    """Return a factor for every value behind `axis`, or None where others matter."""
-    if any(size != 1 for size in values.shape[:axis]):
-        return None
-    inner = values.reshape(values.shape[axis:])
-    return np.broadcast_to(inner, tuple(shape[axis:])).reshape(-1)
+def _along(affine: Affine, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return factor and shift for each of `size` channels."""
+    factor, shift = (
+        np.broadcast_to(each.reshape(-1), (size,))
+        for each in (affine.factor, affine.shift)
+    )
+    return factor, shift
 
 
 def _with_bias(op: Linear, w: np.ndarray, b: np.ndarray) -> list[np.ndarray]:

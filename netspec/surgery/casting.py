@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,12 +99,15 @@ class _Cast:
                 self._follow(node, layer, bottoms)
             elif _flattens(node):
                 self.flat[node.tops[0]] = self.flat.get(node.bottoms[0], node)
-            elif node.type == "Split" and node.bottoms[0] in self.flat:
+            elif self._is_added(node) and node.bottoms[0] in self.flat:
                 self.flat |= dict.fromkeys(node.tops, self.flat[node.bottoms[0]])
         if self.mistakes:
             raise joined(self.mistakes)
         self._drop_unread()
         self._check_sharing()
+
+    def _is_added(self, node: Node) -> bool:
+        return node.index not in self.seen.places
 
     def _wanted(self, node: Node) -> bool:
         chosen = self.names is None or node.name in self.names
@@ -118,7 +122,7 @@ class _Cast:
             edge = self.graph.edges[node.bottoms[0]]
             before, between = self.graph.nodes[edge.producer], False
             while before.type in _PASSED:
-                between |= before.type != "Split"
+                between |= not self._is_added(before)
                 before = self.graph.nodes[self.graph.edges[before.bottoms[0]].producer]
             if between and _flattens(before):
                 opened.add(before.index)
@@ -192,31 +196,36 @@ class _Cast:
 
     def _drop_unread(self) -> None:
         """Remove layers that flattened what is read unflattened now."""
+        reads = Counter(
+            blob for layer in self.layers.values() if layer for blob in layer.bottom
+        )
         for node in reversed(self.graph.nodes):
             was_read = [self.graph.edges[edge].consumers for edge in node.tops]
-            if not _flattens(node) or not was_read[0]:
+            if not _flattens(node) or not was_read[0] or reads[node.layer.top[0]]:
                 continue
-            kept = [layer for layer in self.layers.values() if layer]
-            place = self.seen.places[node.index]
-            if not any(node.layer.top[0] in layer.bottom for layer in kept):
-                self.layers[place] = None
+            layer = self.layers[self.seen.places[node.index]]
+            self.layers[self.seen.places[node.index]] = None
+            reads.subtract(layer.bottom if layer else ())
 
     def _check_sharing(self) -> None:
         """Refuse weights that another layer needs in their old form."""
+        checked: set[int] = set()
         for name, node in self.windows.items():
-            for use in self.graph.parameters[node.params[0]].users:
+            parameter = self.graph.parameters[node.params[0]]
+            if parameter.index in checked:
+                continue
+            checked.add(parameter.index)
+            turned = getattr(node.op, "transpose", False)
+            for use in parameter.users:
                 other = self.graph.nodes[use.node]
-                turned = getattr(node.op, "transpose", False)
-                agrees = (
-                    self.spatial.get(other.name) == self.spatial[name]
-                    and getattr(other.op, "transpose", False) == turned
-                )
-                if not agrees:
+                if (
+                    self.spatial.get(other.name) != self.spatial[name]
+                    or getattr(other.op, "transpose", False) != turned
+                ):
                     raise SpecError(
                         f"its weights are also those of {label(other.layer)}, which "
                         f"needs them in another shape; cast both, or take the shared "
-                        f"name {self.graph.parameters[node.params[0]].name!r} from "
-                        f"both",
+                        f"name {parameter.name!r} from both",
                         layer=label(node.layer),
                     )
 

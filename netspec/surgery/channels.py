@@ -15,7 +15,13 @@ from netspec.ops.convolution import Deconvolution
 from netspec.ops.inner_product import InnerProduct
 from netspec.schema import LayerParameter
 from netspec.surgery.affine import LINEAR
-from netspec.surgery.inputs import InputTop, image_top, input_tops, write_shapes
+from netspec.surgery.inputs import (
+    InputTop,
+    image_top,
+    input_tops,
+    reads_shape_only,
+    write_shapes,
+)
 from netspec.surgery.parts import Seen, copied, seen_in_each_phase
 from netspec.weights import Model
 
@@ -145,8 +151,10 @@ def _readers(seen: Seen, blob: str) -> dict[str, Node]:
     todo = [edge.index for edge in seen.graph.edges if edge.blob == blob]
     while todo:
         edge = seen.graph.edges[todo.pop()]
-        for number, _ in edge.consumers:
+        for number, place in edge.consumers:
             node = seen.graph.nodes[number]
+            if reads_shape_only(node.layer, place):
+                continue
             if _keeps_channels(node):
                 todo.extend(node.tops)
             elif node.type != "Silence":

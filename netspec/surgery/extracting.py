@@ -9,7 +9,7 @@ from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Graph, Node
 from netspec.nets.phases import layers_of_phase
 from netspec.schema import TEST, LayerParameter, NetParameter
-from netspec.surgery.parts import Shapes, copied, graph_of, own_nodes
+from netspec.surgery.parts import Shapes, copied, free_name, graph_of, own_nodes
 from netspec.weights import Model
 
 
@@ -58,7 +58,7 @@ def extract(
     )
     weights = result.weights
     if weights is not None:
-        names = {layer.name for layer in part.layer}
+        names = {node.name for node in nodes if node.index in kept}
         weights = {name: held for name, held in weights.items() if name in names}
     return Model(part, weights)
 
@@ -106,13 +106,15 @@ def _needed(graph: Graph, ends: Sequence[Node], first: set[int]) -> set[int]:
 def _inputs(graph: Graph, net: NetParameter, kept: set[int]) -> list[LayerParameter]:
     """Return an Input for everything that kept layers read and none of them makes."""
     made: set[str] = set()
+    taken = {node.name for node in graph.nodes if node.index in kept}
     inputs: dict[str, LayerParameter] = {}
     for node, layer in zip(own_nodes(graph), net.layer, strict=True):
         if node.index not in kept:
             continue
         for place, blob in enumerate(layer.bottom):
             if blob not in made and blob not in inputs:
-                new = LayerParameter(name=blob, type="Input", top=[blob])
+                name = free_name(blob, taken)
+                new = LayerParameter(name=name, type="Input", top=[blob])
                 new.input_param.shape.add(dim=node.op.bottoms[place])
                 inputs[blob] = new
         made.update(layer.top)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from netspec.errors import SpecError
-from netspec.graph import Graph, Node
+from netspec.graph import Graph, Node, is_inserted
 from netspec.nets.phases import layers_of_phase
 from netspec.ops.base import label
 from netspec.ops.convolution import Deconvolution
@@ -23,6 +23,7 @@ from netspec.surgery.affine import (
     Affine,
     Linear,
     affine_of,
+    goes_by_channels,
     with_input,
     with_output,
 )
@@ -35,8 +36,6 @@ from netspec.surgery.parts import (
     warn,
 )
 from netspec.weights import Model, Weights, complete
-
-_DOES_NOT_GO_BY_CHANNELS = "its values do not lie along the channels of {}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ class Folded:
     left: dict[str, str]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.folded)} layers folded, {len(self.left)} left"]
+        layers = "layer" if len(self.folded) == 1 else "layers"
+        lines = [f"{len(self.folded)} {layers} folded, {len(self.left)} left"]
         lines += [f"  {name} -> {into}" for name, into in self.folded.items()]
         lines += [f"  {name} stays: {why}" for name, why in self.left.items()]
         return "\n".join(lines)
@@ -132,6 +132,7 @@ class _Plan:
             if node.type in AFFINE and (only is None or node.name in only)
         ]
         self.folds: dict[int, _Fold] = {}  # by the index of the node that takes in
+        self.taken: set[int] = set()
         self.left: dict[str, str] = {}
         self.affine: dict[int, Affine] = {}
         counts = Counter(node.name for node in self.nodes)
@@ -149,11 +150,8 @@ class _Plan:
                 self._take_leaders(node)
         self._keep_shared()
         for node in self.asked:
-            if node.index not in self._taken():
+            if node.index not in self.taken:
                 self.left.setdefault(node.name, self._why_none(node))
-
-    def _taken(self) -> set[int]:
-        return {each.index for fold in self.folds.values() for each in fold.layers}
 
     def _values(self, node: Node) -> list[np.ndarray]:
         pairs = zip(self.weights[node.name], node.op.params, strict=True)
@@ -165,7 +163,7 @@ class _Plan:
         if node.name in self.repeated:
             reason = "several layers have its name"
         elif len(node.bottoms) > 1:
-            reason = f"its second bottom, {node.layer.bottom[1]!r}, is a blob"
+            reason = f"its second bottom, {self._blob(node, 1)!r}, is a blob"
         elif isinstance(node.op, BatchNorm) and not node.op.use_global_stats:
             reason = "it takes the statistics of each batch (use_global_stats: false)"
         elif any(node.layer.loss_weight):
@@ -188,98 +186,125 @@ class _Plan:
             follower = self.graph.nodes[edge.consumers[0][0]]
             if follower.index not in self.affine:
                 break
-            if reason := self._cannot(node, [*chain, follower], follows=True):
+            if reason := self._cannot(node, follower, follows=True):
                 self.left[follower.name] = reason
                 break
             chain.append(follower)
             edge = self.graph.edges[follower.tops[0]]
+        self._fold(node, chain, follows=True)
 
     def _take_leaders(self, node: Node) -> None:
         """Collect the affine layers before a layer, which follow none."""
         chain: list[Node] = []
-        taken = self._taken()
         while True:
             edge = self.graph.edges[(chain[0] if chain else node).bottoms[0]]
             leader = self.graph.nodes[edge.producer]
-            if leader.index not in self.affine or leader.index in taken:
+            if leader.index not in self.affine or leader.index in self.taken:
                 break
-            if reason := self._cannot(node, [leader, *chain], follows=False):
+            if reason := self._cannot(node, leader, follows=False):
                 self.left[leader.name] = reason
                 break
             chain.insert(0, leader)
+        self._fold(node, chain, follows=False)
 
-    def _cannot(self, node: Node, chain: list[Node], *, follows: bool) -> str:
-        """Take a chain into a node, or return why that cannot be."""
+    def _cannot(self, node: Node, other: Node, *, follows: bool) -> str:
+        """Return why a layer cannot go into a node, or nothing."""
+        op, affine = cast(Linear, node.op), self.affine[other.index]
         if node.name in self.repeated:
             return f"several layers have the name {node.name!r}"
         if len(node.tops) > 1:
             return f"{label(node.layer)} has several tops"
-        op = cast(Linear, node.op)
+        if not goes_by_channels(op, affine, follows=follows):
+            return f"its values do not lie along the channels of {label(node.layer)}"
+        if follows or not affine.shift.any():
+            return ""
+        if isinstance(op, Deconvolution):
+            return (
+                f"windows of {label(node.layer)} meet less often at the borders, where "
+                f"its shift would count less"
+            )
+        if not isinstance(op, InnerProduct) and any(op.pad):
+            return (
+                f"{label(node.layer)} pads with zeros, which stand for another value "
+                f"once it is gone"
+            )
+        return ""
+
+    def _fold(self, node: Node, chain: list[Node], *, follows: bool) -> None:
+        """Take a chain of layers into a node, unless numbers would overflow."""
+        if not chain:
+            return
         affine = self.affine[chain[0].index]
         for each in chain[1:]:
             affine = affine.then(self.affine[each.index])
-        pads = not isinstance(op, InnerProduct) and any(op.pad)
-        if not follows and affine.shift.any():
-            if isinstance(op, Deconvolution):
-                return (
-                    f"windows of {label(node.layer)} meet less often at the borders, "
-                    f"where its shift would count less"
-                )
-            if pads:
-                return (
-                    f"{label(node.layer)} pads with zeros, which stand for another "
-                    f"value once it is gone"
-                )
         change = with_output if follows else with_input
-        arrays = change(op, self._values(node), affine)
-        if arrays is None:
-            return _DOES_NOT_GO_BY_CHANNELS.format(label(node.layer))
-        if not all(np.isfinite(each).all() for each in arrays):
-            return f"the weights of {label(node.layer)} would not be finite"
-        self.folds[node.index] = _Fold(node, chain, follows, arrays)
-        return ""
+        arrays = change(cast(Linear, node.op), self._values(node), affine)
+        if all(np.isfinite(each).all() for each in arrays):
+            self.folds[node.index] = _Fold(node, chain, follows, arrays)
+            self.taken.update(each.index for each in chain)
+            return
+        for each in chain:
+            self.left[each.name] = (
+                f"the weights of {label(node.layer)} would not be finite"
+            )
 
     def _keep_shared(self) -> None:
         """Drop folds whose layer shares a parameter with one that folds otherwise."""
+        shared = [each for each in self.graph.parameters if len(each.users) > 1]
         changed = True
         while changed:
             changed = False
-            for fold in list(self.folds.values()):
-                other = self._disagreeing(fold)
-                if other is None:
+            for parameter in shared:
+                nodes = [self.graph.nodes[use.node] for use in parameter.users]
+                folding = [node for node in nodes if node.index in self.folds]
+                other = self._disagreeing(nodes)
+                if not folding or other is None:
                     continue
-                for each in fold.layers:
-                    self.left[each.name] = (
-                        f"{label(fold.node.layer)} shares its weights with "
-                        f"{label(other.layer)}, which folds nothing equal"
-                    )
-                del self.folds[fold.node.index]
                 changed = True
+                for node in folding:
+                    self._drop(node, other if other is not node else nodes[0])
 
-    def _disagreeing(self, fold: _Fold) -> Node | None:
-        for index in fold.node.params:
-            for use in self.graph.parameters[index].users:
-                other = self.graph.nodes[use.node]
-                theirs = self.folds.get(use.node)
-                agree = (
-                    theirs is not None
-                    and len(theirs.arrays) == len(fold.arrays)
-                    and all(map(np.array_equal, theirs.arrays, fold.arrays))
-                )
-                if not agree:
-                    return other
+    def _disagreeing(self, nodes: Sequence[Node]) -> Node | None:
+        """Return the first of some nodes that does not fold as the first one does."""
+        first = self.folds.get(nodes[0].index)
+        for node in nodes:
+            fold = self.folds.get(node.index)
+            if first is None or fold is None or len(first.arrays) != len(fold.arrays):
+                return node
+            if fold is not first and not all(
+                map(np.array_equal, first.arrays, fold.arrays)
+            ):
+                return node
         return None
+
+    def _drop(self, node: Node, other: Node) -> None:
+        for each in self.folds.pop(node.index).layers:
+            self.taken.discard(each.index)
+            self.left[each.name] = (
+                f"{label(node.layer)} shares its weights with {label(other.layer)}, "
+                f"which folds nothing equal"
+            )
 
     def _why_none(self, node: Node) -> str:
         """Return why a layer has nothing to go into."""
-        edge = self.graph.edges[node.bottoms[0]]
-        before = self.graph.nodes[edge.producer]
+        before = self.graph.nodes[self.graph.edges[node.bottoms[0]].producer]
         if before.type == "Split":
-            blob = self.graph.edges[before.bottoms[0]].blob
-            return f"it is not the only one to read {blob!r}"
+            return f"it is not the only one to read {self._blob(node, 0)!r}"
         if before.type in AFFINE:
             return f"it follows {label(before.layer)}, which stays"
-        return f"it follows {label(before.layer)}, which has no weights to take it in"
+        said = f"it follows {label(before.layer)}, which has no weights to take it in"
+        readers = self.graph.edges[node.tops[0]].consumers
+        if readers and self.graph.nodes[readers[0][0]].type == "Split":
+            return f"{said}, and several layers read what it makes"
+        return said
+
+    def _blob(self, node: Node, place: int) -> str:
+        """Return the own name of a bottom, not that of a Split added to it."""
+        edge = self.graph.edges[node.bottoms[place]]
+        maker = self.graph.nodes[edge.producer]
+        if is_inserted(self.graph, maker):
+            edge = self.graph.edges[maker.bottoms[0]]
+        return edge.blob
 
     @property
     def folded(self) -> dict[str, str]:
@@ -303,11 +328,12 @@ class _Plan:
             for each in fold.layers:
                 del weights[each.name]
                 _warn_of_nothing(each, self.weights)
-        gone = self._taken()
         result = NetParameter()
         result.CopyFrom(net)
         del result.layer[:]
-        result.layer.extend(layers[index] for index in indices if index not in gone)
+        result.layer.extend(
+            layers[index] for index in indices if index not in self.taken
+        )
         return Model(result, weights)
 
     def _rewire(self, layers: dict[int, LayerParameter], fold: _Fold) -> None:

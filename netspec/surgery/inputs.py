@@ -114,3 +114,11 @@ def layers_of(tops: Sequence[InputTop]) -> Iterator[tuple[LayerParameter, list[S
         count = len(tops[start].layer.top)
         yield tops[start].layer, [top.shape for top in tops[start : start + count]]
         start += count
+
+
+def reads_shape_only(layer: LayerParameter, place: int) -> bool:
+    """Tell whether a layer looks at the height and width of a bottom, not at values."""
+    return place == 1 and (
+        layer.type == "PriorBox"
+        or (layer.type == "Crop" and layer.crop_param.axis in (2, 3, -2, -1))
+    )

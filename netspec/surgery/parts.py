@@ -12,13 +12,15 @@ from netspec.nets.filter import kept_layers, merge_state
 from netspec.nets.state import State
 from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
 from netspec.site import user_site, warn_at
-from netspec.weights import Model, as_model
+from netspec.weights import Model, Weights, as_model
 
 Shapes: TypeAlias = Mapping[str, Sequence[int]]
 
 
 def copied(model: Any) -> Model:
     """Return a model whose net and dictionary may be changed; arrays are shared.
+
+    Parameters that a file leaves to a layer that shares them are filled in.
 
     model: a `Model`, or what `as_model` takes.
     """
@@ -28,7 +30,27 @@ def copied(model: Any) -> Model:
     weights = given.weights
     if weights is not None:
         weights = {name: list(held) for name, held in weights.items()}
+        _fill_shared(net, weights)
     return Model(net, weights)
+
+
+def _fill_shared(net: NetParameter, weights: Weights) -> None:
+    known: dict[str, Any] = {}
+    for layer in net.layer:
+        for param, values in zip(
+            layer.param, weights.get(layer.name, ()), strict=False
+        ):
+            if param.name and values is not None:
+                known.setdefault(param.name, values)
+    for layer in net.layer:
+        held = weights.get(layer.name)
+        shared = [known.get(param.name) for param in layer.param]
+        if held:
+            for slot, values in enumerate(shared[: len(held)]):
+                if held[slot] is None:
+                    held[slot] = values
+        elif shared and all(values is not None for values in shared):
+            weights[layer.name] = shared
 
 
 def graph_of(net: NetParameter, shapes: Shapes | None = None) -> Graph:

@@ -65,10 +65,11 @@ def _blobs(net: NetParameter) -> Iterable[str]:
 def _check_known(names: Names | None, known: list[str], what: str) -> None:
     if not isinstance(names, Mapping):
         return
+    there = set(known)
     mistakes = [
         SpecError(f"the net has no {what} {name!r}{did_you_mean(str(name), known)}")
         for name in names
-        if name not in known
+        if name not in there
     ]
     if mistakes:
         raise joined(mistakes)

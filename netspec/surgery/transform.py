@@ -11,7 +11,7 @@ from netspec.errors import ShapeError, SpecError
 from netspec.nets.phases import layers_of_phase
 from netspec.schema import TEST, LayerParameter
 from netspec.surgery.folding import Folded, fold_layers
-from netspec.surgery.inputs import image_top, input_tops
+from netspec.surgery.inputs import image_top, input_tops, reads_shape_only
 from netspec.surgery.parts import copied, free_name
 from netspec.weights import Model
 
@@ -62,7 +62,10 @@ def fold_transform(
     place = next(p for p, x in enumerate(net.layer) if top.blob in x.top) + 1
     layers = [*net.layer]
     for each in layers[place:]:
-        each.bottom[:] = [name if x == top.blob else x for x in each.bottom]
+        each.bottom[:] = [
+            name if x == top.blob and not reads_shape_only(each, slot) else x
+            for slot, x in enumerate(each.bottom)
+        ]
         each.top[:] = [name if x == top.blob else x for x in each.top]
     del net.layer[:]
     net.layer.extend([*layers[:place], layer, *layers[place:]])

@@ -98,6 +98,8 @@ def is_binary_net(path: str | Path) -> bool:
     """
     if isinstance(path, str) and ("{" in path or "\n" in path):
         return False
+    if other_format(path) is not None:
+        return False
     if not is_file(path) or Path(path).suffix in TEXT_SUFFIXES:
         return False
     head = read_bytes(path, HEAD_BYTES)

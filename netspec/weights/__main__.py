@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 from netspec.commands.cli import Parser, run
 from netspec.commands.net_argument import read_net_argument
-from netspec.errors import SpecError
+from netspec.errors import SpecError, SpecWarning
 from netspec.graph import build
 from netspec.nets.state import State
-from netspec.schema import TEST
+from netspec.schema import TEST, NetParameter
 from netspec.text import is_binary_net
 from netspec.weights.model import Model, as_model, complete
-from netspec.weights.reading import Weights, read_weights
+from netspec.weights.reading import Weights, open_weights, read_weights
 from netspec.weights.torchvision import (
     FIRST_LAYERS,
     TABLES,
@@ -38,34 +38,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
     def command() -> None:
-        warnings.showwarning = _show_warning
-        weights = _weights(options)
-        if options.net:
-            model = as_model(read_net_argument(options.net, deploy=options.deploy))
-            if options.names:
-                check_net(model.net, options.names)
-            model.weights = weights
-            own = {layer.name for layer in model.net.layer}
-            left = [name for name in weights if name not in own]
-            model = complete(model, build(model.net, State(TEST)))
-            model.save(options.output)
-            weights = model.weights or {}
-            if left:
-                print(f"not in {options.net}: {', '.join(left)}")
-        elif is_binary_net(options.input) and not options.names and not options.rename:
-            Model(as_model(options.input, {}).net, weights).save(options.output)
-        else:
-            save_weights(options.output, weights)
-        arrays = [
-            each for held in weights.values() for each in held if each is not None
-        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SpecWarning)
+            warnings.showwarning = _show_warning
+            written = _write(options)
+        held = [each for arrays in written.values() for each in arrays]
+        arrays = [each for each in held if each is not None]
         values = sum(each.size for each in arrays)
         print(
-            f"{options.output}: {len(weights)} layers, {len(arrays)} arrays, "
+            f"{options.output}: {len(written)} layers, {len(arrays)} arrays, "
             f"{values:,} values"
         )
 
     return run(command)
+
+
+def _write(options: argparse.Namespace) -> Weights:
+    """Write the file, and return the arrays that it holds."""
+    path, weights = options.input, _weights(options)
+    if options.net:
+        model = as_model(read_net_argument(options.net, deploy=options.deploy))
+        if options.names:
+            check_net(model.net, options.names)
+        own = {layer.name for layer in model.net.layer}
+        left = [name for name in weights if name not in own]
+        given = Model(model.net, weights)
+        model = complete(given, build(model.net, State(TEST)))
+        if left:
+            print(f"not in {options.net}: {', '.join(left)}")
+    elif is_binary_net(path) and not options.names and not options.rename:
+        model = _fitted(as_model(path, {}).net, weights)
+    else:
+        _warn_of_old_shapes(path, weights)
+        save_weights(options.output, weights)
+        return weights
+    written = model.weights or {}
+    if not options.net:
+        _warn_of_old_shapes(path, written)
+    model.save(options.output)
+    return written
 
 
 def _weights(options: argparse.Namespace) -> Weights:
@@ -84,6 +95,38 @@ def _weights(options: argparse.Namespace) -> Weights:
     return (
         for_pixels(weights, FIRST_LAYERS[options.names]) if options.pixels else weights
     )
+
+
+def _fitted(net: NetParameter, weights: Weights) -> Model:
+    """Return a model whose arrays have the shapes of its layers, where these tell."""
+    model = Model(net, weights)
+    try:
+        known = complete(model, build(net, State(TEST))).weights or {}
+    except SpecError:
+        known = {}  # data that only files tell, layers without values, other phases
+    return Model(net, {**weights, **known})
+
+
+def _warn_of_old_shapes(path: str, weights: Weights) -> None:
+    """Warn of arrays with four axes as old files have them, which others compare."""
+    with open_weights(path) as layers:
+        old = any(
+            blob and blob.legacy and blob.shape[0] == 1
+            for each in layers
+            for blob in each.blobs
+        )
+    left = [
+        name
+        for name, held in weights.items()
+        if any(each is not None and each.ndim == 4 and len(each) == 1 for each in held)
+    ]
+    if old and left:
+        warnings.warn(
+            f"{path}: an old file, in which all shapes have four axes, as those of "
+            f"layer {left[0]!r} still have; give the net with --net to get its shapes",
+            SpecWarning,
+            stacklevel=2,
+        )
 
 
 def _renaming(text: str) -> tuple[str, str]:

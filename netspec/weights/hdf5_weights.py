@@ -141,7 +141,16 @@ def _check_names(layers: Sequence[LayerArrays]) -> None:
         for each in layers
         for slot in range(len(each.arrays))
     }
+    names: set[str] = set()
     for each in layers:
+        if each.arrays and each.layer.name in names:
+            raise SpecError(
+                "another layer has this name, of which HDF5 stores one; rename one, or "
+                "save as .caffemodel",
+                layer=label(each.layer),
+            )
+        if each.arrays:
+            names.add(each.layer.name)
         parts = each.layer.name.split("/")
         ways = {"/".join(parts[: end + 1]) for end in range(len(parts))}
         odd = any(part in ("", ".") or "\0" in part for part in parts)

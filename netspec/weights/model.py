@@ -100,8 +100,9 @@ def as_model(
     else:
         message = NetParameter()
         message.CopyFrom(current(net))
-        stored = _taken(message)
-        model = Model(message, stored or None)
+        # A net that was read without values still has their shapes.
+        stored = _taken(message) if weights is None else {}
+        model = Model(drop_blobs(message), stored or None)
     if isinstance(weights, str | os.PathLike):
         ours = [layer.name for layer in model.net.layer]
         model.weights = read_weights(os.fspath(weights), names, ours)

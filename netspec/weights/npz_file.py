@@ -16,7 +16,8 @@ from netspec.room import check_room
 from netspec.weights.stored import CHUNK_VALUES, StoredBlob
 
 ZIP_SIGNATURE = b"PK\x03\x04"
-MAX_MEMBERS = 1_000_000
+MAX_MEMBERS = 100_000
+MAX_NAME_BYTES = (1 << 16) - 1 - len(".npy")
 REAL_NUMBERS = "biuf"  # kinds of NumPy's types
 _SUFFIX = ".npy"
 _HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
@@ -34,7 +35,11 @@ def npz_arrays(path: str | Path) -> Iterator[dict[str, StoredBlob]]:
     with _reading(f"{path}: is no whole .npz file"):
         file = zipfile.ZipFile(path)
     with file:
-        members = [each for each in file.infolist() if not each.is_dir()]
+        members = [each for each in file.infolist() if not each.filename.endswith("/")]
+        if len(members) > MAX_MEMBERS:
+            raise FileError(
+                f"{path}: has {len(members):,} arrays; at most {MAX_MEMBERS:,} are read"
+            )
         for each in members:
             if not each.filename.endswith(_SUFFIX):
                 raise FileError(
@@ -43,7 +48,7 @@ def npz_arrays(path: str | Path) -> Iterator[dict[str, StoredBlob]]:
                 )
         yield {
             each.filename.removesuffix(_SUFFIX): _stored(path, file, each)
-            for each in members[:MAX_MEMBERS]
+            for each in members
         }
 
 
@@ -108,14 +113,15 @@ def _header(stream: IO[bytes], who: str) -> tuple[tuple[int, ...], bool, np.dtyp
 def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by their keys, as float32.
 
-    Raises `SpecError` for a name with a NUL, at which names of members end.
+    Raises `SpecError` for a name with a NUL, at which names of members end, and for one
+    that is longer than they are.
     """
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for key, values in arrays.items():
-            if "\0" in key:
+            if "\0" in key or len(key.encode()) > MAX_NAME_BYTES:
                 raise SpecError(
-                    f"layer {key.rpartition('/')[0]!r}: .npz cannot store a name with "
-                    f"a NUL; rename the layer, or save as .caffemodel"
+                    f"layer {key.rpartition('/')[0]!r:.100}: .npz cannot store a name "
+                    f"with a NUL or of 64 KiB; rename the layer, or save as .caffemodel"
                 )
             with archive.open(key + _SUFFIX, "w", force_zip64=True) as member:
                 array = np.asarray(values, "<f4", order="C")

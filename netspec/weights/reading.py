@@ -12,6 +12,8 @@ from netspec.files import HDF5_SIGNATURE, FileBytes
 from netspec.ops.base import count
 from netspec.room import check_room
 from netspec.schema.wire import Bytes, Held, WireBlob, scan
+from netspec.text.checks import BINARY_BYTE
+from netspec.text.messages import HEAD_BYTES
 from netspec.weights import keyed, torch_file
 from netspec.weights.hdf5_weights import hdf5_layers, no_weights
 from netspec.weights.names import Names, named
@@ -61,7 +63,9 @@ def _open(
     try:
         return wire_layers(data)
     except SpecError as error:
-        raise FileError(f"{path}: is no weight file: {error}") from None
+        start = bytes(data.read(0, min(data.size, HEAD_BYTES)))
+        why = error if BINARY_BYTE.search(start) else "it is text; give it as the net"
+        raise FileError(f"{path}: is no weight file: {why}") from None
 
 
 def wire_layers(data: bytes | Bytes) -> list[LayerWeights]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,28 +33,31 @@ class StoredBlob:
     legacy: bool = False
     sure: bool = True
 
-    def read(self, what: str = "an array") -> np.ndarray:
-        """Return the values as a new float32 array.
+    def read(self, what: str = "an array", dtype: Any = np.float32) -> np.ndarray:
+        """Return the values as a new array, of float32 if nothing else is wanted.
 
         what: what a message calls it. Raises `MachineError` where it does not fit into
         memory, `FileError` where it cannot be read.
         """
         told = f"{what}, of shape {self.shape},"
-        check_room(4 * count(self.shape), told)
+        check_room(np.dtype(dtype).itemsize * count(self.shape), told)
         try:
             with enough_memory(told):
-                values = np.empty(self.shape, np.float32)
+                values = np.empty(self.shape, dtype)
         except ValueError as error:  # no values, along axes beyond all reason
             raise SpecError(f"{told} cannot be: {error}") from None
         self.fill(values)
         return values
 
-    def prepared(self, what: str = "an array") -> StoredBlob:
+    def prepared(self, what: str, dtype: Any) -> StoredBlob:
         """Return this array, with its values read if something may be wrong with them.
 
-        Who changes nothing before all arrays are prepared changes all or nothing.
+        dtype: the type that they are wanted in. Who changes nothing before all arrays
+        are prepared changes all or nothing.
         """
-        return self if self.sure else of_array(self.read(what), legacy=self.legacy)
+        if self.sure:
+            return self
+        return of_array(self.read(what, dtype), legacy=self.legacy)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.graph import Graph
 from netspec.nets.current import current
-from netspec.nets.filter import drop_blobs
+from netspec.nets.filter import KeptNet, drop_blobs
 from netspec.ops.base import Shape, label
 from netspec.schema import NetParameter
 from netspec.text import values_apart
@@ -42,6 +42,12 @@ class NetFiles:
     params: OrderedDict[str, list[Blob]]
     sources: Mapping[str, Source]
     _pending: dict[str, Shape]
+    _kept_net: KeptNet
+
+    @property
+    def _message(self) -> NetParameter:
+        """The net in the current form, with the layers that run; scripts read it."""
+        return self._kept_net.message
 
     def copy_from(self, path: str | Path, names: Names | None = None) -> Any:
         """Copy parameters from a file, by layer name; returns what was copied.

@@ -87,7 +87,7 @@ def copy_into(
         # Of layers that share a parameter the last counts, and it is read once.
         pairs = {_place(each.target): each for one in found for each in one.pairs}
         ready = [
-            (each.target, each.blob.prepared(f"{path}: {each.what}"))
+            (each.target, each.blob.prepared(f"{path}: {each.what}", each.target.dtype))
             for each in pairs.values()
         ]
         for target, blob in ready:

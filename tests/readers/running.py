@@ -65,7 +65,7 @@ class Case:
             net.blobs[name].data[...] = value
         net.forward()
         for name, value in self.outputs.items():
-            assert difference(net.blobs[name].data, value) < 1e-5, name
+            assert difference(net.blobs[name].data, value, flat=True) < 1e-5, name
         return done
 
     def differences(self, reader, done):

@@ -6,7 +6,7 @@ import pytest
 import runtime
 from netspec.errors import UnsupportedError
 from netspec.readers import check_for, export_for
-from netspec.readers.rules import RULES, joined, training, twins
+from netspec.readers.rules import RULES, depthwise, joined, training, twins
 from netspec.readers.rules.table import OF_VALUES
 from netspec.schema import TEST
 from tests.readers.running import Case, check, difference, net_of, outputs_in
@@ -33,7 +33,7 @@ def test_a_rule_mends_what_it_is_about(case, reader):
 
 
 def test_every_rule_that_mends_has_a_case():
-    rules = (*OF_VALUES, *joined.RULES, *twins.RULES)
+    rules = (*OF_VALUES, *depthwise.RULES, *joined.RULES, *twins.RULES)
     mending = {rule.name for rule in rules if rule.mends}
     assert mending == {case.rule for case in CASES} | NOT_RUN
 

@@ -163,7 +163,7 @@ CASES = (
         x=(3, 4),
     ),
     case(
-        "dummy-data",
+        "dummy-constants",
         of(
             "DummyData",
             "shape { dim: 3 dim: 4 } data_filler { value: 0.7 }",
@@ -355,5 +355,32 @@ CASES = (
         c=(1, 3, 2),
         gates=(1, 3, 8),
         cont=(1, 3),
+    ),
+    case(
+        "depthwise",
+        of("Convolution", "num_output: 3 kernel_size: 3 pad: 1 group: 3"),
+        before(opencv="off by 0.51"),
+        x=(2, 3, 1, 4),
+    ),
+    case(
+        "depthwise",
+        of("Convolution", "num_output: 2 kernel_size: 3 pad: 1 group: 2 dilation: 2"),
+        before(opencv="off by 0.974"),
+        x=(2, 2, 4, 5),
+    ),
+    case(
+        "product-of-one-axis",
+        of("Power", "scale: 1.2", bottom="x", name="p", top="p")
+        + of("Power", "scale: 0.7", bottom="s", name="q", top="q")
+        + of("Scale", "axis: 0", bottom="p q"),
+        RIGHT,
+        x=(1,),
+        s=(1,),
+    ),
+    case(
+        "other-axes-joined",
+        of("BatchNorm", name="b", top="b") + of("Scale", "axis: 0", bottom="b"),
+        before(opencv="off by 0.746"),
+        x=(4, 4),
     ),
 )

@@ -162,6 +162,12 @@ def test_a_flatten_that_one_phase_reads_stays():
     assert types(result)[2:] == ["Flatten", "Convolution", "Reduction"]
 
 
+def test_a_split_that_stands_in_the_net_goes_along():
+    text = layer("f", "Flatten", "x", "f") + layer("s", "Split", "f", "g h")
+    _, result = cast(DATA + text + fc("fc6", "g", "y", 5))
+    assert types(result)[2:] == ["Reshape", "Split", "Convolution"]
+
+
 def test_a_flatten_that_nobody_reads_goes():
     _, result = cast(DATA + layer("f", "Flatten", "x", "f") + fc("fc6", "f", "y", 5))
     assert types(result) == ["Input", "Convolution", "Convolution"]

@@ -85,6 +85,16 @@ def test_all_that_read_the_images_change():
     assert result.weights["b"][0].shape == (2, 1, 1, 1)
 
 
+def test_a_layer_that_looks_at_sizes_only_stays():
+    up = "convolution_param { num_output: 2 kernel_size: 3 }"
+    up = layer("up", "Deconvolution", "y", "u", up)
+    _, result = changed(3, CONV + up + layer("crop", "Crop", "u data", "c"), 1)
+    assert runtime.Net(result).blobs["c"].shape == (2, 2, 6, 5)
+    cut = layer("crop", "Crop", "data data", "c", "crop_param { axis: 1 }")
+    with pytest.raises(SpecError, match=r"'crop' \(Crop\): reads 'data' and has no"):
+        changed(3, CONV + cut, 1)
+
+
 def test_shared_weights_change_together():
     shared = CONV.replace('type: "Conv', 'param { name: "w" } type: "Conv')
     other = shared.replace('"l"', '"m"').replace('"y"', '"z"')

@@ -8,7 +8,7 @@ from netspec.errors import SpecError
 from netspec.surgery import extract
 from tests.example_nets import fc, layer, names
 from tests.example_nets import net as parsed
-from tests.surgery.common import random_model, snapshot
+from tests.surgery.common import outputs, random_model, snapshot
 
 NET = """
 name: "whole"
@@ -85,6 +85,20 @@ def test_a_part_may_start_in_place():
     _, result = part("a", "relu")
     assert names(result.net) == ["x", "relu", "a"]
     assert runtime.Net(result).blobs["x"].shape == (2, 4, 4, 3)
+
+
+def test_an_input_is_not_taken_for_a_layer_of_its_name():
+    text = NET.replace('name: "conv"', 'name: "a"', 1).replace(
+        'top: "x"', 'top: "a"', 1
+    )
+    text = text[: text.index('layer { name: "relu')] + fc("b", "a", "b", 4)
+    text += fc("c", "b", "a2", 3) + layer("b2", "ReLU", "a2", "c")
+    part = extract(random_model(text), "c", "b")
+    assert (names(part.net), list(part.weights)) == (["a", "b", "c"], ["b", "c"])
+    text = text.replace('name: "c"', 'name: "a"').replace('name: "a"', 'name: "q"', 1)
+    part = extract(random_model(text), "a2", "b")
+    assert (names(part.net), list(part.weights)) == (["a_2", "b", "a"], ["b", "a"])
+    assert outputs(part)["a2"].any()
 
 
 def test_what_does_not_go_through_the_start_is_kept_whole():

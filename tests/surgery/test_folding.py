@@ -195,7 +195,7 @@ def test_a_chain_is_folded_up_to_what_stays():
     assert result.folded == {"bn": "l"}
     assert list(result.left) == ["s"]
     assert types(result.model) == ["Input", "Convolution", "Scale"]
-    assert str(result).startswith("1 layers folded, 1 left\n  bn -> l\n  s stays: ")
+    assert str(result).startswith("1 layer folded, 1 left\n  bn -> l\n  s stays: ")
 
 
 def test_outputs_and_the_names_that_others_read_stay():

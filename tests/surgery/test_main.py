@@ -46,7 +46,7 @@ def test_operations_in_a_row(files, tmp_path, capsys):
     assert names(result.net) == ["data", "conv", "relu", "fc", "prob"]
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "fold: 1 layers folded, 0 left",
+        "fold: 1 layer folded, 0 left",
         "  bn -> conv",
         "cast: ip",
         "resize: 11x12 batch_size=1",

@@ -64,7 +64,14 @@ def test_several_readers_leave_a_layer_before():
     other = CONV.replace('"l"', '"m"').replace('"y"', '"z"')
     result = transformed(CONV + other, MEAN, SCALE)
     assert types(result.model) == ["Input", "Scale", "Convolution", "Convolution"]
-    assert list(result.left) == ["data_transform"]
+    assert result.left["data_transform"].endswith("several layers read what it makes")
+
+
+def test_a_layer_that_looks_at_sizes_only_is_no_reader():
+    up = "convolution_param { num_output: 2 kernel_size: 5 }"
+    up = layer("up", "Deconvolution", "y", "u", up)
+    result = transformed(CONV + up + layer("crop", "Crop", "u data", "c"), MEAN, SCALE)
+    assert result.folded == {"data_transform": "l"}
 
 
 def test_layers_in_place_on_the_images_are_kept_right():

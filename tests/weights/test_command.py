@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 import runtime
 from netspec.schema import TEST
-from netspec.text import read_net
+from netspec.text import read_net, write_message
 from netspec.weights import read_weights
 from netspec.weights.__main__ import main
 
@@ -86,12 +88,40 @@ def test_arrays_of_layers_that_the_net_does_not_have_are_told(net, capsys):
     assert list(read_weights("out.npz")) == ["enc", "dec"]
 
 
+def old_file(net, path):
+    """Write the arrays of a net with four axes, as all files were before."""
+    message = read_net("w.caffemodel")
+    for layer in message.layer:
+        for blob in layer.blobs:
+            dims = [1] * (4 - len(blob.shape.dim)) + list(blob.shape.dim)
+            blob.num, blob.channels, blob.height, blob.width = dims
+            blob.ClearField("shape")
+    write_message(path, message)
+
+
+def test_arrays_of_old_files_get_the_shapes_of_their_layers(net, capsys):
+    old_file(net, "old.caffemodel")
+    for out in ("new.caffemodel", "new.npz"):
+        assert main(["old.caffemodel", out]) == 0
+        assert [each.shape for each in read_weights(out)["enc"]] == [(3, 5), (3,)]
+        assert same(net, out)
+    assert capsys.readouterr().err == ""
+    assert main(["old.caffemodel", "new.npz", "--rename", "enc=other"]) == 0
+    said = "warning: old.caffemodel: an old file, .* as those of layer 'other' still"
+    assert re.search(said, capsys.readouterr().err)
+    assert read_weights("new.npz")["other"][1].shape == (1, 1, 1, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["w.caffemodel", "out.npz", "--deploy"], "--deploy is for a net; give it"),
         (["w.caffemodel", "out.npz", "--pixels"], "--pixels changes a net of --names"),
         (["lost.npz", "out.npz"], "lost.npz: cannot be read"),
+        (
+            ["net.prototxt", "o.npz"],
+            "net.prototxt: is no weight file: it is text; give",
+        ),
         (["w.caffemodel", "out.onnx"], "out.onnx: .onnx files do not hold weights"),
         (
             ["w.caffemodel", "o.npz", "--names", "torchvision-vgg", "--rename", "a=b"],

@@ -232,6 +232,8 @@ def test_arrays_of_numpy_are_read_as_it_writes_them(tmp_path):
         (npz(a__0=b"\x93NUMPY\x01\x00\x10\x00{'descr'"), "'a/0' is broken"),
         (npz(a__0=b"\x93NUMPY\x03\x00\x10\x00\x00\x00"), r"has format \(3, 0\)"),
         (npz(a__0=b"hello"), "'a/0' is broken"),
+        (npz(a=b"").replace(b"a.npy", b"\0.npy"), "it holds '', which is no .npy file"),
+        (npz(a=b"").replace(b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\xff"), "zip file ver"),
         (npz(a__0=npy(np.ones(3)))[:-30], "is no whole .npz file"),
         (
             npz(a__0=npy(np.ones(3))).replace(b"0.npy", b"0.txt"),
@@ -279,6 +281,8 @@ def test_what_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch, suffix)
 def test_names_that_a_format_cannot_store_are_refused(tmp_path):
     with pytest.raises(SpecError, match=r"layer 'a\\x00b': .npz cannot store"):
         save_weights(tmp_path / "w.npz", {"a\0b": [np.ones(2)]})
+    with pytest.raises(SpecError, match=r"layer 'x{99}: .npz cannot store a name"):
+        save_weights(tmp_path / "w.npz", {"x" * 65530: [np.ones(2)]})
     for suffix in ("safetensors", "caffemodel"):
         save_weights(tmp_path / f"w.{suffix}", {"a\0b": [np.ones(2)]})
         assert list(read_weights(tmp_path / f"w.{suffix}")) == ["a\0b"]
@@ -305,6 +309,18 @@ def test_a_caffemodel_without_a_net_has_names_and_arrays(tmp_path):
         )
     with pytest.raises(SpecError, match="layer 'fc' .*leaves an array to a layer that"):
         save_weights(tmp_path / "w.caffemodel", {"fc": [None, values]})
+
+
+def test_two_layers_of_one_name_stand_in_a_caffemodel_only(tmp_path):
+    layer = 'layer {{ name: "s" type: "Scale" bottom: "x" top: "{}" }}'
+    net = runtime.Net(NET.replace("a/b", "c") + "".join(map(layer.format, "st")), TEST)
+    net.save(tmp_path / "w.caffemodel")
+    for suffix, said in (("safetensors", "two layers are called 's'"), ("npz", "two")):
+        with pytest.raises(SpecError, match=said):
+            net.save(tmp_path / f"w.{suffix}")
+    pytest.importorskip("h5py")
+    with pytest.raises(SpecError, match=r"layer 's' \(Scale\).*another layer has this"):
+        net.save(tmp_path / "w.h5")
 
 
 def test_a_model_writes_the_layers_of_its_net_only(tmp_path):

@@ -152,3 +152,23 @@ def test_who_cannot_read_a_large_caffemodel_is_said_when_it_is_written(
     assert (
         to_text(read_net(tmp_path / "w.caffemodel", values=False)).count("blobs") == 3
     )
+
+
+def test_the_net_of_a_caffemodel_as_text_takes_its_weights_again(tmp_path, net):
+    net.save(tmp_path / "w.caffemodel")
+    out = tmp_path / "net.prototxt"
+    assert export.main([str(tmp_path / "w.caffemodel"), "-o", str(out)]) == 0
+    assert "blobs" not in out.read_text()
+    assert_same(runtime.Net(out, TEST, tmp_path / "w.caffemodel", seed=1), net)
+
+
+def test_values_that_are_apart_go_on_to_other_formats_or_are_refused(path, capsys):
+    out = path.with_name("out.caffemodel")
+    assert export.main([str(path), "-o", str(out)]) == 1
+    said = f"write it with python -m netspec.weights {path} {out}"
+    assert said in capsys.readouterr().err
+    pytest.importorskip("onnx")
+    onnx = path.with_name("out.onnx")
+    assert export.main([str(path), "-o", str(onnx)]) == 0
+    again = netspec.load(str(onnx)).to_proto()
+    assert sum(len(blob.data) for layer in again.layer for blob in layer.blobs) == 21

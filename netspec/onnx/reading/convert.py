@@ -16,12 +16,12 @@ from netspec.errors import (
 )
 from netspec.onnx.reading.build import Build
 from netspec.onnx.reading.file import opsets, tensor_values
-from netspec.onnx.reading.folding import FOLDED, fold, foldable, output_shapes
+from netspec.onnx.reading.folding import FOLDED, SPARE, fold, foldable, output_shapes
 from netspec.onnx.reading.inputs import Given, read_inputs
 from netspec.onnx.reading.library import library
 from netspec.onnx.reading.node import Node, Refused
 from netspec.onnx.reading.rules import RULES, WHOLE_NUMBERS
-from netspec.onnx.reading.values import REAL, Blob, Constant, Padded, Value
+from netspec.onnx.reading.values import CUT, REAL, Blob, Constant, Padded, Value
 from netspec.ops.base import MAX_COUNT
 from netspec.schema import BlobShape, InputParameter, LayerParameter
 
@@ -55,7 +55,8 @@ class Graph:
     """A graph of a file on its way to layers.
 
     values: what every tensor became; None for one that a refused node makes, where
-    nothing is known of it. outputs: the blobs of the results, by their names.
+    nothing is known of it. outputs: the blobs of the results, by their names. room: how
+    many values nodes without inputs may still make.
     """
 
     def __init__(self, model: Any, path: str | Path) -> None:
@@ -71,6 +72,7 @@ class Graph:
         self.outputs: dict[str, Blob] = {}
         self.refusals: list[str] = []
         self.read = set(names)
+        self.room = SPARE
 
     def convert(
         self, shapes: Mapping[str, Sequence[int]], batch_size: int | None
@@ -118,6 +120,7 @@ class Graph:
     def _stored(self, tensor: Any) -> Constant:
         values = tensor_values(tensor, self.path)
         constant = Constant(values, tensor.name, True)
+        self.room += 4 * values.size
         if constant.is_real and values.dtype.name != "float32":
             self.build.doubt(
                 f"values of type {values.dtype.name} are turned to float32, so results "
@@ -181,7 +184,10 @@ class Graph:
         if unknown:
             return [None] * len(node.proto.output)
         if foldable(node):
-            return list(fold(node))
+            made = fold(node, self.room)
+            if node.op != "Identity":
+                self.room -= sum(each.values.size for each in made if each is not None)
+            return list(made)
         if node.op not in RULES:
             node.refuse("its inputs are computed by the net; no layer is equal to it")
         if not node.reads_real() and node.op not in WHOLE_NUMBERS:
@@ -210,8 +216,8 @@ class Graph:
         for value, wanted in zip(values, output_shapes(node), strict=False):
             if value is not None and wanted is not None and value.shape != wanted:
                 node.refuse(
-                    f"its layers make shape {value.shape}, ONNX infers {wanted}; "
-                    f"please report this"
+                    f"its layers make shape {value.shape}, the library onnx infers "
+                    f"{wanted}; programs differ about such a node"
                 )
 
     def _guessed(self, proto: Any) -> list[Value | None]:
@@ -241,6 +247,11 @@ class Graph:
                 continue
             if value is None:
                 self.refusals.append(f"nothing makes output {name!r}")
+                continue
+            if value.kind == CUT:
+                self.refusals.append(
+                    f"output {name!r} is cut to integers; no layer cuts"
+                )
                 continue
             value = value.twin or value
             is_input = value.maker is not None and not value.maker.bottoms

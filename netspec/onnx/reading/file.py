@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = (1 << 31) - 1  # of one message
 MAX_NODES = 200_000  # of a graph
+MAX_FUNCTIONS = 2_000  # of a model
 MAX_AXES = 32  # of a tensor; NumPy has room for twice as many
 EXTERNAL = 1  # TensorProto.DataLocation
 
@@ -90,8 +91,11 @@ def _check_text(model: Any, path: str | Path) -> None:
 def _without_functions(model: Any, path: str | Path) -> Any:
     """Return the model with the nodes of its functions in place of their calls."""
     calls = {(each.domain, each.name): each for each in model.functions}
-    if _calls_itself(calls):
-        raise FileError(f"{path}: a function of the model calls itself")
+    if len(calls) > MAX_FUNCTIONS or _calls_itself(calls):
+        raise FileError(
+            f"{path}: a function of the model calls itself, or there are more than "
+            f"{MAX_FUNCTIONS:,} functions, or {MAX_NODES:,} nodes in one"
+        )
     try:
         return library().inliner.inline_local_functions(model)
     except Exception as error:
@@ -104,7 +108,9 @@ def _without_functions(model: Any, path: str | Path) -> Any:
 def _calls_itself(calls: dict[tuple[str, str], Any]) -> bool:
     """Tell whether functions call each other in a circle, or each other too often."""
     sizes: dict[tuple[str, str], int] = {}
-    for _ in range(len(calls) + 1):
+    before = -1
+    while before < len(sizes):
+        before = len(sizes)
         for key, function in calls.items():
             inner = [(node.domain, node.op_type) for node in function.node]
             if key not in sizes and all(
@@ -165,7 +171,7 @@ def tensor_values(tensor: Any, path: str | Path) -> np.ndarray:
         tensor = other
     try:
         if tensor.data_location == EXTERNAL:
-            folder = os.fspath(Path(path).parent)
+            folder = os.fspath(Path(path).absolute().parent)
             onnx.external_data_helper.load_external_data_for_tensor(tensor, folder)
         values = onnx.numpy_helper.to_array(tensor)
     except MemoryError:

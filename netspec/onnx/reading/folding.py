@@ -84,7 +84,7 @@ FOLDED = frozenset(
         "Where",
     )
 )
-LARGEST = 1 << 28  # values that a folded node may make
+SPARE = 1 << 24  # values that folded nodes may make beside four times those given
 SMALL = 4096  # values of a constant that tell shapes
 _BROADCAST = frozenset(
     {
@@ -117,10 +117,11 @@ def foldable(node: Node) -> bool:
     return all(x is None or isinstance(x, Constant) for x in node.inputs)
 
 
-def fold(node: Node) -> list[Constant | None]:
+def fold(node: Node, room: int) -> list[Constant | None]:
     """Return the values of the outputs of a node of constants.
 
-    Raises `Refused` for what is too large or goes wrong.
+    room: how many values they may have. Raises `Refused` for more, and for what goes
+    wrong.
     """
     first = node.inputs[0] if node.inputs else None
     if node.op == "Shape" and first is not None:
@@ -131,7 +132,7 @@ def fold(node: Node) -> list[Constant | None]:
     constants = [x if isinstance(x, Constant) else None for x in node.inputs]
     if node.op == "Identity" and constants[0] is not None:
         return [constants[0]]
-    _check_size(node, constants)
+    _check_size(node, constants, room)
     values = _evaluated(node, constants)
     learned = any(x.learned for x in constants if x is not None)
     sources = [x.source if x is not None else "" for x in constants]
@@ -163,14 +164,17 @@ def _source(
     return f"{node.op}({', '.join(inputs)}){options if options else ''}.{place}"
 
 
-def _check_size(node: Node, constants: Sequence[Constant | None]) -> None:
+def _check_size(node: Node, constants: Sequence[Constant | None], room: int) -> None:
     """Refuse what would make more values than can be had, before it is computed."""
     try:
         made = _count(node, [x.values for x in constants if x is not None])
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         node.refuse(f"its constants do not fit each other: {error}")
-    if made > LARGEST:
-        node.refuse(f"it makes a constant of {made:,} values; at most {LARGEST:,}")
+    if made > room:
+        node.refuse(
+            f"it makes a constant of {made:,} values; {room:,} are left for all that "
+            f"need no input"
+        )
     try:
         check_room(16 * made, f"a constant of {made:,} values")
     except MachineError as error:

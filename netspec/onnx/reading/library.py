@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any
 
 from netspec.errors import MachineError
@@ -10,6 +11,7 @@ from netspec.errors import MachineError
 _PARTS = ("checker", "external_data_helper", "numpy_helper", "reference", "inliner")
 
 
+@cache
 def library() -> Any:
     """Return the library `onnx`, with the parts that are used here.
 

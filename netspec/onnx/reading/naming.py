@@ -109,14 +109,20 @@ class Names:
 
     def __init__(self, reserved: Iterable[str]) -> None:
         self._taken = set(reserved)
+        self._own: set[str] = set()
+        self._numbers: Counter[str] = Counter()
 
     def new(self, wanted: str, own: str = "") -> str:
-        """Return `wanted`, or one like it that is free; `own` counts as free."""
+        """Return `wanted`, or one like it that is free; `own` is free once."""
         wanted = wanted[:MAX_NAME]
-        name, number = wanted, 0
-        while name in self._taken and name != own:
-            number += 1
-            name = f"{wanted}_{number}"
+        if wanted == own and own not in self._own:
+            self._own.add(own)
+            self._taken.add(own)
+            return own
+        name = wanted
+        while name in self._taken:
+            self._numbers[wanted] += 1
+            name = f"{wanted}_{self._numbers[wanted]}"
         self._taken.add(name)
         return name
 

@@ -10,7 +10,9 @@ import numpy as np
 from netspec.ops.base import Op, Shape
 from netspec.schema import LayerParameter
 
-REAL, WHOLE, TRUTH = "numbers", "integers", "truth values"
+# What values are: numbers, integers that the net is given, or numbers to be cut to
+# integers, which only a table may read, as it cuts them itself.
+REAL, WHOLE, CUT = "numbers", "integers", "numbers cast to integers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Constant:
 
     def real(self) -> np.ndarray:
         """Return the values as float32."""
-        return np.asarray(self.values).astype(np.float32)
+        return np.asarray(self.values).astype(np.float32, copy=False)
 
 
 @dataclass(eq=False)

@@ -51,11 +51,10 @@ class Written:
     unknown: frozenset[int]  # edges of whose shape only the number of axes is known
 
 
-def constants_of(pieces: Sequence[Piece], others: Sequence[Value]) -> list[Value]:
-    """Return the constants that nodes read or the model gives, each once, in order."""
+def constants_of(pieces: Sequence[Piece]) -> list[Value]:
+    """Return the constants that nodes read, each once, in order."""
     read = [value for piece in all_pieces(pieces) for value in values_of(piece)]
-    found = dict.fromkeys([*read, *others])
-    return [value for value in found if value.array is not None]
+    return [value for value in dict.fromkeys(read) if value.array is not None]
 
 
 def emit(

@@ -90,7 +90,9 @@ class Layer:
 
     def number(self, value: float) -> Value:
         """Return a scalar."""
-        return self.draft.constant(np.array(value, np.float32), f"number_{value:g}")
+        with np.errstate(over="ignore"):  # infinite is what float arithmetic has, too
+            array = np.array(value, np.float64).astype(np.float32)
+        return self.draft.constant(array, f"number_{value:g}")
 
     def integers(self, *values: int) -> Value:
         """Return a list of integers, as shapes and axes are."""

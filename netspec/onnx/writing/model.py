@@ -10,16 +10,18 @@ from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, UnsupportedError, join
 from netspec.graph import Graph, Node
 from netspec.graph.types import AUTOMATIC
+from netspec.nets.filter import kept_net, merge_state
 from netspec.onnx.writing.batch import Batch, Batches, with_batch
 from netspec.onnx.writing.draft import Draft
-from netspec.onnx.writing.emit import Written, constants_of, import_onnx
+from netspec.onnx.writing.emit import Written, constants_of, emit, fill, import_onnx
 from netspec.onnx.writing.families import load
 from netspec.onnx.writing.layer import WRITERS, Layer
 from netspec.onnx.writing.names import name_rest, name_values
-from netspec.onnx.writing.saving import finish
+from netspec.onnx.writing.saving import lies_outside, save, save_with_data_beside
 from netspec.onnx.writing.values import Piece, Value
-from netspec.ops import op_class
+from netspec.ops import known_types, op_class
 from netspec.ops.base import label
+from netspec.schema import TEST, LayerParameter, NetParameter
 from netspec.weights import Weights, as_model, complete
 
 if TYPE_CHECKING:
@@ -56,11 +58,48 @@ def to_onnx(
     `SpecError` for a net without values, another opset or a batch that a layer does not
     take, `FileError` for files, `MachineError` where the library `onnx` is missing.
     """
-    onnx = import_onnx()
-    _check_options(onnx, opset, batch)
+    written, constants = _written(net, weights, opset, batch)
+    target = None if path is None else Path(path)
+    outside = lies_outside(constants, target, external_data)
+    if target is not None and outside:
+        return save_with_data_beside(written, constants, target)
+    if target is not None:
+        save(written, constants, target)
+    return emit(written, constants, fill)
+
+
+def save_onnx(
+    net: Any,
+    weights: str | Path | Mapping[str, Sequence[Any]] | None,
+    path: str | Path,
+    *,
+    opset: int = DEFAULT_OPSET,
+    batch: Batch = None,
+    external_data: bool | None = None,
+) -> None:
+    """Write what `to_onnx` writes, without a copy of the values in memory.
+
+    Raises what `to_onnx` raises.
+    """
+    written, constants = _written(net, weights, opset, batch)
+    if lies_outside(constants, Path(path), external_data):
+        save_with_data_beside(written, constants, Path(path))
+    else:
+        save(written, constants, Path(path))
+
+
+def _written(
+    net: Any,
+    weights: str | Path | Mapping[str, Sequence[Any]] | None,
+    opset: int,
+    batch: Batch,
+) -> tuple[Written, list[Value]]:
+    """Return a net as nodes that have their names, and the constants that they read."""
+    _check_options(import_onnx(), opset, batch)
     model = as_model(net, weights)
+    _check_types(model.net)
     batches = with_batch(model.net, batch)
-    _check_layers(batches.graph)
+    _check_values(batches.graph)
     model = complete(model, batches.graph)
     if model.weights is None and batches.graph.parameters:
         raise SpecError(
@@ -68,9 +107,7 @@ def to_onnx(
             "without; give the weights, as in --weights net.caffemodel or "
             "to_onnx(net, 'net.caffemodel')"
         )
-    written, constants = _write(batches, model.weights or {}, opset)
-    target = None if path is None else Path(path)
-    return finish(written, constants, target, external_data)
+    return _write(batches, model.weights or {}, opset)
 
 
 def _check_options(onnx: Any, opset: Any, batch: Any) -> None:
@@ -87,14 +124,26 @@ def _check_options(onnx: Any, opset: Any, batch: Any) -> None:
         )
 
 
-def _check_layers(graph: Graph) -> None:
-    """Refuse what a net for use does not have, and types without a writer."""
+def _check_types(net: NetParameter) -> None:
+    """Refuse what a net for use does not have, and types without a writer.
+
+    That comes first: shapes behind such layers are often not known either.
+    """
     load()
+    known = known_types()
+    kept = kept_net(net, merge_state(net, TEST)).message
+    _raise(
+        [
+            UnsupportedError(_why_not(layer), layer=label(layer))
+            for layer in kept.layer
+            if layer.type in known and layer.type not in (*WRITERS, "Input")
+        ]
+    )
+
+
+def _check_values(graph: Graph) -> None:
+    """Refuse blobs without any value."""
     mistakes = []
-    for node in graph.nodes:
-        if node.type in WRITERS or node.type == "Input":
-            continue
-        mistakes.append(UnsupportedError(_why_not(node), layer=label(node.layer)))
     for node in graph.nodes:
         for edge in node.tops:
             if 0 in graph.edges[edge].shape:
@@ -109,11 +158,11 @@ def _check_layers(graph: Graph) -> None:
     _raise(mistakes)
 
 
-def _why_not(node: Node) -> str:
+def _why_not(layer: LayerParameter) -> str:
     said = "cannot be written as ONNX: "
-    kind, row = op_class(node.type), LAYER_TYPES.get(node.type)
-    if node.type == "Python":
-        param = node.layer.python_param
+    kind, row = op_class(layer.type), LAYER_TYPES.get(layer.type)
+    if layer.type == "Python":
+        param = layer.python_param
         return said + (
             f"its arithmetic is Python code, {param.module}.{param.layer}; write it "
             f"with other layers, or leave it out of the net for use"
@@ -123,7 +172,7 @@ def _why_not(node: Node) -> str:
         return f"{said}it reads data, which a model gets as inputs{for_use}"
     if kind.is_loss or (row is not None and row.auto_top):
         return f"{said}it is a loss, and ONNX files are for use{for_use}"
-    if node.type in ("Accuracy", "DetectionEvaluate", "HDF5Output"):
+    if layer.type in ("Accuracy", "DetectionEvaluate", "HDF5Output"):
         return f"{said}it measures or writes results, and belongs to tests{for_use}"
     return f"{said}there is nothing equal among its operators"
 
@@ -162,7 +211,7 @@ def _write(
         outputs=[(value, edge) for _, value, edge in outputs],
         unknown=frozenset(unknown),
     )
-    return written, constants_of(draft.pieces, [])
+    return written, constants_of(draft.pieces)
 
 
 def _tops(

@@ -66,7 +66,7 @@ RULES = (
         needs_values=True,
     ),
     Rule(
-        name="dummy-data",
+        name="dummy-constants",
         types=("DummyData",),
         says="DummyData of constants",
         readers={"opencv": refused("has none"), "mnn": refused("has none")},

@@ -69,12 +69,7 @@ def set_window(place: Place, **changed: Sequence[int]) -> None:
 def _has_lists(place: Place) -> bool:
     param = place.layer.convolution_param
     lists = (param.kernel_size, param.stride, param.pad)
-    return spatial_axes(place) == 2 and any(len(values) > 1 for values in lists)
-
-
-def _lists_an_even_dilation(place: Place) -> bool:
-    dilation = tuple(place.layer.convolution_param.dilation)
-    return spatial_axes(place) == 2 and len(dilation) > 1 and len(set(dilation)) == 1
+    return spatial_axes(place) == 2 and any(len(set(values)) > 1 for values in lists)
 
 
 def _has_halves(place: Place) -> bool:
@@ -325,18 +320,6 @@ RULES = (
         applies=_has_short_lists,
         edit=set_window,
         instead="three",
-    ),
-    Rule(
-        name="convolution-even-dilation",
-        types=CONVOLUTIONS,
-        says="dilation as a list",
-        readers={
-            "mnn": silent("takes the width for the height"),
-            "ncnn": silent("takes the first for both"),
-        },
-        applies=_lists_an_even_dilation,
-        edit=set_window,
-        instead="one number",
     ),
     Rule(
         name="convolution-name",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from netspec.ops.base import count
 from netspec.readers.draft import Made, Place
 from netspec.readers.forms import Form
 from netspec.readers.rule import Rule, silent
 
 # What OpenCV may look through when it joins two layers.
 _PASSED = frozenset(("BatchNorm", "Dropout", "Power", "PReLU", "ReLU", "Scale"))
+_SKIPPED = frozenset(("Dropout",))
 
 
 def before(place: Place, passed: frozenset[str] = _PASSED) -> Place | None:
@@ -20,7 +22,7 @@ def before(place: Place, passed: frozenset[str] = _PASSED) -> Place | None:
 
 def comes_from_input(place: Place) -> bool:
     """Tell whether nothing that a layer could be joined with stands before it."""
-    return before(place) is None
+    return before(place, _SKIPPED) is None
 
 
 def _is_read_by_rows(place: Place) -> bool:
@@ -35,11 +37,11 @@ def _is_affine(place: Place) -> bool:
     """Tell whether OpenCV joins a layer with a Power: one factor and term for all."""
     if place.type == "Power":
         return bool(place.layer.power_param.power == 1)
-    return len(place.layer.bottom) == 1 and place.op.params[0].shape == (1,)
+    return len(place.layer.bottom) == 1 and count(place.op.params[0].shape) == 1
 
 
 def _is_behind_power(place: Place) -> bool:
-    source = before(place, frozenset(("Dropout",)))
+    source = before(place, _SKIPPED)
     if source is None or source.type != "Power" or not _is_affine(place):
         return False
     param = source.layer.power_param

@@ -229,7 +229,9 @@ RULES = (
         name="negative-axis-of-parts",
         types=("Concat", "Slice", "Crop"),
         says="an axis counted from the end",
-        readers={name: silent("may take another axis, or refuse it") for name in _ALL},
+        readers={
+            name: silent("may take another axis, or refuse it") for name in _ALL[1:]
+        },
         applies=_counts_from_the_end,
         edit=_set_axis,
         instead="the axis from the front",

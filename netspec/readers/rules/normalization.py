@@ -9,7 +9,7 @@ import numpy as np
 from netspec.readers.draft import Made, Place
 from netspec.readers.forms import Form
 from netspec.readers.rule import Rule, chain, power, refused, silent
-from netspec.schema import LRNParameter
+from netspec.schema import LayerParameter, LRNParameter
 
 WITHIN = LRNParameter.WITHIN_CHANNEL
 MAX_MIXED = 2048  # channels of all items whose means are taken by one matrix
@@ -54,10 +54,14 @@ def _mvn(place: Place) -> list[Made]:
     return form.end(form.reshape("shape", y, shape))
 
 
-def _uses_batch(place: Place) -> bool:
-    """Tell whether a BatchNorm takes mean and variance of the batch."""
-    param = place.layer.batch_norm_param
+def uses_batch(layer: LayerParameter) -> bool:
+    """Tell whether a layer is a BatchNorm that takes the statistics of the batch."""
+    param = layer.batch_norm_param
     return param.HasField("use_global_stats") and not param.use_global_stats
+
+
+def _uses_batch(place: Place) -> bool:
+    return uses_batch(place.layer)
 
 
 def _mixed(place: Place) -> int:

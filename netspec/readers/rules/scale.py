@@ -157,6 +157,17 @@ RULES = (
         needs_values=True,
     ),
     Rule(
+        name="product-of-one-axis",
+        types=("Scale",),
+        says="two bottoms of one axis",
+        readers={"opencv": silent("has two axes for one of them")},
+        applies=lambda place: (
+            _is_of_blob(place) and len(place.bottoms[0]) == 1 and not place.op.params
+        ),
+        rewrite=_stretched,
+        instead="Eltwise",
+    ),
+    Rule(
         name="sum-of-two",
         types=("Bias",),
         says="two bottoms",

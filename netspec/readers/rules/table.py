@@ -8,6 +8,7 @@ from netspec.readers.rules import (
     axis,
     constant,
     convolution,
+    depthwise,
     detection,
     input,
     joined,
@@ -50,6 +51,7 @@ OF_SHAPES: tuple[Rule, ...] = (
 RULES: tuple[Rule, ...] = (
     *OF_VALUES,
     *OF_SHAPES,
+    *depthwise.RULES,
     *joined.RULES,
     *twins.RULES,
     *recorded.RULES,

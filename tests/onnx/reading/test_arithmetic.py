@@ -172,3 +172,13 @@ def test_a_sum_behind_a_product_that_others_read_is_a_layer(tmp_path):
     held = {"w": values(1, 6, 7), "b": values(2, 7)}
     read = agrees(tmp_path, model(nodes, {"x": (2, 6)}, held))
     assert types(read) == ["InnerProduct", "Bias", "Eltwise"]
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (5,), (4, 1)])
+def test_a_factor_and_a_sum_along_one_axis_are_one_layer(tmp_path, shape):
+    nodes = [node("Mul", "x c", "m"), node("Add", "m b")]
+    held = {"c": positive(1, *shape), "b": values(2, *shape)}
+    read = agrees(tmp_path, model(nodes, {"x": X}, held))
+    assert types(read) == ["Scale"]
+    other = {"c": positive(1, *shape), "b": values(2, 2, 3, 1, 1)}
+    assert types(agrees(tmp_path, model(nodes, {"x": X}, other))) == ["Scale", "Bias"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -259,6 +260,10 @@ def test_the_export_takes_sizes_of_inputs(tmp_path):
     )
     assert "dim: 4 dim: 3 dim: 8 dim: 9" in " ".join(done.stdout.split())
     done = command(
+        "netspec.summary", "net.onnx", "--shape", "x=4,3,8,9", folder=tmp_path
+    )
+    assert "4 x 3 x 8 x 9" in done.stdout
+    done = command(
         "netspec.export",
         "net.onnx",
         "--batch-size",
@@ -446,3 +451,16 @@ def test_a_missing_library_is_told(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "netspec[interop]" in done.stdout
+
+
+def test_names_that_occur_very_often_take_no_time(tmp_path):
+    nodes = [
+        node("Relu", f"t{place}", f"t{place + 1}", name="/same/Relu")
+        for place in range(3000)
+    ]
+    net = model(nodes, {"t0": (1, 2)}, outputs=("t3000",))
+    start = time.monotonic()
+    read = from_onnx(saved(tmp_path, net))
+    assert time.monotonic() - start < 10
+    assert names(read)[-1] == "same_2999"
+    assert len({each.name for each in read.net.layer}) == 3001

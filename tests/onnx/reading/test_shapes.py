@@ -12,6 +12,7 @@ from tests.onnx.reading.graphs import (
     agrees,
     by_us,
     helper,
+    layer,
     model,
     node,
     onnx,
@@ -118,11 +119,19 @@ def test_the_shuffle_of_channels(tmp_path):
         node("Reshape", "t u"),
     ]
     held = {"s": whole(2, 2, 3, 4, 5), "u": whole(2, -1, 4, 5)}
-    assert types(agrees(tmp_path, model(nodes, {"x": X}, held))) == [
-        "Reshape",
-        "Permute",
-        "Reshape",
-    ]
+    read = agrees(tmp_path, model(nodes, {"x": X}, held))
+    assert types(read) == ["Reshape", "Permute", "Reshape"]
+    net = runtime.Net(read.to_proto(), phase="TEST", backend="portable")
+    net.blobs["x"].reshape(3, *X[1:])  # another number of items
+    net.reshape()
+    assert net.forward(x=values(1, 3, *X[1:]))["y"].shape == (3, *X[1:])
+
+
+def test_items_that_become_more_stay_open(tmp_path):
+    nodes = [node("Reshape", "x s"), node("Exp", "y", "z")]
+    net = model(nodes, {"x": X}, {"s": whole(12, 20)}, outputs=("z",))
+    read = agrees(tmp_path, net)
+    assert list(layer(read, "y").reshape_param.shape.dim) == [-1, 20]
 
 
 def view_nodes():
@@ -304,8 +313,20 @@ def test_a_cast_of_integers_to_real_numbers(tmp_path):
 
 def test_a_cast_to_integers_is_refused(tmp_path):
     nodes = [node("Cast", "x", "i", to=INT64), node("Cast", "i", "y", to=1)]
-    with pytest.raises(UnsupportedError, match="numbers are rounded"):
+    with pytest.raises(
+        UnsupportedError, match="from numbers cast to integers to FLOAT"
+    ):
         from_onnx(saved(tmp_path, model(nodes, {"x": X})))
+    nodes = [node("Cast", "x", to=INT64)]
+    with pytest.raises(UnsupportedError, match="output 'y' is cut to integers"):
+        from_onnx(saved(tmp_path, model(nodes, {"x": X}, types={"y": INT64})))
+
+
+def test_a_table_cuts_its_indices_to_integers_itself(tmp_path):
+    nodes = [node("Cast", "x", "i", to=INT64), node("Gather", "t i")]
+    net = model(nodes, {"x": (2, 3)}, {"t": values(1, 7, 3)})
+    data = {"x": np.float32([[0, 6, 2.7], [5.2, 3, 0]])}
+    assert types(agrees(tmp_path, net, data, warned=True)) == ["Embed"]
 
 
 def test_arithmetic_of_integers_is_refused(tmp_path):

@@ -72,7 +72,8 @@ def small():
 def test_what_is_written_is_what_is_returned(tmp_path, small):
     path = tmp_path / "net.onnx"
     model = netspec.to_onnx(small.net, small.weights, path=path)
-    assert path.read_bytes() == model.SerializeToString()
+    assert onnx.load(str(path)) == model
+    assert path.stat().st_size == model.ByteSize()
     assert [each.name for each in tmp_path.iterdir()] == ["net.onnx"]
     check_equal(run(str(path), small.x), small.y)
 

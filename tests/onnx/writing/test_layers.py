@@ -1,11 +1,20 @@
 """Every layer type with options away from their defaults: equal to the runtime."""
 
+import numpy as np
 import pytest
 
+import netspec
 from netspec.catalogue import LAYER_TYPES
 from netspec.onnx.writing.families import load
 from netspec.onnx.writing.layer import WRITERS
-from tests.onnx.writing.running import compare, net_of
+from tests.onnx.writing.running import (
+    check_equal,
+    compare,
+    in_onnx,
+    in_runtime,
+    inputs_of,
+    net_of,
+)
 
 IMAGE = (2, 6, 5, 7)
 SEQUENCE = [(3, 2, 4), (3, 2)]
@@ -170,6 +179,7 @@ EXAMPLES = {
         ("exp_param { base: 2 scale: -0.5 shift: 1.5 }", [IMAGE], 1),
         ("exp_param { scale: 0.5 shift: -1 }", [IMAGE], 1),
         ("exp_param { base: 1 }", [IMAGE], 1),
+        ("exp_param { shift: 100 }", [IMAGE], 1),
     ],
     "Filter": [
         ("", [IMAGE, (2,)], 1),
@@ -279,6 +289,9 @@ EXAMPLES = {
         ("power_param { scale: 3 shift: 0.5 }", [IMAGE], 1),
         ("power_param { power: 3 scale: 0 shift: -2 }", [IMAGE], 1),
         ("power_param { power: 0 }", [IMAGE], 1),
+        ("power_param { power: -1 scale: 0 }", [IMAGE], 1),
+        ("power_param { power: 98 scale: 0 shift: -1e9 }", [IMAGE], 1),
+        ("power_param { power: 0.5 scale: 0 shift: -2 }", [IMAGE], 1),
         ("", [IMAGE], 1),
     ],
     "PReLU": [
@@ -375,7 +388,53 @@ def test_a_layer_is_equal_to_the_runtime(kind, options, shapes, tops, opset):
     compare(net, opset=opset)
 
 
+@pytest.mark.parametrize("number", range(len(EXAMPLES["Pooling"])))
+def test_poolings_are_right_in_opencv_too(number):
+    cv2 = pytest.importorskip("cv2")
+    options, shapes, tops = EXAMPLES["Pooling"][number]
+    net, graph = net_of(f'type: "Pooling" {options}', shapes, tops)
+    x = inputs_of(graph)
+    model = netspec.to_onnx(net).SerializeToString()
+    read = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
+    read.setInput(x["x0"], "x0")
+    names = list(graph.outputs)
+    got = dict(zip(names, read.forward(names), strict=True))
+    check_equal(got, in_runtime(net, {}, x))
+
+
 def test_every_layer_type_is_written_or_refused():
     load()
     assert set(EXAMPLES) | ELSEWHERE == set(WRITERS)
     assert set(LAYER_TYPES) == set(WRITERS) | REFUSED | {"Input"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "wanted"),
+    [
+        ('type: "Exp" exp_param { scale: 0 shift: 800 }', np.inf),
+        ('type: "Power" power_param { power: 99 scale: 0 shift: -1e9 }', -np.inf),
+        ('type: "Power" power_param { power: -3 scale: 0 shift: -0.5 }', -8),
+    ],
+)
+def test_numbers_that_are_too_large_are_infinite(layer, wanted):
+    net, graph = net_of(layer, [(2, 3)])
+    y = in_onnx(netspec.to_onnx(net), inputs_of(graph))
+    check_equal(y, {"y0": np.full((2, 3), wanted)})
+
+
+@pytest.mark.parametrize(
+    ("layer", "tops"),
+    [
+        ('type: "ArgMax"', 1),
+        ('type: "ArgMax" argmax_param { axis: 1 }', 1),
+        ('type: "ArgMax" argmax_param { axis: 3 top_k: 3 }', 1),
+        ('type: "ArgMax" argmax_param { top_k: 30 out_max_val: true }', 1),
+        ('type: "Pooling" pooling_param { pool: MAX kernel_size: 3 stride: 2 }', 2),
+        ('type: "Threshold" threshold_param { threshold: 1 }', 1),
+        ('type: "Sigmoid"', 1),
+    ],
+)
+def test_of_equal_values_the_same_one_is_taken(layer, tops):
+    net, graph = net_of(layer, [IMAGE], tops)
+    x = {name: np.round(values) for name, values in inputs_of(graph).items()}
+    check_equal(in_onnx(netspec.to_onnx(net), x), in_runtime(net, {}, x))

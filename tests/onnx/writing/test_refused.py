@@ -44,18 +44,35 @@ INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 
     ],
 )
 def test_a_layer_is_named(layer, shapes, said):
-    tops = 0 if "Python" in layer else 1
-    net, _ = net_of(layer, shapes, tops)
+    net = text_of(layer, shapes)
     with pytest.raises(UnsupportedError, match=rf"layer 'layer' \(\w+\): .*{said}"):
         netspec.to_onnx(net)
 
 
-def test_data_layers_are_refused_with_the_advice_to_deploy():
-    net = as_net(
-        'layer { name: "d" type: "MemoryData" top: "x" top: "t" memory_data_param '
-        "{ batch_size: 1 channels: 2 height: 3 width: 4 } }"
+def text_of(layer, shapes):
+    """A net whose shapes need not be known."""
+    inputs = "".join(
+        f'layer {{ name: "in{n}" type: "Input" top: "x{n}" input_param {{ shape {{ '
+        f"{' '.join(f'dim: {size}' for size in shape)} }} }} }}"
+        for n, shape in enumerate(shapes)
     )
-    with pytest.raises(UnsupportedError, match=r"'d' \(MemoryData\).*--deploy"):
+    bottoms = " ".join(f'bottom: "x{n}"' for n in range(len(shapes)))
+    return as_net(f'{inputs} layer {{ name: "layer" {bottoms} top: "y" {layer} }}')
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (
+            'type: "MemoryData" memory_data_param { batch_size: 1 channels: 2 '
+            "height: 3 width: 4 }"
+        ),
+        'type: "Data" data_param { source: "somewhere" batch_size: 2 }',
+    ],
+)
+def test_data_layers_are_refused_with_the_advice_to_deploy(data):
+    net = as_net(f'layer {{ name: "d" top: "x" top: "t" {data} }}')
+    with pytest.raises(UnsupportedError, match=r"'d' \(\w*Data\).*--deploy"):
         netspec.to_onnx(net)
 
 

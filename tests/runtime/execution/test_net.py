@@ -369,3 +369,11 @@ def test_window_data_is_refused(backend):
     net = 'layer { name: "w" type: "WindowData" top: "x" top: "t" }'
     with pytest.raises(UnsupportedError, match="'w' .WindowData."):
         runtime.Net(net, backend=backend.name)
+
+
+def test_scripts_read_the_layers_that_run():
+    rule = 'layer {{ name: "{0}" type: "TanH" bottom: "sum" top: "{0}" {1} }}\n'
+    trained = rule.format("train", "include { phase: TRAIN }")
+    used = rule.format("test", "include { phase: TEST }")
+    net = runtime.Net(FAN_OUT + trained + used, runtime.TEST)
+    assert [layer.name for layer in net._message.layer][-2:] == ["sum", "test"]

@@ -26,7 +26,7 @@ from netspec.schema import (
 )
 
 _OPERATIONS = {"Add": "SUM", "Sub": "SUM", "Mul": "PROD", "Div": "PROD"}
-_WITH_BIAS = ("Convolution", "Deconvolution", "InnerProduct")
+_WITH_BIAS = ("Convolution", "Deconvolution", "InnerProduct", "Scale")
 
 
 @rule("Add", "Sub", "Mul", "Div")
@@ -169,6 +169,12 @@ def _takes_bias(node: Node, net: Build, x: Blob, constant: Constant) -> bool:
     if not alone or x.readers:
         return False
     axis = 1 if maker.type != "InnerProduct" else len(x.shape) - 1
+    if maker.type == "Scale":
+        if len(maker.bottoms) > 1 or maker.weights[0].values.ndim != 1:
+            return False
+        if maker.weights[0].learned != constant.learned:
+            return False
+        axis = maker.message.scale_param.axis
     shape = (1,) * (len(x.shape) - len(constant.shape)) + constant.shape
     channels = tuple(s if i == axis else 1 for i, s in enumerate(x.shape))
     return shape == channels
@@ -178,10 +184,13 @@ def _bias_into(x: Blob, constant: Constant) -> Blob:
     maker = x.maker
     if maker is None:
         return x
-    inner = maker.type == "InnerProduct"
     message = maker.message
-    param = message.inner_product_param if inner else message.convolution_param
-    param.ClearField("bias_term")
+    if maker.type == "Scale":
+        message.scale_param.bias_term = True
+    elif maker.type == "InnerProduct":
+        message.inner_product_param.ClearField("bias_term")
+    else:
+        message.convolution_param.ClearField("bias_term")
     values = constant.real().reshape(-1)
     maker.weights.append(as_weight(constant, values, "flat"))
     return x

@@ -7,7 +7,7 @@ import numpy as np
 from netspec.onnx.reading.build import MAX_PIECES, Build, as_weight
 from netspec.onnx.reading.node import Node
 from netspec.onnx.reading.rules.table import rule
-from netspec.onnx.reading.values import REAL, WHOLE, Blob, Constant
+from netspec.onnx.reading.values import CUT, REAL, WHOLE, Blob, Constant
 from netspec.schema import (
     ArgMaxParameter,
     EmbedParameter,
@@ -129,8 +129,8 @@ def _embedded(node: Node, net: Build, table: Constant) -> Blob:
             f"it takes from a constant of shape {table.shape}; expected a table of "
             f"rows, and axis 0"
         )
-    if indices.kind != WHOLE:
-        node.refuse("its indices are computed; expected an input of integers")
+    if indices.kind not in (WHOLE, CUT):
+        node.refuse(f"its indices are {indices.kind}; expected integers")
     net.doubt(
         f"indices of {node.proto.name or node.op!r} count from 0; -1 for the last row "
         f"means nothing to Embed"

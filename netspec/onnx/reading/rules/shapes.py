@@ -11,8 +11,10 @@ from netspec.onnx.reading.build import Build
 from netspec.onnx.reading.library import library
 from netspec.onnx.reading.node import LARGEST_SHAPE, Node
 from netspec.onnx.reading.rules.table import rule
-from netspec.onnx.reading.values import REAL, Blob, Padded, Value, is_real
+from netspec.onnx.reading.values import CUT, REAL, WHOLE, Blob, Padded, Value, is_real
 from netspec.schema import LayerParameter, TileParameter
+
+_WHOLE_TYPES = ("INT32", "INT64")
 
 
 @rule("Identity", whole=True)
@@ -32,7 +34,7 @@ def cast(node: Node, net: Build) -> Value:
         )
         if isinstance(other, Blob | Padded):
             real = other.kind == REAL
-        to = "the type of its second input"
+        to = "FLOAT" if real else "INT64"
     else:
         number = node.option("to")
         to = library().TensorProto.DataType.Name(number)
@@ -41,12 +43,16 @@ def cast(node: Node, net: Build) -> Value:
             net.doubt(f"values are cast to {to}; here they stay float32")
         elif real and to not in ("FLOAT", "DOUBLE"):
             node.refuse(f"to is {to}, which rounds to 8 bits or fewer")
-    if not real:
-        kind = x.kind if isinstance(x, Blob | Padded) else REAL
-        node.refuse(f"to is {to}; blobs hold real numbers, and {kind} are rounded")
-    if isinstance(x, Blob) and x.kind != REAL:
-        return Blob(x.shape, REAL, x.maker, x.place, x.tensor, x.readers, x.twin or x)
-    return x
+    if isinstance(x, Padded):
+        x = net.padding(x)
+    if not isinstance(x, Blob):
+        node.refuse("its input is a constant")
+    if x.kind == CUT or (not real and to not in _WHOLE_TYPES):
+        node.refuse(f"from {x.kind} to {to}; blobs hold real numbers")
+    kind = REAL if real else WHOLE if x.kind == WHOLE else CUT
+    if kind == x.kind:
+        return x
+    return Blob(x.shape, kind, x.maker, x.place, x.tensor, x.readers, x.twin or x)
 
 
 @rule("Reshape")

@@ -84,7 +84,8 @@ def exp(layer: Layer) -> Value:
     op = layer.op
     log_base = 1.0 if op.base == -1 else math.log(op.base)
     y = layer.add("Exp", layer.affine(layer.x, op.scale * log_base, 0))
-    return layer.affine(y, math.exp(op.shift * log_base), 0)
+    outer = _power_of_number(math.e if op.base == -1 else op.base, op.shift)
+    return layer.affine(y, outer, 0)
 
 
 @writes("Log")

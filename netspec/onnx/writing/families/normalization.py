@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from netspec.onnx.writing.families.pooling import Axis, average
 from netspec.onnx.writing.layer import Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import Shape
@@ -75,14 +76,9 @@ def lrn(layer: Layer) -> Value:
             "LRN", layer.x, size=op.local_size, alpha=op.alpha, beta=op.beta, bias=op.k
         )
     square = layer.add("Mul", layer.x, layer.x)
-    mean = layer.add(
-        "AveragePool",
-        square,
-        kernel_shape=[op.local_size] * 2,
-        pads=[op.local_size // 2] * 4,
-        strides=[1, 1],
-        count_include_pad=1,
-    )
+    size, half = op.local_size, op.local_size // 2
+    rows, columns = (Axis(side, size, 1, half, side) for side in op.bottoms[0][2:])
+    mean = average(layer, square, (rows, columns))
     root = layer.add("Pow", layer.affine(mean, op.alpha, 1), layer.number(op.beta))
     return layer.add("Div", layer.x, root)
 

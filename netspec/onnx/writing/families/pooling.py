@@ -1,9 +1,9 @@
 """Pooling and SPP.
 
 Windows are written with explicit padding and rounding down, so that nothing depends on
-how a reader rounds up: the padding at the end is what the last window covers beyond the
-image. Caffe's average counts the padding that was asked for, but nothing beyond it;
-where a window reaches further, a factor for each place makes up for that.
+how a reader rounds or counts: the padding at the end is what the last window covers
+beyond the image. Caffe's average counts the padding that was asked for, but nothing
+beyond it; where a window reaches further, a factor for each place makes up for that.
 """
 
 from __future__ import annotations
@@ -101,12 +101,25 @@ def _pool(layer: Layer, x: Value, pool: str, axes: tuple[Axis, ...]) -> Value:
             f"{tuple(layer.op.bottoms[0][2:])}, where Caffe divides 0 by 0; set "
             f"round_mode: FLOOR, or a smaller stride"
         )
-    y = layer.add("AveragePool", x, **_window(axes), count_include_pad=1)
+    y = average(layer, x, axes)
     rows, columns = (np.array(axis.shares) for axis in axes)
     shares = np.outer(rows, columns)
     if (shares != 1).any():
         y = layer.add("Mul", y, layer.constant(shares[None, None], hint="shares"))
     return y
+
+
+def average(layer: Layer, x: Value, axes: tuple[Axis, ...]) -> Value:
+    """Write the average of whole windows, padding included.
+
+    Padding is a node of its own: OpenCV 4.14 neither counts that of an AveragePool nor
+    takes two ends that differ.
+    """
+    pads = [0, 0, *(axis.pad for axis in axes), 0, 0, *(axis.end for axis in axes)]
+    if any(pads):
+        x = layer.add("Pad", x, layer.integers(*pads))
+    window = {**_window(axes), "pads": [0, 0, 0, 0]}
+    return layer.add("AveragePool", x, **window)
 
 
 def _with_mask(layer: Layer, axes: tuple[Axis, ...]) -> list[Value]:
