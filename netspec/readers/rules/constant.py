@@ -32,9 +32,18 @@ def _constants(place: Place, values: Sequence[Any]) -> list[Made]:
 
 
 def _input(place: Place) -> Place | None:
-    """Return the first input of the net that stands before a layer."""
+    """Return an input of the net that stands before a layer.
+
+    The first one that another layer reads too, as it is by then: an output that layers
+    in place make of an input would be none if it was read.
+    """
     before = place.draft.places[: place.draft.places.index(place)]
-    return next((x for x in before if x.type == "Input"), None)
+    inputs = [x for x in before if x.type == "Input"]
+    for each in inputs:
+        writer = place.draft.writer(each.layer.top[0], before=place)
+        if writer is not None and not writer.is_output():
+            return each
+    return next(iter(inputs), None)
 
 
 def _parameter(place: Place) -> list[Made]:
