@@ -309,6 +309,14 @@ CASES = (
         w=(2, 3, 4, 5),
     ),
     case(
+        "eltwise-in-place",
+        of("TanH", name="z", top="z")
+        + of("Eltwise", name="sum", bottom="z x", top="z")
+        + of("Sigmoid", bottom="z"),
+        {"mnn": "0.49"},
+        x=(2, 5, 3, 4),
+    ),
+    case(
         "eltwise-before-channels",
         of("Eltwise", "", bottom="x w", top="z", name="z")
         + of("PReLU", "", bottom="z"),

@@ -184,3 +184,17 @@ def test_opencv_finds_the_same_boxes_in_another_order():
 
 def _sorted(rows):
     return rows[np.lexsort((-rows[:, 2], rows[:, 1], rows[:, 0]))]
+
+
+def test_layers_behind_layers_that_do_the_same_do_the_same():
+    # Before: MNN had one of the two outputs only.
+    pair = "".join(
+        of("Exp", name=f"e{top}", top=f"e{top}")
+        + of("Reshape", shape, f"r{top}", f"e{top}", f"r{top}")
+        + of("AbsVal", "", top, f"r{top}", top)
+        for top, shape in {
+            "y": "shape { dim: 3 dim: 4 }",
+            "z": "shape { dim: 12 }",
+        }.items()
+    )
+    check("mnn", net_of(pair, x=(2, 6)), rule="twin-output")

@@ -58,7 +58,6 @@ RULES = (
             "BNLL",
             "Dropout",
             "ELU",
-            "Eltwise",
             "Exp",
             "Log",
             "Power",

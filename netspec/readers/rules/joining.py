@@ -92,6 +92,15 @@ def _by_twos(place: Place) -> list[Made]:
     return made
 
 
+def _is_in_place(place: Place) -> bool:
+    return bool(set(place.layer.bottom) & set(place.layer.top))
+
+
+def _again(place: Place) -> list[Made]:
+    """Return the layer as it is; what it overwrites has got another name by now."""
+    return [Made(place.layer)]
+
+
 def _joins_channelwise(place: Place) -> bool:
     """Tell whether one layer follows that has a value for each channel, in few axes."""
     following = place.consumers()
@@ -302,6 +311,15 @@ RULES = (
         applies=lambda place: len(place.layer.bottom) > 2,
         rewrite=_by_twos,
         instead="two at a time",
+    ),
+    Rule(
+        name="eltwise-in-place",
+        types=("Eltwise",),
+        says="an Eltwise in place",
+        readers={"mnn": silent("takes another blob for the one that it overwrites")},
+        applies=_is_in_place,
+        rewrite=_again,
+        instead="a name of its own for its top",
     ),
     Rule(
         name="eltwise-before-channels",

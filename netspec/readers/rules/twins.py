@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -14,28 +15,13 @@ from netspec.schema import LayerParameter
 _SAME_VALUES = ("Dropout", "Flatten", "Reshape", "Split")
 
 
-def _work(place: Place) -> LayerParameter:
+def _work(place: Place) -> bytes:
     """Return what a layer does, without the names of itself and its blobs."""
     work = LayerParameter()
     work.CopyFrom(place.layer)
     for name in ("name", "bottom", "top"):
         work.ClearField(name)  # type: ignore[arg-type]
-    return work
-
-
-def _source(place: Place, slot: int) -> tuple[int, str]:
-    """Return where the values of a bottom were made: their layer, and its top.
-
-    Readers look through a Reshape, and compute what is behind it only once.
-    """
-    blob, maker = place.layer.bottom[slot], place.producer(slot)
-    while maker is not None and maker.type in _SAME_VALUES:
-        blob, maker = maker.layer.bottom[0], maker.producer(0)
-    return id(maker), blob
-
-
-def _sources(place: Place) -> list[tuple[int, str]]:
-    return [_source(place, slot) for slot in range(len(place.layer.bottom))]
+    return work.SerializeToString(deterministic=True)
 
 
 def _are_equal(these: list[Any], others: list[Any]) -> bool:
@@ -45,16 +31,27 @@ def _are_equal(these: list[Any], others: list[Any]) -> bool:
 
 
 def _twins(place: Place) -> list[Place]:
-    """Return the layers that compute the same of the same, this one among them."""
-    work, sources = _work(place), _sources(place)
-    return [
-        other
-        for other in place.draft.places
-        if other.type == place.type
-        and _work(other) == work
-        and _sources(other) == sources
-        and _are_equal(place.values, other.values)
-    ]
+    """Return the layers that compute the same of the same, this one among them.
+
+    Readers look through a Reshape, and compute what is behind it only once.
+    """
+    groups: dict[Any, list[list[Place]]] = defaultdict(list)
+    values: dict[str, Any] = {}  # by blob: what tells apart those of different values
+    found = [place]
+    for each in place.draft.places:
+        sources = tuple(values.get(blob, blob) for blob in each.layer.bottom)
+        alike = groups[_work(each), sources]
+        group = next((x for x in alike if _are_equal(x[0].values, each.values)), None)
+        if group is None or not sources:
+            group = []
+            alike.append(group)
+        group.append(each)
+        if each is place:
+            found = group
+        same = each.type in _SAME_VALUES
+        for index, top in enumerate(each.layer.top):
+            values[top] = sources[0] if same else (id(group), index)
+    return found
 
 
 def _is_output_with_twin(place: Place) -> bool:
