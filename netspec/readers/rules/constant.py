@@ -32,18 +32,12 @@ def _constants(place: Place, values: Sequence[Any]) -> list[Made]:
 
 
 def _input(place: Place) -> Place | None:
-    """Return an input of the net that stands before a layer.
-
-    The first one that another layer reads too, as it is by then: an output that layers
-    in place make of an input would be none if it was read.
-    """
-    before = place.draft.places[: place.draft.places.index(place)]
+    """Return the first input before a layer that no layer works on in place."""
+    places = place.draft.places
+    before = places[: places.index(place)]
+    written = {top for x in places if x.type != "Input" for top in x.layer.top}
     inputs = [x for x in before if x.type == "Input"]
-    for each in inputs:
-        writer = place.draft.writer(each.layer.top[0], before=place)
-        if writer is not None and not writer.is_output():
-            return each
-    return next(iter(inputs), None)
+    return next((x for x in inputs if x.layer.top[0] not in written), None)
 
 
 def _parameter(place: Place) -> list[Made]:
@@ -87,7 +81,7 @@ RULES = (
     Rule(
         name="constant-alone",
         types=("DummyData", "Parameter"),
-        says="values that are random, or a net without an Input before them",
+        says="values that are random, or a net without an Input that keeps its own",
         readers={"opencv": refused("has none"), "mnn": refused("has none")},
         applies=lambda place: not _is_known(place),
     ),
