@@ -134,3 +134,12 @@ def test_normalize(reader, across_spatial, channel_shared):
     else:
         got = outputs_in(reader, done, {"x": x}, ["y"])["y"]
     assert difference(got, want) < 1e-5
+
+
+def test_a_constant_is_not_made_of_an_input_that_is_overwritten():
+    constant = of("Parameter", "shape { dim: 4 dim: 5 }", "p", "", "p")
+    layers = constant + of("Scale", "axis: 2", "s", "x p", "x")
+    free = of("TanH", name="z", bottom="free", top="z")
+    check("opencv", net_of(layers + free, x=(2, 3, 4, 5), free=(2, 3)))
+    with pytest.raises(UnsupportedError, match="'p'.*Input that keeps its own"):
+        export_for(Case(net_of(layers, x=(2, 3, 4, 5))).model, "opencv")

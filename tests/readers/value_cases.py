@@ -300,6 +300,20 @@ CASES = (
         x=(2, 1, 4),
     ),
     case(
+        "joined-with-groups",
+        of("Deconvolution", "num_output: 4 kernel_size: 2 group: 2", name="p", top="p")
+        + of("BatchNorm", "", bottom="p"),
+        before(opencv="off by 0.149"),
+        x=(1, 6, 10, 8),
+    ),
+    case(
+        "joined-with-groups",
+        of("Deconvolution", "num_output: 4 kernel_size: 2 group: 2", name="p", top="p")
+        + of("Scale", "bias_term: true", bottom="p"),
+        before(opencv="off by 1.91"),
+        x=(1, 6, 10, 8),
+    ),
+    case(
         "twin-output",
         of("TanH", name="a", top="a")
         + of("TanH")

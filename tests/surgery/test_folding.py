@@ -160,7 +160,8 @@ BATCH = "batch_norm_param { use_global_stats: false }"
         (
             data(2, 6, 5, 3, name="f")
             + conv("l", "data", "y")
-            + layer("bn", "Scale", "y f", "z", "scale_param { axis: 0 }"),
+            + layer("bn", "Scale", "y f", "z", "scale_param { axis: 0 }")
+            + layer("o", "ReLU", "f", "o"),
             "its second bottom, 'f', is a blob",
         ),
         (
@@ -284,6 +285,14 @@ def test_shared_weights_stay_where_users_differ(more):
         "layer 'a' (Convolution) shares its weights with layer 'b' (Convolution), "
         "which folds nothing equal"
     )
+
+
+def test_what_users_fold_differently_stays_beside_what_is_folded():
+    text = TWINS + layer("s", "Scale", "y", "y", "scale_param { bias_term: true }")
+    text += data(2, 4, 7, 5, name="third") + conv("c", "third", "q")
+    result = folded(text + layer("t", "BatchNorm", "q", "q"))
+    assert result.folded == {"t": "c"}
+    assert list(result.left) == ["s"]
 
 
 def test_a_parameter_that_goes_stays_with_those_who_share_it():

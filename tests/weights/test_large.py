@@ -88,7 +88,7 @@ def test_the_net_of_a_large_file_is_read_without_its_values(path, capsys):
     assert read_net(path, values=False).name == "large"
     out = path.with_name("x.prototxt")
     assert export.main([str(path), "-o", str(out)]) == 0
-    assert capsys.readouterr().err == ""
+    assert "read without the values" not in capsys.readouterr().err
     assert 'name: "fc"' in out.read_text()
     assert "<svg" in draw(str(path))
 

@@ -26,6 +26,7 @@ from netspec.schema import (
 )
 
 MAX_PIECES = 256  # into which a blob is cut, or that are joined
+MAX_MADE = 1 << 26  # values of a parameter that the file does not hold
 
 
 class Build:
@@ -255,6 +256,12 @@ def as_weight(
     held = constant.real() if values is None else np.asarray(values, np.float32)
     source = f"{constant.source}|{done}" if constant.source and done else ""
     return Weight(held, source or constant.source, constant.learned)
+
+
+def check_made(count: int) -> None:
+    """Refuse to make a parameter of very many values, before it is made."""
+    if count > MAX_MADE:
+        raise Refused(f"it needs a parameter of {count:,} values; at most {MAX_MADE:,}")
 
 
 def fixed(values: Any) -> Weight:

@@ -233,32 +233,33 @@ class Graph:
         return made
 
     def _end(self, stored: Mapping[str, Any]) -> None:
-        """Find the blobs of the results; one that is read as well gets a copy."""
-        self.build.node = OUTPUT
+        """Find the blobs of the results; what is read as well, or twice, is split."""
+        found: dict[Blob, list[str]] = {}
         for output in self.graph.output:
             name = output.name
             value = self.values.get(name)
             if isinstance(value, Padded):
                 value = self.build.padding(value)
             if isinstance(value, Constant) or name in stored:
-                self.refusals.append(
-                    f"output {name!r} does not depend on what the net is given"
-                )
+                said = f"output {name!r} does not depend on what the net is given"
+            elif value is None:
+                said = f"nothing makes output {name!r}"
+            elif value.kind == CUT:
+                said = f"output {name!r} is cut to integers; no layer cuts"
+            else:
+                found.setdefault(value.twin or value, []).append(name)
                 continue
-            if value is None:
-                self.refusals.append(f"nothing makes output {name!r}")
-                continue
-            if value.kind == CUT:
-                self.refusals.append(
-                    f"output {name!r} is cut to integers; no layer cuts"
-                )
-                continue
-            value = value.twin or value
-            is_input = value.maker is not None and not value.maker.bottoms
-            if value.readers or value in self.outputs.values() or is_input:
+            self.refusals.append(said)
+        self.build.node = OUTPUT
+        for blob, names in found.items():
+            is_input = blob.maker is not None and not blob.maker.bottoms
+            tops = [blob]
+            if blob.readers or len(names) > 1 or is_input:
                 message = LayerParameter(type="Split")
-                value = self.build.layer(message, [value], role=name)
-            self.outputs[name] = value
+                tops = self.build.layers_of(
+                    message, [blob], tops=len(names), role=names[0]
+                )
+            self.outputs.update(zip(names, tops, strict=True))
 
 
 def foldable_type(proto: Any) -> bool:

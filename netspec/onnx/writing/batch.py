@@ -190,8 +190,8 @@ def _rebuilt(graph: Graph, shapes: dict[str, Shape]) -> Graph:
     except SpecError as error:
         told = ", ".join(f"{top!r} {shape}" for top, shape in shapes.items())
         raise error.replaced(
-            text=f"only takes the batch that the net has; with shapes {told}: "
-            f"{error.text}"
+            text=f"{'' if error.layer else 'the net '}only takes its own batch; with "
+            f"shapes {told}: {error.text}"
         ) from None
 
 

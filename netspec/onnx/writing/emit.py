@@ -15,6 +15,7 @@ from netspec.graph import Graph
 from netspec.onnx.writing.batch import Batches
 from netspec.onnx.writing.names import all_pieces, values_of
 from netspec.onnx.writing.values import Body, Piece, Value
+from netspec.ops.base import label
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -134,7 +135,7 @@ def _nodes(
             ["" if value is None else value.name for value in piece.inputs],
             [value.name for value in piece.outputs],
             name=piece.name,
-            doc_string=f"layer {layer.name!r} ({layer.type})",
+            doc_string=_told(graph, [piece.layer, *piece.taken_in]),
             **attributes,
         )
         if told:
@@ -146,6 +147,11 @@ def _nodes(
             ):
                 node.metadata_props.add(key=key, value=said)
         yield node
+
+
+def _told(graph: Graph, numbers: Sequence[int]) -> str:
+    """Return which layers a node is: `layer 'bn' (BatchNorm), layer ...`."""
+    return ", ".join(label(graph.nodes[number].layer) for number in numbers)
 
 
 def _body(

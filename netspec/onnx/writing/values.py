@@ -24,7 +24,11 @@ class Value:
 
 @dataclass(eq=False)
 class Piece:
-    """One ONNX node. layer: the number of the layer that it is a part of."""
+    """One ONNX node.
+
+    layer: the number of the layer that it is a part of. taken_in: those of layers that
+    it does the work of as well.
+    """
 
     kind: str
     inputs: Sequence[Value | None]
@@ -32,6 +36,7 @@ class Piece:
     attributes: dict[str, Any]
     layer: int
     name: str = ""
+    taken_in: list[int] = field(default_factory=list)
 
 
 @dataclass(eq=False)

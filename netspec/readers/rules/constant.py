@@ -32,9 +32,15 @@ def _constants(place: Place, values: Sequence[Any]) -> list[Made]:
 
 
 def _input(place: Place) -> Place | None:
-    """Return the first input of the net that stands before a layer."""
-    before = place.draft.places[: place.draft.places.index(place)]
-    return next((x for x in before if x.type == "Input"), None)
+    """Return an input before a layer that no layer works on in place, if any.
+
+    The first one that another layer reads too, where there is one.
+    """
+    places = place.draft.places
+    before = places[: places.index(place)]
+    written = {top for x in places if x.type != "Input" for top in x.layer.top}
+    inputs = [x for x in before if x.type == "Input" and x.layer.top[0] not in written]
+    return next((x for x in inputs if not x.is_output()), next(iter(inputs), None))
 
 
 def _parameter(place: Place) -> list[Made]:
@@ -78,7 +84,7 @@ RULES = (
     Rule(
         name="constant-alone",
         types=("DummyData", "Parameter"),
-        says="values that are random, or a net without an Input before them",
+        says="values that are random, or a net without an Input that keeps its own",
         readers={"opencv": refused("has none"), "mnn": refused("has none")},
         applies=lambda place: not _is_known(place),
     ),

@@ -48,6 +48,14 @@ def _is_behind_power(place: Place) -> bool:
     return bool(param.power != 1 and param.shift == 0)
 
 
+def _is_behind_groups(place: Place) -> bool:
+    """Tell whether factors are joined with weights that lie by group."""
+    source = before(place)
+    if source is None or source.type != "Deconvolution":
+        return False
+    return bool(source.layer.convolution_param.group > 1)
+
+
 def _apart(place: Place) -> list[Made]:
     """Return a Reshape to the same shape, and the layer."""
     form, shape = Form(place), place.bottoms[0]
@@ -71,6 +79,15 @@ RULES = (
         says="a factor behind Power without a shift",
         readers={"opencv": silent("applies the factor before the power")},
         applies=_is_behind_power,
+        rewrite=_apart,
+        instead="a Reshape between them, which keeps the shape",
+    ),
+    Rule(
+        name="joined-with-groups",
+        types=("BatchNorm", "Scale"),
+        says="factors of channels behind Deconvolution with groups",
+        readers={"opencv": silent("takes weights of one group for those of others")},
+        applies=_is_behind_groups,
         rewrite=_apart,
         instead="a Reshape between them, which keeps the shape",
     ),

@@ -7,7 +7,16 @@ import pytest
 
 from netspec.errors import UnsupportedError
 from netspec.onnx.reading import from_onnx
-from tests.onnx.reading.graphs import agrees, helper, model, node, saved, types, values
+from tests.onnx.reading.graphs import (
+    agrees,
+    by_us,
+    helper,
+    model,
+    node,
+    saved,
+    types,
+    values,
+)
 
 X = (2, 3, 4, 5)
 FOUR = ["Add", "Sub", "Mul", "Div"]
@@ -141,10 +150,32 @@ def test_a_division_by_zero_is_refused(tmp_path):
         from_onnx(saved(tmp_path, net))
 
 
-def test_broadcasting_of_old_versions_is_refused(tmp_path):
-    nodes = [node("Add", "x z", broadcast=1, axis=1)]
-    net = model(nodes, {"x": X, "z": (3, 4)}, opset=6)
-    with pytest.raises(UnsupportedError, match="as versions before 7 did"):
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize("kind", FOUR)
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3,), 1), ((3, 4), 1), ((4, 5), None), ((2, 3), 0), (X, None)]
+)
+def test_old_versions_broadcast_from_an_axis_on(tmp_path, kind, shape, axis, constant):
+    options = {"broadcast": 1} if axis is None else {"broadcast": 1, "axis": axis}
+    small, x = positive(2, *shape), positive(1, *X)
+    inputs, held = ({"x": X}, {"z": small}) if constant else ({"x": X, "z": shape}, {})
+    net = model([node(kind, "x z", **options)], inputs, held, opset=6)
+    data = {"x": x} if constant else {"x": x, "z": small}
+    found = by_us(from_onnx(saved(tmp_path, net)), data)["y"]
+    behind = 0 if axis is None else 4 - axis - len(shape)
+    other = small.reshape(shape + (1,) * behind)
+    act = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}
+    np.testing.assert_allclose(found, act[kind](x, other), rtol=1e-5)
+
+
+def test_old_versions_that_do_not_say_that_they_broadcast_are_refused(tmp_path):
+    net = model([node("Add", "x z")], {"x": X, "z": (4, 5)}, opset=6)
+    with pytest.raises(UnsupportedError, match="broadcast is not set"):
+        from_onnx(saved(tmp_path, net))
+    net = model(
+        [node("Add", "x z", broadcast=1, axis=3)], {"x": X, "z": (4, 5)}, opset=6
+    )
+    with pytest.raises(UnsupportedError, match="axis is 3 for shapes"):
         from_onnx(saved(tmp_path, net))
 
 

@@ -385,11 +385,3 @@ def test_a_flag_that_is_neither_0_nor_1_is_refused(tmp_path):
 def test_a_node_with_too_few_inputs_is_refused(tmp_path):
     made = model([node("Add", "x")], {"x": X})
     refuses(tmp_path, made, UnsupportedError, "it has 1 inputs; expected from 2 to 2")
-
-
-def test_pieces_of_another_number_than_outputs_are_refused(tmp_path):
-    # The library's own inference of this ends the process (1.23.2), so it is not asked.
-    outputs = ("y", "z", "w")
-    nodes = [node("Split", "x", " ".join(outputs), axis=3, num_outputs=1)]
-    made = model(nodes, {"x": X}, outputs=outputs, opset=18)
-    refuses(tmp_path, made, UnsupportedError, "num_outputs is not 3")

@@ -162,3 +162,10 @@ def test_a_resize_of_channels_is_refused(tmp_path):
     net = model([node("Resize", "x _ s")], {"x": X}, held, opset=13)
     with pytest.raises(UnsupportedError, match="only pixels are resized"):
         from_onnx(saved(tmp_path, net))
+
+
+def test_repeats_that_need_a_huge_parameter_are_refused(tmp_path):
+    held = {"s": np.array([1, 1, 4e4, 4e4], np.float32)}
+    net = model([node("Resize", "x _ s")], {"x": (1, 64, 1, 1)}, held, opset=13)
+    with pytest.raises(UnsupportedError, match="it needs a parameter of"):
+        from_onnx(saved(tmp_path, net))

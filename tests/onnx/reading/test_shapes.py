@@ -344,3 +344,15 @@ def test_a_tensor_that_is_an_output_and_read_on_is_both(tmp_path):
 def test_an_input_that_is_an_output_too(tmp_path):
     nodes = [node("Identity", "x", "a"), node("Exp", "x")]
     agrees(tmp_path, model(nodes, {"x": X}, outputs=("a", "y")))
+
+
+def test_outputs_that_are_one_tensor_are_all_there(tmp_path):
+    nodes = [
+        node("Exp", "x", "a"),
+        node("Identity", "a", "b"),
+        node("Pad", "a pads", "c"),
+        node("Neg", "a", "d"),
+    ]
+    pads = {"pads": whole(0, 0, 1, 0, 0, 0, 0, 1)}
+    read = agrees(tmp_path, model(nodes, {"x": X}, pads, outputs=("a", "b", "c", "d")))
+    assert types(read).count("Split") == 1

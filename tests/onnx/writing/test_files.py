@@ -209,10 +209,15 @@ def test_a_net_without_values_is_refused_and_nothing_written(files, capsys):
     assert not out.exists()
 
 
-def test_a_plain_export_does_not_wait_for_numpy(files):
+def test_the_export_of_a_net_for_training_does_not_wait_for_numpy(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "d" type: "Data" top: "x" data_param { source: "s" batch_size: 2'
+        ' } } layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+    )
     code = (
         "import sys; from netspec.export import main; "
-        f"main([{str(files / 'net.prototxt')!r}, '-o', {str(files / 'o.prototxt')!r}]);"
+        f"main([{str(path)!r}, '-o', {str(tmp_path / 'o.prototxt')!r}]);"
         " sys.exit('numpy' in sys.modules or 'onnx' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -214,6 +214,54 @@ def test_statistics_that_layers_share_are_one_constant_each():
     assert len(model.graph.initializer) == 4
 
 
+BN = 'layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" %s }'
+SCALE = 'layer { name: "s" type: "Scale" bottom: "y" top: "%s" scale_param { %s } } %s'
+
+
+def of_scaled(batch_norm="", top="y", options="bias_term: true", more=""):
+    """The model of a BatchNorm and a Scale."""
+    text = IN % "dim: 2 dim: 3 dim: 3 dim: 5" + BN % batch_norm
+    return written(as_net(text + SCALE % (top, options, more)))
+
+
+@pytest.mark.parametrize("options", ["", "bias_term: true"])
+def test_a_scale_in_place_is_that_of_the_batch_norm(options):
+    model = of_scaled(options=options)
+    (node,) = model.graph.node
+    assert node.name == "bn"
+    assert node.doc_string == "layer 'bn' (BatchNorm), layer 's' (Scale)"
+    bias = "s_b" if options else "bn_bias"
+    assert list(node.input) == ["x", "s_w", bias, "bn_mean", "bn_variance"]
+    assert list(node.output) == ["y"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        dict(top="z"),
+        dict(options="axis: 2"),
+        dict(options="num_axes: 2"),
+        dict(options="num_axes: 0"),
+        dict(batch_norm="batch_norm_param { use_global_stats: false }"),
+        dict(top="z", more='layer { name: "e" type: "TanH" bottom: "y" top: "w" }'),
+    ],
+)
+def test_another_scale_is_a_node(changed):
+    kinds = [node.op_type for node in of_scaled(**changed).graph.node]
+    assert "Mul" in kinds
+
+
+def test_a_scale_of_two_bottoms_is_a_node():
+    net = as_net(
+        IN % "dim: 2 dim: 3 dim: 3 dim: 5"
+        + IN.replace('"in"', '"two"').replace('"x"', '"f"') % "dim: 3"
+        + BN % ""
+        + SCALE.replace('top: "%s"', 'bottom: "f" top: "y"') % ("axis: 1", "")
+    )
+    kinds = [node.op_type for node in written(net).graph.node]
+    assert kinds == ["BatchNormalization", "Unsqueeze", "Mul"]
+
+
 def test_statistics_that_were_never_taken_are_zeros():
     net = as_net(
         IN % "dim: 2 dim: 3"

@@ -8,15 +8,16 @@ Scale with values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from netspec.onnx.reading.build import Build, as_weight, is_blob
+from netspec.onnx.reading.build import Build, as_weight, check_made, is_blob
 from netspec.onnx.reading.node import Node
 from netspec.onnx.reading.rules.activation import clipped
 from netspec.onnx.reading.rules.table import rule
-from netspec.onnx.reading.values import Blob, Constant, Weight
+from netspec.onnx.reading.values import Blob, Constant, Value, Weight
 from netspec.ops.base import Shape
 from netspec.schema import (
     BiasParameter,
@@ -32,13 +33,15 @@ _WITH_BIAS = ("Convolution", "Deconvolution", "InnerProduct", "Scale")
 @rule("Add", "Sub", "Mul", "Div")
 def arithmetic(node: Node, net: Build) -> Blob:
     """Add, subtract, multiply or divide blobs and constants."""
-    _refuse_old_broadcast(node)
     a, b = node.inputs[0], node.inputs[1]
+    if node.version < 7 and a is not None and b is not None:
+        b = _aligned(node, net, a.shape, b)
     if isinstance(b, Constant):
         return _with_constant(node, net, net.blob(node, 0), b)
     if isinstance(a, Constant):
         return _of_constant(node, net, a, net.blob(node, 1))
-    x, y = net.blob(node, 0), net.blob(node, 1)
+    x = net.blob(node, 0)
+    y = b if isinstance(b, Blob) else net.blob(node, 1)
     if x is y:
         return _with_itself(node, net, x)
     if node.op == "Div":
@@ -84,18 +87,25 @@ def pow_(node: Node, net: Build) -> Blob:
     return net.layer(message, [x])
 
 
-def _refuse_old_broadcast(node: Node) -> None:
-    """Before version 7, operands met as an attribute said."""
-    if node.version >= 7:
-        return
-    a, b = (value.shape if value is not None else () for value in node.inputs[:2])
+def _aligned(node: Node, net: Build, whole: Shape, b: Value) -> Value:
+    """Return the second operand with axes as from version 7 on.
+
+    Before that it met the first one from `axis` on, if `broadcast` was set.
+    """
+    if b.shape == whole:
+        return b
     axis = node.option("axis")
-    at_end = axis is None or axis == len(a) - len(b)
-    if a != b and (not node.flag("broadcast") or not at_end):
-        node.refuse(
-            f"it broadcasts {b} along axis {axis} as versions before 7 did; convert "
-            f"the file to a later one"
-        )
+    if not node.flag("broadcast"):
+        node.refuse(f"shapes {whole} and {b.shape} differ, and broadcast is not set")
+    first = len(whole) - len(b.shape) if axis is None else axis
+    behind = len(whole) - first - len(b.shape)
+    if first < 0 or behind < 0:
+        node.refuse(f"axis is {axis} for shapes {whole} and {b.shape}")
+    shape = (*b.shape, *(1,) * behind)
+    if isinstance(b, Constant):
+        return Constant(b.values.reshape(shape), b.source, b.learned)
+    x = b if isinstance(b, Blob) else net.padding(b)
+    return net.reshape(x, shape, "shape")
 
 
 def _with_itself(node: Node, net: Build, x: Blob) -> Blob:
@@ -214,6 +224,7 @@ def _placed(
     target = whole[first : last + 1]
     if values.shape == target:
         return x, first, as_weight(constant, values, "flat" if last == first else "")
+    check_made(math.prod(target))
     spread = np.broadcast_to(values, target).copy()
     return x, first, as_weight(constant, spread, f"spread {target}")
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from netspec.onnx.reading.build import Build, fixed
+from netspec.onnx.reading.build import Build, check_made, fixed
 from netspec.onnx.reading.node import Node
 from netspec.onnx.reading.rules.table import rule
 from netspec.onnx.reading.rules.windows import (
@@ -209,6 +209,7 @@ def _shaped(
     y = net.layer(LayerParameter(type="Pooling", pooling_param=param), [x])
     y = wanted(net, y, found, windows.counts)
     if factors is not None:
+        check_made(math.prod(windows.counts))
         y = net.scaled(y, 2, fixed(np.outer(*factors)), role="counts")
     return net.reshape(y, y.shape[:rank], "shape")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from netspec.onnx.reading.build import Build, fixed
+from netspec.onnx.reading.build import Build, check_made, fixed
 from netspec.onnx.reading.node import Node
 from netspec.onnx.reading.rules.table import rule
 from netspec.onnx.reading.values import Blob
@@ -182,6 +182,7 @@ def _repeats(matrix: np.ndarray) -> int | None:
 def _repeated(net: Build, x: Blob, times: Sequence[int]) -> Blob:
     """Return every pixel as a block: a Deconvolution with a kernel of ones."""
     channels = x.shape[1]
+    check_made(channels * math.prod(times))
     param = ConvolutionParameter(num_output=channels, group=channels, bias_term=False)
     sizes = [times[0]] if times[0] == times[1] else list(times)
     param.kernel_size.extend(sizes)

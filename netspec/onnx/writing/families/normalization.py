@@ -22,16 +22,15 @@ def batch_norm(layer: Layer) -> Value:
     def statistics() -> tuple[Value, Value, Value, Value]:
         factor = layer.array(2).reshape(())
         share = np.float32(0 if factor == 0 else 1 / factor)
-        values = [np.float32(layer.array(slot) * share) for slot in (0, 1)]
+        mean, variance = (layer.array(slot) * share for slot in (0, 1))
         ones = np.ones(op.channels, np.float32)
-        zeros = np.zeros(op.channels, np.float32)
-        names = ("scale", "bias", "mean", "variance")
-        arrays = (ones, zeros, *values)
-        scale, bias, mean, variance = (
-            layer.constant(array, hint=name)
-            for array, name in zip(arrays, names, strict=True)
+        name = layer.node.name
+        return (
+            Value(f"{name}_scale", ones),
+            Value(f"{name}_bias", 0 * ones),
+            Value(f"{name}_mean", mean),
+            Value(f"{name}_variance", variance),
         )
-        return scale, bias, mean, variance
 
     found = layer.derived((0, 1, 2), "statistics", statistics)
     if axes == 1:  # one channel; ONNX wants an axis for it

@@ -11,6 +11,8 @@ from netspec.ops.base import Shape
 def scale(layer: Layer) -> Value:
     """Write a Mul, and an Add if there is a bias."""
     op = layer.op
+    if _taken_in(layer):
+        return layer.x
     y = layer.add("Mul", layer.x, _stretched(layer, op.axis, op.scale_shape))
     if not op.bias_term:
         return y
@@ -23,6 +25,27 @@ def bias(layer: Layer) -> Value:
     """Write an Add."""
     added = _stretched(layer, layer.op.axis, layer.op.bias_shape)
     return layer.add("Add", layer.x, added)
+
+
+def _taken_in(layer: Layer) -> bool:
+    """Make the factor and the bias those of the BatchNormalization before, if they fit.
+
+    That is done in place only, where nobody can ask for what is between.
+    """
+    op, own, pieces = layer.op, layer.node.layer, layer.draft.pieces
+    batch_norm = pieces[-1] if pieces and layer.x in pieces[-1].outputs else None
+    if batch_norm is None or batch_norm.kind != "BatchNormalization":
+        return False
+    channels = op.bottoms[0][1:2]
+    if own.bottom[0] != own.top[0] or (op.axis, op.scale_shape) != (1, channels):
+        return False
+    if len(layer.bottoms) > 1:
+        return False
+    x, _, bias, *statistics = batch_norm.inputs
+    bias = layer.parameter(1) if op.bias_term else bias
+    batch_norm.inputs = [x, layer.parameter(0), bias, *statistics]
+    batch_norm.taken_in.append(layer.node.index)
+    return True
 
 
 def _wide(layer: Layer, axis: int, shape: Shape) -> Shape:
