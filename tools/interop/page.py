@@ -96,7 +96,9 @@ def row_of(name: str, outcomes: Mapping[str, Outcome]) -> Row:
     cells = []
     for reader in TRIED:
         one = outcomes[reader]
-        reason = f"{TITLES[reader]}: {one.reason}" if one.off is None else ""
+        reason = one.reason
+        if one.verdict == "refused":
+            reason = f"{TITLES[reader]}: {reason}"
         cells.append((one.shown, reason))
     used = sorted({rule for one in outcomes.values() for rule in one.rules})
     return Row(models.inputs_of(name), cells, ", ".join(f"`{rule}`" for rule in used))

@@ -32,15 +32,12 @@ def _constants(place: Place, values: Sequence[Any]) -> list[Made]:
 
 
 def _input(place: Place) -> Place | None:
-    """Return an input before a layer that no layer works on in place, if any.
-
-    The first one that another layer reads too, where there is one.
-    """
+    """Return the first input before a layer that no layer works on in place."""
     places = place.draft.places
     before = places[: places.index(place)]
     written = {top for x in places if x.type != "Input" for top in x.layer.top}
-    inputs = [x for x in before if x.type == "Input" and x.layer.top[0] not in written]
-    return next((x for x in inputs if not x.is_output()), next(iter(inputs), None))
+    inputs = [x for x in before if x.type == "Input"]
+    return next((x for x in inputs if x.layer.top[0] not in written), None)
 
 
 def _parameter(place: Place) -> list[Made]:
