@@ -47,6 +47,17 @@ def test_a_function_of_positive_values(tmp_path, kind, made):
     assert types(agrees(tmp_path, model([node(kind, "x")], {"x": X}), data)) == [made]
 
 
+@pytest.mark.parametrize("kind", ["Greater", "Less"])
+@pytest.mark.parametrize("inputs", ["x c", "c x"])
+def test_comparisons_with_a_number(tmp_path, kind, inputs):
+    data = {"x": np.round(values(1, *X), 1)}
+    limit = {"c": np.float32(data["x"][0, 1, 2, 3])}
+    nodes = [node(kind, inputs, "is"), node("Cast", "is", to=1)]
+    read = agrees(tmp_path, model(nodes, {"x": X}, limit), data)
+    turned = (kind == "Less") == (inputs[0] == "x")
+    assert types(read) == ["Power"] * turned + ["Threshold"]
+
+
 def test_mish(tmp_path):
     agrees(tmp_path, model([node("Mish", "x")], {"x": X}, opset=18))
 

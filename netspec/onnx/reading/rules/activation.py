@@ -9,7 +9,7 @@ import numpy as np
 from netspec.onnx.reading.build import Build, as_weight
 from netspec.onnx.reading.node import Node
 from netspec.onnx.reading.rules.table import rule
-from netspec.onnx.reading.values import Blob
+from netspec.onnx.reading.values import WHOLE, Blob, Constant
 from netspec.schema import (
     ClipParameter,
     DropoutParameter,
@@ -18,6 +18,7 @@ from netspec.schema import (
     PReLUParameter,
     ReLUParameter,
     SoftmaxParameter,
+    ThresholdParameter,
 )
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -136,6 +137,22 @@ def swish(node: Node, net: Build) -> Blob:
     inner = net.power(x, scale=node.option("alpha", 1.0), role="alpha")
     gate = net.layer(LayerParameter(type="Sigmoid"), [inner], role="sigmoid")
     return net.eltwise("PROD", [x, gate])
+
+
+@rule("Greater", "Less")
+def threshold(node: Node, net: Build) -> Blob:
+    """Make whether x is above a number a Threshold, of x or of -x; it has 0 and 1."""
+    place = int(isinstance(node.inputs[0], Constant))
+    limit = node.number(1 - place, "what x is compared with")
+    x = net.blob(node, place)
+    if limit is None:
+        node.refuse("what x is compared with is not given")
+    if (node.op == "Less") == (place == 0):
+        x, limit = net.power(x, scale=-1, role="minus"), -limit
+    param = ThresholdParameter(threshold=limit)
+    above = net.layer(LayerParameter(type="Threshold", threshold_param=param), [x])
+    above.kind = WHOLE
+    return above
 
 
 @rule("Softsign")
