@@ -36,9 +36,9 @@ def plain_form(net: Any, weights: Any = None) -> Model:
         and layer.type not in ("Input", "DummyData")
     ]
     if data:
-        names = ", ".join(repr(layer.name) for layer in data)
+        told = ", ".join(repr(layer.name) for layer in data)
         raise SpecError(
-            f"data layers ({names}) are for training; give the net for use: --deploy, "
+            f"data layers ({told}) are for training; give the net for use: --deploy, "
             f"or netspec.deploy(net)"
         )
     _own_names(kept, model)
