@@ -307,7 +307,8 @@ class Exp(OneGradient[ops.Exp]):
         """Turn the base into a factor of the exponent."""
         log_base = _log_of_base(self.op.base)
         self._inner = log_base * self.op.scale
-        self._outer = _exp_of_number(log_base * self.op.shift)
+        exponent = log_base * self.op.shift
+        self._outer = math.exp(exponent) if exponent < 709 else math.inf
 
     def forward(self) -> None:
         """Compute y."""
@@ -358,14 +359,6 @@ class Log(SlopeFirst[ops.Log]):
         self.xp.multiply(self.x, self.op.scale, out=out)
         if self.op.shift != 0:
             self.xp.add(out, self.op.shift, out=out)
-
-
-def _exp_of_number(x: float) -> float:
-    """Return e^x, infinite as in C where Python raises an error."""
-    try:
-        return math.exp(x)
-    except OverflowError:
-        return math.inf
 
 
 def _log_of_base(base: float) -> float:
