@@ -189,6 +189,8 @@ def _none(words: Sequence[str]) -> None:
 
 def _rename(model: Model, words: Sequence[str], given: Given) -> tuple[Model, str]:
     _none(words)
+    if not given:
+        raise SpecError("expected OLD=NEW, once or more; got none")
     return rename(model, given), f"{len(given)} names"
 
 

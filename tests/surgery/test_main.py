@@ -130,6 +130,7 @@ def test_warnings_are_lines(files, tmp_path, capsys):
         ("fold here", "fold: 'here' is not expected here"),
         ("fold a=b", r"fold: a= is not known \(one of none"),
         ("rename ip", "rename: 'ip' is not expected here"),
+        ("rename", "rename: expected OLD=NEW, once or more; got none"),
         ("rename ip=a ip=b", "rename: a word before = is given twice"),
         (
             "rename ipp=a",
