@@ -86,6 +86,7 @@ gen: $(DEV)  ## write the generated files again
 	$(PY) tools/gen_layers.py
 	$(PY) tools/gen_models.py
 	$(PY) tools/gen_gradients.py
+	$(PY) -m tools.interop --rules
 
 docs: $(DEV)  ## build docs/_build/html; a warning is an error
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -44,7 +44,7 @@ def share_memory(
             elif wires.in_place[index][place]:
                 source = wires.bottoms[index][place]
                 if not (op.in_place and op.tops[place] == op.bottoms[place]):
-                    _refuse_over_input(ops, wires, index, source)
+                    _refuse_over_input(ops, wires, index, source, data[source])
                     continue
                 if edge not in seeded:
                     diff[edge] = diff[source]
@@ -54,6 +54,8 @@ def share_memory(
                     rereads or buffer in forked or _destroys(op, readers, buffer)
                 ):
                     data[edge] = buffer
+                else:
+                    _refuse_over_input(ops, wires, index, source, buffer)
             if gradients.backward[index] and place in op.backward_tops:
                 readers.setdefault(data[edge], []).append(op)
     return data, diff
@@ -84,13 +86,18 @@ def _seeded(
 
 
 def _refuse_over_input(
-    ops: Sequence[Op], wires: Wires, index: int, source: int
+    ops: Sequence[Op], wires: Wires, index: int, source: int, first: int
 ) -> None:
-    producer = ops[wires.ends[source][0]]
-    if producer.is_source:
+    """Refuse memory of its own where a layer overwrites what users write to.
+
+    source: the edge that it overwrites. first: the edge whose memory that is, which has
+    the same name: what is written to an Input by that name would go elsewhere.
+    """
+    producer, origin = ops[wires.ends[source][0]], ops[wires.ends[first][0]]
+    if producer.is_source or origin.type == "Input":
         raise SpecError(
             f"top {wires.names[source]!r} is also its bottom and comes from "
-            f"{label(producer.layer)}, but this layer cannot run in place; give its "
+            f"{label(origin.layer)}, but this layer cannot run in place; give its "
             f"top another name",
             layer=label(ops[index].layer),
         )

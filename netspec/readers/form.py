@@ -45,8 +45,10 @@ def plain_form(net: Any, weights: Any = None) -> Model:
     model = complete(Model(kept, model.weights), build(kept, State(TEST)))
     result = NetParameter(name=kept.name) if kept.name else NetParameter()
     # Inputs first, so that whatever is written may read them.
+    names = {layer.name for layer in model.net.layer}
     for layer in sorted(model.net.layer, key=lambda layer: layer.type != "Input"):
-        result.layer.extend(_inputs(layer) if layer.type == "Input" else [layer])
+        made = _inputs(layer, names) if layer.type == "Input" else [layer]
+        result.layer.extend(made)
     for layer in result.layer:
         for field in _OF_TRAINING:
             layer.ClearField(field)
@@ -60,18 +62,28 @@ def plain_form(net: Any, weights: Any = None) -> Model:
     return Model(result, model.weights)
 
 
-def _inputs(layer: LayerParameter) -> list[LayerParameter]:
-    """Return an Input layer for each top, with the shape that it has."""
+def _inputs(layer: LayerParameter, names: set[str]) -> list[LayerParameter]:
+    """Return an Input layer for each top, with its shape and a name not in `names`."""
     shapes = layer.input_param.shape
     found = []
     for index, top in enumerate(layer.top):
-        one = LayerParameter(name=top, type="Input", top=[top])
+        one = LayerParameter(name=_unused(top, names), type="Input", top=[top])
         shape = shapes[index if len(shapes) > 1 else 0]
         one.input_param.shape.add().dim.extend(shape.dim)
         found.append(one)
     if len(found) == 1:
         found[0].name = layer.name
     return found
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """Return a name, with a number where it is taken, and count it as taken."""
+    unused, number = name, 1
+    while unused in taken:
+        number += 1
+        unused = f"{name}_{number}"
+    taken.add(unused)
+    return unused
 
 
 def _own_names(net: NetParameter, model: Model) -> None:
@@ -88,9 +100,5 @@ def _own_names(net: NetParameter, model: Model) -> None:
     seen: set[str] = set()
     for layer in net.layer:
         if layer.name in seen:
-            number = 2
-            while f"{layer.name}_{number}" in taken:
-                number += 1
-            layer.name = f"{layer.name}_{number}"
-            taken.add(layer.name)
+            layer.name = _unused(layer.name, taken)
         seen.add(layer.name)

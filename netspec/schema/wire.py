@@ -170,16 +170,16 @@ def encode_layer(
     """
     pieces: list[Buffer] = [header]
     for shape, values in blobs:
-        dims = b"".join(_varint(size) for size in shape)
-        packed_dims = _tag(_SHAPE_DIM, _BYTES) + _varint(len(dims)) + dims
-        start = _tag(_BLOB_SHAPE, _BYTES) + _varint(len(packed_dims)) + packed_dims
+        dims = b"".join(varint(size) for size in shape)
+        packed_dims = _tag(_SHAPE_DIM, _BYTES) + varint(len(dims)) + dims
+        start = _tag(_BLOB_SHAPE, _BYTES) + varint(len(packed_dims)) + packed_dims
         nbytes = memoryview(values).nbytes
-        start += _tag(_BLOB_DATA, _BYTES) + _varint(nbytes)
+        start += _tag(_BLOB_DATA, _BYTES) + varint(nbytes)
         length = len(start) + nbytes
-        pieces.append(_tag(_LAYER_BLOBS, _BYTES) + _varint(length) + start)
+        pieces.append(_tag(_LAYER_BLOBS, _BYTES) + varint(length) + start)
         pieces.append(values)
     total = sum(memoryview(piece).nbytes for piece in pieces)
-    return [_tag(_NET_LAYER, _BYTES) + _varint(total), *pieces]
+    return [_tag(_NET_LAYER, _BYTES) + varint(total), *pieces]
 
 
 # ---------------------------------------------------------------- layers and arrays
@@ -301,7 +301,7 @@ def _kept(walk: _Walk, place: _Place, tree: _Tree) -> Iterator[Buffer]:
         start = each.end
         if inner:
             kept = b"".join(_kept(walk, walk.message(each), inner))
-            yield _tag(each.number, _BYTES) + _varint(len(kept)) + kept
+            yield _tag(each.number, _BYTES) + varint(len(kept)) + kept
         elif width := _VALUE_BYTES[each.number]:
             _values(each.value, width)
     yield walk.data.read(start, end - start)
@@ -433,7 +433,8 @@ class _Walk:
         return count
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Return a number in sevens of bits, lowest first, as lengths and keys are."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -443,4 +444,4 @@ def _varint(value: int) -> bytes:
 
 
 def _tag(number: int, kind: int) -> bytes:
-    return _varint(number << 3 | kind)
+    return varint(number << 3 | kind)

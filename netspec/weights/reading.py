@@ -59,10 +59,19 @@ def _open(
     if is_safetensors(head):
         return keyed.layers(tensors(data))
     if head.startswith(_STATE_START):
+        if Path(path).suffix.lower() == ".onnx":
+            raise FileError(
+                f"{path}: is an ONNX file, a net with its values; give it as the net"
+            )
         raise no_weights(path)
     try:
         return wire_layers(data)
     except SpecError as error:
+        if Path(path).suffix.lower() == ".safetensors":
+            raise FileError(
+                f"{path}: is no safetensors file: its header, of "
+                f"{int.from_bytes(head[:8], 'little'):,} bytes, is none, or is broken"
+            ) from None
         start = bytes(data.read(0, min(data.size, HEAD_BYTES)))
         why = error if BINARY_BYTE.search(start) else "it is text; give it as the net"
         raise FileError(f"{path}: is no weight file: {why}") from None

@@ -122,12 +122,13 @@ class Power(SlopeFirst[ops.Power]):
 
 def _power_of_number(base: float, power: float) -> float:
     """Return base^power with the values of C where Python raises an error."""
+    infinite = math.copysign(math.inf, base) if power % 2 == 1 else math.inf
     try:
         return math.pow(base, power)
     except OverflowError:
-        return math.inf
+        return infinite
     except ValueError:  # 0 to a negative power, or a root of a negative number
-        return math.inf if base == 0 else math.nan
+        return infinite if base == 0 else math.nan
 
 
 @register
@@ -306,7 +307,8 @@ class Exp(OneGradient[ops.Exp]):
         """Turn the base into a factor of the exponent."""
         log_base = _log_of_base(self.op.base)
         self._inner = log_base * self.op.scale
-        self._outer = math.exp(log_base * self.op.shift)
+        exponent = log_base * self.op.shift
+        self._outer = math.exp(exponent) if exponent < 709 else math.inf
 
     def forward(self) -> None:
         """Compute y."""

@@ -22,6 +22,7 @@ from netspec.errors import FileError, MachineError, NetspecError, SpecError
 from netspec.files import is_file, replacing
 from netspec.ops.base import Shape, count
 from netspec.schema import BlobProto, SolverState
+from netspec.schema.wire import varint
 from netspec.text import read_message
 from netspec.weights.hdf5_file import Hdf5File, reading
 from netspec.weights.reading import open_weights
@@ -264,16 +265,7 @@ def _to_binary(saved: SavedState) -> Iterator[bytes]:
 
 def _key(field: int, nbytes: int) -> bytes:
     """Return what stands before the bytes of a length-delimited field."""
-    return _varint(field << 3 | LENGTH_DELIMITED) + _varint(nbytes)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return varint(field << 3 | LENGTH_DELIMITED) + varint(nbytes)
 
 
 def _shape(blob: Any) -> Shape:

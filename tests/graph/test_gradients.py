@@ -221,3 +221,14 @@ def test_an_input_is_shared_with_layers_in_place():
         SpecError, match="'b' .*comes from layer 'in' .*cannot run in pl"
     ):
         graph(DATA + fc("b", "data", "data", 3))
+
+
+def test_what_is_written_to_an_input_reaches_the_first_layer_in_place():
+    first = layer("r", "ReLU", "data", "data")
+    cube = layer("p", "Power", "data", "data", "power_param { power: 3 }")
+    refused = "'{}' .*comes from layer 'in' .*another name"
+    with pytest.raises(SpecError, match=refused.format("e")):
+        graph(DATA + first + layer("e", "MVN", "data", "data"))
+    with pytest.raises(SpecError, match=refused.format("p")):
+        graph(FORCE + DATA + first + cube)
+    assert len({edge.buffer for edge in graph(DATA + first + cube).edges}) == 1

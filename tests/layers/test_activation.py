@@ -156,7 +156,14 @@ def test_power_of_an_affine_function(
 
 
 @pytest.mark.parametrize(
-    ("exponent", "shift", "value"), [(0, 0, 1), (-2, 0, math.inf), (0.5, -1, math.nan)]
+    ("exponent", "shift", "value"),
+    [
+        (0, 0, 1),
+        (-2, 0, math.inf),
+        (0.5, -1, math.nan),
+        (99, -1e9, -math.inf),
+        (98, -1e9, math.inf),
+    ],
 )
 def test_power_without_scale_is_a_constant(
     backend: Backend, exponent: float, shift: float, value: float
@@ -168,6 +175,12 @@ def test_power_without_scale_is_a_constant(
     (dx,), _ = layer.backward([np.ones((2, 3))])
     assert dx is not None
     np.testing.assert_array_equal(dx, np.zeros((2, 3)))
+
+
+def test_a_shift_that_is_too_large_for_exp_gives_infinity(backend: Backend) -> None:
+    text = 'type: "Exp" exp_param { shift: 800 }'
+    (y,) = LoneLayer(text, [(2, 3)], backend=backend).forward([np.ones((2, 3))])
+    np.testing.assert_array_equal(y, np.full((2, 3), math.inf))
 
 
 @pytest.mark.parametrize(("exponent", "slope"), [(3, 0), (2, 0), (1, 5)])

@@ -309,6 +309,13 @@ CASES = (
         w=(2, 3, 4, 5),
     ),
     case(
+        "eltwise-axes",
+        of("Eltwise", "operation: PROD", bottom="x w x"),
+        {"opencv": "refused"},
+        x=(2, 1, 2, 3, 2, 2),
+        w=(2, 1, 2, 3, 2, 2),
+    ),
+    case(
         "eltwise-in-place",
         of("TanH", name="z", top="z")
         + of("Eltwise", name="sum", bottom="z x", top="z")

@@ -50,7 +50,6 @@ def test_what_readers_did_before_is_recorded_for_those_of_the_rule():
 REFUSED = {
     "opencv": [
         (of("Pooling", "kernel_size: 1 stride: 3"), "behind the image: OpenCV 4.14.0"),
-        (of("Eltwise", bottom="six six"), "takes at most 5 axes; there are 6"),
         (of("BatchReindex", bottom="x index"), "has no BatchReindex"),
         (of("TanH", bottom="six"), "'x' (Input): an input that no layer reads"),
     ],

@@ -84,10 +84,10 @@ def test_a_model_runs_in_a_reader(reader):
 
 
 def test_a_layer_that_a_reader_cannot_do_is_refused_with_its_reason():
-    net = computed(Example("ArgMax", "", [(3, 4)]).net())
+    net = computed(Example("BatchReindex", "", [(3, 4), (5,)]).net())
     outcome = attempt("opencv", net)
     assert (outcome.off, outcome.verdict) == (None, "refused")
-    assert "'layer' (ArgMax)" in outcome.reason
+    assert "'layer' (BatchReindex)" in outcome.reason
 
 
 def test_a_reader_that_fails_is_an_error_with_its_words(tmp_path):

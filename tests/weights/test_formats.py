@@ -297,6 +297,15 @@ def test_suffixes_of_something_else_are_refused(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_name_promises_and_is_not_there_is_told(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes((1 << 62).to_bytes(8, "little") + b"{}")
+    with pytest.raises(FileError, match=r"no safetensors file: its header, of 4,6"):
+        read_weights(tmp_path / "w.safetensors")
+    (tmp_path / "w.onnx").write_bytes(b"\x08\x09\x12\x01a")
+    with pytest.raises(FileError, match="w.onnx: is an ONNX file, .*as the net"):
+        read_weights(tmp_path / "w.onnx")
+
+
 def test_a_caffemodel_without_a_net_has_names_and_arrays(tmp_path):
     values = RNG.normal(size=(2, 3)).astype(np.float32)
     save_weights(tmp_path / "w.caffemodel", {"fc": [values, values[0]]})

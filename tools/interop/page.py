@@ -61,8 +61,10 @@ def rules_part() -> str:
     return f"\n{layers.rules()}\n"
 
 
-# The parts that follow from the rules alone, and what returns them.
-STATIC = {"readers": readers_part, "layers": layers_part, "rules": rules_part}
+# The parts that follow from the rules alone, and what returns them. What that of layers
+# says is run before it is written.
+TOLD = {"readers": readers_part, "rules": rules_part}
+STATIC = {**TOLD, "layers": layers_part}
 
 
 @dataclass
@@ -96,7 +98,9 @@ def row_of(name: str, outcomes: Mapping[str, Outcome]) -> Row:
     cells = []
     for reader in TRIED:
         one = outcomes[reader]
-        reason = f"{TITLES[reader]}: {one.reason}" if one.off is None else ""
+        reason = one.reason
+        if one.verdict == "refused":
+            reason = f"{TITLES[reader]}: {reason}"
         cells.append((one.shown, reason))
     used = sorted({rule for one in outcomes.values() for rule in one.rules})
     return Row(models.inputs_of(name), cells, ", ".join(f"`{rule}`" for rule in used))
@@ -142,7 +146,8 @@ def installed() -> str:
 def mistakes(text: str) -> list[str]:
     """Return what is not as it should be in the page, without running a reader."""
     found = [
-        f"the part '{name}' differs from what the rules say"
+        f"the part '{name}' differs from what the rules say; "
+        f"run make {'gen' if name in TOLD else 'interop'}"
         for name, written in STATIC.items()
         if part(text, name) != written()
     ]

@@ -16,6 +16,7 @@ from netspec.errors import SpecError
 from netspec.files import replacing
 from netspec.onnx.writing.emit import Written, emit, fill, held, import_onnx, little
 from netspec.onnx.writing.values import Value
+from netspec.schema.wire import varint
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -102,15 +103,15 @@ def _pieces(
     tensors: list[tuple[bytes, memoryview]] = []
     for proto, value in zip(model.graph.initializer, constants, strict=True):
         values = _bytes(held(value))
-        head = proto.SerializeToString() + RAW_DATA + _varint(values.nbytes)
-        start = INITIALIZER + _varint(len(head) + values.nbytes)
+        head = proto.SerializeToString() + RAW_DATA + varint(values.nbytes)
+        start = INITIALIZER + varint(len(head) + values.nbytes)
         tensors.append((start + head, values))
     del model.graph.initializer[:]
     graph = model.graph.SerializeToString()
     model.ClearField("graph")
     yield model.SerializeToString()
     size = len(graph) + sum(len(head) + values.nbytes for head, values in tensors)
-    yield GRAPH + _varint(size) + graph
+    yield GRAPH + varint(size) + graph
     for head, values in tensors:
         yield head
         yield values
@@ -120,13 +121,3 @@ def _bytes(array: np.ndarray) -> memoryview:
     """Return the bytes of an array, those of the array itself where that can be."""
     flat = np.ascontiguousarray(little(array)).reshape(-1)
     return flat.view(np.uint8).data
-
-
-def _varint(value: int) -> bytes:
-    """Return a number as protobuf writes lengths: seven bits a byte, lowest first."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from netspec.ops.base import count
 from netspec.readers.draft import Made, Place
+from netspec.readers.forms import Form
 from netspec.readers.rule import Rule, copy, layer, refused, reshape, silent
 from netspec.schema import LayerParameter
 
@@ -154,6 +156,21 @@ def _in_rows(place: Place) -> list[Made]:
 
 def _reshape(name: str, bottom: str, top: str, param: dict[str, Any]) -> Made:
     return Made(layer("Reshape", name, [bottom], [top], reshape_param=param))
+
+
+MOST_AXES = 5  # of an Eltwise in OpenCV
+
+
+def _in_two_axes(place: Place) -> list[Made]:
+    """Return the Eltwise over blobs of two axes, and its top with all axes again."""
+    form, shape = Form(place), place.bottoms[0]
+    rows = {
+        blob: form.reshape("row", blob, (0, count(shape[1:])))
+        for blob in dict.fromkeys(place.layer.bottom)
+    }
+    bottoms = [rows[blob] for blob in place.layer.bottom]
+    y = form.again("rows", place.layer, bottoms, ())
+    return form.end(form.reshape("shape", y, (0, *shape[1:])))
 
 
 # --------------------------------------------------------------------- Crop
@@ -311,6 +328,15 @@ RULES = (
         applies=lambda place: len(place.layer.bottom) > 2,
         rewrite=_by_twos,
         instead="two at a time",
+    ),
+    Rule(
+        name="eltwise-axes",
+        types=("Eltwise",),
+        says=f"more than {MOST_AXES} axes",
+        readers={"opencv": refused()},
+        applies=lambda place: len(place.bottoms[0]) > MOST_AXES,
+        rewrite=_in_two_axes,
+        instead="two axes between Reshape layers",
     ),
     Rule(
         name="eltwise-in-place",

@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from netspec.ops.base import fields_of
 from netspec.readers.draft import Made, Place
 from netspec.readers.forms import Form
 from netspec.readers.rule import Rule, refused
-from netspec.schema import LayerParameter
 
 _SAME_VALUES = ("Dropout", "Flatten", "Reshape", "Split")
 
 
-def _work(place: Place) -> bytes:
-    """Return what a layer does, without the names of itself and its blobs."""
-    work = LayerParameter()
-    work.CopyFrom(place.layer)
-    for name in ("name", "bottom", "top"):
-        work.ClearField(name)  # type: ignore[arg-type]
-    return work.SerializeToString(deterministic=True)
+# Fields of an op that are not its options.
+_SHAPES = ("bottoms", "tops", "params", "macs")
+
+
+def _work(place: Place) -> str:
+    """Return what a layer does, whether its options are written or left out."""
+    fields = fields_of(place.op).items()
+    return repr((place.type, [each for each in fields if each[0] not in _SHAPES]))
 
 
 def _are_equal(these: list[Any], others: list[Any]) -> bool:
@@ -96,6 +97,7 @@ RULES = (
             "Pooling",
             "PReLU",
             "Power",
+            "Reduction",
             "ReLU",
             "Reshape",
             "Scale",

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from netspec.readers.draft import Place
-from netspec.readers.rules.check import Check, Known, always
+from netspec.readers.rules.check import Known, always
 from netspec.readers.rules.convolution import is_plain
-
-
-def _axes_up_to(most: int) -> Check:
-    def check(place: Place) -> str:
-        axes = max(map(len, (*place.bottoms, *place.tops)), default=0)
-        return "" if axes <= most else f"takes at most {most} axes; there are {axes}"
-
-    return check
 
 
 def _images(place: Place) -> str:
@@ -33,7 +25,7 @@ KNOWN: Known = {
         "Crop": always,
         "Deconvolution": _images,
         "DetectionOutput": always,
-        "Eltwise": _axes_up_to(5),
+        "Eltwise": always,
         "Flatten": always,
         "Input": always,
         "Permute": always,

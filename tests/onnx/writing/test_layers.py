@@ -220,6 +220,8 @@ EXAMPLES = {
     "LRN": [
         ("lrn_param { local_size: 3 alpha: 1.5 beta: 0.6 k: 2 }", [IMAGE], 1),
         ("lrn_param { local_size: 9 alpha: 0.5 beta: 0.75 }", [IMAGE], 1),
+        ("lrn_param { local_size: 3 alpha: -0.1 beta: 0.75 k: 3 }", [IMAGE], 1),
+        ("lrn_param { local_size: 5 alpha: 0 beta: -0.5 k: 2 }", [IMAGE], 1),
         (
             (
                 "lrn_param { local_size: 3 alpha: 1.5 beta: 0.6 k: 2 "

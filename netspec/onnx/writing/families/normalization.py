@@ -70,12 +70,21 @@ def _standardized(
 def lrn(layer: Layer) -> Value:
     """Write LRN across channels, or an average of squares within them."""
     op = layer.op
-    if op.norm_region == "ACROSS_CHANNELS":
+    across = op.norm_region == "ACROSS_CHANNELS"
+    # ONNX Runtime takes no other numbers in an LRN.
+    if across and op.alpha > 0 and op.beta > 0:
         return layer.add(
             "LRN", layer.x, size=op.local_size, alpha=op.alpha, beta=op.beta, bias=op.k
         )
     square = layer.add("Mul", layer.x, layer.x)
     size, half = op.local_size, op.local_size // 2
+    if across:
+        channels = np.arange(op.bottoms[0][1])
+        near = abs(channels[:, None] - channels) <= half
+        energy = layer.add("Conv", square, layer.constant(near[:, :, None, None]))
+        root = layer.affine(energy, op.alpha / size, op.k)
+        power = layer.add("Pow", root, layer.number(op.beta))
+        return layer.add("Div", layer.x, power)
     rows, columns = (Axis(side, size, 1, half, side) for side in op.bottoms[0][2:])
     mean = average(layer, square, (rows, columns))
     root = layer.add("Pow", layer.affine(mean, op.alpha, 1), layer.number(op.beta))
