@@ -8,7 +8,7 @@
 # none of them is. Values above it are right to the last digit.
 # Remedy: scale what may be as low before it is pooled.
 # Seen (windows of one row of two equal values):
-#   -1e+07: -1e+07
+#   -1e+07: -10000000
 #   -2e+07: -16777216
 #   -1e+30: -16777216
 set -eu

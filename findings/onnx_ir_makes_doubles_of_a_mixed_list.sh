@@ -7,11 +7,12 @@
 # one type.
 # Happens: only if all of a list are floats the tensor is FLOAT. One int among them, and
 # NumPy's own choice is taken, a DOUBLE, which no Add with a FLOAT takes: the model is
-# refused later, at another node. As an attribute of a node the list is FLOATS.
+# refused later, at another node. As an attribute of a node the same list is refused at
+# once, where onnx.helper makes FLOATS of it.
 # Remedy: give the type, ir.tensor(values, dtype=ir.DataType.FLOAT).
 # Seen:
 #   1.5 FLOAT, [1.5] FLOAT, [1.5, 2.0] FLOAT, [1.5, 2] DOUBLE
-#   as an attribute: [1.5, 2] FLOATS
+#   as an attribute: [1.5, 2] TypeError; of onnx.helper FLOATS
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -24,14 +25,23 @@ trap 'exit 1' INT TERM
 "$folder/venv/bin/python" - <<'PYTHON'
 import sys
 
+import onnx
 import onnx_ir as ir
+from onnx import helper
 
 values = [1.5, [1.5], [1.5, 2.0], [1.5, 2]]
 found = [ir.tensor(value).dtype.name for value in values]
 print(", ".join(f"{v} {kind}" for v, kind in zip(values, found, strict=True)))
-node = ir.node("Any", [], attributes={"list": [1.5, 2]})
-attribute = node.attributes["list"].type.name
-print(f"as an attribute: [1.5, 2] {attribute}")
-if [*found, attribute] != ["FLOAT", "FLOAT", "FLOAT", "DOUBLE", "FLOATS"]:
+try:
+    node = ir.node("Any", [], attributes={"list": [1.5, 2]})
+    attribute = node.attributes["list"].type.name
+except TypeError as error:
+    attribute = type(error).__name__
+made = onnx.AttributeProto.AttributeType.Name(helper.make_attribute("a", [1.5, 2]).type)
+print(f"as an attribute: [1.5, 2] {attribute}; of onnx.helper {made}")
+if (*found, attribute, made) != (
+    *("FLOAT", "FLOAT", "FLOAT", "DOUBLE"),
+    *("TypeError", "FLOATS"),
+):
     sys.exit("changed")
 PYTHON

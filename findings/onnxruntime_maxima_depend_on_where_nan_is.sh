@@ -5,9 +5,9 @@
 # Expected: NaN is either the maximum, as in NumPy and in ONNX's reference, or ignored;
 # one or the other for a node, and the same for all that take a maximum.
 # Happens: ReduceMax has NaN if it comes first, GlobalMaxPool if it comes last, and each
-# of them loses it at other places; of 1, NaN, 2, 3 ReduceMax returns 2, which is neither
-# NaN nor the largest of the others. ArgMax returns the place of the largest of the
-# others, but for a NaN at the front. So a check for NaN behind such a node finds some.
+# of them loses it at other places; of 1, NaN, 2, 3 ReduceMax returns 2, neither NaN nor
+# the largest of the others. ArgMax returns the place of the largest of the others, but
+# for a NaN at the front. So a check for NaN behind such a node finds some.
 # Remedy: IsNaN before it, where NaN matters.
 # Seen (1, 2, 3 with NaN as the first, second, last value):
 #   ReduceMax nan, 2, 3; the reference nan, nan, nan
