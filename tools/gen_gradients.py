@@ -119,6 +119,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "MultinomialLogisticLoss": [("", SCORES)],
     "PReLU": [("", [(2, 3, 4)]), ("prelu_param { channel_shared: true }", [(2, 3, 4)])],
     "Parameter": [("parameter_param { shape { dim: 3 dim: 4 } }", [])],
+    "Permute": [("permute_param { order: 0 order: 2 order: 1 }", [(2, 3, 4)])],
     "Pooling": [
         ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
         ("pooling_param { kernel_size: 3 stride: 2 pad: 1 pool: AVE }", [IMAGE]),

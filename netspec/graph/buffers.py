@@ -90,11 +90,12 @@ def _refuse_over_input(
 ) -> None:
     """Refuse memory of its own where a layer overwrites what users write to.
 
-    source: the edge that it overwrites. first: the edge whose memory that is, which has
-    the same name: what is written to an Input by that name would go elsewhere.
+    source: the edge that it overwrites. first: the edge whose memory that is; where it
+    is an Input of the same name, what is written by that name would go elsewhere.
     """
     producer, origin = ops[wires.ends[source][0]], ops[wires.ends[first][0]]
-    if producer.is_source or origin.type == "Input":
+    same = wires.names[source] == wires.names[first]
+    if producer.is_source or (origin.type == "Input" and same):
         raise SpecError(
             f"top {wires.names[source]!r} is also its bottom and comes from "
             f"{label(origin.layer)}, but this layer cannot run in place; give its "
