@@ -62,8 +62,6 @@ _LAZY = {
     "to_onnx": "netspec.onnx.writing",
     "upgrade_text": "netspec.nets.upgrade",
 }
-
-
 _PACKAGES = ("surgery",)
 
 

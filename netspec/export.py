@@ -33,7 +33,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +175,7 @@ def _tell_of_readers(net: NetParameter) -> None:
     sources = {x.type for x in net.layer if brings_data(x.type, len(x.bottom))}
     losses = any(layer.type.endswith("Loss") for layer in net.layer)
     for_use = "Input" in sources and sources <= {"Input", "DummyData"} and not losses
-    if not for_use or find_spec("numpy") is None:
+    if not for_use:
         return
     from netspec.readers import warn_of_readers  # with NumPy, so not for other nets
 

@@ -145,3 +145,68 @@ def names(read: Model) -> list[str]:
 def layer(read: Model, name: str) -> Any:
     """Return the layer of a name."""
     return next(each for each in read.net.layer if each.name == name)
+
+
+IMAGE = (2, 3, 16, 16)
+
+
+def block(path, x, inner, arrays, seed, **options):
+    """Nodes of a convolution, its normalization and ReLU, as torch.onnx names them."""
+    channels = inner[1]
+    name = path.split("/")[-1].replace("/", ".")
+    keys = {key: f"{name}.{key}" for key in ("weight", "bn_w", "bn_b", "mean", "var")}
+    arrays[keys["weight"]] = values(seed, channels, inner[0], 3, 3) * 0.3
+    arrays[keys["bn_w"]] = np.abs(values(seed + 1, channels)) + 0.5
+    arrays[keys["bn_b"]] = values(seed + 2, channels)
+    arrays[keys["mean"]] = values(seed + 3, channels) * 0.1
+    arrays[keys["var"]] = np.abs(values(seed + 4, channels)) + 0.5
+    made = f"{path}/conv/Conv_output_0"
+    normal = f"{path}/bn/BatchNormalization_output_0"
+    last = f"{path}/relu/Relu_output_0"
+    bn = " ".join([made, *(keys[k] for k in ("bn_w", "bn_b", "mean", "var"))])
+    return [
+        node(
+            "Conv",
+            f"{x} {keys['weight']}",
+            made,
+            name=f"{path}/conv/Conv",
+            pads=[1, 1, 1, 1],
+            **options,
+        ),
+        node(
+            "BatchNormalization",
+            bn,
+            normal,
+            name=f"{path}/bn/BatchNormalization",
+            momentum=0.9,
+        ),
+        node("Relu", normal, last, name=f"{path}/relu/Relu"),
+    ], last
+
+
+def residual_net():
+    """A residual net of two stages, one block each, with a classifier."""
+    arrays: dict = {}
+    first, a = block("/stem/stem.0", "input.1", (3, 4), arrays, 10, strides=[2, 2])
+    second, b = block("/layer1/layer1.0", a, (4, 4), arrays, 20)
+    nodes = [*first, *second]
+    nodes.append(
+        node(
+            "Add",
+            f"{b} {a}",
+            "/layer1/layer1.0/Add_output_0",
+            name="/layer1/layer1.0/Add",
+        )
+    )
+    nodes += [
+        node(
+            "GlobalAveragePool",
+            "/layer1/layer1.0/Add_output_0",
+            "/avgpool/GlobalAveragePool_output_0",
+            name="/avgpool/GlobalAveragePool",
+        ),
+        node("Flatten", "/avgpool/GlobalAveragePool_output_0", "flat", name="/Flatten"),
+        node("Gemm", "flat fc.weight fc.bias", "495", name="/fc/Gemm", transB=1),
+    ]
+    arrays["fc.weight"], arrays["fc.bias"] = values(1, 5, 4), values(2, 5)
+    return model(nodes, {"input.1": IMAGE}, arrays, outputs=("495",))

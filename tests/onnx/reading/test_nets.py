@@ -20,6 +20,7 @@ from netspec.schema import SolverParameter
 from netspec.text import to_text
 from netspec.weights import as_model, complete
 from tests.onnx.reading.graphs import (
+    IMAGE,
     agrees,
     by_onnx_runtime,
     by_us,
@@ -29,74 +30,11 @@ from tests.onnx.reading.graphs import (
     names,
     node,
     onnx,
+    residual_net,
     saved,
     types,
     values,
 )
-
-IMAGE = (2, 3, 16, 16)
-
-
-def block(path, x, inner, arrays, seed, **options):
-    """Nodes of a convolution, its normalization and ReLU, as torch.onnx names them."""
-    channels = inner[1]
-    name = path.split("/")[-1].replace("/", ".")
-    keys = {key: f"{name}.{key}" for key in ("weight", "bn_w", "bn_b", "mean", "var")}
-    arrays[keys["weight"]] = values(seed, channels, inner[0], 3, 3) * 0.3
-    arrays[keys["bn_w"]] = np.abs(values(seed + 1, channels)) + 0.5
-    arrays[keys["bn_b"]] = values(seed + 2, channels)
-    arrays[keys["mean"]] = values(seed + 3, channels) * 0.1
-    arrays[keys["var"]] = np.abs(values(seed + 4, channels)) + 0.5
-    made = f"{path}/conv/Conv_output_0"
-    normal = f"{path}/bn/BatchNormalization_output_0"
-    last = f"{path}/relu/Relu_output_0"
-    bn = " ".join([made, *(keys[k] for k in ("bn_w", "bn_b", "mean", "var"))])
-    return [
-        node(
-            "Conv",
-            f"{x} {keys['weight']}",
-            made,
-            name=f"{path}/conv/Conv",
-            pads=[1, 1, 1, 1],
-            **options,
-        ),
-        node(
-            "BatchNormalization",
-            bn,
-            normal,
-            name=f"{path}/bn/BatchNormalization",
-            momentum=0.9,
-        ),
-        node("Relu", normal, last, name=f"{path}/relu/Relu"),
-    ], last
-
-
-def residual_net():
-    """A residual net of two stages, one block each, with a classifier."""
-    arrays: dict = {}
-    first, a = block("/stem/stem.0", "input.1", (3, 4), arrays, 10, strides=[2, 2])
-    second, b = block("/layer1/layer1.0", a, (4, 4), arrays, 20)
-    nodes = [*first, *second]
-    nodes.append(
-        node(
-            "Add",
-            f"{b} {a}",
-            "/layer1/layer1.0/Add_output_0",
-            name="/layer1/layer1.0/Add",
-        )
-    )
-    nodes += [
-        node(
-            "GlobalAveragePool",
-            "/layer1/layer1.0/Add_output_0",
-            "/avgpool/GlobalAveragePool_output_0",
-            name="/avgpool/GlobalAveragePool",
-        ),
-        node("Flatten", "/avgpool/GlobalAveragePool_output_0", "flat", name="/Flatten"),
-        node("Gemm", "flat fc.weight fc.bias", "495", name="/fc/Gemm", transB=1),
-    ]
-    arrays["fc.weight"], arrays["fc.bias"] = values(1, 5, 4), values(2, 5)
-    return model(nodes, {"input.1": IMAGE}, arrays, outputs=("495",))
 
 
 def test_names_follow_the_modules(tmp_path):
@@ -211,88 +149,6 @@ def test_every_way_in_reads_the_same(tmp_path):
     assert netspec.load(str(path)).to_proto() == wanted
     assert as_model(path).to_proto() == wanted
     assert runtime.Net(path, phase="TEST").forward is not None
-
-
-def command(*arguments, folder):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def test_the_commands_take_onnx_files(tmp_path):
-    saved(tmp_path, residual_net())
-    done = command("netspec.export", "net.onnx", "-o", "net.prototxt", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    done = command(
-        "netspec.export", "net.onnx", "-o", "net.caffemodel", folder=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    net = runtime.Net(
-        str(tmp_path / "net.prototxt"),
-        weights=str(tmp_path / "net.caffemodel"),
-        phase="TEST",
-        backend="portable",
-    )
-    data = {"input.1": values(3, *IMAGE)}
-    wanted = by_onnx_runtime(tmp_path / "net.onnx", data)["495"]
-    np.testing.assert_allclose(net.forward(**data)["495"], wanted, atol=1e-5)
-    text = command("netspec.export", "net.onnx", folder=tmp_path).stdout
-    assert "blobs" not in text
-    for name in ("summary", "to_python", "draw"):
-        done = command(f"netspec.{name}", "net.onnx", folder=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "stem" in done.stdout
-
-
-def test_the_export_takes_sizes_of_inputs(tmp_path):
-    nodes = [node("Relu", "x")]
-    saved(tmp_path, model(nodes, {"x": ["batch", 3, "h", "w"]}))
-    done = command("netspec.export", "net.onnx", folder=tmp_path)
-    assert done.returncode == 1
-    assert "axis 2 of input 'x' is open in the file: (batch, 3, h, w)" in done.stderr
-    done = command(
-        "netspec.export", "net.onnx", "--shape", "x=4,3,8,9", folder=tmp_path
-    )
-    assert "dim: 4 dim: 3 dim: 8 dim: 9" in " ".join(done.stdout.split())
-    done = command(
-        "netspec.summary", "net.onnx", "--shape", "x=4,3,8,9", folder=tmp_path
-    )
-    assert "4 x 3 x 8 x 9" in done.stdout
-    done = command(
-        "netspec.export",
-        "net.onnx",
-        "--batch-size",
-        "7",
-        "--shape",
-        "x=4,3,8,9",
-        folder=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_an_open_batch_is_one_and_warned_of(tmp_path):
-    path = saved(tmp_path, model([node("Relu", "x")], {"x": ["n", 3]}))
-    with pytest.warns(SpecWarning, match="number of items of input 'x' is open"):
-        n = netspec.load(path)
-    assert n.x.shape == (1, 3)
-    assert netspec.load(path, batch_size=5).x.shape == (5, 3)
-    assert netspec.load(path, shapes={"x": (6, 3)}).x.shape == (6, 3)
-
-
-def test_shapes_are_for_other_formats_only():
-    with pytest.raises(netspec.errors.SpecError, match="are for .onnx files"):
-        netspec.load("layer {}", batch_size=3)
-
-
-def test_a_shape_of_no_input_is_refused(tmp_path):
-    path = saved(tmp_path, model([node("Relu", "image")], {"image": [1, 3]}))
-    with pytest.raises(netspec.errors.SpecError, match="did you mean 'image'"):
-        netspec.load(path, shapes={"imge": (1, 3)})
 
 
 def test_an_initializer_of_two_nodes_is_a_shared_parameter(tmp_path):
