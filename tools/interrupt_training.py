@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -141,7 +142,12 @@ def _write_rows(folder: Path, rng: np.random.Generator) -> Path:
 
 @contextmanager
 def sender() -> Iterator[Any]:
-    """Start the process that sends interrupts; yields where to write delays."""
+    """Start the process that sends interrupts; yields where to write delays.
+
+    Until it ends interrupts count, also where this process was started to ignore them,
+    as shells start what runs in the background.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [sys.executable, "-c", SENDER], stdin=subprocess.PIPE, text=True
     ) as process:
@@ -149,6 +155,7 @@ def sender() -> Iterator[Any]:
             yield process.stdin
         finally:
             process.kill()
+            signal.signal(signal.SIGINT, before)
 
 
 def interrupt(solver: Solver, delays: Any, delay_s: float) -> None:
