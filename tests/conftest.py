@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import HealthCheck, settings
 from netspec.errors import MachineError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runtime.backends.base import Backend
 
 # On a busy machine an example may take any time.
@@ -49,3 +53,13 @@ def backend(request: pytest.FixtureRequest) -> Backend:
         return get_backend(name)
     except MachineError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def folder_stays() -> Iterator[None]:
+    """A test that leaves the process in another folder fails, not a later one."""
+    before = Path.cwd()
+    yield
+    if Path.cwd() != before:
+        os.chdir(before)
+        pytest.fail("the test left the process in another folder")

@@ -5,6 +5,8 @@ The reference runs a state dict as torchvision's nets do, by its keys, in NumPy.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
@@ -17,6 +19,7 @@ from netspec.weights import Model, as_model, read_weights, torchvision
 from netspec.weights.__main__ import main
 from netspec.weights.torchvision import check_net, for_pixels, from_torchvision
 
+ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 10
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 RESNET, VGG = "torchvision-resnet", "torchvision-vgg"
@@ -111,7 +114,7 @@ def scores(net, weights, x):
 
 def resnet(depth, variant="torchvision"):
     return load_model(
-        "models/resnet.py",
+        ROOT / "models/resnet.py",
         deploy=True,
         depth=depth,
         num_classes=CLASSES,
@@ -181,7 +184,7 @@ def test_the_layers_of_vgg_are_found_by_their_order(depth):
         state[f"classifier.{number}.weight"] = np.array([number])
         state[f"classifier.{number}.bias"] = np.array([number])
     weights = from_torchvision(keyed(state), VGG)
-    net = load_model(f"models/vgg{depth}.py", deploy=True)
+    net = load_model(ROOT / f"models/vgg{depth}.py", deploy=True)
     types = ("Convolution", "InnerProduct")
     assert list(weights) == [x.name for x in net.layer if x.type in types]
     for name, held in weights.items():
@@ -247,5 +250,7 @@ def test_the_command_reads_a_state_dict(tmp_path, capsys):
     np.testing.assert_allclose(
         read_weights(out)["conv1"][0][:, 2], plain[:, 0] / 255 / 0.229, rtol=1e-5
     )
-    assert main([*arguments, "--net", "models/resnet18.py", "--deploy"]) == 1
+    assert (
+        main([*arguments, "--net", str(ROOT / "models/resnet18.py"), "--deploy"]) == 1
+    )
     assert "--set variant=torchvision" in capsys.readouterr().err
