@@ -187,9 +187,14 @@ def tops_of_data(layers: Sequence[LayerParameter]) -> list[str]:
     return [
         top
         for layer in layers
-        if op_class(layer.type).is_source or layer.type in ("Python", "Filter")
+        if layer.type == "Python" or _tells_nothing(op_class(layer.type))
         for top in layer.top
     ]
+
+
+def _tells_nothing(op: type[Op]) -> bool:
+    """Tell whether only a file or a run knows the shapes of the tops."""
+    return op.is_source or op.loose_tops
 
 
 def _loss_weights(ops: Sequence[Op]) -> list[tuple[float, ...]]:

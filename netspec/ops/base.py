@@ -68,6 +68,8 @@ class Op:
     is_source: ClassVar[bool] = False  # a data layer: never runs backward
     keeps_blobs: ClassVar[bool] = False  # finds its blobs as it left them, next time
     in_place: ClassVar[bool] = False  # may write its top over its bottom's memory
+    loose_tops: ClassVar[bool] = False  # how many rows its tops have, only a run tells
+    resizable: ClassVar[bool] = False  # its kernel takes other numbers of rows as it is
 
     layer: LayerParameter
     bottoms: tuple[Shape, ...]

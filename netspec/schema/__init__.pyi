@@ -2596,6 +2596,8 @@ class DetectionOutputParameter(Message):
     """Smallest score of a detection to be shown."""
     save_file: str
     """Video file for what is shown."""
+    objectness_score: float
+    """RefineDet fork: objectness below which a box is background."""
     def __init__(
         self,
         *,
@@ -2611,6 +2613,7 @@ class DetectionOutputParameter(Message):
         visualize: bool | None = ...,
         visualize_threshold: float | None = ...,
         save_file: str | None = ...,
+        objectness_score: float | None = ...,
     ) -> None: ...
 
 class MultiBoxLossParameter(Message):

@@ -22,6 +22,7 @@ from runtime.data.opening import open_sources, source_shapes
 from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
 from runtime.execution.fitting import refuse_if_ran_out
+from runtime.execution.loose import give_rows, keep_rows, moves, stands_alone
 from runtime.execution.mirror import UPDATE, WRITING, Mirror
 from runtime.execution.net_files import NetFiles, given_net
 from runtime.execution.net_names import NetNames
@@ -90,8 +91,9 @@ class Net(NetNames, NetFiles):
         kept = self._kept_net = kept_net(whole, self.state)
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
-        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
-        self._keep = None if keep_all else own.blob_names.union(keep or ())
+        self._keep = None
+        if keep is not None and not moves(kept.message, self.backend):
+            self._keep = own.blob_names.union(keep)
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(
             self.backend, dtype, seed, self.clock, self.sources, own, precision
@@ -327,15 +329,16 @@ class Net(NetNames, NetFiles):
         try:
             self.graph = self._rebuild(last)
             self.mirror.before_steps(WRITING)
-            old, self.plan = self.plan.kernels, self._compile()
+            old, self.plan = self.plan, self._compile()
         except Exception:
             self._shapes, self.graph = before
             self.python_layers.restore(self.plan.kernels)
             raise
-        for kernel, other in zip(self.plan.kernels, old, strict=True):
+        for kernel, other in zip(self.plan.kernels, old.kernels, strict=True):
             kernel.go_on_from(other)
+        keep_rows(self.graph, old, self.plan)
         for name, blob in self.blobs.items():
-            shape = self.graph.edges[self.graph.blobs[name]].shape
+            shape = self.plan.data[self.graph.blobs[name]].shape
             blob.rebind(shape, *self._edge_views(name))
 
     def _rebuild(self, last: int) -> Graph:
@@ -359,6 +362,9 @@ class Net(NetNames, NetFiles):
         Returns the node to go on with.
         """
         node, old = self.graph.nodes[change.node], self.plan
+        if stands_alone(self.graph, old, change.node):
+            give_rows(self.graph, old, change, self.blobs, self.mirror)
+            return change.node
         tops = [self.graph.edges[edge].blob for edge in node.tops]
         known = not change.done
         given = dict(zip(tops, change.shapes, strict=True)) if known else {}
@@ -414,21 +420,17 @@ class Net(NetNames, NetFiles):
         self, start: str | None, end: str | None, *, backward: bool = False
     ) -> tuple[int, int]:
         names = {node.name: node.index for node in self.graph.nodes}
-        for name in (start, end):
-            if name is not None and name not in names:
-                raise SpecError(f"no layer {name!r}{did_you_mean(name, names)}")
-        last = len(self.graph.nodes) - 1
-        bounds = (last, 0) if backward else (0, last)
-        return (
-            bounds[0] if start is None else names[start],
-            bounds[1] if end is None else names[end],
-        )
+        for name in {start, end} - {None, *names}:
+            raise SpecError(f"no layer {name!r}{did_you_mean(str(name), names)}")
+        first, last = 0, len(self.graph.nodes) - 1
+        if backward:
+            first, last = last, first
+        return names.get(start or "", first), names.get(end or "", last)
 
     def _blob(self, name: str) -> Blob:
-        if name not in self.blobs:
-            hint = did_you_mean(name, self.blobs)
-            raise SpecError(f"no blob {name!r} in this net{hint}")
-        return self.blobs[name]
+        if name in self.blobs:
+            return self.blobs[name]
+        raise SpecError(f"no blob {name!r} in this net{did_you_mean(name, self.blobs)}")
 
     def _assign_gradient(self, blob: Blob, value: Any) -> None:
         assign(blob.diff, value, f"gradient of blob {blob.name!r}")
@@ -436,8 +438,8 @@ class Net(NetNames, NetFiles):
     def _set_inputs(self, inputs: Mapping[str, Any]) -> None:
         for name, value in inputs.items():
             if name not in self.graph.inputs:
-                hint = did_you_mean(name, self.graph.inputs)
-                raise SpecError(f"{name!r} is not an input of this net{hint}")
+                near = did_you_mean(name, self.graph.inputs)
+                raise SpecError(f"{name!r} is not an input of this net{near}")
             assign(self._blob(name).data, value, f"input {name!r}")
 
     def __repr__(self) -> str:

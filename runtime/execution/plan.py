@@ -49,14 +49,15 @@ class Plan:
     `backward` stores the first contribution to each parameter gradient and adds the
     later ones; `accumulate` adds them all to what is there. `data[i]` and `diff[i]`
     belong to edge i; `diff[i]` is None where no gradient is computed, and both are only
-    meaningful outside the steps for edges whose blob is kept. `memory` counts bytes,
-    `passes` says what passes do to memory.
+    meaningful outside the steps for edges whose blob is kept; `data` changes where the
+    number of rows of a blob does, see `loose`. `memory` counts bytes, `passes` says
+    what passes do to memory.
     """
 
     forward: tuple[Step, ...]
     backward: tuple[Step, ...]
     accumulate: tuple[Step, ...]
-    data: tuple[Array, ...]
+    data: list[Array]
     diff: tuple[Array | None, ...]
     kernels: tuple[Kernel[Any], ...]
     memory: Mapping[str, int]
@@ -255,7 +256,7 @@ def compile_plan(
             accumulate=_backward_steps(
                 graph, context, kernels, parameters, store=False
             ),
-            data=tuple(memory.data),
+            data=list(memory.data),
             diff=tuple(memory.diff),
             kernels=tuple(kernels),
             memory=memory.sizes,

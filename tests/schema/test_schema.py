@@ -115,6 +115,7 @@ def test_nothing_is_added_to_the_tables_but_fast_rcnn():
         for field in names - known.get(name, set())
     }
     assert added == {
+        "DetectionOutputParameter.objectness_score",
         "LayerParameter.roi_pooling_param",
         "LayerParameter.smooth_l1_loss_param",
         "ROIPoolingParameter.pooled_h",
