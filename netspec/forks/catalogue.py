@@ -68,7 +68,7 @@ class Catalogue:
 
     def __init__(self, stored: Mapping[str, Any]) -> None:
         self.forks = tuple(
-            Fork(*cells, place) for place, cells in enumerate(stored["forks"])
+            Fork(*[*cells, place]) for place, cells in enumerate(stored["forks"])
         )
         self.by_word = {fork.word: fork for fork in self.forks}
         self._fields: Mapping[str, Sequence[Any]] = stored["fields"]
