@@ -3,9 +3,9 @@
     python tools/gen_forks.py [--check]
 
 `netspec/forks/catalogue.bin` is compressed JSON; `netspec/forks/catalogue.py` says what
-is in it. With --check nothing is written; the exit status is 1 if it differs. Both check
-the tables: every word is a fork, every type is known in the schema of every fork that
-uses it, and no fork gives two fields of a message one name or one number.
+is in it. With --check nothing is written; the exit status is 1 if it differs. Both
+check the tables: every word is a fork, every type is known in the schema of each fork
+that uses it, and no fork gives two fields of a message one name or one number.
 """
 
 from __future__ import annotations
