@@ -1,8 +1,8 @@
 """Fields that our schema lacks: every message keeps their text in `unknown_fields`.
 
 Each string is one field as prototxt, `norm_region: WITHIN_CHANNEL`. Text never shows
-the field itself, and Caffe skips its number in binary files. tools/gen_schema.py adds it
-to every message.
+the field itself, and Caffe skips its number in binary files. The generator of the
+schema, tools/gen_schema.py, adds it to every message.
 """
 
 from __future__ import annotations
