@@ -29,7 +29,7 @@ _ROW = re.compile(
     r"(?P<name>\w+) (?P<number>\d+) (?P<type>[\w.]+)(?P<label>[*!]?)"
     r"(?P<packed> packed)?(?: = (?P<default>.*))?"
 )
-_TYPE = re.compile(r"(\w+)((?: \w+)*): (.+)")
+_TYPE = re.compile(r"(\w+|\*)((?: \w+)*): (.+)")
 _LABELS = {"": 1, "!": 2, "*": 3}  # of FieldDescriptorProto
 
 

@@ -121,3 +121,12 @@ def add_schema(given: Given) -> None:
 def given_schemas() -> tuple[Given, ...]:
     """Return the schemas that users gave, the last one first."""
     return _state.given
+
+
+def given_owners(message: str, field: str) -> list[str]:
+    """Return the words of the schemas that users gave which have a field."""
+    return [
+        each.word
+        for each in _state.given
+        if message in each.messages and field in each.messages[message].fields_by_name
+    ]

@@ -15,11 +15,14 @@ from netspec.errors import FileError, SpecError, SpecWarning, join
 from netspec.forks.catalogue import BVLC
 from netspec.forks.chosen import Schema, in_force, known_meanings, schema_named
 from netspec.forks.converting import from_ours, to_ours
+from netspec.forks.kept import explaining, kept_texts
 from netspec.forks.meanings import OURS
 from netspec.forks.telling import Told, tell
 from netspec.schema import NetParameter, wire
 
 M = TypeVar("M", bound=Message)
+
+MAX_TRIED = 12  # forks that a message is written for, to see whether they agree
 
 _told: dict[str, str] = {}  # the forks of files that were read, by path
 
@@ -100,7 +103,7 @@ def _some(words: list[str]) -> str:
     return ", ".join(words[:4] if more else words) + more
 
 
-# ---------------------------------------------------------------- reading and writing
+# ---------------------------------------------------------------- reading
 
 
 @cache
@@ -142,6 +145,58 @@ def read_as_ours(data: bytes, kind: type[M], word: str) -> M:
         to_ours(one.FromString(net[start:end]), getattr(ours, field.name).add())
     to_ours(theirs.FromString(b"".join(rest)), result)
     return result
+
+
+# ---------------------------------------------------------------- writing
+
+
+def fork_for(message: Message, source: str | Path | None = None) -> str | None:
+    """Return the fork in whose numbers a message is written, None for our own.
+
+    That is the fork in force, the one that the file `source` was read as, or else the
+    one that has all its fields. Where several do, with different numbers, a
+    `SpecWarning` lists them.
+    """
+    forced = in_force()
+    if forced is not None:
+        return None if forced.word in (BVLC, OURS) else forced.word
+    told = fork_of(source) if source is not None else None
+    if told is not None:
+        return told
+    kept = next(kept_texts(message), None)
+    if kept is None:
+        return None
+    known = known_meanings()
+    words = known.in_order(explaining(message, known))
+    words = [word for word in words if not schema_named(word).old]
+    written: dict[bytes, str] = {}
+    for word in words[:MAX_TRIED]:
+        try:
+            data = as_fork(message, word).SerializeToString(deterministic=True)
+        except SpecError:
+            continue
+        written.setdefault(data, word)
+    if len(written) == 1:
+        return next(iter(written.values()))
+    why = (
+        f"{_some(list(written.values()))} have them with different numbers"
+        if written
+        else "no fork that is known here has them all"
+    )
+    warnings.warn(
+        f"fields that Caffe lacks, such as {kept[1]!r:.60} in {kept[0]}, are written "
+        f"as text, which only netspec reads: {why}; say which is meant: --fork NAME",
+        SpecWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def binary(message: Message, word: str | None) -> bytes:
+    """Return a message in the numbers of a fork, None for our own; see `as_fork`."""
+    written = message if word is None else as_fork(message, word)
+    data: bytes = written.SerializeToString()
+    return data
 
 
 def as_fork(message: Message, word: str) -> Message:

@@ -6,6 +6,8 @@ is a number with a bit for each, as in the catalogue.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ _SCALAR_NAMES = {number: name for name, number in SCALARS.items()}
 # Of every layer, whatever its type.
 COMMON_PARAMS = frozenset({"transform_param", "loss_param"})
 OURS = "netspec"
+UNLISTED = "*"  # in the place of a layer type: of forks whose types are not listed
 # What a field is to a text or to a script: its name, and one of these.
 _CLASSES = {"bool": "bool", "string": "string", "bytes": "bytes"}
 
@@ -50,7 +53,11 @@ class Meaning(NamedTuple):
 
 
 class Meanings:
-    """All schemas side by side."""
+    """All schemas side by side.
+
+    words: of all schemas, in the order of their bits. forks: those of the catalogue.
+    old: those that know layers in the old form only.
+    """
 
     def __init__(self, tables: Catalogue, given: Sequence[Given]) -> None:
         self.tables = tables
@@ -63,13 +70,12 @@ class Meanings:
         self._by_number: dict[str, Mapping[int, tuple[Meaning, ...]]] = {}
         self._values: dict[str, Mapping[int, tuple[tuple[str, int], ...]]] = {}
         self._knows: dict[str, int] = {}
-        typed = 0  # forks of which it is known which types they add
-        for rows in tables.types.values():
-            for _, forks in rows:
-                typed |= forks
-        quiet = {"hed", "osvos", "clockwork-fcn", "lrcn", "augmentation", BVLC}
-        typed |= sum(self.bits[word] for word in quiet)
-        self._untyped = self.forks & ~typed
+        self._by_name: dict[str, Mapping[str, Sequence[Meaning]]] = {}
+        self._elsewhere: dict[tuple[str, str], int] = {}
+        self._enums: dict[str, bool] = {}
+        old = (fork.word for fork in tables.forks if fork.form == "layers")
+        self.old = sum(self.bits[word] for word in old)
+        self._unlisted = tables.type_owners(UNLISTED)
 
     def in_order(self, schemas: int) -> list[str]:
         """Return the words of a set: what is given first, then the best known."""
@@ -107,9 +113,52 @@ class Meanings:
                     by_number.setdefault(row.number, []).append(meaning)
         return {number: tuple(found) for number, found in by_number.items()}
 
+    def named(self, message: str, field: str) -> Sequence[Meaning]:
+        """Return what a name means in a message."""
+        found = self._by_name.get(message)
+        if found is None:
+            by_name: dict[str, list[Meaning]] = {}
+            for meanings in self.fields(message).values():
+                for meaning in meanings:
+                    by_name.setdefault(meaning.row.name, []).append(meaning)
+            found = self._by_name[message] = by_name
+        return found.get(field, ())
+
+    def having(self, message: str, field: str) -> int:
+        """Return the schemas in which a message has a field."""
+        found = 0
+        for meaning in self.named(message, field):
+            found |= meaning.schemas
+        return found
+
+    def with_value(self, enum: str, value: str) -> int:
+        """Return the schemas in which an enum has a value, by its name or number."""
+        found = 0
+        for number, called in self.values(enum).items():
+            for name, schemas in called:
+                if value in (name, str(number)):
+                    found |= schemas
+        return found
+
+    def elsewhere(self, message: str, field: str) -> int:
+        """Return the forks that have a field of Caffe's under another number."""
+        key = (message, field)
+        found = self._elsewhere.get(key)
+        if found is None:
+            rows = [r for r in self.tables.fields(message) if r.name == field]
+            at = {row.number for row in rows if row.forks & self._base}
+            others = [row.forks for row in rows if at and row.number not in at]
+            found = self._elsewhere[key] = functools.reduce(operator.or_, others, 0)
+        return found
+
     def is_enum(self, name: str) -> bool:
         """Tell whether a type is an enum."""
-        return name in self.tables.enums or any(name in g.enums for g in self.given)
+        found = self._enums.get(name)
+        if found is None:
+            found = name in self.tables.enums
+            found = found or any(name in given.enums for given in self.given)
+            self._enums[name] = found
+        return found
 
     def values(self, enum: str) -> Mapping[int, tuple[tuple[str, int], ...]]:
         """Return what each number of an enum is called, with the schemas that do."""
@@ -140,10 +189,13 @@ class Meanings:
         return {number: tuple(called) for number, called in found.items()}
 
     def knows(self, layer_type: str) -> int:
-        """Return the schemas with a layer type, as far as that is known of them."""
+        """Return the schemas that have a layer type, or may have it.
+
+        Of some forks the types are not listed. All of them, if none is known to.
+        """
         found = self._knows.get(layer_type)
         if found is None:
-            found = self.tables.type_owners(layer_type) | self._untyped
+            found = self.tables.type_owners(layer_type)
             squashed = squash(layer_type)
             for meanings in self.fields("LayerParameter").values():
                 for row, schemas in meanings:
@@ -154,6 +206,7 @@ class Meanings:
             for each in self.given:
                 if layer_type in each.types:
                     found |= self.bits[each.word]
+            found = found | self._unlisted if found else -1
             self._knows[layer_type] = found
         return found
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from netspec.errors import SpecError
-from netspec.forks.catalogue import REPEATED, Row
+from netspec.forks.catalogue import BVLC, REPEATED, Row
 from netspec.forks.meanings import OURS, Meaning, Meanings
 from netspec.forks.schemas import SCALARS
 from netspec.schema import wire
@@ -81,8 +81,10 @@ class _Look:
         self.whole = 0
         self.types: dict[str, None] = {}
         self.plausible: list[int] = []
-        # What a field was called, by its path of numbers, and by whom.
+        # What a field was called, by its path of numbers, and by whom. The value of an
+        # enum is a number more, below zero.
         self.called: dict[_Path, dict[tuple[str, str, str], int]] = {}
+        self.current = False  # whether there are layers in the current form
         self.unexplained: dict[str, None] = {}
         self._seen: set[tuple[int, bytes]] = set()
 
@@ -102,6 +104,7 @@ class _Look:
         """Return the schemas that explain a layer."""
         start, end = self.walk.message(each)
         current = each.number == _NET_LAYER
+        self.current |= current
         message = "LayerParameter" if current else "V1LayerParameter"
         path: _Path = (each.number,)
         parts: list[bytes] = []
@@ -166,16 +169,25 @@ class _Look:
         self, message: str, each: wire.Field, live: int, path: _Path, depth: int
     ) -> int:
         fits = 0
-        path = (*path, each.number)
-        for meaning in self.known.fields(message).get(each.number, ()):
+        before = dict(self.unexplained)
+        path = place = (*path, each.number)
+        found = self.known.fields(message).get(each.number, ())
+        if isinstance(each.value, int) and any(
+            self.known.is_enum(meaning.row.type) for meaning in found
+        ):
+            place = (*path, ~each.value)
+        for meaning in found:
             schemas = meaning.schemas & live
             if schemas:
                 for said, suits in self._suits(meaning, each, schemas, path, depth):
                     fits |= suits
-                    called = self.called.setdefault(path, {})
+                    called = self.called.setdefault(place, {})
                     key = (message, meaning.row.name, said)
                     called[key] = called.get(key, 0) | suits
-        if not fits:
+        within = [name for name in self.unexplained if name not in before]
+        if fits or len(found) != 1:
+            self.unexplained = before  # of other meanings
+        if not fits and not (within and len(found) == 1):
             self.unexplained[f"field {each.number} of {message}"] = None
         return fits
 
@@ -252,6 +264,8 @@ class _Look:
     def likely(self, everyone: int) -> int:
         """Return those that explain all, and suit best otherwise."""
         left = self.whole
+        if self.current:
+            left = left & ~self.known.old or left
         for layer_type in self.types:
             left = left & self.known.knows(layer_type) or left
         for plausible in self.plausible:
@@ -265,8 +279,24 @@ class _Look:
                 if fork.kind in kinds
             )
             if left & (of_kind | given):
-                return left & (of_kind | given)
-        return left
+                left &= of_kind | given
+                break
+        plain = self.known.bits[OURS] | self.known.bits[BVLC]
+        return left & ~self._moved() or left if left & plain else left
+
+    def _moved(self) -> int:
+        """Return the schemas that have a field of Caffe's, present here, elsewhere.
+
+        Where a file is Caffe's as it stands, it is hardly of one that moved Caffe's own
+        numbers and left no other trace.
+        """
+        bvlc = self.known.bits[BVLC]
+        moved = 0
+        for called in self.called.values():
+            for (message, name, _), schemas in called.items():
+                if schemas & bvlc:
+                    moved |= self.known.elsewhere(message, name)
+        return moved
 
     def doubts(self, likely: int) -> list[str]:
         """Return the fields that the likely schemas call differently, in words."""
@@ -279,13 +309,14 @@ class _Look:
                     names[key] = names.get(key, 0) | schemas & likely
             if len(names) < 2:
                 continue
-            message = next(iter(called))[0]
+            message, number = next(iter(called))[0], path[-1]
+            number = number if number >= 0 else path[-2]
             plain = len({name for name, _ in names}) == len(names)
             words = [
                 f"{name if plain else f'{name} ({said})'} of {self._some(schemas)}"
                 for (name, said), schemas in names.items()
             ]
-            found[f"field {path[-1]} of {message} is {' or '.join(words)}"] = None
+            found[f"field {number} of {message} is {' or '.join(words)}"] = None
         return list(found)
 
     def _some(self, schemas: int) -> str:

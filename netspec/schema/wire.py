@@ -303,7 +303,10 @@ def _kept(walk: Walk, place: _Place, tree: _Tree) -> Iterator[Buffer]:
             kept = b"".join(_kept(walk, walk.message(each), inner))
             yield _tag(each.number, _BYTES) + varint(len(kept)) + kept
         elif width := _VALUE_BYTES[each.number]:
-            _values(each.value, width)
+            if isinstance(each.value, int):  # C3D has the width of an array there
+                yield walk.data.read(each.begin, each.end - each.begin)
+            else:
+                _values(each.value, width)
     yield walk.data.read(start, end - start)
 
 
