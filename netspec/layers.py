@@ -17,6 +17,7 @@ not written. Every function also takes the options that all layers have, which a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from netspec.language.argument_types import (
@@ -29,8 +30,8 @@ from netspec.language.argument_types import (
     Tops,
 )
 from netspec.language.calls import Top
-from netspec.language.record import layer_function
-from netspec.language.unknown import no_such_layer
+from netspec.language.record import layer, layer_function
+from netspec.language.unknown import is_fork_type, no_such_layer
 
 
 class LayerOptions(TypedDict, total=False):
@@ -62,6 +63,8 @@ class LayerOptions(TypedDict, total=False):
     bottom: str | Sequence[str] | None
     # Names of further tops.
     top: str | Sequence[str] | None
+    # Fields of the layer that no schema here has, each as prototxt.
+    unknown_fields: str | Sequence[str] | None
     transform_param: Dict | None
     loss_param: Dict | None
     accuracy_param: Dict | None
@@ -2091,4 +2094,6 @@ def WindowData(
 
 
 def __getattr__(name: str) -> Any:
+    if is_fork_type(name):
+        return partial(layer, name)
     raise no_such_layer(name)
