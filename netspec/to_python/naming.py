@@ -38,15 +38,19 @@ class Namer:
     """Templates for slots of names, with as few parameters as possible.
 
     slots: for every name of a function its texts at all places. labels: what to call
-    the parameter that would be this name.
+    the parameter that would be this name. Nothing is finished where there are more
+    than `most` parameters.
     """
 
-    def __init__(self, slots: Sequence[list[Items]], labels: Sequence[str]) -> None:
+    def __init__(
+        self, slots: Sequence[list[Items]], labels: Sequence[str], most: int
+    ) -> None:
         self.holes: list[Hole] = []
-        self.templates: list[Items] = [
-            self._template(slot, label)
-            for slot, label in zip(slots, labels, strict=True)
-        ]
+        self.templates: list[Items] = []
+        for slot, label in zip(slots, labels, strict=True):
+            self.templates.append(self._template(slot, label))
+            if len(self.holes) > most:
+                return
         for hole in self.holes:
             while self._extend(hole, before=False):
                 pass
@@ -210,11 +214,12 @@ def _replaced(slot: Sequence[Items], hole: Hole) -> Items | None:
     """Return `slot` with all of a hole's texts taken out, if that is one template."""
     if not all(hole.vector):
         return None
-    found = {
-        _substituted(text, part, (hole.param,))
-        for text, part in zip(slot, hole.vector, strict=True)
-    }
-    (template,) = found if len(found) == 1 else (None,)
+    template: Items | None = None
+    for text, part in zip(slot, hole.vector, strict=True):
+        found = _substituted(text, part, (hole.param,))
+        if template is not None and found != template:
+            return None
+        template = found
     return template if template is not None and _constant(template, hole) else None
 
 
