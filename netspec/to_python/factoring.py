@@ -99,7 +99,9 @@ class _Body:
         self.statements = statements
         self.costs = [0, *accumulate(s.cost for s in statements)]
         made = {
-            out: (i, k) for i, s in enumerate(statements) for k, out in enumerate(s.outs)
+            out: (i, k)
+            for i, s in enumerate(statements)
+            for k, out in enumerate(s.outs)
         }
         self.wires: list[Wires] = []
         self.last_read: dict[int, int] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from netspec.to_python.pyformat import Items, Param, is_name
@@ -148,7 +148,26 @@ def parameter_name(option: str, templates: Sequence[Items]) -> str:
     return snake(name)
 
 
-def free_name(name: str, taken: Sequence[str]) -> str:
+class Names:
+    """Names that are taken, each with how far those like it are counted."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        """Return `free_name` of a name among those here, and take it."""
+        first = free_name(name, ())
+        count = self._counts.get(first, 0)
+        wanted = _counted(first, count) if count else first
+        while wanted in self._counts:
+            count = max(count, 1) + 1
+            wanted = _counted(first, count)
+        self._counts[first] = max(count, 1)
+        self._counts.setdefault(wanted, 1)
+        return wanted
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
     """Return `name`, or one like it that means nothing else."""
     if not is_name(name):
         name = f"{name}_" if name.isidentifier() else "value"
@@ -157,8 +176,12 @@ def free_name(name: str, taken: Sequence[str]) -> str:
     wanted, count = name, 1
     while wanted in taken:
         count += 1
-        wanted = f"{name}{count}" if not name[-1].isdigit() else f"{name}_{count}"
+        wanted = _counted(name, count)
     return wanted
+
+
+def _counted(name: str, count: int) -> str:
+    return f"{name}{count}" if not name[-1].isdigit() else f"{name}_{count}"
 
 
 def variable_name(kind: str) -> str:
