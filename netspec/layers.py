@@ -62,6 +62,8 @@ class LayerOptions(TypedDict, total=False):
     bottom: str | Sequence[str] | None
     # Names of further tops.
     top: str | Sequence[str] | None
+    # Fields of the layer that no schema here has, each as prototxt.
+    unknown_fields: str | Sequence[str] | None
     transform_param: Dict | None
     loss_param: Dict | None
     accuracy_param: Dict | None

@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from netspec import schema  # noqa: E402
 from netspec.catalogue import LAYER_TYPES, LayerType  # noqa: E402
 from netspec.language.python_to_proto import is_repeated  # noqa: E402
+from netspec.schema.kept import UNKNOWN_FIELDS, known_fields  # noqa: E402
 
 LAYERS = ROOT / "netspec" / "layers.py"
 PARAMS = ROOT / "netspec" / "params.py"
@@ -118,6 +119,10 @@ COMMON = {
     "blobs": ("Dict | Sequence[Dict]", "Values of the parameters."),
     "bottom": ("str | Sequence[str]", "Names of further bottoms."),
     "top": ("str | Sequence[str]", "Names of further tops."),
+    UNKNOWN_FIELDS: (
+        "str | Sequence[str]",
+        "Fields of the layer that no schema here has, each as prototxt.",
+    ),
 }
 
 
@@ -204,7 +209,7 @@ def own_fields(row: LayerType) -> list[Any]:
     if row.param is None:
         return []
     field: Any = LAYER.fields_by_name[row.param]
-    return list(field.message_type.fields)
+    return list(known_fields(field.message_type).values())
 
 
 def signature(row: LayerType) -> Iterator[str]:

@@ -15,6 +15,7 @@ from netspec.language.python_to_proto import (
     with_whole_numbers,
 )
 from netspec.schema import LayerParameter
+from netspec.schema.kept import UNKNOWN_FIELDS, known_fields
 from netspec.site import warn_at
 
 LAYER_FIELDS: Mapping[str, Any] = LayerParameter.DESCRIPTOR.fields_by_name
@@ -51,18 +52,18 @@ def write_options(
 ) -> list[str]:
     """Write the options of a layer into `message`; return what is wrong with them."""
     own = own_param(type_name)
-    kind = LAYER_FIELDS[own].message_type if own is not None else None
+    fields = fields_of(own) if own is not None else {}
     problems = []
     for name, value in params.items():
         if value is None:
             continue
-        if kind is not None and name in kind.fields_by_name:
+        if name in fields:
             target = getattr(message, str(own))
-            problems += assign_field(target, kind.fields_by_name[name], value)
+            problems += assign_field(target, fields[name], value)
         elif name in LAYER_FIELDS:
             problems += assign_field(message, LAYER_FIELDS[name], value)
         else:
-            problems.append(_unknown(type_name, name, kind))
+            problems.append(_unknown(type_name, name, own))
     return problems
 
 
@@ -75,7 +76,7 @@ def own_param(type_name: str) -> str | None:
 def fields_of(param: str) -> Mapping[str, Any]:
     """Return the fields of a message in LayerParameter, such as `convolution_param`."""
     kind = LAYER_FIELDS[param].message_type
-    return {} if kind is None else kind.fields_by_name
+    return {} if kind is None else known_fields(kind)
 
 
 @functools.cache
@@ -88,11 +89,16 @@ def params_by_message() -> dict[str, str]:
     }
 
 
-def _unknown(type_name: str, name: str, kind: Any) -> str:
-    if kind is not None and did_you_mean(name, kind.fields_by_name):
-        return unknown_field(name, kind)
-    common = [field for field in LAYER_FIELDS if not field.endswith("_param")]
-    known = [*(kind.fields_by_name if kind is not None else ()), *common]
+def _unknown(type_name: str, name: str, own: str | None) -> str:
+    fields = fields_of(own) if own is not None else {}
+    if did_you_mean(name, fields):
+        return unknown_field(name, LAYER_FIELDS[str(own)].message_type)
+    common = [
+        field
+        for field in LAYER_FIELDS
+        if not field.endswith("_param") and field != UNKNOWN_FIELDS
+    ]
+    known = [*fields, *common]
     hint = did_you_mean(name, [*known, "in_place", "ntop", "share"])
     return (
         f"{name} is no field of a {type_name} layer"

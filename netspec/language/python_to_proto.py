@@ -18,6 +18,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from netspec.errors import did_you_mean
+from netspec.schema.kept import known_fields
 
 PAIRS = {  # fields that are given as one number, or as two
     "kernel_size": ("kernel_h", "kernel_w"),
@@ -105,7 +106,7 @@ def is_repeated(field: Any) -> bool:
 
 def unknown_field(name: str, descriptor: Any, path: str = "") -> str:
     """Say that `descriptor` has no field `name`, with the nearest spelling."""
-    known = list(descriptor.fields_by_name)
+    known = list(known_fields(descriptor))
     hint = did_you_mean(name, known) or f"; its fields are {', '.join(known)}"
     return f"{path}{name} is no field of {descriptor.name}{hint}"
 
@@ -208,7 +209,7 @@ _EXAMPLES = {
 
 
 def _first_fields(message: Message) -> str:
-    return next(iter(message.DESCRIPTOR.fields_by_name), "field")
+    return next(iter(known_fields(message.DESCRIPTOR)), "field")
 
 
 def _assign_pair(

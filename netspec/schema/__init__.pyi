@@ -25,10 +25,14 @@ class BlobShape(Message):
     def dim(self) -> RepeatedScalarFieldContainer[int]:
         """Size of each axis. The product is the number of values; no axis at all
         means one value."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         dim: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BlobProto(Message):
@@ -58,6 +62,9 @@ class BlobProto(Message):
     """Old shape: rows."""
     width: int
     """Old shape: columns."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -70,6 +77,7 @@ class BlobProto(Message):
         channels: int | None = ...,
         height: int | None = ...,
         width: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BlobProtoVector(Message):
@@ -77,10 +85,14 @@ class BlobProtoVector(Message):
     @property
     def blobs(self) -> RepeatedCompositeFieldContainer[BlobProto]:
         """The arrays."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         blobs: Iterable[BlobProto | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class Datum(Message):
@@ -101,6 +113,9 @@ class Datum(Message):
         """Values in the order of `data`, used where `data` is empty."""
     encoded: bool
     """`data` is an image file (JPEG, PNG, ...), not pixels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -111,6 +126,7 @@ class Datum(Message):
         label: int | None = ...,
         float_data: Iterable[float] | None = ...,
         encoded: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class FillerParameter(Message):
@@ -139,6 +155,9 @@ class FillerParameter(Message):
     variance_norm: int
     """xavier, msra: the n of uniform +-sqrt(3 / n) or of the variance 2 / n. FAN_IN
     is count / shape[0], FAN_OUT count / shape[1], AVERAGE their mean."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -150,6 +169,7 @@ class FillerParameter(Message):
         std: float | None = ...,
         sparse: int | None = ...,
         variance_norm: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NetParameter(Message):
@@ -179,6 +199,9 @@ class NetParameter(Message):
     @property
     def layers(self) -> RepeatedCompositeFieldContainer[V1LayerParameter]:
         """The layers in the V1 or V0 form. Use `layer`."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -191,6 +214,7 @@ class NetParameter(Message):
         debug_info: bool | None = ...,
         layer: Iterable[LayerParameter | Mapping[str, Any]] | None = ...,
         layers: Iterable[V1LayerParameter | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SolverParameter(Message):
@@ -325,6 +349,9 @@ class SolverParameter(Message):
     def plateau_winsize(self) -> RepeatedScalarFieldContainer[int]:
         """SSD fork, policy plateau: iterations without a lower loss after which the
         rate drops, for each step."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -374,6 +401,7 @@ class SolverParameter(Message):
         ap_version: str | None = ...,
         show_per_class_result: bool | None = ...,
         plateau_winsize: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SolverState(Message):
@@ -393,6 +421,9 @@ class SolverState(Message):
     iter_last_event: int
     """SSD fork, policy plateau: iteration of the last lower loss or drop of the
     rate."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -402,6 +433,7 @@ class SolverState(Message):
         current_step: int | None = ...,
         minimum_loss: float | None = ...,
         iter_last_event: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NetState(Message):
@@ -413,12 +445,16 @@ class NetState(Message):
     @property
     def stage(self) -> RepeatedScalarFieldContainer[str]:
         """Words that rules can ask for."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         phase: int | str | None = ...,
         level: int | None = ...,
         stage: Iterable[str] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NetStateRule(Message):
@@ -435,6 +471,9 @@ class NetStateRule(Message):
     @property
     def not_stage(self) -> RepeatedScalarFieldContainer[str]:
         """Words of which none may be among the net's stages."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -443,6 +482,7 @@ class NetStateRule(Message):
         max_level: int | None = ...,
         stage: Iterable[str] | None = ...,
         not_stage: Iterable[str] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ParamSpec(Message):
@@ -460,6 +500,9 @@ class ParamSpec(Message):
     """Multiplies the learning rate; 0 freezes the parameter."""
     decay_mult: float
     """Multiplies the weight decay."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -467,6 +510,7 @@ class ParamSpec(Message):
         share_mode: int | str | None = ...,
         lr_mult: float | None = ...,
         decay_mult: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LayerParameter(Message):
@@ -679,6 +723,9 @@ class LayerParameter(Message):
     @property
     def smooth_l1_loss_param(self) -> SmoothL1LossParameter:
         """Options of SmoothL1Loss (Fast R-CNN)."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -752,6 +799,7 @@ class LayerParameter(Message):
         video_data_param: VideoDataParameter | Mapping[str, Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
         smooth_l1_loss_param: SmoothL1LossParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class TransformationParameter(Message):
@@ -794,6 +842,9 @@ class TransformationParameter(Message):
     @property
     def emit_constraint(self) -> EmitConstraint:
         """SSD fork: which boxes a crop keeps."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -811,6 +862,7 @@ class TransformationParameter(Message):
         distort_param: DistortionParameter | Mapping[str, Any] | None = ...,
         expand_param: ExpansionParameter | Mapping[str, Any] | None = ...,
         emit_constraint: EmitConstraint | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LossParameter(Message):
@@ -830,12 +882,16 @@ class LossParameter(Message):
     normalize: bool
     """Old: true means VALID and false BATCH_SIZE. Read only where `normalization` is
     not given."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         ignore_label: int | None = ...,
         normalization: int | str | None = ...,
         normalize: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class AccuracyParameter(Message):
@@ -847,12 +903,16 @@ class AccuracyParameter(Message):
     """Axis of the classes; axes before and after it are items."""
     ignore_label: int
     """Items with this label are not counted."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         top_k: int | None = ...,
         axis: int | None = ...,
         ignore_label: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ArgMaxParameter(Message):
@@ -865,12 +925,16 @@ class ArgMaxParameter(Message):
     axis: int
     """Axis to search, replaced by top_k entries. Without it each whole item is
     searched."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         out_max_val: bool | None = ...,
         top_k: int | None = ...,
         axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ClipParameter(Message):
@@ -879,11 +943,15 @@ class ClipParameter(Message):
     """Lower bound."""
     max: float
     """Upper bound."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         min: float | None = ...,
         max: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ConcatParameter(Message):
@@ -893,11 +961,15 @@ class ConcatParameter(Message):
     counts from the end."""
     concat_dim: int
     """Old name of `axis`, which counts only from the front."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         concat_dim: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BatchNormParameter(Message):
@@ -910,12 +982,16 @@ class BatchNormParameter(Message):
     of the weights is stored beside them."""
     eps: float
     """Added to the variance."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         use_global_stats: bool | None = ...,
         moving_average_fraction: float | None = ...,
         eps: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BiasParameter(Message):
@@ -929,12 +1005,16 @@ class BiasParameter(Message):
     @property
     def filler(self) -> FillerParameter:
         """First values of a learned b; 0 by default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         num_axes: int | None = ...,
         filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ContrastiveLossParameter(Message):
@@ -943,11 +1023,15 @@ class ContrastiveLossParameter(Message):
     """Distance from which on unlike pairs cost nothing."""
     legacy_version: bool
     """Unlike pairs cost max(margin - d^2, 0) in place of max(margin - d, 0)^2."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         margin: float | None = ...,
         legacy_version: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ConvolutionParameter(Message):
@@ -1005,6 +1089,9 @@ class ConvolutionParameter(Message):
     force_nd_im2col: bool
     """Lets Caffe take its general code for two axes as well; the results are the
     same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1026,6 +1113,7 @@ class ConvolutionParameter(Message):
         engine: int | str | None = ...,
         axis: int | None = ...,
         force_nd_im2col: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class CropParameter(Message):
@@ -1037,11 +1125,15 @@ class CropParameter(Message):
     def offset(self) -> RepeatedScalarFieldContainer[int]:
         """Where the cut starts: one value for all axes, or one for each. 0 by
         default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         offset: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DataParameter(Message):
@@ -1070,6 +1162,9 @@ class DataParameter(Message):
     """Old: ignored here, see force_color of transform_param."""
     prefetch: int
     """Batches that are read ahead."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1083,6 +1178,7 @@ class DataParameter(Message):
         mirror: bool | None = ...,
         force_encoded_color: bool | None = ...,
         prefetch: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DropoutParameter(Message):
@@ -1090,10 +1186,14 @@ class DropoutParameter(Message):
     dropout_ratio: float
     """Probability of setting a value to 0. The others are multiplied by 1 / (1 -
     dropout_ratio) in TRAIN; in TEST nothing changes."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         dropout_ratio: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DummyDataParameter(Message):
@@ -1117,6 +1217,9 @@ class DummyDataParameter(Message):
     @property
     def width(self) -> RepeatedScalarFieldContainer[int]:
         """Old: columns, likewise."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1126,6 +1229,7 @@ class DummyDataParameter(Message):
         channels: Iterable[int] | None = ...,
         height: Iterable[int] | None = ...,
         width: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class EltwiseParameter(Message):
@@ -1143,22 +1247,30 @@ class EltwiseParameter(Message):
     stable_prod_grad: bool
     """PROD: multiply the other inputs for the gradient, rather than divide the
     output by the input, which fails at 0."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         operation: int | str | None = ...,
         coeff: Iterable[float] | None = ...,
         stable_prod_grad: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ELUParameter(Message):
     """Options of ELU, y = x for x > 0, otherwise alpha * (exp(x) - 1)."""
     alpha: float
     """Minus the value that y tends to for large negative x."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         alpha: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class EmbedParameter(Message):
@@ -1175,6 +1287,9 @@ class EmbedParameter(Message):
     @property
     def bias_filler(self) -> FillerParameter:
         """First values of the bias; 0 by default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1183,6 +1298,7 @@ class EmbedParameter(Message):
         bias_term: bool | None = ...,
         weight_filler: FillerParameter | Mapping[str, Any] | None = ...,
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ExpParameter(Message):
@@ -1193,12 +1309,16 @@ class ExpParameter(Message):
     """Factor of x."""
     shift: float
     """Added to scale * x."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         base: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class FlattenParameter(Message):
@@ -1207,11 +1327,15 @@ class FlattenParameter(Message):
     """First axis of those that become one. Negative counts from the end."""
     end_axis: int
     """Last axis of those that become one. Negative counts from the end."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         end_axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class HDF5DataParameter(Message):
@@ -1223,22 +1347,30 @@ class HDF5DataParameter(Message):
     """Rows in a batch."""
     shuffle: bool
     """Visit the files, and the rows of each file, in random order."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         source: str | None = ...,
         batch_size: int | None = ...,
         shuffle: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class HDF5OutputParameter(Message):
     """Options of HDF5Output."""
     file_name: str
     """File to write; it gets the datasets data and label."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         file_name: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class HingeLossParameter(Message):
@@ -1249,10 +1381,14 @@ class HingeLossParameter(Message):
     L2: Final = 2
     norm: int
     """L1 sums the distances to the margin, L2 their squares."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         norm: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ImageDataParameter(Message):
@@ -1281,6 +1417,9 @@ class ImageDataParameter(Message):
     """Old: ignored here, see transform_param."""
     root_folder: str
     """What to put in front of the file names; end it with a slash."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1296,6 +1435,7 @@ class ImageDataParameter(Message):
         crop_size: int | None = ...,
         mirror: bool | None = ...,
         root_folder: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class InfogainLossParameter(Message):
@@ -1305,11 +1445,15 @@ class InfogainLossParameter(Message):
     there is no third bottom."""
     axis: int
     """Axis of the classes."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         source: str | None = ...,
         axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class InnerProductParameter(Message):
@@ -1329,6 +1473,9 @@ class InnerProductParameter(Message):
     Negative counts from the end."""
     transpose: bool
     """Store the weights as (inputs, num_output) rather than (num_output, inputs)."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1338,6 +1485,7 @@ class InnerProductParameter(Message):
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
         axis: int | None = ...,
         transpose: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class InputParameter(Message):
@@ -1345,10 +1493,14 @@ class InputParameter(Message):
     @property
     def shape(self) -> RepeatedCompositeFieldContainer[BlobShape]:
         """Shape of the tops: one for all of them, or one for each."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         shape: Iterable[BlobShape | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LogParameter(Message):
@@ -1359,12 +1511,16 @@ class LogParameter(Message):
     """Factor of x."""
     shift: float
     """Added to scale * x."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         base: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LRNParameter(Message):
@@ -1391,6 +1547,9 @@ class LRNParameter(Message):
     """Added before the power; always 1 for WITHIN_CHANNEL."""
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1400,6 +1559,7 @@ class LRNParameter(Message):
         norm_region: int | str | None = ...,
         k: float | None = ...,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class MemoryDataParameter(Message):
@@ -1412,6 +1572,9 @@ class MemoryDataParameter(Message):
     """Rows of an item."""
     width: int
     """Columns of an item."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1419,6 +1582,7 @@ class MemoryDataParameter(Message):
         channels: int | None = ...,
         height: int | None = ...,
         width: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class MVNParameter(Message):
@@ -1429,12 +1593,16 @@ class MVNParameter(Message):
     """Take mean and deviation over all channels together, rather than for each one."""
     eps: float
     """Added to the standard deviation."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         normalize_variance: bool | None = ...,
         across_channels: bool | None = ...,
         eps: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ParameterParameter(Message):
@@ -1442,10 +1610,14 @@ class ParameterParameter(Message):
     @property
     def shape(self) -> BlobShape:
         """Shape of the learned array."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         shape: BlobShape | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PoolingParameter(Message):
@@ -1492,6 +1664,9 @@ class PoolingParameter(Message):
     stride must be 1."""
     round_mode: int
     """Round the size of the output up (CEIL) or down (FLOOR)."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1508,6 +1683,7 @@ class PoolingParameter(Message):
         engine: int | str | None = ...,
         global_pooling: bool | None = ...,
         round_mode: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PowerParameter(Message):
@@ -1518,12 +1694,16 @@ class PowerParameter(Message):
     """Factor of x."""
     shift: float
     """Added to scale * x."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         power: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PythonParameter(Message):
@@ -1536,6 +1716,9 @@ class PythonParameter(Message):
     """Text that the class finds in self.param_str."""
     share_in_parallel: bool
     """Share the layer among several GPUs that train together."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1543,6 +1726,7 @@ class PythonParameter(Message):
         layer: str | None = ...,
         param_str: str | None = ...,
         share_in_parallel: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class RecurrentParameter(Message):
@@ -1560,6 +1744,9 @@ class RecurrentParameter(Message):
     expose_hidden: bool
     """Take the first hidden state as extra bottoms and give the last one as extra
     tops. Otherwise it carries over to the next forward."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1568,6 +1755,7 @@ class RecurrentParameter(Message):
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
         debug_info: bool | None = ...,
         expose_hidden: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ReductionParameter(Message):
@@ -1585,12 +1773,16 @@ class ReductionParameter(Message):
     end."""
     coeff: float
     """Factor of the result."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         operation: int | str | None = ...,
         axis: int | None = ...,
         coeff: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ReLUParameter(Message):
@@ -1604,11 +1796,15 @@ class ReLUParameter(Message):
     """Slope for negative x; above 0 it makes a leaky ReLU."""
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         negative_slope: float | None = ...,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ReshapeParameter(Message):
@@ -1621,12 +1817,16 @@ class ReshapeParameter(Message):
     """First axis to replace; -1 is the place after the last one."""
     num_axes: int
     """Number of axes to replace; -1 means all from `axis` on."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         shape: BlobShape | Mapping[str, Any] | None = ...,
         axis: int | None = ...,
         num_axes: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ScaleParameter(Message):
@@ -1645,6 +1845,9 @@ class ScaleParameter(Message):
     @property
     def bias_filler(self) -> FillerParameter:
         """First values of b; 0 by default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1653,6 +1856,7 @@ class ScaleParameter(Message):
         filler: FillerParameter | Mapping[str, Any] | None = ...,
         bias_term: bool | None = ...,
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SigmoidParameter(Message):
@@ -1664,10 +1868,14 @@ class SigmoidParameter(Message):
     CUDNN: Final = 2
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SliceParameter(Message):
@@ -1680,12 +1888,16 @@ class SliceParameter(Message):
         parts are equal."""
     slice_dim: int
     """Old name of `axis`, which counts only from the front."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         slice_point: Iterable[int] | None = ...,
         slice_dim: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SoftmaxParameter(Message):
@@ -1699,21 +1911,29 @@ class SoftmaxParameter(Message):
     """Which implementation Caffe picks; the results are the same."""
     axis: int
     """Axis over which the outputs sum to 1. Negative counts from the end."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         engine: int | str | None = ...,
         axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SwishParameter(Message):
     """Options of Swish, y = x * sigmoid(beta * x)."""
     beta: float
     """Steepness; 0 gives x / 2."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         beta: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class TanHParameter(Message):
@@ -1725,10 +1945,14 @@ class TanHParameter(Message):
     CUDNN: Final = 2
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class TileParameter(Message):
@@ -1737,21 +1961,29 @@ class TileParameter(Message):
     """Axis to repeat. Negative counts from the end."""
     tiles: int
     """Number of copies."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         tiles: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ThresholdParameter(Message):
     """Options of Threshold, y = 1 if x > threshold, otherwise 0."""
     threshold: float
     """The threshold; equal values give 0."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         threshold: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class WindowDataParameter(Message):
@@ -1783,6 +2015,9 @@ class WindowDataParameter(Message):
     """Keep all image files in memory."""
     root_folder: str
     """What to put in front of the file names; end it with a slash."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1799,6 +2034,7 @@ class WindowDataParameter(Message):
         crop_mode: str | None = ...,
         cache_images: bool | None = ...,
         root_folder: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SPPParameter(Message):
@@ -1819,12 +2055,16 @@ class SPPParameter(Message):
     """MAX, AVE (mean) or STOCHASTIC (a draw by size)."""
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         pyramid_height: int | None = ...,
         pool: int | str | None = ...,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class V1LayerParameter(Message):
@@ -1960,6 +2200,9 @@ class V1LayerParameter(Message):
     def loss_param(self) -> LossParameter: ...
     @property
     def layer(self) -> V0LayerParameter: ...
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2006,6 +2249,7 @@ class V1LayerParameter(Message):
         transform_param: TransformationParameter | Mapping[str, Any] | None = ...,
         loss_param: LossParameter | Mapping[str, Any] | None = ...,
         layer: V0LayerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class V0LayerParameter(Message):
@@ -2060,6 +2304,9 @@ class V0LayerParameter(Message):
     concat_dim: int
     @property
     def hdf5_output_param(self) -> HDF5OutputParameter: ...
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2101,6 +2348,7 @@ class V0LayerParameter(Message):
         shuffle_images: bool | None = ...,
         concat_dim: int | None = ...,
         hdf5_output_param: HDF5OutputParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PReLUParameter(Message):
@@ -2110,11 +2358,15 @@ class PReLUParameter(Message):
         """First values of the slopes; 0.25 by default."""
     channel_shared: bool
     """One slope for all channels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         filler: FillerParameter | Mapping[str, Any] | None = ...,
         channel_shared: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LabelMapItem(Message):
@@ -2125,12 +2377,16 @@ class LabelMapItem(Message):
     """Its number."""
     display_name: str
     """Its name for people."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         name: str | None = ...,
         label: int | None = ...,
         display_name: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LabelMap(Message):
@@ -2138,10 +2394,14 @@ class LabelMap(Message):
     @property
     def item(self) -> RepeatedCompositeFieldContainer[LabelMapItem]:
         """The classes."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         item: Iterable[LabelMapItem | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class Sampler(Message):
@@ -2154,6 +2414,9 @@ class Sampler(Message):
     """Smallest ratio of width to height."""
     max_aspect_ratio: float
     """Largest ratio of width to height."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2161,6 +2424,7 @@ class Sampler(Message):
         max_scale: float | None = ...,
         min_aspect_ratio: float | None = ...,
         max_aspect_ratio: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SampleConstraint(Message):
@@ -2177,6 +2441,9 @@ class SampleConstraint(Message):
     """Smallest fraction of the annotated box that the random box covers."""
     max_object_coverage: float
     """Largest such fraction."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2186,6 +2453,7 @@ class SampleConstraint(Message):
         max_sample_coverage: float | None = ...,
         min_object_coverage: float | None = ...,
         max_object_coverage: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BatchSampler(Message):
@@ -2203,6 +2471,9 @@ class BatchSampler(Message):
     counts."""
     max_trials: int
     """Number of draws."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2211,6 +2482,7 @@ class BatchSampler(Message):
         sample_constraint: SampleConstraint | Mapping[str, Any] | None = ...,
         max_sample: int | None = ...,
         max_trials: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class EmitConstraint(Message):
@@ -2224,11 +2496,15 @@ class EmitConstraint(Message):
     enough."""
     emit_overlap: float
     """MIN_OVERLAP: fraction of the annotated box that must lie inside."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         emit_type: int | str | None = ...,
         emit_overlap: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NormalizedBBox(Message):
@@ -2249,6 +2525,9 @@ class NormalizedBBox(Message):
     """Confidence of a detection."""
     size: float
     """Area."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2260,6 +2539,7 @@ class NormalizedBBox(Message):
         difficult: bool | None = ...,
         score: float | None = ...,
         size: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class Annotation(Message):
@@ -2269,11 +2549,15 @@ class Annotation(Message):
     @property
     def bbox(self) -> NormalizedBBox:
         """Where it is."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         instance_id: int | None = ...,
         bbox: NormalizedBBox | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class AnnotationGroup(Message):
@@ -2283,11 +2567,15 @@ class AnnotationGroup(Message):
     @property
     def annotation(self) -> RepeatedCompositeFieldContainer[Annotation]:
         """The objects."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         group_label: int | None = ...,
         annotation: Iterable[Annotation | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class AnnotatedDatum(Message):
@@ -2303,12 +2591,16 @@ class AnnotatedDatum(Message):
     @property
     def annotation_group(self) -> RepeatedCompositeFieldContainer[AnnotationGroup]:
         """The annotations, by class."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         datum: Datum | Mapping[str, Any] | None = ...,
         type: int | str | None = ...,
         annotation_group: Iterable[AnnotationGroup | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ResizeParameter(Message):
@@ -2351,6 +2643,9 @@ class ResizeParameter(Message):
     @property
     def interp_mode(self) -> RepeatedScalarFieldContainer[int]:
         """Ways of interpolating; each image takes one at random."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2363,6 +2658,7 @@ class ResizeParameter(Message):
         pad_mode: int | str | None = ...,
         pad_value: Iterable[float] | None = ...,
         interp_mode: Iterable[int | str] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SaltPepperParameter(Message):
@@ -2372,11 +2668,15 @@ class SaltPepperParameter(Message):
     @property
     def value(self) -> RepeatedScalarFieldContainer[float]:
         """What they are set to."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         fraction: float | None = ...,
         value: Iterable[float] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NoiseParameter(Message):
@@ -2408,6 +2708,9 @@ class NoiseParameter(Message):
     """Convert to hue, saturation and value."""
     convert_to_lab: bool
     """Convert to the colour space Lab."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2424,6 +2727,7 @@ class NoiseParameter(Message):
         clahe: bool | None = ...,
         convert_to_hsv: bool | None = ...,
         convert_to_lab: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DistortionParameter(Message):
@@ -2450,6 +2754,9 @@ class DistortionParameter(Message):
     """Largest factor of the saturation."""
     random_order_prob: float
     """Probability of shuffling the colour channels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2464,6 +2771,7 @@ class DistortionParameter(Message):
         saturation_lower: float | None = ...,
         saturation_upper: float | None = ...,
         random_order_prob: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ExpansionParameter(Message):
@@ -2472,11 +2780,15 @@ class ExpansionParameter(Message):
     """Probability of doing so."""
     max_expand_ratio: float
     """Largest ratio of the canvas's sides to the image's."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         prob: float | None = ...,
         max_expand_ratio: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class AnnotatedDataParameter(Message):
@@ -2488,12 +2800,16 @@ class AnnotatedDataParameter(Message):
     """File of a LabelMap."""
     anno_type: int
     """Kind of annotations, in place of the one stored."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         batch_sampler: Iterable[BatchSampler | Mapping[str, Any]] | None = ...,
         label_map_file: str | None = ...,
         anno_type: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DetectionEvaluateParameter(Message):
@@ -2511,6 +2827,9 @@ class DetectionEvaluateParameter(Message):
     @property
     def resize_param(self) -> ResizeParameter:
         """How the images were resized, to undo it."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2520,6 +2839,7 @@ class DetectionEvaluateParameter(Message):
         evaluate_difficult_gt: bool | None = ...,
         name_size_file: str | None = ...,
         resize_param: ResizeParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NonMaximumSuppressionParameter(Message):
@@ -2531,12 +2851,16 @@ class NonMaximumSuppressionParameter(Message):
     eta: float
     """Factor of the threshold after each kept box, while it is above 0.5; 1 leaves
     it."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         nms_threshold: float | None = ...,
         top_k: int | None = ...,
         eta: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SaveOutputParameter(Message):
@@ -2556,6 +2880,9 @@ class SaveOutputParameter(Message):
     @property
     def resize_param(self) -> ResizeParameter:
         """How the images were resized, to undo it."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2566,6 +2893,7 @@ class SaveOutputParameter(Message):
         name_size_file: str | None = ...,
         num_test_image: int | None = ...,
         resize_param: ResizeParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DetectionOutputParameter(Message):
@@ -2596,6 +2924,9 @@ class DetectionOutputParameter(Message):
     """Smallest score of a detection to be shown."""
     save_file: str
     """Video file for what is shown."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2611,6 +2942,7 @@ class DetectionOutputParameter(Message):
         visualize: bool | None = ...,
         visualize_threshold: float | None = ...,
         save_file: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class MultiBoxLossParameter(Message):
@@ -2680,6 +3012,9 @@ class MultiBoxLossParameter(Message):
     """HARD_EXAMPLE: number of examples."""
     use_prior_for_nms: bool
     """HARD_EXAMPLE: compare priors rather than predicted boxes."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2705,6 +3040,7 @@ class MultiBoxLossParameter(Message):
         nms_param: NonMaximumSuppressionParameter | Mapping[str, Any] | None = ...,
         sample_size: int | None = ...,
         use_prior_for_nms: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NormalizeParameter(Message):
@@ -2718,6 +3054,9 @@ class NormalizeParameter(Message):
     """One scale for all channels."""
     eps: float
     """Added to the sum of squares."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2725,6 +3064,7 @@ class NormalizeParameter(Message):
         scale_filler: FillerParameter | Mapping[str, Any] | None = ...,
         channel_shared: bool | None = ...,
         eps: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PermuteParameter(Message):
@@ -2733,10 +3073,14 @@ class PermuteParameter(Message):
     def order(self) -> RepeatedScalarFieldContainer[int]:
         """Axes of the input in the order of the output; those left out follow in
         their own order."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         order: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PriorBoxParameter(Message):
@@ -2781,6 +3125,9 @@ class PriorBoxParameter(Message):
     """Distance of neighbouring centres to the right; needs step_h, excludes `step`."""
     offset: float
     """Place of the first centre, in steps."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2797,6 +3144,7 @@ class PriorBoxParameter(Message):
         step_h: float | None = ...,
         step_w: float | None = ...,
         offset: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class VideoDataParameter(Message):
@@ -2813,6 +3161,9 @@ class VideoDataParameter(Message):
     """The file."""
     skip_frames: int
     """Frames to leave out between two that are taken."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2820,6 +3171,7 @@ class VideoDataParameter(Message):
         device_id: int | None = ...,
         video_file: str | None = ...,
         skip_frames: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ROIPoolingParameter(Message):
@@ -2831,12 +3183,16 @@ class ROIPoolingParameter(Message):
     spatial_scale: float
     """Factor from the coordinates of the regions to those of the input: 1 / 16 if
     the input is 16 times smaller than the image."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         pooled_h: int | None = ...,
         pooled_w: int | None = ...,
         spatial_scale: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SmoothL1LossParameter(Message):
@@ -2844,8 +3200,12 @@ class SmoothL1LossParameter(Message):
     otherwise |d| - 0.5 / sigma^2."""
     sigma: float
     """Steepness at 0; larger is nearer to |d|."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         sigma: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
