@@ -1454,6 +1454,7 @@ def Pooling(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     global_pooling: bool | None = None,
     round_mode: Literal["CEIL", "FLOOR"] | int | None = None,
+    ceil_mode: bool | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Reduce every window to its largest, mean or a random value.
@@ -1461,8 +1462,9 @@ def Pooling(
         y = max, mean or a draw over the window
 
     Shapes: x (N, C, H, W) -> y (N, C, H', W'), H' = ceil((H + 2 pad - kernel) /
-    stride) + 1 (floor with round_mode FLOOR), less a last window that would start
-    in the far padding; a second top of MAX holds the places of the maxima.
+    stride) + 1 (floor with round_mode FLOOR, or ceil_mode false), less a last
+    window that would start in the far padding; a second top of MAX holds the places
+    of the maxima.
 
     pool: MAX, AVE (mean; padding counts in the divisor) or STOCHASTIC (a draw by
         size). Default MAX.
@@ -1482,6 +1484,8 @@ def Pooling(
         padding, and the stride must be 1. Default False.
     round_mode: Round the size of the output up (CEIL) or down (FLOOR). Default
         CEIL.
+    ceil_mode: FORK: R-FCN's, OpenCV's and others' word for round_mode: true is
+        CEIL, false FLOOR; where both are given, they must agree. Default True.
 
     Note: Sizes are rounded up where Convolution rounds down. AVE counts the padding
     in its divisor.

@@ -56,8 +56,9 @@ VISION = (
         summary="Reduce every window to its largest, mean or a random value.",
         formula="y = max, mean or a draw over the window",
         shapes="x (N, C, H, W) -> y (N, C, H', W'), H' = ceil((H + 2 pad - kernel) / "
-        "stride) + 1 (floor with round_mode FLOOR), less a last window that would "
-        "start in the far padding; a second top of MAX holds the places of the maxima",
+        "stride) + 1 (floor with round_mode FLOOR, or ceil_mode false), less a last "
+        "window that would start in the far padding; a second top of MAX holds the "
+        "places of the maxima",
         notes="Sizes are rounded up where Convolution rounds down. AVE counts the "
         "padding in its divisor.",
     ),

@@ -91,7 +91,10 @@ def _convolution(layer: LayerParameter) -> list[str]:
 def _pooling(layer: LayerParameter) -> list[str]:
     message = layer.pooling_param
     name = _enum(message, "pool")
-    return [f"global {name}"] if message.global_pooling else [name, *_window(message)]
+    if message.global_pooling:
+        return [f"global {name}"]
+    down = _enum(message, "round_mode") == "FLOOR" or not message.ceil_mode
+    return [name, *_window(message), "rounded down" if down else ""]
 
 
 def _enum(message: Any, field: str) -> str:

@@ -1492,6 +1492,9 @@ class PoolingParameter(Message):
     stride must be 1."""
     round_mode: int
     """Round the size of the output up (CEIL) or down (FLOOR)."""
+    ceil_mode: bool
+    """FORK: R-FCN's, OpenCV's and others' word for round_mode: true is CEIL, false
+    FLOOR; where both are given, they must agree."""
     def __init__(
         self,
         *,
@@ -1508,6 +1511,7 @@ class PoolingParameter(Message):
         engine: int | str | None = ...,
         global_pooling: bool | None = ...,
         round_mode: int | str | None = ...,
+        ceil_mode: bool | None = ...,
     ) -> None: ...
 
 class PowerParameter(Message):

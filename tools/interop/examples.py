@@ -183,6 +183,9 @@ EXAMPLES: Sequence[Example] = (
     *_of(
         "Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2 round_mode: FLOOR"
     ),
+    *_of(
+        "Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2 ceil_mode: false"
+    ),
     *_of("Pooling", "pooling_param", IMAGE, "global_pooling: true"),
     *_of("Pooling", "pooling_param", IMAGE, "global_pooling: true pool: AVE"),
     *_of("Pooling", "pooling_param", (2, 4, 5, 5), "kernel_size: 2 stride: 3 pad: 1"),
