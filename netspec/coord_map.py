@@ -26,6 +26,7 @@ PASS_THROUGH_LAYERS = frozenset(
     (
         "AbsVal",
         "BNLL",
+        "BN",
         "BatchNorm",
         "Bias",
         "Clip",

@@ -37,10 +37,17 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "AbsVal": [("", [(3, 4)])],
     "Accuracy": [("", SCORES)],
     "ArgMax": [("", [(3, 4)])],
+    "BN": [
+        ("bn_param { eps: 0.5 }", [IMAGE]),
+        ("bn_param { frozen: true }", [IMAGE]),
+        ("bn_param { bn_mode: LEARN }", [IMAGE]),
+        ("bn_param { bn_mode: INFERENCE }", [IMAGE]),
+    ],
     "BNLL": [("", [(3, 4)])],
     "BatchNorm": [
         ("", [IMAGE]),
         ("batch_norm_param { use_global_stats: true eps: 0.5 }", [IMAGE]),
+        ("batch_norm_param { scale_bias: true eps: 0.5 }", [IMAGE]),
     ],
     "BatchReindex": [("", [(3, 4), (5,)])],
     "Bias": [("", [(2, 3, 4)]), ('bottom: "x" bottom: "b"', [(2, 3, 4), (3, 4)])],

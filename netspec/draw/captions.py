@@ -15,7 +15,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("Convolution", "Deconvolution", "Im2col"),
     "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
     "pooling": ("Pooling", "SPP", "ROIPooling"),
-    "normalization": ("BatchNorm", "LRN", "MVN", "Scale", "Bias", "Normalize"),
+    "normalization": ("BatchNorm", "BN", "LRN", "MVN", "Scale", "Bias", "Normalize"),
     "activation": (
         *("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp"),
         *("Log", "Clip", "Swish", "Threshold", "Dropout"),

@@ -27,7 +27,7 @@ _PARAM = {
 }
 _CLASSIFIERS = ("Convolution", "InnerProduct")  # where none is named
 _HAS_VALUES = frozenset(
-    (*_PARAM, "BatchNorm", "Bias", "Embed", "LSTM", "PReLU", "RNN", "Scale")
+    (*_PARAM, "BatchNorm", "Bias", "BN", "Embed", "LSTM", "PReLU", "RNN", "Scale")
 )
 _DETECTION = frozenset(("DetectionEvaluate", "DetectionOutput", "MultiBoxLoss"))
 # Losses whose targets have a value for each output.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from netspec.to_python.pyformat import Items, Param, is_name
 
 SHORT = {
+    "BN": "bn",
     "BatchNorm": "bn",
     "Convolution": "conv",
     "Deconvolution": "deconv",

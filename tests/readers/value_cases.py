@@ -182,6 +182,20 @@ CASES = (
         x=_IMAGE,
     ),
     case(
+        "batch-norm-of-forks",
+        of("BatchNorm", "scale_bias: true eps: 0.1"),
+        before(),
+        x=_IMAGE,
+    ),
+    case(
+        "batch-norm-of-forks",
+        of("BatchNorm", "use_weight_bias: true bias_term: false"),
+        before(),
+        x=_IMAGE,
+    ),
+    case("bn", of("BN", "eps: 0.1"), before(opencv="refused"), x=_IMAGE),
+    case("bn", of("BN", "bn_mode: INFERENCE"), before(opencv="refused"), x=_IMAGE),
+    case(
         "lrn-alpha",
         of("LRN", "local_size: 3 beta: 0.6"),
         before(opencv="off by 0.94"),

@@ -6,6 +6,7 @@ from netspec.readers.rule import Rule
 from netspec.readers.rules import (
     activation,
     axis,
+    batch_norm,
     constant,
     convolution,
     depthwise,
@@ -29,6 +30,7 @@ from netspec.readers.rules import (
 OF_VALUES: tuple[Rule, ...] = (
     *training.RULES,
     *axis.RULES,
+    *batch_norm.RULES,
     *constant.RULES,
     *recurrent.RULES,
     *product.RULES,
