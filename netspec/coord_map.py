@@ -48,7 +48,14 @@ PASS_THROUGH_LAYERS = frozenset(
         "Threshold",
     )
 )
-_WINDOWS = ("Convolution", "Pooling", "Im2col", "Deconvolution")
+_WINDOWS = (
+    "Convolution",
+    "ConvolutionDepthwise",
+    "Deconvolution",
+    "DepthwiseConvolution",
+    "Im2col",
+    "Pooling",
+)
 
 
 class NoMap(ShapeError, RuntimeError):

@@ -533,6 +533,78 @@ def Convolution(
 
 
 @layer_function
+def ConvolutionDepthwise(
+    x: Bottom,
+    /,
+    *more: Bottom,
+    num_output: int | None = None,
+    bias_term: bool | None = None,
+    pad: int | Sequence[int] | None = None,
+    kernel_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    pad_h: int | None = None,
+    pad_w: int | None = None,
+    kernel_h: int | None = None,
+    kernel_w: int | None = None,
+    stride_h: int | None = None,
+    stride_w: int | None = None,
+    group: int | None = None,
+    weight_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Slide one filter over every channel.
+
+    Shapes: x (N, C, H, W) -> y (N, C, H', W') as Convolution; weights (C, 1, kh,
+    kw).
+
+    num_output: Number of output channels.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
+        Required, or kernel_h and kernel_w.
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
+        default.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Default 1.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
+
+    Note: num_output and group are C, whether given or not. Caffe calls it
+    Convolution; the kernels are the same here.
+
+    Source: forks of MobileNet, R-FCN of soeaver.
+    """
+
+
+@layer_function
 def Crop(
     x: Bottom,
     reference: Bottom,
@@ -667,6 +739,77 @@ def Deconvolution(
     Note: With group = C = num_output and a bilinear filler it enlarges images.
 
     Source: Long et al., arXiv:1411.4038.
+    """
+
+
+@layer_function
+def DepthwiseConvolution(
+    x: Bottom,
+    /,
+    *more: Bottom,
+    num_output: int,
+    bias_term: bool | None = None,
+    pad: int | Sequence[int] | None = None,
+    kernel_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    pad_h: int | None = None,
+    pad_w: int | None = None,
+    kernel_h: int | None = None,
+    kernel_w: int | None = None,
+    stride_h: int | None = None,
+    stride_w: int | None = None,
+    group: int,
+    weight_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Slide filters of its own over every channel: a Convolution by groups.
+
+    Shapes: x (N, C, H, W) -> y (N, num_output, H', W') as Convolution; weights
+    (num_output, C / group, kh, kw).
+
+    num_output: Number of output channels. Required.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
+        Required, or kernel_h and kernel_w.
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
+        default.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Required.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
+
+    Note: Caffe calls it Convolution; the kernels are the same here.
+
+    Source: forks of MobileNet.
     """
 
 

@@ -67,6 +67,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
             [IMAGE],
         ),
     ],
+    "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE])],
+    "DepthwiseConvolution": [
+        ("convolution_param { num_output: 6 group: 3 kernel_size: 2 hole: 2 }", [IMAGE])
+    ],
     "Crop": [
         ("crop_param { offset: 1 }", [IMAGE, (2, 2, 4, 3)]),
     ],

@@ -38,6 +38,8 @@ def _recurrent(layer: LayerParameter, bottoms: int, states: int) -> _Roles:
 
 _ROLES: dict[str, Callable[[LayerParameter, int], _Roles]] = {
     "Convolution": lambda layer, _: _weights(layer, "convolution_param"),
+    "ConvolutionDepthwise": lambda layer, _: _weights(layer, "convolution_param"),
+    "DepthwiseConvolution": lambda layer, _: _weights(layer, "convolution_param"),
     "Deconvolution": lambda layer, _: _weights(layer, "convolution_param"),
     "InnerProduct": lambda layer, _: _weights(layer, "inner_product_param"),
     "Embed": lambda layer, _: _weights(layer, "embed_param"),

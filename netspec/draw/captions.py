@@ -12,7 +12,13 @@ from netspec.schema import LayerParameter
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
     "data": ("Parameter", "HDF5Output"),  # and all that bring data in
-    "convolution": ("Convolution", "Deconvolution", "Im2col"),
+    "convolution": (
+        "Convolution",
+        "ConvolutionDepthwise",
+        "Deconvolution",
+        "DepthwiseConvolution",
+        "Im2col",
+    ),
     "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
     "pooling": ("Pooling", "SPP", "ROIPooling"),
     "normalization": ("BatchNorm", "BN", "LRN", "MVN", "Scale", "Bias", "Normalize"),
@@ -79,7 +85,7 @@ def _window(message: Any) -> list[str]:
 
 def _convolution(layer: LayerParameter) -> list[str]:
     message = layer.convolution_param
-    dilation = list(message.dilation) or [1]
+    dilation = list(message.dilation) or _spatial(message, "hole", "hole", 1)
     return [
         *_window(message),
         f"dilation {_brief(dilation)}" if set(dilation) != {1} else "",
@@ -159,6 +165,8 @@ def _power(layer: LayerParameter) -> list[str]:
 
 _DESCRIBE: dict[str, Callable[[LayerParameter], list[str]]] = {
     "Convolution": _convolution,
+    "ConvolutionDepthwise": _convolution,
+    "DepthwiseConvolution": _convolution,
     "Deconvolution": _convolution,
     "Im2col": _convolution,
     "Pooling": _pooling,

@@ -13,6 +13,8 @@ SHORT = {
     "BN": "bn",
     "BatchNorm": "bn",
     "Convolution": "conv",
+    "ConvolutionDepthwise": "dw",
+    "DepthwiseConvolution": "dw",
     "Deconvolution": "deconv",
     "InnerProduct": "fc",
     "PReLU": "prelu",

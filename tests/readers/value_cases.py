@@ -182,6 +182,30 @@ CASES = (
         x=_IMAGE,
     ),
     case(
+        "dropout-scale",
+        of("Dropout", "scale_train: false dropout_ratio: 0.3"),
+        before(),
+        x=_IMAGE,
+    ),
+    case(
+        "depthwise-type",
+        of("ConvolutionDepthwise", "kernel_size: 3 pad: 1"),
+        before(),
+        x=_IMAGE,
+    ),
+    case(
+        "depthwise-type",
+        of("DepthwiseConvolution", "num_output: 6 group: 3 kernel_size: 3 stride: 2"),
+        before(),
+        x=_IMAGE,
+    ),
+    case(
+        "hole",
+        of("Convolution", "num_output: 2 kernel_size: 2 hole: 2"),
+        before(),
+        x=_IMAGE,
+    ),
+    case(
         "batch-norm-of-forks",
         of("BatchNorm", "scale_bias: true eps: 0.1"),
         before(),

@@ -11,6 +11,7 @@ from netspec.readers.rules import (
     convolution,
     depthwise,
     detection,
+    forks,
     input,
     joined,
     joining,
@@ -29,6 +30,7 @@ from netspec.readers.rules import (
 
 OF_VALUES: tuple[Rule, ...] = (
     *training.RULES,
+    *forks.RULES,
     *axis.RULES,
     *batch_norm.RULES,
     *constant.RULES,

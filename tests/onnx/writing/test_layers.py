@@ -45,6 +45,14 @@ EXAMPLES = {
         ("batch_norm_param { use_weight_bias: true bias_term: false }", [IMAGE], 1),
         ("batch_norm_param { scale_bias: true use_global_stats: false }", [IMAGE], 1),
     ],
+    "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE], 1)],
+    "DepthwiseConvolution": [
+        (
+            "convolution_param { num_output: 12 group: 6 kernel_size: 2 hole: 2 }",
+            [IMAGE],
+            1,
+        )
+    ],
     "BN": [
         ("bn_param { eps: 0.1 }", [IMAGE], 1),
         ("", [(3, 4)], 1),
