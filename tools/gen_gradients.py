@@ -37,10 +37,17 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "AbsVal": [("", [(3, 4)])],
     "Accuracy": [("", SCORES)],
     "ArgMax": [("", [(3, 4)])],
+    "BN": [
+        ("bn_param { eps: 0.5 }", [IMAGE]),
+        ("bn_param { frozen: true }", [IMAGE]),
+        ("bn_param { bn_mode: LEARN }", [IMAGE]),
+        ("bn_param { bn_mode: INFERENCE }", [IMAGE]),
+    ],
     "BNLL": [("", [(3, 4)])],
     "BatchNorm": [
         ("", [IMAGE]),
         ("batch_norm_param { use_global_stats: true eps: 0.5 }", [IMAGE]),
+        ("batch_norm_param { scale_bias: true eps: 0.5 }", [IMAGE]),
     ],
     "BatchReindex": [("", [(3, 4), (5,)])],
     "Bias": [("", [(2, 3, 4)]), ('bottom: "x" bottom: "b"', [(2, 3, 4), (3, 4)])],
@@ -59,6 +66,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
             "convolution_param { num_output: 6 kernel_size: 2 stride: 3 group: 3 }",
             [IMAGE],
         ),
+    ],
+    "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE])],
+    "DepthwiseConvolution": [
+        ("convolution_param { num_output: 6 group: 3 kernel_size: 2 hole: 2 }", [IMAGE])
     ],
     "Crop": [
         ("crop_param { offset: 1 }", [IMAGE, (2, 2, 4, 3)]),

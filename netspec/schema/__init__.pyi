@@ -728,6 +728,30 @@ class LayerParameter(Message):
     def smooth_l1_loss_param(self) -> SmoothL1LossParameter:
         """Options of SmoothL1Loss (Fast R-CNN)."""
     @property
+    def bn_param(self) -> BNParameter:
+        """FORK: PSPNet, SegNet and others: options of BN."""
+    @property
+    def interp_param(self) -> InterpParameter:
+        """FORK: DeepLab, PSPNet: options of Interp."""
+    @property
+    def upsample_param(self) -> UpsampleParameter:
+        """FORK: SegNet, YOLO: options of Upsample."""
+    @property
+    def shuffle_channel_param(self) -> ShuffleChannelParameter:
+        """FORK: ShuffleNet: options of ShuffleChannel."""
+    @property
+    def reorg_param(self) -> ReorgParameter:
+        """FORK: YOLO: options of Reorg."""
+    @property
+    def relu6_param(self) -> ReLU6Parameter:
+        """FORK: SSD of chuanqi305, YOLO: options of ReLU6."""
+    @property
+    def focal_loss_param(self) -> FocalLossParameter:
+        """FORK: R-FCN of soeaver, caffe-windows: options of FocalLoss."""
+    @property
+    def center_loss_param(self) -> CenterLossParameter:
+        """FORK: caffe-face: options of CenterLoss."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -803,6 +827,14 @@ class LayerParameter(Message):
         video_data_param: VideoDataParameter | Mapping[str, Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
         smooth_l1_loss_param: SmoothL1LossParameter | Mapping[str, Any] | None = ...,
+        bn_param: BNParameter | Mapping[str, Any] | None = ...,
+        interp_param: InterpParameter | Mapping[str, Any] | None = ...,
+        upsample_param: UpsampleParameter | Mapping[str, Any] | None = ...,
+        shuffle_channel_param: ShuffleChannelParameter | Mapping[str, Any] | None = ...,
+        reorg_param: ReorgParameter | Mapping[str, Any] | None = ...,
+        relu6_param: ReLU6Parameter | Mapping[str, Any] | None = ...,
+        focal_loss_param: FocalLossParameter | Mapping[str, Any] | None = ...,
+        center_loss_param: CenterLossParameter | Mapping[str, Any] | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -986,6 +1018,26 @@ class BatchNormParameter(Message):
     of the weights is stored beside them."""
     eps: float
     """Added to the variance."""
+    update_global_stats: bool
+    """FORK: DeepLab and PSPNet: false keeps the stored sums as they are."""
+    @property
+    def scale_filler(self) -> FillerParameter:
+        """FORK: NVCaffe: what the factor starts as; the layer then has factor and
+        bias."""
+    @property
+    def bias_filler(self) -> FillerParameter:
+        """FORK: NVCaffe and Intel: what the bias starts as, 0 by default. For
+        NVCaffe the layer then has factor and bias."""
+    scale_bias: bool
+    """FORK: NVCaffe: y = factor (x - mean) / sqrt(var + eps) + bias, both learned:
+    two more parameters."""
+    use_weight_bias: bool
+    """FORK: Intel: the layer has a factor, and a bias unless `bias_term` is false."""
+    bias_term: bool
+    """FORK: Intel: whether there is a bias beside the factor."""
+    @property
+    def filler(self) -> FillerParameter:
+        """FORK: Intel: what the factor starts as, 1 by default."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -995,6 +1047,77 @@ class BatchNormParameter(Message):
         use_global_stats: bool | None = ...,
         moving_average_fraction: float | None = ...,
         eps: float | None = ...,
+        update_global_stats: bool | None = ...,
+        scale_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        scale_bias: bool | None = ...,
+        use_weight_bias: bool | None = ...,
+        bias_term: bool | None = ...,
+        filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class BNParameter(Message):
+    """Options of BN (forks), a normalization with a factor and a bias for each
+    channel. Three families of forks mean different things by it; the fields that are
+    set tell which."""
+    BNMode: Final[EnumTypeWrapper]
+    """Whether SegNet's layer takes the statistics of the batch, or none."""
+    LEARN: Final = 0
+    INFERENCE: Final = 1
+    Engine: Final[EnumTypeWrapper]
+    """Which implementation PSPNet's fork picks; the results are the same."""
+    DEFAULT: Final = 0
+    CAFFE: Final = 1
+    CUDNN: Final = 2
+    @property
+    def slope_filler(self) -> FillerParameter:
+        """FORK: PSPNet, TSN: what the factor starts as, 1 by default."""
+    @property
+    def bias_filler(self) -> FillerParameter:
+        """FORK: PSPNet, TSN: what the bias starts as, 0 by default."""
+    momentum: float
+    """FORK: PSPNet, TSN: part of the stored statistics that stays at each batch."""
+    eps: float
+    """FORK: PSPNet, TSN: added to the variance."""
+    frozen: bool
+    """FORK: PSPNet, TSN: use the stored statistics in TRAIN too, and keep them."""
+    engine: int
+    """FORK: PSPNet, TSN: see the enum."""
+    @property
+    def scale_filler(self) -> FillerParameter:
+        """FORK: SegNet, ducha-aiki: what the factor starts as, 1 by default."""
+    @property
+    def shift_filler(self) -> FillerParameter:
+        """FORK: SegNet, ducha-aiki: what the bias starts as, 0 by default."""
+    bn_mode: int
+    """FORK: SegNet: LEARN by the statistics of the batch, INFERENCE y = factor x +
+    bias."""
+    var_eps: float
+    """FORK: ducha-aiki: added to the variance."""
+    moving_average: bool
+    """FORK: ducha-aiki: keep statistics for TEST; without them TEST takes the
+    batch's."""
+    decay: float
+    """FORK: ducha-aiki: part of the stored statistics that stays at each batch."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        slope_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        momentum: float | None = ...,
+        eps: float | None = ...,
+        frozen: bool | None = ...,
+        engine: int | str | None = ...,
+        scale_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        shift_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bn_mode: int | str | None = ...,
+        var_eps: float | None = ...,
+        moving_average: bool | None = ...,
+        decay: float | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -1093,6 +1216,12 @@ class ConvolutionParameter(Message):
     force_nd_im2col: bool
     """Lets Caffe take its general code for two axes as well; the results are the
     same."""
+    hole: int
+    """FORK: DeepLab v1: dilation by another name, of both axes."""
+    hole_h: int
+    """FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`."""
+    hole_w: int
+    """FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -1117,6 +1246,9 @@ class ConvolutionParameter(Message):
         engine: int | str | None = ...,
         axis: int | None = ...,
         force_nd_im2col: bool | None = ...,
+        hole: int | None = ...,
+        hole_h: int | None = ...,
+        hole_w: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -1190,6 +1322,11 @@ class DropoutParameter(Message):
     dropout_ratio: float
     """Probability of setting a value to 0. The others are multiplied by 1 / (1 -
     dropout_ratio) in TRAIN; in TEST nothing changes."""
+    scale_train: bool
+    """FORK: Faster R-CNN and others: false multiplies nothing in TRAIN, and all
+    values by 1 - dropout_ratio in TEST."""
+    sample_weights_test: bool
+    """FORK: SegNet: draw in TEST as in TRAIN, for the spread of several passes."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -1197,6 +1334,8 @@ class DropoutParameter(Message):
         self,
         *,
         dropout_ratio: float | None = ...,
+        scale_train: bool | None = ...,
+        sample_weights_test: bool | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -1668,6 +1807,9 @@ class PoolingParameter(Message):
     stride must be 1."""
     round_mode: int
     """Round the size of the output up (CEIL) or down (FLOOR)."""
+    ceil_mode: bool
+    """FORK: R-FCN's, OpenCV's and others' word for round_mode: true is CEIL, false
+    FLOOR; where both are given, they must agree."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -1687,6 +1829,7 @@ class PoolingParameter(Message):
         engine: int | str | None = ...,
         global_pooling: bool | None = ...,
         round_mode: int | str | None = ...,
+        ceil_mode: bool | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -3211,5 +3354,168 @@ class SmoothL1LossParameter(Message):
         self,
         *,
         sigma: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class InterpParameter(Message):
+    """Options of Interp (DeepLab, PSPNet): the size of the output. One of the ways
+    to tell it must be used."""
+    height: int
+    """Rows of the output; needs `width`."""
+    width: int
+    """Columns of the output; needs `height`."""
+    zoom_factor: int
+    """z makes h + (h - 1) (z - 1) of h rows, or of what `shrink_factor` left."""
+    shrink_factor: int
+    """s makes (h - 1) / s + 1 of h rows, rounded down."""
+    pad_beg: int
+    """Added before the first row and column; at most 0, so that it cuts them off."""
+    pad_end: int
+    """Added behind the last row and column; at most 0."""
+    use_blob_size: bool
+    """FORK: soeaver: rows and columns are those of a second bottom."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        height: int | None = ...,
+        width: int | None = ...,
+        zoom_factor: int | None = ...,
+        shrink_factor: int | None = ...,
+        pad_beg: int | None = ...,
+        pad_end: int | None = ...,
+        use_blob_size: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class UpsampleParameter(Message):
+    """Options of Upsample: with two bottoms (SegNet) values return to the places
+    that a mask of max Pooling tells, with one (YOLO) each is repeated."""
+    scale: int
+    """Factor of rows and columns; 2 by default with a mask, 1 without."""
+    scale_h: int
+    """Factor of rows; needs scale_w, excludes `scale`."""
+    scale_w: int
+    """Factor of columns; needs scale_h, excludes `scale`."""
+    pad_out_h: bool
+    """With a mask: one row less than the factor makes."""
+    pad_out_w: bool
+    """With a mask: one column less than the factor makes."""
+    upsample_h: int
+    """With a mask: rows of the output; needs upsample_w, excludes factors."""
+    upsample_w: int
+    """With a mask: columns of the output; needs upsample_h, excludes factors."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        scale: int | None = ...,
+        scale_h: int | None = ...,
+        scale_w: int | None = ...,
+        pad_out_h: bool | None = ...,
+        pad_out_w: bool | None = ...,
+        upsample_h: int | None = ...,
+        upsample_w: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ShuffleChannelParameter(Message):
+    """Options of ShuffleChannel (ShuffleNet)."""
+    group: int
+    """Number of groups that the channels lie in."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        group: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ReorgParameter(Message):
+    """Options of Reorg (YOLO): pixels to channels."""
+    stride: int
+    """Side of the square whose pixels become channels."""
+    reverse: bool
+    """The other way: channels to pixels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        stride: int | None = ...,
+        reverse: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ReLU6Parameter(Message):
+    """Options of ReLU6, y = min(max(x, 0), n)."""
+    negative_slope: float
+    """Factor of negative x."""
+    n: float
+    """FORK: OpenVINO: the largest value."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        negative_slope: float | None = ...,
+        n: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class FocalLossParameter(Message):
+    """Options of FocalLoss, a softmax loss that counts what is right already less."""
+    Type: Final[EnumTypeWrapper]
+    """What the loss of a place with probability p of its class is multiplied by."""
+    ORIGIN: Final = 0
+    LINEAR: Final = 1
+    ONEADDP: Final = 2
+    type: int
+    """Which form; LINEAR is not known here."""
+    gamma: float
+    """Exponent."""
+    alpha: float
+    """Factor of the loss (soeaver), or what stands for 1 in 1 - p (caffe-windows)."""
+    beta: float
+    """Of LINEAR only."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        type: int | str | None = ...,
+        gamma: float | None = ...,
+        alpha: float | None = ...,
+        beta: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class CenterLossParameter(Message):
+    """Options of CenterLoss (caffe-face)."""
+    num_output: int
+    """Number of classes, each of which has a centre."""
+    @property
+    def center_filler(self) -> FillerParameter:
+        """What the centres start as."""
+    axis: int
+    """First axis of an item's features; negative counts from the end."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        center_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        axis: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
