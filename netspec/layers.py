@@ -1929,7 +1929,8 @@ def SoftmaxWithLoss(
 
     Also takes `loss_param` as a dictionary.
 
-    Note: The divisor is the number of labels that count (normalization VALID).
+    Note: The divisor is the number of labels that count (normalization VALID). Of
+    forks: weights of classes and smooth labels, see loss_param.
     """
 
 

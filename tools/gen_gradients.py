@@ -155,7 +155,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ('bottom: "a" bottom: "b" bottom: "i" bottom: "o"', [(3, 4)] * 4),
     ],
     "Softmax": [("", [(2, 3, 4)])],
-    "SoftmaxWithLoss": [("", SCORES), ("", [(2, 3, 4), (2, 4)])],
+    "SoftmaxWithLoss": [
+        ("", SCORES),
+        ("", [(2, 3, 4), (2, 4)]),
+        ("loss_param { weight_by_label_freqs: true label_smoothing: 0.2 }", SCORES),
+    ],
     "Split": [('top: "a" top: "b"', [(3, 4)])],
     "Swish": [("swish_param { beta: -1.5 }", [(3, 4)])],
     "TanH": [("", [(3, 4)])],
