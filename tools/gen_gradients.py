@@ -123,6 +123,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "Pooling": [
         ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
         ("pooling_param { kernel_size: 3 stride: 2 pad: 1 pool: AVE }", [IMAGE]),
+        ("pooling_param { kernel_size: 3 stride: 2 pool: STOCHASTIC }", [IMAGE]),
     ],
     "Power": [
         ("power_param { power: 3 scale: -0.5 shift: 0.3 }", [(3, 4)]),

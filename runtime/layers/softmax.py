@@ -140,7 +140,8 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
             batch=self._p.shape[0],
         )
         self._weights = ClassWeights(self, self._labels)
-        self._rest = self.op.label_smoothing / self._p.shape[1]  # q beside the label
+        # q beside the label; without classes the labels are refused.
+        self._rest = self.op.label_smoothing / max(1, self._p.shape[1])
         if self._rest:
             self._logs = by_class(self.work["logs"], axis)
         if self.dx is not None:
