@@ -122,6 +122,7 @@ class LayerOptions(TypedDict, total=False):
     permute_param: Dict | None
     prior_box_param: Dict | None
     video_data_param: Dict | None
+    dense_image_data_param: Dict | None
     roi_pooling_param: Dict | None
     smooth_l1_loss_param: Dict | None
     bn_param: Dict | None
@@ -1246,6 +1247,8 @@ def ImageData(
     crop_size: int | None = None,
     mirror: bool | None = None,
     root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Read the image files and labels that a text file lists.
@@ -1266,6 +1269,10 @@ def ImageData(
     mirror: Old: ignored here, see transform_param. Default False.
     root_folder: What to put in front of the file names; end it with a slash.
         Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
 
     Also takes `transform_param` as a dictionary.
 
@@ -2185,7 +2192,8 @@ def SoftmaxWithLoss(
 
     Also takes `loss_param` as a dictionary.
 
-    Note: The divisor is the number of labels that count (normalization VALID).
+    Note: The divisor is the number of labels that count (normalization VALID). Of
+    forks: weights of classes and smooth labels, see loss_param.
     """
 
 

@@ -58,6 +58,14 @@ class HingeLoss:
     L2 = 2
 
 
+class ImageData:
+    """Values of fields of ImageDataParameter."""
+
+    NONE = 0
+    IMAGE = 1
+    PIXEL = 2
+
+
 class Loss:
     """Values of fields of LossParameter."""
 

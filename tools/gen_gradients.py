@@ -134,6 +134,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "Pooling": [
         ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
         ("pooling_param { kernel_size: 3 stride: 2 pad: 1 pool: AVE }", [IMAGE]),
+        ("pooling_param { kernel_size: 3 stride: 2 pool: STOCHASTIC }", [IMAGE]),
     ],
     "Power": [
         ("power_param { power: 3 scale: -0.5 shift: 0.3 }", [(3, 4)]),
@@ -166,7 +167,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ('bottom: "a" bottom: "b" bottom: "i" bottom: "o"', [(3, 4)] * 4),
     ],
     "Softmax": [("", [(2, 3, 4)])],
-    "SoftmaxWithLoss": [("", SCORES), ("", [(2, 3, 4), (2, 4)])],
+    "SoftmaxWithLoss": [
+        ("", SCORES),
+        ("", [(2, 3, 4), (2, 4)]),
+        ("loss_param { weight_by_label_freqs: true label_smoothing: 0.2 }", SCORES),
+    ],
     "Split": [('top: "a" top: "b"', [(3, 4)])],
     "Swish": [("swish_param { beta: -1.5 }", [(3, 4)])],
     "TanH": [("", [(3, 4)])],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import ShapeError, SpecError, SpecWarning
 from netspec.ops.base import (
     Op,
     Range,
@@ -334,17 +336,70 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
     return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
 
 
+_WEIGHING = ("weight_by_label_freqs", "class_weighting", "label_smoothing")
+
+
 def normalization(layer: LayerParameter, default: str) -> str:
     """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE" or "NONE".
 
-    `normalization` beats its old form `normalize`.
+    `normalization` beats its old form `normalize`. Warns, with `SpecWarning`, of class
+    weights and smoothing where only SoftmaxWithLoss has them.
     """
     param = layer.loss_param
+    given = [field for field in _WEIGHING if getattr(param, field)]
+    if given and layer.type != "SoftmaxWithLoss":
+        warnings.warn(
+            f"{label(layer)}: loss_param.{given[0]} has no effect here; only "
+            f"SoftmaxWithLoss has it, so remove it",
+            SpecWarning,
+            stacklevel=2,
+        )
     if param.HasField("normalization"):
         return enum_name(param, "normalization")
     if param.HasField("normalize"):
         return "VALID" if param.normalize else "BATCH_SIZE"
     return default
+
+
+def weighing(layer: LayerParameter, classes: int) -> dict[str, Any]:
+    """Read how `loss_param` weighs classes and smooths labels, for the op.
+
+    Raises `SpecError` for weights and shares that cannot be. Warns, with `SpecWarning`,
+    of weights that are not asked for, which SegNet passes over.
+    """
+    param = layer.loss_param
+    weights = tuple(param.class_weighting)
+    if not 0 <= param.label_smoothing < 1:
+        raise SpecError(
+            f"loss_param.label_smoothing is {param.label_smoothing:g}; expected at "
+            f"least 0 and below 1",
+            layer=label(layer),
+        )
+    if not param.weight_by_label_freqs:
+        if weights:
+            warnings.warn(
+                f"{label(layer)}: loss_param.class_weighting has no effect without "
+                f"weight_by_label_freqs: true; add that, or remove the weights",
+                SpecWarning,
+                stacklevel=2,
+            )
+        weights = ()
+    elif weights and len(weights) != classes:
+        raise SpecError(
+            f"loss_param.class_weighting is given {len(weights)} times for {classes} "
+            f"classes; give a weight for every class",
+            layer=label(layer),
+        )
+    if not all(0 <= weight < math.inf for weight in weights):
+        raise SpecError(
+            f"loss_param.class_weighting is {weights}; expected finite numbers from 0",
+            layer=label(layer),
+        )
+    return {
+        "class_weighting": weights,
+        "by_frequency": param.weight_by_label_freqs and not weights,
+        "label_smoothing": param.label_smoothing,
+    }
 
 
 def ignore_label(layer: LayerParameter) -> int | None:

@@ -285,7 +285,8 @@ class SolverParameter(Message):
     """fixed (base_lr), step (base_lr * gamma^floor(iter / stepsize)), multistep (one
     factor gamma at every stepvalue), exp (base_lr * gamma^iter), inv (base_lr * (1 +
     gamma * iter)^-power), poly (base_lr * (1 - iter / max_iter)^power) or sigmoid
-    (base_lr / (1 + exp(-gamma * (iter - stepsize))))."""
+    (base_lr / (1 + exp(-gamma * (iter - stepsize)))). Of forks: plateau, stepearly,
+    multifixed and exp10 (base_lr * 10^(-iter / stepsize))."""
     gamma: float
     """Factor of the learning rate, see `lr_policy`."""
     power: float
@@ -354,6 +355,39 @@ class SolverParameter(Message):
         """SSD fork, policy plateau: iterations without a lower loss after which the
         rate drops, for each step."""
     @property
+    def stagelr(self) -> RepeatedScalarFieldContainer[float]:
+        """Intel Caffe, policy multifixed: the rate of each stage."""
+    @property
+    def stageiter(self) -> RepeatedScalarFieldContainer[int]:
+        """Intel Caffe, policy multifixed: the last iteration of each stage."""
+    warmup_iter: int
+    """Intel Caffe: iterations at the start in which the rate grows evenly to
+    base_lr."""
+    warmup_start_lr: float
+    """Intel Caffe: the rate that it grows from."""
+    rampup_interval: int
+    """NVCaffe: iterations at the start in which the rate grows to base_lr, as the
+    square of the iteration. (Its wire number there, 41, belongs to
+    layer_wise_reduce.)"""
+    rampup_lr: float
+    """NVCaffe: the rate that it grows from. (Its wire number there, 42, belongs to
+    weights.)"""
+    min_lr: float
+    """NVCaffe: the rate never falls below this, and poly ends there. (Its wire
+    number there, 43, belongs to plateau_winsize.)"""
+    momentum_policy: str
+    """NVCaffe: fixed, poly (momentum + (max_momentum - momentum) * (iter /
+    max_iter)^momentum_power) or opt ((1 - sqrt(rate) / 2)^2)."""
+    max_momentum: float
+    """NVCaffe, momentum_policy: where poly ends, and the bound of opt, if it is
+    given."""
+    momentum_power: float
+    """NVCaffe, momentum_policy poly: the exponent. (Its wire number there, 48,
+    belongs to warmup_iter.)"""
+    stepearly: int
+    """BVLC pull request 190 of 2014, policy stepearly: tests in a row without a
+    higher accuracy after which the rate drops. It never had a wire number."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -405,6 +439,17 @@ class SolverParameter(Message):
         ap_version: str | None = ...,
         show_per_class_result: bool | None = ...,
         plateau_winsize: Iterable[int] | None = ...,
+        stagelr: Iterable[float] | None = ...,
+        stageiter: Iterable[int] | None = ...,
+        warmup_iter: int | None = ...,
+        warmup_start_lr: float | None = ...,
+        rampup_interval: int | None = ...,
+        rampup_lr: float | None = ...,
+        min_lr: float | None = ...,
+        momentum_policy: str | None = ...,
+        max_momentum: float | None = ...,
+        momentum_power: float | None = ...,
+        stepearly: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -426,6 +471,16 @@ class SolverState(Message):
     """SSD fork, policy plateau: iteration of the last lower loss or drop of the
     rate."""
     @property
+    def recent_losses(self) -> RepeatedScalarFieldContainer[float]:
+        """Policy plateau: the last average_loss losses, so that a resumed run is the
+        same."""
+    best_accuracy: float
+    """Policy stepearly: highest accuracy so far."""
+    tests_without_gain: int
+    """Policy stepearly: tests since then, or since the last drop of the rate."""
+    last_test: int
+    """Policy stepearly: iteration of the last test that counted."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -437,6 +492,10 @@ class SolverState(Message):
         current_step: int | None = ...,
         minimum_loss: float | None = ...,
         iter_last_event: int | None = ...,
+        recent_losses: Iterable[float] | None = ...,
+        best_accuracy: float | None = ...,
+        tests_without_gain: int | None = ...,
+        last_test: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -722,6 +781,10 @@ class LayerParameter(Message):
     def video_data_param(self) -> VideoDataParameter:
         """Options of VideoData (SSD fork)."""
     @property
+    def dense_image_data_param(self) -> DenseImageDataParameter:
+        """Options of DenseImageData (SegNet). (Its wire number there, 138, belongs
+        to tile_param.)"""
+    @property
     def roi_pooling_param(self) -> ROIPoolingParameter:
         """Options of ROIPooling (Fast R-CNN)."""
     @property
@@ -825,6 +888,7 @@ class LayerParameter(Message):
         permute_param: PermuteParameter | Mapping[str, Any] | None = ...,
         prior_box_param: PriorBoxParameter | Mapping[str, Any] | None = ...,
         video_data_param: VideoDataParameter | Mapping[str, Any] | None = ...,
+        dense_image_data_param: DenseImageDataParameter | Mapping[str, Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
         smooth_l1_loss_param: SmoothL1LossParameter | Mapping[str, Any] | None = ...,
         bn_param: BNParameter | Mapping[str, Any] | None = ...,
@@ -879,6 +943,16 @@ class TransformationParameter(Message):
     def emit_constraint(self) -> EmitConstraint:
         """SSD fork: which boxes a crop keeps."""
     @property
+    def scale_factors(self) -> RepeatedScalarFieldContainer[float]:
+        """DeepLab and PSPNet: factors of which ImageSegData draws one to scale an
+        image by. (Its wire number there, 8, belongs to resize_param.)"""
+    crop_width: int
+    """DeepLab and PSPNet: columns of a crop that is no square, like `crop_w`. (Its
+    wire number there, 9, belongs to noise_param.)"""
+    crop_height: int
+    """DeepLab and PSPNet: rows of a crop that is no square, like `crop_h`. (Its wire
+    number there, 10, belongs to emit_constraint.)"""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -898,6 +972,9 @@ class TransformationParameter(Message):
         distort_param: DistortionParameter | Mapping[str, Any] | None = ...,
         expand_param: ExpansionParameter | Mapping[str, Any] | None = ...,
         emit_constraint: EmitConstraint | Mapping[str, Any] | None = ...,
+        scale_factors: Iterable[float] | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -918,6 +995,17 @@ class LossParameter(Message):
     normalize: bool
     """Old: true means VALID and false BATCH_SIZE. Read only where `normalization` is
     not given."""
+    weight_by_label_freqs: bool
+    """SegNet: weigh every item by its class, see `class_weighting`. (Its wire number
+    there, 3, belongs to normalization.)"""
+    @property
+    def class_weighting(self) -> RepeatedScalarFieldContainer[float]:
+        """SegNet: the weight of every class, where weight_by_label_freqs is true.
+        Without weights each is 1 / (number of items of that class in the batch).
+        (Its wire number there is 4.)"""
+    label_smoothing: float
+    """Intel Caffe and NVCaffe: what the labelled class gives away; every other class
+    counts label_smoothing / C. SoftmaxWithLoss only."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -927,6 +1015,9 @@ class LossParameter(Message):
         ignore_label: int | None = ...,
         normalization: int | str | None = ...,
         normalize: bool | None = ...,
+        weight_by_label_freqs: bool | None = ...,
+        class_weighting: Iterable[float] | None = ...,
+        label_smoothing: float | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -1536,6 +1627,11 @@ class HingeLossParameter(Message):
 
 class ImageDataParameter(Message):
     """Options of ImageData."""
+    LabelType: Final[EnumTypeWrapper]
+    """What the labels of ImageSegData are."""
+    NONE: Final = 0
+    IMAGE: Final = 1
+    PIXEL: Final = 2
     source: str
     """Text file with an image file and its label on every line."""
     batch_size: int
@@ -1560,6 +1656,11 @@ class ImageDataParameter(Message):
     """Old: ignored here, see transform_param."""
     root_folder: str
     """What to put in front of the file names; end it with a slash."""
+    ignore_label: int
+    """DeepLab and PSPNet, ImageSegData: the label of what lies beyond the image, and
+    of everything where label_type is NONE."""
+    label_type: int
+    """DeepLab and PSPNet, ImageSegData: what stands behind a path of the list."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -1578,6 +1679,58 @@ class ImageDataParameter(Message):
         crop_size: int | None = ...,
         mirror: bool | None = ...,
         root_folder: str | None = ...,
+        ignore_label: int | None = ...,
+        label_type: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class DenseImageDataParameter(Message):
+    """Options of DenseImageData (SegNet): images, and images of their labels."""
+    source: str
+    """Text file with an image and a label image on every line."""
+    batch_size: int
+    """Images in a batch."""
+    rand_skip: int
+    """Skip a random number of images below this at the start."""
+    shuffle: bool
+    """Visit the images in random order, a new one each time round."""
+    new_height: int
+    """Rows to resize to; needs new_width. 0 keeps the size."""
+    new_width: int
+    """Columns to resize to; needs new_height. 0 keeps the size."""
+    is_color: bool
+    """Decode to three channels rather than one."""
+    mean_file: str
+    """Old: ignored here, see transform_param."""
+    root_folder: str
+    """What to put in front of the file names; end it with a slash."""
+    mirror: bool
+    """Flip image and labels together with probability 1/2."""
+    crop_width: int
+    """Columns of a crop of image and labels; needs crop_height."""
+    crop_height: int
+    """Rows of a crop of image and labels; needs crop_width."""
+    label_divide_factor: int
+    """ENet: whole number that labels are divided by."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        batch_size: int | None = ...,
+        rand_skip: int | None = ...,
+        shuffle: bool | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        is_color: bool | None = ...,
+        mean_file: str | None = ...,
+        root_folder: str | None = ...,
+        mirror: bool | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
+        label_divide_factor: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
