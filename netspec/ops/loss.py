@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -46,14 +47,15 @@ class LossOp(Op):
 class SigmoidCrossEntropyLoss(LossOp):
     """loss = -sum of t log(p) + (1 - t) log(1 - p) over a divisor, p = sigmoid(x).
 
-    `normalization` is "FULL", "VALID", "BATCH_SIZE" or "NONE", resolved (here
-    BATCH_SIZE is the default). Targets that, cut to an integer, equal `ignore_label`
-    do not count.
+    `normalization` is "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED" (divided by
+    `fixed`), resolved (here BATCH_SIZE is the default). Targets that, cut to an
+    integer, equal `ignore_label` do not count.
     """
 
     type: ClassVar[str] = "SigmoidCrossEntropyLoss"
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
 
     @property
     def ranges(self) -> Mapping[int, Range]:
@@ -154,6 +156,7 @@ class InfogainLoss(LossOp):
     axis: int
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
     source: str
 
     @property
@@ -217,6 +220,7 @@ def sigmoid_cross_entropy_loss(
         tops=((),),
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="BATCH_SIZE"),
+        fixed=fixed_divisor(layer),
     )
 
 
@@ -309,6 +313,7 @@ def infogain_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Infogain
         axis=axis,
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="VALID"),
+        fixed=fixed_divisor(layer),
         source=param.source,
     )
 
@@ -335,7 +340,7 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
 
 
 def normalization(layer: LayerParameter, default: str) -> str:
-    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE" or "NONE".
+    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED".
 
     `normalization` beats its old form `normalize`.
     """
@@ -345,6 +350,24 @@ def normalization(layer: LayerParameter, default: str) -> str:
     if param.HasField("normalize"):
         return "VALID" if param.normalize else "BATCH_SIZE"
     return default
+
+
+def fixed_divisor(layer: LayerParameter) -> float:
+    """Return the divisor of the normalization PRE_FIXED, 1 for any other.
+
+    Less than 1 divides by 1, as every divisor does.
+    """
+    param = layer.loss_param
+    if normalization(layer, default="VALID") != "PRE_FIXED":
+        return 1.0
+    divisor = float(param.pre_fixed_normalizer)
+    if not (math.isfinite(divisor) and divisor > 0):
+        raise SpecError(
+            f"loss_param.pre_fixed_normalizer is {divisor:g}; expected what the loss "
+            f"is divided by, a number above 0",
+            layer=label(layer),
+        )
+    return divisor
 
 
 def ignore_label(layer: LayerParameter) -> int | None:

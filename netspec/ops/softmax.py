@@ -19,6 +19,7 @@ from netspec.ops.loss import (
     LossOp,
     check_batch,
     check_labels,
+    fixed_divisor,
     ignore_label,
     normalization,
 )
@@ -37,8 +38,8 @@ class Softmax(FromOutputOp):
 class SoftmaxWithLoss(LossOp):
     """loss = -sum of log(p of the labelled class) over a divisor, p = softmax(x).
 
-    `normalization` is "FULL", "VALID", "BATCH_SIZE" or "NONE", resolved (here VALID is
-    the default). A second top holds p.
+    `normalization` is "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED" (divided by
+    `fixed`), resolved (here VALID is the default). A second top holds p.
 
     Shapes: x (O..., C, I...) with C on `axis`, label (O, I values) -> loss ().
     """
@@ -47,6 +48,7 @@ class SoftmaxWithLoss(LossOp):
     axis: int
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
@@ -95,4 +97,5 @@ def softmax_with_loss(
         axis=axis,
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="VALID"),
+        fixed=fixed_divisor(layer),
     )

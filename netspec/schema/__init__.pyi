@@ -679,6 +679,18 @@ class LayerParameter(Message):
     @property
     def smooth_l1_loss_param(self) -> SmoothL1LossParameter:
         """Options of SmoothL1Loss (Fast R-CNN)."""
+    @property
+    def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter:
+        """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
+    @property
+    def proposal_param(self) -> ProposalParameter:
+        """FORK: options of Proposal (PVANet)."""
+    @property
+    def psroi_pooling_param(self) -> PSROIPoolingParameter:
+        """FORK: options of PSROIPooling (R-FCN)."""
+    @property
+    def roi_align_param(self) -> ROIAlignParameter:
+        """FORK: options of ROIAlign (py-RFCN-priv)."""
     def __init__(
         self,
         *,
@@ -752,6 +764,10 @@ class LayerParameter(Message):
         video_data_param: VideoDataParameter | Mapping[str, Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
         smooth_l1_loss_param: SmoothL1LossParameter | Mapping[str, Any] | None = ...,
+        box_annotator_ohem_param: BoxAnnotatorOHEMParameter | Mapping[str, Any] | None = ...,
+        proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
+        psroi_pooling_param: PSROIPoolingParameter | Mapping[str, Any] | None = ...,
+        roi_align_param: ROIAlignParameter | Mapping[str, Any] | None = ...,
     ) -> None: ...
 
 class TransformationParameter(Message):
@@ -821,12 +837,16 @@ class LossParameter(Message):
     VALID: Final = 1
     BATCH_SIZE: Final = 2
     NONE: Final = 3
+    PRE_FIXED: Final = 30300
     ignore_label: int
     """Items with this label count neither in the loss nor in its normalization."""
     normalization: int
     """What the sum is divided by: FULL (all items), VALID (items that are not
-    ignored), BATCH_SIZE (size of the batch) or NONE (1). SigmoidCrossEntropyLoss
-    defaults to BATCH_SIZE, the others to VALID."""
+    ignored), BATCH_SIZE (size of the batch), NONE (1) or PRE_FIXED
+    (`pre_fixed_normalizer`). SigmoidCrossEntropyLoss defaults to BATCH_SIZE, the
+    others to VALID."""
+    pre_fixed_normalizer: float
+    """FORK: the divisor of PRE_FIXED (R-FCN)."""
     normalize: bool
     """Old: true means VALID and false BATCH_SIZE. Read only where `normalization` is
     not given."""
@@ -835,6 +855,7 @@ class LossParameter(Message):
         *,
         ignore_label: int | None = ...,
         normalization: int | str | None = ...,
+        pre_fixed_normalizer: float | None = ...,
         normalize: bool | None = ...,
     ) -> None: ...
 
@@ -2831,12 +2852,104 @@ class ROIPoolingParameter(Message):
     spatial_scale: float
     """Factor from the coordinates of the regions to those of the input: 1 / 16 if
     the input is 16 times smaller than the image."""
+    @property
+    def pooled_size(self) -> RepeatedScalarFieldContainer[int]:
+        """FORK: in place of pooled_h and pooled_w, one number for both or two
+        (Intel)."""
+    pad_ratio: float
+    """FORK: a region grows by this share of its size on every side (Cascade R-CNN)."""
     def __init__(
         self,
         *,
         pooled_h: int | None = ...,
         pooled_w: int | None = ...,
         spatial_scale: float | None = ...,
+        pooled_size: Iterable[int] | None = ...,
+        pad_ratio: float | None = ...,
+    ) -> None: ...
+
+class PSROIPoolingParameter(Message):
+    """FORK: options of PSROIPooling (R-FCN)."""
+    spatial_scale: float
+    """Factor from the coordinates of the regions to those of the input."""
+    output_dim: int
+    """Channels of the output."""
+    group_size: int
+    """Rows and columns of the output; the input has output_dim * group_size^2
+    channels."""
+    def __init__(
+        self,
+        *,
+        spatial_scale: float | None = ...,
+        output_dim: int | None = ...,
+        group_size: int | None = ...,
+    ) -> None: ...
+
+class ROIAlignParameter(Message):
+    """FORK: options of ROIAlign (py-RFCN-priv; sampling_ratio of Mask R-CNN)."""
+    pooled_h: int
+    """Rows of the output."""
+    pooled_w: int
+    """Columns of the output."""
+    spatial_scale: float
+    """Factor from the coordinates of the regions to those of the input."""
+    sampling_ratio: int
+    """Given: a bin is the mean of sampling_ratio x sampling_ratio samples; 0 or less
+    takes as many as the bin has pixels, rounded up. Not given: the largest of
+    samples a pixel apart."""
+    def __init__(
+        self,
+        *,
+        pooled_h: int | None = ...,
+        pooled_w: int | None = ...,
+        spatial_scale: float | None = ...,
+        sampling_ratio: int | None = ...,
+    ) -> None: ...
+
+class ProposalParameter(Message):
+    """FORK: options of Proposal (PVANet)."""
+    feat_stride: int
+    """Image pixels from one position of the input to the next."""
+    base_size: int
+    """Side of the square that anchors are made of, in image pixels."""
+    min_size: int
+    """Smaller boxes are left out; in pixels of the image before it was scaled."""
+    @property
+    def ratio(self) -> RepeatedScalarFieldContainer[float]:
+        """Height / width of anchors."""
+    @property
+    def scale(self) -> RepeatedScalarFieldContainer[float]:
+        """Sizes of anchors, in base_size."""
+    pre_nms_topn: int
+    """How many boxes of the highest scores are compared with each other."""
+    post_nms_topn: int
+    """How many boxes of an image are kept at most."""
+    nms_thresh: float
+    """A box that overlaps a better one more than this is left out."""
+    def __init__(
+        self,
+        *,
+        feat_stride: int | None = ...,
+        base_size: int | None = ...,
+        min_size: int | None = ...,
+        ratio: Iterable[float] | None = ...,
+        scale: Iterable[float] | None = ...,
+        pre_nms_topn: int | None = ...,
+        post_nms_topn: int | None = ...,
+        nms_thresh: float | None = ...,
+    ) -> None: ...
+
+class BoxAnnotatorOHEMParameter(Message):
+    """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
+    roi_per_img: int
+    """How many regions of an image, those of the largest losses, are learned from."""
+    ignore_label: int
+    """The label of the others."""
+    def __init__(
+        self,
+        *,
+        roi_per_img: int | None = ...,
+        ignore_label: int | None = ...,
     ) -> None: ...
 
 class SmoothL1LossParameter(Message):

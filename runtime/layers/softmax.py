@@ -125,6 +125,7 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
             weight,
             size=weight.size,
             batch=self._p.shape[0],
+            pre_fixed=self.op.fixed,
         )
         if self.dx is not None:
             self._dx, self._flat_dx = by_class(self.dx, axis), self.dx.reshape(-1)
@@ -202,7 +203,12 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
         self._labels = Labels(self, self._x, op.ignore_label)
         weight = self._labels.weight
         self._divisor = Divisor(
-            self, op.normalization, weight, size=weight.size, batch=self._x.shape[0]
+            self,
+            op.normalization,
+            weight,
+            size=weight.size,
+            batch=self._x.shape[0],
+            pre_fixed=op.fixed,
         )
         outer, classes = self._x.shape[:2]
         if len(self.bottoms) > 2:
