@@ -133,6 +133,10 @@ class LayerOptions(TypedDict, total=False):
     relu6_param: Dict | None
     focal_loss_param: Dict | None
     center_loss_param: Dict | None
+    box_annotator_ohem_param: Dict | None
+    proposal_param: Dict | None
+    psroi_pooling_param: Dict | None
+    roi_align_param: Dict | None
 
 
 @layer_function
@@ -390,6 +394,33 @@ def Bias(
     num_axes: Number of axes of a learned b; -1 means all from `axis` on, 0 one
         single number. Ignored with two bottoms. Default 1.
     filler: First values of a learned b; 0 by default.
+    """
+
+
+@layer_function
+def BoxAnnotatorOHEM(
+    regions: Bottom,
+    loss: Bottom,
+    labels: Bottom,
+    weights: Bottom,
+    /,
+    *,
+    roi_per_img: int,
+    ignore_label: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Keep the regions of the largest losses: online hard example mining.
+
+    Shapes: regions (R, 5), loss, labels (R, 1), weights (R, 4 K) -> labels, weights
+    (as they were).
+
+    roi_per_img: How many regions of an image, those of the largest losses, are
+        learned from. Required.
+    ignore_label: The label of the others. Default -1.
+
+    Note: The others get the label ignore_label and weights of 0. Has no gradient.
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
     """
 
 
@@ -1668,6 +1699,35 @@ def PReLU(
 
 
 @layer_function
+def PSROIPooling(
+    x: Bottom,
+    regions: Bottom,
+    /,
+    *,
+    spatial_scale: float,
+    output_dim: int,
+    group_size: int,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Pool the mean of every bin of a region, each from its own channels.
+
+        y[r, d, i, j] = mean of x[(d G + i) G + j] over bin (i, j), G = group_size
+
+    Shapes: x (N, D G^2, H, W), regions (R, 5) -> y (R, D, G, G).
+
+    spatial_scale: Factor from the coordinates of the regions to those of the input.
+        Required.
+    output_dim: Channels of the output. Required.
+    group_size: Rows and columns of the output; the input has output_dim *
+        group_size^2 channels. Required.
+
+    Note: A region is the index of its item and two corners in image pixels.
+
+    Source: Dai et al., arXiv:1605.06409; not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Parameter(
     *,
     shape: Shape,
@@ -1831,6 +1891,49 @@ def PriorBox(
 
 
 @layer_function
+def Proposal(
+    scores: Bottom,
+    deltas: Bottom,
+    image: Bottom,
+    /,
+    *,
+    feat_stride: int | None = None,
+    base_size: int | None = None,
+    min_size: int | None = None,
+    ratio: float | Sequence[float],
+    scale: float | Sequence[float],
+    pre_nms_topn: int | None = None,
+    post_nms_topn: int | None = None,
+    nms_thresh: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Turn scores and shifts of anchors into regions of interest.
+
+    Shapes: scores (N, 2 A, H, W), deltas (N, 4 A, H, W), image (N, 3) of height,
+    width and scale -> regions (R, 5), scores (R, 1).
+
+    feat_stride: Image pixels from one position of the input to the next. Default
+        16.
+    base_size: Side of the square that anchors are made of, in image pixels. Default
+        16.
+    min_size: Smaller boxes are left out; in pixels of the image before it was
+        scaled. Default 16.
+    ratio: Height / width of anchors. Required.
+    scale: Sizes of anchors, in base_size. Required.
+    pre_nms_topn: How many boxes of the highest scores are compared with each other.
+        Default 6000.
+    post_nms_topn: How many boxes of an image are kept at most. Default 300.
+    nms_thresh: A box that overlaps a better one more than this is left out. Default
+        0.7.
+
+    Note: R, at most N post_nms_topn, is known only when the layer runs. Has no
+    gradient.
+
+    Source: Ren et al., arXiv:1506.01497; of PVANet, not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Python(
     *x: Bottom,
     module: str,
@@ -1889,7 +1992,7 @@ def RNN(
 
 
 @layer_function
-def ROIPooling(
+def ROIAlign(
     x: Bottom,
     regions: Bottom,
     /,
@@ -1897,16 +2000,53 @@ def ROIPooling(
     pooled_h: int,
     pooled_w: int,
     spatial_scale: float | None = None,
+    sampling_ratio: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Pool samples between pixels in every bin of a grid over a region.
+
+    Shapes: x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w).
+
+    pooled_h: Rows of the output. Required.
+    pooled_w: Columns of the output. Required.
+    spatial_scale: Factor from the coordinates of the regions to those of the input.
+        Default 1.
+    sampling_ratio: Given: a bin is the mean of sampling_ratio x sampling_ratio
+        samples; 0 or less takes as many as the bin has pixels, rounded up. Not
+        given: the largest of samples a pixel apart.
+
+    Note: A region is the index of its item and two corners in image pixels. With
+    sampling_ratio the mean of samples, without it the largest.
+
+    Source: He et al., arXiv:1703.06870; not in BVLC Caffe.
+    """
+
+
+@layer_function
+def ROIPooling(
+    x: Bottom,
+    regions: Bottom,
+    /,
+    *,
+    pooled_h: int | None = None,
+    pooled_w: int | None = None,
+    spatial_scale: float | None = None,
+    pooled_size: int | Sequence[int] | None = None,
+    pad_ratio: float | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Pool the maximum of every bin of a grid over a region.
 
     Shapes: x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w).
 
-    pooled_h: Rows of the output. Required.
-    pooled_w: Columns of the output. Required.
+    pooled_h: Rows of the output. Required, or pooled_size.
+    pooled_w: Columns of the output. Required, or pooled_size.
     spatial_scale: Factor from the coordinates of the regions to those of the input:
         1 / 16 if the input is 16 times smaller than the image. Default 1.
+    pooled_size: FORK: in place of pooled_h and pooled_w, one number for both or two
+        (Intel).
+    pad_ratio: FORK: a region grows by this share of its size on every side (Cascade
+        R-CNN). Default 0.
 
     Note: A region is the index of its item and two corners in image pixels.
 
@@ -2148,6 +2288,30 @@ def SmoothL1Loss(
 
 
 @layer_function
+def SmoothL1LossOHEM(
+    a: Bottom,
+    b: Bottom,
+    weights: Bottom | None = None,
+    /,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Measure smooth absolute distance, and that of every item.
+
+        y = sum f(weights (a - b)) / divisor, f(d) = d^2 / 2 if |d| < 1, else |d| -
+            1 / 2
+
+    Shapes: a, b, weights (N, C, ...) -> (); a second top (N, 1, ...) has the sums
+    of all items.
+
+    Also takes `loss_param` as a dictionary.
+
+    Note: The divisor is the number of positions (normalization VALID).
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Softmax(
     x: Bottom,
     /,
@@ -2194,6 +2358,36 @@ def SoftmaxWithLoss(
 
     Note: The divisor is the number of labels that count (normalization VALID). Of
     forks: weights of classes and smooth labels, see loss_param.
+    """
+
+
+@layer_function
+def SoftmaxWithLossOHEM(
+    scores: Bottom,
+    label: Bottom,
+    /,
+    *,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Measure the cross entropy of softmax, and that of every item.
+
+        y = -sum_n log softmax(scores)[n, label_n] / divisor
+
+    Shapes: scores (N, C, ...), label (N, ...) -> (); a second top has the
+    probabilities, a third, as label, every item's loss.
+
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis over which the outputs sum to 1. Negative counts from the end.
+        Default 1.
+
+    Also takes `loss_param` as a dictionary.
+
+    Note: The divisor is the number of labels that count (normalization VALID).
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
     """
 
 

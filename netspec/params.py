@@ -73,6 +73,7 @@ class Loss:
     VALID = 1
     BATCH_SIZE = 2
     NONE = 3
+    PRE_FIXED = 30300
 
 
 class LRN:

@@ -48,14 +48,15 @@ class LossOp(Op):
 class SigmoidCrossEntropyLoss(LossOp):
     """loss = -sum of t log(p) + (1 - t) log(1 - p) over a divisor, p = sigmoid(x).
 
-    `normalization` is "FULL", "VALID", "BATCH_SIZE" or "NONE", resolved (here
-    BATCH_SIZE is the default). Targets that, cut to an integer, equal `ignore_label`
-    do not count.
+    `normalization` is "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED" (divided by
+    `fixed`), resolved (here BATCH_SIZE is the default). Targets that, cut to an
+    integer, equal `ignore_label` do not count.
     """
 
     type: ClassVar[str] = "SigmoidCrossEntropyLoss"
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
 
     @property
     def ranges(self) -> Mapping[int, Range]:
@@ -156,6 +157,7 @@ class InfogainLoss(LossOp):
     axis: int
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
     source: str
 
     @property
@@ -219,6 +221,7 @@ def sigmoid_cross_entropy_loss(
         tops=((),),
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="BATCH_SIZE"),
+        fixed=fixed_divisor(layer),
     )
 
 
@@ -311,6 +314,7 @@ def infogain_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Infogain
         axis=axis,
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="VALID"),
+        fixed=fixed_divisor(layer),
         source=param.source,
     )
 
@@ -340,7 +344,7 @@ _WEIGHING = ("weight_by_label_freqs", "class_weighting", "label_smoothing")
 
 
 def normalization(layer: LayerParameter, default: str) -> str:
-    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE" or "NONE".
+    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED".
 
     `normalization` beats its old form `normalize`. Warns, with `SpecWarning`, of class
     weights and smoothing where only SoftmaxWithLoss has them.
@@ -400,6 +404,24 @@ def weighing(layer: LayerParameter, classes: int) -> dict[str, Any]:
         "by_frequency": param.weight_by_label_freqs and not weights,
         "label_smoothing": param.label_smoothing,
     }
+
+
+def fixed_divisor(layer: LayerParameter) -> float:
+    """Return the divisor of the normalization PRE_FIXED, 1 for any other.
+
+    Less than 1 divides by 1, as every divisor does.
+    """
+    param = layer.loss_param
+    if normalization(layer, default="VALID") != "PRE_FIXED":
+        return 1.0
+    divisor = float(param.pre_fixed_normalizer)
+    if not (math.isfinite(divisor) and divisor > 0):
+        raise SpecError(
+            f"loss_param.pre_fixed_normalizer is {divisor:g}; expected what the loss "
+            f"is divided by, a number above 0",
+            layer=label(layer),
+        )
+    return divisor
 
 
 def ignore_label(layer: LayerParameter) -> int | None:

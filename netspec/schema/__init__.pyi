@@ -815,6 +815,18 @@ class LayerParameter(Message):
     def center_loss_param(self) -> CenterLossParameter:
         """FORK: caffe-face: options of CenterLoss."""
     @property
+    def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter:
+        """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
+    @property
+    def proposal_param(self) -> ProposalParameter:
+        """FORK: options of Proposal (PVANet)."""
+    @property
+    def psroi_pooling_param(self) -> PSROIPoolingParameter:
+        """FORK: options of PSROIPooling (R-FCN)."""
+    @property
+    def roi_align_param(self) -> ROIAlignParameter:
+        """FORK: options of ROIAlign (py-RFCN-priv)."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -899,6 +911,10 @@ class LayerParameter(Message):
         relu6_param: ReLU6Parameter | Mapping[str, Any] | None = ...,
         focal_loss_param: FocalLossParameter | Mapping[str, Any] | None = ...,
         center_loss_param: CenterLossParameter | Mapping[str, Any] | None = ...,
+        box_annotator_ohem_param: BoxAnnotatorOHEMParameter | Mapping[str, Any] | None = ...,
+        proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
+        psroi_pooling_param: PSROIPoolingParameter | Mapping[str, Any] | None = ...,
+        roi_align_param: ROIAlignParameter | Mapping[str, Any] | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -986,12 +1002,16 @@ class LossParameter(Message):
     VALID: Final = 1
     BATCH_SIZE: Final = 2
     NONE: Final = 3
+    PRE_FIXED: Final = 30300
     ignore_label: int
     """Items with this label count neither in the loss nor in its normalization."""
     normalization: int
     """What the sum is divided by: FULL (all items), VALID (items that are not
-    ignored), BATCH_SIZE (size of the batch) or NONE (1). SigmoidCrossEntropyLoss
-    defaults to BATCH_SIZE, the others to VALID."""
+    ignored), BATCH_SIZE (size of the batch), NONE (1) or PRE_FIXED
+    (`pre_fixed_normalizer`). SigmoidCrossEntropyLoss defaults to BATCH_SIZE, the
+    others to VALID."""
+    pre_fixed_normalizer: float
+    """FORK: the divisor of PRE_FIXED (R-FCN)."""
     normalize: bool
     """Old: true means VALID and false BATCH_SIZE. Read only where `normalization` is
     not given."""
@@ -1014,6 +1034,7 @@ class LossParameter(Message):
         *,
         ignore_label: int | None = ...,
         normalization: int | str | None = ...,
+        pre_fixed_normalizer: float | None = ...,
         normalize: bool | None = ...,
         weight_by_label_freqs: bool | None = ...,
         class_weighting: Iterable[float] | None = ...,
@@ -3484,6 +3505,12 @@ class ROIPoolingParameter(Message):
     """Factor from the coordinates of the regions to those of the input: 1 / 16 if
     the input is 16 times smaller than the image."""
     @property
+    def pooled_size(self) -> RepeatedScalarFieldContainer[int]:
+        """FORK: in place of pooled_h and pooled_w, one number for both or two
+        (Intel)."""
+    pad_ratio: float
+    """FORK: a region grows by this share of its size on every side (Cascade R-CNN)."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -3492,6 +3519,108 @@ class ROIPoolingParameter(Message):
         pooled_h: int | None = ...,
         pooled_w: int | None = ...,
         spatial_scale: float | None = ...,
+        pooled_size: Iterable[int] | None = ...,
+        pad_ratio: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class PSROIPoolingParameter(Message):
+    """FORK: options of PSROIPooling (R-FCN)."""
+    spatial_scale: float
+    """Factor from the coordinates of the regions to those of the input."""
+    output_dim: int
+    """Channels of the output."""
+    group_size: int
+    """Rows and columns of the output; the input has output_dim * group_size^2
+    channels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        spatial_scale: float | None = ...,
+        output_dim: int | None = ...,
+        group_size: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ROIAlignParameter(Message):
+    """FORK: options of ROIAlign (py-RFCN-priv; sampling_ratio of Mask R-CNN)."""
+    pooled_h: int
+    """Rows of the output."""
+    pooled_w: int
+    """Columns of the output."""
+    spatial_scale: float
+    """Factor from the coordinates of the regions to those of the input."""
+    sampling_ratio: int
+    """Given: a bin is the mean of sampling_ratio x sampling_ratio samples; 0 or less
+    takes as many as the bin has pixels, rounded up. Not given: the largest of
+    samples a pixel apart."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        pooled_h: int | None = ...,
+        pooled_w: int | None = ...,
+        spatial_scale: float | None = ...,
+        sampling_ratio: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ProposalParameter(Message):
+    """FORK: options of Proposal (PVANet)."""
+    feat_stride: int
+    """Image pixels from one position of the input to the next."""
+    base_size: int
+    """Side of the square that anchors are made of, in image pixels."""
+    min_size: int
+    """Smaller boxes are left out; in pixels of the image before it was scaled."""
+    @property
+    def ratio(self) -> RepeatedScalarFieldContainer[float]:
+        """Height / width of anchors."""
+    @property
+    def scale(self) -> RepeatedScalarFieldContainer[float]:
+        """Sizes of anchors, in base_size."""
+    pre_nms_topn: int
+    """How many boxes of the highest scores are compared with each other."""
+    post_nms_topn: int
+    """How many boxes of an image are kept at most."""
+    nms_thresh: float
+    """A box that overlaps a better one more than this is left out."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        feat_stride: int | None = ...,
+        base_size: int | None = ...,
+        min_size: int | None = ...,
+        ratio: Iterable[float] | None = ...,
+        scale: Iterable[float] | None = ...,
+        pre_nms_topn: int | None = ...,
+        post_nms_topn: int | None = ...,
+        nms_thresh: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class BoxAnnotatorOHEMParameter(Message):
+    """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
+    roi_per_img: int
+    """How many regions of an image, those of the largest losses, are learned from."""
+    ignore_label: int
+    """The label of the others."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        roi_per_img: int | None = ...,
+        ignore_label: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 

@@ -138,6 +138,7 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
             weight,
             size=weight.size,
             batch=self._p.shape[0],
+            pre_fixed=self.op.fixed,
         )
         self._weights = ClassWeights(self, self._labels)
         # q beside the label; without classes the labels are refused.
@@ -243,7 +244,12 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
         self._labels = Labels(self, self._x, op.ignore_label)
         weight = self._labels.weight
         self._divisor = Divisor(
-            self, op.normalization, weight, size=weight.size, batch=self._x.shape[0]
+            self,
+            op.normalization,
+            weight,
+            size=weight.size,
+            batch=self._x.shape[0],
+            pre_fixed=op.fixed,
         )
         outer, classes = self._x.shape[:2]
         if len(self.bottoms) > 2:
