@@ -187,14 +187,9 @@ def tops_of_data(layers: Sequence[LayerParameter]) -> list[str]:
     return [
         top
         for layer in layers
-        if layer.type == "Python" or _tells_nothing(op_class(layer.type))
+        if op_class(layer.type).is_source or op_class(layer.type).learns_shapes
         for top in layer.top
     ]
-
-
-def _tells_nothing(op: type[Op]) -> bool:
-    """Tell whether only a file or a run knows the shapes of the tops."""
-    return op.is_source or op.loose_tops
 
 
 def _loss_weights(ops: Sequence[Op]) -> list[tuple[float, ...]]:

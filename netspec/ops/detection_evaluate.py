@@ -25,7 +25,7 @@ class DetectionEvaluate(NoReadOp):
     """
 
     type: ClassVar[str] = "DetectionEvaluate"
-    loose_tops: ClassVar[bool] = True
+    learns_shapes: ClassVar[bool] = True
     resizable: ClassVar[bool] = True
     num_classes: int
     background: int

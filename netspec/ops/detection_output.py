@@ -60,7 +60,7 @@ class DetectionOutput(NoReadOp):
     """
 
     type: ClassVar[str] = "DetectionOutput"
-    loose_tops: ClassVar[bool] = True
+    learns_shapes: ClassVar[bool] = True
     resizable: ClassVar[bool] = True
     num_classes: int
     share_location: bool

@@ -9,7 +9,8 @@ from typing import ClassVar
 from netspec.errors import SpecError
 from netspec.ops.base import Range, Shape, enum_name, infers, label
 from netspec.ops.boxes import Suppression, check_boxes, check_list, suppression
-from netspec.ops.loss import LossOp, normalization
+from netspec.ops.loss import LossOp
+from netspec.ops.loss_param import fixed_divisor, normalization
 from netspec.schema import LayerParameter, MultiBoxLossParameter
 
 
@@ -50,6 +51,7 @@ class MultiBoxLoss(LossOp):
     sample_size: int
     use_prior_for_nms: bool
     normalization: str
+    fixed: float
     locations_count: bool
     confidences_count: bool
 
@@ -113,6 +115,7 @@ def multi_box_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> MultiBo
         sample_size=param.sample_size,
         use_prior_for_nms=param.use_prior_for_nms,
         normalization=normalization(layer, default="VALID"),
+        fixed=fixed_divisor(layer),
         locations_count=counts[0],
         confidences_count=counts[1],
     )

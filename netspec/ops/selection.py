@@ -88,7 +88,7 @@ class Filter(Op):
     """
 
     type: ClassVar[str] = "Filter"
-    loose_tops: ClassVar[bool] = True
+    learns_shapes: ClassVar[bool] = True
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:

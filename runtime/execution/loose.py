@@ -21,7 +21,7 @@ from runtime.primitives import Primitives
 def moves(net: NetParameter, backend: Primitives) -> bool:
     """Say whether layers above others will get other shapes as a net runs."""
     kinds = {layer.type for layer in net.layer if is_known_type(layer.type)}
-    loose = {kind for kind in kinds if op_class(kind).loose_tops}
+    loose = {kind for kind in kinds if op_class(kind).learns_shapes} - {"Python"}
     fixed = {kind for kind in loose if not op_class(kind).resizable}
     if fixed or (loose and not backend.on_host):
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netspec.ops.multibox_loss import MultiBoxLoss
-from runtime.layers._boxes import LEAST_OVERLAP, by_score, overlaps, thin
+from runtime.layers._default_boxes import LEAST_OVERLAP, by_score, overlaps, thin
 
 UNMATCHED = -1
 LEFT_OUT = -2  # reaches beyond the image and is no example of anything

@@ -19,7 +19,7 @@ from netspec.ops.detection_output import Saving
 from netspec.schema import LabelMap, LayerParameter
 from netspec.text import read_message
 from runtime.data.name_sizes import NamedSize, read_name_sizes
-from runtime.layers._boxes import in_pixels
+from runtime.layers._default_boxes import in_pixels
 
 FORMATS = ("VOC", "COCO", "ILSVRC")
 

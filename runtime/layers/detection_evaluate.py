@@ -11,7 +11,7 @@ from netspec.ops import detection_evaluate as ops
 from netspec.ops.base import bottom_name, label
 from runtime.arrays import Array
 from runtime.data.name_sizes import NamedSize, read_name_sizes
-from runtime.layers._boxes import by_score, in_pixels, overlaps
+from runtime.layers._default_boxes import by_score, in_pixels, overlaps
 from runtime.layers._truth import BOX, Truth
 from runtime.layers.base import Kernel, TopsChanged, register
 

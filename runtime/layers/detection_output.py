@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from netspec.ops import detection_output as ops
-from runtime.layers._boxes import by_score, decode, suppress
+from runtime.layers._default_boxes import by_score, decode, suppress
 from runtime.layers._saved_detections import SavedDetections
 from runtime.layers.base import Kernel, TopsChanged, register
 

@@ -10,7 +10,7 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.ops import multibox_loss as ops
 from netspec.ops.base import label
-from runtime.layers._boxes import decode, encode
+from runtime.layers._default_boxes import decode, encode
 from runtime.layers._matching import Match, matches, mine
 from runtime.layers._truth import BOX, Truth
 from runtime.layers.base import Kernel, register
@@ -43,9 +43,10 @@ class MultiBoxLoss(Kernel[ops.MultiBoxLoss]):
     `match`; f is d^2 / 2, and with SMOOTH_L1 |d| - 1 / 2 from |d| = 1 on. The second
     runs over these and the negatives that `mine` chooses, or over all default boxes
     with mining_type NONE: -log softmax of the class, or the sum of logistic losses of
-    all classes. The divisor is the number of matches with VALID (never less than 1),
-    that of all default boxes with FULL, of items with BATCH_SIZE, 1 with NONE. An item
-    without true boxes counts only with mining_type NONE.
+    all classes. The divisor, never less than 1, is the number of matches with VALID,
+    that of all default boxes with FULL, of items with BATCH_SIZE, 1 with NONE, and
+    what is given with PRE_FIXED. An item without true boxes counts only with
+    mining_type NONE.
 
     SSD's gradient of locations lacks the factor 1 / variance with
     `encode_variance_in_target`; this is the derivative. The places of equal losses and
@@ -163,7 +164,7 @@ class MultiBoxLoss(Kernel[ops.MultiBoxLoss]):
     def _normalizer(self, matched: int) -> float:
         boxes = self._items * self.op.priors
         by = {"FULL": boxes, "VALID": matched, "BATCH_SIZE": self._items, "NONE": 1}
-        return float(max(1, by[self.op.normalization]))
+        return float(max(1, by.get(self.op.normalization, self.op.fixed)))
 
     def _predicted(
         self, item: int, priors: np.ndarray, variances: np.ndarray

@@ -275,7 +275,7 @@ def multibox_loss(op, locations, confidences, priors, truth):
     divisors = dict(VALID=matches, FULL=items * count, BATCH_SIZE=items, NONE=1)
     total = op.loc_weight * location * op.locations_count
     total += confidence * op.confidences_count
-    return np.array(total / max(1, divisors[op.normalization]))
+    return np.array(total / max(1, divisors.get(op.normalization, op.fixed)))
 
 
 def greedy_of_large(boxes, scores, threshold, top_k):

@@ -94,6 +94,7 @@ def test_loss_and_gradient(backend: Backend, options: str) -> None:
             "normalization: BATCH_SIZE",
             "normalization: NONE",
             "normalize: false",
+            "normalization: PRE_FIXED pre_fixed_normalizer: 7.5",
         )
     ],
 )
