@@ -93,8 +93,6 @@ LEARNED = {
 }
 # Shapes of data where they are not those of an image and its label.
 SETTINGS = {"mobilenet_ssd": "folded=false"}  # of nets for use that come folded
-    "mobilenet_ssd": "folded=false"
-}  # of nets for use that are published folded
 SENTENCES = ("cont_sentence", "input_sentence", "target_sentence")
 STEPS = dict.fromkeys(("cont", "input", "target"), (20, 16))
 SEGMENTS = dict(data=(1, 3, 300, 420), label=(1, 1, 300, 420))
