@@ -110,13 +110,26 @@ class Kernel(Generic[OpT]):
     def setup(self) -> None:
         """Make views and constants; called once, at the end of `bind`."""
 
+    def refill(self) -> None:
+        """Fill what stays in the blobs: their memory has had other contents.
+
+        It comes ahead of the first pass, and of each that follows passes of the net
+        with other shapes.
+        """
+
     def take_over(self, other: Kernel[OpT]) -> None:
         """Take what the kernel of the same node in another plan knows of its pass."""
         for name in self.lasting:
-            self.work[name][...] = other.work[name]
+            mine, theirs = self.work[name], other.work[name]
+            if not self.backend.same_memory(mine, theirs):
+                mine[...] = theirs
 
     def go_on_from(self, other: Kernel[OpT]) -> None:
-        """Take what lasts from pass to pass from the kernel of an older plan."""
+        """Take what lasts from pass to pass from the kernel of the plan before.
+
+        That may be the same kind of plan again: what lasts is what `other` has, or
+        what it is at the start, and not what was left here.
+        """
 
     def forward(self) -> None:
         """Compute the tops from the bottoms and the parameters."""

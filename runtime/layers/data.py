@@ -71,7 +71,7 @@ class DummyData(Kernel[ops.DummyData]):
 
     types = ("DummyData",)
 
-    def setup(self) -> None:
+    def refill(self) -> None:
         """Fill what stays."""
         for index, filler in enumerate(self.op.data_filler):
             if filler.type == "constant":

@@ -12,6 +12,7 @@ import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
+from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
@@ -60,6 +61,7 @@ class Solver(Callbacks):
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
             seed gives the same run, where Caffe takes a new one each time.
         keep, allow_python: what must stay readable and may be imported (see `Net`).
+        plans: for how many shapes each net keeps plans (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -89,6 +91,7 @@ class Solver(Callbacks):
         seed: int | None = None,
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
+        plans: int = PLANS,
     ) -> None:
         super().__init__()
         self.param = param
@@ -107,6 +110,7 @@ class Solver(Callbacks):
             precision=precision,
             seed=self.seed,
             allow_python=allowed_names(allow_python),
+            plans=plans,
         )
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
