@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import ShapeError, SpecError, SpecWarning
 from netspec.ops.base import (
     Op,
     Range,
@@ -46,14 +48,15 @@ class LossOp(Op):
 class SigmoidCrossEntropyLoss(LossOp):
     """loss = -sum of t log(p) + (1 - t) log(1 - p) over a divisor, p = sigmoid(x).
 
-    `normalization` is "FULL", "VALID", "BATCH_SIZE" or "NONE", resolved (here
-    BATCH_SIZE is the default). Targets that, cut to an integer, equal `ignore_label`
-    do not count.
+    `normalization` is "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED" (divided by
+    `fixed`), resolved (here BATCH_SIZE is the default). Targets that, cut to an
+    integer, equal `ignore_label` do not count.
     """
 
     type: ClassVar[str] = "SigmoidCrossEntropyLoss"
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
 
     @property
     def ranges(self) -> Mapping[int, Range]:
@@ -154,6 +157,7 @@ class InfogainLoss(LossOp):
     axis: int
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
     source: str
 
     @property
@@ -217,6 +221,7 @@ def sigmoid_cross_entropy_loss(
         tops=((),),
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="BATCH_SIZE"),
+        fixed=fixed_divisor(layer),
     )
 
 
@@ -309,6 +314,7 @@ def infogain_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Infogain
         axis=axis,
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="VALID"),
+        fixed=fixed_divisor(layer),
         source=param.source,
     )
 
@@ -334,17 +340,88 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
     return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
 
 
-def normalization(layer: LayerParameter, default: str) -> str:
-    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE" or "NONE".
+_WEIGHING = ("weight_by_label_freqs", "class_weighting", "label_smoothing")
 
-    `normalization` beats its old form `normalize`.
+
+def normalization(layer: LayerParameter, default: str) -> str:
+    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED".
+
+    `normalization` beats its old form `normalize`. Warns, with `SpecWarning`, of class
+    weights and smoothing where only SoftmaxWithLoss has them.
     """
     param = layer.loss_param
+    given = [field for field in _WEIGHING if getattr(param, field)]
+    if given and layer.type != "SoftmaxWithLoss":
+        warnings.warn(
+            f"{label(layer)}: loss_param.{given[0]} has no effect here; only "
+            f"SoftmaxWithLoss has it, so remove it",
+            SpecWarning,
+            stacklevel=2,
+        )
     if param.HasField("normalization"):
         return enum_name(param, "normalization")
     if param.HasField("normalize"):
         return "VALID" if param.normalize else "BATCH_SIZE"
     return default
+
+
+def weighing(layer: LayerParameter, classes: int) -> dict[str, Any]:
+    """Read how `loss_param` weighs classes and smooths labels, for the op.
+
+    Raises `SpecError` for weights and shares that cannot be. Warns, with `SpecWarning`,
+    of weights that are not asked for, which SegNet passes over.
+    """
+    param = layer.loss_param
+    weights = tuple(param.class_weighting)
+    if not 0 <= param.label_smoothing < 1:
+        raise SpecError(
+            f"loss_param.label_smoothing is {param.label_smoothing:g}; expected at "
+            f"least 0 and below 1",
+            layer=label(layer),
+        )
+    if not param.weight_by_label_freqs:
+        if weights:
+            warnings.warn(
+                f"{label(layer)}: loss_param.class_weighting has no effect without "
+                f"weight_by_label_freqs: true; add that, or remove the weights",
+                SpecWarning,
+                stacklevel=2,
+            )
+        weights = ()
+    elif weights and len(weights) != classes:
+        raise SpecError(
+            f"loss_param.class_weighting is given {len(weights)} times for {classes} "
+            f"classes; give a weight for every class",
+            layer=label(layer),
+        )
+    if not all(0 <= weight < math.inf for weight in weights):
+        raise SpecError(
+            f"loss_param.class_weighting is {weights}; expected finite numbers from 0",
+            layer=label(layer),
+        )
+    return {
+        "class_weighting": weights,
+        "by_frequency": param.weight_by_label_freqs and not weights,
+        "label_smoothing": param.label_smoothing,
+    }
+
+
+def fixed_divisor(layer: LayerParameter) -> float:
+    """Return the divisor of the normalization PRE_FIXED, 1 for any other.
+
+    Less than 1 divides by 1, as every divisor does.
+    """
+    param = layer.loss_param
+    if normalization(layer, default="VALID") != "PRE_FIXED":
+        return 1.0
+    divisor = float(param.pre_fixed_normalizer)
+    if not (math.isfinite(divisor) and divisor > 0):
+        raise SpecError(
+            f"loss_param.pre_fixed_normalizer is {divisor:g}; expected what the loss "
+            f"is divided by, a number above 0",
+            layer=label(layer),
+        )
+    return divisor
 
 
 def ignore_label(layer: LayerParameter) -> int | None:

@@ -240,4 +240,5 @@ class NetShapes:
         self.mirror.before_steps()
         carry_over(self.graph, old, plan, node.index)
         self.mirror.after_steps()
+        plan.kernels[node.index].found = change.found
         return node.index + change.done

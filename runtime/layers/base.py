@@ -64,17 +64,24 @@ class TopsChanged(Exception):
     """Raised by `forward` where the tops need other shapes than they have.
 
     The net gives them these shapes, and everything above the layer as it was, and runs
-    the layer again. A layer that is `done` keeps its tops itself until they have their
-    place; the net asks it for their shapes and goes on behind it.
+    the layer again, where `Kernel.found` is what it has found already. A layer that is
+    `done` keeps its tops itself until they have their place; the net asks it for their
+    shapes and goes on behind it.
     """
 
     def __init__(
-        self, node: int, shapes: tuple[Shape, ...], *, done: bool = False
+        self,
+        node: int,
+        shapes: tuple[Shape, ...],
+        *,
+        done: bool = False,
+        found: Any = None,
     ) -> None:
         super().__init__(f"the tops of node {node} need shapes {shapes}")
         self.node = node
         self.shapes = shapes
         self.done = done
+        self.found = found
 
 
 class Kernel(Generic[OpT]):
@@ -86,6 +93,7 @@ class Kernel(Generic[OpT]):
     """
 
     types: ClassVar[tuple[str, ...]] = ()
+    found: Any = None  # by `forward` before it had to ask for other shapes
 
     def __init__(self, node: Node, context: Context) -> None:
         self.node = node

@@ -60,8 +60,8 @@ class Solver(Callbacks):
             whatever `solver_mode` says.
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
             seed gives the same run, where Caffe takes a new one each time.
-        keep, allow_python: what must stay readable and may be imported (see `Net`).
-        plans: for how many shapes each net keeps plans (see `Net`).
+        keep, allow_python, plans: what must stay readable, may be imported, and for how
+            many shapes each net keeps plans (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -99,19 +99,11 @@ class Solver(Callbacks):
         settings_of(param)  # its mistakes come before the time it takes to build nets
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
-        nets = SolverNets(
-            self.net_type,
-            param,
-            folder,
-            keep=keep,
-            backend=backend,
-            kernels=kernels,
-            graphs=graphs,
-            precision=precision,
-            seed=self.seed,
-            allow_python=allowed_names(allow_python),
-            plans=plans,
-        )
+        how = {"backend": backend, "kernels": kernels, "graphs": graphs}
+        how |= {"precision": precision, "seed": self.seed, "plans": plans}
+        allow = allowed_names(allow_python)
+        made = (self.net_type, param, folder)
+        nets = SolverNets(*made, keep=keep, allow_python=allow, **how)
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]
@@ -257,9 +249,10 @@ class Solver(Callbacks):
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
-                if self._test(signals) is None:
+                if (records := self._test(signals)) is None:
                     return
                 self._tested = self._iteration
+                self._rule.see_tests(self._iteration, self.test_nets, records)
             if self._stopping:
                 return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
@@ -295,8 +288,7 @@ class Solver(Callbacks):
             self._watch.warn(f"the loss of iteration {self._iteration} is {loss:g}")
         for call in self._after:
             call()
-        if self._after:
-            lr = self.lr
+        lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
         self._watch.check(self.update, self._iteration, told, self.last_snapshot)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
@@ -304,7 +296,7 @@ class Solver(Callbacks):
             notify(record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
-        self._rule.apply(lr, self._iteration)
+        self._rule.apply(lr, self._iteration, loss)
         self._iteration += 1
         return self._recorder.add(self._iteration - 1, loss, lr, started)
 
@@ -333,7 +325,7 @@ class Solver(Callbacks):
         does, less the record. A gradient that is not finite is warned about once.
         """
         self._watch.check(self.update, self._iteration, None, self.last_snapshot)
-        self._rule.apply(self.lr, self._iteration)
+        self._rule.apply_after_pass(self._iteration)
         self._iteration += 1
 
     # ------------------------------------------------------------ testing
@@ -395,7 +387,7 @@ class Solver(Callbacks):
             self.update,
             param.snapshot_prefix,
             iteration=self._iteration,
-            current_step=self._rule.steps,
+            progress=self._rule.progress,
             hdf5=param.snapshot_format == SolverParameter.HDF5,
         )
         self.last_snapshot = written
@@ -430,7 +422,7 @@ class Solver(Callbacks):
         """
         saved = restore_snapshot(self.net, self.update, path)
         self._iteration = saved.iteration
-        self._rule.steps = saved.current_step
+        self._rule.progress = saved.progress
         self.last_snapshot = Snapshot(
             saved.iteration, Path(saved.learned_net), Path(path)
         )

@@ -15,8 +15,9 @@ BVLC_TYPES = (
     "Slice Softmax SoftmaxWithLoss Split Swish TanH Threshold Tile WindowData "
 )
 FORK_TYPES = (
-    "AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize "
-    "Permute PriorBox ROIPooling SmoothL1Loss VideoData "
+    "AnnotatedData BoxAnnotatorOHEM DetectionEvaluate DetectionOutput MultiBoxLoss "
+    "Normalize PSROIPooling Permute PriorBox Proposal ROIAlign ROIPooling SmoothL1Loss "
+    "SmoothL1LossOHEM SoftmaxWithLossOHEM VideoData "
 )
 CAFFE_TYPES = {*BVLC_TYPES.split(), *FORK_TYPES.split()}
 
