@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -99,11 +99,11 @@ class Solver(Callbacks):
         settings_of(param)  # its mistakes come before the time it takes to build nets
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
-        how = {"backend": backend, "kernels": kernels, "graphs": graphs}
-        how |= {"precision": precision, "seed": self.seed, "plans": plans}
+        how: dict[str, Any] = {"backend": backend, "kernels": kernels}
+        how |= {"graphs": graphs, "precision": precision, "seed": self.seed}
         allow = allowed_names(allow_python)
         made = (self.net_type, param, folder)
-        nets = SolverNets(*made, keep=keep, allow_python=allow, **how)
+        nets = SolverNets(*made, keep=keep, allow_python=allow, plans=plans, **how)
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]
