@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from netspec.graph import Graph
 from netspec.ops import is_known_type, op_class
 from netspec.schema import NetParameter
+from runtime.arrays import Array
 from runtime.execution.blob import Blob
 from runtime.execution.mirror import Mirror
 from runtime.execution.plan import Plan
@@ -54,19 +55,38 @@ def give_rows(
     """Give the tops of a node that stands alone, and their blobs, other shapes."""
     node = graph.nodes[change.node]
     for edge, shape in zip(node.tops, change.shapes, strict=True):
-        plan.data[edge] = plan.backend.zeros(shape, str(plan.data[edge].dtype))
-        name = graph.edges[edge].blob
-        blobs[name].rebind(shape, mirror.view(plan.data[edge]), None)
+        rows = plan.backend.zeros(shape, str(plan.data[edge].dtype))
+        _put(graph, plan, edge, rows, blobs, mirror)
     _tell(graph, plan, change.node)
 
 
-def keep_rows(graph: Graph, old: Plan, new: Plan) -> None:
-    """Let a new plan have the arrays of tops that changed their shapes in an older."""
+def keep_rows(
+    graph: Graph, old: Plan, new: Plan, blobs: Mapping[str, Blob], mirror: Mirror
+) -> None:
+    """Let a plan have the tops that may change their shapes of the one before."""
     for node in graph.nodes:
         if node.op.resizable and stands_alone(graph, new, node.index):
             for edge in node.tops:
-                new.data[edge] = old.data[edge]
+                rows = old.data[edge]
+                if id(rows) in old.lies:  # memory that another layer has in this plan
+                    rows = rows.copy()
+                _put(graph, new, edge, rows, blobs, mirror)
             _tell(graph, new, node.index)
+
+
+def _put(
+    graph: Graph,
+    plan: Plan,
+    edge: int,
+    rows: Array,
+    blobs: Mapping[str, Blob],
+    mirror: Mirror,
+) -> None:
+    """Let an edge and its blob have another array, which no other plan shares."""
+    if plan.data[edge] is not rows:
+        plan.lies.pop(id(plan.data[edge]), None)  # another array may get its number
+        plan.data[edge] = rows
+    blobs[graph.edges[edge].blob].rebind(rows.shape, mirror.view(rows), None)
 
 
 def _tell(graph: Graph, plan: Plan, node: int) -> None:
