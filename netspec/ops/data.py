@@ -28,7 +28,7 @@ from netspec.ops.base import (
 )
 from netspec.ops.families import infer, op_class
 from netspec.ops.python import python_op
-from netspec.schema import FillerParameter, LayerParameter
+from netspec.schema import FillerParameter, LayerParameter, ResizeParameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +68,8 @@ class Data(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images and a crop; the rest is in the database."""
-        batch, crop = layer.data_param.batch_size, _crop(layer)
-        return ((batch, None, crop, crop), (batch,))[: len(layer.top)]
+        batch, size = layer.data_param.batch_size, _size(layer)
+        return ((batch, None, *size), (batch,))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,9 @@ class ImageData(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images, the channels and a crop."""
-        param, crop = layer.image_data_param, _crop(layer)
+        param = layer.image_data_param
         channels = 3 if param.is_color else 1
-        images = (param.batch_size, channels, crop, crop)
+        images = (param.batch_size, channels, *_size(layer))
         return (images, images[:1])[: len(layer.top)]
 
 
@@ -125,8 +125,8 @@ class AnnotatedData(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images and a crop; how many boxes is not known."""
-        batch, crop = layer.data_param.batch_size, _crop(layer)
-        return ((batch, None, crop, crop), (1, 1, None, 8))[: len(layer.top)]
+        batch, size = layer.data_param.batch_size, _size(layer)
+        return ((batch, None, *size), (1, 1, None, 8))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,11 +295,7 @@ def memory_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
 def data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read a Data or AnnotatedData layer whose database is not at hand."""
     batch = _batch(layer, "data_param", layer.data_param.batch_size)
-    transform = layer.transform_param
-    height = width = transform.crop_size
-    if not height and layer.type == "AnnotatedData":
-        resize = transform.resize_param
-        height, width = resize.height, resize.width
+    height, width = _size(layer)
     channels = _channels(layer)
     if not (height and width and channels):
         raise _unknown(
@@ -315,8 +311,9 @@ def image_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read an ImageData layer whose images are not at hand."""
     param = layer.image_data_param
     batch = _batch(layer, "image_data_param", param.batch_size)
-    crop = layer.transform_param.crop_size
-    height, width = (crop, crop) if crop else (param.new_height, param.new_width)
+    height, width = _size(layer)
+    if not (height and width):
+        height, width = param.new_height, param.new_width
     if not (height and width):
         raise _unknown(
             layer,
@@ -399,8 +396,18 @@ def _images(layer: LayerParameter, images: Shape) -> Op:
     return source_op(layer, (images, labels)[: len(layer.top)])
 
 
-def _crop(layer: LayerParameter) -> int | None:
-    return layer.transform_param.crop_size or None
+def _size(layer: LayerParameter) -> tuple[int | None, int | None]:
+    """Return rows and columns of images as `transform_param` gives them, or None."""
+    param = layer.transform_param
+    if param.crop_size:
+        return param.crop_size, param.crop_size
+    for rows, columns in (("crop_h", "crop_w"), ("crop_height", "crop_width")):
+        if getattr(param, rows) and getattr(param, columns):
+            return getattr(param, rows), getattr(param, columns)
+    resize = param.resize_param
+    if resize.resize_mode == ResizeParameter.FIT_SMALL_SIZE:
+        return None, None
+    return resize.height or None, resize.width or None
 
 
 def _unknown(layer: LayerParameter, reason: str) -> UnknownShape:

@@ -11,6 +11,7 @@ from netspec.nets.state import State
 from netspec.ops.base import Shape, check_count, label
 from netspec.room import enough_memory
 from netspec.schema import LayerParameter, NetParameter
+from runtime.data.annotated_reader import AnnotatedReader
 from runtime.data.hdf5_reader import Hdf5Reader
 from runtime.data.image_reader import ImageReader
 from runtime.data.lmdb_reader import LmdbReader
@@ -52,6 +53,7 @@ DATA_LAYERS: dict[str, Open] = {
     "HDF5Data": read_ahead(Hdf5Reader),
     "ImageData": read_ahead(ImageReader),
     "MemoryData": _memory,
+    "AnnotatedData": read_ahead(AnnotatedReader),
     "WindowData": _refuse,
 }
 
