@@ -28,7 +28,13 @@ from netspec.ops.base import (
 )
 from netspec.ops.families import infer, op_class
 from netspec.ops.python import python_op
-from netspec.schema import FillerParameter, LayerParameter
+from netspec.schema import (
+    DenseImageDataParameter,
+    FillerParameter,
+    ImageDataParameter,
+    LayerParameter,
+    ResizeParameter,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,11 @@ class FileSource(SourceOp):
         """Return the shape of the second top beside `images`: a label for each."""
         return images[:1]
 
+    @classmethod
+    def shapes(cls, images: Shape) -> tuple[Shape, ...]:
+        """Return the shapes of all tops that there can be."""
+        return images, cls.labels(images)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data(FileSource):
@@ -68,8 +79,8 @@ class Data(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images and a crop; the rest is in the database."""
-        batch, crop = layer.data_param.batch_size, _crop(layer)
-        return ((batch, None, crop, crop), (batch,))[: len(layer.top)]
+        batch, size = layer.data_param.batch_size, _size(layer)
+        return ((batch, None, *size), (batch,))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +106,9 @@ class ImageData(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images, the channels and a crop."""
-        param, crop = layer.image_data_param, _crop(layer)
+        param = layer.image_data_param
         channels = 3 if param.is_color else 1
-        images = (param.batch_size, channels, crop, crop)
+        images = (param.batch_size, channels, *_size(layer))
         return (images, images[:1])[: len(layer.top)]
 
 
@@ -125,8 +136,59 @@ class AnnotatedData(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images and a crop; how many boxes is not known."""
-        batch, crop = layer.data_param.batch_size, _crop(layer)
-        return ((batch, None, crop, crop), (1, 1, None, 8))[: len(layer.top)]
+        batch, size = layer.data_param.batch_size, _size(layer)
+        return ((batch, None, *size), (1, 1, None, 8))[: len(layer.top)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LabelImages(FileSource):
+    """Images, and a label for every pixel of each."""
+
+    @classmethod
+    def labels(cls, images: Shape) -> Shape:
+        """Return the shape of the second top: a label for every pixel."""
+        return (images[0], 1, *images[2:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseImageData(_LabelImages):
+    """Images and images of their labels, of SegNet."""
+
+    type: ClassVar[str] = "DenseImageData"
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images, the channels and a crop."""
+        return _told(layer, layer.dense_image_data_param)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageLabelmapData(_LabelImages):
+    """Images and images of their edges, of HED."""
+
+    type: ClassVar[str] = "ImageLabelmapData"
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images, the channels and a crop."""
+        return _told(layer, layer.image_data_param)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSegData(_LabelImages):
+    """Images, labels of their pixels and their sizes, of DeepLab and PSPNet."""
+
+    type: ClassVar[str] = "ImageSegData"
+
+    @classmethod
+    def shapes(cls, images: Shape) -> tuple[Shape, ...]:
+        """Return the shapes of images, labels and sizes."""
+        return images, cls.labels(images), (images[0], 1, 1, 2)
+
+    @classmethod
+    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
+        """Return the number of images, the channels and a crop."""
+        return _told(layer, layer.image_data_param)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,11 +357,7 @@ def memory_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
 def data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read a Data or AnnotatedData layer whose database is not at hand."""
     batch = _batch(layer, "data_param", layer.data_param.batch_size)
-    transform = layer.transform_param
-    height = width = transform.crop_size
-    if not height and layer.type == "AnnotatedData":
-        resize = transform.resize_param
-        height, width = resize.height, resize.width
+    height, width = _size(layer)
     channels = _channels(layer)
     if not (height and width and channels):
         raise _unknown(
@@ -315,8 +373,9 @@ def image_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read an ImageData layer whose images are not at hand."""
     param = layer.image_data_param
     batch = _batch(layer, "image_data_param", param.batch_size)
-    crop = layer.transform_param.crop_size
-    height, width = (crop, crop) if crop else (param.new_height, param.new_width)
+    height, width = _size(layer)
+    if not (height and width):
+        height, width = param.new_height, param.new_width
     if not (height and width):
         raise _unknown(
             layer,
@@ -325,6 +384,23 @@ def image_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
         )
     channels = 3 if param.is_color else 1
     return _images(layer, (batch, channels, height, width))
+
+
+@infers("DenseImageData", "ImageLabelmapData", "ImageSegData")
+def label_images(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
+    """Read a layer of images with labels for their pixels, which are not at hand."""
+    dense = layer.type == "DenseImageData"
+    field = "dense_image_data_param" if dense else "image_data_param"
+    param = getattr(layer, field)
+    batch = _batch(layer, field, param.batch_size)
+    images = _told(layer, param)[0]
+    if images is None or None in images:
+        raise _unknown(
+            layer,
+            f"{field} tells the image only with new_height and new_width, or "
+            f"transform_param with a crop",
+        )
+    return _images(layer, (batch, *(int(size or 0) for size in images[1:])))
 
 
 @infers("WindowData")
@@ -395,12 +471,38 @@ def _channels(layer: LayerParameter) -> int:
 
 def _images(layer: LayerParameter, images: Shape) -> Op:
     """Return the op of a data layer from the shape of its images."""
-    labels = _file_source(layer).labels(images)
-    return source_op(layer, (images, labels)[: len(layer.top)])
+    shapes = _file_source(layer).shapes(images)
+    return source_op(layer, shapes[: len(layer.top)])
 
 
-def _crop(layer: LayerParameter) -> int | None:
-    return layer.transform_param.crop_size or None
+def _told(
+    layer: LayerParameter, param: DenseImageDataParameter | ImageDataParameter
+) -> Sequence[PartialShape | None]:
+    """Return what a layer of images with labels tells of its tops."""
+    height, width = _size(layer)
+    if isinstance(param, DenseImageDataParameter) and param.crop_height:
+        height, width = param.crop_height, param.crop_width or None
+    scaled = len(layer.transform_param.scale_factors) > 0
+    if not (height and width) and not scaled:
+        height, width = param.new_height or None, param.new_width or None
+    batch, channels = param.batch_size, 3 if param.is_color else 1
+    images = (batch, channels, height, width)
+    labels = (batch, 1, height, width)
+    return (images, labels, (batch, 1, 1, 2))[: len(layer.top)]
+
+
+def _size(layer: LayerParameter) -> tuple[int | None, int | None]:
+    """Return rows and columns of images as `transform_param` gives them, or None."""
+    param = layer.transform_param
+    if param.crop_size:
+        return param.crop_size, param.crop_size
+    for rows, columns in (("crop_h", "crop_w"), ("crop_height", "crop_width")):
+        if getattr(param, rows) and getattr(param, columns):
+            return getattr(param, rows), getattr(param, columns)
+    resize = param.resize_param
+    if resize.resize_mode == ResizeParameter.FIT_SMALL_SIZE:
+        return None, None
+    return resize.height or None, resize.width or None
 
 
 def _unknown(layer: LayerParameter, reason: str) -> UnknownShape:
