@@ -3,9 +3,9 @@
     python tools/gen_forks.py [--check]
 
 `netspec/forks/catalogue.bin` is compressed JSON; `netspec/forks/catalogue.py` says what
-is in it. With --check nothing is written; the exit status is 1 if it differs. Both check
-the tables: every word is a fork, every type is known in the schema of every fork that
-uses it, and no fork gives two fields of a message one name or one number.
+is in it. With --check nothing is written; the exit status is 1 if it differs. Both
+check the tables: every word is a fork, every type is known in the schema of each fork
+that uses it, and no fork gives two fields of a message one name or one number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROW = re.compile(
     r"(?P<name>\w+) (?P<number>\d+) (?P<type>[\w.]+)(?P<label>[*!]?)"
     r"(?P<packed> packed)?(?: = (?P<default>.*))?"
 )
-_TYPE = re.compile(r"(\w+)((?: \w+)*): (.+)")
+_TYPE = re.compile(r"(\w+|\*)((?: \w+)*): (.+)")
 _LABELS = {"": 1, "!": 2, "*": 3}  # of FieldDescriptorProto
 
 

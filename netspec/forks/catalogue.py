@@ -22,12 +22,14 @@ class Fork(NamedTuple):
     """A fork: the word that options take, its name, and where its facts are from.
 
     kind: "training" for a fork that trains, "reader" for what reads files of others,
-    "history" for a branch or a pull request of Caffe itself. place: its bit.
+    "history" for a branch or a pull request of Caffe itself. form: "layer", or "layers"
+    for an old schema that has no other. place: its bit.
     """
 
     word: str
     name: str
     kind: str
+    form: str
     repository: str
     branch: str
     commit: str
