@@ -267,7 +267,8 @@ class _Look:
         if self.current:
             left = left & ~self.known.old or left
         for layer_type in self.types:
-            left = left & self.known.knows(layer_type) or left
+            knows = self.known.knows(layer_type)
+            left = left & knows or left & self.known.unlisted or left
         for plausible in self.plausible:
             left = left & plausible or left
         # Files come from what trains; a reader's schema only follows those.
@@ -282,7 +283,10 @@ class _Look:
                 left &= of_kind | given
                 break
         plain = self.known.bits[OURS] | self.known.bits[BVLC]
-        return left & ~self._moved() or left if left & plain else left
+        if left & plain:  # an old fork would show by the types of its layers
+            left &= ~self.known.old
+            left = left & ~self._moved() or left
+        return left
 
     def _moved(self) -> int:
         """Return the schemas that have a field of Caffe's, present here, elsewhere.
