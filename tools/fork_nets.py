@@ -36,6 +36,9 @@ DEPTH = 3
 # Fields that say how a fork's own code computes, and nothing of what.
 ENGINES = frozenset({"engine", "cudnn_math_override", "cudnn_convolution_algo_seeker"})
 
+# Types of one name that compute something else in forks without its parameter.
+NOT_WITHOUT = frozenset({"Normalize"})
+
 
 def forks() -> list[Fork]:
     """Return the forks of the table: all but Caffe itself."""
@@ -217,6 +220,10 @@ def same_options(fork: Fork, layer_type: str) -> bool:
     listed = next(p for p, mask in tables.types[layer_type] if mask & bit)
     theirs: Any = schema_named(fork.word).messages["LayerParameter"]
     ours: Any = LayerParameter.DESCRIPTOR
+    if row.param and listed and row.param not in listed:
+        return False
+    if layer_type in NOT_WITHOUT and row.param not in theirs.fields_by_name:
+        return False
     for param in listed or params_of(layer_type):
         field = theirs.fields_by_name.get(param)
         if field is None or field.message_type is None:
