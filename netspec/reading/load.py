@@ -22,6 +22,7 @@ from netspec.text.tokens import text_lines
 F = TypeVar("F", bound=LoadedFolder)
 
 MAX_NAMED = 5  # fields without a name, in a warning
+MESSAGE = "<net>"  # the source of a message
 NO_LINE = 0  # of what comes from a binary file or a message
 
 
@@ -32,7 +33,8 @@ def load(net: Any, kind: type[F]) -> F:
     lines = lines_of(read, current)
     spec = kind(**_net_fields(current))
     if read.text is None:
-        _warn_unread(current, read.source)
+        if read.source == MESSAGE:  # who reads a file warns of it
+            _warn_unread(current, read.source)
         vars(spec)["_unread"] = unread_fields(current)
     reader = _Reader(spec, read.source)
     for layer, line in zip(current.layer, lines, strict=True):
