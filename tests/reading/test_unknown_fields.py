@@ -41,7 +41,6 @@ def test_an_edited_net_keeps_them():
     assert tree["layer"][1]["colour"] == ["RED"]
     pooling = {"kernel_size": [3.0], "norm_region": ["WITHIN_CHANNEL"]}
     assert tree["layer"][1]["pooling_param"] == [pooling]
-    assert "colour: RED" in str(n)
 
 
 @quiet
@@ -93,7 +92,7 @@ def test_python_takes_them_and_says_what_is_none():
         n.y = L.Pooling(n.x, kernal_size=3)
     with pytest.raises(SpecError) as caught:
         n.y = L.Pooling(n.x, zzzzz=3)
-    assert "unknown_fields" not in str(caught.value)
+    assert str(caught.value).endswith("propagate_down, include, exclude")
 
 
 @quiet
@@ -208,7 +207,7 @@ def test_strict_loading_names_all():
         netspec.load(NET, strict=True)
     said = str(caught.value).split("\n  and: ")
     assert len(said) == 4
-    assert "<text>:4:55: LayerParameter.colour is no field" in said[1]
+    assert "<text>:4:56: LayerParameter.colour is no field" in said[1]
     with pytest.raises(SpecError, match=r"<net>: has .*'x': field 2001"):
         net = NetParameter()
         net.layer.add(name="x").MergeFromString(b"\x88\x7d\x96\x01")
@@ -221,13 +220,11 @@ def test_strict_loading_names_all():
 
 
 @pytest.mark.parametrize(
-    "command", ["export", "flatten", "draw", "summary", "to_python", "surgery"]
+    "command", ["export", "flatten", "draw", "summary", "to_python"]
 )
 def test_commands_are_strict_when_they_are_asked(command, tmp_path):
     (tmp_path / "net.prototxt").write_text(NET)
-    (tmp_path / "out.prototxt").write_text("")
     words = [sys.executable, "-m", f"netspec.{command}"]
-    words += ["deploy"] if command == "surgery" else []
     done = subprocess.run(
         [*words, str(tmp_path / "net.prototxt"), "--strict"],
         cwd=ROOT,

@@ -196,7 +196,7 @@ def test_a_module_keeps_what_its_layers_have():
     text = """
     module { name: "M" input: "in" output: "out" required: "n"
       layer { name: "out" type: "Pooling" bottom: "in" top: "out" odd: n
-        pooling_param { norm_region: WITHIN_CHANNEL extra { a: n } } } }
+        pooling_param { norm_region: NO_REGION2 extra { a: n b: 'x${n}' } } } }
     layer { name: "a" module: "M" bottom: "x" values { n: 3 } }
     layer { name: "x" type: "Input" top: "x" odd: ONE }
     """
@@ -204,9 +204,13 @@ def test_a_module_keeps_what_its_layers_have():
     layer = next(each for each in net.layer if each.type == "Pooling")
     assert list(layer.unknown_fields) == ["odd: 3"]
     assert list(layer.pooling_param.unknown_fields) == [
-        "norm_region: WITHIN_CHANNEL",
-        "extra { a: 3 }",
+        "norm_region: NO_REGION2",
+        'extra { a: 3 b: "x3" }',
     ]
+    with pytest.raises(TextError, match="'N' is no value of module 'M'; did you"):
+        parse(text.replace("NO_REGION2", "N"), NetParameter)
+    with pytest.raises(TextError, match=r"4:.*parse integer: WIDE .*in 'a', module"):
+        parse(text.replace("extra { a: n", "stride: WIDE e { a: n"), NetParameter)
 
 
 @pytest.mark.parametrize(
