@@ -41,6 +41,7 @@ COLOURS = {
     "loss": ("#fad2d8", "#bf2b44"),
     "output": ("#f9d9ee", "#a8377f"),
     "other": ("#ececec", "#707070"),
+    "unknown": ("#ffffff", "#222222"),
 }
 
 
@@ -222,8 +223,10 @@ def _content(module: Module, found: Totals) -> str:
         count = len(module.children)
         layers = f"{count} × {found.layers // count} layers"
     words = [layers]
-    if found.num_params:
-        words.append(f"{found.num_params:,} parameters")
+    if found.num_params or found.partly:
+        rest = " + ?" if found.num_params else "?"
+        known = f"{found.num_params:,}" if found.num_params else ""
+        words.append(f"{known}{rest if found.partly else ''} parameters")
     shared = f"  ⇄ {', '.join(found.shared)}" if found.shared else ""
     return ", ".join(words) + shared
 

@@ -1,0 +1,182 @@
+"""Layers that are looked at: read if that can be done, or opaque."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from netspec.catalogue.parameters import parameter_roles
+from netspec.errors import ShapeError
+from netspec.forks import owners, type_owners
+from netspec.nets.own_types import as_own
+from netspec.ops import is_known_type, known_types, op_class
+from netspec.ops.base import Op, Shape, label
+from netspec.ops.data import infer_with
+from netspec.ops.opaque import (
+    Opaque,
+    blob_shape,
+    is_opaque,
+    is_over,
+    opaque_op,
+    unread_options,
+)
+from netspec.schema import LayerParameter
+
+MAX_OWNERS = 3  # forks that are named
+MIN_LETTERS = 4  # of names in which one letter is taken for a slip
+
+
+def may_be_given(layer: LayerParameter) -> bool:
+    """Tell whether only a file or code tells the shapes that a layer makes."""
+    if layer.type in ("Python", "Filter"):
+        return True
+    return is_known_type(layer.type) and op_class(layer.type).is_source
+
+
+def look_at(
+    layer: LayerParameter,
+    bottoms: Sequence[Shape],
+    given: Mapping[str, Sequence[int]],
+) -> Op:
+    """Read a layer, with shapes `given` for any top.
+
+    Raises `UnknownShape` where a shape is not known, `ShapeError` where the layer makes
+    another one than is given.
+    """
+    layer = as_own(layer)
+    opaque = is_opaque(layer)
+    if opaque and is_known_type(layer.type) and op_class(layer.type).is_source:
+        opaque = False  # whose shapes are given, or stand in files
+    op = (opaque_op if opaque else infer_with)(layer, bottoms, given)
+    if not may_be_given(layer):
+        check_agrees(layer, op.tops, given)
+    return op
+
+
+def check_agrees(
+    layer: LayerParameter,
+    tops: Sequence[Shape | None],
+    given: Mapping[str, Sequence[int]],
+) -> None:
+    """Refuse a shape that is given for a top which has another one.
+
+    What is given holds for the first layer that makes the blob, not for those in place.
+    """
+    for place, (top, shape) in enumerate(zip(layer.top, tops, strict=False)):
+        wanted = tuple(given[top]) if top in given else shape
+        if shape in (None, wanted) or is_over(layer, place, place):
+            continue
+        raise ShapeError(
+            f"shape {wanted} is given for top {top!r}, but the layer makes {shape}; "
+            f"leave it away, or correct it",
+            layer=label(layer),
+        )
+
+
+def learned(layer: LayerParameter, op: Op | None) -> tuple[Shape, ...] | None:
+    """Return the shapes of what a layer learns, or None where they are not known.
+
+    A layer that holds the values tells them, as in a caffemodel.
+    """
+    if op is not None and (op.params or not isinstance(op, Opaque)):
+        return tuple(definition.shape for definition in op.params)
+    if len(layer.blobs):
+        return tuple(map(blob_shape, layer.blobs))
+    sure = op is None and not is_opaque(layer)
+    return () if sure and parameter_roles(layer, len(layer.bottom)) == () else None
+
+
+def computed(layer: LayerParameter, op: Op | None) -> int | None:
+    """Return how many multiply-adds a layer has, or None where that is not known."""
+    if op is not None and not isinstance(op, Opaque):
+        return op.macs
+    sure = op is None and not is_opaque(layer)
+    return 0 if sure and parameter_roles(layer, len(layer.bottom)) == () else None
+
+
+def taken_in_place(layer: LayerParameter) -> bool:
+    """Tell whether an opaque layer is taken to keep a shape, as it is in place."""
+    places = range(len(layer.top))
+    return is_opaque(layer) and any(is_over(layer, at, at) for at in places)
+
+
+def near_type(kind: str) -> str | None:
+    """Return the known type of which `kind` is a slip; no type of a fork is."""
+    if type_owners(kind):
+        return None
+    folded = kind.replace("_", "").lower()
+    by_case = [name for name in known_types() if name.lower() == folded]
+    slips = (name for name in known_types() if _is_slip(kind, name))
+    return by_case[0] if by_case else next(slips, None)
+
+
+def whose(names: Sequence[str]) -> str:
+    """Return the forks of `names` in words: `of SSD, NVCaffe and 9 more`; "" if none.
+
+    names: of all, the best known first.
+    """
+    if not names:
+        return ""
+    told = list(names[:MAX_OWNERS])
+    more = len(names) - len(told)
+    if more:
+        return f"of {', '.join(told)} and {more} more"
+    return f"of {' and '.join([', '.join(told[:-1]), told[-1]] if told[1:] else told)}"
+
+
+def opaque_reason(layer: LayerParameter) -> str:
+    """Return in few words why a layer cannot be read, or "" if it can.
+
+    `unknown type, of SSD, NVCaffe and 9 more`, `unknown option kernel_d, of C3D`.
+    """
+    if as_own(layer) is not layer:
+        return ""
+    if not is_known_type(layer.type):
+        near = near_type(layer.type)
+        rest = f"did you mean {near!r}?" if near else whose(type_owners(layer.type))
+        return f"unknown type{', ' * bool(rest)}{rest}"
+    unread = unread_options(layer)
+    if not unread:
+        return ""
+    fields = [(message, _field_name(text)) for message, text in unread]
+    owned = [name for message, field in fields for name in owners(message, field)]
+    rest = whose(list(dict.fromkeys(owned)))
+    names = ", ".join(field for _, field in fields)
+    return f"unknown option {names}{', ' * bool(rest)}{rest}"
+
+
+def told_type(kind: str) -> str:
+    """Return what is said where a net of an unknown layer type is to be built."""
+    near = near_type(kind)
+    if near:
+        return f"unknown layer type {kind!r}; did you mean {near!r}?"
+    names = whose(type_owners(kind))
+    return (
+        f"unknown layer type {kind!r}{', ' * bool(names)}{names}; to run it, write it "
+        f"in Python as a class {kind!r} with @netspec.layer; drawings and summaries "
+        f"need shapes only, as in --shape TOP=N,C,H,W"
+    )
+
+
+def _is_slip(word: str, name: str) -> bool:
+    """Tell whether two names differ in case, in underscores, or in one letter."""
+    word, name = (text.replace("_", "").lower() for text in (word, name))
+    if word == name:
+        return True
+    short, long = sorted((word, name), key=len)
+    if len(short) < MIN_LETTERS or len(long) > len(short) + 1:
+        return False
+    if "".join(filter(str.isdigit, word)) != "".join(filter(str.isdigit, name)):
+        return False
+    start = 0
+    while start < len(short) and short[start] == long[start]:
+        start += 1
+    if len(short) < len(long):
+        return short[start:] == long[start + 1 :]
+    swapped = short[start : start + 2] == long[start : start + 2][::-1]
+    return short[start + 1 :] == long[start + 1 :] or (
+        swapped and short[start + 2 :] == long[start + 2 :]
+    )
+
+
+def _field_name(text: str) -> str:
+    return text.partition("{")[0].partition(":")[0].strip()
