@@ -32,18 +32,34 @@ RTOL = {"ContrastiveLoss": 1e-3}  # by type, where the gradient is not quite exa
 IMAGE = (2, 3, 5, 4)
 THREE = 'bottom: "a" bottom: "b" bottom: "c"'
 SCORES = [(4, 3), (4,)]
+TWO = "loss_weight: 2 loss_weight: 0 "
+REGIONS = (7, 5)
+BOXES = [(1, 2, 3, 4), (1, 4, 3, 4), (1, 3)]
 # Of each type what to check: the rest of its text, and the shapes of its bottoms.
 EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "AbsVal": [("", [(3, 4)])],
     "Accuracy": [("", SCORES)],
     "ArgMax": [("", [(3, 4)])],
+    "BN": [
+        ("bn_param { eps: 0.5 }", [IMAGE]),
+        ("bn_param { frozen: true }", [IMAGE]),
+        ("bn_param { bn_mode: LEARN }", [IMAGE]),
+        ("bn_param { bn_mode: INFERENCE }", [IMAGE]),
+    ],
     "BNLL": [("", [(3, 4)])],
     "BatchNorm": [
         ("", [IMAGE]),
         ("batch_norm_param { use_global_stats: true eps: 0.5 }", [IMAGE]),
+        ("batch_norm_param { scale_bias: true eps: 0.5 }", [IMAGE]),
     ],
     "BatchReindex": [("", [(3, 4), (5,)])],
     "Bias": [("", [(2, 3, 4)]), ('bottom: "x" bottom: "b"', [(2, 3, 4), (3, 4)])],
+    "BoxAnnotatorOHEM": [
+        (
+            'top: "a" top: "b" box_annotator_ohem_param { roi_per_img: 2 }',
+            [(6, 5), (6, 1), (6, 1), (6, 8)],
+        ),
+    ],
     "Clip": [("clip_param { min: -0.4 max: 0.7 }", [(3, 4)])],
     "Concat": [('bottom: "a" bottom: "b"', [(2, 3, 4), (2, 5, 4)])],
     "ContrastiveLoss": [
@@ -59,6 +75,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
             "convolution_param { num_output: 6 kernel_size: 2 stride: 3 group: 3 }",
             [IMAGE],
         ),
+    ],
+    "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE])],
+    "DepthwiseConvolution": [
+        ("convolution_param { num_output: 6 group: 3 kernel_size: 2 hole: 2 }", [IMAGE])
     ],
     "Crop": [
         ("crop_param { offset: 1 }", [IMAGE, (2, 2, 4, 3)]),
@@ -123,12 +143,38 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "Pooling": [
         ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
         ("pooling_param { kernel_size: 3 stride: 2 pad: 1 pool: AVE }", [IMAGE]),
+        ("pooling_param { kernel_size: 3 stride: 2 pool: STOCHASTIC }", [IMAGE]),
     ],
     "Power": [
         ("power_param { power: 3 scale: -0.5 shift: 0.3 }", [(3, 4)]),
         ("power_param { power: -1.5 scale: 2 }", [(3, 4)]),
     ],
+    "PSROIPooling": [
+        (
+            "psroi_pooling_param { spatial_scale: 0.5 output_dim: 2 group_size: 3 }",
+            [(5, 18, 6, 4), REGIONS],
+        ),
+    ],
+    "Proposal": [
+        ("proposal_param { ratio: 1 scale: 2 post_nms_topn: 1 min_size: 0 }", BOXES),
+    ],
     "RNN": [("recurrent_param { num_output: 2 }", [(4, 3, 2), (4, 3)])],
+    "ROIAlign": [
+        (
+            "roi_align_param { pooled_h: 2 pooled_w: 3 sampling_ratio: 2 }",
+            [(5, 3, 6, 4), REGIONS],
+        ),
+        (
+            "roi_align_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.7 }",
+            [(5, 3, 6, 4), REGIONS],
+        ),
+    ],
+    "ROIPooling": [
+        (
+            "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.7 }",
+            [(5, 3, 6, 4), REGIONS],
+        ),
+    ],
     "ReLU": [
         ("", [(3, 4)]),
         ("relu_param { negative_slope: -0.5 }", [(3, 4)]),
@@ -154,8 +200,21 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ("smooth_l1_loss_param { sigma: 1.5 }", [(3, 4)] * 2),
         ('bottom: "a" bottom: "b" bottom: "i" bottom: "o"', [(3, 4)] * 4),
     ],
+    "SmoothL1LossOHEM": [
+        ("", [(3, 4)] * 2),
+        ('bottom: "a" bottom: "b" bottom: "w"', [(3, 4)] * 3),
+        (TWO + 'top: "l" top: "t"', [(3, 4)] * 2),
+    ],
     "Softmax": [("", [(2, 3, 4)])],
-    "SoftmaxWithLoss": [("", SCORES), ("", [(2, 3, 4), (2, 4)])],
+    "SoftmaxWithLoss": [
+        ("", SCORES),
+        ("", [(2, 3, 4), (2, 4)]),
+        ("loss_param { weight_by_label_freqs: true label_smoothing: 0.2 }", SCORES),
+    ],
+    "SoftmaxWithLossOHEM": [
+        ("", SCORES),
+        (TWO + 'loss_weight: 0 top: "l" top: "p" top: "t"', SCORES),
+    ],
     "Split": [('top: "a" top: "b"', [(3, 4)])],
     "Swish": [("swish_param { beta: -1.5 }", [(3, 4)])],
     "TanH": [("", [(3, 4)])],

@@ -52,6 +52,7 @@ not written. Every function also takes the options that all layers have, which a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from netspec.language.argument_types import (
@@ -64,13 +65,15 @@ from netspec.language.argument_types import (
     Tops,
 )
 from netspec.language.calls import Top
-from netspec.language.record import layer_function
-from netspec.language.unknown import no_such_layer
+from netspec.language.record import layer, layer_function
+from netspec.language.unknown import is_fork_type, no_such_layer
 
 '''
 LAYERS_FOOTER = """
 
 def __getattr__(name: str) -> Any:
+    if is_fork_type(name):
+        return partial(layer, name)
     raise no_such_layer(name)
 """
 PARAMS_HEADER = '''"""The values of enum fields, by layer type: `P.Pooling.MAX`.

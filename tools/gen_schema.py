@@ -59,6 +59,8 @@ _PYI_HEAD = '''\
 """The messages of nets, solvers, weights and databases."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor import FileDescriptor
@@ -70,6 +72,8 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
 DESCRIPTOR: FileDescriptor
+
+def use(path: str | Path) -> AbstractContextManager[None]: ...
 '''
 
 

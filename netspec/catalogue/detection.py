@@ -82,17 +82,6 @@ DETECTION = (
         source=_SSD,
     ),
     LayerType(
-        name="ROIPooling",
-        param="roi_pooling_param",
-        bottoms=(2, 2),
-        bottom_names=("x", "regions"),
-        required=("pooled_h", "pooled_w"),
-        summary="Pool the maximum of every bin of a grid over a region.",
-        shapes="x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w)",
-        notes="A region is the index of its item and two corners in image pixels.",
-        source=_FAST_RCNN,
-    ),
-    LayerType(
         name="SmoothL1Loss",
         param="smooth_l1_loss_param",
         extra_params=("loss_param",),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from netspec.errors import SpecError, did_you_mean
 from netspec.forks.catalogue import catalogue
 from netspec.forks.meanings import OURS, Given, Meanings, given_of, ours
 from netspec.forks.schemas import schema_of
+from netspec.schema.own import OwnSchema, in_use
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,11 @@ class Schema:
 
 @dataclass
 class _State:
-    """What is in force, and what users gave."""
+    """The fork in force, and all schemas with those of users that they were made of."""
 
     word: str | None = None
-    given: tuple[Given, ...] = ()
     meanings: Meanings | None = None
+    own: tuple[OwnSchema, ...] = ()
 
 
 _state = _State()
@@ -71,8 +73,11 @@ def use(fork: str | None) -> Using:
 
 
 def in_force() -> Schema | None:
-    """Return the schema of the fork in force, if there is one."""
-    return None if _state.word is None else schema_named(_state.word)
+    """Return the schema in force: of a fork, or else the last one that a user gave."""
+    if _state.word is not None:
+        return schema_named(_state.word)
+    own = in_use()
+    return schema_named(own[-1].word) if own else None
 
 
 def schema_named(fork: str) -> Schema:
@@ -80,20 +85,19 @@ def schema_named(fork: str) -> Schema:
 
     Raises `SpecError` for one that is not known.
     """
+    for own in reversed(in_use()):
+        if own.word == fork:
+            return _own_schema(own)
     found = _schemas.get(fork)
     if found is not None:
         return found
-    for each in _state.given:
-        if each.word == fork:
-            found = Schema(each.word, each.word, each.messages)
-            return _schemas.setdefault(fork, found)
     if fork == OURS:
         return _schemas.setdefault(fork, Schema(OURS, OURS, ours().messages))
     tables = catalogue()
     named = {each.name.lower(): each for each in tables.forks}
     entry = tables.by_word.get(fork) or named.get(fork.lower())
     if entry is None:
-        words = [*(each.word for each in _state.given), *tables.by_word]
+        words = [*(own.word for own in in_use()), *tables.by_word]
         raise SpecError(
             f"there is no fork {fork!r}{did_you_mean(fork, words)}; python -m "
             f"netspec.forks lists all"
@@ -103,30 +107,24 @@ def schema_named(fork: str) -> Schema:
     return _schemas.setdefault(entry.word, found)
 
 
+@cache
+def _own_schema(own: OwnSchema) -> Schema:
+    return Schema(own.word, own.path, own.messages)
+
+
 def known_meanings() -> Meanings:
     """Return all schemas side by side: ours, those of forks, and users' own."""
-    if _state.meanings is None:
-        _state.meanings = Meanings(catalogue(), (*_state.given, ours()))
+    own = in_use()
+    if _state.meanings is None or _state.own != own:
+        given = [Given(each.word, each.messages, each.enums, {}) for each in own]
+        _state.meanings, _state.own = Meanings(catalogue(), (*given[::-1], ours())), own
     return _state.meanings
-
-
-def add_schema(given: Given) -> None:
-    """Add a user's schema, or put it in the place of one of the same word."""
-    kept = [each for each in _state.given if each.word != given.word]
-    _state.given = (given, *kept)
-    _state.meanings = None
-    _schemas.pop(given.word, None)
-
-
-def given_schemas() -> tuple[Given, ...]:
-    """Return the schemas that users gave, the last one first."""
-    return _state.given
 
 
 def given_owners(message: str, field: str) -> list[str]:
     """Return the words of the schemas that users gave which have a field."""
     return [
-        each.word
-        for each in _state.given
-        if message in each.messages and field in each.messages[message].fields_by_name
+        own.word
+        for own in reversed(in_use())
+        if message in own.messages and field in own.messages[message].fields_by_name
     ]

@@ -48,7 +48,7 @@ def find_fork(
         told = tell(data, kind.DESCRIPTOR.name, known)
     except SpecError:
         return None  # whoever reads it says what is wrong
-    if forced is not None:
+    if forced is not None and kind.DESCRIPTOR.name in forced.messages:
         if not told.whole & known.bits[forced.word]:
             raise FileError(
                 f"{path}: is no {kind.DESCRIPTOR.name} of {forced.name}"
@@ -158,10 +158,10 @@ def fork_for(message: Message, source: str | Path | None = None) -> str | None:
     `SpecWarning` lists them.
     """
     forced = in_force()
-    if forced is not None:
+    if forced is not None and message.DESCRIPTOR.name in forced.messages:
         return None if forced.word in (BVLC, OURS) else forced.word
     told = fork_of(source) if source is not None else None
-    if told is not None:
+    if told is not None and told in known_meanings().bits:
         return told
     kept = next(kept_texts(message), None)
     if kept is None:

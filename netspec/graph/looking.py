@@ -20,16 +20,17 @@ from netspec.ops.opaque import (
     unread_options,
 )
 from netspec.schema import LayerParameter
+from netspec.text.near import near_miss
 
 MAX_OWNERS = 3  # forks that are named
-MIN_LETTERS = 4  # of names in which one letter is taken for a slip
 
 
 def may_be_given(layer: LayerParameter) -> bool:
     """Tell whether only a file or code tells the shapes that a layer makes."""
-    if layer.type in ("Python", "Filter"):
-        return True
-    return is_known_type(layer.type) and op_class(layer.type).is_source
+    if not is_known_type(layer.type):
+        return False
+    kind = op_class(layer.type)
+    return kind.is_source or kind.learns_shapes
 
 
 def look_at(
@@ -101,12 +102,7 @@ def taken_in_place(layer: LayerParameter) -> bool:
 
 def near_type(kind: str) -> str | None:
     """Return the known type of which `kind` is a slip; no type of a fork is."""
-    if type_owners(kind):
-        return None
-    folded = kind.replace("_", "").lower()
-    by_case = [name for name in known_types() if name.lower() == folded]
-    slips = (name for name in known_types() if _is_slip(kind, name))
-    return by_case[0] if by_case else next(slips, None)
+    return None if type_owners(kind) else near_miss(kind, known_types())
 
 
 def whose(names: Sequence[str]) -> str:
@@ -154,27 +150,6 @@ def told_type(kind: str) -> str:
         f"unknown layer type {kind!r}{', ' * bool(names)}{names}; to run it, write it "
         f"in Python as a class {kind!r} with @netspec.layer; drawings and summaries "
         f"need shapes only, as in --shape TOP=N,C,H,W"
-    )
-
-
-def _is_slip(word: str, name: str) -> bool:
-    """Tell whether two names differ in case, in underscores, or in one letter."""
-    word, name = (text.replace("_", "").lower() for text in (word, name))
-    if word == name:
-        return True
-    short, long = sorted((word, name), key=len)
-    if len(short) < MIN_LETTERS or len(long) > len(short) + 1:
-        return False
-    if "".join(filter(str.isdigit, word)) != "".join(filter(str.isdigit, name)):
-        return False
-    start = 0
-    while start < len(short) and short[start] == long[start]:
-        start += 1
-    if len(short) < len(long):
-        return short[start:] == long[start + 1 :]
-    swapped = short[start : start + 2] == long[start : start + 2][::-1]
-    return short[start + 1 :] == long[start + 1 :] or (
-        swapped and short[start + 2 :] == long[start + 2 :]
     )
 
 

@@ -39,10 +39,8 @@ def share(ops: Sequence[Op]) -> tuple[list[Shared], list[tuple[int, ...]]]:
     by_name: dict[str, int] = {}
     mistakes: list[SpecError] = []
     for index, op in enumerate(ops):
-        if isinstance(op, Opaque) and not op.params:
-            slots.append(())  # nobody knows whose they are, nor how many
-            continue
-        if len(op.layer.param) > len(op.params):
+        opaque = isinstance(op, Opaque)  # nobody knows how many it has
+        if len(op.layer.param) > len(op.params) and not opaque:
             mistakes.append(
                 SpecError(
                     f"{len(op.layer.param)} param blocks are given, but the layer has "

@@ -11,6 +11,7 @@ from netspec.errors import did_you_mean
 from netspec.language.calls import Function, describe
 from netspec.language.python_to_proto import (
     assign_field,
+    assign_unknown,
     unknown_field,
     with_whole_numbers,
 )
@@ -54,6 +55,7 @@ def write_options(
     own = own_param(type_name)
     fields = fields_of(own) if own is not None else {}
     problems = []
+    inner: dict[str, dict[str, Any]] = {}
     for name, value in params.items():
         if value is None:
             continue
@@ -63,8 +65,42 @@ def write_options(
         elif name in LAYER_FIELDS:
             problems += assign_field(message, LAYER_FIELDS[name], value)
         else:
-            problems.append(_unknown(type_name, name, own))
+            problems += _fork_field(message, type_name, name, value, own, inner)
+    for name, values in inner.items():
+        if name in LAYER_FIELDS:
+            problems += assign_field(message, LAYER_FIELDS[name], values)
+        else:
+            problems += assign_unknown(message, name, values)
     return problems
+
+
+def _fork_field(
+    message: LayerParameter,
+    type_name: str,
+    name: str,
+    value: Any,
+    own: str | None,
+    inner: dict[str, dict[str, Any]],
+) -> list[str]:
+    """Keep an option that our schema lacks, if a fork has it; return what is wrong.
+
+    inner: gets the options that go into a parameter of the type that is not `own`.
+    """
+    from netspec.forks.keywords import param_with, schemas_with
+
+    if own is not None and schemas_with(_message_of(own), name):
+        return assign_unknown(getattr(message, own), name, value)
+    if schemas_with("LayerParameter", name):
+        return assign_unknown(message, name, value)
+    param = param_with(type_name, name)
+    if param is None:
+        return [_unknown(type_name, name, own)]
+    inner.setdefault(param, {})[name] = value
+    return []
+
+
+def _message_of(param: str) -> str:
+    return str(LAYER_FIELDS[param].message_type.name)
 
 
 def own_param(type_name: str) -> str | None:
@@ -98,7 +134,9 @@ def _unknown(type_name: str, name: str, own: str | None) -> str:
         for field in LAYER_FIELDS
         if not field.endswith("_param") and field != UNKNOWN_FIELDS
     ]
-    known = [*fields, *common]
+    from netspec.forks.keywords import fields_known
+
+    known = list(dict.fromkeys([*fields, *fields_known(type_name), *common]))
     hint = did_you_mean(name, [*known, "in_place", "ntop", "share"])
     return (
         f"{name} is no field of a {type_name} layer"

@@ -40,10 +40,22 @@ def assign(message: Message, values: Mapping[str, Any], path: str = "") -> list[
             continue
         field = descriptor.fields_by_name.get(name)
         if field is None:
-            problems.append(unknown_field(name, descriptor, path))
+            problems += assign_unknown(message, name, value, path)
         else:
             problems += assign_field(message, field, value, path)
     return problems
+
+
+def assign_unknown(
+    message: Message, name: str, value: Any, path: str = ""
+) -> list[str]:
+    """Keep a field that our schema lacks, if a fork has it; else say that it lacks."""
+    if not name.isidentifier():
+        return [unknown_field(name, message.DESCRIPTOR, path)]
+    from netspec.forks.keywords import keep  # which most nets do not need
+
+    kept = keep(message, name, value, path, assign_field)
+    return [unknown_field(name, message.DESCRIPTOR, path)] if kept is None else kept
 
 
 def assign_field(message: Message, field: Any, value: Any, path: str = "") -> list[str]:
@@ -59,10 +71,21 @@ def assign_field(message: Message, field: Any, value: Any, path: str = "") -> li
             return _assign_pair(message, field, list(value), path)
         setattr(message, field.name, _scalar(field, value, where))
     except _Wrong as wrong:
+        if field.enum_type is not None and _of_fork(message, field, value, path):
+            return []
         return [str(wrong)]
     except (ValueError, TypeError):
         return [f"{where} is {value!r}; expected {_RANGES[field.cpp_type]}"]
     return []
+
+
+def _of_fork(message: Message, field: Any, value: Any, path: str) -> bool:
+    """Keep the word of an enum that our schema lacks, if a fork has it."""
+    if not isinstance(value, str) or not value.isidentifier():
+        return False
+    from netspec.forks.keywords import keep  # which most nets do not need
+
+    return keep(message, field.name, value, path, assign_field) == []
 
 
 def with_whole_numbers(field: Any, value: Any, taken: list[str], path: str = "") -> Any:

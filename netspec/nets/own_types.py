@@ -30,9 +30,11 @@ def as_own(layer: LayerParameter) -> LayerParameter:
     """
     if is_known_type(layer.type):
         return layer
-    found = [one for (_, name), one in DEFINED.items() if name == layer.type]
+    found = [one for one in DEFINED.values() if one.title == layer.type]
     if not found:
         return layer
+    # Of those that functions make, each as often as it is called, the last one holds.
+    found = [one for one in found if one.name == one.title] or found[-1:]
     if len(found) > 1:
         modules = ", ".join(one.module for one in found)
         raise SpecError(

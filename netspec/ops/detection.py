@@ -1,4 +1,4 @@
-"""Detection layers of Fast R-CNN and of the SSD fork."""
+"""Detection layers of the SSD fork."""
 
 from __future__ import annotations
 
@@ -21,30 +21,6 @@ from netspec.ops.base import (
 )
 from netspec.ops.loss import LossOp
 from netspec.schema import LayerParameter
-
-
-@dataclass(frozen=True, kw_only=True)
-class ROIPooling(Op):
-    """The maximum in pooled_h x pooled_w parts of every region of interest.
-
-    Shapes: x (N, C, H, W), regions (R, 5) of item and corners -> y (R, C, pooled_h,
-    pooled_w). The kernel saves the places of the maxima. From Fast R-CNN.
-    """
-
-    type: ClassVar[str] = "ROIPooling"
-    pooled_h: int
-    pooled_w: int
-    spatial_scale: float
-
-    @property
-    def backward_bottoms(self) -> tuple[int, ...]:
-        """The regions."""
-        return (1,)
-
-    @property
-    def gradient_bottoms(self) -> tuple[int, ...]:
-        """The image."""
-        return (0,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,34 +132,6 @@ class DetectionEvaluate(NoReadOp):
     def refused_bottoms(self) -> tuple[int, ...]:
         """All."""
         return (0, 1)
-
-
-@infers("ROIPooling")
-def roi_pooling(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ROIPooling:
-    """Read an ROIPooling layer."""
-    param = layer.roi_pooling_param
-    check_axes(layer, bottoms[0], 4, "the image")
-    if not bottoms[1] or count(bottoms[1], 1) != 5:
-        raise ShapeError(
-            f"{bottom_name(layer, 1)}, the regions, must have shape (R, 5); got "
-            f"{bottoms[1]}",
-            layer=label(layer),
-        )
-    if param.pooled_h < 1 or param.pooled_w < 1:
-        raise SpecError(
-            f"pooled_h is {param.pooled_h} and pooled_w {param.pooled_w}; give at "
-            f"least 1 for both",
-            layer=label(layer),
-        )
-    top = (bottoms[1][0], bottoms[0][1], param.pooled_h, param.pooled_w)
-    return ROIPooling(
-        layer=layer,
-        bottoms=bottoms,
-        tops=(top,),
-        pooled_h=param.pooled_h,
-        pooled_w=param.pooled_w,
-        spatial_scale=param.spatial_scale,
-    )
 
 
 @infers("Normalize")

@@ -44,6 +44,9 @@ class Opaque(Op):
         return tuple(range(len(self.tops)))
 
 
+Opaque.type = "(opaque)"  # no type that a file can name, so that it is not registered
+
+
 def is_opaque(layer: LayerParameter) -> bool:
     """Tell whether a layer cannot be read: it has another type, or unknown options."""
     return not is_known_type(layer.type) or bool(unread_options(layer))

@@ -2,6 +2,8 @@
 """The messages of nets, solvers, weights and databases."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor import FileDescriptor
@@ -13,6 +15,8 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
 DESCRIPTOR: FileDescriptor
+
+def use(path: str | Path) -> AbstractContextManager[None]: ...
 
 Phase: Final[EnumTypeWrapper]
 """Whether a net learns or is evaluated."""
@@ -281,7 +285,8 @@ class SolverParameter(Message):
     """fixed (base_lr), step (base_lr * gamma^floor(iter / stepsize)), multistep (one
     factor gamma at every stepvalue), exp (base_lr * gamma^iter), inv (base_lr * (1 +
     gamma * iter)^-power), poly (base_lr * (1 - iter / max_iter)^power) or sigmoid
-    (base_lr / (1 + exp(-gamma * (iter - stepsize))))."""
+    (base_lr / (1 + exp(-gamma * (iter - stepsize)))). Of forks: plateau, stepearly,
+    multifixed and exp10 (base_lr * 10^(-iter / stepsize))."""
     gamma: float
     """Factor of the learning rate, see `lr_policy`."""
     power: float
@@ -350,6 +355,39 @@ class SolverParameter(Message):
         """SSD fork, policy plateau: iterations without a lower loss after which the
         rate drops, for each step."""
     @property
+    def stagelr(self) -> RepeatedScalarFieldContainer[float]:
+        """Intel Caffe, policy multifixed: the rate of each stage."""
+    @property
+    def stageiter(self) -> RepeatedScalarFieldContainer[int]:
+        """Intel Caffe, policy multifixed: the last iteration of each stage."""
+    warmup_iter: int
+    """Intel Caffe: iterations at the start in which the rate grows evenly to
+    base_lr."""
+    warmup_start_lr: float
+    """Intel Caffe: the rate that it grows from."""
+    rampup_interval: int
+    """NVCaffe: iterations at the start in which the rate grows to base_lr, as the
+    square of the iteration. (Its wire number there, 41, belongs to
+    layer_wise_reduce.)"""
+    rampup_lr: float
+    """NVCaffe: the rate that it grows from. (Its wire number there, 42, belongs to
+    weights.)"""
+    min_lr: float
+    """NVCaffe: the rate never falls below this, and poly ends there. (Its wire
+    number there, 43, belongs to plateau_winsize.)"""
+    momentum_policy: str
+    """NVCaffe: fixed, poly (momentum + (max_momentum - momentum) * (iter /
+    max_iter)^momentum_power) or opt ((1 - sqrt(rate) / 2)^2)."""
+    max_momentum: float
+    """NVCaffe, momentum_policy: where poly ends, and the bound of opt, if it is
+    given."""
+    momentum_power: float
+    """NVCaffe, momentum_policy poly: the exponent. (Its wire number there, 48,
+    belongs to warmup_iter.)"""
+    stepearly: int
+    """BVLC pull request 190 of 2014, policy stepearly: tests in a row without a
+    higher accuracy after which the rate drops. It never had a wire number."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -401,6 +439,17 @@ class SolverParameter(Message):
         ap_version: str | None = ...,
         show_per_class_result: bool | None = ...,
         plateau_winsize: Iterable[int] | None = ...,
+        stagelr: Iterable[float] | None = ...,
+        stageiter: Iterable[int] | None = ...,
+        warmup_iter: int | None = ...,
+        warmup_start_lr: float | None = ...,
+        rampup_interval: int | None = ...,
+        rampup_lr: float | None = ...,
+        min_lr: float | None = ...,
+        momentum_policy: str | None = ...,
+        max_momentum: float | None = ...,
+        momentum_power: float | None = ...,
+        stepearly: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -422,6 +471,16 @@ class SolverState(Message):
     """SSD fork, policy plateau: iteration of the last lower loss or drop of the
     rate."""
     @property
+    def recent_losses(self) -> RepeatedScalarFieldContainer[float]:
+        """Policy plateau: the last average_loss losses, so that a resumed run is the
+        same."""
+    best_accuracy: float
+    """Policy stepearly: highest accuracy so far."""
+    tests_without_gain: int
+    """Policy stepearly: tests since then, or since the last drop of the rate."""
+    last_test: int
+    """Policy stepearly: iteration of the last test that counted."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -433,6 +492,10 @@ class SolverState(Message):
         current_step: int | None = ...,
         minimum_loss: float | None = ...,
         iter_last_event: int | None = ...,
+        recent_losses: Iterable[float] | None = ...,
+        best_accuracy: float | None = ...,
+        tests_without_gain: int | None = ...,
+        last_test: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -718,11 +781,51 @@ class LayerParameter(Message):
     def video_data_param(self) -> VideoDataParameter:
         """Options of VideoData (SSD fork)."""
     @property
+    def dense_image_data_param(self) -> DenseImageDataParameter:
+        """Options of DenseImageData (SegNet). (Its wire number there, 138, belongs
+        to tile_param.)"""
+    @property
     def roi_pooling_param(self) -> ROIPoolingParameter:
         """Options of ROIPooling (Fast R-CNN)."""
     @property
     def smooth_l1_loss_param(self) -> SmoothL1LossParameter:
         """Options of SmoothL1Loss (Fast R-CNN)."""
+    @property
+    def bn_param(self) -> BNParameter:
+        """FORK: PSPNet, SegNet and others: options of BN."""
+    @property
+    def interp_param(self) -> InterpParameter:
+        """FORK: DeepLab, PSPNet: options of Interp."""
+    @property
+    def upsample_param(self) -> UpsampleParameter:
+        """FORK: SegNet, YOLO: options of Upsample."""
+    @property
+    def shuffle_channel_param(self) -> ShuffleChannelParameter:
+        """FORK: ShuffleNet: options of ShuffleChannel."""
+    @property
+    def reorg_param(self) -> ReorgParameter:
+        """FORK: YOLO: options of Reorg."""
+    @property
+    def relu6_param(self) -> ReLU6Parameter:
+        """FORK: SSD of chuanqi305, YOLO: options of ReLU6."""
+    @property
+    def focal_loss_param(self) -> FocalLossParameter:
+        """FORK: R-FCN of soeaver, caffe-windows: options of FocalLoss."""
+    @property
+    def center_loss_param(self) -> CenterLossParameter:
+        """FORK: caffe-face: options of CenterLoss."""
+    @property
+    def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter:
+        """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
+    @property
+    def proposal_param(self) -> ProposalParameter:
+        """FORK: options of Proposal (PVANet)."""
+    @property
+    def psroi_pooling_param(self) -> PSROIPoolingParameter:
+        """FORK: options of PSROIPooling (R-FCN)."""
+    @property
+    def roi_align_param(self) -> ROIAlignParameter:
+        """FORK: options of ROIAlign (py-RFCN-priv)."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -797,8 +900,21 @@ class LayerParameter(Message):
         permute_param: PermuteParameter | Mapping[str, Any] | None = ...,
         prior_box_param: PriorBoxParameter | Mapping[str, Any] | None = ...,
         video_data_param: VideoDataParameter | Mapping[str, Any] | None = ...,
+        dense_image_data_param: DenseImageDataParameter | Mapping[str, Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
         smooth_l1_loss_param: SmoothL1LossParameter | Mapping[str, Any] | None = ...,
+        bn_param: BNParameter | Mapping[str, Any] | None = ...,
+        interp_param: InterpParameter | Mapping[str, Any] | None = ...,
+        upsample_param: UpsampleParameter | Mapping[str, Any] | None = ...,
+        shuffle_channel_param: ShuffleChannelParameter | Mapping[str, Any] | None = ...,
+        reorg_param: ReorgParameter | Mapping[str, Any] | None = ...,
+        relu6_param: ReLU6Parameter | Mapping[str, Any] | None = ...,
+        focal_loss_param: FocalLossParameter | Mapping[str, Any] | None = ...,
+        center_loss_param: CenterLossParameter | Mapping[str, Any] | None = ...,
+        box_annotator_ohem_param: BoxAnnotatorOHEMParameter | Mapping[str, Any] | None = ...,
+        proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
+        psroi_pooling_param: PSROIPoolingParameter | Mapping[str, Any] | None = ...,
+        roi_align_param: ROIAlignParameter | Mapping[str, Any] | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -843,6 +959,16 @@ class TransformationParameter(Message):
     def emit_constraint(self) -> EmitConstraint:
         """SSD fork: which boxes a crop keeps."""
     @property
+    def scale_factors(self) -> RepeatedScalarFieldContainer[float]:
+        """DeepLab and PSPNet: factors of which ImageSegData draws one to scale an
+        image by. (Its wire number there, 8, belongs to resize_param.)"""
+    crop_width: int
+    """DeepLab and PSPNet: columns of a crop that is no square, like `crop_w`. (Its
+    wire number there, 9, belongs to noise_param.)"""
+    crop_height: int
+    """DeepLab and PSPNet: rows of a crop that is no square, like `crop_h`. (Its wire
+    number there, 10, belongs to emit_constraint.)"""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -862,6 +988,9 @@ class TransformationParameter(Message):
         distort_param: DistortionParameter | Mapping[str, Any] | None = ...,
         expand_param: ExpansionParameter | Mapping[str, Any] | None = ...,
         emit_constraint: EmitConstraint | Mapping[str, Any] | None = ...,
+        scale_factors: Iterable[float] | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -873,15 +1002,30 @@ class LossParameter(Message):
     VALID: Final = 1
     BATCH_SIZE: Final = 2
     NONE: Final = 3
+    PRE_FIXED: Final = 30300
     ignore_label: int
     """Items with this label count neither in the loss nor in its normalization."""
     normalization: int
     """What the sum is divided by: FULL (all items), VALID (items that are not
-    ignored), BATCH_SIZE (size of the batch) or NONE (1). SigmoidCrossEntropyLoss
-    defaults to BATCH_SIZE, the others to VALID."""
+    ignored), BATCH_SIZE (size of the batch), NONE (1) or PRE_FIXED
+    (`pre_fixed_normalizer`). SigmoidCrossEntropyLoss defaults to BATCH_SIZE, the
+    others to VALID."""
+    pre_fixed_normalizer: float
+    """FORK: the divisor of PRE_FIXED (R-FCN)."""
     normalize: bool
     """Old: true means VALID and false BATCH_SIZE. Read only where `normalization` is
     not given."""
+    weight_by_label_freqs: bool
+    """SegNet: weigh every item by its class, see `class_weighting`. (Its wire number
+    there, 3, belongs to normalization.)"""
+    @property
+    def class_weighting(self) -> RepeatedScalarFieldContainer[float]:
+        """SegNet: the weight of every class, where weight_by_label_freqs is true.
+        Without weights each is 1 / (number of items of that class in the batch).
+        (Its wire number there is 4.)"""
+    label_smoothing: float
+    """Intel Caffe and NVCaffe: what the labelled class gives away; every other class
+    counts label_smoothing / C. SoftmaxWithLoss only."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -890,7 +1034,11 @@ class LossParameter(Message):
         *,
         ignore_label: int | None = ...,
         normalization: int | str | None = ...,
+        pre_fixed_normalizer: float | None = ...,
         normalize: bool | None = ...,
+        weight_by_label_freqs: bool | None = ...,
+        class_weighting: Iterable[float] | None = ...,
+        label_smoothing: float | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -982,6 +1130,26 @@ class BatchNormParameter(Message):
     of the weights is stored beside them."""
     eps: float
     """Added to the variance."""
+    update_global_stats: bool
+    """FORK: DeepLab and PSPNet: false keeps the stored sums as they are."""
+    @property
+    def scale_filler(self) -> FillerParameter:
+        """FORK: NVCaffe: what the factor starts as; the layer then has factor and
+        bias."""
+    @property
+    def bias_filler(self) -> FillerParameter:
+        """FORK: NVCaffe and Intel: what the bias starts as, 0 by default. For
+        NVCaffe the layer then has factor and bias."""
+    scale_bias: bool
+    """FORK: NVCaffe: y = factor (x - mean) / sqrt(var + eps) + bias, both learned:
+    two more parameters."""
+    use_weight_bias: bool
+    """FORK: Intel: the layer has a factor, and a bias unless `bias_term` is false."""
+    bias_term: bool
+    """FORK: Intel: whether there is a bias beside the factor."""
+    @property
+    def filler(self) -> FillerParameter:
+        """FORK: Intel: what the factor starts as, 1 by default."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -991,6 +1159,77 @@ class BatchNormParameter(Message):
         use_global_stats: bool | None = ...,
         moving_average_fraction: float | None = ...,
         eps: float | None = ...,
+        update_global_stats: bool | None = ...,
+        scale_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        scale_bias: bool | None = ...,
+        use_weight_bias: bool | None = ...,
+        bias_term: bool | None = ...,
+        filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class BNParameter(Message):
+    """Options of BN (forks), a normalization with a factor and a bias for each
+    channel. Three families of forks mean different things by it; the fields that are
+    set tell which."""
+    BNMode: Final[EnumTypeWrapper]
+    """Whether SegNet's layer takes the statistics of the batch, or none."""
+    LEARN: Final = 0
+    INFERENCE: Final = 1
+    Engine: Final[EnumTypeWrapper]
+    """Which implementation PSPNet's fork picks; the results are the same."""
+    DEFAULT: Final = 0
+    CAFFE: Final = 1
+    CUDNN: Final = 2
+    @property
+    def slope_filler(self) -> FillerParameter:
+        """FORK: PSPNet, TSN: what the factor starts as, 1 by default."""
+    @property
+    def bias_filler(self) -> FillerParameter:
+        """FORK: PSPNet, TSN: what the bias starts as, 0 by default."""
+    momentum: float
+    """FORK: PSPNet, TSN: part of the stored statistics that stays at each batch."""
+    eps: float
+    """FORK: PSPNet, TSN: added to the variance."""
+    frozen: bool
+    """FORK: PSPNet, TSN: use the stored statistics in TRAIN too, and keep them."""
+    engine: int
+    """FORK: PSPNet, TSN: see the enum."""
+    @property
+    def scale_filler(self) -> FillerParameter:
+        """FORK: SegNet, ducha-aiki: what the factor starts as, 1 by default."""
+    @property
+    def shift_filler(self) -> FillerParameter:
+        """FORK: SegNet, ducha-aiki: what the bias starts as, 0 by default."""
+    bn_mode: int
+    """FORK: SegNet: LEARN by the statistics of the batch, INFERENCE y = factor x +
+    bias."""
+    var_eps: float
+    """FORK: ducha-aiki: added to the variance."""
+    moving_average: bool
+    """FORK: ducha-aiki: keep statistics for TEST; without them TEST takes the
+    batch's."""
+    decay: float
+    """FORK: ducha-aiki: part of the stored statistics that stays at each batch."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        slope_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        momentum: float | None = ...,
+        eps: float | None = ...,
+        frozen: bool | None = ...,
+        engine: int | str | None = ...,
+        scale_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        shift_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bn_mode: int | str | None = ...,
+        var_eps: float | None = ...,
+        moving_average: bool | None = ...,
+        decay: float | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -1089,6 +1328,12 @@ class ConvolutionParameter(Message):
     force_nd_im2col: bool
     """Lets Caffe take its general code for two axes as well; the results are the
     same."""
+    hole: int
+    """FORK: DeepLab v1: dilation by another name, of both axes."""
+    hole_h: int
+    """FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`."""
+    hole_w: int
+    """FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -1113,6 +1358,9 @@ class ConvolutionParameter(Message):
         engine: int | str | None = ...,
         axis: int | None = ...,
         force_nd_im2col: bool | None = ...,
+        hole: int | None = ...,
+        hole_h: int | None = ...,
+        hole_w: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -1186,6 +1434,11 @@ class DropoutParameter(Message):
     dropout_ratio: float
     """Probability of setting a value to 0. The others are multiplied by 1 / (1 -
     dropout_ratio) in TRAIN; in TEST nothing changes."""
+    scale_train: bool
+    """FORK: Faster R-CNN and others: false multiplies nothing in TRAIN, and all
+    values by 1 - dropout_ratio in TEST."""
+    sample_weights_test: bool
+    """FORK: SegNet: draw in TEST as in TRAIN, for the spread of several passes."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -1193,6 +1446,8 @@ class DropoutParameter(Message):
         self,
         *,
         dropout_ratio: float | None = ...,
+        scale_train: bool | None = ...,
+        sample_weights_test: bool | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -1393,6 +1648,11 @@ class HingeLossParameter(Message):
 
 class ImageDataParameter(Message):
     """Options of ImageData."""
+    LabelType: Final[EnumTypeWrapper]
+    """What the labels of ImageSegData are."""
+    NONE: Final = 0
+    IMAGE: Final = 1
+    PIXEL: Final = 2
     source: str
     """Text file with an image file and its label on every line."""
     batch_size: int
@@ -1417,6 +1677,11 @@ class ImageDataParameter(Message):
     """Old: ignored here, see transform_param."""
     root_folder: str
     """What to put in front of the file names; end it with a slash."""
+    ignore_label: int
+    """DeepLab and PSPNet, ImageSegData: the label of what lies beyond the image, and
+    of everything where label_type is NONE."""
+    label_type: int
+    """DeepLab and PSPNet, ImageSegData: what stands behind a path of the list."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -1435,6 +1700,58 @@ class ImageDataParameter(Message):
         crop_size: int | None = ...,
         mirror: bool | None = ...,
         root_folder: str | None = ...,
+        ignore_label: int | None = ...,
+        label_type: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class DenseImageDataParameter(Message):
+    """Options of DenseImageData (SegNet): images, and images of their labels."""
+    source: str
+    """Text file with an image and a label image on every line."""
+    batch_size: int
+    """Images in a batch."""
+    rand_skip: int
+    """Skip a random number of images below this at the start."""
+    shuffle: bool
+    """Visit the images in random order, a new one each time round."""
+    new_height: int
+    """Rows to resize to; needs new_width. 0 keeps the size."""
+    new_width: int
+    """Columns to resize to; needs new_height. 0 keeps the size."""
+    is_color: bool
+    """Decode to three channels rather than one."""
+    mean_file: str
+    """Old: ignored here, see transform_param."""
+    root_folder: str
+    """What to put in front of the file names; end it with a slash."""
+    mirror: bool
+    """Flip image and labels together with probability 1/2."""
+    crop_width: int
+    """Columns of a crop of image and labels; needs crop_height."""
+    crop_height: int
+    """Rows of a crop of image and labels; needs crop_width."""
+    label_divide_factor: int
+    """ENet: whole number that labels are divided by."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        batch_size: int | None = ...,
+        rand_skip: int | None = ...,
+        shuffle: bool | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        is_color: bool | None = ...,
+        mean_file: str | None = ...,
+        root_folder: str | None = ...,
+        mirror: bool | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
+        label_divide_factor: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -1664,6 +1981,9 @@ class PoolingParameter(Message):
     stride must be 1."""
     round_mode: int
     """Round the size of the output up (CEIL) or down (FLOOR)."""
+    ceil_mode: bool
+    """FORK: R-FCN's, OpenCV's and others' word for round_mode: true is CEIL, false
+    FLOOR; where both are given, they must agree."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -1683,6 +2003,7 @@ class PoolingParameter(Message):
         engine: int | str | None = ...,
         global_pooling: bool | None = ...,
         round_mode: int | str | None = ...,
+        ceil_mode: bool | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -3184,6 +3505,12 @@ class ROIPoolingParameter(Message):
     """Factor from the coordinates of the regions to those of the input: 1 / 16 if
     the input is 16 times smaller than the image."""
     @property
+    def pooled_size(self) -> RepeatedScalarFieldContainer[int]:
+        """FORK: in place of pooled_h and pooled_w, one number for both or two
+        (Intel)."""
+    pad_ratio: float
+    """FORK: a region grows by this share of its size on every side (Cascade R-CNN)."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -3192,6 +3519,108 @@ class ROIPoolingParameter(Message):
         pooled_h: int | None = ...,
         pooled_w: int | None = ...,
         spatial_scale: float | None = ...,
+        pooled_size: Iterable[int] | None = ...,
+        pad_ratio: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class PSROIPoolingParameter(Message):
+    """FORK: options of PSROIPooling (R-FCN)."""
+    spatial_scale: float
+    """Factor from the coordinates of the regions to those of the input."""
+    output_dim: int
+    """Channels of the output."""
+    group_size: int
+    """Rows and columns of the output; the input has output_dim * group_size^2
+    channels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        spatial_scale: float | None = ...,
+        output_dim: int | None = ...,
+        group_size: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ROIAlignParameter(Message):
+    """FORK: options of ROIAlign (py-RFCN-priv; sampling_ratio of Mask R-CNN)."""
+    pooled_h: int
+    """Rows of the output."""
+    pooled_w: int
+    """Columns of the output."""
+    spatial_scale: float
+    """Factor from the coordinates of the regions to those of the input."""
+    sampling_ratio: int
+    """Given: a bin is the mean of sampling_ratio x sampling_ratio samples; 0 or less
+    takes as many as the bin has pixels, rounded up. Not given: the largest of
+    samples a pixel apart."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        pooled_h: int | None = ...,
+        pooled_w: int | None = ...,
+        spatial_scale: float | None = ...,
+        sampling_ratio: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ProposalParameter(Message):
+    """FORK: options of Proposal (PVANet)."""
+    feat_stride: int
+    """Image pixels from one position of the input to the next."""
+    base_size: int
+    """Side of the square that anchors are made of, in image pixels."""
+    min_size: int
+    """Smaller boxes are left out; in pixels of the image before it was scaled."""
+    @property
+    def ratio(self) -> RepeatedScalarFieldContainer[float]:
+        """Height / width of anchors."""
+    @property
+    def scale(self) -> RepeatedScalarFieldContainer[float]:
+        """Sizes of anchors, in base_size."""
+    pre_nms_topn: int
+    """How many boxes of the highest scores are compared with each other."""
+    post_nms_topn: int
+    """How many boxes of an image are kept at most."""
+    nms_thresh: float
+    """A box that overlaps a better one more than this is left out."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        feat_stride: int | None = ...,
+        base_size: int | None = ...,
+        min_size: int | None = ...,
+        ratio: Iterable[float] | None = ...,
+        scale: Iterable[float] | None = ...,
+        pre_nms_topn: int | None = ...,
+        post_nms_topn: int | None = ...,
+        nms_thresh: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class BoxAnnotatorOHEMParameter(Message):
+    """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
+    roi_per_img: int
+    """How many regions of an image, those of the largest losses, are learned from."""
+    ignore_label: int
+    """The label of the others."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        roi_per_img: int | None = ...,
+        ignore_label: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
@@ -3207,5 +3636,168 @@ class SmoothL1LossParameter(Message):
         self,
         *,
         sigma: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class InterpParameter(Message):
+    """Options of Interp (DeepLab, PSPNet): the size of the output. One of the ways
+    to tell it must be used."""
+    height: int
+    """Rows of the output; needs `width`."""
+    width: int
+    """Columns of the output; needs `height`."""
+    zoom_factor: int
+    """z makes h + (h - 1) (z - 1) of h rows, or of what `shrink_factor` left."""
+    shrink_factor: int
+    """s makes (h - 1) / s + 1 of h rows, rounded down."""
+    pad_beg: int
+    """Added before the first row and column; at most 0, so that it cuts them off."""
+    pad_end: int
+    """Added behind the last row and column; at most 0."""
+    use_blob_size: bool
+    """FORK: soeaver: rows and columns are those of a second bottom."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        height: int | None = ...,
+        width: int | None = ...,
+        zoom_factor: int | None = ...,
+        shrink_factor: int | None = ...,
+        pad_beg: int | None = ...,
+        pad_end: int | None = ...,
+        use_blob_size: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class UpsampleParameter(Message):
+    """Options of Upsample: with two bottoms (SegNet) values return to the places
+    that a mask of max Pooling tells, with one (YOLO) each is repeated."""
+    scale: int
+    """Factor of rows and columns; 2 by default with a mask, 1 without."""
+    scale_h: int
+    """Factor of rows; needs scale_w, excludes `scale`."""
+    scale_w: int
+    """Factor of columns; needs scale_h, excludes `scale`."""
+    pad_out_h: bool
+    """With a mask: one row less than the factor makes."""
+    pad_out_w: bool
+    """With a mask: one column less than the factor makes."""
+    upsample_h: int
+    """With a mask: rows of the output; needs upsample_w, excludes factors."""
+    upsample_w: int
+    """With a mask: columns of the output; needs upsample_h, excludes factors."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        scale: int | None = ...,
+        scale_h: int | None = ...,
+        scale_w: int | None = ...,
+        pad_out_h: bool | None = ...,
+        pad_out_w: bool | None = ...,
+        upsample_h: int | None = ...,
+        upsample_w: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ShuffleChannelParameter(Message):
+    """Options of ShuffleChannel (ShuffleNet)."""
+    group: int
+    """Number of groups that the channels lie in."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        group: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ReorgParameter(Message):
+    """Options of Reorg (YOLO): pixels to channels."""
+    stride: int
+    """Side of the square whose pixels become channels."""
+    reverse: bool
+    """The other way: channels to pixels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        stride: int | None = ...,
+        reverse: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ReLU6Parameter(Message):
+    """Options of ReLU6, y = min(max(x, 0), n)."""
+    negative_slope: float
+    """Factor of negative x."""
+    n: float
+    """FORK: OpenVINO: the largest value."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        negative_slope: float | None = ...,
+        n: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class FocalLossParameter(Message):
+    """Options of FocalLoss, a softmax loss that counts what is right already less."""
+    Type: Final[EnumTypeWrapper]
+    """What the loss of a place with probability p of its class is multiplied by."""
+    ORIGIN: Final = 0
+    LINEAR: Final = 1
+    ONEADDP: Final = 2
+    type: int
+    """Which form; LINEAR is not known here."""
+    gamma: float
+    """Exponent."""
+    alpha: float
+    """Factor of the loss (soeaver), or what stands for 1 in 1 - p (caffe-windows)."""
+    beta: float
+    """Of LINEAR only."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        type: int | str | None = ...,
+        gamma: float | None = ...,
+        alpha: float | None = ...,
+        beta: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class CenterLossParameter(Message):
+    """Options of CenterLoss (caffe-face)."""
+    num_output: int
+    """Number of classes, each of which has a centre."""
+    @property
+    def center_filler(self) -> FillerParameter:
+        """What the centres start as."""
+    axis: int
+    """First axis of an item's features; negative counts from the end."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        center_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        axis: int | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...

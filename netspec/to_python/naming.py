@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from netspec.to_python.pyformat import Items, Param, is_name
 
 SHORT = {
+    "BN": "bn",
     "BatchNorm": "bn",
     "Convolution": "conv",
+    "ConvolutionDepthwise": "dw",
+    "DepthwiseConvolution": "dw",
     "Deconvolution": "deconv",
     "InnerProduct": "fc",
     "PReLU": "prelu",

@@ -90,7 +90,9 @@ class Net(NetNames, NetFiles):
         kept = self._kept_net = kept_net(whole, self.state)
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
-        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
+        keep_all = keep is None or any(
+            x.type in ("Filter", "Proposal") for x in kept.message.layer
+        )
         self._keep = None if keep_all else own.blob_names.union(keep or ())
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(
