@@ -9,7 +9,7 @@ from netspec.catalogue.check import check_arity
 from netspec.errors import MAX_TOLD, ShapeError, SpecError, joined
 from netspec.graph.buffers import share_memory
 from netspec.graph.gradients import Gradients, analyse
-from netspec.graph.looking import look_at, may_be_given, told_type
+from netspec.graph.looking import look_at, may_be_given, told_type, unreadable
 from netspec.graph.sharing import Shared, share
 from netspec.graph.splits import insert_splits, with_own_names
 from netspec.graph.types import Earlier, Edge, Graph, Node, Parameter
@@ -101,7 +101,7 @@ def _check_layers(layers: Sequence[LayerParameter], opaque: bool) -> None:
     mistakes: list[SpecError] = []
     for layer in layers:
         try:
-            if layer.type in known:
+            if not opaque or unreadable(layer) is None:
                 check_arity(layer)
         except SpecError as error:
             mistakes.append(error)

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from netspec.catalogue.check import check_arity
 from netspec.errors import ShapeError, SpecError, UnknownShape, did_you_mean, joined
 from netspec.graph.build import build_kept
-from netspec.graph.looking import look_at
+from netspec.graph.looking import look_at, unreadable
 from netspec.graph.splits import is_inserted
 from netspec.graph.types import Graph
 from netspec.nets.filter import kept_layers, kept_net
 from netspec.nets.given import check_given_blobs
 from netspec.nets.state import State
-from netspec.ops import is_known_type
 from netspec.ops.base import Op, Shape, bottom_name, label
-from netspec.ops.opaque import is_opaque, opaque_shapes
+from netspec.ops.opaque import opaque_shapes
 from netspec.schema import LayerParameter, NetParameter
 
 
@@ -128,7 +127,7 @@ class _Walk:
         self.shapes.update(zip(layer.top, tops, strict=True))
 
     def _check_wires(self, layer: LayerParameter) -> None:
-        if is_known_type(layer.type):
+        if unreadable(layer) is None:
             check_arity(layer)
         for place, blob in enumerate(layer.bottom):
             if blob not in self.shapes:
@@ -165,7 +164,7 @@ class _Walk:
         """Return what is known of the tops of a layer that has no op."""
         if mistake is not None:
             return (None,) * len(layer.top)
-        if is_opaque(layer):
+        if unreadable(layer) is not None:
             bottoms = [self.shapes.get(blob) for blob in layer.bottom]
             return opaque_shapes(layer, bottoms, self.given)
         given = self.given

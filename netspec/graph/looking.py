@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from netspec.catalogue.check import check_arity
 from netspec.catalogue.parameters import parameter_roles
-from netspec.errors import ShapeError
+from netspec.errors import ShapeError, SpecError
 from netspec.forks import owners, type_owners
 from netspec.nets.own_types import as_own
 from netspec.ops import is_known_type, known_types, op_class
@@ -14,7 +15,6 @@ from netspec.ops.data import infer_with
 from netspec.ops.opaque import (
     Opaque,
     blob_shape,
-    is_opaque,
     is_over,
     opaque_op,
     unread_options,
@@ -44,13 +44,39 @@ def look_at(
     another one than is given.
     """
     layer = as_own(layer)
-    opaque = is_opaque(layer)
-    if opaque and is_known_type(layer.type) and op_class(layer.type).is_source:
-        opaque = False  # whose shapes are given, or stand in files
-    op = (opaque_op if opaque else infer_with)(layer, bottoms, given)
+    unread = unreadable(layer)
+    if unread is None or may_be_given(layer):
+        op = infer_with(layer, bottoms, given)
+    else:
+        op = opaque_op(layer, bottoms, given, _why(layer, unread))
     if not may_be_given(layer):
         check_agrees(layer, op.tops, given)
     return op
+
+
+def unreadable(layer: LayerParameter) -> list[tuple[str, str]] | None:
+    """Return the unknown fields for which a layer cannot be read, None if it can.
+
+    They are pairs of a message and a field as text; none where it is the type that is
+    not known. Options count, and any field of a layer whose numbers of bottoms
+    and tops are not those of its type: something says what the others are for.
+    """
+    if not is_known_type(layer.type):
+        return []
+    unread = unread_options(layer)
+    if not unread and len(layer.unknown_fields):
+        try:
+            check_arity(layer)
+        except SpecError:
+            unread = [("LayerParameter", text) for text in layer.unknown_fields]
+    return unread or None
+
+
+def _why(layer: LayerParameter, unread: list[tuple[str, str]]) -> str:
+    if not unread:
+        return f"type {layer.type!r} is not known here"
+    texts = ", ".join(repr(" ".join(text.split())) for _, text in unread)
+    return f"what {texts} does is not known here"
 
 
 def check_agrees(
@@ -82,7 +108,7 @@ def learned(layer: LayerParameter, op: Op | None) -> tuple[Shape, ...] | None:
         return tuple(definition.shape for definition in op.params)
     if len(layer.blobs):
         return tuple(map(blob_shape, layer.blobs))
-    sure = op is None and not is_opaque(layer)
+    sure = op is None and unreadable(layer) is None
     return () if sure and parameter_roles(layer, len(layer.bottom)) == () else None
 
 
@@ -90,14 +116,16 @@ def computed(layer: LayerParameter, op: Op | None) -> int | None:
     """Return how many multiply-adds a layer has, or None where that is not known."""
     if op is not None and not isinstance(op, Opaque):
         return op.macs
-    sure = op is None and not is_opaque(layer)
+    sure = op is None and unreadable(layer) is None
     return 0 if sure and parameter_roles(layer, len(layer.bottom)) == () else None
 
 
 def taken_in_place(layer: LayerParameter) -> bool:
     """Tell whether an opaque layer is taken to keep a shape, as it is in place."""
     places = range(len(layer.top))
-    return is_opaque(layer) and any(is_over(layer, at, at) for at in places)
+    return unreadable(layer) is not None and any(
+        is_over(layer, at, at) for at in places
+    )
 
 
 def near_type(kind: str) -> str | None:
@@ -125,13 +153,13 @@ def opaque_reason(layer: LayerParameter) -> str:
     `unknown type, of SSD, NVCaffe and 9 more`, `unknown option kernel_d, of C3D`.
     """
     if as_own(layer) is not layer:
-        return ""
+        return ""  # as a class in Python
     if not is_known_type(layer.type):
         near = near_type(layer.type)
         rest = f"did you mean {near!r}?" if near else whose(type_owners(layer.type))
         return f"unknown type{', ' * bool(rest)}{rest}"
-    unread = unread_options(layer)
-    if not unread:
+    unread = unreadable(layer)
+    if unread is None:
         return ""
     fields = [(message, _field_name(text)) for message, text in unread]
     owned = [name for message, field in fields for name in owners(message, field)]

@@ -93,8 +93,9 @@ def opaque_op(
     layer: LayerParameter,
     bottoms: Sequence[Shape],
     given: Mapping[str, Sequence[int]],
+    why: str,
 ) -> Opaque:
-    """Return an opaque layer with its shapes.
+    """Return an opaque layer with its shapes; `why` says why it cannot be read.
 
     Raises `UnknownShape` where that of a top is not known.
     """
@@ -103,7 +104,7 @@ def opaque_op(
     if len(known) < len(tops):
         first = layer.top[tops.index(None)]
         raise UnknownShape(
-            f"{why_opaque(layer)}, so that nobody knows the shape of its top "
+            f"{why}, so that nobody knows the shape of its top "
             f"{first!r}; give it, as in --shape {first}=N,C,H,W on the command line or "
             f"shapes={{{first!r}: (n, c, h, w)}}",
             layer=label(layer),
@@ -117,11 +118,3 @@ def blob_shape(blob: BlobProto) -> Shape:
     if blob.HasField("shape"):
         return tuple(blob.shape.dim)
     return (blob.num, blob.channels, blob.height, blob.width)
-
-
-def why_opaque(layer: LayerParameter) -> str:
-    """Return why a layer cannot be read."""
-    if not is_known_type(layer.type):
-        return f"type {layer.type!r} is not known here"
-    texts = [" ".join(text.split()) for _, text in unread_options(layer)]
-    return f"its options {', '.join(map(repr, texts))} are not known here"

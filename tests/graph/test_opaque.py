@@ -102,8 +102,20 @@ def test_unknown_options_of_a_known_type_hide_its_shape():
     text = DATA + layer("c", "Convolution", "data", extra=options) + conv("d", "c")
     found = look(text)
     assert (tops(found)["c"], tops(found)["d"]) == (None, None)
-    assert "its options 'warp: 2' are not known here" in str(found.missing[0])
+    assert "what 'warp: 2' does is not known here" in str(found.missing[0])
     assert tops(look(text, c=(2, 4, 6, 6)))["d"] == (2, 4, 4, 4)
+
+
+def test_other_numbers_of_bottoms_are_explained_by_an_unknown_field():
+    options = "convolution_param { num_output: 4 kernel_size: 3 }"
+    text = DATA + layer("c", "Convolution", "data data data", "c", options)
+    assert "makes as many tops as it has bottoms" in str(look(text).error)
+    kept = options + ' unknown_fields: "param_bottoms: 2"'
+    text = DATA + layer("c", "Convolution", "data data data", "c", kept)
+    found = look(text + conv("d", "c"))
+    assert found.error is None
+    assert tops(found) == {"data": (2, 3, 8, 9), "c": None, "d": None}
+    assert "what 'param_bottoms: 2' does is not known" in str(found.missing[0])
 
 
 def test_mistakes_beside_an_unknown_type_are_still_found():
