@@ -11,6 +11,7 @@ from html import escape
 from itertools import accumulate
 
 from netspec.draw.boxes import Box, Picture, Row
+from netspec.draw.captions import shorten
 from netspec.draw.grid import Size
 from netspec.draw.modules import Module, inner_name
 from netspec.draw.text_width import text_width
@@ -26,6 +27,7 @@ STRIPE = 4.0  # height of the line of colours in a closed module
 MISTAKE_HEIGHT = 15.0
 MISTAKE_LETTERS, MISTAKE_LINES = 58, 5
 PADDING = 11.0
+MAX_TYPE = 40  # characters
 MIN_WIDTH = 84.0
 RADIUS = 6.0
 
@@ -47,7 +49,7 @@ COLOURS = {
 
 def describe(row: Row) -> str:
     """Return the second line of a box: the type, its options, what is shared."""
-    words = f"{row.type} {row.options}".strip()
+    words = f"{shorten(row.type, MAX_TYPE)} {row.options}".strip()
     return f"{words}  ⇄ {', '.join(row.shared)}" if row.shared else words
 
 

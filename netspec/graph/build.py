@@ -63,7 +63,7 @@ def build_kept(
     for layer in message.layer:
         if not layer.HasField("phase"):
             layer.phase = kept.state.phase
-    wires = wire(message.layer, [_automatic_tops(layer) for layer in message.layer])
+    wires = wire(message.layer, [automatic_tops(layer) for layer in message.layer])
     ops, stale = _infer_all(message.layer, wires, shapes or {}, python, earlier, opaque)
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
@@ -94,7 +94,7 @@ def _check_layers(layers: Sequence[LayerParameter], opaque: bool) -> None:
     for layer in layers if not opaque else ():
         if layer.type not in known:
             told = len(unknown) < MAX_TOLD
-            said = told_type(layer.type) if told else ""
+            said = told_type(layer) if told else ""
             unknown.append(SpecError(said, layer=label(layer)))
     if unknown:
         raise joined(unknown)
@@ -118,7 +118,7 @@ def _check_layers(layers: Sequence[LayerParameter], opaque: bool) -> None:
         raise joined(mistakes)
 
 
-def _automatic_tops(layer: LayerParameter) -> int:
+def automatic_tops(layer: LayerParameter) -> int:
     """Return how many tops without a name a layer has: 1 for a loss that names none."""
     if not is_known_type(layer.type):
         return 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netspec.catalogue.check import check_arity
 from netspec.errors import ShapeError, SpecError, UnknownShape, did_you_mean, joined
-from netspec.graph.build import build_kept
+from netspec.graph.build import automatic_tops, build_kept
 from netspec.graph.looking import look_at, unreadable
 from netspec.graph.splits import is_inserted
 from netspec.graph.types import Graph
@@ -139,6 +139,13 @@ class _Walk:
                 )
 
     def _check_tops(self, layer: LayerParameter) -> None:
+        weights, tops = len(layer.loss_weight), len(layer.top) + automatic_tops(layer)
+        if weights not in (0, tops):
+            raise SpecError(
+                f"loss_weight is given {weights} times for {tops} tops; give it once "
+                f"for each",
+                layer=label(layer),
+            )
         for place, top in enumerate(layer.top):
             in_place = place < len(layer.bottom) and layer.bottom[place] == top
             if not in_place and (top in self.shapes or top in layer.top[:place]):
@@ -154,7 +161,11 @@ class _Walk:
         if len(known) < len(bottoms):
             self._check_tops(layer)
             return None
-        op = look_at(layer, known, self.given)
+        try:
+            op = look_at(layer, known, self.given)
+        except UnknownShape:
+            self._check_tops(layer)
+            raise
         self._check_tops(layer)
         return op
 

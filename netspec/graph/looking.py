@@ -74,7 +74,7 @@ def unreadable(layer: LayerParameter) -> list[tuple[str, str]] | None:
 
 def _why(layer: LayerParameter, unread: list[tuple[str, str]]) -> str:
     if not unread:
-        return f"type {layer.type!r} is not known here"
+        return f"type {kind_of(layer)!r} is not known here"
     texts = ", ".join(repr(" ".join(text.split())) for _, text in unread)
     return f"what {texts} does is not known here"
 
@@ -155,8 +155,9 @@ def opaque_reason(layer: LayerParameter) -> str:
     if as_own(layer) is not layer:
         return ""  # as a class in Python
     if not is_known_type(layer.type):
-        near = near_type(layer.type)
-        rest = f"did you mean {near!r}?" if near else whose(type_owners(layer.type))
+        kind = kind_of(layer)
+        near = near_type(kind)
+        rest = f"did you mean {near!r}?" if near else whose(type_owners(kind))
         return f"unknown type{', ' * bool(rest)}{rest}"
     unread = unreadable(layer)
     if unread is None:
@@ -168,8 +169,19 @@ def opaque_reason(layer: LayerParameter) -> str:
     return f"unknown option {names}{', ' * bool(rest)}{rest}"
 
 
-def told_type(kind: str) -> str:
-    """Return what is said where a net of an unknown layer type is to be built."""
+def kind_of(layer: LayerParameter) -> str:
+    """Return the type of a layer; an old file may have one that has no new name."""
+    if layer.type:
+        return str(layer.type)
+    kept = (text for text in layer.unknown_fields if _field_name(text) == "type")
+    return next((text.partition(":")[2].strip() for text in kept), "")
+
+
+def told_type(layer: LayerParameter) -> str:
+    """Return what is said where a net with a layer of an unknown type is to be run."""
+    kind = kind_of(layer)
+    if not kind:
+        return "unknown layer type ''; give one, as in type: \"ReLU\""
     near = near_type(kind)
     if near:
         return f"unknown layer type {kind!r}; did you mean {near!r}?"

@@ -87,6 +87,7 @@ def test_long_fields_are_cut_and_many_are_left_out():
     long = f'note: "{"x" * 500}"'
     text = draw_dot(DATA + layer("g", "Gizmo", "data", extra=long))
     assert "x" * 100 not in text
+    assert "G" * 100 not in draw_dot(DATA + layer("g", "G" * 500, "data"))
 
 
 def test_what_is_wrong_beside_it_is_still_red():

@@ -4,7 +4,7 @@ import pytest
 
 from netspec.errors import ShapeError, SpecError, UnknownShape
 from netspec.graph import build, build_kept, diagnose
-from netspec.graph.looking import near_type, opaque_reason, whose
+from netspec.graph.looking import kind_of, near_type, opaque_reason, told_type, whose
 from netspec.nets.current import current
 from netspec.nets.filter import kept_net
 from netspec.nets.state import State
@@ -129,6 +129,9 @@ def test_mistakes_beside_an_unknown_type_are_still_found():
     assert "bottom 0 ('h') is not the top of an earlier layer" in str(
         look(itself).error
     )
+    weights = "loss_weight: 1 loss_weight: 2"
+    heavy = DATA + layer("g", "Gizmo", "data", "a b c", weights)
+    assert "loss_weight is given 2 times for 3 tops" in str(look(heavy).error)
     below = DATA + layer("g", "Gizmo", "data") + layer("p", "Pooling", "g g", "p")
     assert "Pooling" in str(look(below).error)
 
@@ -173,6 +176,15 @@ def test_a_type_that_is_a_slip_says_of_which(kind, meant):
     assert near_type(kind) == meant
     said = opaque_reason(LayerParameter(type=kind))
     assert said == f"unknown type, did you mean {meant!r}?" if meant else "unknown type"
+
+
+def test_a_type_of_an_old_file_without_a_new_name_is_told():
+    kept = LayerParameter(name="f", unknown_fields=["type: WARP", "warp_param { }"])
+    assert kind_of(kept) == "WARP"
+    assert "unknown layer type 'WARP'; to run it" in told_type(kept)
+    assert told_type(LayerParameter()) == (
+        "unknown layer type ''; give one, as in type: \"ReLU\""
+    )
 
 
 def test_types_of_forks_are_no_slips_and_name_the_forks():
