@@ -884,7 +884,8 @@ def DetectionOutput(
     locations: Bottom,
     confidences: Bottom,
     priors: Bottom,
-    arm: Bottom | None = None,
+    objectness: Bottom | None = None,
+    refinements: Bottom | None = None,
     /,
     *,
     num_classes: int,
@@ -899,12 +900,13 @@ def DetectionOutput(
     visualize: bool | None = None,
     visualize_threshold: float | None = None,
     save_file: str | None = None,
+    objectness_score: float | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Decode boxes and keep the best that do not overlap.
 
-    Shapes: locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P) ->
-    (1, 1, K, 7).
+    Shapes: locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P),
+    objectness (N, 2 P), refinements (N, 4 P) -> (1, 1, K, 7).
 
     num_classes: Number of classes, background included. Required.
     share_location: All classes share one box for each prior. Default True.
@@ -920,6 +922,11 @@ def DetectionOutput(
     visualize: Show the detections on the screen. Default False.
     visualize_threshold: Smallest score of a detection to be shown.
     save_file: Video file for what is shown.
+    objectness_score: RefineDet fork: objectness below which a box is background.
+        Default 0.01.
+
+    Note: Objectness and refinements are RefineDet's. SSD's fourth bottom, the
+    images to be shown with visualize, is not read.
 
     Source: Liu et al., arXiv:1512.02325; not in BVLC Caffe.
     """

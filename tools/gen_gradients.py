@@ -32,6 +32,7 @@ RTOL = {"ContrastiveLoss": 1e-3}  # by type, where the gradient is not quite exa
 IMAGE = (2, 3, 5, 4)
 THREE = 'bottom: "a" bottom: "b" bottom: "c"'
 SCORES = [(4, 3), (4,)]
+ALL_NEGATIVE = "mining_type: NONE background_label_id: 2"
 TWO = "loss_weight: 2 loss_weight: 0 "
 REGIONS = (7, 5)
 BOXES = [(1, 2, 3, 4), (1, 4, 3, 4), (1, 3)]
@@ -86,6 +87,18 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "Deconvolution": [
         ("convolution_param { num_output: 2 kernel_size: 3 stride: 2 }", [IMAGE]),
     ],
+    "DetectionEvaluate": [
+        (
+            "detection_evaluate_param { num_classes: 3 }",
+            [(1, 1, 2, 7), (1, 1, 3, 8)],
+        )
+    ],
+    "DetectionOutput": [
+        (
+            "detection_output_param { num_classes: 3 keep_top_k: 1 }",
+            [(1, 16), (1, 12), (1, 2, 16)],
+        ),
+    ],
     "Dropout": [("dropout_param { dropout_ratio: 0.3 }", [(3, 4)])],
     "ELU": [("elu_param { alpha: 0.6 }", [(3, 4)])],
     "Eltwise": [
@@ -136,7 +149,17 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ("", [IMAGE]),
         ("mvn_param { normalize_variance: false across_channels: true }", [IMAGE]),
     ],
+    "MultiBoxLoss": [
+        (
+            f"multibox_loss_param {{ {ALL_NEGATIVE} num_classes: 3 }}",
+            [(2, 16), (2, 12), (1, 2, 16), (1, 1, 3, 8)],
+        )
+    ],
     "MultinomialLogisticLoss": [("", SCORES)],
+    "Normalize": [
+        ("", [IMAGE]),
+        ("norm_param { across_spatial: false channel_shared: false }", [IMAGE]),
+    ],
     "PReLU": [("", [(2, 3, 4)]), ("prelu_param { channel_shared: true }", [(2, 3, 4)])],
     "Parameter": [("parameter_param { shape { dim: 3 dim: 4 } }", [])],
     "Permute": [("permute_param { order: 0 order: 2 order: 1 }", [(2, 3, 4)])],
@@ -149,6 +172,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ("power_param { power: 3 scale: -0.5 shift: 0.3 }", [(3, 4)]),
         ("power_param { power: -1.5 scale: 2 }", [(3, 4)]),
     ],
+    "PriorBox": [("prior_box_param { min_size: 2 }", [IMAGE, (2, 3, 20, 16)])],
     "PSROIPooling": [
         (
             "psroi_pooling_param { spatial_scale: 0.5 output_dim: 2 group_size: 3 }",

@@ -69,6 +69,7 @@ class Op:
     keeps_blobs: ClassVar[bool] = False  # finds its blobs as it left them, next time
     learns_shapes: ClassVar[bool] = False  # its tops get their sizes when it runs
     in_place: ClassVar[bool] = False  # may write its top over its bottom's memory
+    resizable: ClassVar[bool] = False  # its kernel takes other numbers of rows as it is
 
     layer: LayerParameter
     bottoms: tuple[Shape, ...]

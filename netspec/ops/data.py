@@ -192,8 +192,7 @@ def infer_with(
     """Read a layer as `infer` does, using the shapes `given` for its tops by name.
 
     They hold for data layers, and for Python layers, Filter and others that learn their
-    shapes when they run. Where the images of a data
-    layer are given, its labels follow.
+    shapes when they run. Where the images of a data layer are given, its labels follow.
     """
     if not any(top in given for top in layer.top):
         return infer(layer, bottoms)

@@ -3245,6 +3245,8 @@ class DetectionOutputParameter(Message):
     """Smallest score of a detection to be shown."""
     save_file: str
     """Video file for what is shown."""
+    objectness_score: float
+    """RefineDet fork: objectness below which a box is background."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -3263,6 +3265,7 @@ class DetectionOutputParameter(Message):
         visualize: bool | None = ...,
         visualize_threshold: float | None = ...,
         save_file: str | None = ...,
+        objectness_score: float | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 

@@ -228,7 +228,9 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
             "share": ArraySpec(()),
         }
         if len(self.op.bottoms) == 2:
-            specs["matrix"] = ArraySpec((classes, classes), life="state")
+            specs["matrix"] = ArraySpec(
+                (classes, classes), life="state", content="matrix"
+            )
         if len(self.op.tops) == 1:
             specs["p"] = ArraySpec(shape, life="saved")
         return specs
