@@ -17,6 +17,7 @@ not written. Every function also takes the options that all layers have, which a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from netspec.language.argument_types import (
@@ -29,8 +30,8 @@ from netspec.language.argument_types import (
     Tops,
 )
 from netspec.language.calls import Top
-from netspec.language.record import layer_function
-from netspec.language.unknown import no_such_layer
+from netspec.language.record import layer, layer_function
+from netspec.language.unknown import is_fork_type, no_such_layer
 
 
 class LayerOptions(TypedDict, total=False):
@@ -62,6 +63,8 @@ class LayerOptions(TypedDict, total=False):
     bottom: str | Sequence[str] | None
     # Names of further tops.
     top: str | Sequence[str] | None
+    # Fields of the layer that no schema here has, each as prototxt.
+    unknown_fields: str | Sequence[str] | None
     transform_param: Dict | None
     loss_param: Dict | None
     accuracy_param: Dict | None
@@ -122,6 +125,18 @@ class LayerOptions(TypedDict, total=False):
     dense_image_data_param: Dict | None
     roi_pooling_param: Dict | None
     smooth_l1_loss_param: Dict | None
+    bn_param: Dict | None
+    interp_param: Dict | None
+    upsample_param: Dict | None
+    shuffle_channel_param: Dict | None
+    reorg_param: Dict | None
+    relu6_param: Dict | None
+    focal_loss_param: Dict | None
+    center_loss_param: Dict | None
+    box_annotator_ohem_param: Dict | None
+    proposal_param: Dict | None
+    psroi_pooling_param: Dict | None
+    roi_align_param: Dict | None
 
 
 @layer_function
@@ -219,6 +234,60 @@ def ArgMax(
 
 
 @layer_function
+def BN(
+    x: Bottom,
+    /,
+    *,
+    slope_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    momentum: float | None = None,
+    eps: float | None = None,
+    frozen: bool | None = None,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    scale_filler: Filler | None = None,
+    shift_filler: Filler | None = None,
+    bn_mode: Literal["LEARN", "INFERENCE"] | int | None = None,
+    var_eps: float | None = None,
+    moving_average: bool | None = None,
+    decay: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Normalise every channel, then multiply and add what is learned.
+
+        y = factor_c (x - mean_c) / sqrt(var_c + eps) + bias_c
+
+    Shapes: x (N, C, ...) -> y (same shape); factor, bias, and in all forks but
+    SegNet's stored mean and variance (1, C, 1, 1) each.
+
+    slope_filler: FORK: PSPNet, TSN: what the factor starts as, 1 by default.
+    bias_filler: FORK: PSPNet, TSN: what the bias starts as, 0 by default.
+    momentum: FORK: PSPNet, TSN: part of the stored statistics that stays at each
+        batch. Default 0.9.
+    eps: FORK: PSPNet, TSN: added to the variance. Default 1e-05.
+    frozen: FORK: PSPNet, TSN: use the stored statistics in TRAIN too, and keep
+        them. Default False.
+    engine: FORK: PSPNet, TSN: see the enum. Default DEFAULT.
+    scale_filler: FORK: SegNet, ducha-aiki: what the factor starts as, 1 by default.
+    shift_filler: FORK: SegNet, ducha-aiki: what the bias starts as, 0 by default.
+    bn_mode: FORK: SegNet: LEARN by the statistics of the batch, INFERENCE y =
+        factor x + bias. Default LEARN.
+    var_eps: FORK: ducha-aiki: added to the variance. Default 1e-10.
+    moving_average: FORK: ducha-aiki: keep statistics for TEST; without them TEST
+        takes the batch's. Default True.
+    decay: FORK: ducha-aiki: part of the stored statistics that stays at each batch.
+        Default 0.95.
+
+    Note: The fields that are set tell whose BN it is: `slope_filler`,
+    `bias_filler`, `momentum`, `eps`, `frozen` PSPNet's, which it also is without
+    any; `scale_filler`, `shift_filler`, `bn_mode` SegNet's; `var_eps`,
+    `moving_average`, `decay` ducha-aiki's. PSPNet's uses batch statistics in TRAIN
+    unless `frozen`; SegNet's in TEST too, and none in mode INFERENCE.
+
+    Source: forks: PSPNet, TSN, SegNet, ducha-aiki.
+    """
+
+
+@layer_function
 def BNLL(
     x: Bottom,
     /,
@@ -242,6 +311,13 @@ def BatchNorm(
     use_global_stats: bool | None = None,
     moving_average_fraction: float | None = None,
     eps: float | None = None,
+    update_global_stats: bool | None = None,
+    scale_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    scale_bias: bool | None = None,
+    use_weight_bias: bool | None = None,
+    bias_term: bool | None = None,
+    filler: Filler | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Normalise every channel to mean 0 and variance 1.
@@ -256,9 +332,23 @@ def BatchNorm(
     moving_average_fraction: Decay of the stored sums: sum = fraction * sum + value
         of the batch. The sum of the weights is stored beside them. Default 0.999.
     eps: Added to the variance. Default 1e-05.
+    update_global_stats: FORK: DeepLab and PSPNet: false keeps the stored sums as
+        they are. Default False.
+    scale_filler: FORK: NVCaffe: what the factor starts as; the layer then has
+        factor and bias.
+    bias_filler: FORK: NVCaffe and Intel: what the bias starts as, 0 by default. For
+        NVCaffe the layer then has factor and bias.
+    scale_bias: FORK: NVCaffe: y = factor (x - mean) / sqrt(var + eps) + bias, both
+        learned: two more parameters. Default False.
+    use_weight_bias: FORK: Intel: the layer has a factor, and a bias unless
+        `bias_term` is false. Default True.
+    bias_term: FORK: Intel: whether there is a bias beside the factor. Default True.
+    filler: FORK: Intel: what the factor starts as, 1 by default.
 
     Note: Does not scale or shift: follow it with Scale(bias_term=True). Uses batch
     statistics in TRAIN, stored ones in TEST, unless `use_global_stats` is given.
+    With `scale_bias` (NVCaffe) or `use_weight_bias` (Intel) it does, with two more
+    parameters (C,), and Caffe cannot read it.
 
     Source: Ioffe and Szegedy, arXiv:1502.03167.
     """
@@ -304,6 +394,33 @@ def Bias(
     num_axes: Number of axes of a learned b; -1 means all from `axis` on, 0 one
         single number. Ignored with two bottoms. Default 1.
     filler: First values of a learned b; 0 by default.
+    """
+
+
+@layer_function
+def BoxAnnotatorOHEM(
+    regions: Bottom,
+    loss: Bottom,
+    labels: Bottom,
+    weights: Bottom,
+    /,
+    *,
+    roi_per_img: int,
+    ignore_label: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Keep the regions of the largest losses: online hard example mining.
+
+    Shapes: regions (R, 5), loss, labels (R, 1), weights (R, 4 K) -> labels, weights
+    (as they were).
+
+    roi_per_img: How many regions of an image, those of the largest losses, are
+        learned from. Required.
+    ignore_label: The label of the others. Default -1.
+
+    Note: The others get the label ignore_label and weights of 0. Has no gradient.
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
     """
 
 
@@ -398,6 +515,9 @@ def Convolution(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     axis: int | None = None,
     force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Slide learned filters over the input.
@@ -434,11 +554,88 @@ def Convolution(
         items. Default 1.
     force_nd_im2col: Lets Caffe take its general code for two axes as well; the
         results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
 
     Note: Weights start at 0 unless `weight_filler` is given. Several inputs of one
     shape give as many outputs with the same weights (`ntop`).
 
     Source: LeCun et al., Gradient-based learning (1998).
+    """
+
+
+@layer_function
+def ConvolutionDepthwise(
+    x: Bottom,
+    /,
+    *more: Bottom,
+    num_output: int | None = None,
+    bias_term: bool | None = None,
+    pad: int | Sequence[int] | None = None,
+    kernel_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    pad_h: int | None = None,
+    pad_w: int | None = None,
+    kernel_h: int | None = None,
+    kernel_w: int | None = None,
+    stride_h: int | None = None,
+    stride_w: int | None = None,
+    group: int | None = None,
+    weight_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Slide one filter over every channel.
+
+    Shapes: x (N, C, H, W) -> y (N, C, H', W') as Convolution; weights (C, 1, kh,
+    kw).
+
+    num_output: Number of output channels.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
+        Required, or kernel_h and kernel_w.
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
+        default.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Default 1.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
+
+    Note: num_output and group are C, whether given or not. Caffe calls it
+    Convolution; the kernels are the same here.
+
+    Source: forks of MobileNet, R-FCN of soeaver.
     """
 
 
@@ -530,6 +727,9 @@ def Deconvolution(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     axis: int | None = None,
     force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Transpose a convolution: every value adds a scaled window to y.
@@ -565,6 +765,11 @@ def Deconvolution(
         items. Default 1.
     force_nd_im2col: Lets Caffe take its general code for two axes as well; the
         results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
 
     Note: With group = C = num_output and a bilinear filler it enlarges images.
 
@@ -619,6 +824,77 @@ def DenseImageData(
 
 
 @layer_function
+def DepthwiseConvolution(
+    x: Bottom,
+    /,
+    *more: Bottom,
+    num_output: int,
+    bias_term: bool | None = None,
+    pad: int | Sequence[int] | None = None,
+    kernel_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    pad_h: int | None = None,
+    pad_w: int | None = None,
+    kernel_h: int | None = None,
+    kernel_w: int | None = None,
+    stride_h: int | None = None,
+    stride_w: int | None = None,
+    group: int,
+    weight_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Slide filters of its own over every channel: a Convolution by groups.
+
+    Shapes: x (N, C, H, W) -> y (N, num_output, H', W') as Convolution; weights
+    (num_output, C / group, kh, kw).
+
+    num_output: Number of output channels. Required.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
+        Required, or kernel_h and kernel_w.
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
+        default.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Required.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
+
+    Note: Caffe calls it Convolution; the kernels are the same here.
+
+    Source: forks of MobileNet.
+    """
+
+
+@layer_function
 def DetectionEvaluate(
     detections: Bottom,
     truth: Bottom,
@@ -654,7 +930,8 @@ def DetectionOutput(
     locations: Bottom,
     confidences: Bottom,
     priors: Bottom,
-    arm: Bottom | None = None,
+    objectness: Bottom | None = None,
+    refinements: Bottom | None = None,
     /,
     *,
     num_classes: int,
@@ -669,12 +946,13 @@ def DetectionOutput(
     visualize: bool | None = None,
     visualize_threshold: float | None = None,
     save_file: str | None = None,
+    objectness_score: float | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Decode boxes and keep the best that do not overlap.
 
-    Shapes: locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P) ->
-    (1, 1, K, 7).
+    Shapes: locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P),
+    objectness (N, 2 P), refinements (N, 4 P) -> (1, 1, K, 7).
 
     num_classes: Number of classes, background included. Required.
     share_location: All classes share one box for each prior. Default True.
@@ -690,6 +968,11 @@ def DetectionOutput(
     visualize: Show the detections on the screen. Default False.
     visualize_threshold: Smallest score of a detection to be shown.
     save_file: Video file for what is shown.
+    objectness_score: RefineDet fork: objectness below which a box is background.
+        Default 0.01.
+
+    Note: Objectness and refinements are RefineDet's. SSD's fourth bottom, the
+    images to be shown with visualize, is not read.
 
     Source: Liu et al., arXiv:1512.02325; not in BVLC Caffe.
     """
@@ -701,6 +984,8 @@ def Dropout(
     /,
     *,
     dropout_ratio: float | None = None,
+    scale_train: bool | None = None,
+    sample_weights_test: bool | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Set a random part of the values to 0 in training.
@@ -711,6 +996,10 @@ def Dropout(
 
     dropout_ratio: Probability of setting a value to 0. The others are multiplied by
         1 / (1 - dropout_ratio) in TRAIN; in TEST nothing changes. Default 0.5.
+    scale_train: FORK: Faster R-CNN and others: false multiplies nothing in TRAIN,
+        and all values by 1 - dropout_ratio in TEST. Default True.
+    sample_weights_test: FORK: SegNet: draw in TEST as in TRAIN, for the spread of
+        several passes. Default False.
 
     Note: Scales while training, so that in the TEST phase y = x. The paper scales
     when testing.
@@ -984,6 +1273,9 @@ def Im2col(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     axis: int | None = None,
     force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Write out the windows of a convolution as channels.
@@ -1016,6 +1308,11 @@ def Im2col(
         items. Default 1.
     force_nd_im2col: Lets Caffe take its general code for two axes as well; the
         results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
     """
 
 
@@ -1557,6 +1854,35 @@ def PReLU(
 
 
 @layer_function
+def PSROIPooling(
+    x: Bottom,
+    regions: Bottom,
+    /,
+    *,
+    spatial_scale: float,
+    output_dim: int,
+    group_size: int,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Pool the mean of every bin of a region, each from its own channels.
+
+        y[r, d, i, j] = mean of x[(d G + i) G + j] over bin (i, j), G = group_size
+
+    Shapes: x (N, D G^2, H, W), regions (R, 5) -> y (R, D, G, G).
+
+    spatial_scale: Factor from the coordinates of the regions to those of the input.
+        Required.
+    output_dim: Channels of the output. Required.
+    group_size: Rows and columns of the output; the input has output_dim *
+        group_size^2 channels. Required.
+
+    Note: A region is the index of its item and two corners in image pixels.
+
+    Source: Dai et al., arXiv:1605.06409; not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Parameter(
     *,
     shape: Shape,
@@ -1609,6 +1935,7 @@ def Pooling(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     global_pooling: bool | None = None,
     round_mode: Literal["CEIL", "FLOOR"] | int | None = None,
+    ceil_mode: bool | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Reduce every window to its largest, mean or a random value.
@@ -1616,8 +1943,9 @@ def Pooling(
         y = max, mean or a draw over the window
 
     Shapes: x (N, C, H, W) -> y (N, C, H', W'), H' = ceil((H + 2 pad - kernel) /
-    stride) + 1 (floor with round_mode FLOOR), less a last window that would start
-    in the far padding; a second top of MAX holds the places of the maxima.
+    stride) + 1 (floor with round_mode FLOOR, or ceil_mode false), less a last
+    window that would start in the far padding; a second top of MAX holds the places
+    of the maxima.
 
     pool: MAX, AVE (mean; padding counts in the divisor) or STOCHASTIC (a draw by
         size). Default MAX.
@@ -1637,6 +1965,8 @@ def Pooling(
         padding, and the stride must be 1. Default False.
     round_mode: Round the size of the output up (CEIL) or down (FLOOR). Default
         CEIL.
+    ceil_mode: FORK: R-FCN's, OpenCV's and others' word for round_mode: true is
+        CEIL, false FLOOR; where both are given, they must agree. Default True.
 
     Note: Sizes are rounded up where Convolution rounds down. AVE counts the padding
     in its divisor.
@@ -1716,6 +2046,49 @@ def PriorBox(
 
 
 @layer_function
+def Proposal(
+    scores: Bottom,
+    deltas: Bottom,
+    image: Bottom,
+    /,
+    *,
+    feat_stride: int | None = None,
+    base_size: int | None = None,
+    min_size: int | None = None,
+    ratio: float | Sequence[float],
+    scale: float | Sequence[float],
+    pre_nms_topn: int | None = None,
+    post_nms_topn: int | None = None,
+    nms_thresh: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Turn scores and shifts of anchors into regions of interest.
+
+    Shapes: scores (N, 2 A, H, W), deltas (N, 4 A, H, W), image (N, 3) of height,
+    width and scale -> regions (R, 5), scores (R, 1).
+
+    feat_stride: Image pixels from one position of the input to the next. Default
+        16.
+    base_size: Side of the square that anchors are made of, in image pixels. Default
+        16.
+    min_size: Smaller boxes are left out; in pixels of the image before it was
+        scaled. Default 16.
+    ratio: Height / width of anchors. Required.
+    scale: Sizes of anchors, in base_size. Required.
+    pre_nms_topn: How many boxes of the highest scores are compared with each other.
+        Default 6000.
+    post_nms_topn: How many boxes of an image are kept at most. Default 300.
+    nms_thresh: A box that overlaps a better one more than this is left out. Default
+        0.7.
+
+    Note: R, at most N post_nms_topn, is known only when the layer runs. Has no
+    gradient.
+
+    Source: Ren et al., arXiv:1506.01497; of PVANet, not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Python(
     *x: Bottom,
     module: str,
@@ -1774,7 +2147,7 @@ def RNN(
 
 
 @layer_function
-def ROIPooling(
+def ROIAlign(
     x: Bottom,
     regions: Bottom,
     /,
@@ -1782,16 +2155,53 @@ def ROIPooling(
     pooled_h: int,
     pooled_w: int,
     spatial_scale: float | None = None,
+    sampling_ratio: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Pool samples between pixels in every bin of a grid over a region.
+
+    Shapes: x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w).
+
+    pooled_h: Rows of the output. Required.
+    pooled_w: Columns of the output. Required.
+    spatial_scale: Factor from the coordinates of the regions to those of the input.
+        Default 1.
+    sampling_ratio: Given: a bin is the mean of sampling_ratio x sampling_ratio
+        samples; 0 or less takes as many as the bin has pixels, rounded up. Not
+        given: the largest of samples a pixel apart.
+
+    Note: A region is the index of its item and two corners in image pixels. With
+    sampling_ratio the mean of samples, without it the largest.
+
+    Source: He et al., arXiv:1703.06870; not in BVLC Caffe.
+    """
+
+
+@layer_function
+def ROIPooling(
+    x: Bottom,
+    regions: Bottom,
+    /,
+    *,
+    pooled_h: int | None = None,
+    pooled_w: int | None = None,
+    spatial_scale: float | None = None,
+    pooled_size: int | Sequence[int] | None = None,
+    pad_ratio: float | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Pool the maximum of every bin of a grid over a region.
 
     Shapes: x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w).
 
-    pooled_h: Rows of the output. Required.
-    pooled_w: Columns of the output. Required.
+    pooled_h: Rows of the output. Required, or pooled_size.
+    pooled_w: Columns of the output. Required, or pooled_size.
     spatial_scale: Factor from the coordinates of the regions to those of the input:
         1 / 16 if the input is 16 times smaller than the image. Default 1.
+    pooled_size: FORK: in place of pooled_h and pooled_w, one number for both or two
+        (Intel).
+    pad_ratio: FORK: a region grows by this share of its size on every side (Cascade
+        R-CNN). Default 0.
 
     Note: A region is the index of its item and two corners in image pixels.
 
@@ -2033,6 +2443,30 @@ def SmoothL1Loss(
 
 
 @layer_function
+def SmoothL1LossOHEM(
+    a: Bottom,
+    b: Bottom,
+    weights: Bottom | None = None,
+    /,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Measure smooth absolute distance, and that of every item.
+
+        y = sum f(weights (a - b)) / divisor, f(d) = d^2 / 2 if |d| < 1, else |d| -
+            1 / 2
+
+    Shapes: a, b, weights (N, C, ...) -> (); a second top (N, 1, ...) has the sums
+    of all items.
+
+    Also takes `loss_param` as a dictionary.
+
+    Note: The divisor is the number of positions (normalization VALID).
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Softmax(
     x: Bottom,
     /,
@@ -2079,6 +2513,36 @@ def SoftmaxWithLoss(
 
     Note: The divisor is the number of labels that count (normalization VALID). Of
     forks: weights of classes and smooth labels, see loss_param.
+    """
+
+
+@layer_function
+def SoftmaxWithLossOHEM(
+    scores: Bottom,
+    label: Bottom,
+    /,
+    *,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Measure the cross entropy of softmax, and that of every item.
+
+        y = -sum_n log softmax(scores)[n, label_n] / divisor
+
+    Shapes: scores (N, C, ...), label (N, ...) -> (); a second top has the
+    probabilities, a third, as label, every item's loss.
+
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis over which the outputs sum to 1. Negative counts from the end.
+        Default 1.
+
+    Also takes `loss_param` as a dictionary.
+
+    Note: The divisor is the number of labels that count (normalization VALID).
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
     """
 
 
@@ -2247,4 +2711,6 @@ def WindowData(
 
 
 def __getattr__(name: str) -> Any:
+    if is_fork_type(name):
+        return partial(layer, name)
     raise no_such_layer(name)

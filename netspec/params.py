@@ -10,6 +10,16 @@ from typing import Any
 from netspec.language.unknown import no_such_param
 
 
+class BN:
+    """Values of fields of BNParameter."""
+
+    LEARN = 0
+    INFERENCE = 1
+    DEFAULT = 0
+    CAFFE = 1
+    CUDNN = 2
+
+
 class Convolution:
     """Values of fields of ConvolutionParameter."""
 
@@ -31,6 +41,14 @@ class Eltwise:
     PROD = 0
     SUM = 1
     MAX = 2
+
+
+class FocalLoss:
+    """Values of fields of FocalLossParameter."""
+
+    ORIGIN = 0
+    LINEAR = 1
+    ONEADDP = 2
 
 
 class HingeLoss:
@@ -55,6 +73,7 @@ class Loss:
     VALID = 1
     BATCH_SIZE = 2
     NONE = 3
+    PRE_FIXED = 30300
 
 
 class LRN:

@@ -187,7 +187,7 @@ def tops_of_data(layers: Sequence[LayerParameter]) -> list[str]:
     return [
         top
         for layer in layers
-        if op_class(layer.type).is_source or layer.type in ("Python", "Filter")
+        if op_class(layer.type).is_source or op_class(layer.type).learns_shapes
         for top in layer.top
     ]
 

@@ -196,15 +196,15 @@ def infer_with(
 ) -> Op:
     """Read a layer as `infer` does, using the shapes `given` for its tops by name.
 
-    They hold for data layers, Python layers and Filter. Where the images of a data
-    layer are given, its labels follow.
+    They hold for data layers, and for Python layers, Filter and others that learn their
+    shapes when they run. Where the images of a data layer are given, its labels follow.
     """
     if not any(top in given for top in layer.top):
         return infer(layer, bottoms)
     if layer.type == "Python" and all(top in given for top in layer.top):
         tops = [tuple(given[top]) for top in layer.top]
         return python_op(layer, tuple(bottoms), tops)
-    if layer.type == "Filter":
+    if layer.type != "Python" and op_class(layer.type).learns_shapes:
         op = infer(layer, bottoms)
         found = zip(layer.top, op.tops, strict=True)
         return replace(op, tops=tuple(tuple(given.get(t, own)) for t, own in found))

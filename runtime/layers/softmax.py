@@ -138,6 +138,7 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
             weight,
             size=weight.size,
             batch=self._p.shape[0],
+            pre_fixed=self.op.fixed,
         )
         self._weights = ClassWeights(self, self._labels)
         # q beside the label; without classes the labels are refused.
@@ -227,7 +228,9 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
             "share": ArraySpec(()),
         }
         if len(self.op.bottoms) == 2:
-            specs["matrix"] = ArraySpec((classes, classes), life="state")
+            specs["matrix"] = ArraySpec(
+                (classes, classes), life="state", content="matrix"
+            )
         if len(self.op.tops) == 1:
             specs["p"] = ArraySpec(shape, life="saved")
         return specs
@@ -243,7 +246,12 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
         self._labels = Labels(self, self._x, op.ignore_label)
         weight = self._labels.weight
         self._divisor = Divisor(
-            self, op.normalization, weight, size=weight.size, batch=self._x.shape[0]
+            self,
+            op.normalization,
+            weight,
+            size=weight.size,
+            batch=self._x.shape[0],
+            pre_fixed=op.fixed,
         )
         outer, classes = self._x.shape[:2]
         if len(self.bottoms) > 2:

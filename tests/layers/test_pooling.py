@@ -52,6 +52,7 @@ CASES = {
     ),
     "apart": "kernel_size: 2 stride: 3",
     "rounded down": "kernel_size: 2 stride: 3 round_mode: FLOOR",
+    "rounded down, in forks' word": "kernel_size: 3 stride: 2 pad: 1 ceil_mode: false",
     "global": "global_pooling: true",
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cpu.layers.detection_output import DetectionOutput
 from runtime.backends.cpu.layers.dropout import Dropout
 from runtime.backends.cpu.layers.elementwise import (
     Concat,
@@ -20,15 +21,16 @@ from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
-from runtime.backends.layer_kernel import LayerKernel
+from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
-KERNELS: Mapping[str, Sequence[type[LayerKernel[Any]]]] = {
+KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "BatchNorm": (BatchNorm,),
     "Bias": (Bias,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
+    "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
     "Eltwise": (EltwiseSum,),
     "InnerProduct": (InnerProduct,),

@@ -214,6 +214,19 @@ class Converted(Kernel[Any]):
             return None
         return [*self._before_gradient, *calls, *self._after_gradient]
 
+    @property
+    def found(self) -> Any:
+        """What the kernel had found before it asked for other shapes."""
+        return self.inner.found
+
+    @found.setter
+    def found(self, what: Any) -> None:
+        self.inner.found = what
+
+    def refill(self) -> None:
+        """Fill what stays in the blobs."""
+        self.inner.refill()
+
     def take_over(self, other: Kernel[Any]) -> None:
         """Take what the kernel of the same node in another plan knows of its pass."""
         self.inner.take_over(bare(other))

@@ -117,6 +117,7 @@ class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
         "class_weighting",
         "by_frequency",
         "label_smoothing",
+        "fixed",
     )
 
     @classmethod
@@ -142,7 +143,8 @@ class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
 
     def forward_calls(self) -> list[Call]:
         """Compute p and the loss."""
-        alone = self.op.normalization == "NONE"
+        divisors = {"NONE": 1.0, "PRE_FIXED": self.op.fixed}
+        rows = float(self._sizes["rows"])
         loss = log_loss(
             p=self._p,
             labels=self.bottoms[1],
@@ -150,7 +152,7 @@ class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
             state=self.work["state"],
             ignored=self._ignored,
             valid_only=self.op.normalization == "VALID",
-            divisor=1 if alone else self._sizes["rows"],
+            divisor=divisors.get(self.op.normalization, rows),
             serial=True,
             **self._sizes,
         )
