@@ -778,6 +778,52 @@ def Deconvolution(
 
 
 @layer_function
+def DenseImageData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    mean_file: str | None = None,
+    root_folder: str | None = None,
+    mirror: bool | None = None,
+    crop_width: int | None = None,
+    crop_height: int | None = None,
+    label_divide_factor: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files and, for each, an image of the labels of its pixels.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W).
+
+    source: Text file with an image and a label image on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    mean_file: Old: ignored here, see transform_param.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    mirror: Flip image and labels together with probability 1/2. Default False.
+    crop_width: Columns of a crop of image and labels; needs crop_height. Default 0.
+    crop_height: Rows of a crop of image and labels; needs crop_width. Default 0.
+    label_divide_factor: ENet: whole number that labels are divided by. Default 1.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=2`. Crops and mirrors are the same for both.
+
+    Source: SegNet: Badrinarayanan et al., arXiv:1511.00561; not in BVLC Caffe.
+    """
+
+
+@layer_function
 def DepthwiseConvolution(
     x: Bottom,
     /,
@@ -1315,6 +1361,108 @@ def ImageData(
     Also takes `transform_param` as a dictionary.
 
     Note: Write `ntop=2`.
+    """
+
+
+@layer_function
+def ImageLabelmapData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    scale: float | None = None,
+    mean_file: str | None = None,
+    crop_size: int | None = None,
+    mirror: bool | None = None,
+    root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files and, for each, an image of its edges.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W).
+
+    source: Text file with an image file and its label on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    crop_size: Old: ignored here, see transform_param. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=2`. Gray from 128 on is the label 1, all other 0.
+
+    Source: HED: Xie and Tu, arXiv:1504.06375; not in BVLC Caffe.
+    """
+
+
+@layer_function
+def ImageSegData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    scale: float | None = None,
+    mean_file: str | None = None,
+    crop_size: int | None = None,
+    mirror: bool | None = None,
+    root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files with labels of their pixels, as label_type says.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W), sizes
+    (batch_size, 1, 1, 2).
+
+    source: Text file with an image file and its label on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    crop_size: Old: ignored here, see transform_param. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=3`, or 2 without the sizes, height and width of each image
+    within the crop.
+
+    Source: DeepLab: Chen et al., arXiv:1606.00915; not in BVLC Caffe.
     """
 
 
