@@ -20,10 +20,12 @@ from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
+from runtime.backends.cpu.layers.proposal import Proposal
+from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.backends.layer_kernel import LayerKernel
 
 # The first that fits a node is taken.
-KERNELS: Mapping[str, Sequence[type[LayerKernel[Any]]]] = {
+KERNELS: Mapping[str, Sequence[type[LayerKernel[Any] | Proposal]]] = {
     "BatchNorm": (BatchNorm,),
     "Bias": (Bias,),
     "Concat": (Concat,),
@@ -33,7 +35,11 @@ KERNELS: Mapping[str, Sequence[type[LayerKernel[Any]]]] = {
     "Eltwise": (EltwiseSum,),
     "InnerProduct": (InnerProduct,),
     "LRN": (LRN,),
+    "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
+    "Proposal": (Proposal,),
+    "ROIAlign": (ROIAlign,),
+    "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
     "Scale": (Scale,),
     "Slice": (Slice,),
