@@ -72,6 +72,7 @@ types: $(DEV)
 
 generated: $(DEV)
 	$(PY) tools/gen_schema.py --check
+	$(PY) tools/gen_forks.py --check
 	$(PY) tools/gen_layers.py --check
 	$(PY) tools/gen_models.py --check
 	$(PY) tools/gen_gradients.py --check
@@ -83,6 +84,7 @@ rules: $(DEV)
 
 gen: $(DEV)  ## write the generated files again
 	$(PY) tools/gen_schema.py
+	$(PY) tools/gen_forks.py
 	$(PY) tools/gen_layers.py
 	$(PY) tools/gen_models.py
 	$(PY) tools/gen_gradients.py

@@ -26,6 +26,7 @@ PASS_THROUGH_LAYERS = frozenset(
     (
         "AbsVal",
         "BNLL",
+        "BN",
         "BatchNorm",
         "Bias",
         "Clip",
@@ -47,7 +48,14 @@ PASS_THROUGH_LAYERS = frozenset(
         "Threshold",
     )
 )
-_WINDOWS = ("Convolution", "Pooling", "Im2col", "Deconvolution")
+_WINDOWS = (
+    "Convolution",
+    "ConvolutionDepthwise",
+    "Deconvolution",
+    "DepthwiseConvolution",
+    "Im2col",
+    "Pooling",
+)
 
 
 class NoMap(ShapeError, RuntimeError):

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netspec.commands.cli import Parser, run
+from netspec.commands.fork_options import add_fork_options
 from netspec.text import read_net, to_text, write_message
 
 
@@ -26,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output is None:
             sys.stdout.write(to_text(net))
         else:
-            write_message(options.output, net)
+            write_message(options.output, net, source=options.file)
 
-    return run(command)
+    return run(command, options)
 
 
 def _parser() -> Parser:
@@ -44,6 +45,7 @@ def _parser() -> Parser:
         help="file to write; .caffemodel, .binaryproto and .pb are binary; without it "
         "prototxt goes to standard output",
     )
+    add_fork_options(parser)
     return parser
 
 

@@ -17,6 +17,7 @@ not written. Every function also takes the options that all layers have, which a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from netspec.language.argument_types import (
@@ -29,8 +30,8 @@ from netspec.language.argument_types import (
     Tops,
 )
 from netspec.language.calls import Top
-from netspec.language.record import layer_function
-from netspec.language.unknown import no_such_layer
+from netspec.language.record import layer, layer_function
+from netspec.language.unknown import is_fork_type, no_such_layer
 
 
 class LayerOptions(TypedDict, total=False):
@@ -62,6 +63,8 @@ class LayerOptions(TypedDict, total=False):
     bottom: str | Sequence[str] | None
     # Names of further tops.
     top: str | Sequence[str] | None
+    # Fields of the layer that no schema here has, each as prototxt.
+    unknown_fields: str | Sequence[str] | None
     transform_param: Dict | None
     loss_param: Dict | None
     accuracy_param: Dict | None
@@ -119,8 +122,17 @@ class LayerOptions(TypedDict, total=False):
     permute_param: Dict | None
     prior_box_param: Dict | None
     video_data_param: Dict | None
+    dense_image_data_param: Dict | None
     roi_pooling_param: Dict | None
     smooth_l1_loss_param: Dict | None
+    bn_param: Dict | None
+    interp_param: Dict | None
+    upsample_param: Dict | None
+    shuffle_channel_param: Dict | None
+    reorg_param: Dict | None
+    relu6_param: Dict | None
+    focal_loss_param: Dict | None
+    center_loss_param: Dict | None
     box_annotator_ohem_param: Dict | None
     proposal_param: Dict | None
     psroi_pooling_param: Dict | None
@@ -222,6 +234,60 @@ def ArgMax(
 
 
 @layer_function
+def BN(
+    x: Bottom,
+    /,
+    *,
+    slope_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    momentum: float | None = None,
+    eps: float | None = None,
+    frozen: bool | None = None,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    scale_filler: Filler | None = None,
+    shift_filler: Filler | None = None,
+    bn_mode: Literal["LEARN", "INFERENCE"] | int | None = None,
+    var_eps: float | None = None,
+    moving_average: bool | None = None,
+    decay: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Normalise every channel, then multiply and add what is learned.
+
+        y = factor_c (x - mean_c) / sqrt(var_c + eps) + bias_c
+
+    Shapes: x (N, C, ...) -> y (same shape); factor, bias, and in all forks but
+    SegNet's stored mean and variance (1, C, 1, 1) each.
+
+    slope_filler: FORK: PSPNet, TSN: what the factor starts as, 1 by default.
+    bias_filler: FORK: PSPNet, TSN: what the bias starts as, 0 by default.
+    momentum: FORK: PSPNet, TSN: part of the stored statistics that stays at each
+        batch. Default 0.9.
+    eps: FORK: PSPNet, TSN: added to the variance. Default 1e-05.
+    frozen: FORK: PSPNet, TSN: use the stored statistics in TRAIN too, and keep
+        them. Default False.
+    engine: FORK: PSPNet, TSN: see the enum. Default DEFAULT.
+    scale_filler: FORK: SegNet, ducha-aiki: what the factor starts as, 1 by default.
+    shift_filler: FORK: SegNet, ducha-aiki: what the bias starts as, 0 by default.
+    bn_mode: FORK: SegNet: LEARN by the statistics of the batch, INFERENCE y =
+        factor x + bias. Default LEARN.
+    var_eps: FORK: ducha-aiki: added to the variance. Default 1e-10.
+    moving_average: FORK: ducha-aiki: keep statistics for TEST; without them TEST
+        takes the batch's. Default True.
+    decay: FORK: ducha-aiki: part of the stored statistics that stays at each batch.
+        Default 0.95.
+
+    Note: The fields that are set tell whose BN it is: `slope_filler`,
+    `bias_filler`, `momentum`, `eps`, `frozen` PSPNet's, which it also is without
+    any; `scale_filler`, `shift_filler`, `bn_mode` SegNet's; `var_eps`,
+    `moving_average`, `decay` ducha-aiki's. PSPNet's uses batch statistics in TRAIN
+    unless `frozen`; SegNet's in TEST too, and none in mode INFERENCE.
+
+    Source: forks: PSPNet, TSN, SegNet, ducha-aiki.
+    """
+
+
+@layer_function
 def BNLL(
     x: Bottom,
     /,
@@ -245,6 +311,13 @@ def BatchNorm(
     use_global_stats: bool | None = None,
     moving_average_fraction: float | None = None,
     eps: float | None = None,
+    update_global_stats: bool | None = None,
+    scale_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    scale_bias: bool | None = None,
+    use_weight_bias: bool | None = None,
+    bias_term: bool | None = None,
+    filler: Filler | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Normalise every channel to mean 0 and variance 1.
@@ -259,9 +332,23 @@ def BatchNorm(
     moving_average_fraction: Decay of the stored sums: sum = fraction * sum + value
         of the batch. The sum of the weights is stored beside them. Default 0.999.
     eps: Added to the variance. Default 1e-05.
+    update_global_stats: FORK: DeepLab and PSPNet: false keeps the stored sums as
+        they are. Default False.
+    scale_filler: FORK: NVCaffe: what the factor starts as; the layer then has
+        factor and bias.
+    bias_filler: FORK: NVCaffe and Intel: what the bias starts as, 0 by default. For
+        NVCaffe the layer then has factor and bias.
+    scale_bias: FORK: NVCaffe: y = factor (x - mean) / sqrt(var + eps) + bias, both
+        learned: two more parameters. Default False.
+    use_weight_bias: FORK: Intel: the layer has a factor, and a bias unless
+        `bias_term` is false. Default True.
+    bias_term: FORK: Intel: whether there is a bias beside the factor. Default True.
+    filler: FORK: Intel: what the factor starts as, 1 by default.
 
     Note: Does not scale or shift: follow it with Scale(bias_term=True). Uses batch
     statistics in TRAIN, stored ones in TEST, unless `use_global_stats` is given.
+    With `scale_bias` (NVCaffe) or `use_weight_bias` (Intel) it does, with two more
+    parameters (C,), and Caffe cannot read it.
 
     Source: Ioffe and Szegedy, arXiv:1502.03167.
     """
@@ -428,6 +515,9 @@ def Convolution(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     axis: int | None = None,
     force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Slide learned filters over the input.
@@ -464,11 +554,88 @@ def Convolution(
         items. Default 1.
     force_nd_im2col: Lets Caffe take its general code for two axes as well; the
         results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
 
     Note: Weights start at 0 unless `weight_filler` is given. Several inputs of one
     shape give as many outputs with the same weights (`ntop`).
 
     Source: LeCun et al., Gradient-based learning (1998).
+    """
+
+
+@layer_function
+def ConvolutionDepthwise(
+    x: Bottom,
+    /,
+    *more: Bottom,
+    num_output: int | None = None,
+    bias_term: bool | None = None,
+    pad: int | Sequence[int] | None = None,
+    kernel_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    pad_h: int | None = None,
+    pad_w: int | None = None,
+    kernel_h: int | None = None,
+    kernel_w: int | None = None,
+    stride_h: int | None = None,
+    stride_w: int | None = None,
+    group: int | None = None,
+    weight_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Slide one filter over every channel.
+
+    Shapes: x (N, C, H, W) -> y (N, C, H', W') as Convolution; weights (C, 1, kh,
+    kw).
+
+    num_output: Number of output channels.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
+        Required, or kernel_h and kernel_w.
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
+        default.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Default 1.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
+
+    Note: num_output and group are C, whether given or not. Caffe calls it
+    Convolution; the kernels are the same here.
+
+    Source: forks of MobileNet, R-FCN of soeaver.
     """
 
 
@@ -560,6 +727,9 @@ def Deconvolution(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     axis: int | None = None,
     force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Transpose a convolution: every value adds a scaled window to y.
@@ -595,10 +765,86 @@ def Deconvolution(
         items. Default 1.
     force_nd_im2col: Lets Caffe take its general code for two axes as well; the
         results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
 
     Note: With group = C = num_output and a bilinear filler it enlarges images.
 
     Source: Long et al., arXiv:1411.4038.
+    """
+
+
+@layer_function
+def DepthwiseConvolution(
+    x: Bottom,
+    /,
+    *more: Bottom,
+    num_output: int,
+    bias_term: bool | None = None,
+    pad: int | Sequence[int] | None = None,
+    kernel_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] | None = None,
+    pad_h: int | None = None,
+    pad_w: int | None = None,
+    kernel_h: int | None = None,
+    kernel_w: int | None = None,
+    stride_h: int | None = None,
+    stride_w: int | None = None,
+    group: int,
+    weight_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Slide filters of its own over every channel: a Convolution by groups.
+
+    Shapes: x (N, C, H, W) -> y (N, num_output, H', W') as Convolution; weights
+    (num_output, C / group, kh, kw).
+
+    num_output: Number of output channels. Required.
+    bias_term: Add a learned number to each output channel. Default True.
+    pad: Zeros on both sides of the image: one value for all axes, or one for each.
+        0 by default.
+    kernel_size: Size of the filters: one value for all axes, or one for each.
+        Required, or kernel_h and kernel_w.
+    stride: Step of the filters: one value for all axes, or one for each. 1 by
+        default.
+    dilation: Distance of neighbouring filter taps: one value for all axes, or one
+        for each. 1 by default.
+    pad_h: Zeros above and below; needs pad_w, excludes `pad`. Default 0.
+    pad_w: Zeros left and right; needs pad_h, excludes `pad`. Default 0.
+    kernel_h: Rows of the filters; needs kernel_w, excludes `kernel_size`.
+    kernel_w: Columns of the filters; needs kernel_h, excludes `kernel_size`.
+    stride_h: Step down; needs stride_w, excludes `stride`.
+    stride_w: Step to the right; needs stride_h, excludes `stride`.
+    group: Number of parts into which the channels of input and output are divided;
+        each part sees only its own. Must divide both. Required.
+    weight_filler: First values of the weights; 0 by default.
+    bias_filler: First values of the bias; 0 by default.
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis of the channels; all axes after it are spatial, all before it are
+        items. Default 1.
+    force_nd_im2col: Lets Caffe take its general code for two axes as well; the
+        results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
+
+    Note: Caffe calls it Convolution; the kernels are the same here.
+
+    Source: forks of MobileNet.
     """
 
 
@@ -685,6 +931,8 @@ def Dropout(
     /,
     *,
     dropout_ratio: float | None = None,
+    scale_train: bool | None = None,
+    sample_weights_test: bool | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Set a random part of the values to 0 in training.
@@ -695,6 +943,10 @@ def Dropout(
 
     dropout_ratio: Probability of setting a value to 0. The others are multiplied by
         1 / (1 - dropout_ratio) in TRAIN; in TEST nothing changes. Default 0.5.
+    scale_train: FORK: Faster R-CNN and others: false multiplies nothing in TRAIN,
+        and all values by 1 - dropout_ratio in TEST. Default True.
+    sample_weights_test: FORK: SegNet: draw in TEST as in TRAIN, for the spread of
+        several passes. Default False.
 
     Note: Scales while training, so that in the TEST phase y = x. The paper scales
     when testing.
@@ -968,6 +1220,9 @@ def Im2col(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     axis: int | None = None,
     force_nd_im2col: bool | None = None,
+    hole: int | None = None,
+    hole_h: int | None = None,
+    hole_w: int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Write out the windows of a convolution as channels.
@@ -1000,6 +1255,11 @@ def Im2col(
         items. Default 1.
     force_nd_im2col: Lets Caffe take its general code for two axes as well; the
         results are the same. Default False.
+    hole: FORK: DeepLab v1: dilation by another name, of both axes. Default 1.
+    hole_h: FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`.
+        Default 1.
+    hole_w: FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`.
+        Default 1.
     """
 
 
@@ -1018,6 +1278,8 @@ def ImageData(
     crop_size: int | None = None,
     mirror: bool | None = None,
     root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Read the image files and labels that a text file lists.
@@ -1038,6 +1300,10 @@ def ImageData(
     mirror: Old: ignored here, see transform_param. Default False.
     root_folder: What to put in front of the file names; end it with a slash.
         Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
 
     Also takes `transform_param` as a dictionary.
 
@@ -1514,6 +1780,7 @@ def Pooling(
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
     global_pooling: bool | None = None,
     round_mode: Literal["CEIL", "FLOOR"] | int | None = None,
+    ceil_mode: bool | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Reduce every window to its largest, mean or a random value.
@@ -1521,8 +1788,9 @@ def Pooling(
         y = max, mean or a draw over the window
 
     Shapes: x (N, C, H, W) -> y (N, C, H', W'), H' = ceil((H + 2 pad - kernel) /
-    stride) + 1 (floor with round_mode FLOOR), less a last window that would start
-    in the far padding; a second top of MAX holds the places of the maxima.
+    stride) + 1 (floor with round_mode FLOOR, or ceil_mode false), less a last
+    window that would start in the far padding; a second top of MAX holds the places
+    of the maxima.
 
     pool: MAX, AVE (mean; padding counts in the divisor) or STOCHASTIC (a draw by
         size). Default MAX.
@@ -1542,6 +1810,8 @@ def Pooling(
         padding, and the stride must be 1. Default False.
     round_mode: Round the size of the output up (CEIL) or down (FLOOR). Default
         CEIL.
+    ceil_mode: FORK: R-FCN's, OpenCV's and others' word for round_mode: true is
+        CEIL, false FLOOR; where both are given, they must agree. Default True.
 
     Note: Sizes are rounded up where Convolution rounds down. AVE counts the padding
     in its divisor.
@@ -2086,7 +2356,8 @@ def SoftmaxWithLoss(
 
     Also takes `loss_param` as a dictionary.
 
-    Note: The divisor is the number of labels that count (normalization VALID).
+    Note: The divisor is the number of labels that count (normalization VALID). Of
+    forks: weights of classes and smooth labels, see loss_param.
     """
 
 
@@ -2285,4 +2556,6 @@ def WindowData(
 
 
 def __getattr__(name: str) -> Any:
+    if is_fork_type(name):
+        return partial(layer, name)
     raise no_such_layer(name)

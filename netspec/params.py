@@ -10,6 +10,16 @@ from typing import Any
 from netspec.language.unknown import no_such_param
 
 
+class BN:
+    """Values of fields of BNParameter."""
+
+    LEARN = 0
+    INFERENCE = 1
+    DEFAULT = 0
+    CAFFE = 1
+    CUDNN = 2
+
+
 class Convolution:
     """Values of fields of ConvolutionParameter."""
 
@@ -33,11 +43,27 @@ class Eltwise:
     MAX = 2
 
 
+class FocalLoss:
+    """Values of fields of FocalLossParameter."""
+
+    ORIGIN = 0
+    LINEAR = 1
+    ONEADDP = 2
+
+
 class HingeLoss:
     """Values of fields of HingeLossParameter."""
 
     L1 = 1
     L2 = 2
+
+
+class ImageData:
+    """Values of fields of ImageDataParameter."""
+
+    NONE = 0
+    IMAGE = 1
+    PIXEL = 2
 
 
 class Loss:

@@ -40,10 +40,17 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "AbsVal": [("", [(3, 4)])],
     "Accuracy": [("", SCORES)],
     "ArgMax": [("", [(3, 4)])],
+    "BN": [
+        ("bn_param { eps: 0.5 }", [IMAGE]),
+        ("bn_param { frozen: true }", [IMAGE]),
+        ("bn_param { bn_mode: LEARN }", [IMAGE]),
+        ("bn_param { bn_mode: INFERENCE }", [IMAGE]),
+    ],
     "BNLL": [("", [(3, 4)])],
     "BatchNorm": [
         ("", [IMAGE]),
         ("batch_norm_param { use_global_stats: true eps: 0.5 }", [IMAGE]),
+        ("batch_norm_param { scale_bias: true eps: 0.5 }", [IMAGE]),
     ],
     "BatchReindex": [("", [(3, 4), (5,)])],
     "Bias": [("", [(2, 3, 4)]), ('bottom: "x" bottom: "b"', [(2, 3, 4), (3, 4)])],
@@ -68,6 +75,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
             "convolution_param { num_output: 6 kernel_size: 2 stride: 3 group: 3 }",
             [IMAGE],
         ),
+    ],
+    "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE])],
+    "DepthwiseConvolution": [
+        ("convolution_param { num_output: 6 group: 3 kernel_size: 2 hole: 2 }", [IMAGE])
     ],
     "Crop": [
         ("crop_param { offset: 1 }", [IMAGE, (2, 2, 4, 3)]),
@@ -132,6 +143,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "Pooling": [
         ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
         ("pooling_param { kernel_size: 3 stride: 2 pad: 1 pool: AVE }", [IMAGE]),
+        ("pooling_param { kernel_size: 3 stride: 2 pool: STOCHASTIC }", [IMAGE]),
     ],
     "Power": [
         ("power_param { power: 3 scale: -0.5 shift: 0.3 }", [(3, 4)]),
@@ -194,7 +206,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         (TWO + 'top: "l" top: "t"', [(3, 4)] * 2),
     ],
     "Softmax": [("", [(2, 3, 4)])],
-    "SoftmaxWithLoss": [("", SCORES), ("", [(2, 3, 4), (2, 4)])],
+    "SoftmaxWithLoss": [
+        ("", SCORES),
+        ("", [(2, 3, 4), (2, 4)]),
+        ("loss_param { weight_by_label_freqs: true label_smoothing: 0.2 }", SCORES),
+    ],
     "SoftmaxWithLossOHEM": [
         ("", SCORES),
         (TWO + 'loss_weight: 0 top: "l" top: "p" top: "t"', SCORES),

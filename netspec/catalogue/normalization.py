@@ -14,8 +14,24 @@ NORMALIZATION = (
         "and their count (1,)",
         notes="Does not scale or shift: follow it with Scale(bias_term=True). Uses "
         "batch statistics in TRAIN, stored ones in TEST, unless `use_global_stats` is "
-        "given.",
+        "given. With `scale_bias` (NVCaffe) or `use_weight_bias` (Intel) it does, with "
+        "two more parameters (C,), and Caffe cannot read it.",
         source="Ioffe and Szegedy, arXiv:1502.03167",
+    ),
+    LayerType(
+        name="BN",
+        param="bn_param",
+        tops=(1, 3),
+        summary="Normalise every channel, then multiply and add what is learned.",
+        formula="y = factor_c (x - mean_c) / sqrt(var_c + eps) + bias_c",
+        shapes="x (N, C, ...) -> y (same shape); factor, bias, and in all forks but "
+        "SegNet's stored mean and variance (1, C, 1, 1) each",
+        notes="The fields that are set tell whose BN it is: `slope_filler`, "
+        "`bias_filler`, `momentum`, `eps`, `frozen` PSPNet's, which it also is without "
+        "any; `scale_filler`, `shift_filler`, `bn_mode` SegNet's; `var_eps`, "
+        "`moving_average`, `decay` ducha-aiki's. PSPNet's uses batch statistics in "
+        "TRAIN unless `frozen`; SegNet's in TEST too, and none in mode INFERENCE.",
+        source="forks: PSPNet, TSN, SegNet, ducha-aiki",
     ),
     LayerType(
         name="MVN",

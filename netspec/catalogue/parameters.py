@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.schema import LayerParameter
+from netspec.schema.norms import batch_norm_affine, statistics_slots
 
 _Roles = tuple[str, ...]
 
@@ -19,6 +20,15 @@ def _scale(layer: LayerParameter, bottoms: int) -> _Roles:
     return (*own, "b") if layer.scale_param.bias_term else own
 
 
+def _batch_norm(layer: LayerParameter) -> _Roles:
+    scaled, biased = batch_norm_affine(layer)
+    return ("mean", "variance", "count", *("w",) * scaled, *("b",) * biased)
+
+
+def _bn(layer: LayerParameter) -> _Roles:
+    return ("w", "b", *("mean", "variance")[: len(statistics_slots(layer))])
+
+
 def _recurrent(layer: LayerParameter, bottoms: int, states: int) -> _Roles:
     exposed = states if layer.recurrent_param.expose_hidden else 0
     static = ("w_static",) if bottoms - exposed > 2 else ()
@@ -28,13 +38,16 @@ def _recurrent(layer: LayerParameter, bottoms: int, states: int) -> _Roles:
 
 _ROLES: dict[str, Callable[[LayerParameter, int], _Roles]] = {
     "Convolution": lambda layer, _: _weights(layer, "convolution_param"),
+    "ConvolutionDepthwise": lambda layer, _: _weights(layer, "convolution_param"),
+    "DepthwiseConvolution": lambda layer, _: _weights(layer, "convolution_param"),
     "Deconvolution": lambda layer, _: _weights(layer, "convolution_param"),
     "InnerProduct": lambda layer, _: _weights(layer, "inner_product_param"),
     "Embed": lambda layer, _: _weights(layer, "embed_param"),
     "Scale": _scale,
     "Bias": lambda _, bottoms: ("b",) if bottoms == 1 else (),
     "PReLU": lambda *_: ("w",),
-    "BatchNorm": lambda *_: ("mean", "variance", "count"),
+    "BatchNorm": lambda layer, _: _batch_norm(layer),
+    "BN": lambda layer, _: _bn(layer),
     "Normalize": lambda *_: ("w",),
     "Parameter": lambda *_: ("w",),
     "LSTM": lambda layer, bottoms: _recurrent(layer, bottoms, 2),
@@ -42,15 +55,16 @@ _ROLES: dict[str, Callable[[LayerParameter, int], _Roles]] = {
 }
 
 
-# Types whose parameters are statistics, which Caffe takes with lr_mult 0 only.
+# Types whose first parameters are statistics, which Caffe takes with lr_mult 0 only.
 STATISTICS = frozenset(("BatchNorm",))
 
 
 def add_params(layer: LayerParameter, count: int) -> None:
     """Extend `param` of a layer to `count` entries."""
+    slots = statistics_slots(layer)
     while len(layer.param) < count:
         spec = layer.param.add()
-        if layer.type in STATISTICS:
+        if len(layer.param) - 1 in slots:
             spec.lr_mult = 0
 
 

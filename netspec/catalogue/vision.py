@@ -25,6 +25,35 @@ VISION = (
         source="LeCun et al., Gradient-based learning (1998)",
     ),
     LayerType(
+        name="DepthwiseConvolution",
+        param="convolution_param",
+        bottoms=(1, None),
+        tops=(1, None),
+        same_count=True,
+        required=("num_output", "kernel_size", "group"),
+        instead=_KERNEL,
+        summary="Slide filters of its own over every channel: a Convolution by groups.",
+        shapes="x (N, C, H, W) -> y (N, num_output, H', W') as Convolution; weights "
+        "(num_output, C / group, kh, kw)",
+        notes="Caffe calls it Convolution; the kernels are the same here.",
+        source="forks of MobileNet",
+    ),
+    LayerType(
+        name="ConvolutionDepthwise",
+        param="convolution_param",
+        bottoms=(1, None),
+        tops=(1, None),
+        same_count=True,
+        required=("kernel_size",),
+        instead=_KERNEL,
+        summary="Slide one filter over every channel.",
+        shapes="x (N, C, H, W) -> y (N, C, H', W') as Convolution; weights "
+        "(C, 1, kh, kw)",
+        notes="num_output and group are C, whether given or not. Caffe calls it "
+        "Convolution; the kernels are the same here.",
+        source="forks of MobileNet, R-FCN of soeaver",
+    ),
+    LayerType(
         name="Deconvolution",
         param="convolution_param",
         bottoms=(1, None),
@@ -56,8 +85,9 @@ VISION = (
         summary="Reduce every window to its largest, mean or a random value.",
         formula="y = max, mean or a draw over the window",
         shapes="x (N, C, H, W) -> y (N, C, H', W'), H' = ceil((H + 2 pad - kernel) / "
-        "stride) + 1 (floor with round_mode FLOOR), less a last window that would "
-        "start in the far padding; a second top of MAX holds the places of the maxima",
+        "stride) + 1 (floor with round_mode FLOOR, or ceil_mode false), less a last "
+        "window that would start in the far padding; a second top of MAX holds the "
+        "places of the maxima",
         notes="Sizes are rounded up where Convolution rounds down. AVE counts the "
         "padding in its divisor.",
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
+from netspec.commands.fork_options import add_fork_options
 from netspec.commands.model_files import load_for_use, load_model
 from netspec.errors import ShapeError
 from netspec.formats import other_format
@@ -27,6 +28,7 @@ def add_net_argument(
         metavar=metavar,
         help="a .prototxt, .caffemodel or .onnx, or a model file .py",
     )
+    add_fork_options(parser)
 
 
 def add_shape_option(parser: argparse.ArgumentParser, *, only: str = "") -> None:

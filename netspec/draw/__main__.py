@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netspec.commands.cli import Parser, run
+from netspec.commands.fork_options import fork_options
 from netspec.commands.net_argument import (
     add_net_argument,
     add_shape_option,
@@ -82,7 +83,8 @@ def _command(arguments: Sequence[str] | None) -> None:
         fold=not options.no_fold,
         shapes=shapes,
     )
-    net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
+    with fork_options(options):
+        net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
     scene = Scene(net, view)
     if options.output is None:
         sys.stdout.write(scene.svg())

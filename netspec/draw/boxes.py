@@ -124,7 +124,7 @@ def make_picture(
         box = len(boxes)
         boxes.append(Box([row]))
         for maker in (maker for found in sources for maker in found):
-            if box not in maker.readers:
+            if maker.readers[-1:] != [box]:
                 maker.readers.append(box)
         for index, name in enumerate(layer.top):
             maker = _Maker(name, box, phases, _shape(fact, index))

@@ -12,10 +12,16 @@ from netspec.schema import LayerParameter
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
     "data": ("Parameter", "HDF5Output"),  # and all that bring data in
-    "convolution": ("Convolution", "Deconvolution", "Im2col"),
+    "convolution": (
+        "Convolution",
+        "ConvolutionDepthwise",
+        "Deconvolution",
+        "DepthwiseConvolution",
+        "Im2col",
+    ),
     "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
     "pooling": ("Pooling", "SPP", "ROIPooling"),
-    "normalization": ("BatchNorm", "LRN", "MVN", "Scale", "Bias", "Normalize"),
+    "normalization": ("BatchNorm", "BN", "LRN", "MVN", "Scale", "Bias", "Normalize"),
     "activation": (
         *("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp"),
         *("Log", "Clip", "Swish", "Threshold", "Dropout"),
@@ -79,7 +85,7 @@ def _window(message: Any) -> list[str]:
 
 def _convolution(layer: LayerParameter) -> list[str]:
     message = layer.convolution_param
-    dilation = list(message.dilation) or [1]
+    dilation = list(message.dilation) or _spatial(message, "hole", "hole", 1)
     return [
         *_window(message),
         f"dilation {_brief(dilation)}" if set(dilation) != {1} else "",
@@ -91,7 +97,10 @@ def _convolution(layer: LayerParameter) -> list[str]:
 def _pooling(layer: LayerParameter) -> list[str]:
     message = layer.pooling_param
     name = _enum(message, "pool")
-    return [f"global {name}"] if message.global_pooling else [name, *_window(message)]
+    if message.global_pooling:
+        return [f"global {name}"]
+    down = _enum(message, "round_mode") == "FLOOR" or not message.ceil_mode
+    return [name, *_window(message), "rounded down" if down else ""]
 
 
 def _enum(message: Any, field: str) -> str:
@@ -156,6 +165,8 @@ def _power(layer: LayerParameter) -> list[str]:
 
 _DESCRIBE: dict[str, Callable[[LayerParameter], list[str]]] = {
     "Convolution": _convolution,
+    "ConvolutionDepthwise": _convolution,
+    "DepthwiseConvolution": _convolution,
     "Deconvolution": _convolution,
     "Im2col": _convolution,
     "Pooling": _pooling,

@@ -181,11 +181,11 @@ class Scene:
                     f"no module has the path {path!r}"
                     f"{hint or rest or '; this net has none'}"
                 )
-        wrong = [box.name for box in self.picture.boxes if box.mistake]
-        around = [
-            path for path in paths if any(name.startswith(f"{path}/") for name in wrong)
-        ]
-        return [*self.view.opened, *around]
+        wrong: set[str] = set()
+        for box in self.picture.boxes:
+            parts = box.name.split("/") if box.mistake else []
+            wrong.update("/".join(parts[:count]) for count in range(1, len(parts)))
+        return [*self.view.opened, *(path for path in paths if path in wrong)]
 
     def _opened(self, asked: Sequence[str]) -> set[Module]:
         """Return the open modules: by depth, by path, and what is around those."""

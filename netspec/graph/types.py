@@ -94,8 +94,12 @@ class Node:
 
     @property
     def type(self) -> str:
-        """The layer's type."""
-        return self.op.layer.type
+        """The type whose arithmetic this is, by which tables know it.
+
+        `layer.type` is the name that the net has for it, which may be a fork's: a
+        DepthwiseConvolution is a Convolution.
+        """
+        return self.op.type
 
     @property
     def layer(self) -> LayerParameter:

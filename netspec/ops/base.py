@@ -190,6 +190,11 @@ _F = TypeVar("_F", bound=Infer)
 READERS: dict[str, Infer] = {}
 
 
+def stands_for(op: type[Op], *types: str) -> None:
+    """Let layers of these `types` be ops of a class that has another type's name."""
+    CLASSES.update(dict.fromkeys(types, op))
+
+
 def infers(*types: str) -> Callable[[_F], _F]:
     """Register the decorated function as the reader of the layer `types`."""
 

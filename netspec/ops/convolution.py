@@ -18,6 +18,7 @@ from netspec.ops.base import (
     filler,
     infers,
     label,
+    stands_for,
 )
 from netspec.schema import ConvolutionParameter, LayerParameter
 
@@ -70,6 +71,10 @@ class Convolution(_Conv):
     type: ClassVar[str] = "Convolution"
 
 
+DEPTHWISE = ("DepthwiseConvolution", "ConvolutionDepthwise")
+stands_for(Convolution, *DEPTHWISE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deconvolution(_Conv):
     """The transpose of a convolution: every input value adds a scaled window to y.
@@ -97,9 +102,13 @@ class Im2col(NoReadOp):
     channels: int
 
 
-@infers("Convolution")
+@infers("Convolution", *DEPTHWISE)
 def convolution(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Convolution:
-    """Read a Convolution layer."""
+    """Read a Convolution layer, or one that forks have for as many groups as channels.
+
+    DepthwiseConvolution says its `group`; for ConvolutionDepthwise that and num_output
+    are the number of channels, whether it says so or not.
+    """
     options, window = _options(layer, bottoms)
     axis, channels, group = options["axis"], options["channels"], options["group"]
     spatial = window_sizes(layer, bottoms[0][axis + 1 :], window)
@@ -193,34 +202,56 @@ def _options(
     axis = canonical_axis(layer, param.axis, len(bottoms[0]), "axis")
     window = _window(layer, param, len(bottoms[0]) - axis - 1)
     channels = bottoms[0][axis]
-    if param.num_output < 1:
+    num_output, group = param.num_output, param.group
+    if layer.type in DEPTHWISE:
+        num_output, group = _depthwise(layer, channels)
+    if num_output < 1:
         raise SpecError(
-            f"convolution_param.num_output is {param.num_output}; give the number of "
+            f"convolution_param.num_output is {num_output}; give the number of "
             f"filters, at least 1",
             layer=label(layer),
         )
-    for what, size in (
-        ("the input has", channels),
-        ("num_output is", param.num_output),
-    ):
-        if param.group < 1 or size % param.group:
+    for what, size in (("the input has", channels), ("num_output is", num_output)):
+        if group < 1 or size % group:
             raise ShapeError(
-                f"group is {param.group}, but {what} {size} channels; expected a "
+                f"group is {group}, but {what} {size} channels; expected a "
                 f"divisor of it",
                 layer=label(layer),
             )
     options = {
-        "num_output": param.num_output,
+        "num_output": num_output,
         "kernel": window.kernel,
         "stride": window.stride,
         "pad": window.pad,
         "dilation": window.dilation,
-        "group": param.group,
+        "group": group,
         "axis": axis,
         "channels": channels,
         "bias_term": param.bias_term,
     }
     return options, window
+
+
+def _depthwise(layer: LayerParameter, channels: int) -> tuple[int, int]:
+    """Return num_output and group of a layer with a filter for each channel."""
+    param = layer.convolution_param
+    if layer.type == "DepthwiseConvolution":
+        if not param.HasField("group"):
+            raise SpecError(
+                f"group is missing, without which forks disagree about this layer; "
+                f"give the number of channels, group: {channels}",
+                layer=label(layer),
+            )
+        return param.num_output, param.group
+    for field in ("num_output", "group"):
+        value = getattr(param, field)
+        if param.HasField(field) and value != channels:
+            raise ShapeError(
+                f"{field} is {value}, but the input has {channels} channels, each of "
+                f"which has its own filter; expected {channels}, or nothing",
+                layer=label(layer),
+            )
+    return channels, channels
 
 
 def _params(
@@ -251,7 +282,7 @@ def _window(layer: LayerParameter, param: ConvolutionParameter, axes: int) -> Wi
         kernel = _repeated(layer, "kernel_size", param.kernel_size, axes, default=1)
     stride = _spatial(layer, param, "stride", axes, default=1)
     pad = _spatial(layer, param, "pad", axes, default=0)
-    dilation = _repeated(layer, "dilation", param.dilation, axes, default=1)
+    dilation = _dilation(layer, param, axes)
     for field, values in (
         ("kernel_size", kernel),
         ("stride", stride),
@@ -264,6 +295,31 @@ def _window(layer: LayerParameter, param: ConvolutionParameter, axes: int) -> Wi
                 layer=label(layer),
             )
     return Window(kernel=kernel, stride=stride, pad=pad, dilation=dilation)
+
+
+def _dilation(
+    layer: LayerParameter, param: ConvolutionParameter, axes: int
+) -> tuple[int, ...]:
+    """Return `dilation`, or `hole`, DeepLab's word for it."""
+    pair = [field for field in ("hole_h", "hole_w") if param.HasField(field)]
+    words = [*pair, *(["hole"] if param.HasField("hole") else [])]
+    if not words:
+        return _repeated(layer, "dilation", param.dilation, axes, default=1)
+    if len(param.dilation) or len(words) > 1 + (words == ["hole_h", "hole_w"]):
+        also = "dilation" if len(param.dilation) else words[-1]
+        raise SpecError(
+            f"both {words[0]} and {also} are given, which mean the same; keep one",
+            layer=label(layer),
+        )
+    if words == ["hole"]:
+        return (param.hole,) * axes
+    if len(pair) == 1:
+        missing = "hole_w" if pair == ["hole_h"] else "hole_h"
+        raise SpecError(
+            f"{pair[0]} is given without {missing}; give both, or hole",
+            layer=label(layer),
+        )
+    return _pair(layer, param, "hole", axes)
 
 
 def _spatial(

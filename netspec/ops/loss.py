@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +19,7 @@ from netspec.ops.base import (
     label,
     numbers_below,
 )
+from netspec.ops.loss_param import fixed_divisor, ignore_label, normalization
 from netspec.schema import LayerParameter
 
 
@@ -337,43 +337,6 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
             layer=label(layer),
         )
     return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
-
-
-def normalization(layer: LayerParameter, default: str) -> str:
-    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED".
-
-    `normalization` beats its old form `normalize`.
-    """
-    param = layer.loss_param
-    if param.HasField("normalization"):
-        return enum_name(param, "normalization")
-    if param.HasField("normalize"):
-        return "VALID" if param.normalize else "BATCH_SIZE"
-    return default
-
-
-def fixed_divisor(layer: LayerParameter) -> float:
-    """Return the divisor of the normalization PRE_FIXED, 1 for any other.
-
-    Less than 1 divides by 1, as every divisor does.
-    """
-    param = layer.loss_param
-    if normalization(layer, default="VALID") != "PRE_FIXED":
-        return 1.0
-    divisor = float(param.pre_fixed_normalizer)
-    if not (math.isfinite(divisor) and divisor > 0):
-        raise SpecError(
-            f"loss_param.pre_fixed_normalizer is {divisor:g}; expected what the loss "
-            f"is divided by, a number above 0",
-            layer=label(layer),
-        )
-    return divisor
-
-
-def ignore_label(layer: LayerParameter) -> int | None:
-    """Return `loss_param.ignore_label`, or None where it is not given."""
-    param = layer.loss_param
-    return int(param.ignore_label) if param.HasField("ignore_label") else None
 
 
 def check_batch(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:

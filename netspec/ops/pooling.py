@@ -27,8 +27,8 @@ class Pooling(NoReadOp):
     h W + w of the maximum within its plane.
 
     Shapes: x (N, C, H, W) -> y (N, C, H', W'), H' = ceil((H + 2 pad - kernel) / stride)
-    + 1, or floor by `round_mode`. With padding, a last window that would start beyond
-    the image and its leading pad is dropped.
+    + 1, or floor by `round_mode`, which `ceil_mode` may stand for. With padding, a last
+    window that would start beyond the image and its leading pad is dropped.
     """
 
     type: ClassVar[str] = "Pooling"
@@ -40,8 +40,11 @@ class Pooling(NoReadOp):
     round_mode: str
 
     def saved_bytes(self, itemsize: int) -> int:
-        """Return the size of what won in every window of MAX, a byte each."""
-        return count(self.tops[0]) if self.pool == "MAX" else 0
+        """Return the size of what won in every window of MAX, a byte each.
+
+        That of STOCHASTIC is of a training net.
+        """
+        return count(self.tops[0]) if self.pool != "AVE" else 0
 
 
 @infers("Pooling")
@@ -61,7 +64,7 @@ def pooling(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Pooling:
     pad = _pair(layer, param, "pad", 0)
     stride = _pair(layer, param, "stride", 1)
     _check(layer, pool, kernel, pad, stride)
-    round_mode = enum_name(param, "round_mode")
+    round_mode = rounding(layer)
     pooled = tuple(
         pooled_size(layer, size, k, s, p, any(pad), round_mode)
         for size, k, s, p in zip((height, width), kernel, stride, pad, strict=True)
@@ -78,6 +81,26 @@ def pooling(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Pooling:
         global_pooling=param.global_pooling,
         round_mode=round_mode,
     )
+
+
+def rounding(layer: LayerParameter) -> str:
+    """Return "CEIL" or "FLOOR": `round_mode`, or `ceil_mode`, the word of forks for it.
+
+    Raises `SpecError` where both are given and differ.
+    """
+    param = layer.pooling_param
+    mode = enum_name(param, "round_mode")
+    if not param.HasField("ceil_mode"):
+        return mode
+    by_flag = "CEIL" if param.ceil_mode else "FLOOR"
+    if param.HasField("round_mode") and mode != by_flag:
+        flag = str(param.ceil_mode).lower()
+        raise SpecError(
+            f"round_mode is {mode} and ceil_mode is {flag}, which means {by_flag}; "
+            f"they are two words for one option, so keep one of them",
+            layer=label(layer),
+        )
+    return by_flag
 
 
 def pooled_size(

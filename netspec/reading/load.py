@@ -140,8 +140,9 @@ def lines_of(read: ReadNet, current: NetParameter) -> Iterator[int]:
     index = 0
     for layer in current.layer:
         # The upgrade adds a layer of inputs, and drops layers that only pad.
-        later = names.index(layer.name, index) if layer.name in names[index:] else None
-        if later is None:
+        try:
+            later = names.index(layer.name, index)
+        except ValueError:
             yield 1 if known else NO_LINE
         else:
             index = later + 1

@@ -129,7 +129,7 @@ def scan(data: Buffer | Bytes) -> Iterator[WireLayer]:
 
     Raises `SpecError` for bytes that are no such message.
     """
-    walk = _Walk(data)
+    walk = Walk(data)
     for each in walk.fields(0, walk.data.size):
         if each.number == _NET_LAYER:
             place = walk.message(each)
@@ -143,7 +143,7 @@ def without_values(data: Buffer | Bytes) -> bytes:
 
     Their number and their shapes stay. Raises `SpecError` for bytes that are no net.
     """
-    walk = _Walk(data)
+    walk = Walk(data)
     return b"".join(_kept(walk, (0, walk.data.size), _NET))
 
 
@@ -152,7 +152,7 @@ def has_more_fields(data: Buffer | Bytes, most: int) -> bool:
 
     Of bytes that are no message the answer is no.
     """
-    walk = _Walk(data)
+    walk = Walk(data)
     try:
         fields = walk.fields(0, walk.data.size)
         return any(count > most for count, _ in enumerate(fields, 1))
@@ -187,7 +187,7 @@ def encode_layer(
 _Place: TypeAlias = tuple[int, int]  # of a message: its first byte, and past its last
 
 
-def _old_layer(walk: _Walk, place: _Place) -> WireLayer:
+def _old_layer(walk: Walk, place: _Place) -> WireLayer:
     for each in walk.fields(*place):
         if each.number == _V1_LAYER:
             inner = _layer(walk, walk.message(each), _V0_NAME, _V0_TYPE, _V0_BLOBS)
@@ -196,7 +196,7 @@ def _old_layer(walk: _Walk, place: _Place) -> WireLayer:
     return _layer(walk, place, _V1_NAME, -1, _V1_BLOBS)
 
 
-def _layer(walk: _Walk, place: _Place, name: int, type_: int, blobs: int) -> WireLayer:
+def _layer(walk: Walk, place: _Place, name: int, type_: int, blobs: int) -> WireLayer:
     layer = WireLayer()
     for each in walk.fields(*place):
         if each.number == name:
@@ -213,10 +213,10 @@ def _layer(walk: _Walk, place: _Place, name: int, type_: int, blobs: int) -> Wir
     return layer
 
 
-def _blob(walk: _Walk, place: _Place) -> WireBlob:
+def _blob(walk: Walk, place: _Place) -> WireBlob:
     blob = WireBlob()
     legacy = [0, 0, 0, 0]  # what protobuf takes for missing fields
-    found: dict[int, list[_Field]] = {}
+    found: dict[int, list[Field]] = {}
     raw_type = 0
     has_shape = False
     for each in walk.fields(*place):
@@ -267,7 +267,7 @@ def _values(value: int | Piece, width: int) -> Piece:
     raise SpecError("not a binary net, or broken: an array ends within a value")
 
 
-def _dims(walk: _Walk, place: _Place) -> tuple[int, ...]:
+def _dims(walk: Walk, place: _Place) -> tuple[int, ...]:
     dims: list[int] = []
     for each in walk.fields(*place):
         if each.number != _SHAPE_DIM:
@@ -290,7 +290,7 @@ def _size(value: int) -> int:
     return value
 
 
-def _kept(walk: _Walk, place: _Place, tree: _Tree) -> Iterator[Buffer]:
+def _kept(walk: Walk, place: _Place, tree: _Tree) -> Iterator[Buffer]:
     """Yield the pieces of a message without what is a leaf of `tree`."""
     start, end = place
     for each in walk.fields(start, end):
@@ -303,14 +303,17 @@ def _kept(walk: _Walk, place: _Place, tree: _Tree) -> Iterator[Buffer]:
             kept = b"".join(_kept(walk, walk.message(each), inner))
             yield _tag(each.number, _BYTES) + varint(len(kept)) + kept
         elif width := _VALUE_BYTES[each.number]:
-            _values(each.value, width)
+            if isinstance(each.value, int):  # C3D has the width of an array there
+                yield walk.data.read(each.begin, each.end - each.begin)
+            else:
+                _values(each.value, width)
     yield walk.data.read(start, end - start)
 
 
 # ---------------------------------------------------------------- the wire itself
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
     """A field: its number, a number or the place of its bytes, and all that it takes.
 
     Values of a fixed size are one field where those of one number follow each other.
@@ -322,7 +325,7 @@ class _Field(NamedTuple):
     end: int
 
 
-class _Walk:
+class Walk:
     """Reads the fields of messages, through a window on the bytes."""
 
     def __init__(self, data: Buffer | Bytes) -> None:
@@ -333,7 +336,7 @@ class _Walk:
         self._start = 0  # of the window
         self._left = MAX_FIELDS
 
-    def fields(self, place: int, end: int) -> Iterator[_Field]:
+    def fields(self, place: int, end: int) -> Iterator[Field]:
         """Yield the fields from `place` to `end`."""
         while place < end:
             self._left -= 1
@@ -346,7 +349,7 @@ class _Walk:
             number, kind = key >> 3, key & 7
             if kind == _VARINT:
                 value, place = self.varint(place, end)
-                yield _Field(number, value, begin, place)
+                yield Field(number, value, begin, place)
                 continue
             if kind == _BYTES:
                 size, place = self.varint(place, end)
@@ -365,9 +368,9 @@ class _Walk:
                     f"bytes, {end - place} are left"
                 )
             place += size
-            yield _Field(number, piece, begin, place)
+            yield Field(number, piece, begin, place)
 
-    def message(self, found: _Field) -> _Place:
+    def message(self, found: Field) -> _Place:
         """Return where the bytes of a field lie, from the first to past the last."""
         piece = found.value
         if isinstance(piece, int) or piece.width > 1:
@@ -376,7 +379,7 @@ class _Walk:
             )
         return piece.start, found.end
 
-    def text(self, found: _Field) -> str:
+    def text(self, found: Field) -> str:
         """Return the text of a field."""
         start, end = self.message(found)
         if end - start > MAX_NAME_BYTES:

@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shown = summary.text(options.depth and options.depth - 1)
         print(json.dumps(summary.as_dict()) if options.json else shown)
 
-    return run(command)
+    return run(command, options)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def _row(graph: Graph, node: Node) -> Row:
     read = {graph.edges[edge].buffer for edge in node.bottoms}
     return Row(
         name=node.name,
-        type=node.type,
+        type=node.layer.type,
         tops={
             graph.edges[edge].blob: graph.edges[edge].shape
             for edge in node.tops

@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{name}: {said}")
         _write(model, targets)
 
-    return run(command)
+    return run(command, options)
 
 
 def _steps(words: Sequence[str]) -> tuple[str | None, list[tuple[str, list[str]]]]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from netspec.graph import Node
+from netspec.ops.batch_norm import ChannelNorm
 from netspec.ops.convolution import Convolution, Deconvolution
 from netspec.ops.inner_product import InnerProduct
-from netspec.ops.normalization import BatchNorm
 from netspec.ops.scale import Bias, Scale
 
-AFFINE = ("BatchNorm", "Scale", "Bias")
+AFFINE = ("BatchNorm", "BN", "Scale", "Bias")
 LINEAR = ("Convolution", "Deconvolution", "InnerProduct")
 Linear = Convolution | Deconvolution | InnerProduct
 
@@ -38,7 +38,7 @@ class Affine:
 
 
 def affine_of(node: Node, values: Sequence[np.ndarray]) -> Affine:
-    """Return what a BatchNorm, Scale or Bias of one bottom does to it.
+    """Return what a BatchNorm, BN, Scale or Bias of one bottom does to it.
 
     values: its parameters. A BatchNorm takes its remembered statistics: parameters 0
     and 1 over parameter 2, or 0 where that is 0, as in Caffe.
@@ -46,12 +46,10 @@ def affine_of(node: Node, values: Sequence[np.ndarray]) -> Affine:
     op = node.op
     axes = len(op.bottoms[0])
     arrays = [np.asarray(each, np.float64) for each in values]
-    if isinstance(op, BatchNorm):
-        divisor = float(arrays[2].reshape(()))
-        mean, variance = (each * (1 / divisor if divisor else 0) for each in arrays[:2])
-        factor = 1 / np.sqrt(variance + op.eps)
+    if isinstance(op, ChannelNorm):
+        factor, shift = _normalization(op, arrays)
         axis = 1 if axes > 1 else 0
-        return Affine(_spread(factor, axis, axes), _spread(-mean * factor, axis, axes))
+        return Affine(_spread(factor, axis, axes), _spread(shift, axis, axes))
     if isinstance(op, Scale):
         shift = arrays[1] if op.bias_term else np.zeros(op.scale_shape)
         return Affine(_spread(arrays[0], op.axis, axes), _spread(shift, op.axis, axes))
@@ -59,6 +57,30 @@ def affine_of(node: Node, values: Sequence[np.ndarray]) -> Affine:
         shift = _spread(arrays[0], op.axis, axes)
         return Affine(np.ones_like(shift), shift)
     raise TypeError(f"{op.type} is no affine layer")
+
+
+def _normalization(
+    op: ChannelNorm, arrays: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return factor and shift by stored statistics, (C,) each."""
+    slots = op.slots
+    factor, shift = np.ones(op.channels), np.zeros(op.channels)
+    if slots.mean is not None and slots.variance is not None:
+        share = 1.0
+        if slots.weight is not None:
+            divisor = float(arrays[slots.weight].reshape(()))
+            share = 1 / divisor if divisor else 0
+        mean, variance = (
+            arrays[slot].reshape(-1) * share for slot in (slots.mean, slots.variance)
+        )
+        factor = 1 / np.sqrt(variance + op.eps)
+        shift = -mean * factor
+    if slots.gamma is not None:
+        gamma = arrays[slots.gamma].reshape(-1)
+        factor, shift = factor * gamma, shift * gamma
+    if slots.beta is not None:
+        shift = shift + arrays[slots.beta].reshape(-1)
+    return factor, shift
 
 
 def _spread(values: np.ndarray, axis: int, axes: int) -> np.ndarray:

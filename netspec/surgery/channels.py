@@ -181,7 +181,7 @@ def _keeps_channels(node: Node) -> bool:
 
 def _check_reader(node: Node, blob: str) -> None:
     op: Any = node.op
-    if node.type in ("BatchNorm", "Bias", "Scale"):
+    if node.type in ("BatchNorm", "Bias", "BN", "Scale"):
         raise SpecError(
             f"has values for each channel of {blob!r}; fold it into the layer behind "
             f"it first, with fold_batchnorm",

@@ -8,6 +8,7 @@ from typing import Any
 
 from netspec.errors import SpecError
 from netspec.ops.base import label
+from netspec.ops.convolution import DEPTHWISE
 from netspec.schema import LayerParameter, NetParameter
 from netspec.surgery.parts import (
     copied,
@@ -27,7 +28,18 @@ _PARAM = {
 }
 _CLASSIFIERS = ("Convolution", "InnerProduct")  # where none is named
 _HAS_VALUES = frozenset(
-    (*_PARAM, "BatchNorm", "Bias", "Embed", "LSTM", "PReLU", "RNN", "Scale")
+    (
+        *_PARAM,
+        *DEPTHWISE,
+        "BatchNorm",
+        "Bias",
+        "BN",
+        "Embed",
+        "LSTM",
+        "PReLU",
+        "RNN",
+        "Scale",
+    )
 )
 _DETECTION = frozenset(("DetectionEvaluate", "DetectionOutput", "MultiBoxLoss"))
 # Losses whose targets have a value for each output.

@@ -13,9 +13,9 @@ from netspec.errors import SpecError
 from netspec.graph import Graph, Node, is_inserted
 from netspec.nets.phases import layers_of_phase
 from netspec.ops.base import label
+from netspec.ops.batch_norm import ChannelNorm
 from netspec.ops.convolution import Deconvolution
 from netspec.ops.inner_product import InnerProduct
-from netspec.ops.normalization import BatchNorm
 from netspec.schema import TEST, LayerParameter, NetParameter
 from netspec.surgery.affine import (
     AFFINE,
@@ -164,8 +164,11 @@ class _Plan:
             reason = "several layers have its name"
         elif len(node.bottoms) > 1:
             reason = f"its second bottom, {self._blob(node, 1)!r}, is a blob"
-        elif isinstance(node.op, BatchNorm) and not node.op.use_global_stats:
-            reason = "it takes the statistics of each batch (use_global_stats: false)"
+        elif isinstance(node.op, ChannelNorm) and node.op.statistics == "batch":
+            told = " (use_global_stats: false)" if node.type == "BatchNorm" else ""
+            reason = f"it takes the statistics of each batch{told}"
+        elif len(node.tops) > 1:
+            reason = "it has several tops"
         elif any(node.layer.loss_weight):
             reason = "its output is a part of the loss"
         if reason:

@@ -196,6 +196,7 @@ def _arg_max(
 _RULES: dict[str, Follow] = {
     "Accuracy": _classes,
     "ArgMax": _arg_max,
+    "BN": _batch_norm,
     "BatchNorm": _batch_norm,
     "Bias": _scale,
     "Concat": _concat,

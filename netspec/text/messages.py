@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
+from netspec import forks
 from netspec.errors import FileError, SpecError, SpecWarning
 from netspec.files import (
     HDF5_SIGNATURE,
@@ -48,7 +50,7 @@ class ReadNet:
     text: str | None = None
 
 
-def read_message(path: str | Path, kind: type[M]) -> M:
+def read_message(path: str | Path, kind: type[M], *, fork: str | None = None) -> M:
     """Read a message from a text or a binary file.
 
     The suffix decides (`.prototxt` is text, `.caffemodel` and `.binaryproto` are
@@ -57,7 +59,8 @@ def read_message(path: str | Path, kind: type[M]) -> M:
 
     Raises `FileError` for a file that cannot be read, `TextError` for bad text.
     """
-    return _read(path, kind)[0]
+    with forks.use(fork) if fork is not None else contextlib.nullcontext():
+        return _read(path, kind)[0]
 
 
 def _read(
@@ -195,15 +198,23 @@ def as_read_net(net: Any, *, values: bool = True) -> ReadNet:
     )
 
 
-def write_message(path: str | Path, message: Message) -> None:
+def write_message(
+    path: str | Path, message: Message, *, source: str | Path | None = None
+) -> None:
     """Write `message` as text, or in binary where the suffix says so.
+
+    In binary with the numbers of the fork in force, or else of the fork that `source`,
+    the file that it was read from, is from; see `netspec.forks.fork_for`.
 
     The file appears whole or not at all. Raises `FileError`, or `SpecError` for a
     message that lacks a required field.
     """
     if missing := missing_fields(message):
         raise SpecError(f"{path}: {', '.join(missing)} must be given")
-    data = message.SerializeToString() if is_binary(path) else to_text(message).encode()
+    if is_binary(path):
+        data = forks.to_binary(message, source)
+    else:
+        data = to_text(message).encode()
     with replacing(path) as file:
         file.write(data)
 
@@ -218,7 +229,7 @@ def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
     if kind is NetParameter:
         _check_layers(data, path)
     try:
-        message = kind.FromString(data)
+        message = forks.from_binary(data, kind, path)
     except (DecodeError, RecursionError, UnicodeDecodeError):
         raise _broken(path, kind) from None
     bad = _bad_text(message)

@@ -102,7 +102,8 @@ def check_net(net: NetParameter, table: str) -> None:
     pooling = layers.get("pool1", LayerParameter()).pooling_param
     strides = layers.get("res3a_branch2a", LayerParameter()).convolution_param.stride
     early = "res3a_branch2c" in layers and any(each > 1 for each in strides)
-    if early or (pooling.pad, pooling.round_mode) != (1, PoolingParameter.FLOOR):
+    down = pooling.round_mode == PoolingParameter.FLOOR or not pooling.ceil_mode
+    if early or pooling.pad != 1 or not down:
         raise SpecError(
             "the net differs from torchvision's in its first pooling or its strides; "
             "take models/resnet.py with --set variant=torchvision"

@@ -111,7 +111,7 @@ def _summary(graph: Graph) -> str:
         if weight != 0
     ]
     data = [
-        f"{node.name} ({node.type})"
+        f"{node.name} ({node.layer.type})"
         for node in graph.nodes
         if not node.bottoms and node.tops and node.type != "Input"
     ]

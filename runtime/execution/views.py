@@ -46,7 +46,7 @@ def layer_views(
             blobs.append(Blob(f"{node.name}[{slot}]", shape, w, dw))
         if blobs:
             params[node.name] = blobs
-        layers.append(own or LayerInfo(node.name, node.type, blobs))
+        layers.append(own or LayerInfo(node.name, node.layer.type, blobs))
     return LayerViews(params, layers)
 
 

@@ -280,7 +280,7 @@ class Convolution(_Conv):
     H' = floor((H + 2 pad - extent) / stride) + 1, extent = dilation (kh - 1) + 1.
     """
 
-    types = ("Convolution",)
+    types = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
     op: ConvolutionOp
 
     def _sides(self, x: Array, y: Array) -> tuple[Array, Array]:

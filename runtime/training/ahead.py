@@ -60,6 +60,8 @@ class Ahead:
     def able(self) -> bool:
         """Say whether the next iteration can be launched as a whole."""
         self._rule.follow()
+        if self._rule.waits:
+            return False
         update = self._rule.update
         if update is not self._update:
             self._update, self._plan = update, None

@@ -253,9 +253,10 @@ class Solver(Callbacks):
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
-                if self._test(signals) is None:
+                if (records := self._test(signals)) is None:
                     return
                 self._tested = self._iteration
+                self._rule.see_tests(self._iteration, self.test_nets, records)
             if self._stopping:
                 return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
@@ -291,8 +292,7 @@ class Solver(Callbacks):
             self._watch.warn(f"the loss of iteration {self._iteration} is {loss:g}")
         for call in self._after:
             call()
-        if self._after:
-            lr = self.lr
+        lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
         self._watch.check(self.update, self._iteration, told, self.last_snapshot)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
@@ -300,7 +300,7 @@ class Solver(Callbacks):
             notify(record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
-        self._rule.apply(lr, self._iteration)
+        self._rule.apply(lr, self._iteration, loss)
         self._iteration += 1
         return self._recorder.add(self._iteration - 1, loss, lr, started)
 
@@ -329,7 +329,7 @@ class Solver(Callbacks):
         does, less the record. A gradient that is not finite is warned about once.
         """
         self._watch.check(self.update, self._iteration, None, self.last_snapshot)
-        self._rule.apply(self.lr, self._iteration)
+        self._rule.apply_after_pass(self._iteration)
         self._iteration += 1
 
     # ------------------------------------------------------------ testing
@@ -391,7 +391,7 @@ class Solver(Callbacks):
             self.update,
             param.snapshot_prefix,
             iteration=self._iteration,
-            current_step=self._rule.steps,
+            progress=self._rule.progress,
             hdf5=param.snapshot_format == SolverParameter.HDF5,
         )
         self.last_snapshot = written
@@ -426,7 +426,7 @@ class Solver(Callbacks):
         """
         saved = restore_snapshot(self.net, self.update, path)
         self._iteration = saved.iteration
-        self._rule.steps = saved.current_step
+        self._rule.progress = saved.progress
         self.last_snapshot = Snapshot(
             saved.iteration, Path(saved.learned_net), Path(path)
         )

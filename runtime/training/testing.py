@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netspec.errors import ShapeError
+from netspec.errors import ShapeError, SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
 from runtime.training.history import TestRecord
@@ -109,3 +109,18 @@ def run_tests(
             )
         )
     return records
+
+
+def accuracy_of(net: Net, record: TestRecord) -> float:
+    """Return what the first Accuracy layer of a test net measured.
+
+    Raises `SpecError` for a net without one among its outputs.
+    """
+    for node in net.graph.nodes:
+        if node.layer.type == "Accuracy" and node.layer.top[0] in record.outputs:
+            return float(record.outputs[node.layer.top[0]].reshape(-1)[0])
+    raise SpecError(
+        f"solver: lr_policy 'stepearly' looks at the accuracy of test net {record.net},"
+        f" which has no Accuracy layer whose top is an output; add one, or choose "
+        f"another lr_policy"
+    )

@@ -6,6 +6,7 @@ from netspec.draw.captions import family, options
 from netspec.ops import known_types, op_class
 from netspec.ops.base import brings_data
 from netspec.schema import LayerParameter
+from netspec.text import as_net
 
 
 def test_what_brings_data_in_is_of_one_family():
@@ -28,6 +29,13 @@ def test_what_brings_data_in_is_of_one_family():
 def test_data_layers_name_their_file(kind, field):
     layer = LayerParameter(type=kind, **{field: {"source": "some/where/list.txt"}})
     assert options(layer) == "list.txt"
+
+
+@pytest.mark.parametrize("rounding", ["round_mode: FLOOR", "ceil_mode: false"])
+def test_pooling_that_rounds_down_says_so(rounding):
+    text = 'layer { type: "Pooling" pooling_param { kernel_size: 3 stride: 2 %s } }'
+    (layer,) = as_net(text % rounding).layer
+    assert options(layer) == "MAX, 3×3, stride 2, rounded down"
 
 
 @pytest.mark.parametrize(

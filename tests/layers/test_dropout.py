@@ -48,6 +48,26 @@ def test_it_keeps_the_right_share_and_scales_it(backend: Backend, place: str) ->
         assert np.abs(shares - 0.7).max() < limit
 
 
+@pytest.mark.parametrize("place", ["", ' bottom: "a" top: "a"'])
+def test_forks_scale_in_the_test_phase(backend: Backend, place: str) -> None:
+    text = f'type: "Dropout" {place} dropout_param {{ dropout_ratio: 0.3 %s }}'
+    plain = text % "scale_train: false"
+    scaled = lambda op, x: x * (1 - op.dropout_ratio)  # noqa: E731
+    check_layer(plain, [(2, 3, 5)], scaled, backend=backend, phase=TEST)
+    layer = LoneLayer(plain, [SHAPE], backend=backend)
+    y = ones(layer)
+    assert set(np.unique(y)) == {0, 1}
+    assert abs(y.mean() - 0.7) < 0.01
+    (dx,), _ = layer.backward([np.full(SHAPE, 3.0)])
+    np.testing.assert_array_equal(dx, 3 * y)
+
+
+def test_segnet_draws_in_the_test_phase_too(backend: Backend) -> None:
+    text = TEXT.replace("}", "sample_weights_test: true }")
+    y = ones(LoneLayer(text, [SHAPE], backend=backend, phase=TEST))
+    np.testing.assert_array_equal(y, ones(LoneLayer(TEXT, [SHAPE], backend=backend)))
+
+
 def test_the_gradient_passes_the_same_mask(backend: Backend) -> None:
     layer = LoneLayer(TEXT, [SHAPE], backend=backend)
     y = ones(layer)

@@ -160,3 +160,38 @@ def test_deconvolution_padded_away_is_refused():
     text = """type: "Deconvolution" top: "y"
         convolution_param { num_output: 6 kernel_size: 3 pad: 4 }"""
     refuses(text, (2, 4, 5, 3), match=r"cuts the output down to sizes \(-1, -3\)")
+
+
+def test_hole_is_deeplabs_word_for_dilation():
+    options = "num_output: 6 kernel_size: 3 "
+    assert conv(options + "hole: 2", (2, 4, 8, 11)).dilation == (2, 2)
+    op = conv(options + "hole_h: 2 hole_w: 3", (2, 4, 8, 11))
+    assert (op.dilation, op.tops[0][2:]) == ((2, 3), (4, 5))
+    for more, match in (
+        ("hole: 2 dilation: 2", "both hole and dilation are given, which mean the"),
+        ("hole_h: 2 hole: 2", "both hole_h and hole are given"),
+        ("hole_w: 2", "hole_w is given without hole_h; give both, or hole"),
+    ):
+        text = f'type: "Convolution" convolution_param {{ {options} {more} }}'
+        refuses(text, (2, 4, 8, 11), match=match)
+
+
+def test_depthwise_layers_of_forks_are_convolutions_by_channels():
+    shape = (2, 4, 8, 11)
+    op = conv("kernel_size: 3", shape, kind="ConvolutionDepthwise")
+    assert (op.type, op.group, op.num_output) == ("Convolution", 4, 4)
+    assert param_shapes(op) == [(4, 1, 3, 3), (4,)]
+    options = "num_output: 8 group: 4 kernel_size: 3 bias_term: false"
+    op = conv(options, shape, kind="DepthwiseConvolution")
+    assert (op.type, op.group, param_shapes(op)) == ("Convolution", 4, [(8, 1, 3, 3)])
+    for kind, more, match in (
+        (
+            "ConvolutionDepthwise",
+            "group: 2",
+            "group is 2, but the input has 4 channels",
+        ),
+        ("ConvolutionDepthwise", "num_output: 8", "num_output is 8, but the input has"),
+        ("DepthwiseConvolution", "num_output: 4", "group is missing, without which"),
+    ):
+        text = f'type: "{kind}" convolution_param {{ kernel_size: 3 {more} }}'
+        refuses(text, shape, match=match)

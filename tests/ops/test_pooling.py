@@ -21,6 +21,15 @@ def test_round_mode_floor_rounds_down():
     assert (op.pool, op.round_mode) == ("AVE", "FLOOR")
 
 
+def test_ceil_mode_is_another_word_for_round_mode():
+    assert pool("kernel_size: 3 stride: 2 ceil_mode: false").tops == ((2, 3, 3, 5),)
+    assert pool("kernel_size: 3 stride: 2 ceil_mode: true").tops == ((2, 3, 4, 5),)
+    both = pool("kernel_size: 3 stride: 2 ceil_mode: false round_mode: FLOOR")
+    assert both.round_mode == "FLOOR"
+    # The rule of the last window holds for both: 4 is behind the image and its pad.
+    assert pool("kernel_size: 2 stride: 4 pad: 1", (2, 3, 3, 3)).tops[0][2:] == (1, 1)
+
+
 def test_a_window_that_starts_beyond_the_padding_is_dropped():
     # 1 + ceil((6 + 2 - 3) / 4) = 3 windows, the last starting at 8 >= 6 + 1.
     assert pool("kernel_size: 3 stride: 4 pad: 1", (2, 3, 6, 9)).tops == ((2, 3, 2, 3),)
@@ -49,6 +58,14 @@ def test_the_mask_has_the_shape_of_the_output():
 
 
 REFUSED = [
+    (
+        "kernel_size: 3 ceil_mode: false round_mode: CEIL",
+        "round_mode is CEIL and ceil_mode is false, which means FLOOR; they are two",
+    ),
+    (
+        "kernel_size: 3 ceil_mode: true round_mode: FLOOR",
+        "round_mode is FLOOR and ceil_mode is true, which means CEIL",
+    ),
     ("", "kernel_size is missing; give it, or both kernel_h and kernel_w"),
     ("kernel_h: 3", "kernel_size is missing; give it, or both"),
     ("kernel_size: 3 kernel_h: 2", "both kernel_size and kernel_h/kernel_w"),

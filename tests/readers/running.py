@@ -38,7 +38,7 @@ class Case:
         for name, blobs in net.params.items():
             for slot, blob in enumerate(blobs):
                 blob.data[...] = random.normal(size=blob.data.shape) * 0.5
-                if net.graph.node_of[name].type == "BatchNorm" and slot:
+                if net.graph.node_of[name].type in ("BatchNorm", "BN") and slot:
                     blob.data[...] = random.uniform(0.5, 2, blob.data.shape)
         self.inputs = {
             name: np.float32(random.normal(size=net.blobs[name].data.shape))

@@ -153,19 +153,31 @@ CASES = (
     case(
         "pooling-round-mode",
         of("Pooling", "kernel_size: 3 stride: 2 round_mode: FLOOR"),
-        {"opencv": "refused"},
+        {},
         x=(2, 6, 7, 5),
+    ),
+    case(
+        "pooling-round-mode-word",
+        of("Pooling", "kernel_size: 3 stride: 2 round_mode: FLOOR"),
+        {"opencv": "refused"},
+        x=(2, 6, 6, 8),
+    ),
+    case(
+        "pooling-ceil-mode",
+        of("Pooling", "kernel_size: 3 stride: 2 ceil_mode: true"),
+        {"mnn": "refused"},
+        x=(2, 6, 6, 8),
     ),
     case(
         "pooling-floor",
         of("Pooling", "kernel_size: 3 stride: 3 pad: 1 pool: AVE round_mode: FLOOR"),
-        {"opencv": "refused", "mnn": "shape (2, 3, 4, 4) for (2, 3, 3, 3)"},
+        {"mnn": "shape (2, 3, 4, 4) for (2, 3, 3, 3)"},
         x=(2, 3, 8, 9),
     ),
     case(
         "pooling-floor",
-        of("Pooling", "kernel_size: 1 stride: 3 round_mode: FLOOR"),
-        {"opencv": "refused", "mnn": "shape (2, 3, 4, 4) for (2, 3, 3, 3)"},
+        of("Pooling", "kernel_size: 1 stride: 3 ceil_mode: false"),
+        {"mnn": "refused"},
         x=(2, 3, 9, 8),
     ),
     case(

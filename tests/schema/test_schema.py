@@ -104,6 +104,16 @@ def test_every_message_field_and_enum_of_the_tables_is_there(name):
     assert differing == []
 
 
+# Of no table: a field of an old example, and what its rates need in a snapshot.
+OURS = {
+    "SolverParameter.stepearly",
+    "SolverState.best_accuracy",
+    "SolverState.last_test",
+    "SolverState.recent_losses",
+    "SolverState.tests_without_gain",
+}
+
+
 @needs_reference
 def test_nothing_is_added_but_what_forks_have():
     known: dict[str, set[str]] = {"LayerParameter": {"smooth_l1_loss_param"}}
@@ -122,9 +132,9 @@ def test_nothing_is_added_but_what_forks_have():
     added = {
         f"{name}.{field}"
         for name, names in ours.items()
-        for field in names - known.get(name, set())
+        for field in names - known.get(name, set()) - {"unknown_fields"}
     }
-    assert added == set()
+    assert added == OURS
 
 
 @pytest.mark.parametrize(

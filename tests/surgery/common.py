@@ -18,7 +18,10 @@ def random_values(node, seed):
         shape = param.shape
         if node.type == "BatchNorm":
             kinds = (rng.normal(size=shape), rng.uniform(0.5, 2, shape), np.ones(shape))
-            values = kinds[slot] * 2.5
+            values = [*kinds, kinds[1], kinds[0]][slot] * 2.5
+        elif node.type == "BN":
+            normal, positive = rng.normal(size=shape), rng.uniform(0.5, 2, shape)
+            values = (positive, normal, normal, positive)[slot]
         elif node.type == "Scale" and slot == 0:
             values = rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)
         else:

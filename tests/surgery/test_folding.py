@@ -409,3 +409,27 @@ def test_files_are_folded(tmp_path):
     result.model.save(tmp_path / "folded.caffemodel")
     again = as_model(tmp_path / "folded.caffemodel")
     assert largest_difference(model, again) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("BatchNorm", "batch_norm_param { scale_bias: true eps: 0.1 }"),
+        ("BatchNorm", "batch_norm_param { use_weight_bias: true bias_term: false }"),
+        ("BN", "bn_param { eps: 0.1 }"),
+        ("BN", "bn_param { bn_mode: INFERENCE }"),
+        ("BN", "bn_param { var_eps: 0.2 }"),
+    ],
+)
+def test_normalizations_of_forks_go_into_weights(kind, options):
+    for where in ("y", "z"):
+        text = IMAGES + conv("l", "data", "y") + layer("n", kind, "y", where, options)
+        result = folded(text + layer("relu", "ReLU", where, where))
+        assert types(result.model) == ["Input", "Convolution", "ReLU"]
+        assert result.folded == {"n": "l"}
+
+
+def test_what_takes_statistics_of_the_batch_stays():
+    text = IMAGES + conv("l", "data", "y")
+    result = folded(text + layer("n", "BN", "y", "z", "bn_param { bn_mode: LEARN }"))
+    assert result.left == {"n": "it takes the statistics of each batch"}

@@ -104,6 +104,8 @@ EXAMPLES: Sequence[Example] = (
     Example("BNLL", "", [CUBE]),
     *_of("BatchNorm", "batch_norm_param", IMAGE, "", "eps: 0.1"),
     *_of("BatchNorm", "batch_norm_param", IMAGE, "use_global_stats: false"),
+    *_of("BatchNorm", "batch_norm_param", IMAGE, "scale_bias: true"),
+    *_of("BN", "bn_param", IMAGE, "eps: 0.1", "bn_mode: INFERENCE"),
     Example("BatchReindex", "", [(3, 4), (5,)]),
     *_of("Bias", "bias_param", CUBE, "", "axis: 2", "num_axes: 0"),
     Example("Bias", "", [CUBE, (3,)], "two bottoms"),
@@ -182,6 +184,9 @@ EXAMPLES: Sequence[Example] = (
     ),
     *_of(
         "Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2 round_mode: FLOOR"
+    ),
+    *_of(
+        "Pooling", "pooling_param", IMAGE, "kernel_size: 3 stride: 2 ceil_mode: false"
     ),
     *_of("Pooling", "pooling_param", IMAGE, "global_pooling: true"),
     *_of("Pooling", "pooling_param", IMAGE, "global_pooling: true pool: AVE"),

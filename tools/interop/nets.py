@@ -118,7 +118,10 @@ def _parameter(name: str, kind: str, slot: int, shape: tuple[int, ...]) -> Any:
     random = np.random.default_rng([SEED, slot, zlib.crc32(name.encode())])
     if kind == "BatchNorm":
         # Statistics as they are behind a layer that was scaled, and their divisor.
-        low, high = ((-0.5, 0.5), (0.5, 2), (0.5, 2))[slot]
+        low, high = (*((-0.5, 0.5), (0.5, 2), (0.5, 2)), (0.5, 1.5), (-0.5, 0.5))[slot]
+        return random.uniform(low, high, size=shape)
+    if kind == "BN":
+        low, high = ((0.5, 1.5), (-0.5, 0.5), (-0.5, 0.5), (0.5, 2))[slot]
         return random.uniform(low, high, size=shape)
     if kind in ("Scale", "PReLU") and slot == 0:
         return random.uniform(0.5, 1.5, size=shape)

@@ -30,8 +30,16 @@ def _rounds_down(place: Place) -> bool:
     return _rounded_up(place) != place.tops[0][2:]
 
 
-def _clear_round_mode(place: Place) -> None:
+def _clear_rounding(place: Place) -> None:
     place.layer.pooling_param.ClearField("round_mode")
+    place.layer.pooling_param.ClearField("ceil_mode")
+
+
+def _rounding_as_flag(place: Place) -> None:
+    """Write ceil_mode where it changes something."""
+    _clear_rounding(place)
+    if _rounds_down(place):
+        place.layer.pooling_param.ceil_mode = False
 
 
 def _window(pool: str, kernel: Any, stride: Any, pad: Any) -> dict[str, Any]:
@@ -338,7 +346,6 @@ RULES = (
         types=("Pooling",),
         says="round_mode where it changes nothing",
         readers={
-            "opencv": refused("loses all fields of a layer that has it"),
             "mnn": silent("does not know it"),
             "openvino": refused(),
             "ncnn": refused(),
@@ -346,17 +353,34 @@ RULES = (
         applies=lambda place: (
             place.layer.pooling_param.HasField("round_mode") and not _rounds_down(place)
         ),
-        edit=_clear_round_mode,
+        edit=_clear_rounding,
         instead="nothing",
+    ),
+    Rule(
+        name="pooling-ceil-mode",
+        types=("Pooling",),
+        says="ceil_mode where it changes nothing",
+        readers={"mnn": refused(), "ncnn": refused()},
+        applies=lambda place: (
+            place.layer.pooling_param.HasField("ceil_mode") and not _rounds_down(place)
+        ),
+        edit=_clear_rounding,
+        instead="nothing",
+    ),
+    Rule(
+        name="pooling-round-mode-word",
+        types=("Pooling",),
+        says="round_mode",
+        readers={"opencv": refused("loses all fields of a layer that has it")},
+        applies=lambda place: place.layer.pooling_param.HasField("round_mode"),
+        edit=_rounding_as_flag,
+        instead="ceil_mode, its own word",
     ),
     Rule(
         name="pooling-floor",
         types=("Pooling",),
         says="round_mode FLOOR",
-        readers={
-            "opencv": refused("loses all fields of a layer that has it"),
-            "mnn": silent("rounds up"),
-        },
+        readers={"mnn": silent("rounds up")},
         applies=_rounds_down,
         rewrite=_cut_by_crop,
         instead="a Pooling that rounds up, and Crop",

@@ -6,10 +6,12 @@ from netspec.readers.rule import Rule
 from netspec.readers.rules import (
     activation,
     axis,
+    batch_norm,
     constant,
     convolution,
     depthwise,
     detection,
+    forks,
     input,
     joined,
     joining,
@@ -28,7 +30,9 @@ from netspec.readers.rules import (
 
 OF_VALUES: tuple[Rule, ...] = (
     *training.RULES,
+    *forks.RULES,
     *axis.RULES,
+    *batch_norm.RULES,
     *constant.RULES,
     *recurrent.RULES,
     *product.RULES,

@@ -40,6 +40,25 @@ EXAMPLES = {
         ("batch_norm_param { eps: 0.01 }", [(2, 3, 2, 3, 4)], 1),
         ("batch_norm_param { use_global_stats: false eps: 0.1 }", [IMAGE], 1),
         ("batch_norm_param { use_global_stats: false }", [(7,)], 1),
+        ("batch_norm_param { scale_bias: true }", [IMAGE], 1),
+        ("batch_norm_param { scale_bias: true }", [(7,)], 1),
+        ("batch_norm_param { use_weight_bias: true bias_term: false }", [IMAGE], 1),
+        ("batch_norm_param { scale_bias: true use_global_stats: false }", [IMAGE], 1),
+    ],
+    "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE], 1)],
+    "DepthwiseConvolution": [
+        (
+            "convolution_param { num_output: 12 group: 6 kernel_size: 2 hole: 2 }",
+            [IMAGE],
+            1,
+        )
+    ],
+    "BN": [
+        ("bn_param { eps: 0.1 }", [IMAGE], 1),
+        ("", [(3, 4)], 1),
+        ("bn_param { bn_mode: INFERENCE }", [IMAGE], 1),
+        ("bn_param { bn_mode: LEARN }", [IMAGE], 1),
+        ("bn_param { var_eps: 0.2 }", [(2, 3, 4)], 1),
     ],
     "BatchReindex": [("", [IMAGE, (5,)], 1)],
     "Bias": [

@@ -6,6 +6,7 @@ import math
 
 from netspec.onnx.writing.layer import FLOAT, Layer, writes
 from netspec.onnx.writing.values import Value
+from netspec.ops.dropout import ForkDropout
 
 SIMPLE = {
     "AbsVal": "Abs",
@@ -21,7 +22,22 @@ def simple(layer: Layer) -> Value:
     return layer.add(SIMPLE[layer.node.type], layer.x)
 
 
-@writes("Dropout", "Split", "Silence")
+@writes("Dropout")
+def dropout(layer: Layer) -> Value:
+    """Pass the bottom on, or what a fork multiplies by where nothing is dropped."""
+    op = layer.op
+    if not isinstance(op, ForkDropout):
+        return layer.x
+    if op.always and op.dropout_ratio > 0:
+        raise layer.refused(
+            "sample_weights_test draws when a net is used, which ONNX's nodes do not; "
+            "remove it"
+        )
+    scale = 1 if op.scale_train else 1 - op.dropout_ratio
+    return layer.affine(layer.x, scale, 0)
+
+
+@writes("Split", "Silence")
 def nothing(layer: Layer) -> list[Value]:
     """Pass the bottom on: these layers do nothing when a net is used."""
     return [layer.x] * len(layer.op.tops)

@@ -9,11 +9,12 @@ import numpy as np
 from netspec.onnx.writing.layer import Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import Shape, count
+from netspec.ops.convolution import DEPTHWISE
 
 KINDS = {"Convolution": "Conv", "Deconvolution": "ConvTranspose"}
 
 
-@writes(*KINDS)
+@writes(*KINDS, *DEPTHWISE)
 def convolution(layer: Layer) -> list[Value]:
     """Write a node for every bottom, all with the same weights."""
     weights, *bias = (layer.parameter(slot) for slot in range(len(layer.op.params)))

@@ -1,4 +1,4 @@
-"""BatchNorm, MVN, LRN and SSD's Normalize."""
+"""MVN, LRN and SSD's Normalize."""
 
 from __future__ import annotations
 
@@ -10,36 +10,6 @@ from netspec.onnx.writing.values import Value
 from netspec.ops.base import Shape
 
 
-@writes("BatchNorm")
-def batch_norm(layer: Layer) -> Value:
-    """Write BatchNormalization by remembered statistics, or what it says by its own."""
-    op = layer.op
-    axes = len(op.bottoms[0])
-    if not op.use_global_stats:
-        each = [axis for axis in range(axes) if axis != 1]
-        return _standardized(layer, layer.x, each, op.eps, inside=True)
-
-    def statistics() -> tuple[Value, Value, Value, Value]:
-        factor = layer.array(2).reshape(())
-        share = np.float32(0 if factor == 0 else 1 / factor)
-        mean, variance = (layer.array(slot) * share for slot in (0, 1))
-        ones = np.ones(op.channels, np.float32)
-        name = layer.node.name
-        return (
-            Value(f"{name}_scale", ones),
-            Value(f"{name}_bias", 0 * ones),
-            Value(f"{name}_mean", mean),
-            Value(f"{name}_variance", variance),
-        )
-
-    found = layer.derived((0, 1, 2), "statistics", statistics)
-    if axes == 1:  # one channel; ONNX wants an axis for it
-        x = layer.add("Unsqueeze", layer.x, layer.integers(1))
-        y = layer.add("BatchNormalization", x, *found, epsilon=op.eps)
-        return layer.add("Squeeze", y, layer.integers(1))
-    return layer.add("BatchNormalization", layer.x, *found, epsilon=op.eps)
-
-
 @writes("MVN")
 def mvn(layer: Layer) -> Value:
     """Write y = (x - mean) / (sqrt(var) + eps), over pixels, or channels and pixels."""
@@ -49,10 +19,10 @@ def mvn(layer: Layer) -> Value:
     if not op.normalize_variance:
         mean = layer.reduce("ReduceMean", x, axes, keep=True)
         return layer.add("Sub", x, mean)
-    return _standardized(layer, x, axes, op.eps, inside=False)
+    return standardized(layer, x, axes, op.eps, inside=False)
 
 
-def _standardized(
+def standardized(
     layer: Layer, x: Value, axes: Shape | list[int], eps: float, *, inside: bool
 ) -> Value:
     """Return x with mean 0 and deviation 1; eps is inside the root, or behind it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netspec.onnx.writing.layer import Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import Shape
+from netspec.ops.batch_norm import ChannelNorm
 
 
 @writes("Scale")
@@ -41,6 +42,9 @@ def _taken_in(layer: Layer) -> bool:
         return False
     if len(layer.bottoms) > 1:
         return False
+    norm = layer.draft.graph.nodes[batch_norm.layer].op
+    if isinstance(norm, ChannelNorm) and norm.learned_params:
+        return False  # it has a factor of its own
     x, _, bias, *statistics = batch_norm.inputs
     bias = layer.parameter(1) if op.bias_term else bias
     batch_norm.inputs = [x, layer.parameter(0), bias, *statistics]

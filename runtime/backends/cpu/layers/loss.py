@@ -110,13 +110,21 @@ def log_loss_gradient(record: Any, part: int, parts: int) -> None:
 class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
     """The logistic loss of rows of scores; see the portable kernel."""
 
-    options = ("axis", "ignore_label", "normalization", "fixed")
+    options = (
+        "axis",
+        "ignore_label",
+        "normalization",
+        "class_weighting",
+        "by_frequency",
+        "label_smoothing",
+        "fixed",
+    )
 
     @classmethod
     def suits(cls, op: SoftmaxWithLossOp) -> bool:
-        """Whether the classes are the last axis."""
+        """Whether the classes are the last axis, and count alike."""
         scores = op.bottoms[0]
-        return count(scores) > 0 and count(scores, op.axis + 1) == 1
+        return op.plain and count(scores) > 0 and count(scores, op.axis + 1) == 1
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the probabilities, and for what backward has to know."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from netspec.ops.base import count
-from netspec.ops.normalization import BatchNorm as BatchNormOp
+from netspec.ops.batch_norm import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
 from runtime.arrays import Array, ArraySpec
 from runtime.backends.cpu.layers.broadcast import (

@@ -68,12 +68,20 @@ class SoftmaxWithLoss(_Loss):
     """
 
     op: SoftmaxWithLossOp
-    options = ("axis", "ignore_label", "normalization", "fixed")
+    options = (
+        "axis",
+        "ignore_label",
+        "normalization",
+        "class_weighting",
+        "by_frequency",
+        "label_smoothing",
+        "fixed",
+    )
 
     @classmethod
     def suits(cls, op: SoftmaxWithLossOp) -> bool:
-        """Whether there are scores."""
-        return count(op.bottoms[0]) > 0
+        """Whether there are scores, and the classes count alike."""
+        return op.plain and count(op.bottoms[0]) > 0
 
     @classmethod
     def wanted(cls, node: Node) -> tuple[Wanted, Wanted]:

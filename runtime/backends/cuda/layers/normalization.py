@@ -11,7 +11,7 @@ from typing import Any
 
 from netspec.graph import Node
 from netspec.ops.base import count
-from netspec.ops.normalization import BatchNorm as BatchNormOp
+from netspec.ops.batch_norm import BatchNorm as BatchNormOp
 from netspec.ops.scale import Scale as ScaleOp
 from runtime.arrays import Array, ArraySpec
 from runtime.backends.cuda.columns import TILE_THREADS, Columns
@@ -133,7 +133,7 @@ class _ByChannel(CudaLayer[Any]):
 
 
 class BatchNorm(_ByChannel):
-    """See `runtime.layers.normalization.BatchNorm`."""
+    """See `runtime.layers.batch_norm.BatchNorm`."""
 
     op: BatchNormOp
     options = ("channels", "use_global_stats", "moving_average_fraction", "eps")

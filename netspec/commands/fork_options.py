@@ -1,0 +1,40 @@
+"""`--fork` and `--proto`: whose schema the files of a command have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from netspec import forks, schema
+
+
+def add_fork_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options; `fork_options` brings them into force."""
+    parser.add_argument(
+        "--fork",
+        metavar="NAME",
+        help="the fork of Caffe whose numbers binary files have, where these do not "
+        "tell; python -m netspec.forks lists all",
+    )
+    parser.add_argument(
+        "--proto",
+        metavar="FILE",
+        help="the caffe.proto of a fork of your own, or its compiled .desc",
+    )
+
+
+@contextmanager
+def fork_options(options: Any) -> Iterator[None]:
+    """Bring the options of a command into force, for a block.
+
+    Raises `SpecError` for a fork that is not known, and what `netspec.schema.use` does.
+    """
+    fork, proto = getattr(options, "fork", None), getattr(options, "proto", None)
+    with ExitStack() as stack:
+        if proto is not None:
+            stack.enter_context(schema.use(proto))
+        if fork is not None:
+            stack.enter_context(forks.use(fork))
+        yield

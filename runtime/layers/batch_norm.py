@@ -1,0 +1,253 @@
+"""BatchNorm and BN: every channel minus its mean, by its deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+
+from netspec.ops import Shape
+from netspec.ops.base import count
+from netspec.ops.batch_norm import BN as BnOp  # noqa: N811
+from netspec.ops.batch_norm import BatchNorm as BatchNormOp
+from runtime.arrays import Array, ArraySpec, once, views
+from runtime.layers._windows import blocks
+from runtime.layers.base import Kernel, register
+
+
+class _ChannelNorm(Kernel):
+    """Normalize every channel, then multiply and add what is learned, if anything is.
+
+        normal = (x - mean) / sqrt(var + eps);  y = gamma normal + beta
+        dnormal = gamma dy;  dgamma = sum of dy normal;  dbeta = sum of dy
+        dx = (dnormal - mean(dnormal) - normal mean(dnormal normal)) / sqrt(var + eps)
+             by statistics of the batch
+        dx = dnormal / sqrt(var + eps)     by stored ones
+
+    Means are over the batch and the pixels of a channel. By statistics of the batch,
+    where the layer remembers them, m values each, every forward also changes those that
+    are stored (the variance times m / (m - 1) where the op says `unbiased`):
+
+        stored = keep stored + share measured
+
+    Where they are sums that are divided by a weight, that is weight = keep weight + 1.
+    """
+
+    op: BatchNormOp | BnOp
+
+    @property
+    def _shape(self) -> Shape:
+        x = self.op.bottoms[0]
+        return (x[0], self.op.channels, count(x, 2))
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether the normalized values have an array of their own."""
+        gamma = self.op.slots.gamma
+        learns = gamma is not None and self.node.learn[gamma]
+        return self.op.statistics == "batch" or bool(learns)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Ask for what the gradient needs, and for statistics."""
+        n, c, inner = self._shape
+        images = max(1, self.backend.block_elements // max(1, c * inner))
+        self._taken = blocks(n, images)
+        at_once = max((at.stop - at.start for at in self._taken), default=0)
+        specs = {
+            "inverse": ArraySpec((c,), life="saved"),
+            "mean": ArraySpec((c,)),
+            "spread": ArraySpec((c,)),
+            "sums": self.backend.dot_scratch(self._shape),
+            "block": ArraySpec((at_once, c, inner)),
+        }
+        if self.op.statistics == "stored" and self.op.slots.weight is not None:
+            specs["flag"] = ArraySpec((1,), "bool")
+            specs["factor"] = ArraySpec((1,))
+            specs["divisor"] = ArraySpec((1,))
+        if self._keeps:
+            specs["normal"] = ArraySpec(self._shape, life="saved")
+        return specs
+
+    def setup(self) -> None:
+        """View everything as (N, C, pixels) and cut it into blocks of images."""
+        shape, work, slots = self._shape, self.work, self.op.slots
+        self._x, self._y = views(shape, self.x, self.y)
+        self._values = shape[0] * shape[2]
+        self._mean, self._spread, self._inverse = (
+            work[name][:, None] for name in ("mean", "spread", "inverse")
+        )
+        self._gamma, self._beta = self._flat(slots.gamma), self._flat(slots.beta)
+        self._stored_mean = self._flat(slots.mean)
+        self._stored_variance = self._flat(slots.variance)
+        self._normal = work["normal"] if self._keeps else self._y
+        self._forward = [
+            once(itemgetter(at), self._x, self._normal) for at in self._taken
+        ]
+        self._backward = []
+        self._dx, self._dy = views(shape, self.dx, self.dtops[0])
+        if self.dx is not None:
+            self._backward = [
+                (
+                    *once(itemgetter(at), self._dx, self._dy, self._normal),
+                    work["block"][: at.stop - at.start],
+                )
+                for at in self._taken
+            ]
+
+    def _flat(self, slot: int | None) -> Array | None:
+        return None if slot is None else self.params[slot].reshape(-1)
+
+    def forward(self) -> None:
+        """Compute y, and update what is stored."""
+        statistics = self.op.statistics
+        xp, inverse = self.xp, self.work["inverse"]
+        if statistics == "none":
+            if self._normal is not self._y:
+                xp.copyto(self._normal, self._x)
+            inverse.fill(1)
+            self._finish(self._x)
+            return
+        if statistics == "stored":
+            self._remember()
+        else:
+            self._measure()
+        xp.add(inverse, self.op.eps, out=inverse)
+        xp.sqrt(inverse, out=inverse)
+        xp.divide(1, inverse, out=inverse)
+        for x, normal in self._forward:
+            if statistics == "stored":
+                xp.subtract(x, self._mean, out=normal)
+            xp.multiply(normal, self._inverse, out=normal)
+        self._finish(self._normal)
+
+    def _finish(self, normal: Array) -> None:
+        """Write y from the normalized values."""
+        xp, y = self.xp, self._y
+        if self._gamma is not None:
+            xp.multiply(normal, self._gamma[:, None], out=y)
+            normal = y
+        if self._beta is not None:
+            xp.add(normal, self._beta[:, None], out=y)
+            normal = y
+        if normal is not y:
+            xp.copyto(y, normal)
+
+    def _remember(self) -> None:
+        """Take mean and variance (into `inverse`) from the parameters."""
+        xp, work, slot = self.xp, self.work, self.op.slots.weight
+        if slot is None:
+            xp.copyto(work["mean"], self._stored_mean)
+            xp.copyto(work["inverse"], self._stored_variance)
+            return
+        factor, divisor, weight = work["factor"], work["divisor"], self.params[slot]
+        xp.not_equal(weight, 0, out=work["flag"])
+        xp.copyto(factor, work["flag"])
+        xp.subtract(1, factor, out=divisor)
+        xp.add(divisor, weight, out=divisor)  # never 0
+        xp.divide(factor, divisor, out=factor)
+        xp.multiply(self._stored_mean, factor, out=work["mean"])
+        xp.multiply(self._stored_variance, factor, out=work["inverse"])
+
+    def _measure(self) -> None:
+        """Write x - mean into `normal`, the variance into `inverse`; keep them."""
+        xp, work, backend, op = self.xp, self.work, self.backend, self.op
+        mean, inverse = work["mean"], work["inverse"]
+        backend.channel_sum(self._x, mean, work["sums"])
+        xp.divide(mean, self._values, out=mean)
+        for x, normal in self._forward:
+            xp.subtract(x, self._mean, out=normal)
+        backend.channel_dot(self._normal, self._normal, inverse, work["sums"])
+        xp.divide(inverse, self._values, out=inverse)
+        for top, statistic in zip(self.tops[1:], (mean, inverse), strict=False):
+            xp.copyto(top.reshape(-1), statistic)
+        if not op.remembers:
+            return
+        m = self._values
+        correction = m / (m - 1) if op.unbiased and m > 1 else 1.0
+        stored = (
+            (self._stored_mean, mean, op.share),
+            (self._stored_variance, inverse, op.share * correction),
+        )
+        for blob, statistic, share in stored:
+            xp.multiply(statistic, share, out=work["spread"])
+            xp.multiply(blob, op.keep, out=blob)
+            xp.add(blob, work["spread"], out=blob)
+        if op.slots.weight is not None:
+            weight = self.params[op.slots.weight]
+            xp.multiply(weight, op.keep, out=weight)
+            xp.add(weight, 1, out=weight)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute the wanted gradients; dx last, as it may be written over dy."""
+        xp, work, backend = self.xp, self.work, self.backend
+        self._learn(accumulate)
+        if self.dx is None:
+            return
+        if self.op.statistics == "batch":
+            backend.channel_sum(self._dy, work["mean"], work["sums"])
+            xp.divide(work["mean"], self._values, out=work["mean"])
+            backend.channel_dot(self._dy, self._normal, work["spread"], work["sums"])
+            xp.divide(work["spread"], self._values, out=work["spread"])
+            for dx, dy, normal, part in self._backward:
+                xp.multiply(normal, self._spread, out=part)
+                xp.subtract(dy, part, out=dx)
+                xp.subtract(dx, self._mean, out=dx)
+        factor, dy = self._inverse, self._dy
+        if self._gamma is not None:
+            xp.multiply(work["inverse"], self._gamma, out=work["spread"])
+            factor = self._spread
+        if self.op.statistics == "batch":
+            dy = self._dx
+        xp.multiply(dy, factor, out=self._dx)
+
+    def _learn(self, accumulate: Sequence[bool]) -> None:
+        """Compute the gradients of factor and bias."""
+        backend, sums = self.backend, self.work["sums"]
+        for slot in self.op.learned_params:
+            gradient, add = self.dparams[slot], accumulate[slot]
+            if gradient is None:
+                continue
+            out = gradient.reshape(-1)
+            if slot == self.op.slots.beta:
+                backend.channel_sum(self._dy, out, sums, accumulate=add)
+            else:
+                backend.channel_dot(self._dy, self._normal, out, sums, accumulate=add)
+
+
+@register
+class BatchNorm(_ChannelNorm):
+    """Normalize every channel, by its own statistics or by remembered ones.
+
+        y = (x - mean) / sqrt(var + eps)
+
+    By its own statistics, every forward also updates the parameters, sums that fade
+    with f, the moving average fraction, where m values make a mean:
+
+        b2 = f b2 + 1;  b0 = f b0 + mean;  b1 = f b1 + var m / (m - 1)
+
+    The remembered mean and variance are b0 / b2 and b1 / b2, or 0 where b2 is 0. One of
+    NVCaffe's or Intel's has b3 and b4 too: y = b3 normal + b4. See `_ChannelNorm`.
+
+    Shapes: x (N, C, ...) -> y (same), b2 (1,), others (C,); x (N,) is one channel.
+    Source: Ioffe, Szegedy, Batch normalization, 2015, arXiv:1502.03167.
+    """
+
+    types = ("BatchNorm",)
+
+
+@register
+class BN(_ChannelNorm):
+    """Normalize every channel, multiply and add, as PSPNet's, SegNet's or others' BN.
+
+        y = slope (x - mean) / sqrt(var + eps) + bias
+
+    By statistics of the batch, PSPNet's parameters follow them with momentum m:
+
+        mean = m mean + (1 - m) mean of the batch
+        var = m var + (1 - m) var of the batch
+
+    See `netspec.ops.batch_norm.BN` for the forms, and `_ChannelNorm` for gradients.
+
+    Shapes: x (N, C, ...) -> y (same), parameters (1, C, 1, 1).
+    """
+
+    types = ("BN",)
