@@ -21,6 +21,7 @@ from netspec.readers.rules import (
     product,
     recorded,
     recurrent,
+    region,
     scale,
     selection,
     shape,
@@ -48,6 +49,7 @@ OF_SHAPES: tuple[Rule, ...] = (
     *joining.RULES,
     *selection.RULES,
     *detection.RULES,
+    *region.RULES,
     *input.RULES,
 )
 

@@ -21,6 +21,8 @@ from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
+from runtime.backends.cpu.layers.proposal import Proposal
+from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
@@ -35,7 +37,11 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Eltwise": (EltwiseSum,),
     "InnerProduct": (InnerProduct,),
     "LRN": (LRN,),
+    "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
+    "Proposal": (Proposal,),
+    "ROIAlign": (ROIAlign,),
+    "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
     "Scale": (Scale,),
     "Slice": (Slice,),
