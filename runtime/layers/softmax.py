@@ -149,11 +149,15 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
         share = self.work["edge"]
         xp.multiply(labels.weight, self.dy, out=share)
         xp.divide(share, self._divisor.value, out=share)
+        self._weigh(share)
         xp.multiply(self._p, self._edge, out=self._dx)
         self.backend.gather(self._flat_p, labels.index, picked)
         xp.subtract(picked, 1, out=picked)
         xp.multiply(picked, share, out=picked)
         self.backend.scatter(picked, labels.index, self._flat_dx)
+
+    def _weigh(self, share: Array) -> None:
+        """Weigh what each place counts in the gradient: alike."""
 
 
 @register
