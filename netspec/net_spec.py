@@ -93,16 +93,10 @@ def load(
 
     net: the path of a prototxt, binary or ONNX file, prototxt text, a `NetParameter`,
     or a spec. Old formats are upgraded as Caffe does. shapes, batch_size: of the inputs
-<<<<<<< HEAD
-    of an ONNX file; see `netspec.from_onnx`. fork: whose a binary file is, where its
-    fields do not tell; see `netspec.forks.use`. strict: refuse fields that are not
-    known here, naming all; without it they are kept, and written as they stand.
-=======
     of an ONNX file; see `netspec.from_onnx`. fork: the fork of Caffe that a binary file
     is from, where its fields do not tell; see `netspec.forks.use`. strict: refuse
     fields that are not known here, naming all; without it they are kept, and written
     as they stand.
->>>>>>> main
 
     A top has the name of its blob, one that a layer makes in place the name of that
     layer. Layers stay in their order, so that what was not changed is written back as
