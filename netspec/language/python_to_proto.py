@@ -19,7 +19,6 @@ from google.protobuf.message import Message
 
 from netspec.errors import SpecError, did_you_mean
 from netspec.schema.kept import UNKNOWN_FIELDS, known_fields
-from netspec.text.kept_text import one_line, parsed_field
 
 PAIRS = {  # fields that are given as one number, or as two
     "kernel_size": ("kernel_h", "kernel_w"),
@@ -166,6 +165,8 @@ def _assign_repeated(message: Message, field: Any, value: Any, where: str) -> li
 
 def _kept(value: Any, where: str) -> str:
     """Return a field that our schema lacks as its text on one line."""
+    from netspec.text.kept_text import one_line, parsed_field
+
     if not isinstance(value, str):
         raise _Wrong(f"{where} is {value!r}; expected the text of a field")
     try:
