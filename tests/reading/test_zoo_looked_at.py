@@ -18,7 +18,8 @@ pytestmark = [
 # What is wrong with some of these files whatever their fields mean.
 FAULTS = re.compile(
     "which no layer before it makes|is not the top of an earlier layer|"
-    "is already produced by|makes blob '.*', as the layer at .* does|it cannot be upgraded"
+    "is already produced by|makes blob '.*', as the layer at .* does|"
+    "it cannot be upgraded"
 )
 # A summary asks for these where all layers can be read.
 ASKED = re.compile("as in --shape|the shapes of its tops")
