@@ -17,7 +17,8 @@ from netspec.ops.base import (
     label,
     numbers_below,
 )
-from netspec.ops.loss import LossOp, check_batch, fixed_divisor, normalization
+from netspec.ops.loss import LossOp, check_batch
+from netspec.ops.loss_param import fixed_divisor, normalization
 from netspec.ops.softmax import SoftmaxWithLoss, softmax_with_loss
 from netspec.schema import LayerParameter
 

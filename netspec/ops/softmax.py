@@ -15,10 +15,8 @@ from netspec.ops.base import (
     infers,
     numbers_below,
 )
-from netspec.ops.loss import (
-    LossOp,
-    check_batch,
-    check_labels,
+from netspec.ops.loss import LossOp, check_batch, check_labels
+from netspec.ops.loss_param import (
     fixed_divisor,
     ignore_label,
     normalization,

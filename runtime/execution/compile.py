@@ -106,7 +106,7 @@ def compile_plan(
             accumulate=_backward_steps(
                 graph, context, kernels, parameters, store=False
             ),
-            data=tuple(data),
+            data=list(data),
             diff=tuple(diff),
             kernels=tuple(kernels),
             memory=memory.sizes,

@@ -13,10 +13,9 @@ from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Graph, build_kept
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
-from netspec.ops import is_known_type, op_class
 from netspec.ops.base import Shape
 from netspec.reading.located import tells_places
-from netspec.schema import TEST, NetParameter
+from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
 from runtime.data.opening import open_sources, source_shapes
@@ -24,6 +23,7 @@ from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
 from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.kept_plans import PLANS, KeptPlans
+from runtime.execution.loose import moves
 from runtime.execution.mirror import UPDATE, Mirror
 from runtime.execution.net_files import NetFiles, given_net
 from runtime.execution.net_names import NetNames
@@ -32,6 +32,7 @@ from runtime.execution.parameters import Parameters, allocate, borrow
 from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
+from runtime.execution.unknown_fields import refuse_unknown_layers
 from runtime.execution.views import edge_views, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
@@ -95,10 +96,12 @@ class Net(NetNames, NetFiles, NetShapes):
         self.plans = KeptPlans(self.backend, plans)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
+        refuse_unknown_layers(kept.message.layer, whole.layer)
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
-        keep_all = keep is None or _learns_shapes(kept.message)
-        self._keep = None if keep_all else own.blob_names.union(keep or ())
+        self._keep = None
+        if keep is not None and not moves(kept.message, self.backend):
+            self._keep = own.blob_names.union(keep)
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(
             self.backend, dtype, seed, self.clock, self.sources, own, precision
@@ -323,21 +326,17 @@ class Net(NetNames, NetFiles, NetShapes):
         self, start: str | None, end: str | None, *, backward: bool = False
     ) -> tuple[int, int]:
         names = {node.name: node.index for node in self.graph.nodes}
-        for name in (start, end):
-            if name is not None and name not in names:
-                raise SpecError(f"no layer {name!r}{did_you_mean(name, names)}")
-        last = len(self.graph.nodes) - 1
-        bounds = (last, 0) if backward else (0, last)
-        return (
-            bounds[0] if start is None else names[start],
-            bounds[1] if end is None else names[end],
-        )
+        for name in {start, end} - {None, *names}:
+            raise SpecError(f"no layer {name!r}{did_you_mean(str(name), names)}")
+        first, last = 0, len(self.graph.nodes) - 1
+        if backward:
+            first, last = last, first
+        return names.get(start or "", first), names.get(end or "", last)
 
     def _blob(self, name: str) -> Blob:
-        if name not in self.blobs:
-            hint = did_you_mean(name, self.blobs)
-            raise SpecError(f"no blob {name!r} in this net{hint}")
-        return self.blobs[name]
+        if name in self.blobs:
+            return self.blobs[name]
+        raise SpecError(f"no blob {name!r} in this net{did_you_mean(name, self.blobs)}")
 
     def _assign_gradient(self, blob: Blob, value: Any) -> None:
         assign(blob.diff, value, f"gradient of blob {blob.name!r}")
@@ -345,8 +344,8 @@ class Net(NetNames, NetFiles, NetShapes):
     def _set_inputs(self, inputs: Mapping[str, Any]) -> None:
         for name, value in inputs.items():
             if name not in self.graph.inputs:
-                hint = did_you_mean(name, self.graph.inputs)
-                raise SpecError(f"{name!r} is not an input of this net{hint}")
+                near = did_you_mean(name, self.graph.inputs)
+                raise SpecError(f"{name!r} is not an input of this net{near}")
             assign(self._blob(name).data, value, f"input {name!r}")
 
     def __repr__(self) -> str:
@@ -355,13 +354,3 @@ class Net(NetNames, NetFiles, NetShapes):
             f"{sum(p.data.size for p in self.parameters.arrays)} parameters, "
             f"backend {self.backend.name!r}>"
         )
-
-
-def _learns_shapes(message: NetParameter) -> bool:
-    """Tell whether a layer, beside those in Python, learns its sizes when it runs."""
-    return any(
-        is_known_type(layer.type)
-        and layer.type != "Python"
-        and op_class(layer.type).learns_shapes
-        for layer in message.layer
-    )

@@ -17,6 +17,7 @@ from runtime.data.source import Source
 from runtime.execution.blob import Blob
 from runtime.execution.compile import compile_plan
 from runtime.execution.kept_plans import Kept, KeptPlans, Late, late_of
+from runtime.execution.loose import give_rows, keep_rows, stands_alone
 from runtime.execution.mirror import WRITING, Mirror
 from runtime.execution.parameters import Parameters, check_unchanged
 from runtime.execution.plan import Plan
@@ -194,10 +195,12 @@ class NetShapes:
         """Let another plan have the memory."""
         self.mirror.before_steps(WRITING)
         self.python_layers.hold(plan.kernels)
-        self.plan.leave(plan)
+        old = self.plan
+        old.leave(plan)
         self._show(kept, plan)
         for name, blob in self.blobs.items():
             blob.rebind(*kept.views[id(plan)][name])
+        keep_rows(self.graph, old, plan, self.blobs, self.mirror)
 
     def _show(self, kept: Kept, plan: Plan) -> None:
         self.plan, self.graph, self._shapes = plan, kept.graph, dict(kept.sources)
@@ -226,6 +229,9 @@ class NetShapes:
         Returns the node to go on with.
         """
         node, old = self.graph.nodes[change.node], self.plan
+        if stands_alone(self.graph, old, change.node):
+            give_rows(self.graph, old, change, self.blobs, self.mirror)
+            return change.node
         late = late_of(self.graph, [n for n in self._late if n < node.index])
         given: dict[str, Shape] = {}
         if change.done:

@@ -63,8 +63,9 @@ class Plan:
     `backward` stores the first contribution to each parameter gradient and adds the
     later ones; `accumulate` adds them all to what is there. `data[i]` and `diff[i]`
     belong to edge i; `diff[i]` is None where no gradient is computed, and both are only
-    meaningful outside the steps for edges whose blob is kept. `memory` counts bytes,
-    `passes` says what passes do to memory.
+    meaningful outside the steps for edges whose blob is kept; `data` changes where the
+    number of rows of a blob does, see `loose`. `memory` counts bytes, `passes` says
+    what passes do to memory.
 
     Its memory may be that of other plans of the net too, so that `enter` comes ahead of
     the first steps after those of another plan. `arena` is most of it; `known` and
@@ -77,7 +78,7 @@ class Plan:
     forward: tuple[Step, ...]
     backward: tuple[Step, ...]
     accumulate: tuple[Step, ...]
-    data: tuple[Array, ...]
+    data: list[Array]
     diff: tuple[Array | None, ...]
     kernels: tuple[Kernel[Any], ...]
     memory: Mapping[str, int]
@@ -85,7 +86,7 @@ class Plan:
     passes: Passes
     arena: Arena
     known: Known
-    lies: Mapping[int, tuple[str, int, tuple[int, ...]]]
+    lies: dict[int, tuple[str, int, tuple[int, ...]]]
     fills: Sequence[tuple[Array, float]]
     copies: BlobCopies
     stale: frozenset[int]

@@ -132,6 +132,10 @@ class Kernel(Generic[OpT]):
             if not self.backend.same_memory(mine, theirs):
                 mine[...] = theirs
 
+    def resized(self, bottoms: tuple[Array, ...], tops: tuple[Array, ...]) -> None:
+        """Take arrays with other numbers of rows, where the op is `resizable`."""
+        self.bottoms, self.tops = bottoms, tops
+
     def go_on_from(self, other: Kernel[OpT]) -> None:
         """Take what lasts from pass to pass from the kernel of the plan before.
 
