@@ -166,7 +166,9 @@ def torch_step(images: Sequence[Any]) -> Step:
     return step
 
 
-def turn(step: Step, images: int, times: int = 1) -> list[float]:
+def turn(
+    step: Step, images: int, clock: Callable[[], float], times: int = 1
+) -> list[float]:
     """Return the milliseconds of every image in a turn through all; the best of many.
 
     times: how often each is taken, one time after the other; the first does not count
@@ -176,9 +178,9 @@ def turn(step: Step, images: int, times: int = 1) -> list[float]:
     for number in range(images):
         of_one = []
         for _ in range(times):
-            started = time.perf_counter()
+            started = clock()
             step(number)
-            of_one.append(MILLISECONDS * (time.perf_counter() - started))
+            of_one.append(MILLISECONDS * (clock() - started))
         taken.append(min(of_one[1:] or of_one))
     return taken
 
@@ -188,15 +190,17 @@ def best(turns: Sequence[Sequence[float]]) -> float:
     return statistics.fmean(min(of_one) for of_one in zip(*turns, strict=True))
 
 
-def measured(steps: dict[str, Step], images: int, turns: int) -> dict[str, list[float]]:
+def measured(
+    steps: dict[str, Step], images: int, turns: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Return the times of a turn, first and later, and of fixed sizes, by name."""
-    first = {name: [turn(step, images)] for name, step in steps.items()}
+    first = {name: [turn(step, images, clock)] for name, step in steps.items()}
     later: dict[str, list[list[float]]] = {name: [] for name in steps}
     fixed: dict[str, list[list[float]]] = {name: [] for name in steps}
     for _ in range(turns):
         for name, step in steps.items():
-            later[name].append(turn(step, images))
-            fixed[name].append(turn(step, images, 2))
+            later[name].append(turn(step, images, clock))
+            fixed[name].append(turn(step, images, clock, 2))
     return {
         name: [best(fixed[name]), best(first[name]), best(later[name])]
         for name in steps
@@ -210,6 +214,11 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=120, help="pixels; default 120")
     parser.add_argument("--most", type=int, default=200, help="pixels; default 200")
     parser.add_argument("--turns", type=int, default=5, help="default 5")
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="time of processors, where other work runs; with one thread",
+    )
     parser.add_argument("--torch", action="store_true", help="measure PyTorch too")
     options = parser.parse_args()
     images = images_of(sizes_of(options.sizes, options.least, options.most))
@@ -220,7 +229,8 @@ def main() -> None:
     if options.torch:
         torch_step(warm)(0)
         steps["PyTorch"] = torch_step(images)
-    rows = measured(steps, len(images), options.turns)
+    clock = time.process_time if options.cpu else time.perf_counter
+    rows = measured(steps, len(images), options.turns, clock)
     print(f"{'ms an image':<12} {'fixed':>8} {'first':>8} {'later':>8}  later / fixed")
     for name, (fixed, first, later) in rows.items():
         times = f"{fixed:8.2f} {first:8.2f} {later:8.2f}"
