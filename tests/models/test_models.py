@@ -20,6 +20,7 @@ SQUEEZENET = "forresti__SqueezeNet/SqueezeNet"
 MOBILENET = "shicai__MobileNet-Caffe"
 FCN = "shelhamer__fcn.berkeleyvision.org"
 LRCN = "LisaAnne__lisa-caffe-public/examples__LRCN_activity_recognition"
+RFCN = "soeaver__caffe-model/det__rfcn__models__pascal_voc__resnet18"
 CAPTION = f"{BVLC}/pr2033__examples__coco_caption"
 
 PUBLISHED = [
@@ -56,6 +57,8 @@ PUBLISHED = [
     ("fcn8s", True, f"{FCN}/voc-fcn8s__deploy"),
     ("fast_rcnn", False, "rbgirshick__fast-rcnn/models__VGG16__train"),
     ("fast_rcnn", True, "rbgirshick__fast-rcnn/models__VGG16__test"),
+    ("rfcn depth=18", False, f"{RFCN}__rfcn_voc_resnet18-priv-merge-ohem"),
+    ("rfcn depth=18", True, f"{RFCN}__deploy_rfcn_voc_resnet18-priv-merge"),
     ("lrcn", False, f"{LRCN}__train_test_lstm_RGB"),
     ("lrcn kind=flow", False, f"{LRCN}__train_test_lstm_flow"),
     ("lrcn", True, f"{LRCN}__deploy_lstm"),
@@ -78,6 +81,11 @@ PARAMETERS = {
     "ssd300": 26_285_486,
     "fast_rcnn": 138_357_544 + (21 + 84 - 1000) * 4097,
     "mnist_autoencoder_tied": 1_420_814,
+    # As Fast R-CNN, and 3 x 3 over 512 channels, 18 scores and 36 deltas.
+    "faster_rcnn proposal=compiled": 138_357_544
+    + (21 + 84 - 1000) * 4097
+    + 512 * (9 * 512 + 1)
+    + 54 * 513,
 }
 # Those of nets with BatchNorm, without the statistics, which are no parameters there.
 LEARNED = {
@@ -93,6 +101,18 @@ LEARNED = {
 SENTENCES = ("cont_sentence", "input_sentence", "target_sentence")
 STEPS = dict.fromkeys(("cont", "input", "target"), (20, 16))
 SEGMENTS = dict(data=(1, 3, 300, 420), label=(1, 1, 300, 420))
+# Nets for use whose shapes are known without running code in Python.
+USED = {name: f"{name} proposal=compiled" for name in ("faster_rcnn", "rfcn")}
+PROPOSED = dict(
+    data=(1, 3, 160, 224),
+    im_info=(1, 3),
+    gt_boxes=(4, 5),
+    rpn_labels=(1, 1, 90, 14),
+    rpn_bbox_targets=(1, 36, 10, 14),
+    rpn_bbox_inside_weights=(1, 36, 10, 14),
+    rpn_bbox_outside_weights=(1, 36, 10, 14),
+    rpn_rois=(5, 5),
+)
 DATA = {
     "fcn8s": SEGMENTS,
     "fcn16s": SEGMENTS,
@@ -103,6 +123,22 @@ DATA = {
         labels=(128,),
         bbox_targets=(128, 84),
         bbox_loss_weights=(128, 84),
+    ),
+    "faster_rcnn": dict(
+        **PROPOSED,
+        rois=(9, 5),
+        labels=(9,),
+        bbox_targets=(9, 84),
+        bbox_inside_weights=(9, 84),
+        bbox_outside_weights=(9, 84),
+    ),
+    "rfcn": dict(
+        **PROPOSED,
+        rois=(9, 5, 1, 1),
+        labels=(9, 1, 1, 1),
+        bbox_targets=(9, 8, 1, 1),
+        bbox_inside_weights=(9, 8, 1, 1),
+        bbox_outside_weights=(9, 8, 1, 1),
     ),
     "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
     "lstm_sequence": STEPS,
@@ -165,7 +201,7 @@ def test_net_for_training_learns_all_that_the_net_for_use_needs(model):
     used = {}
     shapes = DATA.get(model)
     if has_deploy(model):
-        net = load(model, deploy=True)
+        net = load(USED.get(model, model), deploy=True)
         assert parse(to_text(net), "NetParameter") == net
         used = netspec.summarize(net).as_dict()["params"]
         image = net.layer[0].input_param.shape[0].dim[1:]
