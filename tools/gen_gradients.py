@@ -32,6 +32,7 @@ RTOL = {"ContrastiveLoss": 1e-3}  # by type, where the gradient is not quite exa
 IMAGE = (2, 3, 5, 4)
 THREE = 'bottom: "a" bottom: "b" bottom: "c"'
 SCORES = [(4, 3), (4,)]
+ALL_NEGATIVE = "mining_type: NONE background_label_id: 2"
 TWO = "loss_weight: 2 loss_weight: 0 "
 REGIONS = (7, 5)
 BOXES = [(1, 2, 3, 4), (1, 4, 3, 4), (1, 3)]
@@ -40,6 +41,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "AbsVal": [("", [(3, 4)])],
     "Accuracy": [("", SCORES)],
     "ArgMax": [("", [(3, 4)])],
+    "Axpy": [("", [(2, 3), (2, 3, 4), (2, 3, 4)])],
     "BN": [
         ("bn_param { eps: 0.5 }", [IMAGE]),
         ("bn_param { frozen: true }", [IMAGE]),
@@ -76,6 +78,26 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
             [IMAGE],
         ),
     ],
+    "CenterLoss": [("center_loss_param { num_output: 3 }", SCORES)],
+    "FocalLoss": [
+        ("focal_loss_param { gamma: 1.5 }", SCORES),
+        ("focal_loss_param { type: ONEADDP }", SCORES),
+    ],
+    "Interp": [
+        ("interp_param { height: 7 width: 3 }", [IMAGE]),
+        ("interp_param { shrink_factor: 2 zoom_factor: 3 pad_beg: -1 }", [IMAGE]),
+    ],
+    "L1Loss": [("", [(4, 3), (4, 3)])],
+    "ReLU6": [("", [(3, 4)]), ("relu6_param { negative_slope: 0.5 }", [(3, 4)])],
+    "Reorg": [
+        ("reorg_param { stride: 2 }", [(1, 4, 2, 6)]),
+        ("reorg_param { stride: 2 reverse: true }", [(1, 4, 3, 2)]),
+    ],
+    "ShuffleChannel": [("shuffle_channel_param { group: 2 }", [(2, 6, 3)])],
+    "Upsample": [
+        ("upsample_param { scale: 2 }", [IMAGE]),
+        ('bottom: "x" bottom: "mask"', [(2, 3, 1, 1), (2, 3, 1, 1)]),
+    ],
     "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE])],
     "DepthwiseConvolution": [
         ("convolution_param { num_output: 6 group: 3 kernel_size: 2 hole: 2 }", [IMAGE])
@@ -85,6 +107,18 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     ],
     "Deconvolution": [
         ("convolution_param { num_output: 2 kernel_size: 3 stride: 2 }", [IMAGE]),
+    ],
+    "DetectionEvaluate": [
+        (
+            "detection_evaluate_param { num_classes: 3 }",
+            [(1, 1, 2, 7), (1, 1, 3, 8)],
+        )
+    ],
+    "DetectionOutput": [
+        (
+            "detection_output_param { num_classes: 3 keep_top_k: 1 }",
+            [(1, 16), (1, 12), (1, 2, 16)],
+        ),
     ],
     "Dropout": [("dropout_param { dropout_ratio: 0.3 }", [(3, 4)])],
     "ELU": [("elu_param { alpha: 0.6 }", [(3, 4)])],
@@ -136,7 +170,17 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ("", [IMAGE]),
         ("mvn_param { normalize_variance: false across_channels: true }", [IMAGE]),
     ],
+    "MultiBoxLoss": [
+        (
+            f"multibox_loss_param {{ {ALL_NEGATIVE} num_classes: 3 }}",
+            [(2, 16), (2, 12), (1, 2, 16), (1, 1, 3, 8)],
+        )
+    ],
     "MultinomialLogisticLoss": [("", SCORES)],
+    "Normalize": [
+        ("", [IMAGE]),
+        ("norm_param { across_spatial: false channel_shared: false }", [IMAGE]),
+    ],
     "PReLU": [("", [(2, 3, 4)]), ("prelu_param { channel_shared: true }", [(2, 3, 4)])],
     "Parameter": [("parameter_param { shape { dim: 3 dim: 4 } }", [])],
     "Permute": [("permute_param { order: 0 order: 2 order: 1 }", [(2, 3, 4)])],
@@ -149,6 +193,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ("power_param { power: 3 scale: -0.5 shift: 0.3 }", [(3, 4)]),
         ("power_param { power: -1.5 scale: 2 }", [(3, 4)]),
     ],
+    "PriorBox": [("prior_box_param { min_size: 2 }", [IMAGE, (2, 3, 20, 16)])],
     "PSROIPooling": [
         (
             "psroi_pooling_param { spatial_scale: 0.5 output_dim: 2 group_size: 3 }",

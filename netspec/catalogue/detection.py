@@ -34,12 +34,20 @@ DETECTION = (
     LayerType(
         name="DetectionOutput",
         param="detection_output_param",
-        bottoms=(3, 4),
-        bottom_names=("locations", "confidences", "priors", "arm"),
+        bottoms=(3, 5),
+        bottom_names=(
+            "locations",
+            "confidences",
+            "priors",
+            "objectness",
+            "refinements",
+        ),
         required=("num_classes",),
         summary="Decode boxes and keep the best that do not overlap.",
-        shapes="locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P) -> "
-        "(1, 1, K, 7)",
+        shapes="locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P), "
+        "objectness (N, 2 P), refinements (N, 4 P) -> (1, 1, K, 7)",
+        notes="Objectness and refinements are RefineDet's. SSD's fourth bottom, the "
+        "images to be shown with visualize, is not read.",
         source=_SSD,
     ),
     LayerType(

@@ -69,6 +69,7 @@ class Op:
     keeps_blobs: ClassVar[bool] = False  # finds its blobs as it left them, next time
     learns_shapes: ClassVar[bool] = False  # its tops get their sizes when it runs
     in_place: ClassVar[bool] = False  # may write its top over its bottom's memory
+    resizable: ClassVar[bool] = False  # its kernel takes other numbers of rows as it is
 
     layer: LayerParameter
     bottoms: tuple[Shape, ...]
@@ -140,6 +141,11 @@ class Op:
     def learned_params(self) -> tuple[int, ...] | None:
         """Parameters that may receive a gradient, or None for all of them."""
         return None
+
+    @property
+    def moved_params(self) -> tuple[int, ...]:
+        """Parameters whose gradient is a rule of its own, and no derivative."""
+        return ()
 
     def saved_bytes(self, itemsize: int) -> int:
         """Return what is kept from forward to backward beside blobs, for a forecast."""

@@ -46,19 +46,25 @@ class Proposal(Kernel[ops.Proposal]):
 
     def forward(self) -> None:
         """Find the regions."""
+        rows, self.found = self.found, None
+        if rows is None:
+            rows = self._rows()
+        shapes = ((len(rows), 5), (len(rows), 1))[: len(self.tops)]
+        if shapes != self.op.tops:
+            raise TopsChanged(self.node.index, shapes, found=rows)
+        for top, values in zip(self.tops, (rows[:, :5], rows[:, 5:]), strict=False):
+            self._host.room(top)[...] = values
+            self._host.write(top)
+
+    def _rows(self) -> np.ndarray:
+        """Return the regions of all images with their scores."""
         scores, deltas, image = (self._host.read(one) for one in self.bottoms)
         sizes = np.broadcast_to(image.reshape(len(image), -1), (len(scores), image.size
                                 // max(1, len(image))))  # fmt: skip
         found = [
             self._propose(n, scores[n], deltas[n], sizes[n]) for n in range(len(scores))
         ]
-        rows = np.concatenate([np.zeros((0, 6), scores.dtype), *found])
-        shapes = ((len(rows), 5), (len(rows), 1))[: len(self.tops)]
-        if shapes != self.op.tops:
-            raise TopsChanged(self.node.index, shapes)
-        for top, values in zip(self.tops, (rows[:, :5], rows[:, 5:]), strict=False):
-            self._host.room(top)[...] = values
-            self._host.write(top)
+        return np.concatenate([np.zeros((0, 6), scores.dtype), *found])
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Do nothing: which boxes are left has no gradient."""

@@ -6,14 +6,16 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
+from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
+from runtime.execution.unknown_fields import refuse_unknown_solver
 from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.ahead import Ahead
@@ -59,7 +61,8 @@ class Solver(Callbacks):
             whatever `solver_mode` says.
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
             seed gives the same run, where Caffe takes a new one each time.
-        keep, allow_python: what must stay readable and may be imported (see `Net`).
+        keep, allow_python, plans: what must stay readable, may be imported, and for how
+            many shapes each net keeps plans (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -89,25 +92,20 @@ class Solver(Callbacks):
         seed: int | None = None,
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
+        plans: int = PLANS,
     ) -> None:
         super().__init__()
         self.param = param
+        refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
-        nets = SolverNets(
-            self.net_type,
-            param,
-            folder,
-            keep=keep,
-            backend=backend,
-            kernels=kernels,
-            graphs=graphs,
-            precision=precision,
-            seed=self.seed,
-            allow_python=allowed_names(allow_python),
-        )
+        how: dict[str, Any] = {"backend": backend, "kernels": kernels}
+        how |= {"graphs": graphs, "precision": precision, "seed": self.seed}
+        allow = allowed_names(allow_python)
+        made = (self.net_type, param, folder)
+        nets = SolverNets(*made, keep=keep, allow_python=allow, plans=plans, **how)
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]

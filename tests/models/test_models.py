@@ -79,6 +79,8 @@ PARAMETERS = {
     "squeezenet": 1_235_496,
     "cifar10_quick": 145_578,
     "ssd300": 26_285_486,
+    "ssd512": 27_188_676,
+    "mobilenet_ssd": 5_783_417,
     "fast_rcnn": 138_357_544 + (21 + 84 - 1000) * 4097,
     "mnist_autoencoder_tied": 1_420_814,
     # As Fast R-CNN, and 3 x 3 over 512 channels, 18 scores and 36 deltas.
@@ -97,12 +99,16 @@ LEARNED = {
     "mobilenet": 4_231_976,
     "mobilenet_v2": 3_504_872 + 32 * 32 + 2 * 32,  # expands in its first block too
 }
+# Of nets for use that come folded, or whose shapes only code in Python knows.
+SETTINGS = {
+    "mobilenet_ssd": "folded=false",
+    "faster_rcnn": "proposal=compiled",
+    "rfcn": "proposal=compiled",
+}
 # Shapes of data where they are not those of an image and its label.
 SENTENCES = ("cont_sentence", "input_sentence", "target_sentence")
 STEPS = dict.fromkeys(("cont", "input", "target"), (20, 16))
 SEGMENTS = dict(data=(1, 3, 300, 420), label=(1, 1, 300, 420))
-# Nets for use whose shapes are known without running code in Python.
-USED = {name: f"{name} proposal=compiled" for name in ("faster_rcnn", "rfcn")}
 PROPOSED = dict(
     data=(1, 3, 160, 224),
     im_info=(1, 3),
@@ -141,6 +147,8 @@ DATA = {
         bbox_outside_weights=(9, 8, 1, 1),
     ),
     "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
+    "ssd512": dict(data=(2, 3, 512, 512), label=(1, 1, 5, 8)),
+    "mobilenet_ssd": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
     "lstm_sequence": STEPS,
     "unrolled_rnn": STEPS,
     "lstm_language_model": dict.fromkeys(SENTENCES, (20, 16)),
@@ -201,7 +209,7 @@ def test_net_for_training_learns_all_that_the_net_for_use_needs(model):
     used = {}
     shapes = DATA.get(model)
     if has_deploy(model):
-        net = load(USED.get(model, model), deploy=True)
+        net = load(f"{model} {SETTINGS.get(model, '')}", deploy=True)
         assert parse(to_text(net), "NetParameter") == net
         used = netspec.summarize(net).as_dict()["params"]
         image = net.layer[0].input_param.shape[0].dim[1:]

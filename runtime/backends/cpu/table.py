@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cpu.layers.detection_output import DetectionOutput
 from runtime.backends.cpu.layers.dropout import Dropout
 from runtime.backends.cpu.layers.elementwise import (
     Concat,
@@ -15,6 +16,7 @@ from runtime.backends.cpu.layers.elementwise import (
     Slice,
     Split,
 )
+from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
@@ -22,18 +24,29 @@ from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.proposal import Proposal
 from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
-from runtime.backends.layer_kernel import LayerKernel
+from runtime.backends.cpu.layers.resize import (
+    Axpy,
+    Interp,
+    ReLU6,
+    ShuffleChannel,
+    Upsample,
+)
+from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
-KERNELS: Mapping[str, Sequence[type[LayerKernel[Any] | Proposal]]] = {
-    "BatchNorm": (BatchNorm,),
+KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
+    "Axpy": (Axpy,),
+    "BN": (ForkNorm,),
+    "BatchNorm": (BatchNorm, ForkNorm),
     "Bias": (Bias,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
+    "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
     "Eltwise": (EltwiseSum,),
     "InnerProduct": (InnerProduct,),
+    "Interp": (Interp,),
     "LRN": (LRN,),
     "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
@@ -41,8 +54,11 @@ KERNELS: Mapping[str, Sequence[type[LayerKernel[Any] | Proposal]]] = {
     "ROIAlign": (ROIAlign,),
     "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
+    "ReLU6": (ReLU6,),
     "Scale": (Scale,),
+    "ShuffleChannel": (ShuffleChannel,),
     "Slice": (Slice,),
     "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),
+    "Upsample": (Upsample,),
 }
