@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.commands.cli import Parser, keep_sources, positive, run
+from netspec.commands.fork_options import add_fork_options
 from netspec.commands.model_files import load_model
 from netspec.commands.net_argument import add_shape_option, is_model_file
 from netspec.errors import SpecError, SpecWarning
@@ -84,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.output is None:
             sys.stdout.write(to_text(net))
         else:
-            write_message(options.output, net)
+            write_message(options.output, net, source=options.file)
 
-    return run(command)
+    return run(command, options)
 
 
 def _of_model(options: Any) -> NetParameter:
@@ -246,6 +247,7 @@ def _parser() -> Parser:
         action="store_true",
         help="with --for: warn of what the reader cannot do, and write it nevertheless",
     )
+    add_fork_options(parser)
     parser.add_argument("--net", metavar="FUNCTION", help="the function to call")
     add_onnx_options(parser)
     return parser

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netspec.commands.cli import Parser, run
-from netspec.text import read_net, to_text, write_message
+from netspec.commands.fork_options import add_fork_options
+from netspec.text import read_net, to_text, warn_unread, write_message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,11 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> None:
         net = read_net(options.file)
         if options.output is None:
+            warn_unread(net, options.file)
             sys.stdout.write(to_text(net))
         else:
-            write_message(options.output, net)
+            write_message(options.output, net, source=options.file)
 
-    return run(command)
+    return run(command, options)
 
 
 def _parser() -> Parser:
@@ -44,6 +46,7 @@ def _parser() -> Parser:
         help="file to write; .caffemodel, .binaryproto and .pb are binary; without it "
         "prototxt goes to standard output",
     )
+    add_fork_options(parser)
     return parser
 
 

@@ -17,6 +17,7 @@ not written. Every function also takes the options that all layers have, which a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from netspec.language.argument_types import (
@@ -29,8 +30,8 @@ from netspec.language.argument_types import (
     Tops,
 )
 from netspec.language.calls import Top
-from netspec.language.record import layer_function
-from netspec.language.unknown import no_such_layer
+from netspec.language.record import layer, layer_function
+from netspec.language.unknown import is_fork_type, no_such_layer
 
 
 class LayerOptions(TypedDict, total=False):
@@ -62,6 +63,8 @@ class LayerOptions(TypedDict, total=False):
     bottom: str | Sequence[str] | None
     # Names of further tops.
     top: str | Sequence[str] | None
+    # Fields of the layer that no schema here has, each as prototxt.
+    unknown_fields: str | Sequence[str] | None
     transform_param: Dict | None
     loss_param: Dict | None
     accuracy_param: Dict | None
@@ -119,6 +122,7 @@ class LayerOptions(TypedDict, total=False):
     permute_param: Dict | None
     prior_box_param: Dict | None
     video_data_param: Dict | None
+    dense_image_data_param: Dict | None
     roi_pooling_param: Dict | None
     smooth_l1_loss_param: Dict | None
     bn_param: Dict | None
@@ -129,6 +133,10 @@ class LayerOptions(TypedDict, total=False):
     relu6_param: Dict | None
     focal_loss_param: Dict | None
     center_loss_param: Dict | None
+    box_annotator_ohem_param: Dict | None
+    proposal_param: Dict | None
+    psroi_pooling_param: Dict | None
+    roi_align_param: Dict | None
 
 
 @layer_function
@@ -404,6 +412,33 @@ def Bias(
     num_axes: Number of axes of a learned b; -1 means all from `axis` on, 0 one
         single number. Ignored with two bottoms. Default 1.
     filler: First values of a learned b; 0 by default.
+    """
+
+
+@layer_function
+def BoxAnnotatorOHEM(
+    regions: Bottom,
+    loss: Bottom,
+    labels: Bottom,
+    weights: Bottom,
+    /,
+    *,
+    roi_per_img: int,
+    ignore_label: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Keep the regions of the largest losses: online hard example mining.
+
+    Shapes: regions (R, 5), loss, labels (R, 1), weights (R, 4 K) -> labels, weights
+    (as they were).
+
+    roi_per_img: How many regions of an image, those of the largest losses, are
+        learned from. Required.
+    ignore_label: The label of the others. Default -1.
+
+    Note: The others get the label ignore_label and weights of 0. Has no gradient.
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
     """
 
 
@@ -789,6 +824,52 @@ def Deconvolution(
 
 
 @layer_function
+def DenseImageData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    mean_file: str | None = None,
+    root_folder: str | None = None,
+    mirror: bool | None = None,
+    crop_width: int | None = None,
+    crop_height: int | None = None,
+    label_divide_factor: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files and, for each, an image of the labels of its pixels.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W).
+
+    source: Text file with an image and a label image on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    mean_file: Old: ignored here, see transform_param.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    mirror: Flip image and labels together with probability 1/2. Default False.
+    crop_width: Columns of a crop of image and labels; needs crop_height. Default 0.
+    crop_height: Rows of a crop of image and labels; needs crop_width. Default 0.
+    label_divide_factor: ENet: whole number that labels are divided by. Default 1.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=2`. Crops and mirrors are the same for both.
+
+    Source: SegNet: Badrinarayanan et al., arXiv:1511.00561; not in BVLC Caffe.
+    """
+
+
+@layer_function
 def DepthwiseConvolution(
     x: Bottom,
     /,
@@ -895,7 +976,8 @@ def DetectionOutput(
     locations: Bottom,
     confidences: Bottom,
     priors: Bottom,
-    arm: Bottom | None = None,
+    objectness: Bottom | None = None,
+    refinements: Bottom | None = None,
     /,
     *,
     num_classes: int,
@@ -910,12 +992,13 @@ def DetectionOutput(
     visualize: bool | None = None,
     visualize_threshold: float | None = None,
     save_file: str | None = None,
+    objectness_score: float | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Decode boxes and keep the best that do not overlap.
 
-    Shapes: locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P) ->
-    (1, 1, K, 7).
+    Shapes: locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P),
+    objectness (N, 2 P), refinements (N, 4 P) -> (1, 1, K, 7).
 
     num_classes: Number of classes, background included. Required.
     share_location: All classes share one box for each prior. Default True.
@@ -931,6 +1014,11 @@ def DetectionOutput(
     visualize: Show the detections on the screen. Default False.
     visualize_threshold: Smallest score of a detection to be shown.
     save_file: Video file for what is shown.
+    objectness_score: RefineDet fork: objectness below which a box is background.
+        Default 0.01.
+
+    Note: Objectness and refinements are RefineDet's. SSD's fourth bottom, the
+    images to be shown with visualize, is not read.
 
     Source: Liu et al., arXiv:1512.02325; not in BVLC Caffe.
     """
@@ -1323,6 +1411,8 @@ def ImageData(
     crop_size: int | None = None,
     mirror: bool | None = None,
     root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
     **common: Unpack[LayerOptions],
 ) -> Tops:
     """Read the image files and labels that a text file lists.
@@ -1343,10 +1433,116 @@ def ImageData(
     mirror: Old: ignored here, see transform_param. Default False.
     root_folder: What to put in front of the file names; end it with a slash.
         Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
 
     Also takes `transform_param` as a dictionary.
 
     Note: Write `ntop=2`.
+    """
+
+
+@layer_function
+def ImageLabelmapData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    scale: float | None = None,
+    mean_file: str | None = None,
+    crop_size: int | None = None,
+    mirror: bool | None = None,
+    root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files and, for each, an image of its edges.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W).
+
+    source: Text file with an image file and its label on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    crop_size: Old: ignored here, see transform_param. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=2`. Gray from 128 on is the label 1, all other 0.
+
+    Source: HED: Xie and Tu, arXiv:1504.06375; not in BVLC Caffe.
+    """
+
+
+@layer_function
+def ImageSegData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    scale: float | None = None,
+    mean_file: str | None = None,
+    crop_size: int | None = None,
+    mirror: bool | None = None,
+    root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files with labels of their pixels, as label_type says.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W), sizes
+    (batch_size, 1, 1, 2).
+
+    source: Text file with an image file and its label on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    crop_size: Old: ignored here, see transform_param. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=3`, or 2 without the sizes, height and width of each image
+    within the crop.
+
+    Source: DeepLab: Chen et al., arXiv:1606.00915; not in BVLC Caffe.
     """
 
 
@@ -1796,6 +1992,35 @@ def PReLU(
 
 
 @layer_function
+def PSROIPooling(
+    x: Bottom,
+    regions: Bottom,
+    /,
+    *,
+    spatial_scale: float,
+    output_dim: int,
+    group_size: int,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Pool the mean of every bin of a region, each from its own channels.
+
+        y[r, d, i, j] = mean of x[(d G + i) G + j] over bin (i, j), G = group_size
+
+    Shapes: x (N, D G^2, H, W), regions (R, 5) -> y (R, D, G, G).
+
+    spatial_scale: Factor from the coordinates of the regions to those of the input.
+        Required.
+    output_dim: Channels of the output. Required.
+    group_size: Rows and columns of the output; the input has output_dim *
+        group_size^2 channels. Required.
+
+    Note: A region is the index of its item and two corners in image pixels.
+
+    Source: Dai et al., arXiv:1605.06409; not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Parameter(
     *,
     shape: Shape,
@@ -1959,6 +2184,49 @@ def PriorBox(
 
 
 @layer_function
+def Proposal(
+    scores: Bottom,
+    deltas: Bottom,
+    image: Bottom,
+    /,
+    *,
+    feat_stride: int | None = None,
+    base_size: int | None = None,
+    min_size: int | None = None,
+    ratio: float | Sequence[float],
+    scale: float | Sequence[float],
+    pre_nms_topn: int | None = None,
+    post_nms_topn: int | None = None,
+    nms_thresh: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Turn scores and shifts of anchors into regions of interest.
+
+    Shapes: scores (N, 2 A, H, W), deltas (N, 4 A, H, W), image (N, 3) of height,
+    width and scale -> regions (R, 5), scores (R, 1).
+
+    feat_stride: Image pixels from one position of the input to the next. Default
+        16.
+    base_size: Side of the square that anchors are made of, in image pixels. Default
+        16.
+    min_size: Smaller boxes are left out; in pixels of the image before it was
+        scaled. Default 16.
+    ratio: Height / width of anchors. Required.
+    scale: Sizes of anchors, in base_size. Required.
+    pre_nms_topn: How many boxes of the highest scores are compared with each other.
+        Default 6000.
+    post_nms_topn: How many boxes of an image are kept at most. Default 300.
+    nms_thresh: A box that overlaps a better one more than this is left out. Default
+        0.7.
+
+    Note: R, at most N post_nms_topn, is known only when the layer runs. Has no
+    gradient.
+
+    Source: Ren et al., arXiv:1506.01497; of PVANet, not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Python(
     *x: Bottom,
     module: str,
@@ -2017,7 +2285,7 @@ def RNN(
 
 
 @layer_function
-def ROIPooling(
+def ROIAlign(
     x: Bottom,
     regions: Bottom,
     /,
@@ -2025,16 +2293,53 @@ def ROIPooling(
     pooled_h: int,
     pooled_w: int,
     spatial_scale: float | None = None,
+    sampling_ratio: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Pool samples between pixels in every bin of a grid over a region.
+
+    Shapes: x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w).
+
+    pooled_h: Rows of the output. Required.
+    pooled_w: Columns of the output. Required.
+    spatial_scale: Factor from the coordinates of the regions to those of the input.
+        Default 1.
+    sampling_ratio: Given: a bin is the mean of sampling_ratio x sampling_ratio
+        samples; 0 or less takes as many as the bin has pixels, rounded up. Not
+        given: the largest of samples a pixel apart.
+
+    Note: A region is the index of its item and two corners in image pixels. With
+    sampling_ratio the mean of samples, without it the largest.
+
+    Source: He et al., arXiv:1703.06870; not in BVLC Caffe.
+    """
+
+
+@layer_function
+def ROIPooling(
+    x: Bottom,
+    regions: Bottom,
+    /,
+    *,
+    pooled_h: int | None = None,
+    pooled_w: int | None = None,
+    spatial_scale: float | None = None,
+    pooled_size: int | Sequence[int] | None = None,
+    pad_ratio: float | None = None,
     **common: Unpack[LayerOptions],
 ) -> Top:
     """Pool the maximum of every bin of a grid over a region.
 
     Shapes: x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w).
 
-    pooled_h: Rows of the output. Required.
-    pooled_w: Columns of the output. Required.
+    pooled_h: Rows of the output. Required, or pooled_size.
+    pooled_w: Columns of the output. Required, or pooled_size.
     spatial_scale: Factor from the coordinates of the regions to those of the input:
         1 / 16 if the input is 16 times smaller than the image. Default 1.
+    pooled_size: FORK: in place of pooled_h and pooled_w, one number for both or two
+        (Intel).
+    pad_ratio: FORK: a region grows by this share of its size on every side (Cascade
+        R-CNN). Default 0.
 
     Note: A region is the index of its item and two corners in image pixels.
 
@@ -2341,6 +2646,30 @@ def SmoothL1Loss(
 
 
 @layer_function
+def SmoothL1LossOHEM(
+    a: Bottom,
+    b: Bottom,
+    weights: Bottom | None = None,
+    /,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Measure smooth absolute distance, and that of every item.
+
+        y = sum f(weights (a - b)) / divisor, f(d) = d^2 / 2 if |d| < 1, else |d| -
+            1 / 2
+
+    Shapes: a, b, weights (N, C, ...) -> (); a second top (N, 1, ...) has the sums
+    of all items.
+
+    Also takes `loss_param` as a dictionary.
+
+    Note: The divisor is the number of positions (normalization VALID).
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
+    """
+
+
+@layer_function
 def Softmax(
     x: Bottom,
     /,
@@ -2385,7 +2714,38 @@ def SoftmaxWithLoss(
 
     Also takes `loss_param` as a dictionary.
 
+    Note: The divisor is the number of labels that count (normalization VALID). Of
+    forks: weights of classes and smooth labels, see loss_param.
+    """
+
+
+@layer_function
+def SoftmaxWithLossOHEM(
+    scores: Bottom,
+    label: Bottom,
+    /,
+    *,
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] | int | None = None,
+    axis: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Measure the cross entropy of softmax, and that of every item.
+
+        y = -sum_n log softmax(scores)[n, label_n] / divisor
+
+    Shapes: scores (N, C, ...), label (N, ...) -> (); a second top has the
+    probabilities, a third, as label, every item's loss.
+
+    engine: Which implementation Caffe picks; the results are the same. Default
+        DEFAULT.
+    axis: Axis over which the outputs sum to 1. Negative counts from the end.
+        Default 1.
+
+    Also takes `loss_param` as a dictionary.
+
     Note: The divisor is the number of labels that count (normalization VALID).
+
+    Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
     """
 
 
@@ -2592,4 +2952,6 @@ def WindowData(
 
 
 def __getattr__(name: str) -> Any:
+    if is_fork_type(name):
+        return partial(layer, name)
     raise no_such_layer(name)

@@ -58,6 +58,14 @@ class HingeLoss:
     L2 = 2
 
 
+class ImageData:
+    """Values of fields of ImageDataParameter."""
+
+    NONE = 0
+    IMAGE = 1
+    PIXEL = 2
+
+
 class Loss:
     """Values of fields of LossParameter."""
 
@@ -65,6 +73,7 @@ class Loss:
     VALID = 1
     BATCH_SIZE = 2
     NONE = 3
+    PRE_FIXED = 30300
 
 
 class LRN:

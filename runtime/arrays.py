@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -18,11 +18,16 @@ class ArraySpec:
     life: "scratch" lives within one step, "saved" from a node's forward to its
     backward, "state" as long as the plan. Contents are undefined at first, except that
     "state" starts as zeros. dtype None is the floating type of the net.
+
+    content: tells what a "state" holds. Where it is equal, and not None, the plans that
+    a net has for several shapes use one array: what the steps of any of them leave
+    there is what the others would.
     """
 
     shape: Shape
     dtype: str | None = None
     life: Literal["scratch", "saved", "state"] = "scratch"
+    content: Hashable = None
 
 
 def once(make: Callable[[Array], Array], *arrays: Array | None) -> list[Any]:

@@ -32,6 +32,10 @@ RTOL = {"ContrastiveLoss": 1e-3}  # by type, where the gradient is not quite exa
 IMAGE = (2, 3, 5, 4)
 THREE = 'bottom: "a" bottom: "b" bottom: "c"'
 SCORES = [(4, 3), (4,)]
+ALL_NEGATIVE = "mining_type: NONE background_label_id: 2"
+TWO = "loss_weight: 2 loss_weight: 0 "
+REGIONS = (7, 5)
+BOXES = [(1, 2, 3, 4), (1, 4, 3, 4), (1, 3)]
 # Of each type what to check: the rest of its text, and the shapes of its bottoms.
 EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "AbsVal": [("", [(3, 4)])],
@@ -52,6 +56,12 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     ],
     "BatchReindex": [("", [(3, 4), (5,)])],
     "Bias": [("", [(2, 3, 4)]), ('bottom: "x" bottom: "b"', [(2, 3, 4), (3, 4)])],
+    "BoxAnnotatorOHEM": [
+        (
+            'top: "a" top: "b" box_annotator_ohem_param { roi_per_img: 2 }',
+            [(6, 5), (6, 1), (6, 1), (6, 8)],
+        ),
+    ],
     "Clip": [("clip_param { min: -0.4 max: 0.7 }", [(3, 4)])],
     "Concat": [('bottom: "a" bottom: "b"', [(2, 3, 4), (2, 5, 4)])],
     "ContrastiveLoss": [
@@ -97,6 +107,18 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     ],
     "Deconvolution": [
         ("convolution_param { num_output: 2 kernel_size: 3 stride: 2 }", [IMAGE]),
+    ],
+    "DetectionEvaluate": [
+        (
+            "detection_evaluate_param { num_classes: 3 }",
+            [(1, 1, 2, 7), (1, 1, 3, 8)],
+        )
+    ],
+    "DetectionOutput": [
+        (
+            "detection_output_param { num_classes: 3 keep_top_k: 1 }",
+            [(1, 16), (1, 12), (1, 2, 16)],
+        ),
     ],
     "Dropout": [("dropout_param { dropout_ratio: 0.3 }", [(3, 4)])],
     "ELU": [("elu_param { alpha: 0.6 }", [(3, 4)])],
@@ -148,19 +170,56 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ("", [IMAGE]),
         ("mvn_param { normalize_variance: false across_channels: true }", [IMAGE]),
     ],
+    "MultiBoxLoss": [
+        (
+            f"multibox_loss_param {{ {ALL_NEGATIVE} num_classes: 3 }}",
+            [(2, 16), (2, 12), (1, 2, 16), (1, 1, 3, 8)],
+        )
+    ],
     "MultinomialLogisticLoss": [("", SCORES)],
+    "Normalize": [
+        ("", [IMAGE]),
+        ("norm_param { across_spatial: false channel_shared: false }", [IMAGE]),
+    ],
     "PReLU": [("", [(2, 3, 4)]), ("prelu_param { channel_shared: true }", [(2, 3, 4)])],
     "Parameter": [("parameter_param { shape { dim: 3 dim: 4 } }", [])],
     "Permute": [("permute_param { order: 0 order: 2 order: 1 }", [(2, 3, 4)])],
     "Pooling": [
         ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
         ("pooling_param { kernel_size: 3 stride: 2 pad: 1 pool: AVE }", [IMAGE]),
+        ("pooling_param { kernel_size: 3 stride: 2 pool: STOCHASTIC }", [IMAGE]),
     ],
     "Power": [
         ("power_param { power: 3 scale: -0.5 shift: 0.3 }", [(3, 4)]),
         ("power_param { power: -1.5 scale: 2 }", [(3, 4)]),
     ],
+    "PriorBox": [("prior_box_param { min_size: 2 }", [IMAGE, (2, 3, 20, 16)])],
+    "PSROIPooling": [
+        (
+            "psroi_pooling_param { spatial_scale: 0.5 output_dim: 2 group_size: 3 }",
+            [(5, 18, 6, 4), REGIONS],
+        ),
+    ],
+    "Proposal": [
+        ("proposal_param { ratio: 1 scale: 2 post_nms_topn: 1 min_size: 0 }", BOXES),
+    ],
     "RNN": [("recurrent_param { num_output: 2 }", [(4, 3, 2), (4, 3)])],
+    "ROIAlign": [
+        (
+            "roi_align_param { pooled_h: 2 pooled_w: 3 sampling_ratio: 2 }",
+            [(5, 3, 6, 4), REGIONS],
+        ),
+        (
+            "roi_align_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.7 }",
+            [(5, 3, 6, 4), REGIONS],
+        ),
+    ],
+    "ROIPooling": [
+        (
+            "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.7 }",
+            [(5, 3, 6, 4), REGIONS],
+        ),
+    ],
     "ReLU": [
         ("", [(3, 4)]),
         ("relu_param { negative_slope: -0.5 }", [(3, 4)]),
@@ -186,8 +245,21 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ("smooth_l1_loss_param { sigma: 1.5 }", [(3, 4)] * 2),
         ('bottom: "a" bottom: "b" bottom: "i" bottom: "o"', [(3, 4)] * 4),
     ],
+    "SmoothL1LossOHEM": [
+        ("", [(3, 4)] * 2),
+        ('bottom: "a" bottom: "b" bottom: "w"', [(3, 4)] * 3),
+        (TWO + 'top: "l" top: "t"', [(3, 4)] * 2),
+    ],
     "Softmax": [("", [(2, 3, 4)])],
-    "SoftmaxWithLoss": [("", SCORES), ("", [(2, 3, 4), (2, 4)])],
+    "SoftmaxWithLoss": [
+        ("", SCORES),
+        ("", [(2, 3, 4), (2, 4)]),
+        ("loss_param { weight_by_label_freqs: true label_smoothing: 0.2 }", SCORES),
+    ],
+    "SoftmaxWithLossOHEM": [
+        ("", SCORES),
+        (TWO + 'loss_weight: 0 top: "l" top: "p" top: "t"', SCORES),
+    ],
     "Split": [('top: "a" top: "b"', [(3, 4)])],
     "Swish": [("swish_param { beta: -1.5 }", [(3, 4)])],
     "TanH": [("", [(3, 4)])],

@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from netspec import schema  # noqa: E402
 from netspec.catalogue import LAYER_TYPES, LayerType  # noqa: E402
 from netspec.language.python_to_proto import is_repeated  # noqa: E402
+from netspec.schema.kept import UNKNOWN_FIELDS, known_fields  # noqa: E402
 
 LAYERS = ROOT / "netspec" / "layers.py"
 PARAMS = ROOT / "netspec" / "params.py"
@@ -51,6 +52,7 @@ not written. Every function also takes the options that all layers have, which a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from netspec.language.argument_types import (
@@ -63,13 +65,15 @@ from netspec.language.argument_types import (
     Tops,
 )
 from netspec.language.calls import Top
-from netspec.language.record import layer_function
-from netspec.language.unknown import no_such_layer
+from netspec.language.record import layer, layer_function
+from netspec.language.unknown import is_fork_type, no_such_layer
 
 '''
 LAYERS_FOOTER = """
 
 def __getattr__(name: str) -> Any:
+    if is_fork_type(name):
+        return partial(layer, name)
     raise no_such_layer(name)
 """
 PARAMS_HEADER = '''"""The values of enum fields, by layer type: `P.Pooling.MAX`.
@@ -118,6 +122,10 @@ COMMON = {
     "blobs": ("Dict | Sequence[Dict]", "Values of the parameters."),
     "bottom": ("str | Sequence[str]", "Names of further bottoms."),
     "top": ("str | Sequence[str]", "Names of further tops."),
+    UNKNOWN_FIELDS: (
+        "str | Sequence[str]",
+        "Fields of the layer that no schema here has, each as prototxt.",
+    ),
 }
 
 
@@ -204,7 +212,7 @@ def own_fields(row: LayerType) -> list[Any]:
     if row.param is None:
         return []
     field: Any = LAYER.fields_by_name[row.param]
-    return list(field.message_type.fields)
+    return list(known_fields(field.message_type).values())
 
 
 def signature(row: LayerType) -> Iterator[str]:

@@ -4,6 +4,7 @@
 
 `netspec/schema/netspec.desc` is the serialized descriptor that the package loads,
 `netspec/schema/__init__.pyi` the types of the messages with the comments as docstrings.
+Every message gets a field more, for the text of fields that the schema lacks.
 With --check nothing is written; the exit status is 1 if a committed file differs.
 """
 
@@ -32,6 +33,15 @@ WIDTH = 88
 # Numbers of the fields of FileDescriptorProto and DescriptorProto, in comment paths.
 _MESSAGE, _FILE_ENUM, _FIELD, _ENUM = 4, 5, 2, 4
 
+# A field of every message, with the largest number that there is.
+UNKNOWN_FIELDS = FieldDescriptorProto(
+    name="unknown_fields",
+    number=(1 << 29) - 1,
+    label=FieldDescriptorProto.LABEL_REPEATED,
+    type=FieldDescriptorProto.TYPE_STRING,
+)
+UNKNOWN_TEXT = "Text of fields that our schema lacks, as prototxt: one string a field."
+
 _SCALARS = {
     FieldDescriptorProto.TYPE_DOUBLE: "float",
     FieldDescriptorProto.TYPE_FLOAT: "float",
@@ -49,6 +59,8 @@ _PYI_HEAD = '''\
 """The messages of nets, solvers, weights and databases."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor import FileDescriptor
@@ -60,6 +72,8 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
 DESCRIPTOR: FileDescriptor
+
+def use(path: str | Path) -> AbstractContextManager[None]: ...
 '''
 
 
@@ -70,7 +84,10 @@ def compile_proto(root: Path = ROOT) -> FileDescriptorProto:
         command = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={root}"]
         command += ["--include_source_info", f"--descriptor_set_out={out}", PROTO]
         subprocess.run(command, check=True)
-        return FileDescriptorSet.FromString(out.read_bytes()).file[0]
+        file = FileDescriptorSet.FromString(out.read_bytes()).file[0]
+    for message in file.message_type:
+        message.field.append(UNKNOWN_FIELDS)
+    return file
 
 
 def generate(root: Path = ROOT) -> dict[str, bytes]:
@@ -105,6 +122,8 @@ def comments_of(file: FileDescriptorProto) -> dict[str, str]:
         name = _commented(file, tuple(location.path))
         if name and location.leading_comments:
             comments[name] = " ".join(location.leading_comments.split())
+    for message in file.message_type:
+        comments[f"{message.name}.{UNKNOWN_FIELDS.name}"] = UNKNOWN_TEXT
     return comments
 
 

@@ -29,6 +29,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "errors",
         "site  files  formats  schema  room",
         "catalogue  ops",
+        "forks",
         "text",
         "nets",
         "graph  language",

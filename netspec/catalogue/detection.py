@@ -34,12 +34,20 @@ DETECTION = (
     LayerType(
         name="DetectionOutput",
         param="detection_output_param",
-        bottoms=(3, 4),
-        bottom_names=("locations", "confidences", "priors", "arm"),
+        bottoms=(3, 5),
+        bottom_names=(
+            "locations",
+            "confidences",
+            "priors",
+            "objectness",
+            "refinements",
+        ),
         required=("num_classes",),
         summary="Decode boxes and keep the best that do not overlap.",
-        shapes="locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P) -> "
-        "(1, 1, K, 7)",
+        shapes="locations (N, 4 P), confidences (N, classes P), priors (1, 2, 4 P), "
+        "objectness (N, 2 P), refinements (N, 4 P) -> (1, 1, K, 7)",
+        notes="Objectness and refinements are RefineDet's. SSD's fourth bottom, the "
+        "images to be shown with visualize, is not read.",
         source=_SSD,
     ),
     LayerType(
@@ -80,17 +88,6 @@ DETECTION = (
         summary="Lay default boxes over a grid.",
         shapes="features (N, C, H, W), image (N, C', H', W') -> (1, 2, 4 H W boxes)",
         source=_SSD,
-    ),
-    LayerType(
-        name="ROIPooling",
-        param="roi_pooling_param",
-        bottoms=(2, 2),
-        bottom_names=("x", "regions"),
-        required=("pooled_h", "pooled_w"),
-        summary="Pool the maximum of every bin of a grid over a region.",
-        shapes="x (N, C, H, W), regions (R, 5) -> y (R, C, pooled_h, pooled_w)",
-        notes="A region is the index of its item and two corners in image pixels.",
-        source=_FAST_RCNN,
     ),
     LayerType(
         name="SmoothL1Loss",

@@ -148,6 +148,7 @@ LOSS = (
         summary="Measure the cross entropy of softmax and the true class.",
         formula="y = -sum_n log softmax(scores)[n, label_n] / divisor",
         shapes=_LABELS,
-        notes="The divisor is the number of labels that count (normalization VALID).",
+        notes="The divisor is the number of labels that count (normalization VALID). "
+        "Of forks: weights of classes and smooth labels, see loss_param.",
     ),
 )

@@ -12,6 +12,7 @@ from netspec.catalogue.detection import DETECTION
 from netspec.catalogue.loss import LOSS
 from netspec.catalogue.normalization import NORMALIZATION
 from netspec.catalogue.recurrent import RECURRENT
+from netspec.catalogue.region import REGION
 from netspec.catalogue.shape import SHAPE
 from netspec.catalogue.vision import VISION
 
@@ -24,6 +25,7 @@ _ROWS = (
     *LOSS,
     *RECURRENT,
     *DETECTION,
+    *REGION,
 )
 
 LAYER_TYPES: Mapping[str, LayerType] = MappingProxyType(

@@ -12,8 +12,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from netspec.commands.fork_options import fork_options
 from netspec.errors import NetspecError, SpecError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -40,10 +41,14 @@ def positive(text: str) -> int:
     return value
 
 
-def run(command: Callable[[], int | None]) -> int:
-    """Run a command and return its exit status; what goes wrong becomes one line."""
+def run(command: Callable[[], int | None], options: Any = None) -> int:
+    """Run a command and return its exit status; what goes wrong becomes one line.
+
+    options: those of its command line, with `--fork` and `--proto` where it has them.
+    """
     try:
-        status = command() or 0
+        with fork_options(options):
+            status = command() or 0
         sys.stdout.flush()  # here a full disk can still be told
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)

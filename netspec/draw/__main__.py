@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netspec.commands.cli import Parser, run
+from netspec.commands.fork_options import fork_options
 from netspec.commands.net_argument import (
     add_net_argument,
     add_shape_option,
@@ -68,7 +69,7 @@ def _command(arguments: Sequence[str] | None) -> None:
         action="store_true",
         help="draw equal modules in a row one by one",
     )
-    add_shape_option(parser)
+    add_shape_option(parser, looking=True)
     parser.add_argument("--deploy", action="store_true", help="draw the net for use")
     options = parser.parse_args(arguments)
     if options.output is not None:
@@ -82,7 +83,8 @@ def _command(arguments: Sequence[str] | None) -> None:
         fold=not options.no_fold,
         shapes=shapes,
     )
-    net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
+    with fork_options(options):
+        net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
     scene = Scene(net, view)
     if options.output is None:
         sys.stdout.write(scene.svg())

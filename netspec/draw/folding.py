@@ -51,7 +51,12 @@ def _put_into_fold(module: Module, row: list[Module]) -> None:
     folded = Module(f"{row[0].path} … {row[-1].path}", list(row), is_fold=True)
     place = module.children.index(row[0])
     module.children[place] = folded
-    module.children = [child for child in module.children if child not in row]
+    gone = set(row)
+    module.children = [
+        child
+        for child in module.children
+        if not isinstance(child, Module) or child not in gone
+    ]
 
 
 def _rows(module: Module, likeness: _Likeness) -> list[list[Module]]:

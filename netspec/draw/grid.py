@@ -137,7 +137,9 @@ def _depth_first(grid: Grid) -> list[int]:
 def _order(grid: Grid) -> None:
     """Sort every rank by the mean place of its neighbours; keep the best order seen."""
     best = [list(row) for row in grid.rows]
-    fewest = _crossings(grid)
+    weights = [_weight(grid, link) for link in range(len(grid.links))]
+    counter = _Counter(grid, weights)
+    fewest = counter.total()
     for sweep in range(ORDER_SWEEPS):
         if fewest == 0:
             break
@@ -145,8 +147,8 @@ def _order(grid: Grid) -> None:
         rows = grid.rows if downwards else grid.rows[::-1]
         for row in rows:
             _sort_row(grid, row, downwards)
-        _swap_neighbours(grid)
-        crossings = _crossings(grid)
+        _swap_neighbours(grid, weights)
+        crossings = counter.total()
         if crossings < fewest:
             fewest = crossings
             best = [list(row) for row in grid.rows]
@@ -176,7 +178,7 @@ def _sort_row(grid: Grid, row: list[int], downwards: bool) -> None:
     _number(grid, [row])
 
 
-def _swap_neighbours(grid: Grid) -> None:
+def _swap_neighbours(grid: Grid, weights: Sequence[int]) -> None:
     """Exchange neighbours in a rank wherever that saves crossings."""
     for row in grid.rows:
         for i in range(len(row) - 1):
@@ -186,7 +188,9 @@ def _swap_neighbours(grid: Grid) -> None:
                 for a, b in itertools.product(links[left], links[right]):
                     p = grid.place[grid.links[a][end]]
                     q = grid.place[grid.links[b][end]]
-                    saved += ((p > q) - (p < q)) * _weight(grid, a) * _weight(grid, b)
+                    if p != q:
+                        weight = weights[a] * weights[b]
+                        saved += weight if p > q else -weight
             if saved > 0:
                 row[i], row[i + 1] = right, left
                 grid.place[left], grid.place[right] = i + 1, i
@@ -200,25 +204,51 @@ def _weight(grid: Grid, link: int) -> int:
     return 3 if grid.below[lower] else 1
 
 
-def _crossings(grid: Grid) -> int:
-    """Count the crossings between all neighbouring ranks, by weight."""
-    total = 0
-    for row, next_row in itertools.pairwise(grid.rows):
-        sums = [0] * (len(next_row) + 1)  # a Fenwick tree over the places below
-        seen = 0
-        for node in row:
-            links = [
-                (grid.place[grid.links[link][1]], _weight(grid, link))
-                for link in grid.below[node]
-            ]
+class _Counter:
+    """Counts the crossings between all neighbouring ranks, by weight.
+
+    What it counted between two ranks holds until one of them is in another order.
+    """
+
+    def __init__(self, grid: Grid, weights: Sequence[int]) -> None:
+        self._grid = grid
+        self._weights = weights
+        self._rows: list[list[int]] = [[] for _ in grid.rows]
+        self._counts = [0] * len(grid.rows)  # below each rank
+
+    def total(self) -> int:
+        """Return the crossings as the ranks are ordered now."""
+        rows = self._grid.rows
+        same = [row == old for row, old in zip(rows, self._rows, strict=True)]
+        for level in range(len(rows) - 1):
+            if not (same[level] and same[level + 1]):
+                self._counts[level] = self._between(rows[level], len(rows[level + 1]))
+        self._rows = [list(row) for row in rows]
+        return sum(self._counts)
+
+    def _between(self, row: Sequence[int], width: int) -> int:
+        grid, total, seen = self._grid, 0, 0
+        ends = [
+            [(grid.place[grid.links[k][1]], self._weights[k]) for k in grid.below[node]]
+            for node in row
+        ]
+        furthest = -1
+        for links in ends:
+            if any(place < furthest for place, _ in links):
+                break
+            furthest = max((furthest, *(place for place, _ in links)))
+        else:
+            return 0
+        sums = [0] * (width + 1)  # a Fenwick tree over the places below
+        for links in ends:
             for place, weight in links:
                 total += weight * (seen - _up_to(sums, place))
             for place, weight in links:
                 seen += weight
-                while place < len(next_row):
+                while place < width:
                     sums[place] += weight
                     place |= place + 1
-    return total
+        return total
 
 
 def _up_to(sums: Sequence[int], place: int) -> int:

@@ -40,7 +40,7 @@ def line_caption(picture: Picture, module: Module, line: Line) -> str:
 
 def caption_widths(picture: Picture, module: Module, node: int) -> list[float]:
     """Return how wide the captions are of the lines from one child."""
-    lines = [line for line in module.lines if line.source == node]
+    lines = module.lines_from(node)
     captions = [line_caption(picture, module, line) for line in lines]
     return [text_width(caption, LABEL_SIZE) for caption in captions if caption]
 

@@ -11,11 +11,14 @@ down: it is dissolved, and what it holds stands where it stood.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from netspec.draw.boxes import Box, Picture
+from netspec.draw.circles import circles
 from netspec.draw.grid import Grid, Net, make_grid
+
+MAX_TRIALS = 32  # of modules in one knot: which of them unties it?
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class Module:
     lines: list[Line] = field(default_factory=list)
     is_fold: bool = False
     parent: Module | None = None
+    _leaving: dict[int, list[Line]] | None = None
+
+    def lines_from(self, node: int) -> list[Line]:
+        """Return the lines that start at a place among entries, children and exits."""
+        if self._leaving is None:
+            self._leaving = {}
+            for line in self.lines:
+                self._leaving.setdefault(line.source, []).append(line)
+        return self._leaving.get(node, [])
 
     @property
     def name(self) -> str:
@@ -151,11 +163,11 @@ def _put_in_order(module: Module, picture: Picture) -> None:
     """Sort the children so that lines lead on; dissolve modules where none does."""
     while True:
         readers = _readers(module, picture)
-        knot = _knot(readers)
-        if not knot:
+        knots = circles(readers)
+        if not knots:
             break
-        victim = _victim(module, picture, knot)
-        module.children = _without(module, victim)
+        victims = {_victim(module, picture, knot) for knot in knots}
+        module.children = _without(module, victims)
     waiting = [0] * len(module.children)
     for targets in readers:
         for target in targets:
@@ -199,33 +211,23 @@ def _readers(module: Module, picture: Picture) -> list[set[int]]:
     return readers
 
 
-def _knot(readers: Sequence[set[int]]) -> set[int]:
-    """Return the children on circles, and between two: neither ends nor starts."""
-    left = set(range(len(readers)))
-    while True:
-        read = {target for place in left for target in readers[place]}
-        inside = {place for place in left if place in read and readers[place] & left}
-        if inside == left:
-            return left
-        left = inside
-
-
-def _victim(module: Module, picture: Picture, knot: set[int]) -> Module:
+def _victim(module: Module, picture: Picture, knot: Sequence[int]) -> Module:
     """Choose what to dissolve: the smallest that unties the knot, or the largest."""
-    able = [child for k, child in enumerate(module.children) if k in knot]
-    modules = [child for child in able if isinstance(child, Module)]
+    held = Module(module.path, [module.children[k] for k in knot])
+    modules = [child for child in held.children if isinstance(child, Module)]
     modules.sort(key=lambda child: len(child.boxes()))
-    for child in modules:
-        trial = Module(module.path, _without(module, child))
-        if not _knot(_readers(trial, picture)):
+    for child in modules[:MAX_TRIALS]:
+        trial = Module(module.path, _without(held, {child}))
+        if not circles(_readers(trial, picture)):
             return child
     return modules[-1]
 
 
-def _without(module: Module, victim: Module) -> list[int | Module]:
+def _without(module: Module, victims: Collection[Module]) -> list[int | Module]:
     children: list[int | Module] = []
     for child in module.children:
-        children += victim.children if child is victim else [child]
+        taken = isinstance(child, Module) and child in victims
+        children += child.children if taken else [child]  # type: ignore[union-attr]
     return children
 
 
@@ -239,6 +241,7 @@ def settle(root: Module, picture: Picture) -> None:
     places = []
     for index, module in enumerate(modules):
         module.entries, module.exits, module.lines = [], [], []
+        module._leaving = None  # noqa: SLF001
         places.append(_places(module))
         for box in places[-1]:
             chain.setdefault(box, []).append(index)

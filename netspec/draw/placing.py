@@ -13,6 +13,7 @@ where links are aligned one by one; whole paths keep a long trunk straight.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Sequence
 
@@ -35,7 +36,8 @@ def _align(grid: Grid, lean_left: bool) -> list[int]:
     """Return the root of every node's block: the lowest node of its path."""
     start = _starts(grid)
     root = [-1] * len(grid.rank)
-    straight: list[list[int]] = [[] for _ in grid.rows]  # links by the rank they leave
+    # Places at both ends of the links on paths, by the rank they leave; none cross.
+    straight: list[list[tuple[int, int]]] = [[] for _ in grid.rows]
     for row in reversed(grid.rows):
         for first in sorted(row, key=start.__getitem__):
             if root[first] >= 0:
@@ -46,11 +48,17 @@ def _align(grid: Grid, lean_left: bool) -> list[int]:
                 link = _middle(grid, grid.above[node], start, lean_left)
                 if link is None:
                     break
-                node = grid.links[link][0]
-                beside = straight[grid.rank[node]]
-                if root[node] >= 0 or any(_cross(grid, link, k) for k in beside):
+                lower, node = node, grid.links[link][0]
+                if root[node] >= 0:
                     break
-                beside.append(link)
+                beside = straight[grid.rank[node]]
+                ends = grid.place[node], grid.place[lower]
+                at = bisect.bisect(beside, ends)
+                if at > 0 and beside[at - 1][1] > ends[1]:
+                    break
+                if at < len(beside) and beside[at][1] < ends[1]:
+                    break
+                beside.insert(at, ends)
     return root
 
 
@@ -75,11 +83,6 @@ def _middle(
     able = [link for link in links if start[grid.links[link][0]] == farthest]
     able.sort(key=lambda link: grid.place[grid.links[link][0]])
     return able[(len(able) - 1) // 2 if lean_left else len(able) // 2]
-
-
-def _cross(grid: Grid, first: int, second: int) -> bool:
-    (a, b, _), (c, d, _) = grid.links[first], grid.links[second]
-    return (grid.place[a] - grid.place[c]) * (grid.place[b] - grid.place[d]) < 0
 
 
 def _compact(

@@ -62,11 +62,53 @@ def lay_out(requests: Sequence[Request]) -> Layout:
     return min(layouts, key=lambda layout: layout.total_bytes)
 
 
-def _by_size(requests: Sequence[Request]) -> Layout:
-    """Place the largest requests first, each in the smallest gap while it lives."""
-    offsets: dict[str, int] = {}
-    placed: list[tuple[int, int, Request]] = []  # (start, end, request), sorted
-    total = 0
+def lay_out_near(
+    requests: Sequence[Request], known: Mapping[str, tuple[Request, int]]
+) -> Layout:
+    """Place `requests` so that those that are `known` and have not grown stay.
+
+    known: requests of another layout with their offsets, by name. One of another
+    lifetime is placed anew, and so is one that has grown.
+    """
+    stay: list[tuple[int, int, Request]] = []
+    rest: list[Request] = []
+    for request in requests:
+        before, start = known.get(request.name, (None, 0))
+        if (
+            before is not None
+            and (before.first, before.last) == (request.first, request.last)
+            and aligned(request.nbytes) <= aligned(before.nbytes)
+        ):
+            stay.append((start, start + aligned(request.nbytes), request))
+        else:
+            rest.append(request)
+    return _by_size(rest, stay)
+
+
+def most_alive(requests: Sequence[Request]) -> int:
+    """Return the most bytes that are alive at one step: no layout needs less."""
+    changes: dict[int, int] = {}
+    for request in requests:
+        size = aligned(request.nbytes)
+        changes[request.first] = changes.get(request.first, 0) + size
+        changes[request.last + 1] = changes.get(request.last + 1, 0) - size
+    most = alive = 0
+    for step in sorted(changes):
+        alive += changes[step]
+        most = max(most, alive)
+    return most
+
+
+def _by_size(
+    requests: Sequence[Request], stay: Sequence[tuple[int, int, Request]] = ()
+) -> Layout:
+    """Place the largest requests first, each in the smallest gap while it lives.
+
+    stay: (start, end, request) of those that have their places.
+    """
+    placed = sorted(stay, key=lambda place: place[0])
+    offsets = {request.name: start for start, _, request in placed}
+    total = max((end for _, end, _ in placed), default=0)
     for request in sorted(requests, key=lambda r: -r.nbytes):
         size = aligned(request.nbytes)
         smallest, start, reached = None, 0, 0
@@ -269,6 +311,32 @@ class _Lives:
         return result
 
 
+def unwritten_gradients(graph: Graph) -> list[int]:
+    """Return the edges whose gradients are read, but that no step writes."""
+    weighted = _Kept(graph, None).weighted
+    return [
+        edge.index
+        for edge in graph.edges
+        if not _writers(graph, edge) and _stays(graph, edge, weighted)
+    ]
+
+
+def _writers(graph: Graph, edge: Edge) -> list[int]:
+    """Return the nodes that write the gradient of an edge."""
+    return [
+        node
+        for node, place in edge.consumers
+        if graph.nodes[node].backward and graph.nodes[node].propagate[place]
+    ]
+
+
+def _stays(graph: Graph, edge: Edge, weighted: Container[int]) -> bool:
+    """Tell whether a gradient that nobody writes is read."""
+    producer = graph.nodes[edge.producer]
+    ends = edge.index in weighted or edge.blob in graph.outputs
+    return producer.backward and (ends or producer.type != "Split")
+
+
 def _gradient_lives(
     graph: Graph, kept: _Kept, itemsize: Callable[[Edge], int]
 ) -> _Lives:
@@ -276,21 +344,15 @@ def _gradient_lives(
     end = 2 * len(graph.nodes) - 1
     lives = _Lives(kept, itemsize)
     for edge in graph.edges:
-        writers = [
-            node
-            for node, place in edge.consumers
-            if graph.nodes[node].backward and graph.nodes[node].propagate[place]
-        ]
+        writers = _writers(graph, edge)
         for node in writers:
             lives.touch(edge.gradient, edge, end - node)
         producer = graph.nodes[edge.producer]
         if not producer.backward:
             continue
-        weighted = edge.index in kept.weighted
-        output = edge.blob in graph.outputs
         if writers:
             lives.touch(edge.gradient, edge, end - producer.index)
-        elif weighted or output or producer.type != "Split":
+        elif _stays(graph, edge, kept.weighted):
             # Nobody writes it: it stays as it was filled, with a loss weight or zeros.
             lives.touch(edge.gradient, edge, end - producer.index)
             lives.keep(edge.gradient)

@@ -359,12 +359,13 @@ def stay_apart(old: Entry, new: Entry) -> bool:
     """Tell whether the rules of two layers keep them out of each other's nets."""
     if isinstance(old, Folder) or isinstance(new, Folder):
         return False
-    if not any(_has_rules(value.fn) for value in (old, new)):
+    if not any(has_rules(value.fn) for value in (old, new)):
         return False
     return not may_meet(layer_of(old.fn), layer_of(new.fn))
 
 
-def _has_rules(fn: Function) -> bool:
+def has_rules(fn: Function) -> bool:
+    """Tell whether a layer is left out of some nets."""
     return "include" in fn.params or "exclude" in fn.params
 
 

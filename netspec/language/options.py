@@ -11,10 +11,12 @@ from netspec.errors import did_you_mean
 from netspec.language.calls import Function, describe
 from netspec.language.python_to_proto import (
     assign_field,
+    assign_unknown,
     unknown_field,
     with_whole_numbers,
 )
 from netspec.schema import LayerParameter
+from netspec.schema.kept import UNKNOWN_FIELDS, known_fields
 from netspec.site import warn_at
 
 LAYER_FIELDS: Mapping[str, Any] = LayerParameter.DESCRIPTOR.fields_by_name
@@ -51,19 +53,54 @@ def write_options(
 ) -> list[str]:
     """Write the options of a layer into `message`; return what is wrong with them."""
     own = own_param(type_name)
-    kind = LAYER_FIELDS[own].message_type if own is not None else None
+    fields = fields_of(own) if own is not None else {}
     problems = []
+    inner: dict[str, dict[str, Any]] = {}
     for name, value in params.items():
         if value is None:
             continue
-        if kind is not None and name in kind.fields_by_name:
+        if name in fields:
             target = getattr(message, str(own))
-            problems += assign_field(target, kind.fields_by_name[name], value)
+            problems += assign_field(target, fields[name], value)
         elif name in LAYER_FIELDS:
             problems += assign_field(message, LAYER_FIELDS[name], value)
         else:
-            problems.append(_unknown(type_name, name, kind))
+            problems += _fork_field(message, type_name, name, value, own, inner)
+    for name, values in inner.items():
+        if name in LAYER_FIELDS:
+            problems += assign_field(message, LAYER_FIELDS[name], values)
+        else:
+            problems += assign_unknown(message, name, values)
     return problems
+
+
+def _fork_field(
+    message: LayerParameter,
+    type_name: str,
+    name: str,
+    value: Any,
+    own: str | None,
+    inner: dict[str, dict[str, Any]],
+) -> list[str]:
+    """Keep an option that our schema lacks, if a fork has it; return what is wrong.
+
+    inner: gets the options that go into a parameter of the type that is not `own`.
+    """
+    from netspec.forks.keywords import param_with, schemas_with
+
+    if own is not None and schemas_with(_message_of(own), name):
+        return assign_unknown(getattr(message, own), name, value)
+    if schemas_with("LayerParameter", name):
+        return assign_unknown(message, name, value)
+    param = param_with(type_name, name)
+    if param is None:
+        return [_unknown(type_name, name, own)]
+    inner.setdefault(param, {})[name] = value
+    return []
+
+
+def _message_of(param: str) -> str:
+    return str(LAYER_FIELDS[param].message_type.name)
 
 
 def own_param(type_name: str) -> str | None:
@@ -75,7 +112,7 @@ def own_param(type_name: str) -> str | None:
 def fields_of(param: str) -> Mapping[str, Any]:
     """Return the fields of a message in LayerParameter, such as `convolution_param`."""
     kind = LAYER_FIELDS[param].message_type
-    return {} if kind is None else kind.fields_by_name
+    return {} if kind is None else known_fields(kind)
 
 
 @functools.cache
@@ -88,11 +125,18 @@ def params_by_message() -> dict[str, str]:
     }
 
 
-def _unknown(type_name: str, name: str, kind: Any) -> str:
-    if kind is not None and did_you_mean(name, kind.fields_by_name):
-        return unknown_field(name, kind)
-    common = [field for field in LAYER_FIELDS if not field.endswith("_param")]
-    known = [*(kind.fields_by_name if kind is not None else ()), *common]
+def _unknown(type_name: str, name: str, own: str | None) -> str:
+    fields = fields_of(own) if own is not None else {}
+    if did_you_mean(name, fields):
+        return unknown_field(name, LAYER_FIELDS[str(own)].message_type)
+    common = [
+        field
+        for field in LAYER_FIELDS
+        if not field.endswith("_param") and field != UNKNOWN_FIELDS
+    ]
+    from netspec.forks.keywords import fields_known
+
+    known = list(dict.fromkeys([*fields, *fields_known(type_name), *common]))
     hint = did_you_mean(name, [*known, "in_place", "ntop", "share"])
     return (
         f"{name} is no field of a {type_name} layer"

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from netspec.language.options import own_param
 from netspec.language.python_to_proto import is_repeated
 from netspec.schema import LayerParameter
+from netspec.schema.kept import UNKNOWN_FIELDS
 
 MAX_DIGITS = 9  # of a float32 in decimal, so that it is read back as it was
 WHOLE = 1e9  # floats below that are whole numbers are written as integers
@@ -31,6 +32,7 @@ def options_of(layer: LayerParameter) -> dict[str, Any]:
 
     What stands in the message of its type stands by itself: `num_output=20` and not
     `convolution_param=dict(num_output=20)`. Enums are names, messages dictionaries.
+    Only the unknown fields of that message stay in it, as the layer has some too.
     """
     own = own_param(layer.type)
     options: dict[str, Any] = {}
@@ -39,7 +41,10 @@ def options_of(layer: LayerParameter) -> dict[str, Any]:
         if field.name in _NOT_OPTIONS:
             continue
         if field.name == own and value.ListFields():
-            options.update(values_of(value))
+            values = values_of(value)
+            if UNKNOWN_FIELDS in values:
+                rest[own] = {UNKNOWN_FIELDS: values.pop(UNKNOWN_FIELDS)}
+            options.update(values)
         else:
             rest[field.name] = _value(field, value)
     return {**options, **rest}
@@ -57,6 +62,7 @@ def _value(field: Any, value: Any) -> Any:
         return [_copied(item) for item in value]
     items = [_item(field, item) for item in value]
     single = field.message_type is None or field.name in _ALONE
+    single = single and field.name != UNKNOWN_FIELDS
     return items[0] if single and len(items) == 1 else items
 
 

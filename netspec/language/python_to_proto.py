@@ -17,7 +17,9 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from netspec.errors import did_you_mean
+from netspec.errors import SpecError, did_you_mean
+from netspec.schema.kept import UNKNOWN_FIELDS, known_fields
+from netspec.text.kept_text import one_line, parsed_field
 
 PAIRS = {  # fields that are given as one number, or as two
     "kernel_size": ("kernel_h", "kernel_w"),
@@ -39,10 +41,22 @@ def assign(message: Message, values: Mapping[str, Any], path: str = "") -> list[
             continue
         field = descriptor.fields_by_name.get(name)
         if field is None:
-            problems.append(unknown_field(name, descriptor, path))
+            problems += assign_unknown(message, name, value, path)
         else:
             problems += assign_field(message, field, value, path)
     return problems
+
+
+def assign_unknown(
+    message: Message, name: str, value: Any, path: str = ""
+) -> list[str]:
+    """Keep a field that our schema lacks, if a fork has it; else say that it lacks."""
+    if not name.isidentifier():
+        return [unknown_field(name, message.DESCRIPTOR, path)]
+    from netspec.forks.keywords import keep  # which most nets do not need
+
+    kept = keep(message, name, value, path, assign_field)
+    return [unknown_field(name, message.DESCRIPTOR, path)] if kept is None else kept
 
 
 def assign_field(message: Message, field: Any, value: Any, path: str = "") -> list[str]:
@@ -58,10 +72,21 @@ def assign_field(message: Message, field: Any, value: Any, path: str = "") -> li
             return _assign_pair(message, field, list(value), path)
         setattr(message, field.name, _scalar(field, value, where))
     except _Wrong as wrong:
+        if field.enum_type is not None and _of_fork(message, field, value, path):
+            return []
         return [str(wrong)]
     except (ValueError, TypeError):
         return [f"{where} is {value!r}; expected {_RANGES[field.cpp_type]}"]
     return []
+
+
+def _of_fork(message: Message, field: Any, value: Any, path: str) -> bool:
+    """Keep the word of an enum that our schema lacks, if a fork has it."""
+    if not isinstance(value, str) or not value.isidentifier():
+        return False
+    from netspec.forks.keywords import keep  # which most nets do not need
+
+    return keep(message, field.name, value, path, assign_field) == []
 
 
 def with_whole_numbers(field: Any, value: Any, taken: list[str], path: str = "") -> Any:
@@ -105,7 +130,7 @@ def is_repeated(field: Any) -> bool:
 
 def unknown_field(name: str, descriptor: Any, path: str = "") -> str:
     """Say that `descriptor` has no field `name`, with the nearest spelling."""
-    known = list(descriptor.fields_by_name)
+    known = list(known_fields(descriptor))
     hint = did_you_mean(name, known) or f"; its fields are {', '.join(known)}"
     return f"{path}{name} is no field of {descriptor.name}{hint}"
 
@@ -129,12 +154,24 @@ def _assign_repeated(message: Message, field: Any, value: Any, where: str) -> li
     kind = field.message_type
     if kind is None:
         values = list(value) if _is_list(value) else [value]
+        if field.name == UNKNOWN_FIELDS:
+            values = [_kept(each, where) for each in values]
         target.extend(_scalar(field, item, where) for item in values)
         return []
     problems = []
     for index, item in enumerate(_messages(kind, value)):
         problems += _assign_message(target.add(), item, f"{where}[{index}]")
     return problems
+
+
+def _kept(value: Any, where: str) -> str:
+    """Return a field that our schema lacks as its text on one line."""
+    if not isinstance(value, str):
+        raise _Wrong(f"{where} is {value!r}; expected the text of a field")
+    try:
+        return one_line(parsed_field(value))
+    except SpecError as error:
+        raise _Wrong(f"{where.removesuffix(UNKNOWN_FIELDS)}{error}") from None
 
 
 def _messages(kind: Any, value: Any) -> list[Any]:
@@ -208,7 +245,7 @@ _EXAMPLES = {
 
 
 def _first_fields(message: Message) -> str:
-    return next(iter(message.DESCRIPTOR.fields_by_name), "field")
+    return next(iter(known_fields(message.DESCRIPTOR)), "field")
 
 
 def _assign_pair(

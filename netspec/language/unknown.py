@@ -13,6 +13,15 @@ class NoSuchType(SpecError, AttributeError):
     """A layer type that is not in the catalogue."""
 
 
+def is_fork_type(name: str) -> bool:
+    """Tell whether `L.name` is a layer type of a fork, or of a user's own schema."""
+    if not name[:1].isupper():
+        return False
+    from netspec.forks.keywords import is_type  # which most nets do not need
+
+    return is_type(name)
+
+
 def no_such_layer(name: str) -> AttributeError:
     """Return the error of `L.name` for an unknown layer type."""
     if name.startswith("_"):

@@ -67,7 +67,9 @@ class Op:
     is_loss: ClassVar[bool] = False  # the first top has loss_weight 1 by default
     is_source: ClassVar[bool] = False  # a data layer: never runs backward
     keeps_blobs: ClassVar[bool] = False  # finds its blobs as it left them, next time
+    learns_shapes: ClassVar[bool] = False  # its tops get their sizes when it runs
     in_place: ClassVar[bool] = False  # may write its top over its bottom's memory
+    resizable: ClassVar[bool] = False  # its kernel takes other numbers of rows as it is
 
     layer: LayerParameter
     bottoms: tuple[Shape, ...]

@@ -19,6 +19,7 @@ from netspec.ops.base import (
     label,
     numbers_below,
 )
+from netspec.ops.loss_param import fixed_divisor, ignore_label, normalization
 from netspec.schema import LayerParameter
 
 
@@ -46,14 +47,15 @@ class LossOp(Op):
 class SigmoidCrossEntropyLoss(LossOp):
     """loss = -sum of t log(p) + (1 - t) log(1 - p) over a divisor, p = sigmoid(x).
 
-    `normalization` is "FULL", "VALID", "BATCH_SIZE" or "NONE", resolved (here
-    BATCH_SIZE is the default). Targets that, cut to an integer, equal `ignore_label`
-    do not count.
+    `normalization` is "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED" (divided by
+    `fixed`), resolved (here BATCH_SIZE is the default). Targets that, cut to an
+    integer, equal `ignore_label` do not count.
     """
 
     type: ClassVar[str] = "SigmoidCrossEntropyLoss"
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
 
     @property
     def ranges(self) -> Mapping[int, Range]:
@@ -154,6 +156,7 @@ class InfogainLoss(LossOp):
     axis: int
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
     source: str
 
     @property
@@ -217,6 +220,7 @@ def sigmoid_cross_entropy_loss(
         tops=((),),
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="BATCH_SIZE"),
+        fixed=fixed_divisor(layer),
     )
 
 
@@ -309,6 +313,7 @@ def infogain_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Infogain
         axis=axis,
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="VALID"),
+        fixed=fixed_divisor(layer),
         source=param.source,
     )
 
@@ -332,25 +337,6 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
             layer=label(layer),
         )
     return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
-
-
-def normalization(layer: LayerParameter, default: str) -> str:
-    """Resolve `loss_param`: "FULL", "VALID", "BATCH_SIZE" or "NONE".
-
-    `normalization` beats its old form `normalize`.
-    """
-    param = layer.loss_param
-    if param.HasField("normalization"):
-        return enum_name(param, "normalization")
-    if param.HasField("normalize"):
-        return "VALID" if param.normalize else "BATCH_SIZE"
-    return default
-
-
-def ignore_label(layer: LayerParameter) -> int | None:
-    """Return `loss_param.ignore_label`, or None where it is not given."""
-    param = layer.loss_param
-    return int(param.ignore_label) if param.HasField("ignore_label") else None
 
 
 def check_batch(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:

@@ -40,8 +40,11 @@ class Pooling(NoReadOp):
     round_mode: str
 
     def saved_bytes(self, itemsize: int) -> int:
-        """Return the size of what won in every window of MAX, a byte each."""
-        return count(self.tops[0]) if self.pool == "MAX" else 0
+        """Return the size of what won in every window of MAX, a byte each.
+
+        That of STOCHASTIC is of a training net.
+        """
+        return count(self.tops[0]) if self.pool != "AVE" else 0
 
 
 @infers("Pooling")

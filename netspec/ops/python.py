@@ -19,6 +19,7 @@ class Python(Op):
     type: ClassVar[str] = "Python"
     in_place: ClassVar[bool] = True
     keeps_blobs: ClassVar[bool] = True
+    learns_shapes: ClassVar[bool] = True
     module: str
     python_layer: str
     param_str: str
@@ -48,6 +49,7 @@ class OwnPython(Python):
 
     in_place: ClassVar[bool] = False  # its backward may read the bottoms
     keeps_blobs: ClassVar[bool] = False
+    learns_shapes: ClassVar[bool] = False
     definition: Definition
     instance: Any
 

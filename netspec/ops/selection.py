@@ -88,6 +88,7 @@ class Filter(Op):
     """
 
     type: ClassVar[str] = "Filter"
+    learns_shapes: ClassVar[bool] = True
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:

@@ -15,12 +15,12 @@ from netspec.ops.base import (
     infers,
     numbers_below,
 )
-from netspec.ops.loss import (
-    LossOp,
-    check_batch,
-    check_labels,
+from netspec.ops.loss import LossOp, check_batch, check_labels
+from netspec.ops.loss_param import (
+    fixed_divisor,
     ignore_label,
     normalization,
+    weighing,
 )
 from netspec.schema import LayerParameter
 
@@ -37,8 +37,11 @@ class Softmax(FromOutputOp):
 class SoftmaxWithLoss(LossOp):
     """loss = -sum of log(p of the labelled class) over a divisor, p = softmax(x).
 
-    `normalization` is "FULL", "VALID", "BATCH_SIZE" or "NONE", resolved (here VALID is
-    the default). A second top holds p.
+    `normalization` is "FULL", "VALID", "BATCH_SIZE", "NONE" or "PRE_FIXED" (divided by
+    `fixed`), resolved (here VALID is the default). A second top holds p. An item counts
+    as much as its class weighs: `class_weighting`, or 1 / (items of the class) where
+    `by_frequency`, else 1. With `label_smoothing` s the labelled class counts 1 - s and
+    every other one s / C.
 
     Shapes: x (O..., C, I...) with C on `axis`, label (O, I values) -> loss ().
     """
@@ -47,6 +50,16 @@ class SoftmaxWithLoss(LossOp):
     axis: int
     ignore_label: int | None
     normalization: str
+    fixed: float = 1.0
+    class_weighting: tuple[float, ...] = ()
+    by_frequency: bool = False
+    label_smoothing: float = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether all items weigh the same and labels count whole."""
+        weighs = self.class_weighting or self.by_frequency
+        return not weighs and self.label_smoothing == 0
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
@@ -95,4 +108,6 @@ def softmax_with_loss(
         axis=axis,
         ignore_label=ignore_label(layer),
         normalization=normalization(layer, default="VALID"),
+        fixed=fixed_divisor(layer),
+        **weighing(layer, bottoms[0][axis]),
     )

@@ -8,10 +8,11 @@ from typing import Any
 from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Top, describe
 from netspec.language.emit import Root
-from netspec.language.folder import Entry, Folder, functions, stay_apart
+from netspec.language.folder import Entry, Folder, functions, has_rules, stay_apart
 from netspec.language.naming import Names
 from netspec.language.rewiring import rewire
 from netspec.schema import NetParameter
+from netspec.schema.unread import restore
 from netspec.site import Site, user_site
 
 
@@ -57,6 +58,8 @@ class LoadedFolder(Folder):
         state["_places"] = {}  # of layers among the others
         state["_deleted"] = {}  # tops and calls: their name and where it was deleted
         state["_param_names"] = {}  # see netspec.reading.blocks
+        state["_unread"] = ()  # fields of a binary net whose names nobody here knows
+        state["_counts"] = {}  # how far names are taken by layers without rules
 
     def add_layer(self, fn: Function, name: str, blobs: Sequence[str]) -> None:
         """Add a layer at the end, with its name and those of its blobs."""
@@ -79,10 +82,16 @@ class LoadedFolder(Folder):
     def _free(self, name: str, value: Top | Function) -> str:
         """Return `name`, or one like it that the spec can hold `value` under."""
         kind = value.fn.type_name
-        wanted, count = name or kind, 1
-        while not self._may_hold(wanted, value):
-            count += 1
-            wanted = f"{name}_{kind.lower()}{count if count > 2 else ''}"
+        wanted = name or kind
+        if not self._may_hold(wanted, value):
+            ruled = has_rules(value.fn)
+            count = 2 if ruled else self._counts.get((name, kind), 2)
+            wanted = _numbered(name, kind, count)
+            while not self._may_hold(wanted, value):
+                count += 1
+                wanted = _numbered(name, kind, count)
+            if not ruled:  # it meets all that have those names
+                self._counts[name, kind] = count
         return wanted
 
     def _may_hold(self, name: str, value: Top | Function) -> bool:
@@ -131,6 +140,7 @@ class LoadedFolder(Folder):
         super()._put(name, value, site)
 
     def __delitem__(self, name: str) -> None:
+        self._counts.clear()
         site = user_site()
         for value in list(self.entries(name)) if name in self.tops else ():
             if isinstance(value, Top) and value.fn.writes_over(value.n):
@@ -156,6 +166,7 @@ class LoadedFolder(Folder):
     def to_proto(self, phase: str | int | None = None) -> NetParameter:
         """Return the net, as it was read but for what was changed."""
         net = super().to_proto(phase)
+        restore(net, self._unread)
         for layer in net.layer:
             for field in ("name", "type"):
                 if not getattr(layer, field):
@@ -209,6 +220,10 @@ class LoadedFolder(Folder):
             if isinstance(spec, dict) and spec.get("name") == given:
                 specs[index] = {**spec, "name": prefix + name}
                 self._param_names[fn, index] = (name, prefix + name)
+
+
+def _numbered(name: str, kind: str, count: int) -> str:
+    return f"{name}_{kind.lower()}{count if count > 2 else ''}"
 
 
 def calls_in_order(folder: LoadedFolder) -> list[Function]:

@@ -2,6 +2,8 @@
 """The messages of nets, solvers, weights and databases."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor import FileDescriptor
@@ -14,6 +16,8 @@ from google.protobuf.message import Message
 
 DESCRIPTOR: FileDescriptor
 
+def use(path: str | Path) -> AbstractContextManager[None]: ...
+
 Phase: Final[EnumTypeWrapper]
 """Whether a net learns or is evaluated."""
 TRAIN: Final = 0
@@ -25,10 +29,14 @@ class BlobShape(Message):
     def dim(self) -> RepeatedScalarFieldContainer[int]:
         """Size of each axis. The product is the number of values; no axis at all
         means one value."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         dim: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BlobProto(Message):
@@ -58,6 +66,9 @@ class BlobProto(Message):
     """Old shape: rows."""
     width: int
     """Old shape: columns."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -70,6 +81,7 @@ class BlobProto(Message):
         channels: int | None = ...,
         height: int | None = ...,
         width: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BlobProtoVector(Message):
@@ -77,10 +89,14 @@ class BlobProtoVector(Message):
     @property
     def blobs(self) -> RepeatedCompositeFieldContainer[BlobProto]:
         """The arrays."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         blobs: Iterable[BlobProto | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class Datum(Message):
@@ -101,6 +117,9 @@ class Datum(Message):
         """Values in the order of `data`, used where `data` is empty."""
     encoded: bool
     """`data` is an image file (JPEG, PNG, ...), not pixels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -111,6 +130,7 @@ class Datum(Message):
         label: int | None = ...,
         float_data: Iterable[float] | None = ...,
         encoded: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class FillerParameter(Message):
@@ -139,6 +159,9 @@ class FillerParameter(Message):
     variance_norm: int
     """xavier, msra: the n of uniform +-sqrt(3 / n) or of the variance 2 / n. FAN_IN
     is count / shape[0], FAN_OUT count / shape[1], AVERAGE their mean."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -150,6 +173,7 @@ class FillerParameter(Message):
         std: float | None = ...,
         sparse: int | None = ...,
         variance_norm: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NetParameter(Message):
@@ -179,6 +203,9 @@ class NetParameter(Message):
     @property
     def layers(self) -> RepeatedCompositeFieldContainer[V1LayerParameter]:
         """The layers in the V1 or V0 form. Use `layer`."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -191,6 +218,7 @@ class NetParameter(Message):
         debug_info: bool | None = ...,
         layer: Iterable[LayerParameter | Mapping[str, Any]] | None = ...,
         layers: Iterable[V1LayerParameter | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SolverParameter(Message):
@@ -257,7 +285,8 @@ class SolverParameter(Message):
     """fixed (base_lr), step (base_lr * gamma^floor(iter / stepsize)), multistep (one
     factor gamma at every stepvalue), exp (base_lr * gamma^iter), inv (base_lr * (1 +
     gamma * iter)^-power), poly (base_lr * (1 - iter / max_iter)^power) or sigmoid
-    (base_lr / (1 + exp(-gamma * (iter - stepsize))))."""
+    (base_lr / (1 + exp(-gamma * (iter - stepsize)))). Of forks: plateau, stepearly,
+    multifixed and exp10 (base_lr * 10^(-iter / stepsize))."""
     gamma: float
     """Factor of the learning rate, see `lr_policy`."""
     power: float
@@ -325,6 +354,42 @@ class SolverParameter(Message):
     def plateau_winsize(self) -> RepeatedScalarFieldContainer[int]:
         """SSD fork, policy plateau: iterations without a lower loss after which the
         rate drops, for each step."""
+    @property
+    def stagelr(self) -> RepeatedScalarFieldContainer[float]:
+        """Intel Caffe, policy multifixed: the rate of each stage."""
+    @property
+    def stageiter(self) -> RepeatedScalarFieldContainer[int]:
+        """Intel Caffe, policy multifixed: the last iteration of each stage."""
+    warmup_iter: int
+    """Intel Caffe: iterations at the start in which the rate grows evenly to
+    base_lr."""
+    warmup_start_lr: float
+    """Intel Caffe: the rate that it grows from."""
+    rampup_interval: int
+    """NVCaffe: iterations at the start in which the rate grows to base_lr, as the
+    square of the iteration. (Its wire number there, 41, belongs to
+    layer_wise_reduce.)"""
+    rampup_lr: float
+    """NVCaffe: the rate that it grows from. (Its wire number there, 42, belongs to
+    weights.)"""
+    min_lr: float
+    """NVCaffe: the rate never falls below this, and poly ends there. (Its wire
+    number there, 43, belongs to plateau_winsize.)"""
+    momentum_policy: str
+    """NVCaffe: fixed, poly (momentum + (max_momentum - momentum) * (iter /
+    max_iter)^momentum_power) or opt ((1 - sqrt(rate) / 2)^2)."""
+    max_momentum: float
+    """NVCaffe, momentum_policy: where poly ends, and the bound of opt, if it is
+    given."""
+    momentum_power: float
+    """NVCaffe, momentum_policy poly: the exponent. (Its wire number there, 48,
+    belongs to warmup_iter.)"""
+    stepearly: int
+    """BVLC pull request 190 of 2014, policy stepearly: tests in a row without a
+    higher accuracy after which the rate drops. It never had a wire number."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -374,6 +439,18 @@ class SolverParameter(Message):
         ap_version: str | None = ...,
         show_per_class_result: bool | None = ...,
         plateau_winsize: Iterable[int] | None = ...,
+        stagelr: Iterable[float] | None = ...,
+        stageiter: Iterable[int] | None = ...,
+        warmup_iter: int | None = ...,
+        warmup_start_lr: float | None = ...,
+        rampup_interval: int | None = ...,
+        rampup_lr: float | None = ...,
+        min_lr: float | None = ...,
+        momentum_policy: str | None = ...,
+        max_momentum: float | None = ...,
+        momentum_power: float | None = ...,
+        stepearly: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SolverState(Message):
@@ -393,6 +470,21 @@ class SolverState(Message):
     iter_last_event: int
     """SSD fork, policy plateau: iteration of the last lower loss or drop of the
     rate."""
+    @property
+    def recent_losses(self) -> RepeatedScalarFieldContainer[float]:
+        """Policy plateau: the last average_loss losses, so that a resumed run is the
+        same."""
+    best_accuracy: float
+    """Policy stepearly: highest accuracy so far."""
+    tests_without_gain: int
+    """Policy stepearly: tests since then, or since the last drop of the rate."""
+    last_test: int
+    """Policy stepearly: iteration of the last test that counted."""
+    learned_net_hash: str
+    """What tells the weight file of the same snapshot from others; Caffe skips it."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -402,6 +494,12 @@ class SolverState(Message):
         current_step: int | None = ...,
         minimum_loss: float | None = ...,
         iter_last_event: int | None = ...,
+        recent_losses: Iterable[float] | None = ...,
+        best_accuracy: float | None = ...,
+        tests_without_gain: int | None = ...,
+        last_test: int | None = ...,
+        learned_net_hash: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NetState(Message):
@@ -413,12 +511,16 @@ class NetState(Message):
     @property
     def stage(self) -> RepeatedScalarFieldContainer[str]:
         """Words that rules can ask for."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         phase: int | str | None = ...,
         level: int | None = ...,
         stage: Iterable[str] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NetStateRule(Message):
@@ -435,6 +537,9 @@ class NetStateRule(Message):
     @property
     def not_stage(self) -> RepeatedScalarFieldContainer[str]:
         """Words of which none may be among the net's stages."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -443,6 +548,7 @@ class NetStateRule(Message):
         max_level: int | None = ...,
         stage: Iterable[str] | None = ...,
         not_stage: Iterable[str] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ParamSpec(Message):
@@ -460,6 +566,9 @@ class ParamSpec(Message):
     """Multiplies the learning rate; 0 freezes the parameter."""
     decay_mult: float
     """Multiplies the weight decay."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -467,6 +576,7 @@ class ParamSpec(Message):
         share_mode: int | str | None = ...,
         lr_mult: float | None = ...,
         decay_mult: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LayerParameter(Message):
@@ -674,6 +784,10 @@ class LayerParameter(Message):
     def video_data_param(self) -> VideoDataParameter:
         """Options of VideoData (SSD fork)."""
     @property
+    def dense_image_data_param(self) -> DenseImageDataParameter:
+        """Options of DenseImageData (SegNet). (Its wire number there, 138, belongs
+        to tile_param.)"""
+    @property
     def roi_pooling_param(self) -> ROIPoolingParameter:
         """Options of ROIPooling (Fast R-CNN)."""
     @property
@@ -703,6 +817,21 @@ class LayerParameter(Message):
     @property
     def center_loss_param(self) -> CenterLossParameter:
         """FORK: caffe-face: options of CenterLoss."""
+    @property
+    def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter:
+        """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
+    @property
+    def proposal_param(self) -> ProposalParameter:
+        """FORK: options of Proposal (PVANet)."""
+    @property
+    def psroi_pooling_param(self) -> PSROIPoolingParameter:
+        """FORK: options of PSROIPooling (R-FCN)."""
+    @property
+    def roi_align_param(self) -> ROIAlignParameter:
+        """FORK: options of ROIAlign (py-RFCN-priv)."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -774,6 +903,7 @@ class LayerParameter(Message):
         permute_param: PermuteParameter | Mapping[str, Any] | None = ...,
         prior_box_param: PriorBoxParameter | Mapping[str, Any] | None = ...,
         video_data_param: VideoDataParameter | Mapping[str, Any] | None = ...,
+        dense_image_data_param: DenseImageDataParameter | Mapping[str, Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
         smooth_l1_loss_param: SmoothL1LossParameter | Mapping[str, Any] | None = ...,
         bn_param: BNParameter | Mapping[str, Any] | None = ...,
@@ -784,6 +914,11 @@ class LayerParameter(Message):
         relu6_param: ReLU6Parameter | Mapping[str, Any] | None = ...,
         focal_loss_param: FocalLossParameter | Mapping[str, Any] | None = ...,
         center_loss_param: CenterLossParameter | Mapping[str, Any] | None = ...,
+        box_annotator_ohem_param: BoxAnnotatorOHEMParameter | Mapping[str, Any] | None = ...,
+        proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
+        psroi_pooling_param: PSROIPoolingParameter | Mapping[str, Any] | None = ...,
+        roi_align_param: ROIAlignParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class TransformationParameter(Message):
@@ -826,6 +961,19 @@ class TransformationParameter(Message):
     @property
     def emit_constraint(self) -> EmitConstraint:
         """SSD fork: which boxes a crop keeps."""
+    @property
+    def scale_factors(self) -> RepeatedScalarFieldContainer[float]:
+        """DeepLab and PSPNet: factors of which ImageSegData draws one to scale an
+        image by. (Its wire number there, 8, belongs to resize_param.)"""
+    crop_width: int
+    """DeepLab and PSPNet: columns of a crop that is no square, like `crop_w`. (Its
+    wire number there, 9, belongs to noise_param.)"""
+    crop_height: int
+    """DeepLab and PSPNet: rows of a crop that is no square, like `crop_h`. (Its wire
+    number there, 10, belongs to emit_constraint.)"""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -843,6 +991,10 @@ class TransformationParameter(Message):
         distort_param: DistortionParameter | Mapping[str, Any] | None = ...,
         expand_param: ExpansionParameter | Mapping[str, Any] | None = ...,
         emit_constraint: EmitConstraint | Mapping[str, Any] | None = ...,
+        scale_factors: Iterable[float] | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LossParameter(Message):
@@ -853,21 +1005,44 @@ class LossParameter(Message):
     VALID: Final = 1
     BATCH_SIZE: Final = 2
     NONE: Final = 3
+    PRE_FIXED: Final = 30300
     ignore_label: int
     """Items with this label count neither in the loss nor in its normalization."""
     normalization: int
     """What the sum is divided by: FULL (all items), VALID (items that are not
-    ignored), BATCH_SIZE (size of the batch) or NONE (1). SigmoidCrossEntropyLoss
-    defaults to BATCH_SIZE, the others to VALID."""
+    ignored), BATCH_SIZE (size of the batch), NONE (1) or PRE_FIXED
+    (`pre_fixed_normalizer`). SigmoidCrossEntropyLoss defaults to BATCH_SIZE, the
+    others to VALID."""
+    pre_fixed_normalizer: float
+    """FORK: the divisor of PRE_FIXED (R-FCN)."""
     normalize: bool
     """Old: true means VALID and false BATCH_SIZE. Read only where `normalization` is
     not given."""
+    weight_by_label_freqs: bool
+    """SegNet: weigh every item by its class, see `class_weighting`. (Its wire number
+    there, 3, belongs to normalization.)"""
+    @property
+    def class_weighting(self) -> RepeatedScalarFieldContainer[float]:
+        """SegNet: the weight of every class, where weight_by_label_freqs is true.
+        Without weights each is 1 / (number of items of that class in the batch).
+        (Its wire number there is 4.)"""
+    label_smoothing: float
+    """Intel Caffe and NVCaffe: what the labelled class gives away; every other class
+    counts label_smoothing / C. SoftmaxWithLoss only."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         ignore_label: int | None = ...,
         normalization: int | str | None = ...,
+        pre_fixed_normalizer: float | None = ...,
         normalize: bool | None = ...,
+        weight_by_label_freqs: bool | None = ...,
+        class_weighting: Iterable[float] | None = ...,
+        label_smoothing: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class AccuracyParameter(Message):
@@ -879,12 +1054,16 @@ class AccuracyParameter(Message):
     """Axis of the classes; axes before and after it are items."""
     ignore_label: int
     """Items with this label are not counted."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         top_k: int | None = ...,
         axis: int | None = ...,
         ignore_label: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ArgMaxParameter(Message):
@@ -897,12 +1076,16 @@ class ArgMaxParameter(Message):
     axis: int
     """Axis to search, replaced by top_k entries. Without it each whole item is
     searched."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         out_max_val: bool | None = ...,
         top_k: int | None = ...,
         axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ClipParameter(Message):
@@ -911,11 +1094,15 @@ class ClipParameter(Message):
     """Lower bound."""
     max: float
     """Upper bound."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         min: float | None = ...,
         max: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ConcatParameter(Message):
@@ -925,11 +1112,15 @@ class ConcatParameter(Message):
     counts from the end."""
     concat_dim: int
     """Old name of `axis`, which counts only from the front."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         concat_dim: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BatchNormParameter(Message):
@@ -962,6 +1153,9 @@ class BatchNormParameter(Message):
     @property
     def filler(self) -> FillerParameter:
         """FORK: Intel: what the factor starts as, 1 by default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -975,6 +1169,7 @@ class BatchNormParameter(Message):
         use_weight_bias: bool | None = ...,
         bias_term: bool | None = ...,
         filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BNParameter(Message):
@@ -1020,6 +1215,9 @@ class BNParameter(Message):
     batch's."""
     decay: float
     """FORK: ducha-aiki: part of the stored statistics that stays at each batch."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1035,6 +1233,7 @@ class BNParameter(Message):
         var_eps: float | None = ...,
         moving_average: bool | None = ...,
         decay: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BiasParameter(Message):
@@ -1048,12 +1247,16 @@ class BiasParameter(Message):
     @property
     def filler(self) -> FillerParameter:
         """First values of a learned b; 0 by default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         num_axes: int | None = ...,
         filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ContrastiveLossParameter(Message):
@@ -1062,11 +1265,15 @@ class ContrastiveLossParameter(Message):
     """Distance from which on unlike pairs cost nothing."""
     legacy_version: bool
     """Unlike pairs cost max(margin - d^2, 0) in place of max(margin - d, 0)^2."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         margin: float | None = ...,
         legacy_version: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ConvolutionParameter(Message):
@@ -1130,6 +1337,9 @@ class ConvolutionParameter(Message):
     """FORK: DeepLab v1: dilation of rows; needs hole_w, excludes `hole`."""
     hole_w: int
     """FORK: DeepLab v1: dilation of columns; needs hole_h, excludes `hole`."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1154,6 +1364,7 @@ class ConvolutionParameter(Message):
         hole: int | None = ...,
         hole_h: int | None = ...,
         hole_w: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class CropParameter(Message):
@@ -1165,11 +1376,15 @@ class CropParameter(Message):
     def offset(self) -> RepeatedScalarFieldContainer[int]:
         """Where the cut starts: one value for all axes, or one for each. 0 by
         default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         offset: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DataParameter(Message):
@@ -1198,6 +1413,9 @@ class DataParameter(Message):
     """Old: ignored here, see force_color of transform_param."""
     prefetch: int
     """Batches that are read ahead."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1211,6 +1429,7 @@ class DataParameter(Message):
         mirror: bool | None = ...,
         force_encoded_color: bool | None = ...,
         prefetch: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DropoutParameter(Message):
@@ -1223,12 +1442,16 @@ class DropoutParameter(Message):
     values by 1 - dropout_ratio in TEST."""
     sample_weights_test: bool
     """FORK: SegNet: draw in TEST as in TRAIN, for the spread of several passes."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         dropout_ratio: float | None = ...,
         scale_train: bool | None = ...,
         sample_weights_test: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DummyDataParameter(Message):
@@ -1252,6 +1475,9 @@ class DummyDataParameter(Message):
     @property
     def width(self) -> RepeatedScalarFieldContainer[int]:
         """Old: columns, likewise."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1261,6 +1487,7 @@ class DummyDataParameter(Message):
         channels: Iterable[int] | None = ...,
         height: Iterable[int] | None = ...,
         width: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class EltwiseParameter(Message):
@@ -1278,22 +1505,30 @@ class EltwiseParameter(Message):
     stable_prod_grad: bool
     """PROD: multiply the other inputs for the gradient, rather than divide the
     output by the input, which fails at 0."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         operation: int | str | None = ...,
         coeff: Iterable[float] | None = ...,
         stable_prod_grad: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ELUParameter(Message):
     """Options of ELU, y = x for x > 0, otherwise alpha * (exp(x) - 1)."""
     alpha: float
     """Minus the value that y tends to for large negative x."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         alpha: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class EmbedParameter(Message):
@@ -1310,6 +1545,9 @@ class EmbedParameter(Message):
     @property
     def bias_filler(self) -> FillerParameter:
         """First values of the bias; 0 by default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1318,6 +1556,7 @@ class EmbedParameter(Message):
         bias_term: bool | None = ...,
         weight_filler: FillerParameter | Mapping[str, Any] | None = ...,
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ExpParameter(Message):
@@ -1328,12 +1567,16 @@ class ExpParameter(Message):
     """Factor of x."""
     shift: float
     """Added to scale * x."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         base: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class FlattenParameter(Message):
@@ -1342,11 +1585,15 @@ class FlattenParameter(Message):
     """First axis of those that become one. Negative counts from the end."""
     end_axis: int
     """Last axis of those that become one. Negative counts from the end."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         end_axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class HDF5DataParameter(Message):
@@ -1358,22 +1605,30 @@ class HDF5DataParameter(Message):
     """Rows in a batch."""
     shuffle: bool
     """Visit the files, and the rows of each file, in random order."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         source: str | None = ...,
         batch_size: int | None = ...,
         shuffle: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class HDF5OutputParameter(Message):
     """Options of HDF5Output."""
     file_name: str
     """File to write; it gets the datasets data and label."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         file_name: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class HingeLossParameter(Message):
@@ -1384,14 +1639,23 @@ class HingeLossParameter(Message):
     L2: Final = 2
     norm: int
     """L1 sums the distances to the margin, L2 their squares."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         norm: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ImageDataParameter(Message):
     """Options of ImageData."""
+    LabelType: Final[EnumTypeWrapper]
+    """What the labels of ImageSegData are."""
+    NONE: Final = 0
+    IMAGE: Final = 1
+    PIXEL: Final = 2
     source: str
     """Text file with an image file and its label on every line."""
     batch_size: int
@@ -1416,6 +1680,14 @@ class ImageDataParameter(Message):
     """Old: ignored here, see transform_param."""
     root_folder: str
     """What to put in front of the file names; end it with a slash."""
+    ignore_label: int
+    """DeepLab and PSPNet, ImageSegData: the label of what lies beyond the image, and
+    of everything where label_type is NONE."""
+    label_type: int
+    """DeepLab and PSPNet, ImageSegData: what stands behind a path of the list."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1431,6 +1703,59 @@ class ImageDataParameter(Message):
         crop_size: int | None = ...,
         mirror: bool | None = ...,
         root_folder: str | None = ...,
+        ignore_label: int | None = ...,
+        label_type: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class DenseImageDataParameter(Message):
+    """Options of DenseImageData (SegNet): images, and images of their labels."""
+    source: str
+    """Text file with an image and a label image on every line."""
+    batch_size: int
+    """Images in a batch."""
+    rand_skip: int
+    """Skip a random number of images below this at the start."""
+    shuffle: bool
+    """Visit the images in random order, a new one each time round."""
+    new_height: int
+    """Rows to resize to; needs new_width. 0 keeps the size."""
+    new_width: int
+    """Columns to resize to; needs new_height. 0 keeps the size."""
+    is_color: bool
+    """Decode to three channels rather than one."""
+    mean_file: str
+    """Old: ignored here, see transform_param."""
+    root_folder: str
+    """What to put in front of the file names; end it with a slash."""
+    mirror: bool
+    """Flip image and labels together with probability 1/2."""
+    crop_width: int
+    """Columns of a crop of image and labels; needs crop_height."""
+    crop_height: int
+    """Rows of a crop of image and labels; needs crop_width."""
+    label_divide_factor: int
+    """ENet: whole number that labels are divided by."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        batch_size: int | None = ...,
+        rand_skip: int | None = ...,
+        shuffle: bool | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        is_color: bool | None = ...,
+        mean_file: str | None = ...,
+        root_folder: str | None = ...,
+        mirror: bool | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
+        label_divide_factor: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class InfogainLossParameter(Message):
@@ -1440,11 +1765,15 @@ class InfogainLossParameter(Message):
     there is no third bottom."""
     axis: int
     """Axis of the classes."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         source: str | None = ...,
         axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class InnerProductParameter(Message):
@@ -1464,6 +1793,9 @@ class InnerProductParameter(Message):
     Negative counts from the end."""
     transpose: bool
     """Store the weights as (inputs, num_output) rather than (num_output, inputs)."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1473,6 +1805,7 @@ class InnerProductParameter(Message):
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
         axis: int | None = ...,
         transpose: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class InputParameter(Message):
@@ -1480,10 +1813,14 @@ class InputParameter(Message):
     @property
     def shape(self) -> RepeatedCompositeFieldContainer[BlobShape]:
         """Shape of the tops: one for all of them, or one for each."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         shape: Iterable[BlobShape | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LogParameter(Message):
@@ -1494,12 +1831,16 @@ class LogParameter(Message):
     """Factor of x."""
     shift: float
     """Added to scale * x."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         base: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LRNParameter(Message):
@@ -1526,6 +1867,9 @@ class LRNParameter(Message):
     """Added before the power; always 1 for WITHIN_CHANNEL."""
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1535,6 +1879,7 @@ class LRNParameter(Message):
         norm_region: int | str | None = ...,
         k: float | None = ...,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class MemoryDataParameter(Message):
@@ -1547,6 +1892,9 @@ class MemoryDataParameter(Message):
     """Rows of an item."""
     width: int
     """Columns of an item."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1554,6 +1902,7 @@ class MemoryDataParameter(Message):
         channels: int | None = ...,
         height: int | None = ...,
         width: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class MVNParameter(Message):
@@ -1564,12 +1913,16 @@ class MVNParameter(Message):
     """Take mean and deviation over all channels together, rather than for each one."""
     eps: float
     """Added to the standard deviation."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         normalize_variance: bool | None = ...,
         across_channels: bool | None = ...,
         eps: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ParameterParameter(Message):
@@ -1577,10 +1930,14 @@ class ParameterParameter(Message):
     @property
     def shape(self) -> BlobShape:
         """Shape of the learned array."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         shape: BlobShape | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PoolingParameter(Message):
@@ -1630,6 +1987,9 @@ class PoolingParameter(Message):
     ceil_mode: bool
     """FORK: R-FCN's, OpenCV's and others' word for round_mode: true is CEIL, false
     FLOOR; where both are given, they must agree."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1647,6 +2007,7 @@ class PoolingParameter(Message):
         global_pooling: bool | None = ...,
         round_mode: int | str | None = ...,
         ceil_mode: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PowerParameter(Message):
@@ -1657,12 +2018,16 @@ class PowerParameter(Message):
     """Factor of x."""
     shift: float
     """Added to scale * x."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         power: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PythonParameter(Message):
@@ -1675,6 +2040,9 @@ class PythonParameter(Message):
     """Text that the class finds in self.param_str."""
     share_in_parallel: bool
     """Share the layer among several GPUs that train together."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1682,6 +2050,7 @@ class PythonParameter(Message):
         layer: str | None = ...,
         param_str: str | None = ...,
         share_in_parallel: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class RecurrentParameter(Message):
@@ -1699,6 +2068,9 @@ class RecurrentParameter(Message):
     expose_hidden: bool
     """Take the first hidden state as extra bottoms and give the last one as extra
     tops. Otherwise it carries over to the next forward."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1707,6 +2079,7 @@ class RecurrentParameter(Message):
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
         debug_info: bool | None = ...,
         expose_hidden: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ReductionParameter(Message):
@@ -1724,12 +2097,16 @@ class ReductionParameter(Message):
     end."""
     coeff: float
     """Factor of the result."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         operation: int | str | None = ...,
         axis: int | None = ...,
         coeff: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ReLUParameter(Message):
@@ -1743,11 +2120,15 @@ class ReLUParameter(Message):
     """Slope for negative x; above 0 it makes a leaky ReLU."""
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         negative_slope: float | None = ...,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ReshapeParameter(Message):
@@ -1760,12 +2141,16 @@ class ReshapeParameter(Message):
     """First axis to replace; -1 is the place after the last one."""
     num_axes: int
     """Number of axes to replace; -1 means all from `axis` on."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         shape: BlobShape | Mapping[str, Any] | None = ...,
         axis: int | None = ...,
         num_axes: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ScaleParameter(Message):
@@ -1784,6 +2169,9 @@ class ScaleParameter(Message):
     @property
     def bias_filler(self) -> FillerParameter:
         """First values of b; 0 by default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1792,6 +2180,7 @@ class ScaleParameter(Message):
         filler: FillerParameter | Mapping[str, Any] | None = ...,
         bias_term: bool | None = ...,
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SigmoidParameter(Message):
@@ -1803,10 +2192,14 @@ class SigmoidParameter(Message):
     CUDNN: Final = 2
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SliceParameter(Message):
@@ -1819,12 +2212,16 @@ class SliceParameter(Message):
         parts are equal."""
     slice_dim: int
     """Old name of `axis`, which counts only from the front."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         slice_point: Iterable[int] | None = ...,
         slice_dim: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SoftmaxParameter(Message):
@@ -1838,21 +2235,29 @@ class SoftmaxParameter(Message):
     """Which implementation Caffe picks; the results are the same."""
     axis: int
     """Axis over which the outputs sum to 1. Negative counts from the end."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         engine: int | str | None = ...,
         axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SwishParameter(Message):
     """Options of Swish, y = x * sigmoid(beta * x)."""
     beta: float
     """Steepness; 0 gives x / 2."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         beta: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class TanHParameter(Message):
@@ -1864,10 +2269,14 @@ class TanHParameter(Message):
     CUDNN: Final = 2
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class TileParameter(Message):
@@ -1876,21 +2285,29 @@ class TileParameter(Message):
     """Axis to repeat. Negative counts from the end."""
     tiles: int
     """Number of copies."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         axis: int | None = ...,
         tiles: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ThresholdParameter(Message):
     """Options of Threshold, y = 1 if x > threshold, otherwise 0."""
     threshold: float
     """The threshold; equal values give 0."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         threshold: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class WindowDataParameter(Message):
@@ -1922,6 +2339,9 @@ class WindowDataParameter(Message):
     """Keep all image files in memory."""
     root_folder: str
     """What to put in front of the file names; end it with a slash."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -1938,6 +2358,7 @@ class WindowDataParameter(Message):
         crop_mode: str | None = ...,
         cache_images: bool | None = ...,
         root_folder: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SPPParameter(Message):
@@ -1958,12 +2379,16 @@ class SPPParameter(Message):
     """MAX, AVE (mean) or STOCHASTIC (a draw by size)."""
     engine: int
     """Which implementation Caffe picks; the results are the same."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         pyramid_height: int | None = ...,
         pool: int | str | None = ...,
         engine: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class V1LayerParameter(Message):
@@ -2099,6 +2524,9 @@ class V1LayerParameter(Message):
     def loss_param(self) -> LossParameter: ...
     @property
     def layer(self) -> V0LayerParameter: ...
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2145,6 +2573,7 @@ class V1LayerParameter(Message):
         transform_param: TransformationParameter | Mapping[str, Any] | None = ...,
         loss_param: LossParameter | Mapping[str, Any] | None = ...,
         layer: V0LayerParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class V0LayerParameter(Message):
@@ -2199,6 +2628,9 @@ class V0LayerParameter(Message):
     concat_dim: int
     @property
     def hdf5_output_param(self) -> HDF5OutputParameter: ...
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2240,6 +2672,7 @@ class V0LayerParameter(Message):
         shuffle_images: bool | None = ...,
         concat_dim: int | None = ...,
         hdf5_output_param: HDF5OutputParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PReLUParameter(Message):
@@ -2249,11 +2682,15 @@ class PReLUParameter(Message):
         """First values of the slopes; 0.25 by default."""
     channel_shared: bool
     """One slope for all channels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         filler: FillerParameter | Mapping[str, Any] | None = ...,
         channel_shared: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LabelMapItem(Message):
@@ -2264,12 +2701,16 @@ class LabelMapItem(Message):
     """Its number."""
     display_name: str
     """Its name for people."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         name: str | None = ...,
         label: int | None = ...,
         display_name: str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class LabelMap(Message):
@@ -2277,10 +2718,14 @@ class LabelMap(Message):
     @property
     def item(self) -> RepeatedCompositeFieldContainer[LabelMapItem]:
         """The classes."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         item: Iterable[LabelMapItem | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class Sampler(Message):
@@ -2293,6 +2738,9 @@ class Sampler(Message):
     """Smallest ratio of width to height."""
     max_aspect_ratio: float
     """Largest ratio of width to height."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2300,6 +2748,7 @@ class Sampler(Message):
         max_scale: float | None = ...,
         min_aspect_ratio: float | None = ...,
         max_aspect_ratio: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SampleConstraint(Message):
@@ -2316,6 +2765,9 @@ class SampleConstraint(Message):
     """Smallest fraction of the annotated box that the random box covers."""
     max_object_coverage: float
     """Largest such fraction."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2325,6 +2777,7 @@ class SampleConstraint(Message):
         max_sample_coverage: float | None = ...,
         min_object_coverage: float | None = ...,
         max_object_coverage: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class BatchSampler(Message):
@@ -2342,6 +2795,9 @@ class BatchSampler(Message):
     counts."""
     max_trials: int
     """Number of draws."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2350,6 +2806,7 @@ class BatchSampler(Message):
         sample_constraint: SampleConstraint | Mapping[str, Any] | None = ...,
         max_sample: int | None = ...,
         max_trials: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class EmitConstraint(Message):
@@ -2363,11 +2820,15 @@ class EmitConstraint(Message):
     enough."""
     emit_overlap: float
     """MIN_OVERLAP: fraction of the annotated box that must lie inside."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         emit_type: int | str | None = ...,
         emit_overlap: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NormalizedBBox(Message):
@@ -2388,6 +2849,9 @@ class NormalizedBBox(Message):
     """Confidence of a detection."""
     size: float
     """Area."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2399,6 +2863,7 @@ class NormalizedBBox(Message):
         difficult: bool | None = ...,
         score: float | None = ...,
         size: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class Annotation(Message):
@@ -2408,11 +2873,15 @@ class Annotation(Message):
     @property
     def bbox(self) -> NormalizedBBox:
         """Where it is."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         instance_id: int | None = ...,
         bbox: NormalizedBBox | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class AnnotationGroup(Message):
@@ -2422,11 +2891,15 @@ class AnnotationGroup(Message):
     @property
     def annotation(self) -> RepeatedCompositeFieldContainer[Annotation]:
         """The objects."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         group_label: int | None = ...,
         annotation: Iterable[Annotation | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class AnnotatedDatum(Message):
@@ -2442,12 +2915,16 @@ class AnnotatedDatum(Message):
     @property
     def annotation_group(self) -> RepeatedCompositeFieldContainer[AnnotationGroup]:
         """The annotations, by class."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         datum: Datum | Mapping[str, Any] | None = ...,
         type: int | str | None = ...,
         annotation_group: Iterable[AnnotationGroup | Mapping[str, Any]] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ResizeParameter(Message):
@@ -2490,6 +2967,9 @@ class ResizeParameter(Message):
     @property
     def interp_mode(self) -> RepeatedScalarFieldContainer[int]:
         """Ways of interpolating; each image takes one at random."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2502,6 +2982,7 @@ class ResizeParameter(Message):
         pad_mode: int | str | None = ...,
         pad_value: Iterable[float] | None = ...,
         interp_mode: Iterable[int | str] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SaltPepperParameter(Message):
@@ -2511,11 +2992,15 @@ class SaltPepperParameter(Message):
     @property
     def value(self) -> RepeatedScalarFieldContainer[float]:
         """What they are set to."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         fraction: float | None = ...,
         value: Iterable[float] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NoiseParameter(Message):
@@ -2547,6 +3032,9 @@ class NoiseParameter(Message):
     """Convert to hue, saturation and value."""
     convert_to_lab: bool
     """Convert to the colour space Lab."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2563,6 +3051,7 @@ class NoiseParameter(Message):
         clahe: bool | None = ...,
         convert_to_hsv: bool | None = ...,
         convert_to_lab: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DistortionParameter(Message):
@@ -2589,6 +3078,9 @@ class DistortionParameter(Message):
     """Largest factor of the saturation."""
     random_order_prob: float
     """Probability of shuffling the colour channels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2603,6 +3095,7 @@ class DistortionParameter(Message):
         saturation_lower: float | None = ...,
         saturation_upper: float | None = ...,
         random_order_prob: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ExpansionParameter(Message):
@@ -2611,11 +3104,15 @@ class ExpansionParameter(Message):
     """Probability of doing so."""
     max_expand_ratio: float
     """Largest ratio of the canvas's sides to the image's."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         prob: float | None = ...,
         max_expand_ratio: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class AnnotatedDataParameter(Message):
@@ -2627,12 +3124,16 @@ class AnnotatedDataParameter(Message):
     """File of a LabelMap."""
     anno_type: int
     """Kind of annotations, in place of the one stored."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         batch_sampler: Iterable[BatchSampler | Mapping[str, Any]] | None = ...,
         label_map_file: str | None = ...,
         anno_type: int | str | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DetectionEvaluateParameter(Message):
@@ -2650,6 +3151,9 @@ class DetectionEvaluateParameter(Message):
     @property
     def resize_param(self) -> ResizeParameter:
         """How the images were resized, to undo it."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2659,6 +3163,7 @@ class DetectionEvaluateParameter(Message):
         evaluate_difficult_gt: bool | None = ...,
         name_size_file: str | None = ...,
         resize_param: ResizeParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NonMaximumSuppressionParameter(Message):
@@ -2670,12 +3175,16 @@ class NonMaximumSuppressionParameter(Message):
     eta: float
     """Factor of the threshold after each kept box, while it is above 0.5; 1 leaves
     it."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         nms_threshold: float | None = ...,
         top_k: int | None = ...,
         eta: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SaveOutputParameter(Message):
@@ -2695,6 +3204,9 @@ class SaveOutputParameter(Message):
     @property
     def resize_param(self) -> ResizeParameter:
         """How the images were resized, to undo it."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2705,6 +3217,7 @@ class SaveOutputParameter(Message):
         name_size_file: str | None = ...,
         num_test_image: int | None = ...,
         resize_param: ResizeParameter | Mapping[str, Any] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class DetectionOutputParameter(Message):
@@ -2735,6 +3248,11 @@ class DetectionOutputParameter(Message):
     """Smallest score of a detection to be shown."""
     save_file: str
     """Video file for what is shown."""
+    objectness_score: float
+    """RefineDet fork: objectness below which a box is background."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2750,6 +3268,8 @@ class DetectionOutputParameter(Message):
         visualize: bool | None = ...,
         visualize_threshold: float | None = ...,
         save_file: str | None = ...,
+        objectness_score: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class MultiBoxLossParameter(Message):
@@ -2819,6 +3339,9 @@ class MultiBoxLossParameter(Message):
     """HARD_EXAMPLE: number of examples."""
     use_prior_for_nms: bool
     """HARD_EXAMPLE: compare priors rather than predicted boxes."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2844,6 +3367,7 @@ class MultiBoxLossParameter(Message):
         nms_param: NonMaximumSuppressionParameter | Mapping[str, Any] | None = ...,
         sample_size: int | None = ...,
         use_prior_for_nms: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class NormalizeParameter(Message):
@@ -2857,6 +3381,9 @@ class NormalizeParameter(Message):
     """One scale for all channels."""
     eps: float
     """Added to the sum of squares."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2864,6 +3391,7 @@ class NormalizeParameter(Message):
         scale_filler: FillerParameter | Mapping[str, Any] | None = ...,
         channel_shared: bool | None = ...,
         eps: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PermuteParameter(Message):
@@ -2872,10 +3400,14 @@ class PermuteParameter(Message):
     def order(self) -> RepeatedScalarFieldContainer[int]:
         """Axes of the input in the order of the output; those left out follow in
         their own order."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         order: Iterable[int] | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class PriorBoxParameter(Message):
@@ -2920,6 +3452,9 @@ class PriorBoxParameter(Message):
     """Distance of neighbouring centres to the right; needs step_h, excludes `step`."""
     offset: float
     """Place of the first centre, in steps."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2936,6 +3471,7 @@ class PriorBoxParameter(Message):
         step_h: float | None = ...,
         step_w: float | None = ...,
         offset: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class VideoDataParameter(Message):
@@ -2952,6 +3488,9 @@ class VideoDataParameter(Message):
     """The file."""
     skip_frames: int
     """Frames to leave out between two that are taken."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -2959,6 +3498,7 @@ class VideoDataParameter(Message):
         device_id: int | None = ...,
         video_file: str | None = ...,
         skip_frames: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ROIPoolingParameter(Message):
@@ -2970,12 +3510,124 @@ class ROIPoolingParameter(Message):
     spatial_scale: float
     """Factor from the coordinates of the regions to those of the input: 1 / 16 if
     the input is 16 times smaller than the image."""
+    @property
+    def pooled_size(self) -> RepeatedScalarFieldContainer[int]:
+        """FORK: in place of pooled_h and pooled_w, one number for both or two
+        (Intel)."""
+    pad_ratio: float
+    """FORK: a region grows by this share of its size on every side (Cascade R-CNN)."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         pooled_h: int | None = ...,
         pooled_w: int | None = ...,
         spatial_scale: float | None = ...,
+        pooled_size: Iterable[int] | None = ...,
+        pad_ratio: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class PSROIPoolingParameter(Message):
+    """FORK: options of PSROIPooling (R-FCN)."""
+    spatial_scale: float
+    """Factor from the coordinates of the regions to those of the input."""
+    output_dim: int
+    """Channels of the output."""
+    group_size: int
+    """Rows and columns of the output; the input has output_dim * group_size^2
+    channels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        spatial_scale: float | None = ...,
+        output_dim: int | None = ...,
+        group_size: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ROIAlignParameter(Message):
+    """FORK: options of ROIAlign (py-RFCN-priv; sampling_ratio of Mask R-CNN)."""
+    pooled_h: int
+    """Rows of the output."""
+    pooled_w: int
+    """Columns of the output."""
+    spatial_scale: float
+    """Factor from the coordinates of the regions to those of the input."""
+    sampling_ratio: int
+    """Given: a bin is the mean of sampling_ratio x sampling_ratio samples; 0 or less
+    takes as many as the bin has pixels, rounded up. Not given: the largest of
+    samples a pixel apart."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        pooled_h: int | None = ...,
+        pooled_w: int | None = ...,
+        spatial_scale: float | None = ...,
+        sampling_ratio: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ProposalParameter(Message):
+    """FORK: options of Proposal (PVANet)."""
+    feat_stride: int
+    """Image pixels from one position of the input to the next."""
+    base_size: int
+    """Side of the square that anchors are made of, in image pixels."""
+    min_size: int
+    """Smaller boxes are left out; in pixels of the image before it was scaled."""
+    @property
+    def ratio(self) -> RepeatedScalarFieldContainer[float]:
+        """Height / width of anchors."""
+    @property
+    def scale(self) -> RepeatedScalarFieldContainer[float]:
+        """Sizes of anchors, in base_size."""
+    pre_nms_topn: int
+    """How many boxes of the highest scores are compared with each other."""
+    post_nms_topn: int
+    """How many boxes of an image are kept at most."""
+    nms_thresh: float
+    """A box that overlaps a better one more than this is left out."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        feat_stride: int | None = ...,
+        base_size: int | None = ...,
+        min_size: int | None = ...,
+        ratio: Iterable[float] | None = ...,
+        scale: Iterable[float] | None = ...,
+        pre_nms_topn: int | None = ...,
+        post_nms_topn: int | None = ...,
+        nms_thresh: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class BoxAnnotatorOHEMParameter(Message):
+    """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
+    roi_per_img: int
+    """How many regions of an image, those of the largest losses, are learned from."""
+    ignore_label: int
+    """The label of the others."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        roi_per_img: int | None = ...,
+        ignore_label: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class SmoothL1LossParameter(Message):
@@ -2983,10 +3635,14 @@ class SmoothL1LossParameter(Message):
     otherwise |d| - 0.5 / sigma^2."""
     sigma: float
     """Steepness at 0; larger is nearer to |d|."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         sigma: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class InterpParameter(Message):
@@ -3006,6 +3662,9 @@ class InterpParameter(Message):
     """Added behind the last row and column; at most 0."""
     use_blob_size: bool
     """FORK: soeaver: rows and columns are those of a second bottom."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -3016,6 +3675,7 @@ class InterpParameter(Message):
         pad_beg: int | None = ...,
         pad_end: int | None = ...,
         use_blob_size: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class UpsampleParameter(Message):
@@ -3035,6 +3695,9 @@ class UpsampleParameter(Message):
     """With a mask: rows of the output; needs upsample_w, excludes factors."""
     upsample_w: int
     """With a mask: columns of the output; needs upsample_h, excludes factors."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -3045,16 +3708,21 @@ class UpsampleParameter(Message):
         pad_out_w: bool | None = ...,
         upsample_h: int | None = ...,
         upsample_w: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ShuffleChannelParameter(Message):
     """Options of ShuffleChannel (ShuffleNet)."""
     group: int
     """Number of groups that the channels lie in."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         group: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ReorgParameter(Message):
@@ -3063,11 +3731,15 @@ class ReorgParameter(Message):
     """Side of the square whose pixels become channels."""
     reverse: bool
     """The other way: channels to pixels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         stride: int | None = ...,
         reverse: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ReLU6Parameter(Message):
@@ -3076,11 +3748,15 @@ class ReLU6Parameter(Message):
     """Factor of negative x."""
     n: float
     """FORK: OpenVINO: the largest value."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         negative_slope: float | None = ...,
         n: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class FocalLossParameter(Message):
@@ -3098,6 +3774,9 @@ class FocalLossParameter(Message):
     """Factor of the loss (soeaver), or what stands for 1 in 1 - p (caffe-windows)."""
     beta: float
     """Of LINEAR only."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
@@ -3105,6 +3784,7 @@ class FocalLossParameter(Message):
         gamma: float | None = ...,
         alpha: float | None = ...,
         beta: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class CenterLossParameter(Message):
@@ -3116,10 +3796,14 @@ class CenterLossParameter(Message):
         """What the centres start as."""
     axis: int
     """First axis of an item's features; negative counts from the end."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
         self,
         *,
         num_output: int | None = ...,
         center_filler: FillerParameter | Mapping[str, Any] | None = ...,
         axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...

@@ -42,7 +42,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--batch-size", type=positive, metavar="N", help="images in a batch"
     )
-    add_shape_option(parser)
+    add_shape_option(parser, looking=True)
     parser.add_argument(
         "--depth", type=positive, metavar="N", help="levels of modules that are opened"
     )
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shown = summary.text(options.depth and options.depth - 1)
         print(json.dumps(summary.as_dict()) if options.json else shown)
 
-    return run(command)
+    return run(command, options)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with replacing(options.output) as file:
             file.write(source.encode())
 
-    return run(command)
+    return run(command, options)
 
 
 def _parser() -> Parser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ class Builder:
         self.inputs: list[tuple[Param, list[Ref]]] = []
         self.values: list[tuple[Param, str, list[Any]]] = []  # with option, by place
         self.made: dict[int, int] = {}  # outs of the first place -> of the function
+        self.rivals: dict[str, bool] = {}  # options that differ in several ways
         self.count = 0
 
     def body(self) -> list[Statement]:
@@ -123,18 +125,27 @@ class Builder:
         for param, option, known in self.values:
             if option == root and known == vector:
                 return param
-        rivals = {
-            repr([s.option(key) for s in column])
-            for column in self.columns
-            if any(key in s.options for s in column)
-            and any(s.option(key) != column[0].option(key) for s in column)
-        }
         taken = [p.name for p, _, _ in self.values] + [p.name for p, _ in self.inputs]
         taken += [hole.param.name for hole in self.namer.holes]
-        name = parameter_name(key, templates[:1] if len(rivals) > 1 else [])
+        name = parameter_name(key, templates[:1] if self._has_rivals(key) else [])
         param = Param(free_name(name, taken))
         self.values.append((param, root, vector))
         return param
+
+    def _has_rivals(self, key: str) -> bool:
+        """Tell whether an option differs in several ways."""
+        if key not in self.rivals:
+            ways = set()
+            for column in self.columns:
+                if not any(key in s.options for s in column):
+                    continue
+                vector = [s.option(key) for s in column]
+                if any(value != vector[0] for value in vector):
+                    ways.add(repr(vector))
+                if len(ways) > 1:
+                    break
+            self.rivals[key] = len(ways) > 1
+        return self.rivals[key]
 
     def default(self, param: Param) -> Any:
         """Return the default of a parameter: None, or what most places give."""
@@ -142,8 +153,9 @@ class Builder:
         simple = [
             v for v in vector if v is None or isinstance(v, bool | int | float | str)
         ]
-        for value in simple:
-            if 3 * simple.count(value) >= 2 * len(vector) > MIN_COMMON:
+        if simple and 2 * len(vector) > MIN_COMMON:
+            value, count = Counter(simple).most_common(1)[0]
+            if 3 * count >= 2 * len(vector):
                 return value
         return None if any(value is None for value in vector) else REQUIRED
 

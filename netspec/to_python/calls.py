@@ -12,6 +12,7 @@ from netspec.nets.rules import may_meet
 from netspec.reading.load import load
 from netspec.reading.loaded import LoadedFolder, calls_in_order, names_in
 from netspec.schema import LayerParameter, NetParameter
+from netspec.to_python.fork_fields import with_keywords
 from netspec.to_python.program import Statement
 
 
@@ -21,6 +22,7 @@ def statements(net: NetParameter) -> list[Statement]:
     names = names_in(spec)
     numbers: dict[Any, int] = {}
     first: dict[str, int] = {}  # the place of the first call that made a name
+    counts: dict[str, int] = {}  # how far names like a name are counted
     found: list[Statement] = []
     calls = calls_in_order(spec)
     blobs: dict[str, int] = {}
@@ -30,11 +32,11 @@ def statements(net: NetParameter) -> list[Statement]:
     for place, fn in enumerate(calls):
         layer = net.layer[place]
         keys = [names[v] for v in (fn.tops or (fn,))]
-        options = dict(fn.params)
+        options = with_keywords(fn.type_name, fn.params)
         ntop = fn.ntop
         hides = keys[0] in made and not _new(fn, layer)
         if hides or not _can_follow(keys, first, place, net, calls):
-            keys, options, ntop = _detached(fn, layer, keys, first)
+            keys, options, ntop = _detached(fn, layer, keys, first, counts)
         outs = []
         for top, key in zip(fn.tops, layer.top, strict=True):
             number = numbers.setdefault(top, len(numbers))
@@ -89,13 +91,19 @@ def _can_follow(
 
 
 def _detached(
-    fn: Function, layer: LayerParameter, keys: list[str], first: Mapping[str, int]
+    fn: Function,
+    layer: LayerParameter,
+    keys: list[str],
+    first: Mapping[str, int],
+    counts: dict[str, int],
 ) -> tuple[list[str], dict[str, Any], int]:
     """Return another name for a layer, and options that say its own names."""
-    name, count = keys[0], 2
-    options = {"name": layer.name, **fn.params}
+    name = keys[0]
+    count = counts.get(name, 2)
+    options = {"name": layer.name, **with_keywords(fn.type_name, fn.params)}
     while f"{name} ({count})" in first:
         count += 1
+    counts[name] = count
     if fn.in_place:
         rest = [f"{key} ({count})" for key in keys[1:]]
         return [f"{name} ({count})", *rest], options, fn.ntop
@@ -116,7 +124,10 @@ def _short_value(field: Any, value: Any) -> Any:
         return value
     if isinstance(value, list):
         return [_short_value(field, item) for item in value]
-    whole = {k: _short_value(kind.fields_by_name[k], v) for k, v in value.items()}
+    fields = kind.fields_by_name
+    whole = {
+        k: _short_value(fields[k], v) if k in fields else v for k, v in value.items()
+    }
     names = tuple(whole)
     if kind.name == "FillerParameter":
         if names == ("type",):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
-from netspec.to_python.naming import SHORT, free_name, snake
+from netspec.to_python.naming import SHORT, Names, snake
 from netspec.to_python.program import Func, Statement
 from netspec.to_python.pyformat import Constant, Param, Template, document, flat
 
 MIN_LENGTH = 24  # characters of a value that is worth a name
+MAX_KINDS = 100  # of sets of options that are compared with each other
 MAX_GROUPS = 3  # of options, for each type
 MIN_USES = 2
+
+Pair: TypeAlias = "tuple[str, str]"  # an option and its value as text
 
 
 def constants_of(
@@ -24,8 +27,9 @@ def constants_of(
     type, which take it as `**INNER`; a list or a dictionary is for whoever gives it.
     """
     statements = [statement for body in bodies for statement in body]
-    taken: list[str] = []
+    taken = Names()
     values = _values(statements, taken)
+    pairs_of = {statement: _pairs(statement) for statement in statements}
     known = {repr(constant.value): constant for constant in values}
     groups: dict[Statement, Constant] = {}
     made: list[Constant] = []
@@ -34,13 +38,12 @@ def constants_of(
     ):
         left = [s for s in statements if s.callee == kind]
         for _ in range(MAX_GROUPS):
-            best = _best(left)
+            best = _best([pairs_of[s] for s in left])
             if best is None:
                 break
-            uses = [s for s in left if best <= _pairs(s).keys()]
+            uses = [s for s in left if best <= pairs_of[s].keys()]
             pairs = {k: v for k, v in uses[0].options.items() if (k, repr(v)) in best}
-            name = free_name(snake(SHORT.get(kind, kind)).upper(), taken)
-            taken.append(name)
+            name = taken.free(snake(SHORT.get(kind, kind)).upper())
             group = Constant(name, {k: known.get(repr(v), v) for k, v in pairs.items()})
             made.append(group)
             groups.update(dict.fromkeys(uses, group))
@@ -49,7 +52,7 @@ def constants_of(
     return [*used, *made], groups
 
 
-def _values(statements: Sequence[Statement], taken: list[str]) -> list[Constant]:
+def _values(statements: Sequence[Statement], taken: Names) -> list[Constant]:
     """Return the long values that several statements give."""
     counts: Counter[str] = Counter()
     first: dict[str, tuple[str, Any]] = {}
@@ -64,8 +67,7 @@ def _values(statements: Sequence[Statement], taken: list[str]) -> list[Constant]
     for text, count in counts.items():
         if count >= MIN_USES:
             key, value = first[text]
-            name = free_name(snake(key).upper(), taken)
-            taken.append(name)
+            name = taken.free(snake(key).upper())
             constants.append(Constant(name, value))
     return constants
 
@@ -87,7 +89,7 @@ def _used(
     return [c for c in values if id(c) in written or repr(c.value) in texts]
 
 
-def _pairs(statement: Statement) -> dict[tuple[str, str], int]:
+def _pairs(statement: Statement) -> dict[Pair, int]:
     """Return the options that are constant, and how long they are."""
     return {
         (key, repr(value)): len(flat(document(value))) + len(key) + 1
@@ -96,20 +98,29 @@ def _pairs(statement: Statement) -> dict[tuple[str, str], int]:
     }
 
 
-def _best(statements: Sequence[Statement]) -> frozenset[tuple[str, str]] | None:
-    """Return the options that save most characters as one constant, if any do."""
-    sets = Counter(frozenset(_pairs(s)) for s in statements)
-    lengths: dict[tuple[str, str], int] = {}
-    for statement in statements:
-        lengths.update(_pairs(statement))
+def _best(given: Sequence[Mapping[Pair, int]]) -> frozenset[Pair] | None:
+    """Return the options that save most characters as one constant, if any do.
+
+    given: the constant options of each statement. Of more than `MAX_KINDS` sets of
+    options only those that occur most are looked at.
+    """
+    counts = Counter(pair for pairs in given for pair in pairs)
+    lengths = {pair: size for pairs in given for pair, size in pairs.items()}
+    sets = Counter(
+        frozenset(pair for pair in pairs if counts[pair] >= MIN_USES) for pairs in given
+    )
     kinds = sorted(sets, key=sorted)
+    if len(kinds) > MAX_KINDS:
+        kinds = sorted(kinds, key=lambda each: -sets[each])[:MAX_KINDS]
     candidates = {a & b for a in kinds for b in kinds}
     best, most = None, 0
     for candidate in sorted(candidates, key=sorted):
         if len(candidate) < 2:
             continue
-        uses = sum(count for each, count in sets.items() if candidate <= each)
         length = sum(lengths[pair] for pair in candidate)
+        if (min(counts[pair] for pair in candidate) - 1) * length <= most:
+            continue  # it cannot be better
+        uses = sum(count for each, count in sets.items() if candidate <= each)
         gain = (uses - 1) * length - 12 * uses - 20
         if uses >= MIN_USES and gain > most:
             best, most = candidate, gain

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeAlias
 
 from netspec.to_python.building import Builder
 from netspec.to_python.naming import Namer, free_name, function_name, variable_name
-from netspec.to_python.program import REQUIRED, Func, Program, Ref, Statement, cost
+from netspec.to_python.program import REQUIRED, Func, Program, Statement
 from netspec.to_python.pyformat import Param
 
 MAX_WINDOW = 64  # statements
@@ -24,6 +25,8 @@ MAX_PARAMS = 12  # of one function
 MIN_GAIN = 4  # in what `cost` counts
 OVERHEAD = 6  # of a function: its head, its docstring, its return
 TRIES = 24  # windows whose gain is computed in each round
+
+Wires: TypeAlias = "tuple[tuple[int, int] | None, ...]"
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ def _by_share(gain: int, size: int) -> float:
 
 def _total(program: Program) -> int:
     """Return how much there is to read."""
-    statements = sum(cost(s) for body, _ in program.bodies() for s in body)
+    statements = sum(s.cost for body, _ in program.bodies() for s in body)
     return statements + OVERHEAD * len(program.functions)
 
 
 def _best(program: Program, rank: Callable[[int, int], float]) -> _Made | None:
     """Return the best function that can be made of a window, if one gains anything."""
-    bodies = list(program.bodies())
+    bodies = [_Body(body, returns) for body, returns in program.bodies()]
     bounds: list[tuple[float, _Window, int]] = []
     for window in _windows(bodies):
         bound, size = _bound(bodies, window)
@@ -84,46 +87,84 @@ def _best(program: Program, rank: Callable[[int, int], float]) -> _Made | None:
     return None if best is None else best[1]
 
 
-def _windows(bodies: Sequence[tuple[list[Statement], list[int]]]) -> list[_Window]:
+class _Body:
+    """The statements of a body, and what is asked of them for every window.
+
+    costs: of all statements before each. wires: how far before each statement its
+    inputs are made, and as which top; None from outside. furthest: the furthest of
+    these. last_read: where each top is read for the last time.
+    """
+
+    def __init__(self, statements: list[Statement], returns: Sequence[int]) -> None:
+        self.statements = statements
+        self.costs = [0, *accumulate(s.cost for s in statements)]
+        made = {
+            out: (i, k)
+            for i, s in enumerate(statements)
+            for k, out in enumerate(s.outs)
+        }
+        self.wires: list[Wires] = []
+        self.last_read: dict[int, int] = {}
+        for at, statement in enumerate(statements):
+            wires: list[tuple[int, int] | None] = []
+            for ref in statement.inputs:
+                if isinstance(ref, Param):
+                    wires.append(None)
+                    continue
+                index, out = made[ref]
+                wires.append((at - index, out))
+                self.last_read[ref] = at
+            self.wires.append(tuple(wires))
+        self.last_read.update(dict.fromkeys(returns, len(statements)))
+        self.furthest = [
+            max((wire[0] for wire in wires if wire is not None), default=0)
+            for wires in self.wires
+        ]
+
+
+def _windows(bodies: Sequence[_Body]) -> list[_Window]:
     """Return the windows that occur at least twice without overlap."""
-    starts = [(b, i) for b, (body, _) in enumerate(bodies) for i in range(len(body))]
-    made = [
-        {out: (i, k) for i, s in enumerate(body) for k, out in enumerate(s.outs)}
-        for body, _ in bodies
-    ]
-    shapes = dict.fromkeys(starts, 0)
+    wirings = _Numbers()
+    kinds = _Numbers()
+    kind = [[kinds[s.kind] for s in body.statements] for body in bodies]
+    wiring = [[wirings[wires] for wires in body.wires] for body in bodies]
+    starts = [(b, i) for b, body in enumerate(bodies) for i in range(len(kind[b]))]
+    groups: list[list[tuple[int, int]]] = [starts]
     found = []
     for length in range(1, MAX_WINDOW + 1):
-        known: dict[Any, int] = {}
-        groups: dict[int, list[tuple[int, int]]] = {}
-        for (b, i), shape in shapes.items():
-            end = i + length - 1
-            if end >= len(bodies[b][0]):
-                continue
-            statement = bodies[b][0][end]
-            wires = tuple(_wire(made[b], ref, i, end) for ref in statement.inputs)
-            key = shape, statement.kind, wires
-            number = known.setdefault(key, len(known) + 1)
-            groups.setdefault(number, []).append((b, i))
-        shapes = {}
-        for number, places in groups.items():
-            if len(places) < 2:
-                continue
-            shapes.update(dict.fromkeys(places, number))
-            apart = _apart(places, length)
-            if length > 1 and len(apart) > 1:
-                found.append(_Window(tuple(apart), length))
-        if not shapes:
+        grown: list[list[tuple[int, int]]] = []
+        for places in groups:  # equal up to here: which are so with one more?
+            parts: dict[tuple[int, int], list[tuple[int, int]]] = {}
+            for place in places:
+                b, end = place[0], place[1] + length - 1
+                body = bodies[b]
+                if end >= len(body.statements):
+                    continue
+                wires = wiring[b][end]
+                if body.furthest[end] >= length:
+                    wires = wirings[_inside(body.wires[end], length)]
+                parts.setdefault((kind[b][end], wires), []).append(place)
+            grown += [part for part in parts.values() if len(part) > 1]
+        groups = grown
+        if not groups:
             break
+        if length > 1:
+            apart = (_apart(places, length) for places in groups)
+            found += [_Window(tuple(each), length) for each in apart if len(each) > 1]
     return found
 
 
-def _wire(made: dict[int, tuple[int, int]], ref: Ref, start: int, at: int) -> Any:
-    """Return where an input comes from, seen from its statement; None is outside."""
-    if isinstance(ref, Param):
-        return None
-    index, out = made[ref]
-    return (at - index, out) if index >= start else None
+class _Numbers(dict[Any, int]):
+    """Numbers for values: equal ones have the same."""
+
+    def __missing__(self, value: Any) -> int:
+        self[value] = len(self)
+        return self[value]
+
+
+def _inside(wires: Wires, length: int) -> Wires:
+    """Return the wires as seen in a window of that length that a statement ends."""
+    return tuple(w if w is not None and w[0] < length else None for w in wires)
 
 
 def _apart(places: Sequence[tuple[int, int]], length: int) -> list[tuple[int, int]]:
@@ -135,12 +176,11 @@ def _apart(places: Sequence[tuple[int, int]], length: int) -> list[tuple[int, in
     return kept
 
 
-def _bound(
-    bodies: Sequence[tuple[list[Statement], list[int]]], window: _Window
-) -> tuple[int, int]:
+def _bound(bodies: Sequence[_Body], window: _Window) -> tuple[int, int]:
     """Return more than what a function can gain, and about its size."""
     costs = [
-        sum(map(cost, bodies[b][0][i : i + window.length])) for b, i in window.places
+        bodies[b].costs[i + window.length] - bodies[b].costs[i]
+        for b, i in window.places
     ]
     size = min(costs) + OVERHEAD
     return sum(costs) - size - 2 * len(costs), size
@@ -163,18 +203,19 @@ class _Made:
 
 
 def _make(
-    bodies: Sequence[tuple[list[Statement], list[int]]],
-    window: _Window,
-    taken: Sequence[str],
+    bodies: Sequence[_Body], window: _Window, taken: Sequence[str]
 ) -> _Made | None:
     """Return the function of a window, or None if it has too many parameters."""
-    places = [bodies[b][0][i : i + window.length] for b, i in window.places]
+    places = [bodies[b].statements[i : i + window.length] for b, i in window.places]
     columns = list(zip(*places, strict=True))  # the same statement of every place
     slots = [(c, k) for c in columns for k in range(len(c[0].names))]
     namer = Namer(
         [[statement.names[k] for statement in column] for column, k in slots],
         [_label(column[0], k) for column, k in slots],
+        MAX_PARAMS,
     )
+    if len(namer.holes) > MAX_PARAMS:
+        return None
     builder = Builder(columns, namer)
     body = builder.body()
     if len(builder.values) + len(namer.holes) + len(builder.inputs) > MAX_PARAMS:
@@ -210,8 +251,8 @@ def _make(
                 [statements[j].outs[k] for j, k in returns],
             )
         )
-    before = sum(cost(s) for statements in places for s in statements)
-    after = sum(map(cost, calls)) + sum(map(cost, body)) + OVERHEAD
+    before = sum(s.cost for statements in places for s in statements)
+    after = sum(s.cost for s in [*calls, *body]) + OVERHEAD
     after += len(builder.values) + len(namer.holes) + len(builder.inputs)
     after += max(0, len(returns) - 1) * (2 + len(calls))
     return _Made(function, window, calls, before - after)
@@ -224,18 +265,13 @@ def _label(statement: Statement, slot: int) -> str:
     return f"{variable_name(statement.callee)}_name"
 
 
-def _read_outside(
-    bodies: Sequence[tuple[list[Statement], list[int]]], window: _Window
-) -> list[tuple[int, int]]:
-    """Return which tops of the window are read outside of it, at any of its places."""
+def _read_outside(bodies: Sequence[_Body], window: _Window) -> list[tuple[int, int]]:
+    """Return which tops of the window are read behind it, at any of its places."""
     found = set()
     for b, i in window.places:
-        body, returns = bodies[b]
-        inside = body[i : i + window.length]
-        made = {
-            out: (j, k) for j, s in enumerate(inside) for k, out in enumerate(s.outs)
-        }
-        reads = [*body[:i], *body[i + window.length :]]
-        refs = [ref for s in reads for ref in s.inputs] + list(returns)
-        found |= {made[ref] for ref in refs if ref in made}  # type: ignore[index]
+        body, end = bodies[b], i + window.length
+        for j, statement in enumerate(body.statements[i:end]):
+            for k, out in enumerate(statement.outs):
+                if body.last_read.get(out, -1) >= end:
+                    found.add((j, k))
     return sorted(found)

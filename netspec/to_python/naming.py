@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from netspec.to_python.pyformat import Items, Param, is_name
@@ -41,15 +41,19 @@ class Namer:
     """Templates for slots of names, with as few parameters as possible.
 
     slots: for every name of a function its texts at all places. labels: what to call
-    the parameter that would be this name.
+    the parameter that would be this name. Nothing is finished where there are more
+    than `most` parameters.
     """
 
-    def __init__(self, slots: Sequence[list[Items]], labels: Sequence[str]) -> None:
+    def __init__(
+        self, slots: Sequence[list[Items]], labels: Sequence[str], most: int
+    ) -> None:
         self.holes: list[Hole] = []
-        self.templates: list[Items] = [
-            self._template(slot, label)
-            for slot, label in zip(slots, labels, strict=True)
-        ]
+        self.templates: list[Items] = []
+        for slot, label in zip(slots, labels, strict=True):
+            self.templates.append(self._template(slot, label))
+            if len(self.holes) > most:
+                return
         for hole in self.holes:
             while self._extend(hole, before=False):
                 pass
@@ -147,7 +151,26 @@ def parameter_name(option: str, templates: Sequence[Items]) -> str:
     return snake(name)
 
 
-def free_name(name: str, taken: Sequence[str]) -> str:
+class Names:
+    """Names that are taken, each with how far those like it are counted."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        """Return `free_name` of a name among those here, and take it."""
+        first = free_name(name, ())
+        count = self._counts.get(first, 0)
+        wanted = _counted(first, count) if count else first
+        while wanted in self._counts:
+            count = max(count, 1) + 1
+            wanted = _counted(first, count)
+        self._counts[first] = max(count, 1)
+        self._counts.setdefault(wanted, 1)
+        return wanted
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
     """Return `name`, or one like it that means nothing else."""
     if not is_name(name):
         name = f"{name}_" if name.isidentifier() else "value"
@@ -156,8 +179,12 @@ def free_name(name: str, taken: Sequence[str]) -> str:
     wanted, count = name, 1
     while wanted in taken:
         count += 1
-        wanted = f"{name}{count}" if not name[-1].isdigit() else f"{name}_{count}"
+        wanted = _counted(name, count)
     return wanted
+
+
+def _counted(name: str, count: int) -> str:
+    return f"{name}{count}" if not name[-1].isdigit() else f"{name}_{count}"
 
 
 def variable_name(kind: str) -> str:
@@ -213,11 +240,12 @@ def _replaced(slot: Sequence[Items], hole: Hole) -> Items | None:
     """Return `slot` with all of a hole's texts taken out, if that is one template."""
     if not all(hole.vector):
         return None
-    found = {
-        _substituted(text, part, (hole.param,))
-        for text, part in zip(slot, hole.vector, strict=True)
-    }
-    (template,) = found if len(found) == 1 else (None,)
+    template: Items | None = None
+    for text, part in zip(slot, hole.vector, strict=True):
+        found = _substituted(text, part, (hole.param,))
+        if template is not None and found != template:
+            return None
+        template = found
     return template if template is not None and _constant(template, hole) else None
 
 
@@ -247,16 +275,22 @@ def _constant(items: Items, hole: Hole | None = None) -> bool:
 
 
 def _substituted(text: Items, old: Items, new: Items) -> Items:
+    """Return `text` with `new` for every `old`, which is not empty."""
+    first, length = old[0], len(old)
+    if first not in text:
+        return text
     result: list[str | Param] = []
     at = 0
-    while at < len(text):
-        if text[at : at + len(old)] == old:
+    while first in text[at:]:
+        start = text.index(first, at)
+        result += text[at:start]
+        if text[start : start + length] == old:
             result += new
-            at += len(old)
+            at = start + length
         else:
-            result.append(text[at])
-            at += 1
-    return tuple(result)
+            result.append(text[start])
+            at = start + 1
+    return (*result, *text[at:])
 
 
 def snake(text: str) -> str:

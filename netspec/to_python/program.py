@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from netspec.to_python.pyformat import Items, Param
@@ -20,7 +21,7 @@ REQUIRED = _Required()
 
 @dataclass(eq=False)
 class Statement:
-    """A call.
+    """A call, which does not change once it is made.
 
     callee: a layer type or a function. names: what it assigns. inputs: tops it reads.
     options: its named arguments. outs: the tops it makes.
@@ -34,11 +35,19 @@ class Statement:
     ntop: int = 1
     in_place: bool = False
 
-    @property
+    @cached_property
     def kind(self) -> tuple[Any, ...]:
         """What must be equal for two statements to be one in a function."""
         counts = len(self.names), len(self.inputs), len(self.outs)
         return self.callee, *counts, self.ntop, self.in_place
+
+    @cached_property
+    def cost(self) -> int:
+        """About how much there is to read in it."""
+        options = sum(map(_size, self.options.values()))
+        several = len(self.names) if isinstance(self.callee, Func) else 0
+        names = len(self.names) + max(0, several - 1)  # several say little
+        return 2 + names + len(self.inputs) + options
 
     def default(self, key: str) -> Any:
         """Return what an option is that is not given."""
@@ -87,14 +96,6 @@ class Program:
         yield self.main, []
         for function in self.functions:
             yield function.body, function.returns
-
-
-def cost(statement: Statement) -> int:
-    """Return about how much there is to read in a statement."""
-    options = sum(map(_size, statement.options.values()))
-    several = len(statement.names) if isinstance(statement.callee, Func) else 0
-    names = len(statement.names) + max(0, several - 1)  # several say little
-    return 2 + names + len(statement.inputs) + options
 
 
 def _size(value: Any) -> int:

@@ -99,6 +99,7 @@ class _Writer:
         self.program = program
         bodies = [body for body, _ in program.bodies()]
         self.constants, self.groups = constants_of(bodies)
+        self.named = {repr(constant.value): constant for constant in self.constants}
         self.uses_netspec = False
 
     def text(self) -> str:
@@ -223,9 +224,7 @@ class _Writer:
 
     def _constant(self, value: Any) -> Any:
         if isinstance(value, dict | list):
-            for constant in self.constants:
-                if constant.value == value and repr(constant.value) == repr(value):
-                    return constant
+            return self.named.get(repr(value), value)
         return value
 
 

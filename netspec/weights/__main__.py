@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 
 from netspec.commands.cli import Parser, run
+from netspec.commands.fork_options import add_fork_options
 from netspec.commands.net_argument import read_net_argument
 from netspec.errors import SpecError, SpecWarning
 from netspec.graph import build
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{values:,} values"
         )
 
-    return run(command)
+    return run(command, options)
 
 
 def _write(options: argparse.Namespace) -> Weights:
@@ -75,7 +76,7 @@ def _write(options: argparse.Namespace) -> Weights:
     written = model.weights or {}
     if not options.net:
         _warn_of_old_shapes(path, written)
-    model.save(options.output)
+    model.save(options.output, source=options.net or path)
     return written
 
 
@@ -183,6 +184,7 @@ def _parser() -> Parser:
         help="call layer OLD of IN otherwise in OUT, or one array LAYER/INDEX; repeat "
         "for several",
     )
+    add_fork_options(parser)
     return parser
 
 

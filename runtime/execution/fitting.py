@@ -13,6 +13,7 @@ from netspec.errors import MachineError
 from netspec.graph import Graph, Node, Parameter
 from netspec.graph.memory import lay_out, requests_of
 from netspec.ops.base import count, label
+from runtime.arena import Arenas
 from runtime.layers.base import Context
 from runtime.primitives import Primitives
 
@@ -23,11 +24,13 @@ def fitting(
     context: Context,
     parameters: Iterable[Parameter],
     keep: Container[str] | None,
+    arenas: Arenas | None = None,
 ) -> Iterator[None]:
     """Run a block that takes the memory of a graph, if there is enough of it.
 
     parameters: those that are still to be taken, with their gradients.
     keep: the blobs whose contents are kept, None for all.
+    arenas: what the net has already for blobs of other shapes.
 
     Raises `MachineError`, naming the largest layer, where the forecast is above what
     can be had on the host or on the device, before the block runs; or where memory ends
@@ -35,7 +38,7 @@ def fitting(
     """
     own = tuple(parameters)
     sizes = _sizes_of(context)
-    _check(graph, own, keep, sizes, context.backend)
+    _check(graph, own, keep, sizes, context.backend, arenas)
     try:
         yield
     except MemoryError as error:
@@ -87,6 +90,7 @@ def _check(
     keep: Container[str] | None,
     sizes: _Sizes,
     backend: Primitives,
+    arenas: Arenas | None,
 ) -> None:
     blobs = sum(count(edge.shape) for edge in graph.edges)
     values = sum(count(p.shape) for p in own)
@@ -96,6 +100,7 @@ def _check(
     there = backend.room_bytes()
     if there is None or most <= there:
         return
+    there = there if arenas is None else arenas.room(there)
     needed = _needed(graph, own, keep, sizes)
     if needed > there:
         raise MachineError(_said(graph, needed, sizes, _had(there, backend), backend))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from netspec.graph import Edge, Graph
 from netspec.schema import TRAIN
 from runtime.arrays import Array
-from runtime.execution.mirror import HostCopy, Kind, Mirror, Steps
+from runtime.execution.mirror import BlobCopies, HostCopy, Kind, Mirror, Steps
 from runtime.execution.parameters import ParameterArrays
 
 _FORWARD = Steps(
@@ -37,11 +37,13 @@ def passes_over(
     data: Sequence[Array],
     diff: Sequence[Array | None],
     parameters: Sequence[ParameterArrays],
+    blobs: BlobCopies,
     mirror: Mirror,
 ) -> Passes:
-    """Tell the mirror which arrays are the same memory, and what passes do to it.
+    """Note which arrays are the same memory, and say what passes do to it.
 
-    data, diff: the arrays of all edges. It must come before views of them are made.
+    data, diff: the arrays of all edges. blobs: learns of them; it must come before
+    views of them are made.
     """
     # Layers whose phase is TRAIN may keep running values as parameters.
     learning = any(node.phase == TRAIN for node in graph.nodes)
@@ -57,7 +59,7 @@ def passes_over(
     for edges in _by(edge.buffer for edge in graph.edges):
         given = all(_is_input(graph, graph.edges[edge]) for edge in edges)
         arrays = _distinct(data[edge] for edge in edges)
-        copies.append(mirror.blob_copy(arrays, Kind.INPUT if given else Kind.DATA))
+        copies.append(blobs.copy(arrays, Kind.INPUT if given else Kind.DATA))
         if all(_is_computed(graph, graph.edges[edge]) for edge in edges):
             computed.add(copies[-1])
     gradients = set()
@@ -65,7 +67,7 @@ def passes_over(
         arrays = _distinct(diff[edge] for edge in edges)
         if not arrays:
             continue
-        copies.append(mirror.blob_copy(arrays, Kind.DIFF))
+        copies.append(blobs.copy(arrays, Kind.DIFF))
         if all(_gets_gradient(graph, graph.edges[edge]) for edge in edges):
             gradients.add(copies[-1])
     learned = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
 
 from netspec.ops.base import Shape, count
+from runtime.arena import Arena, Place
 from runtime.arrays import Array
 from runtime.primitives import Primitives
 
@@ -165,6 +166,10 @@ class _Group:
                 copy.refresh()
 
 
+class BlobCopies(_Group):
+    """Those of the blobs of one plan."""
+
+
 class ParameterCopies(_Group):
     """Those of the parameters of one net and of nets that share some with it."""
 
@@ -200,17 +205,42 @@ class Mirror:
 
     def __init__(self, backend: Primitives, sharing: Mirror | None = None) -> None:
         self.backend = backend
-        self._blobs = _Group(backend)
+        self._blobs = BlobCopies(backend)
+        self._arena: Arena | None = None
+        self._lies: Mapping[int, Place] = {}
         self.parameters: ParameterCopies = (
             ParameterCopies(backend) if sharing is None else sharing.parameters
         )
+
+    # ------------------------------------------------------------ plans
+
+    def blob_copies(self) -> BlobCopies:
+        """Return what keeps the host arrays of the blobs of a plan."""
+        return BlobCopies(self.backend)
+
+    def use(
+        self, blobs: BlobCopies, arena: Arena | None, lies: Mapping[int, Place]
+    ) -> None:
+        """Show the blobs of another plan from now on.
+
+        Its memory has had other contents since it was shown last.
+
+        arena, lies: the memory that it shares, and where arrays lie in it, by id.
+        """
+        self._blobs, self._arena, self._lies = blobs, arena, lies
+        if not self.backend.on_host:
+            blobs.expect(ANY)
 
     # ------------------------------------------------------------ views
 
     def view(self, array: Array) -> HostView:
         """Return a view of an array of blobs."""
-        copy = None if self.backend.on_host else self._blobs.copy([array])
-        return HostView(self, array, tuple(array.shape), copy)
+        if not self.backend.on_host:
+            shape = tuple(array.shape)
+            return HostView(self, array, shape, self._blobs.copy([array]))
+        place = self._lies.get(id(array))
+        arena = None if place is None else self._arena
+        return HostView(self, array, tuple(array.shape), arena=arena, place=place)
 
     def weight(self, array: Array, shape: Shape, *, tell: bool = True) -> HostView:
         """Return a view of the flat array of a parameter.
@@ -227,10 +257,6 @@ class Mirror:
         if self.backend.on_host:
             return HostView(self, array.reshape(shape), shape)
         return HostView(self, array, shape, self.diff_copy(array))
-
-    def blob_copy(self, arrays: Sequence[Array], kind: Kind) -> HostCopy:
-        """Return the copy of some memory of blobs, `arrays` in all its shapes."""
-        return self._blobs.copy(arrays, kind)
 
     def diff_copy(self, array: Array) -> HostCopy:
         """Return the copy of the gradient of a parameter."""
@@ -298,8 +324,11 @@ class Mirror:
 class HostView:
     """What shows `data` or `diff` of a blob as a NumPy array.
 
-    It is the array itself where arrays are host arrays (of parameters, a view that the
-    mirror knows of), else a view of the host copy; see `Mirror`.
+    It is the array itself where arrays are host arrays (of parameters and of what
+    plans share, a view that is known of as long as somebody has it), else a view of the
+    host copy; see `Mirror`.
+
+    arena, place: where the array lies in memory that plans share.
     """
 
     def __init__(
@@ -310,7 +339,10 @@ class HostView:
         copy: HostCopy | None = None,
         *,
         parameter: bool = False,
+        arena: Arena | None = None,
+        place: Place | None = None,
     ) -> None:
+        self._arena, self._place = arena, place
         self._mirror = mirror
         self._array = array
         self._copy = copy
@@ -326,7 +358,17 @@ class HostView:
         if self._copy is not None:
             return self._read(self._copy)
         array: np.ndarray = self._array
-        return self._mirror.lend(array) if self._parameter else array
+        if self._parameter:
+            return self._mirror.lend(array)
+        if self._arena is None or self._place is None:
+            return array
+        shown = self._shown()
+        if shown is None:
+            loan = _Loan(array)
+            self._arena.lend(loan, self._place)
+            shown = np.asarray(loan)
+            self._shown = weakref.ref(shown)
+        return shown
 
     def _read(self, copy: HostCopy) -> np.ndarray:
         flat, shown = copy.read(), self._shown()
@@ -336,5 +378,8 @@ class HostView:
         return shown
 
     def shows(self, array: np.ndarray) -> bool:
-        """Say whether this is the array itself that `read` returns."""
-        return array is self._array
+        """Say whether this is the memory itself that `read` returns."""
+        if self._copy is not None:
+            return False
+        mine: np.ndarray = self._array
+        return array.shape == mine.shape and array.ctypes.data == mine.ctypes.data

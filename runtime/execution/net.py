@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from netspec.errors import SpecError, did_you_mean, joined
-from netspec.graph import Earlier, Graph, build_kept
+from netspec.errors import SpecError, did_you_mean
+from netspec.graph import Graph, build_kept
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
 from netspec.ops.base import Shape
@@ -22,21 +22,25 @@ from runtime.data.opening import open_sources, source_shapes
 from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
 from runtime.execution.fitting import refuse_if_ran_out
-from runtime.execution.mirror import UPDATE, WRITING, Mirror
+from runtime.execution.kept_plans import PLANS, KeptPlans
+from runtime.execution.loose import moves
+from runtime.execution.mirror import UPDATE, Mirror
 from runtime.execution.net_files import NetFiles, given_net
 from runtime.execution.net_names import NetNames
-from runtime.execution.parameters import Parameters, allocate, borrow, check_unchanged
-from runtime.execution.plan import IterationRuns, Plan, Step, compile_plan
+from runtime.execution.net_shapes import NetShapes
+from runtime.execution.parameters import Parameters, allocate, borrow
+from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
-from runtime.execution.views import carry_over, edge_views, layer_views, moved_tops
+from runtime.execution.unknown_fields import refuse_unknown_layers
+from runtime.execution.views import edge_views, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
 Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
-class Net(NetNames, NetFiles):
+class Net(NetNames, NetFiles, NetShapes):
     """A net ready to run, with pycaffe's names and meaning.
 
     Args:
@@ -55,6 +59,8 @@ class Net(NetNames, NetFiles):
             them; None keeps all. Fewer kept blobs need less memory. A net with a
             Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
             Python has as bottom or top is always kept.
+        plans: for how many shapes of inputs and batches plans are kept, so that one
+            that was seen before costs nothing: see `KeptPlans`.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
         allow_python: names of the modules that Python layers may import; True for any.
@@ -78,6 +84,7 @@ class Net(NetNames, NetFiles):
         dtype: str = "float32",
         precision: str = "float32",
         keep: Iterable[str] | None = None,
+        plans: int = PLANS,
         share_with: Net | None = None,
         state: State | None = None,
         allow_python: Allow = (),
@@ -86,12 +93,15 @@ class Net(NetNames, NetFiles):
         self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
         self.backend = get_backend(backend, kernels=kernels, graphs=graphs)
         self.backend.check_precision(precision, dtype)
+        self.plans = KeptPlans(self.backend, plans)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
+        refuse_unknown_layers(kept.message.layer, whole.layer)
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
-        keep_all = keep is None or any(x.type == "Filter" for x in kept.message.layer)
-        self._keep = None if keep_all else own.blob_names.union(keep or ())
+        self._keep = None
+        if keep is not None and not moves(kept.message, self.backend):
+            self._keep = own.blob_names.union(keep)
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(
             self.backend, dtype, seed, self.clock, self.sources, own, precision
@@ -108,7 +118,7 @@ class Net(NetNames, NetFiles):
         given = (self.graph, self.context, borrowed, self._keep)
         self.parameters: Parameters = allocate(*given)
         own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
-        self.plan = self._compile()
+        self._start()
         self._name_everything()
         if large is not None:
             self.copy_values(large)
@@ -127,28 +137,20 @@ class Net(NetNames, NetFiles):
                 raise SpecError(f"keep names no blob of the net: {unknown}{hint}")
         return graph
 
-    def _compile(self) -> Plan:
-        self.python_layers.use(self.mirror, self.parameters.arrays)
-        given = (self.graph, self.backend, self.context, self.parameters.arrays)
-        return compile_plan(*given, self.mirror, keep=self._keep)
-
     def _name_everything(self) -> None:
         graph = self.graph
         sources = {name for name in self._shapes if name in graph.blobs}
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         for name, edge in graph.blobs.items():
-            data, diff = self._edge_views(name)
+            views = edge_views(graph, self.plan, self.mirror, name, self._keep)
             shape = graph.edges[edge].shape
             reshape = self._reshaper(name) if name in sources else None
-            self.blobs[name] = Blob(name, shape, data, diff, reshape)
-        views = layer_views(
+            self.blobs[name] = Blob(name, shape, *views, reshape)
+        shown = layer_views(
             graph, self.parameters.arrays, self.mirror, self.python_layers
         )
-        self.params: OrderedDict[str, list[Blob]] = views.params
-        self.layers: list[Any] = views.layers
-
-    def _edge_views(self, name: str) -> tuple[Any, Any]:
-        return edge_views(self.graph, self.plan, self.mirror, name, self._keep)
+        self.params: OrderedDict[str, list[Blob]] = shown.params
+        self.layers: list[Any] = shown.layers
 
     def _reshaper(self, name: str) -> Any:
         def reshape(shape: Shape) -> None:
@@ -278,96 +280,6 @@ class Net(NetNames, NetFiles):
             arrays.diff.fill(0)
         self.mirror.after_steps()
 
-    def reshape(self) -> None:
-        """Give the net the shapes that were set on its input blobs."""
-        last = len(self.graph.nodes) - 1
-        self.python_layers.reshape_all()
-        self._reshape(last)
-        self._check_shapes(0, last)
-
-    def _take_shapes(self, first: int, last: int) -> None:
-        """Reshape, if that is due, what a pass over some layers needs."""
-        if first == 0:
-            self._pending.update(moved_tops(self.graph, self.sources, last))
-        if self._pending:
-            self._reshape(last)
-        self._check_shapes(first, last)
-
-    def _check_shapes(self, first: int, last: int) -> None:
-        """Refuse to run layers that do not suit the shapes below them."""
-        stale = self.graph.stale
-        wrong = [stale[index] for index in sorted(stale) if first <= index <= last]
-        if wrong:
-            raise joined(wrong)
-
-    def _reshape(self, last: int) -> None:
-        pending, self._pending = self._pending, {}
-        inputs = {
-            name: blob.data.copy()
-            for name, blob in self.blobs.items()
-            if name in self._shapes and name not in pending
-        }
-        try:
-            self._replan(pending, last)
-        except Exception:
-            for name in pending:
-                self.blobs[name].cancel_reshape()
-            raise
-        for name, values in inputs.items():
-            if self.blobs[name].shape == values.shape:
-                self.blobs[name].data[...] = values
-
-    def _replan(self, shapes: Mapping[str, Shape], last: int) -> None:
-        """Compile anew with other `shapes` of tops; if that fails nothing changes.
-
-        Layers above number `last` that the shapes do not suit stay as they are.
-        """
-        before = (self._shapes, self.graph)
-        self._shapes = {**self._shapes, **shapes}
-        try:
-            self.graph = self._rebuild(last)
-            self.mirror.before_steps(WRITING)
-            old, self.plan = self.plan.kernels, self._compile()
-        except Exception:
-            self._shapes, self.graph = before
-            self.python_layers.restore(self.plan.kernels)
-            raise
-        for kernel, other in zip(self.plan.kernels, old, strict=True):
-            kernel.go_on_from(other)
-        for name, blob in self.blobs.items():
-            shape = self.graph.edges[self.graph.blobs[name]].shape
-            blob.rebind(shape, *self._edge_views(name))
-
-    def _rebuild(self, last: int) -> Graph:
-        try:
-            graph = self._build()
-            check_unchanged(self.graph, graph)
-            return graph
-        except Exception:  # one of ours, or what a layer in Python raised
-            if last >= len(self.graph.nodes) - 1:
-                raise
-        return build_kept(
-            self._kept_net,
-            shapes=self._shapes,
-            python=self.python_layers.read,
-            earlier=Earlier(self.graph, last),
-        )
-
-    def follow(self, change: TopsChanged, last: int) -> int:
-        """Give the tops of a node other shapes; what was computed above it stays.
-
-        Returns the node to go on with.
-        """
-        node, old = self.graph.nodes[change.node], self.plan
-        tops = [self.graph.edges[edge].blob for edge in node.tops]
-        known = not change.done
-        given = dict(zip(tops, change.shapes, strict=True)) if known else {}
-        self._replan(given, last)
-        self.mirror.before_steps()
-        carry_over(self.graph, old, self.plan, change.node, self._keep)
-        self.mirror.after_steps()
-        return change.node + change.done
-
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
         while True:
@@ -414,21 +326,17 @@ class Net(NetNames, NetFiles):
         self, start: str | None, end: str | None, *, backward: bool = False
     ) -> tuple[int, int]:
         names = {node.name: node.index for node in self.graph.nodes}
-        for name in (start, end):
-            if name is not None and name not in names:
-                raise SpecError(f"no layer {name!r}{did_you_mean(name, names)}")
-        last = len(self.graph.nodes) - 1
-        bounds = (last, 0) if backward else (0, last)
-        return (
-            bounds[0] if start is None else names[start],
-            bounds[1] if end is None else names[end],
-        )
+        for name in {start, end} - {None, *names}:
+            raise SpecError(f"no layer {name!r}{did_you_mean(str(name), names)}")
+        first, last = 0, len(self.graph.nodes) - 1
+        if backward:
+            first, last = last, first
+        return names.get(start or "", first), names.get(end or "", last)
 
     def _blob(self, name: str) -> Blob:
-        if name not in self.blobs:
-            hint = did_you_mean(name, self.blobs)
-            raise SpecError(f"no blob {name!r} in this net{hint}")
-        return self.blobs[name]
+        if name in self.blobs:
+            return self.blobs[name]
+        raise SpecError(f"no blob {name!r} in this net{did_you_mean(name, self.blobs)}")
 
     def _assign_gradient(self, blob: Blob, value: Any) -> None:
         assign(blob.diff, value, f"gradient of blob {blob.name!r}")
@@ -436,8 +344,8 @@ class Net(NetNames, NetFiles):
     def _set_inputs(self, inputs: Mapping[str, Any]) -> None:
         for name, value in inputs.items():
             if name not in self.graph.inputs:
-                hint = did_you_mean(name, self.graph.inputs)
-                raise SpecError(f"{name!r} is not an input of this net{hint}")
+                near = did_you_mean(name, self.graph.inputs)
+                raise SpecError(f"{name!r} is not an input of this net{near}")
             assign(self._blob(name).data, value, f"input {name!r}")
 
     def __repr__(self) -> str:

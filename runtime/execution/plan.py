@@ -1,30 +1,31 @@
-"""Compile a graph: kernels, memory, and lists of steps that only run.
-
-`compile_plan` chooses a kernel for every node, lays all arrays out in one arena, binds
-the kernels to them, and returns the steps in order. After that nothing looks at a name,
-a shape or a proto.
-"""
+"""`Plan`: bound steps and the arrays they use, made by `compile_plan`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import (
+    Callable,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
-from netspec.graph import Graph, Node
+import numpy as np
+
+from runtime.arena import Arena
 from runtime.arrays import Array
-from runtime.backends import Backend
 from runtime.backends.base import Fusion
-from runtime.execution.fitting import fitting
-from runtime.execution.memory_kinds import Passes, passes_over
-from runtime.execution.mirror import Mirror
-from runtime.execution.parameters import ParameterArrays
-from runtime.execution.plan_memory import PlanMemory
-from runtime.layers.base import Bound, Context, Kernel
+from runtime.execution.memory_kinds import Passes
+from runtime.execution.mirror import BlobCopies
+from runtime.execution.plan_memory import Known
+from runtime.layers.base import Kernel
 from runtime.primitives import Primitives
 
 Run: TypeAlias = Callable[[], None]
+_NO_RECORD = np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,103 @@ class Step:
     flags: tuple[bool, ...] = ()
 
 
-@dataclass(frozen=True)
+class Prepared:
+    """Which version of the parameters the states of kernels were prepared from."""
+
+    def __init__(self) -> None:
+        self.versions: dict[Hashable, int | None] = {}
+        self.epoch = 0
+
+    def forget(self) -> None:
+        """Note that somebody has prepared parameters in another way."""
+        self.versions.clear()
+        self.epoch += 1
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Bound steps and the arrays they use.
 
     `backward` stores the first contribution to each parameter gradient and adds the
     later ones; `accumulate` adds them all to what is there. `data[i]` and `diff[i]`
     belong to edge i; `diff[i]` is None where no gradient is computed, and both are only
-    meaningful outside the steps for edges whose blob is kept. `memory` counts bytes,
-    `passes` says what passes do to memory.
+    meaningful outside the steps for edges whose blob is kept; `data` changes where the
+    number of rows of a blob does, see `loose`. `memory` counts bytes, `passes` says
+    what passes do to memory.
+
+    Its memory may be that of other plans of the net too, so that `enter` comes ahead of
+    the first steps after those of another plan. `arena` is most of it; `known` and
+    `lies` tell where what lies there, by name and by array. `fills` are the gradients
+    that stay as they are filled. `prepares` are the states that depend on parameters
+    alone, where other plans have them too. `stale` nodes are not bound. `wholes` is
+    room for lists that callers make of its steps.
     """
 
     forward: tuple[Step, ...]
     backward: tuple[Step, ...]
     accumulate: tuple[Step, ...]
-    data: tuple[Array, ...]
+    data: list[Array]
     diff: tuple[Array | None, ...]
     kernels: tuple[Kernel[Any], ...]
     memory: Mapping[str, int]
     backend: Primitives
     passes: Passes
+    arena: Arena
+    known: Known
+    lies: dict[int, tuple[str, int, tuple[int, ...]]]
+    fills: Sequence[tuple[Array, float]]
+    copies: BlobCopies
+    stale: frozenset[int]
+    prepared: Prepared
+    prepares: Sequence[Hashable] = ()
+    own_bytes: int = 0
     fusion: Fusion | None = None
+    wholes: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def enter(self) -> None:
+        """Take the memory, in which other plans have worked, or none yet."""
+        self.arena.owner = self
+        for array, value in self.fills:
+            self.backend.fill(array, value)
+        for kernel in self._entering:
+            kernel.refill()
+
+    def leave(self, following: Plan) -> None:
+        """Give another plan what lasts from pass to pass."""
+        for index in self._lasting - following.stale:
+            following.kernels[index].go_on_from(self.kernels[index])
+
+    @cached_property
+    def table_bytes(self) -> int:
+        """Bytes of what this plan has to itself: tables and states of its kernels."""
+        lists = (self.forward, self.backward, self.accumulate)
+        calls = [call for steps in lists for step in steps for call in step.calls or ()]
+        states = {id(array) for k in self.kernels for array in k.work.values()}
+        tables = {
+            id(array): array.nbytes
+            for call in calls
+            for array in getattr(call, "arrays", ())
+            if array.base is None and id(array) not in states
+        }
+        records = sum(getattr(call, "record", _NO_RECORD).nbytes for call in calls)
+        return self.own_bytes + sum(tables.values()) + records
+
+    @cached_property
+    def _entering(self) -> list[Kernel[Any]]:
+        return [
+            kernel
+            for index, kernel in enumerate(self.kernels)
+            if type(kernel).refill is not Kernel.refill and index not in self.stale
+        ]
+
+    @cached_property
+    def _lasting(self) -> frozenset[int]:
+        lasting = (
+            index
+            for index, kernel in enumerate(self.kernels)
+            if type(kernel).go_on_from is not Kernel.go_on_from
+        )
+        return frozenset(lasting) - self.stale
 
     def run(
         self,
@@ -75,14 +152,33 @@ class Plan:
         them alone is done once for each. None does it every time.
         """
         if kind == "forward" and version is not None and self._learns_nothing:
-            known = self._prepared.get("version") == version
-            self._prepared["version"] = None
-            for run in self._joined["repeated" if known else kind]:
+            if self._is_prepared(version):
+                kind_run = "repeated"
+            else:
+                kind_run = kind
+                self._note_prepared(None)
+            for run in self._joined[kind_run]:
                 run()
-            self._prepared["version"] = version
+            self._note_prepared(version)
             return
         for run in self._joined[kind]:
             run()
+
+    def _is_prepared(self, version: int) -> bool:
+        """Say whether a plan has prepared this version, or others all that this has."""
+        if self._prepared.get("version") == (version, self.prepared.epoch):
+            return True
+        versions = self.prepared.versions
+        return bool(self.prepares) and all(
+            versions.get(state) == version for state in self.prepares
+        )
+
+    def _note_prepared(self, version: int | None) -> None:
+        now = None if version is None else (version, self.prepared.epoch)
+        if self._prepared.get("version") == now and now is not None:
+            return
+        self._prepared["version"] = now
+        self.prepared.versions.update(dict.fromkeys(self.prepares, version))
 
     def iteration(
         self, between: Sequence[Any], after: Sequence[Any], *, accumulate: bool
@@ -101,14 +197,14 @@ class Plan:
 
     def forget_prepared(self) -> None:
         """Note that single steps run; they prepare parameters in their own way."""
-        self._prepared["version"] = None
+        self.prepared.forget()
 
     @cached_property
     def _learns_nothing(self) -> bool:
         return not self.backward
 
     @cached_property
-    def _prepared(self) -> dict[str, int | None]:
+    def _prepared(self) -> dict[str, tuple[int, int] | None]:
         return {}
 
     @cached_property
@@ -182,159 +278,3 @@ def join(steps: Iterable[Step], backend: Primitives) -> list[Callable[[], None]]
     if calls:
         functions.append(backend.runner(calls))
     return functions
-
-
-def _step(
-    node: Node,
-    run: Callable[[], None],
-    calls: Sequence[Any] | None,
-    backend: Primitives,
-    flags: tuple[bool, ...] = (),
-) -> Step:
-    if calls is not None:
-        run = backend.runner(calls)
-    return Step(node.index, node.name, run, calls, flags)
-
-
-def _forward_step(
-    node: Node, kernel: Kernel[Any], memory: PlanMemory, backend: Primitives
-) -> Step:
-    copies = [
-        (kept, memory.data[node.bottoms[place]])
-        for (index, place), kept in memory.kept.items()
-        if index == node.index
-    ]
-    if not copies:
-        return _step(node, kernel.forward, kernel.forward_calls(), backend)
-
-    def run() -> None:
-        for kept, values in copies:
-            backend.copy(values, kept)
-        kernel.forward()
-
-    return _step(node, run, None, backend)
-
-
-def compile_plan(
-    graph: Graph,
-    backend: Backend,
-    context: Context,
-    parameters: Sequence[ParameterArrays],
-    mirror: Mirror,
-    *,
-    keep: Container[str] | None = None,
-) -> Plan:
-    """Bind every node of `graph` to a kernel of `backend` and to memory.
-
-    mirror: learns of the memory of blobs, ahead of the kernels. keep: the names of the
-    blobs whose contents must outlive the steps that use them; None keeps all of them,
-    as Caffe does. Inputs, outputs and loss gradients are always
-    kept.
-
-    Raises `UnsupportedError` for a layer type without arithmetic, `MachineError` where
-    the memory cannot be had.
-    """
-    made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
-    places, kernels = backend.arrange(graph, made, context)
-    fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
-    with fitting(graph, context, (), keep):
-        memory = PlanMemory(graph, backend, context, kernels, keep, places)
-        passes = passes_over(graph, memory.data, memory.diff, parameters, mirror)
-        for node, kernel in zip(graph.nodes, kernels, strict=True):
-            if node.index not in graph.stale:
-                kernel.bind(_bound(node, memory, parameters))
-        _seed_losses(graph, memory, backend)
-        forward = tuple(
-            _forward_step(node, kernel, memory, backend)
-            for node, kernel in zip(graph.nodes, kernels, strict=True)
-            if not node.op.alias and node.index not in graph.stale
-        )
-        return Plan(
-            forward=forward,
-            backward=_backward_steps(graph, context, kernels, parameters, store=True),
-            accumulate=_backward_steps(
-                graph, context, kernels, parameters, store=False
-            ),
-            data=tuple(memory.data),
-            diff=tuple(memory.diff),
-            kernels=tuple(kernels),
-            memory=memory.sizes,
-            backend=backend,
-            passes=passes,
-            fusion=fusion,
-        )
-
-
-def _bound(
-    node: Node, memory: PlanMemory, parameters: Sequence[ParameterArrays]
-) -> Bound:
-    shapes = [definition.shape for definition in node.op.params]
-    arrays = [parameters[index] for index in node.params]
-    return Bound(
-        bottoms=tuple(
-            memory.kept.get((node.index, place), memory.data[edge])
-            for place, edge in enumerate(node.bottoms)
-        ),
-        tops=tuple(memory.data[edge] for edge in node.tops),
-        dbottoms=tuple(
-            memory.diff[edge] if propagate else None
-            for edge, propagate in zip(node.bottoms, node.propagate, strict=True)
-        ),
-        dtops=tuple(memory.diff[edge] for edge in node.tops),
-        params=tuple(
-            one.data.reshape(shape) for one, shape in zip(arrays, shapes, strict=True)
-        ),
-        dparams=tuple(
-            one.diff.reshape(shape) if learn else None
-            for one, shape, learn in zip(arrays, shapes, node.learn, strict=True)
-        ),
-        work=memory.work[node.index],
-        lasting=memory.lasting[node.index],
-    )
-
-
-def _seed_losses(graph: Graph, memory: PlanMemory, backend: Backend) -> None:
-    """Fill the gradient of every weighted top once; no step writes it again."""
-    for node in graph.nodes:
-        for edge, weight in zip(node.tops, node.loss_weights, strict=True):
-            gradient = memory.diff[edge]
-            if weight != 0 and gradient is not None:
-                backend.fill(gradient, weight)
-
-
-def _backward_steps(
-    graph: Graph,
-    context: Context,
-    kernels: Sequence[Kernel[Any]],
-    parameters: Sequence[ParameterArrays],
-    *,
-    store: bool,
-) -> tuple[Step, ...]:
-    """Return the backward steps, last node first.
-
-    With `store` the first writer of a parameter's gradient overwrites it.
-    """
-    steps = []
-    written: set[int] = set()
-    for node in reversed(graph.nodes):
-        if not node.backward or (node.op.alias and node.type != "Split"):
-            continue
-        if node.index in graph.stale:
-            continue
-        learned = [
-            index for index, learn in zip(node.params, node.learn, strict=True) if learn
-        ]
-        twice = {index for index in learned if learned.count(index) > 1}
-        for index in sorted(twice - written) if store else ():
-            # One layer uses the parameter in two slots: clear it, then add both.
-            clear = partial(parameters[index].diff.fill, 0)
-            steps.append(Step(node.index, node.name, clear))
-        flags = tuple(
-            not store or index in written or index in twice for index in node.params
-        )
-        written.update(learned)
-        kernel = kernels[node.index]
-        run = partial(kernel.backward, flags)
-        calls = kernel.backward_calls(flags)
-        steps.append(_step(node, run, calls, context.backend, flags))
-    return tuple(steps)

@@ -1,26 +1,57 @@
-"""The memory of a plan: one arena, and where every array of it lies."""
+"""The memory of a plan: the arena of its net, and where every array of it lies."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from netspec.graph import Edge, Graph
-from netspec.graph.memory import Request, aligned, lay_out, requests_of
+from netspec.graph.memory import (
+    Layout,
+    Request,
+    aligned,
+    lay_out,
+    lay_out_near,
+    most_alive,
+    requests_of,
+)
 from netspec.ops.base import Shape, count
-from runtime.arena import Arena, total_bytes
+from runtime.arena import Arena, Arenas, Memory, total_bytes
 from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Place
 from runtime.execution.fitting import check_arena
 from runtime.layers.base import Context, Kernel
 
+OWN_BYTES = 1 << 16  # of an input or output up to which a plan has it to itself
+NEAR_FACTOR = 1.25  # that a layout near another one may be larger than it must be
+Known: TypeAlias = Mapping[str, tuple[Request, int]]  # request and offset, by name
+
+
+@dataclass
+class SharedMemory:
+    """What the plans of a net have in common.
+
+    arenas: the memory of their blobs and scratch. states: arrays that kernels of
+    several plans keep, by what they hold.
+    """
+
+    arenas: Arenas
+    states: dict[Hashable, Array] = field(default_factory=dict)
+
 
 class PlanMemory:
-    """The arrays of one plan, cut from one arena."""
+    """The arrays of one plan, cut from an arena.
+
+    Small inputs and outputs, which callers often keep, are in memory of the plan's own.
+
+    known: where another plan of this net has what both have, to be in the same places.
+    suits: says which arenas may be taken.
+    """
 
     def __init__(
         self,
@@ -30,8 +61,12 @@ class PlanMemory:
         kernels: Sequence[Kernel[Any]],
         keep: Container[str] | None,
         places: Sequence[Place | None],
+        shared: SharedMemory,
+        known: Known | None = None,
+        suits: Callable[[Arena], bool] = lambda _: True,
     ) -> None:
         self._backend, self._context, self._places = backend, context, places
+        self._shared = shared
         self._itemsize = np.dtype(context.dtype).itemsize
         training = any(node.backward for node in graph.nodes)
         wanted = [kernel.arrays() for kernel in kernels]
@@ -40,27 +75,48 @@ class PlanMemory:
         saved = self._saved_requests(graph, wanted)
         overwritten = _overwritten(graph)
         saved += [self._kept_request(graph, *one) for one in overwritten]
-        layout = lay_out([*blobs, *saved])
+        own = _own(graph, blobs)
+        requests = [one for one in (*blobs, *saved) if one.name not in own]
+        own_sizes = [one.nbytes for one in own.values()]
+        layout = _laid_out(requests, known)
+        self.known: Known = {
+            one.name: (one, layout.offsets[one.name]) for one in requests
+        }
         scratch = max((self._scratch_bytes(specs) for specs in wanted), default=0)
         self.sizes = {
-            "arena_bytes": layout.total_bytes + scratch,
+            "arena_bytes": layout.total_bytes + scratch + total_bytes(own_sizes),
             "blob_bytes": sum(request.nbytes for request in blobs),
             "saved_bytes": sum(request.nbytes for request in saved),
             "scratch_bytes": scratch,
         }
         self._offsets = layout.offsets
         self._scratch_start = aligned(layout.total_bytes)
-        check_arena(graph, context, self._scratch_start + scratch)
-        self._arena = Arena(context.backend, self._scratch_start + scratch)
+        check = partial(check_arena, graph, context)
+        self.arena = shared.arenas.take(self._scratch_start + scratch, check, suits)
+        self._own, self._own_offsets = self._own_memory(own.values())
         self._views: dict[tuple[str, Shape], Array] = {}
+        self.lies: dict[int, tuple[str, int, Shape]] = {}  # in the arena, by id
         self.data = [self._blob(f"data:{e.buffer}", e) for e in graph.edges]
         self.diff = [self._gradient(edge) for edge in graph.edges]
         self.kept = {one: self._kept(graph, *one) for one in overwritten}
-        self.work = [self._work(index, specs) for index, specs in enumerate(wanted)]
+        self.own_bytes = total_bytes(own_sizes)
+        self.states: dict[int, list[Hashable]] = {}  # shared ones, by node
+        self.unshared: set[int] = set()  # nodes with states of their own
+        self.work = [
+            self._work(graph, index, specs) for index, specs in enumerate(wanted)
+        ]
         self.lasting = [
             _lasting(specs, node.backward)
             for specs, node in zip(wanted, graph.nodes, strict=True)
         ]
+
+    def _own_memory(self, own: Iterable[Request]) -> tuple[Memory, dict[str, int]]:
+        offsets: dict[str, int] = {}
+        total = 0
+        for request in own:
+            offsets[request.name] = total
+            total += aligned(request.nbytes)
+        return Memory.of(self._context.backend, total), offsets
 
     def _nbytes(self, spec: ArraySpec) -> int:
         return count(spec.shape) * np.dtype(spec.dtype or self._context.dtype).itemsize
@@ -94,43 +150,90 @@ class PlanMemory:
 
     def _kept(self, graph: Graph, index: int, place: int) -> Array:
         edge = graph.edges[graph.nodes[index].bottoms[place]]
-        return self._at(self._offsets[f"kept:{index}:{place}"], edge)
+        return self._at(f"kept:{index}:{place}", edge)
 
     def _itemsize_of(self, edge: Edge) -> int:
         place = self._places[edge.index]
         return self._itemsize if place is None else place.itemsize
 
-    def _at(self, offset: int, edge: Edge) -> Array:
-        cut = partial(self._arena.cut, offset)
+    def _at(self, name: str, edge: Edge) -> Array:
+        offset = self._offsets.get(name)
+        if offset is None:
+            cut = partial(self._own.cut, self._own_offsets[name])
+        else:
+            cut = partial(self.arena.cut, offset)
         context, place = self._context, self._places[edge.index]
-        return self._backend.blob(cut, edge.shape, context.dtype, place)
+        array = self._backend.blob(cut, edge.shape, context.dtype, place)
+        if offset is not None:
+            self.lies[id(array)] = (name, offset, edge.shape)
+        return array
 
     def _blob(self, name: str, edge: Edge) -> Array:
         # The same memory under the same shape is the same array object: kernels tell
         # an in-place layer by `y is x`.
         key = (name, edge.shape)
         if key not in self._views:
-            self._views[key] = self._at(self._offsets[name], edge)
+            self._views[key] = self._at(name, edge)
         return self._views[key]
 
     def _gradient(self, edge: Edge) -> Array | None:
         name = f"diff:{edge.gradient}"
-        return self._blob(name, edge) if name in self._offsets else None
+        there = name in self._offsets or name in self._own_offsets
+        return self._blob(name, edge) if there else None
 
-    def _work(self, index: int, specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
+    def _work(
+        self, graph: Graph, index: int, specs: Mapping[str, ArraySpec]
+    ) -> dict[str, Array]:
         arrays = {}
         scratch = self._scratch_start
         for name, spec in specs.items():
             dtype = spec.dtype or self._context.dtype
             if spec.life == "state":
-                arrays[name] = self._context.backend.zeros(spec.shape, dtype)
+                whose = None if graph.stale else spec.content
+                arrays[name] = self._state((index, name, whose), spec, dtype)
             elif spec.life == "saved":
                 offset = self._offsets[f"saved:{index}:{name}"]
-                arrays[name] = self._arena.cut(offset, spec.shape, dtype)
+                arrays[name] = self.arena.cut(offset, spec.shape, dtype)
             else:
-                arrays[name] = self._arena.cut(scratch, spec.shape, dtype)
+                arrays[name] = self.arena.cut(scratch, spec.shape, dtype)
                 scratch += aligned(self._nbytes(spec))
         return arrays
+
+    def _state(
+        self, key: tuple[int, str, Hashable], spec: ArraySpec, dtype: str
+    ) -> Array:
+        if key[2] is None:
+            self.unshared.add(key[0])
+            self.own_bytes += self._nbytes(spec)
+            return self._context.backend.zeros(spec.shape, dtype)
+        states, whole = self._shared.states, (*key, spec.shape, dtype)
+        if whole not in states:
+            states[whole] = self._context.backend.zeros(spec.shape, dtype)
+        self.states.setdefault(key[0], []).append(whole)
+        return states[whole]
+
+
+def _laid_out(requests: Sequence[Request], known: Known | None) -> Layout:
+    """Return the layout near a known one, unless that needs much more memory."""
+    if known is not None:
+        near = lay_out_near(requests, known)
+        if near.total_bytes <= NEAR_FACTOR * most_alive(requests):
+            return near
+    return lay_out(requests)
+
+
+def _own(graph: Graph, blobs: Iterable[Request]) -> dict[str, Request]:
+    """Return the small ones among the requests of inputs and outputs, by name."""
+    ends = {*graph.inputs, *graph.outputs}
+    names = set()
+    for edge in graph.edges:
+        if edge.blob in ends:
+            names |= {f"data:{edge.buffer}", f"diff:{edge.gradient}"}
+    return {
+        request.name: request
+        for request in blobs
+        if request.name in names and request.nbytes <= OWN_BYTES
+    }
 
 
 def _lasting(specs: Mapping[str, ArraySpec], backward: bool) -> frozenset[str]:

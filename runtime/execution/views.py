@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.graph import Graph
-from netspec.graph.memory import requests_of
+from netspec.graph import Edge, Graph
 from netspec.ops.base import Shape
 from runtime.data.opening import changed_shapes
 from runtime.data.source import Source
@@ -65,24 +64,49 @@ def edge_views(
     )
 
 
-def carry_over(
-    graph: Graph, old: Plan, new: Plan, node: int, keep: Container[str] | None
-) -> None:
+def stay_in_place(graph: Graph, old: Plan, new: Plan, node: int) -> bool:
+    """Say whether what a pass has computed ahead of `node` lies where a plan has it."""
+    for name in _computed(graph, node):
+        there = old.known.get(name)
+        alive = there is not None and there[0].first <= node <= there[0].last
+        if alive and there != new.known.get(name):
+            return False
+    return True
+
+
+def _computed(graph: Graph, node: int) -> Iterator[str]:
+    """Yield the names of the memory of what a pass has computed ahead of `node`."""
+    for edge in graph.edges:
+        if _is_there(graph, edge, node):
+            yield f"data:{edge.buffer}"
+    for one in graph.nodes[:node]:
+        for place in range(len(one.bottoms)):
+            yield f"kept:{one.index}:{place}"
+
+
+def _is_there(graph: Graph, edge: Edge, node: int) -> bool:
+    """Say whether an edge has its data ahead of `node`."""
+    return edge.producer < node or graph.nodes[edge.producer].type == "Input"
+
+
+def carry_over(graph: Graph, old: Plan, new: Plan, node: int) -> None:
     """Copy what a pass has computed ahead of `node`, and all inputs, to a new plan.
 
-    Only what is still of use has a place of its own there.
+    Only what is still of use has a place of its own there; what lies in the same place
+    of the same memory stays.
     """
-    copy = new.backend.copy
-    training = any(one.backward for one in graph.nodes)
-    alive = {
-        request.name
-        for request in requests_of(graph, training=training, keep=keep)
-        if request.first <= node <= request.last
-    }
+    copy, same = new.backend.copy, old.arena is new.arena
     for edge in graph.edges:
-        inputs = graph.nodes[edge.producer].type == "Input"
-        if inputs or (edge.producer < node and f"data:{edge.buffer}" in alive):
-            copy(old.data[edge.index], new.data[edge.index])
+        if not _is_there(graph, edge, node):
+            continue
+        name = f"data:{edge.buffer}"
+        there = new.known.get(name)
+        if there is not None:
+            alive = there[0].first <= node <= there[0].last
+            inputs = graph.nodes[edge.producer].type == "Input"
+            if not (alive or inputs) or (same and old.known.get(name) == there):
+                continue
+        copy(old.data[edge.index], new.data[edge.index])
     for index in range(node):
         mine, other = new.kernels[index], old.kernels[index]
         mine.take_over(other)
@@ -91,7 +115,9 @@ def carry_over(
         for place, edge_index in enumerate(graph.nodes[index].bottoms):
             kept = mine.bottoms[place]
             if kept is not new.data[edge_index]:  # a copy of what was overwritten
-                copy(other.bottoms[place], kept)
+                name = f"kept:{index}:{place}"
+                if not same or old.known.get(name) != new.known.get(name):
+                    copy(other.bottoms[place], kept)
 
 
 def moved_tops(

@@ -159,7 +159,8 @@ class Divisor:
     """What a loss is divided by, never less than 1.
 
     VALID: the labels that count; FULL: all labels; BATCH_SIZE: the items of the batch;
-    NONE: 1. `weight` is 1 for a label that counts, and None where all of them do.
+    NONE: 1; PRE_FIXED: `pre_fixed`. `weight` is 1 for a label that counts, and None
+    where all of them do.
 
     Shapes: weight (size) -> value ().
     """
@@ -172,11 +173,14 @@ class Divisor:
         *,
         size: int,
         batch: int,
+        pre_fixed: float = 1,
     ) -> None:
         self._xp = kernel.xp
         self._weight = weight if normalization == "VALID" else None
         self.value = kernel.work["divisor"]
+        fixed: dict[str, float]
         fixed = {"FULL": size, "VALID": size, "BATCH_SIZE": batch, "NONE": 1}
+        fixed["PRE_FIXED"] = pre_fixed
         self.value.fill(max(1, fixed[normalization]))
 
     @staticmethod

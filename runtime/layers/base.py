@@ -64,17 +64,24 @@ class TopsChanged(Exception):
     """Raised by `forward` where the tops need other shapes than they have.
 
     The net gives them these shapes, and everything above the layer as it was, and runs
-    the layer again. A layer that is `done` keeps its tops itself until they have their
-    place; the net asks it for their shapes and goes on behind it.
+    the layer again, where `Kernel.found` is what it has found already. A layer that is
+    `done` keeps its tops itself until they have their place; the net asks it for their
+    shapes and goes on behind it.
     """
 
     def __init__(
-        self, node: int, shapes: tuple[Shape, ...], *, done: bool = False
+        self,
+        node: int,
+        shapes: tuple[Shape, ...],
+        *,
+        done: bool = False,
+        found: Any = None,
     ) -> None:
         super().__init__(f"the tops of node {node} need shapes {shapes}")
         self.node = node
         self.shapes = shapes
         self.done = done
+        self.found = found
 
 
 class Kernel(Generic[OpT]):
@@ -86,6 +93,7 @@ class Kernel(Generic[OpT]):
     """
 
     types: ClassVar[tuple[str, ...]] = ()
+    found: Any = None  # by `forward` before it had to ask for other shapes
 
     def __init__(self, node: Node, context: Context) -> None:
         self.node = node
@@ -110,13 +118,30 @@ class Kernel(Generic[OpT]):
     def setup(self) -> None:
         """Make views and constants; called once, at the end of `bind`."""
 
+    def refill(self) -> None:
+        """Fill what stays in the blobs: their memory has had other contents.
+
+        It comes ahead of the first pass, and of each that follows passes of the net
+        with other shapes.
+        """
+
     def take_over(self, other: Kernel[OpT]) -> None:
         """Take what the kernel of the same node in another plan knows of its pass."""
         for name in self.lasting:
-            self.work[name][...] = other.work[name]
+            mine, theirs = self.work[name], other.work[name]
+            if not self.backend.same_memory(mine, theirs):
+                mine[...] = theirs
+
+    def resized(self, bottoms: tuple[Array, ...], tops: tuple[Array, ...]) -> None:
+        """Take arrays with other numbers of rows, where the op is `resizable`."""
+        self.bottoms, self.tops = bottoms, tops
 
     def go_on_from(self, other: Kernel[OpT]) -> None:
-        """Take what lasts from pass to pass from the kernel of an older plan."""
+        """Take what lasts from pass to pass from the kernel of the plan before.
+
+        That may be the same kind of plan again: what lasts is what `other` has, or
+        what it is at the start, and not what was left here.
+        """
 
     def forward(self) -> None:
         """Compute the tops from the bottoms and the parameters."""

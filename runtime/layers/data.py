@@ -70,15 +70,19 @@ class DummyData(Kernel[ops.DummyData]):
     """
 
     types = ("DummyData",)
+    _filled = False
 
-    def setup(self) -> None:
+    def refill(self) -> None:
         """Fill what stays."""
+        self._filled = True
         for index, filler in enumerate(self.op.data_filler):
             if filler.type == "constant":
                 self.backend.fill(self.tops[index], filler.value)
 
     def forward(self) -> None:
         """Draw what does not stay."""
+        if not self._filled:
+            self.refill()
         context = self.context
         for index, filler in enumerate(self.op.data_filler):
             if filler.type == "constant":

@@ -58,6 +58,7 @@ class SigmoidCrossEntropyLoss(OneGradient[ops.SigmoidCrossEntropyLoss]):
             self._weight,
             size=self._x.size,
             batch=self.op.bottoms[0][0],
+            pre_fixed=self.op.fixed,
         )
         if self.dx is not None:
             self._dx = self.dx.reshape(-1)

@@ -22,7 +22,7 @@ class Python(Kernel[PythonOp]):
     types = ("Python",)
 
     def setup(self) -> None:
-        """Give the object its arrays."""
+        """Find the object."""
         hosts = self.context.python
         if hosts is None:
             raise UnsupportedError(
@@ -30,6 +30,9 @@ class Python(Kernel[PythonOp]):
                 layer=label(self.op.layer),
             )
         self._hosted = hosts.of(self.op.layer)
+
+    def refill(self) -> None:
+        """Give the object its arrays."""
         self._hosted.bind(self)
 
     def forward(self) -> None:

@@ -79,6 +79,8 @@ class _Recurrent(Kernel):
             old, new = (kernel.work[f"final {state}"] for kernel in (other, self))
             if old.shape == new.shape:
                 new[...] = old
+            else:
+                new.fill(0)
 
     def _enter(self) -> None:
         """Begin a forward: carry states over, and start `pre` with the inputs."""

@@ -181,11 +181,13 @@ class Filter(Kernel[ops.Filter]):
 
     def forward(self) -> None:
         """Copy the selected items."""
-        self.backend.download(self.bottoms[-1], out=self._selector)
-        chosen = np.flatnonzero(self._selector)
+        chosen, self.found = self.found, None
+        if chosen is None:
+            self.backend.download(self.bottoms[-1], out=self._selector)
+            chosen = np.flatnonzero(self._selector)
         shapes = tuple((len(chosen), *y.shape[1:]) for y in self.tops)
         if shapes != self.op.tops:
-            raise TopsChanged(self.node.index, shapes)
+            raise TopsChanged(self.node.index, shapes, found=chosen)
         self._chosen = self.xp.asarray(chosen)
         for x, y in zip(self.bottoms, self.tops, strict=False):
             self.backend.gather(x, self._chosen, out=y)

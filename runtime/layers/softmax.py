@@ -14,6 +14,7 @@ from netspec.ops.base import label
 from netspec.ops.loss import InfogainLoss as InfogainLossOp
 from netspec.schema import BlobProto
 from runtime.arrays import Array, ArraySpec, once
+from runtime.layers._class_weights import ClassWeights
 from runtime.layers._gradient import OneGradient
 from runtime.layers._labels import Divisor, Labels, across_classes, by_class, positions
 from runtime.layers.base import register
@@ -91,6 +92,15 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
     counts as that number in the loss, and as it is in the gradient. The divisor is
     explained at `Divisor`.
 
+    With weights w of the classes (SegNet; see `ClassWeights`) and label_smoothing s
+    (Intel Caffe, whose own loss leaves s out of the value but not of the gradient):
+
+        q_k = 1 - s at the label, s / C elsewhere
+        loss = -(sum of w[label] q_k log(p_k)) / divisor
+        dx_k = dloss w[label] (p_k (sum of q) - q_k) / divisor
+
+    Weights do not count in the divisor.
+
     Shapes: x (O..., C, I...) with C on `axis`, label (O, I values) -> loss (), and p
     (like x) where there is a second top.
     """
@@ -105,7 +115,10 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
             **Divisor.arrays(),
             "edge": ArraySpec((size,)),
             "picked": ArraySpec((size,)),
+            **ClassWeights.arrays(self.op, size),
         }
+        if self.op.label_smoothing:
+            specs["logs"] = ArraySpec(self.op.bottoms[0])
         if len(self.op.tops) == 1:
             specs["p"] = ArraySpec(self.op.bottoms[0], life="saved")
         return specs
@@ -125,7 +138,13 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
             weight,
             size=weight.size,
             batch=self._p.shape[0],
+            pre_fixed=self.op.fixed,
         )
+        self._weights = ClassWeights(self, self._labels)
+        # q beside the label; without classes the labels are refused.
+        self._rest = self.op.label_smoothing / max(1, self._p.shape[1])
+        if self._rest:
+            self._logs = by_class(self.work["logs"], axis)
         if self.dx is not None:
             self._dx, self._flat_dx = by_class(self.dx, axis), self.dx.reshape(-1)
 
@@ -135,24 +154,47 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
         softmax(xp, self._x, self._p, self._edge)
         labels.read()
         self._divisor.update()
+        weight = self._weights.update()
         self.backend.gather(self._flat_p, labels.index, picked)
         xp.maximum(picked, SMALLEST_NORMAL, out=picked)
         xp.log(picked, out=picked)
-        xp.multiply(picked, labels.weight, out=picked)
+        if self._rest:
+            self._smooth(picked)
+        xp.multiply(picked, weight, out=picked)
         xp.sum(picked, out=self.y)
         xp.negative(self.y, out=self.y)
         xp.divide(self.y, self._divisor.value, out=self.y)
 
+    def _smooth(self, picked: Array) -> None:
+        """Make sums of q log(p) of the logarithms at the labels."""
+        xp, sums = self.xp, self.work["edge"]
+        xp.maximum(self._p, SMALLEST_NORMAL, out=self._logs)
+        xp.log(self._logs, out=self._logs)
+        xp.sum(self._logs, axis=1, keepdims=True, out=self._edge)
+        xp.multiply(picked, 1 - self.op.label_smoothing - self._rest, out=picked)
+        xp.multiply(sums, self._rest, out=sums)
+        xp.add(picked, sums, out=picked)
+
     def gradient(self, dx: Array) -> None:
-        """Compute dx: p times the share of its place, but p - 1 at the labels."""
+        """Compute dx: p times the share of its place, but p - 1 at the labels.
+
+        With smoothing that is p (sum of q) - q, q being 0 and 1 without.
+        """
         xp, picked, labels = self.xp, self.work["picked"], self._labels
-        share = self.work["edge"]
-        xp.multiply(labels.weight, self.dy, out=share)
+        share, rest = self.work["edge"], self._rest
+        xp.multiply(self._weights.value, self.dy, out=share)
         xp.divide(share, self._divisor.value, out=share)
         self._weigh(share)
-        xp.multiply(self._p, self._edge, out=self._dx)
+        if rest:
+            xp.multiply(self._p, 1 - rest, out=self._dx)
+            xp.subtract(self._dx, rest, out=self._dx)
+            xp.multiply(self._dx, self._edge, out=self._dx)
+        else:
+            xp.multiply(self._p, self._edge, out=self._dx)
         self.backend.gather(self._flat_p, labels.index, picked)
-        xp.subtract(picked, 1, out=picked)
+        if rest:
+            xp.multiply(picked, 1 - rest, out=picked)
+        xp.subtract(picked, 1 - self.op.label_smoothing, out=picked)
         xp.multiply(picked, share, out=picked)
         self.backend.scatter(picked, labels.index, self._flat_dx)
 
@@ -190,7 +232,9 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
             "share": ArraySpec(()),
         }
         if len(self.op.bottoms) == 2:
-            specs["matrix"] = ArraySpec((classes, classes), life="state")
+            specs["matrix"] = ArraySpec(
+                (classes, classes), life="state", content="matrix"
+            )
         if len(self.op.tops) == 1:
             specs["p"] = ArraySpec(shape, life="saved")
         return specs
@@ -206,7 +250,12 @@ class InfogainLoss(OneGradient[InfogainLossOp]):
         self._labels = Labels(self, self._x, op.ignore_label)
         weight = self._labels.weight
         self._divisor = Divisor(
-            self, op.normalization, weight, size=weight.size, batch=self._x.shape[0]
+            self,
+            op.normalization,
+            weight,
+            size=weight.size,
+            batch=self._x.shape[0],
+            pre_fixed=op.fixed,
         )
         outer, classes = self._x.shape[:2]
         if len(self.bottoms) > 2:

@@ -149,7 +149,8 @@ class Net(InnerNames):
         old = self.params
         self.mirror = Mirror(self.backend, other.mirror)
         self.parameters = allocate(self.graph, self.context, borrowed)
-        self.plan = self._compile()
+        self.plans.forget()
+        self._start()
         self._name_everything()
         for name, blobs in self.params.items():
             if name not in other.params:

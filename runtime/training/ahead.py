@@ -49,8 +49,6 @@ class Ahead:
         self.waiting: deque[Launched] = deque()
         self._iterations: Iterations | None = None
         self._update: Update | None = None
-        self._plan: Plan | None = None
-        self._wholes: dict[tuple[bool, bool], Sequence[Run]] = {}
         self._clears = False  # whether what was not finite before is of no interest
 
     def begin(self, *, careful: bool) -> None:
@@ -60,9 +58,11 @@ class Ahead:
     def able(self) -> bool:
         """Say whether the next iteration can be launched as a whole."""
         self._rule.follow()
+        if self._rule.waits:
+            return False
         update = self._rule.update
         if update is not self._update:
-            self._update, self._plan = update, None
+            self._update = update
             losses = len(self._weighted(self._net.plan.data))
             self._iterations = self._net.backend.iterations(update, losses)
         return self._iterations is not None
@@ -120,14 +120,16 @@ class Ahead:
 
     def whole(self, plan: Plan, runs: _Runs) -> Sequence[Run]:
         """Return the functions of a whole batch, the same as long as the plan is."""
-        if plan is not self._plan:
-            self._plan, self._wholes = plan, {}
+        if plan.wholes.get("of") is not runs.iterations:
+            plan.wholes.clear()
+            plan.wholes["of"] = runs.iterations
         key = (runs.first, runs.last)
-        if key not in self._wholes:
+        if key not in plan.wholes:
             between, after = runs.calls_between(plan), runs.calls_after(plan)
             add = not runs.first
-            self._wholes[key] = plan.iteration(between, after, accumulate=add)
-        return self._wholes[key]
+            plan.wholes[key] = plan.iteration(between, after, accumulate=add)
+        made: Sequence[Run] = plan.wholes[key]
+        return made
 
     def _weighted(self, arrays: Sequence[Array | None]) -> list[tuple[Array, float]]:
         """Return the arrays of all tops with a weight, and these."""

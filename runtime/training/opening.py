@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
 from runtime.training.solver import Solver
 from runtime.training.solver_param import read_solver
@@ -20,6 +21,7 @@ def get_solver(
     seed: int | None = None,
     keep: Iterable[str] | None = None,
     allow_python: Allow = (),
+    plans: int = PLANS,
 ) -> Solver:
     """Return the solver of a prototxt file, of prototxt text, or of a message.
 
@@ -40,4 +42,5 @@ def get_solver(
         seed=seed,
         keep=keep,
         allow_python=allow_python,
+        plans=plans,
     )

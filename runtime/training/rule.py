@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -10,11 +12,32 @@ from netspec.errors import SpecError
 from netspec.schema import SolverParameter
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
+from runtime.training.history import TestRecord
 from runtime.training.lr_policy import policy_of
+from runtime.training.momentum import momentum_at, moves
+from runtime.training.progress import Progress
+from runtime.training.testing import accuracy_of
 from runtime.training.updates import settings_of, update_of
 from runtime.update_rules import Update
 
-_RATE = ("lr_policy", "base_lr", "gamma", "power", "stepsize", "max_iter")
+_RATE = (
+    "lr_policy",
+    "base_lr",
+    "gamma",
+    "power",
+    "stepsize",
+    "max_iter",
+    "stepearly",
+    "average_loss",
+    "warmup_iter",
+    "warmup_start_lr",
+    "rampup_interval",
+    "rampup_lr",
+    "min_lr",
+)
+_LISTS = ("stepvalue", "plateau_winsize", "stagelr", "stageiter")
+_LISTING = ("multistep", "plateau", "multifixed")  # policies that read one of them
+_MOMENTUM = ("momentum_policy", "max_momentum", "momentum_power")
 _SETTINGS = (
     "type",
     "momentum",
@@ -26,31 +49,43 @@ _SETTINGS = (
     "clip_gradients",
     "iter_size",
 )
-_fields_of = attrgetter(*_RATE, *_SETTINGS)  # in one call: it is made in every step
+# In one call: it is made in every step.
+_fields_of = attrgetter(*_RATE, *_MOMENTUM, *_SETTINGS)
 
 
 def _update_of(param: SolverParameter, net: Net) -> Update:
     precision = net.context.precision
-    return update_of(param, net.flat, net.graph.parameters, net.backend, precision)
+    update = update_of(param, net.flat, net.graph.parameters, net.backend, precision)
+    if moves(param):
+        # Pieces of work that have the momentum within them cannot follow it.
+        update.whole = update.fused = None
+    return update
 
 
 class Rule:
     """The learning rate and the update, as the fields of `param` say at the moment.
 
-    steps: how many steps of multistep are taken.
+    progress: what the policy of the rate remembers.
     """
 
     def __init__(self, param: SolverParameter, net: Net) -> None:
         self.param, self._net = param, net
-        self.steps = 0
+        self.progress = Progress()
         self.policy = policy_of(param)
         self.update = _update_of(param, net)
+        self._settings = self.update.settings
+        self._moves = moves(param)
         self._read = self._fields()
+
+    @property
+    def waits(self) -> bool:
+        """Whether an iteration cannot be launched before its loss is known."""
+        return self.policy.reads_losses or self._moves
 
     def _fields(self) -> tuple[Any, ...]:
         fields: tuple[Any, ...] = _fields_of(self.param)
-        if fields[0] == "multistep":
-            fields += tuple(self.param.stepvalue)
+        if fields[0] in _LISTING:
+            fields += tuple(tuple(getattr(self.param, field)) for field in _LISTS)
         return fields
 
     def follow(self) -> None:
@@ -70,9 +105,10 @@ class Rule:
                 f"keeps other values; make a new solver"
             )
         self.policy = policy_of(param)
-        if settings_of(param) != old.settings:
+        if settings_of(param) != self._settings or moves(param) != self._moves:
             net = self._net
             self.update = _update_of(param, net)
+            self._settings, self._moves = self.update.settings, moves(param)
             pairs = zip(self.update.history, old.history, strict=True)
             for array, values in pairs:
                 array[...] = values
@@ -81,36 +117,83 @@ class Rule:
         self._read = fields
 
     def rate(self, iteration: int) -> float:
-        """Return the learning rate of an iteration."""
+        """Return the learning rate of an iteration.
+
+        Of plateau, which waits for the loss, it is the one without a further step.
+        """
         self.follow()
-        return self.policy.rate(iteration, self.steps)
+        return self.policy.rate(iteration, self.progress.steps)
+
+    def rate_after(self, iteration: int, loss: float) -> float:
+        """Return the learning rate of an iteration whose loss is known."""
+        self.follow()
+        if not self.policy.reads_losses:
+            return self.policy.rate(iteration, self.progress.steps)
+        progress = self.policy.after_loss(self.progress, iteration, loss)
+        return self.policy.rate(iteration, progress.steps)
 
     def set_rate(self, rate: float, iteration: int) -> None:
         """Change `base_lr` so that the rate of `iteration` is `rate`.
 
-        Raises `SpecError` where the policy gives 0 or no number whatever `base_lr` is.
+        Raises `SpecError` where no `base_lr` gives it: where the policy multiplies that
+        by 0 or no number, or `min_lr` or the start of a growing rate is above it.
         """
         if not (math.isfinite(rate) and rate >= 0):
             raise SpecError(f"solver: lr must be at least 0 and finite, got {rate:g}")
-        before = self.param.base_lr
-        self.param.base_lr = 1.0
-        factor = self.rate(iteration)
-        self.param.base_lr = before
+        self.follow()
+        steps = self.progress.steps
+        start, end = (
+            replace(self.policy, base_lr=base, min_lr=0.0).rate(iteration, steps)
+            for base in (0.0, 1.0)
+        )
+        factor = end - start
         if not (math.isfinite(factor) and factor > 0):
             raise SpecError(
                 f"solver: lr cannot be set to {rate:g}: in iteration {iteration} "
                 f"lr_policy {self.policy.name!r} multiplies base_lr by {factor:g}; "
                 f"change lr_policy, or its fields"
             )
-        self.param.base_lr = rate / factor
+        base, least = (rate - start) / factor, self.policy.min_lr
+        if self.policy.name == "poly" and not self.policy.grows(iteration):
+            base = least + (rate - least) / factor
+        if rate < least or base < 0:
+            lowest = max(least, start)
+            raise SpecError(
+                f"solver: lr cannot be set to {rate:g}: in iteration {iteration} it is "
+                f"at least {lowest:g}; change min_lr, warmup_start_lr or rampup_lr"
+            )
+        self.param.base_lr = base
 
     def step_to(self, iteration: int) -> None:
-        """Take the steps of multistep that lead to an iteration."""
-        self.steps = self.policy.steps_at(iteration, self.steps)
+        """Take the step of multistep that leads to an iteration."""
+        steps = self.policy.steps_at(iteration, self.progress.steps)
+        self.progress = self.progress.with_steps(steps)
 
-    def apply(self, rate: float, iteration: int) -> None:
+    def see_tests(
+        self, iteration: int, nets: Sequence[Net], records: Sequence[TestRecord]
+    ) -> None:
+        """Let stepearly see the tests that were due ahead of an iteration.
+
+        It looks at the first net. Raises `SpecError` where that measures no accuracy.
+        """
+        self.follow()
+        if self.policy.name != "stepearly" or not records:
+            return
+        accuracy = accuracy_of(nets[records[0].net], records[0])
+        progress = self.policy.after_test(self.progress, iteration, accuracy)
+        self.progress = progress
+
+    def apply_after_pass(self, iteration: int) -> None:
+        """Update the parameters after a pass of the net that somebody else ran."""
+        loss = self._net.loss() if self.policy.reads_losses else 0.0
+        self.apply(self.rate_after(iteration, loss), iteration, loss)
+
+    def apply(self, rate: float, iteration: int, loss: float) -> None:
         """Update the parameters from their gradients."""
-        self.step_to(iteration)
+        self.progress = self.policy.after_loss(self.progress, iteration, loss)
+        if self._moves:
+            moved = momentum_at(self.param, iteration, rate)
+            self.update.settings = replace(self._settings, momentum=moved)
         # The gradients have just been looked at; see `Solver`.
         self._net.mirror.before_steps(UPDATE, again=True)
         self.update.apply(rate, iteration)

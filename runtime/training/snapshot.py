@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from netspec.errors import FileError, MachineError, NetspecError, SpecError
 from netspec.files import is_file, replacing
@@ -28,6 +27,7 @@ from netspec.weights.hdf5_file import Hdf5File, reading
 from netspec.weights.reading import open_weights
 from runtime.execution import weights
 from runtime.execution.net import Net
+from runtime.training.progress import Progress
 from runtime.training.snapshot_files import (
     HASH_BYTES,
     Snapshot,
@@ -38,9 +38,17 @@ from runtime.update_rules import Update
 
 HISTORY_FIELD = SolverState.DESCRIPTOR.fields_by_name["history"].number
 DATA_FIELD = BlobProto.DESCRIPTOR.fields_by_name["data"].number
-# `learned_net_hash` is no field of the schema, which has Caffe's only; all readers skip
-# what they do not know.
-HASH_FIELD = 1001
+HDF5_FIELDS: dict[str, Any] = {
+    "iter": np.int32,
+    "current_step": np.int32,
+    "minimum_loss": np.float32,
+    "iter_last_event": np.int32,
+    "recent_losses": np.float64,
+    "best_accuracy": np.float64,
+    "tests_without_gain": np.int32,
+    "last_test": np.int32,
+}
+HDF5_ALWAYS = ("iter", "current_step")  # what Caffe writes and needs
 LENGTH_DELIMITED = 2  # protobuf's wire type of messages, strings and packed numbers
 
 
@@ -49,14 +57,14 @@ class SavedState:
     """What a state file holds.
 
     `history` has an array for each parameter in the net's order, once for each array
-    that the update rule keeps. `current_step` is the number of multistep's steps taken.
+    that the update rule keeps. `progress` is what the policy of the rate remembers.
     `learned_net_hash` tells the model that was written with it, "" in files of Caffe.
     """
 
     iteration: int
     learned_net: str
     history: tuple[np.ndarray, ...]
-    current_step: int
+    progress: Progress
     learned_net_hash: str = ""
 
 
@@ -66,7 +74,7 @@ def write_snapshot(
     prefix: str,
     *,
     iteration: int,
-    current_step: int,
+    progress: Progress,
     hdf5: bool = False,
 ) -> Snapshot:
     """Write both files of a snapshot.
@@ -81,7 +89,7 @@ def write_snapshot(
     # The hash of the model takes the place of this once the model is there.
     token = secrets.token_hex(HASH_BYTES)
     history = tuple(_history(net, update))
-    saved = SavedState(iteration, str(paths.model), history, current_step, token)
+    saved = SavedState(iteration, str(paths.model), history, progress, token)
     content = _to_hdf5(saved) if hdf5 else b"".join(_to_binary(saved))
     try:
         paths.state.parent.mkdir(parents=True, exist_ok=True)
@@ -139,17 +147,42 @@ def _from_binary(path: Path) -> SavedState:
             np.array(blob.double_data or blob.data, np.float32).reshape(_shape(blob))
             for blob in message.history
         ),
-        message.current_step,
-        _hash_in(message, path),
+        _progress_in(message),
+        _text(message.learned_net_hash, path),
     )
 
 
-def _hash_in(message: SolverState, path: Path) -> str:
-    fields: Any = UnknownFieldSet(message)
-    for field in fields:
-        if field.field_number == HASH_FIELD and isinstance(field.data, bytes):
-            return _text(field.data, path)
-    return ""
+def _progress_in(message: SolverState) -> Progress:
+    return Progress(
+        steps=message.current_step,
+        minimum_loss=message.minimum_loss,
+        last_event=message.iter_last_event,
+        recent=tuple(message.recent_losses),
+        best=message.best_accuracy if message.HasField("best_accuracy") else None,
+        without_gain=message.tests_without_gain,
+        last_test=message.last_test,
+    )
+
+
+def _head(saved: SavedState) -> SolverState:
+    """Return the message of a state without its history; defaults are left out."""
+    progress, usual = saved.progress, Progress()
+    head = SolverState(
+        iter=saved.iteration,
+        learned_net=saved.learned_net,
+        current_step=progress.steps,
+        recent_losses=progress.recent,
+        best_accuracy=progress.best,
+        learned_net_hash=saved.learned_net_hash or None,
+    )
+    if progress.minimum_loss != usual.minimum_loss:
+        head.minimum_loss = progress.minimum_loss
+    if progress.last_event != usual.last_event:
+        head.iter_last_event = progress.last_event
+    if progress.last_test != usual.last_test:
+        head.tests_without_gain = progress.without_gain
+        head.last_test = progress.last_test
+    return head
 
 
 def _text(value: str | bytes, path: Path) -> str:
@@ -244,15 +277,7 @@ def _find_model(state: Path, saved: SavedState) -> Path:
 
 def _to_binary(saved: SavedState) -> Iterator[bytes]:
     """Yield a serialized SolverState. Numbers go as they lie in memory."""
-    head = SolverState(
-        iter=saved.iteration,
-        learned_net=saved.learned_net,
-        current_step=saved.current_step,
-    )
-    yield head.SerializeToString()
-    if saved.learned_net_hash:
-        mark = saved.learned_net_hash.encode()
-        yield _key(HASH_FIELD, len(mark)) + mark
+    yield _head(saved).SerializeToString()
     for values in saved.history:
         blob = BlobProto()
         blob.shape.dim.extend(values.shape)
@@ -295,9 +320,12 @@ def _hdf5() -> Any:
 def _to_hdf5(saved: SavedState) -> bytes:
     buffer = io.BytesIO()
     with _hdf5().File(buffer, "w") as file:
-        file["iter"] = np.array([saved.iteration], np.int32)
         file["learned_net"] = np.bytes_(saved.learned_net)
-        file["current_step"] = np.array([saved.current_step], np.int32)
+        head = _head(saved)
+        given = {field.name for field, _ in head.ListFields()}
+        for field, dtype in HDF5_FIELDS.items():
+            if field in given:
+                file[field] = np.atleast_1d(np.array(getattr(head, field), dtype))
         if saved.learned_net_hash:
             file["learned_net_hash"] = np.bytes_(saved.learned_net_hash)
         group = file.create_group("history")
@@ -320,8 +348,19 @@ def _from_hdf5(path: Path) -> SavedState:
             name = _text(_part(file, "learned_net")[()], path)
             mark = file.find("learned_net_hash")
             model_hash = _text(mark[()], path) if file.is_dataset(mark) else ""
-            numbers = [_first(_part(file, n)[()]) for n in ("iter", "current_step")]
-    return SavedState(numbers[0], name, tuple(arrays), numbers[1], model_hash)
+            head = SolverState(
+                **{n: _number(_part(file, n)[()], n) for n in HDF5_ALWAYS}
+            )
+            for field in HDF5_FIELDS.keys() - HDF5_ALWAYS:
+                there = file.find(field)
+                if not file.is_dataset(there):
+                    continue
+                if field == "recent_losses":
+                    head.recent_losses.extend(np.ravel(there[()]).tolist())
+                else:
+                    setattr(head, field, _number(there[()], field))
+    progress = _progress_in(head)
+    return SavedState(head.iter, name, tuple(arrays), progress, model_hash)
 
 
 def _part(file: Hdf5File, name: str, group: Any = None) -> Any:
@@ -331,5 +370,6 @@ def _part(file: Hdf5File, name: str, group: Any = None) -> Any:
     return found
 
 
-def _first(values: Sequence[int] | np.ndarray | int) -> int:
-    return int(np.ravel(values)[0])
+def _number(values: Any, field: str) -> Any:
+    first = np.ravel(values)[0]
+    return int(first) if HDF5_FIELDS[field] is np.int32 else float(first)

@@ -6,14 +6,16 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
+from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
+from runtime.execution.unknown_fields import refuse_unknown_solver
 from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.ahead import Ahead
@@ -59,7 +61,8 @@ class Solver(Callbacks):
             whatever `solver_mode` says.
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
             seed gives the same run, where Caffe takes a new one each time.
-        keep, allow_python: what must stay readable and may be imported (see `Net`).
+        keep, allow_python, plans: what must stay readable, may be imported, and for how
+            many shapes each net keeps plans (see `Net`).
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -89,25 +92,20 @@ class Solver(Callbacks):
         seed: int | None = None,
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
+        plans: int = PLANS,
     ) -> None:
         super().__init__()
         self.param = param
+        refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
-        nets = SolverNets(
-            self.net_type,
-            param,
-            folder,
-            keep=keep,
-            backend=backend,
-            kernels=kernels,
-            graphs=graphs,
-            precision=precision,
-            seed=self.seed,
-            allow_python=allowed_names(allow_python),
-        )
+        how: dict[str, Any] = {"backend": backend, "kernels": kernels}
+        how |= {"graphs": graphs, "precision": precision, "seed": self.seed}
+        allow = allowed_names(allow_python)
+        made = (self.net_type, param, folder)
+        nets = SolverNets(*made, keep=keep, allow_python=allow, plans=plans, **how)
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]
@@ -253,9 +251,10 @@ class Solver(Callbacks):
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
-                if self._test(signals) is None:
+                if (records := self._test(signals)) is None:
                     return
                 self._tested = self._iteration
+                self._rule.see_tests(self._iteration, self.test_nets, records)
             if self._stopping:
                 return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
@@ -291,8 +290,7 @@ class Solver(Callbacks):
             self._watch.warn(f"the loss of iteration {self._iteration} is {loss:g}")
         for call in self._after:
             call()
-        if self._after:
-            lr = self.lr
+        lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
         self._watch.check(self.update, self._iteration, told, self.last_snapshot)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
@@ -300,7 +298,7 @@ class Solver(Callbacks):
             notify(record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
-        self._rule.apply(lr, self._iteration)
+        self._rule.apply(lr, self._iteration, loss)
         self._iteration += 1
         return self._recorder.add(self._iteration - 1, loss, lr, started)
 
@@ -329,7 +327,7 @@ class Solver(Callbacks):
         does, less the record. A gradient that is not finite is warned about once.
         """
         self._watch.check(self.update, self._iteration, None, self.last_snapshot)
-        self._rule.apply(self.lr, self._iteration)
+        self._rule.apply_after_pass(self._iteration)
         self._iteration += 1
 
     # ------------------------------------------------------------ testing
@@ -391,7 +389,7 @@ class Solver(Callbacks):
             self.update,
             param.snapshot_prefix,
             iteration=self._iteration,
-            current_step=self._rule.steps,
+            progress=self._rule.progress,
             hdf5=param.snapshot_format == SolverParameter.HDF5,
         )
         self.last_snapshot = written
@@ -426,7 +424,7 @@ class Solver(Callbacks):
         """
         saved = restore_snapshot(self.net, self.update, path)
         self._iteration = saved.iteration
-        self._rule.steps = saved.current_step
+        self._rule.progress = saved.progress
         self.last_snapshot = Snapshot(
             saved.iteration, Path(saved.learned_net), Path(path)
         )

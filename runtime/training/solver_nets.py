@@ -10,6 +10,7 @@ from netspec.errors import SpecError
 from netspec.reading.located import located
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
+from runtime.training.average_precision import precision_of
 from runtime.training.solver_param import find_file, test_choices, train_choice
 
 NetT = TypeVar("NetT", bound=Net)
@@ -30,6 +31,7 @@ class SolverNets(Generic[NetT]):
         keep: Iterable[str] | None,
         **options: Any,
     ) -> None:
+        precision_of(param)  # its mistakes come before the time it takes to build nets
         choice = train_choice(param, folder)
         tests = test_choices(param, folder)
         options["keep"] = None if keep is None else list(keep)

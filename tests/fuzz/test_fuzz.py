@@ -90,7 +90,8 @@ def test_command_stops_after_the_time_that_it_is_given(wild, capfd, monkeypatch)
     assert "| all | 1 | 0 | 1 | 0 | 0 | 0 | " in capfd.readouterr().out
 
 
-def test_a_file_is_made_again_by_its_number(wild, capsys):
+def test_a_file_is_made_again_by_its_number(wild, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the process comes back to: it goes elsewhere
     with pytest.raises(KeyError, match="gone"):
         fuzz.main(["--kind", "wild", "--only", "1"])
     assert "damaged has 1 bytes" in capsys.readouterr().out

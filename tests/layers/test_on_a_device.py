@@ -11,7 +11,7 @@ from tests.layers.harness import LoneLayer, parse_layer
 from tests.runtime.execution.device_stand_in import DeviceBackend
 from tools.gen_gradients import EXAMPLES
 
-ON_THE_HOST = {"Filter", "HDF5Output"}  # they change shapes, or write files
+ON_THE_HOST = {"Filter", "HDF5Output", "Proposal"}  # they change shapes, or write files
 IN_PLACE = 'bottom: "x" top: "x"'
 
 

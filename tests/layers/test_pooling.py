@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from netspec.errors import UnsupportedError
+from runtime.counter_random import hash_bits, stream_keys
 from tests.layers.harness import LoneLayer, allocated_bytes, check_layer
 
 
@@ -165,16 +165,119 @@ def test_window_without_a_maximum_has_no_place(backend):
     assert mask.ravel().tolist() == [0, 1, 2, 0, -1, 2]
 
 
-def test_stochastic_pooling_is_refused(backend):
-    text = (
-        'type: "Pooling" name: "p5" pooling_param { pool: STOCHASTIC kernel_size: 2 }'
+STOCHASTIC = 'name: "p" type: "Pooling" pooling_param { pool: STOCHASTIC '
+UNPADDED = [case for case in CASES if "pad" not in CASES[case]]
+
+
+def uniform(size: int, seed: int, clock: int) -> np.ndarray:
+    """The random numbers of a pass of the layer "p"."""
+    bits = np.arange(size, dtype=np.uint32)
+    hash_bits(np, bits, stream_keys(seed, "p", clock), np.empty_like(bits))
+    return bits / 2**32
+
+
+def drawn(op, x, seed=7, clock=0):
+    """The value and the pixel that are drawn in every window, in Caffe's words."""
+    y = np.zeros(op.tops[0])
+    chance = uniform(y.size, seed, clock).reshape(y.shape)
+    pixels = {}
+    for n, c in np.ndindex(x.shape[:2]):
+        for place, window, _ in windows(op, x.shape[2:], y.shape[2:]):
+            values = [float(x[(n, c, *pixel)]) for pixel in window]
+            bound, running = chance[(n, c, *place)] * sum(values), 0.0
+            chosen = 0
+            while (running := running + values[chosen]) < bound:
+                chosen += 1
+            y[(n, c, *place)] = values[chosen]
+            pixels[(n, c, *place)] = (n, c, *window[chosen])
+    return y, pixels
+
+
+def expected(op, x):
+    y = np.zeros(op.tops[0])
+    for n, c in np.ndindex(x.shape[:2]):
+        for place, window, _ in windows(op, x.shape[2:], y.shape[2:]):
+            values = [x[(n, c, *pixel)] for pixel in window]
+            if sum(values) > 0:
+                y[(n, c, *place)] = sum(v * v for v in values) / sum(values)
+    return y
+
+
+@pytest.mark.parametrize("case", UNPADDED)
+def test_stochastic_pooling_draws_while_training(backend, case):
+    layer = LoneLayer(STOCHASTIC + CASES[case] + "}", [(2, 3, 7, 8)], backend=backend)
+    rng = np.random.default_rng(2)
+    x = np.maximum(rng.normal(size=(2, 3, 7, 8)), 0)
+    dy = rng.normal(size=layer.op.tops[0])
+    for clock in (0, 1, 5):
+        layer.clock.value = clock
+        (y,) = layer.forward([x])
+        (dx,), _ = layer.backward([dy])
+        wanted, pixels = drawn(layer.op, x, clock=clock)
+        np.testing.assert_allclose(y, wanted, rtol=1e-12)
+        gradient = np.zeros(x.shape)
+        for place, pixel in pixels.items():
+            gradient[pixel] += dy[place]
+        np.testing.assert_allclose(dx, gradient, rtol=1e-12, atol=1e-14)
+    assert np.unique(y).size > 3
+
+
+def test_stochastic_pooling_draws_by_value(backend):
+    layer = LoneLayer(
+        STOCHASTIC + "kernel_size: 2 stride: 2 }", [(1, 1, 100, 80)], backend=backend
     )
-    match = r"layer 'p5' \(Pooling\): STOCHASTIC pooling has no .* MAX or AVE"
-    with pytest.raises(UnsupportedError, match=match):
-        LoneLayer(text, [(2, 3, 4, 5)], backend=backend)
+    x = np.tile([[1.0, 2.0], [0.0, 5.0]], (50, 40))[None, None]
+    (y,) = layer.forward([x])
+    assert y.size == 2000
+    shares = [(y == value).mean() for value in (0, 1, 2, 5)]
+    np.testing.assert_allclose(shares, [0, 1 / 8, 2 / 8, 5 / 8], atol=0.03)
 
 
-@pytest.mark.parametrize("how", ["MAX", "AVE"])
+@pytest.mark.parametrize("case", UNPADDED)
+def test_stochastic_pooling_expects_in_a_test(backend, case):
+    text = STOCHASTIC + CASES[case] + "} phase: TEST"
+    x = np.random.default_rng(4).uniform(0.1, 2, size=(2, 3, 7, 8))
+    check_layer(text, [x], expected, backend=backend)
+
+
+def test_windows_of_nothing_above_zero(backend):
+    x = np.array([[0.0, 0, -1, -2, -5, 1], [0, 0, -3, -4, 0, 0]])[None, None]
+    text = STOCHASTIC + "kernel_size: 2 stride: 2 }"
+    layer = LoneLayer(text + " phase: TEST", [x.shape], backend=backend)
+    (y,) = layer.forward([x])
+    (dx,), _ = layer.backward([np.ones(y.shape)])
+    assert not y.any()
+    assert not dx.any()
+    layer = LoneLayer(text, [x.shape], backend=backend)
+    for layer.clock.value in range(4):
+        (y,) = layer.forward([x])
+        (dx,), _ = layer.backward([np.ones(y.shape)])
+        assert y[0, 0, 0, :2].tolist() == [0, -1]  # the first of the window
+        assert y[0, 0, 0, 2] in (-5, 0)  # some element, the last where none is reached
+        assert dx.sum() == 3
+
+
+def test_stochastic_pooling_keeps_what_is_no_number(backend):
+    x = np.ones((1, 1, 2, 4))
+    x[0, 0, 1, 0] = np.nan
+    for phase in ("TRAIN", "TEST"):
+        text = STOCHASTIC + f"kernel_size: 2 stride: 2 }} phase: {phase}"
+        (y,) = LoneLayer(text, [x.shape], backend=backend).forward([x])
+        assert np.isnan(y[0, 0, 0, 0])
+        assert y[0, 0, 0, 1] == 1
+
+
+@pytest.mark.parametrize("images", [1, 2, 7])
+def test_any_number_of_planes_at_a_time_draws_the_same(backend, monkeypatch, images):
+    text = STOCHASTIC + "kernel_size: 3 stride: 2 }"
+    x = np.random.default_rng(0).random((7, 1, 4, 5))
+    (whole,) = LoneLayer(text, [x.shape], backend=backend).forward([x])
+    monkeypatch.setattr(type(backend), "block_elements", images * 20)
+    (y,) = LoneLayer(text, [x.shape], backend=backend).forward([x])
+    np.testing.assert_array_equal(y, whole)
+
+
+@pytest.mark.parametrize("how", ["MAX pad: 1", "AVE pad: 1", "STOCHASTIC"])
 def test_steps_allocate_nothing(backend, how):
-    text = f'type: "Pooling" pooling_param {{ pool: {how} kernel_size: 3 pad: 1 }}'
+    text = f'type: "Pooling" pooling_param {{ pool: {how} kernel_size: 3 }}'
     assert allocated_bytes(text, [(4, 16, 40, 30)], backend=backend) < 4096

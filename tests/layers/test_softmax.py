@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netspec.errors import FileError, ShapeError, SpecError
+from netspec.errors import FileError, ShapeError, SpecError, SpecWarning
 from netspec.ops.base import count
 from netspec.schema import BlobProto
 from runtime.backends.base import Backend
@@ -80,6 +80,110 @@ def test_the_loss_and_its_gradient_follow_the_definition(
         f"loss_param {{ normalization: {normalization} {ignore} }}"
     )
     check_layer(text, [shape, labels], logistic, backend=backend)
+
+
+def weighed(op, x, label):
+    """The loss with class weights and smoothing, term by term."""
+    p = np.moveaxis(probabilities(op, x), op.axis, -1)
+    classes = p.shape[-1]
+    numbers = [int(value) for value in label.reshape(-1)]
+    total, counted = 0.0, 0
+    for place, wanted in zip(np.ndindex(p.shape[:-1]), numbers, strict=True):
+        if wanted == op.ignore_label:
+            continue
+        counted += 1
+        weight = 1.0
+        if op.class_weighting:
+            weight = op.class_weighting[wanted]
+        elif op.by_frequency:
+            weight = 1 / numbers.count(wanted)
+        for k in range(classes):
+            share = op.label_smoothing / classes
+            if k == wanted:
+                share = 1 - op.label_smoothing
+            total -= weight * share * math.log(p[place][k])
+    return np.array(total / divisor(op, counted, label.size))
+
+
+WEIGHTS = "".join(f" class_weighting: {w}" for w in (0.25, 1.5, 0.75, 3, 0))
+BALANCED = "weight_by_label_freqs: true"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        BALANCED,
+        BALANCED + WEIGHTS,
+        "label_smoothing: 0.3",
+        BALANCED + WEIGHTS + " label_smoothing: 0.125 normalization: BATCH_SIZE",
+        BALANCED + " label_smoothing: 0.125 normalization: FULL",
+    ],
+)
+@pytest.mark.parametrize("ignore", ["", "ignore_label: 4", "ignore_label: 255"])
+@pytest.mark.parametrize(
+    ("axis", "shape", "label"),
+    [
+        (1, (2, 5, 3, 4), (2, 1, 3, 4)),
+        (-1, (2, 3, 5), (2, 3)),
+        (1, (24, 5), (24,)),
+    ],
+)
+def test_classes_weigh_and_labels_are_smooth(
+    backend: Backend, axis: int, shape, label, ignore: str, options: str
+) -> None:
+    labels = LABELS.reshape(-1)[: math.prod(label)].reshape(label).copy()
+    if "255" in ignore:
+        labels.reshape(-1)[2::5] = 255
+    text = (
+        f'type: "SoftmaxWithLoss" softmax_param {{ axis: {axis} }} '
+        f"loss_param {{ {options} {ignore} }}"
+    )
+    check_layer(text, [shape, labels], weighed, backend=backend)
+
+
+def test_a_smooth_label_has_the_gradient_of_intel_caffe(backend: Backend) -> None:
+    text = 'type: "SoftmaxWithLoss" loss_param { label_smoothing: 0.25 }'
+    layer = LoneLayer(text, [(2, 4), (2,)], backend=backend)
+    x = np.random.default_rng(3).normal(size=(2, 4))
+    layer.forward([x, [2.0, 0.0]])
+    (dx, _), _ = layer.backward([1.0])
+    alpha, beta = 0.75, 0.25 / 4
+    expected = probabilities(layer.op, x) * (alpha + 3 * beta) - beta
+    expected[0, 2] += beta - alpha
+    expected[1, 0] += beta - alpha
+    np.testing.assert_allclose(dx, expected / 2, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ("label_smoothing: 1", "label_smoothing is 1; expected at least 0 and below 1"),
+        (
+            BALANCED + " class_weighting: 2",
+            r"given 1 times for 4 classes; give a weigh",
+        ),
+        (BALANCED + 4 * " class_weighting: -1", r"class_weighting is \(-1.0, .*from 0"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(
+    backend: Backend, options: str, match: str
+) -> None:
+    text = f'name: "cost" type: "SoftmaxWithLoss" loss_param {{ {options} }}'
+    with pytest.raises(SpecError, match=r"'cost' \(SoftmaxWithLoss\).*" + match):
+        LoneLayer(text, [(3, 4), (3,)], backend=backend)
+
+
+def test_weights_that_nobody_asked_for_are_told(backend: Backend) -> None:
+    text = 'type: "SoftmaxWithLoss" loss_param { class_weighting: 2 }'
+    with pytest.warns(SpecWarning, match="no effect without weight_by_label_freqs"):
+        layer = LoneLayer(text, [(3, 1), (3,)], backend=backend)
+    assert layer.op.class_weighting == ()
+
+
+def test_other_losses_tell_that_they_have_no_weights(backend: Backend) -> None:
+    text = 'type: "SigmoidCrossEntropyLoss" loss_param { label_smoothing: 0.5 }'
+    with pytest.warns(SpecWarning, match="label_smoothing has no effect here; only"):
+        LoneLayer(text, [(3, 4), (3, 4)], backend=backend)
 
 
 def test_the_default_divisor_counts_the_labels_that_count(backend: Backend) -> None:

@@ -15,8 +15,9 @@ BVLC_TYPES = (
     "Slice Softmax SoftmaxWithLoss Split Swish TanH Threshold Tile WindowData "
 )
 FORK_TYPES = (
-    "AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize "
-    "Permute PriorBox ROIPooling SmoothL1Loss VideoData "
+    "AnnotatedData BoxAnnotatorOHEM DetectionEvaluate DetectionOutput MultiBoxLoss "
+    "Normalize PSROIPooling Permute PriorBox Proposal ROIAlign ROIPooling SmoothL1Loss "
+    "SmoothL1LossOHEM SoftmaxWithLossOHEM VideoData "
 )
 CAFFE_TYPES = {*BVLC_TYPES.split(), *FORK_TYPES.split()}
 
@@ -25,8 +26,12 @@ def test_every_type_of_caffe_and_of_the_forks_has_a_definition():
     assert set(known_types()) >= CAFFE_TYPES
 
 
+# Other names of forks for what is there: a group for every channel.
+OTHER_NAMES = {"ConvolutionDepthwise", "DepthwiseConvolution"}
+
+
 def test_every_type_has_a_class_of_its_name():
-    for name in known_types():
+    for name in set(known_types()) - OTHER_NAMES:
         assert op_class(name).type == name
         assert op_class(name).__name__ == name
 

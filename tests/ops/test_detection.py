@@ -3,22 +3,6 @@ import pytest
 from tests.ops.reading import fillers, param_shapes, read, refuses
 
 
-def test_roi_pooling_has_an_item_a_region():
-    text = 'type: "ROIPooling" top: "y" roi_pooling_param { pooled_h: 6 pooled_w: 7 '
-    op = read(text + "spatial_scale: 0.5 }", (2, 3, 20, 30), (11, 5))
-    assert op.tops == ((11, 3, 6, 7),)
-    assert op.spatial_scale == 0.5
-    assert op.gradient_bottoms == (0,)
-    assert op.backward_bottoms == (1,)
-    refuses(
-        text + "}", (2, 3, 20, 30), (11, 4), match=r"regions, must have shape \(R, 5"
-    )
-    short = 'type: "ROIPooling" top: "y"'
-    refuses(
-        short, (2, 3, 20, 30), (11, 5), match="pooled_h is 0 and pooled_w 0; give at"
-    )
-
-
 def test_normalize_has_one_scale_or_one_a_channel():
     op = read('type: "Normalize" top: "y"', (2, 3, 4, 5))
     assert param_shapes(op) == [()]

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from netspec import schema
 from netspec.language.python_to_proto import is_repeated
 from netspec.schema import LayerParameter, NetParameter
+from netspec.schema.kept import UNKNOWN_FIELDS
 from netspec.text import as_net
 from tests.patience import PATIENCE_S
 from tests.reference import needs_reference, reference_dir
@@ -46,6 +47,9 @@ LABELS = {
 }
 # The fork gives these the numbers of two fields of Caffe.
 MOVED = {"SolverParameter.eval_type": 1041, "SolverParameter.ap_version": 1042}
+
+# Values of enums that only forks have.
+ADDED_VALUES = {"LossParameter.NormalizationMode": {"PRE_FIXED"}}
 
 
 def table(name: str) -> dict[str, Any]:
@@ -94,9 +98,22 @@ def test_every_message_field_and_enum_of_the_tables_is_there(name):
                 differing.append(path)
         enums = {enum.name: enum for enum in MESSAGES[message].enum_type}
         for enum, expected in entry.get("enums", {}).items():
-            if {value.name: value.number for value in enums[enum].value} != expected:
+            numbers = {value.name: value.number for value in enums[enum].value}
+            of_forks = ADDED_VALUES.get(f"{message}.{enum}", set())
+            if {k: n for k, n in numbers.items() if k not in of_forks} != expected:
                 differing.append(f"{message}.{enum}")
     assert differing == []
+
+
+# Of no table: a field of an old example, and what its rates need in a snapshot.
+OURS = {
+    "SolverParameter.stepearly",
+    "SolverState.best_accuracy",
+    "SolverState.last_test",
+    "SolverState.learned_net_hash",
+    "SolverState.recent_losses",
+    "SolverState.tests_without_gain",
+}
 
 
 @needs_reference
@@ -111,15 +128,15 @@ def test_nothing_is_added_but_what_forks_have():
         for message, entry in table(name)["messages"].items():
             known.setdefault(message, set()).update(entry.get("fields", ()))
     ours = {
-        name: {field.name for field in message.field}
+        name: {field.name for field in message.field} - {UNKNOWN_FIELDS}
         for name, message in MESSAGES.items()
     }
     added = {
         f"{name}.{field}"
         for name, names in ours.items()
-        for field in names - known.get(name, set())
+        for field in names - known.get(name, set()) - {"unknown_fields"}
     }
-    assert added == set()
+    assert added == OURS
 
 
 @pytest.mark.parametrize(

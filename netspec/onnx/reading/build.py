@@ -202,7 +202,7 @@ class Build:
             return x
         given = {"power": power, "scale": scale, "shift": shift}
         usual = {"power": 1, "scale": 1, "shift": 0}
-        options = {k: v for k, v in given.items() if v != usual[k]}
+        options: dict[str, Any] = {k: v for k, v in given.items() if v != usual[k]}
         param = PowerParameter(**options)
         message = LayerParameter(type="Power", power_param=param)
         return self.layer(message, [x], role=role)

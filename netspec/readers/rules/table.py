@@ -22,6 +22,7 @@ from netspec.readers.rules import (
     rearranged,
     recorded,
     recurrent,
+    region,
     scale,
     selection,
     shape,
@@ -50,6 +51,7 @@ OF_SHAPES: tuple[Rule, ...] = (
     *joining.RULES,
     *selection.RULES,
     *detection.RULES,
+    *region.RULES,
     *input.RULES,
 )
 

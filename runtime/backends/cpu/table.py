@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
+from runtime.backends.cpu.layers.detection_output import DetectionOutput
 from runtime.backends.cpu.layers.dropout import Dropout
 from runtime.backends.cpu.layers.elementwise import (
     Concat,
@@ -21,6 +22,8 @@ from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
+from runtime.backends.cpu.layers.proposal import Proposal
+from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.backends.cpu.layers.resize import (
     Axpy,
     Interp,
@@ -28,10 +31,10 @@ from runtime.backends.cpu.layers.resize import (
     ShuffleChannel,
     Upsample,
 )
-from runtime.backends.layer_kernel import LayerKernel
+from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
-KERNELS: Mapping[str, Sequence[type[LayerKernel[Any]]]] = {
+KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Axpy": (Axpy,),
     "BN": (ForkNorm,),
     "BatchNorm": (BatchNorm, ForkNorm),
@@ -39,12 +42,17 @@ KERNELS: Mapping[str, Sequence[type[LayerKernel[Any]]]] = {
     "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
+    "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
     "Eltwise": (EltwiseSum,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
     "LRN": (LRN,),
+    "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
+    "Proposal": (Proposal,),
+    "ROIAlign": (ROIAlign,),
+    "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
     "ReLU6": (ReLU6,),
     "Scale": (Scale,),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -122,7 +122,8 @@ class Columns:
     def partial(self, sums: int = 1, *, lasting: bool = False) -> ArraySpec:
         """Return the array for partial sums, for a step or for the whole pass."""
         size = (self.groups * sums * self.columns,)
-        return ArraySpec(size, "float32", "state" if lasting else "scratch")
+        life: Literal["state", "scratch"] = "state" if lasting else "scratch"
+        return ArraySpec(size, "float32", life, content="of a pass")
 
 
 def _vector(columns: int, storage: str) -> int:

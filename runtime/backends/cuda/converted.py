@@ -23,6 +23,11 @@ from runtime.layers.base import Bound, Context, Kernel
 
 # What takes its blobs as they lie, as it does no arithmetic: it uploads or downloads.
 ANYWHERE = frozenset({"Input", "Data", "ImageData", "HDF5Data", "MemoryData"}) | {
+    "AnnotatedData",
+    "DenseImageData",
+    "ImageLabelmapData",
+    "ImageSegData",
+    "VideoData",
     "WindowData",
     "DummyData",
     "HDF5Output",
@@ -208,6 +213,19 @@ class Converted(Kernel[Any]):
         if calls is None:
             return None
         return [*self._before_gradient, *calls, *self._after_gradient]
+
+    @property
+    def found(self) -> Any:
+        """What the kernel had found before it asked for other shapes."""
+        return self.inner.found
+
+    @found.setter
+    def found(self, what: Any) -> None:
+        self.inner.found = what
+
+    def refill(self) -> None:
+        """Fill what stays in the blobs."""
+        self.inner.refill()
 
     def take_over(self, other: Kernel[Any]) -> None:
         """Take what the kernel of the same node in another plan knows of its pass."""

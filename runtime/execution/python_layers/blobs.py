@@ -27,6 +27,7 @@ class LayerBlob(Blob):
         self._dtype = dtype
         self._staged = np.zeros(shape, dtype)
         self._staged_diff: np.ndarray | None = None
+        self._held: tuple[np.ndarray | None, np.ndarray | None] | None = None
 
     @property
     def data(self) -> np.ndarray:
@@ -95,6 +96,16 @@ class LayerBlob(Blob):
         if self._data is not None:
             self._staged = self._staged_diff = None
 
+    def hold(self, *, data: bool = False, diff: bool = False) -> None:
+        """Copy what `bind` is to keep, ahead of a change of the memory."""
+        if self._held is not None:
+            return  # for a layer that has been left out meanwhile
+        gradient = self._known_diff() if diff else None
+        self._held = (
+            self.data.copy() if data else None,
+            None if gradient is None else gradient.copy(),
+        )
+
     def bind(
         self,
         data: HostView,
@@ -105,8 +116,15 @@ class LayerBlob(Blob):
     ) -> None:
         """Take arrays of the net; what is kept is copied if the shapes are equal."""
         same = self.shape == data.shape
-        values = self.data if keep_data and same else None
-        gradient = self._known_diff() if keep_diff and same else None
+        held, self._held = self._held, None
+        if held is not None:
+            values, gradient = (
+                one if one is not None and one.shape == data.shape else None
+                for one in held
+            )
+        else:
+            values = self.data if keep_data and same else None
+            gradient = self._known_diff() if keep_diff and same else None
         self._staged = self._staged_diff = None
         self.rebind(data.shape, data, diff)
         if values is not None and not data.shows(values):

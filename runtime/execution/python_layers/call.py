@@ -49,6 +49,11 @@ class Call:
         self._context = context
         self._draws = 0
 
+    def go_on_from(self, other: Call) -> None:
+        """Take what another call knows of its pass."""
+        self.saved, self.iteration = other.saved, other.iteration
+        self._draws = other._draws
+
     def begin(self) -> None:
         """Start a forward pass."""
         self.iteration = self._context.clock.value

@@ -105,10 +105,26 @@ class PythonLayers:
                 out = arrays[parameter.index].data
                 backend.upload(values.reshape(-1), out=out)
 
+    @property
+    def read_shapes(self) -> bool:
+        """Whether there are layers whose `reshape` may give other shapes by itself."""
+        return any(one.layer is not None for one in self._hosted.values())
+
+    def tops_of(self, layer: LayerParameter) -> tuple[Shape, ...]:
+        """Return the shapes that a `Layer` has given its tops."""
+        hosted = self.of(layer)
+        return tuple(blob.shape for blob in getattr(hosted, "tops", ()))
+
     def reshape_all(self) -> None:
         """Let the next `read` of every layer call its `reshape`."""
         for one in self._hosted.values():
             one.seen = None
+
+    def hold(self, kernels: Sequence[Kernel[Any]]) -> None:
+        """Copy what is to be found in the blobs once other kernels have the memory."""
+        for kernel in kernels:
+            if kernel.node.type == "Python":
+                self.of(kernel.node.layer).hold(kernel)
 
     def restore(self, kernels: Sequence[Kernel[Any]]) -> None:
         """Go back to the arrays of these kernels, after a change that failed."""
@@ -202,8 +218,17 @@ class Hosted:
 
     # ------------------------------------------------------------ in a pass
 
+    def hold(self, kernel: Kernel[Any]) -> None:
+        """Copy what `bind` is to keep of blobs that have the same shape there."""
+        for blob, x in zip(self.bottoms, kernel.op.bottoms, strict=True):
+            if blob not in self.tops:
+                blob.hold(diff=blob.shape == x)
+        for blob, y in zip(self.tops, kernel.op.tops, strict=True):
+            blob.hold(data=blob.shape == y)
+
     def bind(self, kernel: Kernel[Any]) -> None:
         """Take the arrays of a kernel."""
+        self.seen = kernel.op.bottoms
         self._node = kernel.node.index
         self._mirror = mirror = self._group.mirror
         self._xp = kernel.xp

@@ -33,6 +33,9 @@ class OwnHosted:
     def forget(self) -> None:
         """Do nothing: shapes follow from the bottoms."""
 
+    def hold(self, kernel: Kernel[Any]) -> None:
+        """Do nothing: what lasts is not in blobs."""
+
     def bind(self, kernel: Kernel[Any]) -> None:
         """Take the arrays of a kernel."""
         node = kernel.node
@@ -41,7 +44,10 @@ class OwnHosted:
         self._name = self._definition.title
         self._forward = one.forward
         self._backward = getattr(one, "backward", None)
+        before = getattr(self, "_call", None)
         self._call = call = Call(node.name, kernel.context, train=kernel.train)
+        if isinstance(before, Call):
+            call.go_on_from(before)  # shapes may change amid a pass
         call.bottoms, call.tops = kernel.bottoms, kernel.tops
         call.dbottoms, call.dtops = kernel.dbottoms, kernel.dtops
         call.wanted = node.propagate

@@ -38,7 +38,20 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "InnerProduct": ("inner_product_param { num_output: 5 }", [(3, 8)]),
     "Interp": ("interp_param { height: 5 width: 8 }", [IMAGE]),
     "LRN": ("", [IMAGE]),
+    "PSROIPooling": (
+        "psroi_pooling_param { spatial_scale: 0.5 output_dim: 1 group_size: 2 }",
+        [IMAGE, (5, 5)],
+    ),
     "Pooling": ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
+    "Proposal": (
+        "proposal_param { ratio: 1 scale: 1 post_nms_topn: 1 min_size: 0 }",
+        [(1, 2, 3, 4), (1, 4, 3, 4), (1, 3)],
+    ),
+    "ROIAlign": (
+        "roi_align_param { pooled_h: 2 pooled_w: 3 sampling_ratio: 2 }",
+        [IMAGE, (5, 5)],
+    ),
+    "ROIPooling": ("roi_pooling_param { pooled_h: 2 pooled_w: 3 }", [IMAGE, (5, 5)]),
     "ReLU": ("relu_param { negative_slope: 0.2 }", [IMAGE]),
     "ReLU6": ("", [IMAGE]),
     "ShuffleChannel": ("shuffle_channel_param { group: 2 }", [IMAGE]),
@@ -101,8 +114,12 @@ def test_an_option_that_a_compiled_layer_does_not_know_runs_portably(
     bottoms = [numbers(shape, index) for index, shape in enumerate(shapes)]
     if name == "SoftmaxWithLoss":
         bottoms[1] = np.array([2, 0, 3], np.float32)
+    if "ROI" in name:
+        bottoms[1] = np.arange(25, dtype=np.float32).reshape(5, 5) % 3
+    if name == "Proposal":
+        bottoms[2] = np.array([[30, 40, 1]], np.float32)
     usual = LoneLayer(text, shapes, backend=CPU, dtype="float32")
-    assert isinstance(usual.kernel, LayerKernel)
+    assert type(usual.kernel) in KERNELS[name]
     slow = LoneLayer(text, shapes, backend=PORTABLE, dtype="float32")
     monkeypatch.setattr(harness, "infer", inferred)
     fast = LoneLayer(text, shapes, backend=CPU, dtype="float32")

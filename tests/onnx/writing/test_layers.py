@@ -424,7 +424,7 @@ REFUSED = {
     *("EuclideanLoss", "HDF5Data", "HDF5Output", "HingeLoss", "ImageData"),
     *("InfogainLoss", "MemoryData", "MultiBoxLoss", "MultinomialLogisticLoss"),
     *("Python", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss"),
-    *("VideoData", "WindowData"),
+    *("DenseImageData", "ImageLabelmapData", "ImageSegData", "VideoData", "WindowData"),
 }
 CASES = [
     pytest.param(kind, *example, id=f"{kind}-{number}")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netspec.errors import SpecError, SpecWarning
+from netspec.errors import SpecWarning
 from netspec.onnx.writing.layer import FLOAT, INT64, Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import enum_name, label
@@ -53,11 +53,8 @@ def detection_output(layer: Layer) -> Value:
 
 def _check(layer: Layer, param: DetectionOutputParameter) -> None:
     nms = param.nms_param
-    if nms.nms_threshold < 0:
-        raise SpecError(
-            f"nms_threshold is {nms.nms_threshold:g}; expected at least 0",
-            layer=label(layer.node.layer),
-        )
+    if layer.op.read_bottoms > 3:
+        raise layer.refused("objectness of RefineDet has no form in ONNX here")
     if nms.eta != 1 and nms.nms_threshold > 0.5:
         raise layer.refused(
             f"eta is {nms.eta:g} and nms_threshold {nms.nms_threshold:g}, so the "

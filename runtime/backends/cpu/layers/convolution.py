@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from netspec.ops.base import count
@@ -100,13 +100,17 @@ class _Correlating(LayerKernel[ConvT]):
             self._weights = weights_algorithm(gathering(self.op), threads)
             wanted.append(self._weights.weights_scratch())
         return {
-            name: ArraySpec((nbytes,), "uint8", self._life(name))
+            name: ArraySpec((nbytes,), "uint8", self._life(name), self._content())
             for name, nbytes in _largest(wanted).items()
         }
 
     def _life(self, name: str) -> Literal["state", "scratch"]:
         lasting = self._keeps and name in {"weights", "biases"}
         return "state" if lasting else "scratch"
+
+    def _content(self) -> Hashable:
+        # How the weights are packed does not depend on the sizes of images.
+        return tuple(type(algorithm).__name__ for algorithm in self.ahead)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""

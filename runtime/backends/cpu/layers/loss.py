@@ -110,13 +110,21 @@ def log_loss_gradient(record: Any, part: int, parts: int) -> None:
 class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
     """The logistic loss of rows of scores; see the portable kernel."""
 
-    options = ("axis", "ignore_label", "normalization")
+    options = (
+        "axis",
+        "ignore_label",
+        "normalization",
+        "class_weighting",
+        "by_frequency",
+        "label_smoothing",
+        "fixed",
+    )
 
     @classmethod
     def suits(cls, op: SoftmaxWithLossOp) -> bool:
-        """Whether the classes are the last axis."""
+        """Whether the classes are the last axis, and count alike."""
         scores = op.bottoms[0]
-        return count(scores) > 0 and count(scores, op.axis + 1) == 1
+        return op.plain and count(scores) > 0 and count(scores, op.axis + 1) == 1
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the probabilities, and for what backward has to know."""
@@ -135,7 +143,8 @@ class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
 
     def forward_calls(self) -> list[Call]:
         """Compute p and the loss."""
-        alone = self.op.normalization == "NONE"
+        divisors = {"NONE": 1.0, "PRE_FIXED": self.op.fixed}
+        rows = float(self._sizes["rows"])
         loss = log_loss(
             p=self._p,
             labels=self.bottoms[1],
@@ -143,7 +152,7 @@ class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
             state=self.work["state"],
             ignored=self._ignored,
             valid_only=self.op.normalization == "VALID",
-            divisor=1 if alone else self._sizes["rows"],
+            divisor=divisors.get(self.op.normalization, rows),
             serial=True,
             **self._sizes,
         )

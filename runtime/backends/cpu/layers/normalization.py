@@ -236,8 +236,8 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         channels = (self.op.channels,)
         if self.op.use_global_stats:
             return {
-                "scale": ArraySpec(channels, life="state"),
-                "shift": ArraySpec(channels, life="state"),
+                "scale": ArraySpec(channels, life="state", content="remembered"),
+                "shift": ArraySpec(channels, life="state", content="remembered"),
             }
         return {
             "inverse": ArraySpec(channels, life="saved"),

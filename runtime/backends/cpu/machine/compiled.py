@@ -49,6 +49,15 @@ def helper(function: Function) -> Function:
     return compiled
 
 
+def exact(function: Function) -> Function:
+    """Compile a function that kernels call, whose sums and products stay as written.
+
+    For what decides: a box that overlaps another by just the limit.
+    """
+    compiled: Function = numba.njit(error_model="numpy", nogil=True)(function)
+    return compiled
+
+
 def outlined(function: Function) -> Function:
     """Compile a function that kernels call from many places, once for all of them."""
     compiled: Function = numba.njit(**HELPER_OPTIONS)(function)

@@ -200,7 +200,9 @@ class _Correlation(CudaLayer[Any]):
         if self._folded is not None:
             carrier, shape = CARRIERS[self.storage], self.op.params[0].shape
             for name, size in (("weights", count(shape)), ("bias", shape[0])):
-                wanted[f"folded {name}"] = ArraySpec((size,), carrier, "state")
+                wanted[f"folded {name}"] = ArraySpec(
+                    (size,), carrier, "state", "folded"
+                )
         most = max(one.workspace_bytes for one in self._planned.values())
         if most:
             wanted["workspace"] = workspace_of(most)

@@ -68,12 +68,20 @@ class SoftmaxWithLoss(_Loss):
     """
 
     op: SoftmaxWithLossOp
-    options = ("axis", "ignore_label", "normalization")
+    options = (
+        "axis",
+        "ignore_label",
+        "normalization",
+        "class_weighting",
+        "by_frequency",
+        "label_smoothing",
+        "fixed",
+    )
 
     @classmethod
     def suits(cls, op: SoftmaxWithLossOp) -> bool:
-        """Whether there are scores."""
-        return count(op.bottoms[0]) > 0
+        """Whether there are scores, and the classes count alike."""
+        return op.plain and count(op.bottoms[0]) > 0
 
     @classmethod
     def wanted(cls, node: Node) -> tuple[Wanted, Wanted]:
@@ -122,7 +130,9 @@ class SoftmaxWithLoss(_Loss):
         """Return the calls that compute p and the loss."""
         op, (rows, _, _) = self.op, self._sizes
         batch = count(op.bottoms[0], 0, op.axis)
+        fixed: dict[str, float]
         fixed = {"FULL": rows, "BATCH_SIZE": batch, "NONE": 1, "VALID": 0}
+        fixed["PRE_FIXED"] = max(1.0, op.fixed)
         given = (self.x, self.bottoms[1], self._p, self.work["partial"])
         counts = op.normalization == "VALID"
         return [
@@ -222,12 +232,14 @@ class SigmoidCrossEntropyLoss(_ElementLoss):
     """See `runtime.layers.loss.SigmoidCrossEntropyLoss`."""
 
     op: ops.SigmoidCrossEntropyLoss
-    options = ("ignore_label", "normalization")
+    options = ("ignore_label", "normalization", "fixed")
     kind = "CROSS_ENTROPY"
 
     def _divide(self) -> Call:
         op, size = self.op, self._terms
+        fixed: dict[str, float]
         fixed = {"FULL": size, "VALID": size, "BATCH_SIZE": self._batch, "NONE": 1}
+        fixed["PRE_FIXED"] = max(1.0, op.fixed)
         counts = op.normalization == "VALID" and op.ignore_label is not None
         return self._finish(1.0, fixed[op.normalization], counts=counts)
 

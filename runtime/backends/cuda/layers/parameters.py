@@ -9,7 +9,7 @@ that form and brought back. In whole passes all copies of a net are one launch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,17 +55,20 @@ class Working:
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the copy."""
-        return {self._name: self._spec("state")} if self.copied else {}
+        if not self.copied:
+            return {}
+        content = (self.place.order, self.place.storage, self._padded)
+        return {self._name: self._spec("state", content)}
 
     def gradient_arrays(self) -> dict[str, ArraySpec]:
         """Ask for the gradient in its working form, also to add it from there."""
         # What all gradients of a net are brought back from at once has to be there.
         life = "state" if self.copied else "scratch"
-        return {f"gradient of {self._name}": self._spec(life)}
+        return {f"gradient of {self._name}": self._spec(life, "of a pass")}
 
-    def _spec(self, life: Any) -> ArraySpec:
+    def _spec(self, life: Any, content: Hashable) -> ArraySpec:
         size = padded_count(self.shape, self._padded)
-        return ArraySpec((size,), CARRIERS[self.place.storage], life)
+        return ArraySpec((size,), CARRIERS[self.place.storage], life, content)
 
     @property
     def memory(self) -> Array:

@@ -123,6 +123,8 @@ class Stepwise(CudaLayer[OpT]):
             old, new = (kernel.work[f"final {state}"] for kernel in (other, self))
             if old.size == new.size and other.op.streams == self.streams:  # type: ignore[attr-defined]
                 new[...] = old.reshape(new.shape)
+            else:
+                new.fill(0)
 
     def at(self, blob: Blob, step: int) -> Array:
         """Return what a step has of an array of all steps."""

@@ -1,0 +1,217 @@
+"""Compile a graph: kernels, memory, and lists of steps that only run.
+
+`compile_plan` chooses a kernel for every node, lays all arrays out in an arena, binds
+the kernels to them, and returns the steps in order. After that nothing looks at a name,
+a shape or a proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Hashable, Sequence
+from functools import partial
+from typing import Any
+
+from netspec.graph import Graph, Node
+from netspec.graph.memory import unwritten_gradients
+from runtime.arena import Arena
+from runtime.arrays import Array
+from runtime.backends import Backend
+from runtime.execution.fitting import fitting
+from runtime.execution.memory_kinds import passes_over
+from runtime.execution.mirror import Mirror
+from runtime.execution.parameters import ParameterArrays
+from runtime.execution.plan import Plan, Prepared, Step
+from runtime.execution.plan_memory import Known, PlanMemory, SharedMemory
+from runtime.layers.base import Bound, Context, Kernel
+from runtime.primitives import Primitives
+
+
+def _step(
+    node: Node,
+    run: Callable[[], None],
+    calls: Sequence[Any] | None,
+    backend: Primitives,
+    flags: tuple[bool, ...] = (),
+) -> Step:
+    if calls is not None:
+        run = backend.runner(calls)
+    return Step(node.index, node.name, run, calls, flags)
+
+
+def _forward_step(
+    node: Node, kernel: Kernel[Any], memory: PlanMemory, backend: Primitives
+) -> Step:
+    copies = [
+        (kept, memory.data[node.bottoms[place]])
+        for (index, place), kept in memory.kept.items()
+        if index == node.index
+    ]
+    if not copies:
+        return _step(node, kernel.forward, kernel.forward_calls(), backend)
+
+    def run() -> None:
+        for kept, values in copies:
+            backend.copy(values, kept)
+        kernel.forward()
+
+    return _step(node, run, None, backend)
+
+
+def compile_plan(
+    graph: Graph,
+    backend: Backend,
+    context: Context,
+    parameters: Sequence[ParameterArrays],
+    mirror: Mirror,
+    shared: SharedMemory,
+    prepared: Prepared,
+    *,
+    keep: Container[str] | None = None,
+    known: Known | None = None,
+    suits: Callable[[Arena], bool] = lambda _: True,
+) -> Plan:
+    """Bind every node of `graph` to a kernel of `backend` and to memory.
+
+    mirror: learns of the memory of blobs, ahead of the kernels. shared, prepared: what
+    the plans of a net have in common. keep: the names of the blobs whose contents must
+    outlive the steps that use them; None keeps all of them, as Caffe does. Inputs,
+    outputs and loss gradients are always kept. known: where another plan has its
+    arrays, to have them there too. suits: which arenas may be taken.
+
+    Nothing is written to the memory that plans share: see `Plan.enter`.
+
+    Raises `UnsupportedError` for a layer type without arithmetic, `MachineError` where
+    the memory cannot be had.
+    """
+    made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
+    places, kernels = backend.arrange(graph, made, context)
+    fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
+    with fitting(graph, context, (), keep, shared.arenas):
+        given = (graph, backend, context, kernels, keep, places, shared)
+        memory = PlanMemory(*given, known, suits)
+        copies = mirror.blob_copies()
+        data, diff = memory.data, memory.diff
+        passes = passes_over(graph, data, diff, parameters, copies, mirror)
+        for node, kernel in zip(graph.nodes, kernels, strict=True):
+            if node.index not in graph.stale:
+                kernel.bind(_bound(node, memory, parameters))
+        forward = tuple(
+            _forward_step(node, kernel, memory, backend)
+            for node, kernel in zip(graph.nodes, kernels, strict=True)
+            if not node.op.alias and node.index not in graph.stale
+        )
+        return Plan(
+            forward=forward,
+            backward=_backward_steps(graph, context, kernels, parameters, store=True),
+            accumulate=_backward_steps(
+                graph, context, kernels, parameters, store=False
+            ),
+            data=list(data),
+            diff=tuple(diff),
+            kernels=tuple(kernels),
+            memory=memory.sizes,
+            backend=backend,
+            passes=passes,
+            arena=memory.arena,
+            known=memory.known,
+            lies=memory.lies,
+            fills=_fills(graph, memory),
+            copies=copies,
+            stale=frozenset(graph.stale),
+            prepared=prepared,
+            prepares=_prepares(forward, memory),
+            own_bytes=memory.own_bytes,
+            fusion=fusion,
+        )
+
+
+def _prepares(forward: Sequence[Step], memory: PlanMemory) -> list[Hashable]:
+    """Return the shared states that constant calls fill; none if others do not."""
+    nodes = [
+        step.node for step in forward if any(call.constant for call in step.calls or ())
+    ]
+    if any(node in memory.unshared for node in nodes):
+        return []
+    return [state for node in nodes for state in memory.states.get(node, ())]
+
+
+def _bound(
+    node: Node, memory: PlanMemory, parameters: Sequence[ParameterArrays]
+) -> Bound:
+    shapes = [definition.shape for definition in node.op.params]
+    arrays = [parameters[index] for index in node.params]
+    return Bound(
+        bottoms=tuple(
+            memory.kept.get((node.index, place), memory.data[edge])
+            for place, edge in enumerate(node.bottoms)
+        ),
+        tops=tuple(memory.data[edge] for edge in node.tops),
+        dbottoms=tuple(
+            memory.diff[edge] if propagate else None
+            for edge, propagate in zip(node.bottoms, node.propagate, strict=True)
+        ),
+        dtops=tuple(memory.diff[edge] for edge in node.tops),
+        params=tuple(
+            one.data.reshape(shape) for one, shape in zip(arrays, shapes, strict=True)
+        ),
+        dparams=tuple(
+            one.diff.reshape(shape) if learn else None
+            for one, shape, learn in zip(arrays, shapes, node.learn, strict=True)
+        ),
+        work=memory.work[node.index],
+        lasting=memory.lasting[node.index],
+    )
+
+
+def _fills(graph: Graph, memory: PlanMemory) -> list[tuple[Array, float]]:
+    """Return the gradients that no step writes, and what is in them.
+
+    That is the weight of a top that counts as a loss, and 0 for others.
+    """
+    weights = {
+        edge: weight
+        for node in graph.nodes
+        for edge, weight in zip(node.tops, node.loss_weights, strict=True)
+        if weight != 0
+    }
+    edges = dict.fromkeys(unwritten_gradients(graph), 0.0) | weights
+    found = [(memory.diff[edge], weight) for edge, weight in edges.items()]
+    return [(gradient, weight) for gradient, weight in found if gradient is not None]
+
+
+def _backward_steps(
+    graph: Graph,
+    context: Context,
+    kernels: Sequence[Kernel[Any]],
+    parameters: Sequence[ParameterArrays],
+    *,
+    store: bool,
+) -> tuple[Step, ...]:
+    """Return the backward steps, last node first.
+
+    With `store` the first writer of a parameter's gradient overwrites it.
+    """
+    steps = []
+    written: set[int] = set()
+    for node in reversed(graph.nodes):
+        if not node.backward or (node.op.alias and node.type != "Split"):
+            continue
+        if node.index in graph.stale:
+            continue
+        learned = [
+            index for index, learn in zip(node.params, node.learn, strict=True) if learn
+        ]
+        twice = {index for index in learned if learned.count(index) > 1}
+        for index in sorted(twice - written) if store else ():
+            # One layer uses the parameter in two slots: clear it, then add both.
+            clear = partial(parameters[index].diff.fill, 0)
+            steps.append(Step(node.index, node.name, clear))
+        flags = tuple(
+            not store or index in written or index in twice for index in node.params
+        )
+        written.update(learned)
+        kernel = kernels[node.index]
+        run = partial(kernel.backward, flags)
+        calls = kernel.backward_calls(flags)
+        steps.append(_step(node, run, calls, context.backend, flags))
+    return tuple(steps)

@@ -1,0 +1,250 @@
+"""How a net takes other shapes: plans by shape, and going on amid a pass."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from netspec.errors import joined
+from netspec.graph import Earlier, Graph, build_kept
+from netspec.nets.filter import KeptNet
+from netspec.ops.base import Shape
+from runtime.arena import Arena
+from runtime.backends import Backend
+from runtime.data.source import Source
+from runtime.execution.blob import Blob
+from runtime.execution.compile import compile_plan
+from runtime.execution.kept_plans import Kept, KeptPlans, Late, late_of
+from runtime.execution.loose import give_rows, keep_rows, stands_alone
+from runtime.execution.mirror import WRITING, Mirror
+from runtime.execution.parameters import Parameters, check_unchanged
+from runtime.execution.plan import Plan
+from runtime.execution.python_layers.hosted import PythonLayers
+from runtime.execution.views import carry_over, edge_views, moved_tops, stay_in_place
+from runtime.layers.base import Context, TopsChanged
+
+
+class NetShapes:
+    """The plans of a `Net`, which has one for every shape that it saw of late."""
+
+    graph: Graph
+    plan: Plan
+    plans: KeptPlans
+    backend: Backend
+    context: Context
+    mirror: Mirror
+    parameters: Parameters
+    python_layers: PythonLayers
+    blobs: OrderedDict[str, Blob]
+    sources: Mapping[str, Source]
+    _kept_net: KeptNet
+    _keep: frozenset[str] | None
+    _shapes: dict[str, Shape]
+    _pending: dict[str, Shape]
+
+    def reshape(self) -> None:
+        """Give the net the shapes that were set on its input blobs."""
+        last = len(self.graph.nodes) - 1
+        self.python_layers.reshape_all()
+        self._reshape(last, read=self.python_layers.read_shapes)
+        self._check_shapes(0, last)
+
+    # ------------------------------------------------------------ ahead of a pass
+
+    def _take_shapes(self, first: int, last: int) -> None:
+        """Reshape, if that is due, what a pass over some layers needs."""
+        if first == 0:
+            self._pending.update(moved_tops(self.graph, self.sources, last))
+        if self._pending:
+            self._reshape(last)
+        self._check_shapes(first, last)
+
+    def _check_shapes(self, first: int, last: int) -> None:
+        """Refuse to run layers that do not suit the shapes below them."""
+        stale = self.graph.stale
+        wrong = [stale[index] for index in sorted(stale) if first <= index <= last]
+        if wrong:
+            raise joined(wrong)
+
+    def _reshape(self, last: int, *, read: bool = False) -> None:
+        pending, self._pending = self._pending, {}
+        try:
+            kept, plan = self._find(pending, (), last, read=read)
+        except Exception:
+            for name in pending:
+                self.blobs[name].cancel_reshape()
+            raise
+        if plan is self.plan:
+            return
+        inputs = {
+            name: self.blobs[name].data.copy()
+            for name in self.graph.inputs
+            if name not in pending
+        }
+        self._enter(kept, plan)
+        for name, values in inputs.items():
+            if self.blobs[name].shape == values.shape:
+                self.blobs[name].data[...] = values
+
+    # ------------------------------------------------------------ plans
+
+    def _start(self) -> None:
+        """Make the first plan, of `graph`."""
+        self.plans.built += 1
+        kept = Kept(dict(self._shapes), late_of(self.graph, self._late), self.graph)
+        self._show(kept, self._compile(kept))
+
+    @property
+    def _late(self) -> list[int]:
+        """The nodes that learn the shapes of their tops when they run."""
+        return [n.index for n in self.graph.nodes if n.op.learns_shapes]
+
+    def _find(
+        self,
+        shapes: Mapping[str, Shape],
+        late: Late,
+        last: int,
+        *,
+        read: bool = False,
+        node: int | None = None,
+    ) -> tuple[Kept, Plan]:
+        """Return the plan for other `shapes` of the tops of sources.
+
+        Layers above number `last` that the shapes do not suit stay as they are. late:
+        what is known of layers that learn their sizes when they run. read: whether
+        layers in Python are to be asked even if all this was seen before. node: the
+        layer amid a pass that has changed; what was computed above it is to stay.
+
+        If it fails nothing changes.
+        """
+        sources = {**self._shapes, **shapes}
+        try:
+            kept = None if read else self.plans.find(sources, late)
+            if kept is None:
+                graph = self._rebuild(sources, late, last)
+                every = late_of(graph, self._late)
+                known = None if graph.stale else self.plans.find(sources, every)
+                kept = known or Kept(sources, every, graph)
+            plan = kept.usable(self.plans.shared.arenas, partial(self._suits, node))
+            if plan is None:
+                plan = self._compile(kept, node)
+        except Exception:
+            self.python_layers.restore(self.plan.kernels)
+            raise
+        return kept, plan
+
+    def _rebuild(self, sources: Mapping[str, Shape], late: Late, last: int) -> Graph:
+        shapes = dict(sources)
+        for index, tops in late:
+            if self.graph.nodes[index].type != "Python":
+                names = [self.graph.edges[e].blob for e in self.graph.nodes[index].tops]
+                shapes.update(zip(names, tops, strict=True))
+        read = self.python_layers.read
+        self.plans.built += 1
+        try:
+            graph = build_kept(self._kept_net, shapes=shapes, python=read)
+            check_unchanged(self.graph, graph)
+            return graph
+        except Exception:  # one of ours, or what a layer in Python raised
+            if last >= len(self.graph.nodes) - 1:
+                raise
+        earlier = Earlier(self.graph, last)
+        return build_kept(self._kept_net, shapes=shapes, python=read, earlier=earlier)
+
+    def _compile(self, kept: Kept, node: int | None = None) -> Plan:
+        plan = self._compile_in(kept, node, lambda _: True)
+        if not self._suits(node, plan):
+            plan = self._compile_in(kept, node, self._is_other)
+        kept.plans.append(plan)
+        self.plans.let_go()
+        return plan
+
+    def _compile_in(self, kept: Kept, node: int | None, suits: Any) -> Plan:
+        """Compile a plan in an arena that `suits` says may be taken."""
+        plans = self.plans
+        plans.compiled += 1
+        self.python_layers.use(self.mirror, self.parameters.arrays)
+        known = next((one.known for one in kept.plans), None)
+        if node is not None and known is None:
+            known = self.plan.known
+        return compile_plan(
+            kept.graph,
+            self.backend,
+            self.context,
+            self.parameters.arrays,
+            self.mirror,
+            plans.shared,
+            plans.prepared,
+            keep=self._keep,
+            known=known,
+            suits=suits,
+        )
+
+    def _is_other(self, arena: Arena) -> bool:
+        return arena is not self.plan.arena
+
+    def _suits(self, node: int | None, plan: Plan) -> bool:
+        """Say whether a plan may follow amid a pass, at a node: nothing is lost."""
+        if node is None or self._is_other(plan.arena):
+            return True
+        return stay_in_place(self.graph, self.plan, plan, node)
+
+    def _enter(self, kept: Kept, plan: Plan) -> None:
+        """Let another plan have the memory."""
+        self.mirror.before_steps(WRITING)
+        self.python_layers.hold(plan.kernels)
+        old = self.plan
+        old.leave(plan)
+        self._show(kept, plan)
+        for name, blob in self.blobs.items():
+            blob.rebind(*kept.views[id(plan)][name])
+        keep_rows(self.graph, old, plan, self.blobs, self.mirror)
+
+    def _show(self, kept: Kept, plan: Plan) -> None:
+        self.plan, self.graph, self._shapes = plan, kept.graph, dict(kept.sources)
+        self.mirror.use(plan.copies, plan.arena, plan.lies)
+        plan.enter()
+        if id(plan) not in kept.views:
+            kept.views[id(plan)] = self._views_of(kept.graph, plan)
+        if not kept.graph.stale:
+            self.plans.use(kept)
+
+    def _views_of(self, graph: Graph, plan: Plan) -> dict[str, tuple[Any, ...]]:
+        """Return the shape of every blob and views of its data and its gradient."""
+        return {
+            name: (
+                graph.edges[edge].shape,
+                *edge_views(graph, plan, self.mirror, name, self._keep),
+            )
+            for name, edge in graph.blobs.items()
+        }
+
+    # ------------------------------------------------------------ amid a pass
+
+    def follow(self, change: TopsChanged, last: int) -> int:
+        """Give the tops of a node other shapes; what was computed above it stays.
+
+        Returns the node to go on with.
+        """
+        node, old = self.graph.nodes[change.node], self.plan
+        if stands_alone(self.graph, old, change.node):
+            give_rows(self.graph, old, change, self.blobs, self.mirror)
+            return change.node
+        late = late_of(self.graph, [n for n in self._late if n < node.index])
+        given: dict[str, Shape] = {}
+        if change.done:
+            late += ((node.index, self.python_layers.tops_of(node.layer)),)
+        elif node.op.learns_shapes:
+            late += ((node.index, change.shapes),)
+        else:
+            names = [self.graph.edges[edge].blob for edge in node.tops]
+            given = dict(zip(names, change.shapes, strict=True))
+        kept, plan = self._find(given, late, last, node=node.index)
+        self._enter(kept, plan)
+        self.mirror.before_steps()
+        carry_over(self.graph, old, plan, node.index)
+        self.mirror.after_steps()
+        plan.kernels[node.index].found = change.found
+        return node.index + change.done
