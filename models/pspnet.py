@@ -6,9 +6,9 @@
 
 Zhao et al., Pyramid scene parsing network, arXiv:1612.01105. A residual net of 50 or
 101 layers whose last two stages are dilated, averages of its maps over 1, 4, 9 and 36
-parts of the image, and scores enlarged eight times by Interp. The authors published the
-net for use (--deploy) of 50 layers and 150 classes of ADE20K. The one for training reads
-images and labels from two databases, and lets the phase choose the statistics.
+parts of the image, and scores enlarged eight times by Interp. The authors published
+the net for use (--deploy) of 50 layers and 150 classes of ADE20K. The one for training
+reads images and labels from two databases; in it the phase chooses the statistics.
 """
 
 from typing import Any, Literal
