@@ -163,6 +163,7 @@ DATA = {
     "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
     "ssd512": dict(data=(2, 3, 512, 512), label=(1, 1, 5, 8)),
     "mobilenet_ssd": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
+    "ssd_shapes": dict(data=(2, 3, 64, 64), label=(1, 1, 5, 8)),
     "lstm_sequence": STEPS,
     "unrolled_rnn": STEPS,
     "lstm_language_model": dict.fromkeys(SENTENCES, (20, 16)),
