@@ -16,6 +16,7 @@ from netspec.language.options import write_params
 from netspec.language.sharing import check_named, write_names
 from netspec.nets.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
+from netspec.schema.unread import restore
 from netspec.site import warn_at
 
 
@@ -64,6 +65,7 @@ class Emission:
         problems = write_params(layer, fn)
         if problems:
             raise SpecError(join_lines(problems), layer=describe(fn, layer.name))
+        restore(layer, fn.unread)
         if "name" in fn.params:
             path = prefix if fn.scope is None else self.names.path_of(fn.scope, prefix)
             layer.name = path + layer.name

@@ -481,8 +481,7 @@ class SolverState(Message):
     last_test: int
     """Policy stepearly: iteration of the last test that counted."""
     learned_net_hash: str
-    """Tells the weight file that was written with this state. Of this project; other
-    readers pass over it."""
+    """What tells the weight file of the same snapshot from others; Caffe skips it."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""

@@ -38,7 +38,6 @@ from runtime.update_rules import Update
 
 HISTORY_FIELD = SolverState.DESCRIPTOR.fields_by_name["history"].number
 DATA_FIELD = BlobProto.DESCRIPTOR.fields_by_name["data"].number
-HASH_FIELD = SolverState.DESCRIPTOR.fields_by_name["learned_net_hash"].number
 HDF5_FIELDS: dict[str, Any] = {
     "iter": np.int32,
     "current_step": np.int32,
@@ -174,6 +173,7 @@ def _head(saved: SavedState) -> SolverState:
         current_step=progress.steps,
         recent_losses=progress.recent,
         best_accuracy=progress.best,
+        learned_net_hash=saved.learned_net_hash or None,
     )
     if progress.minimum_loss != usual.minimum_loss:
         head.minimum_loss = progress.minimum_loss
@@ -278,9 +278,6 @@ def _find_model(state: Path, saved: SavedState) -> Path:
 def _to_binary(saved: SavedState) -> Iterator[bytes]:
     """Yield a serialized SolverState. Numbers go as they lie in memory."""
     yield _head(saved).SerializeToString()
-    if saved.learned_net_hash:
-        mark = saved.learned_net_hash.encode()
-        yield _key(HASH_FIELD, len(mark)) + mark
     for values in saved.history:
         blob = BlobProto()
         blob.shape.dim.extend(values.shape)

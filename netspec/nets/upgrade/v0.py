@@ -7,6 +7,7 @@ from typing import Any
 from netspec.errors import SpecError
 from netspec.ops.base import label
 from netspec.schema import NetParameter, V0LayerParameter, V1LayerParameter
+from netspec.schema.unread import numbers_of, restore, unread_fields
 
 # V0 type names whose V1 name is not the same word in capitals.
 _V0_TYPES = {
@@ -158,6 +159,15 @@ def _v1_of_v0(connection: Any, problems: list[str]) -> V1LayerParameter:
     layer.weight_decay.extend(old.weight_decay)
     for descriptor, value in old.ListFields():
         _move_v0_field(old, layer, descriptor.name, value, problems)
+    layer.unknown_fields.extend([*connection.unknown_fields, *old.unknown_fields])
+    lost = numbers_of(old)
+    if lost:
+        problems.append(
+            f"layer {old.name!r} ({old.type}): fields of unknown names with the "
+            f"numbers {', '.join(map(str, lost))} are other fields in the current "
+            f"form; dropped"
+        )
+    restore(layer, unread_fields(connection))
     return layer
 
 
