@@ -28,13 +28,7 @@ from netspec.ops.base import (
 )
 from netspec.ops.families import infer, op_class
 from netspec.ops.python import python_op
-from netspec.schema import (
-    DenseImageDataParameter,
-    FillerParameter,
-    ImageDataParameter,
-    LayerParameter,
-    ResizeParameter,
-)
+from netspec.schema import FillerParameter, LayerParameter, ResizeParameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +73,7 @@ class Data(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images and a crop; the rest is in the database."""
-        batch, size = layer.data_param.batch_size, _size(layer)
+        batch, size = layer.data_param.batch_size, size_of(layer)
         return ((batch, None, *size), (batch,))[: len(layer.top)]
 
 
@@ -108,7 +102,7 @@ class ImageData(FileSource):
         """Return the number of images, the channels and a crop."""
         param = layer.image_data_param
         channels = 3 if param.is_color else 1
-        images = (param.batch_size, channels, *_size(layer))
+        images = (param.batch_size, channels, *size_of(layer))
         return (images, images[:1])[: len(layer.top)]
 
 
@@ -136,59 +130,8 @@ class AnnotatedData(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images and a crop; how many boxes is not known."""
-        batch, size = layer.data_param.batch_size, _size(layer)
+        batch, size = layer.data_param.batch_size, size_of(layer)
         return ((batch, None, *size), (1, 1, None, 8))[: len(layer.top)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _LabelImages(FileSource):
-    """Images, and a label for every pixel of each."""
-
-    @classmethod
-    def labels(cls, images: Shape) -> Shape:
-        """Return the shape of the second top: a label for every pixel."""
-        return (images[0], 1, *images[2:])
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenseImageData(_LabelImages):
-    """Images and images of their labels, of SegNet."""
-
-    type: ClassVar[str] = "DenseImageData"
-
-    @classmethod
-    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
-        """Return the number of images, the channels and a crop."""
-        return _told(layer, layer.dense_image_data_param)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageLabelmapData(_LabelImages):
-    """Images and images of their edges, of HED."""
-
-    type: ClassVar[str] = "ImageLabelmapData"
-
-    @classmethod
-    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
-        """Return the number of images, the channels and a crop."""
-        return _told(layer, layer.image_data_param)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageSegData(_LabelImages):
-    """Images, labels of their pixels and their sizes, of DeepLab and PSPNet."""
-
-    type: ClassVar[str] = "ImageSegData"
-
-    @classmethod
-    def shapes(cls, images: Shape) -> tuple[Shape, ...]:
-        """Return the shapes of images, labels and sizes."""
-        return images, cls.labels(images), (images[0], 1, 1, 2)
-
-    @classmethod
-    def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
-        """Return the number of images, the channels and a crop."""
-        return _told(layer, layer.image_data_param)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +214,7 @@ def infer_with(
     if not missing:
         return source_op(layer, [tuple(given[top]) for top in layer.top])
     if list(layer.top[1:]) == missing and issubclass(op_class(layer.type), FileSource):
-        return _images(layer, tuple(given[layer.top[0]]))
+        return images_of(layer, tuple(given[layer.top[0]]))
     own = infer(layer, ()).tops
     shapes = [given.get(top, own[place]) for place, top in enumerate(layer.top)]
     return source_op(layer, [tuple(shape) for shape in shapes])
@@ -350,76 +293,59 @@ def memory_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
             f"expected at least 1 for each",
             layer=label(layer),
         )
-    return _images(layer, shape)
+    return images_of(layer, shape)
 
 
 @infers("Data", "AnnotatedData")
 def data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read a Data or AnnotatedData layer whose database is not at hand."""
-    batch = _batch(layer, "data_param", layer.data_param.batch_size)
-    height, width = _size(layer)
+    batch = batch_of(layer, "data_param", layer.data_param.batch_size)
+    height, width = size_of(layer)
     channels = _channels(layer)
     if not (height and width and channels):
-        raise _unknown(
+        raise unknown_shapes(
             layer,
             "transform_param tells the image only with crop_size and either mean_value "
             "for every channel, force_color or force_gray",
         )
-    return _images(layer, (batch, channels, height, width))
+    return images_of(layer, (batch, channels, height, width))
 
 
 @infers("ImageData")
 def image_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read an ImageData layer whose images are not at hand."""
     param = layer.image_data_param
-    batch = _batch(layer, "image_data_param", param.batch_size)
-    height, width = _size(layer)
+    batch = batch_of(layer, "image_data_param", param.batch_size)
+    height, width = size_of(layer)
     if not (height and width):
         height, width = param.new_height, param.new_width
     if not (height and width):
-        raise _unknown(
+        raise unknown_shapes(
             layer,
             "image_data_param tells the image only with new_height and new_width, or "
             "transform_param with crop_size",
         )
     channels = 3 if param.is_color else 1
-    return _images(layer, (batch, channels, height, width))
-
-
-@infers("DenseImageData", "ImageLabelmapData", "ImageSegData")
-def label_images(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
-    """Read a layer of images with labels for their pixels, which are not at hand."""
-    dense = layer.type == "DenseImageData"
-    field = "dense_image_data_param" if dense else "image_data_param"
-    param = getattr(layer, field)
-    batch = _batch(layer, field, param.batch_size)
-    images = _told(layer, param)[0]
-    if images is None or None in images:
-        raise _unknown(
-            layer,
-            f"{field} tells the image only with new_height and new_width, or "
-            f"transform_param with a crop",
-        )
-    return _images(layer, (batch, *(int(size or 0) for size in images[1:])))
+    return images_of(layer, (batch, channels, height, width))
 
 
 @infers("WindowData")
 def window_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read a WindowData layer."""
     param = layer.window_data_param
-    batch = _batch(layer, "window_data_param", param.batch_size)
+    batch = batch_of(layer, "window_data_param", param.batch_size)
     crop = layer.transform_param.crop_size or param.crop_size
     if not crop:
         raise SpecError(
             "crop_size is missing; give the size of the windows", layer=label(layer)
         )
-    return _images(layer, (batch, 3, crop, crop))
+    return images_of(layer, (batch, 3, crop, crop))
 
 
 @infers("HDF5Data", "VideoData")
 def file_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Refuse an HDF5Data or VideoData layer whose file is not at hand."""
-    raise _unknown(layer, "the layer does not tell them")
+    raise unknown_shapes(layer, "the layer does not tell them")
 
 
 @infers("HDF5Output")
@@ -451,7 +377,8 @@ def parameter(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Parameter:
     )
 
 
-def _batch(layer: LayerParameter, param: str, size: int) -> int:
+def batch_of(layer: LayerParameter, param: str, size: int) -> int:
+    """Return the number of items of a batch; raises `SpecError` for none."""
     if size < 1:
         raise SpecError(
             f"{param}.batch_size is {size}; give at least 1", layer=label(layer)
@@ -469,29 +396,13 @@ def _channels(layer: LayerParameter) -> int:
     return len(transform.mean_value) if len(transform.mean_value) > 1 else 0
 
 
-def _images(layer: LayerParameter, images: Shape) -> Op:
+def images_of(layer: LayerParameter, images: Shape) -> Op:
     """Return the op of a data layer from the shape of its images."""
     shapes = _file_source(layer).shapes(images)
     return source_op(layer, shapes[: len(layer.top)])
 
 
-def _told(
-    layer: LayerParameter, param: DenseImageDataParameter | ImageDataParameter
-) -> Sequence[PartialShape | None]:
-    """Return what a layer of images with labels tells of its tops."""
-    height, width = _size(layer)
-    if isinstance(param, DenseImageDataParameter) and param.crop_height:
-        height, width = param.crop_height, param.crop_width or None
-    scaled = len(layer.transform_param.scale_factors) > 0
-    if not (height and width) and not scaled:
-        height, width = param.new_height or None, param.new_width or None
-    batch, channels = param.batch_size, 3 if param.is_color else 1
-    images = (batch, channels, height, width)
-    labels = (batch, 1, height, width)
-    return (images, labels, (batch, 1, 1, 2))[: len(layer.top)]
-
-
-def _size(layer: LayerParameter) -> tuple[int | None, int | None]:
+def size_of(layer: LayerParameter) -> tuple[int | None, int | None]:
     """Return rows and columns of images as `transform_param` gives them, or None."""
     param = layer.transform_param
     if param.crop_size:
@@ -505,7 +416,8 @@ def _size(layer: LayerParameter) -> tuple[int | None, int | None]:
     return resize.height or None, resize.width or None
 
 
-def _unknown(layer: LayerParameter, reason: str) -> UnknownShape:
+def unknown_shapes(layer: LayerParameter, reason: str) -> UnknownShape:
+    """Return the error of a data layer whose shapes are in its file."""
     top = layer.top[0] if len(layer.top) else "data"
     return UnknownShape(
         f"the shapes of its tops {tuple(layer.top)} are in the file it reads; "

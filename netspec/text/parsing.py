@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,11 +23,14 @@ from netspec.text.checks import (
     too_long,
     warn_at,
 )
+from netspec.text.kept_text import in_place
 from netspec.text.mistakes import text_error
 from netspec.text.modules import flatten_text, has_modules
 from netspec.text.modules.flatten import Locate
 from netspec.text.modules.tree import Place
 from netspec.text.numbers import check_kinds, check_numbers
+from netspec.text.strict import is_strict
+from netspec.text.telling import kept_of, tell
 
 M = TypeVar("M", bound=Message)
 
@@ -41,17 +45,22 @@ def parse(
     *,
     source: str = "<text>",
     folder: str | Path | None = None,
+    strict: bool | None = None,
 ) -> M:
     """Parse prototxt text into a new message; the modules of a net are written out.
 
     message: a message class of `netspec.schema`, or its name.
     source: what errors call the text.
     folder: where the modules that it imports are; the current one if not given.
+    strict: whether fields and values that our schema lacks are refused, as commands do
+    with `--strict`. Else they are kept as text in `unknown_fields` of the message where
+    they stand, which a warning tells with the forks of Caffe whose they are.
 
     Raises `TextError` with the line and the column of the first mistake. It tells all
-    fields and enum values that do not exist, with the nearest spelling.
+    fields and enum values that are slips of known ones, with the nearest spelling.
     """
     kind: Any = getattr(schema, message) if isinstance(message, str) else message
+    strict = is_strict() if strict is None else strict
     if len(text) > MAX_TEXT_BYTES:
         raise too_long(len(text), "characters", source)
     check_items(text, source)
@@ -62,8 +71,12 @@ def parse(
     check_escapes(text, source)
     check_numbers(text, source)
     if kind is NetParameter and has_modules(text):
-        return cast("M", _flattened(text, source, Path(folder or "")))
-    result = _parse(text, kind, lambda line, column: (Place(source, line, column), ""))
+        return cast("M", _flattened(text, source, Path(folder or ""), strict=strict))
+
+    def locate(line: int, column: int) -> tuple[Place, str]:
+        return Place(source, line, column), ""
+
+    result = _parse(text, kind, locate, strict=strict)
     if missing := missing_fields(result):
         raise TextError(
             f"the text ends, but {', '.join(missing)} must be given",
@@ -75,11 +88,32 @@ def parse(
 
 
 def to_text(message: Message) -> str:
-    """Return `message` as prototxt text, the same for equal messages."""
-    return text_format.MessageToString(message, as_utf8=True)
+    """Return `message` as prototxt text, the same for equal messages.
+
+    Fields that our schema lacks stand in their message, as they were written.
+    """
+    return in_place(text_format.MessageToString(message, as_utf8=True))
 
 
-def _flattened(text: str, source: str, folder: Path) -> NetParameter:
+def add_fields(message: Message, texts: Iterable[str]) -> None:
+    """Put fields into a message: those that it has as such, others as kept text.
+
+    texts: one field each, as in `unknown_fields` of another message.
+    """
+    kind = type(message)
+    for text in texts:
+        kept = kept_of(text, kind, lambda line, column: (Place("", line, column), ""))
+        part = kind()
+        if _parsed_into(part, text if kept is None else kept.rest) is not None:
+            target: Any = message
+            target.unknown_fields.append(text)
+            continue
+        if kept is not None:
+            kept.put_into(part)
+        message.MergeFrom(part)
+
+
+def _flattened(text: str, source: str, folder: Path, *, strict: bool) -> NetParameter:
     """Return the net of a text with modules."""
 
     def read_text(path: Path) -> str:
@@ -90,22 +124,39 @@ def _flattened(text: str, source: str, folder: Path) -> NetParameter:
         return text
 
     def parse_flat(flat: str, locate: Locate) -> NetParameter:
-        return _parse(flat, NetParameter, locate)
+        return _parse(flat, NetParameter, locate, strict=strict)
 
     return flatten_text(text, source, folder, read_text, parse_flat)
 
 
-def _parse(text: str, kind: type[M], locate: Locate) -> M:
+def _parse(text: str, kind: type[M], locate: Locate, *, strict: bool) -> M:
     """Parse text; `locate` tells where a line and a column of it come from."""
     result = kind()
-    try:
-        text_format.Parse(text, result)
-    except text_format.ParseError as error:
+    error = _parsed_into(result, text)
+    kept = None
+    if error is not None:
+        kept = kept_of(text, kind, locate)
+        if kept is not None:
+            text, result = kept.rest, kind()
+            error = _parsed_into(result, text)
+    if error is not None:
         raise text_error(text, error, kind, locate) from None
-    except (SystemError, UnicodeError):  # of a name with bytes that are no text
-        raise text_error(text, _no_text(text), kind, locate) from None
     check_kinds(text, kind, locate)
+    if kept is not None:
+        tell(kept, locate, strict=strict)
+        kept.put_into(result)
     return result
+
+
+def _parsed_into(message: Message, text: str) -> text_format.ParseError | None:
+    """Parse text into a message; return the error where that fails."""
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        return error
+    except (SystemError, UnicodeError):  # of a name with bytes that are no text
+        return _no_text(text)
+    return None
 
 
 def _no_text(text: str) -> text_format.ParseError:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from netspec import schema
 from netspec.language.python_to_proto import is_repeated
+from netspec.schema.kept import known_fields
 
 BITS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -27,7 +28,7 @@ def messages(name: str) -> st.SearchStrategy[Message]:
 
 @st.composite
 def fields(draw: st.DrawFn, descriptor: Descriptor, depth: int) -> dict[str, Any]:
-    names = [field.name for field in descriptor.fields]
+    names = list(known_fields(descriptor))
     most = 5 if depth < 3 else 2
     chosen = set(draw(st.lists(st.sampled_from(names), max_size=most, unique=True)))
     if descriptor.name == "ClipParameter":

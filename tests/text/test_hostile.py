@@ -95,7 +95,10 @@ TEXTS = {
     "an endless number": (lambda: "input_dim: " + "9" * 10_000_000, "range|integer"),
     "an endless name": (lambda: "x" * 20_000_000 + ": 3", "NetParameter has no field"),
     "NUL": (lambda: "name: '\0'", "1:8: byte 0x00 is not UTF-8 text"),
-    "NUL far in": (lambda: "# " + "x" * 9000 + "\nname: '\0' x: 3", "no field 'x'"),
+    "NUL far in": (
+        lambda: "# " + "x" * 9000 + "\nname: '\0' nmae: 3",
+        "no field 'nmae'",
+    ),
     "NUL in a field": (lambda: "#" * 9000 + "\n\0: 3", "Expected identifier"),
     "bad UTF-8": (
         lambda: b"name: '\xff\xfe'",

@@ -291,7 +291,8 @@ def test_whatever_is_taken_is_a_number(value, template):
         net = parse(filled(template, value), NetParameter)
     except TextError:
         return
-    assert is_number(value)
+    # A word may be a value that our enum lacks.
+    assert is_number(value) or (template == ENUM and value[0].isalpha())
     if template in (FLOAT, LIST) and value[-1] not in "nN" and "inf" not in value:
         expected = float(value.rstrip("fF"))
         assert value_of(net, template) == pytest.approx(expected, rel=1e-6)
