@@ -15,7 +15,7 @@ from pathlib import Path
 
 from netspec.commands.cli import Parser, run
 from netspec.commands.fork_options import add_fork_options
-from netspec.text import read_net, to_text, write_message
+from netspec.text import read_net, to_text, warn_unread, write_message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> None:
         net = read_net(options.file)
         if options.output is None:
+            warn_unread(net, options.file)
             sys.stdout.write(to_text(net))
         else:
             write_message(options.output, net, source=options.file)

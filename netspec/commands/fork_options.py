@@ -1,4 +1,4 @@
-"""`--fork` and `--proto`: whose schema the files of a command have."""
+"""`--fork`, `--proto`, `--strict`: whose schema the files of a command have."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from netspec import forks, schema
+from netspec.text import refusing
 
 
 def add_fork_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,11 @@ def add_fork_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the caffe.proto of a fork of your own, or its compiled .desc",
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse fields that are not known here, which are kept as text otherwise",
+    )
 
 
 @contextmanager
@@ -33,6 +39,8 @@ def fork_options(options: Any) -> Iterator[None]:
     """
     fork, proto = getattr(options, "fork", None), getattr(options, "proto", None)
     with ExitStack() as stack:
+        if getattr(options, "strict", False):
+            stack.enter_context(refusing())
         if proto is not None:
             stack.enter_context(schema.use(proto))
         if fork is not None:

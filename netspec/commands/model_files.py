@@ -22,6 +22,7 @@ from netspec.nets.deploy import deploy as derive
 from netspec.nets.phases import one_phase
 from netspec.schema import NetParameter
 from netspec.site import shown_path
+from netspec.text import is_strict, refuse_unknown
 
 USUAL = "net"  # what a net function is called in a file of any name
 
@@ -64,6 +65,8 @@ def load_model(
         given.update(parse_settings(maker, settings))
         result = _call(path, maker, given)
     message = _message(path, maker, result)
+    if is_strict():
+        refuse_unknown(message, str(path))
     if shapes and not derived:
         raise SpecError(
             f"{path}: shapes are for a net for use that is derived from the one for "

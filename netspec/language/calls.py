@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from netspec.errors import SpecError, layer_label
 from netspec.language.arithmetic import Arithmetic
 from netspec.schema import NetParameter
+from netspec.schema.unread import UnreadField
 from netspec.site import Site, user_site
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Function:
     of a module that it is in, if any. serial: which call it is, counted over all; where
     two stand in the script shows by it. share: which parameters, by place, are those of
     other calls. followers: calls without tops that go where this one goes. strict:
-    whether what is wrong with it is an error, not a warning.
+    whether what is wrong with it is an error, not a warning. unread: fields of a binary
+    file whose names nobody here knows.
     """
 
     from_file = False  # whether it was read, so that its names are as they are
@@ -88,6 +90,7 @@ class Function:
         "strict",
         "tops",
         "type_name",
+        "unread",
     )
 
     def __init__(
@@ -113,6 +116,7 @@ class Function:
         self.strict = strict
         self.share: dict[int, tuple[Function, int]] = {}
         self.followers: list[Function] = []
+        self.unread: Sequence[UnreadField] = ()
         self.tops = tuple(Top(self, n) for n in range(ntop))
 
     @property

@@ -14,8 +14,10 @@ from netspec.language.calls import Function, Scope, Top, describe
 from netspec.language.naming import Names, is_named_outside
 from netspec.language.options import write_params
 from netspec.language.sharing import check_named, write_names
+from netspec.language.shown import show_kept_fields
 from netspec.nets.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
+from netspec.schema.unread import restore
 from netspec.site import warn_at
 
 
@@ -64,6 +66,7 @@ class Emission:
         problems = write_params(layer, fn)
         if problems:
             raise SpecError(join_lines(problems), layer=describe(fn, layer.name))
+        restore(layer, fn.unread)
         if "name" in fn.params:
             path = prefix if fn.scope is None else self.names.path_of(fn.scope, prefix)
             layer.name = path + layer.name
@@ -139,6 +142,7 @@ def to_proto(*tops: Top | Function) -> NetParameter:
 
 
 Top.write = staticmethod(to_proto)
+show_kept_fields()
 
 
 def emit(roots: Iterable[Root], emission: Emission) -> Iterable[LayerParameter]:

@@ -17,8 +17,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from netspec.errors import did_you_mean
-from netspec.schema.kept import known_fields
+from netspec.errors import SpecError, did_you_mean
+from netspec.schema.kept import UNKNOWN_FIELDS, known_fields
 
 PAIRS = {  # fields that are given as one number, or as two
     "kernel_size": ("kernel_h", "kernel_w"),
@@ -153,12 +153,26 @@ def _assign_repeated(message: Message, field: Any, value: Any, where: str) -> li
     kind = field.message_type
     if kind is None:
         values = list(value) if _is_list(value) else [value]
+        if field.name == UNKNOWN_FIELDS:
+            values = [_kept(each, where) for each in values]
         target.extend(_scalar(field, item, where) for item in values)
         return []
     problems = []
     for index, item in enumerate(_messages(kind, value)):
         problems += _assign_message(target.add(), item, f"{where}[{index}]")
     return problems
+
+
+def _kept(value: Any, where: str) -> str:
+    """Return a field that our schema lacks as its text on one line."""
+    if not isinstance(value, str):
+        raise _Wrong(f"{where} is {value!r}; expected the text of a field")
+    from netspec.text.kept_text import one_line, parsed_field  # for few
+
+    try:
+        return one_line(parsed_field(value))
+    except SpecError as error:
+        raise _Wrong(f"{where.removesuffix(UNKNOWN_FIELDS)}{error}") from None
 
 
 def _messages(kind: Any, value: Any) -> list[Any]:

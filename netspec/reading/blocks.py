@@ -109,6 +109,7 @@ class _Copier:
         places = fn.places if isinstance(fn, LoadedCall) else frozenset()
         plain = LoadedCall(fn.type_name, inputs, params, fn.ntop, places, user_site())
         plain.scope = current_scope()
+        plain.unread = fn.unread
         if places and not fn.in_place:  # some tops in place and some not
             return plain
         fields = {**params, "ntop": fn.ntop, "in_place": fn.in_place}
@@ -120,7 +121,9 @@ class _Copier:
             raise self._located(error, fn) from None
         except SpecError as error:
             raise self._located(error, fn) from None
-        return (made[0] if isinstance(made, tuple) else made).fn
+        new = (made[0] if isinstance(made, tuple) else made).fn
+        new.unread = fn.unread
+        return new
 
     def _located(self, error: SpecError, fn: Function) -> SpecError:
         """Return `error` with the layer of the block in it."""

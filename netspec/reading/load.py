@@ -14,12 +14,15 @@ from netspec.nets.rules import may_meet
 from netspec.nets.upgrade import upgrade_net
 from netspec.reading.loaded import LoadedCall, LoadedFolder
 from netspec.schema import LayerParameter, NetParameter
+from netspec.schema.unread import unread, unread_fields, unread_names
 from netspec.site import FixedSite
 from netspec.text import ReadNet, as_read_net
 from netspec.text.tokens import text_lines
 
 F = TypeVar("F", bound=LoadedFolder)
 
+MAX_NAMED = 5  # fields without a name, in a warning
+MESSAGE = "<net>"  # the source of a message
 NO_LINE = 0  # of what comes from a binary file or a message
 
 
@@ -28,8 +31,11 @@ def load(net: Any, kind: type[F]) -> F:
     read = as_read_net(net)
     current = upgrade_net(read.message)
     lines = lines_of(read, current)
-    _warn_unknown(current, read.source)
     spec = kind(**_net_fields(current))
+    if read.text is None:
+        if read.source == MESSAGE:  # who reads a file warns of it
+            _warn_unread(current, read.source)
+        vars(spec)["_unread"] = unread_fields(current)
     reader = _Reader(spec, read.source)
     for layer, line in zip(current.layer, lines, strict=True):
         reader.add(layer, line)
@@ -39,19 +45,16 @@ def load(net: Any, kind: type[F]) -> F:
     return spec
 
 
-def _warn_unknown(net: NetParameter, source: str) -> None:
-    """Warn of fields in a binary file that this format does not have."""
-    has_values = any(len(layer.blobs) for layer in net.layer)
-    lost = 0
-    for message in net.layer if has_values else [net]:  # one by one, as they are large
-        known: Any = type(message)()
-        known.CopyFrom(message)
-        known.DiscardUnknownFields()
-        lost += message.ByteSize() - known.ByteSize()
-    if lost:
+def _warn_unread(net: NetParameter, source: str) -> None:
+    """Warn of fields in a binary file whose names nobody here knows."""
+    names = unread_names(net)
+    if names:
+        shown = "; ".join(names[:MAX_NAMED])
+        more = len(names) - MAX_NAMED
         warnings.warn(
-            f"{source}: has {lost} bytes of fields that are not known here; they are "
-            f"left out",
+            f"{source}: has fields that are not known here: {shown}"
+            f"{f'; and {more} more' if more > 0 else ''}; binary files keep them, text "
+            f"has no names for them",
             SpecWarning,
             stacklevel=3,
         )
@@ -83,6 +86,7 @@ class _Reader:
         }
         inputs = [top for blob in layer.bottom if (top := self._maker(blob, layer))]
         fn = LoadedCall(layer.type, inputs, options, len(layer.top), places, site)
+        fn.unread = unread(layer)
         missing = [blob for blob in layer.bottom if blob not in self.makers]
         if missing:
             who = describe(fn, layer.name)

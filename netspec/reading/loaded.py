@@ -12,6 +12,7 @@ from netspec.language.folder import Entry, Folder, functions, has_rules, stay_ap
 from netspec.language.naming import Names
 from netspec.language.rewiring import rewire
 from netspec.schema import NetParameter
+from netspec.schema.unread import restore
 from netspec.site import Site, user_site
 
 
@@ -57,6 +58,7 @@ class LoadedFolder(Folder):
         state["_places"] = {}  # of layers among the others
         state["_deleted"] = {}  # tops and calls: their name and where it was deleted
         state["_param_names"] = {}  # see netspec.reading.blocks
+        state["_unread"] = ()  # fields of a binary net whose names nobody here knows
         state["_counts"] = {}  # how far names are taken by layers without rules
 
     def add_layer(self, fn: Function, name: str, blobs: Sequence[str]) -> None:
@@ -164,6 +166,7 @@ class LoadedFolder(Folder):
     def to_proto(self, phase: str | int | None = None) -> NetParameter:
         """Return the net, as it was read but for what was changed."""
         net = super().to_proto(phase)
+        restore(net, self._unread)
         for layer in net.layer:
             for field in ("name", "type"):
                 if not getattr(layer, field):

@@ -23,13 +23,16 @@ from netspec.files import (
 )
 from netspec.formats import other_format
 from netspec.schema import BlobProto, NetParameter, wire
+from netspec.schema.unread import unread_names
 from netspec.text.checks import BINARY_BYTE, check_size, decoded
 from netspec.text.parsing import M, missing_fields, parse, to_text
+from netspec.text.strict import is_strict, refuse_unknown
 
 TEXT_SUFFIXES = frozenset({".prototxt", ".txt", ".pbtxt", ".pt"})
 BINARY_SUFFIXES = frozenset({".caffemodel", ".binaryproto", ".pb", ".solverstate"})
 
 MAX_LAYERS = 100_000  # of a binary net; an empty one of 3 bytes takes 600 in memory
+MAX_NAMED = 5  # fields without a name, in a warning
 MESSAGE_BYTES = 1 << 31  # which protobuf does not read
 HEAD_BYTES = 4096  # which tell text from a binary file
 # How .npz files and those of PyTorch begin, and safetensors: a length, and JSON.
@@ -180,18 +183,23 @@ def as_net(net: Any, *, values: bool = True) -> NetParameter:
 
 def as_read_net(net: Any, *, values: bool = True) -> ReadNet:
     """Return the net that `net` names, holds, or is, with its text; see `as_net`."""
+    message: NetParameter | None = None
     if isinstance(net, NetParameter):
-        return ReadNet(net, "<net>")
-    if hasattr(net, "to_proto"):
-        return ReadNet(net.to_proto(), "<net>")
-    if isinstance(net, Message) and net.DESCRIPTOR.name == "NetParameter":
-        return ReadNet(NetParameter.FromString(net.SerializeToString()), "<net>")
+        message = net
+    elif hasattr(net, "to_proto"):
+        message = net.to_proto()
+    elif isinstance(net, Message) and net.DESCRIPTOR.name == "NetParameter":
+        message = NetParameter.FromString(net.SerializeToString())
+    if message is not None:
+        if is_strict():
+            refuse_unknown(message, "<net>")
+        return ReadNet(message, "<net>")
     if isinstance(net, str) and ("{" in net or "\n" in net):
         return ReadNet(parse(net, NetParameter), "<text>", net)
     if isinstance(net, str | os.PathLike) and net != "":
         path = os.fspath(net)
-        message, text = _read(path, NetParameter, values=values)
-        return ReadNet(message, path, text)
+        read, text = _read(path, NetParameter, values=values)
+        return ReadNet(read, path, text)
     raise SpecError(
         f"expected a net: a path, prototxt text, a NetParameter or a NetSpec; got "
         f"{net!r:.60}"
@@ -202,6 +210,9 @@ def write_message(
     path: str | Path, message: Message, *, source: str | Path | None = None
 ) -> None:
     """Write `message` as text, or in binary where the suffix says so.
+
+    Fields whose names nobody here knows, of a binary file, cannot be written as text;
+    they are left out with a warning. A binary file has them as they were.
 
     In binary with the numbers of the fork in force, or else of the fork that `source`,
     the file that it was read from, is from; see `netspec.forks.fork_for`.
@@ -214,9 +225,25 @@ def write_message(
     if is_binary(path):
         data = forks.to_binary(message, source)
     else:
+        warn_unread(message, str(path))
         data = to_text(message).encode()
     with replacing(path) as file:
         file.write(data)
+
+
+def warn_unread(message: Message, where: str) -> None:
+    """Warn of fields that no text can have, as nobody here knows their names."""
+    names = unread_names(message)
+    if names:
+        shown = "; ".join(names[:MAX_NAMED])
+        more = len(names) - MAX_NAMED
+        rest = f"; and {more} more" if more > 0 else ""
+        warnings.warn(
+            f"{where}: text has no names for what comes from a binary file and is not "
+            f"known here: {shown}{rest}; it is left out. A binary file keeps it",
+            SpecWarning,
+            stacklevel=3,
+        )
 
 
 def is_binary(path: str | Path) -> bool:
@@ -235,6 +262,8 @@ def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
     bad = _bad_text(message)
     if bad is not None:
         raise FileError(f"{path}: the text of {bad} is not UTF-8")
+    if is_strict():
+        refuse_unknown(message, str(path))
     return message
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,12 +23,13 @@ from netspec.text.checks import (
     too_long,
     warn_at,
 )
-from netspec.text.kept_text import in_place, show_kept_fields
+from netspec.text.kept_text import in_place
 from netspec.text.mistakes import text_error
 from netspec.text.modules import flatten_text, has_modules
 from netspec.text.modules.flatten import Locate
 from netspec.text.modules.tree import Place
 from netspec.text.numbers import check_kinds, check_numbers
+from netspec.text.strict import is_strict
 from netspec.text.telling import kept_of, tell
 
 M = TypeVar("M", bound=Message)
@@ -43,21 +45,22 @@ def parse(
     *,
     source: str = "<text>",
     folder: str | Path | None = None,
-    strict: bool = False,
+    strict: bool | None = None,
 ) -> M:
     """Parse prototxt text into a new message; the modules of a net are written out.
 
     message: a message class of `netspec.schema`, or its name.
     source: what errors call the text.
     folder: where the modules that it imports are; the current one if not given.
-    strict: whether fields and values that our schema lacks are refused. Without it they
-    are kept as text in `unknown_fields` of the message where they stand, which a
-    warning tells with the forks of Caffe whose they are.
+    strict: whether fields and values that our schema lacks are refused, as commands do
+    with `--strict`. Else they are kept as text in `unknown_fields` of the message where
+    they stand, which a warning tells with the forks of Caffe whose they are.
 
     Raises `TextError` with the line and the column of the first mistake. It tells all
     fields and enum values that are slips of known ones, with the nearest spelling.
     """
     kind: Any = getattr(schema, message) if isinstance(message, str) else message
+    strict = is_strict() if strict is None else strict
     if len(text) > MAX_TEXT_BYTES:
         raise too_long(len(text), "characters", source)
     check_items(text, source)
@@ -90,6 +93,24 @@ def to_text(message: Message) -> str:
     Fields that our schema lacks stand in their message, as they were written.
     """
     return in_place(text_format.MessageToString(message, as_utf8=True))
+
+
+def add_fields(message: Message, texts: Iterable[str]) -> None:
+    """Put fields into a message: those that it has as such, others as kept text.
+
+    texts: one field each, as in `unknown_fields` of another message.
+    """
+    kind = type(message)
+    for text in texts:
+        kept = kept_of(text, kind, lambda line, column: (Place("", line, column), ""))
+        part = kind()
+        if _parsed_into(part, text if kept is None else kept.rest) is not None:
+            target: Any = message
+            target.unknown_fields.append(text)
+            continue
+        if kept is not None:
+            kept.put_into(part)
+        message.MergeFrom(part)
 
 
 def _flattened(text: str, source: str, folder: Path, *, strict: bool) -> NetParameter:
@@ -151,6 +172,3 @@ def _no_text(text: str) -> text_format.ParseError:
 def missing_fields(message: Any) -> list[str]:
     """Return the paths of required fields that are not set."""
     return message.FindInitializationErrors()
-
-
-show_kept_fields()

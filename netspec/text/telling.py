@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from google.protobuf.message import Message
 
 from netspec.errors import SpecError, TextError, join_lines
-from netspec.forks import owners
 from netspec.schema.kept import known_fields
 from netspec.text.checks import warn_at
 from netspec.text.judging import is_repeated, kind_of, value_owners
 from netspec.text.keeping import Kept, KeptField, Lines, Malformed, kept_fields
 from netspec.text.modules.flatten import Locate
 from netspec.text.modules.tree import parse_tree
+from netspec.text.whose import names, said_of
 
-MAX_OWNERS = 3
 MAX_TOLD = 50  # places, where unknown fields are refused
 MAX_SHOWN = 60  # characters of a field
 
@@ -74,29 +71,12 @@ def _sentence(each: KeptField) -> str:
     known = known_fields(each.message).get(each.name)
     name = f"{each.message.name}.{each.name}"
     if known is None:
-        return said_of(name, owners(each.message.name, each.name))
+        return said_of(name)
     whose = value_owners(known, each.values, several=each.several)
     if each.several and not is_repeated(known):
-        return f"{name} has several values, as in {_names(whose)}"
+        return f"{name} has several values, as in {names(whose)}"
     if kind_of(known) == "enum":
         text = each.text.removeprefix(each.name)
         text = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
         return said_of(name + text, whose, "value")
-    return f"{name} has a value of another type, as in {_names(whose)}"
-
-
-def said_of(field: str, whose: Sequence[str], what: str = "field") -> str:
-    """Say whose a field is that our schema lacks.
-
-    field: with its message, `PoolingParameter.norm_region`.
-    """
-    if not whose:
-        return f"{field} is no {what} of Caffe, nor of a fork that is known here"
-    return f"{field} is a {what} of {_names(whose)}"
-
-
-def _names(whose: Sequence[str]) -> str:
-    """Return the names of forks, the best known of many."""
-    more = len(whose) - MAX_OWNERS
-    names = ", ".join(whose[:MAX_OWNERS])
-    return f"{names} and {more} more" if more > 0 else " and ".join(whose)
+    return f"{name} has a value of another type, as in {names(whose)}"

@@ -32,6 +32,7 @@ from runtime.execution.parameters import Parameters, allocate, borrow
 from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
+from runtime.execution.unknown_fields import refuse_unknown_layers
 from runtime.execution.views import edge_views, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
@@ -95,6 +96,7 @@ class Net(NetNames, NetFiles, NetShapes):
         self.plans = KeptPlans(self.backend, plans)
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
+        refuse_unknown_layers(kept.message.layer, whole.layer)
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
         self._keep = None

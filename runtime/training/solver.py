@@ -15,6 +15,7 @@ from netspec.schema import SolverParameter
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
+from runtime.execution.unknown_fields import refuse_unknown_solver
 from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.ahead import Ahead
@@ -95,6 +96,7 @@ class Solver(Callbacks):
     ) -> None:
         super().__init__()
         self.param = param
+        refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED

@@ -311,9 +311,18 @@ def test_fields_that_are_not_known_in_a_binary_file_give_a_warning(tmp_path):
     net = parse(TOWER, NetParameter)
     path = tmp_path / "net.caffemodel"
     path.write_bytes(net.SerializeToString() + bytes([0x82, 0x7D, 3]) + b"abc")
-    with pytest.warns(netspec.SpecWarning, match="net.caffemodel: has 6 bytes"):
+    with pytest.warns(netspec.SpecWarning, match=r"net\.caffemodel: .* field 2000"):
         spec = netspec.load(path)
-    assert spec.to_proto() == upgrade_net(net)
+    assert spec.to_proto().SerializeToString().endswith(b"\x82\x7d\x03abc")
+    with pytest.warns(netspec.SpecWarning, match="<net>: has fields .*: field 2000;"):
+        netspec.load(spec.to_proto())
+    with pytest.warns(netspec.SpecWarning, match="text has no names .* field 2000; it"):
+        write_message(tmp_path / "net.prototxt", spec.to_proto())
+    with (
+        pytest.warns(netspec.SpecWarning),
+        pytest.raises(SpecError, match=r"net\.caffemodel: has .*: field 2000"),
+    ):
+        netspec.load(path, strict=True)
 
 
 # --- properties and real nets

@@ -69,13 +69,14 @@ def test_a_message_in_a_message_shows_its_own():
 
 
 def test_a_note_names_place_field_and_forks_once_a_field():
-    text = "layer { bn_param { } }\n" * 3 + "layer {\n  frozen_by: 'me' bn_param { } }"
+    text = "layer { doc_data_param { } }\n" * 3 + "layer {\n  frozen_by: 'me' "
     with pytest.warns(SpecWarning) as told:
-        parse(text, NetParameter, source="net.prototxt")
-    bn, frozen = [str(each.message) for each in told]
-    assert bn.startswith("net.prototxt:1:9: LayerParameter.bn_param is a field of ")
-    assert "PSPNet, SegNet, " in bn
-    assert bn.endswith(" more (4 times); kept as it stands")
+        parse(text + "doc_data_param { } }", NetParameter, source="net.prototxt")
+    doc, frozen = [str(each.message) for each in told]
+    assert doc == (
+        "net.prototxt:1:9: LayerParameter.doc_data_param is a field of BVLC pull "
+        "request 2539 (4 times); kept as it stands"
+    )
     assert frozen == (
         "net.prototxt:5:3: LayerParameter.frozen_by is no field of Caffe, nor of a "
         "fork that is known here; kept as it stands"
@@ -195,7 +196,7 @@ def test_a_module_keeps_what_its_layers_have():
     text = """
     module { name: "M" input: "in" output: "out" required: "n"
       layer { name: "out" type: "Pooling" bottom: "in" top: "out" odd: n
-        pooling_param { norm_region: WITHIN_CHANNEL extra { a: n } } } }
+        pooling_param { norm_region: NO_REGION2 extra { a: n b: 'x${n}' } } } }
     layer { name: "a" module: "M" bottom: "x" values { n: 3 } }
     layer { name: "x" type: "Input" top: "x" odd: ONE }
     """
@@ -203,9 +204,13 @@ def test_a_module_keeps_what_its_layers_have():
     layer = next(each for each in net.layer if each.type == "Pooling")
     assert list(layer.unknown_fields) == ["odd: 3"]
     assert list(layer.pooling_param.unknown_fields) == [
-        "norm_region: WITHIN_CHANNEL",
-        "extra { a: 3 }",
+        "norm_region: NO_REGION2",
+        'extra { a: 3 b: "x3" }',
     ]
+    with pytest.raises(TextError, match="'N' is no value of module 'M'; did you"):
+        parse(text.replace("NO_REGION2", "N"), NetParameter)
+    with pytest.raises(TextError, match=r"4:.*parse integer: WIDE .*in 'a', module"):
+        parse(text.replace("extra { a: n", "stride: WIDE e { a: n"), NetParameter)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def upgrade_net(
     for old in upgraded.layers:
         move_transform(old)
     if len(upgraded.layers):
-        upgrade_v1(upgraded)
+        upgrade_v1(upgraded, dropped)
     if len(upgraded.input):
         _upgrade_inputs(upgraded)
     for layer in upgraded.layer:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError
+from netspec.forks.catalogue import catalogue
 from netspec.schema import LayerParameter, NetParameter, V1LayerParameter
+from netspec.schema.unread import numbers_of, restore, unread_fields
+from netspec.text import add_fields
 
+_TYPE = "type: "  # how a kept type begins, of those that V1 here lacks
 MAX_NAMED = 3  # layers of a form, in a message
 # V1 type names whose current spelling is not the plain capitalisation of their words.
 _SPECIAL_NAMES = {
@@ -51,8 +56,8 @@ def move_transform(layer: V1LayerParameter) -> None:
             old.ClearField(field)
 
 
-def upgrade_v1(net: NetParameter) -> None:
-    """Turn all layers of `net` from V1 into current ones.
+def upgrade_v1(net: NetParameter, problems: list[str]) -> None:
+    """Turn all layers of `net` from V1 into current ones; say what was dropped.
 
     Raises `SpecError` where there are current ones beside them, as Caffe would lose
     those.
@@ -66,7 +71,7 @@ def upgrade_v1(net: NetParameter) -> None:
             f"`layer`, with types in quotes as in type: "
             f'"{v1_type_name(net.layers[0].type)}"'
         )
-    net.layer.extend(_v2_of_v1(layer) for layer in net.layers)
+    net.layer.extend(_v2_of_v1(layer, problems) for layer in net.layers)
     del net.layers[:]
 
 
@@ -84,7 +89,20 @@ def v1_type_name(number: int) -> str:
     return _SPECIAL_NAMES.get(old, plain)
 
 
-def _v2_of_v1(old: V1LayerParameter) -> LayerParameter:
+def fork_type_name(old: str) -> str:
+    """Return the current name of a type that only V1 layers of forks have.
+
+    It is that of a type with the same letters, RELU6 is "ReLU6", or the words with
+    capitals: IMAGE_SEG_DATA is "ImageSegData".
+    """
+    letters = old.replace("_", "")
+    for name in (*LAYER_TYPES, *catalogue().types):
+        if name.upper() == letters:
+            return name
+    return "".join(word.capitalize() for word in old.split("_"))
+
+
+def _v2_of_v1(old: V1LayerParameter, problems: list[str]) -> LayerParameter:
     layer = LayerParameter(
         bottom=old.bottom,
         top=old.top,
@@ -104,7 +122,34 @@ def _v2_of_v1(old: V1LayerParameter) -> LayerParameter:
     for descriptor, value in old.ListFields():
         if descriptor.name.endswith("_param"):
             getattr(layer, descriptor.name).CopyFrom(value)
+    kept = list(old.unknown_fields)
+    types = [text for text in kept if text.startswith(_TYPE)]
+    if len(types) == 1 and not layer.type:
+        layer.type = fork_type_name(types[0].removeprefix(_TYPE))
+        kept.remove(types[0])
+    add_fields(layer, kept)
+    _move_unread(old, layer, problems)
     return layer
+
+
+def _move_unread(
+    old: V1LayerParameter, layer: LayerParameter, problems: list[str]
+) -> None:
+    """Move what the layer itself has in binary that nobody here can read.
+
+    Other messages are the same in both forms. A number that the current form has for
+    something else would be read as that.
+    """
+    taken = {field.number for field in LayerParameter.DESCRIPTOR.fields}
+    lost = [number for number in numbers_of(old) if number in taken]
+    fields = [field for field in unread_fields(old) if field.number not in taken]
+    restore(layer, fields)
+    if lost:
+        problems.append(
+            f"layer {old.name!r} ({layer.type}): fields of unknown names with the "
+            f"numbers {', '.join(map(str, lost))} are other fields in the current "
+            f"form; dropped"
+        )
 
 
 def _set_specs(layer: LayerParameter, field: str, values: Iterable[Any]) -> None:

@@ -20,6 +20,7 @@ from netspec.text.modules.tree import (
     items,
     text_atom,
 )
+from netspec.text.near import near_miss
 
 MAX_WORK = 200_000  # fields, values and layers in all that is written out
 MAX_STRING = 1 << 16  # characters of a text with values in it
@@ -29,6 +30,7 @@ _SHOWN_USES = 3
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>\w*)\}|\$\{")
 
+_CONSTANT = re.compile(r"[A-Z][A-Z0-9_]+")  # how Caffe writes values of enums
 
 START = Place("", 1, 1)
 
@@ -154,7 +156,7 @@ class Scope:
 
     def _resolve_word(self, word: Atom) -> Value | None:
         if word.text not in self.values:
-            if word.text not in KNOWN_WORDS:
+            if word.text not in KNOWN_WORDS and not self._is_of_a_fork(word.text):
                 self.problem(word.place, self.unknown(word.text))
             return word
         value = self.values[word.text]
@@ -164,6 +166,16 @@ class Scope:
         if isinstance(value, Array):
             return Array(value.items, word.place)
         return value
+
+    def _is_of_a_fork(self, word: str) -> bool:
+        """Tell whether a word may be a value of an enum that our schema lacks.
+
+        Where a field takes none, the parser says so.
+        """
+        assert self.module is not None  # noqa: S101
+        values = [name.upper() for name in self.module.values]
+        is_constant = _CONSTANT.fullmatch(word) is not None
+        return is_constant and word not in values and not near_miss(word, values)
 
     def unknown(self, name: str) -> str:
         """Say that the module has no value `name`."""
