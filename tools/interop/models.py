@@ -25,6 +25,8 @@ SETTINGS: Mapping[str, Sequence[str]] = {
     "lstm_language_model": ("batch_size=3", "streams=2"),
     "lstm_sequence": ("batch_size=4", "streams=2"),
     "rfcn": ("proposal=compiled", "depth=18", "height=224", "width=224"),
+    "pspnet": ("size=49",),
+    "segnet": ("height=45", "width=70"),
     "unrolled_rnn": ("batch_size=4", "streams=2"),
     "vgg16": ("batch_size=1",),
     "vgg19": ("batch_size=1",),
