@@ -24,7 +24,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
         "Im2col",
     ),
     "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
-    "pooling": ("Pooling", "SPP", "ROIPooling"),
+    "pooling": ("Pooling", "SPP", "PSROIPooling", "ROIAlign", "ROIPooling"),
     "normalization": ("BatchNorm", "BN", "LRN", "MVN", "Scale", "Bias", "Normalize"),
     "activation": (
         *("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp"),

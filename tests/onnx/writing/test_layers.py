@@ -421,6 +421,8 @@ ELSEWHERE = {"DetectionOutput", "Normalize", "Permute", "PriorBox", "ROIPooling"
 REFUSED = {
     *("Accuracy", "AnnotatedData", "ContrastiveLoss", "Data", "DetectionEvaluate"),
     *("CenterLoss", "FocalLoss", "L1Loss"),
+    *("BoxAnnotatorOHEM", "PSROIPooling", "Proposal", "ROIAlign"),
+    *("SmoothL1LossOHEM", "SoftmaxWithLossOHEM"),
     *("EuclideanLoss", "HDF5Data", "HDF5Output", "HingeLoss", "ImageData"),
     *("InfogainLoss", "MemoryData", "MultiBoxLoss", "MultinomialLogisticLoss"),
     *("Python", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss"),
