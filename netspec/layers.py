@@ -234,6 +234,24 @@ def ArgMax(
 
 
 @layer_function
+def Axpy(
+    factor: Bottom,
+    x: Bottom,
+    b: Bottom,
+    /,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Weigh every channel of every item, and add another blob.
+
+        y = factor x + b
+
+    Shapes: factor (N, C) or (N, C, 1, 1), x and b (N, C, ...) -> y (same as x).
+
+    Source: fork: SENet.
+    """
+
+
+@layer_function
 def BN(
     x: Bottom,
     /,
@@ -421,6 +439,34 @@ def BoxAnnotatorOHEM(
     Note: The others get the label ignore_label and weights of 0. Has no gradient.
 
     Source: Shrivastava et al., arXiv:1604.03540; of R-FCN, not in BVLC Caffe.
+    """
+
+
+@layer_function
+def CenterLoss(
+    x: Bottom,
+    label: Bottom,
+    /,
+    *,
+    num_output: int,
+    center_filler: Filler | None = None,
+    axis: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Pull features towards a centre of their class.
+
+        y = sum |x - c[label]|^2 / (2 N)
+
+    Shapes: x (N, C, ...), label (N,) -> (); centres (num_output, C ...).
+
+    num_output: Number of classes, each of which has a centre. Required.
+    center_filler: What the centres start as.
+    axis: First axis of an item's features; negative counts from the end. Default 1.
+
+    Note: The gradient of the centres is no derivative: they move to the mean of
+    their class.
+
+    Source: fork: caffe-face.
     """
 
 
@@ -774,6 +820,52 @@ def Deconvolution(
     Note: With group = C = num_output and a bilinear filler it enlarges images.
 
     Source: Long et al., arXiv:1411.4038.
+    """
+
+
+@layer_function
+def DenseImageData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    mean_file: str | None = None,
+    root_folder: str | None = None,
+    mirror: bool | None = None,
+    crop_width: int | None = None,
+    crop_height: int | None = None,
+    label_divide_factor: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files and, for each, an image of the labels of its pixels.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W).
+
+    source: Text file with an image and a label image on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    mean_file: Old: ignored here, see transform_param.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    mirror: Flip image and labels together with probability 1/2. Default False.
+    crop_width: Columns of a crop of image and labels; needs crop_height. Default 0.
+    crop_height: Rows of a crop of image and labels; needs crop_width. Default 0.
+    label_divide_factor: ENet: whole number that labels are divided by. Default 1.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=2`. Crops and mirrors are the same for both.
+
+    Source: SegNet: Badrinarayanan et al., arXiv:1511.00561; not in BVLC Caffe.
     """
 
 
@@ -1146,6 +1238,40 @@ def Flatten(
 
 
 @layer_function
+def FocalLoss(
+    scores: Bottom,
+    label: Bottom,
+    /,
+    *,
+    type: Literal["ORIGIN", "LINEAR", "ONEADDP"] | int | None = None,
+    gamma: float | None = None,
+    alpha: float | None = None,
+    beta: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Classify, counting less what is right already.
+
+        y = -sum alpha (1 - p)^gamma log(p) / divisor, p = softmax(scores) of the
+            label; with type ONEADDP (alpha + p)^gamma
+
+    Shapes: scores (N, C, ...), label (N, ...) -> ().
+
+    type: Which form; LINEAR is not known here. Default ORIGIN.
+    gamma: Exponent. Default 2.
+    alpha: Factor of the loss (soeaver), or what stands for 1 in 1 - p (caffe-
+        windows). Default 0.25.
+    beta: Of LINEAR only. Default 1.
+
+    Also takes `loss_param` and `softmax_param` as a dictionary.
+
+    Note: alpha is 0.25 by default, 1 with ONEADDP (caffe-windows). A second top
+    holds the probabilities.
+
+    Source: forks: R-FCN of soeaver, caffe-windows.
+    """
+
+
+@layer_function
 def HDF5Data(
     *,
     source: str,
@@ -1319,6 +1445,108 @@ def ImageData(
 
 
 @layer_function
+def ImageLabelmapData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    scale: float | None = None,
+    mean_file: str | None = None,
+    crop_size: int | None = None,
+    mirror: bool | None = None,
+    root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files and, for each, an image of its edges.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W).
+
+    source: Text file with an image file and its label on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    crop_size: Old: ignored here, see transform_param. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=2`. Gray from 128 on is the label 1, all other 0.
+
+    Source: HED: Xie and Tu, arXiv:1504.06375; not in BVLC Caffe.
+    """
+
+
+@layer_function
+def ImageSegData(
+    *,
+    source: str,
+    batch_size: int | None = None,
+    rand_skip: int | None = None,
+    shuffle: bool | None = None,
+    new_height: int | None = None,
+    new_width: int | None = None,
+    is_color: bool | None = None,
+    scale: float | None = None,
+    mean_file: str | None = None,
+    crop_size: int | None = None,
+    mirror: bool | None = None,
+    root_folder: str | None = None,
+    ignore_label: int | None = None,
+    label_type: Literal["NONE", "IMAGE", "PIXEL"] | int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Read image files with labels of their pixels, as label_type says.
+
+    Shapes: data (batch_size, C, H, W), label (batch_size, 1, H, W), sizes
+    (batch_size, 1, 1, 2).
+
+    source: Text file with an image file and its label on every line. Required.
+    batch_size: Images in a batch. Default 1.
+    rand_skip: Skip a random number of images below this at the start. Default 0.
+    shuffle: Visit the images in random order, a new one each time round. Default
+        False.
+    new_height: Rows to resize to; needs new_width. 0 keeps the size. Default 0.
+    new_width: Columns to resize to; needs new_height. 0 keeps the size. Default 0.
+    is_color: Decode to three channels rather than one. Default True.
+    scale: Old: ignored here, see transform_param. Default 1.
+    mean_file: Old: ignored here, see transform_param.
+    crop_size: Old: ignored here, see transform_param. Default 0.
+    mirror: Old: ignored here, see transform_param. Default False.
+    root_folder: What to put in front of the file names; end it with a slash.
+        Default .
+    ignore_label: DeepLab and PSPNet, ImageSegData: the label of what lies beyond
+        the image, and of everything where label_type is NONE. Default 255.
+    label_type: DeepLab and PSPNet, ImageSegData: what stands behind a path of the
+        list. Default IMAGE.
+
+    Also takes `transform_param` as a dictionary.
+
+    Note: Write `ntop=3`, or 2 without the sizes, height and width of each image
+    within the crop.
+
+    Source: DeepLab: Chen et al., arXiv:1606.00915; not in BVLC Caffe.
+    """
+
+
+@layer_function
 def InfogainLoss(
     scores: Bottom,
     label: Bottom,
@@ -1390,6 +1618,64 @@ def Input(
     Shapes: y_i (shape), one for all tops or one for each.
 
     shape: Shape of the tops: one for all of them, or one for each.
+    """
+
+
+@layer_function
+def Interp(
+    x: Bottom,
+    size: Bottom | None = None,
+    /,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    zoom_factor: int | None = None,
+    shrink_factor: int | None = None,
+    pad_beg: int | None = None,
+    pad_end: int | None = None,
+    use_blob_size: bool | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Interpolate images bilinearly, with corners on corners.
+
+        y[i, j] = x at (i (h - 1) / (H' - 1), j (w - 1) / (W' - 1))
+
+    Shapes: x (N, C, H, W) -> y (N, C, H', W'): `height` and `width`, or (h - 1) /
+    shrink_factor + 1, or h + (h - 1) (zoom_factor - 1), or one after the other; h =
+    H + pad_beg + pad_end.
+
+    height: Rows of the output; needs `width`. Default 0.
+    width: Columns of the output; needs `height`. Default 0.
+    zoom_factor: z makes h + (h - 1) (z - 1) of h rows, or of what `shrink_factor`
+        left. Default 1.
+    shrink_factor: s makes (h - 1) / s + 1 of h rows, rounded down. Default 1.
+    pad_beg: Added before the first row and column; at most 0, so that it cuts them
+        off. Default 0.
+    pad_end: Added behind the last row and column; at most 0. Default 0.
+    use_blob_size: FORK: soeaver: rows and columns are those of a second bottom.
+        Default False.
+
+    Note: pad_beg and pad_end are at most 0 and cut rows and columns off. With
+    `use_blob_size` a second input gives the size.
+
+    Source: forks: DeepLab, PSPNet.
+    """
+
+
+@layer_function
+def L1Loss(
+    a: Bottom,
+    b: Bottom,
+    /,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Measure the mean absolute distance of two batches.
+
+        y = sum |a - b| / N
+
+    Shapes: a, b (N, ...) -> ().
+
+    Source: fork: NVCaffe.
     """
 
 
@@ -2088,6 +2374,28 @@ def ReLU(
 
 
 @layer_function
+def ReLU6(
+    x: Bottom,
+    /,
+    *,
+    negative_slope: float | None = None,
+    n: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Keep what is between 0 and 6; less is 0 and more is 6.
+
+        y = min(max(x, 0), 6)
+
+    Shapes: x (any shape) -> y (same shape).
+
+    negative_slope: Factor of negative x. Default 0.
+    n: FORK: OpenVINO: the largest value. Default 6.
+
+    Source: forks: SSD of chuanqi305, YOLO.
+    """
+
+
+@layer_function
 def Reduction(
     x: Bottom,
     /,
@@ -2108,6 +2416,29 @@ def Reduction(
     axis: First axis to reduce; it and all after it vanish. Negative counts from the
         end. Default 0.
     coeff: Factor of the result. Default 1.
+    """
+
+
+@layer_function
+def Reorg(
+    x: Bottom,
+    /,
+    *,
+    stride: int,
+    reverse: bool | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Move the pixels of squares to channels, or back with `reverse`.
+
+    Shapes: x (N, C, H, W) -> y (N, C stride^2, H / stride, W / stride), or (N, C /
+    stride^2, H stride, W stride).
+
+    stride: Side of the square whose pixels become channels. Required.
+    reverse: The other way: channels to pixels. Default False.
+
+    Note: The order is Darknet's: x is read as if it had C / stride^2 channels.
+
+    Source: forks: YOLO.
     """
 
 
@@ -2188,6 +2519,26 @@ def Scale(
     bias_filler: First values of b; 0 by default.
 
     Note: The factor starts at 1, but an empty `filler` fills with 0.
+    """
+
+
+@layer_function
+def ShuffleChannel(
+    x: Bottom,
+    /,
+    *,
+    group: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Mix groups of channels.
+
+        channels (group, C / group) become (C / group, group)
+
+    Shapes: x (N, C, ...) -> y (same shape).
+
+    group: Number of groups that the channels lie in. Default 1.
+
+    Source: fork: ShuffleNet, arXiv:1707.01083.
     """
 
 
@@ -2487,6 +2838,44 @@ def Tile(
 
     axis: Axis to repeat. Negative counts from the end. Default 1.
     tiles: Number of copies. Required.
+    """
+
+
+@layer_function
+def Upsample(
+    x: Bottom,
+    mask: Bottom | None = None,
+    /,
+    *,
+    scale: int | None = None,
+    scale_h: int | None = None,
+    scale_w: int | None = None,
+    pad_out_h: bool | None = None,
+    pad_out_w: bool | None = None,
+    upsample_h: int | None = None,
+    upsample_w: int | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Repeat every value, or put it back where a max Pooling took it.
+
+        y = x, scale by scale times; with a mask y[mask] = x, else 0
+
+    Shapes: x (N, C, H, W) -> y (N, C, H scale, W scale), with a mask less pad_out_h
+    and pad_out_w, or (N, C, upsample_h, upsample_w).
+
+    scale: Factor of rows and columns; 2 by default with a mask, 1 without.
+    scale_h: Factor of rows; needs scale_w, excludes `scale`.
+    scale_w: Factor of columns; needs scale_h, excludes `scale`.
+    pad_out_h: With a mask: one row less than the factor makes. Default False.
+    pad_out_w: With a mask: one column less than the factor makes. Default False.
+    upsample_h: With a mask: rows of the output; needs upsample_w, excludes factors.
+    upsample_w: With a mask: columns of the output; needs upsample_h, excludes
+        factors.
+
+    Note: The mask is the second top of a Pooling. scale is 1 by default, 2 with a
+    mask.
+
+    Source: forks: YOLO, SegNet.
     """
 
 

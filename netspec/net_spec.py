@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from netspec import forks
 from netspec.errors import SpecError
 from netspec.formats import other_format, register_format
 from netspec.language.calls import Top
@@ -85,14 +86,17 @@ def load(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     batch_size: int | None = None,
+    fork: str | None = None,
     strict: bool = False,
 ) -> NetSpec:
     """Return the spec of a net that exists: a file, text, or a message.
 
     net: the path of a prototxt, binary or ONNX file, prototxt text, a `NetParameter`,
     or a spec. Old formats are upgraded as Caffe does. shapes, batch_size: of the inputs
-    of an ONNX file; see `netspec.from_onnx`. strict: refuse fields that are not known
-    here, naming all; without it they are kept, and written as they stand.
+    of an ONNX file; see `netspec.from_onnx`. fork: the fork of Caffe that a binary file
+    is from, where its fields do not tell; see `netspec.forks.use`. strict: refuse
+    fields that are not known here, naming all; without it they are kept, and written
+    as they stand.
 
     A top has the name of its blob, one that a layer makes in place the name of that
     layer. Layers stay in their order, so that what was not changed is written back as
@@ -117,7 +121,8 @@ def load(
                 "are layers, to be assigned again: n.data = L.Input(shape=...)"
             )
         net = other(os.fspath(net), shapes=shapes, batch_size=batch_size)
-    with refusing(strict or is_strict()):
+    schema = forks.use(fork) if fork is not None else contextlib.nullcontext()
+    with schema, refusing(strict or is_strict()):
         return read(net, LoadedSpec)
 
 

@@ -41,6 +41,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "AbsVal": [("", [(3, 4)])],
     "Accuracy": [("", SCORES)],
     "ArgMax": [("", [(3, 4)])],
+    "Axpy": [("", [(2, 3), (2, 3, 4), (2, 3, 4)])],
     "BN": [
         ("bn_param { eps: 0.5 }", [IMAGE]),
         ("bn_param { frozen: true }", [IMAGE]),
@@ -76,6 +77,26 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
             "convolution_param { num_output: 6 kernel_size: 2 stride: 3 group: 3 }",
             [IMAGE],
         ),
+    ],
+    "CenterLoss": [("center_loss_param { num_output: 3 }", SCORES)],
+    "FocalLoss": [
+        ("focal_loss_param { gamma: 1.5 }", SCORES),
+        ("focal_loss_param { type: ONEADDP }", SCORES),
+    ],
+    "Interp": [
+        ("interp_param { height: 7 width: 3 }", [IMAGE]),
+        ("interp_param { shrink_factor: 2 zoom_factor: 3 pad_beg: -1 }", [IMAGE]),
+    ],
+    "L1Loss": [("", [(4, 3), (4, 3)])],
+    "ReLU6": [("", [(3, 4)]), ("relu6_param { negative_slope: 0.5 }", [(3, 4)])],
+    "Reorg": [
+        ("reorg_param { stride: 2 }", [(1, 4, 2, 6)]),
+        ("reorg_param { stride: 2 reverse: true }", [(1, 4, 3, 2)]),
+    ],
+    "ShuffleChannel": [("shuffle_channel_param { group: 2 }", [(2, 6, 3)])],
+    "Upsample": [
+        ("upsample_param { scale: 2 }", [IMAGE]),
+        ('bottom: "x" bottom: "mask"', [(2, 3, 1, 1), (2, 3, 1, 1)]),
     ],
     "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE])],
     "DepthwiseConvolution": [

@@ -92,6 +92,14 @@ ACTIVATION = (
         source="Nair and Hinton, Rectified linear units (2010)",
     ),
     LayerType(
+        name="ReLU6",
+        param="relu6_param",
+        summary="Keep what is between 0 and 6; less is 0 and more is 6.",
+        formula="y = min(max(x, 0), 6)",
+        shapes="x (any shape) -> y (same shape)",
+        source="forks: SSD of chuanqi305, YOLO",
+    ),
+    LayerType(
         name="Sigmoid",
         param="sigmoid_param",
         summary="Squash values to between 0 and 1.",

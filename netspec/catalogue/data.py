@@ -6,6 +6,7 @@ from netspec.catalogue.base import LayerType
 
 _NO_BOTTOM = (0, 0)
 _IMAGES = "data (batch_size, C, H, W), label (batch_size,)"
+_LABELS = "data (batch_size, C, H, W), label (batch_size, 1, H, W)"
 
 DATA = (
     LayerType(
@@ -22,6 +23,19 @@ DATA = (
         shapes=_IMAGES,
         notes="`ntop=2` for data and label. Records are read in the order of their "
         "keys, over and over.",
+    ),
+    LayerType(
+        name="DenseImageData",
+        param="dense_image_data_param",
+        extra_params=("transform_param",),
+        bottoms=_NO_BOTTOM,
+        bottom_names=(),
+        tops=(2, 2),
+        required=("source",),
+        summary="Read image files and, for each, an image of the labels of its pixels.",
+        shapes=_LABELS,
+        notes="Write `ntop=2`. Crops and mirrors are the same for both.",
+        source="SegNet: Badrinarayanan et al., arXiv:1511.00561; not in BVLC Caffe",
     ),
     LayerType(
         name="DummyData",
@@ -68,6 +82,33 @@ DATA = (
         summary="Read the image files and labels that a text file lists.",
         shapes=_IMAGES,
         notes="Write `ntop=2`.",
+    ),
+    LayerType(
+        name="ImageLabelmapData",
+        param="image_data_param",
+        extra_params=("transform_param",),
+        bottoms=_NO_BOTTOM,
+        bottom_names=(),
+        tops=(2, 2),
+        required=("source",),
+        summary="Read image files and, for each, an image of its edges.",
+        shapes=_LABELS,
+        notes="Write `ntop=2`. Gray from 128 on is the label 1, all other 0.",
+        source="HED: Xie and Tu, arXiv:1504.06375; not in BVLC Caffe",
+    ),
+    LayerType(
+        name="ImageSegData",
+        param="image_data_param",
+        extra_params=("transform_param",),
+        bottoms=_NO_BOTTOM,
+        bottom_names=(),
+        tops=(2, 3),
+        required=("source",),
+        summary="Read image files with labels of their pixels, as label_type says.",
+        shapes=f"{_LABELS}, sizes (batch_size, 1, 1, 2)",
+        notes="Write `ntop=3`, or 2 without the sizes, height and width of each image "
+        "within the crop.",
+        source="DeepLab: Chen et al., arXiv:1606.00915; not in BVLC Caffe",
     ),
     LayerType(
         name="Input",

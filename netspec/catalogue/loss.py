@@ -20,6 +20,20 @@ LOSS = (
         notes="A tie counts against the true class. Has no gradient.",
     ),
     LayerType(
+        name="CenterLoss",
+        param="center_loss_param",
+        bottoms=(2, 2),
+        bottom_names=("x", "label"),
+        auto_top=True,
+        required=("num_output",),
+        summary="Pull features towards a centre of their class.",
+        formula="y = sum |x - c[label]|^2 / (2 N)",
+        shapes="x (N, C, ...), label (N,) -> (); centres (num_output, C ...)",
+        notes="The gradient of the centres is no derivative: they move to the mean of "
+        "their class.",
+        source="fork: caffe-face",
+    ),
+    LayerType(
         name="ContrastiveLoss",
         param="contrastive_loss_param",
         bottoms=(3, 3),
@@ -41,6 +55,22 @@ LOSS = (
         shapes="a, b (N, ...) -> ()",
         notes="Divided by the batch size, not by the number of values. Both inputs "
         "have a gradient.",
+    ),
+    LayerType(
+        name="FocalLoss",
+        param="focal_loss_param",
+        extra_params=("loss_param", "softmax_param"),
+        bottoms=(2, 2),
+        bottom_names=("scores", "label"),
+        tops=(1, 2),
+        auto_top=True,
+        summary="Classify, counting less what is right already.",
+        formula="y = -sum alpha (1 - p)^gamma log(p) / divisor, p = softmax(scores) of "
+        "the label; with type ONEADDP (alpha + p)^gamma",
+        shapes=_LABELS,
+        notes="alpha is 0.25 by default, 1 with ONEADDP (caffe-windows). A second top "
+        "holds the probabilities.",
+        source="forks: R-FCN of soeaver, caffe-windows",
     ),
     LayerType(
         name="HingeLoss",
@@ -65,6 +95,16 @@ LOSS = (
         shapes="scores (N, C, ...), label (N, ...), infogain (1, 1, C, C) -> (); a "
         "second top has the probabilities",
         notes="H is the third input or the file `source`.",
+    ),
+    LayerType(
+        name="L1Loss",
+        bottoms=(2, 2),
+        bottom_names=("a", "b"),
+        auto_top=True,
+        summary="Measure the mean absolute distance of two batches.",
+        formula="y = sum |a - b| / N",
+        shapes="a, b (N, ...) -> ()",
+        source="fork: NVCaffe",
     ),
     LayerType(
         name="MultinomialLogisticLoss",

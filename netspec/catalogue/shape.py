@@ -15,6 +15,15 @@ SHAPE = (
         "gradient.",
     ),
     LayerType(
+        name="Axpy",
+        bottoms=(3, 3),
+        bottom_names=("factor", "x", "b"),
+        summary="Weigh every channel of every item, and add another blob.",
+        formula="y = factor x + b",
+        shapes="factor (N, C) or (N, C, 1, 1), x and b (N, C, ...) -> y (same as x)",
+        source="fork: SENet",
+    ),
+    LayerType(
         name="BatchReindex",
         bottoms=(2, 2),
         bottom_names=("x", "index"),
@@ -104,5 +113,50 @@ SHAPE = (
         required=("tiles",),
         summary="Repeat a blob along an axis.",
         shapes="x (N, C, H, W) -> y (N, tiles C, H, W) for axis 1",
+    ),
+    LayerType(
+        name="Interp",
+        param="interp_param",
+        bottoms=(1, 2),
+        bottom_names=("x", "size"),
+        summary="Interpolate images bilinearly, with corners on corners.",
+        formula="y[i, j] = x at (i (h - 1) / (H' - 1), j (w - 1) / (W' - 1))",
+        shapes="x (N, C, H, W) -> y (N, C, H', W'): `height` and `width`, or "
+        "(h - 1) / shrink_factor + 1, or h + (h - 1) (zoom_factor - 1), or one after "
+        "the other; h = H + pad_beg + pad_end",
+        notes="pad_beg and pad_end are at most 0 and cut rows and columns off. With "
+        "`use_blob_size` a second input gives the size.",
+        source="forks: DeepLab, PSPNet",
+    ),
+    LayerType(
+        name="Reorg",
+        param="reorg_param",
+        required=("stride",),
+        summary="Move the pixels of squares to channels, or back with `reverse`.",
+        shapes="x (N, C, H, W) -> y (N, C stride^2, H / stride, W / stride), or "
+        "(N, C / stride^2, H stride, W stride)",
+        notes="The order is Darknet's: x is read as if it had C / stride^2 channels.",
+        source="forks: YOLO",
+    ),
+    LayerType(
+        name="ShuffleChannel",
+        param="shuffle_channel_param",
+        summary="Mix groups of channels.",
+        formula="channels (group, C / group) become (C / group, group)",
+        shapes="x (N, C, ...) -> y (same shape)",
+        source="fork: ShuffleNet, arXiv:1707.01083",
+    ),
+    LayerType(
+        name="Upsample",
+        param="upsample_param",
+        bottoms=(1, 2),
+        bottom_names=("x", "mask"),
+        summary="Repeat every value, or put it back where a max Pooling took it.",
+        formula="y = x, scale by scale times; with a mask y[mask] = x, else 0",
+        shapes="x (N, C, H, W) -> y (N, C, H scale, W scale), with a mask less "
+        "pad_out_h and pad_out_w, or (N, C, upsample_h, upsample_w)",
+        notes="The mask is the second top of a Pooling. scale is 1 by default, 2 with "
+        "a mask.",
+        source="forks: YOLO, SegNet",
     ),
 )

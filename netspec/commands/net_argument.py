@@ -31,15 +31,23 @@ def add_net_argument(
     add_fork_options(parser)
 
 
-def add_shape_option(parser: argparse.ArgumentParser, *, only: str = "") -> None:
-    """Add `--shape`, a list of names with shapes; `only` says when it is for use."""
+def add_shape_option(
+    parser: argparse.ArgumentParser, *, only: str = "", looking: bool = False
+) -> None:
+    """Add `--shape`, a list of names with shapes; `only` says when it is for use.
+
+    looking: whether it may be of any blob, as nothing is run.
+    """
+    of = "the top of an Input or data layer"
+    if looking:
+        of += ", or of one of a type that is not known here"
     parser.add_argument(
         "--shape",
         action="append",
         default=[],
         type=named_shape,
         metavar="TOP=N,C,H,W",
-        help=f"{only}shape of the top of an Input or data layer; repeat for several",
+        help=f"{only}shape of {of}; repeat for several",
     )
 
 

@@ -69,7 +69,7 @@ def _command(arguments: Sequence[str] | None) -> None:
         action="store_true",
         help="draw equal modules in a row one by one",
     )
-    add_shape_option(parser)
+    add_shape_option(parser, looking=True)
     parser.add_argument("--deploy", action="store_true", help="draw the net for use")
     options = parser.parse_args(arguments)
     if options.output is not None:

@@ -11,6 +11,7 @@ from html import escape
 from itertools import accumulate
 
 from netspec.draw.boxes import Box, Picture, Row
+from netspec.draw.captions import shorten
 from netspec.draw.grid import Size
 from netspec.draw.modules import Module, inner_name
 from netspec.draw.text_width import text_width
@@ -26,6 +27,7 @@ STRIPE = 4.0  # height of the line of colours in a closed module
 MISTAKE_HEIGHT = 15.0
 MISTAKE_LETTERS, MISTAKE_LINES = 58, 5
 PADDING = 11.0
+MAX_TYPE = 40  # characters
 MIN_WIDTH = 84.0
 RADIUS = 6.0
 
@@ -41,12 +43,13 @@ COLOURS = {
     "loss": ("#fad2d8", "#bf2b44"),
     "output": ("#f9d9ee", "#a8377f"),
     "other": ("#ececec", "#707070"),
+    "unknown": ("#ffffff", "#222222"),
 }
 
 
 def describe(row: Row) -> str:
     """Return the second line of a box: the type, its options, what is shared."""
-    words = f"{row.type} {row.options}".strip()
+    words = f"{shorten(row.type, MAX_TYPE)} {row.options}".strip()
     return f"{words}  ⇄ {', '.join(row.shared)}" if row.shared else words
 
 
@@ -222,8 +225,10 @@ def _content(module: Module, found: Totals) -> str:
         count = len(module.children)
         layers = f"{count} × {found.layers // count} layers"
     words = [layers]
-    if found.num_params:
-        words.append(f"{found.num_params:,} parameters")
+    if found.num_params or found.partly:
+        rest = " + ?" if found.num_params else "?"
+        known = f"{found.num_params:,}" if found.num_params else ""
+        words.append(f"{known}{rest if found.partly else ''} parameters")
     shared = f"  ⇄ {', '.join(found.shared)}" if found.shared else ""
     return ", ".join(words) + shared
 

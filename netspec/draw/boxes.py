@@ -9,6 +9,7 @@ from functools import cached_property
 from netspec.draw.captions import family, options
 from netspec.draw.grid import Net
 from netspec.errors import SpecError
+from netspec.graph.looking import opaque_reason
 from netspec.nets.phases import PHASE_NAMES
 from netspec.nets.rules import has_more_than_phase
 from netspec.ops.base import Op
@@ -19,10 +20,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Fact:
-    """What is known of a layer: shapes, parameters and costs if it could be read."""
+    """What is known of a layer: shapes, parameters and costs if it could be read.
+
+    tops: the shapes of its tops, as far as they are known, also if it could not.
+    """
 
     op: Op | None = None
     mistake: SpecError | None = None
+    tops: tuple[Shape | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,7 @@ def _row(
         name=layer.name,
         type=layer.type,
         options=", ".join(word for word in words if word),
-        family=family(layer.type),
+        family="unknown" if opaque_reason(layer) else family(layer.type),
         phase=PHASE_NAMES[next(iter(phases))] if len(phases) == 1 else "",
         shared=tuple(p.name for p in layer.param if p.name in shared),
         layer=layer,
@@ -237,6 +242,4 @@ def _box_in_place(
 
 def _shape(fact: Fact, index: int) -> Shape | None:
     """Look up the shape of one top."""
-    if fact.op is None or index >= len(fact.op.tops):
-        return None
-    return fact.op.tops[index]
+    return fact.tops[index] if index < len(fact.tops) else None

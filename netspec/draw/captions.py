@@ -7,8 +7,12 @@ from pathlib import PurePath
 from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
+from netspec.graph.looking import opaque_reason
 from netspec.ops import is_known_type, op_class
+from netspec.ops.opaque import unread_options
 from netspec.schema import LayerParameter
+
+MAX_FIELDS, MAX_FIELD = 2, 48  # unknown fields in a box, and characters of each
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
     "data": ("Parameter", "HDF5Output"),  # and all that bring data in
@@ -45,9 +49,29 @@ def options(layer: LayerParameter) -> str:
     """Return the options that tell this layer from others of its type, in few words."""
     describe = _DESCRIBE.get(layer.type)
     words = describe(layer) if describe else []
+    words += unknown_words(layer)
     if any(weight not in (0.0, 1.0) for weight in layer.loss_weight):
         words.append("weight " + ", ".join(f"{w:g}" for w in layer.loss_weight))
     return ", ".join(word for word in words if word).replace(", →", " →")
+
+
+def unknown_words(layer: LayerParameter) -> list[str]:
+    """Return why a layer cannot be read, and the fields that are not known here."""
+    reason = opaque_reason(layer)
+    if not reason:
+        return []
+    fields = [" ".join(text.split()) for text in unknown_fields(layer)]
+    return [reason, *(shorten(text, MAX_FIELD) for text in fields[:MAX_FIELDS])]
+
+
+def unknown_fields(layer: LayerParameter) -> list[str]:
+    """Return the fields of a layer and its options that are not known, as text."""
+    return [*layer.unknown_fields, *(text for _, text in unread_options(layer))]
+
+
+def shorten(text: str, length: int) -> str:
+    """Return `text`, or its beginning with three dots."""
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
 def _spatial(message: Any, field: str, short: str, default: int) -> list[int]:
@@ -181,6 +205,12 @@ _DESCRIBE: dict[str, Callable[[LayerParameter], list[str]]] = {
     "Data": _data,
     "HDF5Data": _data,
     "ImageData": _data,
+    "DenseImageData": _data,
+    "ImageLabelmapData": _data,
+    "ImageSegData": _data,
+    "WindowData": _data,
+    "AnnotatedData": lambda layer: [PurePath(layer.data_param.source).name],
+    "VideoData": lambda layer: [PurePath(layer.video_data_param.video_file).name],
     "Accuracy": _accuracy,
     "Reshape": _reshape,
     "Power": _power,

@@ -27,6 +27,7 @@ from netspec.draw.nested import (
     space,
 )
 from netspec.draw.svg import ARROW_MARK, style
+from netspec.graph.looking import computed, learned
 from netspec.schema import LayerParameter
 from netspec.text import to_text
 
@@ -203,10 +204,11 @@ def _row(row: Row) -> dict[str, Any]:
     for field in ("name", "type", "bottom", "top", "blobs"):
         options.ClearField(field)
     op = row.fact.op
-    shapes = [shape_text(shape) for shape in op.tops] if op else []
+    shapes = ["" if shape is None else shape_text(shape) for shape in row.fact.tops]
     shapes += [""] * (len(row.layer.top) - len(shapes))
     names = [param.name for param in row.layer.param]
-    params = [shape_text(param.shape) for param in op.params] if op else []
+    told = learned(row.layer, op)
+    params = ["?"] if told is None else [shape_text(shape) for shape in told]
     return {
         "name": row.name,
         "type": row.type,
@@ -218,6 +220,6 @@ def _row(row: Row) -> dict[str, Any]:
             f"{shape}  {names[slot]}" if slot < len(names) and names[slot] else shape
             for slot, shape in enumerate(params)
         ],
-        "macs": op.macs if op else 0,
+        "macs": computed(row.layer, op) or 0,
         "text": to_text(options).strip(),
     }

@@ -35,8 +35,8 @@ class View:
     depth: how many levels of modules are open; 0 is none. opened: paths of modules that
     are open whatever their level. fold: whether three or more equal modules in a row
     are drawn as one.
-    shapes: of tops of data layers whose files would tell them; without, the lines of
-    such a net have no shapes.
+    shapes: of blobs where nothing here tells them: tops of data layers with files, and
+    of layers whose type is not known; without, lines from there on have no shapes.
     rates: whether boxes say the `lr_mult` of parameters. captions: whether lines say
     the shapes of blobs.
 
@@ -134,7 +134,7 @@ class Scene:
         if isinstance(net, Graph):
             phase = PHASE_NAMES[net.state.phase]
             layers = [node.layer for node in net.nodes]
-            facts = [Fact(node.op) for node in net.nodes]
+            facts = [Fact(node.op, tops=node.op.tops) for node in net.nodes]
             title = f"{net.name} ({phase})"
             return make_picture(title, layers, facts, rates=self.view.rates)
         message = current(net, values=False)
@@ -214,10 +214,11 @@ def _facts(layers: Sequence[LayerParameter], found: Sequence[Diagnosis]) -> list
     """Return what is known of each layer in the first phase that has it."""
     facts: dict[int, Fact] = {}
     for diagnosis in found:
-        rows = zip(diagnosis.layers, diagnosis.ops, diagnosis.mistakes, strict=True)
-        for layer, op, mistake in rows:
+        known = diagnosis.ops, diagnosis.mistakes, diagnosis.tops
+        for layer, op, mistake, tops in zip(diagnosis.layers, *known, strict=True):
             old = facts.get(id(layer), Fact())
-            facts[id(layer)] = Fact(old.op or op, old.mistake or mistake)
+            tops = old.tops if old.op or not (op or any(tops)) else tops
+            facts[id(layer)] = Fact(old.op or op, old.mistake or mistake, tops)
     return [facts.get(id(layer), Fact()) for layer in layers]
 
 

@@ -6,7 +6,7 @@ else asks here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -128,3 +128,20 @@ def given_owners(message: str, field: str) -> list[str]:
         for own in reversed(in_use())
         if message in own.messages and field in own.messages[message].fields_by_name
     ]
+
+
+def given_value_owners(field: Any, values: Sequence[str]) -> list[str]:
+    """Return the words of the schemas that users gave whose enum has all values.
+
+    field: of our schema. values: names or numbers.
+    """
+    message, found = field.containing_type.name, []
+    for own in reversed(in_use()):
+        if message in own.messages:
+            theirs = own.messages[message].fields_by_name.get(field.name)
+            if theirs is not None and theirs.enum_type is not None:
+                known = theirs.enum_type.values
+                words = {text for v in known for text in (v.name, str(v.number))}
+                if words.issuperset(values):
+                    found.append(own.word)
+    return found

@@ -18,7 +18,7 @@ from netspec.forks.converting import from_ours, to_ours
 from netspec.forks.kept import explaining, kept_texts
 from netspec.forks.meanings import OURS
 from netspec.forks.telling import Told, tell
-from netspec.schema import NetParameter, wire
+from netspec.schema import NetParameter, SolverState, wire
 
 M = TypeVar("M", bound=Message)
 
@@ -43,6 +43,8 @@ def find_fork(
     Raises `FileError` where the fork in force does not explain the file.
     """
     forced = in_force()
+    if kind is SolverState and forced is None:
+        return None  # has no layers that tell, and its reader says what does not fit
     known = known_meanings()
     try:
         told = tell(data, kind.DESCRIPTOR.name, known)

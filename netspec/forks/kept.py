@@ -139,7 +139,8 @@ def explaining(message: Message, known: Meanings) -> int:
 def _explaining(message: Message, known: Meanings, live: int) -> int:
     name = message.DESCRIPTOR.name
     if isinstance(message, LayerParameter):
-        live = live & known.knows(message.type) or live
+        knows = known.knows(message.type)
+        live = live & knows or live & known.unlisted or live
     for field, value in message.ListFields():
         if field.name == UNKNOWN_FIELDS:
             for text in value:

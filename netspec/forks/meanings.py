@@ -75,7 +75,7 @@ class Meanings:
         self._enums: dict[str, bool] = {}
         old = (fork.word for fork in tables.forks if fork.form == "layers")
         self.old = sum(self.bits[word] for word in old)
-        self._unlisted = tables.type_owners(UNLISTED)
+        self.unlisted = tables.type_owners(UNLISTED)
 
     def in_order(self, schemas: int) -> list[str]:
         """Return the words of a set: what is given first, then the best known."""
@@ -189,9 +189,9 @@ class Meanings:
         return {number: tuple(called) for number, called in found.items()}
 
     def knows(self, layer_type: str) -> int:
-        """Return the schemas that have a layer type, or may have it.
+        """Return the schemas that have a layer type; all of them, if none is known to.
 
-        Of some forks the types are not listed. All of them, if none is known to.
+        Of some forks the types are not listed, so they may have it nevertheless.
         """
         found = self._knows.get(layer_type)
         if found is None:
@@ -206,8 +206,7 @@ class Meanings:
             for each in self.given:
                 if layer_type in each.types:
                     found |= self.bits[each.word]
-            found = found | self._unlisted if found else -1
-            self._knows[layer_type] = found
+            self._knows[layer_type] = found = found or -1
         return found
 
     def params_of(self, layer_type: str) -> frozenset[str]:

@@ -26,7 +26,6 @@ _WIDTHS = {"float": 4, "fixed32": 4, "sfixed32": 4}
 _WIDTHS |= {"double": 8, "fixed64": 8, "sfixed64": 8}
 # Of layers in the current form: what says nothing about their fork.
 _NET_LAYER, _NAME, _TYPE, _BOTTOM, _TOP, _BLOBS = 100, 1, 2, 3, 4, 7
-_NET_LAYERS = 2
 # What protobuf writes of a negative number that has 32 bits.
 _NEGATIVE = (1 << 64) - (1 << 31)
 
@@ -86,35 +85,37 @@ class _Look:
         self.called: dict[_Path, dict[tuple[str, str, str], int]] = {}
         self.current = False  # whether there are layers in the current form
         self.unexplained: dict[str, None] = {}
-        self._seen: set[tuple[int, bytes]] = set()
+        self._seen: set[bytes] = set()
 
     def net(self, everyone: int) -> None:
         """Look through a net, whose layers are many and alike."""
+        layers = 0  # the schemas whose layers have the usual number
+        for meaning in self.known.fields("NetParameter").get(_NET_LAYER, ()):
+            if meaning.row.type == "LayerParameter":
+                layers |= meaning.schemas
+        others = everyone & ~layers
         live = everyone
         for each in self.walk.fields(0, self.walk.data.size):
-            if each.number in (_NET_LAYER, _NET_LAYERS) and not isinstance(
-                each.value, int
-            ):
-                live &= self._layer(each, everyone)
+            if each.number == _NET_LAYER and not isinstance(each.value, int):
+                fits = self._layer(each, layers)
+                if others:
+                    fits |= self._field("NetParameter", each, others, (), 0)
+                live &= fits
             else:
                 live &= self._field("NetParameter", each, everyone, (), 0)
         self.whole = live
 
     def _layer(self, each: wire.Field, everyone: int) -> int:
-        """Return the schemas that explain a layer."""
-        start, end = self.walk.message(each)
-        current = each.number == _NET_LAYER
-        self.current |= current
-        message = "LayerParameter" if current else "V1LayerParameter"
-        path: _Path = (each.number,)
+        """Return the schemas that explain a layer in the current form."""
+        self.current = True
+        message, path = "LayerParameter", (each.number,)
         parts: list[bytes] = []
         live, rest, layer_type = everyone, [], ""
         alike = True  # others may be the same
-        for inner in self.walk.fields(start, end):
-            number = inner.number
-            if current and number in (_NAME, _BOTTOM, _TOP):
+        for inner in self.walk.fields(*self.walk.message(each)):
+            if inner.number in (_NAME, _BOTTOM, _TOP):
                 continue
-            if current and number == _TYPE and not isinstance(inner.value, int):
+            if inner.number == _TYPE and not isinstance(inner.value, int):
                 layer_type = self.walk.text(inner)
                 parts.append(layer_type.encode() + b"\0")
             elif self._is_array(message, inner):
@@ -125,13 +126,12 @@ class _Look:
                 if alike:
                     nbytes = inner.end - inner.begin
                     parts.append(bytes(self.walk.data.read(inner.begin, nbytes)))
-        key = (each.number, b"".join(parts))
+        key = b"".join(parts)
         if alike and key in self._seen:
             return live
         self._seen.add(key)
-        if current:
-            self.types[layer_type] = None
-        params = self.known.params_of(layer_type) if current else frozenset()
+        self.types[layer_type] = None
+        params = self.known.params_of(layer_type)
         odd = 0
         for inner in rest:
             fits = self._field(message, inner, everyone, path, 1)
@@ -141,7 +141,7 @@ class _Look:
                     name = meaning.row.name
                     if name.endswith("_param") and name not in params:
                         odd |= meaning.schemas & fits
-        self.plausible.append(everyone & ~odd)
+        self.plausible.append(~odd)
         return live
 
     def _is_array(self, message: str, inner: wire.Field) -> bool:
@@ -267,7 +267,8 @@ class _Look:
         if self.current:
             left = left & ~self.known.old or left
         for layer_type in self.types:
-            left = left & self.known.knows(layer_type) or left
+            knows = self.known.knows(layer_type)
+            left = left & knows or left & self.known.unlisted or left
         for plausible in self.plausible:
             left = left & plausible or left
         # Files come from what trains; a reader's schema only follows those.
@@ -282,7 +283,10 @@ class _Look:
                 left &= of_kind | given
                 break
         plain = self.known.bits[OURS] | self.known.bits[BVLC]
-        return left & ~self._moved() or left if left & plain else left
+        if left & plain:  # an old fork would show by the types of its layers
+            left &= ~self.known.old
+            left = left & ~self._moved() or left
+        return left
 
     def _moved(self) -> int:
         """Return the schemas that have a field of Caffe's, present here, elsewhere.

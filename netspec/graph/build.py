@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from netspec.catalogue.check import check_arity
-from netspec.errors import MAX_TOLD, ShapeError, SpecError, did_you_mean, joined
+from netspec.errors import MAX_TOLD, ShapeError, SpecError, joined
 from netspec.graph.buffers import share_memory
 from netspec.graph.gradients import Gradients, analyse
+from netspec.graph.looking import look_at, may_be_given, told_type, unreadable
 from netspec.graph.sharing import Shared, share
 from netspec.graph.splits import insert_splits, with_own_names
 from netspec.graph.types import Earlier, Edge, Graph, Node, Parameter
 from netspec.graph.wiring import Wires, wire
 from netspec.nets.filter import KeptNet, kept_net
-from netspec.nets.given import check_given
+from netspec.nets.given import check_given, check_given_blobs
 from netspec.nets.state import State
 from netspec.nets.upgrade import upgrade_net
-from netspec.ops import known_types, op_class
+from netspec.ops import is_known_type, known_types, op_class
 from netspec.ops.base import Op, Shape, label
 from netspec.ops.data import infer_with
 from netspec.schema import TRAIN, LayerParameter, NetParameter
@@ -41,11 +42,14 @@ def build_kept(
     shapes: Mapping[str, Sequence[int]] | None = None,
     python: ReadPython | None = None,
     earlier: Earlier | None = None,
+    opaque: bool = False,
 ) -> Graph:
     """Return the graph of the layers that a state keeps.
 
     shapes: shapes of tops of Input and data layers by blob name; they replace what the
     layers say, or supply what only a file would tell.
+    opaque: layers that cannot be read are `Opaque`; `shapes` may then be of any blob,
+    and has those of their tops. Without it they are refused.
     python: reads Python layers, whose code knows their shapes and parameters; without
     it none runs.
     earlier: the graph of these layers with other shapes, from which upper layers may
@@ -54,13 +58,13 @@ def build_kept(
     Raises `SpecError` (`ShapeError` where shapes cannot meet); the message lists all
     mistakes of the kind that was found first.
     """
-    _check_layers(kept.message.layer)
+    _check_layers(kept.message.layer, opaque)
     message = insert_splits(kept.message)
     for layer in message.layer:
         if not layer.HasField("phase"):
             layer.phase = kept.state.phase
-    wires = wire(message.layer, [_automatic_tops(layer) for layer in message.layer])
-    ops, stale = _infer_all(message.layer, wires, shapes or {}, python, earlier)
+    wires = wire(message.layer, [automatic_tops(layer) for layer in message.layer])
+    ops, stale = _infer_all(message.layer, wires, shapes or {}, python, earlier, opaque)
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
     gradients = analyse(ops, wires, loss_weights, message.force_backward)
@@ -83,22 +87,22 @@ def build_kept(
     )
 
 
-def _check_layers(layers: Sequence[LayerParameter]) -> None:
+def _check_layers(layers: Sequence[LayerParameter], opaque: bool) -> None:
     """Refuse unknown types, wrong numbers of bottoms and tops, and the like."""
     known = known_types()
     unknown: list[SpecError] = []
-    for layer in layers:
+    for layer in layers if not opaque else ():
         if layer.type not in known:
             told = len(unknown) < MAX_TOLD
-            hint = did_you_mean(layer.type, known) if told else ""
-            said = f"unknown layer type {layer.type!r}{hint}"
+            said = told_type(layer) if told else ""
             unknown.append(SpecError(said, layer=label(layer)))
     if unknown:
         raise joined(unknown)
     mistakes: list[SpecError] = []
     for layer in layers:
         try:
-            check_arity(layer)
+            if not opaque or unreadable(layer) is None:
+                check_arity(layer)
         except SpecError as error:
             mistakes.append(error)
         given = len(layer.propagate_down)
@@ -114,8 +118,10 @@ def _check_layers(layers: Sequence[LayerParameter]) -> None:
         raise joined(mistakes)
 
 
-def _automatic_tops(layer: LayerParameter) -> int:
+def automatic_tops(layer: LayerParameter) -> int:
     """Return how many tops without a name a layer has: 1 for a loss that names none."""
+    if not is_known_type(layer.type):
+        return 0
     return 1 if op_class(layer.type).is_loss and not len(layer.top) else 0
 
 
@@ -125,12 +131,16 @@ def _infer_all(
     given: Mapping[str, Sequence[int]],
     python: ReadPython | None,
     earlier: Earlier | None,
+    opaque: bool,
 ) -> tuple[list[Op], dict[int, SpecError]]:
     """Read every layer; report the mistakes of all that can be read.
 
     Returns what was read, and the mistakes of layers that stay as they were.
     """
-    check_given(given, tops_of_data(layers))
+    if opaque:
+        check_given_blobs(given, [top for layer in layers for top in layer.top])
+    else:
+        check_given(given, tops_of_data(layers))
     shapes: dict[int, Shape] = {}
     ops: list[Op] = []
     mistakes: list[SpecError] = []
@@ -146,6 +156,8 @@ def _infer_all(
         try:
             if python is not None and layer.type == "Python":
                 op = python(layer, bottoms)
+            elif opaque:
+                op = look_at(layer, bottoms, given)
             else:
                 op = infer_with(layer, bottoms, given)
             if kept is not None:
@@ -184,12 +196,7 @@ def check_parameters(old: Op, new: Op) -> None:
 
 def tops_of_data(layers: Sequence[LayerParameter]) -> list[str]:
     """Return the blobs whose shapes may be given: what only a file or code tells."""
-    return [
-        top
-        for layer in layers
-        if op_class(layer.type).is_source or op_class(layer.type).learns_shapes
-        for top in layer.top
-    ]
+    return [top for layer in layers if may_be_given(layer) for top in layer.top]
 
 
 def _loss_weights(ops: Sequence[Op]) -> list[tuple[float, ...]]:

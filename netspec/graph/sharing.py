@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from netspec.errors import SpecError, joined
 from netspec.graph.types import Use
 from netspec.ops.base import Op, Shape, count, label
+from netspec.ops.opaque import Opaque, blob_shape
 from netspec.schema import BlobProto, FillerParameter, LayerParameter, ParamSpec
 
 
@@ -38,7 +39,8 @@ def share(ops: Sequence[Op]) -> tuple[list[Shared], list[tuple[int, ...]]]:
     by_name: dict[str, int] = {}
     mistakes: list[SpecError] = []
     for index, op in enumerate(ops):
-        if len(op.layer.param) > len(op.params):
+        opaque = isinstance(op, Opaque)  # nobody knows how many it has
+        if len(op.layer.param) > len(op.params) and not opaque:
             mistakes.append(
                 SpecError(
                     f"{len(op.layer.param)} param blocks are given, but the layer has "
@@ -198,13 +200,6 @@ def _initial(op: Op, mistakes: list[SpecError]) -> list[BlobProto | None]:
                 )
             )
     return list(blobs)
-
-
-def blob_shape(blob: BlobProto) -> Shape:
-    """Return the shape a BlobProto states, in the new form or the old one of 4 axes."""
-    if blob.HasField("shape"):
-        return tuple(blob.shape.dim)
-    return (blob.num, blob.channels, blob.height, blob.width)
 
 
 def blob_fits(blob: BlobProto, shape: Shape) -> bool:

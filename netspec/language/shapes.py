@@ -19,7 +19,6 @@ def infer(fn: Function, message: LayerParameter) -> None:
 
     Raises `SpecError` for shapes that cannot meet.
     """
-    from netspec.ops.families import is_known_type
     from netspec.ops.partial import top_shapes
 
     shapes = [top.shape for top in fn.inputs if top.shape is not None]
@@ -27,8 +26,6 @@ def infer(fn: Function, message: LayerParameter) -> None:
         return
     if len(message.bottom) or len(message.top):
         return  # wired by name to blobs that are not known here
-    if not is_known_type(fn.type_name):
-        return
     _wire(message, fn, [top.label for top in fn.inputs])
     try:
         found = top_shapes(message, shapes)
@@ -50,11 +47,12 @@ def infer_again(calls: Iterable[Function]) -> None:
         shapes = [top.shape for top in fn.inputs if top.shape is not None]
         for top in fn.tops:
             top.shape = None
-        if len(shapes) < len(fn.inputs) or not is_known_type(fn.type_name):
+        if len(shapes) < len(fn.inputs):
             continue
         message = message_of(fn)
         try:
-            check_arity(message)
+            if is_known_type(fn.type_name):
+                check_arity(message)
             found = top_shapes(message, shapes)
         except (SpecError, ValueError, ArithmeticError):
             continue

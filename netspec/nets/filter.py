@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netspec.errors import SpecError, layer_label
+from netspec.nets.own_types import as_own
 from netspec.nets.state import State
 from netspec.schema import LayerParameter, NetParameter, NetState, NetStateRule
 
@@ -20,8 +21,16 @@ class KeptNet:
 
 
 def kept_net(net: NetParameter, state: State) -> KeptNet:
-    """Return what `state` keeps of `net`, which is in the current form."""
-    return KeptNet(filter_net(net, state), state)
+    """Return what `state` keeps of `net`, which is in the current form.
+
+    Layers whose type is that of a class in Python are Python layers there.
+    """
+    kept = filter_net(net, state)
+    for layer in kept.layer:
+        own = as_own(layer)
+        if own is not layer:
+            layer.CopyFrom(own)
+    return KeptNet(kept, state)
 
 
 def merge_state(

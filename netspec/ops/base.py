@@ -142,6 +142,11 @@ class Op:
         """Parameters that may receive a gradient, or None for all of them."""
         return None
 
+    @property
+    def moved_params(self) -> tuple[int, ...]:
+        """Parameters whose gradient is a rule of its own, and no derivative."""
+        return ()
+
     def saved_bytes(self, itemsize: int) -> int:
         """Return what is kept from forward to backward beside blobs, for a forecast."""
         return 0

@@ -28,7 +28,7 @@ from netspec.ops.base import (
 )
 from netspec.ops.families import infer, op_class
 from netspec.ops.python import python_op
-from netspec.schema import FillerParameter, LayerParameter
+from netspec.schema import FillerParameter, LayerParameter, ResizeParameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,11 @@ class FileSource(SourceOp):
         """Return the shape of the second top beside `images`: a label for each."""
         return images[:1]
 
+    @classmethod
+    def shapes(cls, images: Shape) -> tuple[Shape, ...]:
+        """Return the shapes of all tops that there can be."""
+        return images, cls.labels(images)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data(FileSource):
@@ -68,8 +73,8 @@ class Data(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images and a crop; the rest is in the database."""
-        batch, crop = layer.data_param.batch_size, _crop(layer)
-        return ((batch, None, crop, crop), (batch,))[: len(layer.top)]
+        batch, size = layer.data_param.batch_size, size_of(layer)
+        return ((batch, None, *size), (batch,))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +100,9 @@ class ImageData(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images, the channels and a crop."""
-        param, crop = layer.image_data_param, _crop(layer)
+        param = layer.image_data_param
         channels = 3 if param.is_color else 1
-        images = (param.batch_size, channels, crop, crop)
+        images = (param.batch_size, channels, *size_of(layer))
         return (images, images[:1])[: len(layer.top)]
 
 
@@ -125,8 +130,8 @@ class AnnotatedData(FileSource):
     @classmethod
     def told_tops(cls, layer: LayerParameter) -> Sequence[PartialShape | None]:
         """Return the number of images and a crop; how many boxes is not known."""
-        batch, crop = layer.data_param.batch_size, _crop(layer)
-        return ((batch, None, crop, crop), (1, 1, None, 8))[: len(layer.top)]
+        batch, size = layer.data_param.batch_size, size_of(layer)
+        return ((batch, None, *size), (1, 1, None, 8))[: len(layer.top)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +214,7 @@ def infer_with(
     if not missing:
         return source_op(layer, [tuple(given[top]) for top in layer.top])
     if list(layer.top[1:]) == missing and issubclass(op_class(layer.type), FileSource):
-        return _images(layer, tuple(given[layer.top[0]]))
+        return images_of(layer, tuple(given[layer.top[0]]))
     own = infer(layer, ()).tops
     shapes = [given.get(top, own[place]) for place, top in enumerate(layer.top)]
     return source_op(layer, [tuple(shape) for shape in shapes])
@@ -288,62 +293,59 @@ def memory_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
             f"expected at least 1 for each",
             layer=label(layer),
         )
-    return _images(layer, shape)
+    return images_of(layer, shape)
 
 
 @infers("Data", "AnnotatedData")
 def data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read a Data or AnnotatedData layer whose database is not at hand."""
-    batch = _batch(layer, "data_param", layer.data_param.batch_size)
-    transform = layer.transform_param
-    height = width = transform.crop_size
-    if not height and layer.type == "AnnotatedData":
-        resize = transform.resize_param
-        height, width = resize.height, resize.width
+    batch = batch_of(layer, "data_param", layer.data_param.batch_size)
+    height, width = size_of(layer)
     channels = _channels(layer)
     if not (height and width and channels):
-        raise _unknown(
+        raise unknown_shapes(
             layer,
             "transform_param tells the image only with crop_size and either mean_value "
             "for every channel, force_color or force_gray",
         )
-    return _images(layer, (batch, channels, height, width))
+    return images_of(layer, (batch, channels, height, width))
 
 
 @infers("ImageData")
 def image_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read an ImageData layer whose images are not at hand."""
     param = layer.image_data_param
-    batch = _batch(layer, "image_data_param", param.batch_size)
-    crop = layer.transform_param.crop_size
-    height, width = (crop, crop) if crop else (param.new_height, param.new_width)
+    batch = batch_of(layer, "image_data_param", param.batch_size)
+    height, width = size_of(layer)
     if not (height and width):
-        raise _unknown(
+        height, width = param.new_height, param.new_width
+    if not (height and width):
+        raise unknown_shapes(
             layer,
             "image_data_param tells the image only with new_height and new_width, or "
             "transform_param with crop_size",
         )
     channels = 3 if param.is_color else 1
-    return _images(layer, (batch, channels, height, width))
+    return images_of(layer, (batch, channels, height, width))
 
 
 @infers("WindowData")
 def window_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Read a WindowData layer."""
     param = layer.window_data_param
-    batch = _batch(layer, "window_data_param", param.batch_size)
+    batch = batch_of(layer, "window_data_param", param.batch_size)
     crop = layer.transform_param.crop_size or param.crop_size
     if not crop:
         raise SpecError(
             "crop_size is missing; give the size of the windows", layer=label(layer)
         )
-    return _images(layer, (batch, 3, crop, crop))
+    return images_of(layer, (batch, 3, crop, crop))
 
 
 @infers("HDF5Data", "VideoData")
 def file_data(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Op:
     """Refuse an HDF5Data or VideoData layer whose file is not at hand."""
-    raise _unknown(layer, "the layer does not tell them")
+    raise unknown_shapes(layer, "the layer does not tell them")
 
 
 @infers("HDF5Output")
@@ -375,7 +377,8 @@ def parameter(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Parameter:
     )
 
 
-def _batch(layer: LayerParameter, param: str, size: int) -> int:
+def batch_of(layer: LayerParameter, param: str, size: int) -> int:
+    """Return the number of items of a batch; raises `SpecError` for none."""
     if size < 1:
         raise SpecError(
             f"{param}.batch_size is {size}; give at least 1", layer=label(layer)
@@ -393,17 +396,28 @@ def _channels(layer: LayerParameter) -> int:
     return len(transform.mean_value) if len(transform.mean_value) > 1 else 0
 
 
-def _images(layer: LayerParameter, images: Shape) -> Op:
+def images_of(layer: LayerParameter, images: Shape) -> Op:
     """Return the op of a data layer from the shape of its images."""
-    labels = _file_source(layer).labels(images)
-    return source_op(layer, (images, labels)[: len(layer.top)])
+    shapes = _file_source(layer).shapes(images)
+    return source_op(layer, shapes[: len(layer.top)])
 
 
-def _crop(layer: LayerParameter) -> int | None:
-    return layer.transform_param.crop_size or None
+def size_of(layer: LayerParameter) -> tuple[int | None, int | None]:
+    """Return rows and columns of images as `transform_param` gives them, or None."""
+    param = layer.transform_param
+    if param.crop_size:
+        return param.crop_size, param.crop_size
+    for rows, columns in (("crop_h", "crop_w"), ("crop_height", "crop_width")):
+        if getattr(param, rows) and getattr(param, columns):
+            return getattr(param, rows), getattr(param, columns)
+    resize = param.resize_param
+    if resize.resize_mode == ResizeParameter.FIT_SMALL_SIZE:
+        return None, None
+    return resize.height or None, resize.width or None
 
 
-def _unknown(layer: LayerParameter, reason: str) -> UnknownShape:
+def unknown_shapes(layer: LayerParameter, reason: str) -> UnknownShape:
+    """Return the error of a data layer whose shapes are in its file."""
     top = layer.top[0] if len(layer.top) else "data"
     return UnknownShape(
         f"the shapes of its tops {tuple(layer.top)} are in the file it reads; "

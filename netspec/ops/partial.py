@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from netspec.errors import ShapeError, SpecError, UnknownShape
 from netspec.ops.base import PartialShape as PartialShape
 from netspec.ops.families import infer, op_class
+from netspec.ops.opaque import is_opaque, is_over
 from netspec.schema import LayerParameter
 
 # What is tried in the place of sizes that are not known. Whatever comes out the same
@@ -26,6 +27,11 @@ def top_shapes(
 
     Raises `SpecError` where the layer is wrong whatever the unknown sizes are.
     """
+    if is_opaque(layer):
+        return [
+            shapes[place] if is_over(layer, place, place) else None
+            for place in range(len(layer.top))
+        ]
     known = [tuple(size for size in shape if size is not None) for shape in shapes]
     try:
         if all(len(a) == len(b) for a, b in zip(known, shapes, strict=True)):

@@ -1,11 +1,12 @@
-"""ReLU: shapes pass through."""
+"""ReLU and ReLU6: shapes pass through."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netspec.ops.base import Op, Shape, infers
+from netspec.errors import SpecError
+from netspec.ops.base import FromOutputOp, Op, Shape, infers, label
 from netspec.schema import LayerParameter
 
 
@@ -42,6 +43,20 @@ class ReLU(Op):
         return (0,) if self.keeps_sign else ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReLU6(FromOutputOp):
+    """y = min(max(x, 0) + negative_slope min(x, 0), n), n being 6; right from y."""
+
+    type: ClassVar[str] = "ReLU6"
+    negative_slope: float
+    n: float
+
+    @property
+    def keeps_sign(self) -> bool:
+        """Yes: a slope is not below 0."""
+        return True
+
+
 @infers("ReLU")
 def relu(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ReLU:
     """Read a ReLU layer."""
@@ -50,4 +65,27 @@ def relu(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ReLU:
         bottoms=bottoms,
         tops=bottoms,
         negative_slope=layer.relu_param.negative_slope,
+    )
+
+
+@infers("ReLU6")
+def relu6(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ReLU6:
+    """Read a ReLU6 layer."""
+    param = layer.relu6_param
+    if param.negative_slope < 0:
+        raise SpecError(
+            f"negative_slope is {param.negative_slope:g}; expected at least 0",
+            layer=label(layer),
+        )
+    if not param.n > 0:
+        raise SpecError(
+            f"n, the largest value, is {param.n:g}; expected more than 0",
+            layer=label(layer),
+        )
+    return ReLU6(
+        layer=layer,
+        bottoms=bottoms,
+        tops=bottoms,
+        negative_slope=param.negative_slope,
+        n=param.n,
     )

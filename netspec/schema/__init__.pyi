@@ -480,6 +480,8 @@ class SolverState(Message):
     """Policy stepearly: tests since then, or since the last drop of the rate."""
     last_test: int
     """Policy stepearly: iteration of the last test that counted."""
+    learned_net_hash: str
+    """What tells the weight file of the same snapshot from others; Caffe skips it."""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -496,6 +498,7 @@ class SolverState(Message):
         best_accuracy: float | None = ...,
         tests_without_gain: int | None = ...,
         last_test: int | None = ...,
+        learned_net_hash: str | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 

@@ -12,15 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from netspec.errors import SpecError
+from netspec.schema.walk import BYTES as BYTES
+from netspec.schema.walk import Buffer as Buffer
+from netspec.schema.walk import Bytes as Bytes
+from netspec.schema.walk import Field as Field
+from netspec.schema.walk import Held as Held
+from netspec.schema.walk import Piece as Piece
+from netspec.schema.walk import Place, tag
+from netspec.schema.walk import Walk as Walk
+from netspec.schema.walk import varint as varint
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
 Dtype: TypeAlias = Literal["float", "double", "half"]
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_VARINT_BYTES = 10  # at most
 
 # Field numbers of the schema.
 _NET_LAYERS, _NET_LAYER = 2, 100
@@ -31,6 +36,8 @@ _BLOB_LEGACY = (1, 2, 3, 4)  # num, channels, height, width
 _BLOB_DATA, _BLOB_DIFF, _BLOB_SHAPE = 5, 6, 7
 _BLOB_DOUBLE, _BLOB_DOUBLE_DIFF = 8, 9
 _SHAPE_DIM = 1
+# Of C3D 1.0, whose arrays have a length between channels and height.
+_C3D_AXES, _C3D_DATA = (1, 2, 3, 4, 5), 6
 # Not of Caffe: NVIDIA's fork and OpenCV store numbers of other sizes as plain bytes.
 _BLOB_RAW_TYPE, _BLOB_RAW_DIFF_TYPE, _BLOB_RAW, _BLOB_RAW_DIFF = 10, 11, 12, 13
 _RAW_TYPES: Sequence[Dtype] = ("double", "float", "half")
@@ -56,43 +63,8 @@ _NET: _Tree = {
     _NET_LAYERS: {_V1_BLOBS: _BLOB, _V1_LAYER: {_V0_BLOBS: _BLOB}},
 }
 
-# No net has more; a broken file that does would take memory and time without an end.
-MAX_FIELDS = 1_000_000  # of a net, where a run of values counts as one
 MAX_BLOBS = 1000  # of a layer
 MAX_AXES = 32  # as Caffe
-MAX_NAME_BYTES = 1 << 20
-_WINDOW_BYTES = 4096
-_RUN_BYTES = 1 << 20  # looked through at once for values with a key each
-
-
-class Bytes(Protocol):
-    """Bytes wherever they lie: `netspec.files.FileBytes`, or `Held` in memory."""
-
-    size: int
-
-    def read(self, place: int, nbytes: int) -> Buffer:
-        """Return `nbytes` bytes from `place` on, which are there."""
-
-
-class Held:
-    """Bytes in memory, handed out as views."""
-
-    def __init__(self, data: Buffer) -> None:
-        self._view = memoryview(data)
-        self.size = self._view.nbytes
-
-    def read(self, place: int, nbytes: int) -> memoryview:
-        """Return a view of `nbytes` bytes from `place` on."""
-        return self._view[place : place + nbytes]
-
-
-class Piece(NamedTuple):
-    """Where `length` values of `width` bytes lie, one every `step` bytes."""
-
-    start: int
-    length: int
-    width: int
-    step: int
 
 
 @dataclass
@@ -171,23 +143,21 @@ def encode_layer(
     pieces: list[Buffer] = [header]
     for shape, values in blobs:
         dims = b"".join(varint(size) for size in shape)
-        packed_dims = _tag(_SHAPE_DIM, _BYTES) + varint(len(dims)) + dims
-        start = _tag(_BLOB_SHAPE, _BYTES) + varint(len(packed_dims)) + packed_dims
+        packed_dims = tag(_SHAPE_DIM, BYTES) + varint(len(dims)) + dims
+        start = tag(_BLOB_SHAPE, BYTES) + varint(len(packed_dims)) + packed_dims
         nbytes = memoryview(values).nbytes
-        start += _tag(_BLOB_DATA, _BYTES) + varint(nbytes)
+        start += tag(_BLOB_DATA, BYTES) + varint(nbytes)
         length = len(start) + nbytes
-        pieces.append(_tag(_LAYER_BLOBS, _BYTES) + varint(length) + start)
+        pieces.append(tag(_LAYER_BLOBS, BYTES) + varint(length) + start)
         pieces.append(values)
     total = sum(memoryview(piece).nbytes for piece in pieces)
-    return [_tag(_NET_LAYER, _BYTES) + varint(total), *pieces]
+    return [tag(_NET_LAYER, BYTES) + varint(total), *pieces]
 
 
 # ---------------------------------------------------------------- layers and arrays
 
-_Place: TypeAlias = tuple[int, int]  # of a message: its first byte, and past its last
 
-
-def _old_layer(walk: Walk, place: _Place) -> WireLayer:
+def _old_layer(walk: Walk, place: Place) -> WireLayer:
     for each in walk.fields(*place):
         if each.number == _V1_LAYER:
             inner = _layer(walk, walk.message(each), _V0_NAME, _V0_TYPE, _V0_BLOBS)
@@ -196,7 +166,7 @@ def _old_layer(walk: Walk, place: _Place) -> WireLayer:
     return _layer(walk, place, _V1_NAME, -1, _V1_BLOBS)
 
 
-def _layer(walk: Walk, place: _Place, name: int, type_: int, blobs: int) -> WireLayer:
+def _layer(walk: Walk, place: Place, name: int, type_: int, blobs: int) -> WireLayer:
     layer = WireLayer()
     for each in walk.fields(*place):
         if each.number == name:
@@ -213,13 +183,17 @@ def _layer(walk: Walk, place: _Place, name: int, type_: int, blobs: int) -> Wire
     return layer
 
 
-def _blob(walk: Walk, place: _Place) -> WireBlob:
+def _blob(walk: Walk, place: Place) -> WireBlob:
     blob = WireBlob()
+    fields = list(walk.fields(*place))
+    fifth = [x.value for x in fields if x.number == _BLOB_DATA]
+    if fifth and all(isinstance(value, int) for value in fifth):
+        return _blob_of_c3d(fields)
     legacy = [0, 0, 0, 0]  # what protobuf takes for missing fields
     found: dict[int, list[Field]] = {}
     raw_type = 0
     has_shape = False
-    for each in walk.fields(*place):
+    for each in fields:
         if each.number in _BLOB_LEGACY and isinstance(each.value, int):
             legacy[each.number - 1] = _size(each.value)
             blob.legacy = True
@@ -228,7 +202,10 @@ def _blob(walk: Walk, place: _Place) -> WireBlob:
             has_shape = True
         elif each.number == _BLOB_RAW_TYPE and isinstance(each.value, int):
             raw_type = each.value
-        elif each.number in (_BLOB_DATA, _BLOB_DOUBLE, _BLOB_RAW):
+        elif each.number in (_BLOB_DATA, _BLOB_DOUBLE) or (
+            # A number there is of another fork.
+            each.number == _BLOB_RAW and isinstance(each.value, Piece)
+        ):
             found.setdefault(each.number, []).append(each)
     for number in (_BLOB_DOUBLE, _BLOB_DATA, _BLOB_RAW):
         if number in found:
@@ -243,6 +220,18 @@ def _blob(walk: Walk, place: _Place) -> WireBlob:
         blob.legacy = False
     elif blob.legacy:
         blob.shape = tuple(legacy)
+    return blob
+
+
+def _blob_of_c3d(fields: Sequence[Field]) -> WireBlob:
+    """Return an array of C3D 1.0: five axes, the width in the place of the values."""
+    axes = [0] * len(_C3D_AXES)
+    for each in fields:
+        if each.number in _C3D_AXES and isinstance(each.value, int):
+            axes[each.number - 1] = _size(each.value)
+    blob = WireBlob(shape=tuple(axes), legacy=True)
+    values = [x.value for x in fields if x.number == _C3D_DATA]
+    blob.pieces = [_values(value, WIDTHS[blob.dtype]) for value in values]
     return blob
 
 
@@ -267,7 +256,7 @@ def _values(value: int | Piece, width: int) -> Piece:
     raise SpecError("not a binary net, or broken: an array ends within a value")
 
 
-def _dims(walk: Walk, place: _Place) -> tuple[int, ...]:
+def _dims(walk: Walk, place: Place) -> tuple[int, ...]:
     dims: list[int] = []
     for each in walk.fields(*place):
         if each.number != _SHAPE_DIM:
@@ -290,7 +279,7 @@ def _size(value: int) -> int:
     return value
 
 
-def _kept(walk: Walk, place: _Place, tree: _Tree) -> Iterator[Buffer]:
+def _kept(walk: Walk, place: Place, tree: _Tree) -> Iterator[Buffer]:
     """Yield the pieces of a message without what is a leaf of `tree`."""
     start, end = place
     for each in walk.fields(start, end):
@@ -301,150 +290,10 @@ def _kept(walk: Walk, place: _Place, tree: _Tree) -> Iterator[Buffer]:
         start = each.end
         if inner:
             kept = b"".join(_kept(walk, walk.message(each), inner))
-            yield _tag(each.number, _BYTES) + varint(len(kept)) + kept
+            yield tag(each.number, BYTES) + varint(len(kept)) + kept
         elif width := _VALUE_BYTES[each.number]:
             if isinstance(each.value, int):  # C3D has the width of an array there
                 yield walk.data.read(each.begin, each.end - each.begin)
             else:
                 _values(each.value, width)
     yield walk.data.read(start, end - start)
-
-
-# ---------------------------------------------------------------- the wire itself
-
-
-class Field(NamedTuple):
-    """A field: its number, a number or the place of its bytes, and all that it takes.
-
-    Values of a fixed size are one field where those of one number follow each other.
-    """
-
-    number: int
-    value: int | Piece
-    begin: int
-    end: int
-
-
-class Walk:
-    """Reads the fields of messages, through a window on the bytes."""
-
-    def __init__(self, data: Buffer | Bytes) -> None:
-        if isinstance(data, bytes | bytearray | memoryview):
-            data = Held(data)
-        self.data: Bytes = data
-        self._window: Buffer = b""
-        self._start = 0  # of the window
-        self._left = MAX_FIELDS
-
-    def fields(self, place: int, end: int) -> Iterator[Field]:
-        """Yield the fields from `place` to `end`."""
-        while place < end:
-            self._left -= 1
-            if self._left < 0:
-                raise SpecError(
-                    f"not a binary net, or broken: more than {MAX_FIELDS:,} fields"
-                )
-            begin = place
-            key, place = self.varint(place, end)
-            number, kind = key >> 3, key & 7
-            if kind == _VARINT:
-                value, place = self.varint(place, end)
-                yield Field(number, value, begin, place)
-                continue
-            if kind == _BYTES:
-                size, place = self.varint(place, end)
-                piece = Piece(place, size, 1, 1)
-            elif kind in (_FIXED32, _FIXED64):
-                width = 4 if kind == _FIXED32 else 8
-                step = place - begin + width
-                count = self._run_length(begin, end, step)
-                piece = Piece(place, count, width, step)
-                size = count * step - (place - begin)
-            else:
-                raise SpecError(f"not a binary net: wire type {kind} of field {number}")
-            if place + size > end:
-                raise SpecError(
-                    f"not a binary net, or cut short: field {number} needs {size} "
-                    f"bytes, {end - place} are left"
-                )
-            place += size
-            yield Field(number, piece, begin, place)
-
-    def message(self, found: Field) -> _Place:
-        """Return where the bytes of a field lie, from the first to past the last."""
-        piece = found.value
-        if isinstance(piece, int) or piece.width > 1:
-            raise SpecError(
-                "not a binary net: a number stands where a message should be"
-            )
-        return piece.start, found.end
-
-    def text(self, found: Field) -> str:
-        """Return the text of a field."""
-        start, end = self.message(found)
-        if end - start > MAX_NAME_BYTES:
-            raise SpecError(
-                f"not a binary net, or broken: a name of {end - start:,} bytes"
-            )
-        # Names in another encoding stay apart and can be printed.
-        text = bytes(self.data.read(start, end - start))
-        return text.decode(errors="backslashreplace")
-
-    def varint(self, place: int, end: int) -> tuple[int, int]:
-        """Return a number, and where it ends."""
-        at = place - self._start
-        if not 0 <= at <= len(self._window) - _VARINT_BYTES:
-            at = self._move(place)
-        window = self._window
-        stop = min(at + _VARINT_BYTES, len(window), end - self._start)
-        value = shift = 0
-        while at < stop:
-            byte = window[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, self._start + at
-            shift += 7
-        raise SpecError("not a binary net, or cut short: a number does not end")
-
-    def _move(self, place: int) -> int:
-        """Let the window begin at `place`, unless it goes on to the end of all."""
-        at = place - self._start
-        if at < 0 or self._start + len(self._window) < self.data.size:
-            size = min(_WINDOW_BYTES, self.data.size - place)
-            self._window, self._start = self.data.read(place, size), place
-            return 0
-        return at
-
-    def _run_length(self, start: int, end: int, step: int) -> int:
-        """Return how many whole fields of `step` bytes with the key at `start` follow.
-
-        That is 1 where the key has more than one byte.
-        """
-        key = bytes(self.data.read(start, 1))
-        most = (end - start) // step
-        count = looked = 1
-        # Twice as many at a time: the work is in proportion to what is found.
-        while key[0] < 0x80 and count < most:
-            looked = min(2 * looked, max(_RUN_BYTES // step, 1), most - count)
-            piece = memoryview(self.data.read(start + count * step, looked * step))
-            keys = piece[::step].tobytes()
-            same = len(keys) - len(keys.lstrip(key))
-            count += same
-            if same < len(keys):
-                break
-        return count
-
-
-def varint(value: int) -> bytes:
-    """Return a number in sevens of bits, lowest first, as lengths and keys are."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _tag(number: int, kind: int) -> bytes:
-    return varint(number << 3 | kind)

@@ -42,7 +42,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--batch-size", type=positive, metavar="N", help="images in a batch"
     )
-    add_shape_option(parser)
+    add_shape_option(parser, looking=True)
     parser.add_argument(
         "--depth", type=positive, metavar="N", help="levels of modules that are opened"
     )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.graph import AUTOMATIC, Graph, Node, build_kept, is_inserted
+from netspec.graph import AUTOMATIC, Graph, Node, build_kept, diagnose, is_inserted
+from netspec.graph.looking import computed, learned, opaque_reason
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
@@ -22,8 +23,9 @@ from netspec.ops.data import infer_with
 from netspec.ops.families import op_class
 from netspec.schema import TEST, TRAIN
 from netspec.summary.forecast import forecast
+from netspec.summary.partial import notes_of, partial_parts
 from netspec.summary.row import Row
-from netspec.summary.tree import Branch, table, to_html, tree_of
+from netspec.summary.tree import Branch, known_sum, table, to_html, tree_of
 
 MAC_RULE = (
     "a MAC is one multiply-add of Convolution, Deconvolution, InnerProduct, LSTM or RNN"
@@ -37,17 +39,22 @@ class Summary:
 
     `num_params` counts a shared parameter once. `memory` is in bytes, by purpose; see
     `netspec.summary.forecast.forecast`. `print(summary)` shows a table.
+
+    Of a net with layers that cannot be read, or with data whose shape only a file
+    tells, `num_params` and `macs` count what is known, and `memory` is empty if a shape
+    is not. `notes` says what is not known, not counted or taken for granted.
     """
 
     name: str
     phase: int
     rows: tuple[Row, ...]
-    blobs: Mapping[str, Shape]
+    blobs: Mapping[str, Shape | None]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     num_params: int
     macs: int
     memory: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, lists, strings and numbers."""
@@ -56,7 +63,7 @@ class Summary:
             "phase": PHASE_NAMES[self.phase],
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
-            "blobs": {name: list(shape) for name, shape in self.blobs.items()},
+            "blobs": {name: _sizes(shape) for name, shape in self.blobs.items()},
             "params": {
                 row.name: [list(shape) for shape in row.params]
                 for row in self.rows
@@ -66,11 +73,12 @@ class Summary:
             "macs": self.macs,
             "mac_rule": MAC_RULE,
             "memory": dict(self.memory),
+            "notes": list(self.notes),
             "layers": [
                 {
                     "name": row.name,
                     "type": row.type,
-                    "tops": {name: list(shape) for name, shape in row.tops.items()},
+                    "tops": {name: _sizes(shape) for name, shape in row.tops.items()},
                     "num_params": row.num_params,
                     "own_params": row.own_params,
                     "activation_bytes": row.activation_bytes,
@@ -113,15 +121,29 @@ def summarize(
     shapes: shapes of tops of Input and data layers by blob name, where the net does not
     tell them, or to replace what it tells.
 
+    A layer of a type that is not known here, or with unknown options, has a row too.
+    `shapes` may be of any blob there: of what such a layer makes. Without, what is
+    below has no shape in the summary, nor have data whose shape stands in a file. In a
+    net that can be read, those must be given.
+
     Raises `SpecError` for a net that cannot be built, `FileError` for a file that
     cannot be read.
     """
     message = current(net, values=False)
-    kept = kept_net(message, merge_state(message, phase, level, tuple(stages)))
+    state = merge_state(message, phase, level, tuple(stages))
+    kept = kept_net(message, state)
     given = dict(shapes or {})
     if batch_size is not None:
         given = {**_batched(kept, given, batch_size), **given}
-    return summary_of(build_kept(kept, shapes=given))
+    try:
+        return summary_of(build_kept(kept, shapes=given, opaque=True))
+    except SpecError as error:
+        found = diagnose(message, state, shapes=given)
+        if found.error is not None:
+            raise (found.error if found.missing else error) from None
+        if not any(map(opaque_reason, found.layers)):
+            raise  # only shapes of data are missing, which can be given
+    return Summary(name=message.name, phase=phase, **partial_parts(found))
 
 
 def summary_of(graph: Graph) -> Summary:
@@ -140,8 +162,9 @@ def summary_of(graph: Graph) -> Summary:
         inputs=graph.inputs,
         outputs=graph.outputs,
         num_params=sum(count(parameter.shape) for parameter in graph.parameters),
-        macs=sum(row.macs for row in rows),
+        macs=known_sum(row.macs for row in rows),
         memory=forecast(graph, training=graph.state.phase == TRAIN),
+        notes=notes_of([(node.layer, node.op) for node in graph.nodes]),
     )
 
 
@@ -153,6 +176,7 @@ def _row(graph: Graph, node: Node) -> Row:
         for shape, owner in zip(shapes, owners, strict=True)
         if owner == node.index
     )
+    unknown = learned(node.layer, node.op) is None
     made = [graph.edges[edge] for edge in node.tops]
     read = {graph.edges[edge].buffer for edge in node.bottoms}
     return Row(
@@ -164,13 +188,17 @@ def _row(graph: Graph, node: Node) -> Row:
             if graph.edges[edge].blob != AUTOMATIC
         },
         params=shapes,
-        num_params=sum(count(shape) for shape in shapes),
-        own_params=sum(own),
+        num_params=None if unknown else sum(count(shape) for shape in shapes),
+        own_params=None if unknown else sum(own),
         shared=any(owner != node.index for owner in owners),
-        macs=node.op.macs,
+        macs=computed(node.layer, node.op),
         activation_bytes=FLOAT_BYTES
         * sum(count(edge.shape) for edge in made if edge.buffer not in read),
     )
+
+
+def _sizes(shape: Shape | None) -> list[int] | None:
+    return None if shape is None else list(shape)
 
 
 def _batched(
@@ -197,16 +225,23 @@ def _totals(summary: Summary) -> list[str]:
     phase = PHASE_NAMES[summary.phase]
     memory = {name: f"{size / MIB:.1f}" for name, size in summary.memory.items()}
     training = ""
-    if summary.memory["parameter_gradients"]:
+    if summary.memory.get("parameter_gradients"):
         gradients, solver = memory["parameter_gradients"], memory["solver_state"]
         training = f" their gradients {gradients}, solver {solver},"
+    params, macs = (f"{n:,}" for n in (summary.num_params, summary.macs))
+    if any(row.num_params is None for row in summary.rows):
+        params = f"{params} known"
+    if any(row.macs is None for row in summary.rows):
+        macs = f"{macs} known"
     counts = (
         f"{summary.name or 'net'}, phase {phase}: {len(summary.rows)} layers, "
-        f"{summary.num_params:,} parameters (shared ones once), {summary.macs:,} MACs"
+        f"{params} parameters (shared ones once), {macs} MACs"
     )
-    sizes = (
-        f"memory in MiB, 4 bytes a value: parameters {memory['parameters']},{training} "
-        f"blobs {memory['arena']}, workspace {memory['workspace']}, total "
-        f"{memory['total']}; with every blob kept {memory['total_keep_all']}"
-    )
-    return [counts, f"({MAC_RULE})", sizes]
+    sizes = "memory: not known, as not all shapes are"
+    if memory:
+        sizes = (
+            f"memory in MiB, 4 bytes a value: parameters {memory['parameters']},"
+            f"{training} blobs {memory['arena']}, workspace {memory['workspace']}, "
+            f"total {memory['total']}; with every blob kept {memory['total_keep_all']}"
+        )
+    return [counts, f"({MAC_RULE})", sizes, *summary.notes]

@@ -10,7 +10,7 @@ from netspec.ops.base import Shape
 
 @dataclass(frozen=True)
 class Row:
-    """One layer.
+    """One layer; None stands for what is not known.
 
     num_params: its parameters, also those that another layer owns; own_params: those
     that no layer before it has. shared: whether it has some of another layer.
@@ -19,10 +19,10 @@ class Row:
 
     name: str
     type: str
-    tops: Mapping[str, Shape]
+    tops: Mapping[str, Shape | None]
     params: tuple[Shape, ...]
-    num_params: int
-    own_params: int
+    num_params: int | None
+    own_params: int | None
     shared: bool
-    macs: int
-    activation_bytes: int
+    macs: int | None
+    activation_bytes: int | None

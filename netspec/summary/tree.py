@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
@@ -13,6 +13,8 @@ from netspec.summary.row import Row
 Line: TypeAlias = "Row | Branch"
 
 KIB, MIB = 2**10, 2**20
+UNKNOWN = "?"
+NUMBERS = ("num_params", "own_params", "macs", "activation_bytes")
 HEADS = ("layer", "type", "output", "memory", "parameters", "MACs")
 TEXT_COLUMNS = 3  # these are flush left, the others right
 
@@ -24,18 +26,21 @@ class Branch:
     name: its path. layers: the number of layers in it. own_params counts parameters
     that layers share once, in the branch of the first. children: what is in it, in the
     order of the net; a layer has none. tops: of a module those of its last layer.
+    None is a number that is not known. Those of a module are sums of what is known, and
+    `partly` has the names of those with more that is not.
     """
 
     name: str
     type: str
-    tops: Mapping[str, Shape]
+    tops: Mapping[str, Shape | None]
     layers: int
-    num_params: int
-    own_params: int
+    num_params: int | None
+    own_params: int | None
     shared: bool
-    macs: int
-    activation_bytes: int
+    macs: int | None
+    activation_bytes: int | None
     children: tuple[Branch, ...] = ()
+    partly: frozenset[str] = frozenset()
 
     def lines(self, depth: int) -> Iterator[Branch]:
         """Yield what is seen with `depth` levels of modules open, in order."""
@@ -76,13 +81,23 @@ def _module(
         type=kind,
         tops=children[-1].tops if children else {},
         layers=sum(child.layers for child in children),
-        num_params=sum(child.num_params for child in children),
-        own_params=sum(child.own_params for child in children),
+        num_params=known_sum(child.num_params for child in children),
+        own_params=known_sum(child.own_params for child in children),
         shared=any(child.shared for child in children),
-        macs=sum(child.macs for child in children),
-        activation_bytes=sum(child.activation_bytes for child in children),
+        macs=known_sum(child.macs for child in children),
+        activation_bytes=known_sum(child.activation_bytes for child in children),
         children=tuple(children),
+        partly=frozenset(
+            name
+            for name in NUMBERS
+            if any(name in c.partly or getattr(c, name) is None for c in children)
+        ),
     )
+
+
+def known_sum(numbers: Iterable[int | None]) -> int:
+    """Return the sum of the numbers that are known."""
+    return sum(number for number in numbers if number is not None)
 
 
 def _layer(row: Line) -> Branch:
@@ -103,16 +118,31 @@ def _cells(line: Line) -> tuple[str, ...]:
     kind = line.type
     if isinstance(line, Branch) and line.children:
         kind = f"{line.layers} layer{'s' if line.layers > 1 else ''}"
-    shapes = (" x ".join(map(str, shape)) or "scalar" for shape in line.tops.values())
-    params = f"{line.num_params:,}" if line.num_params else ""
+    partly = line.partly if isinstance(line, Branch) else frozenset()
+    params = _number(line.num_params, "num_params" in partly)
     return (
         line.name,
         kind,
-        ", ".join(shapes),
-        _size(line.activation_bytes),
+        ", ".join(map(_shape, line.tops.values())),
+        _number(line.activation_bytes, "activation_bytes" in partly, _size),
         f"{params} shared" if line.shared else params,
-        f"{line.macs:,}" if line.macs else "",
+        _number(line.macs, "macs" in partly),
     )
+
+
+def _shape(shape: Shape | None) -> str:
+    return UNKNOWN if shape is None else " x ".join(map(str, shape)) or "scalar"
+
+
+def _number(
+    number: int | None,
+    partly: bool,
+    write: Callable[[int], str] = lambda number: f"{number:,}",
+) -> str:
+    if number is None or (partly and not number):
+        return UNKNOWN
+    shown = write(number) if number else ""
+    return f"{shown} + {UNKNOWN}" if partly else shown
 
 
 def _size(nbytes: int) -> str:

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 except SpecError as error:
                     raise error.replaced(text=f"{name}: {error}", layer="") from None
                 print(f"{name}: {said}")
-        _write(model, targets)
+        _write(model, targets, options.net)
 
     return run(command, options)
 
@@ -142,12 +142,12 @@ def _check_values(model: Model, weights: str) -> None:
         warn(f"{weights} has no values for {', '.join(map(repr, left))}")
 
 
-def _write(model: Model, targets: Sequence[Path]) -> None:
+def _write(model: Model, targets: Sequence[Path], source: str) -> None:
     text, binary = targets
     write_message(text, model.net)
     print(text)
     if model.weights:
-        model.save(binary)
+        model.save(binary, source=source)
         print(binary)
     else:
         print("there are no values, so no caffemodel is written")

@@ -25,7 +25,11 @@ _BATCHES = {
     "AnnotatedData": "data_param",
     "Data": "data_param",
     "HDF5Data": "hdf5_data_param",
+    "DenseImageData": "dense_image_data_param",
     "ImageData": "image_data_param",
+    "ImageLabelmapData": "image_data_param",
+    "ImageSegData": "image_data_param",
+    "VideoData": "data_param",
     "WindowData": "window_data_param",
 }
 
@@ -133,7 +137,15 @@ def _with_size(
 
 def _crop(layer: Any, pair: tuple[int, int]) -> bool:
     """Give a data layer another size; tell whether it told one."""
-    transform, images = layer.transform_param, layer.image_data_param
+    transform = layer.transform_param
+    dense = layer.type == "DenseImageData"
+    images = layer.dense_image_data_param if dense else layer.image_data_param
+    for message in (transform, images) if dense else (transform,):
+        for rows, columns in (("crop_h", "crop_w"), ("crop_height", "crop_width")):
+            if getattr(message, rows, 0) and getattr(message, columns, 0):
+                setattr(message, rows, pair[0])
+                setattr(message, columns, pair[1])
+                return True
     if transform.crop_size:
         if pair[0] != pair[1]:
             raise SpecError(
@@ -145,6 +157,10 @@ def _crop(layer: Any, pair: tuple[int, int]) -> bool:
         return True
     if images.new_height and images.new_width:
         images.new_height, images.new_width = pair
+        return True
+    resize = transform.resize_param
+    if resize.height and resize.width:
+        resize.height, resize.width = pair
         return True
     return False
 

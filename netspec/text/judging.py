@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from netspec import schema
 from netspec.forks import owners
 from netspec.forks.catalogue import BVLC, REPEATED, Row, catalogue
+from netspec.forks.chosen import given_owners, given_value_owners
 from netspec.schema.kept import known_fields
 from netspec.text.near import near_miss
 
@@ -47,7 +48,6 @@ class Token(NamedTuple):
     text: str
 
 
-@functools.cache
 def field_verdict(message: Any, field: str, around: tuple[Any, ...]) -> bool:
     """Tell whether a field that `message` lacks is kept; a mistake is not.
 
@@ -55,6 +55,13 @@ def field_verdict(message: Any, field: str, around: tuple[Any, ...]) -> bool:
     field is a mistake, and so is what belongs elsewhere: into a message around this
     one or in it, into the other kind of file or of layer.
     """
+    # A schema that a user gives may come and go; all else stays.
+    own = given_owners(message.name, field)
+    return bool(own) or _field_verdict(message, field, around)
+
+
+@functools.cache
+def _field_verdict(message: Any, field: str, around: tuple[Any, ...]) -> bool:
     if owners(message.name, field):
         return True
     if len(field) > MAX_NAME or field in _OURS:
@@ -128,7 +135,8 @@ def value_owners(
         for value in dict.fromkeys(values):
             forks &= _takers(row, value)
         mask |= forks if forks > 0 else 0
-    return tuple(fork.name for fork in tables.in_mask(mask & ~bvlc))
+    own = given_value_owners(field, [each.text for each in values])
+    return (*own, *(fork.name for fork in tables.in_mask(mask & ~bvlc)))
 
 
 def _takers(row: Row, value: Token) -> int:

@@ -275,16 +275,22 @@ def _constant(items: Items, hole: Hole | None = None) -> bool:
 
 
 def _substituted(text: Items, old: Items, new: Items) -> Items:
+    """Return `text` with `new` for every `old`, which is not empty."""
+    first, length = old[0], len(old)
+    if first not in text:
+        return text
     result: list[str | Param] = []
     at = 0
-    while at < len(text):
-        if text[at : at + len(old)] == old:
+    while first in text[at:]:
+        start = text.index(first, at)
+        result += text[at:start]
+        if text[start : start + length] == old:
             result += new
-            at += len(old)
+            at = start + length
         else:
-            result.append(text[at])
-            at += 1
-    return tuple(result)
+            result.append(text[start])
+            at = start + 1
+    return (*result, *text[at:])
 
 
 def snake(text: str) -> str:

@@ -76,7 +76,7 @@ def _write(options: argparse.Namespace) -> Weights:
     written = model.weights or {}
     if not options.net:
         _warn_of_old_shapes(path, written)
-    model.save(options.output)
+    model.save(options.output, source=options.net or path)
     return written
 
 

@@ -58,12 +58,13 @@ class Model:
         parts = pieces(*layers_of(self.net, self._own()))
         return NetParameter.FromString(b"".join(parts))
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, source: str | Path | None = None) -> None:
         """Write the net with its values as a `.caffemodel`, whole or not at all.
 
-        Other suffixes give other formats; see `save_weights`.
+        Other suffixes give other formats; see `save_weights`. source: the file that the
+        net is from, whose fork the file is for then.
         """
-        save_weights(path, self._own(), self.net)
+        save_weights(path, self._own(), self.net, source=source)
 
     def _own(self) -> Weights:
         """Return the arrays of layers that the net has; a file may name others."""

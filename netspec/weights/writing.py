@@ -12,6 +12,7 @@ import numpy as np
 
 from netspec.errors import SpecError, SpecWarning, did_you_mean
 from netspec.files import is_file, replacing
+from netspec.forks.files import binary, fork_for
 from netspec.ops.base import label
 from netspec.room import in_words
 from netspec.schema import LayerParameter, NetParameter
@@ -30,13 +31,16 @@ def save_weights(
     path: str | Path,
     weights: Mapping[str, Sequence[np.ndarray | None]],
     net: NetParameter | None = None,
+    *,
+    source: str | Path | None = None,
 ) -> None:
     """Write arrays by layer name to a file of the format that its suffix says.
 
     weights: the arrays of each layer, in the order of its parameters; None for one that
     a layer shares with another, which a `.caffemodel` cannot leave out.
     net: what a `.caffemodel` holds beside them; without it that has the names of the
-    layers only, which suffices to load weights from it.
+    layers only, which suffices to load weights from it. source: the file that the net
+    is from, whose fork a `.caffemodel` is for then; see `netspec.text.write_message`.
 
     `.h5` and `.hdf5` are Caffe's layout in HDF5; `.safetensors` and `.npz` have the
     keys `LAYER/INDEX`; every other suffix is a `.caffemodel`. Values are float32. The
@@ -48,7 +52,8 @@ def save_weights(
     """
     message = NetParameter()
     message.layer.extend(LayerParameter(name=name) for name in weights)
-    write_layers(path, *layers_of(message if net is None else net, weights))
+    rest, layers = layers_of(message if net is None else net, weights)
+    write_layers(path, rest, layers, source=source)
 
 
 def layers_of(
@@ -85,6 +90,8 @@ def write_layers(
     rest: NetParameter,
     layers: Sequence[LayerArrays],
     suffix: str | None = None,
+    *,
+    source: str | Path | None = None,
 ) -> None:
     """Write a net with its arrays; see `save_weights`.
 
@@ -111,17 +118,33 @@ def write_layers(
             SpecWarning,
             stacklevel=3,
         )
+    fork = _fork_of(rest, layers, source)
     with replacing(path) as file:
-        for piece in pieces(rest, layers):
+        for piece in pieces(rest, layers, fork):
             file.write(piece)
 
 
-def pieces(rest: NetParameter, layers: Iterable[LayerArrays]) -> Iterator[Buffer]:
-    """Yield the serialized net, with views of the arrays in between."""
-    yield rest.SerializeToString()
+def _fork_of(
+    rest: NetParameter, layers: Iterable[LayerArrays], source: str | Path | None
+) -> str | None:
+    """Return the fork in whose numbers a net is written, None for our own."""
+    net = NetParameter()
+    net.CopyFrom(rest)
+    net.layer.extend(each.layer for each in layers)
+    return fork_for(net, source)
+
+
+def pieces(
+    rest: NetParameter, layers: Iterable[LayerArrays], fork: str | None = None
+) -> Iterator[Buffer]:
+    """Yield the serialized net, with views of the arrays in between.
+
+    fork: whose numbers its fields have, None for our own.
+    """
+    yield binary(rest, fork)
     for each in layers:
         blobs = [(array.shape, _plain(array)) for array in _present(each)]
-        yield from encode_layer(each.layer.SerializeToString(), blobs)
+        yield from encode_layer(binary(each.layer, fork), blobs)
 
 
 def _present(layer: LayerArrays) -> list[np.ndarray]:

@@ -74,6 +74,50 @@ class LayerKernel(Kernel[OpT]):
         self._runners[flags]()
 
 
+class PreparedKernel(LayerKernel[OpT]):
+    """One that reads a blob on the host ahead of its calls, and so is not joined."""
+
+    def prepare(self) -> None:
+        """Read what the calls of `forward` need to know."""
+        raise NotImplementedError
+
+    def prepare_gradient(self) -> None:
+        """Read what those of `backward` do; another plan may have run `forward`."""
+        self.prepare()
+
+    def own_calls(self) -> list[Any]:
+        """Return the calls of `forward`."""
+        raise NotImplementedError
+
+    def gradient_calls(self) -> list[Any]:
+        """Return the calls of `backward`."""
+        raise NotImplementedError
+
+    def forward_calls(self) -> None:  # type: ignore[override]
+        """Return none: `forward` has more to do."""
+
+    def backward_calls(  # type: ignore[override]
+        self, accumulate: Sequence[bool]
+    ) -> None:
+        """Return none: `backward` has more to do."""
+
+    def forward(self) -> None:
+        """Compute the tops from the bottoms."""
+        self.prepare()
+        self._run((), self.own_calls)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute the gradient of the first bottom."""
+        if self.dx is not None:
+            self.prepare_gradient()
+            self._run((True,), self.gradient_calls)
+
+    def _run(self, key: tuple[bool, ...], calls: Callable[[], list[Any]]) -> None:
+        if key not in self._runners:
+            self._runners[key] = self.backend.runner(calls())
+        self._runners[key]()
+
+
 def has_only(op: Op, options: Collection[str]) -> bool:
     """Whether an op has no field but those of every layer and these."""
     return {field.name for field in fields(op)} <= COMMON | set(options)

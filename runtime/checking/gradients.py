@@ -145,7 +145,8 @@ def _chosen(
     parameters = {_name(graph, one): one for one in graph.parameters if one.learn}
     if wanted is None:
         inputs = [one.index for name, one in blobs.items() if name in graph.inputs]
-        return inputs, [*parameters.values()]
+        exact = [one for one in parameters.values() if not _is_moved(graph, one)]
+        return inputs, exact
     edges: list[int] = []
     chosen: list[Parameter] = []
     for name in wanted:
@@ -159,6 +160,13 @@ def _chosen(
                 f"wrt: {name!r} is no blob and no parameter with a gradient{hint}"
             )
     return [*dict.fromkeys(edges)], _once(chosen)
+
+
+def _is_moved(graph: Graph, parameter: Parameter) -> bool:
+    """Whether a layer has a rule of its own in place of the derivative."""
+    return any(
+        use.slot in graph.nodes[use.node].op.moved_params for use in parameter.users
+    )
 
 
 def _once(parameters: Sequence[Parameter]) -> list[Parameter]:

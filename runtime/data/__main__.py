@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from netspec.commands.cli import Parser, positive, run
+from runtime.data.annotate import Form, read_annotated, write_annotated
 from runtime.data.convert import (
     Advance,
     Images,
@@ -22,6 +23,7 @@ from runtime.data.convert import (
     split,
     write,
 )
+from runtime.data.label_map import Labels
 from runtime.data.lists import read_labelled
 from runtime.data.mean import Pictures, check_mean_place, mean_of, write_mean
 
@@ -62,6 +64,43 @@ def _parser() -> Parser:
     )
     images.add_argument("--gray", action="store_true", help="one channel, not three")
     _add_common(images, "images")
+
+    boxes = commands.add_parser(
+        "annotated", help="image files with boxes (VOC, COCO, text), for AnnotatedData"
+    )
+    boxes.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="a list with an image and an annotation file (.xml of VOC, .json of SSD, "
+        "or text: label xmin ymin xmax ymax) on every line, or COCO's .json of "
+        "instances",
+    )
+    boxes.add_argument(
+        "--label-map", type=Path, metavar="FILE", help="the number of every class"
+    )
+    boxes.add_argument("--root", default="", help="put in front of every path")
+    boxes.add_argument(
+        "--size",
+        type=positive,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="write pixels of this size, not the image files as they are",
+    )
+    boxes.add_argument("--gray", action="store_true", help="one channel, not three")
+    boxes.add_argument(
+        "--clip", action="store_true", help="cut boxes at the sides of the image"
+    )
+    boxes.add_argument("--shuffle", action="store_true", help="in a fixed random order")
+    boxes.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("annotated"),
+        metavar="PREFIX",
+        help="what the name of the result begins with (default: annotated)",
+    )
+    boxes.add_argument("--force", action="store_true", help="replace what is there")
 
     mean = commands.add_parser(
         "mean", help="the mean image of a database or of a list, as mean_file reads it"
@@ -111,6 +150,8 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
 def _command(options: argparse.Namespace) -> int:
     if options.what == "mean":
         return _mean(options)
+    if options.what == "annotated":
+        return _annotated(options)
     for name, images in _parts(options):
         chosen = images
         if options.pairs:
@@ -123,6 +164,23 @@ def _command(options: argparse.Namespace) -> int:
             )
         channels, height, width = chosen.shape
         print(f"{source}: {len(chosen)} items, {channels} x {height} x {width}")
+    return 0
+
+
+def _annotated(options: argparse.Namespace) -> int:
+    labels = Labels(options.label_map) if options.label_map else None
+    images = read_annotated(options.source, options.root, labels)
+    if options.shuffle:
+        order = np.random.default_rng(0).permutation(len(images))
+        images = [images[index] for index in order]
+    folder = options.output.with_name(f"{options.output.name}_lmdb")
+    size = tuple(options.size) if options.size else None
+    form = Form(size, options.gray, options.clip)
+    with _bar(len(images), folder.name) as advance:
+        boxes = write_annotated(
+            images, options.root, folder, form, force=options.force, advance=advance
+        )
+    print(f"{folder}: {len(images)} images, {boxes} boxes")
     return 0
 
 

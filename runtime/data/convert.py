@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import math
 import shutil
 import struct
@@ -205,7 +206,7 @@ def write(
     ends = ("_lmdb",) if form == "lmdb" else (".txt", ".h5")
     results = [Path(f"{path}{end}") for end in ends]
     for result in results:
-        _check_place(result, form, force=force)
+        check_place(result, form, force=force)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -217,8 +218,11 @@ def write(
     return results[0]
 
 
-def _check_place(result: Path, form: Format, *, force: bool) -> None:
-    """Refuse to replace what is there without `force`, or what is no database."""
+def check_place(result: Path, form: Format, *, force: bool) -> None:
+    """Refuse to replace what is there without `force`, or what is no database.
+
+    Raises `FileError`.
+    """
     if not result.exists():
         return
     if not force:
@@ -233,6 +237,23 @@ def _check_place(result: Path, form: Format, *, force: bool) -> None:
 
 
 def _write_lmdb(images: Images | ListedImages, folder: Path, advance: Advance) -> None:
+    size = len(images) * int(np.prod(images.shape))
+    write_records(folder, size + len(images) * PAGE_BYTES, _items(images), advance)
+
+
+def write_records(
+    folder: Path,
+    size: int,
+    records: Iterator[tuple[bytes, bytes]],
+    advance: Advance = lambda count: None,
+) -> None:
+    """Write an LMDB database of (key, value), in the byte order of the keys.
+
+    size: about how many bytes the records have. The database appears whole or not at
+    all; what stands there is replaced. `advance` is called after every item.
+
+    Raises `FileError`.
+    """
     try:
         import lmdb
     except ImportError as error:
@@ -240,14 +261,13 @@ def _write_lmdb(images: Images | ListedImages, folder: Path, advance: Advance) -
             f"{folder}: writing needs lmdb; install the extra netspec[data]"
         ) from error
     temporary = folder.with_name(f".{folder.name}.unfinished")
-    item_bytes = int(np.prod(images.shape))
-    room = 2 * len(images) * (item_bytes + PAGE_BYTES) + (1 << 20)
+    room = 2 * size + (1 << 24)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         with lmdb.open(str(temporary), map_size=room) as env:
-            for start in range(0, len(images), COMMIT_ITEMS):
+            while chosen := list(itertools.islice(records, COMMIT_ITEMS)):
                 with env.begin(write=True) as transaction:
-                    for key, value in _items(images, start):
+                    for key, value in chosen:
                         transaction.put(key, value, append=True)
                         advance(1)
         if folder.exists():
@@ -261,9 +281,9 @@ def _write_lmdb(images: Images | ListedImages, folder: Path, advance: Advance) -
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _items(images: Images | ListedImages, start: int) -> Iterator[tuple[bytes, bytes]]:
+def _items(images: Images | ListedImages) -> Iterator[tuple[bytes, bytes]]:
     channels, height, width = images.shape
-    for index in range(start, min(start + COMMIT_ITEMS, len(images))):
+    for index in range(len(images)):
         datum = Datum(
             channels=channels,
             height=height,

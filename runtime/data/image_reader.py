@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from netspec.schema import LayerParameter
 from runtime.counter_random import stream_keys
 from runtime.data.images import decode
 from runtime.data.lists import read_labelled
+from runtime.data.order import Order
 from runtime.data.pictures import PictureReader
 
 
@@ -36,9 +36,8 @@ class ImageReader(PictureReader):
         images = (param.batch_size, 3 if param.is_color else 1)
         check_count(layer, "top 0", (*images, param.new_height, param.new_width))
         self._layer = layer
-        self._key = (seed, zlib.crc32(layer.name.encode()))
         self._lines = read_labelled(param.source, label(layer), param.root_folder)
-        self._order: tuple[int, np.ndarray] | None = None
+        self._order = Order(seed, layer.name, len(self._lines), shuffle=param.shuffle)
         skip = 0
         if param.rand_skip:
             skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
@@ -51,17 +50,8 @@ class ImageReader(PictureReader):
 
     def _item(self, number: int) -> tuple[np.ndarray, int]:
         param = self._layer.image_data_param
-        epoch, place = divmod(number, len(self._lines))
-        path, item_label = self._lines[self._epoch(epoch)[place]]
+        path, item_label = self._lines[self._order.item(number)]
         full = Path(param.root_folder + path)
         size = (param.new_height, param.new_width) if param.new_height else None
         what = f"{label(self._layer)}: image {full}"
         return decode(full, what, color=param.is_color, size=size), item_label
-
-    def _epoch(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
-            order = np.arange(len(self._lines))
-            if self._layer.image_data_param.shuffle:
-                np.random.default_rng([*self._key, epoch]).shuffle(order)
-            self._order = (epoch, order)
-        return self._order[1]

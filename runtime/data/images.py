@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,74 @@ def decode(
 
     Raises `FileError` with `what` for data that is no image.
     """
+    if size is not None:
+        check_room(RESIZED_BYTES * size[0] * size[1], f"{what}: resizing it to {size}")
+
+    pixels = _decoded(data, what, lambda image: _pixels(image, color))
+    pixels = pixels[:, :, ::-1].transpose(2, 0, 1)
+    return pixels if size is None else resize(pixels, *size)
+
+
+def _pixels(image: Any, color: bool | None) -> np.ndarray:
+    """Return the pixels of an opened image, (H, W, C), red first."""
+    gray = color is False or (color is None and image.mode in GRAY_MODES)
+    if image.mode.startswith("I"):
+        # Two bytes a pixel: OpenCV keeps the upper one, Pillow would clip.
+        high = np.asarray(image, np.int64) >> 8
+        image = _from_gray(high.clip(0, 255).astype(np.uint8))
+    return np.atleast_3d(np.asarray(image.convert("L" if gray else "RGB")))
+
+
+def frames_of(data: Path, what: str) -> int:
+    """Return how many frames an image file has; raises what `decode` raises."""
+    found = _decoded(data, what, lambda image: np.array(getattr(image, "n_frames", 1)))
+    return int(found)
+
+
+def decode_frame(data: Path, what: str, frame: int, *, color: bool) -> np.ndarray:
+    """Return a frame of an image file, as `decode` returns an image."""
+
+    def read(image: Any) -> np.ndarray:
+        image.seek(frame)
+        return _pixels(image, color)
+
+    return _decoded(data, what, read)[:, :, ::-1].transpose(2, 0, 1)
+
+
+def decode_labels(data: Path, what: str) -> np.ndarray:
+    """Return the labels that an image file holds, one channel or a palette.
+
+    Of a palette the indices; of pixels of one bit 0 and 255. Shapes: -> (H, W), whole
+    numbers.
+
+    Raises `FileError` with `what` for a file that is no image, or has colours.
+    """
+
+    def labels_of(image: Any) -> np.ndarray:
+        if image.mode == "P" or image.mode in GRAY_MODES:
+            values = np.asarray(image)
+            return values * 255 if values.dtype == bool else values
+        colors = np.asarray(image.convert("RGB"))
+        if (colors != colors[:, :, :1]).any():
+            raise FileError(
+                f"{what}: has colours; labels are an image of one channel, or one with "
+                f"a palette whose indices are the labels"
+            )
+        return colors[:, :, 0]
+
+    return _decoded(data, what, labels_of)
+
+
+def _from_gray(pixels: np.ndarray) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(pixels)
+
+
+def _decoded(
+    data: bytes | Path, what: str, read: Callable[[Any], np.ndarray]
+) -> np.ndarray:
+    """Open an image and read it; raises `FileError` for data that is no image."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
@@ -38,28 +108,20 @@ def decode(
         ) from error
     # Pillow lets through what its parsers of broken files stumble over.
     broken = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError)
-    if size is not None:
-        check_room(RESIZED_BYTES * size[0] * size[1], f"{what}: resizing it to {size}")
     source = data if isinstance(data, Path) else io.BytesIO(data)
     try:
-        with Image.open(source) as opened:
-            image: Image.Image = opened
+        with Image.open(source) as image:
             pixels_there = image.width * image.height
             check_room(DECODED_BYTES * pixels_there, f"{what}: decoding {image.size}")
-            gray = color is False or (color is None and image.mode in GRAY_MODES)
-            if image.mode.startswith("I"):
-                # Two bytes a pixel: OpenCV keeps the upper one, Pillow would clip.
-                high = np.asarray(image, np.int64) >> 8
-                image = Image.fromarray(high.clip(0, 255).astype(np.uint8))
-            picture = image.convert("L" if gray else "RGB")
+            return read(image)
+    except FileError:
+        raise
     except UnidentifiedImageError:
         raise FileError(f"{what}: is no image of a known format") from None
     except (*broken, Image.DecompressionBombError) as error:
         raise FileError(f"{what}: cannot be read as an image: {error}") from None
     except MemoryError:
         raise MachineError(f"{what}: there is not enough memory to decode it") from None
-    pixels = np.atleast_3d(np.asarray(picture))[:, :, ::-1].transpose(2, 0, 1)
-    return pixels if size is None else resize(pixels, *size)
 
 
 def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:

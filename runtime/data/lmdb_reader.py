@@ -23,20 +23,9 @@ class LmdbReader(PictureReader):
 
     def __init__(self, layer: LayerParameter, phase: int, seed: int) -> None:
         param = layer.data_param
-        if param.backend != DataParameter.LMDB:
-            raise UnsupportedError(
-                "backend LEVELDB cannot be read; convert the database to LMDB and "
-                "set backend: LMDB",
-                layer=label(layer),
-            )
-        if param.batch_size < 1:
-            raise SpecError("batch_size must be given and above 0", layer=label(layer))
         self._layer = layer
-        self._what = f"{label(layer)}: database {param.source}"
-        self._file = LmdbFile(param.source, self._what)
+        self._what, self._file = open_database(layer)
         self._count = self._file.entries
-        if self._count == 0:
-            raise FileError(f"{self._what} is empty")
         skip = 0
         if param.rand_skip:
             skip = stream_keys(seed, layer.name, 0, 1)[0] % param.rand_skip
@@ -51,14 +40,38 @@ class LmdbReader(PictureReader):
         """Return the picture and the label of an item, counted from the start."""
         key, value = self._file.item(number % self._count)
         datum = read_datum(value, self._named(key))
-        return picture_of(datum, self._named(key), color=self._color), datum.label
+        color = color_of(self._layer)
+        return picture_of(datum, self._named(key), color=color), datum.label
 
     def _named(self, key: bytes) -> str:
         return f"{self._what}, key {key.decode(errors='replace')!r}"
 
-    @property
-    def _color(self) -> bool | None:
-        transform = self._layer.transform_param
-        if transform.force_color or self._layer.data_param.force_encoded_color:
-            return True
-        return False if transform.force_gray else None
+
+def open_database(layer: LayerParameter) -> tuple[str, LmdbFile]:
+    """Open the database that `data_param` names; return what errors call it, too.
+
+    Raises `FileError` for what cannot be read or is empty, `SpecError` for a batch of
+    nothing, `UnsupportedError` for a LevelDB.
+    """
+    param = layer.data_param
+    if param.backend != DataParameter.LMDB:
+        raise UnsupportedError(
+            "backend LEVELDB cannot be read; convert the database to LMDB and "
+            "set backend: LMDB",
+            layer=label(layer),
+        )
+    if param.batch_size < 1:
+        raise SpecError("batch_size must be given and above 0", layer=label(layer))
+    what = f"{label(layer)}: database {param.source}"
+    file = LmdbFile(param.source, what)
+    if file.entries == 0:
+        raise FileError(f"{what} is empty")
+    return what, file
+
+
+def color_of(layer: LayerParameter) -> bool | None:
+    """Return the colours of encoded images: three channels, one, or as they are."""
+    transform = layer.transform_param
+    if transform.force_color or layer.data_param.force_encoded_color:
+        return True
+    return False if transform.force_gray else None

@@ -16,17 +16,13 @@ NUMPY_SIGNATURE = b"\x93NUMPY"  # how every .npy file begins
 MAKE_ONE = "make one with: python -m runtime.data mean SOURCE -o mean.binaryproto"
 
 
-def read_mean_file(layer: LayerParameter, images: Shape) -> np.ndarray:
-    """Return the mean image of `transform_param.mean_file`.
+def read_any_mean(layer: LayerParameter, path: str) -> np.ndarray:
+    """Return the mean image of a file, whatever its shape.
 
-    images: the shape (C, H, W) of the images before they are cropped, and of the mean.
+    Shapes: -> (C, H, W) float32, or fewer axes.
 
-    Shapes: -> (C, H, W) float32.
-
-    Raises `FileError` for a file that cannot be read or is no mean image, `SpecError`
-    for the mean of images of another shape.
+    Raises `FileError` for a file that cannot be read or is no mean image.
     """
-    path = layer.transform_param.mean_file
     try:
         if read_bytes(path, len(NUMPY_SIGNATURE)) == NUMPY_SIGNATURE:
             raise FileError(
@@ -41,7 +37,21 @@ def read_mean_file(layer: LayerParameter, images: Shape) -> np.ndarray:
             )
     except (FileError, TextError) as error:
         raise FileError(f"{label(layer)}: mean_file {error}") from error
-    mean = mean.reshape(mean.shape[-3:]) if mean.ndim > 3 else mean
+    return mean.reshape(mean.shape[-3:]) if mean.ndim > 3 else mean
+
+
+def read_mean_file(layer: LayerParameter, images: Shape) -> np.ndarray:
+    """Return the mean image of `transform_param.mean_file`.
+
+    images: the shape (C, H, W) of the images before they are cropped, and of the mean.
+
+    Shapes: -> (C, H, W) float32.
+
+    Raises `FileError` for a file that cannot be read or is no mean image, `SpecError`
+    for the mean of images of another shape.
+    """
+    path = layer.transform_param.mean_file
+    mean = read_any_mean(layer, path)
     if mean.shape != images:
         crop = layer.transform_param.crop_size
         raise SpecError(

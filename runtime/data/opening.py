@@ -11,11 +11,19 @@ from netspec.nets.state import State
 from netspec.ops.base import Shape, check_count, label
 from netspec.room import enough_memory
 from netspec.schema import LayerParameter, NetParameter
+from runtime.data.annotated_reader import AnnotatedReader
 from runtime.data.hdf5_reader import Hdf5Reader
 from runtime.data.image_reader import ImageReader
+from runtime.data.label_image_reader import (
+    DenseImageReader,
+    LabelmapReader,
+    SegmentedReader,
+)
 from runtime.data.lmdb_reader import LmdbReader
 from runtime.data.memory import MemorySource
 from runtime.data.source import ReadAhead, Reader, Source
+from runtime.data.video_reader import VideoReader
+from runtime.data.window_reader import WindowReader
 
 Open: TypeAlias = Callable[[LayerParameter, int, int], Source]  # layer, phase, seed
 
@@ -38,7 +46,7 @@ def _memory(layer: LayerParameter, phase: int, seed: int) -> Source:
 
 
 def _refuse(layer: LayerParameter, phase: int, seed: int) -> Source:
-    readable = ["Data (LMDB)" if name == "Data" else name for name in _readable()]
+    readable = ["Data (LMDB)" if name == "Data" else name for name in DATA_LAYERS]
     raise UnsupportedError(
         f"data of this type cannot be read here; use {', '.join(readable[:-1])} or "
         f"{readable[-1]}",
@@ -52,12 +60,13 @@ DATA_LAYERS: dict[str, Open] = {
     "HDF5Data": read_ahead(Hdf5Reader),
     "ImageData": read_ahead(ImageReader),
     "MemoryData": _memory,
-    "WindowData": _refuse,
+    "AnnotatedData": read_ahead(AnnotatedReader),
+    "DenseImageData": read_ahead(DenseImageReader),
+    "ImageLabelmapData": read_ahead(LabelmapReader),
+    "ImageSegData": read_ahead(SegmentedReader),
+    "VideoData": read_ahead(VideoReader),
+    "WindowData": read_ahead(WindowReader),
 }
-
-
-def _readable() -> list[str]:
-    return [name for name, opens in DATA_LAYERS.items() if opens is not _refuse]
 
 
 def open_source(layer: LayerParameter, phase: int, seed: int) -> Source:

@@ -8,6 +8,7 @@ import numpy as np
 
 from netspec.ops.base import Shape
 from netspec.schema import LayerParameter
+from runtime.data.augment import Augment, warn_of_unread
 from runtime.data.source import Arrays, Place
 from runtime.data.transform import Transform
 
@@ -17,7 +18,8 @@ class PictureReader:
 
     The pictures of a batch have one shape, that of the first of them, unless they are
     cropped. As in Caffe, the next batch may have another one; where a size or a mean
-    image is given, all are equal.
+    image is given, all are equal. `resize_param` and `noise_param` of the SSD fork come
+    before crop, mirror, mean and scale.
 
     Tops: data (N, C, H, W) and, if the layer has a second top, label (N,).
     """
@@ -36,9 +38,12 @@ class PictureReader:
     ) -> np.ndarray:
         """Look at the first item, number `start`, and return its picture."""
         self._batch_size, self._start = batch_size, start
+        warn_of_unread(layer)
         first, _ = self._item(start)
-        self._transform = Transform(layer, phase, seed, first.shape)
-        self.varies = self._transform.varies
+        self._augment = Augment(layer, seed, len(first))
+        resized, _ = self._augment.apply(first, 0)
+        self._transform = Transform(layer, phase, seed, resized.shape)
+        self.varies = self._transform.varies and not self._augment.fixed
         self.shapes = self._shapes(self._transform.shape)[: len(layer.top)]
         return first
 
@@ -55,7 +60,10 @@ class PictureReader:
         items = [
             self._item(start + index + self._start) for index in range(self._batch_size)
         ]
-        pictures = [picture for picture, _ in items]
+        pictures = [
+            self._augment.apply(picture, start + index)[0]
+            for index, (picture, _) in enumerate(items)
+        ]
         shape = self._transform.shape_of(pictures[0], start)
         out = place(self._shapes(shape)[: len(self.shapes)])
         if len(out) > 1:

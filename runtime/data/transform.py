@@ -13,6 +13,38 @@ from runtime.data.mean_file import read_mean_file
 DRAWS = 3  # random words of an item: crop row, crop column, mirror
 
 
+def crop_of(layer: LayerParameter) -> tuple[int, int] | None:
+    """Return rows and columns of the crop, or None.
+
+    `crop_size` makes a square; `crop_h` and `crop_w` (SSD), or `crop_height` and
+    `crop_width` (DeepLab), one that is none.
+
+    Raises `SpecError` for several of them, and for one side alone.
+    """
+    param = layer.transform_param
+    given: list[tuple[int, int]] = []
+    if param.crop_size:
+        given.append((param.crop_size, param.crop_size))
+    for rows, columns in (("crop_h", "crop_w"), ("crop_height", "crop_width")):
+        size = (getattr(param, rows), getattr(param, columns))
+        if not any(size):
+            continue
+        if not all(size):
+            raise SpecError(
+                f"transform_param has {rows} {size[0]} and {columns} {size[1]}; give "
+                f"both",
+                layer=label(layer),
+            )
+        given.append(size)
+    if len(given) > 1:
+        raise SpecError(
+            "transform_param has several crops; keep one of crop_size, crop_h with "
+            "crop_w, and crop_height with crop_width",
+            layer=label(layer),
+        )
+    return given[0] if given else None
+
+
 class Transform:
     """Crop, mirror, subtract the mean and scale: y = (pixel - mean) * scale.
 
@@ -30,24 +62,34 @@ class Transform:
         self._layer = layer
         self._input = shape
         self._scale = param.scale
-        self._crop = param.crop_size
+        self._crop = crop_of(layer)
         self._mirror = param.mirror
-        self._random_crop = phase == TRAIN and self._crop > 0
+        self._random_crop = phase == TRAIN and self._crop is not None
         self._keys = stream_keys(seed, layer.name, 0)
         if param.force_color and param.force_gray:
             raise SpecError(
                 "both force_color and force_gray are set; keep one", layer=label(layer)
             )
         channels, height, width = shape
-        if self._crop > min(height, width):
+        if not self._fits((height, width)):
             raise SpecError(
-                f"crop_size {self._crop} is larger than the images, which are "
+                f"{self._said} is larger than the images, which are "
                 f"{height} by {width}; reduce it or use larger images",
                 layer=label(layer),
             )
-        self.shape = (channels, self._crop, self._crop) if self._crop else shape
+        self.shape = (channels, *self._crop) if self._crop else shape
         self._mean = self._read_mean()
-        self.varies = not self._crop and not param.mean_file
+        self.varies = self._crop is None and not param.mean_file
+
+    @property
+    def _said(self) -> str:
+        if self._layer.transform_param.crop_size or self._crop is None:
+            return f"crop_size {self._layer.transform_param.crop_size}"
+        return f"a crop of {self._crop[0]} by {self._crop[1]}"
+
+    def _fits(self, size: tuple[int, ...]) -> bool:
+        height, width = self._crop or (0, 0)
+        return height <= size[0] and width <= size[1]
 
     def shape_of(self, first: np.ndarray, number: int) -> Shape:
         """Return what a batch has of its pictures: the shape of each.
@@ -76,9 +118,9 @@ class Transform:
         for index, item in enumerate(items):
             if item.shape != usual:
                 self._check_shape(item.shape, start + index, usual)
-            rows, columns = self._window(item.shape, draws[index])
+            rows, columns, flip = self._window(item.shape, draws[index])
             target = out[index]
-            if self._mirror and draws[index, 2] & 1:
+            if flip:
                 target = target[:, :, ::-1]
             picture = item[:, rows, columns]
             if self._mean is None:
@@ -99,14 +141,14 @@ class Transform:
                 f"{self._ways()}",
                 layer=label(self._layer),
             )
-        if not self._crop or self._layer.transform_param.mean_file:
+        if self._crop is None or self._layer.transform_param.mean_file:
             raise SpecError(
                 f"{said} {first}; all must be equal", layer=label(self._layer)
             )
-        if shape[0] != first[0] or self._crop > min(shape[1:]):
+        if shape[0] != first[0] or not self._fits(shape[1:]):
             raise SpecError(
                 f"{said} {first}; all must have as many channels and at least the "
-                f"crop_size {self._crop}",
+                f"size of {self._said}",
                 layer=label(self._layer),
             )
 
@@ -123,16 +165,25 @@ class Transform:
         hash_bits(np, words, self._keys, np.empty_like(words))
         return words.reshape(count, DRAWS)
 
-    def _window(self, shape: Shape, draws: np.ndarray) -> tuple[slice, slice]:
-        if not self._crop:
-            return slice(None), slice(None)
+    def window(self, shape: Shape, number: int) -> tuple[slice, slice, bool]:
+        """Return rows and columns of item `number` that stay, and whether they flip.
+
+        Shapes: shape (C, H, W) of the picture.
+        """
+        return self._window(shape, self._draws(number, 1)[0])
+
+    def _window(self, shape: Shape, draws: np.ndarray) -> tuple[slice, slice, bool]:
         _, height, width = shape
+        flip = bool(self._mirror and draws[2] & 1)
+        if self._crop is None:
+            return slice(0, height), slice(0, width), flip
+        rows, columns = self._crop
         if self._random_crop:
-            top = int(draws[0]) % (height - self._crop + 1)
-            left = int(draws[1]) % (width - self._crop + 1)
+            top = int(draws[0]) % (height - rows + 1)
+            left = int(draws[1]) % (width - columns + 1)
         else:
-            top, left = (height - self._crop) // 2, (width - self._crop) // 2
-        return slice(top, top + self._crop), slice(left, left + self._crop)
+            top, left = (height - rows) // 2, (width - columns) // 2
+        return slice(top, top + rows), slice(left, left + columns), flip
 
     def _read_mean(self) -> np.ndarray | None:
         param, layer, channels = (

@@ -13,7 +13,7 @@ import numpy as np
 
 from netspec.errors import SpecError
 from netspec.ops.base import Op, bottom_name, label
-from netspec.ops.region import PSROIPooling, ROIPooling
+from netspec.ops.region import PSROIPooling, RegionOp, ROIAlign, ROIPooling
 
 FAR = 2.0**30  # a corner further away is a mistake, and may be no int32
 LEAST_SIDE = 0.1  # of a region for PSROIPooling, in pixels of the features
@@ -72,6 +72,23 @@ def round_away(x: np.ndarray) -> np.ndarray:
     return result
 
 
+def sides(op: RegionOp) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return parts and pixels of columns, and of rows."""
+    _, _, h, w = op.bottoms[0]
+    return (op.pooled_w, w), (op.pooled_h, h)
+
+
+def scaled_corners(op: RegionOp, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images and the corners of regions, in pixels of the features.
+
+    Shapes: regions (R, 5) -> images (R,), corners (R, 4) float64.
+    """
+    items, corners = read_regions(op, regions)
+    real: Any = corners.dtype.type
+    scaled: np.ndarray = (corners * real(op.spatial_scale)).astype(np.float64)
+    return items, scaled
+
+
 def _clipped(values: np.ndarray, size: int) -> np.ndarray:
     result: np.ndarray = np.clip(values.astype(np.int64), 0, size)
     return result
@@ -86,10 +103,7 @@ def maximum_bins(op: ROIPooling, regions: np.ndarray) -> Bins:
     items, corners = read_regions(op, regions)
     real: Any = corners.dtype.type
     scale, edges = real(op.spatial_scale), []
-    for axis, (pooled, size) in enumerate(
-        zip((op.pooled_w, op.pooled_h), (op.bottoms[0][3], op.bottoms[0][2]),
-            strict=True)
-    ):  # fmt: skip
+    for axis, (pooled, size) in enumerate(sides(op)):
         first, last = corners[:, axis], corners[:, axis + 2]
         if op.pad_ratio:
             grown = (last - first + real(1)) * real(op.pad_ratio)
@@ -114,7 +128,7 @@ def mean_bins(op: PSROIPooling, regions: np.ndarray) -> Bins:
     items, corners = read_regions(op, regions)
     real: Any = corners.dtype.type
     scale, edges = real(op.spatial_scale), []
-    for axis, size in enumerate((op.bottoms[0][3], op.bottoms[0][2])):
+    for axis, (_, size) in enumerate(sides(op)):
         start = round_away(corners[:, axis]) * scale
         end = (round_away(corners[:, axis + 2]) + real(1)) * scale
         side = np.maximum(end - start, real(LEAST_SIDE)) / real(op.group_size)
@@ -128,3 +142,63 @@ def mean_bins(op: PSROIPooling, regions: np.ndarray) -> Bins:
         )
     (left, right), (top, bottom) = edges
     return Bins(items, top, bottom, left, right)
+
+
+def align_shares(
+    op: ROIAlign, regions: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return what each pixel counts in the means of ROIAlign, by rows and columns.
+
+    Part (i, j) of region r is the sum of down[r, i, h] along[r, j, w] x[h, w].
+
+    Shapes: regions (R, 5) -> images (R,), down (R, pooled_h, H), along (R, pooled_w,
+    W), in the type of the regions.
+    """
+    items, corners = scaled_corners(op, regions)
+    shares = []
+    for axis, (pooled, size) in enumerate(sides(op)):
+        start = corners[:, axis]
+        side = np.maximum(corners[:, axis + 2] - start, 1) / pooled
+        samples = np.ceil(side).astype(np.int64)
+        if op.sampling_ratio:
+            samples[:] = op.sampling_ratio
+        found = np.zeros((len(items), pooled, size))
+        for number in np.unique(samples):
+            own = np.flatnonzero(samples == number)
+            found[own] = _sampled(start[own], side[own], pooled, int(number), size)
+        shares.append(found.astype(regions.dtype))
+    along, down = shares
+    return items, (down, along)
+
+
+def _sampled(
+    start: np.ndarray, side: np.ndarray, pooled: int, samples: int, size: int
+) -> np.ndarray:
+    """Return what each pixel of a line counts in the mean of the samples of each part.
+
+    Samples lie between the first and the last pixel, those up to a pixel outside at the
+    edge; the others are 0.
+
+    Shapes: start, side (K,) -> (K, pooled, size).
+    """
+    shares = np.zeros((len(start), pooled, size))
+    step, end = side / samples, pooled * samples
+    if not len(start) or not size:
+        return shares
+    # Of a region that is far larger than the image, most samples are outside.
+    first = int(np.clip(np.floor((-1 - start) / step - 1).min(), 0, end))
+    last = int(np.clip(np.ceil((size - start) / step + 1).max(), 0, end))
+    most = max(1, (1 << 22) // len(start))
+    for begin in range(first, last, most):
+        k = np.arange(begin, min(last, begin + most))
+        places = start[:, None] + (k + 0.5) * step[:, None]
+        seen = ((places >= -1) & (places <= size)) / samples
+        places = np.clip(places, 0, size - 1)
+        low = np.floor(places).astype(np.int64)
+        far = places - low
+        line = np.arange(len(start))[:, None] * pooled + k // samples
+        for pixel, share in ((low, 1 - far), (np.minimum(low + 1, size - 1), far)):
+            at = (line * size + pixel).ravel()
+            counted = np.bincount(at, (share * seen).ravel(), shares.size)
+            shares += counted.reshape(shares.shape)
+    return shares

@@ -6,9 +6,7 @@ Which pixels count is read from the regions on the host, so a device is waited f
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +14,15 @@ from netspec.ops import region as ops
 from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
 from runtime.layers._host import HostCopies
-from runtime.layers._regions import Bins, maximum_bins, mean_bins, read_regions
+from runtime.layers._regions import (
+    Bins,
+    align_shares,
+    maximum_bins,
+    mean_bins,
+    read_regions,
+    scaled_corners,
+    sides,
+)
 from runtime.layers.base import OpT, register
 
 NOBODY = -1  # the winner of an empty part
@@ -186,58 +192,40 @@ class ROIAlign(_Regions[ops.ROIAlign]):
         if self.op.sampling_ratio is None:
             self._largest(regions, x, y)
         else:
-            for r, item, down, along in self._means(regions):
-                y[r] = down @ x[item] @ along.T
+            items, (down, along) = align_shares(self.op, regions)
+            for r, item in enumerate(items):
+                y[r] = down[r] @ x[item] @ along[r].T
         self._host.write(self.y)
 
     def add(self, dy: np.ndarray, dx: np.ndarray) -> None:
         """Give dy to the pixels of the samples."""
         regions = self._host.read(self.bottoms[1])
         if self.op.sampling_ratio is not None:
-            for r, item, down, along in self._means(regions):
-                dx[item] += down.T @ dy[r] @ along
+            items, (downs, alongs) = align_shares(self.op, regions)
+            for r, item in enumerate(items):
+                dx[item] += downs[r].T @ dy[r] @ alongs[r]
             return
         won = self._host.read(self.work["won"])
         for r, item, i, j, down, along in self._samples(regions):
-            place, columns = won[r, :, i, j], len(along)
+            place = won[r, :, i, j]
             found = np.flatnonzero(place >= 0)
-            rows = down[place[found] // columns] * dy[r, found, i, j, None]
-            dx[item, found] += rows[:, :, None] * along[place[found] % columns][:, None]
-
-    def _means(
-        self, regions: np.ndarray
-    ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-        """Give every region with what pixels of rows and columns count in its parts."""
-        for r, item, corners in self._scaled(regions):
-            edges = []
-            for axis, (pooled, size) in enumerate(self._axes()):
-                start, end = corners[axis], corners[axis + 2]
-                side = max(end - start, 1) / pooled
-                samples = self.op.sampling_ratio or math.ceil(side)
-                k = (np.arange(pooled * samples) + 0.5) / samples
-                shares = between(start + k * side, size, outside=1)
-                edges.append(shares.reshape(pooled, samples, size).mean(axis=1))
-            along, down = (edge.astype(regions.dtype) for edge in edges)
-            yield r, item, down, along
+            rows, columns = np.divmod(place[found], len(along))
+            for row, share in neighbours(down[rows], dx.shape[2]):
+                for column, part in neighbours(along[columns], dx.shape[3]):
+                    dx[item, found, row, column] += share * part * dy[r, found, i, j]
 
     def _samples(
         self, regions: np.ndarray
     ) -> Iterator[tuple[int, int, int, int, np.ndarray, np.ndarray]]:
-        """Give every part that is not empty with the pixels of its samples."""
-        for r, item, corners in self._scaled(regions):
+        """Give every part that is not empty with the places of its samples."""
+        items, scaled = scaled_corners(self.op, regions)
+        for r, (item, corners) in enumerate(zip(items, scaled, strict=True)):
             axes: list[list[np.ndarray]] = []
-            for axis, (pooled, size) in enumerate(self._axes()):
+            for axis, (pooled, size) in enumerate(sides(self.op)):
                 start = corners[axis]
                 side = (corners[axis + 2] - start + 1) / pooled
                 lines = np.clip(start + np.arange(pooled + 1) * side, 0, size)
-                axes.append(
-                    [
-                        between(np.arange(first, last), size, outside=0).astype(
-                            regions.dtype
-                        )
-                        for first, last in itertools.pairwise(lines)
-                    ]
-                )
+                axes.append([np.arange(*ends) for ends in itertools.pairwise(lines)])
             for i, down in enumerate(axes[1]):
                 for j, along in enumerate(axes[0]):
                     if len(down) and len(along):
@@ -250,7 +238,12 @@ class ROIAlign(_Regions[ops.ROIAlign]):
             won.fill(NOBODY)
         channels = np.arange(x.shape[1])
         for r, item, i, j, down, along in self._samples(regions):
-            samples = (down @ x[item] @ along.T).reshape(len(channels), -1)
+            rows, row = around(down, x.shape[2])
+            columns, column = around(along, x.shape[3])
+            shares = (between(down - row, rows), between(along - column, columns))
+            part = x[item, :, row : row + rows, column : column + columns]
+            samples = (shares[0].astype(x.dtype) @ part) @ shares[1].astype(x.dtype).T
+            samples = samples.reshape(len(channels), -1)
             place = samples.argmax(axis=1)
             y[r, :, i, j] = samples[channels, place]
             if won is not None:
@@ -258,33 +251,29 @@ class ROIAlign(_Regions[ops.ROIAlign]):
         if won is not None:
             self._host.write(self.work["won"])
 
-    def _axes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return parts and pixels of columns and of rows."""
-        _, _, h, w = self.op.bottoms[0]
-        return (self.op.pooled_w, w), (self.op.pooled_h, h)
 
-    def _scaled(self, regions: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
-        items, corners = read_regions(self.op, regions)
-        real: Any = regions.dtype.type
-        scaled = (corners * real(self.op.spatial_scale)).astype(np.float64)
-        for r, item in enumerate(items):
-            yield r, int(item), scaled[r]
-
-
-def between(places: np.ndarray, size: int, outside: int) -> np.ndarray:
+def between(places: np.ndarray, size: int) -> np.ndarray:
     """Return what the pixels of a line count in bilinear samples at `places`.
-
-    outside: how far from the first and last pixel a sample is that of the edge; beyond,
-    and with 0, pixels outside are 0.
 
     Shapes: places (S,) -> (S, size).
     """
-    pixels = np.arange(size)
-    if outside:
-        seen = (places >= -outside) & (places <= size - 1 + outside)
-        places = np.clip(places, 0, size - 1)
-    else:
-        seen = np.ones(len(places), bool)
-    shares: np.ndarray = np.maximum(1 - np.abs(places[:, None] - pixels), 0)
-    shares *= seen[:, None]
+    distance = np.abs(places[:, None] - np.arange(size))
+    shares: np.ndarray = np.maximum(1 - distance, 0)
     return shares
+
+
+def around(places: np.ndarray, size: int) -> tuple[int, int]:
+    """Return how many pixels of a line samples need, and the first of them."""
+    first = int(places[0])
+    return min(int(places[-1]) + 2, size) - first, first
+
+
+def neighbours(places: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the pixels on both sides of samples, and what they count.
+
+    Shapes: places (S,) -> twice pixels (S,) int64, shares (S,).
+    """
+    low = places.astype(np.int64)
+    far = places - low
+    high = np.minimum(low + 1, size - 1)  # what lies outside counts nothing
+    return [(low, 1 - far), (high, np.where(low + 1 < size, far, 0))]

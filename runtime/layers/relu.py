@@ -1,8 +1,9 @@
-"""ReLU, also leaky."""
+"""ReLU, also leaky, and ReLU6."""
 
 from __future__ import annotations
 
 from netspec.ops.relu import ReLU as ReLUOp
+from netspec.ops.relu import ReLU6 as ReLU6Op
 from runtime.arrays import Array, ArraySpec
 from runtime.layers._gradient import OneGradient
 from runtime.layers.base import register
@@ -52,3 +53,52 @@ class ReLU(OneGradient[ReLUOp]):
         xp.multiply(part, 1 - slope, out=part)
         xp.add(part, slope, out=part)
         xp.multiply(self.dy, part, out=dx)
+
+
+@register
+class ReLU6(OneGradient[ReLU6Op]):
+    """Keep what is between 0 and 6; more is 6.
+
+        y = min(max(x, 0) + negative_slope min(x, 0), n)
+        dx = dy where 0 < x < n, negative_slope dy where x <= 0, else 0
+
+    The gradient looks at y, so the layer may run in place.
+
+    Shapes: x (any) -> y (same).
+    Source: Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.
+    """
+
+    types = ("ReLU6",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Room for a mask, and for what is negative where that counts."""
+        shape = self.op.tops[0]
+        specs = {"mask": ArraySpec(shape, "bool")}
+        if self.op.negative_slope != 0:
+            specs["part"] = ArraySpec(shape)
+        return specs
+
+    def forward(self) -> None:
+        """Compute y."""
+        xp, slope = self.xp, self.op.negative_slope
+        if slope != 0:
+            part = xp.minimum(self.x, 0, out=self.work["part"])
+            xp.multiply(part, slope, out=part)
+        xp.maximum(self.x, 0, out=self.y)
+        xp.minimum(self.y, self.op.n, out=self.y)
+        if slope != 0:
+            xp.add(self.y, part, out=self.y)
+
+    def gradient(self, dx: Array) -> None:
+        """Compute dx."""
+        xp, mask, slope = self.xp, self.work["mask"], self.op.negative_slope
+        if slope != 0:
+            negative = xp.less_equal(self.y, 0, out=mask)
+            part = xp.multiply(self.dy, negative, out=self.work["part"])
+            xp.multiply(part, slope, out=part)
+        positive = xp.greater(self.y, 0, out=mask)
+        xp.multiply(self.dy, positive, out=dx)
+        below = xp.less(self.y, self.op.n, out=mask)
+        xp.multiply(dx, below, out=dx)
+        if slope != 0:
+            xp.add(dx, part, out=dx)

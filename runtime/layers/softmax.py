@@ -184,6 +184,7 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
         share, rest = self.work["edge"], self._rest
         xp.multiply(self._weights.value, self.dy, out=share)
         xp.divide(share, self._divisor.value, out=share)
+        self._weigh(share)
         if rest:
             xp.multiply(self._p, 1 - rest, out=self._dx)
             xp.subtract(self._dx, rest, out=self._dx)
@@ -196,6 +197,9 @@ class SoftmaxWithLoss(OneGradient[ops.SoftmaxWithLoss]):
         xp.subtract(picked, 1 - self.op.label_smoothing, out=picked)
         xp.multiply(picked, share, out=picked)
         self.backend.scatter(picked, labels.index, self._flat_dx)
+
+    def _weigh(self, share: Array) -> None:
+        """Weigh what each place counts in the gradient: alike."""
 
 
 @register

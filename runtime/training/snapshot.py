@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from netspec.errors import FileError, MachineError, NetspecError, SpecError
 from netspec.files import is_file, replacing
@@ -39,9 +38,6 @@ from runtime.update_rules import Update
 
 HISTORY_FIELD = SolverState.DESCRIPTOR.fields_by_name["history"].number
 DATA_FIELD = BlobProto.DESCRIPTOR.fields_by_name["data"].number
-# `learned_net_hash` is no field of the schema, which has Caffe's only; all readers skip
-# what they do not know.
-HASH_FIELD = 1001
 HDF5_FIELDS: dict[str, Any] = {
     "iter": np.int32,
     "current_step": np.int32,
@@ -152,7 +148,7 @@ def _from_binary(path: Path) -> SavedState:
             for blob in message.history
         ),
         _progress_in(message),
-        _hash_in(message, path),
+        _text(message.learned_net_hash, path),
     )
 
 
@@ -177,6 +173,7 @@ def _head(saved: SavedState) -> SolverState:
         current_step=progress.steps,
         recent_losses=progress.recent,
         best_accuracy=progress.best,
+        learned_net_hash=saved.learned_net_hash or None,
     )
     if progress.minimum_loss != usual.minimum_loss:
         head.minimum_loss = progress.minimum_loss
@@ -186,14 +183,6 @@ def _head(saved: SavedState) -> SolverState:
         head.tests_without_gain = progress.without_gain
         head.last_test = progress.last_test
     return head
-
-
-def _hash_in(message: SolverState, path: Path) -> str:
-    fields: Any = UnknownFieldSet(message)
-    for field in fields:
-        if field.field_number == HASH_FIELD and isinstance(field.data, bytes):
-            return _text(field.data, path)
-    return ""
 
 
 def _text(value: str | bytes, path: Path) -> str:
@@ -289,9 +278,6 @@ def _find_model(state: Path, saved: SavedState) -> Path:
 def _to_binary(saved: SavedState) -> Iterator[bytes]:
     """Yield a serialized SolverState. Numbers go as they lie in memory."""
     yield _head(saved).SerializeToString()
-    if saved.learned_net_hash:
-        mark = saved.learned_net_hash.encode()
-        yield _key(HASH_FIELD, len(mark)) + mark
     for values in saved.history:
         blob = BlobProto()
         blob.shape.dim.extend(values.shape)

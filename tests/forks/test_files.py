@@ -74,6 +74,14 @@ def test_a_file_is_read_and_written_without_loss(tmp_path, fork):
     assert out.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("fork", ["segnet", "pspnet", "cpm-train", "nvidia-0.17"])
+def test_the_text_of_a_binary_file_is_that_of_the_fork(tmp_path, fork):
+    _, net = read(tmp_path, fork, CASES[fork])
+    theirs = message_class(schema_named(fork), "NetParameter")()
+    text_format.Parse(to_text(net), theirs)
+    assert theirs.SerializeToString() == binary_of(fork, CASES[fork])
+
+
 def test_unknown_fields_become_text(tmp_path):
     _, net = read(tmp_path, "cpm-train", CPM)
     assert net.layer[0].data_param.source == "x"

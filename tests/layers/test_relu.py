@@ -8,6 +8,7 @@ import pytest
 import runtime
 from runtime.backends.base import Backend
 from tests.layers.harness import LoneLayer, check_layer
+from tests.ops.reading import refuses
 
 EDGES = np.array([[-2.5, -0.0, 0.0], [1e-30, 3.25, -1e-30]])
 
@@ -101,3 +102,25 @@ def test_a_slope_below_zero_in_place_leaves_its_sign_to_the_relu_below(
     layer: str, kind: tuple[str, str]
 ) -> None:
     check_in_place([LEAKY_TEXT, layer], [LEAKY, BELOW_ZERO[layer]], kind)
+
+
+def relu6(op, x):
+    y = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        v = x[place]
+        y[place] = min(v, op.n) if v > 0 else op.negative_slope * v
+    return y
+
+
+@pytest.mark.parametrize("where", ["", 'bottom: "x" top: "x"'])
+@pytest.mark.parametrize("options", ["", "negative_slope: 0.25", "n: 0.75"])
+def test_relu6_has_two_bounds(backend, where, options):
+    text = f'type: "ReLU6" {where} relu6_param {{ {options} }}'
+    x = np.random.default_rng(7).normal(size=(3, 4, 5)) * 6
+    check_layer(text, [x], relu6, backend=backend)
+
+
+def test_relu6_refuses():
+    text = 'type: "ReLU6" relu6_param { %s }'
+    refuses(text % "negative_slope: -1", (2, 3), match="negative_slope is -1; expected")
+    refuses(text % "n: 0", (2, 3), match="n, the largest value, is 0; expected more")

@@ -76,6 +76,8 @@ PARAMETERS = {
     "squeezenet": 1_235_496,
     "cifar10_quick": 145_578,
     "ssd300": 26_285_486,
+    "ssd512": 27_188_676,
+    "mobilenet_ssd": 5_783_417,
     "fast_rcnn": 138_357_544 + (21 + 84 - 1000) * 4097,
     "mnist_autoencoder_tied": 1_420_814,
 }
@@ -90,6 +92,7 @@ LEARNED = {
     "mobilenet_v2": 3_504_872 + 32 * 32 + 2 * 32,  # expands in its first block too
 }
 # Shapes of data where they are not those of an image and its label.
+SETTINGS = {"mobilenet_ssd": "folded=false"}  # of nets for use that come folded
 SENTENCES = ("cont_sentence", "input_sentence", "target_sentence")
 STEPS = dict.fromkeys(("cont", "input", "target"), (20, 16))
 SEGMENTS = dict(data=(1, 3, 300, 420), label=(1, 1, 300, 420))
@@ -105,6 +108,8 @@ DATA = {
         bbox_loss_weights=(128, 84),
     ),
     "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
+    "ssd512": dict(data=(2, 3, 512, 512), label=(1, 1, 5, 8)),
+    "mobilenet_ssd": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
     "lstm_sequence": STEPS,
     "unrolled_rnn": STEPS,
     "lstm_language_model": dict.fromkeys(SENTENCES, (20, 16)),
@@ -165,7 +170,7 @@ def test_net_for_training_learns_all_that_the_net_for_use_needs(model):
     used = {}
     shapes = DATA.get(model)
     if has_deploy(model):
-        net = load(model, deploy=True)
+        net = load(f"{model} {SETTINGS.get(model, '')}", deploy=True)
         assert parse(to_text(net), "NetParameter") == net
         used = netspec.summarize(net).as_dict()["params"]
         image = net.layer[0].input_param.shape[0].dim[1:]

@@ -21,6 +21,7 @@ RUN_HERE = ("opencv", "mnn")
 # Of types that `runtime` lacks; they have tests of their own.
 NOT_RUN = {
     "permute-order",
+    "pooled-size",
     "prior-box-variance",
     "prior-box-switches",
     "detection-fields",

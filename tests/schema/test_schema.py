@@ -110,6 +110,7 @@ OURS = {
     "SolverParameter.stepearly",
     "SolverState.best_accuracy",
     "SolverState.last_test",
+    "SolverState.learned_net_hash",
     "SolverState.recent_losses",
     "SolverState.tests_without_gain",
 }

@@ -17,6 +17,7 @@ from netspec.schema import (
     LayerParameter,
     NetParameter,
     V1LayerParameter,
+    walk,
     wire,
 )
 from netspec.schema.wire import Piece, WireBlob, encode_layer, scan, without_values
@@ -312,9 +313,9 @@ def test_numbers_of_other_sizes_lie_in_plain_bytes():
     ],
 )
 def test_numbers_beyond_reason_are_refused(monkeypatch, data, said):
-    monkeypatch.setattr(wire, "MAX_FIELDS", 40)
+    monkeypatch.setattr(walk, "MAX_FIELDS", 40)
     monkeypatch.setattr(wire, "MAX_BLOBS", 10)
-    monkeypatch.setattr(wire, "MAX_NAME_BYTES", 100)
+    monkeypatch.setattr(walk, "MAX_NAME_BYTES", 100)
     with pytest.raises(SpecError, match=said):
         list(scan(data))
 

@@ -19,8 +19,10 @@ from netspec.readers.rules import (
     normalization,
     pooling,
     product,
+    rearranged,
     recorded,
     recurrent,
+    region,
     scale,
     selection,
     shape,
@@ -33,6 +35,7 @@ OF_VALUES: tuple[Rule, ...] = (
     *forks.RULES,
     *axis.RULES,
     *batch_norm.RULES,
+    *rearranged.RULES,
     *constant.RULES,
     *recurrent.RULES,
     *product.RULES,
@@ -48,6 +51,7 @@ OF_SHAPES: tuple[Rule, ...] = (
     *joining.RULES,
     *selection.RULES,
     *detection.RULES,
+    *region.RULES,
     *input.RULES,
 )
 

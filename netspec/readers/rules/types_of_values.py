@@ -27,6 +27,6 @@ _BOTH: dict[str, Check] = dict.fromkeys(
 )
 
 KNOWN: Known = {
-    "opencv": {**_BOTH, "Normalize": always, "Swish": always},
+    "opencv": {**_BOTH, "Normalize": always, "ReLU6": always, "Swish": always},
     "mnn": {**_BOTH, "Threshold": always},
 }

@@ -19,6 +19,7 @@ from runtime.backends.cpu.layers.elementwise import (
     ReLU,
     sum_gradient_below_relu,
 )
+from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.machine.compiled import Call
@@ -41,6 +42,7 @@ OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
     BatchNorm: ("channels", "use_global_stats", "moving_average_fraction", "eps"),
     Convolution: CONVOLUTION,
     Deconvolution: CONVOLUTION,
+    ForkNorm: ForkNorm.options,
     EltwiseSum: ("operation", "coeff", "stable_prod_grad"),
     InnerProduct: ("num_output", "axis", "transpose", "bias_term"),
     ReLU: ("negative_slope",),
@@ -86,6 +88,9 @@ class Fusion:
         for chain in self._chains:
             for first, second in pairwise(chain):
                 norm, scale = self._kernels[first], self._kernels[second]
+                if isinstance(norm, ForkNorm):
+                    norm.rectified = self._rectifies(second)
+                    continue
                 if not (isinstance(norm, BatchNorm) and isinstance(scale, Scale)):
                     continue
                 if scale.op.axis != 1 or scale.op.scale_shape != (norm.op.channels,):
@@ -122,6 +127,9 @@ class Fusion:
         match kernel, follower:
             case ((Convolution() | Deconvolution()), BatchNorm()) if follower.folds:
                 return self._folded(kernel, follower)
+            case ForkNorm(), ReLU() if kernel.rectified:
+                if kernel.op.statistics == "batch":
+                    return kernel.calls_above(0.0), 2
             case BatchNorm(), Scale() if kernel.scale is follower:
                 if not kernel.op.use_global_stats:
                     return kernel.joined_forward(), 2 + kernel.rectified

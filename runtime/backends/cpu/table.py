@@ -16,16 +16,28 @@ from runtime.backends.cpu.layers.elementwise import (
     Slice,
     Split,
 )
+from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
+from runtime.backends.cpu.layers.proposal import Proposal
+from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
+from runtime.backends.cpu.layers.resize import (
+    Axpy,
+    Interp,
+    ReLU6,
+    ShuffleChannel,
+    Upsample,
+)
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
-    "BatchNorm": (BatchNorm,),
+    "Axpy": (Axpy,),
+    "BN": (ForkNorm,),
+    "BatchNorm": (BatchNorm, ForkNorm),
     "Bias": (Bias,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
@@ -34,11 +46,19 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Dropout": (Dropout,),
     "Eltwise": (EltwiseSum,),
     "InnerProduct": (InnerProduct,),
+    "Interp": (Interp,),
     "LRN": (LRN,),
+    "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
+    "Proposal": (Proposal,),
+    "ROIAlign": (ROIAlign,),
+    "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
+    "ReLU6": (ReLU6,),
     "Scale": (Scale,),
+    "ShuffleChannel": (ShuffleChannel,),
     "Slice": (Slice,),
     "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),
+    "Upsample": (Upsample,),
 }

@@ -23,6 +23,11 @@ from runtime.layers.base import Bound, Context, Kernel
 
 # What takes its blobs as they lie, as it does no arithmetic: it uploads or downloads.
 ANYWHERE = frozenset({"Input", "Data", "ImageData", "HDF5Data", "MemoryData"}) | {
+    "AnnotatedData",
+    "DenseImageData",
+    "ImageLabelmapData",
+    "ImageSegData",
+    "VideoData",
     "WindowData",
     "DummyData",
     "HDF5Output",

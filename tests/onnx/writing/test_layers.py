@@ -45,6 +45,34 @@ EXAMPLES = {
         ("batch_norm_param { use_weight_bias: true bias_term: false }", [IMAGE], 1),
         ("batch_norm_param { scale_bias: true use_global_stats: false }", [IMAGE], 1),
     ],
+    "Axpy": [
+        ("", [(2, 6, 1, 1), IMAGE, IMAGE], 1),
+        ("", [(2, 6), (2, 6, 4), (2, 6, 4)], 1),
+        ("", [(2, 6), (2, 6), (2, 6)], 1),
+    ],
+    "Interp": [
+        ("interp_param { height: 9 width: 13 }", [IMAGE], 1),
+        ("interp_param { zoom_factor: 8 }", [IMAGE], 1),
+        ("interp_param { shrink_factor: 2 }", [IMAGE], 1),
+        ("interp_param { height: 1 width: 3 pad_beg: -1 pad_end: -1 }", [IMAGE], 1),
+        ("interp_param { use_blob_size: true }", [IMAGE, (1, 2, 8, 9)], 1),
+    ],
+    "ReLU6": [
+        ("", [IMAGE], 1),
+        ("relu6_param { negative_slope: 0.5 n: 0.25 }", [IMAGE], 1),
+    ],
+    "Reorg": [
+        ("reorg_param { stride: 2 }", [(2, 8, 4, 6)], 1),
+        ("reorg_param { stride: 2 reverse: true }", [(2, 12, 3, 5)], 1),
+    ],
+    "ShuffleChannel": [
+        ("shuffle_channel_param { group: 3 }", [IMAGE], 1),
+        ("shuffle_channel_param { group: 2 }", [(3, 6)], 1),
+    ],
+    "Upsample": [
+        ("upsample_param { scale: 3 }", [IMAGE], 1),
+        ("upsample_param { scale_h: 1 scale_w: 2 }", [IMAGE], 1),
+    ],
     "ConvolutionDepthwise": [("convolution_param { kernel_size: 3 }", [IMAGE], 1)],
     "DepthwiseConvolution": [
         (
@@ -167,7 +195,10 @@ EXAMPLES = {
         ),
         ("convolution_param { num_output: 2 }", [(4, 5)], 1),
     ],
-    "Dropout": [("dropout_param { dropout_ratio: 0.7 }", [IMAGE], 1)],
+    "Dropout": [
+        ("dropout_param { dropout_ratio: 0.7 }", [IMAGE], 1),
+        ("dropout_param { dropout_ratio: 0.7 scale_train: false }", [IMAGE], 1),
+    ],
     "DummyData": [
         (
             (
@@ -389,10 +420,11 @@ ELSEWHERE = {"DetectionOutput", "Normalize", "Permute", "PriorBox", "ROIPooling"
 # Nets for use do not have them, or nobody but their own code knows what they compute.
 REFUSED = {
     *("Accuracy", "AnnotatedData", "ContrastiveLoss", "Data", "DetectionEvaluate"),
+    *("CenterLoss", "FocalLoss", "L1Loss"),
     *("EuclideanLoss", "HDF5Data", "HDF5Output", "HingeLoss", "ImageData"),
     *("InfogainLoss", "MemoryData", "MultiBoxLoss", "MultinomialLogisticLoss"),
     *("Python", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss"),
-    *("VideoData", "WindowData"),
+    *("DenseImageData", "ImageLabelmapData", "ImageSegData", "VideoData", "WindowData"),
 }
 CASES = [
     pytest.param(kind, *example, id=f"{kind}-{number}")

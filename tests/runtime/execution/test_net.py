@@ -365,12 +365,6 @@ def test_filter_changes_the_shapes_below_it_in_every_pass(backend, keep):
         )
 
 
-def test_window_data_is_refused(backend):
-    net = 'layer { name: "w" type: "WindowData" top: "x" top: "t" }'
-    with pytest.raises(UnsupportedError, match="'w' .WindowData."):
-        runtime.Net(net, backend=backend.name)
-
-
 def test_scripts_read_the_layers_that_run():
     rule = 'layer {{ name: "{0}" type: "TanH" bottom: "sum" top: "{0}" {1} }}\n'
     trained = rule.format("train", "include { phase: TRAIN }")

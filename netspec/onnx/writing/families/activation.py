@@ -52,6 +52,17 @@ def relu(layer: Layer) -> Value:
     return layer.add("LeakyRelu", layer.x, alpha=slope)
 
 
+@writes("ReLU6")
+def relu6(layer: Layer) -> Value:
+    """Write a Clip, and what is negative where that counts."""
+    op = layer.op
+    clipped = layer.add("Clip", layer.x, layer.number(0), layer.number(op.n))
+    if op.negative_slope == 0:
+        return clipped
+    negative = layer.add("Min", layer.x, layer.number(0))
+    return layer.add("Add", clipped, layer.affine(negative, op.negative_slope, 0))
+
+
 @writes("PReLU")
 def prelu(layer: Layer) -> Value:
     """Write the slopes with an axis for each behind the channels, or as one number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def _variance_of(x: Any, mean: Any, images: int, channels: int, pixels: int) -> 
 
 @kernel(
     "x y normal inverse means variances weight gamma beta images channels pixels",
-    "eps fraction correction floor",
+    "eps fraction share correction floor",
 )
 def normalize(record: Any, part: int, parts: int) -> None:
     """Normalize every channel by its own statistics, and update the remembered ones.
@@ -73,14 +73,16 @@ def normalize(record: Any, part: int, parts: int) -> None:
         x, y, normal: (images, channels, pixels); y may be x.
         inverse: (channels,), gets 1 / sqrt(var + eps).
         means, variances, weight: (channels,), (channels,) and (1,), the remembered
-            sums: parameters 0 to 2.
+            sums, or 0 where there are none; weight alone may be 0.
         gamma, beta: (channels,), or 0 for ones and zeros.
         fraction: of the remembered sums that stays.
+        share: of what is measured that is added to them.
         correction: of the variance, so that it is without bias.
         floor: -inf for none.
     """
     a = carray(record, 1)[0]
     floor, fraction = np.float32(a.floor), np.float32(a.fraction)
+    share = np.float32(a.share)
     means, variances, inverses = f32(a.means), f32(a.variances), f32(a.inverse)
     planes = a.channels * a.pixels
     for c in range(a.channels * part // parts, a.channels * (part + 1) // parts):
@@ -90,8 +92,10 @@ def normalize(record: Any, part: int, parts: int) -> None:
         variance = _variance_of(x, mean, a.images, a.channels, a.pixels)
         inverse = ONE / np.sqrt(variance + np.float32(a.eps))
         inverses[c] = inverse
-        means[c] = means[c] * fraction + mean
-        variances[c] = variances[c] * fraction + variance * np.float32(a.correction)
+        if a.means != 0:
+            means[c] = means[c] * fraction + mean * share
+            variance *= np.float32(a.correction)
+            variances[c] = variances[c] * fraction + variance * share
         gamma = f32(a.gamma)[c] if a.gamma != 0 else ONE
         beta = f32(a.beta)[c] if a.beta != 0 else ZERO
         for n in range(a.images):
@@ -100,7 +104,7 @@ def normalize(record: Any, part: int, parts: int) -> None:
                 normal[i] = value
                 value = value * gamma + beta
                 y[i] = floor if value < floor else value
-    if part == 0:
+    if part == 0 and a.weight != 0:
         f32(a.weight)[0] = f32(a.weight)[0] * fraction + ONE
 
 
@@ -176,18 +180,23 @@ def remembered(record: Any, part: int, parts: int) -> None:
     """Turn remembered statistics into y = x scale + shift.
 
     Fields:
-        means, variances, weight: the remembered sums, as for `normalize`.
+        means, variances, weight: the remembered sums, as for `normalize`; without
+            means y = gamma x + beta, without a weight they are no sums.
         scale, shift: (channels,), the results.
         gamma, beta: (channels,), of a Scale that follows, or 0.
         bias: (channels,), of a convolution ahead, or 0.
     """
     a = carray(record, 1)[0]
-    weight = f32(a.weight)[0]
-    factor = ONE / weight if weight != 0 else ZERO
+    factor = ONE
+    if a.weight != 0:
+        weight = f32(a.weight)[0]
+        factor = ONE / weight if weight != 0 else ZERO
     for c in range(a.channels):
-        variance = f32(a.variances)[c] * factor
-        scale = ONE / np.sqrt(variance + np.float32(a.eps))
-        shift = -f32(a.means)[c] * factor * scale
+        scale, shift = ONE, ZERO
+        if a.means != 0:
+            variance = f32(a.variances)[c] * factor
+            scale = ONE / np.sqrt(variance + np.float32(a.eps))
+            shift = -f32(a.means)[c] * factor * scale
         if a.bias != 0:
             shift += f32(a.bias)[c] * scale
         if a.gamma != 0:
@@ -206,7 +215,9 @@ class BatchNorm(LayerKernel[BatchNormOp]):
     a ReLU in place follows that; `runtime.backends.cpu.fusion` sets them.
     """
 
-    options = ("channels", "use_global_stats", "moving_average_fraction", "eps")
+    options: ClassVar[tuple[str, ...]] = (
+        *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    )
     scale: Scale | None = None
     rectified = False
 
@@ -241,7 +252,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
 
     def remember(self, bias: Array | int = 0, *, behind: bool = False) -> Call:
         """Return the call that makes scale and shift; behind: with those of `scale`."""
-        means, variances, weight = self.params
+        means, variances, weight = self._stored()
         gamma, beta = self._gamma_and_beta() if behind else (0, 0)
         return remembered(
             means=means,
@@ -271,6 +282,15 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             serial=few(x.size),
         )
 
+    def _stored(self) -> tuple[Array | int, Array | int, Array | int]:
+        """Return the remembered sums; 0 stands for what there is none of."""
+        slots = self.op.slots
+        means, variances, weight = (
+            0 if slot is None else self.params[slot]
+            for slot in (slots.mean, slots.variance, slots.weight)
+        )
+        return means, variances, weight
+
     def _gamma_and_beta(self) -> tuple[Array | int, Array | int]:
         if self.scale is None:
             return 0, 0
@@ -280,7 +300,9 @@ class BatchNorm(LayerKernel[BatchNormOp]):
     def _normalize(self, gamma: Array | int, beta: Array | int, floor: float) -> Call:
         sizes = self._sizes
         values = sizes["images"] * sizes["pixels"]
-        means, variances, weight = self.params
+        op = self.op
+        means, variances, weight = self._stored() if op.remembers else (0, 0, 0)
+        corrected = op.unbiased and values > 1
         return normalize(
             x=self.x,
             y=self.y,
@@ -291,9 +313,10 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             weight=weight,
             gamma=gamma,
             beta=beta,
-            eps=self.op.eps,
-            fraction=self.op.moving_average_fraction,
-            correction=values / (values - 1) if values > 1 else 1.0,
+            eps=op.eps,
+            fraction=op.keep,
+            share=op.share,
+            correction=values / (values - 1) if corrected else 1.0,
             floor=floor,
             serial=few(self.x.size),
             **sizes,

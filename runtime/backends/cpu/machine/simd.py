@@ -51,6 +51,7 @@ f32 = _pointer_intrinsic(types.float32, F32)
 f64 = _pointer_intrinsic(types.float64, ir.DoubleType())
 i32 = _pointer_intrinsic(types.int32, ir.IntType(32))
 i64 = _pointer_intrinsic(types.int64, I64)
+i32 = _pointer_intrinsic(types.int32, I32)
 u8 = _pointer_intrinsic(types.uint8, ir.IntType(8))
 
 

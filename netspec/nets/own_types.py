@@ -1,0 +1,111 @@
+"""Layers whose type is the name of a class of `netspec.layer`: Python layers of it.
+
+A file of somebody's fork says `type: "Swish" swish_param { start: 0.5 }`. Where the
+program has a class of that name, this is the layer `python_param { layer: "Swish" }`,
+and the fields of its message are those of the class.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import text_format
+
+from netspec.errors import SpecError
+from netspec.forks.kept import Field, NoText, fields_in
+from netspec.ops import is_known_type
+from netspec.ops.base import label
+from netspec.ops.own_layer import DEFINED, Definition
+from netspec.schema import LayerParameter
+
+WORDS = {"true": True, "false": False}
+SUFFIX = "param"
+
+
+def as_own(layer: LayerParameter) -> LayerParameter:
+    """Return a layer of an unknown type as one of the class of that name, if any is.
+
+    Raises `SpecError` where several modules have such a class, and where its fields do
+    not take the values that are given.
+    """
+    if is_known_type(layer.type):
+        return layer
+    found = [one for one in DEFINED.values() if one.title == layer.type]
+    if not found:
+        return layer
+    # Of those that functions make, each as often as it is called, the last one holds.
+    found = [one for one in found if one.name == one.title] or found[-1:]
+    if len(found) > 1:
+        modules = ", ".join(one.module for one in found)
+        raise SpecError(
+            f"several modules have a class {layer.type!r} of netspec.layer: {modules}; "
+            f"give all but one another name, or name one by a Python layer",
+            layer=label(layer),
+        )
+    return _python(layer, found[0])
+
+
+def _python(layer: LayerParameter, definition: Definition) -> LayerParameter:
+    own = LayerParameter()
+    own.CopyFrom(layer)
+    own.ClearField("unknown_fields")
+    values: dict[str, Any] = {}
+    wanted = _folded(layer.type) + SUFFIX
+    for text in layer.unknown_fields:
+        try:
+            (field,) = fields_in(text)
+        except (NoText, ValueError):
+            own.unknown_fields.append(text)
+            continue
+        is_message = len(field.values) == 1 and isinstance(field.values[0], tuple)
+        if is_message and _folded(field.name) == wanted:
+            values |= _options(field.values[0])
+        else:
+            own.unknown_fields.append(text)
+    own.type = "Python"
+    own.python_param.module = definition.module
+    own.python_param.layer = definition.name
+    try:
+        own.python_param.param_str = definition.write(values)
+    except SpecError as error:
+        raise error.replaced(layer=label(layer)) from None
+    if definition.loss and not len(own.loss_weight):
+        own.loss_weight.extend([1.0] + [0.0] * (len(own.top) - 1))
+    return own
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _options(fields: tuple[Field, ...]) -> dict[str, Any]:
+    """Return the fields of a message as values; one that comes again is a list."""
+    found: dict[str, list[Any]] = {}
+    lists = set()
+    for name, values in fields:
+        if name in found or len(values) != 1:
+            lists.add(name)
+        found.setdefault(name, []).extend(map(_value, values))
+    return {k: v if k in lists else v[0] for k, v in found.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return _options(value)
+    if value[0] in "\"'":
+        return unquoted(value)
+    if value in WORDS:
+        return WORDS[value]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value  # the name of a value of an enum
+
+
+def unquoted(text: str) -> str:
+    """Return what a quoted text of a prototxt says."""
+    layer = LayerParameter()
+    text_format.Parse(f"name: {text}", layer)
+    return str(layer.name)

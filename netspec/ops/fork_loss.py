@@ -1,0 +1,169 @@
+"""Losses of forks: L1Loss, FocalLoss, CenterLoss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netspec.errors import ShapeError, SpecError
+from netspec.ops.base import (
+    ParamDef,
+    Range,
+    Shape,
+    bottom_name,
+    canonical_axis,
+    count,
+    enum_name,
+    filler,
+    infers,
+    label,
+    numbers_below,
+)
+from netspec.ops.loss import LossOp
+from netspec.ops.softmax import SoftmaxWithLoss, softmax_with_loss
+from netspec.schema import FocalLossParameter, LayerParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1Loss(LossOp):
+    """loss = sum of |a - b| / N; both inputs have a gradient (NVCaffe)."""
+
+    type: ClassVar[str] = "L1Loss"
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...]:
+        """Both."""
+        return (0, 1)
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """No bottom is refused."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalLoss(SoftmaxWithLoss):
+    """loss = -sum of w(p) log(p) over a divisor, p of the labelled class.
+
+        w(p) = factor (base + sign p)^gamma
+
+    soeaver: alpha (1 - p)^gamma, the paper's; caffe-windows with type ONEADDP:
+    (alpha + p)^gamma, alpha being 1 by default.
+    """
+
+    type: ClassVar[str] = "FocalLoss"
+    factor: float
+    base: float
+    sign: float
+    gamma: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CenterLoss(LossOp):
+    """loss = sum of |x - centre of its class|^2 / (2 N), with a centre a class.
+
+    Parameter 0 holds the centres (num_output, K), whose gradient is no derivative: each
+    centre moves to the mean of the features of its class, by count / (count + 1).
+
+    Shapes: x (N, ...) with K values an item, label (N) -> loss ().
+    """
+
+    type: ClassVar[str] = "CenterLoss"
+    axis: int
+    num_output: int
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """No bottom is read: the kernel saves the distances and the labels."""
+        return ()
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Labels are classes."""
+        return {1: numbers_below(self.num_output)}
+
+    @property
+    def moved_params(self) -> tuple[int, ...]:
+        """The centres."""
+        return (0,)
+
+    @property
+    def inexact(self) -> str:
+        """What the centres get."""
+        return "its centres get the mean distance of their class, and no derivative"
+
+
+@infers("L1Loss")
+def l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> L1Loss:
+    """Read an L1Loss layer."""
+    a, b = bottoms
+    if not a or a[:1] != b[:1] or count(a) != count(b):
+        raise ShapeError(
+            f"{bottom_name(layer, 0)} has shape {a} and {bottom_name(layer, 1)} {b}; "
+            f"expected as many items of as many values",
+            layer=label(layer),
+        )
+    return L1Loss(layer=layer, bottoms=bottoms, tops=((),))
+
+
+@infers("FocalLoss")
+def focal_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> FocalLoss:
+    """Read a FocalLoss layer."""
+    param = layer.focal_loss_param
+    kind = enum_name(param, "type")
+    if kind == "LINEAR":
+        raise SpecError(
+            "focal_loss_param.type is LINEAR, whose formula is not known here; "
+            "expected ORIGIN or ONEADDP",
+            layer=label(layer),
+        )
+    if param.gamma < 0:
+        raise SpecError(
+            f"gamma is {param.gamma:g}; expected an exponent of at least 0",
+            layer=label(layer),
+        )
+    plain = softmax_with_loss(layer, bottoms)
+    added = param.type == FocalLossParameter.ONEADDP
+    alpha = param.alpha if param.HasField("alpha") or not added else 1.0
+    return FocalLoss(
+        layer=layer,
+        bottoms=bottoms,
+        tops=plain.tops,
+        axis=plain.axis,
+        ignore_label=plain.ignore_label,
+        normalization=plain.normalization,
+        factor=1.0 if added else alpha,
+        base=alpha if added else 1.0,
+        sign=1.0 if added else -1.0,
+        gamma=param.gamma,
+    )
+
+
+@infers("CenterLoss")
+def center_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> CenterLoss:
+    """Read a CenterLoss layer."""
+    param = layer.center_loss_param
+    axis = canonical_axis(layer, param.axis, len(bottoms[0]), "axis")
+    items = count(bottoms[0], 0, axis)
+    if param.num_output < 1:
+        raise SpecError(
+            f"center_loss_param.num_output is {param.num_output}; give the number of "
+            f"classes, at least 1",
+            layer=label(layer),
+        )
+    if count(bottoms[1]) != items:
+        raise ShapeError(
+            f"{bottom_name(layer, 1)}, the labels, has shape {bottoms[1]}; expected "
+            f"{items} values, one for each item of {bottom_name(layer, 0)}",
+            layer=label(layer),
+        )
+    centres = (param.num_output, count(bottoms[0], axis))
+    return CenterLoss(
+        layer=layer,
+        bottoms=bottoms,
+        tops=((),),
+        params=(ParamDef(centres, filler(param, "center_filler")),),
+        axis=axis,
+        num_output=param.num_output,
+    )
