@@ -165,10 +165,10 @@ def _assign_repeated(message: Message, field: Any, value: Any, where: str) -> li
 
 def _kept(value: Any, where: str) -> str:
     """Return a field that our schema lacks as its text on one line."""
-    from netspec.text.kept_text import one_line, parsed_field
-
     if not isinstance(value, str):
         raise _Wrong(f"{where} is {value!r}; expected the text of a field")
+    from netspec.text.kept_text import one_line, parsed_field  # for few
+
     try:
         return one_line(parsed_field(value))
     except SpecError as error:

@@ -82,11 +82,6 @@ class Upsample(Op):
         return (0,)
 
     @property
-    def refused_bottoms(self) -> tuple[int, ...]:
-        """The mask."""
-        return (1,) if self.masked else ()
-
-    @property
     def ranges(self) -> Mapping[int, Range]:
         """The mask holds places of the plane."""
         places = numbers_below(count(self.tops[0], 2))

@@ -19,7 +19,9 @@ RESNET = "KaimingHe__deep-residual-networks/prototxt__ResNet"
 SQUEEZENET = "forresti__SqueezeNet/SqueezeNet"
 MOBILENET = "shicai__MobileNet-Caffe"
 FCN = "shelhamer__fcn.berkeleyvision.org"
+PSPNET = "hszhao__PSPNet"
 LRCN = "LisaAnne__lisa-caffe-public/examples__LRCN_activity_recognition"
+RFCN = "soeaver__caffe-model/det__rfcn__models__pascal_voc__resnet18"
 CAPTION = f"{BVLC}/pr2033__examples__coco_caption"
 
 PUBLISHED = [
@@ -56,6 +58,9 @@ PUBLISHED = [
     ("fcn8s", True, f"{FCN}/voc-fcn8s__deploy"),
     ("fast_rcnn", False, "rbgirshick__fast-rcnn/models__VGG16__train"),
     ("fast_rcnn", True, "rbgirshick__fast-rcnn/models__VGG16__test"),
+    ("rfcn depth=18", False, f"{RFCN}__rfcn_voc_resnet18-priv-merge-ohem"),
+    ("rfcn depth=18", True, f"{RFCN}__deploy_rfcn_voc_resnet18-priv-merge"),
+    ("pspnet", True, f"{PSPNET}/evaluation__prototxt__pspnet50_ADE20K_473"),
     ("lrcn", False, f"{LRCN}__train_test_lstm_RGB"),
     ("lrcn kind=flow", False, f"{LRCN}__train_test_lstm_flow"),
     ("lrcn", True, f"{LRCN}__deploy_lstm"),
@@ -80,6 +85,12 @@ PARAMETERS = {
     "mobilenet_ssd": 5_783_417,
     "fast_rcnn": 138_357_544 + (21 + 84 - 1000) * 4097,
     "mnist_autoencoder_tied": 1_420_814,
+    # As Fast R-CNN, and 3 x 3 over 512 channels, 18 scores and 36 deltas.
+    "faster_rcnn proposal=compiled": 138_357_544
+    + (21 + 84 - 1000) * 4097
+    + 512 * (9 * 512 + 1)
+    + 54 * 513,
+    "segnet": 29_449_355,
 }
 # Those of nets with BatchNorm, without the statistics, which are no parameters there.
 LEARNED = {
@@ -88,18 +99,44 @@ LEARNED = {
     "resnet50": 25_557_032 + 64,  # its first convolution has a bias
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
+    "densenet": 7_978_856,
+    "densenet depth=161": 28_681_000,
+    "densenet depth=169": 14_149_480,
+    "densenet depth=201": 20_013_928,
+    "senet": 28_088_024,
+    "senet depth=101": 49_326_872,
+    "senet depth=152": 66_821_848,
+    "senet kind=resnext": 27_559_896,
+    "senet kind=resnext depth=101": 48_955_416,
     "mobilenet": 4_231_976,
     "mobilenet_v2": 3_504_872 + 32 * 32 + 2 * 32,  # expands in its first block too
 }
+# Of nets for use that come folded, or whose shapes only code in Python knows.
+SETTINGS = {
+    "mobilenet_ssd": "folded=false",
+    "faster_rcnn": "proposal=compiled",
+    "rfcn": "proposal=compiled",
+}
 # Shapes of data where they are not those of an image and its label.
-SETTINGS = {"mobilenet_ssd": "folded=false"}  # of nets for use that come folded
 SENTENCES = ("cont_sentence", "input_sentence", "target_sentence")
 STEPS = dict.fromkeys(("cont", "input", "target"), (20, 16))
 SEGMENTS = dict(data=(1, 3, 300, 420), label=(1, 1, 300, 420))
+PROPOSED = dict(
+    data=(1, 3, 160, 224),
+    im_info=(1, 3),
+    gt_boxes=(4, 5),
+    rpn_labels=(1, 1, 90, 14),
+    rpn_bbox_targets=(1, 36, 10, 14),
+    rpn_bbox_inside_weights=(1, 36, 10, 14),
+    rpn_bbox_outside_weights=(1, 36, 10, 14),
+    rpn_rois=(5, 5),
+)
 DATA = {
     "fcn8s": SEGMENTS,
     "fcn16s": SEGMENTS,
     "fcn32s": SEGMENTS,
+    "pspnet": dict(data=(1, 3, 473, 473), label=(1, 1, 473, 473)),
+    "segnet": dict(data=(1, 3, 360, 480), label=(1, 1, 360, 480)),
     "fast_rcnn": dict(
         data=(2, 3, 160, 224),
         rois=(128, 5),
@@ -107,9 +144,26 @@ DATA = {
         bbox_targets=(128, 84),
         bbox_loss_weights=(128, 84),
     ),
+    "faster_rcnn": dict(
+        **PROPOSED,
+        rois=(9, 5),
+        labels=(9,),
+        bbox_targets=(9, 84),
+        bbox_inside_weights=(9, 84),
+        bbox_outside_weights=(9, 84),
+    ),
+    "rfcn": dict(
+        **PROPOSED,
+        rois=(9, 5, 1, 1),
+        labels=(9, 1, 1, 1),
+        bbox_targets=(9, 8, 1, 1),
+        bbox_inside_weights=(9, 8, 1, 1),
+        bbox_outside_weights=(9, 8, 1, 1),
+    ),
     "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
     "ssd512": dict(data=(2, 3, 512, 512), label=(1, 1, 5, 8)),
     "mobilenet_ssd": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
+    "ssd_shapes": dict(data=(2, 3, 64, 64), label=(1, 1, 5, 8)),
     "lstm_sequence": STEPS,
     "unrolled_rnn": STEPS,
     "lstm_language_model": dict.fromkeys(SENTENCES, (20, 16)),
@@ -184,6 +238,50 @@ def test_multiplications_of_googlenet_are_the_published_1_58_billion():
     net = load_model(MODELS / "googlenet.py", deploy=True)
     summary = netspec.summarize(net, batch_size=1).as_dict()
     assert summary["macs"] == 1_582_671_872
+
+
+def test_multiplications_of_shufflenet_are_the_published_137_million():
+    summary = netspec.summarize(load("shufflenet", deploy=True)).as_dict()
+    assert round(summary["macs"] / 1e6) == 137
+
+
+def test_pspnet_of_101_layers_has_17_blocks_more_than_that_of_50():
+    more, fewer = (
+        netspec.summarize(load(f"pspnet depth={depth}", deploy=True)).as_dict()
+        for depth in (101, 50)
+    )
+    assert more["blobs"]["conv6_interp"] == [1, 150, 473, 473]
+    block = (2 * 1024 * 256 + 9 * 256 * 256) + 4 * (2 * 256 + 1024)
+    assert more["num_params"] - fewer["num_params"] == 17 * block
+
+
+PIXELS = dict(data=(2, 3, 49, 49), label=(2, 1, 49, 49))
+SMALL_IMAGES = dict(data=(4, 3, 33, 33), label=(4,))
+STREETS = dict(data=(2, 3, 45, 70), label=(2, 1, 45, 70))
+SMALL = [
+    ("densenet", "num_classes=5", SMALL_IMAGES),
+    ("senet", "num_classes=5", SMALL_IMAGES),
+    ("shufflenet", "num_classes=5", SMALL_IMAGES),
+    ("pspnet", "num_classes=5 size=49", PIXELS),
+    ("segnet", "num_classes=5 height=45 width=70", STREETS),
+    ("segnet", "num_classes=5 height=45 width=70 variant=basic", STREETS),
+]
+
+
+@pytest.mark.parametrize(("model", "settings", "shapes"), SMALL)
+def test_nets_of_forks_run_forward_and_backward(model, settings, shapes):
+    net = runtime.Net(with_inputs(model, shapes, *settings.split()), netspec.TRAIN)
+    rng = np.random.default_rng(4)
+    net.blobs["data"].data[...] = rng.normal(size=shapes["data"]) * 50
+    net.blobs["label"].data[...] = rng.integers(0, 5, size=shapes["label"])
+    loss = float(net.forward()["loss"])
+    assert 0.2 < loss < 40
+    net.backward()
+    for name, blobs in net.params.items():
+        weights = blobs[0]
+        if weights.data.ndim == 4 and weights.data.shape[0] > 1:
+            assert np.isfinite(weights.diff).all(), name
+            assert weights.diff.any(), name
 
 
 def test_googlenet_is_written_in_less_than_120_lines():

@@ -23,6 +23,8 @@ SETTINGS: Mapping[str, Sequence[str]] = {
     "lrcn": ("steps=2", "clips=1"),
     "lstm_language_model": ("batch_size=3", "streams=2"),
     "lstm_sequence": ("batch_size=4", "streams=2"),
+    "pspnet": ("size=49",),
+    "segnet": ("height=45", "width=70"),
     "unrolled_rnn": ("batch_size=4", "streams=2"),
     "vgg16": ("batch_size=1",),
     "vgg19": ("batch_size=1",),
