@@ -22,6 +22,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
         "Deconvolution",
         "DepthwiseConvolution",
         "Im2col",
+        "Local",
     ),
     "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
     "pooling": ("Pooling", "SPP", "ROIPooling", "Interp", "Upsample"),

@@ -31,6 +31,7 @@ _HAS_VALUES = frozenset(
     (
         *_PARAM,
         *DEPTHWISE,
+        "Local",
         "BatchNorm",
         "Bias",
         "BN",
