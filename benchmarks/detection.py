@@ -50,17 +50,15 @@ def with_weights(net: NetParameter, seed: int = 0) -> runtime.Net:
     return made
 
 
-def farthest(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return how far a detection of one is from the nearest of the other, at most.
+def equal_rows(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Return how many of how many detections OpenCV has too, within the tolerance.
 
-    In the order of scores, rows whose scores are almost equal may have changed places.
+    Where two scores are equal but for rounding, either may suppress the other, and then
+    single rows are missing.
     """
     mine, other = ours.reshape(-1, 7), theirs.reshape(-1, 7)
-    other = other[other[:, 2] > 0]  # OpenCV fills up with zeros
-    if len(mine) != len(other):
-        raise ValueError(f"{len(mine)} detections, but OpenCV has {len(other)}")
-    apart = np.abs(mine[:, None] - other[None]).max(axis=2)
-    return float(max(apart.min(axis=0).max(), apart.min(axis=1).max()))
+    apart = np.abs(mine[:, None] - other[None]).max(axis=2).min(axis=1)
+    return f"{np.count_nonzero(apart <= TOLERANCE)} of {len(mine)}"
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -92,12 +90,11 @@ def compare(model: str, batch: int, turns: int) -> str:
     def run_ours() -> np.ndarray:
         return ours.forward(data=image)["detection_out"]
 
-    difference = farthest(run_ours(), run_theirs())
+    equal = equal_rows(run_ours(), run_theirs())
     run_ours(), run_theirs()
     pairs = [(seconds(run_ours), seconds(run_theirs)) for _ in range(turns)]
     mine, other = (statistics.median(times) * 1e3 for times in zip(*pairs, strict=True))
     ratio = statistics.median(theirs / ours for ours, theirs in pairs)
-    equal = f"{difference:.0e}" if difference <= TOLERANCE else f"{difference:.2g} (!)"
     return f"| {model} | {batch} | {mine:.0f} | {other:.0f} | {ratio:.2f} | {equal} |"
 
 
@@ -110,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(THREADS)
     print(f"OpenCV {cv2.__version__}, {THREADS} threads each")
-    print("| model | batch | ours, ms | OpenCV, ms | ratio | difference |")
+    print("| model | batch | ours, ms | OpenCV, ms | ratio | equal detections |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)

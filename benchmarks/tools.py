@@ -1,7 +1,8 @@
 """What looking at a net costs: `python benchmarks/tools.py [--write FILE]`.
 
-Seconds to load a net from text, to write it as Python, to summarize it, and to draw it
-as SVG and as a page, for nets of four kinds and growing size:
+Seconds of a processor, which other work on the machine hardly lengthens, to load a net
+from text, to write it as Python, to summarize it, and to draw it as SVG and as a page,
+for nets of four kinds and growing size:
 
 residual
 : bottleneck blocks in a chain, as in ResNet-269, whose names have no modules;
@@ -120,11 +121,11 @@ KINDS = {
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the seconds of a run, and what it returns."""
+    """Return the processor's seconds of a run, and what it returns."""
     gc.collect()
-    begun = time.perf_counter()
+    begun = time.process_time()
     result = run()
-    return time.perf_counter() - begun, result
+    return time.process_time() - begun, result
 
 
 def row(kind: str, size: int) -> str:

@@ -44,7 +44,7 @@ ORDER: Mapping[str, Sequence[str]] = {
     ),
     "netspec/language": (
         "__init__",
-        "arithmetic  python_to_proto  unknown",
+        "arithmetic  python_to_proto  shown  unknown",
         "calls",
         "scope  options  dangling",
         "naming  defaults  shapes  results  proto_to_python",

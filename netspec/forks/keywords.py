@@ -73,7 +73,10 @@ def keep(
     said = f"{first[0]} (fields of {first[1].name})"
     if others:
         names = ", ".join(schema.name for _, schema in others[:3])
-        said += f"; {names} have other fields of this name: netspec.forks.use chooses"
+        said += (
+            f"; {names} {'has' if len(others) == 1 else 'have'} other fields of this "
+            f"name: netspec.forks.use chooses"
+        )
     return [said]
 
 

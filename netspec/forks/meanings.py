@@ -71,6 +71,7 @@ class Meanings:
         self._values: dict[str, Mapping[int, tuple[tuple[str, int], ...]]] = {}
         self._knows: dict[str, int] = {}
         self._by_name: dict[str, Mapping[str, Sequence[Meaning]]] = {}
+        self._params: dict[str, frozenset[str]] = {}
         self._elsewhere: dict[tuple[str, str], int] = {}
         self._enums: dict[str, bool] = {}
         old = (fork.word for fork in tables.forks if fork.form == "layers")
@@ -211,6 +212,12 @@ class Meanings:
 
     def params_of(self, layer_type: str) -> frozenset[str]:
         """Return the parameters that a type reads, in any schema; none if unknown."""
+        params = self._params.get(layer_type)
+        if params is None:
+            params = self._params[layer_type] = self._params_of(layer_type)
+        return params
+
+    def _params_of(self, layer_type: str) -> frozenset[str]:
         found = {
             name for names, _ in self.tables.types.get(layer_type, ()) for name in names
         }

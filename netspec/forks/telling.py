@@ -20,6 +20,7 @@ from netspec.schema import wire
 
 _MAX_DEPTH = 60
 _LARGE = 1 << 14  # bytes of a field that is not kept
+_SMALL = 256  # bytes of a field that is looked at once
 _TEXT_BYTES = 1 << 20  # of a text that is looked through for bytes that are none
 _VARINTS = frozenset(("int32", "int64", "uint32", "uint64", "bool", "sint32", "sint64"))
 _WIDTHS = {"float": 4, "fixed32": 4, "sfixed32": 4}
@@ -86,6 +87,7 @@ class _Look:
         self.current = False  # whether there are layers in the current form
         self.unexplained: dict[str, None] = {}
         self._seen: set[bytes] = set()
+        self._known_fields: dict[tuple[_Path, str, int, bytes], int] = {}
 
     def net(self, everyone: int) -> None:
         """Look through a net, whose layers are many and alike."""
@@ -168,9 +170,23 @@ class _Look:
     def _field(
         self, message: str, each: wire.Field, live: int, path: _Path, depth: int
     ) -> int:
-        fits = 0
+        """Return those of `live` that explain a field."""
+        path = (*path, each.number)
+        if depth == 0 or each.end - each.begin > _SMALL:
+            return self._look_at(message, each, live, path, depth)
+        raw = bytes(self.walk.data.read(each.begin, each.end - each.begin))
+        key = (path, message, live, raw)
+        fits = self._known_fields.get(key)
+        if fits is None:
+            fits = self._look_at(message, each, live, path, depth)
+            self._known_fields[key] = fits
+        return fits
+
+    def _look_at(
+        self, message: str, each: wire.Field, live: int, path: _Path, depth: int
+    ) -> int:
+        fits, place = 0, path
         before = dict(self.unexplained)
-        path = place = (*path, each.number)
         found = self.known.fields(message).get(each.number, ())
         if isinstance(each.value, int) and any(
             self.known.is_enum(meaning.row.type) for meaning in found

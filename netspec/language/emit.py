@@ -14,6 +14,7 @@ from netspec.language.calls import Function, Scope, Top, describe
 from netspec.language.naming import Names, is_named_outside
 from netspec.language.options import write_params
 from netspec.language.sharing import check_named, write_names
+from netspec.language.shown import show_kept_fields
 from netspec.nets.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.unread import restore
@@ -141,6 +142,7 @@ def to_proto(*tops: Top | Function) -> NetParameter:
 
 
 Top.write = staticmethod(to_proto)
+show_kept_fields()
 
 
 def emit(roots: Iterable[Root], emission: Emission) -> Iterable[LayerParameter]:

@@ -62,7 +62,7 @@ def write_options(
         if name in fields:
             target = getattr(message, str(own))
             problems += assign_field(target, fields[name], value)
-        elif name in LAYER_FIELDS:
+        elif name in LAYER_FIELDS and name != "type":
             problems += assign_field(message, LAYER_FIELDS[name], value)
         else:
             problems += _fork_field(message, type_name, name, value, own, inner)
@@ -90,9 +90,11 @@ def _fork_field(
 
     if own is not None and schemas_with(_message_of(own), name):
         return assign_unknown(getattr(message, own), name, value)
-    if schemas_with("LayerParameter", name):
+    if name not in LAYER_FIELDS and schemas_with("LayerParameter", name):
         return assign_unknown(message, name, value)
     param = param_with(type_name, name)
+    if param is None and name in LAYER_FIELDS:
+        return assign_field(message, LAYER_FIELDS[name], value)
     if param is None:
         return [_unknown(type_name, name, own)]
     inner.setdefault(param, {})[name] = value

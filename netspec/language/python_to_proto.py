@@ -19,7 +19,6 @@ from google.protobuf.message import Message
 
 from netspec.errors import SpecError, did_you_mean
 from netspec.schema.kept import UNKNOWN_FIELDS, known_fields
-from netspec.text.kept_text import one_line, parsed_field
 
 PAIRS = {  # fields that are given as one number, or as two
     "kernel_size": ("kernel_h", "kernel_w"),
@@ -168,6 +167,8 @@ def _kept(value: Any, where: str) -> str:
     """Return a field that our schema lacks as its text on one line."""
     if not isinstance(value, str):
         raise _Wrong(f"{where} is {value!r}; expected the text of a field")
+    from netspec.text.kept_text import one_line, parsed_field  # for few
+
     try:
         return one_line(parsed_field(value))
     except SpecError as error:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import text_encoding
-from google.protobuf.message import Message
 
-from netspec import schema
 from netspec.errors import SpecError, TextError
 from netspec.schema.kept import UNKNOWN_FIELDS
 from netspec.text.modules.tree import Array, Atom, Block, Field, parse_tree
@@ -82,17 +80,3 @@ def _lines(field: Field, depth: int) -> Iterator[str]:
         yield f"{indent}}}"
     else:
         yield indent + one_line(field)
-
-
-def show_kept_fields() -> None:
-    """Let `str` of all messages show kept fields in their place."""
-    for name in schema.DESCRIPTOR.message_types_by_name:
-        kind: Any = getattr(schema, name)
-        kind.__str__ = kind.__repr__ = _str_of(kind.__str__)
-
-
-def _str_of(plain: Any) -> Any:
-    def shown(message: Message) -> str:
-        return in_place(plain(message))
-
-    return shown

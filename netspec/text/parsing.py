@@ -23,7 +23,7 @@ from netspec.text.checks import (
     too_long,
     warn_at,
 )
-from netspec.text.kept_text import in_place, show_kept_fields
+from netspec.text.kept_text import in_place
 from netspec.text.mistakes import text_error
 from netspec.text.modules import flatten_text, has_modules
 from netspec.text.modules.flatten import Locate
@@ -172,6 +172,3 @@ def _no_text(text: str) -> text_format.ParseError:
 def missing_fields(message: Any) -> list[str]:
     """Return the paths of required fields that are not set."""
     return message.FindInitializationErrors()
-
-
-show_kept_fields()

@@ -22,7 +22,8 @@ def with_keywords(layer_type: str, options: Mapping[str, Any]) -> dict[str, Any]
     for name, value in options.items():
         if name == own and isinstance(value, Mapping) and [*value] == [UNKNOWN_FIELDS]:
             inner = _with_keywords(LAYER_FIELDS[name].message_type, value)
-            if UNKNOWN_FIELDS in inner or not inner.keys().isdisjoint(options):
+            taken = {*options, *LAYER_FIELDS}  # what a keyword alone would mean
+            if UNKNOWN_FIELDS in inner or not inner.keys().isdisjoint(taken):
                 found[name] = inner
             else:
                 found |= inner

@@ -28,6 +28,7 @@ from runtime.cli.options import (
     ways,
 )
 from runtime.cli.progress import Progress, describe
+from runtime.execution.kept_plans import PLANS
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
 from runtime.training.snapshot_files import (
@@ -84,6 +85,13 @@ def add_parser(commands: Any) -> None:
         help="of fillers, dropout and data order, instead of the solver's random_seed",
     )
     parser.add_argument(
+        "--plans",
+        type=positive,
+        default=PLANS,
+        metavar="N",
+        help=f"for how many sizes of images plans are kept, {PLANS} by default",
+    )
+    parser.add_argument(
         "--no-progress", action="store_true", help="show only tests and snapshots"
     )
     parser.set_defaults(command=train)
@@ -107,6 +115,7 @@ def train(options: argparse.Namespace) -> int:
         seed=options.seed,
         keep=(),
         allow_python=options.allow_python,
+        plans=options.plans,
     )
     try:
         names = weight_files(options.weights or "")

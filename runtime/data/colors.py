@@ -17,39 +17,64 @@ HUES = 180  # of a turn of the colour wheel, half degrees, as OpenCV has them in
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
     """Round to whole numbers from 0 to 255."""
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    rounded = np.rint(values)
+    np.maximum(rounded, 0, out=rounded)
+    np.minimum(rounded, 255, out=rounded)
+    return rounded.astype(np.uint8)
 
 
 def to_hsv(image: np.ndarray) -> np.ndarray:
     """Return hue in half degrees, saturation and value, bytes as OpenCV's BGR2HSV."""
-    blue, green, red = image.astype(np.float64)
+    blue, green, red = image
     value = np.maximum(np.maximum(blue, green), red)
     spread = value - np.minimum(np.minimum(blue, green), red)
-    safe = np.where(spread > 0, spread, 1.0)
-    hue = np.where(
-        value == red,
-        (green - blue) / safe,
-        np.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    hue = np.where(spread > 0, hue * (HUES / 6), 0.0)
-    hue = np.where(hue < 0, hue + HUES, hue)
-    saturation = 255 * spread / np.where(value > 0, value, 1.0)
-    turn = np.rint(hue)
+    b, g, r = image.astype(np.float32)
+    is_red, is_green = value == red, value == green
+    turn = np.where(is_red, g - b, np.where(is_green, b - r, r - g))
+    safe = np.maximum(spread, 1).astype(np.float32)
+    turn *= HUES / 6
+    turn /= safe
+    turn += np.where(is_red, 0, np.where(is_green, HUES / 3, 2 * HUES / 3))
+    turn += np.where(turn < 0, HUES, 0)
+    np.rint(turn, out=turn)
     turn[turn >= HUES] -= HUES
-    return np.stack([turn, np.rint(saturation), value]).astype(np.uint8)
+    saturation = spread * np.float32(255)
+    saturation /= np.maximum(value, 1)
+    return np.stack([turn.astype(np.uint8), to_bytes(saturation), value])
+
+
+def _shares() -> np.ndarray:
+    """Return how much of a saturated colour each hue takes from blue, green and red."""
+    sector = np.arange(256) * (6 / HUES)
+    places = (np.array([[1], [3], [5]]) + sector) % 6
+    shares = np.minimum(np.minimum(places, 4 - places), 1).clip(0, 1)
+    return (shares / 255).astype(np.float32)
+
+
+_SHARES = _shares()  # (3, 256), by the byte of a hue
 
 
 def from_hsv(image: np.ndarray) -> np.ndarray:
     """Return the colours of hues in half degrees, saturations and values."""
-    hue, saturation, value = image.astype(np.float64)
-    share = saturation / 255
-    sector = hue * (6 / HUES) % 6
-    colors = []
-    for shift in (1, 3, 5):  # blue, green and red of a turn
-        place = (shift + sector) % 6
-        part = np.minimum(np.minimum(place, 4 - place), 1).clip(0, 1)
-        colors.append(value * (1 - share * part))
-    return to_bytes(np.stack([colors[0], colors[1], colors[2]]))
+    hue, saturation, value = image
+    full = value.astype(np.float32)
+    chroma = full * saturation
+    colors = np.empty(image.shape, np.uint8)
+    for color, shares in zip(colors, _SHARES, strict=True):
+        part = shares[hue]
+        part *= chroma
+        np.subtract(full, part, out=part)
+        color[...] = np.rint(part, out=part)  # from 0 to 255, as shares are up to 1
+    return colors
+
+
+def _changed(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the image with other bytes: `values` (256,) in place of 0 to 255."""
+    table: np.ndarray = to_bytes(values)
+    return table[image]
+
+
+BYTES = np.arange(256.0)
 
 
 class Distortion:
@@ -82,15 +107,14 @@ class Distortion:
         delta = self._param.brightness_delta
         if not draws.uniform() < self._param.brightness_prob:
             return image
-        return to_bytes(image + draws.uniform(-delta, delta))
+        return _changed(image, BYTES + draws.uniform(-delta, delta))
 
     def _contrast(self, image: np.ndarray, draws: Draws) -> np.ndarray:
         param = self._param
         if not draws.uniform() < param.contrast_prob:
             return image
-        return to_bytes(
-            image * draws.uniform(param.contrast_lower, param.contrast_upper)
-        )
+        factor = draws.uniform(param.contrast_lower, param.contrast_upper)
+        return _changed(image, BYTES * factor)
 
     def _saturation(self, image: np.ndarray, draws: Draws) -> np.ndarray:
         param = self._param
@@ -98,7 +122,7 @@ class Distortion:
             return image
         hsv = to_hsv(image)
         factor = draws.uniform(param.saturation_lower, param.saturation_upper)
-        hsv[1] = to_bytes(hsv[1] * factor)
+        hsv[1] = _changed(hsv[1], BYTES * factor)
         return from_hsv(hsv)
 
     def _hue(self, image: np.ndarray, draws: Draws) -> np.ndarray:
@@ -106,7 +130,7 @@ class Distortion:
         if not draws.uniform() < self._param.hue_prob:
             return image
         hsv = to_hsv(image)
-        hsv[0] = to_bytes(hsv[0] + draws.uniform(-delta, delta))
+        hsv[0] = _changed(hsv[0], BYTES + draws.uniform(-delta, delta))
         return from_hsv(hsv)
 
     def _order(self, image: np.ndarray, draws: Draws) -> np.ndarray:

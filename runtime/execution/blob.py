@@ -16,7 +16,8 @@ class Blob:
 
     Live: they show what passes compute and take what is written into them, also if
     they are kept for later. On a device `Mirror` sees to that, and says what it costs.
-    An array that was kept while the net was reshaped is no part of it any more.
+    An array that is kept while the net has other shapes stays as it was, and is no part
+    of the net.
     """
 
     def __init__(

@@ -21,6 +21,7 @@ MOBILENET = "shicai__MobileNet-Caffe"
 FCN = "shelhamer__fcn.berkeleyvision.org"
 PSPNET = "hszhao__PSPNet"
 LRCN = "LisaAnne__lisa-caffe-public/examples__LRCN_activity_recognition"
+RFCN = "soeaver__caffe-model/det__rfcn__models__pascal_voc__resnet18"
 CAPTION = f"{BVLC}/pr2033__examples__coco_caption"
 
 PUBLISHED = [
@@ -57,6 +58,8 @@ PUBLISHED = [
     ("fcn8s", True, f"{FCN}/voc-fcn8s__deploy"),
     ("fast_rcnn", False, "rbgirshick__fast-rcnn/models__VGG16__train"),
     ("fast_rcnn", True, "rbgirshick__fast-rcnn/models__VGG16__test"),
+    ("rfcn depth=18", False, f"{RFCN}__rfcn_voc_resnet18-priv-merge-ohem"),
+    ("rfcn depth=18", True, f"{RFCN}__deploy_rfcn_voc_resnet18-priv-merge"),
     ("pspnet", True, f"{PSPNET}/evaluation__prototxt__pspnet50_ADE20K_473"),
     ("lrcn", False, f"{LRCN}__train_test_lstm_RGB"),
     ("lrcn kind=flow", False, f"{LRCN}__train_test_lstm_flow"),
@@ -82,6 +85,11 @@ PARAMETERS = {
     "mobilenet_ssd": 5_783_417,
     "fast_rcnn": 138_357_544 + (21 + 84 - 1000) * 4097,
     "mnist_autoencoder_tied": 1_420_814,
+    # As Fast R-CNN, and 3 x 3 over 512 channels, 18 scores and 36 deltas.
+    "faster_rcnn proposal=compiled": 138_357_544
+    + (21 + 84 - 1000) * 4097
+    + 512 * (9 * 512 + 1)
+    + 54 * 513,
     "segnet": 29_449_355,
 }
 # Those of nets with BatchNorm, without the statistics, which are no parameters there.
@@ -103,11 +111,26 @@ LEARNED = {
     "mobilenet": 4_231_976,
     "mobilenet_v2": 3_504_872 + 32 * 32 + 2 * 32,  # expands in its first block too
 }
+# Of nets for use that come folded, or whose shapes only code in Python knows.
+SETTINGS = {
+    "mobilenet_ssd": "folded=false",
+    "faster_rcnn": "proposal=compiled",
+    "rfcn": "proposal=compiled",
+}
 # Shapes of data where they are not those of an image and its label.
-SETTINGS = {"mobilenet_ssd": "folded=false"}  # of nets for use that come folded
 SENTENCES = ("cont_sentence", "input_sentence", "target_sentence")
 STEPS = dict.fromkeys(("cont", "input", "target"), (20, 16))
 SEGMENTS = dict(data=(1, 3, 300, 420), label=(1, 1, 300, 420))
+PROPOSED = dict(
+    data=(1, 3, 160, 224),
+    im_info=(1, 3),
+    gt_boxes=(4, 5),
+    rpn_labels=(1, 1, 90, 14),
+    rpn_bbox_targets=(1, 36, 10, 14),
+    rpn_bbox_inside_weights=(1, 36, 10, 14),
+    rpn_bbox_outside_weights=(1, 36, 10, 14),
+    rpn_rois=(5, 5),
+)
 DATA = {
     "fcn8s": SEGMENTS,
     "fcn16s": SEGMENTS,
@@ -121,9 +144,26 @@ DATA = {
         bbox_targets=(128, 84),
         bbox_loss_weights=(128, 84),
     ),
+    "faster_rcnn": dict(
+        **PROPOSED,
+        rois=(9, 5),
+        labels=(9,),
+        bbox_targets=(9, 84),
+        bbox_inside_weights=(9, 84),
+        bbox_outside_weights=(9, 84),
+    ),
+    "rfcn": dict(
+        **PROPOSED,
+        rois=(9, 5, 1, 1),
+        labels=(9, 1, 1, 1),
+        bbox_targets=(9, 8, 1, 1),
+        bbox_inside_weights=(9, 8, 1, 1),
+        bbox_outside_weights=(9, 8, 1, 1),
+    ),
     "ssd300": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
     "ssd512": dict(data=(2, 3, 512, 512), label=(1, 1, 5, 8)),
     "mobilenet_ssd": dict(data=(2, 3, 300, 300), label=(1, 1, 5, 8)),
+    "ssd_shapes": dict(data=(2, 3, 64, 64), label=(1, 1, 5, 8)),
     "lstm_sequence": STEPS,
     "unrolled_rnn": STEPS,
     "lstm_language_model": dict.fromkeys(SENTENCES, (20, 16)),

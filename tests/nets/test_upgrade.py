@@ -137,10 +137,25 @@ def test_a_padding_layer_has_one_bottom():
         upgraded(text)
 
 
-def test_unknown_v0_types_are_refused():
-    text = "layers { layer { name: 'l1' type: 'locally_connected' } }"
-    with pytest.raises(SpecError, match="'l1': unknown V0 layer type 'locally_connect"):
-        upgraded(text)
+def test_unknown_v0_types_keep_their_fields_in_a_message():
+    text = """layers { top: "a" layer { name: "l1" type: "locally_connected"
+      num_output: 3 weight_filler { std: 0.5 } blobs_lr: 2 odd: 1 } }"""
+    said = "'l1': unknown V0 layer type 'locally_connect.*in locally_connected_param"
+    with pytest.warns(UserWarning, match="V0LayerParameter.odd is no field"):
+        old = parse(text, NetParameter)
+    with pytest.warns(UserWarning, match=said):
+        layer = upgrade_net(old).layer[0]
+    assert layer.type == "LocallyConnected"
+    assert list(layer.unknown_fields) == [
+        "locally_connected_param { num_output: 3 weight_filler { std: 0.5 } odd: 1 }"
+    ]
+    assert [spec.lr_mult for spec in layer.param] == [2]
+    text = text.replace("locally_connected", "memory_data").replace("odd: 1", "")
+    known = parse(text, NetParameter)
+    with pytest.warns(UserWarning, match="in memory_data_v0_param"):
+        assert upgrade_net(known).layer[0].type == "MemoryData"
+    with pytest.raises(SpecError, match="'l1': unknown V0 layer type 'a b'; it cannot"):
+        upgraded("layers { layer { name: 'l1' type: 'a b' } }")
 
 
 def test_v0_and_v1_layers_do_not_mix():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from netspec import schema, upgrade_text
-from netspec.errors import SpecError, TextError
+from netspec.errors import TextError
 from netspec.nets.upgrade import upgrade_net, upgrade_solver, upgrades_needed
 from netspec.schema import NetParameter, SolverParameter
 from netspec.text import parse, read_message, read_net, to_text
@@ -62,10 +62,17 @@ def test_real_nets_are_upgraded_as_by_caffe(name):
 
 @needs_reference
 @pytest.mark.parametrize("name", names_with("upgrade-failed"))
-def test_real_nets_that_caffe_cannot_upgrade_are_refused(name):
+@pytest.mark.filterwarnings("ignore::netspec.errors.SpecWarning")
+def test_layers_that_caffe_cannot_upgrade_are_kept(name):
     assert ZOO[name]["reason"] == "Unknown layer name: locally_connected"
-    with pytest.raises(SpecError, match="unknown V0 layer type 'locally_connected'"):
-        upgrade_net(read_net(zoo_path(name)))
+    problems: list[str] = []
+    net = upgrade_net(read_net(zoo_path(name)), problems=problems)
+    assert any("unknown V0 layer type 'locally_connected'" in each for each in problems)
+    layers = [layer for layer in net.layer if layer.type == "LocallyConnected"]
+    assert layers
+    for layer in layers:
+        assert layer.unknown_fields[0].startswith("locally_connected_param { num_out")
+    assert parse(to_text(net), NetParameter) == net
 
 
 @needs_reference
@@ -113,7 +120,7 @@ COVERED = {  # by which test
     "parsed": "test_real_nets_are_upgraded_as_by_caffe",
     "python-layer": "test_real_nets_are_upgraded_as_by_caffe",
     "unknown-layer-types": "test_real_nets_are_upgraded_as_by_caffe",
-    "upgrade-failed": "test_real_nets_that_caffe_cannot_upgrade_are_refused",
+    "upgrade-failed": "test_layers_that_caffe_cannot_upgrade_are_kept",
     "syntax-error": "test_templates_are_refused_where_they_begin_to_differ",
     "solver": "test_real_solvers_are_read_and_upgraded_as_by_caffe",
     "fork-fields": "test_fields_of_forks_are_read_and_written_as_they_stand",

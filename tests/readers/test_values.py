@@ -118,7 +118,6 @@ def normalized(x, scale, across_spatial, eps):
 @pytest.mark.parametrize("across_spatial", [False, True])
 @pytest.mark.parametrize("channel_shared", [False, True])
 def test_normalize(reader, across_spatial, channel_shared):
-    # The runtime has no arithmetic for it.
     options = f"across_spatial: {across_spatial} channel_shared: {channel_shared}"
     layer = of("Normalize", f"eps: 0.5 {options}".lower())
     random = np.random.default_rng(0)

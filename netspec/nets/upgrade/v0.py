@@ -8,6 +8,8 @@ from netspec.errors import SpecError
 from netspec.ops.base import label
 from netspec.schema import NetParameter, V0LayerParameter, V1LayerParameter
 from netspec.schema.unread import numbers_of, restore, unread_fields
+from netspec.text import to_text
+from netspec.text.kept_text import one_line, parsed_field
 
 # V0 type names whose V1 name is not the same word in capitals.
 _V0_TYPES = {
@@ -148,10 +150,12 @@ def _v1_of_v0(connection: Any, problems: list[str]) -> V1LayerParameter:
         layer.ClearField("name")
     if old.HasField("type"):
         if old.type not in _V0_TYPES and old.type not in _V0_SAME:
-            raise SpecError(
-                f"layer {old.name!r}: unknown V0 layer type {old.type!r}; it cannot be "
-                f"upgraded"
-            )
+            if not old.type.isidentifier():
+                raise SpecError(
+                    f"layer {old.name!r}: unknown V0 layer type {old.type!r}; it "
+                    f"cannot be upgraded"
+                )
+            return _of_unknown_type(connection, layer, problems)
         name = _V0_TYPES.get(old.type, old.type.upper())
         layer.type = V1LayerParameter.LayerType.Value(name)
     layer.blobs.extend(old.blobs)
@@ -168,6 +172,35 @@ def _v1_of_v0(connection: Any, problems: list[str]) -> V1LayerParameter:
             f"form; dropped"
         )
     restore(layer, unread_fields(connection))
+    return layer
+
+
+def _of_unknown_type(
+    connection: Any, layer: V1LayerParameter, problems: list[str]
+) -> V1LayerParameter:
+    """Return a layer of a type that V0 does not have here, with all of its fields.
+
+    Where they belong is not known, so they are kept as text, in one message that is
+    named after the type.
+    """
+    old = V0LayerParameter()
+    old.CopyFrom(connection.layer)
+    name = old.type
+    param = f"{name}_param"
+    if param in V1LayerParameter.DESCRIPTOR.fields_by_name:
+        param = f"{name}_v0_param"
+    problems.append(
+        f"layer {old.name!r}: unknown V0 layer type {name!r}; it cannot be upgraded, "
+        f"so its fields are kept as they stand, in {param}"
+    )
+    layer.blobs.extend(old.blobs)
+    layer.blobs_lr.extend(old.blobs_lr)
+    layer.weight_decay.extend(old.weight_decay)
+    for field in ("name", "type", "blobs", "blobs_lr", "weight_decay"):
+        old.ClearField(field)
+    kept = one_line(parsed_field(f"{param} {{ {to_text(old)} }}"))
+    texts = [f"type: {name.upper()}", kept, *connection.unknown_fields]
+    layer.unknown_fields.extend(texts)
     return layer
 
 

@@ -29,6 +29,18 @@ def _set_switches(place: Place) -> None:
     param.flip, param.clip = param.flip, param.clip
 
 
+def _has_fractions(place: Place) -> bool:
+    param = place.layer.prior_box_param
+    return any(size != int(size) for size in (*param.min_size, *param.max_size))
+
+
+def _set_whole(place: Place) -> None:
+    """Write the whole pixels that SSD's PriorBox counts in."""
+    param = place.layer.prior_box_param
+    param.min_size[:] = place.op.min_size
+    param.max_size[:] = place.op.max_size
+
+
 _NEEDED = ("share_location", "background_label_id", "code_type")
 
 
@@ -105,6 +117,22 @@ RULES = (
         applies=_lacks_switches,
         edit=_set_switches,
         instead="the defaults",
+    ),
+    Rule(
+        name="prior-box-fractions",
+        types=("PriorBox",),
+        says="sizes that are not whole, which SSD cuts",
+        readers={"opencv": silent("takes the fractions")},
+        applies=_has_fractions,
+        edit=_set_whole,
+        instead="whole pixels",
+    ),
+    Rule(
+        name="detection-refined",
+        types=("DetectionOutput",),
+        says="objectness and refinements of RefineDet",
+        readers={"opencv": refused("reads neither")},
+        applies=lambda place: place.op.read_bottoms > 3,
     ),
     Rule(
         name="detection-variance",

@@ -61,7 +61,7 @@ class Direct:
         """A guess of the time of the gradient of the weights, in cycles."""
         return self._panel_cycles / self.threads
 
-    @property
+    @cached_property
     def panel_positions(self) -> int:
         """Positions of a panel: few enough that every thread has one."""
         positions = self.shape.all_positions
@@ -69,7 +69,7 @@ class Direct:
         panels = round_up(panels, self.threads) if positions > TILE else panels
         return max(LANES, round_up(-(-positions // panels), LANES))
 
-    @property
+    @cached_property
     def channel_block(self) -> int:
         """Channels packed at a time; with several blocks, k is a multiple of ROWS."""
         taps, channels = len(self.shape.taps.index), self.shape.channels
@@ -155,14 +155,15 @@ class Direct:
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
         rows = self.shape.groups * round_up(self.shape.rows, ROWS)
-        workspace = self._forward_workspace()["workspace_bytes"]
+        workspace = self._forward_workspace["workspace_bytes"]
         return {
             "weights": 4 * rows * self.shape.depth,
             "biases": 4 * rows,
             "workspace": self.threads * workspace,
         }
 
-    def _forward_workspace(self) -> dict[str, int]:
+    @cached_property
+    def _forward_workspace(self) -> Mapping[str, int]:
         return self._workspace(round_up(self.shape.rows, ROWS) * self.panel_positions)
 
     def calls(
@@ -197,7 +198,7 @@ class Direct:
         run = correlate(
             x=x,
             **self._packing,
-            **self._forward_workspace(),
+            **self._forward_workspace,
             workspace=work["workspace"],
             y=y,
             packed=work["weights"],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -48,6 +49,10 @@ TERMS_TO_START = 8  # a product takes as long as one of so many more terms
 _ZEROS = np.zeros(LANES, np.float32)
 
 
+# What layers of equal sizes, and the plans of a net, have in common.
+_OFFSETS: WeakValueDictionary[Any, np.ndarray] = WeakValueDictionary()
+
+
 @dataclass(frozen=True)
 class Winograd:
     """A correlation by transformed tiles.
@@ -77,7 +82,7 @@ class Winograd:
             and bool((rows == rows[0] + i).all() and (columns == columns[0] + j).all())
         )
 
-    @property
+    @cached_property
     def kernel(self) -> int:
         """The size of the kernel."""
         return round(len(self.shape.taps.index) ** 0.5)
@@ -87,13 +92,13 @@ class Winograd:
         """The elements of a transformed tile."""
         return tile_size(self.kernel) ** 2
 
-    @property
+    @cached_property
     def tiles(self) -> tuple[int, int]:
         """Tiles down and across."""
         height, width = self.shape.positions
         return -(-height // RESULTS), -(-width // RESULTS)
 
-    @property
+    @cached_property
     def strip_rows(self) -> int:
         """Rows of tiles in a strip: its rows stay in the cache."""
         width = max(self.shape.sizes[1], self.shape.sizes_out[1])
@@ -108,7 +113,7 @@ class Winograd:
         """Strips of an image."""
         return -(-self.tiles[0] // self.strip_rows)
 
-    @property
+    @cached_property
     def panel_strips(self) -> int:
         """Strips of a panel: few enough that every thread has one."""
         strips = self.shape.images * self.strips
@@ -199,6 +204,22 @@ class Winograd:
         start: where the first element of tile 0 lies in planes of `sizes`; `outside`
         stands for elements beyond them.
         """
+        where = (self.tiles, self.strip_rows, self._transposed_at)
+        key = (sizes, start, extent, rows.tobytes(), outside, where)
+        table = _OFFSETS.get(key)
+        if table is None:
+            table = self._make_offsets(sizes, start, extent, rows, outside)
+            _OFFSETS[key] = table
+        return table
+
+    def _make_offsets(
+        self,
+        sizes: tuple[int, int],
+        start: tuple[int, int],
+        extent: int,
+        rows: np.ndarray,
+        outside: int,
+    ) -> np.ndarray:
         down, across = self.tiles
         steps = np.arange(extent)
         i = np.arange(down)[:, None] * RESULTS + start[0] + steps
@@ -225,7 +246,17 @@ class Winograd:
         )
         return self._transposed_at + (positions + LANES) * VECTOR_BYTES
 
-    def _shared(self, outside: int) -> dict[str, Any]:
+    def _shared(self, outside: int) -> Mapping[str, Any]:
+        """Return what kernels are told of the tiles; the tables are made once."""
+        if outside not in self._tables:
+            self._tables[outside] = self._make_shared(outside)
+        return self._tables[outside]
+
+    @cached_property
+    def _tables(self) -> dict[int, Mapping[str, Any]]:
+        return {}
+
+    def _make_shared(self, outside: int) -> dict[str, Any]:
         shape = self.shape
         (down, across), (height, width) = self.tiles, shape.sizes
         size = tile_size(self.kernel)

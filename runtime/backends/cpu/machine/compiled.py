@@ -104,16 +104,23 @@ class CompiledKernel:
         """
         serial = bool(values.pop("serial", False))
         constant = bool(values.pop("constant", False))
-        if set(values) != set(self.fields.names or ()):
-            different = sorted(set(values) ^ set(self.fields.names or ()))
+        names = self.fields.names or ()
+        if values.keys() != set(names):
+            different = sorted(set(values) ^ set(names))
             raise TypeError(f"{self.function.__name__}: wrong arguments {different}")
-        arrays = [v for v in values.values() if isinstance(v, np.ndarray)]
-        record = np.zeros(1, self.fields)
-        for name, value in values.items():
-            is_array = isinstance(value, np.ndarray)
-            if is_array and not value.flags.c_contiguous:
-                raise TypeError(f"{self.function.__name__}: {name} is not contiguous")
-            record[name] = value.ctypes.data if is_array else value
+        arrays = []
+        row = []
+        for name in names:
+            value = values[name]
+            if isinstance(value, np.ndarray):
+                if not value.flags.c_contiguous:
+                    said = f"{self.function.__name__}: {name} is not contiguous"
+                    raise TypeError(said)
+                arrays.append(value)
+                # Much faster than `ctypes.data`: a plan has thousands of arguments.
+                value = value.__array_interface__["data"][0]
+            row.append(value)
+        record = np.array([tuple(row)], self.fields)
         return Call(self, record, tuple(arrays), serial, constant)
 
     @cached_property
