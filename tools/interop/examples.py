@@ -120,6 +120,7 @@ EXAMPLES: Sequence[Example] = (
         *("Interp", "interp_param", IMAGE),
         *("height: 9 width: 7", "zoom_factor: 3", "shrink_factor: 2 pad_end: -1"),
     ),
+    *_of("Local", "local_param", IMAGE, "num_output: 2 kernel_size: 3"),
     Example("ReLU6", "", [CUBE]),
     *_of("ReLU6", "relu6_param", IMAGE, "negative_slope: 0.5"),
     *_of("Reorg", "reorg_param", (2, 8, 4, 6), "stride: 2", "stride: 2 reverse: true"),
