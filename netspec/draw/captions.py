@@ -25,8 +25,10 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
         "Local",
     ),
     "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
-    "pooling": ("Pooling", "SPP", "PSROIPooling", "ROIAlign", "ROIPooling"),
-    "pooling": ("Pooling", "SPP", "ROIPooling", "Interp", "Upsample"),
+    "pooling": (
+        *("Pooling", "SPP", "Interp", "Upsample"),
+        *("PSROIPooling", "ROIAlign", "ROIPooling"),
+    ),
     "normalization": ("BatchNorm", "BN", "LRN", "MVN", "Scale", "Bias", "Normalize"),
     "activation": (
         *("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp"),

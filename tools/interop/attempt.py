@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from netspec.errors import NetspecError, SpecError, SpecWarning
 from netspec.readers import Report, check_for, export_for
 from netspec.readers.report import Finding
@@ -17,6 +19,7 @@ from netspec.weights import Model
 from tools.interop.nets import Computed, difference
 from tools.interop.running import ReaderError, makers_of, run
 
+DETECTION = 7  # columns: item, class, score and corners
 BOUNDS = (1e-5, 1e-4)  # what is above is wrong
 TRIED = ("opencv", "mnn", "onnx")
 TITLES = {"opencv": "OpenCV", "mnn": "MNN", "onnx": "ONNX Runtime"}
@@ -74,8 +77,29 @@ def attempt(reader: str, net: Computed, patience_s: float = 60) -> Outcome:
             )
         except ReaderError as error:
             return Outcome(None, "failed", " ".join(str(error).split()), rules)
-    off = max(difference(got[name], net.outputs[name]) for name in names)
+    rows = {
+        top
+        for layer in net.model.net.layer
+        if layer.type == "DetectionOutput"
+        for top in layer.top
+    }
+    off = max(
+        difference(sorted_detections(got[name]), sorted_detections(net.outputs[name]))
+        if name in rows
+        else difference(got[name], net.outputs[name])
+        for name in names
+    )
     return Outcome(off, rules=rules)
+
+
+def sorted_detections(rows: np.ndarray) -> np.ndarray:
+    """Return detections by item, class and score, without rows that fill up.
+
+    OpenCV has other orders, and zeros behind what it finds, which its rule tells.
+    """
+    rows = rows.reshape(-1, DETECTION)
+    rows = rows[rows[:, 2] > 0]
+    return rows[np.lexsort((-rows[:, 2], rows[:, 1], rows[:, 0]))]
 
 
 def refusal(reader: str, model: Model) -> str:

@@ -27,6 +27,7 @@ SETTINGS: Mapping[str, Sequence[str]] = {
     "rfcn": ("proposal=compiled", "depth=18", "height=224", "width=224"),
     "pspnet": ("size=49",),
     "segnet": ("height=45", "width=70"),
+    "ssd512": ("batch_size=1",),
     "unrolled_rnn": ("batch_size=4", "streams=2"),
     "vgg16": ("batch_size=1",),
     "vgg19": ("batch_size=1",),
