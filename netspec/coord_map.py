@@ -40,6 +40,7 @@ PASS_THROUGH_LAYERS = frozenset(
         "PReLU",
         "Power",
         "ReLU",
+        "ReLU6",
         "Scale",
         "Sigmoid",
         "Split",

@@ -132,6 +132,7 @@ class LayerOptions(TypedDict, total=False):
     reorg_param: Dict | None
     relu6_param: Dict | None
     focal_loss_param: Dict | None
+    local_param: Dict | None
     center_loss_param: Dict | None
     box_annotator_ohem_param: Dict | None
     proposal_param: Dict | None
@@ -1770,6 +1771,39 @@ def LSTMUnit(
     Shapes: c (1, N, D), gates (1, N, 4 D), cont (1, N) -> c', h' (1, N, D).
 
     Note: Write `ntop=2`.
+    """
+
+
+@layer_function
+def Local(
+    x: Bottom,
+    /,
+    *,
+    num_output: int,
+    bias_term: bool | None = None,
+    pad: int | None = None,
+    kernel_size: int,
+    stride: int | None = None,
+    weight_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Slide a window with weights of its own at every place.
+
+        y[n, o, p] = b[o, p] + sum_k w[o, k, p] x[n, window p, k]
+
+    Shapes: x (N, C, H, W) -> y (N, num_output, H', W') as Convolution; weights
+    (num_output, 1, C k k, H' W'), bias (1, 1, num_output, H' W').
+
+    num_output: Number of filters of every place. Required.
+    bias_term: Whether a bias is added, one a filter and place. Default True.
+    pad: Padding on every side. Default 0.
+    kernel_size: Side of the square window. Required.
+    stride: Step of the window. Default 1.
+    weight_filler: What the weights start as.
+    bias_filler: What the bias starts as, 0 by default.
+
+    Source: forks: ducha-aiki, caffe-windows, JULE.
     """
 
 

@@ -87,6 +87,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
         ("interp_param { height: 7 width: 3 }", [IMAGE]),
         ("interp_param { shrink_factor: 2 zoom_factor: 3 pad_beg: -1 }", [IMAGE]),
     ],
+    "Local": [("local_param { num_output: 2 kernel_size: 3 pad: 1 }", [IMAGE])],
     "L1Loss": [("", [(4, 3), (4, 3)])],
     "ReLU6": [("", [(3, 4)]), ("relu6_param { negative_slope: 0.5 }", [(3, 4)])],
     "Reorg": [

@@ -3,7 +3,7 @@
 With the folder `models` on the path of Python, a net that names `rpn.proposal_layer`
 and its like runs and trains here:
 
-    PYTHONPATH=models python -m runtime train solver.prototxt --allow-python rpn
+    PYTHONPATH=models python -m runtime train --solver S --allow-python rpn
 
 They take the place of those of py-faster-rcnn, and were written from the paper: Ren et
 al., Faster R-CNN, arXiv:1506.01497. The text of a layer (`param_str`) may give the

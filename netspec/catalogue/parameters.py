@@ -48,6 +48,7 @@ _ROLES: dict[str, Callable[[LayerParameter, int], _Roles]] = {
     "PReLU": lambda *_: ("w",),
     "BatchNorm": lambda layer, _: _batch_norm(layer),
     "BN": lambda layer, _: _bn(layer),
+    "Local": lambda layer, _: _weights(layer, "local_param"),
     "CenterLoss": lambda *_: ("w",),
     "Normalize": lambda *_: ("w",),
     "Parameter": lambda *_: ("w",),

@@ -77,6 +77,16 @@ VISION = (
         shapes="x (N, C, H, W) -> y (N, C kh kw, H', W'), sizes as in Convolution",
     ),
     LayerType(
+        name="Local",
+        param="local_param",
+        required=("num_output", "kernel_size"),
+        summary="Slide a window with weights of its own at every place.",
+        formula="y[n, o, p] = b[o, p] + sum_k w[o, k, p] x[n, window p, k]",
+        shapes="x (N, C, H, W) -> y (N, num_output, H', W') as Convolution; weights "
+        "(num_output, 1, C k k, H' W'), bias (1, 1, num_output, H' W')",
+        source="forks: ducha-aiki, caffe-windows, JULE",
+    ),
+    LayerType(
         name="Pooling",
         param="pooling_param",
         tops=(1, 2),

@@ -22,15 +22,19 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
         "Deconvolution",
         "DepthwiseConvolution",
         "Im2col",
+        "Local",
     ),
     "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
-    "pooling": ("Pooling", "SPP", "ROIPooling"),
+    "pooling": (
+        *("Pooling", "SPP", "Interp", "Upsample"),
+        *("PSROIPooling", "ROIAlign", "ROIPooling"),
+    ),
     "normalization": ("BatchNorm", "BN", "LRN", "MVN", "Scale", "Bias", "Normalize"),
     "activation": (
         *("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp"),
-        *("Log", "Clip", "Swish", "Threshold", "Dropout"),
+        *("Log", "Clip", "Swish", "Threshold", "Dropout", "ReLU6"),
     ),
-    "joining": ("Concat", "Eltwise", "Slice", "Split", "Crop"),
+    "joining": ("Axpy", "Concat", "Eltwise", "Slice", "Split", "Crop"),
     "output": ("Softmax", "ArgMax", "Accuracy", "DetectionOutput"),
 }
 _FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
@@ -127,6 +131,26 @@ def _pooling(layer: LayerParameter) -> list[str]:
     return [name, *_window(message), "rounded down" if down else ""]
 
 
+def _interp(layer: LayerParameter) -> list[str]:
+    message = layer.interp_param
+    size = [message.height, message.width]
+    return [
+        _times(size) if all(size) else "",
+        f"zoom {message.zoom_factor}" if message.HasField("zoom_factor") else "",
+        f"shrink {message.shrink_factor}" if message.HasField("shrink_factor") else "",
+    ]
+
+
+def _upsample(layer: LayerParameter) -> list[str]:
+    message = layer.upsample_param
+    scale = [message.scale_h, message.scale_w]
+    if not any(scale):
+        scale = [message.scale or len(layer.bottom)]
+    size = [message.upsample_h, message.upsample_w]
+    words = f"to {_times(size)}" if all(size) else f"scale {_brief(scale)}"
+    return [words, "by mask" if len(layer.bottom) > 1 else ""]
+
+
 def _enum(message: Any, field: str) -> str:
     """Return the name of an enum's value."""
     number = getattr(message, field)
@@ -189,6 +213,10 @@ def _power(layer: LayerParameter) -> list[str]:
 
 _DESCRIBE: dict[str, Callable[[LayerParameter], list[str]]] = {
     "Convolution": _convolution,
+    "Interp": _interp,
+    "Reorg": lambda layer: [f"stride {layer.reorg_param.stride}"],
+    "ShuffleChannel": lambda layer: [f"group {layer.shuffle_channel_param.group}"],
+    "Upsample": _upsample,
     "ConvolutionDepthwise": _convolution,
     "DepthwiseConvolution": _convolution,
     "Deconvolution": _convolution,

@@ -141,6 +141,8 @@ class Scene:
         title = message.name or "net"
         every = self.view.phase == ALL_PHASES
         phases = list(PHASES.values()) if every else [PHASES[self.view.phase]]
+        if not any(len(layer.include) or len(layer.exclude) for layer in message.layer):
+            phases = phases[:1]  # all of them are the same net
         known = [self._diagnose(message, phase) for phase in phases]
         found = [diagnosis for diagnosis, _ in known]
         if not every:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf import message_factory
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from netspec.errors import FileError, SpecError, SpecWarning, join
 from netspec.forks.catalogue import BVLC
@@ -57,6 +57,8 @@ def find_fork(
                 f"{_why_not(told, forced.word)}"
             )
         word = None if forced.word in (BVLC, OURS) else forced.word
+    elif not told.whole and not _parses(kind, data):
+        return None  # broken, as whoever reads it says
     else:
         word = _judged(told, path)
     if word is None:
@@ -64,6 +66,16 @@ def find_fork(
     else:
         _told[os.path.realpath(path)] = word
     return word
+
+
+def _parses(kind: type[Message], data: wire.Buffer | wire.Bytes) -> bool:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        return True  # too large to try
+    try:
+        kind.FromString(bytes(data))
+    except DecodeError:
+        return False
+    return True
 
 
 def _judged(told: Told, path: str | Path) -> str | None:

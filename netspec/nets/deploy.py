@@ -18,6 +18,7 @@ from netspec.schema import TEST, LayerParameter, NetParameter
 
 # Losses whose prediction is a function of their first bottom.
 _PREDICTIONS = {
+    "FocalLoss": ("Softmax", "softmax_param"),
     "InfogainLoss": ("Softmax", "softmax_param"),
     "SoftmaxWithLoss": ("Softmax", "softmax_param"),
     "SigmoidCrossEntropyLoss": ("Sigmoid", "sigmoid_param"),

@@ -815,6 +815,9 @@ class LayerParameter(Message):
     def focal_loss_param(self) -> FocalLossParameter:
         """FORK: R-FCN of soeaver, caffe-windows: options of FocalLoss."""
     @property
+    def local_param(self) -> LocalParameter:
+        """FORK: ducha-aiki, caffe-windows: options of Local."""
+    @property
     def center_loss_param(self) -> CenterLossParameter:
         """FORK: caffe-face: options of CenterLoss."""
     @property
@@ -913,6 +916,7 @@ class LayerParameter(Message):
         reorg_param: ReorgParameter | Mapping[str, Any] | None = ...,
         relu6_param: ReLU6Parameter | Mapping[str, Any] | None = ...,
         focal_loss_param: FocalLossParameter | Mapping[str, Any] | None = ...,
+        local_param: LocalParameter | Mapping[str, Any] | None = ...,
         center_loss_param: CenterLossParameter | Mapping[str, Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | Mapping[str, Any] | None = ...,
         proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
@@ -3784,6 +3788,41 @@ class FocalLossParameter(Message):
         gamma: float | None = ...,
         alpha: float | None = ...,
         beta: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class LocalParameter(Message):
+    """Options of Local (ducha-aiki, caffe-windows): a convolution with weights of
+    its own for every place."""
+    num_output: int
+    """Number of filters of every place."""
+    bias_term: bool
+    """Whether a bias is added, one a filter and place."""
+    pad: int
+    """Padding on every side."""
+    kernel_size: int
+    """Side of the square window."""
+    stride: int
+    """Step of the window."""
+    @property
+    def weight_filler(self) -> FillerParameter:
+        """What the weights start as."""
+    @property
+    def bias_filler(self) -> FillerParameter:
+        """What the bias starts as, 0 by default."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        bias_term: bool | None = ...,
+        pad: int | None = ...,
+        kernel_size: int | None = ...,
+        stride: int | None = ...,
+        weight_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 

@@ -31,6 +31,7 @@ _HAS_VALUES = frozenset(
     (
         *_PARAM,
         *DEPTHWISE,
+        "Local",
         "BatchNorm",
         "Bias",
         "BN",
@@ -43,7 +44,9 @@ _HAS_VALUES = frozenset(
 )
 _DETECTION = frozenset(("DetectionEvaluate", "DetectionOutput", "MultiBoxLoss"))
 # Losses whose targets have a value for each output.
-_BY_VALUE = frozenset(("EuclideanLoss", "SigmoidCrossEntropyLoss", "SmoothL1Loss"))
+_BY_VALUE = frozenset(
+    ("EuclideanLoss", "L1Loss", "SigmoidCrossEntropyLoss", "SmoothL1Loss")
+)
 
 
 def replace_classifier(

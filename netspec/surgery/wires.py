@@ -11,7 +11,7 @@ from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
 
 # Layers whose outputs mix all channels of their inputs.
 LEARNED = frozenset(
-    ("Convolution", "Deconvolution", "Embed", "InnerProduct", "LSTM", "RNN")
+    ("Convolution", "Deconvolution", "Embed", "InnerProduct", "Local", "LSTM", "RNN")
 )
 _ENDS = frozenset(("Accuracy", "DetectionEvaluate", "HDF5Output", "Silence"))
 

@@ -234,10 +234,11 @@ def _matched(
     """Pair the arrays of a node with those of the file."""
     too_many = len(layer.blobs) > len(targets)
     if too_many or not _only_shared_missing(graph, node, layer):
+        held = len(layer.blobs)
         raise ShapeError(
-            f"{path}: {label(node.layer)} has {len(targets)} parameters, "
-            f"the file has {len(layer.blobs)}; change the layer, or its name to keep "
-            f"the values it starts with"
+            f"{path}: {label(node.layer)} has {len(targets)} parameters, the file has "
+            f"{held}; {_way_to_count(node, held)}, or its name to keep the values it "
+            f"starts with"
         )
     pairs = []
     for slot, blob in enumerate(layer.blobs):
@@ -252,6 +253,22 @@ def _matched(
             )
         pairs.append(_Pair(target, blob, what))
     return pairs
+
+
+def _way_to_count(node: Node, blobs: int) -> str:
+    """Return how a layer gets as many parameters as a file has."""
+    if node.type == "BatchNorm" and blobs in (4, 5):
+        words = "scale_bias: true"
+        if blobs == 4:
+            words = "use_weight_bias: true bias_term: false"
+        return (
+            f"the file is of a fork whose BatchNorm has a factor and a bias: add "
+            f"batch_norm_param {{ {words} }}"
+        )
+    if node.type == "BN" and blobs in (2, 4):
+        words = "bn_mode: LEARN (SegNet's)" if blobs == 2 else "eps: 1e-5 (PSPNet's)"
+        return f"the file is of another fork's BN: its bn_param says {words}"
+    return "change the layer"
 
 
 def _way_to_fit(node: Node, ours: Shape, theirs: Shape) -> str:

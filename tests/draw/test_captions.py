@@ -31,6 +31,26 @@ def test_data_layers_name_their_file(kind, field):
     assert options(layer) == "list.txt"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('type: "Interp" interp_param { height: 60 width: 40 }', "60×40"),
+        ('type: "Interp" interp_param { zoom_factor: 8 }', "zoom 8"),
+        ('type: "Upsample" bottom: "x" upsample_param { scale: 3 }', "scale 3"),
+        ('type: "Upsample" bottom: "x" bottom: "mask"', "scale 2, by mask"),
+        ('type: "ShuffleChannel" shuffle_channel_param { group: 3 }', "group 3"),
+        ('type: "Reorg" reorg_param { stride: 2 }', "stride 2"),
+        (
+            'type: "ConvolutionDepthwise" convolution_param { kernel_size: 3 hole: 2 }',
+            "3×3, dilation 2",
+        ),
+    ],
+)
+def test_layers_of_forks_say_what_they_are_told_apart_by(text, said):
+    (layer,) = as_net(f"layer {{ {text} }}").layer
+    assert options(layer) == said
+
+
 @pytest.mark.parametrize("rounding", ["round_mode: FLOOR", "ceil_mode: false"])
 def test_pooling_that_rounds_down_says_so(rounding):
     text = 'layer { type: "Pooling" pooling_param { kernel_size: 3 stride: 2 %s } }'

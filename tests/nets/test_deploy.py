@@ -129,6 +129,13 @@ def test_the_second_top_of_a_loss_names_the_prediction():
     assert wires(netspec.deploy(n)) == [*START, made]
 
 
+def test_a_focal_loss_has_a_softmax_inside():
+    n = NetSpec()
+    n.data, n.label = L.DummyData(shape=[[2, 3], [2]], ntop=2)
+    n.loss = L.FocalLoss(n.data, n.label, gamma=1.5)
+    assert netspec.deploy(n).layer[-1].type == "Softmax"
+
+
 def test_an_infogain_loss_has_a_softmax_inside():
     n = small_net()
     n.loss = L.InfogainLoss(n.score, n.label, source="h.binaryproto")

@@ -57,6 +57,7 @@ def _of(kind: str, param: str, shape: Sequence[int], *options: str) -> list[Exam
 
 
 IMAGE = (2, 4, 6, 5)
+REGIONS = [[0, 0, 0, 3, 3], [1, 1, 1, 4, 6], [0, 2, 3, 2, 3]]
 ROWS = (3, 8)
 CUBE = (2, 3, 4, 5)
 SHAPE = "shape { dim: 3 dim: 4 }"
@@ -119,6 +120,7 @@ EXAMPLES: Sequence[Example] = (
         *("Interp", "interp_param", IMAGE),
         *("height: 9 width: 7", "zoom_factor: 3", "shrink_factor: 2 pad_end: -1"),
     ),
+    *_of("Local", "local_param", IMAGE, "num_output: 2 kernel_size: 3"),
     Example("ReLU6", "", [CUBE]),
     *_of("ReLU6", "relu6_param", IMAGE, "negative_slope: 0.5"),
     *_of("Reorg", "reorg_param", (2, 8, 4, 6), "stride: 2", "stride: 2 reverse: true"),
@@ -224,9 +226,28 @@ EXAMPLES: Sequence[Example] = (
     ),
     Example("RNN", "recurrent_param { num_output: 2 }", [(4, 3, 2), (4, 3)]),
     Example(
+        "Proposal",
+        "proposal_param { ratio: 1 scale: 1 min_size: 0 post_nms_topn: 5 }",
+        [(1, 2, 3, 4), (1, 4, 3, 4), (1, 3)],
+        values={"x3": [[40, 60, 1]]},
+    ),
+    Example(
+        "PSROIPooling",
+        "psroi_pooling_param { spatial_scale: 0.5 output_dim: 1 group_size: 2 }",
+        [(2, 4, 6, 5), (3, 5)],
+        values={"x2": REGIONS},
+    ),
+    Example(
+        "ROIAlign",
+        "roi_align_param { pooled_h: 2 pooled_w: 2 sampling_ratio: 2 }",
+        [IMAGE, (3, 5)],
+        values={"x2": REGIONS},
+    ),
+    Example(
         "ROIPooling",
         "roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.5 }",
         [IMAGE, (3, 5)],
+        values={"x2": REGIONS},
     ),
     *_of("ReLU", "relu_param", CUBE, "", "negative_slope: -0.5"),
     *_of("Reduction", "reduction_param", CUBE, "", "axis: 1 coeff: -2"),
@@ -271,6 +292,7 @@ DATA = tuple(
 )
 LOSSES = (
     "Accuracy",
+    "BoxAnnotatorOHEM",
     "CenterLoss",
     "ContrastiveLoss",
     "DetectionEvaluate",
@@ -284,6 +306,8 @@ LOSSES = (
     "MultinomialLogisticLoss",
     "SigmoidCrossEntropyLoss",
     "SmoothL1Loss",
+    "SmoothL1LossOHEM",
     "SoftmaxWithLoss",
+    "SoftmaxWithLossOHEM",
 )
 OWN = ("Python",)  # runs code of its own, which no other reader has

@@ -17,12 +17,14 @@ PATIENCE_S = 300
 # Where a batch of two of the sizes that a model has would take long: what is set.
 SETTINGS: Mapping[str, Sequence[str]] = {
     "fast_rcnn": ("regions=3",),
+    "faster_rcnn": ("proposal=compiled",),
     "fcn16s": ("height=48", "width=64"),
     "fcn32s": ("height=48", "width=64"),
     "fcn8s": ("height=48", "width=64"),
     "lrcn": ("steps=2", "clips=1"),
     "lstm_language_model": ("batch_size=3", "streams=2"),
     "lstm_sequence": ("batch_size=4", "streams=2"),
+    "rfcn": ("proposal=compiled", "depth=18", "height=224", "width=224"),
     "pspnet": ("size=49",),
     "segnet": ("height=45", "width=70"),
     "ssd512": ("batch_size=1",),

@@ -12,7 +12,7 @@ import numpy as np
 from netspec.ops import Op
 from netspec.ops import activation as ops
 from netspec.ops.dropout import Dropout
-from netspec.ops.relu import ReLU
+from netspec.ops.relu import ReLU, ReLU6
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,16 @@ def _clip(op: ops.Clip) -> Formula:
     )
 
 
+def _relu6(op: ReLU6) -> Formula:
+    slope, most = number(op.negative_slope), number(op.n)
+    low = "0.0f" if op.negative_slope == 0 else f"v*{slope}"
+    less = "0.0f" if op.negative_slope == 0 else f"g*{slope}"
+    return Formula(
+        f"v=v<0.0f?{low}:v>{most}?{most}:v;",
+        f"g=y>0.0f?(y<{most}?g:0.0f):{less};",
+    )
+
+
 def _swish(op: ops.Swish) -> Formula:
     beta = number(-op.beta)
     return Formula(
@@ -195,6 +205,7 @@ FORMULAS: Mapping[str, Row] = {
     "Log": Row(("base", "scale", "shift"), _log),
     "Power": Row(("power", "scale", "shift"), _power),
     "ReLU": Row(("negative_slope",), _relu),
+    "ReLU6": Row(("negative_slope", "n"), _relu6),
     "Sigmoid": Row((), _always("v=1.0f/(1.0f+expf(-v));", "g*=y*(1.0f-y);")),
     "Swish": Row(("beta",), _swish),
     "TanH": Row((), _always("v=tanhf(v);", "g*=1.0f-y*y;")),

@@ -63,6 +63,7 @@ KERNELS: Mapping[str, Sequence[type[CudaLayer[Any]]]] = {
     "Power": (Elementwise,),
     "RNN": (RNN,),
     "ReLU": (ReLU,),
+    "ReLU6": (Elementwise,),
     "Scale": (Scale, BroadScale),
     "Sigmoid": (Elementwise,),
     "SigmoidCrossEntropyLoss": (SigmoidCrossEntropyLoss,),

@@ -131,6 +131,8 @@ class LayerBlob(Blob):
             self.data[...] = values
         if gradient is not None and not (diff and diff.shows(gradient)):
             self.diff[...] = gradient
+        elif keep_diff and gradient is None and diff is not None:
+            self.diff[...] = 0  # where others worked; the layer may leave it as it is
 
     def lend_diff(self, diff: HostView | None) -> HostView | None:
         """Show another gradient, and return the one that was shown."""

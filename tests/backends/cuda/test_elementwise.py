@@ -25,6 +25,8 @@ LAYERS = [
     'type: "AbsVal"',
     'type: "BNLL"',
     'type: "Clip" clip_param { min: -0.6 max: 0.9 }',
+    'type: "ReLU6"',
+    'type: "ReLU6" relu6_param { negative_slope: 0.25 n: 0.75 }',
     'type: "ELU" elu_param { alpha: 0.7 }',
     'type: "ELU" elu_param { alpha: -0.7 }',
     'type: "Exp"',

@@ -57,6 +57,10 @@ EXAMPLES = {
         ("interp_param { height: 1 width: 3 pad_beg: -1 pad_end: -1 }", [IMAGE], 1),
         ("interp_param { use_blob_size: true }", [IMAGE, (1, 2, 8, 9)], 1),
     ],
+    "Local": [
+        ("local_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 }", [IMAGE], 1),
+        ("local_param { num_output: 4 kernel_size: 2 bias_term: false }", [IMAGE], 1),
+    ],
     "ReLU6": [
         ("", [IMAGE], 1),
         ("relu6_param { negative_slope: 0.5 n: 0.25 }", [IMAGE], 1),
@@ -421,6 +425,8 @@ ELSEWHERE = {"DetectionOutput", "Normalize", "Permute", "PriorBox", "ROIPooling"
 REFUSED = {
     *("Accuracy", "AnnotatedData", "ContrastiveLoss", "Data", "DetectionEvaluate"),
     *("CenterLoss", "FocalLoss", "L1Loss"),
+    *("BoxAnnotatorOHEM", "PSROIPooling", "Proposal", "ROIAlign"),
+    *("SmoothL1LossOHEM", "SoftmaxWithLossOHEM"),
     *("EuclideanLoss", "HDF5Data", "HDF5Output", "HingeLoss", "ImageData"),
     *("InfogainLoss", "MemoryData", "MultiBoxLoss", "MultinomialLogisticLoss"),
     *("Python", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss"),

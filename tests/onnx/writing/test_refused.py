@@ -24,6 +24,11 @@ INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 
             r"Python code, my\.Own",
         ),
         (
+            'type: "ROIPooling" roi_pooling_param { pooled_size: 2 pad_ratio: 0.5 }',
+            [(2, 3, 4, 5), (3, 5)],
+            "MaxRoiPool has no pad_ratio",
+        ),
+        (
             'type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }',
             [(2, 3, 4, 5)],
             "STOCHASTIC pooling",

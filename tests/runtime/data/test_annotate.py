@@ -219,7 +219,7 @@ def test_a_database_is_replaced_only_by_force(folder, capsys):
         ('item { name: "a" }', "an item has no label"),
         ('item { name: "a" label: 1 } item { name: "a" label: 2 }', "name 'a' twice"),
         ('item { name: "a" label: 1 } item { name: "b" label: 1 }', "label 1 twice"),
-        ("layer { }", "is no label map"),
+        ("item { label: cat }", "is no label map"),
     ],
 )
 def test_label_maps_that_are_none(tmp_path, content, message):

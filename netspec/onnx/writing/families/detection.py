@@ -27,6 +27,8 @@ def roi_pooling(layer: Layer) -> Value:
             stacklevel=2,
         )
     op = layer.op
+    if op.pad_ratio:
+        raise layer.refused("MaxRoiPool has no pad_ratio")
     regions = layer.reshape(
         layer.bottoms[1], lambda op: (op.bottoms[1][0], 5), lambda op: op.bottoms[1]
     )
