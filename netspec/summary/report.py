@@ -138,6 +138,7 @@ def summarize(
     try:
         return summary_of(build_kept(kept, shapes=given, opaque=True))
     except SpecError as error:
+        error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
