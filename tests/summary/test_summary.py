@@ -119,10 +119,9 @@ DB = layer("d", "Data", "", "data label", "data_param { batch_size: 2 }")
 
 def test_shapes_of_data_may_be_given():
     text = DB + fc("a", "data", "s", 5) + LOSS
-    with pytest.raises(
-        SpecError, match="as in --shape data=N,C,H,W on the command line"
-    ):
-        summarize(text)
+    summary = summarize(text)
+    assert set(summary.blobs.values()) == {None}
+    assert "as in --shape data=N,C,H,W on the command line" in summary.notes[0]
     summary = summarize(text, shapes={"data": (2, 3, 4, 5)})
     assert summary.blobs["label"] == (2,)
     assert summary.num_params == 60 * 5 + 5
