@@ -245,6 +245,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "SmoothL1Loss": [
         ("smooth_l1_loss_param { sigma: 1.5 }", [(3, 4)] * 2),
         ('bottom: "a" bottom: "b" bottom: "i" bottom: "o"', [(3, 4)] * 4),
+        (TWO + 'top: "l" top: "t" loss_param { normalization: NONE }', [(3, 4)] * 2),
     ],
     "SmoothL1LossOHEM": [
         ("", [(3, 4)] * 2),
