@@ -15,7 +15,7 @@ from netspec.errors import SpecError, did_you_mean
 from netspec.forks.catalogue import catalogue
 from netspec.forks.meanings import OURS, Given, Meanings, given_of, ours
 from netspec.forks.schemas import schema_of
-from netspec.ops.by_fork import fork, set_fork
+from netspec.schema.in_force import fork, set_fork
 from netspec.schema.own import OwnSchema, in_use
 
 

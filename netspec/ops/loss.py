@@ -20,9 +20,10 @@ from netspec.ops.base import (
     label,
     numbers_below,
 )
-from netspec.ops.by_fork import assume, fork
+from netspec.ops.by_fork import assume
 from netspec.ops.loss_param import fixed_divisor, ignore_label, normalization
 from netspec.schema import LayerParameter
+from netspec.schema.in_force import fork
 
 
 @dataclass(frozen=True, kw_only=True)
