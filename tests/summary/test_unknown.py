@@ -130,3 +130,15 @@ def test_shared_parameters_count_once_beside_unknown_layers():
     summary = summarize(DATA + shared + again + layer("g", "Gizmo", "b"))
     assert summary.num_params == STEM + 4
     assert rows(summary)["c"].shared
+
+
+@pytest.mark.filterwarnings("ignore::netspec.SpecWarning")  # each field is told
+def test_options_that_change_nothing_leave_shapes_and_counts_known():
+    text = DATA + conv("stem", "data").replace(
+        "convolution_param {",
+        "forward_type: FLOAT16 convolution_param { cudnn_convolution_algo_seeker: FINDEX",
+    )
+    assert "FINDEX" in text
+    summary = summarize(text)
+    assert summary.num_params == STEM
+    assert "unknown" not in str(summary)
