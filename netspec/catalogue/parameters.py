@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.schema import LayerParameter
-from netspec.schema.norms import batch_norm_affine, statistics_slots
+from netspec.schema.norms import batch_norm_affine, has_scale, statistics_slots
 
 _Roles = tuple[str, ...]
 
@@ -50,7 +50,7 @@ _ROLES: dict[str, Callable[[LayerParameter, int], _Roles]] = {
     "BN": lambda layer, _: _bn(layer),
     "Local": lambda layer, _: _weights(layer, "local_param"),
     "CenterLoss": lambda *_: ("w",),
-    "Normalize": lambda *_: ("w",),
+    "Normalize": lambda layer, _: ("w",) if has_scale(layer) else (),
     "Parameter": lambda *_: ("w",),
     "LSTM": lambda layer, bottoms: _recurrent(layer, bottoms, 2),
     "RNN": lambda layer, bottoms: _recurrent(layer, bottoms, 1),

@@ -38,7 +38,7 @@ def focal(op, x, label, ignored=None):
 
 FOCAL = {
     "the paper's": "gamma: 1.5 alpha: 0.4",
-    "of defaults": "",
+    "of defaults": "alpha: 0.25",
     "plain": "gamma: 0 alpha: 1",
     "caffe-windows": "type: ONEADDP gamma: 3",
 }
@@ -79,7 +79,7 @@ def numeric(function, x):
 
 def test_focal_loss_of_what_is_certain_is_finite(backend):
     for gamma in (0, 0.5, 2):
-        text = f'type: "FocalLoss" focal_loss_param {{ gamma: {gamma} }}'
+        text = f'type: "FocalLoss" focal_loss_param {{ gamma: {gamma} alpha: 1 }}'
         layer = LoneLayer(text, [(2, 3), (2,)], backend=backend, dtype="float32")
         x = [[200.0, 0, -100], [0, 200, 0]]
         (loss,) = layer.forward([x, [0, 0]])

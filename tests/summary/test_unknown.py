@@ -165,3 +165,15 @@ def test_unknown_options_of_a_layer_whose_tops_the_data_tell():
     summary = summarize(text)  # rois as OpenVINO has them, which Caffe refuses
     assert summary.blobs["out"] is None
     assert "normalized, of OpenVINO" in summary.notes[-1]
+
+
+@pytest.mark.filterwarnings("ignore::netspec.SpecWarning")  # each field is told
+def test_options_that_change_nothing_leave_shapes_and_counts_known():
+    text = DATA + conv("stem", "data").replace(
+        "convolution_param {",
+        "forward_type: FLOAT16 convolution_param { cudnn_convolution_algo_seeker: FINDEX",
+    )
+    assert "FINDEX" in text
+    summary = summarize(text)
+    assert summary.num_params == STEM
+    assert "unknown" not in str(summary)
