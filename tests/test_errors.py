@@ -114,12 +114,12 @@ def test_what_a_graph_refuses_names_its_layer(text, kind):
 
 
 def test_a_diagnosis_has_the_error_of_each_layer():
-    text = DATA + fc("a", "data", "a", 3) + layer("b", "Nothing", "a", "b")
+    text = DATA + fc("a", "data", "a", 3) + layer("b", "ReLU", "gone", "b")
     found = diagnose(net(text), State())
     assert [mistake and mistake.layer for mistake in found.mistakes] == [
         None,
         None,
-        "layer 'b' (Nothing)",
+        "layer 'b' (ReLU)",
     ]
     assert str(found.error) == str(found.mistakes[2])
 

@@ -171,7 +171,8 @@ def test_unknown_options_of_a_layer_whose_tops_the_data_tell():
 def test_options_that_change_nothing_leave_shapes_and_counts_known():
     text = DATA + conv("stem", "data").replace(
         "convolution_param {",
-        "forward_type: FLOAT16 convolution_param { cudnn_convolution_algo_seeker: FINDEX",
+        "forward_type: FLOAT16 "
+        "convolution_param { cudnn_convolution_algo_seeker: FINDEX",
     )
     assert "FINDEX" in text
     summary = summarize(text)
