@@ -136,7 +136,8 @@ def test_shared_parameters_count_once_beside_unknown_layers():
 def test_options_that_change_nothing_leave_shapes_and_counts_known():
     text = DATA + conv("stem", "data").replace(
         "convolution_param {",
-        "forward_type: FLOAT16 convolution_param { cudnn_convolution_algo_seeker: FINDEX",
+        "forward_type: FLOAT16 "
+        "convolution_param { cudnn_convolution_algo_seeker: FINDEX",
     )
     assert "FINDEX" in text
     summary = summarize(text)
