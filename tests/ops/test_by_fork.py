@@ -67,6 +67,19 @@ def test_focal_loss_is_that_of_the_fork_in_force():
         refuses(small, (2, 3), (2,), match="alpha is 0.5; caffe-windows, the fork in")
 
 
+def test_roi_align_is_that_of_the_fork_in_force():
+    sizes = "{ pooled_h: 2 pooled_w: 2 spatial_scale: 0.5 }"
+    text = f'type: "ROIAlign" roi_align_param {sizes}'
+    with pytest.warns(SpecWarning, match="no sampling_ratio; taken for py-RFCN-priv"):
+        assert read(text, X, (2, 5)).sampling_ratio is None
+    with netspec.forks.use("rfcn-priv"):
+        assert read(text, X, (2, 5)).sampling_ratio is None
+    with netspec.forks.use("ascend"):
+        assert read(text, X, (2, 5)).sampling_ratio == 0
+    cascade = f'type: "ROIAlign" roi_pooling_param {sizes}'
+    refuses(cascade, X, (2, 5), match="has roi_pooling_param, as in Cascade R-CNN")
+
+
 def test_a_fork_is_in_force_for_a_block():
     with netspec.forks.use("segnet"), netspec.forks.use("pspnet"):
         assert read('type: "BN"', X).form == "pspnet"
