@@ -2896,19 +2896,21 @@ def SmoothL1Loss(
     *,
     sigma: float | None = None,
     **common: Unpack[LayerOptions],
-) -> Top:
+) -> Tops:
     """Measure squared distance near 0, absolute distance far away.
 
         y = sum outside f(inside (a - b)) / N, f(d) = (sigma d)^2 / 2 if |d| < 1 /
             sigma^2, else |d| - 1 / (2 sigma^2)
 
-    Shapes: a, b, inside, outside (N, ...) -> ().
+    Shapes: a, b, inside, outside (N, C, ...) -> (); a second top (N, 1, ...) has
+    the sums over channels.
 
     sigma: Steepness at 0; larger is nearer to |d|. Default 1.
 
     Also takes `loss_param` as a dictionary.
 
-    Note: The weights inside and outside may be left out; sigma is then 1 in SSD.
+    Note: The weights inside and outside may be left out. Without sigma and outside,
+    loss_param says what to divide by, as in R-FCN.
 
     Source: Girshick, arXiv:1504.08083; not in BVLC Caffe.
     """

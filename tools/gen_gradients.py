@@ -81,7 +81,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     ],
     "CenterLoss": [("center_loss_param { num_output: 3 }", SCORES)],
     "FocalLoss": [
-        ("focal_loss_param { gamma: 1.5 }", SCORES),
+        ("focal_loss_param { gamma: 1.5 alpha: 0.5 }", SCORES),
         ("focal_loss_param { type: ONEADDP }", SCORES),
     ],
     "Interp": [
@@ -198,7 +198,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     ],
     "MultinomialLogisticLoss": [("", SCORES)],
     "Normalize": [
-        ("", [IMAGE]),
+        ("norm_param { across_spatial: true }", [IMAGE]),
         ("norm_param { across_spatial: false channel_shared: false }", [IMAGE]),
     ],
     "PReLU": [("", [(2, 3, 4)]), ("prelu_param { channel_shared: true }", [(2, 3, 4)])],
@@ -264,6 +264,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     "SmoothL1Loss": [
         ("smooth_l1_loss_param { sigma: 1.5 }", [(3, 4)] * 2),
         ('bottom: "a" bottom: "b" bottom: "i" bottom: "o"', [(3, 4)] * 4),
+        (TWO + 'top: "l" top: "t" loss_param { normalization: NONE }', [(3, 4)] * 2),
     ],
     "SmoothL1LossOHEM": [
         ("", [(3, 4)] * 2),

@@ -95,12 +95,15 @@ DETECTION = (
         extra_params=("loss_param",),
         bottoms=(2, 4),
         bottom_names=("a", "b", "inside", "outside"),
+        tops=(1, 2),
         auto_top=True,
         summary="Measure squared distance near 0, absolute distance far away.",
         formula="y = sum outside f(inside (a - b)) / N, f(d) = (sigma d)^2 / 2 if "
         "|d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2)",
-        shapes="a, b, inside, outside (N, ...) -> ()",
-        notes="The weights inside and outside may be left out; sigma is then 1 in SSD.",
+        shapes="a, b, inside, outside (N, C, ...) -> (); a second top (N, 1, ...) has "
+        "the sums over channels",
+        notes="The weights inside and outside may be left out. Without sigma and "
+        "outside, loss_param says what to divide by, as in R-FCN.",
         source=_FAST_RCNN,
     ),
     LayerType(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.schema import LayerParameter
-from netspec.schema.norms import batch_norm_affine, statistics_slots
+from netspec.schema.norms import batch_norm_affine, has_scale, statistics_slots
 
 _Roles = tuple[str, ...]
 
@@ -53,7 +53,7 @@ _ROLES: dict[str, Callable[[LayerParameter, int], _Roles]] = {
     "EltwiseAffine": lambda *_: ("w", "b"),
     "LargeMarginInnerProduct": lambda *_: ("w",),
     "MarginInnerProduct": lambda *_: ("w",),
-    "Normalize": lambda *_: ("w",),
+    "Normalize": lambda layer, _: ("w",) if has_scale(layer) else (),
     "Parameter": lambda *_: ("w",),
     "LSTM": lambda layer, bottoms: _recurrent(layer, bottoms, 2),
     "RNN": lambda layer, bottoms: _recurrent(layer, bottoms, 1),

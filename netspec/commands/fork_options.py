@@ -16,8 +16,8 @@ def add_fork_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fork",
         metavar="NAME",
-        help="the fork of Caffe whose numbers binary files have, where these do not "
-        "tell; python -m netspec.forks lists all",
+        help="the fork of Caffe whose numbers binary files have and whose layers are "
+        "meant, where these do not tell; python -m netspec.forks lists all",
     )
     parser.add_argument(
         "--proto",

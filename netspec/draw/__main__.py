@@ -85,7 +85,7 @@ def _command(arguments: Sequence[str] | None) -> None:
     )
     with fork_options(options):
         net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
-    scene = Scene(net, view)
+        scene = Scene(net, view)
     if options.output is None:
         sys.stdout.write(scene.svg())
     else:

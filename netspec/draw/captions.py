@@ -9,7 +9,7 @@ from typing import Any
 from netspec.catalogue import LAYER_TYPES
 from netspec.graph.looking import opaque_reason
 from netspec.ops import is_known_type, op_class
-from netspec.ops.opaque import unread_options
+from netspec.ops.opaque import kept_options
 from netspec.schema import LayerParameter
 
 MAX_FIELDS, MAX_FIELD = 2, 48  # unknown fields in a box, and characters of each
@@ -77,7 +77,7 @@ def unknown_words(layer: LayerParameter) -> list[str]:
 
 def unknown_fields(layer: LayerParameter) -> list[str]:
     """Return the fields of a layer and its options that are not known, as text."""
-    return [*layer.unknown_fields, *(text for _, text in unread_options(layer))]
+    return [*layer.unknown_fields, *(text for _, text in kept_options(layer))]
 
 
 def shorten(text: str, length: int) -> str:

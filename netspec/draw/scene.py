@@ -18,7 +18,7 @@ from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Diagnosis, Graph, diagnose
 from netspec.nets.current import current
 from netspec.nets.filter import merge_state
-from netspec.nets.phases import PHASE_NAMES, PHASES
+from netspec.nets.phases import PHASE_NAMES, PHASES, phases_with_data
 from netspec.schema import LayerParameter, NetParameter
 
 MAX_PATHS = 10  # of modules, in a message
@@ -143,6 +143,9 @@ class Scene:
         phases = list(PHASES.values()) if every else [PHASES[self.view.phase]]
         if not any(len(layer.include) or len(layer.exclude) for layer in message.layer):
             phases = phases[:1]  # all of them are the same net
+        elif every:
+            with_data = phases_with_data(message)
+            phases = [phase for phase in phases if phase in with_data]
         known = [self._diagnose(message, phase) for phase in phases]
         found = [diagnosis for diagnosis, _ in known]
         if not every:

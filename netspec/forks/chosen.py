@@ -15,6 +15,7 @@ from netspec.errors import SpecError, did_you_mean
 from netspec.forks.catalogue import catalogue
 from netspec.forks.meanings import OURS, Given, Meanings, given_of, ours
 from netspec.forks.schemas import schema_of
+from netspec.schema.in_force import fork, set_fork
 from netspec.schema.own import OwnSchema, in_use
 
 
@@ -33,9 +34,8 @@ class Schema:
 
 @dataclass
 class _State:
-    """The fork in force, and all schemas with those of users that they were made of."""
+    """All schemas, with those of users that they were made of."""
 
-    word: str | None = None
     meanings: Meanings | None = None
     own: tuple[OwnSchema, ...] = ()
 
@@ -48,14 +48,14 @@ class Using:
     """A fork in force, until the end of a `with` block or of the program."""
 
     def __init__(self, word: str | None) -> None:
-        self._before = _state.word
-        _state.word = word
+        self._before = fork()
+        set_fork(word)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
-        _state.word = self._before
+        set_fork(self._before)
 
 
 def use(fork: str | None) -> Using:
@@ -74,8 +74,9 @@ def use(fork: str | None) -> Using:
 
 def in_force() -> Schema | None:
     """Return the schema in force: of a fork, or else the last one that a user gave."""
-    if _state.word is not None:
-        return schema_named(_state.word)
+    word = fork()
+    if word is not None:
+        return schema_named(word)
     own = in_use()
     return schema_named(own[-1].word) if own else None
 

@@ -19,6 +19,7 @@ from netspec.forks.kept import explaining, kept_texts
 from netspec.forks.meanings import OURS
 from netspec.forks.telling import Told, tell
 from netspec.schema import NetParameter, SolverState, wire
+from netspec.schema.unread import bad_text
 
 M = TypeVar("M", bound=Message)
 
@@ -72,10 +73,10 @@ def _parses(kind: type[Message], data: wire.Buffer | wire.Bytes) -> bool:
     if not isinstance(data, bytes | bytearray | memoryview):
         return True  # too large to try
     try:
-        kind.FromString(bytes(data))
-    except DecodeError:
+        message = kind.FromString(bytes(data))
+    except (DecodeError, UnicodeDecodeError):
         return False
-    return True
+    return bad_text(message) is None
 
 
 def _judged(told: Told, path: str | Path) -> str | None:

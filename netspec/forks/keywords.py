@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, TypeAlias
 
 from google.protobuf import text_encoding
 from google.protobuf.message import Message
 
 from netspec.catalogue import LAYER_TYPES
+from netspec.forks.catalogue import catalogue
 from netspec.forks.chosen import Schema, in_force, known_meanings, schema_named
 from netspec.forks.converting import UNKNOWN_FIELDS, as_text, is_repeated
 from netspec.forks.files import message_class
@@ -100,8 +102,21 @@ def params_of(layer_type: str) -> list[str]:
 
 
 def is_type(name: str) -> bool:
-    """Tell whether a fork, or a schema that a user gave, has a layer type."""
-    return bool(known_meanings().tables.type_owners(name)) or bool(params_of(name))
+    """Tell whether a fork, or a schema that a user gave, has a layer type.
+
+    Not where a known one is spelt alike but for capitals: `ReLu` is a slip of `ReLU`.
+    """
+    known = known_meanings()
+    if known.tables.type_owners(name) or any(
+        name in each.types for each in known.given
+    ):
+        return True
+    return squash(name) not in _known_types() and bool(params_of(name))
+
+
+@cache
+def _known_types() -> frozenset[str]:
+    return frozenset(map(squash, (*LAYER_TYPES, *catalogue().types)))
 
 
 def param_with(layer_type: str, field: str) -> str | None:

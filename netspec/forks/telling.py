@@ -79,6 +79,7 @@ class _Look:
         self.walk = wire.Walk(data)
         self.known = known
         self.whole = 0
+        self.plain = known.bits[BVLC] | known.bits[OURS]
         self.types: dict[str, None] = {}
         self.plausible: list[int] = []
         # What a field was called, by its path of numbers, and by whom. The value of an
@@ -192,19 +193,21 @@ class _Look:
             self.known.is_enum(meaning.row.type) for meaning in found
         ):
             place = (*path, ~each.value)
+        within: dict[str, None] = {}  # what no schema has of the value
         for meaning in found:
             schemas = meaning.schemas & live
             if schemas:
+                self.unexplained = {}
                 for said, suits in self._suits(meaning, each, schemas, path, depth):
                     fits |= suits
                     called = self.called.setdefault(place, {})
                     key = (message, meaning.row.name, said)
                     called[key] = called.get(key, 0) | suits
-        within = [name for name in self.unexplained if name not in before]
-        if fits or len(found) != 1:
-            self.unexplained = before  # of other meanings
-        if not fits and not (within and len(found) == 1):
-            self.unexplained[f"field {each.number} of {message}"] = None
+                if len(found) == 1 or meaning.schemas & self.plain:
+                    within |= self.unexplained
+        self.unexplained = before
+        if not fits:
+            self.unexplained |= within or {f"field {each.number} of {message}": None}
         return fits
 
     def _suits(
@@ -298,8 +301,7 @@ class _Look:
             if left & (of_kind | given):
                 left &= of_kind | given
                 break
-        plain = self.known.bits[OURS] | self.known.bits[BVLC]
-        if left & plain:  # an old fork would show by the types of its layers
+        if left & self.plain:  # an old fork would show by the types of its layers
             left &= ~self.known.old
             left = left & ~self._moved() or left
         return left

@@ -9,7 +9,13 @@ from netspec.catalogue.check import check_arity
 from netspec.errors import MAX_TOLD, ShapeError, SpecError, joined
 from netspec.graph.buffers import share_memory
 from netspec.graph.gradients import Gradients, analyse
-from netspec.graph.looking import look_at, may_be_given, told_type, unreadable
+from netspec.graph.looking import (
+    kind_of,
+    look_at,
+    may_be_given,
+    told_type,
+    unreadable,
+)
 from netspec.graph.sharing import Shared, share
 from netspec.graph.splits import insert_splits, with_own_names
 from netspec.graph.types import Earlier, Edge, Graph, Node, Parameter
@@ -88,11 +94,14 @@ def build_kept(
 
 
 def _check_layers(layers: Sequence[LayerParameter], opaque: bool) -> None:
-    """Refuse unknown types, wrong numbers of bottoms and tops, and the like."""
+    """Refuse unknown types, wrong numbers of bottoms and tops, and the like.
+
+    opaque: layers of unknown types may be there, but none without a type.
+    """
     known = known_types()
     unknown: list[SpecError] = []
-    for layer in layers if not opaque else ():
-        if layer.type not in known:
+    for layer in layers:
+        if layer.type not in known and not (opaque and kind_of(layer)):
             told = len(unknown) < MAX_TOLD
             said = told_type(layer) if told else ""
             unknown.append(SpecError(said, layer=label(layer)))

@@ -6,9 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec.catalogue.check import check_arity
-from netspec.errors import ShapeError, SpecError, UnknownShape, did_you_mean, joined
+from netspec.errors import (
+    MAX_TOLD,
+    ShapeError,
+    SpecError,
+    UnknownShape,
+    did_you_mean,
+    joined,
+)
 from netspec.graph.build import automatic_tops, build_kept
-from netspec.graph.looking import look_at, unreadable
+from netspec.graph.looking import kind_of, look_at, told_type, unreadable
 from netspec.graph.splits import is_inserted
 from netspec.graph.types import Graph
 from netspec.nets.filter import kept_layers, kept_net
@@ -58,7 +65,8 @@ def diagnose(
         layers = kept_layers(net, state)
         graph = build_kept(kept_net(net, state), shapes=given, opaque=True)
     except SpecError as error:
-        return _search(net, state, given, error)
+        # Its frames hold all mistakes once more.
+        return _search(net, state, given, error.with_traceback(None))
     ops = tuple(node.op for node in graph.nodes if not is_inserted(graph, node))
     tops = tuple(op.tops for op in ops)
     none = (None,) * len(ops)
@@ -108,6 +116,7 @@ class _Walk:
         self.tops: list[tuple[Shape | None, ...]] = []
         self.mistakes: list[SpecError | None] = []
         self.missing: list[UnknownShape] = []
+        self.hints = 0  # looked for; a broken file may have any number of mistakes
 
     def read(self, layer: LayerParameter) -> None:
         """Read one layer, or note why that cannot be done."""
@@ -117,9 +126,9 @@ class _Walk:
             self._check_wires(layer)
             op = self._infer(layer)
         except UnknownShape as error:
-            self.missing.append(error)
+            self.missing.append(error.with_traceback(None))
         except SpecError as error:
-            mistake = error
+            mistake = error.with_traceback(None)  # there may be many, with their frames
         self.ops.append(op)
         self.mistakes.append(mistake)
         tops = tuple(op.tops[: len(layer.top)]) if op else self._told(layer, mistake)
@@ -127,11 +136,15 @@ class _Walk:
         self.shapes.update(zip(layer.top, tops, strict=True))
 
     def _check_wires(self, layer: LayerParameter) -> None:
+        if not kind_of(layer):
+            raise SpecError(told_type(layer), layer=label(layer))
         if unreadable(layer) is None:
             check_arity(layer)
         for place, blob in enumerate(layer.bottom):
             if blob not in self.shapes:
-                hint = did_you_mean(blob, self.shapes)
+                self.hints += 1
+                told = self.hints <= MAX_TOLD
+                hint = did_you_mean(blob, self.shapes) if told else ""
                 raise SpecError(
                     f"{bottom_name(layer, place)} is not the top of an earlier "
                     f"layer{hint or '; add the layer that produces it'}",

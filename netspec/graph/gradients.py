@@ -71,6 +71,9 @@ def _needs_from_below(
         needs = any(mine) or any(specs)
         if len(op.layer.propagate_down):
             mine = list(op.layer.propagate_down)
+        else:
+            unasked = op.unasked_bottoms
+            mine = [need and place not in unasked for place, need in enumerate(mine)]
         layer_needs.append(needs)
         bottom_needs.append(mine)
         if needs:

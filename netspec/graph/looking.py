@@ -45,7 +45,7 @@ def look_at(
     """
     layer = as_own(layer)
     unread = unreadable(layer)
-    if unread is None or may_be_given(layer):
+    if unread is None or (is_known_type(layer.type) and op_class(layer.type).is_source):
         op = infer_with(layer, bottoms, given)
     else:
         op = opaque_op(layer, bottoms, given, _why(layer, unread))

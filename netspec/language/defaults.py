@@ -12,6 +12,10 @@ from netspec.language.options import LAYER_FIELDS, fields_of, layer_with, own_pa
 from netspec.language.python_to_proto import PAIRS
 from netspec.language.scope import Defaults, current_defaults, current_phase
 
+# What makes a layer of Caffe one of a fork, and is meant for layers of other types
+# where a default says nothing of types.
+_OF_FORKS = {"BatchNorm": frozenset(("scale_filler", "bias_filler", "bias_term"))}
+
 
 def add_defaults(
     type_name: str, bottoms: int, given: Mapping[str, Any], params: dict[str, Any]
@@ -43,6 +47,8 @@ def _add(
         if name in given or name in params or given.keys() & PAIRS.get(name, ()):
             continue
         if name == "bias_filler" and given.get("bias_term") is False:
+            continue
+        if not defaults.types and name in _OF_FORKS.get(type_name, ()):
             continue
         if name in known:
             if not _names(whole, name):

@@ -46,6 +46,23 @@ def unmade(
     return None
 
 
+def phases_with_data(net: NetParameter) -> list[int]:
+    """Return the phases in which a layer brings data, TEST first; both if none does.
+
+    net: with its inputs as layers, as `current` returns it. SSD, SegNet and others have
+    files for training, whose data layers are of the phase TRAIN alone.
+    """
+    from netspec.nets.filter import kept_layers, merge_state
+
+    phases = [TEST, TRAIN]
+    found = [
+        phase
+        for phase in phases
+        if any(not layer.bottom for layer in kept_layers(net, merge_state(net, phase)))
+    ]
+    return found or phases
+
+
 def layers_of_phase(net: NetParameter, phase: int) -> NetParameter:
     """Return the layers of `net` for `phase`, without rules."""
     from netspec.nets.filter import (  # PHASES alone need not wait for it

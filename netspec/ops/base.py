@@ -123,6 +123,11 @@ class Op:
         return ()
 
     @property
+    def unasked_bottoms(self) -> tuple[int, ...]:
+        """Bottoms without a gradient where `propagate_down` is not given."""
+        return ()
+
+    @property
     def ranges(self) -> Mapping[int, Range]:
         """What bottoms may hold, by index, where not every number means something."""
         return {}

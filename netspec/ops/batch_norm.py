@@ -16,7 +16,9 @@ from netspec.ops.base import (
     infers,
     label,
 )
+from netspec.ops.by_fork import assume
 from netspec.schema import TEST, LayerParameter
+from netspec.schema.in_force import fork
 from netspec.schema.norms import batch_norm_affine, bn_form, statistics_slots
 
 NVCAFFE_EPS = 1e-5  # the least that NVCaffe's layers with a factor take
@@ -236,7 +238,7 @@ def batch_norm(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> BatchNorm:
             channels=channels,
             use_global_stats=stored,
             moving_average_fraction=param.moving_average_fraction,
-            eps=param.eps,
+            eps=_nvcaffe_eps(param.eps),
         )
     first = "filler" if param.HasField("filler") else "scale_filler"
     learned = (
@@ -251,17 +253,30 @@ def batch_norm(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> BatchNorm:
         channels=channels,
         use_global_stats=stored,
         moving_average_fraction=param.moving_average_fraction,
-        eps=max(param.eps, NVCAFFE_EPS) if scaled else param.eps,
+        eps=max(param.eps, NVCAFFE_EPS) if scaled else _nvcaffe_eps(param.eps),
         scaled=scaled,
         biased=biased,
         updates=updates,
     )
 
 
+def _nvcaffe_eps(eps: float) -> float:
+    """Return what is added to the variance: where NVCaffe is in force, its least."""
+    nvcaffe = (fork() or "").startswith("nvidia-")
+    return max(eps, NVCAFFE_EPS) if nvcaffe else eps
+
+
 @infers("BN")
 def bn(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> BN:
     """Read a BN layer, whose fields tell the fork."""
     param, form = layer.bn_param, bn_form(layer)
+    if not layer.HasField("bn_param") and not layer.blobs:
+        assume(
+            layer,
+            "has no bn_param, which tells whose BN it is; taken for that of PSPNet, "
+            "with statistics that are kept. Say --fork pspnet, or --fork segnet "
+            "(ducha-aiki) for theirs",
+        )
     if len(bottoms[0]) < 2:
         raise ShapeError(
             f"the input has shape {bottoms[0]}; expected (N, C, ...)",

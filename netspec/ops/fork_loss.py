@@ -20,9 +20,11 @@ from netspec.ops.base import (
     label,
     numbers_below,
 )
+from netspec.ops.by_fork import assume
 from netspec.ops.loss import LossOp, check_batch, check_label_count
 from netspec.ops.softmax import SoftmaxWithLoss, softmax_with_loss
 from netspec.schema import FocalLossParameter, LayerParameter
+from netspec.schema.in_force import fork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +50,8 @@ class FocalLoss(SoftmaxWithLoss):
 
         w(p) = factor (base + sign p)^gamma
 
-    soeaver: alpha (1 - p)^gamma, the paper's; caffe-windows with type ONEADDP:
-    (alpha + p)^gamma, alpha being 1 by default.
+    soeaver: alpha (1 - p)^gamma, the paper's; caffe-windows, where it is in force:
+    (alpha - p)^gamma, and with type ONEADDP (alpha + p)^gamma; alpha is 1 by default.
     """
 
     type: ClassVar[str] = "FocalLoss"
@@ -144,6 +146,12 @@ def triplet_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> TripletLo
                 f"formula is not known here; expected margin alone, for three bottoms",
                 layer=label(layer),
             )
+    if fork() == "arcface":
+        raise SpecError(
+            "the formula of ArcFace's TripletLoss is not known here; say --fork "
+            "ducha-aiki where that of three bottoms is meant",
+            layer=label(layer),
+        )
     first = bottoms[0]
     for index, shape in enumerate(bottoms):
         if not shape or shape[:1] != first[:1] or count(shape) != count(first):
@@ -197,7 +205,21 @@ def focal_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> FocalLoss:
         )
     plain = softmax_with_loss(layer, bottoms)
     added = param.type == FocalLossParameter.ONEADDP
-    alpha = param.alpha if param.HasField("alpha") or not added else 1.0
+    windows = added or fork() == "caffe-windows"
+    alpha = param.alpha if param.HasField("alpha") or not windows else 1.0
+    if not windows and not (param.HasField("alpha") and 0 <= alpha <= 1):
+        assume(
+            layer,
+            f"multiplied by alpha, {alpha:g}, as in soeaver's Caffe; in caffe-windows "
+            f"alpha, 1 by default, stands in the place of 1 in 1 - p. Give alpha, from "
+            f"0 to 1, or say --fork rfcn-priv or --fork caffe-windows",
+        )
+    if windows and not added and alpha < 1:
+        raise SpecError(
+            f"focal_loss_param.alpha is {alpha:g}; caffe-windows, the fork in force, "
+            f"has (alpha - p)^gamma, so give at least 1",
+            layer=label(layer),
+        )
     return FocalLoss(
         layer=layer,
         bottoms=bottoms,
@@ -205,8 +227,8 @@ def focal_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> FocalLoss:
         axis=plain.axis,
         ignore_label=plain.ignore_label,
         normalization=plain.normalization,
-        factor=1.0 if added else alpha,
-        base=alpha if added else 1.0,
+        factor=1.0 if windows else alpha,
+        base=alpha if windows else 1.0,
         sign=1.0 if added else -1.0,
         gamma=param.gamma,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import ShapeError, SpecError, SpecWarning
 from netspec.ops.base import (
     Op,
     Range,
@@ -19,8 +20,10 @@ from netspec.ops.base import (
     label,
     numbers_below,
 )
+from netspec.ops.by_fork import assume
 from netspec.ops.loss_param import fixed_divisor, ignore_label, normalization
 from netspec.schema import LayerParameter
+from netspec.schema.in_force import fork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,14 +190,24 @@ class InfogainLoss(LossOp):
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothL1Loss(LossOp):
-    """loss = sum of f(w_in (a - b)) w_out / N, f quadratic below 1 / sigma^2.
+    """loss = sum of f(w_in (a - b)) w_out / divisor, f quadratic below 1 / sigma^2.
 
     f(d) = sigma^2 d^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2). Bottoms
-    2 and 3, the weights, are optional. From Fast R-CNN.
+    2 and 3, the weights, are optional. The divisor is N in Fast R-CNN, Faster R-CNN and
+    SSD, and what `loss_param` says in R-FCN, whose second top has the loss of every
+    position: its sum over channels, without a gradient of its own.
+
+    Shapes: a, b, w_in, w_out (N, C, ...) -> loss (), losses (N, 1, ...).
     """
 
     type: ClassVar[str] = "SmoothL1Loss"
     sigma: float
+    divisor: float
+
+    @property
+    def unread_tops(self) -> tuple[int, ...]:
+        """The second, the losses of positions."""
+        return (1,)
 
     @property
     def gradient_bottoms(self) -> tuple[int, ...]:
@@ -336,7 +349,64 @@ def smooth_l1_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SmoothL
             "above 0, or leave it out for 1",
             layer=label(layer),
         )
-    return SmoothL1Loss(layer=layer, bottoms=bottoms, tops=((),), sigma=sigma)
+    x = bottoms[0]
+    losses = (x[0], 1, *x[2:])
+    return SmoothL1Loss(
+        layer=layer,
+        bottoms=bottoms,
+        tops=((), losses)[: max(1, len(layer.top))],
+        sigma=sigma,
+        divisor=_smooth_l1_divisor(layer, bottoms),
+    )
+
+
+def _smooth_l1_divisor(layer: LayerParameter, bottoms: Sequence[Shape]) -> float:
+    """Return what SmoothL1Loss divides by, in the fork that is meant.
+
+    R-FCN has no sigma and no fourth bottom, and it alone has a second top and reads
+    `loss_param`: its default VALID counts positions, where the others take N.
+    """
+    x, param = bottoms[0], layer.loss_param
+    positions = count(x) // x[1] if len(x) > 1 and x[1] else x[0]
+    said = param.HasField("normalization") or param.HasField("normalize")
+    others = len(bottoms) > 3 or layer.smooth_l1_loss_param.HasField("sigma")
+    word = fork()
+    if others and word == "rfcn":
+        raise SpecError(
+            "R-FCN's SmoothL1Loss has neither a fourth bottom nor sigma, which are "
+            "Faster R-CNN's; take them out, or name another fork",
+            layer=label(layer),
+        )
+    if word is not None:
+        rfcn = word == "rfcn"
+    else:
+        rfcn = not others and (said or len(layer.top) > 1)
+    if len(layer.top) > 1 and not rfcn:
+        raise SpecError(
+            f"{'has a second top' if word is None else f'{word} has no second top'}, "
+            f"the losses of positions, which R-FCN alone has, without sigma and a "
+            f"fourth bottom; take one of them out, or say --fork rfcn",
+            layer=label(layer),
+        )
+    if not rfcn:
+        if said:
+            warnings.warn(
+                f"{label(layer)}: loss_param has no effect, as the SmoothL1Loss of "
+                f"{word or 'Faster R-CNN, whose this is by its sigma or its bottoms,'} "
+                f"divides by the number of items; take it out, or use loss_weight",
+                SpecWarning,
+                stacklevel=2,
+            )
+        elif not others and len(bottoms) == 3 and positions != x[0]:
+            assume(
+                layer,
+                f"divided by the {x[0]} items, as in SSD and Fast R-CNN; R-FCN divides "
+                f"by the {positions} positions: for that say --fork rfcn, or "
+                f"loss_param {{ normalization: VALID }}",
+            )
+        return max(1.0, x[0])
+    divisors = {"BATCH_SIZE": x[0], "NONE": 1.0, "PRE_FIXED": fixed_divisor(layer)}
+    return max(1.0, divisors.get(normalization(layer, default="VALID"), positions))
 
 
 def check_batch(layer: LayerParameter, bottoms: Sequence[Shape]) -> None:

@@ -66,6 +66,11 @@ class MultiBoxLoss(LossOp):
         return (2, 3)
 
     @property
+    def unasked_bottoms(self) -> tuple[int, ...]:
+        """Priors and true boxes: SSD's layer itself sets propagate_down so."""
+        return (2, 3)
+
+    @property
     def backward_bottoms(self) -> tuple[int, ...]:
         """None: what backward needs is worked out by the pass forward."""
         return ()

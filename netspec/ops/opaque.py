@@ -18,6 +18,42 @@ from netspec.ops.base import Op, ParamDef, Shape, check_count, constant, label
 from netspec.ops.families import is_known_type
 from netspec.schema import BlobProto, LayerParameter
 
+# Fields of forks that change no number: where and by whose code a layer runs, how many
+# threads read its data, what is printed; and NVCaffe's types of numbers, which are here
+# those of `--precision` for all layers.
+HARMLESS = frozenset(
+    (
+        "backward_engine",
+        "backward_math",
+        "backward_type",
+        "cache",
+        "conv_algorithm",
+        "conv_algos_override",
+        "cudnn_convolution_algo_seeker",
+        "cudnn_math_override",
+        "debug",
+        "debug_dtype",
+        "device",
+        "disk_reader_threads",
+        "engine",
+        "forward_engine",
+        "forward_math",
+        "forward_type",
+        "multi_gpu_testing",
+        "parser_threads",
+        "precache",
+        "prefetch",
+        "print_info",
+        "snapshot_before_train",
+        "snapshot_log",
+        "solver_data_type",
+        "thread_id",
+        "threads",
+        "use_gpu_transform",
+        "verbose",
+        "visualize",
+    )
+)
 COMMON = ("loss_param", "transform_param")  # options of layers of any type
 
 
@@ -55,14 +91,29 @@ def is_opaque(layer: LayerParameter) -> bool:
 def unread_options(layer: LayerParameter) -> list[tuple[str, str]]:
     """Return the options that are not known here: message, and field as text.
 
-    Those of fillers, of losses and of how data are transformed change no shape.
+    Those of fillers, of losses and of how data are transformed change no shape, and
+    `HARMLESS` ones nothing at all.
     """
+    return [
+        (message, text)
+        for message, text in kept_options(layer)
+        if field_name(text) not in HARMLESS
+    ]
+
+
+def kept_options(layer: LayerParameter) -> list[tuple[str, str]]:
+    """Return all options that are kept as text, those without harm as well."""
     found = []
     for field, value in layer.ListFields():
         if field.name.endswith("_param") and field.name not in COMMON:
             message: Any = field.message_type
             found += [(str(message.name), str(text)) for text in value.unknown_fields]
     return found
+
+
+def field_name(text: str) -> str:
+    """Return the name of a field that is kept as text, `name: value` or `name { }`."""
+    return text.split(":")[0].split("{")[0].strip()
 
 
 def is_over(layer: LayerParameter, bottom: int, top: int) -> bool:

@@ -19,7 +19,9 @@ from netspec.ops.base import (
     label,
     numbers_below,
 )
+from netspec.ops.by_fork import assume
 from netspec.schema import LayerParameter
+from netspec.schema.in_force import fork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +167,23 @@ def psroi_pooling(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> PSROIPoo
 def roi_align(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ROIAlign:
     """Read an ROIAlign layer."""
     param = layer.roi_align_param
+    if layer.HasField("roi_pooling_param") and not layer.HasField("roi_align_param"):
+        raise SpecError(
+            "has roi_pooling_param, as in Cascade R-CNN, whose ROIAlign is not known "
+            "here; give roi_align_param for that of Mask R-CNN, with sampling_ratio, "
+            "or of py-RFCN-priv",
+            layer=label(layer),
+        )
     top = _pooled(layer, bottoms, param.pooled_h, param.pooled_w)
-    given = param.HasField("sampling_ratio")
+    given = param.HasField("sampling_ratio") or fork() in ("cambricon", "ascend")
+    if not given:
+        assume(
+            layer,
+            "has no sampling_ratio; taken for py-RFCN-priv's, which takes the largest "
+            "sample. For the mean of samples, as in Mask R-CNN, give sampling_ratio, 0 "
+            "for as many as there are pixels; to say that it is the former, --fork "
+            "rfcn-priv",
+        )
     return ROIAlign(
         layer=layer,
         bottoms=bottoms,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netspec.errors import SpecError, layer_label
 from netspec.schema import LayerParameter
+from netspec.schema.in_force import fork
 
 # Fields of BNParameter that one family of forks has and the others lack.
 OWN_FIELDS = {
@@ -12,6 +13,16 @@ OWN_FIELDS = {
     "ducha-aiki": ("var_eps", "moving_average", "decay"),
 }
 SHARED_FIELDS = ("scale_filler", "shift_filler")  # of SegNet's and of ducha-aiki's
+# Whose BN forks have, by their words.
+BN_FORMS = {
+    **dict.fromkeys(("pspnet", "tsn", "tsn-3d", "tsn-interp"), "pspnet"),
+    **dict.fromkeys(("caffe-windows", "arcface", "large-margin-softmax"), "pspnet"),
+    **dict.fromkeys(("segnet", "segnet-cudnn5", "enet"), "segnet"),
+    **dict.fromkeys(("ducha-aiki", "jule", "ctpn", "nart"), "ducha-aiki"),
+}
+# Forks whose Normalize has no parameter: over all of an item, and over channels.
+NORMALIZE_ITEMS = ("tsn", "tsn-3d", "tsn-interp", "ducha-aiki", "jule")
+NORMALIZE_CHANNELS = ("caffe-windows", "arcface", "nart")
 
 
 def bn_form(layer: LayerParameter) -> str:
@@ -22,7 +33,10 @@ def bn_form(layer: LayerParameter) -> str:
     arrays is SegNet's, and any other PSPNet's, which is also that of TSN, caffe-windows
     and others, and the only one of the three whose files leave all fields out.
 
-    Raises `SpecError` where fields of several forks are set.
+    A fork in force decides first.
+
+    Raises `SpecError` where fields of several forks are set, or of another fork than
+    the one in force.
     """
     param, blobs = layer.bn_param, len(layer.blobs)
     given = {
@@ -41,6 +55,18 @@ def bn_form(layer: LayerParameter) -> str:
             f"Keep those of one",
             layer=layer_label(layer.name, layer.type),
         )
+    word = fork()
+    said = BN_FORMS.get(word or "")
+    if said is not None:
+        strange = [field for form in forms if form != said for field in given[form]]
+        strange += shared if said == "pspnet" else []
+        if strange:
+            raise SpecError(
+                f"bn_param has {', '.join(strange)}, which the BN of {word}, the fork "
+                f"in force, does not have; remove it, or name another fork",
+                layer=layer_label(layer.name, layer.type),
+            )
+        return said
     if forms:
         return forms[0]
     if shared:
@@ -53,8 +79,8 @@ def batch_norm_affine(layer: LayerParameter) -> tuple[bool, bool]:
 
     NVCaffe: both, with `scale_bias` or a filler of either. Intel: a factor with
     `use_weight_bias` or `filler`, and a bias unless `bias_term` is false; a layer that
-    gives none of its fields is Caffe's, though Intel's default is true, since those
-    layers have a Scale behind them.
+    gives none of its fields is Caffe's, though Intel's default is true, unless
+    Intel's fork is in force.
 
     Raises `SpecError` where fields contradict each other.
     """
@@ -69,6 +95,7 @@ def batch_norm_affine(layer: LayerParameter) -> tuple[bool, bool]:
         for field in ("scale_bias", "scale_filler", "bias_filler")
         if param.HasField(field) and (field != "scale_bias" or param.scale_bias)
     ]
+    intel = intel or (["use_weight_bias"] if fork() == "intel" else [])
     if intel and not param.use_weight_bias:
         given = [field for field in (*nvidia, "filler") if param.HasField(field)]
         if given:
@@ -88,6 +115,11 @@ def batch_norm_affine(layer: LayerParameter) -> tuple[bool, bool]:
         return True, False
     both = bool(intel or nvidia)
     return both, both
+
+
+def has_scale(layer: LayerParameter) -> bool:
+    """Return whether a Normalize learns a factor: SSD's does, that of TSN does not."""
+    return fork() not in (*NORMALIZE_ITEMS, *NORMALIZE_CHANNELS)
 
 
 def statistics_slots(layer: LayerParameter) -> tuple[int, ...]:

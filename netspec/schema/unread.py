@@ -126,3 +126,22 @@ def _varint(value: int) -> bytes:
         value >>= 7
     parts.append(value)
     return bytes(parts)
+
+
+def bad_text(message: Any) -> str | None:
+    """Return where a text stands that is not UTF-8; protobuf hands it out as bytes."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            texts = [value] if isinstance(value, str | bytes) else value
+            if any(isinstance(text, bytes) for text in texts):
+                return str(field.name)
+        elif (
+            field.type == field.TYPE_MESSAGE and field.message_type.name not in _VALUES
+        ):
+            inner = [value] if isinstance(value, Message) else value
+            for index, one in enumerate(inner):
+                found = bad_text(one)
+                if found is not None:
+                    number = "" if isinstance(value, Message) else f"[{index}]"
+                    return f"{field.name}{number}.{found}"
+    return None

@@ -22,7 +22,7 @@ from netspec.commands.net_argument import (
 from netspec.errors import ShapeError, SpecError
 from netspec.nets.current import current
 from netspec.nets.filter import kept_layers, merge_state
-from netspec.nets.phases import PHASES
+from netspec.nets.phases import PHASES, phases_with_data
 from netspec.reading.located import located
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.report import summarize
@@ -34,7 +34,11 @@ def _parser() -> Parser:
         description="Print shapes, parameters, MACs and memory of a net.",
     )
     add_net_argument(parser, metavar="FILE_OR_MODEL")
-    parser.add_argument("--phase", choices=list(PHASES), help="default: TEST")
+    parser.add_argument(
+        "--phase",
+        choices=list(PHASES),
+        help="default: TEST, or TRAIN where only that has a data layer",
+    )
     parser.add_argument("--level", type=int, default=0, help="level of the net state")
     parser.add_argument(
         "--stage", action="append", default=[], help="stage of the net state; repeat"
@@ -61,7 +65,8 @@ def _read(
             pass  # it would have to be derived, and only a file tells the shape of data
     net = read_net_argument(path, shapes=shapes)
     if phase is None:
-        phase = _saved_phase(net) if path.endswith(".caffemodel") else TEST
+        saved = path.endswith(".caffemodel")
+        phase = _saved_phase(net) if saved else phases_with_data(current(net))[0]
     return net, phase
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from netspec.errors import SpecError
 from netspec.graph import AUTOMATIC, Graph, Node, build_kept, diagnose, is_inserted
-from netspec.graph.looking import computed, learned, opaque_reason
+from netspec.graph.looking import computed, learned
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
@@ -123,8 +123,8 @@ def summarize(
 
     A layer of a type that is not known here, or with unknown options, has a row too.
     `shapes` may be of any blob there: of what such a layer makes. Without, what is
-    below has no shape in the summary, nor have data whose shape stands in a file. In a
-    net that can be read, those must be given.
+    below has no shape in the summary, nor have data whose shape stands in a file, nor
+    what a layer in Python makes.
 
     Raises `SpecError` for a net that cannot be built, `FileError` for a file that
     cannot be read.
@@ -138,11 +138,10 @@ def summarize(
     try:
         return summary_of(build_kept(kept, shapes=given, opaque=True))
     except SpecError as error:
+        error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
-        if not any(map(opaque_reason, found.layers)):
-            raise  # only shapes of data are missing, which can be given
     return Summary(name=message.name, phase=phase, **partial_parts(found))
 
 

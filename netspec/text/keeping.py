@@ -23,12 +23,13 @@ from netspec.text.judging import (
 from netspec.text.kept_text import one_line, parsed_field
 
 _TOKEN = re.compile(
-    r"""(?P<gap>\s+|\#[^\n]*)
-    |(?P<text>"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+')
+    r"""(?:\s+|\#[^\n]*)*+  # between tokens
+    (?:(?P<text>"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+')
     |(?P<word>[A-Za-z_][\w+-]*)|(?P<number>[\w.+-]+)
-    |(?P<open>[{<])|(?P<close>[}>])|(?P<mark>[:,;\[\]])|(?P<other>.)""",
+    |(?P<open>[{<])|(?P<close>[}>])|(?P<mark>[:,;\[\]])|(?P<other>.)|(?P<end>\Z))""",
     re.VERBOSE,
 )
+_VISIBLE = re.compile(r"\S")
 _CLOSING = {"{": "}", "<": ">"}
 _VALUES = ("text", "word", "number")
 _BLOCK = Token("open", "{")
@@ -136,28 +137,38 @@ def kept_fields(text: str, kind: type[Message]) -> Kept | None:
     if not walker.cuts:
         return None
     pieces, fields, done = [], [], 0
+    known: dict[str, str] = {}  # as most fields of a net are like others
     for cut in sorted(walker.cuts, key=lambda cut: (cut[0].start, -cut[0].end)):
         span, name, frame, several = cut
         if span.start < done:
             continue  # in one that is kept whole
-        blank = re.sub(r"\S", " ", text[span.start : span.end])
-        pieces += [text[done : span.start], blank]
+        pieces.append(text[done : span.start])
         done = span.end
-        try:
-            written = one_line(parsed_field(text[span.start : span.end]))
-        except SpecError as error:
-            raise Malformed from error
-        try:
-            written.encode()
-        except UnicodeError:
-            raise SpecError(
-                "bytes in a string are not UTF-8; save the file as such"
-            ) from None
+        source = text[span.start : span.end]
+        written = known.get(source)
+        if written is None:
+            written = known[source] = _written(source)
+        pieces.append(_VISIBLE.sub(" ", source))
         one = KeptField(
             frame.message, name, written, span.start, frame, span.values, several
         )
         fields.append(one)
     return Kept("".join([*pieces, text[done:]]), fields)
+
+
+def _written(source: str) -> str:
+    """Return a field as it is kept."""
+    try:
+        written = one_line(parsed_field(source))
+    except SpecError as error:
+        raise Malformed from error
+    try:
+        written.encode()
+    except UnicodeError:
+        raise SpecError(
+            "bytes in a string are not UTF-8; save the file as such"
+        ) from None
+    return written
 
 
 class Lines:
@@ -187,9 +198,9 @@ class _Walker:
 
     def _tokens(self, text: str) -> Iterator[tuple[str, str, int, int]]:
         for found in _TOKEN.finditer(text):
-            kind = found.lastgroup or "other"
-            if kind != "gap":
-                yield kind, found.group(), found.start(), found.end()
+            kind = found.lastgroup or "end"
+            if kind != "end":
+                yield kind, found[kind], *found.span(kind)
         while True:
             yield "end", "", len(text), len(text)
 

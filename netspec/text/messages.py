@@ -22,8 +22,8 @@ from netspec.files import (
     replacing,
 )
 from netspec.formats import other_format
-from netspec.schema import BlobProto, NetParameter, wire
-from netspec.schema.unread import unread_names
+from netspec.schema import NetParameter, wire
+from netspec.schema.unread import bad_text, unread_names
 from netspec.text.checks import BINARY_BYTE, check_size, decoded
 from netspec.text.parsing import M, missing_fields, parse, to_text
 from netspec.text.strict import is_strict, refuse_unknown
@@ -37,7 +37,6 @@ MESSAGE_BYTES = 1 << 31  # which protobuf does not read
 HEAD_BYTES = 4096  # which tell text from a binary file
 # How .npz files and those of PyTorch begin, and safetensors: a length, and JSON.
 _ARRAYS = re.compile(rb"PK\x03\x04|.{5}\x00{3}\{", re.DOTALL)
-_BLOB = BlobProto.DESCRIPTOR  # which has no text, and any number of values
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ def _from_binary(data: bytes, kind: type[M], path: Path) -> M:
         message = forks.from_binary(data, kind, path)
     except (DecodeError, RecursionError, UnicodeDecodeError):
         raise _broken(path, kind) from None
-    bad = _bad_text(message)
+    bad = bad_text(message)
     if bad is not None:
         raise FileError(f"{path}: the text of {bad} is not UTF-8")
     if is_strict():
@@ -286,20 +285,3 @@ def _check_layers(data: bytes | wire.Bytes, path: Path) -> None:
 def _broken(path: Path, kind: type[Message]) -> FileError:
     name = kind.DESCRIPTOR.name
     return FileError(f"{path}: is not a binary {name}, or was cut short")
-
-
-def _bad_text(message: Message) -> str | None:
-    """Return where a text stands that is not UTF-8; protobuf hands it out as bytes."""
-    for field, value in message.ListFields():
-        if field.type == field.TYPE_STRING:
-            texts = [value] if isinstance(value, str | bytes) else value
-            if any(isinstance(text, bytes) for text in texts):
-                return str(field.name)
-        elif field.type == field.TYPE_MESSAGE and field.message_type != _BLOB:
-            inner = [value] if isinstance(value, Message) else value
-            for index, one in enumerate(inner):
-                found = _bad_text(one)
-                if found is not None:
-                    number = "" if isinstance(value, Message) else f"[{index}]"
-                    return f"{field.name}{number}.{found}"
-    return None

@@ -26,5 +26,5 @@ def said_of(field: str, whose: Sequence[str] | None = None, what: str = "field")
 def names(whose: Sequence[str]) -> str:
     """Return the names of forks, the best known of many."""
     more = len(whose) - MAX_OWNERS
-    shown = ", ".join(whose[:MAX_OWNERS])
-    return f"{shown} and {more} more" if more > 0 else " and ".join(whose)
+    shown = [*whose[:MAX_OWNERS], *([f"{more} more"] if more > 0 else [])]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)

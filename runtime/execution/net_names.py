@@ -15,11 +15,16 @@ class NetNames:
     graph: Graph
     state: State
     layers: list[Any]
+    _called: str | None = None
 
     @property
     def name(self) -> str:
-        """The name of the net."""
-        return self.graph.name
+        """The name of the net; scripts of Faster R-CNN give it another one."""
+        return self.graph.name if self._called is None else self._called
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._called = str(name)
 
     @property
     def phase(self) -> int:

@@ -9,42 +9,13 @@ from google.protobuf.message import Message
 
 from netspec.errors import UnsupportedError, join_lines
 from netspec.ops.base import label
+from netspec.ops.opaque import HARMLESS, field_name
 from netspec.schema import LayerParameter, SolverParameter
 from netspec.schema.kept import UNKNOWN_FIELDS
 from netspec.text.whose import said_of
 
 MAX_TOLD = 20
 _VALUES = frozenset(("BlobProto", "BlobShape"))  # of which there are many
-# Fields of forks that change no number: where and by whose code a layer runs, how many
-# threads read its data, what is printed.
-HARMLESS = frozenset(
-    (
-        "backward_engine",
-        "cache",
-        "conv_algorithm",
-        "conv_algos_override",
-        "cudnn_convolution_algo_seeker",
-        "cudnn_math_override",
-        "debug",
-        "debug_dtype",
-        "device",
-        "disk_reader_threads",
-        "engine",
-        "forward_engine",
-        "multi_gpu_testing",
-        "parser_threads",
-        "precache",
-        "prefetch",
-        "print_info",
-        "snapshot_before_train",
-        "snapshot_log",
-        "thread_id",
-        "threads",
-        "use_gpu_transform",
-        "verbose",
-        "visualize",
-    )
-)
 
 
 def refuse_unknown_layers(
@@ -100,7 +71,7 @@ def _harmful(message: Any) -> Iterator[str]:
         kind = field.message_type
         if field.name == UNKNOWN_FIELDS:
             for text in value:
-                name = text.split(":")[0].split("{")[0].strip()
+                name = field_name(text)
                 if name not in HARMLESS:
                     yield _sentence(message, name, text)
         elif kind is not None and kind.name not in (*_VALUES, "NetParameter"):

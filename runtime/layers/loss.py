@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from netspec.errors import SpecError
@@ -238,14 +239,15 @@ class ContrastiveLoss(Kernel[ops.ContrastiveLoss]):
 class SmoothL1Loss(Kernel[ops.SmoothL1Loss]):
     """The absolute difference, rounded off to a parabola near 0.
 
-        d = w_in (a - b);  loss = sum of w_out f(d) / N
+        d = w_in (a - b);  loss = sum of w_out f(d) / divisor
         f(d) = sigma^2 d^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2)
-        da = dloss w_in w_out f'(d) / N;  db = -da
+        da = dloss w_in w_out f'(d) / divisor;  db = -da
 
     f is computed as q (|d| - q / 2 s) with q = min(s |d|, 1) and s = sigma^2, and
-    f'(d) as s d cut to -1..1. Missing weights are 1.
+    f'(d) as s d cut to -1..1. Missing weights are 1. losses, a second top, are sums of
+    f over channels. The divisor is N, or what `loss_param` says in R-FCN.
 
-    Shapes: a (N, ...), b, w_in, w_out (as many values) -> loss ().
+    Shapes: a (N, ...), b, w_in, w_out (as many values) -> loss (), losses (N, 1, ...).
     Source: Girshick, "Fast R-CNN", 2015, arXiv:1504.08083.
     """
 
@@ -268,7 +270,10 @@ class SmoothL1Loss(Kernel[ops.SmoothL1Loss]):
             None if gradient is None else gradient.reshape(-1)
             for gradient in self.dbottoms[:2]
         ]
-        self._batch = max(1, self.op.bottoms[0][0])
+        if len(self.tops) > 1:
+            items, _, *inner = self.tops[1].shape
+            self._terms = self.work["bent"].reshape(items, -1, math.prod(inner))
+            self._losses = self.tops[1].reshape(items, -1)
 
     def forward(self) -> None:
         """Compute the loss."""
@@ -284,8 +289,10 @@ class SmoothL1Loss(Kernel[ops.SmoothL1Loss]):
         xp.subtract(size, bent, out=bent)
         for weight in self._weights[1:]:
             xp.multiply(bent, weight, out=bent)
+        if len(self.tops) > 1:
+            xp.sum(self._terms, axis=1, out=self._losses)
         xp.sum(bent, out=self.y)
-        xp.multiply(self.y, 1 / self._batch, out=self.y)
+        xp.multiply(self.y, 1 / self.op.divisor, out=self.y)
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Compute da and db."""
@@ -294,7 +301,7 @@ class SmoothL1Loss(Kernel[ops.SmoothL1Loss]):
         xp.clip(slope, -1, 1, out=slope)
         for weight in self._weights:
             xp.multiply(slope, weight, out=slope)
-        xp.multiply(self.dy, 1 / self._batch, out=share)
+        xp.multiply(self.dy, 1 / self.op.divisor, out=share)
         xp.multiply(slope, share, out=slope)
         first, second = self._gradients
         if first is not None:

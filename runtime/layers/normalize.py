@@ -21,7 +21,8 @@ class Normalize(Kernel[ops.Normalize]):
 
     The sums for r and dx run over the channels of a place, with `across_spatial` over
     a whole item. SSD leaves the scale out of the last sum, which is right only while
-    all channels have the same one; this is the derivative.
+    all channels have the same one; this is the derivative. The scale is 1
+    where there is no parameter.
 
     Shapes: x (N, C, ...), scale (C) or () -> y (same).
     Source: Liu et al., "ParseNet", 2015, arXiv:1506.04579; normalize_layer.cpp of SSD.
@@ -54,7 +55,7 @@ class Normalize(Kernel[ops.Normalize]):
         self._x, self._y = views(sizes, self.x, self.y)
         self._dx, self._dy = views(sizes, self.dx, self.dtops[0])
         self._axes = (1, 2) if self.op.across_spatial else (1,)
-        scale = self.params[0]
+        (scale,) = self.params or (1,)
         self._scale = scale if self.op.channel_shared else scale.reshape(1, -1, 1)
 
     def forward(self) -> None:
@@ -73,7 +74,7 @@ class Normalize(Kernel[ops.Normalize]):
         xp, product, shrink = self.xp, self.work["product"], self.work["shrink"]
         xp.multiply(self._x, self._dy, out=product)
         xp.multiply(product, shrink, out=product)
-        if self.dparams[0] is not None:
+        if self.params and self.dparams[0] is not None:
             self._learn(self.dparams[0], accumulate=accumulate[0])
         if self._dx is None:
             return

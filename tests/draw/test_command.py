@@ -91,3 +91,19 @@ def test_a_missing_net_is_one_line_and_not_a_traceback(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert re.match("error: .*absent.prototxt", lines[0])
+
+
+def test_a_net_with_data_for_training_alone_is_drawn_without_a_mistake(
+    tmp_path, capsys
+):
+    path = tmp_path / "train.prototxt"
+    path.write_text(
+        'layer { name: "in" type: "DummyData" top: "x" include { phase: TRAIN }'
+        "  dummy_data_param { shape { dim: [2, 3] } } }"
+        'layer { name: "fc" type: "InnerProduct" bottom: "x" top: "y"'
+        "  inner_product_param { num_output: 4 } }"
+    )
+    assert main([str(path)]) == 0
+    assert "TRAIN" in texts(capsys.readouterr().out)
+    assert main([str(path), "--phase", "TEST"]) == 1
+    assert "('x') is not the top of an earlier layer" in capsys.readouterr().err

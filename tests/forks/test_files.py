@@ -236,3 +236,13 @@ def test_all_schemas_explain_what_they_wrote():
         told = tell(binary_of(fork.word, text), "NetParameter", known)
         assert told.whole & known.bits[fork.word], fork.word
         assert not told.doubts
+
+
+def test_what_no_schema_has_is_named_where_it_stands(tmp_path):
+    net = NetParameter()
+    net.layer.add(name="a", type="Convolution").param.add(name="w")
+    net.layer[0].param[0].MergeFromString(bytes([0x98, 0x06, 1]))  # field 99
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(net.SerializeToString())
+    with pytest.warns(SpecWarning, match="has all its fields: field 99 of ParamSpec;"):
+        read_net(path)

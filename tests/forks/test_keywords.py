@@ -189,3 +189,11 @@ print(catalogue.cache_info().currsize)
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "0\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["ReLu", "intErp", "PsRoiPooling", "cpmData", "Convolutoin"]
+)
+def test_a_slip_of_a_type_is_no_type_of_a_fork(name):
+    with pytest.raises(AttributeError, match=f"no layer type is named '{name}'"):
+        getattr(L, name)

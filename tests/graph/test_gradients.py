@@ -129,6 +129,22 @@ def test_learned_labels_are_refused_in_training():
         graph(text, TRAIN)
 
 
+def test_multi_box_loss_has_no_gradient_for_boxes_unless_one_is_asked_for():
+    shape = "reshape_param { shape { dim: [1, 2, -1] } }"
+    text = DATA + fc("a", "data", "f", 16) + layer("p", "Reshape", "f", "p", shape)
+    text += fc("b", "data", "loc", 16) + fc("c", "data", "conf", 12)
+    shape = "input_param { shape { dim: [1, 1, 1, 8] } }"
+    text += layer("t", "Input", "", "t", shape)
+    given = "multibox_loss_param { num_classes: 3 }"
+    built = graph(
+        text + layer("loss", "MultiBoxLoss", "loc conf p t", "l", given), TRAIN
+    )
+    assert propagate(built, "loss") == (True, True, False, False)
+    given += "propagate_down: [true, true, true, false]"
+    with pytest.raises(SpecError, match=r"'loss' .*bottom 2 \('p'\) depends on"):
+        graph(text + layer("loss", "MultiBoxLoss", "loc conf p t", "l", given), TRAIN)
+
+
 def test_statistics_are_not_learned_though_they_make_their_layer_run():
     text = DATA + LABEL + layer("bn", "BatchNorm", "data", "s")
     text += LOSS

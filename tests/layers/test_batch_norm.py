@@ -207,8 +207,8 @@ def test_bn_that_contradicts_itself_is_refused(options, message):
 
 
 def test_bn_refuses_other_inputs_and_tops():
-    refuses('type: "BN"', (7,), match=r"shape \(7,\); expected \(N, C")
-    text = 'type: "BN" top: "y" top: "mean"'
+    refuses('type: "BN" bn_param {}', (7,), match=r"shape \(7,\); expected \(N, C")
+    text = 'type: "BN" top: "y" top: "mean" bn_param { momentum: 0.5 }'
     refuses(text, (2, 3), match="only SegNet's BN in mode LEARN has more")
 
 

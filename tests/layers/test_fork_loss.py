@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import netspec
 from netspec.errors import SpecError
 from tests.layers.harness import LoneLayer, check_layer
 from tests.ops.reading import read, refuses
@@ -38,7 +39,7 @@ def focal(op, x, label, ignored=None):
 
 FOCAL = {
     "the paper's": "gamma: 1.5 alpha: 0.4",
-    "of defaults": "",
+    "of defaults": "alpha: 0.25",
     "plain": "gamma: 0 alpha: 1",
     "caffe-windows": "type: ONEADDP gamma: 3",
 }
@@ -79,7 +80,7 @@ def numeric(function, x):
 
 def test_focal_loss_of_what_is_certain_is_finite(backend):
     for gamma in (0, 0.5, 2):
-        text = f'type: "FocalLoss" focal_loss_param {{ gamma: {gamma} }}'
+        text = f'type: "FocalLoss" focal_loss_param {{ gamma: {gamma} alpha: 1 }}'
         layer = LoneLayer(text, [(2, 3), (2,)], backend=backend, dtype="float32")
         x = [[200.0, 0, -100], [0, 200, 0]]
         (loss,) = layer.forward([x, [0, 0]])
@@ -212,3 +213,11 @@ def test_sigmoid_cross_entropy_balance_loss_refuses():
     text = 'type: "SigmoidCrossEntropyBalanceLoss"'
     refuses(text, (4, 3), (4, 2), match="one target for every score")
     refuses(text, (4, 3), (3, 4), match="must have the same first axis")
+
+
+def test_triplet_loss_of_arcface_is_refused():
+    with netspec.forks.use("arcface"):
+        match = "the formula of ArcFace's TripletLoss is not known here; say --fork"
+        refuses('type: "TripletLoss"', (4, 3), (4, 3), (4, 3), match=match)
+    with netspec.forks.use("jule"):
+        assert read('type: "TripletLoss"', (4, 3), (4, 3), (4, 3)).margin == 1

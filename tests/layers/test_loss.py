@@ -126,14 +126,14 @@ def smooth(op, a, b, inside=None, outside=None):
     for place in np.ndindex(a.shape):
         d = abs(inside[place] * (a[place] - b[place]))
         total += outside[place] * (s * d * d / 2 if d < 1 / s else d - 0.5 / s)
-    return np.array(total / a.shape[0])
+    return np.array(total / op.divisor)
 
 
 def smooth_gradient(op, dtops, a, b, inside=None, outside=None):
     inside = np.ones_like(a) if inside is None else inside
     outside = np.ones_like(a) if outside is None else outside
     slope = np.clip(op.sigma**2 * inside * (a - b), -1, 1) * inside * outside
-    da = slope * dtops[0] / a.shape[0]
+    da = slope * dtops[0] / op.divisor
     return (da, -da, None, None)[: len(op.bottoms)], ()
 
 
@@ -141,6 +141,25 @@ def smooth_gradient(op, dtops, a, b, inside=None, outside=None):
 def test_smooth_l1_loss_is_a_parabola_near_zero(backend: Backend, weights: int) -> None:
     text = 'type: "SmoothL1Loss" smooth_l1_loss_param { sigma: 1.3 }'
     check_layer(text, [(3, 4, 2)] * (2 + weights), smooth, backend=backend,
+                gradient=smooth_gradient)  # fmt: skip
+
+
+def positions(op, a, b, *weights):
+    each = np.zeros((a.shape[0], 1, *a.shape[2:]))
+    for place in np.ndindex(a.shape):
+        one = tuple(slice(i, i + 1) for i in place)
+        loss = smooth(op, a[one], b[one], *(w[one] for w in weights))
+        each[(place[0], 0, *place[2:])] += loss * op.divisor
+    return smooth(op, a, b, *weights), each
+
+
+@pytest.mark.parametrize("bottoms", [2, 3])
+def test_smooth_l1_loss_of_r_fcn_has_the_losses_of_positions(
+    backend: Backend, bottoms: int
+) -> None:
+    text = """type: "SmoothL1Loss" top: "l" top: "each"
+              loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 7 }"""
+    check_layer(text, [(3, 4, 2, 5)] * bottoms, positions, backend=backend,
                 gradient=smooth_gradient)  # fmt: skip
 
 

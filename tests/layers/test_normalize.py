@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from netspec.errors import ShapeError, SpecError
+import netspec
+from netspec.errors import ShapeError, SpecError, SpecWarning
 from runtime.backends.base import Backend
 from tests.layers.harness import LoneLayer, check_layer
 
 
-def normalized(op, x, scale):
+def normalized(op, x, scale=1.0):
     flat = x.reshape(x.shape[0], x.shape[1], -1)
     y = np.empty_like(flat)
     for n, c, i in np.ndindex(flat.shape):
@@ -62,3 +63,21 @@ def test_bad_inputs_are_refused(backend: Backend) -> None:
         LoneLayer('type: "Normalize"', [(3,)], backend=backend)
     with pytest.raises(SpecError, match=r"norm_param.eps is -1; it is added"):
         LoneLayer('type: "Normalize" norm_param { eps: -1 }', [(3, 4)], backend=backend)
+
+
+@pytest.mark.parametrize("word", ["tsn", "ducha-aiki", "jule", "caffe-windows"])
+def test_normalize_of_other_forks_learns_nothing(backend: Backend, word: str) -> None:
+    with netspec.forks.use(word):
+        check_layer('type: "Normalize"', [(2, 3, 5, 4)], normalized, backend=backend)
+        op = LoneLayer('type: "Normalize"', [(2, 3, 5, 4)], backend=backend).op
+        assert op.params == ()
+        assert op.across_spatial is (word != "caffe-windows")
+        with pytest.raises(SpecError, match="norm_param is of SSD's Normalize, and th"):
+            LoneLayer('type: "Normalize" norm_param {}', [(3, 4)], backend=backend)
+
+
+def test_normalize_that_may_be_of_any_fork_says_whose_it_is_taken_for(
+    backend: Backend,
+) -> None:
+    with pytest.warns(SpecWarning, match="has no norm_param; taken for SSD's"):
+        assert LoneLayer('type: "Normalize"', [(3, 4)], backend=backend).op.params

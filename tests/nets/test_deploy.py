@@ -132,7 +132,7 @@ def test_the_second_top_of_a_loss_names_the_prediction():
 def test_a_focal_loss_has_a_softmax_inside():
     n = NetSpec()
     n.data, n.label = L.DummyData(shape=[[2, 3], [2]], ntop=2)
-    n.loss = L.FocalLoss(n.data, n.label, gamma=1.5)
+    n.loss = L.FocalLoss(n.data, n.label, gamma=1.5, alpha=0.5)
     assert netspec.deploy(n).layer[-1].type == "Softmax"
 
 

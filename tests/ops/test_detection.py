@@ -4,7 +4,7 @@ from tests.ops.reading import fillers, param_shapes, read, refuses
 
 
 def test_normalize_has_one_scale_or_one_a_channel():
-    op = read('type: "Normalize" top: "y"', (2, 3, 4, 5))
+    op = read('type: "Normalize" top: "y" norm_param {}', (2, 3, 4, 5))
     assert param_shapes(op) == [()]
     assert fillers(op) == [("constant", 1)]
     text = """type: "Normalize" top: "y"

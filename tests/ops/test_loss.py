@@ -1,5 +1,7 @@
 import pytest
 
+import netspec
+from netspec.errors import SpecWarning
 from tests.ops.reading import read, refuses
 
 LABELLED = ["SoftmaxWithLoss", "HingeLoss", "MultinomialLogisticLoss"]
@@ -148,3 +150,54 @@ def test_softmax_axis_is_counted_from_the_end():
 def test_smooth_l1_loss_refuses_a_sigma_of_zero():
     text = 'type: "SmoothL1Loss" smooth_l1_loss_param { sigma: 0 }'
     refuses(text, (2, 3), (2, 3), match=r"sigma is 0, which has no inverse; expected a")
+
+
+SMOOTH = 'type: "SmoothL1Loss" '
+PRE_FIXED = "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 128 }"
+VALID = "loss_param { normalization: VALID }"
+
+
+@pytest.mark.parametrize(
+    ("text", "bottoms", "fork", "divisor"),
+    [
+        ("", 2, None, 2),
+        (PRE_FIXED, 3, None, 128),
+        (VALID, 3, None, 2 * 4 * 5),
+        ("loss_param { normalization: NONE }", 3, None, 1),
+        ("loss_param { normalize: false }", 3, None, 2),
+        ('top: "l" top: "each"', 3, None, 2 * 4 * 5),
+        ("", 3, "rfcn", 2 * 4 * 5),
+        ("", 3, "ssd", 2),
+        ("smooth_l1_loss_param { sigma: 3 }", 3, None, 2),
+        ("", 4, None, 2),
+    ],
+)
+def test_smooth_l1_loss_divides_as_its_fork_does(text, bottoms, fork, divisor):
+    with netspec.forks.use(fork):
+        op = read(SMOOTH + text, *[(2, 3, 4, 5)] * bottoms)
+    assert op.divisor == divisor
+    assert op.tops[1:] == (((2, 1, 4, 5),) if "each" in text else ())
+
+
+def test_smooth_l1_loss_says_what_it_takes_no_notice_of():
+    text = SMOOTH + PRE_FIXED + " smooth_l1_loss_param { sigma: 3 }"
+    with pytest.warns(SpecWarning, match="loss_param has no effect.*number of items"):
+        assert read(text, *[(2, 3)] * 4).divisor == 2
+    fork = netspec.forks.use("ssd")
+    with fork, pytest.warns(SpecWarning, match="SmoothL1Loss of ssd divides"):
+        assert read(SMOOTH + PRE_FIXED, *[(2, 3)] * 3).divisor == 2
+
+
+def test_smooth_l1_loss_that_may_be_of_two_forks_says_whose_it_is_taken_for():
+    with pytest.warns(SpecWarning, match="by the 2 items.*by the 40 positions.*rfcn"):
+        assert read(SMOOTH, *[(2, 3, 4, 5)] * 3).divisor == 2
+
+
+def test_smooth_l1_loss_of_no_fork_is_refused():
+    two = 'top: "l" top: "t"'
+    sigma = "smooth_l1_loss_param { sigma: 3 }"
+    refuses(SMOOTH + two + sigma, (2, 3), (2, 3), match="has a second top, .*R-FCN")
+    with netspec.forks.use("fast-rcnn"):
+        refuses(SMOOTH + two, (2, 3), (2, 3), match="fast-rcnn has no second top")
+    with netspec.forks.use("rfcn"):
+        refuses(SMOOTH + sigma, (2, 3), (2, 3), match="neither a fourth bottom nor sig")

@@ -1,5 +1,6 @@
 import pytest
 
+import netspec
 from netspec import NetSpec
 from netspec import layers as L
 from tests.ops.reading import read, refuses
@@ -63,7 +64,8 @@ def test_psroi_pooling_has_channels_for_every_part():
 
 def test_roi_align_takes_the_mean_where_a_ratio_is_given():
     text = 'type: "ROIAlign" top: "y" roi_align_param { pooled_h: 2 pooled_w: 3 '
-    assert read(text + "}", IMAGE, REGIONS).sampling_ratio is None
+    with netspec.forks.use("rfcn-priv"):
+        assert read(text + "}", IMAGE, REGIONS).sampling_ratio is None
     assert read(text + "sampling_ratio: -1 }", IMAGE, REGIONS).sampling_ratio == 0
     op = read(text + "sampling_ratio: 2 }", IMAGE, REGIONS)
     assert (op.sampling_ratio, op.tops) == (2, ((11, 18, 2, 3),))

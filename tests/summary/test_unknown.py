@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from netspec.errors import SpecError
 from netspec.schema import NetParameter
 from netspec.summary import summarize
 from netspec.summary.__main__ import main
@@ -118,8 +117,9 @@ def test_data_of_an_unknown_type_and_in_a_file_are_rows_too():
     options = 'data_param { source: "x" batch_size: 2 }'
     database = layer("d", "Data", extra=options)
     assert summarize(database + layer("g", "Gizmo", "d")).blobs["d"] is None
-    with pytest.raises(SpecError, match="--shape d=N,C,H,W"):
-        summarize(database + conv("c", "d"))
+    summary = summarize(database + conv("c", "d"))
+    assert summary.blobs == {"d": None, "c": None}
+    assert "--shape d=N,C,H,W" in summary.notes[0]
 
 
 def test_shared_parameters_count_once_beside_unknown_layers():
@@ -130,3 +130,51 @@ def test_shared_parameters_count_once_beside_unknown_layers():
     summary = summarize(DATA + shared + again + layer("g", "Gizmo", "b"))
     assert summary.num_params == STEM + 4
     assert rows(summary)["c"].shared
+
+
+def test_a_net_that_lacks_only_the_shapes_of_data_has_a_summary(tmp_path, capsys):
+    path = tmp_path / "net.prototxt"
+    database = layer("d", "Data", extra='data_param { source: "x" batch_size: 2 }')
+    path.write_text(database + conv("c", "d"))
+    assert main([str(path)]) == 0
+    assert "--shape d=N,C,H,W" in capsys.readouterr().out
+    code = layer("p", "Python", "c", extra='python_param { module: "m" layer: "L" }')
+    path.write_text(database + conv("c", "d") + code + conv("e", "p"))
+    assert main([str(path), "--json", "--shape", "d=2,3,5,5"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["blobs"] == {
+        "d": [2, 3, 5, 5],
+        "c": [2, 4, 3, 3],
+        "p": None,
+        "e": None,
+    }
+    path.write_text(database + conv("c", "d") + layer("s", "Scale", "", "s"))
+    assert main([str(path)]) == 1
+
+
+@pytest.mark.filterwarnings("ignore::netspec.errors.SpecWarning")
+def test_unknown_options_of_a_layer_whose_tops_the_data_tell():
+    shapes = "shape { dim: [1, 40] } shape { dim: [1, 20] } shape { dim: 50 }"
+    made = layer("in", "Input", "", "loc conf rois", f"input_param {{ {shapes} }}")
+    text = made + layer(
+        "out",
+        "DetectionOutput",
+        "loc conf rois",
+        extra="detection_output_param { num_classes: 2 normalized: false }",
+    )
+    summary = summarize(text)  # rois as OpenVINO has them, which Caffe refuses
+    assert summary.blobs["out"] is None
+    assert "normalized, of OpenVINO" in summary.notes[-1]
+
+
+@pytest.mark.filterwarnings("ignore::netspec.SpecWarning")  # each field is told
+def test_options_that_change_nothing_leave_shapes_and_counts_known():
+    text = DATA + conv("stem", "data").replace(
+        "convolution_param {",
+        "forward_type: FLOAT16 "
+        "convolution_param { cudnn_convolution_algo_seeker: FINDEX",
+    )
+    assert "FINDEX" in text
+    summary = summarize(text)
+    assert summary.num_params == STEM
+    assert "unknown" not in str(summary)

@@ -10,6 +10,8 @@ from netspec.readers.draft import Made, Place
 from netspec.readers.forms import Form
 from netspec.readers.rule import Rule, chain, power, refused, silent
 from netspec.schema import LayerParameter, LRNParameter
+from netspec.schema.in_force import fork
+from netspec.schema.norms import NORMALIZE_ITEMS, has_scale
 
 WITHIN = LRNParameter.WITHIN_CHANNEL
 MAX_MIXED = 2048  # channels of all items whose means are taken by one matrix
@@ -123,9 +125,9 @@ def _lrn_by_powers(place: Place) -> list[Made]:
 
 def _normalize(place: Place) -> list[Made]:
     param, (items, channels, *plane) = place.layer.norm_param, place.bottoms[0]
-    form = Form(place)
+    form, learns = Form(place), has_scale(place.layer)
     squares = form.power("squares", form.x, power=2)
-    if param.across_spatial:
+    if param.across_spatial if learns else fork() in NORMALIZE_ITEMS:
         size = math.prod((channels, *plane))
         rows = form.reshape("rows", squares, (items, size))
         total = form.product("sum", rows, np.ones((1, size)))
@@ -138,7 +140,8 @@ def _normalize(place: Place) -> list[Made]:
         factor = form.power("factor", total, 1, param.eps, -0.5)
         factors = form.convolution("factors", factor, ones.reshape(-1, 1, 1, 1))
     y = form.both("product", "PROD", form.x, factors)
-    scale = np.broadcast_to(place.values[0].reshape(-1), (channels,))
+    values = place.values[0].reshape(-1) if learns else np.ones(1)
+    scale = np.broadcast_to(values, (channels,))
     return form.end(form.put("scale", "Scale", y, [np.array(scale)]))
 
 
@@ -244,7 +247,8 @@ RULES = (
         says="across_spatial or channel_shared",
         readers={"opencv": refused("does not load its values, or takes other sums")},
         applies=lambda place: (
-            place.layer.norm_param.across_spatial
+            not has_scale(place.layer)
+            or place.layer.norm_param.across_spatial
             or place.layer.norm_param.channel_shared
         ),
         rewrite=_normalize,

@@ -34,7 +34,8 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "Convolution": ("convolution_param { num_output: 5 kernel_size: 3 }", [IMAGE]),
     "Deconvolution": ("convolution_param { num_output: 5 kernel_size: 3 }", [IMAGE]),
     "DetectionOutput": (
-        "detection_output_param { num_classes: 2 keep_top_k: 1 }",  # one row, as planned
+        # One row, as planned.
+        "detection_output_param { num_classes: 2 keep_top_k: 1 }",
         [(1, 12), (1, 6), (1, 2, 12)],
     ),
     "Dropout": ("dropout_param { dropout_ratio: 0.3 }", [IMAGE]),

@@ -101,7 +101,9 @@ def test_an_arena_asks_the_backend_for_its_arrays(device: Unopened) -> None:
     memory = bytearray(256)
     asked = SimpleNamespace(data=Pointer(memory), nbytes=256)
     device._cupy = SimpleNamespace(ndarray=from_pointer)
-    lending = SimpleNamespace(zeros=lambda shape, dtype: asked, cut=device.cut)
+    lending = SimpleNamespace(
+        zeros=lambda shape, dtype: asked, cut=device.cut, on_host=False
+    )
     arena = Arena(lending, 128)
     arena.cut(64, (3,), "float32")[...] = 1
     assert np.flatnonzero(np.frombuffer(memory, "float32")).tolist() == [16, 17, 18]

@@ -94,7 +94,7 @@ EXAMPLES = {
     ],
     "BN": [
         ("bn_param { eps: 0.1 }", [IMAGE], 1),
-        ("", [(3, 4)], 1),
+        ("bn_param {}", [(3, 4)], 1),
         ("bn_param { bn_mode: INFERENCE }", [IMAGE], 1),
         ("bn_param { bn_mode: LEARN }", [IMAGE], 1),
         ("bn_param { var_eps: 0.2 }", [(2, 3, 4)], 1),

@@ -42,9 +42,9 @@ def test_arrays_that_do_not_fit_are_refused(data, labels, message):
         source.set_arrays(np.zeros(data), np.zeros(labels))
 
 
-def test_window_data_is_refused_with_what_can_be_used_instead():
-    with pytest.raises(UnsupportedError, match=r"\(WindowData\).*use Data \(LMDB\)"):
-        open_source(layer('type: "WindowData" top: "x" top: "t"'), TEST, 0)
+def test_what_reads_no_files_is_refused_with_what_does():
+    with pytest.raises(UnsupportedError, match=r"\(Input\).*use Data \(LMDB\)"):
+        open_source(layer('type: "Input" top: "x"'), TEST, 0)
 
 
 def test_net_takes_arrays_and_gives_the_labels_four_axes():

@@ -43,7 +43,8 @@ def test_rules_may_have_none_in_any_phase():
 
 
 def test_what_changes_no_number_is_let_be():
-    net = Net(NET % ("device: 1", "engine: MKL2017", "") + "version: 2\n")
+    options = "device: 1 forward_type: FLOAT16"
+    net = Net(NET % (options, "engine: MKL2017", "") + "version: 2\n")
     assert net.blobs["p"].data.shape == (1, 2, 5, 4)
 
 

@@ -432,7 +432,12 @@ NORMALIZED = """
             "batch_norm_param { bias_term: false }",
             r"add batch_norm_param \{ use_weight_bias: true bias_term: false \}",
         ),
-        ("BN", "bn_param { bn_mode: LEARN }", "", r"another fork's BN: .* eps: 1e-5"),
+        (
+            "BN",
+            "bn_param { bn_mode: LEARN }",
+            "bn_param {}",
+            r"another fork's BN: .* eps: 1e-5",
+        ),
         ("BN", "bn_param { eps: 1e-5 }", "bn_param { bn_mode: LEARN }", "bn_mode: LEA"),
     ],
 )

@@ -69,5 +69,7 @@ def normalize(layer: Layer) -> Value:
     axes = (1, 2, 3) if op.across_spatial else (1,)
     energy = layer.reduce("ReduceSum", square, axes, keep=True)
     norm = layer.add("Sqrt", layer.affine(energy, 1, op.eps))
+    if not op.params:
+        return layer.add("Div", layer.x, norm)
     shape = (1,) if op.channel_shared else (*op.params[0].shape, 1, 1)
     return layer.add("Mul", layer.add("Div", layer.x, norm), layer.parameter(0, shape))

@@ -248,8 +248,16 @@ class SmoothL1Loss(_ElementLoss):
     """See `runtime.layers.loss.SmoothL1Loss`."""
 
     op: ops.SmoothL1Loss
-    options = ("sigma",)
+    options = ("sigma", "divisor")
     kind = "SMOOTH_L1"
+
+    @classmethod
+    def suits(cls, op: ops.SmoothL1Loss) -> bool:
+        """Whether there are no losses of positions."""
+        return len(op.tops) == 1
+
+    def _divide(self) -> Call:
+        return self._finish(1.0, self.op.divisor)
 
     @property
     def _number(self) -> float:

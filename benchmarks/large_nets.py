@@ -1,4 +1,4 @@
-"""What looking at a net costs: `python benchmarks/tools.py [--write FILE]`.
+"""What looking at a net costs: `python benchmarks/large_nets.py [--write FILE]`.
 
 Seconds of a processor, which other work on the machine hardly lengthens, to load a net
 from text, to write it as Python, to summarize it, and to draw it as SVG and as a page,

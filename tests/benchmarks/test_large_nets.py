@@ -1,4 +1,4 @@
-"""The benchmark of tools makes its nets and prints a row for each."""
+"""The benchmark of large nets makes its nets and prints a row for each."""
 
 import subprocess
 import sys
@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROW = """
 import sys
 sys.path.insert(0, "benchmarks")
-import tools
-print(tools.row(sys.argv[1], 60))
+import large_nets
+print(large_nets.row(sys.argv[1], 60))
 """
 
 
