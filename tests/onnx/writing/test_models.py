@@ -28,6 +28,7 @@ SIZES = {
     "lrcn": 131,
     "mobilenet": 64,
     "mobilenet_v2": 64,
+    "segnet": 64,  # in larger ones maxima lie so close that masks differ
     "squeezenet": 64,
     "vgg16": 64,
     "vgg19": 64,
