@@ -134,6 +134,14 @@ class LayerOptions(TypedDict, total=False):
     focal_loss_param: Dict | None
     local_param: Dict | None
     center_loss_param: Dict | None
+    seg_accuracy_param: Dict | None
+    selu_param: Dict | None
+    selu_dropout_param: Dict | None
+    relux_param: Dict | None
+    margin_inner_product_param: Dict | None
+    largemargin_inner_product_param: Dict | None
+    triplet_loss_param: Dict | None
+    eltwise_affine_param: Dict | None
     box_annotator_ohem_param: Dict | None
     proposal_param: Dict | None
     psroi_pooling_param: Dict | None
@@ -1129,6 +1137,34 @@ def Eltwise(
 
 
 @layer_function
+def EltwiseAffine(
+    x: Bottom,
+    /,
+    *,
+    slope_filler: Filler | None = None,
+    bias_filler: Filler | None = None,
+    channel_shared: bool | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Multiply every channel by a learned factor and add a learned bias.
+
+        y = factor x + bias
+
+    Shapes: x (N, C, ...) -> y (same shape); factor and bias (C,), or () with
+    channel_shared.
+
+    slope_filler: What the factors start as, 1.0001 by default.
+    bias_filler: What the biases start as, 0.0001 by default.
+    channel_shared: Whether there is one factor and one bias for all channels.
+        Default False.
+
+    Note: The factor starts at 1.0001 and the bias at 0.0001.
+
+    Source: forks: ducha-aiki, caffe-windows.
+    """
+
+
+@layer_function
 def Embed(
     index: Bottom,
     /,
@@ -1775,6 +1811,46 @@ def LSTMUnit(
 
 
 @layer_function
+def LargeMarginInnerProduct(
+    x: Bottom,
+    label: Bottom,
+    /,
+    *,
+    num_output: int,
+    type: Literal["SINGLE", "DOUBLE", "TRIPLE", "QUADRUPLE"] | int | None = None,
+    weight_filler: Filler | None = None,
+    axis: int | None = None,
+    base: float | None = None,
+    gamma: float | None = None,
+    power: float | None = None,
+    iteration: int | None = None,
+    lambda_min: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Connect every input with every class, the label's angle made larger.
+
+        y = |x| |w| cos(angle); of the label |x| |w| (lambda cos(angle) +
+            psi(angle)) / (1 + lambda), psi = (-1)^k cos(m angle) - 2 k
+
+    Shapes: x (N, K...), label (N,) -> y (N, num_output); weights (num_output, K); a
+    second top (1,) holds lambda = max(base (1 + gamma passes)^-power, lambda_min).
+
+    num_output: Number of outputs, the classes. Required.
+    type: How many times the angle counts: 1, 2, 3 or 4. Default SINGLE.
+    weight_filler: What the weights start as.
+    axis: First axis that is multiplied; negative counts from the end. Default 1.
+    base: lambda, the share of the plain product, starts at about this value.
+        Default 1.
+    gamma: How fast lambda falls: base (1 + gamma iteration)^-power. Default 0.
+    power: Exponent of the fall of lambda. Default 1.
+    iteration: Forward passes that count as done at the start. Default 0.
+    lambda_min: lambda falls to this value and no further. Default 0.
+
+    Source: fork: large-margin-softmax; Liu et al. (2016).
+    """
+
+
+@layer_function
 def Local(
     x: Bottom,
     /,
@@ -1853,6 +1929,46 @@ def MVN(
     eps: Added to the standard deviation. Default 1e-09.
 
     Note: eps is added outside the root.
+    """
+
+
+@layer_function
+def MarginInnerProduct(
+    x: Bottom,
+    label: Bottom,
+    /,
+    *,
+    num_output: int,
+    type: Literal["SINGLE", "DOUBLE", "TRIPLE", "QUADRUPLE"] | int | None = None,
+    weight_filler: Filler | None = None,
+    axis: int | None = None,
+    base: float | None = None,
+    gamma: float | None = None,
+    power: float | None = None,
+    iteration: int | None = None,
+    lambda_min: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Tops:
+    """Measure angles to every class, the label's angle made larger.
+
+        y = |x| cos(angle); of the label |x| (lambda cos(angle) + psi(angle)) / (1 +
+            lambda), psi = (-1)^k cos(m angle) - 2 k
+
+    Shapes: x (N, K...), label (N,) -> y (N, num_output); weights (num_output, K); a
+    second top (1,) holds lambda = max(base (1 + gamma passes)^-power, lambda_min).
+
+    num_output: Number of outputs, the classes. Required.
+    type: How many times the angle counts: 1, 2, 3 or 4. Default SINGLE.
+    weight_filler: What the weights start as.
+    axis: First axis that is multiplied; negative counts from the end. Default 1.
+    base: lambda, the share of the plain product, starts at about this value.
+        Default 1.
+    gamma: How fast lambda falls: base (1 + gamma iteration)^-power. Default 0.
+    power: Exponent of the fall of lambda. Default 1.
+    iteration: Forward passes that count as done at the start. Default 0.
+    lambda_min: lambda falls to this value and no further. Default 0.
+
+    Source: fork: SphereFace; Liu et al. (2017).
     """
 
 
@@ -2430,6 +2546,28 @@ def ReLU6(
 
 
 @layer_function
+def ReLUX(
+    x: Bottom,
+    /,
+    *,
+    negative_slope: float | None = None,
+    maximal_value: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Keep what is between 0 and maximal_value.
+
+        y = min(max(x, 0), maximal_value) + negative_slope min(x, 0)
+
+    Shapes: x (any shape) -> y (same shape).
+
+    negative_slope: Factor of negative x. Default 0.
+    maximal_value: The largest value. Default 6.
+
+    Source: fork: py-RFCN-priv.
+    """
+
+
+@layer_function
 def Reduction(
     x: Bottom,
     /,
@@ -2557,6 +2695,83 @@ def Scale(
 
 
 @layer_function
+def SeLu(
+    x: Bottom,
+    /,
+    *,
+    alpha: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Exponential below 0, so scaled that values keep mean 0, variance 1.
+
+        y = lambda x where x > 0, else lambda alpha (exp(x) - 1)
+
+    Shapes: x (any shape) -> y (same shape).
+
+    lambda: Factor of both sides. Default 1.050701.
+    alpha: Factor of exp(x) - 1 where x is negative. Default 1.673263.
+
+    Note: lambda is a word of Python: give it as selu_param={'lambda': 1.05}.
+
+    Source: fork: py-RFCN-priv; Klambauer et al. (2017).
+    """
+
+
+@layer_function
+def SeLuDropout(
+    x: Bottom,
+    /,
+    *,
+    dropout_ratio: float | None = None,
+    alpha: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Drop values to alpha while training, keeping mean 0 and variance 1.
+
+        TRAIN: y = a (x or alpha) + b, q = 1 - dropout_ratio, a = (q (1 + (1 - q)
+            alpha^2))^-1/2, b = -a (1 - q) alpha; TEST: y = x
+
+    Shapes: x (any shape) -> y (same shape).
+
+    dropout_ratio: Chance of a value to be dropped. Default 0.1.
+    alpha: What a dropped value becomes, before the affine correction. Default
+        -1.758099.
+
+    Source: fork: py-RFCN-priv; Klambauer et al. (2017).
+    """
+
+
+@layer_function
+def SegAccuracy(
+    scores: Bottom,
+    label: Bottom,
+    /,
+    *,
+    metric: Literal["PixelAccuracy", "ClassAccuracy", "PixelIOU"] | int | None = None,
+    ignore_label: int | Sequence[int] | None = None,
+    reset: bool | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Measure a segmentation: accuracy, recall and Jaccard index.
+
+        of n[t, p], how many labels t have class p: sum n[t, t] / sum n; mean n[t,
+            t] / n[t, :]; mean n[t, t] / (n[t, :] + n[:, t] - n[t, t])
+
+    Shapes: scores (N, C, H, W), label (N, 1, H, W) -> y (1, 1, 1, 3).
+
+    metric: Of DeepLab v1; later forks measure all three and do not read it. Default
+        PixelAccuracy.
+    ignore_label: Labels that do not count.
+    reset: Whether every pass counts anew; false adds to the passes before. Default
+        True.
+
+    Note: reset: false adds to the passes before. Has no gradient.
+
+    Source: forks: DeepLab v2, PSPNet.
+    """
+
+
+@layer_function
 def ShuffleChannel(
     x: Bottom,
     /,
@@ -2592,6 +2807,26 @@ def Sigmoid(
 
     engine: Which implementation Caffe picks; the results are the same. Default
         DEFAULT.
+    """
+
+
+@layer_function
+def SigmoidCrossEntropyBalanceLoss(
+    scores: Bottom,
+    target: Bottom,
+    /,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Compare yes-or-no targets, both kinds counting as much, per image.
+
+        y = -sum w log(p) / N, w = share of the other kind in the image, p =
+            sigmoid(scores) or 1 - that
+
+    Shapes: scores, target (N, ...) -> ().
+
+    Note: Targets that are neither 0 nor 1 do not count.
+
+    Source: fork: OSVOS.
     """
 
 
@@ -2874,6 +3109,33 @@ def Tile(
 
     axis: Axis to repeat. Negative counts from the end. Default 1.
     tiles: Number of copies. Required.
+    """
+
+
+@layer_function
+def TripletLoss(
+    anchor: Bottom,
+    positive: Bottom,
+    negative: Bottom,
+    /,
+    *,
+    margin: float | None = None,
+    group_size: int | None = None,
+    scale: float | None = None,
+    **common: Unpack[LayerOptions],
+) -> Top:
+    """Ask that negatives are farther off than positives, by a margin.
+
+        y = sum_n max(0, margin + |a - p|^2 - |a - n|^2) / (2 N)
+
+    Shapes: anchor, positive, negative (N, C) -> ().
+
+    margin: By how much negatives are to be farther off, in squared distance.
+        Default 1.
+    group_size: Of ArcFace, whose TripletLoss is another one. Default 3.
+    scale: Of ArcFace, whose TripletLoss is another one. Default 1.
+
+    Source: forks: ducha-aiki, JULE.
     """
 
 

@@ -66,6 +66,15 @@ class ImageData:
     PIXEL = 2
 
 
+class LargeMarginInnerProduct:
+    """Values of fields of LargeMarginInnerProductParameter."""
+
+    SINGLE = 0
+    DOUBLE = 1
+    TRIPLE = 2
+    QUADRUPLE = 3
+
+
 class Loss:
     """Values of fields of LossParameter."""
 
@@ -84,6 +93,15 @@ class LRN:
     DEFAULT = 0
     CAFFE = 1
     CUDNN = 2
+
+
+class MarginInnerProduct:
+    """Values of fields of MarginInnerProductParameter."""
+
+    SINGLE = 0
+    DOUBLE = 1
+    TRIPLE = 2
+    QUADRUPLE = 3
 
 
 class MultiBoxLoss:
@@ -143,6 +161,14 @@ class ReLU:
     DEFAULT = 0
     CAFFE = 1
     CUDNN = 2
+
+
+class SegAccuracy:
+    """Values of fields of SegAccuracyParameter."""
+
+    PixelAccuracy = 0
+    ClassAccuracy = 1
+    PixelIOU = 2
 
 
 class Sigmoid:

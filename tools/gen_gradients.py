@@ -34,6 +34,7 @@ THREE = 'bottom: "a" bottom: "b" bottom: "c"'
 SCORES = [(4, 3), (4,)]
 ALL_NEGATIVE = "mining_type: NONE background_label_id: 2"
 TWO = "loss_weight: 2 loss_weight: 0 "
+MARGINS = ("SINGLE", "DOUBLE", "TRIPLE", "QUADRUPLE")
 REGIONS = (7, 5)
 BOXES = [(1, 2, 3, 4), (1, 4, 3, 4), (1, 3)]
 # Of each type what to check: the rest of its text, and the shapes of its bottoms.
@@ -89,6 +90,24 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, Sequence[tuple[int, ...]]]]] = {
     ],
     "Local": [("local_param { num_output: 2 kernel_size: 3 pad: 1 }", [IMAGE])],
     "L1Loss": [("", [(4, 3), (4, 3)])],
+    "EltwiseAffine": [
+        ("", [IMAGE]),
+        ("eltwise_affine_param { channel_shared: true }", [IMAGE]),
+    ],
+    "LargeMarginInnerProduct": [
+        (f"largemargin_inner_product_param {{ num_output: 3 type: {m} }}", SCORES)
+        for m in MARGINS
+    ],
+    "MarginInnerProduct": [
+        (f"margin_inner_product_param {{ num_output: 3 type: {m} }}", SCORES)
+        for m in MARGINS
+    ],
+    "ReLUX": [("relux_param { maximal_value: 0.7 }", [(3, 4)])],
+    "SeLu": [("", [(3, 4)])],
+    "SeLuDropout": [("selu_dropout_param { dropout_ratio: 0.3 }", [(3, 4)])],
+    "SegAccuracy": [("", [(2, 3, 5), (2, 5)])],
+    "SigmoidCrossEntropyBalanceLoss": [("", [(3, 4), (3, 4)])],
+    "TripletLoss": [("triplet_loss_param { margin: 2 }", [(4, 3)] * 3)],
     "ReLU6": [("", [(3, 4)]), ("relu6_param { negative_slope: 0.5 }", [(3, 4)])],
     "Reorg": [
         ("reorg_param { stride: 2 }", [(1, 4, 2, 6)]),

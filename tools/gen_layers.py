@@ -9,6 +9,7 @@ The text about fields is that of the comments in the .proto.
 from __future__ import annotations
 
 import argparse
+import keyword
 import subprocess
 import sys
 import tempfile
@@ -225,6 +226,8 @@ def signature(row: LayerType) -> Iterator[str]:
     for field in fields:
         if field.name in COMMON:
             raise SystemExit(f"{row.name}.{field.name} is an option of all layers too")
+        if keyword.iskeyword(field.name):
+            continue  # `L.SeLu(x, **{"lambda": 1})` still gives it
         kind = type_of(field, field.containing_type.name)
         if field.name in row.required and field.name not in row.instead:
             yield f"{field.name}: {kind}"

@@ -11,6 +11,7 @@ With --check nothing is written; the exit status is 1 if a committed file differ
 from __future__ import annotations
 
 import argparse
+import keyword
 import subprocess
 import sys
 import tempfile
@@ -158,13 +159,14 @@ def _class(message: DescriptorProto, comments: Mapping[str, str]) -> Iterator[st
     yield from _docstring(comments[message.name], "    ")
     for enum in message.enum_type:
         yield from _enum(enum, comments.get(f"{message.name}.{enum.name}", ""), "    ")
-    for field in message.field:
+    fields = [one for one in message.field if not keyword.iskeyword(one.name)]
+    for field in fields:
         yield from _attribute(field, comments.get(f"{message.name}.{field.name}", ""))
     yield "    def __init__("
     yield "        self,"
-    if message.field:
+    if fields:
         yield "        *,"
-    for field in message.field:
+    for field in fields:
         yield f"        {field.name}: {_argument(field)} | None = ...,"
     yield "    ) -> None: ..."
 

@@ -100,6 +100,32 @@ ACTIVATION = (
         source="forks: SSD of chuanqi305, YOLO",
     ),
     LayerType(
+        name="ReLUX",
+        param="relux_param",
+        summary="Keep what is between 0 and maximal_value.",
+        formula="y = min(max(x, 0), maximal_value) + negative_slope min(x, 0)",
+        shapes=_SAME,
+        source="fork: py-RFCN-priv",
+    ),
+    LayerType(
+        name="SeLu",
+        param="selu_param",
+        summary="Exponential below 0, so scaled that values keep mean 0, variance 1.",
+        formula="y = lambda x where x > 0, else lambda alpha (exp(x) - 1)",
+        shapes=_SAME,
+        notes="lambda is a word of Python: give it as selu_param={'lambda': 1.05}.",
+        source="fork: py-RFCN-priv; Klambauer et al. (2017)",
+    ),
+    LayerType(
+        name="SeLuDropout",
+        param="selu_dropout_param",
+        summary="Drop values to alpha while training, keeping mean 0 and variance 1.",
+        formula="TRAIN: y = a (x or alpha) + b, q = 1 - dropout_ratio, "
+        "a = (q (1 + (1 - q) alpha^2))^-1/2, b = -a (1 - q) alpha; TEST: y = x",
+        shapes=_SAME,
+        source="fork: py-RFCN-priv; Klambauer et al. (2017)",
+    ),
+    LayerType(
         name="Sigmoid",
         param="sigmoid_param",
         summary="Squash values to between 0 and 1.",

@@ -119,6 +119,30 @@ LOSS = (
         "probabilities.",
     ),
     LayerType(
+        name="SegAccuracy",
+        param="seg_accuracy_param",
+        bottoms=(2, 2),
+        bottom_names=("scores", "label"),
+        summary="Measure a segmentation: accuracy, recall and Jaccard index.",
+        formula="of n[t, p], how many labels t have class p: sum n[t, t] / sum n; mean "
+        "n[t, t] / n[t, :]; mean n[t, t] / (n[t, :] + n[:, t] - n[t, t])",
+        shapes="scores (N, C, H, W), label (N, 1, H, W) -> y (1, 1, 1, 3)",
+        notes="reset: false adds to the passes before. Has no gradient.",
+        source="forks: DeepLab v2, PSPNet",
+    ),
+    LayerType(
+        name="SigmoidCrossEntropyBalanceLoss",
+        bottoms=(2, 2),
+        bottom_names=("scores", "target"),
+        auto_top=True,
+        summary="Compare yes-or-no targets, both kinds counting as much, per image.",
+        formula="y = -sum w log(p) / N, w = share of the other kind in the image, p = "
+        "sigmoid(scores) or 1 - that",
+        shapes="scores, target (N, ...) -> ()",
+        notes="Targets that are neither 0 nor 1 do not count.",
+        source="fork: OSVOS",
+    ),
+    LayerType(
         name="SigmoidCrossEntropyLoss",
         extra_params=("loss_param",),
         bottoms=(2, 2),
@@ -150,5 +174,16 @@ LOSS = (
         shapes=_LABELS,
         notes="The divisor is the number of labels that count (normalization VALID). "
         "Of forks: weights of classes and smooth labels, see loss_param.",
+    ),
+    LayerType(
+        name="TripletLoss",
+        param="triplet_loss_param",
+        bottoms=(3, 3),
+        bottom_names=("anchor", "positive", "negative"),
+        auto_top=True,
+        summary="Ask that negatives are farther off than positives, by a margin.",
+        formula="y = sum_n max(0, margin + |a - p|^2 - |a - n|^2) / (2 N)",
+        shapes="anchor, positive, negative (N, C) -> ()",
+        source="forks: ducha-aiki, JULE",
     ),
 )

@@ -42,6 +42,16 @@ NORMALIZATION = (
         notes="eps is added outside the root.",
     ),
     LayerType(
+        name="EltwiseAffine",
+        param="eltwise_affine_param",
+        summary="Multiply every channel by a learned factor and add a learned bias.",
+        formula="y = factor x + bias",
+        shapes="x (N, C, ...) -> y (same shape); factor and bias (C,), or () with "
+        "channel_shared",
+        notes="The factor starts at 1.0001 and the bias at 0.0001.",
+        source="forks: ducha-aiki, caffe-windows",
+    ),
+    LayerType(
         name="Scale",
         param="scale_param",
         bottoms=(1, 2),

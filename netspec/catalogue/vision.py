@@ -143,6 +143,36 @@ VISION = (
         notes="Weights start at 0 unless `weight_filler` is given.",
     ),
     LayerType(
+        name="LargeMarginInnerProduct",
+        param="largemargin_inner_product_param",
+        bottoms=(2, 2),
+        bottom_names=("x", "label"),
+        tops=(1, 2),
+        required=("num_output",),
+        summary="Connect every input with every class, the label's angle made larger.",
+        formula="y = |x| |w| cos(angle); of the label |x| |w| (lambda cos(angle) + "
+        "psi(angle)) / (1 + lambda), psi = (-1)^k cos(m angle) - 2 k",
+        shapes="x (N, K...), label (N,) -> y (N, num_output); weights (num_output, K); "
+        "a second top (1,) holds lambda = max(base (1 + gamma passes)^-power, "
+        "lambda_min)",
+        source="fork: large-margin-softmax; Liu et al. (2016)",
+    ),
+    LayerType(
+        name="MarginInnerProduct",
+        param="margin_inner_product_param",
+        bottoms=(2, 2),
+        bottom_names=("x", "label"),
+        tops=(1, 2),
+        required=("num_output",),
+        summary="Measure angles to every class, the label's angle made larger.",
+        formula="y = |x| cos(angle); of the label |x| (lambda cos(angle) + "
+        "psi(angle)) / (1 + lambda), psi = (-1)^k cos(m angle) - 2 k",
+        shapes="x (N, K...), label (N,) -> y (N, num_output); weights (num_output, K); "
+        "a second top (1,) holds lambda = max(base (1 + gamma passes)^-power, "
+        "lambda_min)",
+        source="fork: SphereFace; Liu et al. (2017)",
+    ),
+    LayerType(
         name="Embed",
         param="embed_param",
         required=("num_output", "input_dim"),

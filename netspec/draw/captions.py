@@ -24,18 +24,25 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
         "Im2col",
         "Local",
     ),
-    "dense": ("InnerProduct", "Embed", "LSTM", "RNN", "LSTMUnit", "RNNUnit"),
+    "dense": (
+        *("InnerProduct", "MarginInnerProduct", "LargeMarginInnerProduct", "Embed"),
+        *("LSTM", "RNN", "LSTMUnit", "RNNUnit"),
+    ),
     "pooling": (
         *("Pooling", "SPP", "Interp", "Upsample"),
         *("PSROIPooling", "ROIAlign", "ROIPooling"),
     ),
-    "normalization": ("BatchNorm", "BN", "LRN", "MVN", "Scale", "Bias", "Normalize"),
+    "normalization": (
+        *("BatchNorm", "BN", "LRN", "MVN", "Scale", "Bias", "Normalize"),
+        "EltwiseAffine",
+    ),
     "activation": (
         *("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp"),
-        *("Log", "Clip", "Swish", "Threshold", "Dropout", "ReLU6"),
+        *("Log", "Clip", "Swish", "Threshold", "Dropout", "ReLU6", "ReLUX"),
+        *("SeLu", "SeLuDropout"),
     ),
     "joining": ("Axpy", "Concat", "Eltwise", "Slice", "Split", "Crop"),
-    "output": ("Softmax", "ArgMax", "Accuracy", "DetectionOutput"),
+    "output": ("Softmax", "ArgMax", "Accuracy", "SegAccuracy", "DetectionOutput"),
 }
 _FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
 

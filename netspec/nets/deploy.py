@@ -21,10 +21,13 @@ _PREDICTIONS = {
     "FocalLoss": ("Softmax", "softmax_param"),
     "InfogainLoss": ("Softmax", "softmax_param"),
     "SoftmaxWithLoss": ("Softmax", "softmax_param"),
+    "SigmoidCrossEntropyBalanceLoss": ("Sigmoid", "sigmoid_param"),
     "SigmoidCrossEntropyLoss": ("Sigmoid", "sigmoid_param"),
 }
 _PREDICTION_NAME = "prob"
-_ENDS = frozenset(("Accuracy", "DetectionEvaluate", "HDF5Output", "Silence"))
+_ENDS = frozenset(
+    ("Accuracy", "DetectionEvaluate", "HDF5Output", "SegAccuracy", "Silence")
+)
 
 
 def deploy(

@@ -1,4 +1,4 @@
-"""Losses of forks: L1Loss, FocalLoss, CenterLoss."""
+"""Losses of forks: of distances, of centres, of unequal numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from netspec.ops.base import (
     numbers_below,
 )
 from netspec.ops.by_fork import assume
-from netspec.ops.loss import LossOp
+from netspec.ops.loss import LossOp, check_batch, check_label_count
 from netspec.ops.softmax import SoftmaxWithLoss, softmax_with_loss
 from netspec.schema import FocalLossParameter, LayerParameter
 from netspec.schema.in_force import fork
@@ -94,6 +94,78 @@ class CenterLoss(LossOp):
     def inexact(self) -> str:
         """What the centres get."""
         return "its centres get the mean distance of their class, and no derivative"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TripletLoss(LossOp):
+    """loss = sum of max(0, margin + |a - p|^2 - |a - n|^2) / (2 N).
+
+    Shapes: anchor, positive, negative (N, C values) -> loss ().
+    """
+
+    type: ClassVar[str] = "TripletLoss"
+    margin: float
+
+    @property
+    def gradient_bottoms(self) -> tuple[int, ...]:
+        """All three."""
+        return (0, 1, 2)
+
+    @property
+    def refused_bottoms(self) -> tuple[int, ...]:
+        """No bottom is refused."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmoidCrossEntropyBalanceLoss(LossOp):
+    """loss = -sum of w log(p) / N, p the probability of what the target says.
+
+    w is, for each image, the share of its targets that are of the other kind. Targets
+    that are neither 0 nor 1 do not count.
+
+    Shapes: x (N, ...), target (as many values) -> loss ().
+    """
+
+    type: ClassVar[str] = "SigmoidCrossEntropyBalanceLoss"
+
+    @property
+    def ranges(self) -> Mapping[int, Range]:
+        """Targets are 0 or 1."""
+        return {1: numbers_below(2)}
+
+
+@infers("TripletLoss")
+def triplet_loss(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> TripletLoss:
+    """Read a TripletLoss layer."""
+    param = layer.triplet_loss_param
+    for field in ("group_size", "scale"):
+        if param.HasField(field):
+            raise SpecError(
+                f"triplet_loss_param.{field} is of ArcFace's TripletLoss, whose "
+                f"formula is not known here; expected margin alone, for three bottoms",
+                layer=label(layer),
+            )
+    first = bottoms[0]
+    for index, shape in enumerate(bottoms):
+        if not shape or shape[:1] != first[:1] or count(shape) != count(first):
+            raise ShapeError(
+                f"{bottom_name(layer, 0)} has shape {first} and "
+                f"{bottom_name(layer, index)} {shape}; expected anchors, positives and "
+                f"negatives to be as many items of as many values",
+                layer=label(layer),
+            )
+    return TripletLoss(layer=layer, bottoms=bottoms, tops=((),), margin=param.margin)
+
+
+@infers("SigmoidCrossEntropyBalanceLoss")
+def balance_loss(
+    layer: LayerParameter, bottoms: tuple[Shape, ...]
+) -> SigmoidCrossEntropyBalanceLoss:
+    """Read a SigmoidCrossEntropyBalanceLoss layer."""
+    check_batch(layer, bottoms)
+    check_label_count(layer, bottoms, count(bottoms[0]), "one target for every score")
+    return SigmoidCrossEntropyBalanceLoss(layer=layer, bottoms=bottoms, tops=((),))
 
 
 @infers("L1Loss")

@@ -1,4 +1,4 @@
-"""ReLU and ReLU6: shapes pass through."""
+"""ReLU, ReLU6 and ReLUX: shapes pass through."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import SpecError
-from netspec.ops.base import FromOutputOp, Op, Shape, infers, label
+from netspec.ops.base import FromOutputOp, Op, Shape, infers, label, stands_for
 from netspec.schema import LayerParameter
 
 
@@ -57,6 +57,9 @@ class ReLU6(FromOutputOp):
         return True
 
 
+stands_for(ReLU6, "ReLUX")
+
+
 @infers("ReLU")
 def relu(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ReLU:
     """Read a ReLU layer."""
@@ -72,20 +75,33 @@ def relu(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ReLU:
 def relu6(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ReLU6:
     """Read a ReLU6 layer."""
     param = layer.relu6_param
-    if param.negative_slope < 0:
+    return _bounded(layer, bottoms, param.negative_slope, "n", param.n)
+
+
+@infers("ReLUX")
+def relux(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> ReLU6:
+    """Read a ReLUX layer, a ReLU6 whose largest value is `maximal_value`."""
+    param = layer.relux_param
+    largest = param.maximal_value
+    return _bounded(layer, bottoms, param.negative_slope, "maximal_value", largest)
+
+
+def _bounded(
+    layer: LayerParameter,
+    bottoms: tuple[Shape, ...],
+    slope: float,
+    field: str,
+    largest: float,
+) -> ReLU6:
+    if not slope >= 0:
         raise SpecError(
-            f"negative_slope is {param.negative_slope:g}; expected at least 0",
-            layer=label(layer),
+            f"negative_slope is {slope:g}; expected at least 0", layer=label(layer)
         )
-    if not param.n > 0:
+    if not largest > 0:
         raise SpecError(
-            f"n, the largest value, is {param.n:g}; expected more than 0",
+            f"{field}, the largest value, is {largest:g}; expected more than 0",
             layer=label(layer),
         )
     return ReLU6(
-        layer=layer,
-        bottoms=bottoms,
-        tops=bottoms,
-        negative_slope=param.negative_slope,
-        n=param.n,
+        layer=layer, bottoms=bottoms, tops=bottoms, negative_slope=slope, n=largest
     )

@@ -15,6 +15,7 @@ from netspec.ops.base import (
     filler,
     infers,
     label,
+    stands_for,
 )
 from netspec.schema import BiasParameter, LayerParameter, ScaleParameter
 
@@ -42,6 +43,9 @@ class Scale(Op):
         in_place = self.layer.top and self.layer.top[0] == self.layer.bottom[0]
         first = 1 if in_place else 0
         return tuple(range(first, len(self.bottoms)))
+
+
+stands_for(Scale, "EltwiseAffine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,31 @@ def scale(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Scale:
         axis=axis,
         scale_shape=shape,
         bias_term=param.bias_term,
+    )
+
+
+@infers("EltwiseAffine")
+def eltwise_affine(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> Scale:
+    """Read an EltwiseAffine layer, a Scale with a bias and other fillers."""
+    param, x = layer.eltwise_affine_param, bottoms[0]
+    if len(x) < 2:
+        raise ShapeError(
+            f"{bottom_name(layer, 0)} has shape {x}; expected at least 2 axes, with "
+            f"channels on axis 1",
+            layer=label(layer),
+        )
+    shape = () if param.channel_shared else (x[1],)
+    return Scale(
+        layer=layer,
+        bottoms=bottoms,
+        tops=bottoms,
+        params=(
+            ParamDef(shape, filler(param, "slope_filler", 1.0001)),
+            ParamDef(shape, filler(param, "bias_filler", 0.0001)),
+        ),
+        axis=0 if param.channel_shared else 1,
+        scale_shape=shape,
+        bias_term=True,
     )
 
 

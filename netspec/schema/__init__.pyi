@@ -821,6 +821,30 @@ class LayerParameter(Message):
     def center_loss_param(self) -> CenterLossParameter:
         """FORK: caffe-face: options of CenterLoss."""
     @property
+    def seg_accuracy_param(self) -> SegAccuracyParameter:
+        """FORK: PSPNet, DeepLab v2: options of SegAccuracy."""
+    @property
+    def selu_param(self) -> SeLuParameter:
+        """FORK: py-RFCN-priv: options of SeLu."""
+    @property
+    def selu_dropout_param(self) -> SeLuDropoutParameter:
+        """FORK: py-RFCN-priv: options of SeLuDropout."""
+    @property
+    def relux_param(self) -> ReLUXParameter:
+        """FORK: py-RFCN-priv: options of ReLUX."""
+    @property
+    def margin_inner_product_param(self) -> MarginInnerProductParameter:
+        """FORK: SphereFace: options of MarginInnerProduct."""
+    @property
+    def largemargin_inner_product_param(self) -> LargeMarginInnerProductParameter:
+        """FORK: large-margin-softmax: options of LargeMarginInnerProduct."""
+    @property
+    def triplet_loss_param(self) -> TripletLossParameter:
+        """FORK: ducha-aiki, JULE, ArcFace: options of TripletLoss."""
+    @property
+    def eltwise_affine_param(self) -> EltwiseAffineParameter:
+        """FORK: ducha-aiki, caffe-windows: options of EltwiseAffine."""
+    @property
     def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter:
         """FORK: options of BoxAnnotatorOHEM (R-FCN)."""
     @property
@@ -918,6 +942,14 @@ class LayerParameter(Message):
         focal_loss_param: FocalLossParameter | Mapping[str, Any] | None = ...,
         local_param: LocalParameter | Mapping[str, Any] | None = ...,
         center_loss_param: CenterLossParameter | Mapping[str, Any] | None = ...,
+        seg_accuracy_param: SegAccuracyParameter | Mapping[str, Any] | None = ...,
+        selu_param: SeLuParameter | Mapping[str, Any] | None = ...,
+        selu_dropout_param: SeLuDropoutParameter | Mapping[str, Any] | None = ...,
+        relux_param: ReLUXParameter | Mapping[str, Any] | None = ...,
+        margin_inner_product_param: MarginInnerProductParameter | Mapping[str, Any] | None = ...,
+        largemargin_inner_product_param: LargeMarginInnerProductParameter | Mapping[str, Any] | None = ...,
+        triplet_loss_param: TripletLossParameter | Mapping[str, Any] | None = ...,
+        eltwise_affine_param: EltwiseAffineParameter | Mapping[str, Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | Mapping[str, Any] | None = ...,
         proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | Mapping[str, Any] | None = ...,
@@ -3844,5 +3876,213 @@ class CenterLossParameter(Message):
         num_output: int | None = ...,
         center_filler: FillerParameter | Mapping[str, Any] | None = ...,
         axis: int | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class SegAccuracyParameter(Message):
+    """Options of SegAccuracy (PSPNet, DeepLab v2)."""
+    AccuracyMetric: Final[EnumTypeWrapper]
+    """What DeepLab v1 measures."""
+    PixelAccuracy: Final = 0
+    ClassAccuracy: Final = 1
+    PixelIOU: Final = 2
+    metric: int
+    """Of DeepLab v1; later forks measure all three and do not read it."""
+    @property
+    def ignore_label(self) -> RepeatedScalarFieldContainer[int]:
+        """Labels that do not count."""
+    reset: bool
+    """Whether every pass counts anew; false adds to the passes before."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        metric: int | str | None = ...,
+        ignore_label: Iterable[int] | None = ...,
+        reset: bool | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class SeLuParameter(Message):
+    """Options of SeLu (py-RFCN-priv)."""
+    alpha: float
+    """Factor of exp(x) - 1 where x is negative."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        alpha: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class SeLuDropoutParameter(Message):
+    """Options of SeLuDropout (py-RFCN-priv)."""
+    dropout_ratio: float
+    """Chance of a value to be dropped."""
+    alpha: float
+    """What a dropped value becomes, before the affine correction."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        dropout_ratio: float | None = ...,
+        alpha: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class ReLUXParameter(Message):
+    """Options of ReLUX, y = min(max(x, 0), maximal_value) (py-RFCN-priv)."""
+    negative_slope: float
+    """Factor of negative x."""
+    maximal_value: float
+    """The largest value."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        negative_slope: float | None = ...,
+        maximal_value: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class MarginInnerProductParameter(Message):
+    """Options of MarginInnerProduct (SphereFace): products with rows of norm 1, with
+    a larger angle to the row of the label."""
+    MarginType: Final[EnumTypeWrapper]
+    """What the angle to the row of the label is multiplied by."""
+    SINGLE: Final = 0
+    DOUBLE: Final = 1
+    TRIPLE: Final = 2
+    QUADRUPLE: Final = 3
+    num_output: int
+    """Number of outputs, the classes."""
+    type: int
+    """How many times the angle counts: 1, 2, 3 or 4."""
+    @property
+    def weight_filler(self) -> FillerParameter:
+        """What the weights start as."""
+    axis: int
+    """First axis that is multiplied; negative counts from the end."""
+    base: float
+    """lambda, the share of the plain product, starts at about this value."""
+    gamma: float
+    """How fast lambda falls: base (1 + gamma iteration)^-power."""
+    power: float
+    """Exponent of the fall of lambda."""
+    iteration: int
+    """Forward passes that count as done at the start."""
+    lambda_min: float
+    """lambda falls to this value and no further."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        type: int | str | None = ...,
+        weight_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        axis: int | None = ...,
+        base: float | None = ...,
+        gamma: float | None = ...,
+        power: float | None = ...,
+        iteration: int | None = ...,
+        lambda_min: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class LargeMarginInnerProductParameter(Message):
+    """Options of LargeMarginInnerProduct (large-margin-softmax): products with a
+    larger angle to the row of the label."""
+    LargeMarginType: Final[EnumTypeWrapper]
+    """What the angle to the row of the label is multiplied by."""
+    SINGLE: Final = 0
+    DOUBLE: Final = 1
+    TRIPLE: Final = 2
+    QUADRUPLE: Final = 3
+    num_output: int
+    """Number of outputs, the classes."""
+    type: int
+    """How many times the angle counts: 1, 2, 3 or 4."""
+    @property
+    def weight_filler(self) -> FillerParameter:
+        """What the weights start as."""
+    axis: int
+    """First axis that is multiplied; negative counts from the end."""
+    base: float
+    """lambda, the share of the plain product, starts at about this value."""
+    gamma: float
+    """How fast lambda falls: base (1 + gamma iteration)^-power."""
+    power: float
+    """Exponent of the fall of lambda."""
+    iteration: int
+    """Forward passes that count as done at the start."""
+    lambda_min: float
+    """lambda falls to this value and no further."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        type: int | str | None = ...,
+        weight_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        axis: int | None = ...,
+        base: float | None = ...,
+        gamma: float | None = ...,
+        power: float | None = ...,
+        iteration: int | None = ...,
+        lambda_min: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class TripletLossParameter(Message):
+    """Options of TripletLoss (ducha-aiki, JULE)."""
+    margin: float
+    """By how much negatives are to be farther off, in squared distance."""
+    group_size: int
+    """Of ArcFace, whose TripletLoss is another one."""
+    scale: float
+    """Of ArcFace, whose TripletLoss is another one."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        margin: float | None = ...,
+        group_size: int | None = ...,
+        scale: float | None = ...,
+        unknown_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class EltwiseAffineParameter(Message):
+    """Options of EltwiseAffine (ducha-aiki, caffe-windows)."""
+    @property
+    def slope_filler(self) -> FillerParameter:
+        """What the factors start as, 1.0001 by default."""
+    @property
+    def bias_filler(self) -> FillerParameter:
+        """What the biases start as, 0.0001 by default."""
+    channel_shared: bool
+    """Whether there is one factor and one bias for all channels."""
+    @property
+    def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Text of fields that our schema lacks, as prototxt: one string a field."""
+    def __init__(
+        self,
+        *,
+        slope_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        channel_shared: bool | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...

@@ -35,8 +35,11 @@ _HAS_VALUES = frozenset(
         "BatchNorm",
         "Bias",
         "BN",
+        "EltwiseAffine",
         "Embed",
         "LSTM",
+        "LargeMarginInnerProduct",
+        "MarginInnerProduct",
         "PReLU",
         "RNN",
         "Scale",
@@ -45,7 +48,10 @@ _HAS_VALUES = frozenset(
 _DETECTION = frozenset(("DetectionEvaluate", "DetectionOutput", "MultiBoxLoss"))
 # Losses whose targets have a value for each output.
 _BY_VALUE = frozenset(
-    ("EuclideanLoss", "L1Loss", "SigmoidCrossEntropyLoss", "SmoothL1Loss")
+    (
+        *("EuclideanLoss", "L1Loss", "SigmoidCrossEntropyBalanceLoss"),
+        *("SigmoidCrossEntropyLoss", "SmoothL1Loss"),
+    )
 )
 
 

@@ -23,13 +23,25 @@ Follow: TypeAlias = Callable[
 POINTWISE = frozenset(
     (
         *("AbsVal", "BNLL", "Clip", "Dropout", "ELU", "Exp", "Log", "Power", "ReLU"),
-        *("ReLU6", "Sigmoid", "Swish", "TanH", "Threshold"),
+        *(
+            "ReLU6",
+            "ReLUX",
+            "SeLu",
+            "SeLuDropout",
+            "Sigmoid",
+            "Swish",
+            "TanH",
+            "Threshold",
+        ),
     )
 )
 _ENDS = frozenset(("Silence", "HDF5Output"))
 # Losses that compare blobs of as many values each, place by place.
 _BY_VALUE = frozenset(
-    ("EuclideanLoss", "L1Loss", "SigmoidCrossEntropyLoss", "SmoothL1Loss")
+    (
+        *("EuclideanLoss", "L1Loss", "SigmoidCrossEntropyBalanceLoss"),
+        *("SigmoidCrossEntropyLoss", "SmoothL1Loss"),
+    )
 )
 _OPTIONS = {
     "Accuracy": "accuracy_param",

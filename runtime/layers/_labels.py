@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from netspec.errors import SpecError
@@ -10,6 +11,8 @@ from netspec.ops.base import Op, Shape, bottom_name, count, label
 from runtime.arrays import Array, ArraySpec
 from runtime.layers.base import Kernel
 
+# Where ignore_label stands, by type of layer, if not in loss_param.
+_IGNORING = {"Accuracy": "accuracy_param", "SegAccuracy": "seg_accuracy_param"}
 MAX_LABEL = 2.0**62  # what is not below it is no label, and may be no int64
 
 
@@ -40,11 +43,11 @@ def across_classes(array: Array, scores: Array) -> Array:
 
 
 def bad_label(
-    op: Op, value: float, place: int, classes: int, ignored: int | None
+    op: Op, value: float, place: int, classes: int, ignored: Sequence[int]
 ) -> SpecError:
     """Return the error for a label that is no class, with what to do."""
     layer = op.layer
-    ignore = "" if ignored is None else f", or {ignored} to be ignored"
+    ignore = f", or {' or '.join(map(str, ignored))} to be ignored" if ignored else ""
     shown = f"{int(value)}" if math.isfinite(value) else f"{value}"
     holds = f"{bottom_name(layer, 1)} holds the label {shown} at place {place}"
     classes_of = f"the classes of {bottom_name(layer, 0)}{ignore}"
@@ -57,13 +60,13 @@ def bad_label(
     return SpecError(fault, layer=label(layer))
 
 
-def _ways(op: Op, value: float, classes: int, ignored: int | None) -> str:
+def _ways(op: Op, value: float, classes: int, ignored: Sequence[int]) -> str:
     """Return what to do about a label, for the end of a message."""
     if not abs(value) < MAX_LABEL:
         return "; look at where the labels come from"
     layer, number, ways = op.layer, int(value), []
-    if ignored is None and hasattr(op, "ignore_label"):
-        message = "accuracy_param" if layer.type == "Accuracy" else "loss_param"
+    if hasattr(op, "ignored") or (not ignored and hasattr(op, "ignore_label")):
+        message = _IGNORING.get(layer.type, "loss_param")
         field = f"{message} {{ ignore_label: {number} }}"
         ways.append(f"if {number} marks what does not count, add {field}")
     if number >= classes:
@@ -89,12 +92,17 @@ class Labels:
     """
 
     def __init__(
-        self, kernel: Kernel[Any], scores: Array, ignore_label: int | None
+        self,
+        kernel: Kernel[Any],
+        scores: Array,
+        ignore_label: int | Sequence[int] | None,
     ) -> None:
         self._kernel = kernel
         self._xp = kernel.xp
         self._classes = scores.shape[1]
-        self._ignore = ignore_label
+        if ignore_label is None or isinstance(ignore_label, int):
+            ignore_label = () if ignore_label is None else (ignore_label,)
+        self._ignored = ignore_label
         self._source = kernel.bottoms[1].reshape(-1)
         self._bad, self._high = kernel.work["bad"], kernel.work["high"]
         self._strange = kernel.work["strange"]
@@ -126,10 +134,11 @@ class Labels:
         xp.less(values, 0, out=bad)
         xp.greater_equal(values, self._classes, out=self._high)
         xp.logical_or(bad, self._high, out=bad)
-        if self._ignore is None:
-            weight.fill(1)
-        else:
-            xp.not_equal(values, self._ignore, out=weight)
+        weight.fill(1)
+        for ignored in self._ignored:
+            xp.not_equal(values, ignored, out=self._high)
+            xp.multiply(weight, self._high, out=weight)
+        if self._ignored:
             xp.logical_and(bad, weight, out=bad)
         xp.logical_or(bad, self._strange, out=bad)
         if self._kernel.backend.anywhere(bad):
@@ -152,7 +161,7 @@ class Labels:
     def _error(self) -> SpecError:
         place = int(self._bad.argmax())
         value = float(self._source[place])
-        return bad_label(self._kernel.op, value, place, self._classes, self._ignore)
+        return bad_label(self._kernel.op, value, place, self._classes, self._ignored)
 
 
 class Divisor:

@@ -1,4 +1,4 @@
-"""Losses of forks: L1Loss, FocalLoss, CenterLoss."""
+"""Losses of forks: of distances, of centres, of unequal numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from netspec.ops import fork_loss as ops
 from netspec.ops.base import count
 from runtime.arrays import Array, ArraySpec
+from runtime.layers._gradient import OneGradient
 from runtime.layers._labels import Labels
 from runtime.layers.base import Kernel, register
 from runtime.layers.softmax import SMALLEST_NORMAL, SoftmaxWithLoss, softmax
@@ -191,3 +192,152 @@ class CenterLoss(Kernel[ops.CenterLoss]):
             xp.negative(sums, out=self.dparams[0])
         else:
             xp.subtract(self.dparams[0], sums, out=self.dparams[0])
+
+
+@register
+class TripletLoss(Kernel[ops.TripletLoss]):
+    """Positives nearer than negatives, by a margin of squared distance.
+
+        loss = sum of max(0, margin + |a - p|^2 - |a - n|^2) / (2 N)
+        where that is above 0: da = dloss (n - p) / N;  dp = dloss (p - a) / N
+                               dn = dloss (a - n) / N
+
+    Shapes: a, p, n (N, C values) -> loss ().
+    Source: Schroff and others, FaceNet, 2015, arXiv:1503.03832.
+    """
+
+    types = ("TripletLoss",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Room for differences, and for what every item adds."""
+        items = self.op.bottoms[0][0]
+        size = count(self.op.bottoms[0], 1)
+        return {
+            "difference": ArraySpec((items, size)),
+            "loss": ArraySpec((items,)),
+            "square": ArraySpec((items,)),
+            "active": ArraySpec((items,), "bool", life="saved"),
+            "share": ArraySpec((items,)),
+        }
+
+    def setup(self) -> None:
+        """View items as rows."""
+        shape = self.work["difference"].shape
+        self._three = [bottom.reshape(shape) for bottom in self.bottoms]
+        self._gradients = [
+            None if gradient is None else gradient.reshape(shape)
+            for gradient in self.dbottoms
+        ]
+        self._items = max(1, shape[0])
+
+    def forward(self) -> None:
+        """Compute the loss."""
+        xp, work = self.xp, self.work
+        difference, loss, square = work["difference"], work["loss"], work["square"]
+        anchor, positive, negative = self._three
+        xp.subtract(anchor, positive, out=difference)
+        xp.square(difference, out=difference)
+        xp.sum(difference, axis=1, out=loss)
+        xp.subtract(anchor, negative, out=difference)
+        xp.square(difference, out=difference)
+        xp.sum(difference, axis=1, out=square)
+        xp.subtract(loss, square, out=loss)
+        xp.add(loss, self.op.margin, out=loss)
+        xp.greater(loss, 0, out=work["active"])
+        xp.maximum(loss, 0, out=loss)
+        xp.sum(loss, out=self.y)
+        xp.multiply(self.y, 0.5 / self._items, out=self.y)
+
+    def backward(self, accumulate: Sequence[bool]) -> None:
+        """Compute the wanted gradients."""
+        xp, share = self.xp, self.work["share"]
+        xp.multiply(self.dy, 1 / self._items, out=share)
+        xp.multiply(share, self.work["active"], out=share)
+        anchor, positive, negative = self._three
+        pairs = ((negative, positive), (positive, anchor), (anchor, negative))
+        for gradient, (one, other) in zip(self._gradients, pairs, strict=True):
+            if gradient is not None:
+                xp.subtract(one, other, out=gradient)
+                xp.multiply(gradient, share[:, None], out=gradient)
+
+
+@register
+class SigmoidCrossEntropyBalanceLoss(OneGradient[ops.SigmoidCrossEntropyBalanceLoss]):
+    """The logistic loss of yes-or-no targets, both kinds of an image counting alike.
+
+        p = sigmoid(x);  loss = -(sum of w (t log(p) + (1 - t) log(1 - p))) / N
+        w = negatives / (positives + negatives) where t is 1, positives / (...) where
+        it is 0, each counted in the image, else 0
+        dx = dloss w (p - t) / N
+
+    An image with targets of one kind only adds nothing.
+
+    Shapes: x (N, ...), t (as many values) -> loss ().
+    Source: Xie and Tu, Holistically-Nested Edge Detection, 2015, arXiv:1504.06375;
+    OSVOS.
+    """
+
+    types = ("SigmoidCrossEntropyBalanceLoss",)
+
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Room for the terms and their weights."""
+        items = self.op.bottoms[0][0]
+        size = count(self.op.bottoms[0], 1)
+        return {
+            "weight": ArraySpec((items, size), life="saved"),
+            "terms": ArraySpec((items, size)),
+            "part": ArraySpec((items, size)),
+            "one": ArraySpec((items, size), "bool"),
+            **dict.fromkeys(("positives", "negatives", "all"), ArraySpec((items, 1))),
+            "share": ArraySpec(()),
+        }
+
+    def setup(self) -> None:
+        """View images as rows."""
+        shape = self.work["terms"].shape
+        self._x, self._target = self.x.reshape(shape), self.bottoms[1].reshape(shape)
+        self._dx = None if self.dx is None else self.dx.reshape(shape)
+        self._items = max(1, shape[0])
+
+    def forward(self) -> None:
+        """Compute the loss."""
+        xp, work, terms = self.xp, self.work, self.work["terms"]
+        self._weigh()
+        self.backend.softplus(self._x, terms, work["part"])
+        xp.multiply(self._x, self._target, out=work["part"])
+        xp.subtract(terms, work["part"], out=terms)
+        xp.equal(work["weight"], 0, out=work["one"])
+        xp.multiply(terms, work["weight"], out=terms)
+        xp.copyto(terms, 0, where=work["one"])
+        xp.sum(terms, out=self.y)
+        xp.multiply(self.y, 1 / self._items, out=self.y)
+
+    def _weigh(self) -> None:
+        """Compute w."""
+        xp, work = self.xp, self.work
+        weight, part, one = work["weight"], work["part"], work["one"]
+        positives, negatives = work["positives"], work["negatives"]
+        xp.equal(self._target, 1, out=one)
+        xp.copyto(weight, one)
+        xp.equal(self._target, 0, out=one)
+        xp.copyto(part, one)
+        xp.sum(weight, axis=1, keepdims=True, out=positives)
+        xp.sum(part, axis=1, keepdims=True, out=negatives)
+        xp.add(positives, negatives, out=work["all"])
+        xp.maximum(work["all"], 1, out=work["all"])
+        for number in (positives, negatives):
+            xp.divide(number, work["all"], out=number)
+        xp.multiply(weight, negatives, out=weight)
+        xp.multiply(part, positives, out=part)
+        xp.add(weight, part, out=weight)
+
+    def gradient(self, dx: Array) -> None:
+        """Compute dx."""
+        xp, work, share = self.xp, self.work, self.work["share"]
+        xp.multiply(self.dy, 1 / self._items, out=share)
+        self.backend.sigmoid(self._x, self._dx)
+        xp.subtract(self._dx, self._target, out=self._dx)
+        xp.multiply(self._dx, work["weight"], out=self._dx)
+        xp.equal(work["weight"], 0, out=work["one"])
+        xp.copyto(self._dx, 0, where=work["one"])
+        xp.multiply(self._dx, share, out=self._dx)

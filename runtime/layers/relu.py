@@ -57,7 +57,7 @@ class ReLU(OneGradient[ReLUOp]):
 
 @register
 class ReLU6(OneGradient[ReLU6Op]):
-    """Keep what is between 0 and 6; more is 6.
+    """Keep what is between 0 and n; more is n, which is 6 in ReLU6.
 
         y = min(max(x, 0) + negative_slope min(x, 0), n)
         dx = dy where 0 < x < n, negative_slope dy where x <= 0, else 0
@@ -68,7 +68,7 @@ class ReLU6(OneGradient[ReLU6Op]):
     Source: Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.
     """
 
-    types = ("ReLU6",)
+    types = ("ReLU6", "ReLUX")
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Room for a mask, and for what is negative where that counts."""

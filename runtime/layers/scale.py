@@ -51,7 +51,7 @@ class Scale(_Broadcast):
     Shapes: x (O..., S..., I...), s and b (S...) -> y (same as x).
     """
 
-    types = ("Scale",)
+    types = ("Scale", "EltwiseAffine")
     op: ScaleOp
 
     def _covered(self) -> Shape:

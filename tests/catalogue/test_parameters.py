@@ -38,6 +38,7 @@ from netspec.text import parse
         ("type: 'RNN' recurrent_param { num_output: 3 }", 3),
         ("type: 'RNN' recurrent_param { num_output: 3 expose_hidden: true }", 3),
         ("type: 'LSTM' recurrent_param { num_output: 3 expose_hidden: true }", 5),
+        ("type: 'EltwiseAffine'", 1),
         ("type: 'ReLU'", 1),
     ],
 )  # fmt: skip

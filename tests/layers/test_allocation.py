@@ -10,6 +10,8 @@ from tests.layers.harness import allocated_bytes
 TOLERATED_BYTES = 4096  # boxed scalars and views
 IMAGE = (4, 30, 20, 21)
 ROWS = (900, 70)
+MANY = (6000, 7)
+PRODUCT = "inner_product_param { num_output: 300 type: QUADRUPLE }"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,11 @@ ROWS = (900, 70)
         ('type: "ArgMax" argmax_param { top_k: 3 axis: 1 }', [IMAGE]),
         ('type: "Accuracy"', [ROWS, ROWS[:1]]),
         ('type: "Accuracy" top: "a" top: "b"', [IMAGE, (4, 20, 21)]),
+        ('type: "SeLu"', [IMAGE]),
+        ('type: "SeLuDropout"', [IMAGE]),
+        ('type: "TripletLoss"', [ROWS] * 3),
+        ('type: "SigmoidCrossEntropyBalanceLoss"', [ROWS] * 2),
+        (f'type: "MarginInnerProduct" margin_{PRODUCT}', [ROWS, ROWS[:1]]),
         ('type: "SoftmaxWithLoss"', [IMAGE, (4, 20, 21)]),
         ('type: "SoftmaxWithLoss" loss_param { ignore_label: 7 }', [ROWS, ROWS[:1]]),
         ('type: "InfogainLoss"', [IMAGE, (4, 20, 21), (30, 30)]),
@@ -66,3 +73,18 @@ def test_steps_allocate_nothing(
     if backend.name != "numpy":
         pytest.skip("only allocations of the host are counted")
     assert allocated_bytes(text, shapes, backend=backend) < TOLERATED_BYTES
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        ('type: "SegAccuracy"', [(4, 30, 40, 41), (4, 1, 40, 41)]),
+        (f'type: "LargeMarginInnerProduct" largemargin_{PRODUCT}', [MANY, MANY[:1]]),
+    ],
+)
+def test_adding_by_number_takes_a_buffer_of_one_size(
+    backend: Backend, text: str, shapes: list[tuple[int, ...]]
+) -> None:
+    if backend.name != "numpy":
+        pytest.skip("only allocations of the host are counted")
+    assert allocated_bytes(text, shapes, backend=backend) < 2 * TOLERATED_BYTES

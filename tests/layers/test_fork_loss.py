@@ -1,4 +1,4 @@
-"""L1Loss, FocalLoss and CenterLoss against loops."""
+"""Losses of forks against loops."""
 
 import numpy as np
 import pytest
@@ -141,3 +141,74 @@ def test_center_loss_refuses(backend):
         layer = LoneLayer(text % 5, [(4, 3), (4,)], backend=backend)
         with pytest.raises(SpecError, match="holds the label 7 at place 2"):
             layer.forward([np.ones((4, 3)), [0, 1, 7, 2]], [np.ones((5, 3))])
+
+
+def triplet(op, anchor, positive, negative):
+    total = 0.0
+    for a, p, n in zip(anchor, positive, negative, strict=True):
+        near, far = ((a - p) ** 2).sum(), ((a - n) ** 2).sum()
+        total += max(0, op.margin + near - far)
+    return total / (2 * len(anchor))
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 2, 3)])
+@pytest.mark.parametrize("margin", ["", "triplet_loss_param { margin: -2.5 }"])
+def test_triplet_loss(backend, shape, margin):
+    text = f'type: "TripletLoss" {margin}'
+    check_layer(text, [shape] * 3, triplet, backend=backend)
+
+
+def test_triplet_loss_refuses():
+    text = 'type: "TripletLoss" triplet_loss_param { %s }'
+    for field in ("group_size: 2", "scale: 3"):
+        match = r"is of ArcFace's TripletLoss, whose formula is not known here"
+        refuses(text % field, (4, 3), (4, 3), (4, 3), match=match)
+    match = r"bottom 2 \('b2'\) \(4, 2\); expected anchors, positives and negatives"
+    refuses(text % "", (4, 3), (4, 3), (4, 2), match=match)
+
+
+TARGETS = np.random.default_rng(7).choice([0, 1, 1, 0.5, 255], size=(4, 1, 3, 6))
+TARGETS[1] = 1  # an image of one kind
+TARGETS[2] = -1  # one where nothing counts
+
+
+def balanced(op, x, target):
+    """The loss, score by score."""
+    total = 0.0
+    for scores, wanted in zip(x, target, strict=True):
+        positives, negatives = (wanted == 1).sum(), (wanted == 0).sum()
+        for score, t in zip(scores.flat, wanted.flat, strict=True):
+            p = 1 / (1 + np.exp(-score))
+            if t == 1:
+                total -= negatives / (positives + negatives) * np.log(p)
+            elif t == 0:
+                total -= positives / (positives + negatives) * np.log(1 - p)
+    return total / len(x)
+
+
+def test_sigmoid_cross_entropy_balance_loss(backend):
+    scores = np.random.default_rng(5).normal(size=TARGETS.shape) * 3
+    check_layer(
+        'type: "SigmoidCrossEntropyBalanceLoss"',
+        [scores, TARGETS],
+        balanced,
+        backend=backend,
+        float32_rtol=1e-4,
+    )
+
+
+def test_what_does_not_count_in_a_balance_loss_may_be_no_number(backend):
+    text = 'type: "SigmoidCrossEntropyBalanceLoss"'
+    layer = LoneLayer(text, [(2, 3), (2, 3)], backend=backend)
+    x = [[800.0, -800, np.nan], [2, -1, 3]]
+    (loss,) = layer.forward([x, [[1, 0, 255], [1, 0, 255]]])
+    (dx, _), _ = layer.backward([1.0])
+    assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log1p(np.exp(-1))) / 4)
+    np.testing.assert_allclose(dx[0], 0, atol=1e-12)
+    assert dx[1, 2] == 0
+
+
+def test_sigmoid_cross_entropy_balance_loss_refuses():
+    text = 'type: "SigmoidCrossEntropyBalanceLoss"'
+    refuses(text, (4, 3), (4, 2), match="one target for every score")
+    refuses(text, (4, 3), (3, 4), match="must have the same first axis")

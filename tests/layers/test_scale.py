@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.layers.harness import allocated_bytes, check_layer
+from tests.ops.reading import fillers, param_shapes, read, refuses
 
 
 def small_at(op, place, small):
@@ -74,3 +75,29 @@ def test_steps_allocate_nothing(backend, axes, where):
         f'type: "Bias" {where} bias_param {{ {axes} }}',
     ):
         assert allocated_bytes(text, [(4, 16, 40, 30)], backend=backend) < 4096
+
+
+@pytest.mark.parametrize("place", ["", 'bottom: "x" top: "x"'])
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2, 5)])
+@pytest.mark.parametrize("shared", ["true", "false"])
+def test_eltwise_affine(backend, shared, shape, place):
+    def affine(op, x, factor, bias):
+        y = np.empty_like(x)
+        for at in np.ndindex(x.shape):
+            channel = () if shared == "true" else at[1]
+            y[at] = x[at] * factor[channel] + bias[channel]
+        return y
+
+    options = f"eltwise_affine_param {{ channel_shared: {shared} }}"
+    text = f'type: "EltwiseAffine" {place} {options}'
+    check_layer(text, [shape], affine, backend=backend)
+
+
+def test_eltwise_affine_starts_near_one_and_refuses():
+    op = read('type: "EltwiseAffine"', (4, 3, 2))
+    assert param_shapes(op) == [(3,), (3,)]
+    assert fillers(op) == [
+        ("constant", pytest.approx(1.0001)),
+        ("constant", pytest.approx(0.0001)),
+    ]
+    refuses('type: "EltwiseAffine"', (4,), match="expected at least 2 axes")

@@ -27,7 +27,10 @@ def test_every_type_of_caffe_and_of_the_forks_has_a_definition():
 
 
 # Other names of forks for what is there: a group for every channel.
-OTHER_NAMES = {"ConvolutionDepthwise", "DepthwiseConvolution"}
+OTHER_NAMES = {
+    *("ConvolutionDepthwise", "DepthwiseConvolution", "EltwiseAffine"),
+    *("LargeMarginInnerProduct", "ReLUX"),
+}
 
 
 def test_every_type_has_a_class_of_its_name():

@@ -7,7 +7,7 @@ from netspec.readers.reader import READERS
 from netspec.readers.rule import Rule, refused
 
 _LOSSES = tuple(name for name in LAYER_TYPES if name.endswith("Loss"))
-_MEASURES = ("Accuracy", "DetectionEvaluate", "HDF5Output")
+_MEASURES = ("Accuracy", "DetectionEvaluate", "HDF5Output", "SegAccuracy")
 _ADVICE = "has none; give the net for use: --deploy, or netspec.deploy(net)"
 _OTHERS = [name for name in READERS if name != "caffe"]
 

@@ -57,6 +57,13 @@ EXAMPLES = {
         ("interp_param { height: 1 width: 3 pad_beg: -1 pad_end: -1 }", [IMAGE], 1),
         ("interp_param { use_blob_size: true }", [IMAGE, (1, 2, 8, 9)], 1),
     ],
+    "EltwiseAffine": [
+        ("", [IMAGE], 1),
+        ("eltwise_affine_param { channel_shared: true }", [IMAGE], 1),
+    ],
+    "ReLUX": [("relux_param { negative_slope: 0.5 maximal_value: 0.7 }", [IMAGE], 1)],
+    "SeLu": [("", [IMAGE], 1), ("selu_param { lambda: 2 alpha: 0.3 }", [(3, 4)], 1)],
+    "SeLuDropout": [("", [IMAGE], 1)],
     "Local": [
         ("local_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 }", [IMAGE], 1),
         ("local_param { num_output: 4 kernel_size: 2 bias_term: false }", [IMAGE], 1),
@@ -424,7 +431,9 @@ ELSEWHERE = {"DetectionOutput", "Normalize", "Permute", "PriorBox", "ROIPooling"
 # Nets for use do not have them, or nobody but their own code knows what they compute.
 REFUSED = {
     *("Accuracy", "AnnotatedData", "ContrastiveLoss", "Data", "DetectionEvaluate"),
-    *("CenterLoss", "FocalLoss", "L1Loss"),
+    *("CenterLoss", "FocalLoss", "L1Loss", "TripletLoss"),
+    *("LargeMarginInnerProduct", "MarginInnerProduct"),
+    *("SegAccuracy", "SigmoidCrossEntropyBalanceLoss"),
     *("BoxAnnotatorOHEM", "PSROIPooling", "Proposal", "ROIAlign"),
     *("SmoothL1LossOHEM", "SoftmaxWithLossOHEM"),
     *("EuclideanLoss", "HDF5Data", "HDF5Output", "HingeLoss", "ImageData"),

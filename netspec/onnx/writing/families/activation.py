@@ -37,7 +37,7 @@ def dropout(layer: Layer) -> Value:
     return layer.affine(layer.x, scale, 0)
 
 
-@writes("Split", "Silence")
+@writes("SeLuDropout", "Split", "Silence")
 def nothing(layer: Layer) -> list[Value]:
     """Pass the bottom on: these layers do nothing when a net is used."""
     return [layer.x] * len(layer.op.tops)
@@ -52,7 +52,7 @@ def relu(layer: Layer) -> Value:
     return layer.add("LeakyRelu", layer.x, alpha=slope)
 
 
-@writes("ReLU6")
+@writes("ReLU6", "ReLUX")
 def relu6(layer: Layer) -> Value:
     """Write a Clip, and what is negative where that counts."""
     op = layer.op
@@ -61,6 +61,13 @@ def relu6(layer: Layer) -> Value:
         return clipped
     negative = layer.add("Min", layer.x, layer.number(0))
     return layer.add("Add", clipped, layer.affine(negative, op.negative_slope, 0))
+
+
+@writes("SeLu")
+def selu(layer: Layer) -> Value:
+    """Write lambda x where x > 0, else lambda alpha (exp(x) - 1)."""
+    op = layer.op
+    return layer.add("Selu", layer.x, alpha=op.alpha, gamma=op.factor)
 
 
 @writes("PReLU")

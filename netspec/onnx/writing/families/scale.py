@@ -8,7 +8,7 @@ from netspec.ops.base import Shape
 from netspec.ops.batch_norm import ChannelNorm
 
 
-@writes("Scale")
+@writes("Scale", "EltwiseAffine")
 def scale(layer: Layer) -> Value:
     """Write a Mul, and an Add if there is a bias."""
     op = layer.op

@@ -166,7 +166,8 @@ class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
         row = int(self.work["state"][0])
         if row >= 0:
             value = float(self.bottoms[1].reshape(-1)[row])
-            ignored = self.op.ignore_label
+            label = self.op.ignore_label
+            ignored = () if label is None else (label,)
             raise bad_label(self.op, value, row, self._sizes["classes"], ignored)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
