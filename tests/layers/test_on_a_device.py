@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
+from netspec.errors import SpecWarning
 from netspec.ops import infer
 from runtime.backends import get_backend
 from tests.layers.harness import LoneLayer, parse_layer
@@ -22,7 +25,8 @@ def examples():
                 continue
             text = f'type: "{kind}" {text}'
             yield pytest.param(text, shapes, id=text)
-            op = infer(parse_layer(text, len(shapes)), shapes)
+            with warnings.catch_warnings(action="ignore", category=SpecWarning):
+                op = infer(parse_layer(text, len(shapes)), shapes)
             if op.in_place and len(shapes) == 1:
                 yield pytest.param(f"{text} {IN_PLACE}", shapes, id=f"{text} in place")
 
@@ -48,6 +52,7 @@ def run(text, shapes, backend):
     return found
 
 
+@pytest.mark.filterwarnings("ignore::netspec.SpecWarning")
 @pytest.mark.parametrize("text, shapes", list(examples()))
 def test_a_layer_computes_the_same_and_copies_no_input(text, shapes, device):
     with np.errstate(all="ignore"):  # logarithms of what is below 0

@@ -5,7 +5,7 @@ import pytest
 from netspec.readers import check_for
 from netspec.readers.rules import RULES
 from netspec.readers.rules.recorded import NOT_RUN
-from tests.readers.running import net_of
+from tests.readers.running import check, net_of
 
 ARGMAX = 'layer { name: "l" type: "ArgMax" bottom: "x" top: "y" argmax_param { %s } }'
 
@@ -22,8 +22,10 @@ def findings(reader, layers, **inputs):
         ("ncnn", "axis: 1", {("argmax-options", "refused")}),
         ("ncnn", "top_k: 2", {("argmax-options", "refused")}),
         ("ncnn", "top_k: 1", set()),
-        ("openvino", "top_k: 2", set()),
-        ("openvino", "out_max_val: true", {("argmax-values", "warned")}),
+        ("openvino", "axis: 1", set()),
+        ("openvino", "axis: 1 top_k: 2", {("argmax-order", "refused")}),
+        ("openvino", "top_k: 1", {("argmax-of-all", "refused")}),
+        ("openvino", "axis: 1 out_max_val: true", {("argmax-values", "warned")}),
         ("rknn", "", {("untried-rknn", "warned")}),
     ],
 )
@@ -63,6 +65,50 @@ def test_ncnn_may_reduce_all_axes():
     )
     assert findings("ncnn", layer, x=(2, 3)) == {("reduction-of-all", "warned")}
     assert findings("ncnn", layer.replace("axis: 1", ""), x=(2, 3)) == set()
+
+
+POOL = 'layer { name: "l" type: "Pooling" bottom: "x" top: "y" pooling_param { %s } }'
+LRN = 'layer { name: "l" type: "LRN" bottom: "x" top: "y" lrn_param { %s } }'
+JOIN = (
+    'layer { name: "l" type: "Concat" bottom: "x" bottom: "x" top: "y" '
+    "concat_param { %s } }"
+)
+SCALE = (
+    'layer { name: "l" type: "Scale" bottom: "x" bottom: "s" top: "y" '
+    "scale_param { %s } }"
+)
+CONVOLUTION = (
+    'layer { name: "l" type: "Convolution" bottom: "x" top: "y" '
+    "convolution_param { num_output: 2 kernel_size: 2 %s } }"
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "layer", "wrong", "right"),
+    [
+        ("lrn-k", LRN, "k: 2.5", "k: 1"),
+        ("old-axis", JOIN, "concat_dim: 2", "axis: 2"),
+        ("bias-of-product", SCALE, "axis: 0 bias_term: true", "axis: 0"),
+        (
+            "convolution-dilations",
+            CONVOLUTION,
+            "dilation: 1 dilation: 2",
+            "dilation: 2 dilation: 2",
+        ),
+        (
+            "pooling-average-end",
+            POOL,
+            "pool: AVE kernel_size: 3 stride: 2 pad: 1",
+            "pool: AVE kernel_size: 3 stride: 1 pad: 1",
+        ),
+    ],
+)
+def test_openvino_gets_another_form(rule, layer, wrong, right):
+    inputs = {"x": (2, 3, 6, 6)}
+    if layer is SCALE:
+        inputs["s"] = (2, 3)
+    check("openvino", net_of(layer % wrong, **inputs), rule=rule)
+    assert findings("openvino", layer % right, **inputs) == set()
 
 
 def test_what_is_refused_by_name():

@@ -22,6 +22,7 @@ RUN_HERE = ("opencv", "mnn")
 NOT_RUN = {
     "permute-order",
     "pooled-size",
+    "prior-box-fractions",
     "prior-box-variance",
     "prior-box-switches",
     "detection-fields",

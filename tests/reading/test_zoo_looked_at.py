@@ -19,7 +19,7 @@ pytestmark = [
 FAULTS = re.compile(
     "which no layer before it makes|is not the top of an earlier layer|"
     "is already produced by|makes blob '.*', as the layer at .* does|"
-    "it cannot be upgraded"
+    "it cannot be upgraded|memory_data_param gives"
 )
 # A summary asks for these where all layers can be read.
 ASKED = re.compile("as in --shape|the shapes of its tops")

@@ -245,7 +245,7 @@ RULES = (
             "opencv": silent("takes axis 1"),
             "mnn": silent("takes axis 1"),
             "ncnn": silent("takes axis 1"),
-            "openvino": refused(),
+            "openvino": silent("takes axis 1"),
         },
         applies=_names_axis_otherwise,
         edit=_set_axis,

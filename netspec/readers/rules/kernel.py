@@ -75,6 +75,7 @@ RULES = (
         readers={
             "mnn": silent("takes the width for the height"),
             "ncnn": silent("takes the first for both"),
+            "openvino": silent("takes the first for both"),
         },
         applies=lambda place: (
             spatial_axes(place) == 2 and len(set(place.op.dilation)) > 1

@@ -200,6 +200,7 @@ RULES = (
             "opencv": silent("ignores it"),
             "mnn": silent("ignores it"),
             "ncnn": silent("ignores it"),
+            "openvino": silent("takes the whole part of it"),
             "rknn": silent("ignores it"),
         },
         applies=lambda place: _is_across(place) and place.layer.lrn_param.k != 1,
@@ -232,7 +233,7 @@ RULES = (
         readers={
             "opencv": silent("has eps in the root, and refuses some inputs"),
             "mnn": silent("does not subtract the mean before it squares"),
-            "openvino": silent("is wrong across channels without variance"),
+            "openvino": silent("takes each channel by itself, and has eps in the root"),
             "rknn": refused(),
             "x2paddle": refused(),
         },

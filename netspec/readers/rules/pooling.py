@@ -163,23 +163,23 @@ def _beyond(place: Place) -> bool:
     )
 
 
-def _padded_outside(place: Place) -> list[Made]:
+def padded_outside(place: Place) -> list[Made]:
     """Return the image padded by Slice and Concat, and a pooling without a pad there.
 
-    Where Caffe leaves out a window, all others lie within the padded image. MAX: what
-    is padded repeats the edge, which every window on it sees. AVE: it is 0.
+    That is along the axes on which Caffe leaves out a window, as all others lie within
+    the padded image, or else along both. MAX: what is padded repeats the edge, which
+    every window on it sees. AVE: it is 0.
     """
     op = place.op
     made: list[Made] = []
     blob = place.layer.bottom[0]
     pad, spatial = list(op.pad), list(place.bottoms[0][2:])
-    for axis in (HEIGHT, WIDTH):
-        if not _dropped(place, axis):
-            continue
+    axes = [axis for axis in (HEIGHT, WIDTH) if _dropped(place, axis)]
+    for axis in axes or [axis for axis in (HEIGHT, WIDTH) if pad[axis - 2]]:
         at = axis - 2
         size, windows = place.bottoms[0][axis], place.tops[0][axis]
         needed = (windows - 1) * op.stride[at] + op.kernel[at]
-        after = max(0, needed - op.pad[at] - size)
+        after = min(op.pad[at], max(0, needed - op.pad[at] - size))
         blob = _pad(place, made, blob, axis, size, (op.pad[at], after))
         pad[at] = 0
         spatial[at] = op.pad[at] + size + after
@@ -427,7 +427,7 @@ RULES = (
             "rknn": refused(),
         },
         applies=_drops,
-        rewrite=_padded_outside,
+        rewrite=padded_outside,
         instead="a pad by Slice and Concat",
     ),
     Rule(

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.readers.draft import Place
-from netspec.readers.rule import Rule, doubtful, refused
+from netspec.readers.rule import Rule, doubtful, refused, silent
+from netspec.readers.rules.pooling import padded_outside
 
 NOT_RUN = ("ncnn", "openvino", "rknn", "x2paddle")
 # Types of the nets that these readers were made for.
@@ -26,6 +27,16 @@ _FOR_USE = tuple(
     if known.bottoms != (0, 0) or kind in ("Input", "Parameter", "DummyData")
 )
 _UNTRIED = "was not tried with it"
+
+
+def _sticks_out(place: Place) -> bool:
+    """Tell whether a last window reaches behind the pad, where Caffe cuts it."""
+    op = place.op
+    return any(op.pad) and any(
+        (place.tops[0][axis] - 1) * op.stride[axis - 2] + op.kernel[axis - 2]
+        > place.bottoms[0][axis] + 2 * op.pad[axis - 2]
+        for axis in (2, 3)
+    )
 
 
 def _has_many_axes(place: Place) -> bool:
@@ -49,6 +60,20 @@ RULES = (
             place.layer.argmax_param.HasField("axis")
             or place.layer.argmax_param.top_k != 1
         ),
+    ),
+    Rule(
+        name="argmax-of-all",
+        types=("ArgMax",),
+        says="no axis",
+        readers={"openvino": refused()},
+        applies=lambda place: not place.layer.argmax_param.HasField("axis"),
+    ),
+    Rule(
+        name="argmax-order",
+        types=("ArgMax",),
+        says="top_k",
+        readers={"openvino": silent("has them in the order of their indices")},
+        applies=lambda place: place.layer.argmax_param.top_k > 1,
     ),
     Rule(
         name="argmax-values",
@@ -89,6 +114,15 @@ RULES = (
             **dict.fromkeys(("openvino", "rknn", "x2paddle"), doubtful(_UNTRIED)),
         },
         applies=lambda place: len(place.bottoms[0]) != 4 or place.op.axis != 1,
+    ),
+    Rule(
+        name="pooling-average-end",
+        types=("Pooling",),
+        says="AVE with a pad, and a last window that reaches behind it",
+        readers={"openvino": silent("divides by the whole window")},
+        applies=lambda place: place.op.pool == "AVE" and _sticks_out(place),
+        rewrite=padded_outside,
+        instead="a pad by Slice and Concat",
     ),
     Rule(
         name="many-axes",

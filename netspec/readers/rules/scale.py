@@ -136,6 +136,7 @@ RULES = (
         readers={
             "opencv": silent("leaves the bias out"),
             "mnn": refused("takes no second bottom"),
+            "openvino": silent("takes the bias for the factors"),
             "x2paddle": refused("takes no second bottom"),
         },
         applies=lambda place: _is_of_blob(place) and place.op.bias_term,

@@ -27,7 +27,7 @@ IMAGE = (3, 4, 9, 7)
 # By layer type: its options, and the shapes of its bottoms.
 LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "Axpy": ("", [(3, 4), IMAGE, IMAGE]),
-    "BN": ("", [IMAGE]),
+    "BN": ("bn_param { eps: 0.01 }", [IMAGE]),
     "BatchNorm": ("", [IMAGE]),
     "Bias": ("", [IMAGE]),
     "Concat": ("", [IMAGE, (3, 2, 9, 7)]),

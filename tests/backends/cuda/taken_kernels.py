@@ -93,7 +93,8 @@ def vectors(n: NetSpec) -> None:
     for make in (L.AbsVal, L.BNLL, L.Exp, L.Log, L.ELU, L.Sigmoid, L.Swish, L.TanH):
         x = n[make.__name__.lower()] = make(x)
     n.clip = L.Clip(x, min=-1, max=1)
-    n.drop = L.Dropout(n.clip)
+    n.cut = L.ReLU6(n.clip)
+    n.drop = L.Dropout(n.cut)
     n.over = L.Threshold(n.fc)
     n.target = L.Input(shape=[4, 10])
     n.first = L.SoftmaxWithLoss(n.drop, n.label)

@@ -99,7 +99,7 @@ def test_arrays_are_cut_by_their_pointer(device: Unopened) -> None:
 
 def test_an_arena_asks_the_backend_for_its_arrays(device: Unopened) -> None:
     memory = bytearray(256)
-    asked = SimpleNamespace(data=Pointer(memory), nbytes=256)
+    asked = SimpleNamespace(data=Pointer(memory), nbytes=256, size=256)
     device._cupy = SimpleNamespace(ndarray=from_pointer)
     lending = SimpleNamespace(
         zeros=lambda shape, dtype: asked, cut=device.cut, on_host=False
