@@ -8,7 +8,7 @@
 # to the image only if `clip: true` is written.
 # Happens: fractions stay; img_size, img_h and img_w are ignored; clip is true unless
 # `clip: false` is written. Nothing warns.
-# Remedy: whole sizes, the second bottom of the size that is meant, and clip written out.
+# Remedy: whole sizes, a second bottom of the size that is meant, clip written out.
 # Seen (2 x 2 cells, image 512 x 512; widths of the boxes of a cell):
 #   min_size: 35.84 max_size: 76.8: 35.84 and 52.46, not 35 and 51.58
 #   min_size: 30 img_size: 256: 30, not 60

@@ -34,9 +34,7 @@ trap 'exit 1' INT TERM
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
   openvino-dev==2024.6.0 openvino==2024.6.0 openvino-telemetry==2025.2.0 \
-  numpy==1.26.4 protobuf==3.20.3 networkx==3.1 defusedxml==0.7.1 PyYAML==6.0.4 \
-  fastjsonschema==2.17.1 packaging==26.4 requests==2.34.2 urllib3==2.8.0 \
-  charset-normalizer==3.5.3 idna==3.20 certifi
+  numpy==1.26.4 protobuf==3.20.3 networkx==3.1 defusedxml==0.7.1
 cd "$folder"
 "$folder/venv/bin/python" - 3>&1 > log 2>&1 <<'PYTHON' || { tail -n 3 log; exit 1; }
 import sys

@@ -1,7 +1,7 @@
 #!/bin/sh
 # OpenCV and MNN ignore the k of LRN, and OpenVINO cuts it to a whole number.
 #
-# Versions: opencv-python-headless 4.14.0.94 and MNN 3.6.1 (their readers of Caffe files),
+# Versions: opencv-python-headless 4.14.0.94, MNN 3.6.1 (their readers of Caffe files),
 # OpenVINO 2026.4.1 (its own operator, on a CPU), ONNX Runtime 1.32.0, onnx 1.23.2,
 # NumPy 2.4.6.
 # Expected: x / (k + alpha / size * sum of squares)^beta with the k that is given. It is

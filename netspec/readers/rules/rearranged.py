@@ -200,6 +200,7 @@ RULES = (
         readers={
             "opencv": silent("ignores some of them"),
             "mnn": silent("gives another size"),
+            "openvino": refused("does not convert some of them"),
         },
         applies=lambda place: not _says_size(place),
         rewrite=_of_size,

@@ -19,7 +19,7 @@ _CLASSIC = frozenset(
         "TanH",
     }
 )
-_RIGHT = {"x2paddle": ("Crop",)}  # beside those, without a rule
+_RIGHT = {"openvino": ("Tile",), "x2paddle": ("Crop",)}  # beside those, without a rule
 # Data layers are refused before any rule is tried.
 _FOR_USE = tuple(
     kind
