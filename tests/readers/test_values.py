@@ -9,9 +9,11 @@ from netspec.readers import check_for, export_for
 from netspec.readers.rules import RULES, depthwise, joined, training, twins
 from netspec.readers.rules.table import OF_VALUES
 from netspec.schema import TEST
+from tests.readers import fork_cases, value_cases
 from tests.readers.running import Case, check, difference, net_of, outputs_in
-from tests.readers.value_cases import CASES, of
+from tests.readers.value_cases import of
 
+CASES = (*value_cases.CASES, *fork_cases.CASES)
 BY_NAME = {rule.name: rule for rule in RULES}
 RUN_HERE = ("opencv", "mnn")
 NOT_RUN = {"normalize", "normalize-of-all"}  # by `runtime`, so they have their own test
