@@ -160,7 +160,8 @@ class Filter(Kernel[ops.Filter]):
         y_i = x_i[selected];  dx_i = dy_i at these items, else 0
 
     How many items that are is known only now, so the tops may have to change their
-    shape in every pass. That costs a new plan, and the selector is read on the host.
+    shape in every pass. A number not seen of late costs a new plan, and the selector is
+    read on the host.
 
     Shapes: x_i (N, ...), selector (N) -> y_i (M, ...), M <= N.
     """

@@ -18,7 +18,7 @@ from tools.interop.running import run
 
 BY_NAME = {rule.name: rule for rule in RULES}
 RUN_HERE = ("opencv", "mnn")
-# Of types that `runtime` lacks; they have tests of their own.
+# They have tests of their own.
 NOT_RUN = {
     "permute-order",
     "pooled-size",

@@ -16,7 +16,7 @@ from tests.readers.value_cases import of
 CASES = (*value_cases.CASES, *fork_cases.CASES)
 BY_NAME = {rule.name: rule for rule in RULES}
 RUN_HERE = ("opencv", "mnn")
-NOT_RUN = {"normalize", "normalize-of-all"}  # by `runtime`, so they have their own test
+NOT_RUN = {"normalize", "normalize-of-all"}  # they have a test of their own
 
 
 def readers_of(case):

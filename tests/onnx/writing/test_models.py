@@ -41,8 +41,6 @@ SLOW = (
 SETTINGS = {"segnet": {"height": 45, "width": 70}}
 # Nets for use that are derived, from data whose shapes only files tell.
 SHAPES = {"mnist_autoencoder": dict(data=(2, 1, 28, 28))}
-# The runtime has no arithmetic for layers of these; test_detection.py has theirs.
-CHECKED_ONLY = ("fast_rcnn", "ssd300")
 UNWRITTEN = ("faster_rcnn", "rfcn")  # ONNX has nothing equal to Proposal
 NAMES = sorted(
     path.stem
@@ -80,10 +78,9 @@ def test_a_model_is_equal_to_the_runtime(name):
     if "rois" in x:
         x["rois"][:, 0] = 0  # the first image
     y = in_onnx(netspec.to_onnx(net, weights), x)
-    if name not in CHECKED_ONLY:
-        check_equal(y, in_runtime(net, weights, x))
+    check_equal(y, in_runtime(net, weights, x))
 
 
 def test_all_models_are_tested():
-    assert set(SIZES) | set(SLOW) | set(CHECKED_ONLY) <= set(NAMES)
+    assert set(SIZES) | set(SLOW) <= set(NAMES)
     assert len(NAMES) > 25
