@@ -123,8 +123,6 @@ class Solver(Callbacks):
         self._iteration = 0
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
-        self._stopping = False
-        self._snapshot_wanted = False
         self._unsaved = False  # whether the last snapshot could not be written
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
@@ -153,19 +151,6 @@ class Solver(Callbacks):
         """The update rule, with its running values."""
         return self._rule.update
 
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called during this run."""
-        return self._stopping
-
-    def stop(self) -> None:
-        """Let the running `step` or `solve` end after its iteration."""
-        self._stopping = True
-
-    def snapshot_soon(self) -> None:
-        """Let the running `step` or `solve` write a snapshot after its iteration."""
-        self._snapshot_wanted = True
-
     # ------------------------------------------------------------ training
 
     def step(self, iterations: int = 1) -> None:
@@ -178,9 +163,8 @@ class Solver(Callbacks):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
-        with held() as signals:
+        with held() as signals, self.training():
             self._run(iterations, signals, careful=False)
-        self._stopping = False
         if signals.interrupted:
             raise KeyboardInterrupt
 
@@ -197,12 +181,14 @@ class Solver(Callbacks):
         is warned about), and what `step` raises.
         """
         with held() as signals:
-            self._solve(resume, signals)
+            self._prepare(resume)
+            with self.training():
+                self._solve(signals)
         if signals.interrupted:
             raise KeyboardInterrupt
         return self.history
 
-    def _solve(self, resume: str | Path | None, signals: Held) -> None:
+    def _prepare(self, resume: str | Path | None) -> None:
         param = self.param
         if not param.HasField("max_iter"):
             raise SpecError("solver: max_iter is missing; say how long to train")
@@ -211,8 +197,11 @@ class Solver(Callbacks):
             remove_leftovers(param.snapshot_prefix)
         if resume is not None:
             self.restore(resume)
+
+    def _solve(self, signals: Held) -> None:
+        param = self.param
         self._run(param.max_iter - self._iteration, signals, careful=True)
-        stopped, self._stopping = self._stopping, False
+        stopped = self._stopping
         if signals.interrupted:
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
@@ -225,7 +214,11 @@ class Solver(Callbacks):
             except FileError as error:
                 raise unsaved(error, self._iteration, self.last_snapshot) from error
         if not stopped and is_due(self.param, self._iteration):
-            self._test(signals)
+            self._test_due(signals)
+        self._end_epoch()
+        if self._snapshot_wanted and not self._snapshot_is_new():
+            check_parameters(self.net, self._iteration, self.last_snapshot)
+            self._snapshot_on_the_way()
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
         end = self._iteration + iterations
@@ -251,10 +244,11 @@ class Solver(Callbacks):
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
-                if (records := self._test(signals)) is None:
+                if not self._test_due(signals):
                     return
-                self._tested = self._iteration
-                self._rule.see_tests(self._iteration, self.test_nets, records)
+            if self._ends_epoch():
+                self._settle(0, careful=careful)
+                self._end_epoch()
             if self._stopping:
                 return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
@@ -269,18 +263,21 @@ class Solver(Callbacks):
             if signals.stops():
                 return
         self._cut = False
+        if self._ends_epoch():
+            self._settle(0, careful=careful)
+            self._end_epoch()
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
         started = time.perf_counter()
-        for call in self._before:
-            call()
+        self.callbacks.tell("before")
         lr = self.lr
         passes = self._iteration * self.param.iter_size
         if self.counts_forward:
             passes = max(passes, self.net.clock.value)
-        if not self._after and self._ahead.able():
+        if not self.callbacks.has("after") and self._ahead.able():
             signals.whole(lambda: self._launch(passes, lr, careful=careful))
-            self._settle(0 if self._on_step else 1, careful=careful)
+            wait = self.callbacks.has("on_step")
+            self._settle(0 if wait else 1, careful=careful)
             return
         self._settle(0, careful=careful)
         loss = mean_gradients(self.net, passes, self.param.iter_size)
@@ -288,14 +285,12 @@ class Solver(Callbacks):
             if careful:
                 raise NonFiniteLossError(self._iteration, loss, lr, self.last_snapshot)
             self._watch.warn(f"the loss of iteration {self._iteration} is {loss:g}")
-        for call in self._after:
-            call()
+        self.callbacks.tell("after")
         lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
         self._watch.check(self.update, self._iteration, told, self.last_snapshot)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
-        for notify in self._on_step:
-            notify(record)
+        self.callbacks.tell("on_step", record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)
@@ -316,8 +311,7 @@ class Solver(Callbacks):
                 self._iteration = error.iteration
                 raise
             record = self._recorder.add(done.iteration, loss, done.lr, done.started)
-            for notify in self._on_step:
-                notify(record)
+            self.callbacks.tell("on_step", record)
 
     @whole
     def apply_update(self) -> None:
@@ -340,6 +334,8 @@ class Solver(Callbacks):
         """
         with held() as signals:
             records = self._test(signals)
+        if not self.callbacks.runs:
+            self._stopping = False
         if signals.interrupted:
             raise KeyboardInterrupt
         return records or []
@@ -356,9 +352,16 @@ class Solver(Callbacks):
             return None
         for record in records:
             self.history.tests.append(record)
-            for call in self._on_test:
-                call(record)
+            self.callbacks.tell("on_test", record)
         return records
+
+    def _test_due(self, signals: Held) -> bool:
+        """Do the tests that are due, or return False if they were left."""
+        if (records := self._test(signals)) is None:
+            return False
+        self._tested = self._iteration
+        self._rule.see_tests(self._iteration, self.test_nets, records)
+        return True
 
     # ------------------------------------------------------------ files
 
@@ -378,8 +381,7 @@ class Solver(Callbacks):
         Raises `FileError`.
         """
         written = self._write_snapshot()
-        for call in self._on_snapshot:
-            call(written)
+        self.callbacks.tell("on_snapshot", written)
         return written
 
     def _write_snapshot(self) -> Snapshot:
@@ -410,8 +412,7 @@ class Solver(Callbacks):
             )
             self._unsaved = True
             return
-        for call in self._on_snapshot:
-            call(written)
+        self.callbacks.tell("on_snapshot", written)
 
     @whole
     def restore(self, path: str | Path) -> None:
@@ -430,7 +431,7 @@ class Solver(Callbacks):
         )
         self.history.drop(saved.iteration)
         self.net.clock.value = UNKNOWN
-        self._tested, self._cut = -1, False
+        self._tested, self._epoch_told, self._cut = -1, -1, False
 
     def _snapshot_is_new(self) -> bool:
         last = self.last_snapshot
