@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from netspec.errors import SpecError
-from netspec.schema import SolverParameter
-from runtime.training.history import History, StepRecord, TestRecord
+from netspec.errors import SpecError, SpecWarning
+from runtime.training.callback_state import SOLVER, States, packed
+from runtime.training.divergence import warn
+from runtime.training.history import StepRecord, TestRecord
 from runtime.training.same_function import all_equal, is_again, same_place
-from runtime.training.snapshot_files import Snapshot
-from runtime.training.testing import is_due
+from runtime.training.snapshot_files import Snapshot, SnapshotWarning
 
-CallT = TypeVar("CallT", bound=Callable[..., Any])
 CallbackT = TypeVar("CallbackT", bound="Callback")
 
 EVENTS = (
@@ -140,6 +137,9 @@ class CallbackList:
         self._entries: list[_Entry] = []
         self.runs = 0  # `fit` has runs of `solve` within it
         self._solver: Any = None  # of the run
+        self._states: States | None = None  # of a snapshot, without those taken
+        self._taken: list[Callback] = []  # who took one
+        self._seen: dict[str, int] = {}  # at which iterations these were told of what
         self._arrange()
 
     # ------------------------------------------------------------ for users
@@ -167,6 +167,7 @@ class CallbackList:
             if (method := _overridden(callback, event)) is not None
         }
         self._put(_Entry(callback, calls))
+        self._take()
         if self._solver is not None and not there and "on_train_begin" in calls:
             _call(calls["on_train_begin"], self._solver)
         return callback
@@ -225,11 +226,22 @@ class CallbackList:
         for call in self._calls[event]:
             _call(call, *args)
 
+    def tell_at(self, iteration: int, event: str, *args: Any) -> None:
+        """Call all that want to know of what comes again after a snapshot.
+
+        But those whose states in the snapshot know of it.
+        """
+        known = self._taken if self._seen.get(event) == iteration else []
+        for call in self._calls[event]:
+            if not any(getattr(call, "__self__", None) is one for one in known):
+                _call(call, *args)
+
     def begin(self, solver: Any) -> None:
         """Tell that a run begins, unless it is a part of another one."""
         self.runs += 1
         if self.runs == 1:
             self._solver = solver
+            self._warn_of_states()
             self.tell("on_train_begin", solver)
 
     def end(self, solver: Any) -> None:
@@ -238,6 +250,82 @@ class CallbackList:
         if self.runs == 0:
             self._solver = None
             self.tell("on_train_end", solver)
+
+    def states(self, solver: dict[str, Any]) -> list[bytes]:
+        """Return the states of all callbacks for a snapshot, and that of their solver.
+
+        solver: what it wants to keep; left out where nobody has a state. A state that
+        cannot be kept is warned of: the rest of the snapshot is worth having.
+        """
+        found = []
+        for name, callback in self._names().items():
+            try:
+                if state := callback.state_dict():
+                    found.append(packed(name, state))
+            except Exception as error:
+                warn(
+                    f"the state of the callback {name} cannot be kept: "
+                    f"{type(error).__name__}: {error}; the snapshot is without it",
+                    SnapshotWarning,
+                )
+        if found or solver.get("rates"):
+            found.append(packed(SOLVER, solver))
+        return found
+
+    def restore(self, states: States) -> dict[str, Any]:
+        """Let callbacks take their states of a snapshot, now or when they are added.
+
+        Returns what `states` kept for the solver.
+        """
+        self._states = dict(states)
+        solver = self._states.pop(SOLVER, {})
+        self._taken, self._seen = [], solver.get("seen", {})
+        self._take()
+        if self.runs:
+            self._warn_of_states()
+        return solver
+
+    def _take(self) -> None:
+        """Let callbacks have the states that wait for their names."""
+        for name, callback in self._names().items():
+            if self._states and name in self._states:
+                state = self._states.pop(name)
+                _call(callback.load_state_dict, state)
+                self._taken.append(callback)
+
+    def _warn_of_states(self) -> None:
+        """Warn of states that nobody took, and of callbacks that found none."""
+        states, self._states = self._states, None
+        if states is None:
+            return
+        names = self._names()
+        taken = {id(callback) for callback in self._taken}
+        without = [n for n, one in names.items() if id(one) not in taken]
+        without = [name for name in without if names[name].state_dict()]
+        if states:
+            warn(
+                f"the snapshot has states of callbacks that are not there: "
+                f"{', '.join(states)}; add them before, or this run may decide "
+                f"otherwise than one that was not stopped",
+                SpecWarning,
+            )
+        if without:
+            warn(
+                f"the snapshot has no state of callbacks that stay as they are: "
+                f"{', '.join(without)}",
+                SpecWarning,
+            )
+
+    def _names(self) -> dict[str, Callback]:
+        """Return the callbacks by the names of their states."""
+        found: dict[str, Callback] = {}
+        for entry in self._entries:
+            if isinstance(callback := entry.what, Callback):
+                name, number = callback.name or type(callback).__name__, 1
+                while (key := name if number == 1 else f"{name} {number}") in found:
+                    number += 1
+                found[key] = callback
+        return found
 
     def _put(self, new: _Entry) -> None:
         """Put an entry in the place of an older one of the same, or at the end."""
@@ -312,106 +400,3 @@ def _no_callback(what: Any) -> SpecError:
 def _no_function(event: str, what: Any) -> SpecError:
     fix = "; add it by solver.callbacks.add" if isinstance(what, Callback) else ""
     return SpecError(f"{event} takes a function; got {_label(what)}{fix}")
-
-
-class Callbacks:
-    """What a solver offers to those who want to be told, and what they may ask of it.
-
-    callbacks: all of them, objects and functions.
-    """
-
-    param: SolverParameter
-    history: History
-    _iteration: int
-    _tested: int
-
-    def __init__(self) -> None:
-        self.callbacks = CallbackList()
-        self._epoch_told = -1  # the iteration after which an epoch's end was told
-        self._stopping = False
-        self._snapshot_wanted = False
-
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called during this run."""
-        return self._stopping
-
-    def stop(self) -> None:
-        """Let the running `step` or `solve` end after its iteration."""
-        self._stopping = True
-
-    def snapshot_soon(self) -> None:
-        """Let the running `step` or `solve` write a snapshot after its iteration."""
-        self._snapshot_wanted = True
-
-    @property
-    def epoch_size(self) -> int | None:
-        """How many iterations an epoch has; None, the default, for no epochs."""
-        return self.history.epoch_size
-
-    @epoch_size.setter
-    def epoch_size(self, size: int | None) -> None:
-        try:
-            known = None if size is None else operator.index(size)
-        except TypeError:
-            known = 0
-        if known is not None and known < 1:
-            raise SpecError(f"epoch_size must be a whole number above 0, got {size!r}")
-        self.history.epoch_size = known
-
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Make one training of all that the block runs, for those who are told."""
-        try:
-            self.callbacks.begin(self)
-            yield
-        finally:
-            self.callbacks.end(self)
-            if self.callbacks.runs == 0:
-                self._stopping = False
-
-    def add_callback(self, before: Callable[[], Any], after: Callable[[], Any]) -> None:
-        """Call `before` ahead of each iteration and `after` once it has its gradients.
-
-        At that time the parameters are not updated yet, so `after` may change `diff`.
-        """
-        self.callbacks.on(before=before, after=after)
-
-    def on_step(self, call: CallT) -> CallT:
-        """Call `call(record)` with a `StepRecord` after each iteration. A decorator."""
-        self.callbacks.on(on_step=call)
-        return call
-
-    def on_test(self, call: CallT) -> CallT:
-        """Call `call(record)` with a `TestRecord` after each test pass. A decorator."""
-        self.callbacks.on(on_test=call)
-        return call
-
-    def on_snapshot(self, call: CallT) -> CallT:
-        """Call `call(snapshot)` after each `Snapshot` written. A decorator."""
-        self.callbacks.on(on_snapshot=call)
-        return call
-
-    def on_epoch_end(self, call: CallT) -> CallT:
-        """Call `call(solver, epoch)` after each of `epoch_size` iterations.
-
-        A decorator. `epoch` is 1 after the first one; its tests are done.
-        """
-        self.callbacks.on(on_epoch_end=call)
-        return call
-
-    def _ends_epoch(self) -> bool:
-        """Say whether an epoch ended that nobody was told of, and its tests are done.
-
-        They are due ahead of the next iteration, so `step` may leave them to the next.
-        """
-        done, size = self._iteration, self.history.epoch_size
-        if size is None or done == 0 or done % size or self._epoch_told == done:
-            return False
-        return not is_due(self.param, done) or self._tested == done
-
-    def _end_epoch(self) -> None:
-        if self._ends_epoch():
-            self._epoch_told = self._iteration
-            epoch = self._iteration // (self.epoch_size or 1)
-            self.callbacks.tell("on_epoch_end", self, epoch)

@@ -19,7 +19,6 @@ from runtime.execution.unknown_fields import refuse_unknown_solver
 from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.ahead import Ahead
-from runtime.training.callbacks import Callbacks
 from runtime.training.divergence import (
     NonFiniteLossError,
     Watch,
@@ -43,6 +42,7 @@ from runtime.training.snapshot_files import (
 )
 from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import DEFAULT_PREFIX, find_file, weight_files
+from runtime.training.telling import Callbacks
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
 from runtime.training.zero_weights import warn_of_zero_weights
@@ -133,18 +133,6 @@ class Solver(Callbacks):
     def iter(self) -> int:
         """How many iterations are done."""
         return self._iteration
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next iteration.
-
-        To set it changes `param.base_lr`, so that `lr_policy` goes on from there.
-        """
-        return self._rule.rate(self._iteration)
-
-    @lr.setter
-    def lr(self, rate: float) -> None:
-        self._rule.set_rate(rate, self._iteration)
 
     @property
     def update(self) -> Update:
@@ -352,7 +340,7 @@ class Solver(Callbacks):
             return None
         for record in records:
             self.history.tests.append(record)
-            self.callbacks.tell("on_test", record)
+            self.callbacks.tell_at(self._iteration, "on_test", record)
         return records
 
     def _test_due(self, signals: Held) -> bool:
@@ -392,6 +380,7 @@ class Solver(Callbacks):
             param.snapshot_prefix,
             iteration=self._iteration,
             progress=self._rule.progress,
+            states=self._states(),
             hdf5=param.snapshot_format == SolverParameter.HDF5,
         )
         self.last_snapshot = written
@@ -426,12 +415,13 @@ class Solver(Callbacks):
         saved = restore_snapshot(self.net, self.update, path)
         self._iteration = saved.iteration
         self._rule.progress = saved.progress
+        self._restore_states(saved.states)
         self.last_snapshot = Snapshot(
             saved.iteration, Path(saved.learned_net), Path(path)
         )
         self.history.drop(saved.iteration)
         self.net.clock.value = UNKNOWN
-        self._tested, self._epoch_told, self._cut = -1, -1, False
+        self._tested, self._cut = -1, False
 
     def _snapshot_is_new(self) -> bool:
         last = self.last_snapshot
