@@ -129,7 +129,8 @@ class Solver(SolverFiles):
         all_nets = [self.net, *self.test_nets]
         warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
         self._rule = Rule(param, self.net)
-        self.history = History()
+        self.history = History(solver=self)
+        self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
         self._recorder = Recorder(self.history, param)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
@@ -149,6 +150,10 @@ class Solver(SolverFiles):
     def iter(self) -> int:
         """How many iterations are done."""
         return self._iteration
+
+    def end_at(self, iteration: int) -> None:
+        """Let the running `solve` end after so many iterations: `max_iter` from now."""
+        self.param.max_iter = self._end = iteration
 
     # ------------------------------------------------------------ training
 
@@ -220,7 +225,7 @@ class Solver(SolverFiles):
             self._snapshot_on_the_way()
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
-        end = self._iteration + iterations
+        self._end = self._iteration + iterations
         if iterations > 0 and learns_nothing(self.net):
             raise without_loss(self.net)
         if iterations > 0 and self._iteration == 0:
@@ -231,15 +236,15 @@ class Solver(SolverFiles):
         self._ahead.begin(careful=careful)
         try:
             try:
-                self._loop(end, signals, careful=careful)
+                self._loop(signals, careful=careful)
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
 
-    def _loop(self, end: int, signals: Held, *, careful: bool) -> None:
+    def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
-        while self._iteration < end and not self.stopping:
+        while self._iteration < self._end and not self.stopping:
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
