@@ -20,14 +20,56 @@ from netspec.errors import NetspecError, SpecError
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DEBUG_VARIABLE = "NETSPEC_DEBUG"  # when set, errors keep their traceback
 
+_EXAMPLES = "examples:"
+
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, with `--version`.
+
+    examples: command lines for the end of the help, without the name of the program.
+    """
+
+    def __init__(
+        self, *arguments: Any, examples: Sequence[str] = (), **options: Any
+    ) -> None:
+        options.setdefault("formatter_class", _Formatter)
+        super().__init__(*arguments, **options)
+        if examples:
+            lines = [f"  {self.prog} {example}".rstrip() for example in examples]
+            self.epilog = "\n".join([_EXAMPLES, *lines])
+        if self.add_help:
+            self.add_argument(
+                "--version", action=_Version, help="show the version and exit"
+            )
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line and where the options are listed."""
         print(f"{self.prog}: error: {message} (see --help)", file=sys.stderr)
         raise SystemExit(USAGE)
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Keeps the lines of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLES):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
+class _Version(argparse.Action):
+    """Shows the version; who does not ask does not wait for it."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **rest: Any) -> None:
+        super().__init__(
+            option_strings, argparse.SUPPRESS, nargs=0, help=rest.get("help")
+        )
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from netspec.version import version
+
+        print(f"netspec {version()}")
+        parser.exit()
 
 
 def positive(text: str) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from netspec import bundled
 from netspec.commands.settings import check_names, parameters, parse_settings
 from netspec.errors import FileError, NetspecError, ShapeError, SpecError, did_you_mean
 from netspec.language.folder import Folder
@@ -50,8 +51,8 @@ def load_model(
     """
     path = Path(path)
     module = _load(path)
-    makers = _makers(module)
-    maker, given = _choose(path, makers, net, deploy)
+    makers = makers_of(module)
+    maker, given = choose_maker(path, makers, net, deploy)
     derived = deploy and maker is not makers.get("deploy") and "deploy" not in given
     if batch_size is not None and not (derived and _has_no(maker, "batch_size")):
         given["batch_size"] = batch_size
@@ -108,7 +109,7 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _makers(module: ModuleType) -> dict[str, Any]:
+def makers_of(module: ModuleType) -> dict[str, Any]:
     """Return the public functions of a module's own, and its NetSpecs."""
     return {
         name: value
@@ -121,7 +122,7 @@ def _makers(module: ModuleType) -> dict[str, Any]:
     }
 
 
-def _choose(
+def choose_maker(
     path: Path, makers: Mapping[str, Any], net: str | None, deploy: bool
 ) -> tuple[Any, dict[str, Any]]:
     """Return the function or NetSpec to take, and the arguments that choose the net."""
@@ -213,4 +214,15 @@ def _located(path: Path, error: Exception) -> NetspecError:
         kind = FileError if isinstance(error, FileError) else SpecError
         return kind(f"{error}{trail}")
     where = lines[-1] if lines else str(path)
-    return SpecError(f"{where}: {type(error).__name__}: {error}")
+    hint = _of_models(error.name) if isinstance(error, ModuleNotFoundError) else ""
+    return SpecError(f"{where}: {type(error).__name__}: {error}{hint}")
+
+
+def _of_models(name: str | None) -> str:
+    """Return what to do about a module that is not found and is one of the models."""
+    if name not in bundled.files():
+        return ""
+    return (
+        f"; it is a model of netspec: write from netspec.models import {name}, or copy "
+        f"it with python -m netspec models {name} -o {name}.py"
+    )
