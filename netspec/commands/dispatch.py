@@ -6,8 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from netspec.commands.cli import USAGE, Parser
-from netspec.errors import did_you_mean
+from netspec.commands.cli import Parser, wrong_choice
 
 
 def list_commands(
@@ -33,8 +32,8 @@ def chosen(
 ) -> tuple[str, list[str]]:
     """Return which command a command line names, and the words behind it.
 
-    Help, `--version`, no command and one that is not known end the program, the last
-    two with status 2.
+    Help and `--version` end the program, and so do, with status 2, no command and one
+    that is not known.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] not in lines:
@@ -44,12 +43,8 @@ def chosen(
 
 def _end(parser: Parser, lines: Mapping[str, str], words: Sequence[str]) -> NoReturn:
     if not words:
-        parser.print_help(sys.stderr)
-        raise SystemExit(USAGE)
+        parser.error("the following arguments are required: COMMAND")
     if words[0].startswith("-"):
         parser.parse_args(words[:1])  # help and version end here
         parser.error("expected a command first")
-    known = ", ".join(lines)
-    parser.error(
-        f"no command {words[0]!r}{did_you_mean(words[0], lines)} (one of {known})"
-    )
+    parser.error(f"argument COMMAND: {wrong_choice(words[0], lines)}")

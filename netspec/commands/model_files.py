@@ -21,6 +21,7 @@ from netspec.errors import FileError, NetspecError, ShapeError, SpecError, did_y
 from netspec.language.folder import Folder
 from netspec.nets.deploy import deploy as derive
 from netspec.nets.phases import one_phase
+from netspec.nets.settled import settled
 from netspec.schema import NetParameter
 from netspec.site import shown_path
 from netspec.text import is_strict, refuse_unknown
@@ -37,6 +38,8 @@ def load_model(
     batch_size: int | None = None,
     settings: Sequence[str] = (),
     shapes: Mapping[str, Sequence[int]] | None = None,
+    level: int = 0,
+    stages: Sequence[str] = (),
     **arguments: Any,
 ) -> NetParameter:
     """Return the net of a Python file.
@@ -44,7 +47,8 @@ def load_model(
     net: the name of the function or `NetSpec` to take. deploy: take the net for use,
     without data and losses. phase: keep the layers of this phase only. batch_size,
     arguments: parameters of the function; settings: the same as text, "name=value".
-    shapes: of tops of data layers, for a net for use that has to be derived.
+    shapes: of tops of data layers, for a net for use that has to be derived. level,
+    stages: what rules see beside the phase, where that is given or the net derived.
 
     Raises `FileError` for a file that cannot be read, `SpecError` for everything that
     goes wrong in it, naming its line.
@@ -73,22 +77,27 @@ def load_model(
             f"{path}: shapes are for a net for use that is derived from the one for "
             f"training; {'its own deploy makes it' if deploy else 'add --deploy'}"
         )
+    if level or stages:
+        message = settled(message, level, stages)
     if derived:
         message = derive(message, shapes=shapes, batch_size=batch_size)
     return message if phase is None else one_phase(message, phase)
 
 
-def load_for_use(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
+def load_for_use(
+    path: str | Path, shapes: Mapping[str, Sequence[int]], **how: Any
+) -> NetParameter:
     """Return the net for use of a model file.
 
     shapes: of data, for a net that has to be derived and whose data only files tell.
+    how: other arguments of `load_model`.
     """
     try:
-        return load_model(path, deploy=True)
+        return load_model(path, deploy=True, **how)
     except ShapeError:
         if not shapes:
             raise
-    return load_model(path, deploy=True, shapes=shapes)
+    return load_model(path, deploy=True, shapes=shapes, **how)
 
 
 def _load(path: Path) -> ModuleType:

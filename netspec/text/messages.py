@@ -22,9 +22,10 @@ from netspec.files import (
     replacing,
 )
 from netspec.formats import other_format
-from netspec.schema import NetParameter, wire
+from netspec.schema import NetParameter, SolverParameter, wire
 from netspec.schema.unread import bad_text, unread_names
 from netspec.text.checks import BINARY_BYTE, check_size, decoded
+from netspec.text.kinds import told_kind
 from netspec.text.parsing import M, missing_fields, parse, to_text
 from netspec.text.strict import is_strict, refuse_unknown
 
@@ -91,8 +92,24 @@ def _read(
         return _from_binary(data, kind, path), None
     if path.suffix in TEXT_SUFFIXES or not BINARY_BYTE.search(data, 0, HEAD_BYTES):
         text = decoded(data, path)
+        _refuse_other_kind(text, kind, path)
         return parse(text, kind, source=str(path), folder=path.parent), text
     return _from_binary(data, kind, path), None
+
+
+def _refuse_other_kind(text: str, kind: type[Message], path: Path) -> None:
+    """Refuse the text of a solver for that of a net, and the other way round."""
+    told = told_kind(text) if kind in (NetParameter, SolverParameter) else ""
+    if told == "solver" and kind is NetParameter:
+        raise SpecError(
+            f"{path}: is a solver file, not a net; give the file of its net (its "
+            f"fields net, train_net or test_net)"
+        )
+    if told == "net" and kind is SolverParameter:
+        raise SpecError(
+            f"{path}: is a net, not a solver file; a solver names it: "
+            f'net: "{path.name}"'
+        )
 
 
 def is_binary_net(path: str | Path) -> bool:
