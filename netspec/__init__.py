@@ -33,6 +33,8 @@ from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
+    __version__: str
+    from netspec import models as models
     from netspec import surgery as surgery
     from netspec.language.own_layers import layer as layer
     from netspec.language.own_layers import learned as learned
@@ -62,10 +64,12 @@ _LAZY = {
     "to_onnx": "netspec.onnx.writing",
     "upgrade_text": "netspec.nets.upgrade",
 }
-_PACKAGES = ("surgery",)
+_PACKAGES = ("models", "surgery")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("netspec.version").version()
     if name in _PACKAGES:
         return importlib.import_module(f"netspec.{name}")
     if name not in _LAZY:

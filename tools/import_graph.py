@@ -27,7 +27,7 @@ ORDER: Mapping[str, Sequence[str]] = {
     "": ("netspec", "runtime"),
     "netspec": (
         "errors",
-        "site  files  formats  schema  room",
+        "bundled  site  files  formats  schema  room  version",
         "catalogue  ops",
         "forks",
         "text",
@@ -39,6 +39,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "readers  onnx",
         "draw  summary  to_python  export  flatten",
         "net_spec",
+        "models  __main__",
         "__init__  compatible",
         "coord_map",
     ),

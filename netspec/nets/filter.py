@@ -84,15 +84,14 @@ def kept_layers(net: NetParameter, state: State) -> list[LayerParameter]:
         raise SpecError(
             "include and exclude rules are both given; keep one kind", layer=names
         )
-    kept = []
-    for layer in net.layer:
-        if len(layer.include):
-            keep = any(_meets(state, rule) for rule in layer.include)
-        else:
-            keep = not any(_meets(state, rule) for rule in layer.exclude)
-        if keep:
-            kept.append(layer)
-    return kept
+    return [layer for layer in net.layer if keeps(state, layer)]
+
+
+def keeps(state: State, layer: LayerParameter) -> bool:
+    """Tell whether a state keeps a layer with one kind of rules."""
+    if len(layer.include):
+        return any(_meets(state, rule) for rule in layer.include)
+    return not any(_meets(state, rule) for rule in layer.exclude)
 
 
 def _meets(state: State, rule: NetStateRule) -> bool:
