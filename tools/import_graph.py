@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER: Mapping[str, Sequence[str]] = {
     "": ("netspec", "runtime"),
     "netspec": (
+        "notebooks",
         "errors",
         "site  files  formats  schema  room",
         "catalogue  ops",
@@ -46,7 +47,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "__init__",
         "arithmetic  python_to_proto  shown  unknown",
         "calls",
-        "scope  options  dangling",
+        "scope  options  dangling  entries  views",
         "naming  defaults  shapes  results  proto_to_python",
         "sharing",
         "record  emit",
