@@ -64,7 +64,38 @@ _LAZY = {
     "to_onnx": "netspec.onnx.writing",
     "upgrade_text": "netspec.nets.upgrade",
 }
-_PACKAGES = ("models", "surgery")
+_PACKAGES = (
+    "draw",
+    "forks",
+    "models",
+    "onnx",
+    "summary",
+    "surgery",
+    "text",
+    "weights",
+)
+
+# What completion offers, with what is imported when it is first used.
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "Function",
+    "L",
+    "NetSpec",
+    "P",
+    "SpecWarning",
+    "Top",
+    "defaults",
+    "errors",
+    "layers",
+    "load",
+    "module",
+    "params",
+    "phase",
+    "schema",
+    "shared",
+    "to_proto",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -78,4 +109,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY, *_PACKAGES])
+    special = (name for name in globals() if name.startswith("__"))
+    return sorted({*__all__, *_LAZY, *_PACKAGES, *special})

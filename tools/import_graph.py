@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER: Mapping[str, Sequence[str]] = {
     "": ("netspec", "runtime"),
     "netspec": (
+        "notebooks",
         "errors",
         "bundled  site  files  formats  schema  room  version",
         "catalogue  ops",
@@ -47,7 +48,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "__init__",
         "arithmetic  python_to_proto  shown  unknown",
         "calls",
-        "scope  options  dangling",
+        "scope  options  dangling  entries  views",
         "naming  defaults  shapes  results  proto_to_python",
         "sharing",
         "record  emit",
