@@ -39,6 +39,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "readers  onnx",
         "draw  summary  to_python  export  flatten",
         "net_spec",
+        "tuning",
         "__init__  compatible",
         "coord_map",
     ),
@@ -52,7 +53,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "record  emit",
         "rewiring",
         "folder",
-        "modules  argument_types",
+        "modules  argument_types  editing",
         "own_layers",
     ),
     "runtime": (
