@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
-from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
+from runtime.execution.weights import copy_into, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.ahead import Ahead
 from runtime.training.callbacks import Callbacks
@@ -25,38 +25,45 @@ from runtime.training.divergence import (
     Watch,
     check_parameters,
     learns_nothing,
-    warn,
     without_loss,
 )
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
+from runtime.training.keywords import documented, takes_fields
 from runtime.training.lr_policy import policy_of
-from runtime.training.passes import UNKNOWN, mean_gradients
+from runtime.training.passes import mean_gradients
 from runtime.training.rule import Rule
-from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import (
     Snapshot,
-    SnapshotWarning,
     check_writable,
-    last,
     remove_leftovers,
     unsaved,
 )
+from runtime.training.solver_fields import SolverFields
+from runtime.training.solver_files import SolverFiles
 from runtime.training.solver_nets import SolverNets
-from runtime.training.solver_param import DEFAULT_PREFIX, find_file, weight_files
+from runtime.training.solver_param import find_file, weight_files
+from runtime.training.solver_source import DEFAULT_PREFIX, solver_of
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
 from runtime.training.zero_weights import warn_of_zero_weights
-from runtime.update_rules import Update
 
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 
-class Solver(Callbacks):
+@documented
+class Solver(Callbacks, SolverFiles):
     """Trains a net and tests it, as a `SolverParameter` says.
 
+        solver = runtime.Solver(n, type="Adam", base_lr=0.001, max_iter=1000)
+
     Args:
-        param: the solver, upgraded, as `read_solver` returns it.
-        folder: where nets and weights are looked for after the current folder.
+        param: what to train, and how: a `NetSpec` or another net, a path to a net
+            (prototxt, caffemodel, a model file in Python) or to a solver, text of
+            either, a dict of fields, or a `SolverParameter`, which is copied.
+        fields: every field of a solver as a keyword, below; nets may be specs, and
+            messages dicts. One that is given takes the place of what `param` has.
+        folder: where nets and weights are looked for after the current folder; by
+            default that of the solver file.
         backend, kernels, graphs, precision: where and how to compute (see `Net`),
             whatever `solver_mode` says.
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
@@ -71,6 +78,12 @@ class Solver(Callbacks):
     snapshot. `snapshot_diff` and `debug_info` have no effect. What is changed in
     `param` holds from the next iteration on.
 
+    A solver that no file, text or message gives takes `lr_policy` "fixed" unless it
+    says another, and where it says no `momentum` 0.9 for Adam and Nesterov and 0.95 for
+    AdaDelta; the rest has Caffe's defaults.
+
+    Raises `SpecError` that tells all fields that cannot be, `FileError` for files.
+
     Ctrl-C and other signals whose handlers may raise wait until an iteration is whole,
     in `step`, `solve` and `test`; see `runtime.interrupts.held`.
     """
@@ -80,11 +93,12 @@ class Solver(Callbacks):
     # iterations train on does not depend on it.
     counts_forward: ClassVar[bool] = False
 
+    @takes_fields
     def __init__(
         self,
-        param: SolverParameter,
+        param: Any = None,
         *,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         backend: str = "numpy",
         kernels: str = "own",
         graphs: bool = True,
@@ -93,9 +107,12 @@ class Solver(Callbacks):
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
         plans: int = PLANS,
+        **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
-        self.param = param
+        param, path = solver_of(param, fields)
+        folder = Path(folder) if folder else path.parent if path else None
+        self.param: SolverParameter = param
         refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
@@ -109,7 +126,7 @@ class Solver(Callbacks):
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]
-        paths = [find_file(name, folder, "weights") for name in names]
+        paths = [find_file(name, folder, "weights file") for name in names]
         all_nets = [self.net, *self.test_nets]
         warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
         self._rule = Rule(param, self.net)
@@ -147,11 +164,6 @@ class Solver(Callbacks):
     @lr.setter
     def lr(self, rate: float) -> None:
         self._rule.set_rate(rate, self._iteration)
-
-    @property
-    def update(self) -> Update:
-        """The update rule, with its running values."""
-        return self._rule.update
 
     @property
     def stopping(self) -> bool:
@@ -359,82 +371,6 @@ class Solver(Callbacks):
             for call in self._on_test:
                 call(record)
         return records
-
-    # ------------------------------------------------------------ files
-
-    def copy_from(self, path: str | Path, names: Names | None = None) -> CopyReport:
-        """Copy parameters of a file into net and test nets, as `Net.copy_from` does.
-
-        Returns what was copied into the net. Warns of a file that gives nothing, and of
-        layers that it leaves as they are.
-        """
-        report = copy_into([self.net, *self.test_nets], path, names)
-        warn_of_rest([path], [report])
-        return report
-
-    def snapshot(self) -> Snapshot:
-        """Write a snapshot and return the names of its files.
-
-        Raises `FileError`.
-        """
-        written = self._write_snapshot()
-        for call in self._on_snapshot:
-            call(written)
-        return written
-
-    def _write_snapshot(self) -> Snapshot:
-        param = self.param
-        written = write_snapshot(
-            self.net,
-            self.update,
-            param.snapshot_prefix,
-            iteration=self._iteration,
-            progress=self._rule.progress,
-            hdf5=param.snapshot_format == SolverParameter.HDF5,
-        )
-        self.last_snapshot = written
-        self.history.snapshots.append(written)
-        self._snapshot_wanted = self._unsaved = False
-        return written
-
-    def _snapshot_on_the_way(self) -> None:
-        """Write a snapshot; if that fails training is worth more than to end there."""
-        self._snapshot_wanted = False
-        try:
-            written = self._write_snapshot()
-        except FileError as error:
-            warn(
-                f"{error}; training goes on, and the next one is tried again; "
-                f"{last(self.last_snapshot)}",
-                SnapshotWarning,
-            )
-            self._unsaved = True
-            return
-        for call in self._on_snapshot:
-            call(written)
-
-    @whole
-    def restore(self, path: str | Path) -> None:
-        """Continue from the state file of a snapshot, written here or by Caffe.
-
-        What `history` has of later iterations is dropped, as they are done again.
-
-        Raises `FileError` for a file that is missing, broken or none, and for a model
-        that is not the one of this state, `SpecError` for another net or solver.
-        """
-        saved = restore_snapshot(self.net, self.update, path)
-        self._iteration = saved.iteration
-        self._rule.progress = saved.progress
-        self.last_snapshot = Snapshot(
-            saved.iteration, Path(saved.learned_net), Path(path)
-        )
-        self.history.drop(saved.iteration)
-        self.net.clock.value = UNKNOWN
-        self._tested, self._cut = -1, False
-
-    def _snapshot_is_new(self) -> bool:
-        last = self.last_snapshot
-        return last is not None and last.iteration == self._iteration
 
     def close(self) -> None:
         """Close the data sources of all nets."""
