@@ -25,10 +25,10 @@ class Branch:
 
     name: its path. layers: the number of layers in it. own_params counts parameters
     that layers share once, in the branch of the first; frozen and statistics are those
-    of them that training leaves, and that no gradient changes. children: what is in it, in the
-    order of the net; a layer has none. tops: of a module those of its last layer.
-    None is a number that is not known. Those of a module are sums of what is known, and
-    `partly` has the names of those with more that is not.
+    of them that training leaves, and that no gradient changes. children: what is in it,
+    in the order of the net; a layer has none. tops: of a module those of its last
+    layer. None is a number that is not known. Those of a module are sums of what is
+    known, and `partly` has the names of those with more that is not.
     """
 
     name: str

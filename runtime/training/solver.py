@@ -27,6 +27,7 @@ from runtime.training.divergence import (
     learns_nothing,
     without_loss,
 )
+from runtime.training.doubts import YoungStatistics, warn_if_nothing_learns
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.lr_policy import policy_of
@@ -145,6 +146,7 @@ class Solver(Callbacks, SolverFiles):
         self._unsaved = False  # whether the last snapshot could not be written
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
+        self._young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -245,6 +247,7 @@ class Solver(Callbacks, SolverFiles):
             raise without_loss(self.net)
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
+            warn_if_nothing_learns(self.net)
         if not self._cut:
             self._recorder.forget()
         self._cut = True
@@ -366,6 +369,8 @@ class Solver(Callbacks, SolverFiles):
         )
         if records is None:
             return None
+        tested = [self.test_nets[record.net] for record in records]
+        self._young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
             self.history.tests.append(record)
             for call in self._on_test:
