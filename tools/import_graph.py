@@ -57,7 +57,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "own_layers",
     ),
     "runtime": (
-        "arrays  fillers  interrupts",
+        "arrays  fillers  html  interrupts",
         "counter_random",
         "primitives  data",
         "layers  arena",
