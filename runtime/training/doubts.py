@@ -24,7 +24,8 @@ def nothing_learns(net: Net) -> str | None:
     A net without parameters has none to freeze.
     """
     graph = net.graph
-    wanted, frozen = [], []
+    wanted: list[str] = []
+    frozen: list[str] = []
     for node in graph.nodes:
         for slot, index in enumerate(node.params):
             learned = node.op.learned_params

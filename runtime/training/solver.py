@@ -16,7 +16,7 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
-from runtime.execution.weights import copy_into, warn_of_rest
+from runtime.execution.weights import Names, copy_files, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.ahead import Ahead
 from runtime.training.callbacks import Callbacks
@@ -71,6 +71,8 @@ class Solver(Callbacks, SolverFiles):
             seed gives the same run, where Caffe takes a new one each time.
         keep, allow_python, plans: what must stay readable, may be imported, and for how
             many shapes each net keeps plans (see `Net`).
+        rename: what layers of the files of `weights` are called in the net, as of
+            `copy_from`; `copied` has a report for each of these files.
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -108,6 +110,7 @@ class Solver(Callbacks, SolverFiles):
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
         plans: int = PLANS,
+        rename: Names | None = None,
         **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
@@ -129,7 +132,8 @@ class Solver(Callbacks, SolverFiles):
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
         all_nets = [self.net, *self.test_nets]
-        warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
+        self.copied = tuple(copy_files(all_nets, paths, rename))
+        warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
         self.history = History()
         self._recorder = Recorder(self.history, param)
