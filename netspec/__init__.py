@@ -47,6 +47,11 @@ if TYPE_CHECKING:
     from netspec.readers import export_for as export_for
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
+    from netspec.tuning import TuningReport as TuningReport
+    from netspec.tuning import freeze as freeze
+    from netspec.tuning import replace_head as replace_head
+    from netspec.tuning import set_lr_mult as set_lr_mult
+    from netspec.tuning import unfreeze as unfreeze
 
 L = layers
 P = params
@@ -56,12 +61,17 @@ _LAZY = {
     "deploy": "netspec.nets.deploy",
     "from_onnx": "netspec.onnx.reading",
     "export_for": "netspec.readers",
+    "freeze": "netspec.tuning",
     "layer": "netspec.language.own_layers",
     "learned": "netspec.language.own_layers",
     "one_phase": "netspec.nets.phases",
+    "replace_head": "netspec.tuning",
+    "set_lr_mult": "netspec.tuning",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
     "to_onnx": "netspec.onnx.writing",
+    "TuningReport": "netspec.tuning",
+    "unfreeze": "netspec.tuning",
     "upgrade_text": "netspec.nets.upgrade",
 }
 _PACKAGES = (

@@ -40,7 +40,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "readers  onnx",
         "draw  summary  to_python  export  flatten",
         "net_spec",
-        "models  __main__",
+        "models  tuning  __main__",
         "__init__  compatible",
         "coord_map",
     ),
@@ -54,7 +54,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "record  emit",
         "rewiring",
         "folder",
-        "modules  argument_types",
+        "modules  argument_types  editing",
         "own_layers",
     ),
     "runtime": (
