@@ -20,6 +20,21 @@ class Callbacks:
         self._on_step: list[Callable[[StepRecord], Any]] = []
         self._on_test: list[Callable[[TestRecord], Any]] = []
         self._on_snapshot: list[Callable[[Snapshot], Any]] = []
+        self._stopping = False
+        self._snapshot_wanted = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called during this run."""
+        return self._stopping
+
+    def stop(self) -> None:
+        """Let the running `step` or `solve` end after its iteration."""
+        self._stopping = True
+
+    def snapshot_soon(self) -> None:
+        """Let the running `step` or `solve` write a snapshot after its iteration."""
+        self._snapshot_wanted = True
 
     def add_callback(self, before: Callable[[], Any], after: Callable[[], Any]) -> None:
         """Call `before` ahead of each iteration and `after` once it has its gradients.

@@ -17,7 +17,7 @@ from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
 from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
-from runtime.interrupts import Held, held, whole
+from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
 from runtime.training.callbacks import Callbacks
 from runtime.training.divergence import (
@@ -29,9 +29,11 @@ from runtime.training.divergence import (
     without_loss,
 )
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
+from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
 from runtime.training.passes import UNKNOWN, mean_gradients
 from runtime.training.rule import Rule
+from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import (
     Snapshot,
@@ -51,7 +53,7 @@ from runtime.update_rules import Update
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 
-class Solver(Callbacks):
+class Solver(Callbacks, SolverLooks):
     """Trains a net and tests it, as a `SolverParameter` says.
 
     Args:
@@ -123,9 +125,8 @@ class Solver(Callbacks):
         self._iteration = 0
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
-        self._stopping = False
-        self._snapshot_wanted = False
         self._unsaved = False  # whether the last snapshot could not be written
+        self.showing = Shower(self)
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
 
@@ -153,23 +154,13 @@ class Solver(Callbacks):
         """The update rule, with its running values."""
         return self._rule.update
 
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called during this run."""
-        return self._stopping
-
-    def stop(self) -> None:
-        """Let the running `step` or `solve` end after its iteration."""
-        self._stopping = True
-
-    def snapshot_soon(self) -> None:
-        """Let the running `step` or `solve` write a snapshot after its iteration."""
-        self._snapshot_wanted = True
-
     # ------------------------------------------------------------ training
 
-    def step(self, iterations: int = 1) -> None:
+    def step(self, iterations: int = 1, *, progress: Progress = None) -> None:
         """Train for some iterations, with the tests and snapshots that are due.
+
+        progress: "notebook", "bar", "lines", "log" (Caffe's, to standard error), True
+            or False; None shows a notebook a live table, others the log by `display`.
 
         A loss or a gradient that is infinite or not a number is warned about once; use
         `solve`, or look at `history.train`, to stop there. A snapshot that cannot be
@@ -178,14 +169,19 @@ class Solver(Callbacks):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
-        with held() as signals:
+        run = self.showing.run
+        with held() as signals, run("step", iterations, progress, signals):
             self._run(iterations, signals, careful=False)
         self._stopping = False
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped(f"training stopped after iteration {self._iteration}")
 
-    def solve(self, resume: str | Path | None = None) -> History:
+    def solve(
+        self, resume: str | Path | None = None, *, progress: Progress = None
+    ) -> History:
         """Train up to `max_iter`, from a state file if one is given.
+
+        progress: see `step`.
 
         At the end a snapshot is written (unless `snapshot_after_train` is false), and
         the nets are tested if a test is due then. After `stop` a snapshot is written in
@@ -197,12 +193,15 @@ class Solver(Callbacks):
         is warned about), and what `step` raises.
         """
         with held() as signals:
-            self._solve(resume, signals)
+            self._prepare(resume)
+            left = self.param.max_iter - self._iteration
+            with self.showing.run("solve", left, progress, signals):
+                self._solve(signals)
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped(f"training stopped after iteration {self._iteration}")
         return self.history
 
-    def _solve(self, resume: str | Path | None, signals: Held) -> None:
+    def _prepare(self, resume: str | Path | None) -> None:
         param = self.param
         if not param.HasField("max_iter"):
             raise SpecError("solver: max_iter is missing; say how long to train")
@@ -211,20 +210,23 @@ class Solver(Callbacks):
             remove_leftovers(param.snapshot_prefix)
         if resume is not None:
             self.restore(resume)
+
+    def _solve(self, signals: Held) -> None:
+        param = self.param
         self._run(param.max_iter - self._iteration, signals, careful=True)
-        stopped, self._stopping = self._stopping, False
+        ended, self._stopping = self._stopping, False
         if signals.interrupted:
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
             return
-        due = stopped or param.snapshot_after_train or self._unsaved
+        due = ended or param.snapshot_after_train or self._unsaved
         if due and not self._snapshot_is_new():
             check_parameters(self.net, self._iteration, self.last_snapshot)
             try:
                 self.snapshot()
             except FileError as error:
                 raise unsaved(error, self._iteration, self.last_snapshot) from error
-        if not stopped and is_due(self.param, self._iteration):
+        if not ended and is_due(self.param, self._iteration):
             self._test(signals)
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
@@ -266,6 +268,7 @@ class Solver(Callbacks):
                 if careful:
                     check_parameters(self.net, self._iteration, self.last_snapshot)
                 self._snapshot_on_the_way()
+            self.showing.look()
             if signals.stops():
                 return
         self._cut = False
@@ -280,7 +283,8 @@ class Solver(Callbacks):
             passes = max(passes, self.net.clock.value)
         if not self._after and self._ahead.able():
             signals.whole(lambda: self._launch(passes, lr, careful=careful))
-            self._settle(0 if self._on_step else 1, careful=careful)
+            at_once = self._on_step or self.showing.wants(self._iteration - 1)
+            self._settle(0 if at_once else 1, careful=careful)
             return
         self._settle(0, careful=careful)
         loss = mean_gradients(self.net, passes, self.param.iter_size)
@@ -332,16 +336,18 @@ class Solver(Callbacks):
 
     # ------------------------------------------------------------ testing
 
-    def test(self) -> list[TestRecord]:
+    def test(self, *, progress: Progress = None) -> list[TestRecord]:
         """Run every test net over its `test_iter` batches and record the means.
+
+        progress: see `step`.
 
         Which batches these are depends on `iter` only, not on what was tested before.
         `stop` and Ctrl-C end it after a batch, and then nothing is recorded.
         """
-        with held() as signals:
+        with held() as signals, self.showing.run("test", 0, progress, signals):
             records = self._test(signals)
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped("the test was stopped, and nothing of it is recorded")
         return records or []
 
     def _test(self, signals: Held) -> list[TestRecord] | None:
@@ -350,7 +356,7 @@ class Solver(Callbacks):
             self.test_nets,
             self.param,
             self._iteration,
-            lambda: self._stopping or signals.stops(),
+            lambda: self.showing.leaves_test() or self._stopping or signals.stops(),
         )
         if records is None:
             return None
@@ -358,6 +364,7 @@ class Solver(Callbacks):
             self.history.tests.append(record)
             for call in self._on_test:
                 call(record)
+        self.showing.look()
         return records
 
     # ------------------------------------------------------------ files
@@ -440,9 +447,3 @@ class Solver(Callbacks):
         """Close the data sources of all nets."""
         for net in (self.net, *self.test_nets):
             net.close()
-
-    def __repr__(self) -> str:
-        return (
-            f"<Solver {self.param.type!r} of {self.net.name!r} at iteration "
-            f"{self._iteration}>"
-        )
