@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+NO_END = 2**31 - 1  # iterations, of a run whose end the data tell
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -15,7 +16,8 @@ CLEAR_LINE = "\r\x1b[K"
 class Run:
     """One call of `step`, `solve` or `test`: iterations from `first` up to `end`.
 
-    compiled: the iterations in which kernels were compiled.
+    compiled: the iterations in which kernels were compiled. An `end` of `NO_END` is not
+    known yet.
     """
 
     solver: Any
@@ -24,6 +26,11 @@ class Run:
     end: int
     started: float = field(default_factory=time.perf_counter)
     compiled: set[int] = field(default_factory=set)
+
+    @property
+    def known_end(self) -> int | None:
+        """The iteration at which it ends, or None where nobody knows yet."""
+        return None if self.end >= NO_END else self.end
 
 
 @dataclass(frozen=True)

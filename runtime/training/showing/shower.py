@@ -36,6 +36,7 @@ class Shower:
         self.shows: Show | None = None  # the one of the run that goes on
         self._made: dict[str, Show] = {}
         self._compiled: set[int] = set()
+        self.running: Run | None = None  # the one that is shown
 
     def run(
         self, kind: str, iterations: int, progress: Progress, signals: Held
@@ -51,6 +52,11 @@ class Shower:
         end = first + max(0, iterations)
         run = Run(self._solver, kind, first, end, compiled=self._compiled)
         return _Running(self, self._open(way), run, signals)
+
+    def ends_at(self, iteration: int) -> None:
+        """Note that the run that goes on has another end."""
+        if self.running is not None:
+            self.running.end = iteration
 
     def wants(self, iteration: int) -> bool:
         """Say whether an iteration must be recorded at once."""
@@ -108,7 +114,7 @@ class _Running:
             backend = self._run.solver.net.backend
             self._before = backend.told_of_compiling
             self._show.begin(self._run)
-            self._shower.shows = self._show
+            self._shower.shows, self._shower.running = self._show, self._run
             if self._before is None and self._show.tells_compiling():
                 backend.told_of_compiling = self._told
         return self
@@ -125,7 +131,7 @@ class _Running:
         run.solver.net.backend.told_of_compiling = self._before
         if self._compiles:  # an error came in between
             show.compiling(1, 1)
-        self._shower.shows = None
+        self._shower.shows = self._shower.running = None
         interrupted = self._signals.interrupted or isinstance(error, KeyboardInterrupt)
         stopped = run.kind != "test" and run.solver.iter < run.end
         show.end(Outcome(error, interrupted, stopped))
