@@ -11,6 +11,7 @@ from runtime.execution.net_html import closed_net
 from runtime.html import Markup, escaped, line, output, table
 from runtime.training.history import History
 from runtime.training.lr_policy import POLICY_FIELDS
+from runtime.training.rule import Rule
 from runtime.training.showing.page import tests_table
 
 # Fields that the line above the table tells, that name nets, or that do nothing here.
@@ -33,26 +34,22 @@ class SolverLooks:
     history: History
     seed: int
 
-    @property
-    def iter(self) -> int:
-        """How many iterations are done."""
-        raise NotImplementedError
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next iteration."""
-        raise NotImplementedError
+    _iteration: int
+    _rule: Rule
 
     def __repr__(self) -> str:
         return (
             f"<Solver {self.param.type!r} of {self.net.name!r} at iteration "
-            f"{self.iter}>"
+            f"{self._iteration}>"
         )
 
     def _repr_html_(self) -> str:
         of = f"{self.param.type} of {self.net.name or 'net'}"
         where = f"{of} on {self.net.backend.name}, seed {self.seed}"
-        state = {"iteration": f"{self.iter:,}", "lr": f"{self.lr:.4g}"}
+        state = {
+            "iteration": f"{self._iteration:,}",
+            "lr": f"{self._rule.rate(self._iteration):.4g}",
+        }
         if train := self.history.train:
             state["loss"] = f"{train[-1].loss:.4g}"
             state["smoothed loss"] = f"{train[-1].smoothed_loss:.4g}"
