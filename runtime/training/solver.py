@@ -147,7 +147,7 @@ class Solver(SolverFiles, SolverLooks):
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
         self._unsaved = False  # whether the last snapshot could not be written
-        self.showing = Shower(self)
+        self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
         self._young = YoungStatistics()
@@ -174,9 +174,8 @@ class Solver(SolverFiles, SolverLooks):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
-        run = self.showing.run
-        shown = "step", iterations, progress
-        with held() as signals, run(*shown, signals), self.training():
+        show = self.showing.run(self, "step", iterations, progress)
+        with held() as signals, show.until(signals), self.training():
             self._run(iterations, signals, careful=False)
         if signals.interrupted:
             raise stopped(f"training stopped after iteration {self._iteration}")
@@ -200,8 +199,8 @@ class Solver(SolverFiles, SolverLooks):
         with held() as signals:
             self._prepare(resume)
             left = self.param.max_iter - self._iteration
-            run = self.showing.run("solve", left, progress, signals)
-            with run, self.training():
+            show = self.showing.run(self, "solve", left, progress)
+            with show.until(signals), self.training():
                 self._solve(signals)
         if signals.interrupted:
             raise stopped(f"training stopped after iteration {self._iteration}")
@@ -356,7 +355,8 @@ class Solver(SolverFiles, SolverLooks):
         Which batches these are depends on `iter` only, not on what was tested before.
         `stop` and Ctrl-C end it after a batch, and then nothing is recorded.
         """
-        with held() as signals, self.showing.run("test", 0, progress, signals):
+        show = self.showing.run(self, "test", 0, progress)
+        with held() as signals, show.until(signals):
             records = self._test(signals)
         if not self.callbacks.runs:
             self._stopping = False

@@ -58,6 +58,7 @@ class Bar(Show):
             self._bar = None
         if said := outcome.text(self._run):
             self._write(said)
+        del self._run
 
     def _draw(self, doing: str) -> None:
         if self._bar is None:

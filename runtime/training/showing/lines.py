@@ -78,6 +78,7 @@ class Lines(Show):
             self._tell(train[-1])
         if said := outcome.text(self._run):
             self.say(said)
+        del self._run
 
     def say(self, line: str) -> None:
         """Print a line; whoever read them may be gone, and training goes on."""

@@ -99,6 +99,7 @@ class Page(Show):
         if self._stale:
             self._refresh()
         self.is_open = False
+        del self._run
 
     def _refresh(self) -> None:
         started = time.perf_counter()
