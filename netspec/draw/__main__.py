@@ -14,6 +14,7 @@ from netspec.commands.net_argument import (
     add_shape_option,
     read_net_argument,
 )
+from netspec.draw.colours import THEMES
 from netspec.draw.output import check_suffix, write
 from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
@@ -71,6 +72,13 @@ def _command(arguments: Sequence[str] | None, prog: str) -> None:
         action="store_true",
         help="draw equal modules in a row one by one",
     )
+    parser.add_argument(
+        "--theme",
+        choices=THEMES,
+        default="auto",
+        help="colours of .svg and .html: light, dark, or as the page around wants "
+        "(auto, default)",
+    )
     add_shape_option(parser, looking=True)
     parser.add_argument("--deploy", action="store_true", help="draw the net for use")
     options = parser.parse_args(arguments)
@@ -84,6 +92,7 @@ def _command(arguments: Sequence[str] | None, prog: str) -> None:
         opened=options.open,
         fold=not options.no_fold,
         shapes=shapes,
+        theme=options.theme,
     )
     with fork_options(options):
         net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
