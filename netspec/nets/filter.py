@@ -41,7 +41,7 @@ def left_out(net: NetParameter, state: State) -> dict[str, LayerParameter]:
     """Return, of every blob that a layer makes which `state` does not keep, that."""
     found: dict[str, LayerParameter] = {}
     for layer in net.layer:
-        if (len(layer.include) or len(layer.exclude)) and not _keeps(state, layer):
+        if (len(layer.include) or len(layer.exclude)) and not keeps(state, layer):
             for top in layer.top:
                 found.setdefault(top, layer)
     return found
