@@ -14,7 +14,8 @@ class Row:
 
     num_params: its parameters, also those that another layer owns; own_params: those
     that no layer before it has. shared: whether it has some of another layer.
-    activation_bytes: what its tops take, 0 where they are its bottoms.
+    activation_bytes: what its tops take, 0 where they are its bottoms. path: of the
+    module it is in, "" for none.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Row:
     shared: bool
     macs: int | None
     activation_bytes: int | None
+    path: str = ""
