@@ -24,13 +24,15 @@ from netspec.reading.located import located
 ALL_LEVELS = sys.maxsize
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.draw"
+) -> int:
     """Run the command."""
-    return run(lambda: _command(arguments))
+    return run(lambda: _command(arguments, prog))
 
 
-def _command(arguments: Sequence[str] | None) -> None:
-    parser = Parser(prog="python -m netspec.draw", description="Draw a net.")
+def _command(arguments: Sequence[str] | None, prog: str) -> None:
+    parser = Parser(prog=prog, description="Draw a net.")
     add_net_argument(parser)
     parser.add_argument(
         "-o",

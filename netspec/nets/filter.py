@@ -41,7 +41,7 @@ def left_out(net: NetParameter, state: State) -> dict[str, LayerParameter]:
     """Return, of every blob that a layer makes which `state` does not keep, that."""
     found: dict[str, LayerParameter] = {}
     for layer in net.layer:
-        if (len(layer.include) or len(layer.exclude)) and not _keeps(state, layer):
+        if (len(layer.include) or len(layer.exclude)) and not keeps(state, layer):
             for top in layer.top:
                 found.setdefault(top, layer)
     return found
@@ -98,10 +98,11 @@ def kept_layers(net: NetParameter, state: State) -> list[LayerParameter]:
         raise SpecError(
             "include and exclude rules are both given; keep one kind", layer=names
         )
-    return [layer for layer in net.layer if _keeps(state, layer)]
+    return [layer for layer in net.layer if keeps(state, layer)]
 
 
-def _keeps(state: State, layer: LayerParameter) -> bool:
+def keeps(state: State, layer: LayerParameter) -> bool:
+    """Tell whether a state keeps a layer with one kind of rules."""
     if len(layer.include):
         return any(_meets(state, rule) for rule in layer.include)
     return not any(_meets(state, rule) for rule in layer.exclude)

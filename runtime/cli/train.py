@@ -119,7 +119,7 @@ def train(options: argparse.Namespace) -> int:
     )
     try:
         names = weight_files(options.weights or "")
-        paths = [find_file(name, folder, "weights") for name in names]
+        paths = [find_file(name, folder, "weights file") for name in names]
         copy_weights([solver.net, *solver.test_nets], paths, options.rename)
         if options.snapshot:
             solver.restore(options.snapshot)
