@@ -33,7 +33,7 @@ def module_paths(
     """Return the path of every layer by its name, "" for one in no module.
 
     known: what a spec tells. A layer in place is where the layer is whose output it
-    changes.
+    changes, if that is in a module.
     """
     told = known or {}
     wires = _Wires(layers)
@@ -51,7 +51,8 @@ def module_paths(
             continue
         around = paths[layers[wires.host[index]].name]
         own = told.get(layer.name, own_path(layer.name))
-        within = layer.name in told or f"{own}/".startswith(f"{around}/")
+        within = not around or f"{own}/".startswith(f"{around}/")
+        within = within or layer.name in told
         paths[layer.name] = own if within else around
     return paths
 

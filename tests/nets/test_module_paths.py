@@ -29,8 +29,9 @@ def block(name, below):
 def test_a_slash_is_a_module_and_layers_in_place_go_where_theirs_is():
     text = INPUT + layer("m/a", ["x"]) + in_place("m/a/bn", "m/a")
     text += in_place("relu_m/a", "m/a") + layer("/odd", ["m/a"])
+    text += in_place("n/b", "/odd")
     found = {"m/a": "m", "m/a/bn": "m/a", "relu_m/a": "m", "/odd": "", "input": ""}
-    assert paths(text) == found
+    assert paths(text) == {**found, "n/b": "n"}
 
 
 def test_equal_blocks_are_found_by_the_beginnings_of_names():
