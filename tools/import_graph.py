@@ -56,7 +56,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "own_layers",
     ),
     "runtime": (
-        "arrays  fillers  interrupts",
+        "arrays  compilation  fillers  interrupts",
         "counter_random",
         "primitives  data",
         "layers  arena",

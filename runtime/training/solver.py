@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -131,7 +130,8 @@ class Solver(Callbacks, SolverFiles):
         warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
         self._rule = Rule(param, self.net)
         self.history = History()
-        self._recorder = Recorder(self.history, param)
+        self._time = self.net.backend.compilation.clock  # stands while it compiles
+        self._recorder = Recorder(self.history, param, self._time)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -283,7 +283,7 @@ class Solver(Callbacks, SolverFiles):
         self._cut = False
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
-        started = time.perf_counter()
+        started = self._time()
         for call in self._before:
             call()
         lr = self.lr
