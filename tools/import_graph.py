@@ -65,6 +65,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "backends",
         "execution",
         "checking  training",
+        "evaluation",
         "cli  pycaffe  __init__",
         "__main__",
     ),

@@ -147,7 +147,7 @@ class Solver(SolverFiles):
         self._unsaved = False  # whether the last snapshot could not be written
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
-        self._young = YoungStatistics()
+        self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -357,7 +357,7 @@ class Solver(SolverFiles):
         if records is None:
             return None
         tested = [self.test_nets[record.net] for record in records]
-        self._young.look(tested, self._iteration * self.param.iter_size)
+        self.young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
             self.history.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
