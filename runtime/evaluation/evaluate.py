@@ -15,7 +15,7 @@ from netspec.errors import FileError, ShapeError, SpecError, SpecWarning, did_yo
 from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
-from runtime.evaluation.feeding import Pass
+from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.heads import (
     CLASSES,
     MEASURED,
@@ -157,11 +157,11 @@ def _evaluate(
     _look_at_statistics(subject, net)
     head = main_head(net.graph)
     how = {"batch_size": batch_size, "transform": transform}
+    inputs = inputs_of(message)
     if head is not None:
-        labels = head.labels(net.graph)
-        one = Pass(net, data, net.input_shapes, labels=labels, **how)
+        one = Pass(net, data, inputs, labels=head.labels(net.graph), **how)
         return _measured(net, head, one, asked)
-    return _measured(net, *_of_output(net, data, how), asked)
+    return _measured(net, *_of_output(net, inputs, data, how), asked)
 
 
 def _kept(net: NetParameter) -> frozenset[str]:
@@ -177,15 +177,17 @@ def _look_at_statistics(subject: Subject, net: Net) -> None:
         solver.young.look([net], solver.iter * solver.param.iter_size)
 
 
-def _of_output(net: Net, data: Any, how: Mapping[str, Any]) -> tuple[Head, Pass]:
+def _of_output(
+    net: Net, inputs: Mapping[str, Shape], data: Any, how: Mapping[str, Any]
+) -> tuple[Head, Pass]:
     """Return what to compare of a net for use, and the data with targets."""
     name = LABELS
     if isinstance(data, Mapping):
-        more = [key for key in data if key not in net.input_shapes]
+        more = [key for key in data if key not in inputs]
         if len(more) != 1:
             raise SpecError(
                 f"the net has no loss, so data need its inputs "
-                f"({', '.join(net.input_shapes)}) and one array of targets; they have "
+                f"({', '.join(inputs)}) and one array of targets; they have "
                 f"{', '.join(map(repr, data)) or 'nothing'}"
             )
         name = str(more[0])
@@ -193,6 +195,7 @@ def _of_output(net: Net, data: Any, how: Mapping[str, Any]) -> tuple[Head, Pass]
         name = f"{name}_"
     head = output_head(net.graph, name)
     shape = net.blobs[head.scores].shape
+    shape = (next(iter(inputs.values()))[0], *shape[1:]) if shape else shape
     if not shape:
         raise SpecError(f"the net has no loss, and its output {head.scores!r} no items")
     first = CLASSES if head.kind == CLASSES else VALUES
@@ -200,9 +203,9 @@ def _of_output(net: Net, data: Any, how: Mapping[str, Any]) -> tuple[Head, Pass]
     if head.kind == OTHER and len(shape) < 2:
         order = [VALUES]
     for kind in order:
-        inputs = {**net.input_shapes, name: _targets(shape, head.axis, kind)}
+        wanted = {**inputs, name: _targets(shape, head.axis, kind)}
         try:
-            one = Pass(net, data, inputs, labels=None, **how)
+            one = Pass(net, data, wanted, labels=None, **how)
         except ShapeError:
             if kind == order[-1]:
                 raise

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from netspec.ops import infer
 from netspec.ops.base import Shape
-from netspec.schema import TEST
+from netspec.schema import TEST, NetParameter
 from runtime.data.dataset import Dataset, open_dataset
 from runtime.data.given.streams import StreamEndedError
 from runtime.data.given.values import Labels
@@ -79,6 +80,16 @@ class Pass:
             net.forward_steps()
         else:
             net.forward(end=end)
+
+
+def inputs_of(net: NetParameter) -> dict[str, Shape]:
+    """Return the shapes of all inputs as a net says them, whatever it has just now."""
+    return {
+        top: shape
+        for layer in net.layer
+        if layer.type == "Input"
+        for top, shape in zip(layer.top, infer(layer, ()).tops, strict=True)
+    }
 
 
 def one_epoch(data: Dataset) -> Iterator[Sequence[np.ndarray]]:

@@ -10,7 +10,7 @@ import numpy as np
 from netspec.errors import SpecError, did_you_mean, layer_label
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
-from runtime.evaluation.feeding import Pass
+from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.subject import Subject, Weights, subject_of
 from runtime.execution.net import Net
 from runtime.interrupts import whole
@@ -90,7 +90,8 @@ def predictions(
         raise SpecError("blobs is an empty list; name what is wanted, or leave it out")
     net = subject.built(message, frozenset((found or {}).values()))
     wanted = found if found is not None else {name: name for name in net.outputs}
-    one = Pass(net, x, net.input_shapes, batch_size=batch_size, transform=transform)
+    inputs = inputs_of(message)
+    one = Pass(net, x, inputs, batch_size=batch_size, transform=transform)
     collected = {name: _Rows(net, blob) for name, blob in wanted.items()}
     for batch in one.batches(end):
         count = len(next(iter(batch.values())))

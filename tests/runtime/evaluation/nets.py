@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import runtime
 from netspec import NetSpec
 from netspec import layers as L
 
@@ -32,6 +33,16 @@ def classifier(batch=8, loss=True, **options):
     else:
         n.prob = L.Softmax(n.fc)
     return n
+
+
+def untrained(n=None, seed=4):
+    """A `Net` of it with statistics of its BatchNorm, as if it had been trained."""
+    net = runtime.Net(n or classifier(), seed=seed)
+    for blob, values in zip(
+        net.params["bn"], ([0.5, -1, 0, 0.25], [2, 3, 4, 1], [2]), strict=True
+    ):
+        blob.data[...] = values
+    return net
 
 
 def softmax(x):
