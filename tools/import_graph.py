@@ -26,8 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER: Mapping[str, Sequence[str]] = {
     "": ("netspec", "runtime"),
     "netspec": (
+        "notebooks",
         "errors",
-        "site  files  formats  schema  room",
+        "bundled  site  files  formats  schema  room  version",
         "catalogue  ops",
         "forks",
         "text",
@@ -39,7 +40,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "readers  onnx",
         "draw  summary  to_python  export  flatten",
         "net_spec",
-        "tuning",
+        "models  tuning  __main__",
         "__init__  compatible",
         "coord_map",
     ),
@@ -47,7 +48,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "__init__",
         "arithmetic  python_to_proto  shown  unknown",
         "calls",
-        "scope  options  dangling",
+        "scope  options  dangling  entries  views",
         "naming  defaults  shapes  results  proto_to_python",
         "sharing",
         "record  emit",

@@ -333,7 +333,7 @@ def test_data_frames(net):
 def test_an_attribute_that_is_no_measure_is_told(net):
     result = runtime.evaluate(net, images())
     with pytest.raises(AttributeError, match="no 'acuracy'; did you mean 'accuracy'"):
-        result.acuracy
+        _ = result.acuracy
     with pytest.raises(SpecError, match="no measure 'los'; did you mean 'loss'"):
         result["los"]
     assert "accuracy" in dir(result)
