@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
     from runtime.training.callbacks import Callback as Callback
+    from runtime.fitting.fit import fit as fit
+    from runtime.fitting.interrupted import interrupted as interrupted
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
     from runtime.training.solver import Solver as Solver
@@ -42,8 +44,10 @@ __all__ = [
     "check_gradients",
     "allow_links",
     "evaluate",
+    "fit",
     "get_backend",
     "get_solver",
+    "interrupted",
     "predict",
     "register_layer",
 ]
@@ -61,7 +65,9 @@ _LAZY = {
     "Solver": "runtime.training.solver",
     "allow_links": "netspec.weights.hdf5_file",
     "evaluate": "runtime.evaluation.evaluate",
+    "fit": "runtime.fitting.fit",
     "get_backend": "runtime.backends",
+    "interrupted": "runtime.fitting.interrupted",
     "get_solver": "runtime.training.opening",
     "predict": "runtime.evaluation.predict",
     "register_layer": "runtime.execution.python_layers.code",

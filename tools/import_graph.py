@@ -67,6 +67,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "execution",
         "checking  training",
         "evaluation",
+        "fitting",
         "cli  pycaffe  __init__",
         "__main__",
     ),

@@ -97,6 +97,7 @@ class Solver(SolverFiles, SolverLooks):
     # iterations train on does not depend on it.
     counts_forward: ClassVar[bool] = False
     saves_when_stopped = True  # whether `solve` writes a snapshot after `stop`
+    fitting: Any = None  # what `runtime.fit` has to go on with
 
     @takes_fields
     def __init__(
@@ -119,6 +120,7 @@ class Solver(SolverFiles, SolverLooks):
         param, path = solver_of(param, fields)
         folder = Path(folder) if folder else path.parent if path else None
         self.param: SolverParameter = param
+        self.folder = folder
         refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
