@@ -29,13 +29,13 @@ from runtime.cli.options import (
     add_rename,
     add_ways,
     copy_weights,
-    duration,
     ways,
 )
-from runtime.cli.progress import Progress, describe
+from runtime.cli.progress import Progress
 from runtime.execution.kept_plans import PLANS
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
+from runtime.training.showing.words import describe, duration
 from runtime.training.snapshot_files import (
     SnapshotWarning,
     check_writable,
@@ -290,7 +290,7 @@ def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> in
             stack.enter_context(_plain_warnings())
             outputs.start(solver, stack)
             stack.enter_context(_shown_warnings())
-            solver.solve()
+            solver.solve(progress=False)
     except NetspecError:
         # The curve of a run that failed may tell why; that it fails too is no news.
         with suppress(NetspecError):
