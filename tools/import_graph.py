@@ -27,8 +27,8 @@ ORDER: Mapping[str, Sequence[str]] = {
     "": ("netspec", "runtime"),
     "netspec": (
         "notebooks",
-        "errors",
-        "bundled  site  files  formats  schema  room  version",
+        "errors  version",
+        "bundled  site  files  formats  parser  schema  room",
         "catalogue  ops",
         "forks",
         "text",
