@@ -58,8 +58,7 @@ def add_parser(commands: Any) -> None:
             "--solver solver.prototxt --out run",
             "solver.prototxt --max-iter 1000 --plot loss.svg",
             "--solver solver.prototxt --snapshot run/net_iter_1000.solverstate",
-            "lenet --set source=train_lmdb --set test_source=test_lmdb "
-            "--solver lenet_solver",
+            "lenet --set source=train_lmdb --solver lenet_solver",
         ),
     )
     parser.add_argument(

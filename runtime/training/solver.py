@@ -96,6 +96,7 @@ class Solver(SolverFiles, SolverLooks):
     # iterations train on does not depend on it.
     counts_forward: ClassVar[bool] = False
     saves_when_stopped = True  # whether `solve` writes a snapshot after `stop`
+    fitting: Any = None  # what `runtime.fit` has to go on with
 
     @takes_fields
     def __init__(
@@ -118,6 +119,7 @@ class Solver(SolverFiles, SolverLooks):
         param, path = solver_of(param, fields)
         folder = Path(folder) if folder else path.parent if path else None
         self.param: SolverParameter = param
+        self.folder = folder
         refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
@@ -152,7 +154,7 @@ class Solver(SolverFiles, SolverLooks):
         self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
-        self._young = YoungStatistics()
+        self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -382,7 +384,7 @@ class Solver(SolverFiles, SolverLooks):
         if records is None:
             return None
         tested = [self.test_nets[record.net] for record in records]
-        self._young.look(tested, self._iteration * self.param.iter_size)
+        self.young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
             self.history.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
