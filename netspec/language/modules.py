@@ -37,6 +37,7 @@ from netspec.language.scope import (
 )
 from netspec.language.sharing import tie_calls
 from netspec.nets.phases import PHASES
+from netspec.nets.words import strange_words
 from netspec.schema import LayerParameter
 from netspec.site import Site, user_site
 
@@ -205,7 +206,8 @@ def _default_problems(names: list[str], field: str, value: Any) -> list[str]:
     if field in LAYER_FIELDS:
         if value is None:
             return []
-        return assign_field(LayerParameter(), LAYER_FIELDS[field], value)
+        message = LayerParameter()
+        return assign_field(message, LAYER_FIELDS[field], value) or _slips(message)
     owns = [own_param(name) for name in (names or LAYER_TYPES)]
     kinds = [fields_of(own) for own in owns if own is not None]
     having = [fields for fields in kinds if field in fields]
@@ -214,7 +216,17 @@ def _default_problems(names: list[str], field: str, value: Any) -> list[str]:
         of = f" of {', '.join(names)}" if names else " of any layer"
         hint = did_you_mean(field, [*known, *LAYER_FIELDS])
         return [f"{field} is no field{of}{hint}"]
-    if value is None or not names:
+    if value is None:
         return []
-    target = getattr(LayerParameter(), str(own_param(names[0])))
-    return assign_field(target, having[0][field], value)
+    # Without types, those that have the field may have it of several kinds.
+    own = next(own for own in owns if own is not None and field in fields_of(own))
+    message = LayerParameter()
+    problems = assign_field(getattr(message, own), having[0][field], value)
+    if names or not problems:
+        return problems or _slips(message)
+    return []
+
+
+def _slips(message: LayerParameter) -> list[str]:
+    """Return what is wrong with words such as the type of a filler."""
+    return [text.partition(".")[2] for text, slip in strange_words(message) if slip]
