@@ -54,6 +54,7 @@ class View:
     captions: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "phase", str(self.phase).upper())
         _choose("phase", self.phase, (*PHASES, ALL_PHASES))
         _choose("rankdir", self.rankdir, ("TB", "LR"))
         if self.depth < 0:

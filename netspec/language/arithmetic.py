@@ -119,7 +119,8 @@ class WrongOperand(SpecError, TypeError):
 
 def _operand(top: Arithmetic, value: Any, sign: str) -> Any:
     """Return a top or a number for an operand; a NetSpec is its top `output`."""
-    value = getattr(value, "output_top", None) or value
+    if not isinstance(value, Arithmetic):
+        value = getattr(value, "output_top", None) or value
     if isinstance(value, Arithmetic):
         return value
     if _is_number(value):

@@ -36,7 +36,7 @@ from netspec.language.scope import (
     with_defaults,
 )
 from netspec.language.sharing import tie_calls
-from netspec.nets.phases import PHASES
+from netspec.nets.state import phase_number
 from netspec.nets.words import strange_words
 from netspec.schema import LayerParameter
 from netspec.site import Site, user_site
@@ -59,6 +59,11 @@ def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     Raises `SpecError` at a call with missing or unknown arguments.
     """
+    if not callable(function):
+        raise SpecError(
+            f"{user_site()}: module of {shown(function)}; expected a function that "
+            f"takes tops and returns them"
+        )
     signature = inspect.signature(function)
     takes_name = "name" in signature.parameters
     label = function.__name__.strip("_<>") or "module"
@@ -131,6 +136,11 @@ def shared(function: Callable[_P, _R]) -> Callable[_P, _R]:
     if is_block:  # it knows the names that its file gives
         twin: Any = functools.partial(block, shared=True)
         return twin  # type: ignore[no-any-return]
+    if not callable(block):
+        raise SpecError(
+            f"{user_site()}: shared of {shown(block)}; expected a module, a function "
+            f"that takes tops and returns them, or a net that netspec.load returned"
+        )
     owners: list[Function] = []
 
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -157,16 +167,17 @@ def phase(name: str | int) -> Iterator[None]:
 
     Raises `SpecError` for another phase inside.
     """
-    number = PHASES.get(name, name) if isinstance(name, str) else name
-    if isinstance(number, bool) or number not in PHASES.values():
-        raise SpecError(f"{user_site()}: phase is {name!r}; expected 'TRAIN' or 'TEST'")
+    try:
+        number = phase_number(name)
+    except SpecError as error:
+        raise SpecError(f"{user_site()}: {error}") from None
     outer = current_phase()
     if outer is not None and outer != number:
         raise SpecError(
             f"{user_site()}: a block of one phase in a block of the other has layers "
             f"in no net"
         )
-    with in_phase(int(number)):
+    with in_phase(number):
         yield
 
 

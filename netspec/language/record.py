@@ -85,7 +85,9 @@ def record(
     others = params.pop("share", None)
 
     def who() -> str:
-        return described(type_name, str(params.get("name") or ""), site)
+        return described(
+            type_name, str(params.get("name") or ""), site, current_scope()
+        )
 
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
         raise SpecError(

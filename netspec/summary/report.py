@@ -107,7 +107,7 @@ class Summary:
 
 def summarize(
     net: Any,
-    phase: int = TEST,
+    phase: str | int = TEST,
     *,
     level: int = 0,
     stages: Iterable[str] = (),
@@ -142,7 +142,7 @@ def summarize(
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
-    return Summary(name=message.name, phase=phase, **partial_parts(found))
+    return Summary(name=message.name, phase=state.phase, **partial_parts(found))
 
 
 def summary_of(graph: Graph) -> Summary:

@@ -37,7 +37,7 @@ WRONG = {
         r"weight_filler.type is 'xavierr'; did you mean 'xavier'"
     ),
     "L.Convolution(n.data, num_output=2, kernel_size=3, "
-    "weight_filler=dict(type='Gausian'))": r"type is 'Gausian'; mean 'gaussian'",
+    "weight_filler=dict(type='Gausian'))": r"type is 'Gausian'; did you",
     "L.InnerProduct(n.data, num_output=2, bias_filler='zeros')": (
         r"bias_filler.type is 'zeros'; it is called 'constant' here"
     ),
@@ -203,3 +203,108 @@ def test_a_slip_in_a_file_is_refused_when_it_is_built_and_drawn_in_red():
         build(current(SLIP), State(netspec.TRAIN, 0, ()))
     assert "weight_filler.type is 'xavierr'" in draw_dot(SLIP)
     assert netspec.load(SLIP).to_proto().layer[1].name == "score"  # it can be mended
+
+
+def test_a_mistake_in_a_module_names_its_path_and_the_call():
+    @netspec.module
+    def conv(x):
+        return L.Convolution(x, num_output=2, kernel_size=20)
+
+    @netspec.module
+    def block(x):
+        return conv(x, name="wide")
+
+    n = start()
+    code = compile("n.stage1 = block(n.data)", "net.py", "exec")
+    with pytest.raises(SpecError, match="the kernel covers") as caught:
+        exec(code, {"n": n, "block": block})
+    said = str(caught.value)
+    assert re.match(r"Convolution layer, .*test_doubts.py:\d+, in ", said), said
+    assert "in 'block/wide' of net.py:1: the kernel covers" in said
+
+
+def test_a_phase_is_taken_in_any_case_wherever_it_is_given():
+    n = start()
+    n.a = L.ReLU(n.data, include="test")
+    n.b = L.ReLU(n.data, exclude=dict(phase="Test"))
+    with netspec.phase("train"):
+        n.c = L.TanH(n.data)
+    assert [
+        layer.include[0].phase for layer in n.to_proto().layer if layer.include
+    ] == [
+        netspec.TEST,
+        netspec.TRAIN,
+    ]
+    kept = [layer.name for layer in n.to_proto("test").layer]
+    assert kept == ["data", "label", "score", "a"]
+    assert kept == [layer.name for layer in netspec.one_phase(n, "Test").layer]
+    assert [row.name for row in netspec.summarize(n, "test").rows] == kept
+    assert netspec.draw.draw_dot(n, phase="test") == draw_dot(n, phase="TEST")
+    for wrong in ("tset", 7, True):
+        with pytest.raises(SpecError, match=r"phase is .*; expected 'TRAIN'"):
+            n.to_proto(wrong)
+        with pytest.raises(SpecError, match=r"phase is .*; expected 'TRAIN' or 'TEST'"):
+            netspec.summarize(n, wrong)
+
+
+CALLS = {
+    "netspec.module(3)": r"module of 3; expected a function that takes tops",
+    "netspec.shared(n.data)": r"shared of <Top 'data'.*; expected a module, a function",
+    "netspec.to_proto([n.data])": r"is \[<Top 'data'.*go with a star: \*tops",
+    "netspec.to_proto(3)": r"to_proto of something that is 3; expected a top",
+    "n.update([n.data])": r"update with \[.*; expected a dictionary of tops by name",
+    "netspec.deploy(n, batch_size='x')": r"batch_size is 'x'; expected a number above 0",
+    "netspec.deploy(n, shapes=3)": r"shapes is 3; expected them by name",
+    "netspec.deploy(n, shapes=dict(data=3))": r"for .data. is 3; expected sizes",
+    "NetSpec(3)": r"net.py:1: NetSpec: name is 3; expected text",
+    "NetSpec('x', force_backwards=True)": r"net.py:1: .*did you mean 'force_backward'",
+    "n.data + 'x'": r"Input\), .*: \+ with 'x'; expected a top or a n",
+    "n.data + None": r"\+ with None; expected a top or a n",
+    "None - n.data": r"- with None; expected a top or a n",
+    "n.data / 0": r"/ with 0; expected another divisor than 0",
+    "n.data ** n.data": r"expected a number; x \*\* y is exp",
+    "(-2) ** n.data": r"expected a base above 0",
+    "n.data @ n.data": r"products of matrices are layers: L.InnerProduct",
+    "n.data > 0": r"a comparison with 0; values are known when the net runs",
+    "n.data[:, 1.5:2]": r"bound 1.5 of axis 1 is no integer",
+    "n.data.num_output": r"a top has no 'num_output'; it has fn, label",
+    "n.data.shpae": r"a top has no 'shpae'; did you mean 'shape'",
+    "n.nope": r"net.py:1: no top is named 'nope'; there are data, label, score",
+    "n.dta": r"net.py:1: no top is named 'dta'; did you mean 'data'",
+}
+
+
+@pytest.mark.parametrize("text", CALLS)
+def test_no_mistake_ends_in_an_error_of_python(text):
+    space = {"n": start(), "L": L, "netspec": netspec, "NetSpec": NetSpec}
+    with pytest.raises(SpecError) as caught:
+        eval(compile(text, "net.py", "eval"), space)
+    assert re.search(CALLS[text], str(caught.value)), str(caught.value)
+
+
+def test_a_number_to_the_power_of_a_top_is_an_exponential():
+    n = start()
+    n.two = 2**n.data
+    assert n.two.fn.type_name == "Exp"
+    assert n.two.fn.params == {"base": 2}
+
+
+def test_a_folder_is_its_output_in_arithmetic():
+    n = start()
+    n.side = NetSpec()
+    n.side.output = L.ReLU(n.data)
+    n.total = n.data + n.side
+    n.other = n.side * n.data
+    assert n.total.fn.inputs == (n.data, n.side.output)
+
+
+def test_a_type_that_differs_by_a_letter_is_warned_of():
+    n = start()
+    (said,) = warned(lambda: netspec.layer("Convolutoin", n.data))
+    assert "did you mean 'Convolution'?" in said
+    assert warned(lambda: netspec.layer("Wavelet", n.data)) == []
+
+
+def test_unknown_names_of_the_package_have_a_near_one():
+    with pytest.raises(AttributeError, match=r"'NetSepc'; did you mean 'NetSpec'\?"):
+        netspec.NetSepc  # noqa: B018 - what is asked for
