@@ -46,9 +46,10 @@ ORDER: Mapping[str, Sequence[str]] = {
     ),
     "netspec/language": (
         "__init__",
-        "arithmetic  python_to_proto  shown  unknown",
+        "arithmetic  python_to_proto  shown  foreign_words",
+        "unknown",
         "calls",
-        "scope  options  dangling  entries  views",
+        "scope  options  dangling  entries  views  doubts",
         "naming  defaults  shapes  results  proto_to_python",
         "sharing",
         "record  emit",
