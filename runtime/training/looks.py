@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
-from runtime.training.history import History
 
 
 class SolverLooks:
@@ -13,7 +12,6 @@ class SolverLooks:
     param: SolverParameter
     net: Net
     test_nets: list[Net]
-    history: History
 
     @property
     def iter(self) -> int:

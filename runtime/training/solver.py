@@ -131,8 +131,7 @@ class Solver(SolverFiles, SolverLooks):
         all_nets = [self.net, *self.test_nets]
         warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
         self._rule = Rule(param, self.net)
-        self.history = History()
-        self._recorder = Recorder(self.history, param)
+        self._recorder = Recorder(self._records, param)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -368,7 +367,7 @@ class Solver(SolverFiles, SolverLooks):
         if records is None:
             return None
         for record in records:
-            self.history.tests.append(record)
+            self._records.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
         self.showing.look()
         return records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from runtime.training.history import StepRecord
+from runtime.training.records import StepRecord
 from runtime.training.showing.show import (
     Outcome,
     Run,
