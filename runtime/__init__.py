@@ -66,4 +66,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    special = (name for name in globals() if name.startswith("__"))
+    return sorted({*__all__, *special})

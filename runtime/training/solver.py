@@ -16,7 +16,7 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
-from runtime.execution.weights import copy_into, warn_of_rest
+from runtime.execution.weights import Names, copy_files, warn_of_rest
 from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
 from runtime.training.divergence import (
@@ -26,6 +26,7 @@ from runtime.training.divergence import (
     learns_nothing,
     without_loss,
 )
+from runtime.training.doubts import YoungStatistics, warn_if_nothing_learns
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
@@ -71,6 +72,8 @@ class Solver(SolverFiles, SolverLooks):
             seed gives the same run, where Caffe takes a new one each time.
         keep, allow_python, plans: what must stay readable, may be imported, and for how
             many shapes each net keeps plans (see `Net`).
+        rename: what layers of the files of `weights` are called in the net, as of
+            `copy_from`; `copied` has a report for each of these files.
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -108,6 +111,7 @@ class Solver(SolverFiles, SolverLooks):
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
         plans: int = PLANS,
+        rename: Names | None = None,
         **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
@@ -129,7 +133,8 @@ class Solver(SolverFiles, SolverLooks):
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
         all_nets = [self.net, *self.test_nets]
-        warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
+        self.copied = tuple(copy_files(all_nets, paths, rename))
+        warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
         self._recorder = Recorder(self._records, param)
         self.last_snapshot: Snapshot | None = None
@@ -144,6 +149,7 @@ class Solver(SolverFiles, SolverLooks):
         self.showing = Shower(self)
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
+        self._young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -238,6 +244,7 @@ class Solver(SolverFiles, SolverLooks):
             raise without_loss(self.net)
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
+            warn_if_nothing_learns(self.net)
         if not self._cut:
             self._recorder.forget()
         self._cut = True
@@ -366,6 +373,8 @@ class Solver(SolverFiles, SolverLooks):
         )
         if records is None:
             return None
+        tested = [self.test_nets[record.net] for record in records]
+        self._young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
             self._records.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
