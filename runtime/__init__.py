@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
+    from runtime.fitting.fit import fit as fit
+    from runtime.fitting.interrupted import interrupted as interrupted
     from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
@@ -37,8 +39,10 @@ __all__ = [
     "Solver",
     "check_gradients",
     "allow_links",
+    "fit",
     "get_backend",
     "get_solver",
+    "interrupted",
     "register_layer",
 ]
 
@@ -53,7 +57,9 @@ _LAZY = {
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
     "allow_links": "netspec.weights.hdf5_file",
+    "fit": "runtime.fitting.fit",
     "get_backend": "runtime.backends",
+    "interrupted": "runtime.fitting.interrupted",
     "get_solver": "runtime.training.opening",
     "register_layer": "runtime.execution.python_layers.code",
 }

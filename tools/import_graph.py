@@ -66,6 +66,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "backends",
         "execution",
         "checking  training",
+        "fitting",
         "cli  pycaffe  __init__",
         "__main__",
     ),
