@@ -138,10 +138,9 @@ class Solver(SolverFiles, SolverLooks):
         self.copied = tuple(copy_files(all_nets, paths, rename))
         warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
-        self.history = History(solver=self)
         self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
         self._time = self.net.backend.compilation.clock  # stands while it compiles
-        self._recorder = Recorder(self.history, param, self._time)
+        self._recorder = Recorder(self._records, param, self._time)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -386,7 +385,7 @@ class Solver(SolverFiles, SolverLooks):
         tested = [self.test_nets[record.net] for record in records]
         self.young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
-            self.history.tests.append(record)
+            self._records.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
         self.showing.look()
         return records

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from runtime.compilation import show_on_terminal, text
-from runtime.training.history import StepRecord
+from runtime.training.records import StepRecord
 from runtime.training.showing.show import (
     Outcome,
     Run,

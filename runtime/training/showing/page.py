@@ -11,7 +11,7 @@ from typing import Any
 from netspec.errors import SpecWarning
 from runtime.compilation import text
 from runtime.html import Markup, escaped, line, output, table
-from runtime.training.history import StepRecord, TestRecord
+from runtime.training.records import StepRecord, TestRecord
 from runtime.training.showing import place
 from runtime.training.showing.curves import Losses, curves_html
 from runtime.training.showing.lines import epoch_size, epochs
