@@ -18,6 +18,7 @@ from netspec.draw.colours import THEMES
 from netspec.draw.output import check_suffix, write
 from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
+from netspec.nets.module_paths import Told
 from netspec.nets.phases import PHASES
 from netspec.reading.located import located
 
@@ -95,8 +96,11 @@ def _command(arguments: Sequence[str] | None, prog: str) -> None:
         theme=options.theme,
     )
     with fork_options(options):
-        net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
-        scene = Scene(net, view)
+        paths: dict[str, str] = {}  # of modules that names do not show
+        net = read_net_argument(
+            options.net, deploy=options.deploy, shapes=shapes, paths=paths
+        )
+        scene = Scene(Told(net, paths), view)
     if options.output is None:
         sys.stdout.write(scene.svg())
     else:

@@ -22,6 +22,7 @@ from netspec.commands.net_argument import (
 from netspec.errors import ShapeError, SpecError
 from netspec.nets.current import current
 from netspec.nets.filter import kept_layers, merge_state
+from netspec.nets.module_paths import Told
 from netspec.nets.phases import PHASES, phases_with_data
 from netspec.reading.located import located
 from netspec.schema import TEST, TRAIN, NetParameter
@@ -56,18 +57,20 @@ def _parser(prog: str) -> Parser:
 
 def _read(
     path: str, phase: int | None, shapes: Mapping[str, Sequence[int]]
-) -> tuple[NetParameter, int]:
+) -> tuple[Told, int]:
     """Return the net and the phase to show: if none is named, the net for use."""
+    paths: dict[str, str] = {}  # of modules that names do not show
     if phase is None and is_model_file(path):
         try:
-            return read_net_argument(path, deploy=True, shapes=shapes), TEST
+            net = read_net_argument(path, deploy=True, shapes=shapes, paths=paths)
+            return Told(net, paths), TEST
         except ShapeError:
             pass  # it would have to be derived, and only a file tells the shape of data
-    net = read_net_argument(path, shapes=shapes)
+    net = read_net_argument(path, shapes=shapes, paths=paths)
     if phase is None:
         saved = path.endswith(".caffemodel")
         phase = _saved_phase(net) if saved else phases_with_data(current(net))[0]
-    return net, phase
+    return Told(net, paths), phase
 
 
 def _saved_phase(net: NetParameter) -> int:
