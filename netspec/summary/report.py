@@ -34,14 +34,14 @@ MAC_RULE = (
 MIB = 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """The rows of all layers, and totals.
 
     `num_params` counts a shared parameter once. It is the sum of `trained_params`, of
     `frozen_params`, whose lr_mult is 0, and of `statistics`, the means and variances of
     BatchNorm, which no gradient changes. `memory` is in bytes, by purpose; see
-    `netspec.summary.forecast.forecast`. `print(summary)` shows a table.
+    `netspec.summary.forecast.forecast`. Shown, it is a table.
 
     Of a net with layers that cannot be read, or with data whose shape only a file
     tells, `num_params` and `macs` count what is known, and `memory` is empty if a shape
@@ -123,6 +123,9 @@ class Summary:
         return "\n".join([*lines, *_totals(self)])
 
     def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:

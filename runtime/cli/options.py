@@ -203,26 +203,6 @@ def named_files(text: str) -> list[str]:
     return names
 
 
-def batch_size(net: Net) -> int:
-    """Return the first axis of the first blob that comes from outside, or 1."""
-    for node in net.graph.nodes:
-        if not node.bottoms and node.tops:
-            shape = net.graph.edges[node.tops[0]].shape
-            return shape[0] if shape else 1
-    return 1
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: 0.51 s, 42 s, 3:07, 2:00:59."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def amount(nbytes: float) -> str:
     """Return a number of bytes for people."""
     for unit in ("B", "KiB", "MiB"):
