@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
+    from runtime.pictures.activations import activations as activations
+    from runtime.pictures.batch import show_batch as show_batch
+    from runtime.pictures.filters import filters as filters
     from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
@@ -35,11 +38,14 @@ __all__ = [
     "Net",
     "NonFiniteLossError",
     "Solver",
+    "activations",
     "check_gradients",
     "allow_links",
+    "filters",
     "get_backend",
     "get_solver",
     "register_layer",
+    "show_batch",
 ]
 
 _LAZY = {
@@ -52,10 +58,13 @@ _LAZY = {
     "check_gradients": "runtime.checking.gradients",
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
+    "activations": "runtime.pictures.activations",
     "allow_links": "netspec.weights.hdf5_file",
+    "filters": "runtime.pictures.filters",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.opening",
     "register_layer": "runtime.execution.python_layers.code",
+    "show_batch": "runtime.pictures.batch",
 }
 
 

@@ -65,7 +65,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "update_rules",
         "backends",
         "execution",
-        "checking  training",
+        "checking  pictures  training",
         "cli  pycaffe  __init__",
         "__main__",
     ),
