@@ -17,6 +17,7 @@ from netspec.graph.looking import computed, learned
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
+from netspec.nets.module_paths import known_paths, module_paths
 from netspec.nets.phases import PHASE_NAMES
 from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
@@ -98,6 +99,7 @@ class Summary:
                 {
                     "name": row.name,
                     "type": row.type,
+                    "module": row.path,
                     "tops": {name: _sizes(shape) for name, shape in row.tops.items()},
                     "num_params": row.num_params,
                     "own_params": row.own_params,
@@ -161,18 +163,25 @@ def summarize(
     if batch_size is not None:
         given = {**_batched(kept, given, batch_size), **given}
     try:
-        return summary_of(build_kept(kept, shapes=given, opaque=True))
+        graph = build_kept(kept, shapes=given, opaque=True)
+        return summary_of(graph, known_paths(net))
     except SpecError as error:
         error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
-    return Summary(name=message.name, phase=phase, **partial_parts(found))
+    paths = module_paths(found.layers, known_paths(net))
+    return Summary(name=message.name, phase=phase, **partial_parts(found, paths))
 
 
-def summary_of(graph: Graph) -> Summary:
-    """Return the summary of a graph."""
-    rows = tuple(_row(graph, n) for n in graph.nodes if not is_inserted(graph, n))
+def summary_of(graph: Graph, paths: Mapping[str, str] | None = None) -> Summary:
+    """Return the summary of a graph; paths: those of modules that a spec tells."""
+    known = module_paths([node.layer for node in graph.nodes], paths)
+    rows = tuple(
+        _row(graph, node, known[node.name])
+        for node in graph.nodes
+        if not is_inserted(graph, node)
+    )
     inserted = {node.index for node in graph.nodes if is_inserted(graph, node)}
     return Summary(
         name=graph.name,
@@ -192,7 +201,7 @@ def summary_of(graph: Graph) -> Summary:
     )
 
 
-def _row(graph: Graph, node: Node) -> Row:
+def _row(graph: Graph, node: Node, path: str) -> Row:
     shapes = tuple(definition.shape for definition in node.op.params)
     owners = [graph.parameters[index].owner.node for index in node.params]
     mine = [slot for slot, owner in enumerate(owners) if owner == node.index]
@@ -217,6 +226,7 @@ def _row(graph: Graph, node: Node) -> Row:
         macs=computed(node.layer, node.op),
         activation_bytes=FLOAT_BYTES
         * sum(count(edge.shape) for edge in made if edge.buffer not in read),
+        path=path,
         frozen=frozen,
         statistics=statistics,
     )

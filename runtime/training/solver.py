@@ -96,6 +96,7 @@ class Solver(SolverFiles, SolverLooks):
     # Whether a forward pass by hand takes a batch from training, as in Caffe. Else what
     # iterations train on does not depend on it.
     counts_forward: ClassVar[bool] = False
+    saves_when_stopped = True  # whether `solve` writes a snapshot after `stop`
 
     @takes_fields
     def __init__(
@@ -136,7 +137,8 @@ class Solver(SolverFiles, SolverLooks):
         self.copied = tuple(copy_files(all_nets, paths, rename))
         warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
-        self.history = History()
+        self.history = History(solver=self)
+        self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
         self._recorder = Recorder(self.history, param)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
@@ -158,6 +160,10 @@ class Solver(SolverFiles, SolverLooks):
     def iter(self) -> int:
         """How many iterations are done."""
         return self._iteration
+
+    def end_at(self, iteration: int) -> None:
+        """Let the running `solve` end after so many iterations: `max_iter` from now."""
+        self.param.max_iter = self._end = iteration
 
     # ------------------------------------------------------------ training
 
@@ -224,7 +230,8 @@ class Solver(SolverFiles, SolverLooks):
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
             return
-        due = ended or param.snapshot_after_train or self._unsaved
+        due = ended and self.saves_when_stopped
+        due = due or param.snapshot_after_train or self._unsaved
         if due and not self._snapshot_is_new():
             check_parameters(self.net, self._iteration, self.last_snapshot)
             try:
@@ -239,7 +246,7 @@ class Solver(SolverFiles, SolverLooks):
             self._snapshot_on_the_way()
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
-        end = self._iteration + iterations
+        self._end = self._iteration + iterations
         if iterations > 0 and learns_nothing(self.net):
             raise without_loss(self.net)
         if iterations > 0 and self._iteration == 0:
@@ -251,15 +258,15 @@ class Solver(SolverFiles, SolverLooks):
         self._ahead.begin(careful=careful)
         try:
             try:
-                self._loop(end, signals, careful=careful)
+                self._loop(signals, careful=careful)
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
 
-    def _loop(self, end: int, signals: Held, *, careful: bool) -> None:
+    def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
-        while self._iteration < end and not self.stopping:
+        while self._iteration < self._end and not self.stopping:
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
