@@ -137,9 +137,8 @@ class Solver(SolverFiles, SolverLooks):
         self.copied = tuple(copy_files(all_nets, paths, rename))
         warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
-        self.history = History(solver=self)
         self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        self._recorder = Recorder(self.history, param)
+        self._recorder = Recorder(self._records, param)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -384,7 +383,7 @@ class Solver(SolverFiles, SolverLooks):
         tested = [self.test_nets[record.net] for record in records]
         self._young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
-            self.history.tests.append(record)
+            self._records.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
         self.showing.look()
         return records

@@ -16,8 +16,8 @@ from runtime.training.average_precision import (
     Precision,
     precision_of,
 )
-from runtime.training.history import TestRecord
 from runtime.training.passes import at_passes
+from runtime.training.records import TestRecord
 
 
 class _Left(Exception):

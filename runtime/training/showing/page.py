@@ -10,7 +10,7 @@ from typing import Any
 
 from netspec.errors import SpecWarning
 from runtime.html import Markup, escaped, line, output, table
-from runtime.training.history import StepRecord, TestRecord
+from runtime.training.records import StepRecord, TestRecord
 from runtime.training.showing import place
 from runtime.training.showing.curves import Losses, curves_html
 from runtime.training.showing.lines import epoch_size, epochs
@@ -166,7 +166,7 @@ class Page(Show):
 
     def _figures(self) -> Mapping[str, str]:
         run = self._run
-        solver, train = run.solver, run.solver.history.train
+        solver, train = run.solver, run.history.train
         if not self._runs:
             return {"iteration": f"{solver.iter:,}"}
         end = run.end if self._runs == 1 else None
