@@ -27,13 +27,13 @@ class Bar(Show):
         """
         self._run = run
         self._next = 0.0
-        self._tests = len(run.solver.history.tests)
+        self._tests = len(run.history.tests)
         steps = run.end - run.first
         self._bar = _open(run.solver.net.name, steps) if steps > 0 else None
 
     def look(self, doing: str = "") -> None:
         """Show what is new, now and then."""
-        history: History = self._run.solver.history
+        history: History = self._run.history
         if len(history.tests) > self._tests:
             for record in history.tests[self._tests :]:
                 self._write(test_line(self._run.solver, record))
@@ -65,7 +65,7 @@ class Bar(Show):
         if self._bar is None:
             return
         run, bar = self._run, self._bar
-        train = run.solver.history.train
+        train = run.history.train
         told = status(run, train[-1]) if train and not doing else doing
         with contextlib.suppress(OSError):
             bar.set_postfix_str(told, refresh=False)

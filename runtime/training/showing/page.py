@@ -166,7 +166,7 @@ class Page(Show):
 
     def _figures(self) -> Mapping[str, str]:
         run = self._run
-        solver, train = run.solver, run.solver.history.train
+        solver, train = run.solver, run.history.train
         if not self._runs:
             return {"iteration": f"{solver.iter:,}"}
         end = run.end if self._runs == 1 else None

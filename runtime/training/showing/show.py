@@ -25,6 +25,10 @@ class Run:
     started: float = field(default_factory=time.perf_counter)
     compiled: set[int] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        """Hold the history, which a solver makes anew where nobody has it."""
+        self.history = self.solver.history
+
 
 @dataclass(frozen=True)
 class Outcome:
