@@ -10,16 +10,31 @@ from __future__ import annotations
 
 import copy
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Self
+
+from netspec.notebooks import hide_frames, rendered
 
 # Comparing takes 20 microseconds a word; a hostile file has any number of long ones.
 MAX_WORD, MAX_KNOWN = 200, 5000
 
 
 class NetspecError(Exception):
-    """Base of every error of this project."""
+    """Base of every error of this project.
+
+    IPython shows the user's frames of it, and not those of this project.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        if "IPython" in sys.modules:
+            hide_frames(sys._getframe(1))  # noqa: SLF001
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows."""
+        return rendered(self)
 
 
 class SpecError(NetspecError, ValueError):
@@ -95,6 +110,25 @@ class MachineError(NetspecError, RuntimeError):
 def layer_label(name: str, kind: str) -> str:
     """Return how messages name a layer: `layer 'conv1' (Convolution)`."""
     return f"layer {name!r} ({kind})"
+
+
+MAX_SHOWN = 160  # characters of a value in a message
+
+
+def shown(value: object) -> str:
+    """Return how messages show a value: short, on one line.
+
+    An array is named by its shape, as its values tell nobody what is wrong.
+    """
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape and hasattr(value, "dtype"):
+        return f"an array of shape {shape}"
+    text = repr(value)
+    if "\n" in text:
+        name = type(value).__name__
+        of = f" of shape {shape}" if isinstance(shape, tuple) else ""
+        return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}{of}"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -31,7 +31,7 @@ from netspec.language.argument_types import (
 )
 from netspec.language.calls import Top
 from netspec.language.record import layer, layer_function
-from netspec.language.unknown import is_fork_type, no_such_layer
+from netspec.language.unknown import is_fork_type, layer_names, no_such_layer
 
 
 class LayerOptions(TypedDict, total=False):
@@ -3253,3 +3253,7 @@ def __getattr__(name: str) -> Any:
     if is_fork_type(name):
         return partial(layer, name)
     raise no_such_layer(name)
+
+
+def __dir__() -> list[str]:
+    return layer_names(globals())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.language.unknown import no_such_param
+from netspec.language.unknown import class_names, no_such_param
 
 
 class BN:
@@ -215,3 +215,7 @@ class VideoData:
 
 def __getattr__(name: str) -> Any:
     raise no_such_param(name, globals())
+
+
+def __dir__() -> list[str]:
+    return class_names(globals())

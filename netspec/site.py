@@ -9,13 +9,14 @@ from types import CodeType
 from typing import Any
 
 from netspec.errors import SpecWarning
+from netspec.notebooks import cell_name
 
 # This package, and the library that enters its context managers.
 _OURS = frozenset((__name__.partition(".")[0], "contextlib"))
 
 
 class Site:
-    """A place in a Python file.
+    """A place in a Python file, or in a cell of a notebook.
 
     The line is looked up when it is asked for: finding it takes time in proportion to
     the length of the function, which for a script of many layers would be quadratic.
@@ -29,8 +30,12 @@ class Site:
 
     @property
     def file(self) -> str:
-        """The path of the file, relative to the current folder where it is below."""
-        return shown_path(self._code.co_filename)
+        """The path of the file, relative to the current folder where it is below.
+
+        Of a cell, its name as IPython has it: `Cell In[19]`.
+        """
+        path = self._code.co_filename
+        return cell_name(path) or shown_path(path)
 
     @property
     def line(self) -> int:
@@ -41,7 +46,10 @@ class Site:
         return self._code.co_firstlineno
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        file = self.file
+        if file.startswith("Cell In["):
+            return f"{file}, line {self.line}"
+        return f"{file}:{self.line}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FixedSite, (self.file, self.line)

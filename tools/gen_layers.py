@@ -67,7 +67,7 @@ from netspec.language.argument_types import (
 )
 from netspec.language.calls import Top
 from netspec.language.record import layer, layer_function
-from netspec.language.unknown import is_fork_type, no_such_layer
+from netspec.language.unknown import is_fork_type, layer_names, no_such_layer
 
 '''
 LAYERS_FOOTER = """
@@ -76,6 +76,10 @@ def __getattr__(name: str) -> Any:
     if is_fork_type(name):
         return partial(layer, name)
     raise no_such_layer(name)
+
+
+def __dir__() -> list[str]:
+    return layer_names(globals())
 """
 PARAMS_HEADER = '''"""The values of enum fields, by layer type: `P.Pooling.MAX`.
 
@@ -86,13 +90,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.language.unknown import no_such_param
+from netspec.language.unknown import class_names, no_such_param
 
 '''
 PARAMS_FOOTER = """
 
 def __getattr__(name: str) -> Any:
     raise no_such_param(name, globals())
+
+
+def __dir__() -> list[str]:
+    return class_names(globals())
 """
 COMMON = {
     "name": ("str", "Name of the layer, if it is not that of its first top."),

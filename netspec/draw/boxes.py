@@ -46,9 +46,14 @@ class Row:
 
 @dataclass
 class Box:
-    """A layer and the in-place layers that follow it."""
+    """A layer and the in-place layers that follow it.
+
+    reads, makes: blobs by number, in the order of the layer's bottoms and tops.
+    """
 
     rows: list[Row] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
+    makes: list[int] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -63,11 +68,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Blob:
-    """What a box gives to others: the line's start, and its shape where known."""
+    """What a box gives to others: the line's start, and its shape where known.
+
+    label: its name, where a box gives several that it tells apart, else "".
+    """
 
     name: str
     net: Net
     shape: Shape | None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,7 @@ class _Maker:
     """One version of a blob: the box that holds it, the phases it exists in."""
 
     name: str
+    number: int
     box: int
     phases: frozenset[int]
     shape: Shape | None
@@ -129,15 +139,22 @@ def make_picture(
         box = len(boxes)
         boxes.append(Box([row]))
         for maker in (maker for found in sources for maker in found):
+            boxes[box].reads.append(maker.number)
             if maker.readers[-1:] != [box]:
                 maker.readers.append(box)
         for index, name in enumerate(layer.top):
-            maker = _Maker(name, box, phases, _shape(fact, index))
+            maker = _Maker(name, len(makers), box, phases, _shape(fact, index))
             makers.append(maker)
+            boxes[box].makes.append(maker.number)
             kept = [m for m in current.get(name, []) if not m.phases & phases]
             current[name] = [*kept, maker]
     blobs = [
-        Blob(maker.name, Net(maker.box, tuple(maker.readers)), maker.shape)
+        Blob(
+            maker.name,
+            Net(maker.box, tuple(maker.readers)),
+            maker.shape,
+            _label(boxes[maker.box], maker.name),
+        )
         for maker in makers
     ]
     return Picture(title, boxes, blobs)
@@ -238,6 +255,12 @@ def _box_in_place(
     if len(makers) != 1 or makers[0].readers or not makers[0].phases <= phases:
         return None
     return makers[0].box
+
+
+def _label(box: Box, name: str) -> str:
+    """Return the name of a blob if its box makes others, of another kind."""
+    of_a_kind = box.rows[0].family == "joining"  # parts, copies
+    return name if len(box.makes) > 1 and not of_a_kind else ""
 
 
 def _shape(fact: Fact, index: int) -> Shape | None:

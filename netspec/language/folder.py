@@ -6,16 +6,18 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from netspec.errors import SpecError, did_you_mean, join_lines
+from netspec.errors import SpecError, did_you_mean, join_lines, shown
 from netspec.language.calls import Function, Namespace, Top, describe
 from netspec.language.dangling import dangling
 from netspec.language.emit import Emission, Root, emit, needed, unused
+from netspec.language.entries import each_of, is_tuple_of_tops, not_an_entry
 from netspec.language.naming import STRICT, Lost, Names, module_tops
 from netspec.language.options import layer_of
 from netspec.language.python_to_proto import assign
 from netspec.language.results import blob_of, has_own_name, module_of, returned_by
 from netspec.language.rewiring import functions_of, rewire
 from netspec.language.scope import current_scope
+from netspec.language.views import identifiers, part_of, paths
 from netspec.nets.rules import may_meet
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site, warn_at
@@ -71,10 +73,10 @@ class Folder(Namespace):
     def __setitem__(self, name: str, value: Entry | Sequence[Top]) -> None:
         site = user_site()
         if not isinstance(name, str) or not name:
-            raise SpecError(f"{site}: a name is {name!r}; expected text")
+            raise SpecError(f"{site}: a name is {shown(name)}; expected text")
         if not isinstance(value, Top | Function | Folder):
-            if not (self._naming.keeps_tuples and _is_tuple_of_tops(value)):
-                raise SpecError(f"{site}: {name!r} {_not_an_entry(value)}")
+            if not (self._naming.keeps_tuples and is_tuple_of_tops(value)):
+                raise SpecError(f"{site}: {name!r} {not_an_entry(value)}")
             self.tops[name] = value  # until tops take the name, at the latest to_proto
             self._sites[name] = site
             return
@@ -129,6 +131,16 @@ class Folder(Namespace):
                 self._lost[each] = Lost(name, self._sites.get(name, each.fn.site), site)
 
     def __setattr__(self, name: str, value: Entry | Sequence[Top]) -> None:
+        if hasattr(type(self), name) or name in self.__dict__:
+            kind = (
+                "method" if callable(getattr(type(self), name, None)) else "attribute"
+            )
+            warn_at(
+                user_site(),
+                f"n.{name} = ... names a top {name!r}, but n.{name} stays the {kind} "
+                f"of every NetSpec; the top is n[{name!r}], so write it so or choose "
+                f"another name",
+            )
         self[name] = value
 
     def __getitem__(self, name: str) -> Any:
@@ -143,34 +155,41 @@ class Folder(Namespace):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        try:
+        if name in self.tops:
             return self.tops[name]
-        except KeyError:
-            raise self._no_such_top(name) from None
+        if name.startswith("_"):  # asked for by libraries
+            raise self._no_such_top(name)
+        return self[name]
 
-    def _inner(self, name: str) -> Top | None:
-        """Return the top of this name in a module whose result is assigned here."""
+    def _inner(self, name: str) -> Any:
+        """Return the top of this name in a module here, or the part below it."""
         for key, value in self.tops.items():
             if name.startswith(f"{key}/") and not isinstance(value, tuple | list):
                 called = module_of(value, self._scope)
                 if called is not None:
                     return module_tops(called).get(name[len(key) + 1 :])
-        return None
+        return part_of(self, name) if isinstance(name, str) else None
 
     def _no_such_top(self, name: str) -> NoSuchTop:
-        known = self.keys()
+        known = [*self.keys(), *paths(self.keys())]
         hint = did_you_mean(str(name), known)
-        rest = "; assign it first" if known else "; nothing is assigned yet"
-        return NoSuchTop(f"no top is named {name!r}{hint or rest}")
+        names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+        rest = f"; there are {names}" if known else "; nothing is assigned yet"
+        return NoSuchTop(f"{user_site()}: no top is named {shown(name)}{hint or rest}")
 
     def __delitem__(self, name: str) -> None:
         folder, key = _folder(self, name)
         if key not in folder.tops:
-            raise self._no_such_top(name)
+            part = part_of(folder, key)
+            if part is None:
+                raise self._no_such_top(name)
+            for inner in list(part):
+                del part[inner]
+            return
         if folder is not self:
             del folder[key]
             return
-        gone = [*self._variants.pop(name, ()), *_each(self.tops.pop(name))]
+        gone = [*self._variants.pop(name, ()), *each_of(self.tops.pop(name))]
         for fn in (value.fn for value in gone if not isinstance(value, Folder)):
             for scope in fn.scope.chain() if fn.scope is not None else ():
                 if fn in scope.calls:  # part of the net while another layer needs it
@@ -189,7 +208,12 @@ class Folder(Namespace):
         return len(self._flat())
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.tops]
+        own = (name for name in dir(type(self)) if not name.startswith("_"))
+        return [*own, *identifiers([*self.tops, *paths(self.tops)])]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        names = self.keys()
+        return [*names, *paths(names)]
 
     def keys(self) -> list[str]:
         """Return the names in order, those in folders with their path."""
@@ -209,7 +233,7 @@ class Folder(Namespace):
             if isinstance(last, Folder):
                 yield from last.entries() if key is None else ()
             elif last is not None:
-                yield from _each(last)
+                yield from each_of(last)
 
     def update(self, other: Mapping[str, Entry] | Folder) -> None:
         """Assign every entry of `other`."""
@@ -279,7 +303,7 @@ class Folder(Namespace):
             for value in (*self._variants.get(key, ()), last):
                 if isinstance(value, tuple | list):
                     site = self._sites.get(key) or value[0].fn.site
-                    raise SpecError(f"{site}: {key!r} {_not_an_entry(value)}")
+                    raise SpecError(f"{site}: {key!r} {not_an_entry(value)}")
                 called = module_of(value, self._scope)
                 if called is not None and called.assigned == (self, key):
                     path = f"{prefix}{called.name or key}/"
@@ -310,8 +334,15 @@ class Folder(Namespace):
     def __repr__(self) -> str:
         lines = [f"<NetSpec {self._name!r}" if self._name else "<NetSpec"]
         for name, value in self._flat().items():
-            made = [f"{v.fn.type_name}{_shown(v)}" for v in _each(value)]
-            lines.append(f"  {name}: {', '.join(made)}")
+            called = None
+            if not isinstance(value, tuple | list):
+                called = module_of(value, self._scope)
+            made = [
+                f"{v.fn.type_name if called is None else called.label}{_shown(v)}"
+                for v in each_of(value)
+            ]
+            module = "" if called is None else "module "
+            lines.append(f"  {name}: {module}{', '.join(made)}")
         return "\n".join(lines) + ">"
 
     def __copy__(self) -> Folder:
@@ -325,7 +356,7 @@ class Folder(Namespace):
         # Calls in the order of need, so that no depth of a net is a depth of recursion.
         calls: dict[Function, None] = {}
         for value in (*self.vals(), *self._lost):
-            for each in _each(value):
+            for each in each_of(value):
                 for fn in needed(each.fn, calls):
                     calls[fn] = None
         return type(self), (), (list(calls), dict(self.__dict__))
@@ -369,30 +400,9 @@ def has_rules(fn: Function) -> bool:
     return "include" in fn.params or "exclude" in fn.params
 
 
-def _each(value: Any) -> tuple[Any, ...]:
-    """Return an entry, or all tops of a tuple."""
-    return tuple(value) if isinstance(value, tuple | list) else (value,)
-
-
 def _shown(value: Top | Function) -> str:
     shape = getattr(value, "shape", None)
     return "" if shape is None else f" {shape}"
-
-
-def _is_tuple_of_tops(value: Any) -> bool:
-    if not isinstance(value, tuple | list) or not value:
-        return False
-    return all(isinstance(each, Top) for each in value)
-
-
-def _not_an_entry(value: Any) -> str:
-    if _is_tuple_of_tops(value):
-        kind = value[0].fn.type_name
-        return (
-            f"is a tuple of {len(value)} tops of one {kind}; expected one top, so "
-            f"write a name for each: n.a, n.b = L.{kind}(...)"
-        )
-    return f"is {value!r}; expected a top, which is what layer functions return"
 
 
 def _warn_unused(top: Top, blob: str) -> None:
@@ -415,7 +425,7 @@ def _top(folder: Folder, value: str | Top | Folder) -> Top:
     top = getattr(found, "output_top", found)
     if not isinstance(top, Top):
         raise SpecError(
-            f"{user_site()}: {value!r} is no top; expected one, or the name of one"
+            f"{user_site()}: {shown(value)} is no top; expected one, or the name of one"
         )
     return top
 

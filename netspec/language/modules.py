@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from netspec.catalogue import LAYER_TYPES
-from netspec.errors import SpecError, did_you_mean, join_lines
+from netspec.errors import SpecError, did_you_mean, join_lines, shown
 from netspec.language.calls import Function, Scope, Top
 from netspec.language.folder import Folder
 from netspec.language.options import LAYER_FIELDS, fields_of, own_param
@@ -104,9 +104,9 @@ def _results(result: Any, label: str, site: Site) -> tuple[Any, ...]:
         values = tuple(result.values())
     wrong = [v for v in values if not isinstance(v, Top | Function | Folder)]
     if wrong or not values:
-        shown = repr(wrong[0]) if wrong else "nothing"
+        said = shown(wrong[0]) if wrong else "nothing"
         raise SpecError(
-            f"{site}: module {label} returns {shown}; expected a top, several tops or "
+            f"{site}: module {label} returns {said}; expected a top, several tops or "
             f"a NetSpec"
         )
     return tuple(values)

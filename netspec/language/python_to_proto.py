@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import SpecError, did_you_mean, shown
 from netspec.schema.kept import UNKNOWN_FIELDS, known_fields
 
 PAIRS = {  # fields that are given as one number, or as two
@@ -75,7 +75,7 @@ def assign_field(message: Message, field: Any, value: Any, path: str = "") -> li
             return []
         return [str(wrong)]
     except (ValueError, TypeError):
-        return [f"{where} is {value!r}; expected {_RANGES[field.cpp_type]}"]
+        return [f"{where} is {shown(value)}; expected {_RANGES[field.cpp_type]}"]
     return []
 
 
@@ -108,7 +108,7 @@ def with_whole_numbers(field: Any, value: Any, taken: list[str], path: str = "")
             for name, each in value.items()
         }
     elif field.cpp_type in _INTEGERS and _is_whole_float(value):
-        taken.append(f"{where} is {value!r}")
+        taken.append(f"{where} is {shown(value)}")
         changed = int(value)
     return changed if len(taken) > before else value
 
@@ -166,7 +166,7 @@ def _assign_repeated(message: Message, field: Any, value: Any, where: str) -> li
 def _kept(value: Any, where: str) -> str:
     """Return a field that our schema lacks as its text on one line."""
     if not isinstance(value, str):
-        raise _Wrong(f"{where} is {value!r}; expected the text of a field")
+        raise _Wrong(f"{where} is {shown(value)}; expected the text of a field")
     from netspec.text.kept_text import one_line, parsed_field  # for few
 
     try:
@@ -202,7 +202,7 @@ def _assign_message(message: Message, value: Any, where: str) -> list[str]:
         short = in_short(value) if in_short is not None else None
         if short is None:
             example = _EXAMPLES.get(name, f"dict({_first_fields(message)}=...)")
-            return [f"{where} is {value!r}; expected {example}"]
+            return [f"{where} is {shown(value)}; expected {example}"]
         value = short
     message.SetInParent()  # an empty dictionary is an empty message, not none
     return assign(message, value, f"{where}.")
@@ -271,13 +271,13 @@ def _scalar(field: Any, value: Any, where: str) -> Any:
         if isinstance(value, str | os.PathLike):
             text = os.fspath(value)
             return text.encode() if field.type == FieldDescriptor.TYPE_BYTES else text
-        raise _Wrong(f"{where} is {value!r}; expected text")
+        raise _Wrong(f"{where} is {shown(value)}; expected text")
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         if value in (True, False) and not isinstance(value, float):
             return bool(value)
-        raise _Wrong(f"{where} is {value!r}; expected True or False")
+        raise _Wrong(f"{where} is {shown(value)}; expected True or False")
     if not _is_number(value):
-        raise _Wrong(f"{where} is {value!r}; expected {_RANGES[kind]}")
+        raise _Wrong(f"{where} is {shown(value)}; expected {_RANGES[kind]}")
     if kind in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE):
         return float(value)
     try:
@@ -285,7 +285,9 @@ def _scalar(field: Any, value: Any, where: str) -> Any:
     except TypeError:
         whole = float(value).is_integer()
         fix = f"; write {int(value)}, or divide with //" if whole else ""
-        raise _Wrong(f"{where} is {value!r}; expected {_RANGES[kind]}{fix}") from None
+        raise _Wrong(
+            f"{where} is {shown(value)}; expected {_RANGES[kind]}{fix}"
+        ) from None
 
 
 _INTEGERS = frozenset(
@@ -320,4 +322,4 @@ def _enum(field: Any, value: Any, where: str) -> int:
         return int(value)
     hint = did_you_mean(value, numbers_by_name) if isinstance(value, str) else ""
     names = ", ".join(f"{name!r}" for name in numbers_by_name)
-    raise _Wrong(f"{where} is {value!r}; expected one of {names}{hint}")
+    raise _Wrong(f"{where} is {shown(value)}; expected one of {names}{hint}")

@@ -8,9 +8,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from netspec.catalogue import LAYER_TYPES, LayerType
 from netspec.catalogue.check import bottom_problem, missing_fields, top_problem
-from netspec.errors import SpecError, join_lines
-from netspec.language.calls import Function, Top, described
+from netspec.errors import SpecError, join_lines, shown
+from netspec.language.calls import Function, Namespace, Top, described
 from netspec.language.defaults import add_defaults
+from netspec.language.entries import no_top
 from netspec.language.options import write_params
 from netspec.language.scope import add_call, current_scope
 from netspec.language.shapes import infer
@@ -41,6 +42,8 @@ def layer_function(function: Callable[_P, _R]) -> Callable[_P, _R]:
     runs, so that a wrong argument gets one of our messages instead of Python's.
     """
     name = function.__name__
+    types = function.__annotations__
+    types.update({key: _Shown(value) for key, value in types.items()})
 
     @functools.wraps(function)
     def call(*bottoms: _P.args, **fields: _P.kwargs) -> _R:
@@ -48,6 +51,15 @@ def layer_function(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return result
 
     return call
+
+
+class _Shown(str):
+    """An annotation, as text, that `help()` shows without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def record(
@@ -75,7 +87,9 @@ def record(
         return described(type_name, str(params.get("name") or ""), site)
 
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
-        raise SpecError(f"ntop is {tops!r}; expected the number of tops", layer=who())
+        raise SpecError(
+            f"ntop is {shown(tops)}; expected the number of tops", layer=who()
+        )
     inputs = _inputs(type_name, bottoms, who, strict=strict)
     fn = Function(
         type_name,
@@ -151,14 +165,12 @@ def _not_a_top(value: Any) -> str:
         )
     if isinstance(value, str):
         return f"is the text {value!r}; expected a top, such as n[{value!r}]"
-    if isinstance(value, Function):
-        return f"is a {value.type_name} layer, which makes no top; expected a top"
-    if hasattr(value, "tops"):
+    if isinstance(value, Namespace):
         return (
             "is a NetSpec without a top named 'output'; expected a top, so name the "
             "one that is meant"
         )
-    return f"is {value!r}; expected a top, which is what layer functions return"
+    return no_top(value)
 
 
 def _structure_problems(

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from netspec.catalogue.parameters import add_params, parameter_roles
-from netspec.errors import SpecError, join_lines
+from netspec.errors import SpecError, join_lines, shown
 from netspec.language.calls import Function, Top, describe
 from netspec.language.options import layer_of, own_param
 from netspec.language.shapes import parameter_shapes
@@ -43,9 +43,7 @@ def tie(fn: Function, message: LayerParameter, others: Any) -> list[str]:
         one is None and (given is None or given[i] is not None)
         for i, one in enumerate(tops)
     ):
-        return [
-            f"share is {others!r}; expected a top, or for each parameter one or None"
-        ]
+        return [f"share is {shown(others)}; expected a top, or one or None a parameter"]
     roles = parameter_roles(message, len(fn.inputs))
     problems = []
     for place, other in enumerate(tops) if given is not None else ():

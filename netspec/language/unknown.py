@@ -1,12 +1,34 @@
-"""The errors for names that `L` and `P` do not have."""
+"""The names that `L` and `P` have, and the errors for those that they do not have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, did_you_mean
 from netspec.site import user_site
+
+
+def layer_names(module: Mapping[str, Any]) -> list[str]:
+    """Return what `dir(L)` lists: the layer functions, and nothing that they need."""
+    return _names(module, inspect.isfunction)
+
+
+def class_names(module: Mapping[str, Any]) -> list[str]:
+    """Return what `dir(P)` lists: the layer types with named values."""
+    return _names(module, inspect.isclass)
+
+
+def _names(module: Mapping[str, Any], is_kind: Any) -> list[str]:
+    own = (
+        name
+        for name, value in module.items()
+        if is_kind(value) and value.__module__ == module["__name__"]
+    )
+    special = (name for name in module if name.startswith("__"))
+    return sorted({*own, *special})
 
 
 class NoSuchType(SpecError, AttributeError):
@@ -34,14 +56,14 @@ def no_such_layer(name: str) -> AttributeError:
     )
 
 
-def no_such_param(name: str, names: Iterable[str]) -> AttributeError:
+def no_such_param(name: str, names: Mapping[str, Any]) -> AttributeError:
     """Return the error of `P.name` for an unknown type or one without enums.
 
-    names: all that `P` has.
+    names: all that `P` has, by name.
     """
     if name.startswith("_"):
         return AttributeError(name)
-    known = [each for each in names if each[0].isupper() and each != "Any"]
+    known = [each for each in class_names(names) if not each.startswith("_")]
     hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
     return NoSuchType(
         f"{user_site()}: no layer type with named values is called {name!r}{hint}"

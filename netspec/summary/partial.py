@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netspec.errors import UnknownShape
@@ -69,6 +69,23 @@ def notes_of(layers: Iterable[tuple[LayerParameter, Op | None]]) -> tuple[str, .
     return tuple(notes)
 
 
+def unlearned(
+    op: Op, slots: Iterable[int], lr_mult: Sequence[float]
+) -> tuple[int, int]:
+    """Return how many values of these parameters are frozen, and how many statistics.
+
+    lr_mult: of all parameters of the layer.
+    """
+    frozen = statistics = 0
+    for slot in slots:
+        size = count(op.params[slot].shape)
+        if op.learned_params is not None and slot not in op.learned_params:
+            statistics += size
+        elif lr_mult[slot] == 0:
+            frozen += size
+    return frozen, statistics
+
+
 def _told(missing: Iterable[UnknownShape]) -> list[str]:
     texts = [str(error) for error in missing]
     shown = [f"unknown shape: {text}" for text in texts[:MAX_NOTES]]
@@ -95,6 +112,12 @@ def _row(
     seen = [bool(name) and name in owned for name in names[: len(shapes)]]
     owned.update(name for name in names if name)
     own = [count(s) for s, known in zip(shapes, seen, strict=True) if not known]
+    frozen = statistics = 0
+    if op is not None and len(op.params) == len(shapes):
+        multipliers = [param.lr_mult for param in layer.param]
+        multipliers += [1.0] * (len(shapes) - len(multipliers))
+        mine = (slot for slot, known in enumerate(seen) if not known)
+        frozen, statistics = unlearned(op, mine, multipliers)
     places = range(len(layer.top))
     over = [k for k in places if layer.top[k] in layer.bottom[k : k + 1]]
     alias = op is not None and op.alias
@@ -114,4 +137,6 @@ def _row(
         shared=any(seen),
         macs=computed(layer, op),
         activation_bytes=bytes_,
+        frozen=frozen,
+        statistics=statistics,
     )

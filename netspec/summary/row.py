@@ -13,7 +13,9 @@ class Row:
     """One layer; None stands for what is not known.
 
     num_params: its parameters, also those that another layer owns; own_params: those
-    that no layer before it has. shared: whether it has some of another layer.
+    that no layer before it has; of these frozen are not changed as lr_mult is 0, and
+    statistics are not learned, 0 where that is not known. shared: whether it has some
+    of another layer.
     activation_bytes: what its tops take, 0 where they are its bottoms.
     """
 
@@ -26,3 +28,5 @@ class Row:
     shared: bool
     macs: int | None
     activation_bytes: int | None
+    frozen: int = 0
+    statistics: int = 0

@@ -24,10 +24,11 @@ class Branch:
     """A module, or a layer, with totals.
 
     name: its path. layers: the number of layers in it. own_params counts parameters
-    that layers share once, in the branch of the first. children: what is in it, in the
-    order of the net; a layer has none. tops: of a module those of its last layer.
-    None is a number that is not known. Those of a module are sums of what is known, and
-    `partly` has the names of those with more that is not.
+    that layers share once, in the branch of the first; frozen and statistics are those
+    of them that training leaves, and that no gradient changes. children: what is in it,
+    in the order of the net; a layer has none. tops: of a module those of its last
+    layer. None is a number that is not known. Those of a module are sums of what is
+    known, and `partly` has the names of those with more that is not.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Branch:
     shared: bool
     macs: int | None
     activation_bytes: int | None
+    frozen: int = 0
+    statistics: int = 0
     children: tuple[Branch, ...] = ()
     partly: frozenset[str] = frozenset()
 
@@ -86,6 +89,8 @@ def _module(
         shared=any(child.shared for child in children),
         macs=known_sum(child.macs for child in children),
         activation_bytes=known_sum(child.activation_bytes for child in children),
+        frozen=sum(child.frozen for child in children),
+        statistics=sum(child.statistics for child in children),
         children=tuple(children),
         partly=frozenset(
             name
@@ -111,6 +116,8 @@ def _layer(row: Line) -> Branch:
         shared=row.shared,
         macs=row.macs,
         activation_bytes=row.activation_bytes,
+        frozen=row.frozen,
+        statistics=row.statistics,
     )
 
 
@@ -125,9 +132,16 @@ def _cells(line: Line) -> tuple[str, ...]:
         kind,
         ", ".join(map(_shape, line.tops.values())),
         _number(line.activation_bytes, "activation_bytes" in partly, _size),
-        f"{params} shared" if line.shared else params,
+        f"{params} {marks}" if (marks := _marks(line)) else params,
         _number(line.macs, "macs" in partly),
     )
+
+
+def _marks(line: Line) -> str:
+    """Return what is said of parameters: shared, and frozen if none of them learns."""
+    own = line.own_params or 0
+    still = line.frozen > 0 and line.frozen + line.statistics == own
+    return ", ".join(["shared"] * line.shared + ["frozen"] * still)
 
 
 def _shape(shape: Shape | None) -> str:

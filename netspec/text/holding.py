@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from netspec.errors import SpecError
+from netspec.files import is_file, read_bytes
 from netspec.schema import NetParameter, SolverParameter
 from netspec.schema.kept import known_fields
+from netspec.text.checks import BINARY_BYTE
 from netspec.text.tokens import outer_fields
 
 Kind: TypeAlias = Literal["net", "solver"]
@@ -16,6 +19,9 @@ _SOLVER = frozenset(known_fields(SolverParameter.DESCRIPTOR))
 # A name may stand ahead of either.
 _OF_NETS = _NET - _SOLVER - {"name", "state"}
 _OF_SOLVERS = _SOLVER - _NET
+_NO_TEXT = frozenset((".caffemodel", ".onnx", ".binaryproto", ".pb", ".solverstate"))
+HEAD_BYTES = 4096  # which tell text from a binary file
+FIRST_BYTES = 1 << 20  # of text, in which a field tells
 _NETS = ("net", "train_net")
 
 
@@ -31,6 +37,16 @@ def held(text: str) -> Kind | None:
         if name in _OF_SOLVERS:
             found = "solver"
     return found
+
+
+def is_solver_file(path: str | Path) -> bool:
+    """Tell whether a file is the text of a solver."""
+    if not is_file(path) or Path(path).suffix.lower() in _NO_TEXT:
+        return False
+    data = read_bytes(path, FIRST_BYTES)
+    if BINARY_BYTE.search(data, 0, HEAD_BYTES):
+        return False
+    return held(data.decode(errors="replace")) == "solver"
 
 
 def refuse_solver(text: str, source: str) -> None:

@@ -31,7 +31,16 @@ MILLISECONDS = 1e3
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
-    parser = commands.add_parser("time", help="time a net", description=__doc__)
+    parser = commands.add_parser(
+        "time",
+        help="time a net",
+        description=__doc__,
+        examples=(
+            "train_val.prototxt --iterations 20",
+            "deploy.prototxt --phase TEST --batch-size 1",
+            "net.py --set depth=18 --gpu 0",
+        ),
+    )
     add_model(parser)
     parser.add_argument(
         "--iterations",

@@ -25,6 +25,7 @@ from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.kept_plans import PLANS, KeptPlans
 from runtime.execution.loose import moves
 from runtime.execution.mirror import UPDATE, Mirror
+from runtime.execution.net_feed import NetFeed
 from runtime.execution.net_files import NetFiles, given_net
 from runtime.execution.net_names import NetNames
 from runtime.execution.net_shapes import NetShapes
@@ -40,7 +41,7 @@ from runtime.layers.base import Clock, Context, TopsChanged
 Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
-class Net(NetNames, NetFiles, NetShapes):
+class Net(NetNames, NetFiles, NetShapes, NetFeed):
     """A net ready to run, with pycaffe's names and meaning.
 
     Args:
@@ -182,6 +183,7 @@ class Net(NetNames, NetFiles, NetShapes):
         inputs: values for input blobs, by name; shapes must be equal.
         """
         first, last = self._range(start, end)
+        self.refuse_by_hand(inputs)
         self._set_inputs(inputs)
         self._take_shapes(first, last)
         self._run_forward(first, last)
@@ -234,7 +236,7 @@ class Net(NetNames, NetFiles, NetShapes):
         self._check_gradients()
         last = len(self.graph.nodes) - 1
         self._take_shapes(0, last)
-        self.mirror.before_steps()
+        self.mirror.before_steps(feeds=self._fed)
         try:
             with np.errstate(all="ignore"):
                 for run in runs.whole(self.plan):
@@ -300,7 +302,8 @@ class Net(NetNames, NetFiles, NetShapes):
         whole = (first, last) == (0, len(self.graph.nodes) - 1)
         passes = self.plan.passes
         steps_of = passes.wholes if whole else passes.parts
-        self.mirror.before_steps(steps_of[kind], again=again)
+        feeds = self._fed and kind == "forward"
+        self.mirror.before_steps(steps_of[kind], again=again, feeds=feeds)
         try:
             # The logarithm of 0 is the net's own affair; it shows in the loss.
             with np.errstate(all="ignore"):

@@ -76,11 +76,15 @@ class TestRecord:
 
 @dataclass
 class History:
-    """All records of a run, in order."""
+    """All records of a run, in order.
+
+    epoch_size: how many iterations an epoch has, None where there are no epochs.
+    """
 
     train: list[StepRecord] = field(default_factory=list)
     tests: list[TestRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
+    epoch_size: int | None = None
 
     def drop(self, iteration: int) -> None:
         """Drop what came after the snapshot of `iteration`, which is done again."""

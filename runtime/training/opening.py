@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
+from runtime.execution.weights import Names
 from runtime.training.keywords import takes_fields
 from runtime.training.solver import Solver
 from runtime.training.solver_fields import SolverFields
@@ -26,6 +27,7 @@ def get_solver(
     keep: Iterable[str] | None = None,
     allow_python: Allow = (),
     plans: int = PLANS,
+    rename: Names | None = None,
     **fields: Unpack[SolverFields],
 ) -> Solver:
     """Return `Solver(solver, ...)`, under pycaffe's name.
@@ -46,5 +48,6 @@ def get_solver(
         keep=keep,
         allow_python=allow_python,
         plans=plans,
+        rename=rename,
         **fields,
     )

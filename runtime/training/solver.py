@@ -15,10 +15,9 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
-from runtime.execution.weights import copy_into, warn_of_rest
+from runtime.execution.weights import Names, copy_files, warn_of_rest
 from runtime.interrupts import Held, held, whole
 from runtime.training.ahead import Ahead
-from runtime.training.callbacks import Callbacks
 from runtime.training.divergence import (
     NonFiniteLossError,
     Watch,
@@ -26,6 +25,7 @@ from runtime.training.divergence import (
     learns_nothing,
     without_loss,
 )
+from runtime.training.doubts import YoungStatistics, warn_if_nothing_learns
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.lr_policy import policy_of
@@ -50,7 +50,7 @@ DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 
 @documented
-class Solver(Callbacks, SolverFiles):
+class Solver(SolverFiles):
     """Trains a net and tests it, as a `SolverParameter` says.
 
         solver = runtime.Solver(n, type="Adam", base_lr=0.001, max_iter=1000)
@@ -69,6 +69,8 @@ class Solver(Callbacks, SolverFiles):
             seed gives the same run, where Caffe takes a new one each time.
         keep, allow_python, plans: what must stay readable, may be imported, and for how
             many shapes each net keeps plans (see `Net`).
+        rename: what layers of the files of `weights` are called in the net, as of
+            `copy_from`; `copied` has a report for each of these files.
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -106,6 +108,7 @@ class Solver(Callbacks, SolverFiles):
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
         plans: int = PLANS,
+        rename: Names | None = None,
         **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
@@ -127,7 +130,8 @@ class Solver(Callbacks, SolverFiles):
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
         all_nets = [self.net, *self.test_nets]
-        warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
+        self.copied = tuple(copy_files(all_nets, paths, rename))
+        warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
         self.history = History()
         self._time = self.net.backend.compilation.clock  # stands while it compiles
@@ -140,11 +144,10 @@ class Solver(Callbacks, SolverFiles):
         self._iteration = 0
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
-        self._stopping = False
-        self._snapshot_wanted = False
         self._unsaved = False  # whether the last snapshot could not be written
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
+        self._young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -152,31 +155,6 @@ class Solver(Callbacks, SolverFiles):
     def iter(self) -> int:
         """How many iterations are done."""
         return self._iteration
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next iteration.
-
-        To set it changes `param.base_lr`, so that `lr_policy` goes on from there.
-        """
-        return self._rule.rate(self._iteration)
-
-    @lr.setter
-    def lr(self, rate: float) -> None:
-        self._rule.set_rate(rate, self._iteration)
-
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called during this run."""
-        return self._stopping
-
-    def stop(self) -> None:
-        """Let the running `step` or `solve` end after its iteration."""
-        self._stopping = True
-
-    def snapshot_soon(self) -> None:
-        """Let the running `step` or `solve` write a snapshot after its iteration."""
-        self._snapshot_wanted = True
 
     # ------------------------------------------------------------ training
 
@@ -190,9 +168,8 @@ class Solver(Callbacks, SolverFiles):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
-        with held() as signals:
+        with held() as signals, self.training():
             self._run(iterations, signals, careful=False)
-        self._stopping = False
         if signals.interrupted:
             raise KeyboardInterrupt
 
@@ -209,12 +186,14 @@ class Solver(Callbacks, SolverFiles):
         is warned about), and what `step` raises.
         """
         with held() as signals:
-            self._solve(resume, signals)
+            self._prepare(resume)
+            with self.training():
+                self._solve(signals)
         if signals.interrupted:
             raise KeyboardInterrupt
         return self.history
 
-    def _solve(self, resume: str | Path | None, signals: Held) -> None:
+    def _prepare(self, resume: str | Path | None) -> None:
         param = self.param
         if not param.HasField("max_iter"):
             raise SpecError("solver: max_iter is missing; say how long to train")
@@ -223,8 +202,11 @@ class Solver(Callbacks, SolverFiles):
             remove_leftovers(param.snapshot_prefix)
         if resume is not None:
             self.restore(resume)
+
+    def _solve(self, signals: Held) -> None:
+        param = self.param
         self._run(param.max_iter - self._iteration, signals, careful=True)
-        stopped, self._stopping = self._stopping, False
+        stopped = self._stopping
         if signals.interrupted:
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
@@ -237,7 +219,11 @@ class Solver(Callbacks, SolverFiles):
             except FileError as error:
                 raise unsaved(error, self._iteration, self.last_snapshot) from error
         if not stopped and is_due(self.param, self._iteration):
-            self._test(signals)
+            self._test_due(signals)
+        self._end_epoch()
+        if self._snapshot_wanted and not self._snapshot_is_new():
+            check_parameters(self.net, self._iteration, self.last_snapshot)
+            self._snapshot_on_the_way()
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
         end = self._iteration + iterations
@@ -245,6 +231,7 @@ class Solver(Callbacks, SolverFiles):
             raise without_loss(self.net)
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
+            warn_if_nothing_learns(self.net)
         if not self._cut:
             self._recorder.forget()
         self._cut = True
@@ -263,10 +250,11 @@ class Solver(Callbacks, SolverFiles):
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
-                if (records := self._test(signals)) is None:
+                if not self._test_due(signals):
                     return
-                self._tested = self._iteration
-                self._rule.see_tests(self._iteration, self.test_nets, records)
+            if self._ends_epoch():
+                self._settle(0, careful=careful)
+                self._end_epoch()
             if self._stopping:
                 return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
@@ -281,18 +269,21 @@ class Solver(Callbacks, SolverFiles):
             if signals.stops():
                 return
         self._cut = False
+        if self._ends_epoch():
+            self._settle(0, careful=careful)
+            self._end_epoch()
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
         started = self._time()
-        for call in self._before:
-            call()
+        self.callbacks.tell("before")
         lr = self.lr
         passes = self._iteration * self.param.iter_size
         if self.counts_forward:
             passes = max(passes, self.net.clock.value)
-        if not self._after and self._ahead.able():
+        if not self.callbacks.has("after") and self._ahead.able():
             signals.whole(lambda: self._launch(passes, lr, careful=careful))
-            self._settle(0 if self._on_step else 1, careful=careful)
+            wait = self.callbacks.has("on_step")
+            self._settle(0 if wait else 1, careful=careful)
             return
         self._settle(0, careful=careful)
         loss = mean_gradients(self.net, passes, self.param.iter_size)
@@ -300,14 +291,12 @@ class Solver(Callbacks, SolverFiles):
             if careful:
                 raise NonFiniteLossError(self._iteration, loss, lr, self.last_snapshot)
             self._watch.warn(f"the loss of iteration {self._iteration} is {loss:g}")
-        for call in self._after:
-            call()
+        self.callbacks.tell("after")
         lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
         self._watch.check(self.update, self._iteration, told, self.last_snapshot)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
-        for notify in self._on_step:
-            notify(record)
+        self.callbacks.tell("on_step", record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)
@@ -328,8 +317,7 @@ class Solver(Callbacks, SolverFiles):
                 self._iteration = error.iteration
                 raise
             record = self._recorder.add(done.iteration, loss, done.lr, done.started)
-            for notify in self._on_step:
-                notify(record)
+            self.callbacks.tell("on_step", record)
 
     @whole
     def apply_update(self) -> None:
@@ -352,6 +340,8 @@ class Solver(Callbacks, SolverFiles):
         """
         with held() as signals:
             records = self._test(signals)
+        if not self.callbacks.runs:
+            self._stopping = False
         if signals.interrupted:
             raise KeyboardInterrupt
         return records or []
@@ -366,11 +356,20 @@ class Solver(Callbacks, SolverFiles):
         )
         if records is None:
             return None
+        tested = [self.test_nets[record.net] for record in records]
+        self._young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
             self.history.tests.append(record)
-            for call in self._on_test:
-                call(record)
+            self.callbacks.tell_at(self._iteration, "on_test", record)
         return records
+
+    def _test_due(self, signals: Held) -> bool:
+        """Do the tests that are due, or return False if they were left."""
+        if (records := self._test(signals)) is None:
+            return False
+        self._tested = self._iteration
+        self._rule.see_tests(self._iteration, self.test_nets, records)
+        return True
 
     def close(self) -> None:
         """Close the data sources of all nets."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from netspec.errors import FileError
 from netspec.schema import SolverParameter
@@ -12,29 +10,21 @@ from runtime.execution.net import Net
 from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
 from runtime.interrupts import whole
 from runtime.training.divergence import warn
-from runtime.training.history import History
 from runtime.training.passes import UNKNOWN
-from runtime.training.rule import Rule
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import Snapshot, SnapshotWarning, last
+from runtime.training.telling import Callbacks
 from runtime.update_rules import Update
 
 
-class SolverFiles:
+class SolverFiles(Callbacks):
     """How a `Solver` reads weights, writes snapshots and goes on from them."""
 
-    param: SolverParameter
     net: Net
     test_nets: list[Net]
-    history: History
     last_snapshot: Snapshot | None
-    _iteration: int
-    _rule: Rule
-    _tested: int
     _cut: bool
-    _snapshot_wanted: bool
     _unsaved: bool
-    _on_snapshot: list[Callable[[Snapshot], Any]]
 
     @property
     def update(self) -> Update:
@@ -57,8 +47,7 @@ class SolverFiles:
         Raises `FileError`.
         """
         written = self._write_snapshot()
-        for call in self._on_snapshot:
-            call(written)
+        self.callbacks.tell("on_snapshot", written)
         return written
 
     def _write_snapshot(self) -> Snapshot:
@@ -69,6 +58,7 @@ class SolverFiles:
             param.snapshot_prefix,
             iteration=self._iteration,
             progress=self._rule.progress,
+            states=self._states(),
             hdf5=param.snapshot_format == SolverParameter.HDF5,
         )
         self.last_snapshot = written
@@ -89,8 +79,7 @@ class SolverFiles:
             )
             self._unsaved = True
             return
-        for call in self._on_snapshot:
-            call(written)
+        self.callbacks.tell("on_snapshot", written)
 
     @whole
     def restore(self, path: str | Path) -> None:
@@ -104,6 +93,7 @@ class SolverFiles:
         saved = restore_snapshot(self.net, self.update, path)
         self._iteration = saved.iteration
         self._rule.progress = saved.progress
+        self._restore_states(saved.states)
         self.last_snapshot = Snapshot(
             saved.iteration, Path(saved.learned_net), Path(path)
         )

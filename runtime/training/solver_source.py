@@ -36,6 +36,7 @@ OPTIONS = (
     "kernels",
     "plans",
     "precision",
+    "rename",
     "seed",
 )
 _FILES = ("net", "train_net", "test_net")  # `<field>_param` is the net itself
