@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
-    from runtime.training.callbacks import Callback as Callback
     from runtime.fitting.fit import fit as fit
     from runtime.fitting.interrupted import interrupted as interrupted
+    from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
     from runtime.training.solver import Solver as Solver
