@@ -114,7 +114,8 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"netspec.{name}")
     if name not in _LAZY:
-        raise AttributeError(f"module 'netspec' has no attribute {name!r}")
+        hint = "" if name.startswith("_") else errors.did_you_mean(name, __dir__())
+        raise AttributeError(f"module 'netspec' has no attribute {name!r}{hint}")
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from netspec import room
 from runtime.arrays import Array, ArraySpec
+from runtime.compilation import Compilation
 from runtime.counter_random import hash_bits
 
 
@@ -31,8 +32,7 @@ class Primitives:
 
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
-        # Called with how many of how many kernels are compiled, while `prepare` does.
-        self.told_of_compiling: Callable[[int, int], None] | None = None
+        self.compilation = Compilation()
         self.on_host = xp is np  # else the device may run behind the program
         # Elements hashed at a time: few for the cache of a CPU, many for few launches.
         self.random_block = 1 << (15 if self.on_host else 22)

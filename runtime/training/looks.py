@@ -31,11 +31,15 @@ class SolverLooks:
     param: SolverParameter
     net: Net
     test_nets: list[Net]
-    history: History
     seed: int
 
     _iteration: int
     _rule: Rule
+
+    @property
+    def history(self) -> History:
+        """The records of all runs."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -101,6 +100,7 @@ class Solver(SolverFiles, SolverLooks):
     # iterations train on does not depend on it.
     counts_forward: ClassVar[bool] = False
     saves_when_stopped = True  # whether `solve` writes a snapshot after `stop`
+    fitting: Any = None  # what `runtime.fit` has to go on with
 
     @takes_fields
     def __init__(
@@ -123,6 +123,7 @@ class Solver(SolverFiles, SolverLooks):
         param, path = solver_of(param, fields)
         folder = Path(folder) if folder else path.parent if path else None
         self.param: SolverParameter = param
+        self.folder = folder
         refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
@@ -141,9 +142,9 @@ class Solver(SolverFiles, SolverLooks):
         self.copied = tuple(copy_files(all_nets, paths, rename))
         warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
-        self.history = History(solver=self)
         self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        self._recorder = Recorder(self.history, param)
+        self._time = self.net.backend.compilation.clock  # stands while it compiles
+        self._recorder = Recorder(self._records, param, self._time)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -156,7 +157,7 @@ class Solver(SolverFiles, SolverLooks):
         self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
-        self._young = YoungStatistics()
+        self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -300,7 +301,7 @@ class Solver(SolverFiles, SolverLooks):
             self._end_epoch()
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
-        started = time.perf_counter()
+        started = self._time()
         self.callbacks.tell("before")
         lr = self.lr
         passes = self._iteration * self.param.iter_size
@@ -387,9 +388,9 @@ class Solver(SolverFiles, SolverLooks):
         if records is None:
             return None
         tested = [self.test_nets[record.net] for record in records]
-        self._young.look(tested, self._iteration * self.param.iter_size)
+        self.young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
-            self.history.tests.append(record)
+            self._records.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
         self.showing.look()
         return records

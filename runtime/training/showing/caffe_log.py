@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from runtime.training.history import StepRecord, TestRecord
+from runtime.training.records import StepRecord, TestRecord
 from runtime.training.showing.log_lines import write_log
 from runtime.training.showing.show import Outcome, Run, Show
 from runtime.training.snapshot_files import Snapshot

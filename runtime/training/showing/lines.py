@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from runtime.training.history import StepRecord
+from runtime.compilation import show_on_terminal, text
+from runtime.training.records import StepRecord
 from runtime.training.showing.show import (
     Outcome,
     Run,
     Show,
-    compiling_text,
-    show_on_terminal,
 )
 from runtime.training.showing.words import (
     describe,
@@ -62,9 +61,9 @@ class Lines(Show):
     def compiling(self, done: int, total: int) -> None:
         """Tell once that kernels are compiled."""
         if done == 0:
-            self.say(compiling_text(done, total))
+            self.say(text(done, total))
         else:
-            show_on_terminal("" if done == total else compiling_text(done, total))
+            show_on_terminal(text(done, total))
 
     def tells_compiling(self) -> bool:
         """Say yes."""

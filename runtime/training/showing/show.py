@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-CLEAR_LINE = "\r\x1b[K"
+from runtime.compilation import show_on_terminal, text
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Show:
 
     def compiling(self, done: int, total: int) -> None:
         """Tell how many of how many kernels are compiled; the end is `total`."""
-        show_on_terminal("" if done == total else compiling_text(done, total))
+        show_on_terminal(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """End the run."""
@@ -87,18 +87,6 @@ class Silence(Show):
     def tells_compiling(self) -> bool:
         """Say no."""
         return False
-
-
-def compiling_text(done: int, total: int) -> str:
-    """Return the words for compiling."""
-    return f"compiling kernels once, {done} of {total}"
-
-
-def show_on_terminal(text: str) -> None:
-    """Show a text on standard error in the place of the last one, on a terminal."""
-    if is_terminal():
-        with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
-            print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
 
 
 def is_terminal() -> bool:
