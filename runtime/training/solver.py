@@ -25,7 +25,11 @@ from runtime.training.divergence import (
     learns_nothing,
     without_loss,
 )
-from runtime.training.doubts import YoungStatistics, warn_if_nothing_learns
+from runtime.training.doubts import (
+    YoungStatistics,
+    warn_if_nothing_learns,
+    warn_of_portable_kernels,
+)
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
@@ -251,6 +255,7 @@ class Solver(SolverFiles, SolverLooks):
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
             warn_if_nothing_learns(self.net)
+        warn_of_portable_kernels(self.net)
         if not self._cut:
             self._recorder.forget()
         self._cut = True
