@@ -167,6 +167,7 @@ class Solver(SolverFiles, SolverLooks):
     def end_at(self, iteration: int) -> None:
         """Let the running `solve` end after so many iterations: `max_iter` from now."""
         self.param.max_iter = self._end = iteration
+        self.showing.ends_at(iteration)
 
     # ------------------------------------------------------------ training
 
@@ -267,6 +268,7 @@ class Solver(SolverFiles, SolverLooks):
                 self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
+            self.net.rest_feed()
 
     def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
