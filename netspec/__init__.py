@@ -33,6 +33,8 @@ from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
+    __version__: str
+    from netspec import models as models
     from netspec import surgery as surgery
     from netspec.language.own_layers import layer as layer
     from netspec.language.own_layers import learned as learned
@@ -45,6 +47,11 @@ if TYPE_CHECKING:
     from netspec.readers import export_for as export_for
     from netspec.summary import Summary as Summary
     from netspec.summary import summarize as summarize
+    from netspec.tuning import TuningReport as TuningReport
+    from netspec.tuning import freeze as freeze
+    from netspec.tuning import replace_head as replace_head
+    from netspec.tuning import set_lr_mult as set_lr_mult
+    from netspec.tuning import unfreeze as unfreeze
 
 L = layers
 P = params
@@ -54,15 +61,29 @@ _LAZY = {
     "deploy": "netspec.nets.deploy",
     "from_onnx": "netspec.onnx.reading",
     "export_for": "netspec.readers",
+    "freeze": "netspec.tuning",
     "layer": "netspec.language.own_layers",
     "learned": "netspec.language.own_layers",
     "one_phase": "netspec.nets.phases",
+    "replace_head": "netspec.tuning",
+    "set_lr_mult": "netspec.tuning",
     "Summary": "netspec.summary",
     "summarize": "netspec.summary",
     "to_onnx": "netspec.onnx.writing",
+    "TuningReport": "netspec.tuning",
+    "unfreeze": "netspec.tuning",
     "upgrade_text": "netspec.nets.upgrade",
 }
-_PACKAGES = ("draw", "forks", "onnx", "summary", "surgery", "text", "weights")
+_PACKAGES = (
+    "draw",
+    "forks",
+    "models",
+    "onnx",
+    "summary",
+    "surgery",
+    "text",
+    "weights",
+)
 
 # What completion offers, with what is imported when it is first used.
 __all__ = [
@@ -88,6 +109,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("netspec.version").version()
     if name in _PACKAGES:
         return importlib.import_module(f"netspec.{name}")
     if name not in _LAZY:

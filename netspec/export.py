@@ -58,9 +58,11 @@ from netspec.text import to_text, values_apart, write_message
 from netspec.text.messages import is_binary
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.export"
+) -> int:
     """Run the command; return its exit status."""
-    parser = _parser()
+    parser = _parser(prog)
     options = parser.parse_args(arguments)
     check_onnx_options(parser, options)
     for name in ("anyway", "fold"):
@@ -187,9 +189,9 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _parser() -> Parser:
+def _parser(prog: str) -> Parser:
     parser = Parser(
-        prog="python -m netspec.export",
+        prog=prog,
         description="Write the net of a Python file, or of another net file, as "
         "prototxt or binary.",
     )

@@ -18,9 +18,11 @@ from netspec.commands.fork_options import add_fork_options
 from netspec.text import read_net, to_text, warn_unread, write_message
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.flatten"
+) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
 
     def command() -> None:
         net = read_net(options.file)
@@ -33,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(command, options)
 
 
-def _parser() -> Parser:
+def _parser(prog: str) -> Parser:
     parser = Parser(
-        prog="python -m netspec.flatten",
+        prog=prog,
         description="Write a net with modules as a plain one.",
     )
     parser.add_argument("file", type=Path, help="a .prototxt with modules")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
+    from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
     from runtime.training.solver import Solver as Solver
@@ -29,6 +30,7 @@ __all__ = [
     "TRAIN",
     "Blob",
     "Call",
+    "Callback",
     "Layer",
     "Net",
     "NonFiniteLossError",
@@ -44,6 +46,7 @@ _LAZY = {
     "BACKENDS": "runtime.backends",
     "Blob": "runtime.execution.blob",
     "Call": "runtime.execution.python_layers.call",
+    "Callback": "runtime.training.callbacks",
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
     "check_gradients": "runtime.checking.gradients",

@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from netspec.commands.cli import Parser, run
+from netspec.commands.dispatch import chosen
 from netspec.commands.fork_options import add_fork_options
-from netspec.weights.hdf5_file import allow_links
-from runtime.cli import check, check_gradients, devices, testing, timing, train
 
-COMMANDS = (train, testing, timing, check, check_gradients, devices)
+# Name, module, and what it does. Only the module that is called is imported.
+COMMANDS = {
+    "train": ("runtime.cli.train", "train a net as a solver file says"),
+    "test": ("runtime.cli.testing", "score a net on its data"),
+    "time": ("runtime.cli.timing", "tell how long each layer takes"),
+    "check": ("runtime.cli.check", "say what a net is, or what is wrong with it"),
+    "check-gradients": (
+        "runtime.cli.check_gradients",
+        "compare gradients with central differences",
+    ),
+    "devices": ("runtime.cli.devices", "list what this machine can compute on"),
+}
+DESCRIPTION = "Train, test, time and check nets; list devices."
+EXAMPLES = (
+    "train --solver solver.prototxt --out run",
+    "test train_val.prototxt --weights run/net_iter_1000.caffemodel",
+    "check train_val.prototxt",
+    "train --help",
+)
 
 
-def build_parser() -> Parser:
-    """Return the parser of all commands."""
-    parser = Parser(prog="python -m runtime", description=__doc__)
+def build_parser(name: str, prog: str | None = None) -> Parser:
+    """Return the parser of one command."""
+    parser = Parser(prog=prog or program(), description=DESCRIPTION)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_parser(commands)
-    for name, parser_of in commands.choices.items():
-        if name != "devices":
-            add_fork_options(parser_of)
+    importlib.import_module(COMMANDS[name][0]).add_parser(commands)
+    if name != "devices":
+        add_fork_options(commands.choices[name])
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> int:
     """Run one command and return its exit status."""
-    parsed = build_parser().parse_args(arguments)
-    linked = getattr(parsed, "allow_links", False)
-    with allow_links() if linked else nullcontext():
-        return run(lambda: parsed.command(parsed), parsed)
+    prog = prog or program()
+    lines = {name: line for name, (_, line) in COMMANDS.items()}
+    name, words = chosen(prog, DESCRIPTION, lines, arguments, EXAMPLES)
+    parsed = build_parser(name, prog).parse_args([name, *words])
+    return run(lambda: _command(parsed), parsed)
+
+
+def _command(parsed: object) -> int | None:
+    allowed: AbstractContextManager[None] = nullcontext()
+    if getattr(parsed, "allow_links", False):
+        from netspec.weights.hdf5_file import allow_links
+
+        allowed = allow_links()
+    with allowed:
+        status: int | None = parsed.command(parsed)  # type: ignore[attr-defined]
+        return status
+
+
+def program() -> str:
+    """Return how this was called: as a console command or as a module."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "netspec-train" else "python -m runtime"
 
 
 if __name__ == "__main__":

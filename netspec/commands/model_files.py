@@ -15,11 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from netspec import bundled
 from netspec.commands.settings import check_names, parameters, parse_settings
 from netspec.errors import FileError, NetspecError, ShapeError, SpecError, did_you_mean
 from netspec.language.folder import Folder
 from netspec.nets.deploy import deploy as derive
 from netspec.nets.phases import one_phase
+from netspec.nets.settled import settled
 from netspec.schema import NetParameter
 from netspec.site import shown_path
 from netspec.text import is_strict, refuse_unknown
@@ -36,6 +38,8 @@ def load_model(
     batch_size: int | None = None,
     settings: Sequence[str] = (),
     shapes: Mapping[str, Sequence[int]] | None = None,
+    level: int = 0,
+    stages: Sequence[str] = (),
     **arguments: Any,
 ) -> NetParameter:
     """Return the net of a Python file.
@@ -43,15 +47,16 @@ def load_model(
     net: the name of the function or `NetSpec` to take. deploy: take the net for use,
     without data and losses. phase: keep the layers of this phase only. batch_size,
     arguments: parameters of the function; settings: the same as text, "name=value".
-    shapes: of tops of data layers, for a net for use that has to be derived.
+    shapes: of tops of data layers, for a net for use that has to be derived. level,
+    stages: what rules see beside the phase, where that is given or the net derived.
 
     Raises `FileError` for a file that cannot be read, `SpecError` for everything that
     goes wrong in it, naming its line.
     """
     path = Path(path)
     module = _load(path)
-    makers = _makers(module)
-    maker, given = _choose(path, makers, net, deploy)
+    makers = makers_of(module)
+    maker, given = choose_maker(path, makers, net, deploy)
     derived = deploy and maker is not makers.get("deploy") and "deploy" not in given
     if batch_size is not None and not (derived and _has_no(maker, "batch_size")):
         given["batch_size"] = batch_size
@@ -72,22 +77,27 @@ def load_model(
             f"{path}: shapes are for a net for use that is derived from the one for "
             f"training; {'its own deploy makes it' if deploy else 'add --deploy'}"
         )
+    if level or stages:
+        message = settled(message, level, stages)
     if derived:
         message = derive(message, shapes=shapes, batch_size=batch_size)
     return message if phase is None else one_phase(message, phase)
 
 
-def load_for_use(path: str | Path, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
+def load_for_use(
+    path: str | Path, shapes: Mapping[str, Sequence[int]], **how: Any
+) -> NetParameter:
     """Return the net for use of a model file.
 
     shapes: of data, for a net that has to be derived and whose data only files tell.
+    how: other arguments of `load_model`.
     """
     try:
-        return load_model(path, deploy=True)
+        return load_model(path, deploy=True, **how)
     except ShapeError:
         if not shapes:
             raise
-    return load_model(path, deploy=True, shapes=shapes)
+    return load_model(path, deploy=True, shapes=shapes, **how)
 
 
 def _load(path: Path) -> ModuleType:
@@ -108,7 +118,7 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _makers(module: ModuleType) -> dict[str, Any]:
+def makers_of(module: ModuleType) -> dict[str, Any]:
     """Return the public functions of a module's own, and its NetSpecs."""
     return {
         name: value
@@ -121,7 +131,7 @@ def _makers(module: ModuleType) -> dict[str, Any]:
     }
 
 
-def _choose(
+def choose_maker(
     path: Path, makers: Mapping[str, Any], net: str | None, deploy: bool
 ) -> tuple[Any, dict[str, Any]]:
     """Return the function or NetSpec to take, and the arguments that choose the net."""
@@ -213,4 +223,15 @@ def _located(path: Path, error: Exception) -> NetspecError:
         kind = FileError if isinstance(error, FileError) else SpecError
         return kind(f"{error}{trail}")
     where = lines[-1] if lines else str(path)
-    return SpecError(f"{where}: {type(error).__name__}: {error}")
+    hint = _of_models(error.name) if isinstance(error, ModuleNotFoundError) else ""
+    return SpecError(f"{where}: {type(error).__name__}: {error}{hint}")
+
+
+def _of_models(name: str | None) -> str:
+    """Return what to do about a module that is not found and is one of the models."""
+    if name not in bundled.files():
+        return ""
+    return (
+        f"; it is a model of netspec: write from netspec.models import {name}, or copy "
+        f"it with python -m netspec models {name} -o {name}.py"
+    )

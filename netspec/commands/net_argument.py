@@ -1,34 +1,140 @@
 """The net that an argument of a command names, and shapes for its data.
 
-A command takes a file with a net, in text or binary, or a model file in Python.
+A command takes a file with a net, in text, binary or ONNX, a model file in Python, the
+name of a model of `netspec.models`, or a solver file for the net that it names.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from netspec import bundled
+from netspec.commands.cli import Parser, positive
 from netspec.commands.fork_options import add_fork_options
 from netspec.commands.model_files import load_for_use, load_model
-from netspec.errors import ShapeError
+from netspec.errors import FileError, ShapeError, SpecError, did_you_mean
+from netspec.files import is_file
 from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy as derive
 from netspec.nets.filter import drop_values
+from netspec.nets.of_solver import net_of_solver
+from netspec.nets.phases import PHASES
+from netspec.nets.settled import settled, with_batch_size
 from netspec.schema import NetParameter
-from netspec.text import read_net
+from netspec.text import is_solver_file, read_net
+
+NET_HELP = (
+    "a .prototxt, .caffemodel or .onnx, a model file .py, the name of a model of "
+    "netspec (netspec models lists them), or a solver file, for its net"
+)
+
+
+# ------------------------------------------------------------------- options
 
 
 def add_net_argument(
-    parser: argparse.ArgumentParser, *, metavar: str | None = None
+    parser: argparse.ArgumentParser,
+    *,
+    metavar: str | None = "NET",
+    model: bool = False,
+    forks: bool = True,
 ) -> None:
-    """Add the argument that names a net; `read_net_argument` reads it."""
+    """Add the argument that names a net, and the options of model files.
+
+    `given_net` reads them. model: whether `--model NET` says the same, as it did before
+    nets were arguments. forks: whether `--fork` and its like are added too.
+    """
     parser.add_argument(
-        "net",
-        metavar=metavar,
-        help="a .prototxt, .caffemodel or .onnx, or a model file .py",
+        "net", metavar=metavar, help=NET_HELP, nargs="?" if model else None
     )
-    add_fork_options(parser)
+    if model:
+        parser.add_argument("--model", metavar="NET", help="another way to say NET")
+        if isinstance(parser, Parser):
+            parser.checks.append(_one_net)
+    add_settings(parser)
+    if forks:
+        add_fork_options(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add --set and --net, for model files."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of a model file: set a parameter of the net function; repeat for several",
+    )
+    parser.add_argument(
+        "--net",
+        dest="function",
+        metavar="FUNCTION",
+        help="of a model file: the function to call, where it has several",
+    )
+
+
+def _one_net(options: argparse.Namespace) -> str:
+    """Let --model be the net; return what is wrong, if anything is."""
+    if options.net is not None and options.model is not None:
+        return (
+            f"{options.net} and --model {options.model} are both given; leave one out"
+        )
+    if options.net is None:
+        options.net = options.model
+    return (
+        "" if options.net is not None else "the following arguments are required: NET"
+    )
+
+
+def add_batch_size(parser: argparse.ArgumentParser) -> None:
+    """Add --batch-size, of inputs and data layers."""
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="items in a batch: the first axis of what inputs and data layers make",
+    )
+
+
+def add_state_options(
+    parser: argparse.ArgumentParser,
+    *,
+    default: str | None = None,
+    choices: Sequence[str] = tuple(PHASES),
+    phase_help: str = "",
+) -> None:
+    """Add --phase, --level and --stage: what the rules of layers see.
+
+    phase_help: what the phase is for; "" leaves --phase out.
+    """
+    if phase_help:
+        parser.add_argument(
+            "--phase",
+            type=str.upper,
+            choices=tuple(choices),
+            default=default,
+            help=phase_help,
+        )
+    parser.add_argument(
+        "--level",
+        type=int,
+        default=0,
+        metavar="N",
+        help="level that include and exclude rules see (default 0)",
+    )
+    parser.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="stage that include and exclude rules see; repeat for several",
+    )
 
 
 def add_shape_option(
@@ -66,9 +172,136 @@ def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, shape
 
 
+# --------------------------------------------------------------------- files
+
+
 def is_model_file(name: str) -> bool:
     """Tell whether an argument names a Python file."""
     return name.endswith(".py")
+
+
+def file_of(name: str) -> str:
+    """Return the file that an argument names: itself, or that of a model of netspec.
+
+    A bare name is a model where there is no such file. So is `models/NAME.py` where
+    there is no such folder, as the documentation writes it; that is told.
+
+    Raises `FileError` for a bare name that is neither.
+    """
+    path = Path(name)
+    if path.exists():
+        if path.is_dir() and name in bundled.nets():
+            return str(bundled.nets()[name])
+        return name
+    known = bundled.nets()
+    if name in known:
+        return str(known[name])
+    ours = {file.name: file for file in bundled.files().values() if file.suffix}
+    if path.name in ours and path.parts[:-1] == ("models",):
+        print(f"note: {name} is that of netspec.models", file=sys.stderr)
+        return str(ours[path.name])
+    if path.name in ours and path.name == name:
+        raise FileError(
+            f"{name}: no such file; netspec has a model of this name, given as "
+            f"{path.stem}, and python -m netspec models {path.stem} -o {name} copies it"
+        )
+    if path.name == name and not path.suffix:
+        raise FileError(
+            f"{name}: no such file, and no model of netspec"
+            f"{did_you_mean(name, known)} (python -m netspec models lists all)"
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class GivenNet:
+    """A net that a command line names.
+
+    net: as it stands, without values. source: the file it comes from, for places in
+    messages. level, stages: what rules are to see, beside what is decided already.
+    """
+
+    net: NetParameter
+    source: str
+    level: int = 0
+    stages: Sequence[str] = field(default=())
+
+
+def given_net(
+    options: Any,
+    *,
+    deploy: bool = False,
+    phase: int | None = None,
+    settle: bool = False,
+) -> GivenNet:
+    """Return the net that the options of a command name.
+
+    options: those of `add_net_argument`, and of the other `add_...` as far as a command
+    has them. deploy: take the net for use, that of a model file or one that is derived.
+    phase: whose net of a solver that has several. settle: decide what rules ask of
+    level and stages, for who asks for a phase alone; `--batch-size` is decided anyway.
+
+    Raises `FileError` for a file that cannot be read, `SpecError` for what is wrong in
+    it.
+    """
+    name = file_of(options.net)
+    level = getattr(options, "level", 0)
+    stages = list(getattr(options, "stage", ()))
+    settings, function = options.set, options.function
+    batch_size = getattr(options, "batch_size", None)
+    shapes = dict(getattr(options, "shape", ()))
+    source = name
+    if is_model_file(name):
+        how: dict[str, Any] = {"net": function, "settings": settings}
+        if deploy:
+            how |= {"level": level, "stages": stages}
+            net = load_for_use(name, shapes, **how)
+        else:
+            net = load_model(name, **how)
+    else:
+        refuse_settings(options)
+        net, source, state = _of_file(name, shapes, phase)
+        if state is not None:
+            level = level or state.level
+            stages = [*state.stage, *stages]
+    settle |= deploy
+    if settle and (level or stages):
+        net, level, stages = settled(net, level, stages), 0, []
+    if deploy and not is_model_file(name):
+        net = for_use(net, shapes)
+    if batch_size is not None:
+        net = with_batch_size(net, batch_size)
+    return GivenNet(net, source, level, stages)
+
+
+@dataclass(frozen=True)
+class NetToRun:
+    """A net as `runtime.Net` takes it.
+
+    net: the path of a file that holds just the net, with its values, or a message.
+    source: the file, for places in messages. level, stages: what its rules see.
+    """
+
+    net: str | NetParameter
+    source: str
+    level: int = 0
+    stages: Sequence[str] = field(default=())
+
+
+def net_to_run(options: Any, *, phase: int | None = None) -> NetToRun:
+    """Return the net that the options of a command name, to be run in `phase`.
+
+    Raises what `given_net` does; what is wrong in a file that is given by its path is
+    told by who runs it.
+    """
+    name = file_of(options.net)
+    batch_size = getattr(options, "batch_size", None)
+    if not (is_model_file(name) or batch_size or is_solver_file(name)):
+        refuse_settings(options)
+        stages = list(getattr(options, "stage", ()))
+        return NetToRun(name, name, getattr(options, "level", 0), stages)
+    given = given_net(options, phase=phase)
+    return NetToRun(given.net, given.source, given.level, given.stages)
 
 
 def read_net_argument(
@@ -82,21 +315,44 @@ def read_net_argument(
     deploy: take the net for use, that of a model file or one that is derived. shapes:
     of its data, where only files tell them.
 
-    Raises `FileError` for a file that cannot be read, `SpecError` for what is wrong in
-    it.
+    Raises what `given_net` does.
     """
-    if is_model_file(name):
-        return load_for_use(name, shapes or {}) if deploy else load_model(name)
+    options = argparse.Namespace(
+        net=name, set=[], function=None, shape=list((shapes or {}).items())
+    )
+    return given_net(options, deploy=deploy).net
+
+
+def refuse_settings(options: Any) -> None:
+    """Refuse --set and --net where the net is that of no model file."""
+    given = {"--set": options.set, "--net": options.function}
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise SpecError(
+            f"{options.net}: {' and '.join(wrong)} can be given for a model file "
+            f"only, which ends in .py"
+        )
+
+
+def _of_file(
+    name: str, shapes: Mapping[str, Sequence[int]], phase: int | None
+) -> tuple[NetParameter, str, Any]:
+    """Return the net of a file that is run by nobody, its own file, and its state."""
     other = other_format(name)
     if other is not None:
-        net = other(name, shapes=shapes).net
-        return derive(net) if deploy else net
+        return other(name, shapes=shapes or None).net, name, None
+    if is_file(name) and is_solver_file(name):
+        net, source, state = net_of_solver(name, phase)
+        drop_values(net)
+        return net, source, state
     net = read_net(name, values=False)
     drop_values(net)
-    return _for_use(current(net), shapes or {}) if deploy else net
+    return net, name, None
 
 
-def _for_use(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
+def for_use(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
+    """Return the net for use that is derived; shapes: where only files tell them."""
+    net = current(net)
     try:
         return derive(net)
     except ShapeError:

@@ -12,10 +12,12 @@ In the order in which a drawing is made:
 - `captions`, `totals`: what a box says of its layer, of its module
 - `line_captions`: what stands on lines
 - `modules`, `folding`: the tree of modules by name; equal modules in a row as one
+- `lines`: what comes into a module, goes out of it, and leads from child to child
 - `grid`: layering and crossing reduction
 - `placing`, `layout`: coordinates of boxes, routes of lines, in one module
 - `nested`: the same in open modules within each other
-- `box_svg`, `svg`: marks of a box, of the whole, and the style sheet
+- `box_svg`, `svg`: marks of a box, of the whole
+- `colours`: the style sheet, light and dark
 - `html` and the folder `viewer`: a page that places anew when a module opens, with the
   distances in `measures`
 - `dot`: text for Graphviz
@@ -23,9 +25,11 @@ In the order in which a drawing is made:
 - `output`, `__main__`: files by their suffix; the command
 """
 
+from netspec.draw.scene import Page as Page
 from netspec.draw.scene import Scene as Scene
 from netspec.draw.scene import View as View
 from netspec.draw.scene import draw as draw
 from netspec.draw.scene import draw_dot as draw_dot
 from netspec.draw.scene import draw_html as draw_html
+from netspec.draw.scene import page as page
 from netspec.draw.scene import write_drawing as write_drawing

@@ -14,6 +14,7 @@ from netspec.commands.net_argument import (
     add_shape_option,
     read_net_argument,
 )
+from netspec.draw.colours import THEMES
 from netspec.draw.output import check_suffix, write
 from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
@@ -23,13 +24,15 @@ from netspec.reading.located import located
 ALL_LEVELS = sys.maxsize
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.draw"
+) -> int:
     """Run the command."""
-    return run(lambda: _command(arguments))
+    return run(lambda: _command(arguments, prog))
 
 
-def _command(arguments: Sequence[str] | None) -> None:
-    parser = Parser(prog="python -m netspec.draw", description="Draw a net.")
+def _command(arguments: Sequence[str] | None, prog: str) -> None:
+    parser = Parser(prog=prog, description="Draw a net.")
     add_net_argument(parser)
     parser.add_argument(
         "-o",
@@ -69,6 +72,13 @@ def _command(arguments: Sequence[str] | None) -> None:
         action="store_true",
         help="draw equal modules in a row one by one",
     )
+    parser.add_argument(
+        "--theme",
+        choices=THEMES,
+        default="auto",
+        help="colours of .svg and .html: light, dark, or as the page around wants "
+        "(auto, default)",
+    )
     add_shape_option(parser, looking=True)
     parser.add_argument("--deploy", action="store_true", help="draw the net for use")
     options = parser.parse_args(arguments)
@@ -82,6 +92,7 @@ def _command(arguments: Sequence[str] | None) -> None:
         opened=options.open,
         fold=not options.no_fold,
         shapes=shapes,
+        theme=options.theme,
     )
     with fork_options(options):
         net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)

@@ -31,21 +31,6 @@ MAX_TYPE = 40  # characters
 MIN_WIDTH = 84.0
 RADIUS = 6.0
 
-# family: (fill, border)
-COLOURS = {
-    "data": ("#e3e8ee", "#66788c"),
-    "convolution": ("#cfe2fb", "#2f6fc2"),
-    "dense": ("#cdeee6", "#17826b"),
-    "pooling": ("#fbdccb", "#c4581f"),
-    "normalization": ("#e6daf8", "#7446b5"),
-    "activation": ("#fdf2c4", "#a8850a"),
-    "joining": ("#dbf0cf", "#4d8a24"),
-    "loss": ("#fad2d8", "#bf2b44"),
-    "output": ("#f9d9ee", "#a8377f"),
-    "other": ("#ececec", "#707070"),
-    "unknown": ("#ffffff", "#222222"),
-}
-
 
 def describe(row: Row) -> str:
     """Return the second line of a box: the type, its options, what is shared."""

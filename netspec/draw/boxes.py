@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,6 +10,7 @@ from netspec.draw.captions import family, options
 from netspec.draw.grid import Net
 from netspec.errors import SpecError
 from netspec.graph.looking import opaque_reason
+from netspec.nets.module_paths import module_paths
 from netspec.nets.phases import PHASE_NAMES
 from netspec.nets.rules import has_more_than_phase
 from netspec.ops.base import Op
@@ -42,18 +43,29 @@ class Row:
     shared: tuple[str, ...]  # names of the parameters it shares with other layers
     layer: LayerParameter
     fact: Fact
+    path: str  # of the module it is in, "" for none
 
 
 @dataclass
 class Box:
-    """A layer and the in-place layers that follow it."""
+    """A layer and the in-place layers that follow it.
+
+    reads, makes: blobs by number, in the order of the layer's bottoms and tops.
+    """
 
     rows: list[Row] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
+    makes: list[int] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """The name of the layer that is not in place."""
         return self.rows[0].name
+
+    @property
+    def path(self) -> str:
+        """The path of the module that the box is in, "" for none."""
+        return self.rows[0].path
 
     @property
     def mistake(self) -> SpecError | None:
@@ -63,11 +75,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Blob:
-    """What a box gives to others: the line's start, and its shape where known."""
+    """What a box gives to others: the line's start, and its shape where known.
+
+    label: its name, where a box gives several that it tells apart, else "".
+    """
 
     name: str
     net: Net
     shape: Shape | None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,7 @@ class _Maker:
     """One version of a blob: the box that holds it, the phases it exists in."""
 
     name: str
+    number: int
     box: int
     phases: frozenset[int]
     shape: Shape | None
@@ -105,23 +122,26 @@ def make_picture(
     facts: Sequence[Fact],
     *,
     rates: bool = False,
+    paths: Mapping[str, str] | None = None,
 ) -> Picture:
     """Stack layers into boxes and connect them; `facts` has one for every layer.
 
-    rates: whether boxes say the `lr_mult` of parameters.
+    rates: whether boxes say the `lr_mult` of parameters. paths: those of modules that a
+    spec tells, by the names of layers.
 
     Layers of both phases may be mixed; one phase's blob does not hide that of the
     other.
     """
     pairs = _without_splits(layers, facts)
     shared = _shared_params(layer for layer, _ in pairs)
+    modules = module_paths([layer for layer, _ in pairs], paths)
     boxes: list[Box] = []
     makers: list[_Maker] = []
     current: dict[str, list[_Maker]] = {}  # blob -> its versions, one a phase at most
     for layer, fact in pairs:
         phases = _phases(layer)
         sources = [_find(current.get(name, ()), phases) for name in layer.bottom]
-        row = _row(layer, fact, phases, shared, rates)
+        row = _row(layer, fact, phases, shared, rates, modules[layer.name])
         box = _box_in_place(layer, sources, phases)
         if box is not None:
             boxes[box].rows.append(row)
@@ -129,15 +149,22 @@ def make_picture(
         box = len(boxes)
         boxes.append(Box([row]))
         for maker in (maker for found in sources for maker in found):
+            boxes[box].reads.append(maker.number)
             if maker.readers[-1:] != [box]:
                 maker.readers.append(box)
         for index, name in enumerate(layer.top):
-            maker = _Maker(name, box, phases, _shape(fact, index))
+            maker = _Maker(name, len(makers), box, phases, _shape(fact, index))
             makers.append(maker)
+            boxes[box].makes.append(maker.number)
             kept = [m for m in current.get(name, []) if not m.phases & phases]
             current[name] = [*kept, maker]
     blobs = [
-        Blob(maker.name, Net(maker.box, tuple(maker.readers)), maker.shape)
+        Blob(
+            maker.name,
+            Net(maker.box, tuple(maker.readers)),
+            maker.shape,
+            _label(boxes[maker.box], maker.name),
+        )
         for maker in makers
     ]
     return Picture(title, boxes, blobs)
@@ -197,6 +224,7 @@ def _row(
     phases: frozenset[int],
     shared: set[str],
     rates: bool,
+    path: str,
 ) -> Row:
     words = [options(layer)]
     if rates:
@@ -210,6 +238,7 @@ def _row(
         shared=tuple(p.name for p in layer.param if p.name in shared),
         layer=layer,
         fact=fact,
+        path=path,
     )
 
 
@@ -238,6 +267,12 @@ def _box_in_place(
     if len(makers) != 1 or makers[0].readers or not makers[0].phases <= phases:
         return None
     return makers[0].box
+
+
+def _label(box: Box, name: str) -> str:
+    """Return the name of a blob if its box makes others, of another kind."""
+    of_a_kind = box.rows[0].family == "joining"  # parts, copies
+    return name if len(box.makes) > 1 and not of_a_kind else ""
 
 
 def _shape(fact: Fact, index: int) -> Shape | None:

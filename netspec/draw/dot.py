@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from netspec.draw.box_svg import COLOURS, describe
+from netspec.draw.box_svg import describe
 from netspec.draw.boxes import Box, Picture, Row
+from netspec.draw.colours import COLOURS
 from netspec.draw.line_captions import blob_caption
+from netspec.draw.lines import wires
 from netspec.draw.modules import Module, inner_name
 from netspec.draw.totals import totals
 
@@ -32,16 +34,12 @@ def to_dot(
     ]
     writer = _Writer(picture, set(opened))
     lines += writer.write(root, "  ")
-    drawn: set[tuple[str, str, int]] = set()
-    for number, blob in enumerate(picture.blobs):
-        caption = blob_caption(blob)
+    for wire in wires(root, picture):
+        caption = blob_caption(picture.blobs[wire.blob])
         label = f" [label={_quoted(caption)}]" if caption else ""
-        source = writer.node_of.get(blob.net.source)
-        for target in (writer.node_of.get(box) for box in blob.net.targets):
-            if source is None or target is None or source == target:
-                continue
-            if (source, target, number) not in drawn:
-                drawn.add((source, target, number))
+        source = writer.node_of[wire.source]
+        for target in dict.fromkeys(writer.node_of[box] for box in wire.targets):
+            if source != target:
                 lines.append(f"  {source} -> {target}{label};")
     lines.append("}")
     return "\n".join(lines) + "\n"
@@ -96,13 +94,6 @@ class _Writer:
         )
         self.modules += 1
         yield from self.write(shown, indent + "  ")
-        if module.is_fold:  # lines of the last leave from the one that is drawn
-            last = module.children[-1]
-            if isinstance(last, Module):
-                pairs = zip(last.boxes(), shown.boxes(), strict=True)
-                for box, drawn in pairs:
-                    if drawn in self.node_of:
-                        self.node_of[box] = self.node_of[drawn]
         yield f"{indent}}}"
 
 

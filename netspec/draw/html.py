@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from netspec.draw import measures
-from netspec.draw.box_svg import COLOURS, draw_box, draw_module
+from netspec.draw.box_svg import draw_box, draw_module
 from netspec.draw.boxes import Picture, Row
-from netspec.draw.folding import drawn_boxes
+from netspec.draw.colours import COLOURS
 from netspec.draw.line_captions import line_caption, shape_text
+from netspec.draw.lines import drawn_boxes
 from netspec.draw.modules import Line, Module
 from netspec.draw.nested import (
     closed_child,
@@ -26,14 +27,14 @@ from netspec.draw.nested import (
     line_start,
     space,
 )
-from netspec.draw.svg import ARROW_MARK, style
+from netspec.draw.svg import style
 from netspec.graph.looking import computed, learned
 from netspec.schema import LayerParameter
 from netspec.text import to_text
 
 VIEWER = Path(__file__).with_name("viewer")
 PAGE = """<!DOCTYPE html>
-<html lang="en">
+<html lang="en" class="{theme}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -50,9 +51,9 @@ PAGE = """<!DOCTYPE html>
 <span class="space"></span><span id="count" role="status"></span>
 <input id="search" type="search" placeholder="Search layers ( / )"
  aria-label="search layers"></header>
-<main><svg id="stage" class="netspec">{arrow}<g id="drawing"></g></svg>
-<div id="legend">{legend}</div></main>
+<main><svg id="stage" class="netspec netspec-{theme}"><g id="drawing"></g></svg></main>
 <aside id="properties" aria-label="properties of a layer"></aside>
+<footer id="legend">{legend}</footer>
 <div id="found"></div>
 <script id="net" type="application/json">{net}</script>
 <script>{script}</script>
@@ -67,18 +68,21 @@ def to_html(
     *,
     opened: Collection[Module] = (),
     sideways: bool = False,
+    theme: str = "auto",
 ) -> str:
     """Write a picture as a page, with these modules open at first."""
     families = {row.family for box in picture.boxes for row in box.rows}
     legend = "".join(
-        f'<span><i style="background:{fill};border-color:{border}"></i>{family}</span>'
-        for family, (fill, border) in COLOURS.items()
+        f'<span><svg class="netspec netspec-{theme}" width="14" height="14"><rect '
+        f'x="1" y="1" width="12" height="12" rx="3" class="f-{family} b b-{family}"/>'
+        f"</svg>{family}</span>"
+        for family in COLOURS
         if family in families
     )
     return PAGE.format(
+        theme=theme,
         title=escape(picture.title),
-        style=style(picture) + _file("viewer.css"),
-        arrow=ARROW_MARK,
+        style=style(picture, theme) + _file("viewer.css"),
         legend=legend,
         net=_json(content(picture, root, opened, sideways)),
         script=placing_script() + _file("viewer.js"),
@@ -89,7 +93,7 @@ def content(
     picture: Picture, root: Module, opened: Collection[Module], sideways: bool
 ) -> dict[str, Any]:
     """Return the net as the script reads it."""
-    modules = [root, *root.modules()]
+    modules = [root, *root.seen()]
     number = {module: index for index, module in enumerate(modules)}
     around: list[list[int]] = [[] for _ in picture.boxes]
     for module in modules[1:]:
@@ -131,6 +135,8 @@ def _module(
     picture: Picture, module: Module, number: dict[Module, int], sideways: bool
 ) -> dict[str, Any]:
     """Return what the script needs to place and draw the inside of a module."""
+    if module.is_fold:
+        return {"children": []}  # its first module is drawn for it
     grid = module.grid()
     around = space(module, sideways)
     return {

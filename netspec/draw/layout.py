@@ -28,8 +28,9 @@ MARGIN = 24.0  # around the net
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a line between two neighbouring ranks."""
+    """A piece of a line between two neighbouring ranks; `net` is whose."""
 
+    net: int
     x0: float
     y0: float
     x1: float
@@ -173,6 +174,7 @@ def _assemble(
         ends = lower in panels or lower >= grid.boxes - frame.exits
         segments.append(
             Segment(
+                net=net,
                 x0=x0 + (0.0 if grid.is_bend(upper) else out_ports[net]),
                 y0=y0 + half(upper),
                 x1=x1 + in_ports[link],

@@ -1,9 +1,9 @@
 """What a drawing writes on lines: the shapes of blobs, and the room they take.
 
 A caption stands where a line leaves the box that makes its blob, and on every line of
-the blob in DOT. It says the blob's shape, if that is known. Lines that come into a
-module from outside have none in there, nor have lines that leave an open module: it
-stands inside.
+the blob in DOT. It says the blob's shape, if that is known, and its name where a layer
+such as one of data makes several. Lines that come into a module from outside have none
+in there, nor have lines that leave an open module: it stands inside.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 def blob_caption(blob: Blob) -> str:
     """Return what the lines of a blob say, or "" for nothing."""
-    return "" if blob.shape is None else shape_text(blob.shape)
+    shape = "" if blob.shape is None else shape_text(blob.shape)
+    return f"{blob.label} {shape}".strip()
 
 
 def line_caption(picture: Picture, module: Module, line: Line) -> str:

@@ -1,4 +1,4 @@
-"""Modules: the path of a name, up to its last slash, is the module of a layer.
+"""Modules: the path of a layer, as `netspec.nets.module_paths` tells it, is its module.
 
 A module is closed, which is one box, or open, which is a panel around what it holds.
 Either way it is one place in the grid of the module around it, so that opening one
@@ -33,12 +33,13 @@ class Line:
     targets: tuple[int, ...]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Module:
     """Boxes whose names share a path; the net itself is the module without one.
 
     `children` are boxes, by index, and modules. `entries` and `exits` are blobs that
-    come in and go out. A fold stands for equal modules in a row, its children.
+    come in and go out. A fold stands for equal modules in a row, its children; `equal`
+    has, for what the later ones read from elsewhere, what the first reads there.
     """
 
     path: str
@@ -47,8 +48,13 @@ class Module:
     exits: list[int] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     is_fold: bool = False
+    equal: dict[int, int] = field(default_factory=dict)
     parent: Module | None = None
     _leaving: dict[int, list[Line]] | None = None
+
+    def set_lines(self, lines: list[Line]) -> None:
+        """Replace the lines."""
+        self.lines, self._leaving = lines, None
 
     def lines_from(self, node: int) -> list[Line]:
         """Return the lines that start at a place among entries, children and exits."""
@@ -90,6 +96,14 @@ class Module:
             found += [child for child in module.children if isinstance(child, int)]
         return sorted(found)
 
+    def places(self) -> dict[int, int]:
+        """Return the child that every box in here is in, by place."""
+        return {
+            box: place
+            for place, child in enumerate(self.children)
+            for box in _boxes(child)
+        }
+
     def modules(self) -> Iterator[Module]:
         """Yield the modules in here, at any depth, each before those that it holds."""
         stack = [child for child in self.children[::-1] if isinstance(child, Module)]
@@ -97,6 +111,19 @@ class Module:
             module = stack.pop()
             yield module
             stack += [m for m in module.children[::-1] if isinstance(m, Module)]
+
+    def seen(self) -> Iterator[Module]:
+        """Yield the modules in here that are drawn when all are open, at any depth.
+
+        Of those in a fold that is the first; each comes before those that it holds.
+        """
+        stack: list[Module] = [self]
+        while stack:
+            module = stack.pop()
+            if module is not self:
+                yield module
+            children = [module.shown] if module.is_fold else module.children[::-1]
+            stack += [child for child in children if isinstance(child, Module)]
 
     def grid(self) -> Grid:
         """Return ranks and orders of entries, children and exits."""
@@ -115,7 +142,10 @@ def inner_name(path: str, around: Module | None) -> str:
 
 
 def find_modules(picture: Picture) -> Module:
-    """Return the net as a tree of modules, each of at least two boxes."""
+    """Return the net as a tree of modules, each of at least two boxes.
+
+    It has no lines yet: see `netspec.draw.lines.settle`.
+    """
     root = Module("")
     _plant(root, picture.boxes)
     _prune(root)
@@ -124,7 +154,6 @@ def find_modules(picture: Picture) -> Module:
         module = todo.pop()
         _put_in_order(module, picture)
         todo += [child for child in module.children if isinstance(child, Module)]
-    settle(root, picture)
     return root
 
 
@@ -133,8 +162,7 @@ def _plant(root: Module, boxes: Sequence[Box]) -> None:
     modules = {"": root}
     for index, box in enumerate(boxes):
         module, path = root, ""
-        parts = box.name.split("/")
-        for part in parts[:-1] if all(parts) else ():
+        for part in box.path.split("/") if box.path else ():
             path = f"{path}/{part}" if path else part
             if path not in modules:
                 modules[path] = Module(path)
@@ -190,18 +218,9 @@ def _boxes(child: int | Module) -> list[int]:
     return [child] if isinstance(child, int) else child.boxes()
 
 
-def _places(module: Module) -> dict[int, int]:
-    """Return the child that every box in `module` is in, by place."""
-    return {
-        box: place
-        for place, child in enumerate(module.children)
-        for box in _boxes(child)
-    }
-
-
 def _readers(module: Module, picture: Picture) -> list[set[int]]:
     """Return which children read from each child, by place."""
-    place = _places(module)
+    place = module.places()
     readers: list[set[int]] = [set() for _ in module.children]
     for blob in picture.blobs:
         source = place.get(blob.net.source)
@@ -229,59 +248,3 @@ def _without(module: Module, victims: Collection[Module]) -> list[int | Module]:
         taken = isinstance(child, Module) and child in victims
         children += child.children if taken else [child]  # type: ignore[union-attr]
     return children
-
-
-# --- lines
-
-
-def settle(root: Module, picture: Picture) -> None:
-    """Fill in, in every module, what comes in, what goes out, and the lines inside."""
-    modules = [root, *root.modules()]
-    chain: dict[int, list[int]] = {}  # box -> the modules around it, outermost first
-    places = []
-    for index, module in enumerate(modules):
-        module.entries, module.exits, module.lines = [], [], []
-        module._leaving = None  # noqa: SLF001
-        places.append(_places(module))
-        for box in places[-1]:
-            chain.setdefault(box, []).append(index)
-        for child in module.children:
-            if isinstance(child, Module):
-                child.parent = module
-    found: list[list[tuple[int, int | None, list[int], bool]]] = [[] for _ in modules]
-    for number, blob in enumerate(picture.blobs):
-        source, readers = blob.net.source, blob.net.targets
-        around = {index for box in (source, *readers) for index in chain[box]}
-        for index in sorted(around):
-            place = places[index]
-            own = place.get(source)
-            targets = dict.fromkeys(place[box] for box in readers if box in place)
-            leaves = own is not None and any(box not in place for box in readers)
-            if own is None:
-                modules[index].entries.append(number)
-            else:
-                targets.pop(own, None)
-                if leaves:
-                    modules[index].exits.append(number)
-                child = modules[index].children[own]
-                if isinstance(child, Module) and not targets and not leaves:
-                    continue
-            found[index].append((number, own, list(targets), leaves))
-    for module, lines in zip(modules, found, strict=True):
-        _number(module, lines)
-
-
-def _number(
-    module: Module, found: Sequence[tuple[int, int | None, list[int], bool]]
-) -> None:
-    """Turn places among the children into places among entries, children, exits."""
-    start = len(module.entries)
-    end = start + len(module.children)
-    entry = {blob: place for place, blob in enumerate(module.entries)}
-    leaving = {blob: end + place for place, blob in enumerate(module.exits)}
-    for blob, source, targets, leaves in found:
-        ends = [start + target for target in targets]
-        if leaves:
-            ends.append(leaving[blob])
-        begin = entry[blob] if source is None else start + source
-        module.lines.append(Line(blob, begin, tuple(ends)))

@@ -125,16 +125,13 @@ def header_room(module: Module) -> float:
 
 
 def line_start(module: Module, line: Line) -> int | None:
-    """Return which node of a panel a line starts from; None if it is from no module.
-
-    Lines of a fold start where the module that is drawn ends.
-    """
+    """Return which node of a panel a line starts from; None if it is from no module."""
     child = _child(module, line.source)
     if child is None:
         return None
     shown = child.shown
-    exit_ = 0 if child.is_fold else shown.exits.index(line.blob)
-    return len(shown.entries) + len(shown.children) + exit_
+    place = shown.exits.index(line.blob)
+    return len(shown.entries) + len(shown.children) + place
 
 
 def line_end(module: Module, line: Line, target: int) -> int | None:
@@ -142,7 +139,7 @@ def line_end(module: Module, line: Line, target: int) -> int | None:
     child = _child(module, target)
     if child is None:
         return None
-    return 0 if child.is_fold else child.shown.entries.index(line.blob)
+    return child.shown.entries.index(line.blob)
 
 
 def _child(module: Module, node: int) -> Module | None:

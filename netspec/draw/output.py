@@ -20,8 +20,8 @@ MAX_PIXELS = 32_000  # of a side; Cairo takes 32,767
 class Drawing(Protocol):
     """What can be written."""
 
-    def svg(self) -> str:
-        """Return SVG."""
+    def svg(self, theme: str = "") -> str:
+        """Return SVG, of the theme that was asked for if none is given."""
 
     def dot(self) -> str:
         """Return text for Graphviz."""
@@ -46,7 +46,9 @@ def write(path: Path, drawing: Drawing) -> None:
     elif suffix in (".html", ".htm"):
         data = drawing.html().encode()
     else:
-        data = drawing.svg().encode()
+        # No program that renders SVG knows what the page around wants.
+        svg = drawing.svg() if suffix == ".svg" else drawing.svg("light")
+        data = svg.encode()
         if suffix != ".svg":
             data = _rendered(data, suffix[1:])
     with replacing(path) as file:

@@ -1,24 +1,28 @@
-"""The four ways to ask for a drawing, and what all of them draw."""
+"""The ways to ask for a drawing, and what all of them draw."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from netspec.draw.boxes import Fact, Picture, Shape, make_picture
+from netspec.draw.colours import THEMES
 from netspec.draw.dot import to_dot
 from netspec.draw.folding import fold
 from netspec.draw.html import to_html
+from netspec.draw.lines import settle
 from netspec.draw.modules import Module, find_modules
 from netspec.draw.output import check_suffix, write
 from netspec.draw.svg import to_svg
 from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Diagnosis, Graph, diagnose
 from netspec.nets.current import current
-from netspec.nets.filter import merge_state
-from netspec.nets.phases import PHASE_NAMES, PHASES, phases_with_data
+from netspec.nets.filter import kept_layers, merge_state
+from netspec.nets.module_paths import known_paths
+from netspec.nets.phases import PHASE_NAMES, PHASES
 from netspec.schema import LayerParameter, NetParameter
 
 MAX_PATHS = 10  # of modules, in a message
@@ -39,9 +43,12 @@ class View:
     of layers whose type is not known; without, lines from there on have no shapes.
     rates: whether boxes say the `lr_mult` of parameters. captions: whether lines say
     the shapes of blobs.
+    theme: "light", "dark", or "auto" for what the page around wants. PNG, PDF and DOT
+    are light.
 
     A net that only checks with a stage that its rules name is drawn with the first such
-    stage.
+    stage. One with rules that has data in one phase only is drawn in that one, and its
+    title says so.
     """
 
     phase: str = ALL_PHASES
@@ -52,11 +59,13 @@ class View:
     shapes: Mapping[str, Shape] | None = None
     rates: bool = False
     captions: bool = True
+    theme: str = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", str(self.phase).upper())
         _choose("phase", self.phase, (*PHASES, ALL_PHASES))
         _choose("rankdir", self.rankdir, ("TB", "LR"))
+        _choose("theme", self.theme, THEMES)
         if self.depth < 0:
             raise SpecError(f"depth is {self.depth}; expected 0 or more")
 
@@ -86,6 +95,48 @@ def draw_html(net: Any, **view: Any) -> str:
     return Scene(net, View(**view)).html()
 
 
+class Page:
+    """A page with a net, which shows itself in a notebook; see `page`.
+
+    html: the page as text, for a file. height: of its frame in a notebook, in pixels.
+    """
+
+    def __init__(self, title: str, html: str, height: int) -> None:
+        self.title = title
+        self.html = html
+        self.height = height
+
+    def _repr_html_(self) -> str:
+        # In a frame of its own its scripts and styles reach nothing else, nor it them.
+        return (
+            f'<iframe title="{escape(self.title)}" sandbox="allow-scripts" '
+            f'srcdoc="{escape(self.html)}" style="width:100%;height:{self.height}px;'
+            f'border:1px solid rgba(128,128,128,.4);border-radius:8px"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Page {self.title!r}: a notebook shows it; elsewhere, "
+            f"write_drawing('net.html', net) writes one>"
+        )
+
+
+def page(net: Any, *, height: int = 600, **view: Any) -> Page:
+    """Return one page with `net`, where modules open on a click, for a notebook.
+
+    height: in pixels. view: see `View`. The page is as `draw_html` writes it, in a
+    frame that loads nothing.
+
+    Raises `SpecError` for a height that is not positive.
+    """
+    if isinstance(height, bool) or not isinstance(height, int) or height < 1:
+        raise SpecError(
+            f"height is {height!r}; expected a number of pixels, such as 600"
+        )
+    scene = Scene(net, View(**view))
+    return Page(scene.picture.title, scene.html(), height)
+
+
 def _choose(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise SpecError(f"{name} is {value!r}; expected one of {', '.join(known)}")
@@ -99,12 +150,13 @@ class Scene:
         self.error: SpecError | None = None
         self.picture = self._picture(net)
         if not view.captions:
-            bare = [replace(blob, shape=None) for blob in self.picture.blobs]
+            bare = [replace(blob, shape=None, label="") for blob in self.picture.blobs]
             self.picture = replace(self.picture, blobs=bare)
         self.root = find_modules(self.picture)
         asked = self._asked()
         if view.fold:
             fold(self.root, self.picture, unless=asked)
+        settle(self.root, self.picture)
         self.opened = self._opened(asked)
 
     @property
@@ -112,10 +164,14 @@ class Scene:
         """Whether the flow is from left to right."""
         return self.view.rankdir == "LR"
 
-    def svg(self) -> str:
-        """Return SVG."""
+    def svg(self, theme: str = "") -> str:
+        """Return SVG, of the theme of the view if none is given."""
         return to_svg(
-            self.picture, self.root, opened=self.opened, sideways=self.sideways
+            self.picture,
+            self.root,
+            opened=self.opened,
+            sideways=self.sideways,
+            theme=theme or self.view.theme,
         )
 
     def dot(self) -> str:
@@ -127,7 +183,11 @@ class Scene:
     def html(self) -> str:
         """Return a page."""
         return to_html(
-            self.picture, self.root, opened=self.opened, sideways=self.sideways
+            self.picture,
+            self.root,
+            opened=self.opened,
+            sideways=self.sideways,
+            theme=self.view.theme,
         )
 
     def _picture(self, net: Any) -> Picture:
@@ -142,20 +202,23 @@ class Scene:
         title = message.name or "net"
         every = self.view.phase == ALL_PHASES
         phases = list(PHASES.values()) if every else [PHASES[self.view.phase]]
+        only = ""
         if not any(len(layer.include) or len(layer.exclude) for layer in message.layer):
             phases = phases[:1]  # all of them are the same net
         elif every:
-            with_data = phases_with_data(message)
-            phases = [phase for phase in phases if phase in with_data]
+            phases = [each for each in phases if _has_data(message, each)] or phases
+            every = len(phases) > 1
+            only = "" if every else ", the only phase with data"
         known = [self._diagnose(message, phase) for phase in phases]
         found = [diagnosis for diagnosis, _ in known]
         if not every:
             stage = known[0][1]
             with_stage = f", stage {stage}" if stage else ""
-            title += f" ({self.view.phase}{with_stage})"
+            title += f" ({PHASE_NAMES[phases[0]]}{only}{with_stage})"
         layers = list(message.layer if every else found[0].layers)
         facts = _facts(layers, found)
-        return make_picture(title, layers, facts, rates=self.view.rates)
+        told = known_paths(net)
+        return make_picture(title, layers, facts, rates=self.view.rates, paths=told)
 
     def _diagnose(self, message: NetParameter, phase: int) -> tuple[Diagnosis, str]:
         """Return what is known of a phase, and the stage that it needs, or ""."""
@@ -189,8 +252,8 @@ class Scene:
                 )
         wrong: set[str] = set()
         for box in self.picture.boxes:
-            parts = box.name.split("/") if box.mistake else []
-            wrong.update("/".join(parts[:count]) for count in range(1, len(parts)))
+            parts = box.path.split("/") if box.mistake else []
+            wrong.update("/".join(parts[: k + 1]) for k in range(len(parts)))
         return [*self.view.opened, *(path for path in paths if path in wrong)]
 
     def _opened(self, asked: Sequence[str]) -> set[Module]:
@@ -208,6 +271,15 @@ class Scene:
                 module = module.parent
                 opened.add(module)
         return opened
+
+
+def _has_data(message: NetParameter, phase: int) -> bool:
+    """Tell whether a layer brings data in this phase, at a stage that a rule names."""
+    for stages in ((), *((stage,) for stage in _stages(message)[:MAX_STAGES])):
+        kept = kept_layers(message, merge_state(message, phase, stages=stages))
+        if any(not layer.bottom for layer in kept):
+            return True
+    return False
 
 
 def _stages(message: NetParameter) -> list[str]:

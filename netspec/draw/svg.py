@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from html import escape
 
 from netspec.draw.box_svg import (
     BADGE_SIZE,
-    COLOURS,
     LABEL_SIZE,
     NAME_SIZE,
     TYPE_SIZE,
@@ -16,8 +15,10 @@ from netspec.draw.box_svg import (
     text,
 )
 from netspec.draw.boxes import Picture
+from netspec.draw.colours import colour_rules
 from netspec.draw.layout import Segment
 from netspec.draw.line_captions import caption_place, line_caption
+from netspec.draw.measures import ARROW, ARROW_WIDTH, STRAIGHT
 from netspec.draw.modules import Module
 from netspec.draw.nested import (
     HEADER_SIZE,
@@ -42,31 +43,10 @@ MARKS = (
     ".netspec .b-wrong,.netspec .wrong-border{stroke-width:2.6}"
     f".netspec .p{{font-size:{BADGE_SIZE}px;font-weight:bold}}"
 )
-_INK = {
-    "text": "fill:#1c2430",
-    ".s": "fill:#566374",
-    ".e": "fill:#8f0f1c",
-    ".g": "fill:#5b6878",
-    ".l": "stroke:#5d6b7a",
-    ".arrow": "fill:#5d6b7a",
-    ".m": "stroke:#c6ced9",
-    ".m0": "fill:#f4f6f9",
-    ".m1": "fill:#e9edf3",
-    ".c": "fill:#eef2f7;stroke:#4a5a6e;stroke-width:1.3",
-    ".k-module": "fill:#4a5a6e",
-    ".wrong": "fill:#ffd9d9",
-    ".b-wrong": "stroke:#d11a2a",
-    ".wrong-border": "stroke:#d11a2a",
-    ".p": "fill:#fff",
-}
 _SVG = (
-    '<svg xmlns="http://www.w3.org/2000/svg" class="netspec" width="{width:.0f}" '
-    'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">'
-)
-ARROW_MARK = (
-    '<defs><marker id="netspec-arrow" viewBox="0 0 8 8" refX="7.5" refY="4" '
-    'markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0.6 8 4 0 7.4Z" '
-    'class="arrow"/></marker></defs>'
+    '<svg xmlns="http://www.w3.org/2000/svg" class="netspec netspec-{theme}" '
+    'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
+    'style="max-width:100%;height:auto">'
 )
 
 
@@ -76,6 +56,7 @@ def to_svg(
     *,
     opened: Collection[Module] = (),
     sideways: bool = False,
+    theme: str = "auto",
 ) -> str:
     """Lay the picture out, top to bottom or left to right, and write it as SVG."""
     placed = place_modules(picture, root, set(opened), sideways)
@@ -84,11 +65,10 @@ def to_svg(
     )
     shift = (width - placed.size.width) / 2
     parts = [
-        _SVG.format(width=width, height=placed.size.height + TITLE_HEIGHT),
+        _SVG.format(theme=theme, width=width, height=placed.size.height + TITLE_HEIGHT),
         f"<title>{escape(picture.title)}</title>",
-        f"<style>{style(picture)}</style>",
-        ARROW_MARK,
-        '<rect width="100%" height="100%" fill="#fff"/>',
+        f"<style>{style(picture, theme)}</style>",
+        '<rect class="back" width="100%" height="100%" rx="8"/>',
         text(24, 31, "h", picture.title),
         f'<g transform="translate({shift:.1f} {TITLE_HEIGHT:.0f})">',
         *_inside(picture, placed, sideways),
@@ -98,17 +78,11 @@ def to_svg(
     return "\n".join(parts) + "\n"
 
 
-def style(picture: Picture) -> str:
+def style(picture: Picture, theme: str) -> str:
     """Return the style sheet, with the colours of the families that are there."""
     families = {row.family for box in picture.boxes for row in box.rows}
-    rules = [f".netspec text{{font-family:{FONT}}}", MARKS]
-    rules += [f".netspec {selector}{{{ink}}}" for selector, ink in _INK.items()]
-    for family, (fill, border) in COLOURS.items():
-        if family in families:
-            rules.append(f".netspec .f-{family}{{fill:{fill}}}")
-            rules.append(f".netspec .b-{family}{{stroke:{border}}}")
-            rules.append(f".netspec .k-{family}{{fill:{border}}}")
-    return "".join(rules)
+    font = f".netspec text{{font-family:{FONT}}}"
+    return font + MARKS + colour_rules(families, theme)
 
 
 # --- marks
@@ -119,8 +93,7 @@ def _inside(
 ) -> Iterator[str]:
     """Draw lines, boxes, panels and shapes, in this order."""
     module, layout = placed.module, placed.layout
-    for segment in layout.segments:
-        yield _line(segment, sideways)
+    yield from _lines(layout.segments, sideways)
     for node, child in enumerate(module.children, len(module.entries)):
         size = placed.sizes[node]
         x, y = _xy(*layout.centres[node], sideways)
@@ -162,19 +135,58 @@ def _xy(across: float, along: float, sideways: bool) -> tuple[float, float]:
     return (along, across) if sideways else (across, along)
 
 
-def _line(segment: Segment, sideways: bool) -> str:
-    """Draw one piece: straight beside boxes, an S-curve between the ranks."""
+def _lines(segments: Sequence[Segment], sideways: bool) -> Iterator[str]:
+    """Draw every net: straight beside boxes, S-curves between the ranks, arrows.
 
-    def point(across: float, along: float) -> str:
-        x, y = _xy(across, along, sideways)
+    Each is one path, in which nothing is drawn twice, as that would look thicker.
+    """
+    nets: dict[int, _NetPath] = {}
+    for segment in segments:
+        nets.setdefault(segment.net, _NetPath(sideways)).add(segment)
+    for net in nets.values():
+        yield f'<path class="l" d="{"".join(net.line)}"/>'
+        if net.arrows:
+            yield f'<path class="arrow" d="{"".join(net.arrows)}"/>'
+
+
+class _NetPath:
+    """The pieces of the paths of one net."""
+
+    def __init__(self, sideways: bool) -> None:
+        self.sideways = sideways
+        self.line: list[str] = []
+        self.arrows: list[str] = []
+        self._begun: set[tuple[float, float]] = set()
+        self._end: tuple[float, float] | None = None
+
+    def add(self, s: Segment) -> None:
+        """Add a segment; the segments of a net come from its start on."""
+        start = s.x0, s.y0
+        straight = abs(s.x0 - s.x1) < STRAIGHT
+        if start in self._begun:
+            self.line.append(f"M{self._point(s.x0, s.leave)}")
+        else:
+            if start != self._end:
+                self.line.append(f"M{self._point(*start)}")
+            if not straight:
+                self.line.append(self._along(s.leave))
+        self._begun.add(start)
+        if not straight:
+            middle = (s.leave + s.reach) / 2
+            ends = (s.x0, middle), (s.x1, middle), (s.x1, s.reach)
+            self.line.append("C" + " ".join(self._point(*end) for end in ends))
+        self.line.append(self._along(s.y1 - (ARROW / 2 if s.into_box else 0)))
+        self._end = s.x1, s.y1
+        if s.into_box:
+            side, back = ARROW_WIDTH / 2, s.y1 - ARROW
+            self.arrows.append(
+                f"M{self._point(s.x1 - side, back)}L{self._point(s.x1, s.y1)}"
+                f"L{self._point(s.x1 + side, back)}Z"
+            )
+
+    def _point(self, across: float, along: float) -> str:
+        x, y = _xy(across, along, self.sideways)
         return f"{x:.1f} {y:.1f}"
 
-    s = segment
-    middle = (s.leave + s.reach) / 2
-    path = (
-        f"M{point(s.x0, s.y0)}L{point(s.x0, s.leave)}"
-        f"C{point(s.x0, middle)} {point(s.x1, middle)} {point(s.x1, s.reach)}"
-        f"L{point(s.x1, s.y1)}"
-    )
-    arrow = ' marker-end="url(#netspec-arrow)"' if s.into_box else ""
-    return f'<path class="l" d="{path}"{arrow}/>'
+    def _along(self, place: float) -> str:
+        return f"{'H' if self.sideways else 'V'}{place:.1f}"

@@ -20,10 +20,12 @@ from netspec.forks.meanings import OURS
 from netspec.forks.telling import tell
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.forks"
+) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m netspec.forks",
+        prog=prog,
         description="List the forks of Caffe that are known, or tell from which ones "
         "a file may be.",
     )

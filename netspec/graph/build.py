@@ -66,7 +66,7 @@ def build_kept(
     mistakes of the kind that was found first.
     """
     _check_layers(kept.message.layer, opaque)
-    message = insert_splits(kept.message)
+    message = insert_splits(kept.message, kept.left_out)
     for layer in message.layer:
         if not layer.HasField("phase"):
             layer.phase = kept.state.phase

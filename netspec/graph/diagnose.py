@@ -11,18 +11,17 @@ from netspec.errors import (
     ShapeError,
     SpecError,
     UnknownShape,
-    did_you_mean,
     joined,
 )
 from netspec.graph.build import automatic_tops, build_kept
 from netspec.graph.looking import kind_of, look_at, told_type, unreadable
-from netspec.graph.splits import is_inserted
+from netspec.graph.splits import is_inserted, unmade
 from netspec.graph.types import Graph
-from netspec.nets.filter import kept_layers, kept_net
+from netspec.nets.filter import kept_layers, kept_net, left_out
 from netspec.nets.given import check_given_blobs
 from netspec.nets.state import State
 from netspec.nets.words import check_words
-from netspec.ops.base import Op, Shape, bottom_name, label
+from netspec.ops.base import Op, Shape, label
 from netspec.ops.opaque import opaque_shapes
 from netspec.schema import LayerParameter, NetParameter
 
@@ -86,7 +85,7 @@ def _search(
     except SpecError:
         layers = list(net.layer)
     check_given_blobs(given, [top for layer in layers for top in layer.top])
-    walk = _Walk(given)
+    walk = _Walk(given, left_out(net, state), state.phase)
     for layer in layers:
         walk.read(layer)
     found = [mistake for mistake in walk.mistakes if mistake is not None]
@@ -110,8 +109,15 @@ def _search(
 class _Walk:
     """Layers read one after the other, as far as shapes are known."""
 
-    def __init__(self, given: Mapping[str, Sequence[int]]) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, Sequence[int]],
+        left_out: Mapping[str, LayerParameter],
+        phase: int,
+    ) -> None:
         self.given = given
+        self.left_out = left_out
+        self.phase = phase
         self.shapes: dict[str, Shape | None] = {}
         self.ops: list[Op | None] = []
         self.tops: list[tuple[Shape | None, ...]] = []
@@ -145,13 +151,8 @@ class _Walk:
         for place, blob in enumerate(layer.bottom):
             if blob not in self.shapes:
                 self.hints += 1
-                told = self.hints <= MAX_TOLD
-                hint = did_you_mean(blob, self.shapes) if told else ""
-                raise SpecError(
-                    f"{bottom_name(layer, place)} is not the top of an earlier "
-                    f"layer{hint or '; add the layer that produces it'}",
-                    layer=label(layer),
-                )
+                known = self.shapes if self.hints <= MAX_TOLD else ()
+                raise unmade(layer, place, known, self.left_out, self.phase)
 
     def _check_tops(self, layer: LayerParameter) -> None:
         weights, tops = len(layer.loss_weight), len(layer.top) + automatic_tops(layer)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from netspec.errors import MAX_TOLD, SpecError, did_you_mean, joined
 from netspec.graph.types import Graph, Node
+from netspec.nets.phases import PHASE_NAMES
 from netspec.ops.base import bottom_name, label
 from netspec.schema import LayerParameter, NetParameter
 
 _Top = tuple[int, int]  # layer, top index
 
 
-def insert_splits(net: NetParameter) -> NetParameter:
+def insert_splits(
+    net: NetParameter, left_out: Mapping[str, LayerParameter] | None = None
+) -> NetParameter:
     """Return `net` with a Split layer after every top that is used more than once.
 
     A bottom is a use, so is a non-zero `loss_weight`. Such a weight moves to the first
-    top of the Split. Names are Caffe's.
+    top of the Split. Names are Caffe's. left_out: blobs of layers that rules have taken
+    out, for messages.
 
     Raises `SpecError` naming every bottom that no earlier layer produces.
     """
-    sources = _sources(net.layer)
+    sources = _sources(net.layer, left_out or {}, net.state.phase)
     uses = Counter(top for tops in sources for top in tops)
     weights = _weighted_tops(net.layer)
     uses.update(top for top, weight in weights.items() if weight)
@@ -47,7 +51,11 @@ def insert_splits(net: NetParameter) -> NetParameter:
     return result
 
 
-def _sources(layers: Sequence[LayerParameter]) -> list[list[_Top]]:
+def _sources(
+    layers: Sequence[LayerParameter],
+    left_out: Mapping[str, LayerParameter],
+    phase: int,
+) -> list[list[_Top]]:
     """Return, for every layer, the top that each of its bottoms reads."""
     last: dict[str, _Top] = {}
     sources = []
@@ -58,21 +66,46 @@ def _sources(layers: Sequence[LayerParameter]) -> list[list[_Top]]:
             if blob in last:
                 found.append(last[blob])
             else:
-                told = len(mistakes) < MAX_TOLD
-                hint = did_you_mean(blob, last) if told else ""
-                mistakes.append(
-                    SpecError(
-                        f"{bottom_name(layer, place)} is not the top of an earlier "
-                        f"layer{hint or '; add the layer that produces it'}",
-                        layer=label(layer),
-                    )
-                )
+                known = last if len(mistakes) < MAX_TOLD else ()
+                mistakes.append(unmade(layer, place, known, left_out, phase))
         sources.append(found)
         for place, blob in enumerate(layer.top):
             last[blob] = (index, place)
     if mistakes:
         raise joined(mistakes)
     return sources
+
+
+def unmade(
+    layer: LayerParameter,
+    place: int,
+    known: Iterable[str],
+    left_out: Mapping[str, LayerParameter],
+    phase: int,
+) -> SpecError:
+    """Return the error of a layer that reads a blob which no layer before it makes.
+
+    known: blobs that may be meant. left_out: those that layers make which rules leave
+    out in this phase.
+    """
+    blob = layer.bottom[place]
+    if blob in left_out:
+        other = left_out[blob]
+        rules = [*other.include] or [*other.exclude]
+        kind = "include" if other.include else "exclude"
+        shown = " ".join(
+            f"{kind} {{ {' '.join(str(rule).split())} }}" for rule in rules
+        )
+        why = (
+            f" in phase {PHASE_NAMES[phase]}: {label(other)} makes it, but its rules "
+            f"leave it out there ({shown})"
+        )
+    else:
+        why = did_you_mean(blob, known) or "; add the layer that produces it"
+    return SpecError(
+        f"{bottom_name(layer, place)} is not the top of an earlier layer{why}",
+        layer=label(layer),
+    )
 
 
 def _weighted_tops(layers: Sequence[LayerParameter]) -> dict[_Top, float]:

@@ -77,12 +77,13 @@ class Function:
     two stand in the script shows by it. share: which parameters, by place, are those of
     other calls. followers: calls without tops that go where this one goes. strict:
     whether what is wrong with it is an error, not a warning. unread: fields of a binary
-    file whose names nobody here knows.
+    file whose names nobody here knows. before: what `netspec.freeze` found, or None.
     """
 
     from_file = False  # whether it was read, so that its names are as they are
 
     __slots__ = (
+        "before",
         "followers",
         "in_place",
         "inputs",
@@ -122,6 +123,7 @@ class Function:
         self.share: dict[int, tuple[Function, int]] = {}
         self.followers: list[Function] = []
         self.unread: Sequence[UnreadField] = ()
+        self.before: Any = None
         self.tops = tuple(Top(self, n) for n in range(ntop))
 
     @property

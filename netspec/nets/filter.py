@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from netspec.errors import SpecError, layer_label
@@ -14,10 +14,14 @@ from netspec.schema import LayerParameter, NetParameter, NetState, NetStateRule
 
 @dataclass(frozen=True)
 class KeptNet:
-    """A net in the current form with the layers that `state` keeps, and no others."""
+    """A net in the current form with the layers that `state` keeps, and no others.
+
+    left_out: of every blob that others make, the first layer that does.
+    """
 
     message: NetParameter
     state: State
+    left_out: Mapping[str, LayerParameter] = field(default_factory=dict)
 
 
 def kept_net(net: NetParameter, state: State) -> KeptNet:
@@ -30,7 +34,17 @@ def kept_net(net: NetParameter, state: State) -> KeptNet:
         own = as_own(layer)
         if own is not layer:
             layer.CopyFrom(own)
-    return KeptNet(kept, state)
+    return KeptNet(kept, state, left_out(net, state))
+
+
+def left_out(net: NetParameter, state: State) -> dict[str, LayerParameter]:
+    """Return, of every blob that a layer makes which `state` does not keep, that."""
+    found: dict[str, LayerParameter] = {}
+    for layer in net.layer:
+        if (len(layer.include) or len(layer.exclude)) and not keeps(state, layer):
+            for top in layer.top:
+                found.setdefault(top, layer)
+    return found
 
 
 def merge_state(
@@ -84,15 +98,14 @@ def kept_layers(net: NetParameter, state: State) -> list[LayerParameter]:
         raise SpecError(
             "include and exclude rules are both given; keep one kind", layer=names
         )
-    kept = []
-    for layer in net.layer:
-        if len(layer.include):
-            keep = any(_meets(state, rule) for rule in layer.include)
-        else:
-            keep = not any(_meets(state, rule) for rule in layer.exclude)
-        if keep:
-            kept.append(layer)
-    return kept
+    return [layer for layer in net.layer if keeps(state, layer)]
+
+
+def keeps(state: State, layer: LayerParameter) -> bool:
+    """Tell whether a state keeps a layer with one kind of rules."""
+    if len(layer.include):
+        return any(_meets(state, rule) for rule in layer.include)
+    return not any(_meets(state, rule) for rule in layer.exclude)
 
 
 def _meets(state: State, rule: NetStateRule) -> bool:
@@ -120,5 +133,5 @@ def drop_values(net: NetParameter) -> None:
     layers: list[Any] = [*net.layer, *net.layers]
     for layer in layers:
         for blob in layer.blobs:
-            for field in ("data", "diff", "double_data", "double_diff"):
-                blob.ClearField(field)
+            for name in ("data", "diff", "double_data", "double_diff"):
+                blob.ClearField(name)

@@ -483,6 +483,10 @@ class SolverState(Message):
     learned_net_hash: str
     """What tells the weight file of the same snapshot from others; Caffe skips it."""
     @property
+    def callback_state(self) -> RepeatedScalarFieldContainer[bytes]:
+        """States of callbacks, each a line of JSON and the bytes of its arrays;
+        Caffe skips them."""
+    @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
     def __init__(
@@ -499,6 +503,7 @@ class SolverState(Message):
         tests_without_gain: int | None = ...,
         last_test: int | None = ...,
         learned_net_hash: str | None = ...,
+        callback_state: Iterable[bytes] | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 

@@ -28,9 +28,9 @@ from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.report import summarize
 
 
-def _parser() -> Parser:
+def _parser(prog: str) -> Parser:
     parser = Parser(
-        prog="python -m netspec.summary",
+        prog=prog,
         description="Print shapes, parameters, MACs and memory of a net.",
     )
     add_net_argument(parser, metavar="FILE_OR_MODEL")
@@ -79,9 +79,11 @@ def _saved_phase(net: NetParameter) -> int:
     return TEST
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.summary"
+) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
 
     def command() -> None:
         shapes = dict(options.shape)

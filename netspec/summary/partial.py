@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netspec.errors import UnknownShape
@@ -17,8 +17,11 @@ from netspec.summary.tree import known_sum
 MAX_NOTES = 8  # of one kind
 
 
-def partial_parts(found: Diagnosis) -> dict[str, Any]:
-    """Return the fields of a summary, but for `name` and `phase`."""
+def partial_parts(found: Diagnosis, paths: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a summary, but for `name` and `phase`.
+
+    paths: those of the modules of layers, by name.
+    """
     rows: list[Row] = []
     blobs: dict[str, Shape | None] = {}
     owned: set[str] = set()  # names of parameters that have been counted
@@ -33,7 +36,7 @@ def partial_parts(found: Diagnosis) -> dict[str, Any]:
         blobs |= named
         if layer.type == "Input":
             inputs += layer.top
-        rows.append(_row(layer, op, named, owned))
+        rows.append(_row(layer, op, named, owned, paths[layer.name]))
     outputs = sorted((b for b, unread in last.items() if unread), key=str.encode)
     layers = list(zip(found.layers, found.ops, strict=True))
     return {
@@ -69,6 +72,23 @@ def notes_of(layers: Iterable[tuple[LayerParameter, Op | None]]) -> tuple[str, .
     return tuple(notes)
 
 
+def unlearned(
+    op: Op, slots: Iterable[int], lr_mult: Sequence[float]
+) -> tuple[int, int]:
+    """Return how many values of these parameters are frozen, and how many statistics.
+
+    lr_mult: of all parameters of the layer.
+    """
+    frozen = statistics = 0
+    for slot in slots:
+        size = count(op.params[slot].shape)
+        if op.learned_params is not None and slot not in op.learned_params:
+            statistics += size
+        elif lr_mult[slot] == 0:
+            frozen += size
+    return frozen, statistics
+
+
 def _told(missing: Iterable[UnknownShape]) -> list[str]:
     texts = [str(error) for error in missing]
     shown = [f"unknown shape: {text}" for text in texts[:MAX_NOTES]]
@@ -87,6 +107,7 @@ def _row(
     op: Op | None,
     tops: dict[str, Shape | None],
     owned: set[str],
+    path: str,
 ) -> Row:
     told = learned(layer, op)
     shapes = told or ()
@@ -95,6 +116,12 @@ def _row(
     seen = [bool(name) and name in owned for name in names[: len(shapes)]]
     owned.update(name for name in names if name)
     own = [count(s) for s, known in zip(shapes, seen, strict=True) if not known]
+    frozen = statistics = 0
+    if op is not None and len(op.params) == len(shapes):
+        multipliers = [param.lr_mult for param in layer.param]
+        multipliers += [1.0] * (len(shapes) - len(multipliers))
+        mine = (slot for slot, known in enumerate(seen) if not known)
+        frozen, statistics = unlearned(op, mine, multipliers)
     places = range(len(layer.top))
     over = [k for k in places if layer.top[k] in layer.bottom[k : k + 1]]
     alias = op is not None and op.alias
@@ -114,4 +141,7 @@ def _row(
         shared=any(seen),
         macs=computed(layer, op),
         activation_bytes=bytes_,
+        path=path,
+        frozen=frozen,
+        statistics=statistics,
     )

@@ -17,13 +17,14 @@ from netspec.graph.looking import computed, learned
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
+from netspec.nets.module_paths import known_paths, module_paths
 from netspec.nets.phases import PHASE_NAMES
 from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
 from netspec.ops.families import op_class
 from netspec.schema import TEST, TRAIN
 from netspec.summary.forecast import forecast
-from netspec.summary.partial import notes_of, partial_parts
+from netspec.summary.partial import notes_of, partial_parts, unlearned
 from netspec.summary.row import Row
 from netspec.summary.tree import Branch, known_sum, table, to_html, tree_of
 
@@ -33,12 +34,14 @@ MAC_RULE = (
 MIB = 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """The rows of all layers, and totals.
 
-    `num_params` counts a shared parameter once. `memory` is in bytes, by purpose; see
-    `netspec.summary.forecast.forecast`. `print(summary)` shows a table.
+    `num_params` counts a shared parameter once. It is the sum of `trained_params`, of
+    `frozen_params`, whose lr_mult is 0, and of `statistics`, the means and variances of
+    BatchNorm, which no gradient changes. `memory` is in bytes, by purpose; see
+    `netspec.summary.forecast.forecast`. Shown, it is a table.
 
     Of a net with layers that cannot be read, or with data whose shape only a file
     tells, `num_params` and `macs` count what is known, and `memory` is empty if a shape
@@ -56,6 +59,21 @@ class Summary:
     memory: Mapping[str, int]
     notes: tuple[str, ...] = ()
 
+    @property
+    def frozen_params(self) -> int:
+        """How many values stay as they are in training, as their lr_mult is 0."""
+        return sum(row.frozen for row in self.rows)
+
+    @property
+    def statistics(self) -> int:
+        """How many values follow the data and no gradient."""
+        return sum(row.statistics for row in self.rows)
+
+    @property
+    def trained_params(self) -> int:
+        """How many values training changes."""
+        return self.num_params - self.frozen_params - self.statistics
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, lists, strings and numbers."""
         return {
@@ -70,6 +88,9 @@ class Summary:
                 if row.params
             },
             "num_params": self.num_params,
+            "trained_params": self.trained_params,
+            "frozen_params": self.frozen_params,
+            "statistics": self.statistics,
             "macs": self.macs,
             "mac_rule": MAC_RULE,
             "memory": dict(self.memory),
@@ -78,9 +99,12 @@ class Summary:
                 {
                     "name": row.name,
                     "type": row.type,
+                    "module": row.path,
                     "tops": {name: _sizes(shape) for name, shape in row.tops.items()},
                     "num_params": row.num_params,
                     "own_params": row.own_params,
+                    "frozen_params": row.frozen,
+                    "statistics": row.statistics,
                     "activation_bytes": row.activation_bytes,
                     "shared": row.shared,
                     "macs": row.macs,
@@ -99,6 +123,9 @@ class Summary:
         return "\n".join([*lines, *_totals(self)])
 
     def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
@@ -136,18 +163,25 @@ def summarize(
     if batch_size is not None:
         given = {**_batched(kept, given, batch_size), **given}
     try:
-        return summary_of(build_kept(kept, shapes=given, opaque=True))
+        graph = build_kept(kept, shapes=given, opaque=True)
+        return summary_of(graph, known_paths(net))
     except SpecError as error:
         error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
-    return Summary(name=message.name, phase=state.phase, **partial_parts(found))
+    paths = module_paths(found.layers, known_paths(net))
+    return Summary(name=message.name, phase=state.phase, **partial_parts(found, paths))
 
 
-def summary_of(graph: Graph) -> Summary:
-    """Return the summary of a graph."""
-    rows = tuple(_row(graph, n) for n in graph.nodes if not is_inserted(graph, n))
+def summary_of(graph: Graph, paths: Mapping[str, str] | None = None) -> Summary:
+    """Return the summary of a graph; paths: those of modules that a spec tells."""
+    known = module_paths([node.layer for node in graph.nodes], paths)
+    rows = tuple(
+        _row(graph, node, known[node.name])
+        for node in graph.nodes
+        if not is_inserted(graph, node)
+    )
     inserted = {node.index for node in graph.nodes if is_inserted(graph, node)}
     return Summary(
         name=graph.name,
@@ -167,14 +201,13 @@ def summary_of(graph: Graph) -> Summary:
     )
 
 
-def _row(graph: Graph, node: Node) -> Row:
+def _row(graph: Graph, node: Node, path: str) -> Row:
     shapes = tuple(definition.shape for definition in node.op.params)
     owners = [graph.parameters[index].owner.node for index in node.params]
-    own = (
-        count(shape)
-        for shape, owner in zip(shapes, owners, strict=True)
-        if owner == node.index
-    )
+    mine = [slot for slot, owner in enumerate(owners) if owner == node.index]
+    own = (count(shapes[slot]) for slot in mine)
+    multipliers = [graph.parameters[index].lr_mult for index in node.params]
+    frozen, statistics = unlearned(node.op, mine, multipliers)
     unknown = learned(node.layer, node.op) is None
     made = [graph.edges[edge] for edge in node.tops]
     read = {graph.edges[edge].buffer for edge in node.bottoms}
@@ -193,6 +226,9 @@ def _row(graph: Graph, node: Node) -> Row:
         macs=computed(node.layer, node.op),
         activation_bytes=FLOAT_BYTES
         * sum(count(edge.shape) for edge in made if edge.buffer not in read),
+        path=path,
+        frozen=frozen,
+        statistics=statistics,
     )
 
 
@@ -236,6 +272,12 @@ def _totals(summary: Summary) -> list[str]:
         f"{summary.name or 'net'}, phase {phase}: {len(summary.rows)} layers, "
         f"{params} parameters (shared ones once), {macs} MACs"
     )
+    learned = [f"{summary.trained_params:,} trained"]
+    if summary.frozen_params:
+        learned.append(f"{summary.frozen_params:,} frozen (lr_mult 0)")
+    if summary.statistics:
+        learned.append(f"{summary.statistics:,} statistics")
+    lines = [f"parameters: {', '.join(learned)}"] if summary.num_params else []
     sizes = "memory: not known, as not all shapes are"
     if memory:
         sizes = (
@@ -243,4 +285,4 @@ def _totals(summary: Summary) -> list[str]:
             f"{training} blobs {memory['arena']}, workspace {memory['workspace']}, "
             f"total {memory['total']}; with every blob kept {memory['total_keep_all']}"
         )
-    return [counts, f"({MAC_RULE})", sizes, *summary.notes]
+    return [counts, f"({MAC_RULE})", *lines, sizes, *summary.notes]

@@ -13,8 +13,10 @@ class Row:
     """One layer; None stands for what is not known.
 
     num_params: its parameters, also those that another layer owns; own_params: those
-    that no layer before it has. shared: whether it has some of another layer.
-    activation_bytes: what its tops take, 0 where they are its bottoms.
+    that no layer before it has; of these frozen are not changed as lr_mult is 0, and
+    statistics are not learned, 0 where that is not known. shared: whether it has some
+    of another layer. activation_bytes: what its tops take, 0 where they are its
+    bottoms. path: of the module it is in, "" for none.
     """
 
     name: str
@@ -26,3 +28,6 @@ class Row:
     shared: bool
     macs: int | None
     activation_bytes: int | None
+    path: str = ""
+    frozen: int = 0
+    statistics: int = 0

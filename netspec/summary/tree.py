@@ -24,10 +24,11 @@ class Branch:
     """A module, or a layer, with totals.
 
     name: its path. layers: the number of layers in it. own_params counts parameters
-    that layers share once, in the branch of the first. children: what is in it, in the
-    order of the net; a layer has none. tops: of a module those of its last layer.
-    None is a number that is not known. Those of a module are sums of what is known, and
-    `partly` has the names of those with more that is not.
+    that layers share once, in the branch of the first; frozen and statistics are those
+    of them that training leaves, and that no gradient changes. children: what is in it,
+    in the order of the net; a layer has none. tops: of a module those of its last
+    layer. None is a number that is not known. Those of a module are sums of what is
+    known, and `partly` has the names of those with more that is not.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Branch:
     shared: bool
     macs: int | None
     activation_bytes: int | None
+    frozen: int = 0
+    statistics: int = 0
     children: tuple[Branch, ...] = ()
     partly: frozenset[str] = frozenset()
 
@@ -51,16 +54,17 @@ class Branch:
                 yield child
 
 
-def tree_of(name: str, rows: Sequence[Line]) -> Branch:
-    """Return a tree of layers: a slash in a name is a module."""
-    return _module(name, "net", "", [(row.name.split("/"), row) for row in rows])
+def tree_of(name: str, rows: Sequence[Row]) -> Branch:
+    """Return a tree of layers by the paths of their modules."""
+    parts = [[*row.path.split("/"), ""] if row.path else [""] for row in rows]
+    return _module(name, "net", "", list(zip(parts, rows, strict=True)))
 
 
 def _module(
-    name: str, kind: str, prefix: str, rows: Sequence[tuple[list[str], Line]]
+    name: str, kind: str, prefix: str, rows: Sequence[tuple[list[str], Row]]
 ) -> Branch:
-    inside: dict[str, list[tuple[list[str], Line]]] = {}
-    order: list[tuple[str, Line | None]] = []
+    inside: dict[str, list[tuple[list[str], Row]]] = {}
+    order: list[tuple[str, Row | None]] = []
     for parts, row in rows:
         if len(parts) == 1:
             order.append((row.name, row))
@@ -86,6 +90,8 @@ def _module(
         shared=any(child.shared for child in children),
         macs=known_sum(child.macs for child in children),
         activation_bytes=known_sum(child.activation_bytes for child in children),
+        frozen=sum(child.frozen for child in children),
+        statistics=sum(child.statistics for child in children),
         children=tuple(children),
         partly=frozenset(
             name
@@ -100,7 +106,7 @@ def known_sum(numbers: Iterable[int | None]) -> int:
     return sum(number for number in numbers if number is not None)
 
 
-def _layer(row: Line) -> Branch:
+def _layer(row: Row) -> Branch:
     return Branch(
         name=row.name,
         type=row.type,
@@ -111,6 +117,8 @@ def _layer(row: Line) -> Branch:
         shared=row.shared,
         macs=row.macs,
         activation_bytes=row.activation_bytes,
+        frozen=row.frozen,
+        statistics=row.statistics,
     )
 
 
@@ -125,9 +133,16 @@ def _cells(line: Line) -> tuple[str, ...]:
         kind,
         ", ".join(map(_shape, line.tops.values())),
         _number(line.activation_bytes, "activation_bytes" in partly, _size),
-        f"{params} shared" if line.shared else params,
+        f"{params} {marks}" if (marks := _marks(line)) else params,
         _number(line.macs, "macs" in partly),
     )
+
+
+def _marks(line: Line) -> str:
+    """Return what is said of parameters: shared, and frozen if none of them learns."""
+    own = line.own_params or 0
+    still = line.frozen > 0 and line.frozen + line.statistics == own
+    return ", ".join(["shared"] * line.shared + ["frozen"] * still)
 
 
 def _shape(shape: Shape | None) -> str:
@@ -190,12 +205,16 @@ def to_html(tree: Branch, totals: Sequence[str]) -> str:
     )
 
 
-def _html(branch: Branch, level: int) -> str:
-    short = branch.name.rpartition("/")[2]
-    cells = (short, *_cells(branch)[1:])
+def _within(name: str, around: str) -> str:
+    """Return the name of a layer or module as it is called in a module."""
+    return name[len(around) + 1 :] if around and name.startswith(f"{around}/") else name
+
+
+def _html(branch: Branch, level: int, around: str = "") -> str:
+    cells = (_within(branch.name, around), *_cells(branch)[1:])
     if not branch.children:
         return _html_row(cells, level, "div", "layer")
-    inside = "".join(_html(child, level + 1) for child in branch.children)
+    inside = "".join(_html(c, level + 1, branch.name) for c in branch.children)
     return f"<details>{_html_row(cells, level, 'summary', '')}{inside}</details>"
 
 

@@ -56,9 +56,11 @@ Given = dict[str, str]
 Operation = Callable[[Model, Sequence[str], Given], tuple[Model, str]]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.surgery"
+) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
 
     def command() -> None:
         weights, steps = _steps(options.words)
@@ -303,9 +305,9 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def _parser() -> Parser:
+def _parser(prog: str) -> Parser:
     parser = Parser(
-        prog="python -m netspec.surgery",
+        prog=prog,
         description="Operate on a net and its values: several operations in a row, "
         "into new files.",
     )

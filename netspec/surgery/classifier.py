@@ -111,6 +111,26 @@ def replace_classifier(
     return result
 
 
+def heads_of(net: NetParameter) -> list[str]:
+    """Return the layers that losses, or the outputs, come from, by name, in order.
+
+    Only those with as many outputs as the main one count.
+
+    Raises `SpecError` where it is not clear which the main one is.
+    """
+    wires = wires_of(net)
+    main = _chosen(net, wires, None)
+    count = _outputs_of(find_layer(net, main[0]))
+    ends = (end for each in wires for end in each.ends())
+    found = {
+        layer.name
+        for end in ends
+        for layer in end.sources
+        if layer.type in _CLASSIFIERS and _outputs_of(layer) == count
+    }
+    return [*dict.fromkeys(layer.name for layer in net.layer if layer.name in found)]
+
+
 def _number(num_output: int) -> int:
     try:
         count = index(num_output)

@@ -1,5 +1,6 @@
 """Files and text to messages and back."""
 
+from netspec.text.holding import is_solver_file as is_solver_file
 from netspec.text.messages import BINARY_SUFFIXES as BINARY_SUFFIXES
 from netspec.text.messages import TEXT_SUFFIXES as TEXT_SUFFIXES
 from netspec.text.messages import ReadNet as ReadNet

@@ -22,9 +22,10 @@ from netspec.files import (
     replacing,
 )
 from netspec.formats import other_format
-from netspec.schema import NetParameter, wire
+from netspec.schema import NetParameter, SolverParameter, wire
 from netspec.schema.unread import bad_text, unread_names
 from netspec.text.checks import BINARY_BYTE, check_size, decoded
+from netspec.text.holding import refuse_net, refuse_solver
 from netspec.text.parsing import M, missing_fields, parse, to_text
 from netspec.text.strict import is_strict, refuse_unknown
 
@@ -91,8 +92,16 @@ def _read(
         return _from_binary(data, kind, path), None
     if path.suffix in TEXT_SUFFIXES or not BINARY_BYTE.search(data, 0, HEAD_BYTES):
         text = decoded(data, path)
+        _refuse_other_kind(text, kind, str(path))
         return parse(text, kind, source=str(path), folder=path.parent), text
     return _from_binary(data, kind, path), None
+
+
+def _refuse_other_kind(text: str, kind: type[Message], source: str) -> None:
+    if kind is NetParameter:
+        refuse_solver(text, source)
+    elif kind is SolverParameter:
+        refuse_net(text, source)
 
 
 def is_binary_net(path: str | Path) -> bool:
@@ -194,6 +203,7 @@ def as_read_net(net: Any, *, values: bool = True) -> ReadNet:
             refuse_unknown(message, "<net>")
         return ReadNet(message, "<net>")
     if isinstance(net, str) and ("{" in net or "\n" in net):
+        refuse_solver(net, "<text>")
         return ReadNet(parse(net, NetParameter), "<text>", net)
     if isinstance(net, str | os.PathLike) and net != "":
         path = os.fspath(net)

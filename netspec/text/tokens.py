@@ -34,6 +34,33 @@ def text_lines(text: str) -> dict[str, list[int]]:
     return lines
 
 
+def outer_fields(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of the fields that stand in no block, with a value of one word.
+
+    The value is as it is written; "" for a block. What is no prototxt yields anything.
+    """
+    depth, name, colon = 0, "", False
+    for token in _TOKEN.finditer(text):
+        kind = token.lastgroup
+        if kind == "gap":
+            continue
+        if kind == "open":
+            if depth == 0 and name:
+                yield name, ""
+            depth, name, colon = depth + 1, "", False
+        elif kind == "close":
+            depth -= 1
+        elif depth != 0:
+            continue
+        elif token.group() == ":":
+            colon = bool(name)
+        elif colon:
+            yield name, token.group()
+            name, colon = "", False
+        elif kind == "word":
+            name = token.group()
+
+
 def without_field(text: str, name: str, start: int) -> str | None:
     """Blank out every field `name` from `start` on; None if there is none."""
     pieces = []

@@ -19,9 +19,11 @@ from netspec.files import replacing
 from netspec.to_python.source import python_source
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.to_python"
+) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
 
     def command() -> None:
         source = python_source(read_net_argument(options.net))
@@ -34,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(command, options)
 
 
-def _parser() -> Parser:
+def _parser(prog: str) -> Parser:
     parser = Parser(
-        prog="python -m netspec.to_python",
+        prog=prog,
         description="Write a net as Python source, repeated parts as functions.",
     )
     add_net_argument(parser)

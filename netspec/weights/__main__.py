@@ -34,9 +34,11 @@ from netspec.weights.torchvision import (
 from netspec.weights.writing import save_weights
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.weights"
+) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
 
     def command() -> None:
         with warnings.catch_warnings():
@@ -141,9 +143,9 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _parser() -> Parser:
+def _parser(prog: str) -> Parser:
     parser = Parser(
-        prog="python -m netspec.weights",
+        prog=prog,
         description="Turn a weight file into one of another format, or of other names.",
     )
     parser.add_argument(

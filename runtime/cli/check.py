@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
-from netspec.commands.net_argument import add_shape_option
+from netspec.commands.net_argument import (
+    GivenNet,
+    add_shape_option,
+    add_state_options,
+    file_of,
+    given_net,
+)
 from netspec.errors import FileError, NetspecError, SpecError
 from netspec.graph import Graph, build_kept, diagnose, zero_weights
 from netspec.nets.current import current
@@ -15,8 +22,9 @@ from netspec.nets.state import State
 from netspec.ops.base import Shape, count
 from netspec.reading.located import located
 from netspec.schema import NetParameter
+from netspec.text import is_solver_file
 from runtime.backends import get_backend
-from runtime.cli.options import add_allow_python, add_backend
+from runtime.cli.options import add_allow_python, add_backend, add_model
 from runtime.data import open_source
 from runtime.data.opening import DATA_LAYERS
 from runtime.execution.python_layers.code import CodeRefused
@@ -25,11 +33,20 @@ from runtime.execution.python_layers.hosted import PythonLayers
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
-    parser = commands.add_parser("check", help="check a net", description=__doc__)
-    parser.add_argument("model", metavar="NET", help="a prototxt or caffemodel file")
+    parser = commands.add_parser(
+        "check",
+        help="check a net",
+        description=__doc__,
+        examples=(
+            "train_val.prototxt",
+            "solver.prototxt --phase TRAIN",
+            "googlenet --set num_classes=5",
+            "net.py --shape data=1,3,224,224",
+        ),
+    )
+    add_model(parser)
     add_shape_option(parser)
-    parser.add_argument("--level", type=int, default=0, help="level for rules")
-    parser.add_argument("--stage", action="append", default=[], help="stage for rules")
+    add_state_options(parser, phase_help="check one phase only: TRAIN or TEST")
     add_backend(parser)
     add_allow_python(parser)
     parser.set_defaults(command=check)
@@ -37,11 +54,13 @@ def add_parser(commands: Any) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Run the command: report on both phases, then fail with what is wrong."""
-    net = current(options.model)
-    print(f"{options.model}: {net.name or 'a net without a name'}")
+    nets = _nets(options)
+    first = next(iter(nets.values()))
+    print(f"{options.net}: {first.net.name or 'a net without a name'}")
     mistakes: list[str] = []
-    for name, phase in PHASES.items():
-        state = merge_state(net, phase, options.level, options.stage)
+    for name, given in nets.items():
+        net = given.net
+        state = merge_state(net, PHASES[name], given.level, given.stages)
         try:
             kept = kept_net(net, state)
             shapes, notes = _source_shapes(kept, dict(options.shape))
@@ -53,7 +72,7 @@ def check(options: argparse.Namespace) -> int:
         except NetspecError as error:
             print(f"  {name}: cannot be built")
             if isinstance(error, SpecError):
-                error = located(error, options.model)
+                error = located(error, given.source)
             if str(error) not in mistakes:
                 mistakes.append(str(error))
         else:
@@ -64,6 +83,16 @@ def check(options: argparse.Namespace) -> int:
     if mistakes:
         raise SpecError("; ".join(mistakes))
     return 0
+
+
+def _nets(options: argparse.Namespace) -> dict[str, GivenNet]:
+    """Return the net of each phase that is to be checked, in the current form."""
+    wanted = [options.phase] if options.phase else list(PHASES)
+    if is_solver_file(file_of(options.net)):  # which may have a net for each
+        given = {name: given_net(options, phase=PHASES[name]) for name in wanted}
+    else:
+        given = dict.fromkeys(wanted, given_net(options))
+    return {name: replace(one, net=current(one.net)) for name, one in given.items()}
 
 
 def _checked(graph: Graph) -> tuple[str, str | None]:

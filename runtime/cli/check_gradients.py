@@ -6,22 +6,26 @@ import argparse
 from typing import Any
 
 from netspec.commands.cli import FAILED, positive
-from netspec.commands.model_files import load_model
-from netspec.commands.net_argument import add_shape_option, is_model_file
+from netspec.commands.net_argument import add_shape_option, net_to_run
 from netspec.errors import SpecError
 from netspec.nets.phases import PHASES
 from runtime.checking.gradients import EPS, RTOL, SAMPLES, check_gradients
-from runtime.cli.options import add_allow_python, add_state
+from runtime.cli.options import add_allow_python, add_model, add_state
 
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
     parser = commands.add_parser(
-        "check-gradients", help="check the gradients of a net", description=__doc__
+        "check-gradients",
+        help="check the gradients of a net",
+        description=__doc__,
+        examples=(
+            "train_val.prototxt --shape data=2,3,227,227 --shape label=2",
+            "lenet --shape data=2,1,28,28 --shape label=2",
+            "net.py --wrt conv1 --samples 50",
+        ),
     )
-    parser.add_argument(
-        "net", metavar="NET", help="a prototxt, a caffemodel, or a model file .py"
-    )
+    add_model(parser)
     add_shape_option(parser)
     parser.add_argument(
         "--wrt",
@@ -62,18 +66,19 @@ def _add_number(
 
 def command(options: argparse.Namespace) -> int:
     """Run the command; fail where a gradient is wrong, or where nothing was checked."""
-    net = load_model(options.net) if is_model_file(options.net) else options.net
+    phase = PHASES[options.phase]
+    given = net_to_run(options, phase=phase)
     result = check_gradients(
-        net,
+        given.net,
         shapes=dict(options.shape),
         wrt=options.wrt,
         eps=options.eps,
         rtol=options.rtol,
         samples=options.samples,
         seed=options.seed,
-        phase=PHASES[options.phase],
-        level=options.level,
-        stages=options.stage,
+        phase=phase,
+        level=given.level,
+        stages=given.stages,
         weights=options.weights,
         allow_python=options.allow_python,
     )

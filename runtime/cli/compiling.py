@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 
 from runtime.primitives import Primitives
-
-CLEAR_LINE = "\r\x1b[K"
+from runtime.training.showing.show import compiling_text, show_on_terminal
 
 
 class Compiling:
@@ -54,13 +51,4 @@ class Compiling:
         if self._since is not None:
             self.seconds += now - self._since
         self._since = None if done == total else now
-        self._show(
-            "" if done == total else f"compiling kernels once, {done} of {total}"
-        )
-
-
-def show_on_terminal(text: str) -> None:
-    """Show a text on standard error in the place of the last one, on a terminal."""
-    if sys.stderr.isatty():
-        with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
-            print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
+        self._show("" if done == total else compiling_text(done, total))

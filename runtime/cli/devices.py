@@ -34,7 +34,9 @@ INSTALL = "pip install 'netspec[train,cuda]'"
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
-    parser = commands.add_parser("devices", help="list devices", description=__doc__)
+    parser = commands.add_parser(
+        "devices", help="list devices", description=__doc__, examples=("",)
+    )
     parser.set_defaults(command=devices)
 
 

@@ -8,9 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from netspec.commands.net_argument import (
+    add_batch_size,
+    add_net_argument,
+    add_state_options,
+    net_to_run,
+)
 from netspec.errors import SpecError
 from netspec.files import is_file
 from netspec.nets.phases import PHASES
+from netspec.reading.located import located
 from runtime.backends import KERNELS, PRECISIONS, full_name
 from runtime.execution.net import Net
 from runtime.execution.weights import copy_into
@@ -107,27 +114,17 @@ def add_allow_python(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add --model."""
-    parser.add_argument("--model", required=True, metavar="NET", help="a prototxt file")
+    """Add the net, as an argument or as --model, and what goes with it."""
+    add_net_argument(parser, model=True, forks=False)
+    add_batch_size(parser)
 
 
 def add_state(parser: argparse.ArgumentParser, phase: str) -> None:
     """Add --phase, --level and --stage."""
-    parser.add_argument(
-        "--phase",
-        type=str.upper,
-        choices=tuple(PHASES),
+    add_state_options(
+        parser,
         default=phase,
-        help=f"which layers to keep: TRAIN or TEST (default {phase})",
-    )
-    parser.add_argument(
-        "--level", type=int, default=0, help="level for include and exclude rules"
-    )
-    parser.add_argument(
-        "--stage",
-        action="append",
-        default=[],
-        help="stage for include and exclude rules; may be repeated",
+        phase_help=f"which layers to keep: TRAIN or TEST (default {phase})",
     )
 
 
@@ -152,16 +149,24 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def open_net(options: argparse.Namespace, **more: Any) -> Net:
-    """Build the net that the options name."""
-    return Net(
-        options.model,
-        PHASES[options.phase],
-        level=options.level,
-        stages=options.stage,
-        **ways(options),
-        allow_python=options.allow_python,
-        **more,
-    )
+    """Build the net that the options name; its mistakes have their places."""
+    phase = PHASES[options.phase]
+    given = net_to_run(options, phase=phase)
+    try:
+        return Net(
+            given.net,
+            phase,
+            level=given.level,
+            stages=given.stages,
+            **ways(options),
+            allow_python=options.allow_python,
+            **more,
+        )
+    except SpecError as error:
+        told = located(error, given.source)
+        if told is error:
+            raise
+        raise told from None
 
 
 def copy_weights(
@@ -196,26 +201,6 @@ def named_files(text: str) -> list[str]:
     if not names:
         raise SpecError(f"--weights names no file: {text!r}")
     return names
-
-
-def batch_size(net: Net) -> int:
-    """Return the first axis of the first blob that comes from outside, or 1."""
-    for node in net.graph.nodes:
-        if not node.bottoms and node.tops:
-            shape = net.graph.edges[node.tops[0]].shape
-            return shape[0] if shape else 1
-    return 1
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: 0.51 s, 42 s, 3:07, 2:00:59."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def amount(nbytes: float) -> str:

@@ -19,13 +19,12 @@ from runtime.cli.options import (
     add_rename,
     add_state,
     add_ways,
-    batch_size,
     copy_weights,
-    duration,
     named_files,
     open_net,
 )
 from runtime.execution.net import Net
+from runtime.training.showing.words import batch_size, duration
 from runtime.training.testing import mean_outputs
 
 DEFAULT_BATCHES = 50  # as Caffe's command
@@ -34,7 +33,16 @@ LARGEST_LISTED = 100  # outputs with more numbers are summed up
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
-    parser = commands.add_parser("test", help="score a net", description=__doc__)
+    parser = commands.add_parser(
+        "test",
+        help="score a net",
+        description=__doc__,
+        examples=(
+            "train_val.prototxt --weights net.caffemodel --iterations 100",
+            "solver.prototxt --weights head.caffemodel,trunk.caffemodel",
+            "lenet --set test_source=digits_test_lmdb --weights lenet.caffemodel",
+        ),
+    )
     add_model(parser)
     parser.add_argument(
         "--weights",

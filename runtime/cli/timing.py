@@ -18,12 +18,12 @@ from runtime.cli.options import (
     add_precision,
     add_state,
     add_ways,
-    batch_size,
     open_net,
 )
 from runtime.execution.net import Net
 from runtime.execution.plan import Step
 from runtime.layers.base import TopsChanged
+from runtime.training.showing.words import batch_size
 
 DEFAULT_ITERATIONS = 10
 MILLISECONDS = 1e3
@@ -31,7 +31,16 @@ MILLISECONDS = 1e3
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
-    parser = commands.add_parser("time", help="time a net", description=__doc__)
+    parser = commands.add_parser(
+        "time",
+        help="time a net",
+        description=__doc__,
+        examples=(
+            "train_val.prototxt --iterations 20",
+            "deploy.prototxt --phase TEST --batch-size 1",
+            "net.py --set depth=18 --gpu 0",
+        ),
+    )
     add_model(parser)
     parser.add_argument(
         "--iterations",

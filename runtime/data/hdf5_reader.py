@@ -51,7 +51,7 @@ class Hdf5Reader:
         self._shuffle = param.shuffle
         self._key = (seed, zlib.crc32(layer.name.encode()))
         self._paths = [line for _, line in read_lines(param.source, label(layer))]
-        self._loaded: _Loaded | None = None
+        self._loaded: LoadedFile | None = None
         self._rows, tails = self._measure()
         self.shapes = tuple((self._size, *tail) for tail in tails)
         self._order: tuple[int, np.ndarray, list[np.ndarray]] | None = None
@@ -103,7 +103,7 @@ class Hdf5Reader:
         for path in self._paths:
             with self._open(path) as file:
                 shapes = [
-                    file.shape(_dataset(file, self._who, path, top), top)
+                    file.shape(dataset_of(file, self._who, path, top), top)
                     for top in self._tops
                 ]
             rows = {shape[0] if shape else 0 for shape in shapes}
@@ -128,10 +128,10 @@ class Hdf5Reader:
     def _tops(self) -> Sequence[str]:
         return self._layer.top
 
-    def _load(self, path: str) -> _Loaded:
+    def _load(self, path: str) -> LoadedFile:
         if self._loaded is None or self._loaded.path != path:
             self.close()
-            self._loaded = _Loaded(
+            self._loaded = LoadedFile(
                 self._open(path), self._who, path, self._tops, shuffled=self._shuffle
             )
         return self._loaded
@@ -145,7 +145,7 @@ class Hdf5Reader:
         return Hdf5File(path, self._who, links=self._links)
 
 
-class _Loaded:
+class LoadedFile:
     """The data sets of one file: in memory if they are small, else read as needed."""
 
     def __init__(
@@ -159,7 +159,7 @@ class _Loaded:
     ) -> None:
         self.path = path
         self._file: Hdf5File | None = file
-        found = {top: _dataset(file, who, path, top) for top in tops}
+        found = {top: dataset_of(file, who, path, top) for top in tops}
         sizes = [math.prod(file.shape(found[top], top)) for top in found]
         self._sets: dict[str, Any] = found
         packed = any(file.is_packed(found[top], top) for top in found)
@@ -203,7 +203,11 @@ def _keep_whole(nbytes: int, *, scattered: bool) -> bool:
     return there is not None and nbytes <= there * SCATTERED_SHARE
 
 
-def _dataset(file: Hdf5File, who: str, path: str, top: str) -> Any:
+def dataset_of(file: Hdf5File, who: str, path: str, top: str) -> Any:
+    """Return a data set of a file by its name.
+
+    Raises `FileError` where there is none.
+    """
     found = file.find(top)
     if not file.is_dataset(found):
         names = [name for name in file.names() if file.is_dataset(file.find(name))]

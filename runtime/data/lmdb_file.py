@@ -12,6 +12,7 @@ leaves hold keys and values in order, and long values lie in runs of overflow pa
 
 from __future__ import annotations
 
+import bisect
 import os
 import struct
 import weakref
@@ -62,6 +63,8 @@ class LmdbFile:
         self._places: tuple[int, ...]  # of the nodes of this leaf
         self._first: int  # the number of its first item
         self._end: int  # and of the one after its last
+        self._ends: list[int] = []  # where there is an index: of every leaf
+        self._numbers: list[int] = []  # and the numbers of their pages
         self._rewind()
 
     def item(self, number: int) -> tuple[bytes, bytes]:
@@ -72,6 +75,8 @@ class LmdbFile:
         if not 0 <= number < self.entries:
             raise IndexError(f"item {number} of {self.entries}")
         self._where = f"is broken at item {number}"
+        if self._ends:
+            return self._found(number)
         if number < self._first:
             self._rewind()
         while number >= self._end:
@@ -85,6 +90,33 @@ class LmdbFile:
                 self._rewind()
                 raise
             self._first, self._end = self._end, self._end + len(self._places)
+        return self._node(self._places[number - self._first])
+
+    def index(self) -> None:
+        """Note where all leaves are, so that items are found fast in any order.
+
+        That reads all pages of the tree once, but no long values.
+        """
+        self._rewind()
+        ends, numbers, end = [], [], 0
+        for page, places in self._leaves:
+            end += len(places)
+            ends.append(end)
+            numbers.append(_PAGE.unpack_from(page)[0])
+        self._rewind()
+        if end != self.entries:
+            raise self._broken(f"it has {end} of {self.entries}")
+        self._ends, self._numbers = ends, numbers
+
+    def _found(self, number: int) -> tuple[bytes, bytes]:
+        """Return an item by the index."""
+        if not self._first <= number < self._end:
+            place = bisect.bisect_right(self._ends, number)
+            self._leaf, self._places = self._page(self._numbers[place], LEAF)
+            self._first = self._ends[place - 1] if place else 0
+            self._end = self._ends[place]
+            if self._end - self._first != len(self._places):
+                raise self._broken("it changed since it was opened")
         return self._node(self._places[number - self._first])
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from netspec.ops.base import Shape, check_count, label
 from netspec.room import enough_memory
 from netspec.schema import LayerParameter, NetParameter
 from runtime.data.annotated_reader import AnnotatedReader
+from runtime.data.feeding import FedSource
 from runtime.data.hdf5_reader import Hdf5Reader
 from runtime.data.image_reader import ImageReader
 from runtime.data.label_image_reader import (
@@ -101,7 +102,10 @@ def changed_shapes(source: Source, shapes: Sequence[Shape]) -> tuple[Shape, ...]
 
     Raises what reading the batch raises.
     """
-    if not isinstance(source, ReadAhead) or not source.varies:
+    if isinstance(source, ReadAhead):
+        if not source.varies:
+            return None
+    elif not isinstance(source, FedSource):
         return None
     following = source.next_shapes()
     return None if following == tuple(shapes) else following

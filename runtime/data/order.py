@@ -27,3 +27,8 @@ class Order:
             np.random.default_rng([*self._key, epoch]).shuffle(self._numbers)
             self._epoch = epoch
         return int(self._numbers[place])
+
+    def of(self, epoch: int) -> np.ndarray:
+        """Return the numbers of an epoch, in its order; valid until the next call."""
+        self.item(epoch * self._count)
+        return self._numbers

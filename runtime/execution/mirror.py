@@ -264,11 +264,13 @@ class Mirror:
 
     # ------------------------------------------------------------ passes
 
-    def before_steps(self, steps: Steps = ANY, *, again: bool = False) -> None:
+    def before_steps(
+        self, steps: Steps = ANY, *, again: bool = False, feeds: bool = False
+    ) -> None:
         """Bring to the device what callers may have written.
 
         again: no code of theirs ran since the last steps, so that what they only hold
-        is as it was.
+        is as it was. feeds: the steps fill the inputs of the net, too.
         """
         if Kind.WEIGHT in steps.changes:
             self.parameters_changed()
@@ -278,6 +280,8 @@ class Mirror:
         if self.parameters.upload(steps, again=again):
             self.parameters_changed()
         self._blobs.expect(steps)
+        if feeds and Kind.INPUT not in steps.changes:
+            self._blobs.changes[Kind.INPUT] += 1
         self.parameters.expect(steps)
 
     def after_steps(self) -> None:

@@ -25,7 +25,10 @@ from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.kept_plans import PLANS, KeptPlans
 from runtime.execution.loose import moves
 from runtime.execution.mirror import UPDATE, Mirror
+from runtime.execution.named import Blobs
+from runtime.execution.net_feed import NetFeed
 from runtime.execution.net_files import NetFiles, given_net
+from runtime.execution.net_html import net_html
 from runtime.execution.net_names import NetNames
 from runtime.execution.net_shapes import NetShapes
 from runtime.execution.parameters import Parameters, allocate, borrow
@@ -33,14 +36,14 @@ from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
 from runtime.execution.unknown_fields import refuse_unknown_layers
-from runtime.execution.views import edge_views, layer_views
+from runtime.execution.views import edge_views, inserted_blobs, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
 Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
-class Net(NetNames, NetFiles, NetShapes):
+class Net(NetNames, NetFiles, NetShapes, NetFeed):
     """A net ready to run, with pycaffe's names and meaning.
 
     Args:
@@ -140,7 +143,7 @@ class Net(NetNames, NetFiles, NetShapes):
     def _name_everything(self) -> None:
         graph = self.graph
         sources = {name for name in self._shapes if name in graph.blobs}
-        self.blobs: OrderedDict[str, Blob] = OrderedDict()
+        self.blobs = Blobs(hidden=inserted_blobs(graph))
         for name, edge in graph.blobs.items():
             views = edge_views(graph, self.plan, self.mirror, name, self._keep)
             shape = graph.edges[edge].shape
@@ -149,8 +152,7 @@ class Net(NetNames, NetFiles, NetShapes):
         shown = layer_views(
             graph, self.parameters.arrays, self.mirror, self.python_layers
         )
-        self.params: OrderedDict[str, list[Blob]] = shown.params
-        self.layers: list[Any] = shown.layers
+        self.params, self.layers = shown.params, shown.layers
 
     def _reshaper(self, name: str) -> Any:
         def reshape(shape: Shape) -> None:
@@ -182,6 +184,7 @@ class Net(NetNames, NetFiles, NetShapes):
         inputs: values for input blobs, by name; shapes must be equal.
         """
         first, last = self._range(start, end)
+        self.refuse_by_hand(inputs)
         self._set_inputs(inputs)
         self._take_shapes(first, last)
         self._run_forward(first, last)
@@ -234,7 +237,7 @@ class Net(NetNames, NetFiles, NetShapes):
         self._check_gradients()
         last = len(self.graph.nodes) - 1
         self._take_shapes(0, last)
-        self.mirror.before_steps()
+        self.mirror.before_steps(feeds=self._fed)
         try:
             with np.errstate(all="ignore"):
                 for run in runs.whole(self.plan):
@@ -300,7 +303,8 @@ class Net(NetNames, NetFiles, NetShapes):
         whole = (first, last) == (0, len(self.graph.nodes) - 1)
         passes = self.plan.passes
         steps_of = passes.wholes if whole else passes.parts
-        self.mirror.before_steps(steps_of[kind], again=again)
+        feeds = self._fed and kind == "forward"
+        self.mirror.before_steps(steps_of[kind], again=again, feeds=feeds)
         try:
             # The logarithm of 0 is the net's own affair; it shows in the loss.
             with np.errstate(all="ignore"):
@@ -347,6 +351,9 @@ class Net(NetNames, NetFiles, NetShapes):
                 near = did_you_mean(name, self.graph.inputs)
                 raise SpecError(f"{name!r} is not an input of this net{near}")
             assign(self._blob(name).data, value, f"input {name!r}")
+
+    def _repr_html_(self) -> str:
+        return net_html(self)
 
     def __repr__(self) -> str:
         return (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ class NetFiles:
 
     graph: Graph
     params: OrderedDict[str, list[Blob]]
-    sources: Mapping[str, Source]
+    sources: dict[str, Source]
     _pending: dict[str, Shape]
     _kept_net: KeptNet
 
@@ -99,8 +98,3 @@ class NetFiles:
         source.set_arrays(data, labels)
         second = self.graph.edges[node.tops[1]]
         self._pending[second.blob] = (second.shape[0], 1, 1, 1)
-
-    def close(self) -> None:
-        """Close the data sources."""
-        for source in self.sources.values():
-            source.close()

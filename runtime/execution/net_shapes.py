@@ -38,7 +38,7 @@ class NetShapes:
     parameters: Parameters
     python_layers: PythonLayers
     blobs: OrderedDict[str, Blob]
-    sources: Mapping[str, Source]
+    sources: dict[str, Source]
     _kept_net: KeptNet
     _keep: frozenset[str] | None
     _shapes: dict[str, Shape]

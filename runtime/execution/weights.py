@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecWarning
+from netspec.errors import ShapeError, SpecError, SpecWarning, did_you_mean
 from netspec.graph import Graph, Node
 from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter
@@ -20,8 +20,10 @@ from netspec.weights.reading import open_weights
 from netspec.weights.stored import LayerArrays, LayerWeights, StoredBlob
 from netspec.weights.writing import write_layers
 from runtime.execution.blob import Blob
+from runtime.html import closed, line, output, table
 
 MAX_LISTED = 8  # names of layers in a message
+MAX_SHOWN = 4  # and in a short one
 # What decides the sizes of weights, axis by axis; the last stands for all that follow.
 _WEIGHT_AXES = {
     "Convolution": ("num_output", "the channels of the bottom or group", "kernel_size"),
@@ -40,13 +42,46 @@ class CopyReport:
     unused: stand in the file with arrays, but the net has no such layer.
     renamed: of the copied ones with another name in the file that name, and the net's.
 
-    `str` of it is one line.
+    path: the file.
+
+    `str` of it is one line with all names, `repr` a short one; notebooks show a table.
     """
 
     copied: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...] = ()
+    path: str = field(default="", compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain dicts, lists and strings."""
+        return {
+            "path": self.path,
+            "copied": list(self.copied),
+            "missing": list(self.missing),
+            "unused": list(self.unused),
+            "renamed": [list(pair) for pair in self.renamed],
+        }
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.copied)} layers copied"]
+        for names, what in ((self.missing, "file"), (self.unused, "net")):
+            if names:
+                parts.append(f"not in the {what}: {_listed(names, MAX_SHOWN)}")
+        return f"<CopyReport: {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        theirs = {ours: name for name, ours in self.renamed}
+        rows = [(name, f"copied from {theirs.get(name, name)}") for name in self.copied]
+        rows += [(name, "not in the file: keeps its values") for name in self.missing]
+        rows += [(name, "in the file, but not in the net") for name in self.unused]
+        head = f"{self.path}: {str(self).partition(';')[0]}".removeprefix(": ")
+        left = rows[len(self.copied) :]
+        return output(
+            line(head),
+            table(("layer", ""), left) if left else "",
+            closed("all layers", table(("layer", ""), rows)),
+        )
 
     def __str__(self) -> str:
         parts = [f"{len(self.copied)} layers copied"]
@@ -95,6 +130,34 @@ def copy_into(
         return found[0].report
 
 
+def copy_files(
+    nets: Sequence[HasParameters],
+    paths: Sequence[str | Path],
+    names: Names | None = None,
+) -> list[CopyReport]:
+    """Copy the parameters of several files, as `copy_into` does for each of them.
+
+    names: a mapping may have names of layers of any of the files.
+    """
+    if not isinstance(names, Mapping) or len(paths) < 2:
+        return [copy_into(nets, path, names) for path in paths]
+    held = []
+    for path in paths:
+        with open_weights(path) as layers:
+            held.append({layer.name for layer in layers})
+    for name in names:
+        if not any(name in theirs for theirs in held):
+            raise SpecError(
+                f"{', '.join(map(str, paths))}: names gives {name!r} another name, "
+                f"which none of the files has{did_you_mean(name, set().union(*held))}"
+            )
+    each = [{n: own for n, own in names.items() if n in theirs} for theirs in held]
+    return [
+        copy_into(nets, path, mine or None)
+        for path, mine in zip(paths, each, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class _Pair:
     """A parameter, the array of the file that it gets, and what messages call it."""
@@ -131,6 +194,7 @@ class _Found:
         for each in held:
             unused.extend(each.theirs if each.layer.name not in ours else ())
         self.report = CopyReport(
+            path=str(path),
             copied=tuple(name for name in nodes if name in found),
             missing=tuple(name for name in nodes if name not in found),
             unused=tuple(name for name in unused if name in blobs),
@@ -189,9 +253,9 @@ def _gave_nothing(path: str | Path, report: CopyReport) -> str:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(repr(name) for name in names[:MAX_LISTED]) + more
+def _listed(names: Sequence[str], limit: int = MAX_LISTED) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(repr(name) for name in names[:limit]) + more
 
 
 def save(

@@ -12,6 +12,7 @@ from netspec.ops import data as ops
 from netspec.ops.base import Shape, label
 from runtime.counter_random import stream_keys
 from runtime.data.opening import DATA_LAYERS, changed_shapes
+from runtime.data.source import Source
 from runtime.fillers import fill
 from runtime.layers.base import Kernel, TopsChanged, register
 
@@ -23,9 +24,25 @@ class _Source(Kernel[ops.Input]):
         """Never called: nothing can receive a gradient."""
 
 
+class _Batches(_Source):
+    """A layer that takes a batch of a source in each forward pass."""
+
+    def forward(self) -> None:
+        """Take the next batch to the device."""
+        self._take(self.context.sources[self.op.name])
+
+    def _take(self, source: Source) -> None:
+        shapes = changed_shapes(source, [y.shape for y in self.tops])
+        if shapes is not None:
+            raise TopsChanged(self.node.index, shapes)
+        batch = source.next()
+        for values, y in zip(batch, self.tops, strict=True):
+            self.backend.feed(values.reshape(y.shape), out=y)
+
+
 @register
-class Input(_Source):
-    """Blobs that the caller fills.
+class Input(_Batches):
+    """Blobs that the caller fills, or a source where the net is fed.
 
     Shapes: -> y_i as `input_param` says.
     """
@@ -33,11 +50,14 @@ class Input(_Source):
     types = ("Input",)
 
     def forward(self) -> None:
-        """Do nothing: the values are there."""
+        """Take the next batch, or do nothing: the values are there."""
+        source = self.context.sources.get(self.op.name)
+        if source is not None:
+            self._take(source)
 
 
 @register
-class FileSource(_Source):
+class FileSource(_Batches):
     """Batches from a file, from a database or from arrays.
 
     The net opens a source for every such layer; each forward pass takes one batch. A
@@ -47,16 +67,6 @@ class FileSource(_Source):
     """
 
     types = tuple(DATA_LAYERS)
-
-    def forward(self) -> None:
-        """Take the next batch to the device."""
-        source = self.context.sources[self.op.name]
-        shapes = changed_shapes(source, [y.shape for y in self.tops])
-        if shapes is not None:
-            raise TopsChanged(self.node.index, shapes)
-        batch = source.next()
-        for values, y in zip(batch, self.tops, strict=True):
-            self.backend.feed(values.reshape(y.shape), out=y)
 
 
 @register

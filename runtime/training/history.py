@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netspec.errors import FileError
+from netspec.errors import FileError, SpecError
 from netspec.files import is_file, read_bytes, replacing
 from netspec.schema import SolverParameter
 from runtime.training.snapshot_files import Snapshot
@@ -76,11 +76,31 @@ class TestRecord:
 
 @dataclass
 class History:
-    """All records of a run, in order."""
+    """All records of a run, in order.
+
+    epoch_size: how many iterations an epoch has, None where there are no epochs.
+    solver: the solver whose runs these are, with the net that it trains; None for
+        records that come from elsewhere.
+    """
 
     train: list[StepRecord] = field(default_factory=list)
     tests: list[TestRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
+    epoch_size: int | None = None
+    solver: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def net(self) -> Any:
+        """The net that is trained.
+
+        Raises `SpecError` where no solver has these records.
+        """
+        if self.solver is None:
+            raise SpecError(
+                "this history has no solver, so no net: it was not made by a training "
+                "of this process"
+            )
+        return self.solver.net
 
     def drop(self, iteration: int) -> None:
         """Drop what came after the snapshot of `iteration`, which is done again."""

@@ -1,19 +1,24 @@
-"""From a file of a solver to a `Solver`."""
+"""From whatever says how to train to a `Solver`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
+from runtime.execution.weights import Names
+from runtime.training.keywords import takes_fields
 from runtime.training.solver import Solver
-from runtime.training.solver_param import read_solver
+from runtime.training.solver_fields import SolverFields
 
 
+@takes_fields
 def get_solver(
-    solver: Any,
+    solver: Any = None,
     *,
+    folder: str | Path | None = None,
     backend: str = "numpy",
     kernels: str = "own",
     graphs: bool = True,
@@ -22,18 +27,18 @@ def get_solver(
     keep: Iterable[str] | None = None,
     allow_python: Allow = (),
     plans: int = PLANS,
+    rename: Names | None = None,
+    **fields: Unpack[SolverFields],
 ) -> Solver:
-    """Return the solver of a prototxt file, of prototxt text, or of a message.
+    """Return `Solver(solver, ...)`, under pycaffe's name.
 
+    solver: a path to a solver or a net, text, a message, a dict of fields, or a spec.
     Files that it names are looked for from the current folder and then from its own.
-    The arguments are those of `Solver`.
 
     Raises `SpecError` and its children for bad input, `FileError` for files.
     """
-    param, path = read_solver(solver)
-    folder = path.parent if path else None
     return Solver(
-        param,
+        solver,
         folder=folder,
         backend=backend,
         kernels=kernels,
@@ -43,4 +48,6 @@ def get_solver(
         keep=keep,
         allow_python=allow_python,
         plans=plans,
+        rename=rename,
+        **fields,
     )

@@ -22,7 +22,8 @@ def at_passes(net: Net, passes: int) -> Iterator[None]:
         for source in net.sources.values():
             source.seek(passes)
     try:
-        yield
+        with net.feeding():
+            yield
     except BaseException:
         net.clock.value = UNKNOWN
         raise

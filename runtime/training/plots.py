@@ -44,7 +44,7 @@ def draw_history(history: History, path: str | Path, *, title: str = "") -> None
             "extra netspec[plot]"
         ) from error
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    scores = _test_curves(history, losses=False)
+    scores = test_curves(history, losses=False)
     figure = Figure(figsize=(7, 6.5 if scores else 4), layout="constrained")
     axes = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False)[:, 0]
     _draw_losses(axes[0], history)
@@ -81,9 +81,9 @@ def _draw_losses(axes: Any, history: History) -> None:
     else:
         axes.fill_between(iterations[starts], low, high, color="C0", alpha=0.2)
     last = np.append(starts[1:], len(raw)) - 1
-    means = _running_mean(raw, -(-len(raw) // WINDOWS))
+    means = running_mean(raw, -(-len(raw) // WINDOWS))
     axes.plot(iterations[last], means[last], color="C0", label="train loss")
-    for number, (name, curve) in enumerate(_test_curves(history, losses=True).items()):
+    for number, (name, curve) in enumerate(test_curves(history, losses=True).items()):
         axes.plot(*curve, marker=".", color=f"C{number + 1}", label=f"test {name}")
     finite = raw[np.isfinite(raw)]
     # Losses that fall by orders of magnitude show only on a logarithmic axis.
@@ -93,7 +93,7 @@ def _draw_losses(axes: Any, history: History) -> None:
     axes.legend()
 
 
-def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     """Return the mean of each value and those before it, `window` in all.
 
     Shapes: values (n) -> (n). Values that are not finite are left out.
@@ -106,7 +106,7 @@ def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return (sums[ends] - sums[starts]) / np.maximum(1, counts[ends] - counts[starts])
 
 
-def _test_curves(
+def test_curves(
     history: History, *, losses: bool
 ) -> dict[str, tuple[list[int], list[float]]]:
     """Return the scalar test outputs that are losses, or those that are not."""

@@ -8,10 +8,11 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, SpecWarning
 from netspec.schema import SolverParameter
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
+from runtime.training.divergence import warn
 from runtime.training.history import TestRecord
 from runtime.training.lr_policy import policy_of
 from runtime.training.momentum import momentum_at, moves
@@ -76,6 +77,8 @@ class Rule:
         self._settings = self.update.settings
         self._moves = moves(param)
         self._read = self._fields()
+        self._rates: tuple[float, float] | None = None  # base_lr before `set_rate`, now
+        self._by_hand = False
 
     @property
     def waits(self) -> bool:
@@ -132,8 +135,10 @@ class Rule:
         progress = self.policy.after_loss(self.progress, iteration, loss)
         return self.policy.rate(iteration, progress.steps)
 
-    def set_rate(self, rate: float, iteration: int) -> None:
-        """Change `base_lr` so that the rate of `iteration` is `rate`.
+    def set_rate(self, rate: float, iteration: int, *, by_hand: bool = True) -> None:
+        """Change `base_lr` so that `iteration` has this rate.
+
+        by_hand: whether somebody else than the training does it.
 
         Raises `SpecError` where no `base_lr` gives it: where the policy multiplies that
         by 0 or no number, or `min_lr` or the start of a growing rate is above it.
@@ -162,7 +167,42 @@ class Rule:
                 f"solver: lr cannot be set to {rate:g}: in iteration {iteration} it is "
                 f"at least {lowest:g}; change min_lr, warmup_start_lr or rampup_lr"
             )
+        given = self._given
         self.param.base_lr = base
+        self._rates, self._by_hand = (given, self.param.base_lr), by_hand
+
+    @property
+    def _given(self) -> float:
+        """The `base_lr` that the solver says, whatever `set_rate` made of it since."""
+        return self.rates[0] if self.rates else self.param.base_lr
+
+    @property
+    def rates(self) -> tuple[float, float] | None:
+        """What `base_lr` was before `set_rate`, and is now; None if it is as given."""
+        if self._rates is not None and self._rates[1] != self.param.base_lr:
+            self._rates = None  # somebody wrote into the message since
+        return self._rates
+
+    def restore_rates(self, saved: Sequence[float] | None) -> None:
+        """Go back to the `rates` of a snapshot, but where a rate was set by hand.
+
+        Warns where the solver says another `base_lr` than it did then, which counts.
+        """
+        given = self._given
+        if self.rates is not None and self._by_hand:
+            return
+        if saved is None:
+            self.param.base_lr, self._rates = given, None
+        elif saved[0] == given:
+            self.param.base_lr = saved[1]
+            self._rates = given, saved[1]
+        else:
+            warn(
+                f"base_lr is {given:g}, but was {saved[0]:g} when the run began, which "
+                f"made it {saved[1]:g} until the snapshot; {given:g} counts. Set "
+                f"solver.lr to go on at another rate",
+                SpecWarning,
+            )
 
     def step_to(self, iteration: int) -> None:
         """Take the step of multistep that leads to an iteration."""

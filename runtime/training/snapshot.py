@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from netspec.weights.hdf5_file import Hdf5File, reading
 from netspec.weights.reading import open_weights
 from runtime.execution import weights
 from runtime.execution.net import Net
+from runtime.training.callback_state import States, unpacked
 from runtime.training.progress import Progress
 from runtime.training.snapshot_files import (
     HASH_BYTES,
@@ -59,6 +60,8 @@ class SavedState:
     `history` has an array for each parameter in the net's order, once for each array
     that the update rule keeps. `progress` is what the policy of the rate remembers.
     `learned_net_hash` tells the model that was written with it, "" in files of Caffe.
+    `packed` are the states of callbacks as they stand in the file, `states` what they
+    say.
     """
 
     iteration: int
@@ -66,6 +69,8 @@ class SavedState:
     history: tuple[np.ndarray, ...]
     progress: Progress
     learned_net_hash: str = ""
+    packed: tuple[bytes, ...] = ()
+    states: States = field(default_factory=dict)
 
 
 def write_snapshot(
@@ -75,13 +80,14 @@ def write_snapshot(
     *,
     iteration: int,
     progress: Progress,
+    states: Sequence[bytes] = (),
     hdf5: bool = False,
 ) -> Snapshot:
     """Write both files of a snapshot.
 
     The state is on the disk under a temporary name before the model is touched, and
     takes its own name after it, so that a full disk leaves older files as they are. A
-    folder that is not there is made.
+    folder that is not there is made. states: those of callbacks, `packed`.
 
     Raises `FileError`.
     """
@@ -89,7 +95,8 @@ def write_snapshot(
     # The hash of the model takes the place of this once the model is there.
     token = secrets.token_hex(HASH_BYTES)
     history = tuple(_history(net, update))
-    saved = SavedState(iteration, str(paths.model), history, progress, token)
+    name = str(paths.model)
+    saved = SavedState(iteration, name, history, progress, token, tuple(states))
     content = _to_hdf5(saved) if hdf5 else b"".join(_to_binary(saved))
     try:
         paths.state.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +125,7 @@ def read_state(path: str | Path) -> SavedState:
     except FileError:
         _refuse_weights(path)
         raise
-    return saved
+    return replace(saved, packed=(), states=unpacked(saved.packed, path))
 
 
 def _refuse_weights(path: Path) -> None:
@@ -149,6 +156,7 @@ def _from_binary(path: Path) -> SavedState:
         ),
         _progress_in(message),
         _text(message.learned_net_hash, path),
+        tuple(message.callback_state),
     )
 
 
@@ -174,6 +182,7 @@ def _head(saved: SavedState) -> SolverState:
         recent_losses=progress.recent,
         best_accuracy=progress.best,
         learned_net_hash=saved.learned_net_hash or None,
+        callback_state=saved.packed,
     )
     if progress.minimum_loss != usual.minimum_loss:
         head.minimum_loss = progress.minimum_loss
@@ -322,12 +331,14 @@ def _to_hdf5(saved: SavedState) -> bytes:
     with _hdf5().File(buffer, "w") as file:
         file["learned_net"] = np.bytes_(saved.learned_net)
         head = _head(saved)
-        given = {field.name for field, _ in head.ListFields()}
-        for field, dtype in HDF5_FIELDS.items():
-            if field in given:
-                file[field] = np.atleast_1d(np.array(getattr(head, field), dtype))
+        given = {each.name for each, _ in head.ListFields()}
+        for name, dtype in HDF5_FIELDS.items():
+            if name in given:
+                file[name] = np.atleast_1d(np.array(getattr(head, name), dtype))
         if saved.learned_net_hash:
             file["learned_net_hash"] = np.bytes_(saved.learned_net_hash)
+        for index, state in enumerate(saved.packed):
+            file[f"callback_state/{index}"] = np.frombuffer(state, np.uint8)
         group = file.create_group("history")
         for index, values in enumerate(saved.history):
             group[str(index)] = values
@@ -351,16 +362,21 @@ def _from_hdf5(path: Path) -> SavedState:
             head = SolverState(
                 **{n: _number(_part(file, n)[()], n) for n in HDF5_ALWAYS}
             )
-            for field in HDF5_FIELDS.keys() - HDF5_ALWAYS:
-                there = file.find(field)
+            for known in HDF5_FIELDS.keys() - HDF5_ALWAYS:
+                there = file.find(known)
                 if not file.is_dataset(there):
                     continue
-                if field == "recent_losses":
+                if known == "recent_losses":
                     head.recent_losses.extend(np.ravel(there[()]).tolist())
                 else:
-                    setattr(head, field, _number(there[()], field))
+                    setattr(head, known, _number(there[()], known))
+        group, states = file.find("callback_state"), []
+        for index in range(len(file.names(group)) if file.is_group(group) else 0):
+            part = _part(file, str(index), group)
+            states.append(file.read(part, f"callback_state/{index}").tobytes())
     progress = _progress_in(head)
-    return SavedState(head.iter, name, tuple(arrays), progress, model_hash)
+    given = head.iter, name, tuple(arrays), progress, model_hash
+    return SavedState(*given, tuple(states))
 
 
 def _part(file: Hdf5File, name: str, group: Any = None) -> Any:

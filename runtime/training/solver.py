@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -16,53 +16,64 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
-from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
-from runtime.interrupts import Held, held, whole
+from runtime.execution.weights import Names, copy_files, warn_of_rest
+from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
-from runtime.training.callbacks import Callbacks
 from runtime.training.divergence import (
     NonFiniteLossError,
     Watch,
     check_parameters,
     learns_nothing,
-    warn,
     without_loss,
 )
+from runtime.training.doubts import YoungStatistics, warn_if_nothing_learns
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
+from runtime.training.keywords import documented, takes_fields
+from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
-from runtime.training.passes import UNKNOWN, mean_gradients
+from runtime.training.passes import mean_gradients
 from runtime.training.rule import Rule
-from runtime.training.snapshot import restore_snapshot, write_snapshot
+from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
-    SnapshotWarning,
     check_writable,
-    last,
     remove_leftovers,
     unsaved,
 )
+from runtime.training.solver_fields import SolverFields
+from runtime.training.solver_files import SolverFiles
 from runtime.training.solver_nets import SolverNets
-from runtime.training.solver_param import DEFAULT_PREFIX, find_file, weight_files
+from runtime.training.solver_param import find_file, weight_files
+from runtime.training.solver_source import DEFAULT_PREFIX, solver_of
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
 from runtime.training.zero_weights import warn_of_zero_weights
-from runtime.update_rules import Update
 
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 
-class Solver(Callbacks):
+@documented
+class Solver(SolverFiles, SolverLooks):
     """Trains a net and tests it, as a `SolverParameter` says.
 
+        solver = runtime.Solver(n, type="Adam", base_lr=0.001, max_iter=1000)
+
     Args:
-        param: the solver, upgraded, as `read_solver` returns it.
-        folder: where nets and weights are looked for after the current folder.
+        param: what to train, and how: a `NetSpec` or another net, a path to a net
+            (prototxt, caffemodel, a model file in Python) or to a solver, text of
+            either, a dict of fields, or a `SolverParameter`, which is copied.
+        fields: every field of a solver as a keyword, below; nets may be specs, and
+            messages dicts. One that is given takes the place of what `param` has.
+        folder: where nets and weights are looked for after the current folder; by
+            default that of the solver file.
         backend, kernels, graphs, precision: where and how to compute (see `Net`),
             whatever `solver_mode` says.
         seed: of fillers, dropout and data order; else `random_seed`, else 0. The same
             seed gives the same run, where Caffe takes a new one each time.
         keep, allow_python, plans: what must stay readable, may be imported, and for how
             many shapes each net keeps plans (see `Net`).
+        rename: what layers of the files of `weights` are called in the net, as of
+            `copy_from`; `copied` has a report for each of these files.
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -70,6 +81,12 @@ class Solver(Callbacks):
     with fp16, are not saved. `history` has a record of every iteration, test pass and
     snapshot. `snapshot_diff` and `debug_info` have no effect. What is changed in
     `param` holds from the next iteration on.
+
+    A solver that no file, text or message gives takes `lr_policy` "fixed" unless it
+    says another, and where it says no `momentum` 0.9 for Adam and Nesterov and 0.95 for
+    AdaDelta; the rest has Caffe's defaults.
+
+    Raises `SpecError` that tells all fields that cannot be, `FileError` for files.
 
     Ctrl-C and other signals whose handlers may raise wait until an iteration is whole,
     in `step`, `solve` and `test`; see `runtime.interrupts.held`.
@@ -79,12 +96,14 @@ class Solver(Callbacks):
     # Whether a forward pass by hand takes a batch from training, as in Caffe. Else what
     # iterations train on does not depend on it.
     counts_forward: ClassVar[bool] = False
+    saves_when_stopped = True  # whether `solve` writes a snapshot after `stop`
 
+    @takes_fields
     def __init__(
         self,
-        param: SolverParameter,
+        param: Any = None,
         *,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         backend: str = "numpy",
         kernels: str = "own",
         graphs: bool = True,
@@ -93,9 +112,13 @@ class Solver(Callbacks):
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
         plans: int = PLANS,
+        rename: Names | None = None,
+        **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
-        self.param = param
+        param, path = solver_of(param, fields)
+        folder = Path(folder) if folder else path.parent if path else None
+        self.param: SolverParameter = param
         refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
@@ -109,11 +132,13 @@ class Solver(Callbacks):
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]
-        paths = [find_file(name, folder, "weights") for name in names]
+        paths = [find_file(name, folder, "weights file") for name in names]
         all_nets = [self.net, *self.test_nets]
-        warn_of_rest(paths, [copy_into(all_nets, path) for path in paths])
+        self.copied = tuple(copy_files(all_nets, paths, rename))
+        warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
-        self.history = History()
+        self.history = History(solver=self)
+        self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
         self._recorder = Recorder(self.history, param)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
@@ -123,11 +148,11 @@ class Solver(Callbacks):
         self._iteration = 0
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
-        self._stopping = False
-        self._snapshot_wanted = False
         self._unsaved = False  # whether the last snapshot could not be written
+        self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
+        self._young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -136,40 +161,17 @@ class Solver(Callbacks):
         """How many iterations are done."""
         return self._iteration
 
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next iteration.
-
-        To set it changes `param.base_lr`, so that `lr_policy` goes on from there.
-        """
-        return self._rule.rate(self._iteration)
-
-    @lr.setter
-    def lr(self, rate: float) -> None:
-        self._rule.set_rate(rate, self._iteration)
-
-    @property
-    def update(self) -> Update:
-        """The update rule, with its running values."""
-        return self._rule.update
-
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called during this run."""
-        return self._stopping
-
-    def stop(self) -> None:
-        """Let the running `step` or `solve` end after its iteration."""
-        self._stopping = True
-
-    def snapshot_soon(self) -> None:
-        """Let the running `step` or `solve` write a snapshot after its iteration."""
-        self._snapshot_wanted = True
+    def end_at(self, iteration: int) -> None:
+        """Let the running `solve` end after so many iterations: `max_iter` from now."""
+        self.param.max_iter = self._end = iteration
 
     # ------------------------------------------------------------ training
 
-    def step(self, iterations: int = 1) -> None:
+    def step(self, iterations: int = 1, *, progress: Progress = None) -> None:
         """Train for some iterations, with the tests and snapshots that are due.
+
+        progress: "notebook", "bar", "lines", "log" (Caffe's, to standard error), True
+            or False; None shows a notebook a live table, others the log by `display`.
 
         A loss or a gradient that is infinite or not a number is warned about once; use
         `solve`, or look at `history.train`, to stop there. A snapshot that cannot be
@@ -178,14 +180,18 @@ class Solver(Callbacks):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
-        with held() as signals:
+        show = self.showing.run(self, "step", iterations, progress)
+        with held() as signals, show.until(signals), self.training():
             self._run(iterations, signals, careful=False)
-        self._stopping = False
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped(f"training stopped after iteration {self._iteration}")
 
-    def solve(self, resume: str | Path | None = None) -> History:
+    def solve(
+        self, resume: str | Path | None = None, *, progress: Progress = None
+    ) -> History:
         """Train up to `max_iter`, from a state file if one is given.
+
+        progress: see `step`.
 
         At the end a snapshot is written (unless `snapshot_after_train` is false), and
         the nets are tested if a test is due then. After `stop` a snapshot is written in
@@ -197,12 +203,16 @@ class Solver(Callbacks):
         is warned about), and what `step` raises.
         """
         with held() as signals:
-            self._solve(resume, signals)
+            self._prepare(resume)
+            left = self.param.max_iter - self._iteration
+            show = self.showing.run(self, "solve", left, progress)
+            with show.until(signals), self.training():
+                self._solve(signals)
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped(f"training stopped after iteration {self._iteration}")
         return self.history
 
-    def _solve(self, resume: str | Path | None, signals: Held) -> None:
+    def _prepare(self, resume: str | Path | None) -> None:
         param = self.param
         if not param.HasField("max_iter"):
             raise SpecError("solver: max_iter is missing; say how long to train")
@@ -211,50 +221,60 @@ class Solver(Callbacks):
             remove_leftovers(param.snapshot_prefix)
         if resume is not None:
             self.restore(resume)
+
+    def _solve(self, signals: Held) -> None:
+        param = self.param
         self._run(param.max_iter - self._iteration, signals, careful=True)
-        stopped, self._stopping = self._stopping, False
+        ended = self._stopping
         if signals.interrupted:
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
             return
-        due = stopped or param.snapshot_after_train or self._unsaved
+        due = ended and self.saves_when_stopped
+        due = due or param.snapshot_after_train or self._unsaved
         if due and not self._snapshot_is_new():
             check_parameters(self.net, self._iteration, self.last_snapshot)
             try:
                 self.snapshot()
             except FileError as error:
                 raise unsaved(error, self._iteration, self.last_snapshot) from error
-        if not stopped and is_due(self.param, self._iteration):
-            self._test(signals)
+        if not ended and is_due(self.param, self._iteration):
+            self._test_due(signals)
+        self._end_epoch()
+        if self._snapshot_wanted and not self._snapshot_is_new():
+            check_parameters(self.net, self._iteration, self.last_snapshot)
+            self._snapshot_on_the_way()
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
-        end = self._iteration + iterations
+        self._end = self._iteration + iterations
         if iterations > 0 and learns_nothing(self.net):
             raise without_loss(self.net)
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
+            warn_if_nothing_learns(self.net)
         if not self._cut:
             self._recorder.forget()
         self._cut = True
         self._ahead.begin(careful=careful)
         try:
             try:
-                self._loop(end, signals, careful=careful)
+                self._loop(signals, careful=careful)
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
 
-    def _loop(self, end: int, signals: Held, *, careful: bool) -> None:
+    def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
-        while self._iteration < end and not self.stopping:
+        while self._iteration < self._end and not self.stopping:
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
-                if (records := self._test(signals)) is None:
+                if not self._test_due(signals):
                     return
-                self._tested = self._iteration
-                self._rule.see_tests(self._iteration, self.test_nets, records)
+            if self._ends_epoch():
+                self._settle(0, careful=careful)
+                self._end_epoch()
             if self._stopping:
                 return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
@@ -266,21 +286,26 @@ class Solver(Callbacks):
                 if careful:
                     check_parameters(self.net, self._iteration, self.last_snapshot)
                 self._snapshot_on_the_way()
+            self.showing.look()
             if signals.stops():
                 return
         self._cut = False
+        if self._ends_epoch():
+            self._settle(0, careful=careful)
+            self._end_epoch()
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
         started = time.perf_counter()
-        for call in self._before:
-            call()
+        self.callbacks.tell("before")
         lr = self.lr
         passes = self._iteration * self.param.iter_size
         if self.counts_forward:
             passes = max(passes, self.net.clock.value)
-        if not self._after and self._ahead.able():
+        if not self.callbacks.has("after") and self._ahead.able():
             signals.whole(lambda: self._launch(passes, lr, careful=careful))
-            self._settle(0 if self._on_step else 1, careful=careful)
+            wait = self.callbacks.has("on_step")
+            wait = wait or self.showing.wants(self._iteration - 1)
+            self._settle(0 if wait else 1, careful=careful)
             return
         self._settle(0, careful=careful)
         loss = mean_gradients(self.net, passes, self.param.iter_size)
@@ -288,14 +313,12 @@ class Solver(Callbacks):
             if careful:
                 raise NonFiniteLossError(self._iteration, loss, lr, self.last_snapshot)
             self._watch.warn(f"the loss of iteration {self._iteration} is {loss:g}")
-        for call in self._after:
-            call()
+        self.callbacks.tell("after")
         lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
         self._watch.check(self.update, self._iteration, told, self.last_snapshot)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
-        for notify in self._on_step:
-            notify(record)
+        self.callbacks.tell("on_step", record)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)
@@ -316,8 +339,7 @@ class Solver(Callbacks):
                 self._iteration = error.iteration
                 raise
             record = self._recorder.add(done.iteration, loss, done.lr, done.started)
-            for notify in self._on_step:
-                notify(record)
+            self.callbacks.tell("on_step", record)
 
     @whole
     def apply_update(self) -> None:
@@ -332,16 +354,21 @@ class Solver(Callbacks):
 
     # ------------------------------------------------------------ testing
 
-    def test(self) -> list[TestRecord]:
+    def test(self, *, progress: Progress = None) -> list[TestRecord]:
         """Run every test net over its `test_iter` batches and record the means.
+
+        progress: see `step`.
 
         Which batches these are depends on `iter` only, not on what was tested before.
         `stop` and Ctrl-C end it after a batch, and then nothing is recorded.
         """
-        with held() as signals:
+        show = self.showing.run(self, "test", 0, progress)
+        with held() as signals, show.until(signals):
             records = self._test(signals)
+        if not self.callbacks.runs:
+            self._stopping = False
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped("the test was stopped, and nothing of it is recorded")
         return records or []
 
     def _test(self, signals: Held) -> list[TestRecord] | None:
@@ -350,99 +377,27 @@ class Solver(Callbacks):
             self.test_nets,
             self.param,
             self._iteration,
-            lambda: self._stopping or signals.stops(),
+            lambda: self.showing.leaves_test() or self._stopping or signals.stops(),
         )
         if records is None:
             return None
+        tested = [self.test_nets[record.net] for record in records]
+        self._young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
             self.history.tests.append(record)
-            for call in self._on_test:
-                call(record)
+            self.callbacks.tell_at(self._iteration, "on_test", record)
+        self.showing.look()
         return records
 
-    # ------------------------------------------------------------ files
-
-    def copy_from(self, path: str | Path, names: Names | None = None) -> CopyReport:
-        """Copy parameters of a file into net and test nets, as `Net.copy_from` does.
-
-        Returns what was copied into the net. Warns of a file that gives nothing, and of
-        layers that it leaves as they are.
-        """
-        report = copy_into([self.net, *self.test_nets], path, names)
-        warn_of_rest([path], [report])
-        return report
-
-    def snapshot(self) -> Snapshot:
-        """Write a snapshot and return the names of its files.
-
-        Raises `FileError`.
-        """
-        written = self._write_snapshot()
-        for call in self._on_snapshot:
-            call(written)
-        return written
-
-    def _write_snapshot(self) -> Snapshot:
-        param = self.param
-        written = write_snapshot(
-            self.net,
-            self.update,
-            param.snapshot_prefix,
-            iteration=self._iteration,
-            progress=self._rule.progress,
-            hdf5=param.snapshot_format == SolverParameter.HDF5,
-        )
-        self.last_snapshot = written
-        self.history.snapshots.append(written)
-        self._snapshot_wanted = self._unsaved = False
-        return written
-
-    def _snapshot_on_the_way(self) -> None:
-        """Write a snapshot; if that fails training is worth more than to end there."""
-        self._snapshot_wanted = False
-        try:
-            written = self._write_snapshot()
-        except FileError as error:
-            warn(
-                f"{error}; training goes on, and the next one is tried again; "
-                f"{last(self.last_snapshot)}",
-                SnapshotWarning,
-            )
-            self._unsaved = True
-            return
-        for call in self._on_snapshot:
-            call(written)
-
-    @whole
-    def restore(self, path: str | Path) -> None:
-        """Continue from the state file of a snapshot, written here or by Caffe.
-
-        What `history` has of later iterations is dropped, as they are done again.
-
-        Raises `FileError` for a file that is missing, broken or none, and for a model
-        that is not the one of this state, `SpecError` for another net or solver.
-        """
-        saved = restore_snapshot(self.net, self.update, path)
-        self._iteration = saved.iteration
-        self._rule.progress = saved.progress
-        self.last_snapshot = Snapshot(
-            saved.iteration, Path(saved.learned_net), Path(path)
-        )
-        self.history.drop(saved.iteration)
-        self.net.clock.value = UNKNOWN
-        self._tested, self._cut = -1, False
-
-    def _snapshot_is_new(self) -> bool:
-        last = self.last_snapshot
-        return last is not None and last.iteration == self._iteration
+    def _test_due(self, signals: Held) -> bool:
+        """Do the tests that are due, or return False if they were left."""
+        if (records := self._test(signals)) is None:
+            return False
+        self._tested = self._iteration
+        self._rule.see_tests(self._iteration, self.test_nets, records)
+        return True
 
     def close(self) -> None:
         """Close the data sources of all nets."""
         for net in (self.net, *self.test_nets):
             net.close()
-
-    def __repr__(self) -> str:
-        return (
-            f"<Solver {self.param.type!r} of {self.net.name!r} at iteration "
-            f"{self._iteration}>"
-        )

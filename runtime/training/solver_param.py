@@ -1,24 +1,19 @@
-"""Reading a solver: its own message, and the nets it names."""
+"""The files and nets that a solver names."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from netspec.errors import FileError, SpecError
-from netspec.files import is_file, is_folder
+from netspec.files import is_file
 from netspec.nets.current import current
 from netspec.nets.filter import solver_state
 from netspec.nets.state import State
-from netspec.nets.upgrade import upgrade_solver
 from netspec.schema import TEST, TRAIN, NetParameter, NetState, SolverParameter
-from netspec.text import parse, read_message
-
-DEFAULT_PREFIX = "solver"  # of snapshots, for a solver that has neither prefix nor file
-
-_TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+from runtime.training.solver_source import DEFAULT_PREFIX as DEFAULT_PREFIX
+from runtime.training.solver_source import TRAIN_FIELDS, net_of
+from runtime.training.solver_source import read_solver as read_solver
 
 
 @dataclass(frozen=True)
@@ -27,33 +22,6 @@ class NetChoice:
 
     net: NetParameter
     state: State
-
-
-def read_solver(source: Any) -> tuple[SolverParameter, Path | None]:
-    """Return a solver and the file it came from, if any.
-
-    source: a path, prototxt text (a string with a line break, a quote or a brace), or a
-    `SolverParameter`. Old forms are upgraded. Without `snapshot_prefix` the prefix is
-    the file's path less its suffix; a prefix that is a folder gets the file's name.
-
-    Raises `FileError` or `TextError`.
-    """
-    path: Path | None = None
-    if isinstance(source, SolverParameter):
-        param = SolverParameter()
-        param.CopyFrom(source)
-    elif isinstance(source, str) and any(mark in source for mark in "\n\"'{"):
-        param = parse(source, SolverParameter)
-    else:
-        path = Path(os.fspath(source))
-        param = read_message(path, SolverParameter)
-    param = upgrade_solver(param)
-    stem = str(path.with_suffix("")) if path else DEFAULT_PREFIX
-    if not param.HasField("snapshot_prefix"):
-        param.snapshot_prefix = stem
-    elif is_folder(param.snapshot_prefix):
-        param.snapshot_prefix = str(Path(param.snapshot_prefix) / Path(stem).name)
-    return param, path
 
 
 def find_file(name: str, folder: Path | None, what: str) -> Path:
@@ -65,10 +33,14 @@ def find_file(name: str, folder: Path | None, what: str) -> Path:
         return Path(name)
     if folder is not None and is_file(folder / name):
         return folder / name
-    where = f"{Path.cwd()} nor in {folder.absolute()}" if folder else f"{Path.cwd()}"
-    raise FileError(
-        f"{name}: the solver's {what} is {'neither' if folder else 'not'} in {where}"
-    )
+    here = Path.cwd()
+    if folder is None or folder.resolve() == here.resolve():
+        where = f"not in {here}"
+    else:
+        where = f"neither in {here} nor in {folder.absolute()}"
+    if Path(name).is_absolute():
+        raise FileError(f"{name}: the solver's {what} is not there")
+    raise FileError(f"{name}: the solver's {what} is {where}")
 
 
 def train_choice(param: SolverParameter, folder: Path | None) -> NetChoice:
@@ -76,11 +48,11 @@ def train_choice(param: SolverParameter, folder: Path | None) -> NetChoice:
 
     Raises `SpecError` unless exactly one of the fields that can name it does.
     """
-    given = [field for field in _TRAIN_FIELDS if param.HasField(field)]
+    given = [field for field in TRAIN_FIELDS if param.HasField(field)]
     if len(given) != 1:
         raise SpecError(
             f"solver: the net to train must be given by exactly one of "
-            f"{', '.join(_TRAIN_FIELDS)}; got {' and '.join(given) or 'none'}"
+            f"{', '.join(TRAIN_FIELDS)}; got {' and '.join(given) or 'none'}"
         )
     net = _load(param, given[0], folder)
     state = param.train_state if param.HasField("train_state") else None
@@ -143,4 +115,5 @@ def _load(param: SolverParameter, field: str, folder: Path | None) -> NetParamet
 
 
 def _read(name: str, field: str, folder: Path | None) -> NetParameter:
-    return current(find_file(name, folder, field))
+    path = find_file(name, folder, field)
+    return current(net_of(path) if path.suffix == ".py" else path)

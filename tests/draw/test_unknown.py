@@ -6,7 +6,7 @@ import re
 import pytest
 
 from netspec.draw.__main__ import main
-from netspec.draw.box_svg import COLOURS
+from netspec.draw.colours import COLOURS
 from netspec.draw.scene import draw, draw_dot, draw_html
 from netspec.errors import SpecError
 from tests.graph.test_opaque import DATA, conv, layer
@@ -37,11 +37,11 @@ def test_lines_have_the_shapes_that_are_known():
     text = draw_dot(NET, depth=1)
     assert text.count('[label="2×4×6×7"]') == 1
     (below,) = re.findall(r"n2 -> n3(.*);", text)
-    assert below == ""
+    assert below == ' [label="g"]'  # its name alone
     text = draw_dot(NET, depth=1, shapes={"g": (2, 5, 9, 9), "h": (1, 6)})
-    assert '[label="2×5×9×9"]' in text
+    assert '[label="g 2×5×9×9"]' in text
     assert '[label="2×4×7×7"]' in text
-    assert '[label="1×6"]' in text
+    assert '[label="h 1×6"]' in text
 
 
 def test_svg_and_page_show_it_too():

@@ -110,6 +110,7 @@ def test_every_message_field_and_enum_of_the_tables_is_there(name):
 OURS = {
     "SolverParameter.stepearly",
     "SolverState.best_accuracy",
+    "SolverState.callback_state",
     "SolverState.last_test",
     "SolverState.learned_net_hash",
     "SolverState.recent_losses",

@@ -221,6 +221,7 @@ function assemble(grid, sizes, nets, x, outPorts, inPorts, stem, frame) {
     const level = grid.rank[upper];
     const isEnd = panels.has(lower) || (lower >= grid.boxes - frame.exits && !isBend(lower));
     return {
+      net,
       x0: x0 + (isBend(upper) ? 0 : outPorts[net]),
       y0: y0 + half(upper),
       x1: x1 + inPorts[link],

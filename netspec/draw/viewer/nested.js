@@ -60,11 +60,32 @@ function frameOf(module, insides) {
 // Turn a place in the layout, whose flow is downwards, into one on the page.
 const flip = (across, along, sideways) => (sideways ? [along, across] : [across, along]);
 
-// Return the path of one piece: straight beside boxes, an S-curve between the ranks.
-function linePath(s, sideways) {
+// Return the path of every net, and that of its arrows: [line, arrows].
+function linePaths(segments, sideways) {
   const spot = (across, along) =>
     flip(across, along, sideways).map((v) => v.toFixed(1)).join(" ");
-  const middle = (s.leave + s.reach) / 2;
-  return `M${spot(s.x0, s.y0)}L${spot(s.x0, s.leave)}C${spot(s.x0, middle)} ` +
-    `${spot(s.x1, middle)} ${spot(s.x1, s.reach)}L${spot(s.x1, s.y1)}`;
+  const straightTo = (place) => `${sideways ? "H" : "V"}${place.toFixed(1)}`;
+  const nets = new Map();
+  for (const s of segments) {
+    if (!nets.has(s.net)) nets.set(s.net, { line: "", arrows: "", begun: new Set(), end: "" });
+    const net = nets.get(s.net), start = `${s.x0} ${s.y0}`;
+    const straight = Math.abs(s.x0 - s.x1) < STRAIGHT;
+    if (net.begun.has(start)) net.line += `M${spot(s.x0, s.leave)}`;
+    else {
+      if (start !== net.end) net.line += `M${spot(s.x0, s.y0)}`;
+      if (!straight) net.line += straightTo(s.leave);
+    }
+    net.begun.add(start);
+    if (!straight) {
+      const middle = (s.leave + s.reach) / 2;
+      net.line += `C${spot(s.x0, middle)} ${spot(s.x1, middle)} ${spot(s.x1, s.reach)}`;
+    }
+    net.line += straightTo(s.y1 - (s.intoBox ? ARROW / 2 : 0));
+    net.end = `${s.x1} ${s.y1}`;
+    if (s.intoBox) {
+      const back = s.y1 - ARROW, side = ARROW_WIDTH / 2;
+      net.arrows += `M${spot(s.x1 - side, back)}L${spot(s.x1, s.y1)}L${spot(s.x1 + side, back)}Z`;
+    }
+  }
+  return [...nets.values()].map((net) => [net.line, net.arrows]);
 }

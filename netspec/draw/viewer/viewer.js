@@ -7,6 +7,7 @@ const open = new Set(net.opened);
 const byId = (id) => document.getElementById(id);
 let chosen = null; // the box that stands for the layer whose properties are shown
 let view = null; // {x, y, scale} of the drawing in the window
+const MIN_FIRST_SCALE = 0.8, MAX_FIRST_SCALE = 1.2;
 
 // ------------------------------------------------------------------ marks
 
@@ -20,10 +21,11 @@ function element(tag, attributes, ...children) {
 function drawInside(placed, depth) {
   const { module, layout } = placed;
   const begin = module.space.entries;
-  const marks = layout.segments.map((segment) => {
-    const arrow = segment.intoBox ? { "marker-end": "url(#netspec-arrow)" } : {};
-    return element("path", { class: "l", d: linePath(segment, sideways), ...arrow });
-  });
+  const marks = [];
+  for (const [line, arrows] of linePaths(layout.segments, sideways)) {
+    marks.push(element("path", { class: "l", d: line }));
+    if (arrows) marks.push(element("path", { class: "arrow", d: arrows }));
+  }
   module.children.forEach((child, k) => {
     const node = begin + k, size = placed.sizes[node];
     const [x, y] = flip(...layout.centres[node], sideways);
@@ -175,18 +177,38 @@ function show(box) {
 
 // ------------------------------------------------------------------ window
 
-let dragged = false;
+let dragged = false, moved = false; // now, and at all, by hand
 
 function move() {
   byId("drawing").setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
 }
 
-function fit() {
-  const area = byId("stage").getBoundingClientRect(), size = placedRoot.size;
-  const whole = Math.min((area.width - 20) / size.width, (area.height - 20) / size.height);
-  const scale = Math.min(1, Math.max(whole, Math.min(0.5, (area.width - 20) / size.width)));
-  view = { scale, x: (area.width - scale * size.width) / 2, y: 10 };
+// Return how much of the drawing's sides fits in the window, and all of it.
+function scales(area) {
+  const { width, height } = placedRoot.size;
+  const [wide, high] = [(area.width - 20) / width, (area.height - 20) / height];
+  return { across: sideways ? high : wide, whole: Math.min(wide, high) };
+}
+
+function look(scale) {
+  const area = byId("stage").getBoundingClientRect(), { width, height } = placedRoot.size;
+  // What is too wide begins in the middle of the first boxes.
+  const [x, y] = flip(...placedRoot.layout.centres[0] || [0, 0], sideways);
+  const at = (room, size, place) => scale * size <= room ? (room - scale * size) / 2
+    : Math.min(10, Math.max(room - 10 - scale * size, room / 2 - scale * place));
+  view = { scale, x: sideways ? 10 : at(area.width, width, x),
+    y: sideways ? at(area.height, height, y) : 10 };
   move();
+}
+
+function fit() {
+  look(Math.min(1, scales(byId("stage").getBoundingClientRect()).whole));
+}
+
+// The beginning of the net, in letters that can be read.
+function begin() {
+  const { across, whole } = scales(byId("stage").getBoundingClientRect());
+  look(Math.max(MIN_FIRST_SCALE, Math.min(MAX_FIRST_SCALE, whole > 1 ? whole : across)));
 }
 
 function zoom(factor, x, y) {
@@ -205,12 +227,13 @@ function setAll(isOpen) {
     }
   }
   draw();
-  fit();
+  begin();
 }
 
 const stage = byId("stage");
 stage.addEventListener("wheel", (event) => {
   event.preventDefault();
+  moved = true;
   const area = stage.getBoundingClientRect();
   if (event.ctrlKey || event.metaKey) {
     zoom(Math.exp(-event.deltaY / 300), event.clientX - area.left, event.clientY - area.top);
@@ -227,6 +250,7 @@ stage.addEventListener("pointerdown", (event) => {
   const drag = (now) => {
     dragged = dragged || Math.hypot(now.clientX - start[0], now.clientY - start[1]) > 4;
     if (!dragged) return;
+    moved = true;
     view.x = now.clientX - from.x;
     view.y = now.clientY - from.y;
     move();
@@ -254,6 +278,6 @@ document.addEventListener("keydown", (event) => {
     search();
   }
 });
-window.addEventListener("resize", move);
+window.addEventListener("resize", () => (moved ? move() : begin()));
 draw();
-fit();
+begin();

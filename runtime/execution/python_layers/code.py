@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from netspec import bundled
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
 from netspec.ops.base import label
 from netspec.ops.own_layer import DEFINED, Definition
@@ -165,7 +166,8 @@ def _import(layer: LayerParameter) -> Any:
         if not _is_there("caffe"):
             # Modules with layers import caffe. By name, as it stands above this file.
             importlib.import_module("runtime.pycaffe").install()
-        return importlib.import_module(name)
+        with bundled.packages_last(name):
+            return importlib.import_module(name)
     except ImportError as error:
         raise CannotImport(
             f"module {name!r} cannot be imported: {error}. It is looked for on "

@@ -1,0 +1,125 @@
+"""A data set as the source of Input layers, which behave as data layers then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from netspec.errors import SpecError
+from netspec.ops.base import Shape
+from runtime.data.given.base import Dataset
+from runtime.data.given.streams import StreamEndedError
+from runtime.data.source import Arrays, ReadAhead
+
+
+class Feed:
+    """Batches of a data set for the Input layers of one net, read ahead in a thread.
+
+    sources: one for each layer, by name; all are at the same batch.
+    shapes: of the batches that are usual, by blob.
+    always: whether every forward pass takes a batch, and not only those of a solver.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        layers: Mapping[str, Sequence[str]],
+        *,
+        always: bool,
+    ) -> None:
+        self.dataset, self.always = dataset, always
+        self.shapes = dict(zip(dataset.names, dataset.shapes, strict=True))
+        self._ahead = ReadAhead(dataset, dataset.names[0], "the data")
+        self._delivered = -1
+        self._arrays: Arrays = ()
+        self.sources = {
+            name: FedSource(self, [dataset.names.index(top) for top in tops])
+            for name, tops in layers.items()
+        }
+
+    @property
+    def items(self) -> int:
+        """How many items the batch has that was delivered last."""
+        return len(self._arrays[0]) if self._arrays else 0
+
+    def arrays(self, batch: int) -> Arrays:
+        """Return batch number `batch`."""
+        if batch != self._delivered:
+            self._ahead.seek(batch)
+            self._delivered = -1  # if it cannot be read
+            self._arrays = self._ahead.next()
+            self._delivered = batch
+        return self._arrays
+
+    def shapes_at(self, batch: int) -> tuple[Shape, ...]:
+        """Return the shapes of a batch; where they may differ it is read."""
+        if batch == self._delivered:
+            return tuple(array.shape for array in self._arrays)
+        self._ahead.seek(batch)
+        return self._ahead.next_shapes()
+
+    def ends_at(self, batch: int) -> bool:
+        """Say whether an epoch ends ahead of a batch, which is read to find out."""
+        with suppress(StreamEndedError):
+            self.shapes_at(batch)
+        known = self.dataset.batches
+        return known is not None and batch > 0 and batch % known == 0
+
+    def close(self) -> None:
+        """Stop reading; a second time nothing happens."""
+        self._ahead.close()
+
+
+class FedSource:
+    """What one Input layer takes of the batches of a feed."""
+
+    def __init__(self, feed: Feed, places: Sequence[int]) -> None:
+        self._feed, self._places = feed, tuple(places)
+        self._batch = 0
+        self.shapes: tuple[Shape, ...] = self._of(feed.dataset.shapes)
+
+    def next_shapes(self) -> tuple[Shape, ...]:
+        """Return the shapes of the next batch, which `next` returns."""
+        self.shapes = self._of(self._feed.shapes_at(self._batch))
+        return self.shapes
+
+    def next(self) -> Arrays:
+        """Return the next batch; an error of the data is raised here."""
+        arrays = self._feed.arrays(self._batch)
+        self._batch += 1
+        return [arrays[place] for place in self._places]
+
+    def seek(self, batch: int) -> None:
+        """Go to batch number `batch`."""
+        self._batch = batch
+
+    def close(self) -> None:
+        """Close the feed."""
+        self._feed.close()
+
+    def _of(self, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+        return tuple(shapes[place] for place in self._places)
+
+
+def fed_layers(
+    tops: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> dict[str, Sequence[str]]:
+    """Return the Input layers that a data set fills.
+
+    tops: those of all Input layers, by layer.
+
+    Raises `SpecError` for a layer of which it fills some tops alone.
+    """
+    found = {}
+    for layer, its in tops.items():
+        filled = [top for top in its if top in names]
+        if filled and len(filled) < len(its):
+            missing = [top for top in its if top not in names]
+            raise SpecError(
+                f"the data fill "
+                f"{', '.join(filled)} of layer {layer!r} (Input), but not "
+                f"{', '.join(missing)}"
+            )
+        if filled:
+            found[layer] = its
+    return found

@@ -1,0 +1,131 @@
+"""`Dataset`, batches by number, and `Rows`, items by number."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from threading import Lock
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from netspec.ops.base import Shape
+from runtime.data.given.values import Labels, Numbers
+from runtime.data.source import Arrays, Place
+
+Item: TypeAlias = tuple[np.ndarray, ...]  # one array for each input
+
+
+class Dataset(ABC):
+    """Batches for the inputs of a net, epoch after epoch without an end.
+
+    names: the blobs that a batch fills, in order.
+    shapes: of the arrays of a whole batch. The last batch of an epoch may be smaller.
+    items, batches: of an epoch; None where nobody knows before it was read.
+    varies: whether batches may have other shapes than `shapes`.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    items: int | None = None
+    batches: int | None = None
+    varies: bool = True
+
+    def batch(self, number: int) -> Sequence[np.ndarray]:
+        """Return batch `number`, counted over all epochs from 0.
+
+        What it holds follows from the data, the seed and the number alone.
+
+        Shapes: float32, one array for each of `names`.
+
+        Raises `SpecError` for values that no net can use, and what the data raise.
+        """
+        return self.read_sized(number, fresh)
+
+    @abstractmethod
+    def read_sized(self, batch: int, place: Place) -> Arrays:
+        """Write batch number `batch` into arrays that `place` gives; return them."""
+
+    def read(self, batch: int, out: Sequence[np.ndarray]) -> None:
+        """Write batch number `batch` into the arrays `out`, which have its shapes."""
+        self.read_sized(batch, lambda shapes: out)
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Check labels from now on: how many classes the inputs of these names have.
+
+        Raises `SpecError` for labels that are no classes.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:  # noqa: B027
+        """Close files and threads; without them nothing happens."""
+
+
+class Rows(ABC):
+    """Items by number, each an array for every input.
+
+    costly: whether making an item takes so long that several threads pay.
+    seen: the inputs whose values were all looked at already.
+    alone: whether one thread alone may ask for items at a time.
+    """
+
+    count: int
+    costly: bool = False
+    seen: frozenset[str] = frozenset()
+    alone: bool = False
+
+    @abstractmethod
+    def item(self, number: int) -> Item:
+        """Return item `number`, as it lies: the arrays may be views of the data."""
+
+    @abstractmethod
+    def read(self, numbers: Numbers, out: Arrays) -> None:
+        """Write items into the rows of `out`, float32."""
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:  # noqa: B027
+        """Look at labels of which nobody knew before, by input, where that is cheap.
+
+        Raises `SpecError` for labels that are no classes.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Close files; without them nothing happens."""
+
+
+class Part(Rows):
+    """Some items of others: those with these numbers.
+
+    lock: of all parts of rows that one thread alone may read at a time.
+    """
+
+    def __init__(self, rows: Rows, numbers: np.ndarray, lock: Lock) -> None:
+        self._rows, self._numbers = rows, numbers
+        self._lock: Any = lock if rows.alone else nullcontext()
+        self.count = len(numbers)
+        self.costly, self.seen, self.alone = rows.costly, rows.seen, rows.alone
+
+    def item(self, number: int) -> Item:
+        """Return item `number` of the part."""
+        with self._lock:
+            return self._rows.item(int(self._numbers[number]))
+
+    def read(self, numbers: Numbers, out: Arrays) -> None:
+        """Write items of the part."""
+        if isinstance(numbers, range):
+            numbers = slice(numbers.start, numbers.stop)  # type: ignore[assignment]
+        with self._lock:
+            self._rows.read(self._numbers[numbers], out)
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Look at labels."""
+        self._rows.expect(labels)
+
+    def close(self) -> None:
+        """Close what the items are of, for all its parts."""
+        self._rows.close()
+
+
+def fresh(shapes: Sequence[Shape]) -> Arrays:
+    """Return new arrays of these shapes."""
+    return [np.empty(shape, np.float32) for shape in shapes]

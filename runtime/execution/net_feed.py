@@ -1,0 +1,158 @@
+"""How a `Net` takes the batches of a data set into its Input layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from netspec.errors import SpecError
+from netspec.graph import Graph
+from netspec.ops.base import Shape
+from netspec.schema import TRAIN
+from runtime.data.feeding import Feed, fed_layers
+from runtime.data.source import Source
+from runtime.execution.mirror import Mirror
+from runtime.layers.base import Clock, Context
+
+
+class NetFeed:
+    """Feeding of a `Net`, and what it reads besides."""
+
+    graph: Graph
+    context: Context
+    clock: Clock
+    mirror: Mirror
+    sources: dict[str, Source]
+    _pending: dict[str, Shape]
+    _feed: Feed | None = None
+    _fed = False  # whether passes take batches of the feed now
+    _unfed: dict[str, Shape]  # the shapes of inputs before there was a feed
+
+    def feed(
+        self,
+        data: Any,
+        *,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        transform: Any = None,
+    ) -> None:
+        """Let each forward pass take a batch of some data into the Input layers.
+
+            net.feed((x, y), batch_size=32)
+            net.forward()  # of the first 32 items
+            net.feed(None)  # by hand again
+
+        The last batch of an epoch may be smaller. The arguments are those of
+        `runtime.data.dataset.open_dataset`; the order follows from the seed of the net.
+
+        data: for all inputs of the net; None ends it, and the inputs get the shapes
+            back that they had.
+
+        Raises what `open_dataset` raises.
+        """
+        from runtime.data.dataset import open_dataset
+
+        self.end_feed()
+        if data is None:
+            return
+        phase = {node.phase for node in self.graph.nodes}
+        dataset = open_dataset(
+            data,
+            self.input_shapes,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=self.context.seed,
+            transform=transform,
+            phase=max(phase) if len(phase) == 1 else TRAIN,
+        )
+        self.begin_feed(Feed(dataset, self.fed_layers(dataset.names), always=True))
+
+    @property
+    def input_shapes(self) -> dict[str, Shape]:
+        """The shapes of the tops of all Input layers, by name, in order."""
+        shapes: dict[str, Shape] = {}
+        for tops in self.input_tops.values():
+            for top in tops:
+                edge = self.graph.blobs[top]
+                shapes[top] = self.graph.edges[edge].shape
+        return shapes
+
+    @property
+    def input_tops(self) -> dict[str, list[str]]:
+        """The tops of all Input layers, by layer."""
+        return {
+            node.name: list(node.layer.top)
+            for node in self.graph.nodes
+            if node.type == "Input"
+        }
+
+    def fed_layers(self, names: Sequence[str]) -> dict[str, Sequence[str]]:
+        """Return the Input layers that blobs of these names are the tops of."""
+        return fed_layers(self.input_tops, names)
+
+    def begin_feed(self, feed: Feed) -> None:
+        """Take batches of a feed from now on; `feed.always` says in which passes."""
+        self.end_feed()
+        self._unfed = self.input_shapes
+        self._feed = feed
+        if feed.always:
+            self._feed_on(feed, 0)
+
+    def end_feed(self) -> None:
+        """Let the caller fill the Input layers; they get back their shapes."""
+        feed, self._feed = self._feed, None
+        if feed is None:
+            return
+        self._feed_off(feed)
+        feed.close()
+        if self.input_shapes != self._unfed:
+            self._pending.update(self._unfed)
+            self._reshape(len(self.graph.nodes) - 1)
+
+    @contextmanager
+    def feeding(self) -> Iterator[None]:
+        """Take batches in the passes of this block, if there is a feed."""
+        feed = self._feed
+        if feed is None or feed.always:
+            yield
+            return
+        self._feed_on(feed, self.clock.value)
+        try:
+            yield
+        finally:
+            self._feed_off(feed)
+
+    @property
+    def fed_items(self) -> int | None:
+        """How many items the batch of the last pass had; None if nothing is fed."""
+        return None if self._feed is None else self._feed.items
+
+    def refuse_by_hand(self, names: Any) -> None:
+        """Refuse values for inputs that a feed fills in every pass."""
+        if names and self._feed is not None and self._feed.always:
+            raise SpecError(
+                f"input {next(iter(names))!r} is fed by the data given to net.feed; "
+                f"end that by net.feed(None) to give values by hand"
+            )
+
+    def close(self) -> None:
+        """Close the data sources."""
+        if self._feed is not None:
+            self._feed.close()
+        for source in self.sources.values():
+            source.close()
+
+    def _feed_on(self, feed: Feed, batch: int) -> None:
+        for source in feed.sources.values():
+            source.seek(batch)
+        self.sources.update(feed.sources)
+        self._fed = True
+
+    def _feed_off(self, feed: Feed) -> None:
+        for name in feed.sources:
+            self.sources.pop(name, None)
+        self._fed = False
+
+    def _reshape(self, last: int, *, read: bool = False) -> None:
+        raise NotImplementedError

@@ -1,0 +1,109 @@
+"""What shows a run; the one here shows nothing but kernels that are compiled."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+CLEAR_LINE = "\r\x1b[K"
+
+
+@dataclass
+class Run:
+    """One call of `step`, `solve` or `test`: iterations from `first` up to `end`.
+
+    compiled: the iterations in which kernels were compiled.
+    """
+
+    solver: Any
+    kind: str
+    first: int
+    end: int
+    started: float = field(default_factory=time.perf_counter)
+    compiled: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `error` ended it, or it was `stopped` ahead of its end."""
+
+    error: BaseException | None = None
+    interrupted: bool = False
+    stopped: bool = False
+
+    def text(self, run: Run) -> str:
+        """Return it in words."""
+        done = run.solver.iter
+        if self.interrupted:
+            where = f"after iteration {done}" if run.kind != "test" else "while testing"
+            return f"stopped {where}; run the cell again to go on"
+        if self.error is not None:
+            said = str(self.error).partition("\n")[0]
+            return (
+                f"ended after iteration {done} by {type(self.error).__name__}: {said}"
+            )
+        if self.stopped:
+            return f"stopped after iteration {done}, ahead of {run.end}"
+        return ""
+
+
+class Show:
+    """Shows a run: it is asked to look between iterations, and reads the history.
+
+    always: whether it was asked for, so that it shows something whatever the solver's
+    `display` is.
+    """
+
+    always = False
+
+    def tells_compiling(self) -> bool:
+        """Say whether there is anybody to tell of kernels that are compiled."""
+        return is_terminal()
+
+    def begin(self, run: Run) -> None:
+        """Begin a run."""
+
+    def wants(self, iteration: int) -> bool:
+        """Say whether the record of an iteration, and its blobs, are needed at once."""
+        return False
+
+    def look(self, doing: str = "") -> None:
+        """See what is new. doing: what goes on between iterations, as a test."""
+
+    def compiling(self, done: int, total: int) -> None:
+        """Tell how many of how many kernels are compiled; the end is `total`."""
+        show_on_terminal("" if done == total else compiling_text(done, total))
+
+    def end(self, outcome: Outcome) -> None:
+        """End the run."""
+
+
+class Silence(Show):
+    """Shows nothing at all."""
+
+    def tells_compiling(self) -> bool:
+        """Say no."""
+        return False
+
+
+def compiling_text(done: int, total: int) -> str:
+    """Return the words for compiling."""
+    return f"compiling kernels once, {done} of {total}"
+
+
+def show_on_terminal(text: str) -> None:
+    """Show a text on standard error in the place of the last one, on a terminal."""
+    if is_terminal():
+        with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
+            print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
+
+
+def is_terminal() -> bool:
+    """Say whether standard error is a terminal."""
+    stream = sys.stderr
+    with contextlib.suppress(AttributeError, ValueError):  # there is none, or closed
+        return stream.isatty()
+    return False

@@ -1,0 +1,106 @@
+"""The files that a `Solver` reads and writes: weights and snapshots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netspec.errors import FileError
+from netspec.schema import SolverParameter
+from runtime.execution.net import Net
+from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
+from runtime.interrupts import whole
+from runtime.training.divergence import warn
+from runtime.training.passes import UNKNOWN
+from runtime.training.snapshot import restore_snapshot, write_snapshot
+from runtime.training.snapshot_files import Snapshot, SnapshotWarning, last
+from runtime.training.telling import Callbacks
+from runtime.update_rules import Update
+
+
+class SolverFiles(Callbacks):
+    """How a `Solver` reads weights, writes snapshots and goes on from them."""
+
+    net: Net
+    test_nets: list[Net]
+    last_snapshot: Snapshot | None
+    _cut: bool
+    _unsaved: bool
+
+    @property
+    def update(self) -> Update:
+        """The update rule, with its running values."""
+        return self._rule.update
+
+    def copy_from(self, path: str | Path, names: Names | None = None) -> CopyReport:
+        """Copy parameters of a file into net and test nets, as `Net.copy_from` does.
+
+        Returns what was copied into the net. Warns of a file that gives nothing, and of
+        layers that it leaves as they are.
+        """
+        report = copy_into([self.net, *self.test_nets], path, names)
+        warn_of_rest([path], [report])
+        return report
+
+    def snapshot(self) -> Snapshot:
+        """Write a snapshot and return the names of its files.
+
+        Raises `FileError`.
+        """
+        written = self._write_snapshot()
+        self.callbacks.tell("on_snapshot", written)
+        return written
+
+    def _write_snapshot(self) -> Snapshot:
+        param = self.param
+        written = write_snapshot(
+            self.net,
+            self.update,
+            param.snapshot_prefix,
+            iteration=self._iteration,
+            progress=self._rule.progress,
+            states=self._states(),
+            hdf5=param.snapshot_format == SolverParameter.HDF5,
+        )
+        self.last_snapshot = written
+        self.history.snapshots.append(written)
+        self._snapshot_wanted = self._unsaved = False
+        return written
+
+    def _snapshot_on_the_way(self) -> None:
+        """Write a snapshot; if that fails training is worth more than to end there."""
+        self._snapshot_wanted = False
+        try:
+            written = self._write_snapshot()
+        except FileError as error:
+            warn(
+                f"{error}; training goes on, and the next one is tried again; "
+                f"{last(self.last_snapshot)}",
+                SnapshotWarning,
+            )
+            self._unsaved = True
+            return
+        self.callbacks.tell("on_snapshot", written)
+
+    @whole
+    def restore(self, path: str | Path) -> None:
+        """Continue from the state file of a snapshot, written here or by Caffe.
+
+        What `history` has of later iterations is dropped, as they are done again.
+
+        Raises `FileError` for a file that is missing, broken or none, and for a model
+        that is not the one of this state, `SpecError` for another net or solver.
+        """
+        saved = restore_snapshot(self.net, self.update, path)
+        self._iteration = saved.iteration
+        self._rule.progress = saved.progress
+        self._restore_states(saved.states)
+        self.last_snapshot = Snapshot(
+            saved.iteration, Path(saved.learned_net), Path(path)
+        )
+        self.history.drop(saved.iteration)
+        self.net.clock.value = UNKNOWN
+        self._tested, self._cut = -1, False
+
+    def _snapshot_is_new(self) -> bool:
+        last = self.last_snapshot
+        return last is not None and last.iteration == self._iteration
