@@ -17,6 +17,7 @@ from netspec.graph.looking import computed, learned
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
+from netspec.nets.module_paths import known_paths, module_paths
 from netspec.nets.phases import PHASE_NAMES
 from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
@@ -33,14 +34,14 @@ MAC_RULE = (
 MIB = 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """The rows of all layers, and totals.
 
     `num_params` counts a shared parameter once. It is the sum of `trained_params`, of
     `frozen_params`, whose lr_mult is 0, and of `statistics`, the means and variances of
     BatchNorm, which no gradient changes. `memory` is in bytes, by purpose; see
-    `netspec.summary.forecast.forecast`. `print(summary)` shows a table.
+    `netspec.summary.forecast.forecast`. Shown, it is a table.
 
     Of a net with layers that cannot be read, or with data whose shape only a file
     tells, `num_params` and `macs` count what is known, and `memory` is empty if a shape
@@ -98,6 +99,7 @@ class Summary:
                 {
                     "name": row.name,
                     "type": row.type,
+                    "module": row.path,
                     "tops": {name: _sizes(shape) for name, shape in row.tops.items()},
                     "num_params": row.num_params,
                     "own_params": row.own_params,
@@ -123,13 +125,16 @@ class Summary:
     def __str__(self) -> str:
         return self.text()
 
+    def __repr__(self) -> str:
+        return self.text()
+
     def _repr_html_(self) -> str:
         return to_html(self.tree(), _totals(self))
 
 
 def summarize(
     net: Any,
-    phase: int = TEST,
+    phase: str | int = TEST,
     *,
     level: int = 0,
     stages: Iterable[str] = (),
@@ -158,18 +163,25 @@ def summarize(
     if batch_size is not None:
         given = {**_batched(kept, given, batch_size), **given}
     try:
-        return summary_of(build_kept(kept, shapes=given, opaque=True))
+        graph = build_kept(kept, shapes=given, opaque=True)
+        return summary_of(graph, known_paths(net))
     except SpecError as error:
         error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
-    return Summary(name=message.name, phase=phase, **partial_parts(found))
+    paths = module_paths(found.layers, known_paths(net))
+    return Summary(name=message.name, phase=state.phase, **partial_parts(found, paths))
 
 
-def summary_of(graph: Graph) -> Summary:
-    """Return the summary of a graph."""
-    rows = tuple(_row(graph, n) for n in graph.nodes if not is_inserted(graph, n))
+def summary_of(graph: Graph, paths: Mapping[str, str] | None = None) -> Summary:
+    """Return the summary of a graph; paths: those of modules that a spec tells."""
+    known = module_paths([node.layer for node in graph.nodes], paths)
+    rows = tuple(
+        _row(graph, node, known[node.name])
+        for node in graph.nodes
+        if not is_inserted(graph, node)
+    )
     inserted = {node.index for node in graph.nodes if is_inserted(graph, node)}
     return Summary(
         name=graph.name,
@@ -189,7 +201,7 @@ def summary_of(graph: Graph) -> Summary:
     )
 
 
-def _row(graph: Graph, node: Node) -> Row:
+def _row(graph: Graph, node: Node, path: str) -> Row:
     shapes = tuple(definition.shape for definition in node.op.params)
     owners = [graph.parameters[index].owner.node for index in node.params]
     mine = [slot for slot, owner in enumerate(owners) if owner == node.index]
@@ -214,6 +226,7 @@ def _row(graph: Graph, node: Node) -> Row:
         macs=computed(node.layer, node.op),
         activation_bytes=FLOAT_BYTES
         * sum(count(edge.shape) for edge in made if edge.buffer not in read),
+        path=path,
         frozen=frozen,
         statistics=statistics,
     )
