@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
+    from runtime.training.preview import rates as rates
     from runtime.training.solver import Solver as Solver
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "allow_links",
     "get_backend",
     "get_solver",
+    "rates",
     "register_layer",
 ]
 
@@ -55,6 +57,7 @@ _LAZY = {
     "allow_links": "netspec.weights.hdf5_file",
     "get_backend": "runtime.backends",
     "get_solver": "runtime.training.opening",
+    "rates": "runtime.training.preview",
     "register_layer": "runtime.execution.python_layers.code",
 }
 
