@@ -330,7 +330,7 @@ def _announce(solver: Solver) -> None:
     parameters = sum(count(one.shape) for one in net.graph.parameters)
     print(
         f"training {net.name or 'a net'}: {len(net.layers)} layers, {parameters:,} "
-        f"parameters, {param.type} on {net.backend.name}, seed {solver.seed}, "
+        f"parameters, {param.type} on {net.backend.title}, seed {solver.seed}, "
         f"iteration {solver.iter} to {param.max_iter}",
         flush=True,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -26,7 +25,11 @@ from runtime.training.divergence import (
     learns_nothing,
     without_loss,
 )
-from runtime.training.doubts import YoungStatistics, warn_if_nothing_learns
+from runtime.training.doubts import (
+    YoungStatistics,
+    warn_if_nothing_learns,
+    warn_of_portable_kernels,
+)
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
@@ -137,9 +140,9 @@ class Solver(SolverFiles, SolverLooks):
         paths = [find_file(name, folder, "weights file") for name in names]
         self.copy_all(paths, rename)
         self._rule = Rule(param, self.net)
-        self.history = History(solver=self)
         self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        self._recorder = Recorder(self.history, param)
+        self._time = self.net.backend.compilation.clock  # stands while it compiles
+        self._recorder = Recorder(self._records, param, self._time)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -164,6 +167,7 @@ class Solver(SolverFiles, SolverLooks):
     def end_at(self, iteration: int) -> None:
         """Let the running `solve` end after so many iterations: `max_iter` from now."""
         self.param.max_iter = self._end = iteration
+        self.showing.ends_at(iteration)
 
     # ------------------------------------------------------------ training
 
@@ -252,6 +256,7 @@ class Solver(SolverFiles, SolverLooks):
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
             warn_if_nothing_learns(self.net)
+        warn_of_portable_kernels(self.net)
         if not self._cut:
             self._recorder.forget()
         self._cut = True
@@ -263,6 +268,7 @@ class Solver(SolverFiles, SolverLooks):
                 self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
+            self.net.rest_feed()
 
     def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
@@ -295,7 +301,7 @@ class Solver(SolverFiles, SolverLooks):
             self._end_epoch()
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
-        started = time.perf_counter()
+        started = self._time()
         self.callbacks.tell("before")
         lr = self.lr
         passes = self._iteration * self.param.iter_size
@@ -384,7 +390,7 @@ class Solver(SolverFiles, SolverLooks):
         tested = [self.test_nets[record.net] for record in records]
         self.young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
-            self.history.tests.append(record)
+            self._records.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
         self.showing.look()
         return records

@@ -82,7 +82,7 @@ class SolverFiles(Callbacks):
             hdf5=param.snapshot_format == SolverParameter.HDF5,
         )
         self.last_snapshot = written
-        self.history.snapshots.append(written)
+        self._records.snapshots.append(written)
         self._snapshot_wanted = self._unsaved = False
         return written
 
@@ -117,7 +117,7 @@ class SolverFiles(Callbacks):
         self.last_snapshot = Snapshot(
             saved.iteration, Path(saved.learned_net), Path(path)
         )
-        self.history.drop(saved.iteration)
+        self._records.drop(saved.iteration)
         self.net.clock.value = UNKNOWN
         self._tested, self._cut = -1, False
 

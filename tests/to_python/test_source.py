@@ -185,7 +185,7 @@ def test_equal_options_become_constants():
     n.a = L.InnerProduct(n.x, num_output=3, weight_filler="xavier", param=learn)
     n.b = L.TanH(n.a)
     n.c = L.InnerProduct(n.b, num_output=4, weight_filler="xavier", param=learn)
-    n.d = L.InnerProduct(n.a, num_output=4, bias_term=False, param=learn)
+    n.d = L.InnerProduct(n.a, num_output=4, axis=-1, param=learn)
     source = checked(n.to_proto())
     assert source.count("decay_mult=0") == 1
     assert 'FC = dict(weight_filler="xavier", param=PARAM)' in source
