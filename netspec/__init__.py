@@ -20,6 +20,7 @@ from netspec import layers as layers
 from netspec import params as params
 from netspec import schema as schema
 from netspec.errors import SpecWarning as SpecWarning
+from netspec.language.arithmetic import unstack as unstack
 from netspec.language.calls import Function as Function
 from netspec.language.calls import Top as Top
 from netspec.language.emit import to_proto as to_proto
@@ -105,6 +106,7 @@ __all__ = [
     "schema",
     "shared",
     "to_proto",
+    "unstack",
 ]
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.layer import Layer as Layer
     from runtime.fitting.fit import fit as fit
     from runtime.fitting.interrupted import interrupted as interrupted
+    from runtime.pictures.activations import activations as activations
+    from runtime.pictures.batch import show_batch as show_batch
+    from runtime.pictures.filters import filters as filters
     from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
@@ -41,15 +44,18 @@ __all__ = [
     "Net",
     "NonFiniteLossError",
     "Solver",
+    "activations",
     "check_gradients",
     "allow_links",
     "evaluate",
     "fit",
+    "filters",
     "get_backend",
     "get_solver",
     "interrupted",
     "predict",
     "register_layer",
+    "show_batch",
 ]
 
 _LAZY = {
@@ -63,14 +69,17 @@ _LAZY = {
     "check_gradients": "runtime.checking.gradients",
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
+    "activations": "runtime.pictures.activations",
     "allow_links": "netspec.weights.hdf5_file",
     "evaluate": "runtime.evaluation.evaluate",
     "fit": "runtime.fitting.fit",
+    "filters": "runtime.pictures.filters",
     "get_backend": "runtime.backends",
     "interrupted": "runtime.fitting.interrupted",
     "get_solver": "runtime.training.opening",
     "predict": "runtime.evaluation.predict",
     "register_layer": "runtime.execution.python_layers.code",
+    "show_batch": "runtime.pictures.batch",
 }
 
 

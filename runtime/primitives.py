@@ -19,7 +19,7 @@ import numpy as np
 
 from netspec import room
 from runtime.arrays import Array, ArraySpec
-from runtime.compilation import Compilation
+from runtime.compilation import Compilation, Listener
 from runtime.counter_random import hash_bits
 
 
@@ -43,6 +43,15 @@ class Primitives:
         # NumPy buffers the output unless it is told to clip; CuPy has no such choice.
         modes = inspect.signature(xp.take).parameters
         self._take = partial(xp.take, mode="clip") if "mode" in modes else xp.take
+
+    @property
+    def told_of_compiling(self) -> Listener | None:
+        """Who is told of it beside those that `compilation` has; None for nobody."""
+        return self.compilation.also
+
+    @told_of_compiling.setter
+    def told_of_compiling(self, listener: Listener | None) -> None:
+        self.compilation.also = listener
 
     def runner(self, calls: Sequence[Any]) -> Callable[[], None]:
         """Return a function that runs calls made by this backend's kernels in order."""

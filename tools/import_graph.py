@@ -66,7 +66,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "update_rules",
         "backends",
         "execution",
-        "checking  training",
+        "checking  pictures  training",
         "evaluation",
         "fitting",
         "cli  pycaffe  __init__",

@@ -102,7 +102,7 @@ def _command(arguments: Sequence[str] | None, prog: str) -> None:
     with fork_options(options):
         phase = PHASES.get(options.phase)
         given = given_net(options, deploy=options.deploy, phase=phase, settle=True)
-        scene = Scene(given.net, view)
+        scene = Scene(given.shown, view)
     if options.output is None:
         sys.stdout.write(scene.svg())
     else:

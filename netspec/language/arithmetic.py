@@ -190,6 +190,51 @@ def part(top: Arithmetic, key: Any) -> Any:
     return top
 
 
+def unstack(top: Any, axis: int = 0, size: int = 1) -> tuple[Any, ...]:
+    """Return the parts of `top` along an axis, one after the other, of one Slice layer.
+
+        for x in netspec.unstack(n.x, axis=1):    # each step of a sequence
+            h = step(x, h)
+
+    Shapes: x (..., T, ...) -> T / size parts (..., size, ...).
+
+    top: a top, or a NetSpec, which stands for its top `output`. axis: which, from -axes
+    to axes - 1. size: how much of the axis each part has. The axis stays, as it does
+    for `n.x[:, t:t+1]`, which makes a Slice layer and a Silence layer each time.
+
+    Raises `SpecError` for something else than a top or an axis, `ShapeError` where the
+    size of the axis is not known or `size` does not divide it.
+    """
+    found = getattr(top, "output_top", None) if not isinstance(top, Arithmetic) else top
+    if not isinstance(found, Arithmetic):
+        raise SpecError(f"{user_site()}: unstack of {shown(top)}; expected a top")
+    who = f"{user_site()}: {found.described()}"
+    for name, value in (("axis", axis), ("size", size)):
+        if value is None or not _is_bound(value):
+            raise SpecError(f"{who}: {name} is {shown(value)}; expected an integer")
+    shape = _shape(found, "unstack")
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"{who}: has shape {shape}, so no axis {axis}")
+    whole = shape[axis]
+    if whole is None:
+        raise ShapeError(
+            f"{who}: the size of axis {axis} of {shape} is not known, which unstack "
+            f"needs; give the layer that makes it a shape"
+        )
+    if size < 1 or whole % size or not whole:
+        raise ShapeError(
+            f"{who}: axis {axis} of {shape} cannot be cut into parts of size {size}; "
+            f"expected a divisor of {whole}"
+        )
+    count = whole // size
+    if count == 1:
+        return (found,)
+    parts: tuple[Any, ...] = found.layer(
+        "Slice", found, axis=int(axis) % len(shape), ntop=count
+    )
+    return parts
+
+
 def _is_bound(value: Any) -> bool:
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     return value is None or whole

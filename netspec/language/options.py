@@ -19,7 +19,6 @@ from netspec.language.python_to_proto import (
 from netspec.schema import LayerParameter
 from netspec.schema.kept import UNKNOWN_FIELDS, known_fields
 from netspec.site import warn_at
-from netspec.text.near import near_miss
 
 LAYER_FIELDS: Mapping[str, Any] = LayerParameter.DESCRIPTOR.fields_by_name
 
@@ -130,6 +129,8 @@ def params_by_message() -> dict[str, str]:
 
 
 def _unknown(type_name: str, name: str, own: str | None) -> str:
+    from netspec.text.near import near_miss  # for mistakes
+
     fields = fields_of(own) if own is not None else {}
     slip = near_miss(name, fields)
     elsewhere = None if slip else _elsewhere(type_name, name, fields)

@@ -30,7 +30,6 @@ from netspec.language.record import layer as call_by_name
 from netspec.language.record import record
 from netspec.ops.own_layer import DEFINED, Definition, Filler, Learned, filler_of
 from netspec.site import user_site, warn_at
-from netspec.text.near import near_miss
 
 _COMMON = frozenset([*LAYER_FIELDS, "ntop", "in_place", "share"])
 
@@ -186,6 +185,8 @@ def layer(kind: Any = None, /, *bottoms: Any, **fields: Any) -> Any:
     and for whatever is wrong with a call.
     """
     if isinstance(kind, str):
+        from netspec.text.near import near_miss
+
         near = near_miss(kind, LAYER_TYPES)
         if near is not None and own_param(kind) is None:
             warn_at(

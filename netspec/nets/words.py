@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 
 from netspec.errors import SpecError, layer_label
 from netspec.schema import LayerParameter
-from netspec.text.near import near_miss
 
 FILLERS = (
     "constant",
@@ -77,6 +76,8 @@ def _told(message: Any, name: str, where: str) -> tuple[str, bool] | None:
     known = _WORDS[kind, name]
     if word in known:
         return None
+    from netspec.text.near import near_miss  # which right words do not need
+
     folded = {each.lower(): each for each in known}.get(word.lower())
     near = folded or near_miss(word.lower(), known)
     foreign = _FOREIGN_FILLERS if kind == "FillerParameter" else {}

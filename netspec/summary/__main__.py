@@ -103,7 +103,7 @@ def main(
         given, phase = _read(options)
         try:
             summary = summarize(
-                given.net,
+                given.shown,
                 phase,
                 level=given.level,
                 stages=given.stages,

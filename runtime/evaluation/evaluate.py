@@ -28,7 +28,7 @@ from runtime.evaluation.heads import (
 from runtime.evaluation.judges import Judge, judge_of
 from runtime.evaluation.own_outputs import OwnOutputs
 from runtime.evaluation.results import Evaluation
-from runtime.evaluation.subject import Subject, Weights, subject_of
+from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
 from runtime.interrupts import whole
 
@@ -45,7 +45,7 @@ def evaluate(
     class_names: Any = None,
     threshold: float = 0.5,
     batch_size: int | None = None,
-    transform: Any = None,
+    transform: Any = SAME,
     weights: Weights | None = None,
     rename: Names | None = None,
     **options: Any,
@@ -90,7 +90,7 @@ def evaluate(
     """
     subject = subject_of(model, weights, rename, options)
     asked = _Asked(metrics, top_k, class_names, threshold)
-    return _evaluate(subject, data, asked, batch_size, transform)
+    return _evaluate(subject, data, asked, batch_size, subject.transform(transform))
 
 
 class _Asked:

@@ -11,7 +11,7 @@ from netspec.errors import SpecError, did_you_mean, layer_label
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
 from runtime.evaluation.feeding import Pass, inputs_of
-from runtime.evaluation.subject import Subject, Weights, subject_of
+from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
 from runtime.interrupts import whole
 
@@ -22,7 +22,7 @@ def predict(
     *,
     blobs: str | Sequence[str] | None = None,
     batch_size: int | None = None,
-    transform: Any = None,
+    transform: Any = SAME,
     weights: Weights | None = None,
     rename: Names | None = None,
     **options: Any,
@@ -46,6 +46,8 @@ def predict(
     batch_size: how many items at once; else as many as the net says. The last batch
         may have fewer. The result does not depend on it.
     transform: as of `runtime.fit`, in phase TEST: crops from the middle, no mirroring.
+        "same" is what `runtime.fit` tested with, for a model that it trained; None is
+        none.
     weights: a weight file or several, for a net without values. rename: what layers of
         these files are called in the net, as of `Net.copy_from`.
     options: of `Net` for such a net, as `backend` and `allow_python`.
@@ -58,12 +60,13 @@ def predict(
     Raises `SpecError` for blobs that the net for use does not have or that have no rows
     of items, and for data that do not suit; `FileError` for files.
     """
+    subject = subject_of(model, weights, rename, options)
     found = predictions(
-        subject_of(model, weights, rename, options),
+        subject,
         x,
         blobs=blobs,
         batch_size=batch_size,
-        transform=transform,
+        transform=subject.transform(transform),
     )
     if isinstance(blobs, str) or (blobs is None and len(found) == 1):
         return next(iter(found.values()))

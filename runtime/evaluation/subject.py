@@ -27,6 +27,7 @@ from runtime.training.solver_param import weight_files
 # The nets that were derived from a net, as long as that lives; they share its arrays.
 _DERIVED: WeakKeyDictionary[Net, dict[Any, Net]] = WeakKeyDictionary()
 
+SAME = "same"  # a transform: that of the data with which the model was tested
 MAX_DERIVED = 8  # of one net
 
 Weights = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -53,6 +54,13 @@ class Subject:
     large: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     solver: Solver | None = None
+
+    def transform(self, given: Any) -> Any:
+        """Return a transform as it was given, or that of `runtime.fit` for `SAME`."""
+        if not isinstance(given, str) or given != SAME:
+            return given
+        fitting = None if self.solver is None else self.solver.fitting
+        return None if fitting is None else fitting.given.test_transform
 
     def for_use(self) -> NetParameter:
         """Return the net for use: see `netspec.deploy`."""

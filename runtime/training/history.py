@@ -164,9 +164,11 @@ class History:
 
         return f"<History: {headline(self)}>"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         from runtime.training.history_looks import html
 
+        if self.solver is not None and self.solver.showing.is_shown_here():
+            return None  # the same curves stand above, in the output of this cell
         return html(self)
 
     # ------------------------------------------------------------ files

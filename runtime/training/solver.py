@@ -15,7 +15,7 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
-from runtime.execution.weights import Names, copy_files, warn_of_rest
+from runtime.execution.weights import Names
 from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
 from runtime.training.divergence import (
@@ -138,9 +138,7 @@ class Solver(SolverFiles, SolverLooks):
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
-        all_nets = [self.net, *self.test_nets]
-        self.copied = tuple(copy_files(all_nets, paths, rename))
-        warn_of_rest(paths, self.copied)
+        self.copy_all(paths, rename)
         self._rule = Rule(param, self.net)
         self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
         self._time = self.net.backend.compilation.clock  # stands while it compiles
@@ -169,6 +167,7 @@ class Solver(SolverFiles, SolverLooks):
     def end_at(self, iteration: int) -> None:
         """Let the running `solve` end after so many iterations: `max_iter` from now."""
         self.param.max_iter = self._end = iteration
+        self.showing.ends_at(iteration)
 
     # ------------------------------------------------------------ training
 
@@ -269,6 +268,7 @@ class Solver(SolverFiles, SolverLooks):
                 self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
+            self.net.rest_feed()
 
     def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1

@@ -253,7 +253,7 @@ CALLS = {
     "netspec.to_proto([n.data])": r"is \[<Top 'data'.*go with a star: \*tops",
     "netspec.to_proto(3)": r"to_proto of something that is 3; expected a top",
     "n.update([n.data])": r"update with \[.*; expected a dictionary of tops by name",
-    "netspec.deploy(n, batch_size='x')": r"batch_size is 'x'; expected a number above 0",
+    "netspec.deploy(n, batch_size='x')": r"batch_size is 'x'; expected a number",
     "netspec.deploy(n, shapes=3)": r"shapes is 3; expected them by name",
     "netspec.deploy(n, shapes=dict(data=3))": r"for .data. is 3; expected sizes",
     "NetSpec(3)": r"net.py:1: NetSpec: name is 3; expected text",

@@ -27,13 +27,14 @@ class Bar(Show):
         """
         self._run = run
         self._next = 0.0
-        self._tests = len(run.solver.history.tests)
-        steps = run.end - run.first
-        self._bar = _open(run.solver.net.name, steps) if steps > 0 else None
+        self._tests = len(run.history.tests)
+        steps = None if run.known_end is None else run.end - run.first
+        ends = steps is not None and steps <= 0
+        self._bar = None if ends else _open(run.solver.net.name, steps)
 
     def look(self, doing: str = "") -> None:
         """Show what is new, now and then."""
-        history: History = self._run.solver.history
+        history: History = self._run.history
         if len(history.tests) > self._tests:
             for record in history.tests[self._tests :]:
                 self._write(test_line(self._run.solver, record))
@@ -65,10 +66,11 @@ class Bar(Show):
         if self._bar is None:
             return
         run, bar = self._run, self._bar
-        train = run.solver.history.train
+        train = run.history.train
         told = status(run, train[-1]) if train and not doing else doing
         with contextlib.suppress(OSError):
             bar.set_postfix_str(told, refresh=False)
+            bar.total = None if run.known_end is None else run.end - run.first
             bar.n = run.solver.iter - run.first
             bar.refresh()
 
@@ -80,7 +82,7 @@ class Bar(Show):
                 print(line, flush=True)
 
 
-def _open(name: str, steps: int) -> Any:
+def _open(name: str, steps: int | None) -> Any:
     try:
         with warnings.catch_warnings():  # of widgets that are missing: there is text
             warnings.simplefilter("ignore")

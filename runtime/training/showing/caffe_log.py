@@ -54,7 +54,7 @@ class CaffeLog(Show):
 
     def look(self, doing: str = "") -> None:
         """Write what is new."""
-        history = self._run.solver.history
+        history = self._run.history
         train, tests, snapshots = history.train, history.tests, history.snapshots
         if train and train[-1].iteration >= self._seen:
             self._seen = train[-1].iteration + 1

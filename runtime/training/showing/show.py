@@ -10,12 +10,15 @@ from typing import Any
 
 from runtime.compilation import show_on_terminal, text
 
+NO_END = 2**31 - 1  # iterations, of a run whose end the data tell
+
 
 @dataclass
 class Run:
     """One call of `step`, `solve` or `test`: iterations from `first` up to `end`.
 
-    compiled: the iterations in which kernels were compiled.
+    compiled: the iterations in which kernels were compiled. An `end` of `NO_END` is not
+    known yet.
     """
 
     solver: Any
@@ -24,6 +27,15 @@ class Run:
     end: int
     started: float = field(default_factory=time.perf_counter)
     compiled: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Hold the history, which a solver makes anew where nobody has it."""
+        self.history = self.solver.history
+
+    @property
+    def known_end(self) -> int | None:
+        """The iteration at which it ends, or None where nobody knows yet."""
+        return None if self.end >= NO_END else self.end
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Shower:
         self.shows: Show | None = None  # the one of the run that goes on
         self._made: dict[str, Show] = {}
         self._compiled: set[int] = set()
+        self.running: Run | None = None  # the one that is shown
 
     def run(
         self, solver: Any, kind: str, iterations: int, progress: Progress
@@ -49,6 +50,11 @@ class Shower:
         end = first + max(0, iterations)
         run = Run(solver, kind, first, end, compiled=self._compiled)
         return Running(self, self._open(solver, way), run)
+
+    def ends_at(self, iteration: int) -> None:
+        """Note that the run that goes on has another end."""
+        if self.running is not None:
+            self.running.end = iteration
 
     def wants(self, iteration: int) -> bool:
         """Say whether an iteration must be recorded at once."""
@@ -108,7 +114,7 @@ class Running:
     def __enter__(self) -> Running:
         if self._show is not None and self._run is not None:
             self._show.begin(self._run)
-            self._shower.shows = self._show
+            self._shower.shows, self._shower.running = self._show, self._run
             compilation = self._run.solver.net.backend.compilation
             if not compilation.is_listened_to and self._show.tells_compiling():
                 self._listening.enter_context(compilation.listen(self._told))
@@ -126,7 +132,7 @@ class Running:
         self._listening.close()
         if self._compiles:  # an error came in between
             show.compiling(1, 1)
-        self._shower.shows = None
+        self._shower.shows = self._shower.running = None
         asked = self._signals is not None and self._signals.interrupted
         interrupted = asked or isinstance(error, KeyboardInterrupt)
         stopped = run.kind != "test" and run.solver.iter < run.end

@@ -279,3 +279,44 @@ def test_a_backend_can_be_chosen_for_a_file(solver):
     with pytest.warns(SpecWarning, match="not trained"):
         found = runtime.predict(model.net, x, backend="portable", seed=3)
     assert found.shape == (23, 5)
+
+
+def test_what_fit_trained_is_tested_with_the_transform_that_fit_tested_with():
+    x, y = images()
+    how = {"mean_value": [1.5], "scale": 0.5, "mirror": True}
+    history = runtime.fit(classifier(), (x, y), epochs=1, transform=how, progress=False)
+    same = runtime.predict(history, x)
+    np.testing.assert_array_equal(same, runtime.predict(history, x, transform=how))
+    ready = runtime.predict(history, (x - 1.5) / 2, transform=None)
+    np.testing.assert_allclose(same, ready, rtol=1e-5, atol=1e-6)
+    assert np.abs(same - runtime.predict(history, x, transform=None)).max() > 1e-3
+    first = runtime.evaluate(history, (x, y))
+    other = runtime.evaluate(history, ((x - 1.5) / 2, y), transform=None)
+    assert first.loss == pytest.approx(other.loss, rel=1e-4)
+
+
+def test_fit_takes_weights_under_other_names(solver, tmp_path):
+    solver.net.save(tmp_path / "old.npz")
+    n = classifier()
+    n.stem = L.Convolution(n.data, num_output=4, kernel_size=3, **FILLED)
+    n.bn = L.BatchNorm(n.stem, in_place=True, moving_average_fraction=0.5)
+    n.drop = L.Dropout(n.bn, in_place=True)
+    n.fc = L.InnerProduct(n.drop, num_output=5, **FILLED)
+    n.loss = L.SoftmaxWithLoss(n.fc, n.label)
+    n.acc = L.Accuracy(n.fc, n.label, include="TEST")
+    del n.conv
+    netspec.freeze(n, "*", exclude="fc")
+    history = runtime.fit(
+        n,
+        images(),
+        epochs=1,
+        weights=tmp_path / "old.npz",
+        rename={"conv": "stem"},
+        progress=False,
+    )
+    (report,) = history.solver.copied
+    assert report.renamed == (("conv", "stem"),)
+    mine, theirs = history.net.params["stem"], solver.net.params["conv"]
+    np.testing.assert_array_equal(mine[0].data, theirs[0].data)
+    with pytest.raises(SpecError, match="rename is given, but no weights"):
+        runtime.fit(n, images(), rename={"conv": "stem"})
