@@ -38,7 +38,8 @@ class Scope:
     calls: what was recorded in it, in order, that of inner modules included. named: the
     tops to which a NetSpec made in it gave names. results: what it returned. outside:
     the tops among these that got their name outside. assigned: the NetSpec and the key
-    under which its one result is.
+    under which its one result is. rename: makes the published name of a layer or blob
+    of the name of the call and that in it.
     """
 
     label: str
@@ -50,6 +51,7 @@ class Scope:
     results: tuple[Top | Function | Namespace, ...] = ()
     outside: set[Top | Function] = field(default_factory=set)
     assigned: tuple[Namespace, str] | None = None
+    rename: Callable[[str, str], str] | None = None
 
     def path_part(self) -> str:
         """Return its part of the path of its layers, as far as it is known."""

@@ -39,6 +39,7 @@ class Emission:
 
     writers: for every blob name the tops that wrote it, in order. owners: for every
     name of a layer the calls that have it. opened: the modules whose calls are in.
+    paths: of calls in modules, the path of the module; names need not show it.
     """
 
     names: Names = field(default_factory=Names)
@@ -47,6 +48,7 @@ class Emission:
     writers: dict[str, list[Top]] = field(default_factory=dict)
     owners: dict[str, list[Function]] = field(default_factory=dict)
     opened: set[Scope] = field(default_factory=set)
+    paths: dict[Function, str] = field(default_factory=dict)
 
     def add(self, fn: Function, prefix: str) -> None:
         """Emit one layer, whose inputs have been emitted."""
@@ -58,7 +60,8 @@ class Emission:
                 self.blobs[top] = self.blobs[fn.inputs[place]]
                 assigned = self.names.name_of(top, prefix) if place == 0 else ""
             else:
-                assigned = self.blobs[top] = self.names.name_of(top, prefix)
+                assigned = self.names.name_of(top, prefix)
+                self.blobs[top] = self.names.published(fn, assigned)
                 if is_named_outside(top):
                     assigned = ""
             layer.top.append(self.blobs[top])
@@ -71,6 +74,9 @@ class Emission:
         if "name" in fn.params:
             path = prefix if fn.scope is None else self.names.path_of(fn.scope, prefix)
             layer.name = path + layer.name
+        if fn.scope is not None:
+            self.paths[fn] = layer.name.rpartition("/")[0]
+            layer.name = self.names.published(fn, layer.name)
         self.layers[fn] = layer
         self._check_reads(fn, layer)
         self._check_writes(fn, layer)

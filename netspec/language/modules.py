@@ -18,7 +18,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, did_you_mean, join_lines, shown
@@ -45,7 +45,17 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
+@overload
+def module(function: Callable[_P, _R]) -> Callable[_P, _R]: ...
+
+
+@overload
+def module(
+    *, names: Callable[[str, str], str]
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]: ...
+
+
+def module(function: Any = None, *, names: Any = None) -> Any:
     """Make a function a module: the layers of a call get a path.
 
     The path is the name to which the one result is assigned (`n.inception_3a = ...`),
@@ -57,12 +67,31 @@ def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
     call other modules. Everything it records belongs to the net, also what it does not
     return. Every call has parameters of its own; see `shared`.
 
-    Raises `SpecError` at a call with missing or unknown arguments.
+    names: a rule for nets whose published names are no paths. It takes the name of a
+    call and the name in it of a layer or blob, and returns the one that the net has;
+    drawings and summaries show the module all the same:
+
+        @module(names=lambda block, part: f"{block}_{part}")
+        def residual(x, width): ...
+
+        n.res2a = residual(n.pool1, 64)  # layers res2a_branch2a, res2a_branch2b, ...
+
+    Raises `SpecError` at a call with missing or unknown arguments, and in `to_proto`
+    for a rule that returns no text or one name for two.
     """
-    if not callable(function):
+    if function is None:
+        return functools.partial(_module, names=names)
+    return _module(function, names=names)
+
+
+def _module(
+    function: Callable[_P, _R], names: Callable[[str, str], str] | None
+) -> Callable[_P, _R]:
+    if not callable(function) or not (names is None or callable(names)):
         raise SpecError(
-            f"{user_site()}: module of {shown(function)}; expected a function that "
-            f"takes tops and returns them"
+            f"{user_site()}: module of {shown(function)}, names={shown(names)}; "
+            f"expected a function that takes tops and returns them, and a function as "
+            f"names"
         )
     signature = inspect.signature(function)
     takes_name = "name" in signature.parameters
@@ -76,7 +105,7 @@ def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
         if not isinstance(name, str | None) or name == "":
             raise SpecError(f"{site}: {label}: name is {name!r}; expected text")
         _check_arguments(signature, label, args, given, takes_name)
-        scope = Scope(label, name or "", site, current_scope())
+        scope = Scope(label, name or "", site, current_scope(), rename=names)
         with inside(scope):
             result = function(*args, **given)
         scope.results = _results(result, label, site)

@@ -78,6 +78,40 @@ def deploy(
     return result
 
 
+def fed(
+    net: NetParameter,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    batch_size: int | None = None,
+) -> NetParameter:
+    """Return the layers of the TEST phase with Input layers in place of data layers.
+
+    Losses, measures and labels stay, so that a net can be tested on any data. Data
+    layers, those of TRAIN or of a stage where TEST has none, become an Input layer for
+    each top that is read; HDF5Output goes, which would write files.
+
+    net: in the current form. shapes, batch_size: as of `deploy`.
+
+    Raises as `deploy` does.
+    """
+    kept = layers_of_phase(net, TEST)
+    layers = [*_other_sources(net.layer, kept.layer), *kept.layer]
+    layers = [layer for layer in layers if layer.type != "HDF5Output"]
+    _check_shapes(layers, shapes or {})
+    result = NetParameter()
+    result.CopyFrom(kept)
+    del result.layer[:]
+    for layer in layers:
+        if _is_source(layer):
+            result.layer.extend(_inputs(layer, layers, shapes or {}, batch_size))
+        else:
+            result.layer.append(layer)
+    missing = unmade(result.layer, TEST)
+    if missing is not None:
+        raise missing
+    return result
+
+
 def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
     """Return the layers of `net` for one phase, without rules.
 

@@ -227,6 +227,7 @@ def test_the_command_writes_a_file_that_is_a_model(tmp_path, capsys):
     net.write_text(TOWER)
     path = tmp_path / "made.py"
     assert main([str(net), "-o", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
     assert load_model(path) == netspec.load(TOWER).to_proto()
     assert main([str(path)]) == 0
     assert capsys.readouterr().out == path.read_text()
