@@ -58,7 +58,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "own_layers",
     ),
     "runtime": (
-        "arrays  fillers  html  interrupts",
+        "arrays  compilation  fillers  html  interrupts",
         "counter_random",
         "primitives  data",
         "layers  arena",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -138,7 +137,8 @@ class Solver(SolverFiles, SolverLooks):
         warn_of_rest(paths, self.copied)
         self._rule = Rule(param, self.net)
         self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        self._recorder = Recorder(self._records, param)
+        self._time = self.net.backend.compilation.clock  # stands while it compiles
+        self._recorder = Recorder(self._records, param, self._time)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -294,7 +294,7 @@ class Solver(SolverFiles, SolverLooks):
             self._end_epoch()
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
-        started = time.perf_counter()
+        started = self._time()
         self.callbacks.tell("before")
         lr = self.lr
         passes = self._iteration * self.param.iter_size

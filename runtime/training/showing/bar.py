@@ -8,9 +8,10 @@ import warnings
 from typing import Any
 
 from netspec.errors import MachineError
+from runtime.compilation import text
 from runtime.training.history import History
 from runtime.training.showing.lines import status, test_line
-from runtime.training.showing.show import Outcome, Run, Show, compiling_text
+from runtime.training.showing.show import Outcome, Run, Show
 
 BAR = "{desc}{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}"
 INTERVAL_S = 0.1  # between two looks of the bar
@@ -43,11 +44,7 @@ class Bar(Show):
 
     def compiling(self, done: int, total: int) -> None:
         """Show how many kernels are compiled."""
-        self._draw("" if done == total else compiling_text(done, total))
-
-    def tells_compiling(self) -> bool:
-        """Say yes."""
-        return True
+        self._draw(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """Leave the bar as it is."""

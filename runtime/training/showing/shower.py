@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
@@ -10,10 +10,10 @@ from netspec.errors import SpecError, did_you_mean
 from runtime.interrupts import Held
 from runtime.training.showing import place
 from runtime.training.showing.show import (
+    Nothing,
     Outcome,
     Run,
     Show,
-    Silence,
     is_terminal,
 )
 
@@ -32,7 +32,6 @@ class Shower:
         self._script = script  # whether it is one of pycaffe's, which always logs
         self.shows: Show | None = None  # the one of the run that goes on
         self._made: dict[str, Show] = {}
-        self._compiled: set[int] = set()
 
     def run(
         self, solver: Any, kind: str, iterations: int, progress: Progress
@@ -47,7 +46,7 @@ class Shower:
             return Running(self, None, None)
         first = solver.iter
         end = first + max(0, iterations)
-        run = Run(solver, kind, first, end, compiled=self._compiled)
+        run = Run(solver, kind, first, end)
         return Running(self, self._open(solver, way), run)
 
     def wants(self, iteration: int) -> bool:
@@ -97,8 +96,7 @@ class Running:
     def __init__(self, shower: Shower, show: Show | None, run: Run | None) -> None:
         self._shower, self._show, self._run = shower, show, run
         self._signals: Held | None = None
-        self._before: Callable[[int, int], None] | None = None
-        self._compiles = False
+        self._listening = ExitStack()
 
     def until(self, signals: Held) -> Running:
         """Return this, for a block that these signals may end."""
@@ -107,12 +105,12 @@ class Running:
 
     def __enter__(self) -> Running:
         if self._show is not None and self._run is not None:
-            backend = self._run.solver.net.backend
-            self._before = backend.told_of_compiling
             self._show.begin(self._run)
             self._shower.shows = self._show
-            if self._before is None and self._show.tells_compiling():
-                backend.told_of_compiling = self._told
+            if self._show.listens:
+                compilation = self._run.solver.net.backend.compilation
+                told = compilation.listen(self._show.compiling)
+                self._listening.enter_context(told)
         return self
 
     def __exit__(
@@ -124,20 +122,12 @@ class Running:
         show, run = self._show, self._run
         if show is None or run is None:
             return
-        run.solver.net.backend.told_of_compiling = self._before
-        if self._compiles:  # an error came in between
-            show.compiling(1, 1)
+        self._listening.close()
         self._shower.shows = None
         asked = self._signals is not None and self._signals.interrupted
         interrupted = asked or isinstance(error, KeyboardInterrupt)
         stopped = run.kind != "test" and run.solver.iter < run.end
         show.end(Outcome(error, interrupted, stopped))
-
-    def _told(self, done: int, total: int) -> None:
-        if self._run is not None and self._show is not None:
-            self._run.compiled.add(self._run.solver.iter)
-            self._compiles = done < total
-            self._show.compiling(done, total)
 
 
 def way_of(progress: Progress, display: int = 0, *, script: bool = False) -> str:
@@ -183,4 +173,4 @@ def _make(way: str) -> Show:
         from runtime.training.showing.page import Page
 
         return Page()
-    return Silence() if way == "off" else Show()
+    return Show() if way == "off" else Nothing()
