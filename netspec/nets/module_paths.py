@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from netspec.schema import LayerParameter
+from netspec.schema import LayerParameter, NetParameter
 
 MIN_LAYERS = 3  # of a module that names only hint at
 SEPARATOR = re.compile("[_.]")
@@ -25,6 +26,21 @@ def known_paths(net: Any) -> Mapping[str, str]:
     """Return the paths that a spec tells, by the names of layers."""
     tell = getattr(type(net), "_module_paths", None)  # attributes of a spec are tops
     return {} if tell is None else dict(tell(net))
+
+
+@dataclass(frozen=True)
+class Told:
+    """A net with the paths of modules that a spec told; it passes for the net."""
+
+    net: NetParameter
+    paths: Mapping[str, str]
+
+    def to_proto(self) -> NetParameter:
+        """Return the net."""
+        return self.net
+
+    def _module_paths(self) -> Mapping[str, str]:
+        return self.paths
 
 
 def module_paths(

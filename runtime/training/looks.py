@@ -36,6 +36,11 @@ class SolverLooks:
     _iteration: int
     _rule: Rule
 
+    @property
+    def history(self) -> History:
+        """The records of all runs."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
         return (
             f"<Solver {self.param.type!r} of {self.net.name!r} at iteration "

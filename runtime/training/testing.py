@@ -176,6 +176,8 @@ def run_tests(
                 means = mean_outputs(net, batches, ask, precision)
         except _Left:
             return None
+        finally:
+            net.rest_feed()
         records.append(
             TestRecord(
                 iteration=iteration,

@@ -28,8 +28,9 @@ class Bar(Show):
         self._run = run
         self._next = 0.0
         self._tests = len(run.history.tests)
-        steps = run.end - run.first
-        self._bar = _open(run.solver.net.name, steps) if steps > 0 else None
+        steps = None if run.known_end is None else run.end - run.first
+        ends = steps is not None and steps <= 0
+        self._bar = None if ends else _open(run.solver.net.name, steps)
 
     def look(self, doing: str = "") -> None:
         """Show what is new, now and then."""
@@ -65,18 +66,19 @@ class Bar(Show):
         told = status(run, train[-1]) if train and not doing else doing
         with contextlib.suppress(OSError):
             bar.set_postfix_str(told, refresh=False)
+            bar.total = None if run.known_end is None else run.end - run.first
             bar.n = run.solver.iter - run.first
             bar.refresh()
 
-    def _write(self, text: str) -> None:
+    def _write(self, line: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads any more; training goes on
             if self._bar is not None:
-                self._bar.write(text)
+                self._bar.write(line)
             else:
-                print(text, flush=True)
+                print(line, flush=True)
 
 
-def _open(name: str, steps: int) -> Any:
+def _open(name: str, steps: int | None) -> Any:
     try:
         with warnings.catch_warnings():  # of widgets that are missing: there is text
             warnings.simplefilter("ignore")

@@ -82,10 +82,12 @@ class Lines(Show):
     def _tell(self, record: StepRecord) -> None:
         run, now = self._run, time.perf_counter()
         done = record.iteration + 1
-        where = f"iteration {done} of {run.end}"
-        size = epoch_size(run.solver)
+        size, end = epoch_size(run.solver), run.known_end
+        where, whole = f"iteration {done}", f"{end}"
         if size is not None:
-            where = f"epoch {epochs(done, size)} of {epochs(run.end, size)}"
+            where = f"epoch {epochs(done, size)}"
+            whole = epochs(end, size) if end else ""
+        where = f"{where} of {whole}" if end else where
         self.say(f"{where}: {status(run, record)} ({duration(now - self._since)})")
         self._said, self._since = done, now
         self._next = time.monotonic() + LINE_INTERVAL_S
@@ -109,7 +111,7 @@ def status(run: Run, record: StepRecord) -> str:
     if not per_step:
         return said
     said = f"{said}, {images_of(run.solver) / per_step:,.0f} images/s"
-    if run.solver.iter >= run.end:
+    if run.known_end is None or run.solver.iter >= run.end:
         return said
     return f"{said}, {duration(seconds_left(run.solver, run.end, per_step))} left"
 

@@ -156,7 +156,7 @@ class Page(Show):
     def _share(self) -> float | None:
         """Return how much of the run is done, or None where its end is not known."""
         run = self._run
-        if self._runs > 1 or run.end <= run.first:
+        if self._runs > 1 or run.end <= run.first or run.known_end is None:
             return None
         return (run.solver.iter - run.first) / (run.end - run.first)
 
@@ -165,7 +165,7 @@ class Page(Show):
         solver, train = run.solver, run.history.train
         if not self._runs:
             return {"iteration": f"{solver.iter:,}"}
-        end = run.end if self._runs == 1 else None
+        end = run.known_end if self._runs == 1 else None
         found = {"iteration": _of(f"{solver.iter:,}", f"{end:,}" if end else "")}
         if size := epoch_size(solver):
             whole = epochs(end, size) if end else ""

@@ -8,12 +8,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+NO_END = 2**31 - 1  # iterations, of a run whose end the data tell
+
 
 @dataclass
 class Run:
     """One call of `step`, `solve` or `test`: iterations from `first` up to `end`.
 
-    history: the records of the solver, which grow.
+    An `end` of `NO_END` is not known yet. history: the records of the solver, which
+    grow.
     """
 
     solver: Any
@@ -25,6 +28,11 @@ class Run:
     def __post_init__(self) -> None:
         """Hold the history, which a solver makes anew where nobody has it."""
         self.history = self.solver.history
+
+    @property
+    def known_end(self) -> int | None:
+        """The iteration at which it ends, or None where nobody knows yet."""
+        return None if self.end >= NO_END else self.end
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Shower:
         self._script = script  # whether it is one of pycaffe's, which always logs
         self.shows: Show | None = None  # the one of the run that goes on
         self._made: dict[str, Show] = {}
+        self.running: Run | None = None  # and that run
 
     def run(
         self, solver: Any, kind: str, iterations: int, progress: Progress
@@ -48,6 +49,11 @@ class Shower:
         end = first + max(0, iterations)
         run = Run(solver, kind, first, end)
         return Running(self, self._open(solver, way), run)
+
+    def ends_at(self, iteration: int) -> None:
+        """Note that the run that goes on has another end."""
+        if self.running is not None:
+            self.running.end = iteration
 
     def wants(self, iteration: int) -> bool:
         """Say whether an iteration must be recorded at once."""
@@ -106,7 +112,7 @@ class Running:
     def __enter__(self) -> Running:
         if self._show is not None and self._run is not None:
             self._show.begin(self._run)
-            self._shower.shows = self._show
+            self._shower.shows, self._shower.running = self._show, self._run
             if self._show.listens:
                 compilation = self._run.solver.net.backend.compilation
                 told = compilation.listen(self._show.compiling)
@@ -123,7 +129,7 @@ class Running:
         if show is None or run is None:
             return
         self._listening.close()
-        self._shower.shows = None
+        self._shower.shows = self._shower.running = None
         asked = self._signals is not None and self._signals.interrupted
         interrupted = asked or isinstance(error, KeyboardInterrupt)
         stopped = run.kind != "test" and run.solver.iter < run.end
