@@ -131,7 +131,9 @@ def add_parser(commands: Any) -> None:
 def _solver_and_net(options: argparse.Namespace) -> str:
     """Find out which of the arguments is the solver; return what is wrong, if any."""
     if options.net is not None and options.model is not None:
-        return f"{options.net} and --model {options.model} are both given; leave one out"
+        return (
+            f"{options.net} and --model {options.model} are both given; leave one out"
+        )
     if options.net is None:
         options.net = options.model
     elif options.solver is None and not _is_net(options.net):

@@ -76,9 +76,7 @@ class Opened:
                 dataset.close()
 
 
-def open_data(
-    given: Given, train: Inputs, test: Inputs | None, seed: int
-) -> Opened:
+def open_data(given: Given, train: Inputs, test: Inputs | None, seed: int) -> Opened:
     """Open the data for nets with these inputs.
 
     Raises `SpecError`, `ShapeError` and `FileError`, naming the argument.
