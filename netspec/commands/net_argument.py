@@ -103,6 +103,15 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_deploy(parser: argparse.ArgumentParser, doing: str) -> None:
+    """Add --deploy; doing: what the command does with the net."""
+    parser.add_argument(
+        "--deploy",
+        action="store_true",
+        help=f"{doing} the net for use, without data and losses",
+    )
+
+
 def add_state_options(
     parser: argparse.ArgumentParser,
     *,
@@ -241,13 +250,15 @@ def given_net(
     deploy: bool = False,
     phase: int | None = None,
     settle: bool = False,
+    batches: bool = True,
 ) -> GivenNet:
     """Return the net that the options of a command name.
 
     options: those of `add_net_argument`, and of the other `add_...` as far as a command
     has them. deploy: take the net for use, that of a model file or one that is derived.
     phase: whose net of a solver that has several. settle: decide what rules ask of
-    level and stages, for who asks for a phase alone; `--batch-size` is decided anyway.
+    level and stages, for who asks for a phase alone. batches: give them the size of
+    `--batch-size`.
 
     Raises `FileError` for a file that cannot be read, `SpecError` for what is wrong in
     it.
@@ -278,7 +289,7 @@ def given_net(
         net, level, stages = settled(net, level, stages), 0, []
     if deploy and not is_model_file(name):
         net = for_use(net, shapes)
-    if batch_size is not None:
+    if batch_size is not None and batches:
         net = with_batch_size(net, batch_size)
     return GivenNet(net, source, level, stages, paths)
 

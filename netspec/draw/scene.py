@@ -62,6 +62,7 @@ class View:
     theme: str = "auto"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "phase", str(self.phase).upper())
         _choose("phase", self.phase, (*PHASES, ALL_PHASES))
         _choose("rankdir", self.rankdir, ("TB", "LR"))
         _choose("theme", self.theme, THEMES)

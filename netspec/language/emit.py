@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Scope, Top, describe
+from netspec.language.entries import no_top
 from netspec.language.naming import Names, is_named_outside
 from netspec.language.options import write_params
 from netspec.language.sharing import check_named, write_names
@@ -18,7 +19,7 @@ from netspec.language.shown import show_kept_fields
 from netspec.nets.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.unread import restore
-from netspec.site import warn_at
+from netspec.site import user_site, warn_at
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,12 @@ class Emission:
 
 def to_proto(*tops: Top | Function) -> NetParameter:
     """Return the net of `tops` and all that they need, with made-up names."""
+    for top in tops:
+        if not isinstance(top, Top | Function):
+            raise SpecError(
+                f"{user_site()}: to_proto of something that {no_top(top)}"
+                f"{'; several go with a star: *tops' * isinstance(top, list | tuple)}"
+            )
     net = NetParameter()
     net.layer.extend(emit([Root(top) for top in tops], Emission()))
     return net

@@ -57,6 +57,9 @@ class Folder(Namespace):
     tops: OrderedDict[str, Any]
 
     def __init__(self, name: str | None = None, **fields: Any) -> None:
+        problems = assign(NetParameter(), {"name": name, **fields})
+        if problems:
+            raise SpecError(f"{user_site()}: NetSpec: " + join_lines(problems))
         state = self.__dict__
         state["_fields"] = fields
         state["tops"] = OrderedDict()
@@ -238,6 +241,11 @@ class Folder(Namespace):
     def update(self, other: Mapping[str, Entry] | Folder) -> None:
         """Assign every entry of `other`."""
         entries = other.tops if isinstance(other, Folder) else other
+        if not isinstance(entries, Mapping):
+            raise SpecError(
+                f"{user_site()}: update with {shown(other)}; expected a dictionary of "
+                f"tops by name, or a NetSpec"
+            )
         for name, value in entries.items():
             apart = other._variants.get(name, ()) if isinstance(other, Folder) else ()  # noqa: SLF001
             for each in (*apart, value):

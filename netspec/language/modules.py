@@ -36,7 +36,8 @@ from netspec.language.scope import (
     with_defaults,
 )
 from netspec.language.sharing import tie_calls
-from netspec.nets.phases import PHASES
+from netspec.nets.state import phase_number
+from netspec.nets.words import strange_words
 from netspec.schema import LayerParameter
 from netspec.site import Site, user_site
 
@@ -88,8 +89,9 @@ def _module(
 ) -> Callable[_P, _R]:
     if not callable(function) or not (names is None or callable(names)):
         raise SpecError(
-            f"{user_site()}: module takes a function, and a function as names; got "
-            f"{shown(function)} and names={shown(names)}"
+            f"{user_site()}: module of {shown(function)}, names={shown(names)}; "
+            f"expected a function that takes tops and returns them, and a function as "
+            f"names"
         )
     signature = inspect.signature(function)
     takes_name = "name" in signature.parameters
@@ -163,6 +165,11 @@ def shared(function: Callable[_P, _R]) -> Callable[_P, _R]:
     if is_block:  # it knows the names that its file gives
         twin: Any = functools.partial(block, shared=True)
         return twin  # type: ignore[no-any-return]
+    if not callable(block):
+        raise SpecError(
+            f"{user_site()}: shared of {shown(block)}; expected a module, a function "
+            f"that takes tops and returns them, or a net that netspec.load returned"
+        )
     owners: list[Function] = []
 
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -189,16 +196,17 @@ def phase(name: str | int) -> Iterator[None]:
 
     Raises `SpecError` for another phase inside.
     """
-    number = PHASES.get(name, name) if isinstance(name, str) else name
-    if isinstance(number, bool) or number not in PHASES.values():
-        raise SpecError(f"{user_site()}: phase is {name!r}; expected 'TRAIN' or 'TEST'")
+    try:
+        number = phase_number(name)
+    except SpecError as error:
+        raise SpecError(f"{user_site()}: {error}") from None
     outer = current_phase()
     if outer is not None and outer != number:
         raise SpecError(
             f"{user_site()}: a block of one phase in a block of the other has layers "
             f"in no net"
         )
-    with in_phase(int(number)):
+    with in_phase(number):
         yield
 
 
@@ -238,7 +246,8 @@ def _default_problems(names: list[str], field: str, value: Any) -> list[str]:
     if field in LAYER_FIELDS:
         if value is None:
             return []
-        return assign_field(LayerParameter(), LAYER_FIELDS[field], value)
+        message = LayerParameter()
+        return assign_field(message, LAYER_FIELDS[field], value) or _slips(message)
     owns = [own_param(name) for name in (names or LAYER_TYPES)]
     kinds = [fields_of(own) for own in owns if own is not None]
     having = [fields for fields in kinds if field in fields]
@@ -247,7 +256,17 @@ def _default_problems(names: list[str], field: str, value: Any) -> list[str]:
         of = f" of {', '.join(names)}" if names else " of any layer"
         hint = did_you_mean(field, [*known, *LAYER_FIELDS])
         return [f"{field} is no field{of}{hint}"]
-    if value is None or not names:
+    if value is None:
         return []
-    target = getattr(LayerParameter(), str(own_param(names[0])))
-    return assign_field(target, having[0][field], value)
+    # Without types, those that have the field may have it of several kinds.
+    own = next(own for own in owns if own is not None and field in fields_of(own))
+    message = LayerParameter()
+    problems = assign_field(getattr(message, own), having[0][field], value)
+    if names or not problems:
+        return problems or _slips(message)
+    return []
+
+
+def _slips(message: LayerParameter) -> list[str]:
+    """Return what is wrong with words such as the type of a filler."""
+    return [text.partition(".")[2] for text, slip in strange_words(message) if slip]

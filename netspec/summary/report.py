@@ -134,7 +134,7 @@ class Summary:
 
 def summarize(
     net: Any,
-    phase: int = TEST,
+    phase: str | int = TEST,
     *,
     level: int = 0,
     stages: Iterable[str] = (),
@@ -171,7 +171,7 @@ def summarize(
         if found.error is not None:
             raise (found.error if found.missing else error) from None
     paths = module_paths(found.layers, known_paths(net))
-    return Summary(name=message.name, phase=phase, **partial_parts(found, paths))
+    return Summary(name=message.name, phase=state.phase, **partial_parts(found, paths))
 
 
 def summary_of(graph: Graph, paths: Mapping[str, str] | None = None) -> Summary:

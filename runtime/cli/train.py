@@ -58,8 +58,7 @@ def add_parser(commands: Any) -> None:
             "--solver solver.prototxt --out run",
             "solver.prototxt --max-iter 1000 --plot loss.svg",
             "--solver solver.prototxt --snapshot run/net_iter_1000.solverstate",
-            "lenet --set source=train_lmdb --set test_source=test_lmdb "
-            "--solver lenet_solver",
+            "lenet --set source=train_lmdb --solver lenet_solver",
         ),
     )
     parser.add_argument(
@@ -331,7 +330,7 @@ def _announce(solver: Solver) -> None:
     parameters = sum(count(one.shape) for one in net.graph.parameters)
     print(
         f"training {net.name or 'a net'}: {len(net.layers)} layers, {parameters:,} "
-        f"parameters, {param.type} on {net.backend.name}, seed {solver.seed}, "
+        f"parameters, {param.type} on {net.backend.title}, seed {solver.seed}, "
         f"iteration {solver.iter} to {param.max_iter}",
         flush=True,
     )

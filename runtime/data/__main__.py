@@ -34,17 +34,38 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m runtime.data", description=__doc__)
+    parser = Parser(
+        prog="python -m runtime.data",
+        description=__doc__,
+        examples=(
+            "digits --output digits",
+            "images list.txt --size 256 256",
+            "mean images_lmdb -o mean.binaryproto",
+            "images --help",
+        ),
+    )
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
 
     bundled = commands.add_parser(
-        "digits", help="the handwritten digits that scikit-learn bundles"
+        "digits",
+        help="the handwritten digits that scikit-learn bundles",
+        examples=("", "--output digits --format hdf5"),
     )
     _add_common(bundled, "digits")
 
-    mnist = commands.add_parser("mnist", help="idx files, plain or gzipped")
-    mnist.add_argument("--images", required=True, type=Path, metavar="FILE")
-    mnist.add_argument("--labels", required=True, type=Path, metavar="FILE")
+    mnist = commands.add_parser(
+        "mnist",
+        help="idx files, plain or gzipped",
+        examples=(
+            "--images train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz",
+        ),
+    )
+    mnist.add_argument(
+        "--images", required=True, type=Path, metavar="FILE", help="idx file of images"
+    )
+    mnist.add_argument(
+        "--labels", required=True, type=Path, metavar="FILE", help="idx file of labels"
+    )
     mnist.add_argument(
         "--split",
         type=positive,
@@ -53,12 +74,19 @@ def _parser() -> Parser:
     )
     _add_common(mnist, "mnist")
 
-    images = commands.add_parser("images", help="image files named in a list")
+    images = commands.add_parser(
+        "images",
+        help="image files named in a list",
+        examples=(
+            "list.txt --size 256 256 --shuffle",
+            "list.txt --root photos/ --format hdf5 -o photos",
+        ),
+    )
     images.add_argument(
         "list", type=Path, metavar="LIST", help="a path and a label on every line"
     )
     images.add_argument("--root", default="", help="put in front of every path")
-    images.add_argument("--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    _add_size(images)
     images.add_argument(
         "--shuffle", action="store_true", help="in a fixed random order"
     )
@@ -66,7 +94,12 @@ def _parser() -> Parser:
     _add_common(images, "images")
 
     boxes = commands.add_parser(
-        "annotated", help="image files with boxes (VOC, COCO, text), for AnnotatedData"
+        "annotated",
+        help="image files with boxes (VOC, COCO, text), for AnnotatedData",
+        examples=(
+            "list.txt --label-map labels.prototxt -o boxes",
+            "instances_val2017.json --root val2017/ --size 300 300",
+        ),
     )
     boxes.add_argument(
         "source",
@@ -103,7 +136,9 @@ def _parser() -> Parser:
     boxes.add_argument("--force", action="store_true", help="replace what is there")
 
     mean = commands.add_parser(
-        "mean", help="the mean image of a database or of a list, as mean_file reads it"
+        "mean",
+        help="the mean image of a database or of a list, as mean_file reads it",
+        examples=("images_lmdb", "list.txt --root photos/ --size 256 256 --color"),
     )
     mean.add_argument(
         "source",
@@ -120,12 +155,22 @@ def _parser() -> Parser:
         help="file to write (default: mean.binaryproto)",
     )
     mean.add_argument("--root", default="", help="put in front of every path of a list")
-    mean.add_argument("--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    _add_size(mean)
     channels = mean.add_mutually_exclusive_group()
     channels.add_argument("--gray", action="store_true", help="one channel")
     channels.add_argument("--color", action="store_true", help="three channels")
     mean.add_argument("--force", action="store_true", help="replace what is there")
     return parser
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size",
+        type=positive,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="resize every image to this",
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
@@ -137,7 +182,12 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
         metavar="PREFIX",
         help=f"what the names of the results begin with (default: {name})",
     )
-    parser.add_argument("--format", choices=("lmdb", "hdf5"), default="lmdb")
+    parser.add_argument(
+        "--format",
+        choices=("lmdb", "hdf5"),
+        default="lmdb",
+        help="what to write: an LMDB database (default), or HDF5 files with their list",
+    )
     parser.add_argument(
         "--pairs",
         type=positive,

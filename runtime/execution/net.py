@@ -27,7 +27,7 @@ from runtime.execution.loose import moves
 from runtime.execution.mirror import UPDATE, Mirror
 from runtime.execution.named import Blobs
 from runtime.execution.net_feed import NetFeed
-from runtime.execution.net_files import NetFiles, given_net
+from runtime.execution.net_files import NetFiles, given_net, without_values
 from runtime.execution.net_html import net_html
 from runtime.execution.net_names import NetNames
 from runtime.execution.net_shapes import NetShapes
@@ -100,6 +100,10 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
         refuse_unknown_layers(kept.message.layer, whole.layer)
+        self.definition = without_values(whole)  # the net with the layers of all phases
+        how: dict[str, Any] = {"backend": backend, "kernels": kernels, "graphs": graphs}
+        how |= {"seed": seed, "dtype": dtype, "precision": precision}
+        self.made_with = {**how, "allow_python": allow_python}
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
         self._keep = None

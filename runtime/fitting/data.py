@@ -12,7 +12,7 @@ from netspec.errors import SpecError
 from netspec.schema import TEST, TRAIN
 from runtime.data.dataset import open_dataset, split_dataset
 from runtime.data.given.arrays import is_array
-from runtime.data.given.base import Dataset
+from runtime.data.given.base import Dataset, Later
 from runtime.data.given.streams import StreamBatches
 from runtime.data.given.transforming import is_for_images
 from runtime.fitting.inputs import Inputs
@@ -150,6 +150,8 @@ def _same_inputs(train: Inputs, test: Inputs | None) -> Mapping[str, Any]:
 
 def can_begin_anew(dataset: Dataset | None) -> bool:
     """Say whether there are more epochs than one."""
+    if isinstance(dataset, Later):
+        dataset = dataset.dataset
     return not isinstance(dataset, StreamBatches) or dataset.again
 
 
@@ -192,12 +194,14 @@ def _equal(one: Any, other: Any) -> bool:
         return True
     code = getattr(one, "gi_code", None)
     if code is not None:  # generators: what is left of the old one is read on
-        return code is other.gi_code or code == other.gi_code
+        return bool(code == other.gi_code)
     try:
-        if bool(one == other):
-            return True
-        if type(one).__eq__ is not object.__eq__:
-            return False
-        return len(one) == len(other)
+        return bool(one == other) or _counted_alike(one, other)
     except Exception:  # `==` of others may fail anyhow, and not all have a length
         return False
+
+
+def _counted_alike(one: Any, other: Any) -> bool:
+    """Say whether two objects that know no equality have equal lengths."""
+    by_identity = vars(object)["__eq__"] is getattr(type(one), "__eq__", None)
+    return by_identity and len(one) == len(other)

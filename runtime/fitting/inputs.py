@@ -1,4 +1,4 @@
-"""What a net takes: its Input layers, its data layers, and labels of how many classes."""
+"""What a net takes: Input layers, data layers, and labels of how many classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from netspec.ops.base import Op, Shape, label
 from netspec.schema import NetParameter
 from runtime.data.given.values import Labels
 from runtime.data.opening import DATA_LAYERS
+from runtime.execution.net import Net
 from runtime.training.solver_param import NetChoice
 
 
@@ -51,6 +52,12 @@ def inputs_of(choice: NetChoice) -> Inputs:
             source = _source_of(layer)
             own.append(f"{label(layer)}{f' from {source}' if source else ''}")
     return Inputs(shapes, tuple(own))
+
+
+def inputs_of_net(net: Net) -> Inputs:
+    """Return the inputs of a net that is built."""
+    own = [label(n.layer) for n in net.graph.nodes if n.type in DATA_LAYERS]
+    return Inputs(net.input_shapes, tuple(own))
 
 
 def _source_of(layer: object) -> str:

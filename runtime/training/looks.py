@@ -31,11 +31,15 @@ class SolverLooks:
     param: SolverParameter
     net: Net
     test_nets: list[Net]
-    history: History
     seed: int
-
+    _records: History
     _iteration: int
     _rule: Rule
+
+    @property
+    def history(self) -> History:
+        """The records of all runs."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return (
@@ -50,7 +54,7 @@ class SolverLooks:
             "iteration": f"{self._iteration:,}",
             "lr": f"{self._rule.rate(self._iteration):.4g}",
         }
-        if train := self.history.train:
+        if train := self._records.train:
             state["loss"] = f"{train[-1].loss:.4g}"
             state["smoothed loss"] = f"{train[-1].smoothed_loss:.4g}"
         parts = [
@@ -58,7 +62,7 @@ class SolverLooks:
             table(list(state), [list(state.values())], range(len(state))),
             table(("setting", "value"), list(acting(self.param))),
         ]
-        if tests := self.history.tests:
+        if tests := self._records.tests:
             parts.append(tests_table(tests, len(self.test_nets) > 1))
         parts.append(closed_net(self.net, "the net that it trains"))
         for number, net in enumerate(self.test_nets):

@@ -62,6 +62,37 @@ class Dataset(ABC):
         """Close files and threads; without them nothing happens."""
 
 
+class Later(Dataset):
+    """A data set that begins with its first batch at batch number `after`."""
+
+    def __init__(self, dataset: Dataset, after: int) -> None:
+        self.dataset, self.after = dataset, after
+        self.names, self.shapes = dataset.names, dataset.shapes
+        self.varies = dataset.varies
+
+    @property
+    def items(self) -> int | None:  # type: ignore[override]
+        """Of an epoch."""
+        return self.dataset.items
+
+    @property
+    def batches(self) -> int | None:  # type: ignore[override]
+        """Of an epoch."""
+        return self.dataset.batches
+
+    def read_sized(self, batch: int, place: Place) -> Arrays:
+        """Write a batch into arrays that `place` gives; return them."""
+        return self.dataset.read_sized(batch - self.after, place)
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Check labels from now on."""
+        self.dataset.expect(labels)
+
+    def close(self) -> None:
+        """Close the data set."""
+        self.dataset.close()
+
+
 class Rows(ABC):
     """Items by number, each an array for every input.
 

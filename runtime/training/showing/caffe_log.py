@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from runtime.training.history import StepRecord, TestRecord
+from runtime.training.records import StepRecord, TestRecord
 from runtime.training.showing.log_lines import write_log
 from runtime.training.showing.show import Outcome, Run, Show
 from runtime.training.snapshot_files import Snapshot
@@ -54,7 +54,7 @@ class CaffeLog(Show):
 
     def look(self, doing: str = "") -> None:
         """Write what is new."""
-        history = self._run.solver.history
+        history = self._run.history
         train, tests, snapshots = history.train, history.tests, history.snapshots
         if train and train[-1].iteration >= self._seen:
             self._seen = train[-1].iteration + 1

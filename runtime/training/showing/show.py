@@ -8,14 +8,17 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-CLEAR_LINE = "\r\x1b[K"
+from runtime.compilation import show_on_terminal, text
+
+NO_END = 2**31 - 1  # iterations, of a run whose end the data tell
 
 
 @dataclass
 class Run:
     """One call of `step`, `solve` or `test`: iterations from `first` up to `end`.
 
-    compiled: the iterations in which kernels were compiled.
+    compiled: the iterations in which kernels were compiled. An `end` of `NO_END` is not
+    known yet.
     """
 
     solver: Any
@@ -24,6 +27,15 @@ class Run:
     end: int
     started: float = field(default_factory=time.perf_counter)
     compiled: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Hold the history, which a solver makes anew where nobody has it."""
+        self.history = self.solver.history
+
+    @property
+    def known_end(self) -> int | None:
+        """The iteration at which it ends, or None where nobody knows yet."""
+        return None if self.end >= NO_END else self.end
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class Show:
 
     def compiling(self, done: int, total: int) -> None:
         """Tell how many of how many kernels are compiled; the end is `total`."""
-        show_on_terminal("" if done == total else compiling_text(done, total))
+        show_on_terminal(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """End the run."""
@@ -87,18 +99,6 @@ class Silence(Show):
     def tells_compiling(self) -> bool:
         """Say no."""
         return False
-
-
-def compiling_text(done: int, total: int) -> str:
-    """Return the words for compiling."""
-    return f"compiling kernels once, {done} of {total}"
-
-
-def show_on_terminal(text: str) -> None:
-    """Show a text on standard error in the place of the last one, on a terminal."""
-    if is_terminal():
-        with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
-            print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
 
 
 def is_terminal() -> bool:

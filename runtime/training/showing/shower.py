@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
@@ -33,6 +33,7 @@ class Shower:
         self.shows: Show | None = None  # the one of the run that goes on
         self._made: dict[str, Show] = {}
         self._compiled: set[int] = set()
+        self.running: Run | None = None  # the one that is shown
 
     def run(
         self, solver: Any, kind: str, iterations: int, progress: Progress
@@ -49,6 +50,11 @@ class Shower:
         end = first + max(0, iterations)
         run = Run(solver, kind, first, end, compiled=self._compiled)
         return Running(self, self._open(solver, way), run)
+
+    def ends_at(self, iteration: int) -> None:
+        """Note that the run that goes on has another end."""
+        if self.running is not None:
+            self.running.end = iteration
 
     def wants(self, iteration: int) -> bool:
         """Say whether an iteration must be recorded at once."""
@@ -97,7 +103,7 @@ class Running:
     def __init__(self, shower: Shower, show: Show | None, run: Run | None) -> None:
         self._shower, self._show, self._run = shower, show, run
         self._signals: Held | None = None
-        self._before: Callable[[int, int], None] | None = None
+        self._listening = ExitStack()
         self._compiles = False
 
     def until(self, signals: Held) -> Running:
@@ -107,12 +113,11 @@ class Running:
 
     def __enter__(self) -> Running:
         if self._show is not None and self._run is not None:
-            backend = self._run.solver.net.backend
-            self._before = backend.told_of_compiling
             self._show.begin(self._run)
-            self._shower.shows = self._show
-            if self._before is None and self._show.tells_compiling():
-                backend.told_of_compiling = self._told
+            self._shower.shows, self._shower.running = self._show, self._run
+            compilation = self._run.solver.net.backend.compilation
+            if not compilation.is_listened_to and self._show.tells_compiling():
+                self._listening.enter_context(compilation.listen(self._told))
         return self
 
     def __exit__(
@@ -124,10 +129,10 @@ class Running:
         show, run = self._show, self._run
         if show is None or run is None:
             return
-        run.solver.net.backend.told_of_compiling = self._before
+        self._listening.close()
         if self._compiles:  # an error came in between
             show.compiling(1, 1)
-        self._shower.shows = None
+        self._shower.shows = self._shower.running = None
         asked = self._signals is not None and self._signals.interrupted
         interrupted = asked or isinstance(error, KeyboardInterrupt)
         stopped = run.kind != "test" and run.solver.iter < run.end

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from runtime.execution.net import Net
-from runtime.training.history import StepRecord, TestRecord
+from runtime.training.records import StepRecord, TestRecord
 from runtime.training.testing import is_due
 
 WINDOW = 100  # iterations that the shown speed is averaged over

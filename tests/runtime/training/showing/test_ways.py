@@ -184,20 +184,20 @@ def test_how_a_run_ended_is_told(capsys):
 
 def test_compiling_is_told_and_left_out_of_the_speed(capsys):
     solver = make_portable(FIXED + "display: 1")
-    backend = solver.net.backend
+    compilation = solver.net.backend.compilation
     told = []
 
     def before():
         if solver.iter == 1:
-            told.append(backend.told_of_compiling)
+            told.append(compilation.is_listened_to)
             for done in (0, 1, 2):
-                backend.told_of_compiling(done, 2)
+                compilation.tell(done, 2)
 
     solver.add_callback(before, lambda: None)
     solver.step(3)
     assert "Compiling 2 kernels, once" in log(capsys)
-    assert told[0] is not None
-    assert backend.told_of_compiling is None
+    assert told == [True]
+    assert not compilation.is_listened_to
     solver.step(2, progress="lines")
     assert "compiling" not in capsys.readouterr().out
 
