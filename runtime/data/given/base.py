@@ -24,6 +24,7 @@ class Dataset(ABC):
     shapes: of the arrays of a whole batch. The last batch of an epoch may be smaller.
     items, batches: of an epoch; None where nobody knows before it was read.
     varies: whether batches may have other shapes than `shapes`.
+    classes: the names of the classes, by label, where a folder gives them.
     cheap: whether a batch costs no more than a copy of it, from memory.
     """
 
@@ -33,6 +34,7 @@ class Dataset(ABC):
     batches: int | None = None
     varies: bool = True
     cheap: bool = False
+    classes: tuple[str, ...] = ()
 
     def shapes_of(self, batch: int) -> tuple[Shape, ...]:
         """Return the shapes of a batch, where that needs no reading: if it is cheap."""
@@ -75,6 +77,7 @@ class Later(Dataset):
         self.dataset, self.after = dataset, after
         self.names, self.shapes = dataset.names, dataset.shapes
         self.varies, self.cheap = dataset.varies, dataset.cheap
+        self.classes = dataset.classes
 
     @property
     def items(self) -> int | None:  # type: ignore[override]
@@ -111,6 +114,7 @@ class Rows(ABC):
     alone: whether one thread alone may ask for items at a time.
     in_memory: whether items are rows of arrays in memory.
     exact: whether float32 has all values that the first array may have.
+    classes: the names of the classes, by label, where a folder gives them.
     """
 
     count: int
@@ -119,6 +123,7 @@ class Rows(ABC):
     alone: bool = False
     in_memory: bool = False
     exact: bool = False
+    classes: tuple[str, ...] = ()
 
     @abstractmethod
     def item(self, number: int) -> Item:
@@ -156,6 +161,7 @@ class Part(Rows):
         self.count = len(numbers)
         self.costly, self.seen, self.alone = rows.costly, rows.seen, rows.alone
         self.in_memory, self.exact = rows.in_memory, rows.exact
+        self.classes = rows.classes
 
     def item(self, number: int) -> Item:
         """Return item `number` of the part."""
