@@ -10,6 +10,7 @@ from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
+    import runtime.callbacks as callbacks
     from netspec.weights.hdf5_file import allow_links as allow_links
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from runtime.fitting.interrupted import interrupted as interrupted
     from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
+    from runtime.training.history import History as History
     from runtime.training.opening import get_solver as get_solver
     from runtime.training.solver import Solver as Solver
 
@@ -33,10 +35,12 @@ __all__ = [
     "Blob",
     "Call",
     "Callback",
+    "History",
     "Layer",
     "Net",
     "NonFiniteLossError",
     "Solver",
+    "callbacks",
     "check_gradients",
     "allow_links",
     "fit",
@@ -53,6 +57,8 @@ _LAZY = {
     "Callback": "runtime.training.callbacks",
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
+    "History": "runtime.training.history",
+    "callbacks": "runtime.callbacks",
     "check_gradients": "runtime.checking.gradients",
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
@@ -68,7 +74,8 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'runtime' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    module = importlib.import_module(_LAZY[name])
+    return module if module.__name__ == f"runtime.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

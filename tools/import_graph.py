@@ -66,6 +66,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "backends",
         "execution",
         "checking  training",
+        "callbacks",
         "fitting",
         "cli  pycaffe  __init__",
         "__main__",
