@@ -19,6 +19,7 @@ import numpy as np
 
 from netspec import room
 from runtime.arrays import Array, ArraySpec
+from runtime.compilation import Compilation, Listener
 from runtime.counter_random import hash_bits
 
 
@@ -31,8 +32,7 @@ class Primitives:
 
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
-        # Called with how many of how many kernels are compiled, while `prepare` does.
-        self.told_of_compiling: Callable[[int, int], None] | None = None
+        self.compilation = Compilation()
         self.on_host = xp is np  # else the device may run behind the program
         # Elements hashed at a time: few for the cache of a CPU, many for few launches.
         self.random_block = 1 << (15 if self.on_host else 22)
@@ -43,6 +43,15 @@ class Primitives:
         # NumPy buffers the output unless it is told to clip; CuPy has no such choice.
         modes = inspect.signature(xp.take).parameters
         self._take = partial(xp.take, mode="clip") if "mode" in modes else xp.take
+
+    @property
+    def told_of_compiling(self) -> Listener | None:
+        """Who is told of it beside those that `compilation` has; None for nobody."""
+        return self.compilation.also
+
+    @told_of_compiling.setter
+    def told_of_compiling(self, listener: Listener | None) -> None:
+        self.compilation.also = listener
 
     def runner(self, calls: Sequence[Any]) -> Callable[[], None]:
         """Return a function that runs calls made by this backend's kernels in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from netspec.reading.located import located
 from runtime.backends import KERNELS, PRECISIONS, full_name
 from runtime.execution.net import Net
 from runtime.execution.weights import copy_into
+from runtime.training.doubts import portable_only
 from runtime.training.solver_param import weight_files
 
 
@@ -153,7 +155,7 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
     phase = PHASES[options.phase]
     given = net_to_run(options, phase=phase)
     try:
-        return Net(
+        net = Net(
             given.net,
             phase,
             level=given.level,
@@ -167,6 +169,9 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
         if told is error:
             raise
         raise told from None
+    if said := portable_only(net):
+        print(f"warning: {said}", file=sys.stderr, flush=True)
+    return net
 
 
 def copy_weights(

@@ -9,10 +9,10 @@ from collections import deque
 from typing import Any
 
 from runtime.cli.compiling import Compiling
+from runtime.compilation import show_on_terminal
 from runtime.training.history import StepRecord, TestRecord
 from runtime.training.showing.bar import BAR
 from runtime.training.showing.lines import LINE_INTERVAL_S
-from runtime.training.showing.show import show_on_terminal
 from runtime.training.showing.words import WINDOW, batch_size, describe, duration
 from runtime.training.snapshot_files import Snapshot
 from runtime.training.solver import Solver
@@ -81,8 +81,7 @@ class Progress:
             show_on_terminal(text)
 
     def _step(self, record: StepRecord) -> None:
-        if not self._compiling.take():  # such a step says nothing of the speed
-            self._recent.append(record.seconds)
+        self._recent.append(record.seconds)
         if self._bar is not None:
             self._bar.set_postfix_str(self._status(record), refresh=False)
             self._bar.update(1)
@@ -116,11 +115,10 @@ class Progress:
 
     def _test(self, record: TestRecord) -> None:
         several = len(self._solver.test_nets) > 1
-        seconds = max(record.seconds - self._compiling.take(), 0.0)
         which = f" of net {record.net}" if several else ""
         self.say(
             f"test{which} at iteration {record.iteration}: "
-            f"{describe(record)} ({duration(seconds)})"
+            f"{describe(record)} ({duration(record.seconds)})"
         )
 
     def _snapshot(self, snapshot: Snapshot) -> None:

@@ -193,6 +193,7 @@ class Plan:
             *self._fused("accumulate" if accumulate else "backward"),
             Step(-1, "after", _nothing, after),
         ]
+        self.backend.prepare([call for step in steps for call in step.calls or ()])
         return join(steps, self.backend)
 
     def forget_prepared(self) -> None:

@@ -31,6 +31,7 @@ class Files:
     resume: Any = None
     out: Any = None
     snapshot: Any = None
+    rename: Any = None
 
     def check(self) -> None:
         """Raise `SpecError` for what cannot be."""
@@ -39,6 +40,8 @@ class Files:
                 "weights and resume are both given; a snapshot has its own weights, so "
                 "leave one out"
             )
+        if self.rename is not None and self.weights is None:
+            raise SpecError("rename is given, but no weights, whose layers it is about")
         value = self.snapshot
         if value is not None:
             whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
@@ -65,7 +68,8 @@ class Files:
             key: None if name is None else os.fspath(name)
             for key, name in names.items()
         }
-        return found | {"weights": tuple(self.weight_files)}
+        found |= {"weights": tuple(self.weight_files), "rename": self.rename}
+        return found
 
 
 class Asked:
@@ -114,8 +118,9 @@ class Asked:
             self._decide_batches(opened)
             solver = Solver(self._param, folder=self._folder, **how)
             solver.saves_when_stopped = self._writes
-            for name in self._files.weight_files:
-                solver.copy_from(find_file(name, self._folder, "weights"))
+            names = self._files.weight_files
+            paths = [find_file(name, self._folder, "weights") for name in names]
+            solver.copy_all(paths, self._files.rename)
             training = Training(solver, self._given, opened)
         except BaseException:
             opened.close()

@@ -32,6 +32,7 @@ def fit(
     transform: Any = None,
     validation_transform: Any = None,
     weights: Any = None,
+    rename: Any = None,
     resume: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     snapshot: int | None = None,
@@ -74,7 +75,9 @@ def fit(
             also holds for testing, without random crops and mirroring; or a function,
             which does not.
         validation_transform: of the items to test with.
-        weights: a weight file to start from, or several in a list.
+        weights: a weight file to start from, or several in a list. rename: what layers
+            of these files are called in the net, `{"theirs": "ours"}`, as of
+            `Net.copy_from`; `history.solver.copied` says what each file gave.
         resume: a `.solverstate` file to go on from, or "last" for the newest in `out`.
             The run ends where one would have that never stopped, bit for bit. An
             iterable is read from its start, up to where it was.
@@ -101,7 +104,7 @@ def fit(
         data, validation, batch_size, shuffle, transform, validation_transform
     )
     length = Length(epochs, max_iter)
-    files = Files(weights, resume, out, snapshot)
+    files = Files(weights, resume, out, snapshot, rename)
     for one in (given, length, files):
         one.check()
     how: dict[str, Any] = {"backend": backend, "kernels": kernels, "graphs": graphs}

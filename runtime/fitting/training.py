@@ -18,9 +18,10 @@ from runtime.fitting.data import Given, Opened, can_begin_anew
 from runtime.fitting.inputs import labels_of
 from runtime.training.history import History
 from runtime.training.lr_policy import POLICY_FIELDS
+from runtime.training.showing.show import NO_END
 from runtime.training.solver import Solver
 
-NEVER = 2**31 - 1  # iterations, of what is not known yet
+NEVER = NO_END  # iterations, of what is not known yet
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,6 @@ class Training:
             self._warn_of_end()
         finally:
             self._look_no_more()
-            self._rest()
         self._test_at_the_end()
         return solver.history
 
@@ -186,11 +186,6 @@ class Training:
         if self.opened.test is None or (tests and tests[-1].iteration == solver.iter):
             return
         solver.test()
-
-    def _rest(self) -> None:
-        """Give inputs their usual shapes; who looks at the nets finds these."""
-        for net in (self.solver.net, *self.solver.test_nets):
-            net.rest_feed()
 
 
 def _fed(net: Net, dataset: Dataset | None) -> Feed | None:

@@ -185,7 +185,7 @@ class Solver(_solver.Solver):
         if param.random_seed < 0:
             options.setdefault("seed", mode.seed())
         super().__init__(param, folder=path.parent if path else None, **options)
-        self.showing = Shower(self, script=True)
+        self.showing = Shower(script=True)
 
     def solve(
         self, resume: str | Path | None = None, *, progress: Progress = None
@@ -196,7 +196,7 @@ class Solver(_solver.Solver):
     def snapshot(self) -> Snapshot:
         """Write a snapshot and return the names of its files."""
         written = super().snapshot()
-        self.showing.look_after_snapshot()
+        self.showing.look_after_snapshot(self)
         return written
 
     def add_callback(

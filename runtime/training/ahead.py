@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +68,7 @@ class Ahead:
 
     def launch(self, iteration: int, passes: int, lr: float, *, careful: bool) -> None:
         """Launch an iteration, which `waiting` has then."""
-        started = time.perf_counter()
+        started = self._net.backend.compilation.clock()
         iterations = self._iterations
         if iterations is None:
             raise RuntimeError("the backend has no whole iterations; ask `able` first")

@@ -6,6 +6,7 @@ import importlib
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,9 +164,11 @@ class History:
 
         return f"<History: {headline(self)}>"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         from runtime.training.history_looks import html
 
+        if self.solver is not None and self.solver.showing.is_shown_here():
+            return None  # the same curves stand above, in the output of this cell
         return html(self)
 
     # ------------------------------------------------------------ files
@@ -205,10 +208,18 @@ class History:
 
 
 class Recorder:
-    """Adds records of iterations to a history, with the mean of the last losses."""
+    """Adds records of iterations to a history, with the mean of the last losses.
 
-    def __init__(self, history: History, param: SolverParameter) -> None:
-        self._history, self._param = history, param
+    clock: returns the time in seconds.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        param: SolverParameter,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._history, self._param, self._clock = history, param, clock
         self._recent: deque[float] = deque()
         self._ended = -math.inf  # when the last record was made
 
@@ -217,12 +228,12 @@ class Recorder:
         self._recent.clear()
 
     def add(self, iteration: int, loss: float, lr: float, started: float) -> StepRecord:
-        """Record an iteration that ends now; `started` is by `time.perf_counter`.
+        """Record an iteration that ends now; `started` is by the clock.
 
         One that was started before the last one ended has the time since then, so that
         the times of all are no more than there was.
         """
-        now = time.perf_counter()
+        now = self._clock()
         since, self._ended = max(started, self._ended), now
         self._recent.append(loss)
         while len(self._recent) > max(1, self._param.average_loss):

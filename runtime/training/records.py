@@ -21,7 +21,7 @@ class StepRecord:
     """One iteration: its loss was computed with the parameters before its update.
 
     `smoothed_loss` is the mean over the last `average_loss` iterations, `seconds` the
-    time of forward, backward and update.
+    time of forward, backward and update, without that of compiling kernels.
     """
 
     iteration: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -16,7 +15,7 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
-from runtime.execution.weights import Names, copy_files, warn_of_rest
+from runtime.execution.weights import Names
 from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
 from runtime.training.divergence import (
@@ -26,7 +25,11 @@ from runtime.training.divergence import (
     learns_nothing,
     without_loss,
 )
-from runtime.training.doubts import YoungStatistics, warn_if_nothing_learns
+from runtime.training.doubts import (
+    YoungStatistics,
+    warn_if_nothing_learns,
+    warn_of_portable_kernels,
+)
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
@@ -135,12 +138,11 @@ class Solver(SolverFiles, SolverLooks):
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
-        all_nets = [self.net, *self.test_nets]
-        self.copied = tuple(copy_files(all_nets, paths, rename))
-        warn_of_rest(paths, self.copied)
+        self.copy_all(paths, rename)
         self._rule = Rule(param, self.net)
         self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        self._recorder = Recorder(self._records, param)
+        self._time = self.net.backend.compilation.clock  # stands while it compiles
+        self._recorder = Recorder(self._records, param, self._time)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -150,10 +152,10 @@ class Solver(SolverFiles, SolverLooks):
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
         self._unsaved = False  # whether the last snapshot could not be written
-        self.showing = Shower(self)
+        self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
-        self._young = YoungStatistics()
+        self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -165,6 +167,7 @@ class Solver(SolverFiles, SolverLooks):
     def end_at(self, iteration: int) -> None:
         """Let the running `solve` end after so many iterations: `max_iter` from now."""
         self.param.max_iter = self._end = iteration
+        self.showing.ends_at(iteration)
 
     # ------------------------------------------------------------ training
 
@@ -181,9 +184,8 @@ class Solver(SolverFiles, SolverLooks):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
-        run = self.showing.run
-        shown = "step", iterations, progress
-        with held() as signals, run(*shown, signals), self.training():
+        show = self.showing.run(self, "step", iterations, progress)
+        with held() as signals, show.until(signals), self.training():
             self._run(iterations, signals, careful=False)
         if signals.interrupted:
             raise stopped(f"training stopped after iteration {self._iteration}")
@@ -207,8 +209,8 @@ class Solver(SolverFiles, SolverLooks):
         with held() as signals:
             self._prepare(resume)
             left = self.param.max_iter - self._iteration
-            run = self.showing.run("solve", left, progress, signals)
-            with run, self.training():
+            show = self.showing.run(self, "solve", left, progress)
+            with show.until(signals), self.training():
                 self._solve(signals)
         if signals.interrupted:
             raise stopped(f"training stopped after iteration {self._iteration}")
@@ -254,6 +256,7 @@ class Solver(SolverFiles, SolverLooks):
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
             warn_if_nothing_learns(self.net)
+        warn_of_portable_kernels(self.net)
         if not self._cut:
             self._recorder.forget()
         self._cut = True
@@ -265,6 +268,7 @@ class Solver(SolverFiles, SolverLooks):
                 self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
+            self.net.rest_feed()
 
     def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
@@ -297,7 +301,7 @@ class Solver(SolverFiles, SolverLooks):
             self._end_epoch()
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
-        started = time.perf_counter()
+        started = self._time()
         self.callbacks.tell("before")
         lr = self.lr
         passes = self._iteration * self.param.iter_size
@@ -364,7 +368,8 @@ class Solver(SolverFiles, SolverLooks):
         Which batches these are depends on `iter` only, not on what was tested before.
         `stop` and Ctrl-C end it after a batch, and then nothing is recorded.
         """
-        with held() as signals, self.showing.run("test", 0, progress, signals):
+        show = self.showing.run(self, "test", 0, progress)
+        with held() as signals, show.until(signals):
             records = self._test(signals)
         if not self.callbacks.runs:
             self._stopping = False
@@ -383,7 +388,7 @@ class Solver(SolverFiles, SolverLooks):
         if records is None:
             return None
         tested = [self.test_nets[record.net] for record in records]
-        self._young.look(tested, self._iteration * self.param.iter_size)
+        self.young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
             self._records.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)

@@ -59,6 +59,11 @@ class CpuBackend(Backend):
         return super().kernel(node, dtype)
 
     @property
+    def title(self) -> str:
+        """The name, and whether there are compiled kernels."""
+        return f"{self.name} ({'compiled' if self.compiles else 'portable'})"
+
+    @property
     def compiles(self) -> bool:
         """Whether there are compiled kernels."""
         return bool(self._compiled)
@@ -86,7 +91,7 @@ class CpuBackend(Backend):
         """Return a function that runs compiled calls in order."""
         from runtime.backends.cpu.machine.thread_pool import Program
 
-        return partial(self.thread_pool.run, Program(calls))
+        return partial(self.thread_pool.run, Program(calls, self.compilation))
 
     def prepare(self, calls: Sequence[Call]) -> None:
         """Compile the kernels of these calls."""
@@ -95,7 +100,8 @@ class CpuBackend(Backend):
         from runtime.backends.cpu.machine.ahead import compile_ahead
 
         kernels = {call.kernel for call in calls}
-        compile_ahead(kernels, self.threads, self.told_of_compiling)
+        with self.compilation.taking_time():
+            compile_ahead(kernels, self.threads, self.compilation.tell)
 
     def fusion(
         self,
@@ -123,7 +129,9 @@ class CpuBackend(Backend):
 
         if rule not in updates.RULES:
             return None
-        return updates.FusedUpdate(rule, blocks, settings, self.runner)
+        update = updates.FusedUpdate(rule, blocks, settings, self.runner)
+        self.prepare(update.calls)
+        return update
 
 
 def _threads() -> int:

@@ -148,7 +148,7 @@ class FusedUpdate:
     ) -> None:
         self._rule, self._settings, self._blocks = rule, settings, blocks
         momentum = settings.rms_decay if rule == "RMSProp" else settings.momentum
-        self._calls = [
+        self.calls = [
             RULES[rule](
                 w=block.w,
                 g=block.g,
@@ -166,7 +166,7 @@ class FusedUpdate:
             )
             for block in blocks
         ]
-        self._run = runner(self._calls)
+        self._run = runner(self.calls)
 
     def apply(self, rate: float, iteration: int, scale: float) -> None:
         """Take one step; the gradients are multiplied by `scale` first."""
@@ -174,7 +174,7 @@ class FusedUpdate:
             t = iteration + 1
             beta1, beta2 = self._settings.momentum, self._settings.momentum2
             rate *= math.sqrt(1 - beta2**t) / (1 - beta1**t)
-        for call, block in zip(self._calls, self._blocks, strict=True):
+        for call, block in zip(self.calls, self._blocks, strict=True):
             call.record["scale"] = scale
             call.record["rate"] = rate * block.lr_mult
         self._run()

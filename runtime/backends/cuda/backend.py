@@ -15,7 +15,7 @@ from runtime.backends.base import PRECISIONS, Backend, Fusion, Iterations
 from runtime.backends.cuda.arrange import arrange
 from runtime.backends.cuda.converted import Converted, bare
 from runtime.backends.cuda.machine.device import Device
-from runtime.backends.cuda.machine.launch import Call
+from runtime.backends.cuda.machine.launch import Call, Launch
 from runtime.backends.cuda.machine.program import Program
 from runtime.backends.cuda.tensor import Blob, Place, Tensor, conversion, made
 from runtime.layers.base import Context, Kernel
@@ -198,7 +198,22 @@ class CudaBackend(Backend):
         return Program(self.device, calls, graphs=self.graphs)
 
     def prepare(self, calls: Sequence[Call]) -> None:
-        """Do nothing: kernels are compiled when they first run."""
+        """Compile the kernels of these calls, or load them."""
+        launches = (call for call in calls if isinstance(call, Launch))
+        # A source has many kernels, and is compiled once for each set of macros.
+        sources = {(one.kernel.file, one.kernel.defines): one for one in launches}
+        missing = [
+            one.kernel
+            for one in sources.values()
+            if not self.device.has_code(one.kernel)
+        ]
+        if not missing:
+            return
+        with self.compilation.taking_time():
+            for done, one in enumerate(missing):
+                self.compilation.tell(done, len(missing))
+                self.device.load_code(one)
+            self.compilation.tell(len(missing), len(missing))
 
     def fusion(
         self,
@@ -217,7 +232,8 @@ class CudaBackend(Backend):
         groups = fusion.Fusion(graph, kernels, keep)
         bares = [bare(kernel) for kernel in kernels]
         found = [getattr(kernel, "convolutions", {}) for kernel in bares]
-        self.device.prepare_convolutions([c for one in found for c in one.values()])
+        with self.compilation.taking_time():
+            self.device.prepare_convolutions([c for one in found for c in one.values()])
         return joined.Joined(self.device, graph, kernels, groups)
 
     def whole_update(

@@ -8,9 +8,10 @@ import warnings
 from typing import Any
 
 from netspec.errors import MachineError
+from runtime.compilation import text
 from runtime.training.history import History
 from runtime.training.showing.lines import status, test_line
-from runtime.training.showing.show import Outcome, Run, Show, compiling_text
+from runtime.training.showing.show import Outcome, Run, Show
 
 BAR = "{desc}{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}"
 INTERVAL_S = 0.1  # between two looks of the bar
@@ -26,13 +27,14 @@ class Bar(Show):
         """
         self._run = run
         self._next = 0.0
-        self._tests = len(run.solver.history.tests)
-        steps = run.end - run.first
-        self._bar = _open(run.solver.net.name, steps) if steps > 0 else None
+        self._tests = len(run.history.tests)
+        steps = None if run.known_end is None else run.end - run.first
+        ends = steps is not None and steps <= 0
+        self._bar = None if ends else _open(run.solver.net.name, steps)
 
     def look(self, doing: str = "") -> None:
         """Show what is new, now and then."""
-        history: History = self._run.solver.history
+        history: History = self._run.history
         if len(history.tests) > self._tests:
             for record in history.tests[self._tests :]:
                 self._write(test_line(self._run.solver, record))
@@ -43,11 +45,7 @@ class Bar(Show):
 
     def compiling(self, done: int, total: int) -> None:
         """Show how many kernels are compiled."""
-        self._draw("" if done == total else compiling_text(done, total))
-
-    def tells_compiling(self) -> bool:
-        """Say yes."""
-        return True
+        self._draw(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """Leave the bar as it is."""
@@ -58,27 +56,29 @@ class Bar(Show):
             self._bar = None
         if said := outcome.text(self._run):
             self._write(said)
+        del self._run
 
     def _draw(self, doing: str) -> None:
         if self._bar is None:
             return
         run, bar = self._run, self._bar
-        train = run.solver.history.train
+        train = run.history.train
         told = status(run, train[-1]) if train and not doing else doing
         with contextlib.suppress(OSError):
             bar.set_postfix_str(told, refresh=False)
+            bar.total = None if run.known_end is None else run.end - run.first
             bar.n = run.solver.iter - run.first
             bar.refresh()
 
-    def _write(self, text: str) -> None:
+    def _write(self, line: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads any more; training goes on
             if self._bar is not None:
-                self._bar.write(text)
+                self._bar.write(line)
             else:
-                print(text, flush=True)
+                print(line, flush=True)
 
 
-def _open(name: str, steps: int) -> Any:
+def _open(name: str, steps: int | None) -> Any:
     try:
         with warnings.catch_warnings():  # of widgets that are missing: there is text
             warnings.simplefilter("ignore")

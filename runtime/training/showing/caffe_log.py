@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from runtime.compilation import show_on_terminal, text
 from runtime.training.records import StepRecord, TestRecord
 from runtime.training.showing.log_lines import write_log
 from runtime.training.showing.show import Outcome, Run, Show
@@ -30,23 +30,19 @@ class CaffeLog(Show):
     nothing.
     """
 
-    def __init__(self, solver: Any) -> None:
-        self._solver = solver
+    def __init__(self) -> None:
         self._seconds = 0.0  # in runs, since the last line about an iteration
-        self._started = time.perf_counter()
-        self._line_at = solver.iter  # how many iterations were done at that line
-        self._seen = solver.iter
-        self._tests = self._snapshots = 0
-        self._solving = False
+        self._line_at = self._seen = -1  # iterations done at that line, and at the last
 
     def begin(self, run: Run) -> None:
         """Tell that a training starts, if it is a whole one."""
-        history, solver = self._solver.history, self._solver
-        self._tests, self._snapshots = len(history.tests), len(history.snapshots)
-        if solver.iter != self._seen:  # a snapshot was restored
+        self._run, solver = run, run.solver
+        history = solver.history
+        self._tests = len(history.tests)
+        self._snapshots = len(history.snapshots) - (run.kind == "snapshot")
+        if solver.iter != self._seen:  # it is the first run, or a snapshot was restored
             self._line_at = self._seen = solver.iter
-        self._solving = run.kind == "solve"
-        if self._solving:
+        if run.kind == "solve":
             self._say(f"Solving {solver.net.name}")
             self._say(f"Learning Rate Policy: {solver.param.lr_policy}")
             self._seconds = 0.0
@@ -54,12 +50,12 @@ class CaffeLog(Show):
 
     def wants(self, iteration: int) -> bool:
         """Say whether an iteration gets a line."""
-        display = self._solver.param.display
+        display = self._run.solver.param.display
         return display > 0 and iteration % display == 0
 
     def look(self, doing: str = "") -> None:
         """Write what is new."""
-        history = self._solver.history
+        history = self._run.history
         train, tests, snapshots = history.train, history.tests, history.snapshots
         if train and train[-1].iteration >= self._seen:
             self._seen = train[-1].iteration + 1
@@ -71,29 +67,26 @@ class CaffeLog(Show):
             self._snapshot(snapshot)
         self._tests, self._snapshots = len(tests), len(snapshots)
 
-    def tells_compiling(self) -> bool:
-        """Say whether it says anything."""
-        return self.always or self._solver.param.display > 0
-
     def compiling(self, done: int, total: int) -> None:
         """Tell once that kernels are compiled, and how far that is on a terminal."""
         if done == 0:
             self._say(f"Compiling {total} kernels, once")
         else:
-            super().compiling(done, total)
+            show_on_terminal(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """Tell that a training is over."""
         self.look()
         self._seconds += time.perf_counter() - self._started
-        self._seen = self._solver.iter
+        self._seen = self._run.solver.iter
         if outcome.interrupted:
             self._say(f"Optimization stopped early, at iteration {self._seen}.")
-        elif self._solving and outcome.error is None:
+        elif self._run.kind == "solve" and outcome.error is None:
             self._say("Optimization Done.")
+        del self._run
 
     def _say(self, message: str) -> None:
-        if self.tells_compiling():
+        if self.always or self._run.solver.param.display > 0:
             write_log(message)
 
     def _step(self, record: StepRecord) -> None:
@@ -105,7 +98,7 @@ class CaffeLog(Show):
             f"Iteration {record.iteration} ({speed:.6g} iter/s, {seconds:.6g}s/"
             f"{since} iters), loss = {record.smoothed_loss:.6g}",
         )
-        net = self._solver.net
+        net = self._run.solver.net
         values = {name: net.blobs[name].data for name in net.outputs}
         self._outputs("Train", values, net.blob_loss_weights)
         self._say(f"Iteration {record.iteration}, lr = {record.lr:.6g}")

@@ -5,14 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from runtime.compilation import show_on_terminal, text
 from runtime.training.records import StepRecord
-from runtime.training.showing.show import (
-    Outcome,
-    Run,
-    Show,
-    compiling_text,
-    show_on_terminal,
-)
+from runtime.training.showing.show import Outcome, Run, Show
 from runtime.training.showing.words import (
     describe,
     duration,
@@ -30,7 +25,7 @@ class Lines(Show):
     def begin(self, run: Run) -> None:
         """Begin a run."""
         self._run = run
-        history = run.solver.history
+        history = run.history
         self._steps, self._tests = len(history.train), len(history.tests)
         self._next = time.monotonic() + LINE_INTERVAL_S
         self._said = run.first  # iterations that the last line was about
@@ -45,7 +40,7 @@ class Lines(Show):
     def look(self, doing: str = "") -> None:
         """Print what is new."""
         run = self._run
-        history = run.solver.history
+        history = run.history
         for record in history.tests[self._tests :]:
             self.say(test_line(run.solver, record))
         self._tests = len(history.tests)
@@ -60,24 +55,21 @@ class Lines(Show):
             self._tell(last)
 
     def compiling(self, done: int, total: int) -> None:
-        """Tell once that kernels are compiled."""
+        """Tell once that kernels are compiled, and how far that is on a terminal."""
         if done == 0:
-            self.say(compiling_text(done, total))
+            self.say(text(done, total))
         else:
-            show_on_terminal("" if done == total else compiling_text(done, total))
-
-    def tells_compiling(self) -> bool:
-        """Say yes."""
-        return True
+            show_on_terminal(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """Print the last line."""
         self.look()
-        train = self._run.solver.history.train
+        train = self._run.history.train
         if train and train[-1].iteration >= self._said:
             self._tell(train[-1])
         if said := outcome.text(self._run):
             self.say(said)
+        del self._run
 
     def say(self, line: str) -> None:
         """Print a line; whoever read them may be gone, and training goes on."""
@@ -90,10 +82,12 @@ class Lines(Show):
     def _tell(self, record: StepRecord) -> None:
         run, now = self._run, time.perf_counter()
         done = record.iteration + 1
-        where = f"iteration {done} of {run.end}"
-        size = epoch_size(run.solver)
+        size, end = epoch_size(run.solver), run.known_end
+        where, whole = f"iteration {done}", f"{end}"
         if size is not None:
-            where = f"epoch {epochs(done, size)} of {epochs(run.end, size)}"
+            where = f"epoch {epochs(done, size)}"
+            whole = epochs(end, size) if end else ""
+        where = f"{where} of {whole}" if end else where
         self.say(f"{where}: {status(run, record)} ({duration(now - self._since)})")
         self._said, self._since = done, now
         self._next = time.monotonic() + LINE_INTERVAL_S
@@ -113,11 +107,11 @@ def epochs(iterations: int, size: int) -> str:
 def status(run: Run, record: StepRecord) -> str:
     """Return loss, rate, speed and time left in a line."""
     said = f"loss {record.smoothed_loss:.4g}, lr {record.lr:.4g}"
-    per_step = seconds_per_step(run.solver.history.train, run.compiled)
+    per_step = seconds_per_step(run.history.train)
     if not per_step:
         return said
     said = f"{said}, {images_of(run.solver) / per_step:,.0f} images/s"
-    if run.solver.iter >= run.end:
+    if run.known_end is None or run.solver.iter >= run.end:
         return said
     return f"{said}, {duration(seconds_left(run.solver, run.end, per_step))} left"
 

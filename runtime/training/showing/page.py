@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from netspec.errors import SpecWarning
+from runtime.compilation import text
 from runtime.html import Markup, escaped, line, output, table
 from runtime.training.records import StepRecord, TestRecord
 from runtime.training.showing import place
 from runtime.training.showing.curves import Losses, curves_html
 from runtime.training.showing.lines import epoch_size, epochs
-from runtime.training.showing.show import Outcome, Run, Show, compiling_text
+from runtime.training.showing.show import Outcome, Run, Show
 from runtime.training.showing.words import (
     WINDOW,
     duration,
@@ -67,19 +68,14 @@ class Page(Show):
 
     def compiling(self, done: int, total: int) -> None:
         """Show how many kernels are compiled."""
-        text = compiling_text(done, total)
         if done == 0 or done == total:  # the first is told at once, and so is the end
             self._next = min(self._next, time.perf_counter() + SHARE * self._cost)
-        self.look("" if done == total else text)
-
-    def tells_compiling(self) -> bool:
-        """Say yes."""
-        return True
+        self.look(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """Show the last state; in a loop of short runs, at the end of the cell."""
         self._doing, self._stale = "", True
-        self._said = outcome.text(self._run)
+        self._said = outcome.text(self._run, "run the cell again")
         long_ago = self._next - REFRESH_S + SHARE * self._cost
         if self._said or time.perf_counter() >= long_ago or not self._watched:
             self._refresh()
@@ -99,6 +95,7 @@ class Page(Show):
         if self._stale:
             self._refresh()
         self.is_open = False
+        del self._run
 
     def _refresh(self) -> None:
         started = time.perf_counter()
@@ -159,16 +156,16 @@ class Page(Show):
     def _share(self) -> float | None:
         """Return how much of the run is done, or None where its end is not known."""
         run = self._run
-        if self._runs > 1 or run.end <= run.first:
+        if self._runs > 1 or run.end <= run.first or run.known_end is None:
             return None
         return (run.solver.iter - run.first) / (run.end - run.first)
 
     def _figures(self) -> Mapping[str, str]:
         run = self._run
-        solver, train = run.solver, run.solver.history.train
+        solver, train = run.solver, run.history.train
         if not self._runs:
             return {"iteration": f"{solver.iter:,}"}
-        end = run.end if self._runs == 1 else None
+        end = run.known_end if self._runs == 1 else None
         found = {"iteration": _of(f"{solver.iter:,}", f"{end:,}" if end else "")}
         if size := epoch_size(solver):
             whole = epochs(end, size) if end else ""
@@ -179,7 +176,7 @@ class Page(Show):
         found["loss"] = f"{last.loss:.4g}"
         found["smoothed loss"] = f"{_smoothed(train, solver.param):.4g}"
         found["lr"] = f"{last.lr:.4g}"
-        per_step = seconds_per_step(train, run.compiled)
+        per_step = seconds_per_step(train)
         if not per_step:
             return found
         found["images/s"] = f"{images_of(solver) / per_step:,.0f}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
@@ -11,10 +10,10 @@ from netspec.errors import SpecError, did_you_mean
 from runtime.interrupts import Held
 from runtime.training.showing import place
 from runtime.training.showing.show import (
+    Nothing,
     Outcome,
     Run,
     Show,
-    Silence,
     is_terminal,
 )
 
@@ -23,34 +22,38 @@ WAYS = ("log", "bar", "lines", "notebook")
 
 
 class Shower:
-    """Shows the runs of one solver.
+    """Shows the runs of one solver, which it does not hold: that has it.
 
     progress: what holds for runs that do not say it themselves.
     """
 
-    def __init__(self, solver: Any, *, script: bool = False) -> None:
+    def __init__(self, *, script: bool = False) -> None:
         self.progress: Progress = None
-        # Not a circle: a solver that nobody has any more gives its memory back at once.
-        self._solver = weakref.proxy(solver)
         self._script = script  # whether it is one of pycaffe's, which always logs
         self.shows: Show | None = None  # the one of the run that goes on
         self._made: dict[str, Show] = {}
-        self._compiled: set[int] = set()
+        self.running: Run | None = None  # and that run
 
     def run(
-        self, kind: str, iterations: int, progress: Progress, signals: Held
-    ) -> _Running:
+        self, solver: Any, kind: str, iterations: int, progress: Progress
+    ) -> Running:
         """Return what shows a run within a `with` block.
 
-        kind: "step", "solve" or "test". A run within a run is a part of it.
+        kind: "step", "solve", "test", or "snapshot" for one that was written. A run
+        within a run is a part of it.
         """
         way = self.progress if progress is None else progress
         if self.shows is not None:
-            return _Running(self, None, None, signals)
-        first = self._solver.iter
+            return Running(self, None, None)
+        first = solver.iter
         end = first + max(0, iterations)
-        run = Run(self._solver, kind, first, end, compiled=self._compiled)
-        return _Running(self, self._open(way), run, signals)
+        run = Run(solver, kind, first, end)
+        return Running(self, self._open(solver, way), run)
+
+    def ends_at(self, iteration: int) -> None:
+        """Note that the run that goes on has another end."""
+        if self.running is not None:
+            self.running.end = iteration
 
     def wants(self, iteration: int) -> bool:
         """Say whether an iteration must be recorded at once."""
@@ -66,51 +69,54 @@ class Shower:
         self.look("testing")
         return False
 
-    def look_after_snapshot(self) -> None:
+    def look_after_snapshot(self, solver: Any) -> None:
         """Show a snapshot that was written by hand, between runs, where there is a log.
 
         Within a run it is seen like anything else.
         """
         if self.shows is not None:
             self.shows.look()
-        elif self._way(self.progress) == "log":
-            self._open(self.progress).look()
+        elif self._way(solver, self.progress) == "log":
+            with self.run(solver, "snapshot", 0, self.progress):
+                pass
 
     def is_shown_here(self) -> bool:
         """Say whether the cell that runs in a notebook shows the training already."""
         page: Any = self._made.get("notebook")
         return page is not None and bool(page.is_open)
 
-    def _open(self, progress: Progress) -> Show:
-        way = self._way(progress)
+    def _open(self, solver: Any, progress: Progress) -> Show:
+        way = self._way(solver, progress)
         if way not in self._made:
-            self._made[way] = _make(way, self._solver)
+            self._made[way] = _make(way)
         self._made[way].always = self._script or progress is not None
         return self._made[way]
 
-    def _way(self, progress: Progress) -> str:
-        return way_of(progress, self._solver.param.display, script=self._script)
+    def _way(self, solver: Any, progress: Progress) -> str:
+        return way_of(progress, solver.param.display, script=self._script)
 
 
-class _Running:
+class Running:
     """A run that is shown."""
 
-    def __init__(
-        self, shower: Shower, show: Show | None, run: Run | None, signals: Held
-    ) -> None:
+    def __init__(self, shower: Shower, show: Show | None, run: Run | None) -> None:
         self._shower, self._show, self._run = shower, show, run
-        self._signals = signals
-        self._before: Callable[[int, int], None] | None = None
-        self._compiles = False
+        self._signals: Held | None = None
+        self._listening = ExitStack()
 
-    def __enter__(self) -> _Running:
+    def until(self, signals: Held) -> Running:
+        """Return this, for a block that these signals may end."""
+        self._signals = signals
+        return self
+
+    def __enter__(self) -> Running:
         if self._show is not None and self._run is not None:
-            backend = self._run.solver.net.backend
-            self._before = backend.told_of_compiling
             self._show.begin(self._run)
-            self._shower.shows = self._show
-            if self._before is None and self._show.tells_compiling():
-                backend.told_of_compiling = self._told
+            self._shower.shows, self._shower.running = self._show, self._run
+            if self._show.listens:
+                compilation = self._run.solver.net.backend.compilation
+                told = compilation.listen(self._show.compiling)
+                self._listening.enter_context(told)
         return self
 
     def __exit__(
@@ -122,19 +128,12 @@ class _Running:
         show, run = self._show, self._run
         if show is None or run is None:
             return
-        run.solver.net.backend.told_of_compiling = self._before
-        if self._compiles:  # an error came in between
-            show.compiling(1, 1)
-        self._shower.shows = None
-        interrupted = self._signals.interrupted or isinstance(error, KeyboardInterrupt)
+        self._listening.close()
+        self._shower.shows = self._shower.running = None
+        asked = self._signals is not None and self._signals.interrupted
+        interrupted = asked or isinstance(error, KeyboardInterrupt)
         stopped = run.kind != "test" and run.solver.iter < run.end
         show.end(Outcome(error, interrupted, stopped))
-
-    def _told(self, done: int, total: int) -> None:
-        if self._run is not None and self._show is not None:
-            self._run.compiled.add(self._run.solver.iter)
-            self._compiles = done < total
-            self._show.compiling(done, total)
 
 
 def way_of(progress: Progress, display: int = 0, *, script: bool = False) -> str:
@@ -163,11 +162,11 @@ def way_of(progress: Progress, display: int = 0, *, script: bool = False) -> str
     return progress
 
 
-def _make(way: str, solver: Any) -> Show:
+def _make(way: str) -> Show:
     if way == "log":
         from runtime.training.showing.caffe_log import CaffeLog
 
-        return CaffeLog(solver)
+        return CaffeLog()
     if way == "bar":
         from runtime.training.showing.bar import Bar
 
@@ -180,4 +179,4 @@ def _make(way: str, solver: Any) -> Show:
         from runtime.training.showing.page import Page
 
         return Page()
-    return Silence() if way == "off" else Show()
+    return Show() if way == "off" else Nothing()

@@ -133,6 +133,7 @@ class HostDevice:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.loaded: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
         self.enter()
         self._recording: list[Callable[[], None]] | None = None
         self._staged: list[np.ndarray] = []
@@ -181,6 +182,13 @@ class HostDevice:
         return self.free_bytes, 1 << 34
 
     # ------------------------------------------------------------ work
+
+    def has_code(self, kernel: CudaKernel) -> bool:
+        return (kernel.file, kernel.defines) in self.loaded
+
+    def load_code(self, kernel: CudaKernel) -> None:
+        library(kernel.file, kernel.defines)
+        self.loaded.add((kernel.file, kernel.defines))
 
     def launcher(self, launch: Launch) -> Callable[[Sequence], None]:
         def run(arguments: Sequence) -> None:

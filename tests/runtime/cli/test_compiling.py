@@ -4,13 +4,13 @@ import contextlib
 import os
 import pty
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 import runtime
 from runtime.backends.portable import PortableBackend
-from runtime.cli import compiling
 from runtime.cli.compiling import Compiling
 from runtime.cli.progress import Progress
 from tests.runtime.cli.command_line import start
@@ -18,47 +18,52 @@ from tests.runtime.cli.command_line import start
 pytest.importorskip("numba")
 
 
-def test_the_time_of_compiling_is_taken_and_its_end_clears_the_line(monkeypatch):
-    clock = iter([10.0, 12.0, 15.5, 20.0, 20.25])
-    monkeypatch.setattr(compiling.time, "perf_counter", lambda: next(clock))
+def test_what_is_told_ends_in_an_empty_text():
     shown = []
     backend = PortableBackend()
-    with Compiling(backend, shown.append) as told:
-        for done in (0, 1, 2):
-            backend.told_of_compiling(done, 2)
-        assert (told.seconds, told.take(), told.take()) == (5.5, 5.5, 0)
-        for done in (0, 4):
-            backend.told_of_compiling(done, 4)
-        assert told.take() == 0.25
-    assert backend.told_of_compiling is None
+    with Compiling(backend, shown.append):
+        for done, total in ((0, 2), (1, 2), (2, 2), (0, 4), (4, 4)):
+            backend.compilation.tell(done, total)
     said = "compiling kernels once, {} of {}".format
     assert shown == [said(0, 2), said(1, 2), "", said(0, 4), ""]
+    backend.compilation.tell(0, 1)
+    assert len(shown) == 5
 
 
 def test_an_error_while_compiling_clears_the_line():
     shown, backend = [], PortableBackend()
-    with pytest.raises(RuntimeError), Compiling(backend, shown.append):
-        backend.told_of_compiling(0, 3)
+    with (
+        pytest.raises(RuntimeError),
+        Compiling(backend, shown.append),
+        backend.compilation.taking_time(),
+    ):
+        backend.compilation.tell(0, 3)
         raise RuntimeError
-    assert shown[-1] == ""
-    assert backend.told_of_compiling is None
+    assert shown == ["compiling kernels once, 0 of 3", ""]
 
 
-def test_a_step_that_compiles_says_nothing_of_the_speed(folder, capsys):
+def test_the_speed_shown_is_without_the_time_of_compiling(folder, capsys, monkeypatch):
     text = Path("solver.prototxt").read_text().replace("display: 2", "display: 1")
-    text = text.replace("test_iter: 2 test_interval: 3", "")
     Path("solver.prototxt").write_text(text)
-    solver = runtime.get_solver("solver.prototxt")
+    solver = runtime.get_solver("solver.prototxt", backend="portable")
+    of_backend, run = solver.net.backend.compilation, type(solver.net)._run_forward
+
+    def slow(net, first, last):
+        with of_backend.taking_time():
+            time.sleep(2)
+        run(net, first, last)
+
+    monkeypatch.setattr(type(solver.net), "_run_forward", slow)
     progress = Progress(solver)
-    for done in (0, 1):
-        solver.net.backend.told_of_compiling(done, 1)
-    solver.step(2)
+    solver.step(1)
     progress.close()
-    assert solver.net.backend.told_of_compiling is None
-    lines = [x for x in capsys.readouterr().out.splitlines() if "iteration " in x]
-    first, second = (line for line in lines if line.startswith("iteration"))
-    assert re.fullmatch(r"iteration 1/6: loss [\d.]+, lr 0.02", first)
-    assert re.search(r"iteration 2/6: loss [\d.]+, lr 0.02, [\d,]+ images/s", second)
+    test, step = capsys.readouterr().out.splitlines()[:2]
+    said = re.search(r"test at iteration 0: .* \(([\d.]+) s\)", test)
+    assert float(said[1]) < 1
+    said = re.search(
+        r"iteration 1/6: loss [\d.]+, lr 0.02, [\d,]+ images/s, (.+)", step
+    )
+    assert float(re.fullmatch(r"([\d.]+) s left", said[1])[1]) < 5
 
 
 def on_terminal(*arguments):

@@ -94,7 +94,7 @@ def test_a_folder_that_is_removed_is_made_again(folder, monkeypatch):
             shutil.rmtree("made")
         return write(*arguments, iteration=iteration, **more)
 
-    monkeypatch.setattr("runtime.training.solver.write_snapshot", removed)
+    monkeypatch.setattr("runtime.training.solver_files.write_snapshot", removed)
     arguments = ("--out", "made", "--log", "log.csv", "--plot", "loss.svg")
     assert main([*TRAIN, *arguments]) == 0
     assert sorted(path.name for path in Path("made").iterdir()) == [

@@ -26,39 +26,32 @@ MOST = 8  # processes, each of which takes some 200 MB
 
 
 def compile_ahead(
-    kernels: Collection[CompiledKernel], processes: int, told: Told | None = None
+    kernels: Collection[CompiledKernel], processes: int, told: Told
 ) -> None:
     """Compile those of the kernels that are not on the disk yet.
 
-    told: called with how many of how many are compiled, from 0 on, where any are
-    missing; then they are compiled here and now, whatever their number.
+    told: called with how many of how many are compiled, from 0 on, if any are missing.
     """
     missing = [one for one in kernels if not one.is_ready]
-    if told is None or not missing:
-        _compile(missing, processes, lambda: None)
+    if not missing:
         return
     told(0, len(missing))
     _compile(
         missing,
         processes,
         lambda: told(sum(one.is_ready for one in missing), len(missing)),
-        alone=True,
     )
     told(len(missing), len(missing))
 
 
 def _compile(
-    missing: Sequence[CompiledKernel],
-    processes: int,
-    tell: Callable[[], None],
-    *,
-    alone: bool = False,
+    missing: Sequence[CompiledKernel], processes: int, tell: Callable[[], None]
 ) -> None:
-    """Compile kernels by several processes, or `alone` where there are no others."""
+    """Compile kernels by several processes, or alone where there are no others."""
     found = [one for one in missing if _is_found(one)] if keeps_code() else []
     workers = min(processes, MOST, len(found) // LEAST)
     if workers < 2 or not sys.executable or getattr(sys, "frozen", False):
-        for one in missing if alone else ():  # else each is compiled when it is used
+        for one in missing:
             _ = one.address
             tell()
         return
@@ -71,7 +64,7 @@ def _compile(
         for one in found[::workers]:
             _ = one.address
             tell()
-        while alone and any(helper.poll() is None for helper in helpers):
+        while any(helper.poll() is None for helper in helpers):
             time.sleep(TELL_INTERVAL_S)
             tell()
 

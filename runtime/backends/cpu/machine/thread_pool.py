@@ -28,6 +28,7 @@ from runtime.backends.cpu.machine.simd import (
     atomic_store,
     call,
 )
+from runtime.compilation import Compilation
 
 # Rounds of looking before a waiting thread offers its processor to others.
 SPINS = 2000
@@ -121,8 +122,11 @@ def _leave_processor(number: int) -> None:
 class Program:
     """A list of calls, ready to run."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(
+        self, calls: Sequence[Call], compilation: Compilation | None = None
+    ) -> None:
         self.calls = tuple(calls)
+        self._compilation = compilation or Compilation()
         self.serial = all(one.serial for one in self.calls)
         self.checks = [one.check for one in self.calls if one.check is not None]
         self.prepared = [
@@ -131,11 +135,13 @@ class Program:
 
     @cached_property
     def table(self) -> np.ndarray:
-        """What threads walk through; the kernels are compiled for it."""
-        rows = [
-            (one.kernel.address, one.record.ctypes.data, one.serial)
-            for one in self.calls
-        ]
+        """What threads walk through; the kernels are compiled for it, or loaded."""
+        with self._compilation.taking_time():
+            _walker()
+            rows = [
+                (one.kernel.address, one.record.ctypes.data, one.serial)
+                for one in self.calls
+            ]
         return np.array(rows, np.int64).reshape(-1, 3)
 
     @cached_property
@@ -170,9 +176,10 @@ class ThreadPool:
             check()
 
     def _walk(self, program: Program) -> None:
+        address = program.address  # which loads all code
         walk, rows = _walker(), len(program.calls)
         if program.serial or self.size == 1:
-            walk(program.address, 0, 0, rows, 0, 1)
+            walk(address, 0, 0, rows, 0, 1)
             return
         with self._busy:  # nets in different threads take turns
             # Also after a fork, which copies no thread.
@@ -182,8 +189,8 @@ class ThreadPool:
                 self._left = True
                 here = _processor()
                 for one in self._helpers:
-                    one.start_on(program.address, rows, here)
-                walk(program.address, self._state.ctypes.data, 0, rows, 0, self.size)
+                    one.start_on(address, rows, here)
+                walk(address, self._state.ctypes.data, 0, rows, 0, self.size)
                 self._left = False
             except BaseException:
                 self._unfinished = program

@@ -228,6 +228,14 @@ class CupyDevice:
             return declared(value)
         return np.uintp(0 if value is None else self.address(value))
 
+    def has_code(self, kernel: CudaKernel) -> bool:
+        """Say whether the source of a kernel is compiled, with its macros."""
+        return (kernel.file, kernel.defines) in self._modules
+
+    def load_code(self, kernel: CudaKernel) -> None:
+        """Compile the source of a kernel, or load what is kept of it."""
+        self._module(kernel).get_function(kernel.name)
+
     def _module(self, kernel: CudaKernel) -> Any:
         self.enter()
         key = (kernel.file, kernel.defines)

@@ -15,7 +15,7 @@ import numpy as np
 from netspec.ops.base import Shape
 from runtime.arrays import Array
 from runtime.backends.cuda.machine.convolutions import Convolution
-from runtime.backends.cuda.machine.launch import Launcher
+from runtime.backends.cuda.machine.launch import CudaKernel, Launcher
 from runtime.backends.cuda.machine.products import Product
 
 FETCHES = 16  # of one size, on their way at once
@@ -93,6 +93,12 @@ class Device(Launcher, Protocol):
 
     def download(self, array: Array, out: np.ndarray) -> None:
         """Copy an array of the device to one of the host."""
+
+    def has_code(self, kernel: CudaKernel) -> bool:
+        """Say whether the source of a kernel is compiled, with its macros."""
+
+    def load_code(self, kernel: CudaKernel) -> None:
+        """Compile the source of a kernel, or load what is kept of it."""
 
     def product(self, product: Product) -> Planned:
         """Choose how to compute a product."""
