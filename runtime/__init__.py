@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.layer import Layer as Layer
     from runtime.fitting.fit import fit as fit
     from runtime.fitting.interrupted import interrupted as interrupted
+    from runtime.fitting.lr_find import lr_find as lr_find
     from runtime.pictures.activations import activations as activations
     from runtime.pictures.batch import show_batch as show_batch
     from runtime.pictures.filters import filters as filters
@@ -58,6 +59,7 @@ __all__ = [
     "get_backend",
     "get_solver",
     "interrupted",
+    "lr_find",
     "predict",
     "rates",
     "register_layer",
@@ -84,6 +86,7 @@ _LAZY = {
     "filters": "runtime.pictures.filters",
     "get_backend": "runtime.backends",
     "interrupted": "runtime.fitting.interrupted",
+    "lr_find": "runtime.fitting.lr_find",
     "get_solver": "runtime.training.opening",
     "predict": "runtime.evaluation.predict",
     "rates": "runtime.training.preview",
