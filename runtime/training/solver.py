@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
@@ -42,6 +42,7 @@ from runtime.training.solver_files import SolverFiles
 from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import find_file, weight_files
 from runtime.training.solver_source import DEFAULT_PREFIX, solver_of
+from runtime.training.solver_uses import warn_of_unread
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
 from runtime.training.zero_weights import warn_of_zero_weights
@@ -112,12 +113,14 @@ class Solver(SolverFiles):
         **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
+        named = [*(param if isinstance(param, Mapping) else ()), *fields]
         param, path = solver_of(param, fields)
         folder = Path(folder) if folder else path.parent if path else None
         self.param: SolverParameter = param
         refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
+        warn_of_unread(param, named, backend)
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
         how: dict[str, Any] = {"backend": backend, "kernels": kernels}
