@@ -10,7 +10,7 @@ training adds data and a loss, and lets the phase choose the statistics.
 
 from typing import Any
 
-from netspec import TEST, TRAIN, NetSpec, Top
+from netspec import TEST, TRAIN, NetSpec, Top, defaults, module
 from netspec import layers as L
 
 # Names, widths and strides of the separable convolutions.
@@ -58,35 +58,53 @@ def read(n: NetSpec, *databases: tuple[int, str, int]) -> None:
         n.data, n.label = L.Data(**reading, transform_param=images, ntop=2)
 
 
+def published(block: str, part: str) -> str:
+    """Return the published name of a part of a block: of conv2_1, dw/conv.
+
+    It is conv2_1/dw there; dw/bn is conv2_1/dw/bn, and dw/relu is relu2_1/dw.
+    """
+    branch, _, kind = part.rpartition("/")
+    name = f"{block}/{branch}" if branch else block
+    if kind == "relu":
+        return name.replace("conv", "relu")
+    return name if kind == "conv" else f"{name}/{kind}"
+
+
 def classify(n: NetSpec, num_classes: int, normalization: dict[str, Any]) -> None:
     """Add the layers from `n.data` to the scores, `n.fc7`."""
-
-    def conv(name: str, x: Top, width: int, **options: Any) -> Top:
-        """Add a convolution and what follows it in place; return what comes out."""
-        n[name] = x = L.Convolution(
-            x,
-            num_output=width,
-            bias_term=False,
-            weight_filler="msra",
-            param=LEARN,
-            **options,
-        )
-        x = L.BatchNorm(x, param=FIXED, **normalization, in_place=True)
-        n[f"{name}/bn"] = x
-        ones = dict(filler=dict(value=1), bias_term=True, bias_filler=dict(value=0))
-        n[f"{name}/scale"] = x = L.Scale(x, param=SCALE, **ones, in_place=True)
-        n[name.replace("conv", "relu")] = x = L.ReLU(x, in_place=True)
-        return x
-
-    x, channels = conv("conv1", n.data, 32, kernel_size=3, pad=1, stride=2), 32
-    for name, width, stride in SEPARABLE:
-        window = dict(kernel_size=3, pad=1, stride=stride)
-        x = conv(
-            f"conv{name}/dw", x, channels, **window, group=channels, engine="CAFFE"
-        )
-        x = conv(f"conv{name}/sep", x, width, kernel_size=1, pad=0, stride=1)
-        channels = width
+    with defaults(L.BatchNorm, **normalization):
+        n.conv1 = x = first(n.data, 32)
+        channels = 32
+        for name, width, stride in SEPARABLE:
+            n[f"conv{name}"] = x = separable(x, channels, width, stride)
+            channels = width
     score(n, x, num_classes)
+
+
+@module(names=published)
+def first(x: Top, width: int) -> Top:
+    """Return what comes out of the first convolution."""
+    return conv(NetSpec(), "", x, width, kernel_size=3, pad=1, stride=2)
+
+
+@module(names=published)
+def separable(x: Top, channels: int, width: int, stride: int) -> Top:
+    """Return what a convolution of each channel, and one of 1 x 1, make of `x`."""
+    m = NetSpec()
+    window = dict(kernel_size=3, pad=1, stride=stride)
+    x = conv(m, "dw/", x, channels, **window, group=channels, engine="CAFFE")
+    return conv(m, "sep/", x, width, kernel_size=1, pad=0, stride=1)
+
+
+def conv(m: NetSpec, path: str, x: Top, width: int, **options: Any) -> Top:
+    """Add a convolution and what follows it in place; return what comes out."""
+    options |= dict(bias_term=False, weight_filler="msra", param=LEARN)
+    m[f"{path}conv"] = x = L.Convolution(x, num_output=width, **options)
+    m[f"{path}bn"] = x = L.BatchNorm(x, param=FIXED, in_place=True)
+    ones = dict(filler=dict(value=1), bias_term=True, bias_filler=dict(value=0))
+    m[f"{path}scale"] = x = L.Scale(x, param=SCALE, **ones, in_place=True)
+    m[f"{path}relu"] = x = L.ReLU(x, in_place=True)
+    return x
 
 
 def score(n: NetSpec, x: Top, num_classes: int) -> None:

@@ -10,9 +10,10 @@ data and a loss, and lets the phase choose the statistics.
 
 from typing import Any
 
+import mobilenet
 from mobilenet import FIXED, LEARN, SCALE, judge, read, score
 
-from netspec import TEST, TRAIN, NetSpec, Top
+from netspec import TEST, TRAIN, NetSpec, Top, defaults, module
 from netspec import layers as L
 
 # Names of the blocks, their widths, and those that halve the image.
@@ -47,38 +48,67 @@ def deploy(batch_size: int = 1, num_classes: int = 1000) -> NetSpec:
     return n
 
 
+def published(block: str, part: str) -> str:
+    """Return the published name of a part of a block: of conv2_1, dwise/conv.
+
+    It is conv2_1/dwise there, and the sum of conv3_1 is block_3_1.
+    """
+    if part == "sum":
+        return block.replace("conv", "block_")
+    return mobilenet.published(block, part)
+
+
 def classify(n: NetSpec, num_classes: int, normalization: dict[str, Any]) -> None:
     """Add the layers from `n.data` to the scores, `n.fc7`."""
+    with defaults(L.BatchNorm, **normalization):
+        window = dict(kernel_size=3, pad=1, stride=2)
+        n.conv1 = x = plain(n.data, 32, **window)
+        channels = 32
+        for name, width in BLOCKS:
+            stride = dict(stride=2) if name in HALVING else {}
+            wide = channels if name == "2_1" else 6 * channels
+            n[f"conv{name}"] = x = bottleneck(x, channels, wide, width, stride)
+            channels = width
+        n.conv6_4 = x = plain(x, 1280, kernel_size=1)
+    score(n, x, num_classes)
 
-    def conv(name: str, x: Top, width: int, **options: Any) -> Top:
-        """Add a convolution, its normalisation, and the scale of that in place."""
-        options |= dict(bias_term=False, weight_filler="msra", param=LEARN)
-        n[name] = L.Convolution(x, num_output=width, **options)
-        n[f"{name}/bn"] = L.BatchNorm(n[name], param=FIXED, **normalization)
-        scale = L.Scale(n[f"{name}/bn"], param=SCALE, bias_term=True, in_place=True)
-        n[f"{name}/scale"] = scale
-        return scale
 
-    def conv_relu(name: str, x: Top, width: int, **options: Any) -> Top:
-        x = conv(name, x, width, **options)
-        n[name.replace("conv", "relu")] = x = L.ReLU(x, in_place=True)
-        return x
+@module(names=published)
+def plain(x: Top, width: int, **window: int) -> Top:
+    """Return what comes out of a convolution and its ReLU."""
+    return conv_relu(NetSpec(), "", x, width, **window)
 
-    def block(name: str, x: Top, channels: int, expand: int, width: int) -> Top:
-        """Add a bottleneck inside out: wide, depthwise, narrow without a ReLU."""
-        around, wide = x, expand * channels
-        window = dict(kernel_size=3, pad=1, group=wide, engine="CAFFE")
-        if name in HALVING:
-            window["stride"] = 2
-        x = conv_relu(f"conv{name}/expand", x, wide, kernel_size=1)
-        x = conv_relu(f"conv{name}/dwise", x, wide, **window)
-        x = conv(f"conv{name}/linear", x, width, kernel_size=1)
-        if width == channels:
-            n[f"block_{name}"] = x = L.Eltwise(around, x)
-        return x
 
-    x, channels = conv_relu("conv1", n.data, 32, kernel_size=3, pad=1, stride=2), 32
-    for name, width in BLOCKS:
-        x = block(name, x, channels, 1 if name == "2_1" else 6, width)
-        channels = width
-    score(n, conv_relu("conv6_4", x, 1280, kernel_size=1), num_classes)
+@module(names=published)
+def bottleneck(
+    x: Top, channels: int, wide: int, width: int, stride: dict[str, int]
+) -> Top:
+    """Return `x` through a bottleneck inside out, whose end has no ReLU.
+
+    It is made wide, seen channel by channel, and made narrow; `x` is added to what has
+    as many channels.
+    """
+    m = NetSpec()
+    window = dict(kernel_size=3, pad=1, group=wide, engine="CAFFE", **stride)
+    y = conv_relu(m, "expand/", x, wide, kernel_size=1)
+    y = conv_relu(m, "dwise/", y, wide, **window)
+    y = conv(m, "linear/", y, width, kernel_size=1)
+    if width == channels:
+        m.sum = y = L.Eltwise(x, y)
+    return y
+
+
+def conv(m: NetSpec, path: str, x: Top, width: int, **options: Any) -> Top:
+    """Add a convolution, its normalisation, and the scale of that in place."""
+    options |= dict(bias_term=False, weight_filler="msra", param=LEARN)
+    m[f"{path}conv"] = x = L.Convolution(x, num_output=width, **options)
+    m[f"{path}bn"] = x = L.BatchNorm(x, param=FIXED)
+    m[f"{path}scale"] = x = L.Scale(x, param=SCALE, bias_term=True, in_place=True)
+    return x
+
+
+def conv_relu(m: NetSpec, path: str, x: Top, width: int, **options: Any) -> Top:
+    """Add the same with a ReLU in place."""
+    x = conv(m, path, x, width, **options)
+    m[f"{path}relu"] = x = L.ReLU(x, in_place=True)
+    return x

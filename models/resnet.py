@@ -17,7 +17,7 @@ start outside; and the first convolution never has a bias.
 
 from typing import Any, Literal
 
-from netspec import TEST, TRAIN, NetSpec, Top
+from netspec import TEST, TRAIN, NetSpec, Top, defaults, module
 from netspec import layers as L
 
 Depth = Literal[18, 34, 50, 101, 152]
@@ -71,6 +71,18 @@ def deploy(
     return n
 
 
+def published(block: str, part: str) -> str:
+    """Return the published name of a part of a block: of res2a, branch2a/bn.
+
+    It is bn2a_branch2a there, and the sum of a block has the block's name.
+    """
+    branch, _, kind = part.rpartition("/")
+    name = f"{block}_{branch}" if branch else block
+    if kind in ("bn", "scale"):
+        return kind + (name.removeprefix("res") if branch else f"_{name}")
+    return f"{name}_relu" if kind == "relu" else name
+
+
 def trunk(
     n: NetSpec,
     depth: int,
@@ -82,54 +94,84 @@ def trunk(
 
     convolution, normalization: options of all Convolution and BatchNorm layers.
     """
-
-    def conv_bn(name: str, x: Top, width: int, size: int, **window: Any) -> Top:
-        """Add a convolution, its normalisation and its scale, the last two in place."""
-        stem = name.removeprefix("res") if name != "conv1" else "_conv1"
-        n[name] = L.Convolution(
-            x, num_output=width, kernel_size=size, **window, **convolution
-        )
-        n["bn" + stem] = L.BatchNorm(n[name], **normalization, in_place=True)
-        n["scale" + stem] = L.Scale(n["bn" + stem], bias_term=True, in_place=True)
-        return n["scale" + stem]
-
-    def relu(name: str, x: Top) -> Top:
-        n[name + "_relu"] = L.ReLU(x, in_place=True)
-        return n[name + "_relu"]
-
-    def block(name: str, x: Top, width: int, stride: int, project: bool) -> Top:
-        """Add the convolutions of a block and the sum with what goes around them."""
-        around = x
-        if project:
-            wide = width if depth < 50 else 4 * width
-            around = conv_bn(
-                f"{name}_branch1", x, wide, 1, pad=0, stride=stride, bias_term=False
-            )
-        parts, strided = [(width, 3), (width, 3)], "a"
-        if depth >= 50:
-            parts = [(width, 1), (width, 3), (4 * width, 1)]
-            strided = "b" if variant == "torchvision" else "a"
-        for letter, (outputs, size) in zip("abc", parts, strict=False):
-            part = f"{name}_branch2{letter}"
-            window = dict(pad=size // 2, stride=stride if letter == strided else 1)
-            x = conv_bn(part, x, outputs, size, **window, bias_term=False)
-            if letter != "abc"[len(parts) - 1]:
-                x = relu(part, x)
-        n[name] = L.Eltwise(around, x)
-        return relu(name, n[name])
-
     # The authors' first convolution has a bias in the net of 50 layers only.
     bias = {} if (depth, variant) == (50, "authors") else dict(bias_term=False)
     pads = {} if variant == "authors" else dict(pad=1, round_mode="FLOOR")
-    x = relu("conv1", conv_bn("conv1", n.data, 64, 7, pad=3, stride=2, **bias))
-    x = n.pool1 = L.Pooling(x, pool="MAX", kernel_size=3, stride=2, **pads)
-    for stage in (2, 3, 4, 5):
-        for name in names(depth, stage):
-            first = name.endswith("a")
-            stride = 2 if first and stage > 2 else 1
-            project = first and (stage > 2 or depth >= 50)
-            x = block(name, x, 2 ** (stage + 4), stride, project)
+    options = defaults(L.Convolution, **convolution)
+    with options, defaults(L.BatchNorm, **normalization):
+        n.conv1 = x = first(n.data, bias)
+        x = n.pool1 = L.Pooling(x, pool="MAX", kernel_size=3, stride=2, **pads)
+        for stage in (2, 3, 4, 5):
+            width = 2 ** (stage + 4)
+            for name in names(depth, stage):
+                opens = name.endswith("a")
+                stride = 2 if opens and stage > 2 else 1
+                project = opens and (stage > 2 or depth >= 50)
+                if depth < 50:
+                    n[name] = x = basic(x, width, stride, project)
+                else:
+                    n[name] = x = bottleneck(x, width, stride, project, variant)
     n.pool5 = L.Pooling(x, pool="AVE", kernel_size=7, stride=1)
+
+
+@module(names=published)
+def first(x: Top, bias: dict[str, Any]) -> Top:
+    """Return what comes out of the first convolution."""
+    m = NetSpec()
+    window = dict(kernel_size=7, pad=3, stride=2)
+    m.relu = L.ReLU(conv_bn(m, "", x, 64, **window, **bias), in_place=True)
+    return m.relu
+
+
+@module(names=published)
+def basic(x: Top, width: int, stride: int, project: bool) -> Top:
+    """Return what two convolutions of 3 x 3 add to `x`."""
+    m = NetSpec()
+    around = shortcut(m, x, width, stride) if project else x
+    y = branch(m, "branch2a/", x, width, 3, stride)
+    m["branch2a/relu"] = y = L.ReLU(y, in_place=True)
+    return joined(m, around, branch(m, "branch2b/", y, width, 3))
+
+
+@module(names=published)
+def bottleneck(x: Top, width: int, stride: int, project: bool, variant: Variant) -> Top:
+    """Return what a narrow convolution of 3 x 3 between two of 1 x 1 adds to `x`."""
+    m = NetSpec()
+    around = shortcut(m, x, 4 * width, stride) if project else x
+    early, late = (stride, 1) if variant == "authors" else (1, stride)
+    y = branch(m, "branch2a/", x, width, 1, early)
+    m["branch2a/relu"] = y = L.ReLU(y, in_place=True)
+    y = branch(m, "branch2b/", y, width, 3, late)
+    m["branch2b/relu"] = y = L.ReLU(y, in_place=True)
+    return joined(m, around, branch(m, "branch2c/", y, 4 * width, 1))
+
+
+def shortcut(m: NetSpec, x: Top, width: int, stride: int) -> Top:
+    """Add a projection of `x` to what a block makes of it."""
+    return branch(m, "branch1/", x, width, 1, stride)
+
+
+def branch(
+    m: NetSpec, path: str, x: Top, width: int, size: int, stride: int = 1
+) -> Top:
+    """Add a convolution that keeps the size of images but for its stride."""
+    window = dict(kernel_size=size, pad=size // 2, stride=stride)
+    return conv_bn(m, path, x, width, **window, bias_term=False)
+
+
+def conv_bn(m: NetSpec, path: str, x: Top, width: int, **options: Any) -> Top:
+    """Add a convolution, its normalisation and its scale, the last two in place."""
+    m[f"{path}conv"] = x = L.Convolution(x, num_output=width, **options)
+    m[f"{path}bn"] = x = L.BatchNorm(x, in_place=True)
+    m[f"{path}scale"] = x = L.Scale(x, bias_term=True, in_place=True)
+    return x
+
+
+def joined(m: NetSpec, around: Top, x: Top) -> Top:
+    """Add the sum of a block with what goes around it."""
+    m.sum = L.Eltwise(around, x)
+    m.relu = L.ReLU(m.sum, in_place=True)
+    return m.relu
 
 
 def names(depth: int, stage: int) -> list[str]:

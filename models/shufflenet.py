@@ -11,10 +11,11 @@ from typing import Any
 
 from mobilenet import read
 
-from netspec import TEST, TRAIN, NetSpec, Top
+from netspec import TEST, TRAIN, NetSpec, Top, defaults, module
 from netspec import layers as L
 
 GROUPS = 3
+PLAIN: dict[str, Any] = dict(bias_term=False, weight_filler="msra")
 STAGES = ((240, 4), (480, 8), (960, 4))  # channels, and blocks
 
 
@@ -46,60 +47,86 @@ def deploy(batch_size: int = 1, num_classes: int = 1000) -> NetSpec:
 
 def classify(n: NetSpec, num_classes: int, statistics: dict[str, Any]) -> None:
     """Add the layers from `n.data` to the scores, `n.fc1000`."""
-
-    def norm(name: str, x: Top, *, relu: bool) -> Top:
-        """Add what follows a convolution in place."""
-        n[f"{name}_bn"] = x = L.BatchNorm(x, **statistics, in_place=True)
-        n[f"{name}_scale"] = x = L.Scale(x, bias_term=True, in_place=True)
-        if relu:
-            n[f"{name}_relu"] = x = L.ReLU(x, in_place=True)
-        return x
-
-    def conv(name: str, x: Top, width: int, *, relu: bool = True, **more: Any) -> Top:
-        """Add a convolution and what follows it."""
-        more |= dict(bias_term=False, weight_filler="msra")
-        n[name] = x = L.Convolution(x, num_output=width, **more)
-        return norm(name, x, relu=relu)
-
-    def depthwise(name: str, x: Top, width: int, stride: int) -> Top:
-        """Add a convolution of every channel by itself."""
-        more = dict(bias_term=False, weight_filler="msra")
-        n[name] = x = L.DepthwiseConvolution(
-            x,
-            num_output=width,
-            group=width,
-            kernel_size=3,
-            pad=1,
-            stride=stride,
-            **more,
-        )
-        return norm(name, x, relu=False)
-
-    x, channels = conv("conv1", n.data, 24, pad=1, kernel_size=3, stride=2), 24
-    n.pool1 = x = L.Pooling(x, pool="MAX", kernel_size=3, stride=2)
-    number = 0
-    for width, count in STAGES:
-        for place in range(count):
-            number += 1
-            name, inner = f"resx{number}", width // 4
-            added = width if place else width - channels
-            groups = dict(group=GROUPS) if number > 1 else {}
-            y = conv(f"{name}_conv1", x, inner, kernel_size=1, **groups)
-            if number > 1:
-                n[f"shuffle{number}"] = y = L.ShuffleChannel(y, group=GROUPS)
-            y = depthwise(f"{name}_conv2", y, inner, 1 if place else 2)
-            one = dict(kernel_size=1, group=GROUPS, relu=False)
-            y = conv(f"{name}_conv3", y, added, **one)
-            if place:
-                n[f"{name}_elewise"] = x = L.Eltwise(x, y, operation="SUM")
-            else:
-                n[f"{name}_match_conv"] = past = L.Pooling(
-                    x, pool="AVE", kernel_size=3, stride=2
-                )
-                n[f"{name}_concat"] = x = L.Concat(past, y)
-            n[f"{name}_relu"] = x = L.ReLU(x, in_place=True)
-        channels = width
+    with defaults(L.BatchNorm, **statistics):
+        n.conv1 = x = first(n.data)
+        n.pool1 = x = L.Pooling(x, pool="MAX", kernel_size=3, stride=2)
+        channels, number = 24, 0
+        for width, count in STAGES:
+            for place in range(count):
+                number += 1
+                unit = same if place else halved
+                added = width if place else width - channels
+                n[f"resx{number}"] = x = unit(x, width // 4, added, number > 1)
+            channels = width
     n.pool_ave = L.Pooling(x, pool="AVE", global_pooling=True)
     n.fc1000 = L.Convolution(
         n.pool_ave, num_output=num_classes, kernel_size=1, weight_filler="msra"
     )
+
+
+def published(block: str, part: str) -> str:
+    """Return the published name of a part of a unit: of resx2, conv1_bn.
+
+    It is resx2_conv1_bn there, and shuffle is shuffle2.
+    """
+    if part == "shuffle":
+        return block.replace("resx", "shuffle")
+    return f"{block}_{part}"
+
+
+@module(names=lambda block, part: block + part.removeprefix("conv"))
+def first(x: Top) -> Top:
+    """Return what comes out of the first convolution."""
+    return conv(NetSpec(), "conv", x, 24, pad=1, kernel_size=3, stride=2)
+
+
+@module(names=published)
+def same(x: Top, inner: int, width: int, grouped: bool) -> Top:
+    """Return `x` and what a unit adds to it."""
+    m = NetSpec()
+    m.elewise = L.Eltwise(x, unit(m, x, inner, width, grouped, 1), operation="SUM")
+    m.relu = L.ReLU(m.elewise, in_place=True)
+    return m.relu
+
+
+@module(names=published)
+def halved(x: Top, inner: int, width: int, grouped: bool) -> Top:
+    """Return `x` and, as further channels, what a unit makes, at half the size."""
+    m = NetSpec()
+    y = unit(m, x, inner, width, grouped, 2)
+    m.match_conv = L.Pooling(x, pool="AVE", kernel_size=3, stride=2)
+    m.concat = L.Concat(m.match_conv, y)
+    m.relu = L.ReLU(m.concat, in_place=True)
+    return m.relu
+
+
+def unit(m: NetSpec, x: Top, inner: int, width: int, grouped: bool, stride: int) -> Top:
+    """Add the three convolutions of a unit, with channels mixed in between.
+
+    grouped: not in the first unit, which sees few channels and mixes none.
+    """
+    groups = dict(group=GROUPS) if grouped else {}
+    x = conv(m, "conv1", x, inner, kernel_size=1, **groups)
+    if grouped:
+        m.shuffle = x = L.ShuffleChannel(x, group=GROUPS)
+    window = dict(kernel_size=3, pad=1, stride=stride, **PLAIN)
+    m.conv2 = L.DepthwiseConvolution(x, num_output=inner, group=inner, **window)
+    x = norm(m, "conv2", m.conv2, relu=False)
+    return conv(m, "conv3", x, width, kernel_size=1, group=GROUPS, relu=False)
+
+
+def conv(
+    m: NetSpec, name: str, x: Top, width: int, *, relu: bool = True, **window: int
+) -> Top:
+    """Add a convolution and what follows it."""
+    m[name] = x = L.Convolution(x, num_output=width, **window, **PLAIN)
+    return norm(m, name, x, relu=relu)
+
+
+def norm(m: NetSpec, name: str, x: Top, *, relu: bool) -> Top:
+    """Add what follows a convolution in place."""
+    m[f"{name}_bn"] = x = L.BatchNorm(x, in_place=True)
+    m[f"{name}_scale"] = x = L.Scale(x, bias_term=True, in_place=True)
+    if relu:
+        m[f"{name}_relu"] = x = L.ReLU(x, in_place=True)
+    return x

@@ -20,6 +20,7 @@ from netspec import layers as layers
 from netspec import params as params
 from netspec import schema as schema
 from netspec.errors import SpecWarning as SpecWarning
+from netspec.language.arithmetic import unstack as unstack
 from netspec.language.calls import Function as Function
 from netspec.language.calls import Top as Top
 from netspec.language.emit import to_proto as to_proto
@@ -34,6 +35,7 @@ from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
     __version__: str
+    from netspec import blocks as blocks
     from netspec import models as models
     from netspec import surgery as surgery
     from netspec.language.own_layers import layer as layer
@@ -75,6 +77,7 @@ _LAZY = {
     "upgrade_text": "netspec.nets.upgrade",
 }
 _PACKAGES = (
+    "blocks",
     "draw",
     "forks",
     "models",
@@ -105,6 +108,7 @@ __all__ = [
     "schema",
     "shared",
     "to_proto",
+    "unstack",
 ]
 
 
@@ -114,7 +118,8 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"netspec.{name}")
     if name not in _LAZY:
-        raise AttributeError(f"module 'netspec' has no attribute {name!r}")
+        hint = "" if name.startswith("_") else errors.did_you_mean(name, __dir__())
+        raise AttributeError(f"module 'netspec' has no attribute {name!r}{hint}")
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from netspec.commands.dispatch import chosen
 
-# Name, module, and what it does. Only the module that is called is imported.
+# Name, module (and its function, if that is not main), and what it does. Only the
+# module that is called is imported.
 COMMANDS = {
-    "export": (
-        "netspec.export",
-        "write a net as prototxt, binary or ONNX",
-    ),
+    "export": ("netspec.export", "write a net as prototxt, binary or ONNX"),
+    "deploy": ("netspec.export:deploy_command", "write the net for use"),
     "summary": ("netspec.summary.__main__", "print what a net costs, layer by layer"),
     "draw": ("netspec.draw.__main__", "draw a net, as a picture or a page"),
     "flatten": ("netspec.flatten", "write a net with modules as a plain one"),
@@ -39,8 +38,9 @@ def main(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> 
     prog = prog or program()
     lines = {name: line for name, (_, line) in COMMANDS.items()}
     name, words = chosen(prog, DESCRIPTION, lines, arguments, EXAMPLES)
-    module = importlib.import_module(COMMANDS[name][0])
-    status: int = module.main(words, prog=f"{prog} {name}")
+    module, _, function = COMMANDS[name][0].partition(":")
+    command = getattr(importlib.import_module(module), function or "main")
+    status: int = command(words, prog=f"{prog} {name}")
     return status
 
 

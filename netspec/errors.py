@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import inspect
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -123,6 +124,9 @@ def shown(value: object) -> str:
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape and hasattr(value, "dtype"):
         return f"an array of shape {shape}"
+    if inspect.isroutine(value) or inspect.isclass(value):
+        kind = "class" if inspect.isclass(value) else "function"
+        return f"the {kind} {getattr(value, '__name__', '')}"
     text = repr(value)
     if "\n" in text:
         name = type(value).__name__

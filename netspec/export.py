@@ -1,9 +1,10 @@
 """Write the net of a Python file, or of another net file, as prototxt or binary.
 
-    python -m netspec.export FILE [-o OUT] [--deploy] [--phase TRAIN|TEST]
-        [--batch-size N] [--set name=value ...] [--net function] [--shape TOP=N,C,H,W]
+    python -m netspec.export NET [-o OUT] [--deploy] [--phase TRAIN|TEST]
+        [--level N] [--stage NAME] [--batch-size N] [--set name=value ...]
+        [--net function] [--shape TOP=N,C,H,W]
         [--for READER [--weights FILE] [--fold] [--anyway]]
-    python -m netspec.export FILE -o OUT.onnx [--weights FILE] [--opset N]
+    python -m netspec.export NET -o OUT.onnx [--weights FILE] [--opset N]
         [--batch dynamic|N] [--external-data]
 
 A model file has a function that returns a `NetSpec` or a `NetParameter`: the one named
@@ -12,7 +13,9 @@ the function `deploy` of the file instead, or sets the parameter `deploy` where 
 function has one; where there is neither, it derives the net for use from that for
 training (`netspec.deploy`). `--net` calls any other function. A `NetSpec` at the top of
 the file does as well. `--set` and `--batch-size` set parameters of the function.
-`--phase` keeps the layers of one phase and drops the rules.
+`--phase` keeps the layers of one phase and drops the rules, which `--level` and
+`--stage` are for; with these alone what they decide is decided, and rules for phases
+stay. NET may also be the name of a model of netspec, or a solver file, for its net.
 
 A prototxt or caffemodel is written in the current form, with `--deploy` as the net for
 use that is derived from it. An ONNX file is written as the net that computes the same
@@ -36,16 +39,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from netspec.commands.cli import Parser, keep_sources, positive, run
-from netspec.commands.fork_options import add_fork_options
+from netspec.commands.cli import Parser, keep_sources, positive, run, show_warnings
 from netspec.commands.model_files import load_model
-from netspec.commands.net_argument import add_shape_option, is_model_file
-from netspec.errors import SpecError, SpecWarning
+from netspec.commands.net_argument import (
+    add_deploy,
+    add_net_argument,
+    add_shape_option,
+    add_state_options,
+    file_of,
+    is_model_file,
+    refuse_settings,
+)
+from netspec.errors import SpecError
 from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy
 from netspec.nets.filter import drop_blobs
+from netspec.nets.of_solver import net_of_solver
 from netspec.nets.phases import PHASES, one_phase
+from netspec.nets.settled import settled
 from netspec.onnx.command import (
     add_onnx_options,
     check_onnx_options,
@@ -53,17 +65,30 @@ from netspec.onnx.command import (
     write_onnx,
 )
 from netspec.ops.base import brings_data
-from netspec.schema import NetParameter
-from netspec.text import to_text, values_apart, write_message
+from netspec.schema import TEST, NetParameter
+from netspec.text import is_solver_file, to_text, values_apart, write_message
 from netspec.text.messages import is_binary
 
 
 def main(
-    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.export"
+    arguments: Sequence[str] | None = None,
+    *,
+    prog: str = "python -m netspec.export",
 ) -> int:
     """Run the command; return its exit status."""
     parser = _parser(prog)
-    options = parser.parse_args(arguments)
+    return _run(parser, parser.parse_args(arguments))
+
+
+def deploy_command(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec deploy"
+) -> int:
+    """Run the command that writes the net for use; return its exit status."""
+    parser = _parser(prog, for_use=True)
+    return _run(parser, parser.parse_args(arguments))
+
+
+def _run(parser: Parser, options: Any) -> int:
     check_onnx_options(parser, options)
     for name in ("anyway", "fold"):
         if options.reader is None and getattr(options, name):
@@ -73,21 +98,23 @@ def main(
 
     def command() -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("always", SpecWarning)
-            warnings.showwarning = _show_warning
+            show_warnings()
+            options.file = file_of(options.net)
             net = (_of_model if is_model_file(options.file) else _of_net)(options)
             if options.reader is not None:
                 _write_for(net, options)
                 return
             if not is_onnx(options):
                 _tell_of_readers(net)
-        if is_onnx(options):
-            keep_sources([Path(options.output)], [options.file])
-            write_onnx(net, options)
-        elif options.output is None:
+        if options.output is None:
             sys.stdout.write(to_text(net))
+            return
+        keep_sources([Path(options.output)], [options.net, options.file])
+        if is_onnx(options):
+            write_onnx(net, options)
         else:
             write_message(options.output, net, source=options.file)
+        print(options.output)
 
     return run(command, options)
 
@@ -95,32 +122,54 @@ def main(
 def _of_model(options: Any) -> NetParameter:
     return load_model(
         options.file,
-        net=options.net,
+        net=options.function,
         deploy=options.deploy,
         phase=PHASES.get(options.phase),
         batch_size=options.batch_size,
         settings=options.set,
         shapes=dict(options.shape),
+        level=options.level,
+        stages=options.stage,
     )
 
 
 def _of_net(options: Any) -> NetParameter:
-    """Return the net of a prototxt or caffemodel, with values only where they go on."""
-    given = {"--set": options.set, "--net": options.net}
-    wrong = [name for name, value in given.items() if value]
-    if wrong:
-        raise SpecError(
-            f"{options.file}: {' and '.join(wrong)} can be given for a model file "
-            f"only, which ends in .py"
-        )
+    """Return the net of a file, with values only where they go on."""
+    refuse_settings(options)
     other = other_format(options.file)
     derived = {"--shape": options.shape, "--batch-size": options.batch_size}
     wrong = [name for name, value in derived.items() if value]
     if wrong and not options.deploy and other is None:
         raise SpecError(
-            f"{options.file}: {' and '.join(wrong)} can be given for the inputs of a "
+            f"{options.net}: {' and '.join(wrong)} can be given for the inputs of a "
             f"net for use only; add --deploy, or change the data layers"
         )
+    kept = _keeps_values(options)
+    phase = PHASES.get(options.phase)
+    level, stages = options.level, options.stage
+    shapes, size = dict(options.shape), options.batch_size
+    if other is not None:
+        model = other(options.file, shapes=shapes, batch_size=size)
+        net = model.to_proto() if kept else model.net
+        shapes, size = {}, None
+    elif is_solver_file(options.file):
+        wanted = TEST if options.deploy else phase
+        net, options.file, state = net_of_solver(options.file, wanted)
+        net = drop_blobs(current(net))
+        level, stages = level or state.level, [*state.stage, *stages]
+    else:
+        net = current(options.file, values=kept)
+        if not kept:
+            drop_blobs(net)  # shapes without values are no parameters
+    if level or stages:
+        net = settled(net, level, stages)
+    if options.deploy:
+        net = deploy(net, shapes=shapes, batch_size=size)
+    return net if phase is None else one_phase(net, phase)
+
+
+def _keeps_values(options: Any) -> bool:
+    """Tell whether values of parameters in the file go on to what is written."""
     kept = options.output is not None and is_binary(options.output)
     others = options.reader is not None or is_onnx(options)
     kept |= others and options.weights is None
@@ -130,19 +179,9 @@ def _of_net(options: Any) -> NetParameter:
                 f"{options.file}: a message cannot hold the values of this file; write "
                 f"it with python -m netspec.weights {options.file} {options.output}"
             )
-        options.weights, kept = options.file, False
-    shapes, size = dict(options.shape), options.batch_size
-    if other is not None:
-        model = other(options.file, shapes=shapes, batch_size=size)
-        net = model.to_proto() if kept else model.net
-        shapes, size = {}, None
-    else:
-        net = current(options.file, values=kept)
-        if not kept:
-            drop_blobs(net)  # shapes without values are no parameters
-    if options.deploy:
-        net = deploy(net, shapes=shapes, batch_size=size)
-    return one_phase(net, PHASES[options.phase]) if options.phase else net
+        options.weights = options.file
+        return False
+    return kept
 
 
 def _write_for(net: NetParameter, options: Any) -> None:
@@ -185,21 +224,34 @@ def _tell_of_readers(net: NetParameter) -> None:
     warn_of_readers(net)
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+_EXAMPLES = (
+    "net.py -o train_val.prototxt",
+    "googlenet --deploy -o deploy.prototxt",
+    "lenet --set num_classes=5 --batch-size 100 --phase TRAIN",
+    "train_val.prototxt --deploy --shape data=1,3,227,227 -o deploy.prototxt",
+    "old.caffemodel -o current.caffemodel",
+    "deploy.prototxt --weights net.caffemodel -o net.onnx --batch dynamic",
+    "deploy.prototxt --for opencv --weights net.caffemodel -o for_opencv",
+)
+_EXAMPLES_OF_USE = (
+    "googlenet -o deploy.prototxt",
+    "train_val.prototxt --shape data=1,3,227,227 -o deploy.prototxt",
+    "net.py --set depth=18 --batch-size 1 -o deploy.prototxt",
+    "solver.prototxt --stage deploy",
+)
 
 
-def _parser(prog: str) -> Parser:
-    parser = Parser(
-        prog=prog,
-        description="Write the net of a Python file, or of another net file, as "
-        "prototxt or binary.",
+def _parser(prog: str, *, for_use: bool = False) -> Parser:
+    """Return the parser; for_use: of the command that is about the net for use."""
+    what = (
+        "Write the net for use, without data and losses, of a net for training."
+        if for_use
+        else "Write the net of a Python file, or of another net file, as prototxt, "
+        "binary or ONNX."
     )
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        help="a .py file with a net function, a .prototxt, .caffemodel or .onnx",
-    )
+    examples = _EXAMPLES_OF_USE if for_use else _EXAMPLES
+    parser = Parser(prog=prog, description=what, examples=examples)
+    add_net_argument(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -207,26 +259,20 @@ def _parser(prog: str) -> Parser:
         help="file to write; .caffemodel, .binaryproto and .pb are binary, .onnx is "
         "ONNX; without it prototxt goes to standard output",
     )
-    parser.add_argument(
-        "--deploy", action="store_true", help="the net for use, without data and losses"
-    )
-    parser.add_argument(
-        "--phase", choices=list(PHASES), help="keep the layers of one phase only"
-    )
+    if for_use:
+        parser.set_defaults(deploy=True, phase=None)
+        add_state_options(parser)
+    else:
+        add_deploy(parser, "write")
+        add_state_options(parser, phase_help="keep the layers of one phase only")
     parser.add_argument(
         "--batch-size",
         type=positive,
         metavar="N",
-        help="set parameter batch_size, or the first axis of derived inputs",
+        help="set parameter batch_size of a model file, or the first axis of inputs "
+        "that are derived",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="set any parameter of the net function; repeat for several",
-    )
-    add_shape_option(parser, only="with --deploy: ")
+    add_shape_option(parser, only="" if for_use else "with --deploy: ")
     parser.add_argument(
         "--for",
         dest="reader",
@@ -249,8 +295,6 @@ def _parser(prog: str) -> Parser:
         action="store_true",
         help="with --for: warn of what the reader cannot do, and write it nevertheless",
     )
-    add_fork_options(parser)
-    parser.add_argument("--net", metavar="FUNCTION", help="the function to call")
     add_onnx_options(parser)
     return parser
 

@@ -1,6 +1,6 @@
 """Write a net with modules as a plain one.
 
-    python -m netspec.flatten FILE [-o OUT]
+    python -m netspec.flatten NET [-o OUT]
 
 Every use of a module becomes the layers that it stands for; the language is described
 in docs/modules-in-text.md. What is written is ordinary Caffe, and the same as the net
@@ -13,9 +13,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from netspec.commands.cli import Parser, run
-from netspec.commands.fork_options import add_fork_options
-from netspec.text import read_net, to_text, warn_unread, write_message
+from netspec.commands.cli import Parser, keep_sources, run
+from netspec.commands.net_argument import (
+    add_net_argument,
+    file_of,
+    given_net,
+    is_model_file,
+    refuse_settings,
+)
+from netspec.text import is_solver_file, read_net, to_text, warn_unread, write_message
 
 
 def main(
@@ -25,12 +31,20 @@ def main(
     options = _parser(prog).parse_args(arguments)
 
     def command() -> None:
-        net = read_net(options.file)
-        if options.output is None:
-            warn_unread(net, options.file)
-            sys.stdout.write(to_text(net))
+        name = file_of(options.net)
+        if is_model_file(name) or is_solver_file(name):
+            given = given_net(options)
+            net, source = given.net, given.source
         else:
-            write_message(options.output, net, source=options.file)
+            refuse_settings(options)
+            net, source = read_net(name), name
+        if options.output is None:
+            warn_unread(net, source)
+            sys.stdout.write(to_text(net))
+            return
+        keep_sources([Path(options.output)], [options.net, source])
+        write_message(options.output, net, source=source)
+        print(options.output)
 
     return run(command, options)
 
@@ -39,8 +53,12 @@ def _parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog,
         description="Write a net with modules as a plain one.",
+        examples=(
+            "modules.prototxt -o train_val.prototxt",
+            "net.caffemodel --fork rfcn-priv -o net.prototxt",
+        ),
     )
-    parser.add_argument("file", type=Path, help="a .prototxt with modules")
+    add_net_argument(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -48,7 +66,6 @@ def _parser(prog: str) -> Parser:
         help="file to write; .caffemodel, .binaryproto and .pb are binary; without it "
         "prototxt goes to standard output",
     )
-    add_fork_options(parser)
     return parser
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.language.unknown import class_names, no_such_param
+from netspec.language.unknown import Values, class_names, no_such_param
 
 
-class BN:
+class BN(metaclass=Values):
     """Values of fields of BNParameter."""
 
     LEARN = 0
@@ -20,7 +20,7 @@ class BN:
     CUDNN = 2
 
 
-class Convolution:
+class Convolution(metaclass=Values):
     """Values of fields of ConvolutionParameter."""
 
     DEFAULT = 0
@@ -28,14 +28,14 @@ class Convolution:
     CUDNN = 2
 
 
-class Data:
+class Data(metaclass=Values):
     """Values of fields of DataParameter."""
 
     LEVELDB = 0
     LMDB = 1
 
 
-class Eltwise:
+class Eltwise(metaclass=Values):
     """Values of fields of EltwiseParameter."""
 
     PROD = 0
@@ -43,7 +43,7 @@ class Eltwise:
     MAX = 2
 
 
-class FocalLoss:
+class FocalLoss(metaclass=Values):
     """Values of fields of FocalLossParameter."""
 
     ORIGIN = 0
@@ -51,14 +51,14 @@ class FocalLoss:
     ONEADDP = 2
 
 
-class HingeLoss:
+class HingeLoss(metaclass=Values):
     """Values of fields of HingeLossParameter."""
 
     L1 = 1
     L2 = 2
 
 
-class ImageData:
+class ImageData(metaclass=Values):
     """Values of fields of ImageDataParameter."""
 
     NONE = 0
@@ -66,7 +66,7 @@ class ImageData:
     PIXEL = 2
 
 
-class LargeMarginInnerProduct:
+class LargeMarginInnerProduct(metaclass=Values):
     """Values of fields of LargeMarginInnerProductParameter."""
 
     SINGLE = 0
@@ -75,7 +75,7 @@ class LargeMarginInnerProduct:
     QUADRUPLE = 3
 
 
-class Loss:
+class Loss(metaclass=Values):
     """Values of fields of LossParameter."""
 
     FULL = 0
@@ -85,7 +85,7 @@ class Loss:
     PRE_FIXED = 30300
 
 
-class LRN:
+class LRN(metaclass=Values):
     """Values of fields of LRNParameter."""
 
     ACROSS_CHANNELS = 0
@@ -95,7 +95,7 @@ class LRN:
     CUDNN = 2
 
 
-class MarginInnerProduct:
+class MarginInnerProduct(metaclass=Values):
     """Values of fields of MarginInnerProductParameter."""
 
     SINGLE = 0
@@ -104,7 +104,7 @@ class MarginInnerProduct:
     QUADRUPLE = 3
 
 
-class MultiBoxLoss:
+class MultiBoxLoss(metaclass=Values):
     """Values of fields of MultiBoxLossParameter."""
 
     L2 = 0
@@ -118,14 +118,14 @@ class MultiBoxLoss:
     HARD_EXAMPLE = 2
 
 
-class ParamSpec:
+class ParamSpec(metaclass=Values):
     """Values of fields of ParamSpec."""
 
     STRICT = 0
     PERMISSIVE = 1
 
 
-class Pooling:
+class Pooling(metaclass=Values):
     """Values of fields of PoolingParameter."""
 
     MAX = 0
@@ -138,7 +138,7 @@ class Pooling:
     FLOOR = 1
 
 
-class PriorBox:
+class PriorBox(metaclass=Values):
     """Values of fields of PriorBoxParameter."""
 
     CORNER = 1
@@ -146,7 +146,7 @@ class PriorBox:
     CORNER_SIZE = 3
 
 
-class Reduction:
+class Reduction(metaclass=Values):
     """Values of fields of ReductionParameter."""
 
     SUM = 1
@@ -155,7 +155,7 @@ class Reduction:
     MEAN = 4
 
 
-class ReLU:
+class ReLU(metaclass=Values):
     """Values of fields of ReLUParameter."""
 
     DEFAULT = 0
@@ -163,7 +163,7 @@ class ReLU:
     CUDNN = 2
 
 
-class SegAccuracy:
+class SegAccuracy(metaclass=Values):
     """Values of fields of SegAccuracyParameter."""
 
     PixelAccuracy = 0
@@ -171,7 +171,7 @@ class SegAccuracy:
     PixelIOU = 2
 
 
-class Sigmoid:
+class Sigmoid(metaclass=Values):
     """Values of fields of SigmoidParameter."""
 
     DEFAULT = 0
@@ -179,7 +179,7 @@ class Sigmoid:
     CUDNN = 2
 
 
-class Softmax:
+class Softmax(metaclass=Values):
     """Values of fields of SoftmaxParameter."""
 
     DEFAULT = 0
@@ -187,7 +187,7 @@ class Softmax:
     CUDNN = 2
 
 
-class SPP:
+class SPP(metaclass=Values):
     """Values of fields of SPPParameter."""
 
     MAX = 0
@@ -198,7 +198,7 @@ class SPP:
     CUDNN = 2
 
 
-class TanH:
+class TanH(metaclass=Values):
     """Values of fields of TanHParameter."""
 
     DEFAULT = 0
@@ -206,7 +206,7 @@ class TanH:
     CUDNN = 2
 
 
-class VideoData:
+class VideoData(metaclass=Values):
     """Values of fields of VideoDataParameter."""
 
     WEBCAM = 0

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
     from runtime.checking.gradients import check_gradients as check_gradients
+    from runtime.evaluation.evaluate import evaluate as evaluate
+    from runtime.evaluation.predict import predict as predict
+    from runtime.evaluation.results import Evaluation as Evaluation
     from runtime.execution.blob import Blob as Blob
     from runtime.execution.net import Net as Net
     from runtime.execution.python_layers.call import Call as Call
     from runtime.execution.python_layers.code import register_layer as register_layer
     from runtime.execution.python_layers.layer import Layer as Layer
+    from runtime.fitting.fit import fit as fit
+    from runtime.fitting.interrupted import interrupted as interrupted
+    from runtime.pictures.activations import activations as activations
+    from runtime.pictures.batch import show_batch as show_batch
+    from runtime.pictures.filters import filters as filters
     from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
@@ -32,16 +40,24 @@ __all__ = [
     "Blob",
     "Call",
     "Callback",
+    "Evaluation",
     "Layer",
     "Net",
     "NonFiniteLossError",
     "Solver",
+    "activations",
     "check_gradients",
     "allow_links",
+    "evaluate",
+    "fit",
+    "filters",
     "get_backend",
     "get_solver",
+    "interrupted",
+    "predict",
     "rates",
     "register_layer",
+    "show_batch",
 ]
 
 _LAZY = {
@@ -49,16 +65,24 @@ _LAZY = {
     "Blob": "runtime.execution.blob",
     "Call": "runtime.execution.python_layers.call",
     "Callback": "runtime.training.callbacks",
+    "Evaluation": "runtime.evaluation.results",
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
     "check_gradients": "runtime.checking.gradients",
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
+    "activations": "runtime.pictures.activations",
     "allow_links": "netspec.weights.hdf5_file",
+    "evaluate": "runtime.evaluation.evaluate",
+    "fit": "runtime.fitting.fit",
+    "filters": "runtime.pictures.filters",
     "get_backend": "runtime.backends",
+    "interrupted": "runtime.fitting.interrupted",
     "get_solver": "runtime.training.opening",
+    "predict": "runtime.evaluation.predict",
     "rates": "runtime.training.preview",
     "register_layer": "runtime.execution.python_layers.code",
+    "show_batch": "runtime.pictures.batch",
 }
 
 

@@ -60,6 +60,11 @@ class Compilation:
         for listener in [*self._listeners, *others] or [self._line]:
             listener(done, total)
 
+    @property
+    def is_listened_to(self) -> bool:
+        """Say whether anybody listens."""
+        return bool(self._listeners)
+
     @contextlib.contextmanager
     def listen(self, listener: Listener) -> Iterator[None]:
         """Let `listener` be told, in the place of the line, during a block."""

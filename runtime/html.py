@@ -13,7 +13,8 @@ from typing import Any
 KIND = "netspec-out"  # the class of all that is shown
 STYLE = f"""
 .{KIND} {{ font-size: 0.9em; line-height: 1.4; }}
-.{KIND} table {{ border-collapse: collapse; margin: 0.3em 0; border: 0; }}
+.{KIND} table {{ border-collapse: collapse; margin: 0.3em 0; border: 0;
+  font-size: inherit; }}
 .{KIND} tr, .{KIND} tbody tr:nth-child(odd) {{ background: transparent; }}
 .{KIND} th, .{KIND} td {{ padding: 0.1em 0.9em 0.1em 0; border: 0; text-align: left;
   border-bottom: 1px solid rgba(128, 128, 128, 0.3); vertical-align: top; }}

@@ -181,13 +181,46 @@ def whole(call: Callable[P, R]) -> Callable[P, R]:
         with held() as signals:
             result = call(*args, **kwargs)
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped()
         return result
 
     # A traceback ends here, so it should say what was interrupted.
     code = run.__code__.replace(co_name=call.__name__)  # type: ignore[attr-defined]
     run.__code__ = code  # type: ignore[attr-defined]
     return run
+
+
+def stopped(said: str = "") -> KeyboardInterrupt:
+    """Return an interrupt to raise once all is whole.
+
+    A notebook shows its traceback without the frames of this package: it is the user
+    who stopped, and nothing went wrong here.
+    """
+    error = KeyboardInterrupt(*([said] if said else []))
+    error._render_traceback_ = lambda: _rendered(error)  # type: ignore[attr-defined]
+    return error
+
+
+def _rendered(error: BaseException) -> list[str]:
+    """Return the lines that IPython, which asks for them, shows of an interrupt."""
+    frames: list[TracebackType] = []
+    place = error.__traceback__
+    while place is not None:
+        frames.append(place)
+        place = place.tb_next
+    while len(frames) > 1 and _is_ours(frames[-1]):
+        frames.pop()
+    trimmed: TracebackType | None = None
+    for one in reversed(frames):
+        trimmed = TracebackType(trimmed, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    shell = importlib.import_module("IPython").get_ipython()
+    shown = shell.InteractiveTB.structured_traceback(type(error), error, trimmed)
+    return list(shown)
+
+
+def _is_ours(place: TracebackType) -> bool:
+    name = str(place.tb_frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] in ("runtime", "netspec")
 
 
 def at_once(handler: Callable[..., Any]) -> Callable[..., Any]:

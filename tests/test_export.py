@@ -190,6 +190,7 @@ def test_values_of_a_caffemodel_go_to_binary_files_only(train_val, capsys):
     write_message("a.caffemodel", saved)
     options = ["a.caffemodel", "--deploy", "--shape", "data=1,1,1,1"]
     assert main([*options, "-o", "b.caffemodel"]) == 0
+    assert capsys.readouterr().out == "b.caffemodel\n"
     assert list(read_net("b.caffemodel").layer[1].blobs[0].data) == [1, 2, 3]
     assert main(options) == 0
     made = parse(capsys.readouterr().out, "NetParameter")

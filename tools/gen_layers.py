@@ -90,7 +90,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.language.unknown import class_names, no_such_param
+from netspec.language.unknown import Values, class_names, no_such_param
 
 '''
 PARAMS_FOOTER = """
@@ -321,7 +321,8 @@ def params_classes() -> Iterator[str]:
         if message is None or not message.enum_types:
             continue
         name = message.name.removesuffix("Parameter")
-        lines = [f"class {name}:", f'    """Values of fields of {message.name}."""', ""]
+        lines = [f"class {name}(metaclass=Values):"]
+        lines += [f'    """Values of fields of {message.name}."""', ""]
         for enum in message.enum_types:
             lines += [f"    {value.name} = {value.number}" for value in enum.values]
         yield "\n".join(lines) + "\n"

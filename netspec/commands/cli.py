@@ -10,101 +10,53 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from netspec.commands.fork_options import fork_options
-from netspec.errors import NetspecError, SpecError, did_you_mean
+from netspec.errors import NetspecError, SpecError, SpecWarning
+from netspec.parser import USAGE as USAGE
+from netspec.parser import Parser as Parser
+from netspec.parser import positive as positive
+from netspec.parser import wrong_choice as wrong_choice
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, INTERRUPTED = 1, 130
 DEBUG_VARIABLE = "NETSPEC_DEBUG"  # when set, errors keep their traceback
 
-_EXAMPLES = "examples:"
+
+ALL_LEVELS = sys.maxsize  # what `--depth all` is
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, with `--version`.
-
-    examples: command lines for the end of the help, without the name of the program.
-    `checks` are called with the options, and return what is wrong with them, or "".
-    """
-
-    def __init__(
-        self, *arguments: Any, examples: Sequence[str] = (), **options: Any
-    ) -> None:
-        options.setdefault("formatter_class", _Formatter)
-        self.checks: list[Callable[[argparse.Namespace], str]] = []
-        super().__init__(*arguments, **options)
-        if examples:
-            lines = [f"  {self.prog} {example}".rstrip() for example in examples]
-            self.epilog = "\n".join([_EXAMPLES, *lines])
-        if self.add_help:
-            self.add_argument(
-                "--version", action=_Version, help="show the version and exit"
-            )
-
-    def parse_known_args(  # type: ignore[no-untyped-def,override]
-        self, args=None, namespace=None
-    ):
-        """Parse a command line, and check what options say together."""
-        found, rest = super().parse_known_args(args, namespace)
-        for check in self.checks:
-            if wrong := check(found):
-                self.error(wrong)
-        return found, rest
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Refuse what is no choice, with the nearest one."""
-        if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, wrong_choice(value, action.choices))
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line and where the options are listed."""
-        print(f"{self.prog}: error: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(USAGE)
+def add_depth(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --depth: how many levels of modules are open, 0, 1, ... or all."""
+    parser.add_argument(
+        "--depth",
+        type=_depth,
+        default=_depth(default),
+        metavar="N",
+        help=f"how many levels of modules are open: 0, 1, ... or all (default "
+        f"{default})",
+    )
 
 
-class _Formatter(argparse.HelpFormatter):
-    """Keeps the lines of examples as they are."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if text.startswith(_EXAMPLES):
-            return text
-        return super()._fill_text(text, width, indent)
-
-
-class _Version(argparse.Action):
-    """Shows the version; who does not ask does not wait for it."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **rest: Any) -> None:
-        super().__init__(
-            option_strings, argparse.SUPPRESS, nargs=0, help=rest.get("help")
-        )
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from netspec.version import version
-
-        print(f"netspec {version()}")
-        parser.exit()
+def _depth(text: str) -> int:
+    if text == "all":
+        return ALL_LEVELS
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected 0, 1, ... or all; got {text!r}")
+    return int(text)
 
 
-def wrong_choice(value: object, known: Iterable[object]) -> str:
-    """Return what is said of a word that is none of those that are expected."""
-    words = [str(word) for word in known]
-    hint = did_you_mean(str(value), words)
-    return f"invalid choice: {value!r}{hint} (choose from {', '.join(words)})"
+def show_warnings() -> None:
+    """Show warnings as one line from now on, without the place in our code."""
 
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"warning: {message}", file=sys.stderr, flush=True)
 
-def positive(text: str) -> int:
-    """Read a number above zero, for `type=` of an option."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
+    warnings.simplefilter("always", SpecWarning)
+    warnings.showwarning = show
 
 
 def run(command: Callable[[], int | None], options: Any = None) -> int:

@@ -20,6 +20,7 @@ from netspec.commands.settings import check_names, parameters, parse_settings
 from netspec.errors import FileError, NetspecError, ShapeError, SpecError, did_you_mean
 from netspec.language.folder import Folder
 from netspec.nets.deploy import deploy as derive
+from netspec.nets.module_paths import known_paths
 from netspec.nets.phases import one_phase
 from netspec.nets.settled import settled
 from netspec.schema import NetParameter
@@ -40,6 +41,7 @@ def load_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     level: int = 0,
     stages: Sequence[str] = (),
+    paths: dict[str, str] | None = None,
     **arguments: Any,
 ) -> NetParameter:
     """Return the net of a Python file.
@@ -49,6 +51,7 @@ def load_model(
     arguments: parameters of the function; settings: the same as text, "name=value".
     shapes: of tops of data layers, for a net for use that has to be derived. level,
     stages: what rules see beside the phase, where that is given or the net derived.
+    paths: gets the paths of modules that names do not show; see `known_paths`.
 
     Raises `FileError` for a file that cannot be read, `SpecError` for everything that
     goes wrong in it, naming its line.
@@ -70,6 +73,8 @@ def load_model(
         given.update(parse_settings(maker, settings))
         result = _call(path, maker, given)
     message = _message(path, maker, result)
+    if paths is not None:
+        paths.update(known_paths(result))
     if is_strict():
         refuse_unknown(message, str(path))
     if shapes and not derived:

@@ -23,6 +23,7 @@ from netspec.formats import other_format
 from netspec.nets.current import current
 from netspec.nets.deploy import deploy as derive
 from netspec.nets.filter import drop_values
+from netspec.nets.module_paths import Told
 from netspec.nets.of_solver import net_of_solver
 from netspec.nets.phases import PHASES
 from netspec.nets.settled import settled, with_batch_size
@@ -99,6 +100,15 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="items in a batch: the first axis of what inputs and data layers make",
+    )
+
+
+def add_deploy(parser: argparse.ArgumentParser, doing: str) -> None:
+    """Add --deploy; doing: what the command does with the net."""
+    parser.add_argument(
+        "--deploy",
+        action="store_true",
+        help=f"{doing} the net for use, without data and losses",
     )
 
 
@@ -219,12 +229,19 @@ class GivenNet:
 
     net: as it stands, without values. source: the file it comes from, for places in
     messages. level, stages: what rules are to see, beside what is decided already.
+    paths: of modules that names do not show.
     """
 
     net: NetParameter
     source: str
     level: int = 0
     stages: Sequence[str] = field(default=())
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> Told:
+        """The net with its modules, for drawings and summaries."""
+        return Told(self.net, self.paths)
 
 
 def given_net(
@@ -233,13 +250,15 @@ def given_net(
     deploy: bool = False,
     phase: int | None = None,
     settle: bool = False,
+    batches: bool = True,
 ) -> GivenNet:
     """Return the net that the options of a command name.
 
     options: those of `add_net_argument`, and of the other `add_...` as far as a command
     has them. deploy: take the net for use, that of a model file or one that is derived.
     phase: whose net of a solver that has several. settle: decide what rules ask of
-    level and stages, for who asks for a phase alone; `--batch-size` is decided anyway.
+    level and stages, for who asks for a phase alone. batches: give them the size of
+    `--batch-size`.
 
     Raises `FileError` for a file that cannot be read, `SpecError` for what is wrong in
     it.
@@ -251,8 +270,9 @@ def given_net(
     batch_size = getattr(options, "batch_size", None)
     shapes = dict(getattr(options, "shape", ()))
     source = name
+    paths: dict[str, str] = {}
     if is_model_file(name):
-        how: dict[str, Any] = {"net": function, "settings": settings}
+        how: dict[str, Any] = {"net": function, "settings": settings, "paths": paths}
         if deploy:
             how |= {"level": level, "stages": stages}
             net = load_for_use(name, shapes, **how)
@@ -269,9 +289,9 @@ def given_net(
         net, level, stages = settled(net, level, stages), 0, []
     if deploy and not is_model_file(name):
         net = for_use(net, shapes)
-    if batch_size is not None:
+    if batch_size is not None and batches:
         net = with_batch_size(net, batch_size)
-    return GivenNet(net, source, level, stages)
+    return GivenNet(net, source, level, stages, paths)
 
 
 @dataclass(frozen=True)
@@ -309,18 +329,23 @@ def read_net_argument(
     *,
     deploy: bool = False,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    paths: dict[str, str] | None = None,
 ) -> NetParameter:
     """Return the net that an argument names, as it stands, without values.
 
     deploy: take the net for use, that of a model file or one that is derived. shapes:
-    of its data, where only files tell them.
+    of its data, where only files tell them. paths: gets those of modules that names do
+    not show.
 
     Raises what `given_net` does.
     """
     options = argparse.Namespace(
         net=name, set=[], function=None, shape=list((shapes or {}).items())
     )
-    return given_net(options, deploy=deploy).net
+    given = given_net(options, deploy=deploy)
+    if paths is not None:
+        paths.update(given.paths)
+    return given.net
 
 
 def refuse_settings(options: Any) -> None:

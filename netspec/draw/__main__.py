@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from netspec.commands.cli import Parser, run
+from netspec.commands.cli import Parser, add_depth, run
 from netspec.commands.fork_options import fork_options
 from netspec.commands.net_argument import (
+    add_batch_size,
+    add_deploy,
     add_net_argument,
     add_shape_option,
-    read_net_argument,
+    add_state_options,
+    given_net,
 )
 from netspec.draw.colours import THEMES
 from netspec.draw.output import check_suffix, write
@@ -20,8 +22,6 @@ from netspec.draw.scene import ALL_PHASES, Scene, View
 from netspec.errors import SpecError
 from netspec.nets.phases import PHASES
 from netspec.reading.located import located
-
-ALL_LEVELS = sys.maxsize
 
 
 def main(
@@ -32,7 +32,16 @@ def main(
 
 
 def _command(arguments: Sequence[str] | None, prog: str) -> None:
-    parser = Parser(prog=prog, description="Draw a net.")
+    parser = Parser(
+        prog=prog,
+        description="Draw a net, as a picture or as a page in which modules open.",
+        examples=(
+            "train_val.prototxt -o net.html",
+            "googlenet --depth 1 -o googlenet.svg",
+            "net.py --open inception_3a --phase TRAIN -o net.svg",
+            "lenet --deploy --rankdir LR -o lenet.png",
+        ),
+    )
     add_net_argument(parser)
     parser.add_argument(
         "-o",
@@ -41,11 +50,12 @@ def _command(arguments: Sequence[str] | None, prog: str) -> None:
         help="a .svg, .html, .dot, .png or .pdf file; without it SVG goes to standard "
         "output",
     )
-    parser.add_argument(
-        "--phase",
-        choices=[*PHASES, ALL_PHASES],
+    add_state_options(
+        parser,
         default=ALL_PHASES,
-        help="draw the net of this phase; ALL (default) draws both, marking layers",
+        choices=(*PHASES, ALL_PHASES),
+        phase_help="draw the net of this phase: TRAIN or TEST; ALL (default) draws "
+        "both, marking layers",
     )
     parser.add_argument(
         "--rankdir",
@@ -53,13 +63,7 @@ def _command(arguments: Sequence[str] | None, prog: str) -> None:
         default="TB",
         help="from top to bottom (default) or from left to right",
     )
-    parser.add_argument(
-        "--depth",
-        type=_depth,
-        default=0,
-        metavar="N",
-        help="how many levels of modules are open: 0 (default), 1, ... or all",
-    )
+    add_depth(parser, "0")
     parser.add_argument(
         "--open",
         action="append",
@@ -80,7 +84,8 @@ def _command(arguments: Sequence[str] | None, prog: str) -> None:
         "(auto, default)",
     )
     add_shape_option(parser, looking=True)
-    parser.add_argument("--deploy", action="store_true", help="draw the net for use")
+    add_batch_size(parser)
+    add_deploy(parser, "draw")
     options = parser.parse_args(arguments)
     if options.output is not None:
         check_suffix(options.output)
@@ -95,25 +100,17 @@ def _command(arguments: Sequence[str] | None, prog: str) -> None:
         theme=options.theme,
     )
     with fork_options(options):
-        net = read_net_argument(options.net, deploy=options.deploy, shapes=shapes)
-        scene = Scene(net, view)
+        phase = PHASES.get(options.phase)
+        given = given_net(options, deploy=options.deploy, phase=phase, settle=True)
+        scene = Scene(given.shown, view)
     if options.output is None:
         sys.stdout.write(scene.svg())
     else:
         write(options.output, scene)
         print(options.output)
     if scene.error is not None:
-        told = located(scene.error, options.net)
+        told = located(scene.error, given.source)
         raise told if told is not scene.error else SpecError(f"{options.net}: {told}")
-
-
-def _depth(text: str) -> int:
-    """Read a number of levels, or all, for `type=` of an option."""
-    if text == "all":
-        return ALL_LEVELS
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected 0, 1, ... or all; got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

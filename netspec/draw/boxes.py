@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,6 +10,7 @@ from netspec.draw.captions import family, options
 from netspec.draw.grid import Net
 from netspec.errors import SpecError
 from netspec.graph.looking import opaque_reason
+from netspec.nets.module_paths import module_paths
 from netspec.nets.phases import PHASE_NAMES
 from netspec.nets.rules import has_more_than_phase
 from netspec.ops.base import Op
@@ -42,6 +43,7 @@ class Row:
     shared: tuple[str, ...]  # names of the parameters it shares with other layers
     layer: LayerParameter
     fact: Fact
+    path: str  # of the module it is in, "" for none
 
 
 @dataclass
@@ -59,6 +61,11 @@ class Box:
     def name(self) -> str:
         """The name of the layer that is not in place."""
         return self.rows[0].name
+
+    @property
+    def path(self) -> str:
+        """The path of the module that the box is in, "" for none."""
+        return self.rows[0].path
 
     @property
     def mistake(self) -> SpecError | None:
@@ -115,23 +122,26 @@ def make_picture(
     facts: Sequence[Fact],
     *,
     rates: bool = False,
+    paths: Mapping[str, str] | None = None,
 ) -> Picture:
     """Stack layers into boxes and connect them; `facts` has one for every layer.
 
-    rates: whether boxes say the `lr_mult` of parameters.
+    rates: whether boxes say the `lr_mult` of parameters. paths: those of modules that a
+    spec tells, by the names of layers.
 
     Layers of both phases may be mixed; one phase's blob does not hide that of the
     other.
     """
     pairs = _without_splits(layers, facts)
     shared = _shared_params(layer for layer, _ in pairs)
+    modules = module_paths([layer for layer, _ in pairs], paths)
     boxes: list[Box] = []
     makers: list[_Maker] = []
     current: dict[str, list[_Maker]] = {}  # blob -> its versions, one a phase at most
     for layer, fact in pairs:
         phases = _phases(layer)
         sources = [_find(current.get(name, ()), phases) for name in layer.bottom]
-        row = _row(layer, fact, phases, shared, rates)
+        row = _row(layer, fact, phases, shared, rates, modules[layer.name])
         box = _box_in_place(layer, sources, phases)
         if box is not None:
             boxes[box].rows.append(row)
@@ -214,6 +224,7 @@ def _row(
     phases: frozenset[int],
     shared: set[str],
     rates: bool,
+    path: str,
 ) -> Row:
     words = [options(layer)]
     if rates:
@@ -227,6 +238,7 @@ def _row(
         shared=tuple(p.name for p in layer.param if p.name in shared),
         layer=layer,
         fact=fact,
+        path=path,
     )
 
 

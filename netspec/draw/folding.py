@@ -191,7 +191,7 @@ class _Reader:
                 for blob in each.reads
             ]
             rows = [_content(row) for row in each.rows]
-            likeness.append((rows, reads, each.name.count("/")))
+            likeness.append((rows, reads, each.path.count("/")))
         shapes = [picture.blobs[blob].shape for blob in (*slots, *own)]
         return _Content(likeness, shapes, boxes, list(slots))
 

@@ -1,4 +1,4 @@
-"""Modules: the path of a name, up to its last slash, is the module of a layer.
+"""Modules: the path of a layer, as `netspec.nets.module_paths` tells it, is its module.
 
 A module is closed, which is one box, or open, which is a panel around what it holds.
 Either way it is one place in the grid of the module around it, so that opening one
@@ -162,8 +162,7 @@ def _plant(root: Module, boxes: Sequence[Box]) -> None:
     modules = {"": root}
     for index, box in enumerate(boxes):
         module, path = root, ""
-        parts = box.name.split("/")
-        for part in parts[:-1] if all(parts) else ():
+        for part in box.path.split("/") if box.path else ():
             path = f"{path}/{part}" if path else part
             if path not in modules:
                 modules[path] = Module(path)

@@ -21,6 +21,7 @@ from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Diagnosis, Graph, diagnose
 from netspec.nets.current import current
 from netspec.nets.filter import kept_layers, merge_state
+from netspec.nets.module_paths import known_paths
 from netspec.nets.phases import PHASE_NAMES, PHASES
 from netspec.schema import LayerParameter, NetParameter
 
@@ -61,6 +62,7 @@ class View:
     theme: str = "auto"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "phase", str(self.phase).upper())
         _choose("phase", self.phase, (*PHASES, ALL_PHASES))
         _choose("rankdir", self.rankdir, ("TB", "LR"))
         _choose("theme", self.theme, THEMES)
@@ -215,7 +217,8 @@ class Scene:
             title += f" ({PHASE_NAMES[phases[0]]}{only}{with_stage})"
         layers = list(message.layer if every else found[0].layers)
         facts = _facts(layers, found)
-        return make_picture(title, layers, facts, rates=self.view.rates)
+        told = known_paths(net)
+        return make_picture(title, layers, facts, rates=self.view.rates, paths=told)
 
     def _diagnose(self, message: NetParameter, phase: int) -> tuple[Diagnosis, str]:
         """Return what is known of a phase, and the stage that it needs, or ""."""
@@ -249,8 +252,8 @@ class Scene:
                 )
         wrong: set[str] = set()
         for box in self.picture.boxes:
-            parts = box.name.split("/") if box.mistake else []
-            wrong.update("/".join(parts[:count]) for count in range(1, len(parts)))
+            parts = box.path.split("/") if box.mistake else []
+            wrong.update("/".join(parts[: k + 1]) for k in range(len(parts)))
         return [*self.view.opened, *(path for path in paths if path in wrong)]
 
     def _opened(self, asked: Sequence[str]) -> set[Module]:

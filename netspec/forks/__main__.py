@@ -7,7 +7,6 @@ Of a binary file all its fields are compared with the schema of each fork.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +17,18 @@ from netspec.forks.catalogue import BVLC, catalogue
 from netspec.forks.chosen import known_meanings
 from netspec.forks.meanings import OURS
 from netspec.forks.telling import tell
+from netspec.parser import Parser
 
 
 def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.forks"
 ) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="List the forks of Caffe that are known, or tell from which ones "
         "a file may be.",
+        examples=("", "net.caffemodel"),
     )
     parser.add_argument("file", nargs="*", metavar="FILE", help="a .caffemodel")
     options = parser.parse_args(arguments)

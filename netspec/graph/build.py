@@ -24,6 +24,7 @@ from netspec.nets.filter import KeptNet, kept_net
 from netspec.nets.given import check_given, check_given_blobs
 from netspec.nets.state import State
 from netspec.nets.upgrade import upgrade_net
+from netspec.nets.words import check_words
 from netspec.ops import is_known_type, known_types, op_class
 from netspec.ops.base import Op, Shape, label
 from netspec.ops.data import infer_with
@@ -171,6 +172,8 @@ def _infer_all(
                 op = infer_with(layer, bottoms, given)
             if kept is not None:
                 check_parameters(kept, op)
+            else:
+                check_words(layer)
         except SpecError as error:
             if kept is None:
                 mistakes.append(error)

@@ -20,6 +20,7 @@ from netspec.graph.types import Graph
 from netspec.nets.filter import kept_layers, kept_net, left_out
 from netspec.nets.given import check_given_blobs
 from netspec.nets.state import State
+from netspec.nets.words import check_words
 from netspec.ops.base import Op, Shape, label
 from netspec.ops.opaque import opaque_shapes
 from netspec.schema import LayerParameter, NetParameter
@@ -130,6 +131,7 @@ class _Walk:
         mistake: SpecError | None = None
         try:
             self._check_wires(layer)
+            check_words(layer)
             op = self._infer(layer)
         except UnknownShape as error:
             self.missing.append(error.with_traceback(None))

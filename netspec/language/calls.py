@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from netspec.errors import SpecError, layer_label
+from netspec.errors import SpecError, did_you_mean, layer_label
 from netspec.language.arithmetic import Arithmetic
 from netspec.schema import NetParameter
 from netspec.schema.unread import UnreadField
@@ -38,7 +38,8 @@ class Scope:
     calls: what was recorded in it, in order, that of inner modules included. named: the
     tops to which a NetSpec made in it gave names. results: what it returned. outside:
     the tops among these that got their name outside. assigned: the NetSpec and the key
-    under which its one result is.
+    under which its one result is. rename: makes the published name of a layer or blob
+    of the name of the call and that in it.
     """
 
     label: str
@@ -50,6 +51,12 @@ class Scope:
     results: tuple[Top | Function | Namespace, ...] = ()
     outside: set[Top | Function] = field(default_factory=set)
     assigned: tuple[Namespace, str] | None = None
+    rename: Callable[[str, str], str] | None = None
+
+    def path_part(self) -> str:
+        """Return its part of the path of its layers, as far as it is known."""
+        given = self.assigned[1] if self.assigned is not None else ""
+        return self.name or given or self.label
 
     def chain(self) -> Iterator[Scope]:
         """Yield this scope and those around it, the innermost first."""
@@ -170,6 +177,16 @@ class Top(Arithmetic):
         name = f" {self.label!r}" if self.label else ""
         return f"<Top{name} of {self.fn.type_name}, {self.fn.site}, {shape}>"
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        known = ("fn", "label", "n", "shape", "to_proto")
+        option = f"; an option is {name!r} of its fn.params" * (name in self.fn.params)
+        raise NoSuchAttribute(
+            f"{user_site()}: a top has no {name!r}"
+            f"{option or did_you_mean(name, known) or '; it has ' + ', '.join(known)}"
+        )
+
     def __iter__(self) -> Iterator[Top]:
         kind = self.fn.type_name
         raise NotSeveralTops(
@@ -180,6 +197,10 @@ class Top(Arithmetic):
         )
 
 
+class NoSuchAttribute(SpecError, AttributeError):
+    """An attribute that a top does not have."""
+
+
 class NotSeveralTops(SpecError, TypeError):
     """One top where several are asked for."""
 
@@ -187,13 +208,20 @@ class NotSeveralTops(SpecError, TypeError):
 def describe(fn: Function, name: str = "") -> str:
     """Return how messages name a call: `layer 'conv1' (Convolution), lenet.py:12`."""
     name = name or str(fn.params.get("name") or next(labels(fn.tops), ""))
-    return described(fn.type_name, name, fn.site)
+    return described(fn.type_name, name, fn.site, fn.scope)
 
 
-def described(type_name: str, name: str, site: Site) -> str:
-    """Return how messages name a call of a type; name: "" where it has none."""
+def described(type_name: str, name: str, site: Site, scope: Scope | None = None) -> str:
+    """Return how messages name a call of a type; name: "" where it has none.
+
+    Of one in a module, with the path of that, and the place of the outermost call.
+    """
     who = layer_label(name, type_name) if name else f"{type_name} layer"
-    return f"{who}, {site}"
+    if scope is None:
+        return f"{who}, {site}"
+    around = list(scope.chain())
+    path = "/".join(each.path_part() for each in reversed(around))
+    return f"{who}, {site}, in {path!r} of {around[-1].site}"
 
 
 def labels(tops: Iterable[Top]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Scope, Top, describe
+from netspec.language.entries import no_top
 from netspec.language.naming import Names, is_named_outside
 from netspec.language.options import write_params
 from netspec.language.sharing import check_named, write_names
@@ -18,7 +19,7 @@ from netspec.language.shown import show_kept_fields
 from netspec.nets.rules import may_meet
 from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.unread import restore
-from netspec.site import warn_at
+from netspec.site import user_site, warn_at
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Emission:
 
     writers: for every blob name the tops that wrote it, in order. owners: for every
     name of a layer the calls that have it. opened: the modules whose calls are in.
+    paths: of calls in modules, the path of the module; names need not show it.
     """
 
     names: Names = field(default_factory=Names)
@@ -46,6 +48,7 @@ class Emission:
     writers: dict[str, list[Top]] = field(default_factory=dict)
     owners: dict[str, list[Function]] = field(default_factory=dict)
     opened: set[Scope] = field(default_factory=set)
+    paths: dict[Function, str] = field(default_factory=dict)
 
     def add(self, fn: Function, prefix: str) -> None:
         """Emit one layer, whose inputs have been emitted."""
@@ -57,7 +60,8 @@ class Emission:
                 self.blobs[top] = self.blobs[fn.inputs[place]]
                 assigned = self.names.name_of(top, prefix) if place == 0 else ""
             else:
-                assigned = self.blobs[top] = self.names.name_of(top, prefix)
+                assigned = self.names.name_of(top, prefix)
+                self.blobs[top] = self.names.published(fn, assigned)
                 if is_named_outside(top):
                     assigned = ""
             layer.top.append(self.blobs[top])
@@ -70,6 +74,9 @@ class Emission:
         if "name" in fn.params:
             path = prefix if fn.scope is None else self.names.path_of(fn.scope, prefix)
             layer.name = path + layer.name
+        if fn.scope is not None:
+            self.paths[fn] = layer.name.rpartition("/")[0]
+            layer.name = self.names.published(fn, layer.name)
         self.layers[fn] = layer
         self._check_reads(fn, layer)
         self._check_writes(fn, layer)
@@ -136,6 +143,12 @@ class Emission:
 
 def to_proto(*tops: Top | Function) -> NetParameter:
     """Return the net of `tops` and all that they need, with made-up names."""
+    for top in tops:
+        if not isinstance(top, Top | Function):
+            raise SpecError(
+                f"{user_site()}: to_proto of something that {no_top(top)}"
+                f"{'; several go with a star: *tops' * isinstance(top, list | tuple)}"
+            )
     net = NetParameter()
     net.layer.extend(emit([Root(top) for top in tops], Emission()))
     return net

@@ -47,10 +47,12 @@ def not_an_entry(value: Any) -> str:
             f"is a dictionary of {', '.join(map(repr, list(value)[:4]))}; expected one "
             f"top. n.update(...) gives each its own name"
         )
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list) and any(isinstance(v, Top) for v in value):
         wrong = [each for each in value if not isinstance(each, Top)]
-        what = f"with {shown(wrong[0])} in it" if wrong else "without anything in it"
-        return f"is a {kind} {what}; expected one top, or a name for each of several"
+        return (
+            f"is a {kind} with {shown(wrong[0])} in it; expected one top, or a name "
+            f"for each of several"
+        )
     return no_top(value)
 
 

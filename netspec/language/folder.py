@@ -57,6 +57,9 @@ class Folder(Namespace):
     tops: OrderedDict[str, Any]
 
     def __init__(self, name: str | None = None, **fields: Any) -> None:
+        problems = assign(NetParameter(), {"name": name, **fields})
+        if problems:
+            raise SpecError(f"{user_site()}: NetSpec: " + join_lines(problems))
         state = self.__dict__
         state["_fields"] = fields
         state["tops"] = OrderedDict()
@@ -238,6 +241,11 @@ class Folder(Namespace):
     def update(self, other: Mapping[str, Entry] | Folder) -> None:
         """Assign every entry of `other`."""
         entries = other.tops if isinstance(other, Folder) else other
+        if not isinstance(entries, Mapping):
+            raise SpecError(
+                f"{user_site()}: update with {shown(other)}; expected a dictionary of "
+                f"tops by name, or a NetSpec"
+            )
         for name, value in entries.items():
             apart = other._variants.get(name, ()) if isinstance(other, Folder) else ()  # noqa: SLF001
             for each in (*apart, value):
@@ -273,14 +281,12 @@ class Folder(Namespace):
         its name was given away, a blob that is read although an in-place layer has
         changed it, two layers or blobs of one name.
         """
-        names = Names(self._naming)
-        roots = list(self._roots("", names, ()))
-        emission = Emission(names)
         net = NetParameter()
         problems = assign(net, {"name": self._name, **self._fields})
         if problems:
             raise SpecError(f"net {self._name!r}: " + join_lines(problems))
-        net.layer.extend(emit(roots, emission))
+        emission = self._emitted()
+        net.layer.extend(emission.layers.values())
         for top in dangling(net, unused(emission)):
             if top.fn.from_file:
                 continue  # published so
@@ -290,6 +296,21 @@ class Folder(Namespace):
         from netspec.nets.deploy import for_phase  # a mere import need not wait for it
 
         return for_phase(net, phase)
+
+    def _emitted(self) -> Emission:
+        names = Names(self._naming)
+        roots = list(self._roots("", names, ()))
+        emission = Emission(names)
+        emit(roots, emission)
+        return emission
+
+    def _module_paths(self) -> dict[str, str]:
+        """Return the paths of modules that names do not show, by names of layers."""
+        scopes = (fn.scope for fn in functions(self) if fn.scope is not None)
+        if all(one.rename is None for scope in scopes for one in scope.chain()):
+            return {}
+        emission = self._emitted()
+        return {emission.layers[fn].name: path for fn, path in emission.paths.items()}
 
     def _roots(
         self, prefix: str, names: Names, parents: tuple[Folder, ...]

@@ -18,7 +18,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, did_you_mean, join_lines, shown
@@ -36,7 +36,8 @@ from netspec.language.scope import (
     with_defaults,
 )
 from netspec.language.sharing import tie_calls
-from netspec.nets.phases import PHASES
+from netspec.nets.state import phase_number
+from netspec.nets.words import strange_words
 from netspec.schema import LayerParameter
 from netspec.site import Site, user_site
 
@@ -44,7 +45,17 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
+@overload
+def module(function: Callable[_P, _R]) -> Callable[_P, _R]: ...
+
+
+@overload
+def module(
+    *, names: Callable[[str, str], str]
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]: ...
+
+
+def module(function: Any = None, *, names: Any = None) -> Any:
     """Make a function a module: the layers of a call get a path.
 
     The path is the name to which the one result is assigned (`n.inception_3a = ...`),
@@ -56,8 +67,32 @@ def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
     call other modules. Everything it records belongs to the net, also what it does not
     return. Every call has parameters of its own; see `shared`.
 
-    Raises `SpecError` at a call with missing or unknown arguments.
+    names: a rule for nets whose published names are no paths. It takes the name of a
+    call and the name in it of a layer or blob, and returns the one that the net has;
+    drawings and summaries show the module all the same:
+
+        @module(names=lambda block, part: f"{block}_{part}")
+        def residual(x, width): ...
+
+        n.res2a = residual(n.pool1, 64)  # layers res2a_branch2a, res2a_branch2b, ...
+
+    Raises `SpecError` at a call with missing or unknown arguments, and in `to_proto`
+    for a rule that returns no text or one name for two.
     """
+    if function is None:
+        return functools.partial(_module, names=names)
+    return _module(function, names=names)
+
+
+def _module(
+    function: Callable[_P, _R], names: Callable[[str, str], str] | None
+) -> Callable[_P, _R]:
+    if not callable(function) or not (names is None or callable(names)):
+        raise SpecError(
+            f"{user_site()}: module of {shown(function)}, names={shown(names)}; "
+            f"expected a function that takes tops and returns them, and a function as "
+            f"names"
+        )
     signature = inspect.signature(function)
     takes_name = "name" in signature.parameters
     label = function.__name__.strip("_<>") or "module"
@@ -70,7 +105,7 @@ def module(function: Callable[_P, _R]) -> Callable[_P, _R]:
         if not isinstance(name, str | None) or name == "":
             raise SpecError(f"{site}: {label}: name is {name!r}; expected text")
         _check_arguments(signature, label, args, given, takes_name)
-        scope = Scope(label, name or "", site, current_scope())
+        scope = Scope(label, name or "", site, current_scope(), rename=names)
         with inside(scope):
             result = function(*args, **given)
         scope.results = _results(result, label, site)
@@ -130,6 +165,11 @@ def shared(function: Callable[_P, _R]) -> Callable[_P, _R]:
     if is_block:  # it knows the names that its file gives
         twin: Any = functools.partial(block, shared=True)
         return twin  # type: ignore[no-any-return]
+    if not callable(block):
+        raise SpecError(
+            f"{user_site()}: shared of {shown(block)}; expected a module, a function "
+            f"that takes tops and returns them, or a net that netspec.load returned"
+        )
     owners: list[Function] = []
 
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -156,16 +196,17 @@ def phase(name: str | int) -> Iterator[None]:
 
     Raises `SpecError` for another phase inside.
     """
-    number = PHASES.get(name, name) if isinstance(name, str) else name
-    if isinstance(number, bool) or number not in PHASES.values():
-        raise SpecError(f"{user_site()}: phase is {name!r}; expected 'TRAIN' or 'TEST'")
+    try:
+        number = phase_number(name)
+    except SpecError as error:
+        raise SpecError(f"{user_site()}: {error}") from None
     outer = current_phase()
     if outer is not None and outer != number:
         raise SpecError(
             f"{user_site()}: a block of one phase in a block of the other has layers "
             f"in no net"
         )
-    with in_phase(int(number)):
+    with in_phase(number):
         yield
 
 
@@ -205,7 +246,8 @@ def _default_problems(names: list[str], field: str, value: Any) -> list[str]:
     if field in LAYER_FIELDS:
         if value is None:
             return []
-        return assign_field(LayerParameter(), LAYER_FIELDS[field], value)
+        message = LayerParameter()
+        return assign_field(message, LAYER_FIELDS[field], value) or _slips(message)
     owns = [own_param(name) for name in (names or LAYER_TYPES)]
     kinds = [fields_of(own) for own in owns if own is not None]
     having = [fields for fields in kinds if field in fields]
@@ -214,7 +256,17 @@ def _default_problems(names: list[str], field: str, value: Any) -> list[str]:
         of = f" of {', '.join(names)}" if names else " of any layer"
         hint = did_you_mean(field, [*known, *LAYER_FIELDS])
         return [f"{field} is no field{of}{hint}"]
-    if value is None or not names:
+    if value is None:
         return []
-    target = getattr(LayerParameter(), str(own_param(names[0])))
-    return assign_field(target, having[0][field], value)
+    # Without types, those that have the field may have it of several kinds.
+    own = next(own for own in owns if own is not None and field in fields_of(own))
+    message = LayerParameter()
+    problems = assign_field(getattr(message, own), having[0][field], value)
+    if names or not problems:
+        return problems or _slips(message)
+    return []
+
+
+def _slips(message: LayerParameter) -> list[str]:
+    """Return what is wrong with words such as the type of a filler."""
+    return [text.partition(".")[2] for text, slip in strange_words(message) if slip]

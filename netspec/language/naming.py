@@ -151,6 +151,24 @@ class Names:
                 self.paths[scope] = f"{name}/"
         return self.paths[scope]
 
+    def published(self, fn: Function, name: str) -> str:
+        """Return a name in a call as the rules of the modules around it have it."""
+        for scope in fn.scope.chain() if fn.scope is not None else ():
+            path = self.paths.get(scope, "")
+            if scope.rename is None or not path or not name.startswith(path):
+                continue
+            own = scope.name or (scope.assigned[1] if scope.assigned else "")
+            own = own or path[:-1].rpartition("/")[2]
+            outer, inner = path.removesuffix(f"{own}/"), name[len(path) :]
+            given = scope.rename(own, inner)
+            if not isinstance(given, str) or not given:
+                raise SpecError(
+                    f"{scope.site}: module {scope.label}: names({own!r}, {inner!r}) "
+                    f"returns {given!r}; expected the name of a layer"
+                )
+            name = outer + given
+        return name
+
 
 def module_tops(scope: Scope) -> dict[str, Top]:
     """Return the tops of a call of a module by their names in it."""

@@ -9,6 +9,7 @@ from typing import Any
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import did_you_mean
 from netspec.language.calls import Function, describe
+from netspec.language.foreign_words import field_here
 from netspec.language.python_to_proto import (
     assign_field,
     assign_unknown,
@@ -128,7 +129,13 @@ def params_by_message() -> dict[str, str]:
 
 
 def _unknown(type_name: str, name: str, own: str | None) -> str:
+    from netspec.text.near import near_miss  # for mistakes
+
     fields = fields_of(own) if own is not None else {}
+    slip = near_miss(name, fields)
+    elsewhere = None if slip else _elsewhere(type_name, name, fields)
+    if elsewhere is not None:
+        return f"{name} is no field of a {type_name} layer; {elsewhere}"
     if did_you_mean(name, fields):
         return unknown_field(name, LAYER_FIELDS[str(own)].message_type)
     common = [
@@ -144,6 +151,15 @@ def _unknown(type_name: str, name: str, own: str | None) -> str:
         f"{name} is no field of a {type_name} layer"
         f"{hint or '; its fields are ' + ', '.join(known)}"
     )
+
+
+def _elsewhere(type_name: str, name: str, fields: Mapping[str, Any]) -> str | None:
+    """Return where an option belongs: in a message beside, or under another name."""
+    row = LAYER_TYPES.get(type_name)
+    for param in row.extra_params if row is not None else ():
+        if name in fields_of(param):
+            return f"it is one of {param}: write {param}=dict({name}=...)"
+    return field_here(name, [*fields, "in_place"])
 
 
 def layer_of(fn: Function) -> LayerParameter:

@@ -21,14 +21,15 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
-from netspec.errors import SpecError
+from netspec.catalogue import LAYER_TYPES
+from netspec.errors import SpecError, shown
 from netspec.language.argument_types import Tops
 from netspec.language.calls import described
-from netspec.language.options import LAYER_FIELDS
+from netspec.language.options import LAYER_FIELDS, own_param
 from netspec.language.record import layer as call_by_name
 from netspec.language.record import record
 from netspec.ops.own_layer import DEFINED, Definition, Filler, Learned, filler_of
-from netspec.site import user_site
+from netspec.site import user_site, warn_at
 
 _COMMON = frozenset([*LAYER_FIELDS, "ntop", "in_place", "share"])
 
@@ -134,8 +135,8 @@ def learned(
     """
     if not callable(shape):
         raise SpecError(
-            f"learned got {shape!r}; expected a function that returns the shape, as in "
-            f"learned(lambda self, x: (x[1],))"
+            f"learned got {shown(shape)}; expected a function that returns the "
+            f"shape, as in learned(lambda self, x: (x[1],))"
         )
     if not callable(filler):
         filler_of(filler)
@@ -184,6 +185,14 @@ def layer(kind: Any = None, /, *bottoms: Any, **fields: Any) -> Any:
     and for whatever is wrong with a call.
     """
     if isinstance(kind, str):
+        from netspec.text.near import near_miss
+
+        near = near_miss(kind, LAYER_TYPES)
+        if near is not None and own_param(kind) is None:
+            warn_at(
+                user_site(),
+                f"{kind} is a type that nobody here knows; did you mean {near!r}?",
+            )
         return call_by_name(kind, *bottoms, **fields)
     unknown = sorted(fields.keys() - {"loss", "ntop"})
     if unknown or bottoms:
@@ -201,8 +210,8 @@ def _define(kind: Any, *, loss: bool = False, ntop: int = 1) -> OwnLayer:
         kind = _class_of(kind)
     if not isinstance(kind, type):
         raise SpecError(
-            f"netspec.layer got {kind!r}; expected a class, a function, or the name of "
-            f"a layer type"
+            f"netspec.layer got {shown(kind)}; expected a class, a function, or the "
+            f"name of a layer type"
         )
     if not callable(getattr(kind, "forward", None)):
         raise SpecError(

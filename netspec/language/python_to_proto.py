@@ -316,6 +316,8 @@ def _enum(field: Any, value: Any, where: str) -> int:
     numbers_by_name = {
         name: entry.number for name, entry in field.enum_type.values_by_name.items()
     }
+    if field.enum_type.name == "Phase" and isinstance(value, str):
+        value = value.upper() if value.upper() in numbers_by_name else value
     if isinstance(value, str) and value in numbers_by_name:
         return numbers_by_name[value]
     if isinstance(value, numbers.Integral) and int(value) in numbers_by_name.values():

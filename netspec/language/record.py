@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from netspec.catalogue import LAYER_TYPES, LayerType
@@ -11,8 +11,9 @@ from netspec.catalogue.check import bottom_problem, missing_fields, top_problem
 from netspec.errors import SpecError, join_lines, shown
 from netspec.language.calls import Function, Namespace, Top, described
 from netspec.language.defaults import add_defaults
+from netspec.language.doubts import doubts_of, faults_of, filler_doubts
 from netspec.language.entries import no_top
-from netspec.language.options import write_params
+from netspec.language.options import fields_of, own_param, write_params
 from netspec.language.scope import add_call, current_scope
 from netspec.language.shapes import infer
 from netspec.language.sharing import tie
@@ -78,25 +79,30 @@ def record(
     row = LAYER_TYPES.get(type_name)
     params = {name: value for name, value in fields.items() if value is not None}
     add_defaults(type_name, len(bottoms), fields, params)
-    in_place = bool(params.pop("in_place", False))
+    in_place = params.pop("in_place", False)
     none = strict and row is not None and row.tops == (0, 0)
     tops = params.pop("ntop", 0 if none else 1)
     others = params.pop("share", None)
 
     def who() -> str:
-        return described(type_name, str(params.get("name") or ""), site)
+        return described(
+            type_name, str(params.get("name") or ""), site, current_scope()
+        )
 
     if isinstance(tops, bool) or not isinstance(tops, int) or tops < 0:
         raise SpecError(
             f"ntop is {shown(tops)}; expected the number of tops", layer=who()
         )
+    if in_place not in (True, False):
+        problem = f"in_place is {shown(in_place)}; expected True or False"
+        raise SpecError(problem, layer=who())
     inputs = _inputs(type_name, bottoms, who, strict=strict)
     fn = Function(
         type_name,
         inputs,
         params,
         ntop=tops,
-        in_place=in_place,
+        in_place=bool(in_place),
         site=site,
         scope=current_scope(),
         strict=strict,
@@ -107,6 +113,7 @@ def record(
     if row is not None:
         # A field that is missing may be there, misspelt.
         faults = _structure_problems(row, fn, message, complete=not problems)
+        faults += faults_of(row, fn, message)
     if strict or problems:
         problems += faults
     if others is not None and not problems:
@@ -121,10 +128,31 @@ def record(
         if strict:
             raise
         warn_at(site, str(error))
+    _warn(row, fn, message, fields.keys() & params.keys(), who)
     add_call(fn)
     if tops == 0:
         return fn
     return fn.tops[0] if tops == 1 else fn.tops
+
+
+_TOLD: set[tuple[str, str]] = set()  # files, and what was told of fillers in them
+
+
+def _warn(
+    row: LayerType | None,
+    fn: Function,
+    message: LayerParameter,
+    given: Collection[str],
+    who: Callable[[], str],
+) -> None:
+    """Warn of what a call says in vain; of the same in fillers once a file."""
+    for doubt in doubts_of(row, fn, message, given):
+        warn_at(fn.site, f"{who()}: {doubt}")
+    for doubt in filler_doubts(row, message, given):
+        key = fn.site.file, doubt
+        if key not in _TOLD:
+            _TOLD.add(key)
+            warn_at(fn.site, f"{who()}: {doubt}")
 
 
 def _inputs(
@@ -139,6 +167,8 @@ def _inputs(
             top = getattr(bottom, "output_top", None)
             if top is None:
                 problem = f"bottom {index} {_not_a_top(bottom)}"
+                if isinstance(bottom, int | float | str | bool) and index:
+                    problem += _by_name(type_name, bottom)
                 if strict:
                     raise NotATop(problem, layer=who())
                 # Caffe's words, which scripts may look for; ours are in a note.
@@ -151,6 +181,19 @@ def _inputs(
             bottom = top
         tops.append(bottom)
     return tops
+
+
+def _by_name(type_name: str, value: Any) -> str:
+    """Say how an option is given, as `value` was given without its name."""
+    row = LAYER_TYPES.get(type_name)
+    own = own_param(type_name)
+    names = [
+        *(row.required if row is not None else ()),
+        *(fields_of(own) if own else ()),
+    ]
+    if not names:
+        return ""
+    return f". Options are given by name: {names[0]}={value!r}"
 
 
 class NotATop(SpecError, TypeError):

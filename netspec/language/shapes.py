@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from netspec.catalogue import LAYER_TYPES
 from netspec.catalogue.check import check_arity
 from netspec.errors import SpecError
 from netspec.language.calls import Function, describe
 from netspec.language.options import layer_of
 from netspec.schema import LayerParameter
+
+if TYPE_CHECKING:
+    from netspec.ops.partial import PartialShape
 
 
 def infer(fn: Function, message: LayerParameter) -> None:
@@ -30,9 +35,36 @@ def infer(fn: Function, message: LayerParameter) -> None:
     try:
         found = top_shapes(message, shapes)
     except SpecError as error:
-        raise error.replaced(layer=describe(fn)) from None
+        text = f"{error.text}{_swapped(fn, message, shapes)}"
+        raise error.replaced(text=text, layer=describe(fn)) from None
     for top, shape in zip(fn.tops, found, strict=False):
         top.shape = shape
+
+
+def _swapped(
+    fn: Function, message: LayerParameter, shapes: Sequence[PartialShape]
+) -> str:
+    """Return a question where the first two bottoms fit in the other order."""
+    from netspec.ops.partial import top_shapes
+
+    if len(shapes) < 2 or shapes[0] == shapes[1] or fn.type_name not in LAYER_TYPES:
+        return ""
+    one, other, *rest = shapes
+    turned = LayerParameter()
+    turned.CopyFrom(message)
+    turned.bottom[0], turned.bottom[1] = message.bottom[1], message.bottom[0]
+    try:
+        top_shapes(turned, [other, one, *rest])
+    except SpecError:
+        return ""
+    row = LAYER_TYPES[fn.type_name]
+    first, second = row.bottom_names[:2] if len(row.bottom_names) > 1 else ("", "")
+    names = [top.label or f"<{top.fn.type_name}>" for top in fn.inputs[:2]]
+    order = f", {first} first and {second} second" if first else ""
+    return (
+        f". The other way round they fit{order}: did you mean "
+        f"L.{fn.type_name}({', '.join(reversed(names))})?"
+    )
 
 
 def infer_again(calls: Iterable[Function]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, did_you_mean
+from netspec.language.foreign_words import type_here
 from netspec.site import user_site
 
 
@@ -35,6 +36,19 @@ class NoSuchType(SpecError, AttributeError):
     """A layer type that is not in the catalogue."""
 
 
+class Values(type):
+    """The class of the classes in `P`: it says which values there are."""
+
+    def __getattr__(cls, name: str) -> Any:
+        known = [each for each in vars(cls) if each.isupper() or each[:1].isupper()]
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NoSuchType(
+            f"{user_site()}: P.{cls.__name__} has no value {name!r}"
+            f"{did_you_mean(name, known) or '; there are ' + ', '.join(known)}"
+        )
+
+
 def is_fork_type(name: str) -> bool:
     """Tell whether `L.name` is a layer type of a fork, or of a user's own schema."""
     if not name[:1].isupper():
@@ -49,6 +63,9 @@ def no_such_layer(name: str) -> AttributeError:
     if name.startswith("_"):
         return AttributeError(name)
     site = user_site()
+    here = type_here(name)
+    if here is not None:
+        return NoSuchType(f"{site}: no layer type is named {name!r}; write {here}")
     hint = did_you_mean(name, LAYER_TYPES)
     return NoSuchType(
         f"{site}: no layer type is named {name!r}{hint or '.'} A type of your own is "

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.catalogue.check import check_arity
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import ShapeError, SpecError, shown
 from netspec.nets.current import current
 from netspec.nets.given import check_given
-from netspec.nets.phases import PHASES, layers_of_phase, one_phase, unmade
+from netspec.nets.phases import layers_of_phase, one_phase, unmade
+from netspec.nets.state import phase_number
 from netspec.ops import known_types
 from netspec.ops.base import Shape, brings_data, label
 from netspec.ops.data import infer_with
@@ -53,6 +55,7 @@ def deploy(
     Raises `ShapeError` where the shape of an input is not known, `SpecError` for shapes
     of other blobs and where the layers of the TEST phase make no net.
     """
+    _check_given(shapes, batch_size)
     whole = current(net)
     kept = layers_of_phase(whole, TEST)
     sources = _other_sources(whole.layer, kept.layer)
@@ -75,6 +78,40 @@ def deploy(
     return result
 
 
+def fed(
+    net: NetParameter,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    batch_size: int | None = None,
+) -> NetParameter:
+    """Return the layers of the TEST phase with Input layers in place of data layers.
+
+    Losses, measures and labels stay, so that a net can be tested on any data. Data
+    layers, those of TRAIN or of a stage where TEST has none, become an Input layer for
+    each top that is read; HDF5Output goes, which would write files.
+
+    net: in the current form. shapes, batch_size: as of `deploy`.
+
+    Raises as `deploy` does.
+    """
+    kept = layers_of_phase(net, TEST)
+    layers = [*_other_sources(net.layer, kept.layer), *kept.layer]
+    layers = [layer for layer in layers if layer.type != "HDF5Output"]
+    _check_shapes(layers, shapes or {})
+    result = NetParameter()
+    result.CopyFrom(kept)
+    del result.layer[:]
+    for layer in layers:
+        if _is_source(layer):
+            result.layer.extend(_inputs(layer, layers, shapes or {}, batch_size))
+        else:
+            result.layer.append(layer)
+    missing = unmade(result.layer, TEST)
+    if missing is not None:
+        raise missing
+    return result
+
+
 def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
     """Return the layers of `net` for one phase, without rules.
 
@@ -82,12 +119,21 @@ def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
 
     Raises `SpecError` for another phase, and what `deploy` raises.
     """
-    number = PHASES.get(str(phase).upper(), phase)
-    if str(phase).upper() == "DEPLOY":
+    if isinstance(phase, str) and phase.upper() == "DEPLOY":
         return deploy(net)
-    if number not in PHASES.values():
-        raise SpecError(f"phase is {phase!r}; expected 'TRAIN', 'TEST' or 'DEPLOY'")
-    return one_phase(net, int(number))
+    return one_phase(net, phase_number(phase, "DEPLOY"))
+
+
+def _check_given(shapes: Any, batch_size: Any) -> None:
+    """Refuse what cannot be shapes by name, or the size of a batch."""
+    whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
+    if batch_size is not None and (not whole or batch_size < 1):
+        raise SpecError(f"batch_size is {shown(batch_size)}; expected a number above 0")
+    if shapes is not None and not isinstance(shapes, Mapping):
+        raise SpecError(
+            f"shapes is {shown(shapes)}; expected them by name: "
+            f"shapes={{'data': (1, 3, 224, 224)}}"
+        )
 
 
 def _is_source(layer: LayerParameter) -> bool:
@@ -203,9 +249,10 @@ def _check_shapes(
     tops = [top for layer in layers if _is_source(layer) for top in layer.top]
     check_given(shapes, tops)
     for name, shape in shapes.items():
-        if not all(hasattr(size, "__index__") and size >= 0 for size in shape):
+        sizes: Any = shape if isinstance(shape, Iterable) else [None]
+        if not all(hasattr(size, "__index__") and size >= 0 for size in sizes):
             raise ShapeError(
-                f"the shape given for {name!r} is {shape!r}; expected sizes of at "
+                f"the shape given for {name!r} is {shown(shape)}; expected sizes of at "
                 f"least 0, as in (1, 3, 224, 224)"
             )
 

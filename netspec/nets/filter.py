@@ -8,7 +8,7 @@ from typing import Any
 
 from netspec.errors import SpecError, layer_label
 from netspec.nets.own_types import as_own
-from netspec.nets.state import State
+from netspec.nets.state import State, phase_number
 from netspec.schema import LayerParameter, NetParameter, NetState, NetStateRule
 
 
@@ -48,13 +48,13 @@ def left_out(net: NetParameter, state: State) -> dict[str, LayerParameter]:
 
 
 def merge_state(
-    net: NetParameter, phase: int, level: int = 0, stages: Iterable[str] = ()
+    net: NetParameter, phase: str | int, level: int = 0, stages: Iterable[str] = ()
 ) -> State:
     """Return the state of a net that is built by itself.
 
     Phase and level replace those of the net's own `state`; stages are added to its.
     """
-    return State(phase, level, (*net.state.stage, *stages))
+    return State(phase_number(phase), level, (*net.state.stage, *stages))
 
 
 def solver_state(net: NetParameter, phase: int, override: NetState | None) -> State:

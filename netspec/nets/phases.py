@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from netspec.errors import SpecError, layer_label
+from netspec.nets.state import PHASES as PHASES
+from netspec.nets.state import phase_number
 from netspec.schema import TEST, TRAIN, LayerParameter, NetParameter
 from netspec.site import user_site, warn_at
 
-PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 PHASE_NAMES = {number: name for name, number in PHASES.items()}
 
 
-def one_phase(net: NetParameter, phase: int) -> NetParameter:
+def one_phase(net: Any, phase: str | int) -> NetParameter:
     """Return the layers of `net` for `phase`, without rules, as other readers need.
+
+    net: a path, prototxt text, a message, or anything with `to_proto()`. phase: "TRAIN"
+    or "TEST", or its number.
 
     Warns where one of them reads what only a layer of another phase makes.
     """
+    phase = phase_number(phase)
+    if not isinstance(net, NetParameter):
+        from netspec.nets.current import current  # which most callers do not need
+
+        net = current(net)
     kept = layers_of_phase(net, phase)
     tops = {top for layer in net.layer for top in layer.top}
     read = {blob for layer in net.layer for blob in layer.bottom}

@@ -1,23 +1,30 @@
 """Print what a net costs.
 
-    python -m netspec.summary FILE_OR_MODEL [--phase TRAIN|TEST] [--depth N] [--json]
+    python -m netspec.summary NET [--phase TRAIN|TEST] [--depth N] [--json]
 
-FILE_OR_MODEL is a prototxt, a caffemodel, or a Python file with a net. `--depth 1`
-shows the modules of the outermost level as one line each.
+NET is a file with a net, a model file in Python, the name of a model, or a solver file.
+`--depth 0` shows the modules of the outermost level as one line each, `--depth 1` what
+is in them, and so on; without it all is shown.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from netspec.commands.cli import Parser, positive, run
+from netspec.commands.cli import ALL_LEVELS, Parser, add_depth, run
 from netspec.commands.net_argument import (
+    GivenNet,
+    add_batch_size,
+    add_deploy,
     add_net_argument,
     add_shape_option,
+    add_state_options,
+    file_of,
+    given_net,
     is_model_file,
-    read_net_argument,
 )
 from netspec.errors import ShapeError, SpecError
 from netspec.nets.current import current
@@ -26,48 +33,54 @@ from netspec.nets.phases import PHASES, phases_with_data
 from netspec.reading.located import located
 from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.report import summarize
+from netspec.text import is_solver_file
 
 
 def _parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog,
         description="Print shapes, parameters, MACs and memory of a net.",
+        examples=(
+            "train_val.prototxt",
+            "googlenet --depth 0",
+            "net.py --set depth=18 --phase TRAIN --batch-size 64",
+            "solver.prototxt --json",
+        ),
     )
-    add_net_argument(parser, metavar="FILE_OR_MODEL")
-    parser.add_argument(
-        "--phase",
-        choices=list(PHASES),
-        help="default: TEST, or TRAIN where only that has a data layer",
+    add_net_argument(parser)
+    add_state_options(
+        parser,
+        phase_help="TRAIN or TEST; default: TEST, or TRAIN where only that has a data "
+        "layer",
     )
-    parser.add_argument("--level", type=int, default=0, help="level of the net state")
-    parser.add_argument(
-        "--stage", action="append", default=[], help="stage of the net state; repeat"
-    )
-    parser.add_argument(
-        "--batch-size", type=positive, metavar="N", help="images in a batch"
-    )
+    add_batch_size(parser)
     add_shape_option(parser, looking=True)
-    parser.add_argument(
-        "--depth", type=positive, metavar="N", help="levels of modules that are opened"
-    )
+    add_depth(parser, "all")
+    add_deploy(parser, "show")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
-def _read(
-    path: str, phase: int | None, shapes: Mapping[str, Sequence[int]]
-) -> tuple[NetParameter, int]:
+def _read(options: argparse.Namespace) -> tuple[GivenNet, int]:
     """Return the net and the phase to show: if none is named, the net for use."""
-    if phase is None and is_model_file(path):
+    phase = PHASES.get(options.phase)
+    if options.deploy:
+        return given_net(options, deploy=True, batches=False), TEST
+    name = file_of(options.net)
+    if phase is None and is_model_file(name):
         try:
-            return read_net_argument(path, deploy=True, shapes=shapes), TEST
+            return given_net(options, deploy=True, batches=False), TEST
         except ShapeError:
             pass  # it would have to be derived, and only a file tells the shape of data
-    net = read_net_argument(path, shapes=shapes)
+    given = given_net(options, phase=phase, batches=False)
     if phase is None:
-        saved = path.endswith(".caffemodel")
-        phase = _saved_phase(net) if saved else phases_with_data(current(net))[0]
-    return net, phase
+        if given.source.endswith(".caffemodel"):
+            phase = _saved_phase(given.net)
+        else:
+            phase = phases_with_data(current(given.net))[0]
+        if is_solver_file(name):  # which may have another net, or state, for the phase
+            given = given_net(options, phase=phase, batches=False)
+    return given, phase
 
 
 def _saved_phase(net: NetParameter) -> int:
@@ -87,24 +100,23 @@ def main(
 
     def command() -> None:
         shapes = dict(options.shape)
-        given = PHASES.get(options.phase)
-        net, phase = _read(options.net, given, shapes)
+        given, phase = _read(options)
         try:
             summary = summarize(
-                net,
+                given.shown,
                 phase,
-                level=options.level,
-                stages=options.stage,
+                level=given.level,
+                stages=given.stages,
                 batch_size=options.batch_size,
                 shapes=shapes,
             )
         except SpecError as error:
-            told = located(error, options.net)
+            told = located(error, given.source)
             raise (
                 told if told is not error else SpecError(f"{options.net}: {error}")
             ) from None
-        shown = summary.text(options.depth and options.depth - 1)
-        print(json.dumps(summary.as_dict()) if options.json else shown)
+        depth = None if options.depth == ALL_LEVELS else options.depth
+        print(json.dumps(summary.as_dict()) if options.json else summary.text(depth))
 
     return run(command, options)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netspec.errors import UnknownShape
@@ -17,8 +17,11 @@ from netspec.summary.tree import known_sum
 MAX_NOTES = 8  # of one kind
 
 
-def partial_parts(found: Diagnosis) -> dict[str, Any]:
-    """Return the fields of a summary, but for `name` and `phase`."""
+def partial_parts(found: Diagnosis, paths: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a summary, but for `name` and `phase`.
+
+    paths: those of the modules of layers, by name.
+    """
     rows: list[Row] = []
     blobs: dict[str, Shape | None] = {}
     owned: set[str] = set()  # names of parameters that have been counted
@@ -33,7 +36,7 @@ def partial_parts(found: Diagnosis) -> dict[str, Any]:
         blobs |= named
         if layer.type == "Input":
             inputs += layer.top
-        rows.append(_row(layer, op, named, owned))
+        rows.append(_row(layer, op, named, owned, paths[layer.name]))
     outputs = sorted((b for b, unread in last.items() if unread), key=str.encode)
     layers = list(zip(found.layers, found.ops, strict=True))
     return {
@@ -104,6 +107,7 @@ def _row(
     op: Op | None,
     tops: dict[str, Shape | None],
     owned: set[str],
+    path: str,
 ) -> Row:
     told = learned(layer, op)
     shapes = told or ()
@@ -137,6 +141,7 @@ def _row(
         shared=any(seen),
         macs=computed(layer, op),
         activation_bytes=bytes_,
+        path=path,
         frozen=frozen,
         statistics=statistics,
     )

@@ -8,20 +8,30 @@ for the whole batch; biases, pooling, normalisation and elementwise layers are n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.graph import AUTOMATIC, Graph, Node, build_kept, diagnose, is_inserted
+from netspec.graph import (
+    AUTOMATIC,
+    Graph,
+    Node,
+    build_kept,
+    diagnose,
+    is_inserted,
+    may_start_zero,
+    zero_weights,
+)
 from netspec.graph.looking import computed, learned
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
+from netspec.nets.module_paths import known_paths, module_paths
 from netspec.nets.phases import PHASE_NAMES
 from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
 from netspec.ops.families import op_class
-from netspec.schema import TEST, TRAIN
+from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.forecast import forecast
 from netspec.summary.partial import notes_of, partial_parts, unlearned
 from netspec.summary.row import Row
@@ -33,14 +43,14 @@ MAC_RULE = (
 MIB = 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """The rows of all layers, and totals.
 
     `num_params` counts a shared parameter once. It is the sum of `trained_params`, of
     `frozen_params`, whose lr_mult is 0, and of `statistics`, the means and variances of
     BatchNorm, which no gradient changes. `memory` is in bytes, by purpose; see
-    `netspec.summary.forecast.forecast`. `print(summary)` shows a table.
+    `netspec.summary.forecast.forecast`. Shown, it is a table.
 
     Of a net with layers that cannot be read, or with data whose shape only a file
     tells, `num_params` and `macs` count what is known, and `memory` is empty if a shape
@@ -98,6 +108,7 @@ class Summary:
                 {
                     "name": row.name,
                     "type": row.type,
+                    "module": row.path,
                     "tops": {name: _sizes(shape) for name, shape in row.tops.items()},
                     "num_params": row.num_params,
                     "own_params": row.own_params,
@@ -123,13 +134,16 @@ class Summary:
     def __str__(self) -> str:
         return self.text()
 
+    def __repr__(self) -> str:
+        return self.text()
+
     def _repr_html_(self) -> str:
         return to_html(self.tree(), _totals(self))
 
 
 def summarize(
     net: Any,
-    phase: int = TEST,
+    phase: str | int = TEST,
     *,
     level: int = 0,
     stages: Iterable[str] = (),
@@ -158,18 +172,47 @@ def summarize(
     if batch_size is not None:
         given = {**_batched(kept, given, batch_size), **given}
     try:
-        return summary_of(build_kept(kept, shapes=given, opaque=True))
+        graph = build_kept(kept, shapes=given, opaque=True)
+        found_zero = _zero_note(message, graph, given, tuple(stages), level)
+        whole = summary_of(graph, known_paths(net))
+        return replace(whole, notes=(*whole.notes, *found_zero))
     except SpecError as error:
         error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
-    return Summary(name=message.name, phase=phase, **partial_parts(found))
+    paths = module_paths(found.layers, known_paths(net))
+    return Summary(name=message.name, phase=state.phase, **partial_parts(found, paths))
 
 
-def summary_of(graph: Graph) -> Summary:
-    """Return the summary of a graph."""
-    rows = tuple(_row(graph, n) for n in graph.nodes if not is_inserted(graph, n))
+def _zero_note(
+    net: NetParameter,
+    graph: Graph,
+    given: Mapping[str, Sequence[int]],
+    stages: tuple[str, ...],
+    level: int,
+) -> tuple[str, ...]:
+    """Return what is to be said of layers that cannot learn, in the TRAIN phase."""
+    if not may_start_zero(net):
+        return ()
+    if graph.state.phase != TRAIN:
+        state = merge_state(net, TRAIN, level, stages)
+        try:
+            graph = build_kept(kept_net(net, state), shapes=given, opaque=True)
+        except SpecError:
+            return ()  # it has no data in that phase, or other layers
+    said = zero_weights(graph)
+    return () if said is None else (said,)
+
+
+def summary_of(graph: Graph, paths: Mapping[str, str] | None = None) -> Summary:
+    """Return the summary of a graph; paths: those of modules that a spec tells."""
+    known = module_paths([node.layer for node in graph.nodes], paths)
+    rows = tuple(
+        _row(graph, node, known[node.name])
+        for node in graph.nodes
+        if not is_inserted(graph, node)
+    )
     inserted = {node.index for node in graph.nodes if is_inserted(graph, node)}
     return Summary(
         name=graph.name,
@@ -189,7 +232,7 @@ def summary_of(graph: Graph) -> Summary:
     )
 
 
-def _row(graph: Graph, node: Node) -> Row:
+def _row(graph: Graph, node: Node, path: str) -> Row:
     shapes = tuple(definition.shape for definition in node.op.params)
     owners = [graph.parameters[index].owner.node for index in node.params]
     mine = [slot for slot, owner in enumerate(owners) if owner == node.index]
@@ -214,6 +257,7 @@ def _row(graph: Graph, node: Node) -> Row:
         macs=computed(node.layer, node.op),
         activation_bytes=FLOAT_BYTES
         * sum(count(edge.shape) for edge in made if edge.buffer not in read),
+        path=path,
         frozen=frozen,
         statistics=statistics,
     )

@@ -15,8 +15,8 @@ class Row:
     num_params: its parameters, also those that another layer owns; own_params: those
     that no layer before it has; of these frozen are not changed as lr_mult is 0, and
     statistics are not learned, 0 where that is not known. shared: whether it has some
-    of another layer.
-    activation_bytes: what its tops take, 0 where they are its bottoms.
+    of another layer. activation_bytes: what its tops take, 0 where they are its
+    bottoms. path: of the module it is in, "" for none.
     """
 
     name: str
@@ -28,5 +28,6 @@ class Row:
     shared: bool
     macs: int | None
     activation_bytes: int | None
+    path: str = ""
     frozen: int = 0
     statistics: int = 0

@@ -54,16 +54,17 @@ class Branch:
                 yield child
 
 
-def tree_of(name: str, rows: Sequence[Line]) -> Branch:
-    """Return a tree of layers: a slash in a name is a module."""
-    return _module(name, "net", "", [(row.name.split("/"), row) for row in rows])
+def tree_of(name: str, rows: Sequence[Row]) -> Branch:
+    """Return a tree of layers by the paths of their modules."""
+    parts = [[*row.path.split("/"), ""] if row.path else [""] for row in rows]
+    return _module(name, "net", "", list(zip(parts, rows, strict=True)))
 
 
 def _module(
-    name: str, kind: str, prefix: str, rows: Sequence[tuple[list[str], Line]]
+    name: str, kind: str, prefix: str, rows: Sequence[tuple[list[str], Row]]
 ) -> Branch:
-    inside: dict[str, list[tuple[list[str], Line]]] = {}
-    order: list[tuple[str, Line | None]] = []
+    inside: dict[str, list[tuple[list[str], Row]]] = {}
+    order: list[tuple[str, Row | None]] = []
     for parts, row in rows:
         if len(parts) == 1:
             order.append((row.name, row))
@@ -105,7 +106,7 @@ def known_sum(numbers: Iterable[int | None]) -> int:
     return sum(number for number in numbers if number is not None)
 
 
-def _layer(row: Line) -> Branch:
+def _layer(row: Row) -> Branch:
     return Branch(
         name=row.name,
         type=row.type,
@@ -204,12 +205,16 @@ def to_html(tree: Branch, totals: Sequence[str]) -> str:
     )
 
 
-def _html(branch: Branch, level: int) -> str:
-    short = branch.name.rpartition("/")[2]
-    cells = (short, *_cells(branch)[1:])
+def _within(name: str, around: str) -> str:
+    """Return the name of a layer or module as it is called in a module."""
+    return name[len(around) + 1 :] if around and name.startswith(f"{around}/") else name
+
+
+def _html(branch: Branch, level: int, around: str = "") -> str:
+    cells = (_within(branch.name, around), *_cells(branch)[1:])
     if not branch.children:
         return _html_row(cells, level, "div", "layer")
-    inside = "".join(_html(child, level + 1) for child in branch.children)
+    inside = "".join(_html(c, level + 1, branch.name) for c in branch.children)
     return f"<details>{_html_row(cells, level, 'summary', '')}{inside}</details>"
 
 

@@ -14,8 +14,8 @@
                                               the net prepares its images itself
     extract end=NAME [start=LAYER]            a part as a net of its own
 
-NET is a .prototxt, a .caffemodel or a model file .py, WEIGHTS a weight file; a net that
-has its values needs none. `layer`, `end` and `start` take several names
+NET is a file with a net, a model file .py or its name, WEIGHTS a weight file; a net
+that has its values needs none. `layer`, `end` and `start` take several names
 with commas in between. Writes
 OUT.prototxt and, where there are values, OUT.caffemodel. Each operation is the function
 of `netspec.surgery` with that in its name.
@@ -29,14 +29,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from netspec.commands.cli import Parser, keep_sources, run
+from netspec.commands.cli import Parser, keep_sources, run, show_warnings
 from netspec.commands.net_argument import (
+    add_deploy,
     add_net_argument,
     add_shape_option,
+    file_of,
+    given_net,
     is_model_file,
-    read_net_argument,
+    refuse_settings,
 )
-from netspec.errors import SpecError, SpecWarning, did_you_mean
+from netspec.errors import SpecError, did_you_mean
 from netspec.nets.deploy import deploy
 from netspec.surgery.casting import cast_to_convolution
 from netspec.surgery.channels import change_channels
@@ -47,7 +50,7 @@ from netspec.surgery.parts import seen_in_each_phase, warn
 from netspec.surgery.renaming import rename
 from netspec.surgery.sizes import resize_input
 from netspec.surgery.transform import fold_transform
-from netspec.text import write_message
+from netspec.text import is_solver_file, write_message
 from netspec.weights import Model, as_model
 
 # What an operation gets: the model, words, and words with "=" as pairs; and what it
@@ -60,7 +63,7 @@ def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.surgery"
 ) -> int:
     """Run the command; return its exit status."""
-    options = _parser(prog).parse_args(arguments)
+    options = _parser(prog).parse_intermixed_args(arguments)
 
     def command() -> None:
         weights, steps = _steps(options.words)
@@ -68,8 +71,7 @@ def main(
         targets = [Path(f"{out}{end}") for end in (".prototxt", ".caffemodel")]
         keep_sources(targets, [options.net, weights])
         with warnings.catch_warnings():
-            warnings.simplefilter("always", SpecWarning)
-            warnings.showwarning = _show_warning
+            show_warnings()
             model = _read(options, weights)
             for name, words in steps:
                 plain = [word for word in words if "=" not in word]
@@ -107,12 +109,13 @@ def _steps(words: Sequence[str]) -> tuple[str | None, list[tuple[str, list[str]]
 
 
 def _read(options: Any, weights: str | None) -> Model:
-    net: Any = options.net
-    if is_model_file(net):
-        net = read_net_argument(net, deploy=options.deploy, shapes=dict(options.shape))
+    name = file_of(options.net)
+    if is_model_file(name) or is_solver_file(name):
+        net = given_net(options, deploy=options.deploy).net
         model = as_model(net, weights)
     else:
-        model = as_model(net, weights)
+        refuse_settings(options)
+        model = as_model(name, weights)
         if options.deploy:
             model.net = deploy(model.net, shapes=dict(options.shape))
     if weights is not None:
@@ -153,10 +156,6 @@ def _write(model: Model, targets: Sequence[Path], source: str) -> None:
         print(binary)
     else:
         print("there are no values, so no caffemodel is written")
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 # ---------------------------------------------------------------- operations
@@ -310,8 +309,13 @@ def _parser(prog: str) -> Parser:
         prog=prog,
         description="Operate on a net and its values: several operations in a row, "
         "into new files.",
+        examples=(
+            "deploy.prototxt net.caffemodel fold cast -o out",
+            "net.caffemodel replace 20 name=fc20 -o flickr",
+            "caffenet caffenet.caffemodel --deploy resize 451 cast -o full",
+        ),
     )
-    add_net_argument(parser, metavar="NET")
+    add_net_argument(parser)
     parser.add_argument(
         "words",
         nargs="+",
@@ -326,9 +330,7 @@ def _parser(prog: str) -> Parser:
         required=True,
         help="writes OUT.prototxt and OUT.caffemodel",
     )
-    parser.add_argument(
-        "--deploy", action="store_true", help="take the net for use first"
-    )
+    add_deploy(parser, "take first")
     add_shape_option(parser, only="with --deploy: ")
     return parser
 

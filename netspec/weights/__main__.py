@@ -13,10 +13,11 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
-from netspec.commands.cli import Parser, run
+from netspec.commands.cli import Parser, keep_sources, run, show_warnings
 from netspec.commands.fork_options import add_fork_options
-from netspec.commands.net_argument import read_net_argument
+from netspec.commands.net_argument import NET_HELP, given_net
 from netspec.errors import SpecError, SpecWarning
 from netspec.graph import build
 from netspec.nets.state import State
@@ -42,8 +43,8 @@ def main(
 
     def command() -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("always", SpecWarning)
-            warnings.showwarning = _show_warning
+            show_warnings()
+            keep_sources([Path(options.output)], [options.input])
             written = _write(options)
         held = [each for arrays in written.values() for each in arrays]
         arrays = [each for each in held if each is not None]
@@ -60,7 +61,7 @@ def _write(options: argparse.Namespace) -> Weights:
     """Write the file, and return the arrays that it holds."""
     path, weights = options.input, _weights(options)
     if options.net:
-        model = as_model(read_net_argument(options.net, deploy=options.deploy))
+        model = as_model(given_net(options, deploy=options.deploy).net)
         if options.names:
             check_net(model.net, options.names)
         own = {layer.name for layer in model.net.layer}
@@ -139,14 +140,15 @@ def _renaming(text: str) -> tuple[str, str]:
     return old, new
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
-
-
 def _parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog,
         description="Turn a weight file into one of another format, or of other names.",
+        examples=(
+            "net.caffemodel net.safetensors",
+            "net.h5 net.caffemodel --net deploy.prototxt",
+            "vgg16.pth vgg16.caffemodel --net vgg16 --deploy --names torchvision-vgg",
+        ),
     )
     parser.add_argument(
         "input",
@@ -161,8 +163,17 @@ def _parser(prog: str) -> Parser:
     parser.add_argument(
         "--net",
         metavar="NET",
-        help="the net of the weights: a .prototxt, a .caffemodel, or a model file .py",
+        help=f"the net of the weights: {NET_HELP}",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="with a model file as --net: set a parameter of its function; repeat for "
+        "several",
+    )
+    parser.set_defaults(function=None)
     parser.add_argument(
         "--deploy", action="store_true", help="take the net for use of --net"
     )

@@ -94,6 +94,11 @@ class Backend(Primitives):
 
     precisions: ClassVar[Sequence[str]] = ("float32",)
 
+    @property
+    def title(self) -> str:
+        """What people are told to compute on: its name, and what there is to say."""
+        return self.name
+
     def check_precision(self, precision: str, dtype: str) -> None:
         """Refuse a precision that this backend, or a net of `dtype`, does not have.
 

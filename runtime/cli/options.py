@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from netspec.reading.located import located
 from runtime.backends import KERNELS, PRECISIONS, full_name
 from runtime.execution.net import Net
 from runtime.execution.weights import copy_into
+from runtime.training.doubts import portable_only
 from runtime.training.solver_param import weight_files
 
 
@@ -153,7 +155,7 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
     phase = PHASES[options.phase]
     given = net_to_run(options, phase=phase)
     try:
-        return Net(
+        net = Net(
             given.net,
             phase,
             level=given.level,
@@ -167,6 +169,9 @@ def open_net(options: argparse.Namespace, **more: Any) -> Net:
         if told is error:
             raise
         raise told from None
+    if said := portable_only(net):
+        print(f"warning: {said}", file=sys.stderr, flush=True)
+    return net
 
 
 def copy_weights(
@@ -201,26 +206,6 @@ def named_files(text: str) -> list[str]:
     if not names:
         raise SpecError(f"--weights names no file: {text!r}")
     return names
-
-
-def batch_size(net: Net) -> int:
-    """Return the first axis of the first blob that comes from outside, or 1."""
-    for node in net.graph.nodes:
-        if not node.bottoms and node.tops:
-            shape = net.graph.edges[node.tops[0]].shape
-            return shape[0] if shape else 1
-    return 1
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: 0.51 s, 42 s, 3:07, 2:00:59."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def amount(nbytes: float) -> str:

@@ -9,15 +9,14 @@ from collections import deque
 from typing import Any
 
 from runtime.cli.compiling import Compiling
-from runtime.cli.options import batch_size, duration
 from runtime.compilation import show_on_terminal
 from runtime.training.history import StepRecord, TestRecord
+from runtime.training.showing.bar import BAR
+from runtime.training.showing.lines import LINE_INTERVAL_S
+from runtime.training.showing.words import WINDOW, batch_size, describe, duration
 from runtime.training.snapshot_files import Snapshot
 from runtime.training.solver import Solver
 
-LINE_INTERVAL_S = 5.0  # between lines, for a solver without `display`
-WINDOW = 100  # iterations that the shown speed is averaged over
-BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}"
 DEFAULT_COLUMNS, DEFAULT_LINES = 80, 24  # of a terminal that does not know its size
 
 
@@ -124,16 +123,3 @@ class Progress:
 
     def _snapshot(self, snapshot: Snapshot) -> None:
         self.say(f"snapshot at iteration {snapshot.iteration}: {snapshot.state}")
-
-
-def describe(record: TestRecord) -> str:
-    """Return the outputs of a test in a line; those that are arrays by their mean."""
-    parts = []
-    for name, values in record.outputs.items():
-        if values.size == 1:
-            parts.append(f"{name} {values.reshape(-1)[0]:.4g}")
-        else:
-            parts.append(f"{name} {values.shape} mean {values.mean():.4g}")
-    if record.loss is not None:
-        parts.append(f"objective {record.loss:.4g}")
-    return ", ".join(parts) or "no outputs"

@@ -18,13 +18,12 @@ from runtime.cli.options import (
     add_rename,
     add_state,
     add_ways,
-    batch_size,
     copy_weights,
-    duration,
     named_files,
     open_net,
 )
 from runtime.execution.net import Net
+from runtime.training.showing.words import batch_size, duration
 from runtime.training.testing import mean_outputs
 
 DEFAULT_BATCHES = 50  # as Caffe's command

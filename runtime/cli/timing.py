@@ -18,12 +18,12 @@ from runtime.cli.options import (
     add_precision,
     add_state,
     add_ways,
-    batch_size,
     open_net,
 )
 from runtime.execution.net import Net
 from runtime.execution.plan import Step
 from runtime.layers.base import TopsChanged
+from runtime.training.showing.words import batch_size
 
 DEFAULT_ITERATIONS = 10
 MILLISECONDS = 1e3

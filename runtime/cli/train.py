@@ -12,10 +12,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from netspec import bundled
 from netspec.commands.cli import positive
+from netspec.commands.net_argument import add_batch_size, add_settings, net_to_run
 from netspec.errors import FileError, NetspecError, SpecError, SpecWarning
+from netspec.files import is_file
+from netspec.nets.current import current
 from netspec.ops.base import count
-from netspec.schema import SolverParameter
+from netspec.schema import TRAIN, SolverParameter
+from netspec.text import is_solver_file
 from runtime.cli.interrupts import graceful
 from runtime.cli.options import (
     add_allow_python,
@@ -24,13 +29,13 @@ from runtime.cli.options import (
     add_rename,
     add_ways,
     copy_weights,
-    duration,
     ways,
 )
-from runtime.cli.progress import Progress, describe
+from runtime.cli.progress import Progress
 from runtime.execution.kept_plans import PLANS
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
+from runtime.training.showing.words import describe, duration
 from runtime.training.snapshot_files import (
     SnapshotWarning,
     check_writable,
@@ -38,16 +43,41 @@ from runtime.training.snapshot_files import (
 )
 from runtime.training.solver import Solver
 from runtime.training.solver_param import find_file, read_solver, weight_files
+from runtime.training.solver_source import TRAIN_FIELDS
 
 SIGNAL_STATUS = 128  # a command that a signal ended exits with this plus its number
 
 
 def add_parser(commands: Any) -> None:
     """Add this command to the others."""
-    parser = commands.add_parser("train", help="train a net", description=__doc__)
-    parser.add_argument(
-        "--solver", required=True, metavar="FILE", help="the solver's prototxt file"
+    parser = commands.add_parser(
+        "train",
+        help="train a net",
+        description=__doc__,
+        examples=(
+            "--solver solver.prototxt --out run",
+            "solver.prototxt --max-iter 1000 --plot loss.svg",
+            "--solver solver.prototxt --snapshot run/net_iter_1000.solverstate",
+            "lenet --set source=train_lmdb --solver lenet_solver",
+        ),
     )
+    parser.add_argument(
+        "net",
+        nargs="?",
+        metavar="SOLVER|NET",
+        help="the solver's prototxt file; or, with --solver, a net in the place of the "
+        "solver's: a .prototxt, .caffemodel, .onnx or .py, or the name of a model of "
+        "netspec",
+    )
+    parser.add_argument("--model", metavar="NET", help="another way to say NET")
+    parser.add_argument(
+        "--solver",
+        metavar="FILE",
+        help="the solver's prototxt file, or the name of one of netspec's",
+    )
+    add_settings(parser)
+    add_batch_size(parser)
+    parser.checks.append(_solver_and_net)
     parser.add_argument(
         "--weights",
         metavar="FILES",
@@ -97,6 +127,49 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(command=train)
 
 
+def _solver_and_net(options: argparse.Namespace) -> str:
+    """Find out which of the arguments is the solver; return what is wrong, if any."""
+    if options.net is not None and options.model is not None:
+        return (
+            f"{options.net} and --model {options.model} are both given; leave one out"
+        )
+    if options.net is None:
+        options.net = options.model
+    elif options.solver is None and not _is_net(options.net):
+        options.solver, options.net = options.net, None
+    if options.solver is None:
+        what = f"; {options.net} is a net" if options.net else ""
+        return f"the following arguments are required: --solver{what}"
+    of_net = {"--set": options.set, "--net": options.function}
+    of_net["--batch-size"] = options.batch_size
+    wrong = [name for name, value in of_net.items() if value]
+    if wrong and options.net is None:
+        return f"{' and '.join(wrong)} can be given with a net only, beside --solver"
+    return ""
+
+
+def _is_net(name: str) -> bool:
+    """Tell whether an argument names a net and no solver."""
+    path = Path(name)
+    if path.suffix in {".py", ".onnx", ".caffemodel"} or name in bundled.nets():
+        return True
+    return is_file(name) and not is_solver_file(name)
+
+
+def _read(options: argparse.Namespace) -> tuple[SolverParameter, Path | None]:
+    """Return the solver, with the net that takes the place of its own, and its file."""
+    name = options.solver
+    if not is_file(name) and name in bundled.files():
+        name = bundled.files()[name]
+    param, path = read_solver(name)
+    if options.net is not None:
+        given = net_to_run(options, phase=TRAIN)
+        for field in TRAIN_FIELDS:
+            param.ClearField(field)
+        param.net_param.CopyFrom(current(given.net))
+    return param, path
+
+
 def train(options: argparse.Namespace) -> int:
     """Run the command."""
     if options.weights and options.snapshot:
@@ -104,7 +177,7 @@ def train(options: argparse.Namespace) -> int:
             "--weights and --snapshot are both given; a snapshot has its own weights, "
             "so leave one out"
         )
-    param, path = read_solver(options.solver)
+    param, path = _read(options)
     folder = path.parent if path else None
     _override(param, options)
     outputs = _Outputs(param, options)
@@ -217,7 +290,7 @@ def _train(solver: Solver, outputs: _Outputs, options: argparse.Namespace) -> in
             stack.enter_context(_plain_warnings())
             outputs.start(solver, stack)
             stack.enter_context(_shown_warnings())
-            solver.solve()
+            solver.solve(progress=False)
     except NetspecError:
         # The curve of a run that failed may tell why; that it fails too is no news.
         with suppress(NetspecError):
@@ -257,7 +330,7 @@ def _announce(solver: Solver) -> None:
     parameters = sum(count(one.shape) for one in net.graph.parameters)
     print(
         f"training {net.name or 'a net'}: {len(net.layers)} layers, {parameters:,} "
-        f"parameters, {param.type} on {net.backend.name}, seed {solver.seed}, "
+        f"parameters, {param.type} on {net.backend.title}, seed {solver.seed}, "
         f"iteration {solver.iter} to {param.max_iter}",
         flush=True,
     )

@@ -6,15 +6,16 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from netspec.errors import FileError, SpecError, SpecWarning, did_you_mean
-from netspec.schema import TRAIN
+from netspec.schema import TEST, TRAIN
 from runtime.data.given.arrays import ArrayRows, as_array, is_array, is_lazy
 from runtime.data.given.base import Dataset as Dataset
-from runtime.data.given.base import Rows
+from runtime.data.given.base import Part, Rows
 from runtime.data.given.batches import RowBatches
 from runtime.data.given.field import Field, batch_of, fields_of
 from runtime.data.given.files import rows_of_file
@@ -27,7 +28,7 @@ from runtime.data.given.streams import (
     kind_of,
     wants_epoch,
 )
-from runtime.data.given.transforming import transforming
+from runtime.data.given.transforming import AsTheyAre, transforming
 from runtime.data.given.values import Labels
 from runtime.data.given.whole import WholeBatches
 
@@ -89,6 +90,64 @@ def open_dataset(
     if isinstance(found, Rows):
         return RowBatches(fields, found, size, **how)
     return WholeBatches(fields, found, opening.split, **how)
+
+
+def split_dataset(
+    data: Any,
+    inputs: Mapping[str, Sequence[int]],
+    fraction: float,
+    *,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    transform: Any = None,
+    test_transform: Any = None,
+) -> tuple[Dataset, Dataset]:
+    """Return two data sets: of the first items to train, of the last ones to test.
+
+    fraction: the part of the items that is for testing, rounded, at least one. Images
+        of a folder are taken by chance instead, by the seed, as they are sorted by
+        their classes.
+    transform, test_transform: of the items of either.
+    The rest is as of `open_dataset`. Items for testing come in order.
+
+    Warns, with `SpecWarning`, where there are labels to test that are never trained.
+
+    Raises `SpecError` where items are not known by number, or there is only one.
+    """
+    fields = fields_of(inputs)
+    made = transforming(transform, fields, TRAIN, seed)
+    test = transforming(test_transform, fields, TEST, seed)
+    transformed = not (made is None and test is None)
+    if transformed:
+        made, test = made or AsTheyAre(fields), test or AsTheyAre(fields)
+    opening = _Opening(fields, inputs, {}, True, transformed)
+    rows = None if isinstance(data, Dataset) else opening.of(data)
+    if not isinstance(rows, Rows):
+        raise SpecError(
+            f"validation is the fraction {fraction:g}, but these data come in their own"
+            f" order, not by number; give validation data of their own"
+        )
+    count = max(1, round(fraction * rows.count))
+    if count >= rows.count:
+        raise SpecError(
+            f"validation is the fraction {fraction:g} of {rows.count} items, which "
+            f"leaves none to train"
+        )
+    numbers = np.arange(rows.count)
+    if getattr(rows, "classes", ()):
+        np.random.default_rng([seed, rows.count]).shuffle(numbers)
+        numbers = np.concatenate([np.sort(numbers[:-count]), np.sort(numbers[-count:])])
+    size, lock = batch_of(inputs, batch_size), Lock()
+    first = Part(rows, numbers[:-count], lock)
+    last = Part(rows, numbers[-count:], lock)
+    if isinstance(rows, ArrayRows):
+        rows.warn_of_missing(len(numbers) - count)
+    how: dict[str, Any] = {"seed": seed, "labels": {}}
+    return (
+        RowBatches(fields, first, size, shuffle=shuffle, transform=made, **how),
+        RowBatches(fields, last, size, shuffle=False, transform=test, **how),
+    )
 
 
 def _checked(data: Dataset, fields: Sequence[Field]) -> Dataset:

@@ -58,12 +58,10 @@ class Feed:
         self._ahead.seek(batch)
         return self._ahead.next_shapes()
 
-    def ends_at(self, batch: int) -> bool:
-        """Say whether an epoch ends ahead of a batch, which is read to find out."""
+    def look_at(self, batch: int) -> None:
+        """Wait for a batch to be read, so that an end of the data ahead is known."""
         with suppress(StreamEndedError):
             self.shapes_at(batch)
-        known = self.dataset.batches
-        return known is not None and batch > 0 and batch % known == 0
 
     def close(self) -> None:
         """Stop reading; a second time nothing happens."""

@@ -25,8 +25,10 @@ from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.kept_plans import PLANS, KeptPlans
 from runtime.execution.loose import moves
 from runtime.execution.mirror import UPDATE, Mirror
+from runtime.execution.named import Blobs
 from runtime.execution.net_feed import NetFeed
-from runtime.execution.net_files import NetFiles, given_net
+from runtime.execution.net_files import NetFiles, given_net, without_values
+from runtime.execution.net_html import net_html
 from runtime.execution.net_names import NetNames
 from runtime.execution.net_shapes import NetShapes
 from runtime.execution.parameters import Parameters, allocate, borrow
@@ -34,7 +36,7 @@ from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
 from runtime.execution.unknown_fields import refuse_unknown_layers
-from runtime.execution.views import edge_views, layer_views
+from runtime.execution.views import edge_views, inserted_blobs, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
 
@@ -98,6 +100,10 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         self.clock = Clock()
         kept = self._kept_net = kept_net(whole, self.state)
         refuse_unknown_layers(kept.message.layer, whole.layer)
+        self.definition = without_values(whole)  # the net with the layers of all phases
+        how: dict[str, Any] = {"backend": backend, "kernels": kernels, "graphs": graphs}
+        how |= {"seed": seed, "dtype": dtype, "precision": precision}
+        self.made_with = {**how, "allow_python": allow_python}
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
         self._keep = None
@@ -141,7 +147,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
     def _name_everything(self) -> None:
         graph = self.graph
         sources = {name for name in self._shapes if name in graph.blobs}
-        self.blobs: OrderedDict[str, Blob] = OrderedDict()
+        self.blobs = Blobs(hidden=inserted_blobs(graph))
         for name, edge in graph.blobs.items():
             views = edge_views(graph, self.plan, self.mirror, name, self._keep)
             shape = graph.edges[edge].shape
@@ -150,8 +156,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         shown = layer_views(
             graph, self.parameters.arrays, self.mirror, self.python_layers
         )
-        self.params: OrderedDict[str, list[Blob]] = shown.params
-        self.layers: list[Any] = shown.layers
+        self.params, self.layers = shown.params, shown.layers
 
     def _reshaper(self, name: str) -> Any:
         def reshape(shape: Shape) -> None:
@@ -350,6 +355,9 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
                 near = did_you_mean(name, self.graph.inputs)
                 raise SpecError(f"{name!r} is not an input of this net{near}")
             assign(self._blob(name).data, value, f"input {name!r}")
+
+    def _repr_html_(self) -> str:
+        return net_html(self)
 
     def __repr__(self) -> str:
         return (

@@ -106,6 +106,14 @@ class NetFeed:
             return
         self._feed_off(feed)
         feed.close()
+        self._take_back_shapes()
+
+    def rest_feed(self) -> None:
+        """Give the inputs the shapes back that they have by hand; the feed stays."""
+        if self._feed is not None and not self._feed.always:
+            self._take_back_shapes()
+
+    def _take_back_shapes(self) -> None:
         if self.input_shapes != self._unfed:
             self._pending.update(self._unfed)
             self._reshape(len(self.graph.nodes) - 1)
@@ -122,6 +130,11 @@ class NetFeed:
             yield
         finally:
             self._feed_off(feed)
+
+    @property
+    def its_feed(self) -> Feed | None:
+        """What it takes batches of, in all passes or in those of a solver."""
+        return self._feed
 
     @property
     def fed_items(self) -> int | None:

@@ -14,7 +14,7 @@ from netspec.graph import Graph
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, drop_blobs
 from netspec.ops.base import Shape, label
-from netspec.schema import NetParameter
+from netspec.schema import LayerParameter, NetParameter
 from netspec.text import values_apart
 from netspec.weights.names import Names
 from runtime.data import MemorySource
@@ -32,6 +32,21 @@ def given_net(net: Any) -> tuple[NetParameter, str | None]:
     if not values_apart(net):
         return current(net), None
     return drop_blobs(current(net, values=False)), os.fspath(net)
+
+
+def without_values(net: NetParameter) -> NetParameter:
+    """Return a copy of a net in the current form, without the values of parameters."""
+    copy = NetParameter()
+    if not any(layer.blobs for layer in net.layer):
+        copy.CopyFrom(net)
+        return copy
+    for field, value in net.ListFields():
+        if field.name != "layer":
+            copy.MergeFrom(NetParameter(**{field.name: value}))
+    for layer in net.layer:
+        fields = {f.name: held for f, held in layer.ListFields() if f.name != "blobs"}
+        copy.layer.append(LayerParameter(**fields))
+    return copy
 
 
 class NetFiles:

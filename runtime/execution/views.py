@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.graph import Edge, Graph
+from netspec.graph import Edge, Graph, is_inserted
 from netspec.ops.base import Shape
 from runtime.data.opening import changed_shapes
 from runtime.data.source import Source
 from runtime.execution.blob import Blob, BlobVec, LayerInfo
 from runtime.execution.mirror import HostView, Mirror
+from runtime.execution.named import Layers, Params
 from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan import Plan
 from runtime.execution.python_layers.hosted import PythonLayers
@@ -22,8 +22,8 @@ from runtime.execution.python_layers.hosted import PythonLayers
 class LayerViews:
     """`net.params` and `net.layers`: of a Python layer, its own object."""
 
-    params: OrderedDict[str, list[Blob]]
-    layers: list[Any]
+    params: Params
+    layers: Layers
 
 
 def layer_views(
@@ -33,7 +33,7 @@ def layer_views(
     python: PythonLayers,
 ) -> LayerViews:
     """Return the parameters of every layer as blobs, and the layers."""
-    params: OrderedDict[str, list[Blob]] = OrderedDict()
+    params = Params()
     layers: list[Any] = []
     for node in graph.nodes:
         blobs = BlobVec()
@@ -46,7 +46,18 @@ def layer_views(
         if blobs:
             params[node.name] = blobs
         layers.append(own or LayerInfo(node.name, node.layer.type, blobs))
-    return LayerViews(params, layers)
+    hidden = [n.index for n in graph.nodes if is_inserted(graph, n)]
+    return LayerViews(params, Layers(layers, hidden))
+
+
+def inserted_blobs(graph: Graph) -> list[str]:
+    """Return the names of the blobs of Split layers that were inserted."""
+    return [
+        graph.edges[edge].blob
+        for node in graph.nodes
+        if is_inserted(graph, node)
+        for edge in node.tops
+    ]
 
 
 def edge_views(

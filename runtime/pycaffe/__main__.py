@@ -7,11 +7,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from netspec.version import version
 from runtime.pycaffe.aliases import install
 
 USAGE = """usage: python -m runtime.pycaffe SCRIPT [ARGUMENT ...]
 
-Run a script in which `import caffe` means runtime.pycaffe."""
+Run a script in which `import caffe` means runtime.pycaffe.
+
+options:
+  -h, --help  show this help message and exit
+  --version   show the version and exit
+
+examples:
+  python -m runtime.pycaffe train.py --gpu 0"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if words else 2
+    if words[0] == "--version":
+        print(f"netspec {version()}")
+        return 0
     script = Path(words[0])
     if not script.is_file():
         print(f"{script}: no such file", file=sys.stderr)

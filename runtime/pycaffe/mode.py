@@ -13,7 +13,7 @@ from typing import Any
 
 from netspec.errors import MachineError, SpecError
 from runtime.backends import get_backend
-from runtime.pycaffe.log_lines import write_log
+from runtime.training.showing.log_lines import write_log
 
 
 @dataclass
@@ -96,7 +96,7 @@ init_log = set_solver_rank = set_multiprocess = ignored
 
 def log(message: object) -> None:
     """Write a message to the log, which is standard error."""
-    write_log("_caffe", 1, str(message))
+    write_log(str(message), "_caffe")
 
 
 def set_solver_count(count: int) -> None:

@@ -21,9 +21,10 @@ from runtime.layers.base import portable_kernels
 from runtime.pycaffe import mode
 from runtime.pycaffe.inner import InnerNames, batches
 from runtime.pycaffe.timing import NCCL
-from runtime.pycaffe.training_log import TrainingLog
 from runtime.training import solver as _solver
 from runtime.training.history import History
+from runtime.training.showing.shower import Progress, Shower
+from runtime.training.snapshot_files import Snapshot
 from runtime.training.solver_param import read_solver
 from runtime.update_rules import UPDATES
 
@@ -184,14 +185,19 @@ class Solver(_solver.Solver):
         if param.random_seed < 0:
             options.setdefault("seed", mode.seed())
         super().__init__(param, folder=path.parent if path else None, **options)
-        self._training_log = TrainingLog(self)
+        self.showing = Shower(script=True)
 
-    def solve(self, resume: str | Path | None = None) -> History:
+    def solve(
+        self, resume: str | Path | None = None, *, progress: Progress = None
+    ) -> History:
         """Train up to `max_iter`, as `runtime.Solver` does."""
-        self._training_log.begin()
-        history = super().solve(resume or None)
-        self._training_log.end()
-        return history
+        return super().solve(resume or None, progress=progress)
+
+    def snapshot(self) -> Snapshot:
+        """Write a snapshot and return the names of its files."""
+        written = super().snapshot()
+        self.showing.look_after_snapshot(self)
+        return written
 
     def add_callback(
         self, before: Callable[[], Any], after: Callable[[], Any] | None = None

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from netspec.errors import SpecError, SpecWarning
 from runtime.training.callback_state import SOLVER, States, packed
 from runtime.training.divergence import warn
-from runtime.training.history import StepRecord, TestRecord
+from runtime.training.records import StepRecord, TestRecord
 from runtime.training.same_function import all_equal, is_again, same_place
 from runtime.training.snapshot_files import Snapshot, SnapshotWarning
 

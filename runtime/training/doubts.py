@@ -9,6 +9,7 @@ from netspec.errors import SpecWarning
 from netspec.graph import Node
 from netspec.ops.base import label
 from netspec.ops.batch_norm import BatchNorm
+from runtime.backends.cpu import CpuBackend
 from runtime.execution.net import Net
 from runtime.training.divergence import warn
 
@@ -53,6 +54,29 @@ def warn_if_nothing_learns(net: Net) -> None:
     """Give a `SpecWarning` of a net in which nothing is trained."""
     said = nothing_learns(net)
     if said is not None:
+        warn(said, SpecWarning)
+
+
+_TOLD_OF_KERNELS = [False]
+
+
+def portable_only(net: Net) -> str | None:
+    """Return a sentence about kernels that could be compiled and are not, or None."""
+    backend = net.backend
+    if not isinstance(backend, CpuBackend) or backend.compiles:
+        return None
+    return (
+        "kernels are not compiled, as Numba is not installed, so all takes "
+        "several times as long: pip install 'netspec[cpu]', or pip install numba "
+        '(backend="portable" says that it is meant)'
+    )
+
+
+def warn_of_portable_kernels(net: Net) -> None:
+    """Give a `SpecWarning`, once in a process, where kernels are not compiled."""
+    said = None if _TOLD_OF_KERNELS[0] else portable_only(net)
+    if said is not None:
+        _TOLD_OF_KERNELS[0] = True
         warn(said, SpecWarning)
 
 

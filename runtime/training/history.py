@@ -1,96 +1,177 @@
-"""Records of the steps, tests and snapshots of a training run."""
+"""`History`: what a training did, as numbers, tables and curves."""
 
 from __future__ import annotations
 
-import json
+import importlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from netspec.errors import FileError
-from netspec.files import is_file, read_bytes, replacing
+from netspec.errors import MachineError, SpecError
 from netspec.schema import SolverParameter
+from runtime.training.logs import Log as Log
+from runtime.training.logs import read_log
+from runtime.training.monitored import LOSS, among, is_better, mode_of, no_such_name
+from runtime.training.records import StepRecord as StepRecord
+from runtime.training.records import TestRecord as TestRecord
 from runtime.training.snapshot_files import Snapshot
+from runtime.training.tables import (
+    Columns,
+    Per,
+    by_place,
+    columns,
+    per_what,
+    rows_of,
+    test_names,
+)
 
-CSV_HEADER = "iteration,phase,name,value"
 
+class Best(NamedTuple):
+    """The best value of a number, after how many iterations, and in which epoch."""
 
-@dataclass(frozen=True)
-class StepRecord:
-    """One iteration: its loss was computed with the parameters before its update.
-
-    `smoothed_loss` is the mean over the last `average_loss` iterations, `seconds` the
-    time of forward, backward and update, without that of compiling kernels.
-    """
-
+    value: float
     iteration: int
-    loss: float
-    smoothed_loss: float
-    lr: float
-    seconds: float
-
-    def values(self) -> Iterator[tuple[str, str, float]]:
-        """Yield (phase, name, value)."""
-        yield "train", "loss", self.loss
-        yield "train", "lr", self.lr
-        yield "train", "seconds", self.seconds
+    epoch: int | None
 
 
-@dataclass(frozen=True)
-class TestRecord:
-    """One test pass: the mean of every output of a test net over its batches.
-
-    `loss_weights` says which outputs are losses; `loss` is the mean of the whole
-    objective, or None if that was not asked for.
-    """
-
-    __test__ = False  # not a test case, whatever pytest makes of the name
-
-    iteration: int
-    net: int
-    outputs: Mapping[str, np.ndarray]
-    loss_weights: Mapping[str, float]
-    loss: float | None = None
-    seconds: float = 0.0
-
-    def scalars(self) -> dict[str, float]:
-        """Return the outputs that are a single number."""
-        return {
-            name: float(values.reshape(-1)[0])
-            for name, values in self.outputs.items()
-            if values.size == 1
-        }
-
-    def values(self) -> Iterator[tuple[str, str, float]]:
-        """Yield (phase, name, value)."""
-        phase = "test" if self.net == 0 else f"test{self.net}"
-        for name, value in self.scalars().items():
-            yield phase, name, value
-
-
-@dataclass
+@dataclass(repr=False)
 class History:
-    """All records of a run, in order.
+    """All records of a run, in order: of iterations, of tests, and snapshots.
 
     epoch_size: how many iterations an epoch has, None where there are no epochs.
+    solver: the one that trained; None in a history that was read from a file, copied
+        or pickled.
+
+    A notebook shows it as curves and a table.
     """
 
     train: list[StepRecord] = field(default_factory=list)
     tests: list[TestRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     epoch_size: int | None = None
+    solver: Any = field(default=None, compare=False)
 
-    def drop(self, iteration: int) -> None:
-        """Drop what came after the snapshot of `iteration`, which is done again."""
-        self.train = [one for one in self.train if one.iteration < iteration]
-        self.tests = [one for one in self.tests if one.iteration < iteration]
-        self.snapshots = [one for one in self.snapshots if one.iteration <= iteration]
+    @property
+    def net(self) -> Any:
+        """The net that was trained.
+
+        Raises `SpecError` where there is no solver.
+        """
+        if self.solver is None:
+            raise SpecError(
+                "this history has no net: it was read from a file, copied or pickled, "
+                "or made by hand; use the solver, or its weights"
+            )
+        return self.solver.net
+
+    # ------------------------------------------------------------ numbers
+
+    def as_dict(self, per: Per | None = None) -> Columns:
+        """Return lists of numbers by name.
+
+        per: "epoch", the default where there are epochs: `epoch` (from 1), `iteration`
+            (how many were done then), `loss` (the mean of the epoch), `lr` (the last
+            one), `seconds`, and what tests found at its end: `val_` and the name of an
+            output, `val_loss`, of a second test net `val1_loss`. NaN where there was
+            no test. An epoch that is not over counts. "test": the same between tests.
+            "iteration", the default without epochs: `loss`, `lr` and `seconds` of
+            every `iteration`, and the results of tests, which were made ahead of
+            `val_iteration`.
+        """
+        return columns(self, per_what(self, per))
+
+    def to_pandas(self, per: Per | None = None) -> Any:
+        """Return a `pandas.DataFrame` with the columns of `as_dict`.
+
+        Its index are epochs, tests or iterations; per iteration the results of tests
+        stand in the row of the iteration ahead of which they were made, else NaN.
+
+        Raises `MachineError` without pandas.
+        """
+        try:
+            pandas: Any = importlib.import_module("pandas")
+        except ImportError as error:
+            raise MachineError(
+                "History.to_pandas needs pandas, which is not installed; install it, "
+                "or use as_dict"
+            ) from error
+        what = per_what(self, per)
+        if what != "iteration":
+            return pandas.DataFrame(columns(self, what)).set_index(what)
+        rows = by_place(self)
+        names = ["loss", "lr", "seconds", *test_names(self.tests)]
+        frame = pandas.DataFrame(list(rows.values()), list(rows), names, dtype=float)
+        frame.index.name = what
+        return frame
+
+    def best(self, name: str = "val_loss", mode: str = "auto") -> Best:
+        """Return the best value that a number had, and when.
+
+        name: "loss", the mean of an epoch (without epochs: over `average_loss`
+            iterations), or what a test found, as `as_dict` calls it. mode: "min",
+            "max", or "auto", which looks at the name.
+
+        Raises `SpecError` for a name that there is not.
+        """
+        places: list[tuple[int, float]]
+        if name == LOSS and self.epoch_size:
+            places = [(row.end, row.loss) for row in rows_of(self, "epoch")]
+        elif name == LOSS:
+            places = [(r.iteration + 1, r.smoothed_loss) for r in self.train]
+        else:
+            known = test_names(self.tests)
+            if (found := among(name, known)) is None:
+                raise no_such_name(name, ["loss", *known], "the name")
+            rows = by_place(self).items()
+            places = [(at, row[found]) for at, row in rows if found in row]
+            weights = {k for record in self.tests for k in record.loss_weights}
+            is_loss = found.partition("_")[2] in weights
+            mode = mode_of(found, mode, is_loss=is_loss)
+        mode = mode_of(name, mode)
+        best: tuple[int, float] | None = None
+        for at, value in places:
+            if is_better(value, best[1] if best else None, mode, 0.0):
+                best = at, value
+        if best is None:
+            raise SpecError(f"{name!r} has no value yet that is a number")
+        epoch = -(-best[0] // self.epoch_size) if self.epoch_size else None
+        return Best(best[1], best[0], epoch)
+
+    # ------------------------------------------------------------ pictures
+
+    def plot(
+        self, *, smooth: int | None = None, log: bool | None = None, title: str = ""
+    ) -> Any:
+        """Return a `matplotlib.figure.Figure`: the losses, below them other outputs.
+
+        smooth: over how many iterations the training loss is averaged, by default a
+            fiftieth of the run; 1 draws it as it is. log: whether losses have a
+            logarithmic axis, by default where they fall by orders of magnitude, or one
+            value would make the others flat.
+
+        Raises `MachineError` without matplotlib.
+        """
+        from runtime.training.plots import figure_of
+
+        return figure_of(self, smooth=smooth, log=log, title=title)
+
+    def __repr__(self) -> str:
+        from runtime.training.history_looks import headline
+
+        return f"<History: {headline(self)}>"
+
+    def _repr_html_(self) -> str | None:
+        from runtime.training.history_looks import html
+
+        if self.solver is not None and self.solver.showing.is_shown_here():
+            return None  # the same curves stand above, in the output of this cell
+        return html(self)
+
+    # ------------------------------------------------------------ files
 
     def write(self, path: str | Path) -> None:
         """Write all records as `Log` does."""
@@ -99,6 +180,31 @@ class History:
                 log.add(record)
             for test in self.tests:
                 log.add(test)
+
+    @classmethod
+    def read(cls, path: str | Path, epoch_size: int | None = None) -> History:
+        """Return the records of a log, `.csv` or `.jsonl`, that a run wrote.
+
+        Raises `FileError`.
+        """
+        return cls(*read_log(path), epoch_size=epoch_size)
+
+    # ------------------------------------------------------------ for solvers
+
+    def drop(self, iteration: int) -> None:
+        """Drop what came after the snapshot of `iteration`, which is done again."""
+        self.train[:] = [one for one in self.train if one.iteration < iteration]
+        self.tests[:] = [one for one in self.tests if one.iteration < iteration]
+        kept = [one for one in self.snapshots if one.iteration <= iteration]
+        self.snapshots[:] = kept
+
+    def of(self, solver: Any) -> History:
+        """Return this, with its solver."""
+        lists = self.train, self.tests, self.snapshots
+        return History(*lists, epoch_size=self.epoch_size, solver=solver)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "solver": None}
 
 
 class Recorder:
@@ -141,113 +247,3 @@ class Recorder:
         )
         self._history.train.append(record)
         return record
-
-
-class Log:
-    """A file to which records are added as they come: `.jsonl`, or else CSV.
-
-    CSV has a line for every number: iteration, phase, name, value. JSON has an object
-    for every record. With `append` a file that exists is continued; with `since` its
-    lines of that iteration and of later ones go, as they come again. Lines that are no
-    records stay.
-
-    Raises `FileError`.
-    """
-
-    def __init__(
-        self, path: str | Path, *, append: bool = False, since: int | None = None
-    ) -> None:
-        self.path = Path(path)
-        self._json = self.path.suffix == ".jsonl"
-        if append and since is not None and is_file(self.path):
-            self._cut(since)
-        try:
-            # Unbuffered, so that a failed write is not tried again when it is closed.
-            self._file = self.path.open("ab" if append else "wb", buffering=0)
-        except OSError as error:
-            raise self._failed(error) from error
-        if not self._json and self._file.tell() == 0:
-            self._write(f"{CSV_HEADER}\n")
-
-    def add(self, record: StepRecord | TestRecord) -> None:
-        """Write a record and bring it to the disk."""
-        self._write(_json(record) if self._json else _csv(record))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _cut(self, since: int) -> None:
-        """Drop the records from an iteration on, and a line that a kill cut short."""
-        text = read_bytes(self.path).decode("utf-8", "surrogateescape")
-        pieces = text.splitlines(keepends=True) if self._json else _csv_lines(text)
-        kept = [
-            line
-            for line in pieces
-            if line.endswith("\n") and _iteration_of(line, self._json) < since
-        ]
-        if len(kept) < len(pieces):
-            with replacing(self.path) as file:
-                file.write("".join(kept).encode("utf-8", "surrogateescape"))
-
-    def _write(self, text: str) -> None:
-        try:
-            self._file.write(text.encode())
-        except OSError as error:
-            self._file.close()
-            raise self._failed(error) from error
-
-    def _failed(self, error: OSError) -> FileError:
-        return FileError(f"{self.path}: cannot be written: {error.strerror}")
-
-
-def _json(record: StepRecord | TestRecord) -> str:
-    values: dict[str, Any] = {"iteration": record.iteration}
-    for phase, name, value in record.values():
-        values["phase"] = phase
-        # JSON has no infinity and no NaN.
-        values[name] = value if np.isfinite(value) else str(value)
-    return json.dumps(values) + "\n"
-
-
-def _csv(record: StepRecord | TestRecord) -> str:
-    return "".join(
-        f"{record.iteration},{phase},{_quoted(name)},{value:.7g}\n"
-        for phase, name, value in record.values()
-    )
-
-
-def _quoted(name: str) -> str:
-    if any(character in name for character in ',"\n'):
-        return '"' + name.replace('"', '""') + '"'
-    return name
-
-
-def _csv_lines(text: str) -> list[str]:
-    """Split into lines, but not at the line breaks within quotes."""
-    lines: list[str] = []
-    whole = True
-    for piece in text.split("\n"):
-        if whole:
-            lines.append(piece + "\n")
-        else:
-            lines[-1] += piece + "\n"
-        whole = lines[-1].count('"') % 2 == 0
-    lines[-1] = lines[-1][:-1]  # after the last line break
-    return lines if lines[-1] else lines[:-1]
-
-
-def _iteration_of(line: str, is_json: bool) -> int:
-    """Return the iteration of a line of a log, or -1 of one that is no record."""
-    try:
-        if is_json:
-            return int(json.loads(line)["iteration"])
-        return int(line.partition(",")[0])
-    except (ValueError, KeyError, TypeError):
-        return -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import numpy as np
 
 from netspec.errors import FileError, MachineError, SpecError
 from netspec.files import replacing
-from runtime.training.history import History
+from runtime.training.records import Records
+from runtime.training.scales import scale_of
 
 FORMATS = ("svg", "png", "pdf")
 MOST_POINTS = 2000  # of a curve, about three for each pixel of width
 WINDOWS = 50  # the smooth curve is a mean over this fraction of the run
-LOG_RANGE = 100.0  # largest loss over smallest one from which the axis is logarithmic
 
 
 def check_plot_path(path: str | Path) -> None:
@@ -26,38 +27,24 @@ def check_plot_path(path: str | Path) -> None:
         )
 
 
-def draw_history(history: History, path: str | Path, *, title: str = "") -> None:
+def draw_history(
+    history: Records,
+    path: str | Path,
+    *,
+    title: str = "",
+    smooth: int | None = None,
+    log: bool | None = None,
+) -> None:
     """Draw the losses, and below them the other outputs of the tests, into a file.
 
-    The training loss is drawn as recorded, and smoothed over a fiftieth of the run. The
-    suffix of `path` says the format: .svg, .png or .pdf.
+    The suffix of `path` says the format: .svg, .png or .pdf. smooth, log: as of
+    `History.plot`.
 
     Raises `MachineError` without matplotlib, `FileError` where the file cannot be
     written.
     """
     check_plot_path(path)
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MachineError(
-            "the loss curve needs matplotlib, which is not installed; install the "
-            "extra netspec[plot]"
-        ) from error
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    scores = test_curves(history, losses=False)
-    figure = Figure(figsize=(7, 6.5 if scores else 4), layout="constrained")
-    axes = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False)[:, 0]
-    _draw_losses(axes[0], history)
-    if title:
-        axes[0].set_title(title)
-    if scores:
-        for name, (iterations, values) in scores.items():
-            axes[1].plot(iterations, values, marker=".", label=name)
-        axes[1].set_ylabel("test outputs")
-        axes[1].legend()
-    axes[-1].set_xlabel("iteration")
-    for one in axes:
-        one.grid(alpha=0.3)
+    figure = figure_of(history, smooth=smooth, log=log, title=title)
     with replacing(path) as file:
         kind = Path(path).suffix[1:].lower()
         try:
@@ -68,7 +55,78 @@ def draw_history(history: History, path: str | Path, *, title: str = "") -> None
             raise FileError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _draw_losses(axes: Any, history: History) -> None:
+def figure_of(
+    history: Records,
+    *,
+    smooth: int | None = None,
+    log: bool | None = None,
+    title: str = "",
+) -> Any:
+    """Return a figure of the losses, and below them of the other outputs of the tests.
+
+    The training loss is drawn as recorded, and smoothed. The arguments are those of
+    `History.plot`.
+    """
+    if smooth is not None and (isinstance(smooth, bool) or smooth < 1):
+        raise SpecError(f"smooth is a number of iterations above 0, got {smooth!r}")
+    scores = test_curves(history, losses=False)
+    figure = new_figure((7, 6.5 if scores else 4))
+    axes = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False)[:, 0]
+    shown = _draw_losses(axes[0], history, smooth)
+    scale_axis(axes[0], shown, log)
+    if title:
+        axes[0].set_title(title)
+    if scores:
+        for name, (iterations, values) in scores.items():
+            axes[1].plot(iterations, values, marker=".", label=name)
+        axes[1].set_ylabel("test outputs")
+        axes[1].legend()
+    axes[-1].set_xlabel("iteration")
+    for one in axes:
+        one.grid(alpha=0.3)
+    return figure
+
+
+def new_figure(size: tuple[float, float]) -> Any:
+    """Return a figure of matplotlib that a notebook shows, whatever its back end.
+
+    Raises `MachineError` without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MachineError(
+            "the loss curve needs matplotlib, which is not installed; install the "
+            "extra netspec[plot]"
+        ) from error
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
+    def as_png(figure: Figure) -> bytes:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+    kind = type("Figure", (Figure,), {"_repr_png_": as_png, "__module__": __name__})
+    return kind(figsize=size, layout="constrained")
+
+
+def _draw_losses(axes: Any, history: Records, smooth: int | None) -> np.ndarray:
+    """Draw all losses, and return the values that must be seen well."""
+    seen = [np.zeros(0)]
+    if history.train:
+        seen.append(_draw_training(axes, history, smooth))
+    for number, (name, curve) in enumerate(test_curves(history, losses=True).items()):
+        axes.plot(*curve, marker=".", color=f"C{number + 1}", label=f"test {name}")
+        seen.append(np.array(curve[1]))
+    axes.set_ylabel("loss")
+    if len(seen) > 1:
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, "no losses yet", ha="center", transform=axes.transAxes)
+    return np.concatenate(seen)
+
+
+def _draw_training(axes: Any, history: Records, smooth: int | None) -> np.ndarray:
     iterations = np.array([record.iteration for record in history.train])
     raw = np.array([record.loss for record in history.train])
     # A long run has more points than a picture shows: of each group of neighbours,
@@ -81,16 +139,22 @@ def _draw_losses(axes: Any, history: History) -> None:
     else:
         axes.fill_between(iterations[starts], low, high, color="C0", alpha=0.2)
     last = np.append(starts[1:], len(raw)) - 1
-    means = running_mean(raw, -(-len(raw) // WINDOWS))
-    axes.plot(iterations[last], means[last], color="C0", label="train loss")
-    for number, (name, curve) in enumerate(test_curves(history, losses=True).items()):
-        axes.plot(*curve, marker=".", color=f"C{number + 1}", label=f"test {name}")
-    finite = raw[np.isfinite(raw)]
-    # Losses that fall by orders of magnitude show only on a logarithmic axis.
-    if finite.size and finite.min() > 0 and finite.max() / finite.min() > LOG_RANGE:
+    means = running_mean(raw, smooth or -(-len(raw) // WINDOWS))[last]
+    axes.plot(iterations[last], means, color="C0", label="train loss")
+    return np.append(means, raw[raw <= 0][:1])  # of which there is no logarithm
+
+
+def scale_axis(axes: Any, values: np.ndarray, log: bool | None) -> None:
+    """Give an axis of losses the scale that shows them well; log: says it instead."""
+    logarithmic, top = scale_of(values)
+    if logarithmic if log is None else log:
         axes.set_yscale("log")
-    axes.set_ylabel("loss")
-    axes.legend()
+    elif top is not None and log is None:
+        finite = values[np.isfinite(values)]
+        room = 0.05 * (top - finite.min()) or 1.0
+        axes.set_ylim(finite.min() - room, top + room)
+        told = f"up to {finite.max():.3g}"
+        axes.text(0.01, 0.02, told, transform=axes.transAxes)
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -107,7 +171,7 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def test_curves(
-    history: History, *, losses: bool
+    history: Records, *, losses: bool
 ) -> dict[str, tuple[list[int], list[float]]]:
     """Return the scalar test outputs that are losses, or those that are not."""
     found: dict[str, tuple[list[int], list[float]]] = {}

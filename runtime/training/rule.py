@@ -13,10 +13,10 @@ from netspec.schema import SolverParameter
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.training.divergence import warn
-from runtime.training.history import TestRecord
 from runtime.training.lr_policy import FALLING, policy_of
 from runtime.training.momentum import momentum_at, moves
 from runtime.training.progress import Progress
+from runtime.training.records import TestRecord
 from runtime.training.testing import accuracy_of
 from runtime.training.updates import settings_of, update_of
 from runtime.update_rules import Update

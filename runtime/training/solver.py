@@ -15,8 +15,8 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
-from runtime.execution.weights import Names, copy_files, warn_of_rest
-from runtime.interrupts import Held, held, whole
+from runtime.execution.weights import Names
+from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
 from runtime.training.divergence import (
     NonFiniteLossError,
@@ -25,12 +25,18 @@ from runtime.training.divergence import (
     learns_nothing,
     without_loss,
 )
-from runtime.training.doubts import YoungStatistics, warn_if_nothing_learns
+from runtime.training.doubts import (
+    YoungStatistics,
+    warn_if_nothing_learns,
+    warn_of_portable_kernels,
+)
 from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
+from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
 from runtime.training.passes import mean_gradients
 from runtime.training.rule import Rule
+from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
     check_writable,
@@ -51,7 +57,7 @@ DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 
 @documented
-class Solver(SolverFiles):
+class Solver(SolverFiles, SolverLooks):
     """Trains a net and tests it, as a `SolverParameter` says.
 
         solver = runtime.Solver(n, type="Adam", base_lr=0.001, max_iter=1000)
@@ -94,6 +100,8 @@ class Solver(SolverFiles):
     # Whether a forward pass by hand takes a batch from training, as in Caffe. Else what
     # iterations train on does not depend on it.
     counts_forward: ClassVar[bool] = False
+    saves_when_stopped = True  # whether `solve` writes a snapshot after `stop`
+    fitting: Any = None  # what `runtime.fit` has to go on with
 
     @takes_fields
     def __init__(
@@ -117,6 +125,7 @@ class Solver(SolverFiles):
         param, path = solver_of(param, fields)
         folder = Path(folder) if folder else path.parent if path else None
         self.param: SolverParameter = param
+        self.folder = folder
         refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
@@ -132,13 +141,11 @@ class Solver(SolverFiles):
         self.test_nets: list[Net] = nets.test_nets
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
-        all_nets = [self.net, *self.test_nets]
-        self.copied = tuple(copy_files(all_nets, paths, rename))
-        warn_of_rest(paths, self.copied)
+        self.copy_all(paths, rename)
         self._rule = Rule(param, self.net)
-        self.history = History()
+        self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
         self._time = self.net.backend.compilation.clock  # stands while it compiles
-        self._recorder = Recorder(self.history, param, self._time)
+        self._recorder = Recorder(self._records, param, self._time)
         self.last_snapshot: Snapshot | None = None
         self._prefix_given = folder is not None or param.snapshot_prefix not in (
             "",
@@ -148,9 +155,10 @@ class Solver(SolverFiles):
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
         self._unsaved = False  # whether the last snapshot could not be written
+        self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
-        self._young = YoungStatistics()
+        self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
 
@@ -159,10 +167,18 @@ class Solver(SolverFiles):
         """How many iterations are done."""
         return self._iteration
 
+    def end_at(self, iteration: int) -> None:
+        """Let the running `solve` end after so many iterations: `max_iter` from now."""
+        self.param.max_iter = self._end = iteration
+        self.showing.ends_at(iteration)
+
     # ------------------------------------------------------------ training
 
-    def step(self, iterations: int = 1) -> None:
+    def step(self, iterations: int = 1, *, progress: Progress = None) -> None:
         """Train for some iterations, with the tests and snapshots that are due.
+
+        progress: "notebook", "bar", "lines", "log" (Caffe's, to standard error), True
+            or False; None shows a notebook a live table, others the log by `display`.
 
         A loss or a gradient that is infinite or not a number is warned about once; use
         `solve`, or look at `history.train`, to stop there. A snapshot that cannot be
@@ -171,13 +187,18 @@ class Solver(SolverFiles):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
-        with held() as signals, self.training():
+        show = self.showing.run(self, "step", iterations, progress)
+        with held() as signals, show.until(signals), self.training():
             self._run(iterations, signals, careful=False)
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped(f"training stopped after iteration {self._iteration}")
 
-    def solve(self, resume: str | Path | None = None) -> History:
+    def solve(
+        self, resume: str | Path | None = None, *, progress: Progress = None
+    ) -> History:
         """Train up to `max_iter`, from a state file if one is given.
+
+        progress: see `step`.
 
         At the end a snapshot is written (unless `snapshot_after_train` is false), and
         the nets are tested if a test is due then. After `stop` a snapshot is written in
@@ -190,10 +211,12 @@ class Solver(SolverFiles):
         """
         with held() as signals:
             self._prepare(resume)
-            with self.training():
+            left = self.param.max_iter - self._iteration
+            show = self.showing.run(self, "solve", left, progress)
+            with show.until(signals), self.training():
                 self._solve(signals)
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped(f"training stopped after iteration {self._iteration}")
         return self.history
 
     def _prepare(self, resume: str | Path | None) -> None:
@@ -209,19 +232,20 @@ class Solver(SolverFiles):
     def _solve(self, signals: Held) -> None:
         param = self.param
         self._run(param.max_iter - self._iteration, signals, careful=True)
-        stopped = self._stopping
+        ended = self._stopping
         if signals.interrupted:
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
             return
-        due = stopped or param.snapshot_after_train or self._unsaved
+        due = ended and self.saves_when_stopped
+        due = due or param.snapshot_after_train or self._unsaved
         if due and not self._snapshot_is_new():
             check_parameters(self.net, self._iteration, self.last_snapshot)
             try:
                 self.snapshot()
             except FileError as error:
                 raise unsaved(error, self._iteration, self.last_snapshot) from error
-        if not stopped and is_due(self.param, self._iteration):
+        if not ended and is_due(self.param, self._iteration):
             self._test_due(signals)
         self._end_epoch()
         if self._snapshot_wanted and not self._snapshot_is_new():
@@ -229,27 +253,29 @@ class Solver(SolverFiles):
             self._snapshot_on_the_way()
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
-        end = self._iteration + iterations
+        self._end = self._iteration + iterations
         if iterations > 0 and learns_nothing(self.net):
             raise without_loss(self.net)
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
             warn_if_nothing_learns(self.net)
+        warn_of_portable_kernels(self.net)
         if not self._cut:
             self._recorder.forget()
         self._cut = True
         self._ahead.begin(careful=careful)
         try:
             try:
-                self._loop(end, signals, careful=careful)
+                self._loop(signals, careful=careful)
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
         finally:
             self._ahead.waiting.clear()
+            self.net.rest_feed()
 
-    def _loop(self, end: int, signals: Held, *, careful: bool) -> None:
+    def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
-        while self._iteration < end and not self.stopping:
+        while self._iteration < self._end and not self.stopping:
             due = is_due(self.param, self._iteration) and self._iteration >= first
             if due and self._tested != self._iteration:
                 self._settle(0, careful=careful)
@@ -269,6 +295,7 @@ class Solver(SolverFiles):
                 if careful:
                     check_parameters(self.net, self._iteration, self.last_snapshot)
                 self._snapshot_on_the_way()
+            self.showing.look()
             if signals.stops():
                 return
         self._cut = False
@@ -286,6 +313,7 @@ class Solver(SolverFiles):
         if not self.callbacks.has("after") and self._ahead.able():
             signals.whole(lambda: self._launch(passes, lr, careful=careful))
             wait = self.callbacks.has("on_step")
+            wait = wait or self.showing.wants(self._iteration - 1)
             self._settle(0 if wait else 1, careful=careful)
             return
         self._settle(0, careful=careful)
@@ -335,18 +363,21 @@ class Solver(SolverFiles):
 
     # ------------------------------------------------------------ testing
 
-    def test(self) -> list[TestRecord]:
+    def test(self, *, progress: Progress = None) -> list[TestRecord]:
         """Run every test net over its `test_iter` batches and record the means.
+
+        progress: see `step`.
 
         Which batches these are depends on `iter` only, not on what was tested before.
         `stop` and Ctrl-C end it after a batch, and then nothing is recorded.
         """
-        with held() as signals:
+        show = self.showing.run(self, "test", 0, progress)
+        with held() as signals, show.until(signals):
             records = self._test(signals)
         if not self.callbacks.runs:
             self._stopping = False
         if signals.interrupted:
-            raise KeyboardInterrupt
+            raise stopped("the test was stopped, and nothing of it is recorded")
         return records or []
 
     def _test(self, signals: Held) -> list[TestRecord] | None:
@@ -355,15 +386,16 @@ class Solver(SolverFiles):
             self.test_nets,
             self.param,
             self._iteration,
-            lambda: self._stopping or signals.stops(),
+            lambda: self.showing.leaves_test() or self._stopping or signals.stops(),
         )
         if records is None:
             return None
         tested = [self.test_nets[record.net] for record in records]
-        self._young.look(tested, self._iteration * self.param.iter_size)
+        self.young.look(tested, self._iteration * self.param.iter_size)
         for record in records:
-            self.history.tests.append(record)
+            self._records.tests.append(record)
             self.callbacks.tell_at(self._iteration, "on_test", record)
+        self.showing.look()
         return records
 
     def _test_due(self, signals: Held) -> bool:
@@ -378,9 +410,3 @@ class Solver(SolverFiles):
         """Close the data sources of all nets."""
         for net in (self.net, *self.test_nets):
             net.close()
-
-    def __repr__(self) -> str:
-        return (
-            f"<Solver {self.param.type!r} of {self.net.name!r} at iteration "
-            f"{self._iteration}>"
-        )

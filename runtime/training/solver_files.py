@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from netspec.errors import FileError
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
-from runtime.execution.weights import CopyReport, Names, copy_into, warn_of_rest
+from runtime.execution.weights import (
+    CopyReport,
+    Names,
+    copy_files,
+    copy_into,
+    warn_of_rest,
+)
 from runtime.interrupts import whole
 from runtime.training.divergence import warn
 from runtime.training.passes import UNKNOWN
@@ -23,6 +30,7 @@ class SolverFiles(Callbacks):
     net: Net
     test_nets: list[Net]
     last_snapshot: Snapshot | None
+    copied: tuple[CopyReport, ...]
     _cut: bool
     _unsaved: bool
 
@@ -40,6 +48,18 @@ class SolverFiles(Callbacks):
         report = copy_into([self.net, *self.test_nets], path, names)
         warn_of_rest([path], [report])
         return report
+
+    def copy_all(
+        self, paths: Sequence[str | Path], names: Names | None = None
+    ) -> tuple[CopyReport, ...]:
+        """Copy parameters of several files, and warn once of what none of them gives.
+
+        names: as of `copy_from`; a mapping may have layers of any of the files. The
+        reports are `copied` from then on.
+        """
+        self.copied = tuple(copy_files([self.net, *self.test_nets], paths, names))
+        warn_of_rest(paths, self.copied)
+        return self.copied
 
     def snapshot(self) -> Snapshot:
         """Write a snapshot and return the names of its files.
@@ -62,7 +82,7 @@ class SolverFiles(Callbacks):
             hdf5=param.snapshot_format == SolverParameter.HDF5,
         )
         self.last_snapshot = written
-        self.history.snapshots.append(written)
+        self._records.snapshots.append(written)
         self._snapshot_wanted = self._unsaved = False
         return written
 
@@ -97,7 +117,7 @@ class SolverFiles(Callbacks):
         self.last_snapshot = Snapshot(
             saved.iteration, Path(saved.learned_net), Path(path)
         )
-        self.history.drop(saved.iteration)
+        self._records.drop(saved.iteration)
         self.net.clock.value = UNKNOWN
         self._tested, self._cut = -1, False
 

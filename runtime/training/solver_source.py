@@ -125,6 +125,11 @@ def _net_in(source: Any) -> dict[str, Any] | None:
     return None
 
 
+def is_net(source: Any) -> bool:
+    """Say whether what `runtime.Solver` is given first is a net, and not a solver."""
+    return _net_in(source) is not None
+
+
 def _is_net_file(path: Path) -> bool:
     _refuse_state(path)
     if path.suffix in {".py", ".caffemodel"} or other_format(path) is not None:

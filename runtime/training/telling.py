@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -28,13 +29,14 @@ class Callbacks:
     """
 
     param: SolverParameter
-    history: History
     _iteration: int
     _tested: int
     _rule: Rule
 
     def __init__(self) -> None:
         self.callbacks = CallbackList()
+        self._records = History()
+        self._shown: Callable[[], History | None] = lambda: None
         self._epoch_told = -1  # the iteration after which an epoch's end was told
         self._stopping = False
         self._snapshot_wanted = False
@@ -71,9 +73,20 @@ class Callbacks:
         self._snapshot_wanted = True
 
     @property
+    def history(self) -> History:
+        """All records of iterations, tests and snapshots, which grow with training."""
+        # It knows its solver, which therefore must not hold it: what nobody has any
+        # more gives its memory back at once.
+        history = self._shown()
+        if history is None:
+            history = self._records.of(self)
+            self._shown = weakref.ref(history)
+        return history
+
+    @property
     def epoch_size(self) -> int | None:
         """How many iterations an epoch has; None, the default, for no epochs."""
-        return self.history.epoch_size
+        return self._records.epoch_size
 
     @epoch_size.setter
     def epoch_size(self, size: int | None) -> None:
@@ -83,7 +96,7 @@ class Callbacks:
             known = 0
         if known is not None and known < 1:
             raise SpecError(f"epoch_size must be a whole number above 0, got {size!r}")
-        self.history.epoch_size = known
+        self._records.epoch_size = self.history.epoch_size = known
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -131,7 +144,7 @@ class Callbacks:
 
         They are due ahead of the next iteration, so `step` may leave them to the next.
         """
-        done, size = self._iteration, self.history.epoch_size
+        done, size = self._iteration, self._records.epoch_size
         if size is None or done == 0 or done % size or self._epoch_told == done:
             return False
         return not is_due(self.param, done) or self._tested == done

@@ -15,8 +15,8 @@ from runtime.training.average_precision import (
     Precision,
     precision_of,
 )
-from runtime.training.history import TestRecord
 from runtime.training.passes import at_passes
+from runtime.training.records import TestRecord
 
 
 class _Left(Exception):
@@ -40,14 +40,15 @@ def mean_outputs(
 ) -> Means:
     """Run `net` forward on `batches` batches and average its outputs, in float64.
 
-    The rows of a DetectionEvaluate layer become mean average precision, `precision`
-    says which.
+    Where the net is fed, a batch counts as often as it has items, as the last one may
+    be smaller. The rows of a DetectionEvaluate layer become mean average precision,
+    `precision` says which.
 
     on_batch: called with the number of batches done, after each.
 
     Raises `ShapeError` for an output whose shape is another one in a later batch.
     """
-    sums: dict[str, np.ndarray] = {}
+    sums: dict[str, _Sum] = {}
     precision = precision or Precision()
     found = {name: Detections() for name in _detections(net)}
     if precision.required and not found:
@@ -55,33 +56,74 @@ def mean_outputs(
             f"net {net.name!r}: eval_type is 'detection', but no output is that of a "
             f"DetectionEvaluate layer; end the test net in one"
         )
-    loss = 0.0
+    loss, total = 0.0, 0
     for index in range(batches):
-        for name, values in net.forward().items():
+        outputs = net.forward()
+        items = net.fed_items
+        weight = items or 1
+        total += weight
+        for name, values in outputs.items():
             if name in found:
                 found[name].add(values)
-                continue
-            if name not in sums:
-                sums[name] = np.zeros(values.shape, np.float64)
-            if sums[name].shape != values.shape:
-                raise ShapeError(
-                    f"output {name!r} has shape {values.shape} in batch {index}, but "
-                    f"{sums[name].shape} before, so that it has no mean; end it in a "
-                    f"Silence layer, or in one whose top keeps its shape"
-                )
-            sums[name] += values
-        loss += net.loss()
+            else:
+                sums.setdefault(name, _Sum(name)).add(values, items, index)
+        loss += weight * net.loss()
         if on_batch is not None:
             on_batch(index + 1)
     weights = net.blob_loss_weights
-    outputs = {name: total / batches for name, total in sums.items()}
+    means = {name: one.values / total for name, one in sums.items()}
     for name, detections in found.items() if batches else ():
-        outputs |= detections.results(name, precision)
+        means |= detections.results(name, precision)
     return Means(
-        outputs,
+        means,
         {name: weights[name] for name in sums if weights[name] != 0},
-        loss / batches,
+        loss / total,
     )
+
+
+class _Sum:
+    """The sum of an output over batches, weighted by their items if these are known."""
+
+    values: np.ndarray
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._items: int | None = None  # of the last batch, while rows stay apart
+        self._begun = self._joined = False
+
+    def add(self, values: np.ndarray, items: int | None, batch: int) -> None:
+        """Add the output of a batch of so many items, None where nobody knows.
+
+        A row for each item has no sum where batches differ in size; then the rows are
+        averaged.
+        """
+        if not self._begun:
+            self.values = np.zeros(values.shape, np.float64)
+            self._begun = True
+            self._items = items
+        if self._joined:
+            values = self._mean(values, items, batch)
+        elif self.values.shape != values.shape:
+            if self._items is not None and self._is_row_each(self.values, self._items):
+                self.values = self.values.mean(axis=0)
+                self._joined = True
+            values = self._mean(values, items, batch)
+        self.values += values if items is None else np.float64(items) * values
+
+    def _mean(self, values: np.ndarray, items: int | None, batch: int) -> np.ndarray:
+        fits = values.shape[1:] == self.values.shape and self._joined
+        if items is None or not (fits and self._is_row_each(values, items)):
+            raise ShapeError(
+                f"output {self._name!r} has shape {values.shape} in batch {batch}, but "
+                f"{self.values.shape} before, so that it has no mean; end it in a "
+                f"Silence layer, or in one whose top keeps its shape"
+            )
+        mean: np.ndarray = values.mean(axis=0, dtype=np.float64)
+        return mean
+
+    @staticmethod
+    def _is_row_each(values: np.ndarray, items: int) -> bool:
+        return values.ndim > 0 and values.shape[0] == items
 
 
 def _detections(net: Net) -> list[str]:
@@ -134,6 +176,8 @@ def run_tests(
                 means = mean_outputs(net, batches, ask, precision)
         except _Left:
             return None
+        finally:
+            net.rest_feed()
         records.append(
             TestRecord(
                 iteration=iteration,

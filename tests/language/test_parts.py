@@ -98,3 +98,41 @@ def test_arrays_in_messages_are_their_shapes():
         L.InnerProduct(L.Input(shape=[2, 3]), num_output=values)
     with pytest.raises(SpecError, match=r"'a' is an array of shape \(1, 3, 8, 8\); ex"):
         n.a = values
+
+
+def test_an_axis_is_cut_into_all_its_parts_by_one_layer():
+    n = NetSpec()
+    n.x = L.Input(shape=[2, 6, 5])
+    parts = netspec.unstack(n.x, axis=1)
+    assert [part.shape for part in parts] == [(2, 1, 5)] * 6
+    pairs = netspec.unstack(n.x, axis=-2, size=3)
+    assert [part.shape for part in pairs] == [(2, 3, 5)] * 2
+    for place, part in enumerate((*parts, *pairs)):
+        n[f"part{place}"] = L.ReLU(part)
+    layers = n.to_proto().layer
+    assert [layer.type for layer in layers].count("Slice") == 2
+    assert "Silence" not in {layer.type for layer in layers}
+    assert netspec.unstack(n.x, axis=0, size=2) == (n.x,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((3,), r"unstack of 3; expected a top"),
+        (("x", "y"), r"axis is 'y'; expected an integer"),
+        (("x", 3), r"has shape \(2, 6, 5\), so no axis 3"),
+        (("x", 1, 4), r"axis 1 of \(2, 6, 5\) cannot be cut into parts of size 4; "),
+        (("x", 1, 0), r"parts of size 0; expected a divisor of 6"),
+        (("d", 2), r"the size of axis 2 of \(2, .* is not known"),
+        (("u", 0), r"its shape is not known, which unstack needs"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(arguments, said):
+    n = NetSpec()
+    n.x = L.Input(shape=[2, 6, 5])
+    n.d = L.Data(source="d", batch_size=2)
+    n.u = netspec.layer("Unknown", n.x)
+    first = n[arguments[0]] if isinstance(arguments[0], str) else arguments[0]
+    with pytest.raises(SpecError, match=said) as caught:
+        netspec.unstack(first, *arguments[1:])
+    assert "test_parts.py" in str(caught.value)

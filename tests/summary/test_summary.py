@@ -381,7 +381,7 @@ def test_the_table_opens_modules_to_a_depth(depth, names):
 def test_the_command_takes_a_depth_and_a_batch_size(tmp_path, capsys):
     path = tmp_path / "net.prototxt"
     path.write_text(MODULES)
-    assert main([str(path), "--depth", "1", "--batch-size", "7"]) == 0
+    assert main([str(path), "--depth", "0", "--batch-size", "7"]) == 0
     text = capsys.readouterr().out
     rows = [line.split() for line in text.splitlines()]
     assert ["a", "3", "layers", "7", "x", "4", "224", "B", "12", "84"] in rows

@@ -185,7 +185,7 @@ def test_equal_options_become_constants():
     n.a = L.InnerProduct(n.x, num_output=3, weight_filler="xavier", param=learn)
     n.b = L.TanH(n.a)
     n.c = L.InnerProduct(n.b, num_output=4, weight_filler="xavier", param=learn)
-    n.d = L.InnerProduct(n.a, num_output=4, bias_term=False, param=learn)
+    n.d = L.InnerProduct(n.a, num_output=4, axis=-1, param=learn)
     source = checked(n.to_proto())
     assert source.count("decay_mult=0") == 1
     assert 'FC = dict(weight_filler="xavier", param=PARAM)' in source
@@ -227,6 +227,7 @@ def test_the_command_writes_a_file_that_is_a_model(tmp_path, capsys):
     net.write_text(TOWER)
     path = tmp_path / "made.py"
     assert main([str(net), "-o", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
     assert load_model(path) == netspec.load(TOWER).to_proto()
     assert main([str(path)]) == 0
     assert capsys.readouterr().out == path.read_text()

@@ -59,6 +59,11 @@ class CpuBackend(Backend):
         return super().kernel(node, dtype)
 
     @property
+    def title(self) -> str:
+        """The name, and whether there are compiled kernels."""
+        return f"{self.name} ({'compiled' if self.compiles else 'portable'})"
+
+    @property
     def compiles(self) -> bool:
         """Whether there are compiled kernels."""
         return bool(self._compiled)

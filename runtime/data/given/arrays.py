@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import ShapeError, SpecError, SpecWarning
 from netspec.ops.base import count
 from runtime.data.given.base import Item, Rows
 from runtime.data.given.field import Field, check_numbers
-from runtime.data.given.values import Labels, check_array
+from runtime.data.given.values import Labels, Numbers, check_array, check_labels
 from runtime.data.source import Arrays
 
+MAX_LOOKED, MAX_CLASSES = 10_000_000, 1000  # labels that are compared
 LAZY = ("h5py", "zarr")  # modules of arrays that stay in their files
 
 
@@ -77,13 +79,37 @@ class ArrayRows(Rows):
                 if not transformed and exact:  # else float32 may have no such number
                     seen.add(field.name)
             self._arrays.append(values)
+        self._names = [field.name for field in fields]
         self.seen = frozenset(seen)  # what need not be looked at again
+        self.alone = any(map(is_lazy, self._arrays))
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Look at labels in memory."""
+        for name, values in zip(self._names, self._arrays, strict=True):
+            if name in labels and name in self.seen:
+                check_labels(name, values, labels[name])
+
+    def warn_of_missing(self, first: int) -> None:
+        """Warn of labels that occur only behind the first items, as if sorted."""
+        for name, values in zip(self._names, self._arrays, strict=True):
+            if is_lazy(values) or values.size != self.count or self.count > MAX_LOOKED:
+                continue
+            flat = values.reshape(-1)
+            before = np.unique(flat[:first])
+            missing = np.setdiff1d(flat[first:], before)
+            if values.dtype.kind in "iu" and len(missing) and len(before) < MAX_CLASSES:
+                warnings.warn(
+                    f"{name!r} has {missing[0]:g} in the last items only, which are "
+                    f"for testing; if the data are sorted, shuffle them first",
+                    SpecWarning,
+                    stacklevel=2,
+                )
 
     def item(self, number: int) -> Item:
         """Return row `number` of every array."""
         return tuple(np.asarray(values[number]) for values in self._arrays)
 
-    def read(self, numbers: Sequence[int] | np.ndarray, out: Arrays) -> None:
+    def read(self, numbers: Numbers, out: Arrays) -> None:
         """Write rows into `out`."""
         for values, target in zip(self._arrays, out, strict=True):
             if isinstance(numbers, range):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from threading import Lock
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from netspec.ops.base import Shape
+from runtime.data.given.values import Labels, Numbers
 from runtime.data.source import Arrays, Place
 
 Item: TypeAlias = tuple[np.ndarray, ...]  # one array for each input
@@ -48,8 +51,46 @@ class Dataset(ABC):
         """Write batch number `batch` into the arrays `out`, which have its shapes."""
         self.read_sized(batch, lambda shapes: out)
 
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Check labels from now on: how many classes the inputs of these names have.
+
+        Raises `SpecError` for labels that are no classes.
+        """
+        raise NotImplementedError
+
     def close(self) -> None:  # noqa: B027
         """Close files and threads; without them nothing happens."""
+
+
+class Later(Dataset):
+    """A data set that begins with its first batch at batch number `after`."""
+
+    def __init__(self, dataset: Dataset, after: int) -> None:
+        self.dataset, self.after = dataset, after
+        self.names, self.shapes = dataset.names, dataset.shapes
+        self.varies = dataset.varies
+
+    @property
+    def items(self) -> int | None:  # type: ignore[override]
+        """Of an epoch."""
+        return self.dataset.items
+
+    @property
+    def batches(self) -> int | None:  # type: ignore[override]
+        """Of an epoch."""
+        return self.dataset.batches
+
+    def read_sized(self, batch: int, place: Place) -> Arrays:
+        """Write a batch into arrays that `place` gives; return them."""
+        return self.dataset.read_sized(batch - self.after, place)
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Check labels from now on."""
+        self.dataset.expect(labels)
+
+    def close(self) -> None:
+        """Close the data set."""
+        self.dataset.close()
 
 
 class Rows(ABC):
@@ -57,42 +98,63 @@ class Rows(ABC):
 
     costly: whether making an item takes so long that several threads pay.
     seen: the inputs whose values were all looked at already.
+    alone: whether one thread alone may ask for items at a time.
     """
 
     count: int
     costly: bool = False
     seen: frozenset[str] = frozenset()
+    alone: bool = False
 
     @abstractmethod
     def item(self, number: int) -> Item:
         """Return item `number`, as it lies: the arrays may be views of the data."""
 
     @abstractmethod
-    def read(self, numbers: Sequence[int] | np.ndarray, out: Arrays) -> None:
+    def read(self, numbers: Numbers, out: Arrays) -> None:
         """Write items into the rows of `out`, float32."""
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:  # noqa: B027
+        """Look at labels of which nobody knew before, by input, where that is cheap.
+
+        Raises `SpecError` for labels that are no classes.
+        """
 
     def close(self) -> None:  # noqa: B027
         """Close files; without them nothing happens."""
 
 
 class Part(Rows):
-    """Some items of others, from `first` on."""
+    """Some items of others: those with these numbers.
 
-    def __init__(self, rows: Rows, first: int, count: int) -> None:
-        self._rows, self._first = rows, first
-        self.count, self.costly, self.seen = count, rows.costly, rows.seen
+    lock: of all parts of rows that one thread alone may read at a time.
+    """
+
+    def __init__(self, rows: Rows, numbers: np.ndarray, lock: Lock) -> None:
+        self._rows, self._numbers = rows, numbers
+        self._lock: Any = lock if rows.alone else nullcontext()
+        self.count = len(numbers)
+        self.costly, self.seen, self.alone = rows.costly, rows.seen, rows.alone
 
     def item(self, number: int) -> Item:
         """Return item `number` of the part."""
-        return self._rows.item(self._first + number)
+        with self._lock:
+            return self._rows.item(int(self._numbers[number]))
 
-    def read(self, numbers: Sequence[int] | np.ndarray, out: Arrays) -> None:
+    def read(self, numbers: Numbers, out: Arrays) -> None:
         """Write items of the part."""
         if isinstance(numbers, range):
-            start = self._first
-            self._rows.read(range(start + numbers.start, start + numbers.stop), out)
-        else:
-            self._rows.read(np.asarray(numbers) + self._first, out)
+            numbers = slice(numbers.start, numbers.stop)  # type: ignore[assignment]
+        with self._lock:
+            self._rows.read(self._numbers[numbers], out)
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Look at labels."""
+        self._rows.expect(labels)
+
+    def close(self) -> None:
+        """Close what the items are of, for all its parts."""
+        self._rows.close()
 
 
 def fresh(shapes: Sequence[Shape]) -> Arrays:

@@ -13,7 +13,7 @@ from runtime.data.given.base import Dataset, Rows
 from runtime.data.given.field import Field
 from runtime.data.given.items import put
 from runtime.data.given.transforming import Transforming
-from runtime.data.given.values import BatchCheck, Labels
+from runtime.data.given.values import BatchCheck, Labels, Numbers
 from runtime.data.order import Order
 from runtime.data.source import Arrays, Place
 
@@ -59,7 +59,7 @@ class RowBatches(Dataset):
         epoch, index = divmod(batch, self.batches or 1)
         start = index * self._size
         stop = min(start + self._size, self._rows.count)
-        numbers: Sequence[int] | np.ndarray = range(start, stop)
+        numbers: Numbers = range(start, stop)
         if self._shuffle:
             numbers = self._order.of(epoch)[start:stop]
         out = place([(stop - start, *field.item) for field in self._fields])
@@ -71,24 +71,34 @@ class RowBatches(Dataset):
         self._check(out, numbers)
         return out
 
-    def _made(
-        self, numbers: Sequence[int] | np.ndarray, start: int, out: Arrays
-    ) -> None:
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Check labels from now on, and those in memory at once."""
+        if self._transform is None:
+            self._rows.expect(labels)
+        self._check.expect(labels)
+
+    def _made(self, numbers: Numbers, start: int, out: Arrays) -> None:
         """Make items, in several threads; their order in the batch stays."""
-        transform = self._transform
+        rows, transform = self._rows, self._transform
         if transform is None:
 
             def one(place: int) -> None:
                 number = int(numbers[place])
-                put(self._fields, self._rows.item(number), out, place, number)
+                put(self._fields, rows.item(number), out, place, number)
 
             self._map(one, len(numbers))
             return
         prepare = transform.prepare
-        items = self._map(
-            lambda place: prepare(self._rows.item(int(numbers[place])), start + place),
-            len(numbers),
-        )
+        if rows.alone:
+            found = [rows.item(int(number)) for number in numbers]
+            items = self._map(
+                lambda place: prepare(found[place], start + place), len(found)
+            )
+        else:
+            items = self._map(
+                lambda place: prepare(rows.item(int(numbers[place])), start + place),
+                len(numbers),
+            )
         transform.batch(items, start, out)
 
     def _map(self, call: Callable[[int], T], count: int) -> list[T]:

@@ -14,7 +14,7 @@ from netspec.weights.hdf5_file import Hdf5File
 from runtime.data.given.arrays import ArrayRows
 from runtime.data.given.base import Item, Rows
 from runtime.data.given.field import Field
-from runtime.data.given.values import Labels
+from runtime.data.given.values import Labels, Numbers
 from runtime.data.hdf5_reader import LoadedFile
 from runtime.data.source import Arrays
 
@@ -70,6 +70,8 @@ def numpy_arrays(path: Path, fields: Sequence[Field]) -> list[np.ndarray]:
 class Hdf5Rows(Rows):
     """Rows of data sets of an HDF5 file."""
 
+    alone = True
+
     def __init__(
         self, fields: Sequence[Field], path: Path, *, transformed: bool, shuffled: bool
     ) -> None:
@@ -98,7 +100,7 @@ class Hdf5Rows(Rows):
         rows = range(number, number + 1)
         return tuple(self._loaded.rows(name, rows)[0] for name in self._names)
 
-    def read(self, numbers: Sequence[int] | np.ndarray, out: Arrays) -> None:
+    def read(self, numbers: Numbers, out: Arrays) -> None:
         """Write rows into `out`."""
         for name, target in zip(self._names, out, strict=True):
             rows = self._loaded.rows(name, numbers)

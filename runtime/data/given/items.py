@@ -10,6 +10,7 @@ import numpy as np
 from netspec.errors import SpecError
 from runtime.data.given.base import Item, Rows
 from runtime.data.given.field import Field, check_numbers
+from runtime.data.given.values import Numbers
 from runtime.data.source import Arrays
 
 
@@ -41,7 +42,7 @@ class MapRows(Rows):
             raise
         return item_of(self._fields, self._split(found), number)
 
-    def read(self, numbers: Sequence[int] | np.ndarray, out: Arrays) -> None:
+    def read(self, numbers: Numbers, out: Arrays) -> None:
         """Write items into `out`, one by one."""
         for place, number in enumerate(numbers):
             put(self._fields, self.item(int(number)), out, place, int(number))

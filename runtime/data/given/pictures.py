@@ -12,6 +12,7 @@ from runtime.data.datum import picture_of, read_datum
 from runtime.data.given.base import Item, Rows
 from runtime.data.given.field import Field
 from runtime.data.given.items import put
+from runtime.data.given.values import Numbers
 from runtime.data.images import decode
 from runtime.data.lists import read_labelled
 from runtime.data.lmdb_file import LmdbFile
@@ -43,7 +44,7 @@ class PictureRows(Rows):
         self.color = item[0] == 3
         self.size = None if transformed else (item[1], item[2])
 
-    def read(self, numbers: Sequence[int] | np.ndarray, out: Arrays) -> None:
+    def read(self, numbers: Numbers, out: Arrays) -> None:
         """Write items into `out`, one by one."""
         for place, number in enumerate(numbers):
             put(self._fields, self.item(int(number)), out, place, int(number))
@@ -128,6 +129,7 @@ class DatabaseRows(PictureRows):
     """
 
     costly = False
+    alone = True
 
     def __init__(
         self, fields: Sequence[Field], path: Path, *, transformed: bool, shuffled: bool

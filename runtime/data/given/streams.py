@@ -200,6 +200,11 @@ class StreamBatches(Dataset):
         """Whether the data can be read more than once."""
         return self._stream.again
 
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Check labels from now on."""
+        self._check.expect(labels)
+        self._whole.expect(labels)
+
     def read_sized(self, batch: int, place: Place) -> Arrays:
         """Write batch number `batch` into arrays that `place` gives; return them.
 

@@ -130,6 +130,24 @@ class Pictures:
         return self._made
 
 
+class AsTheyAre:
+    """Items without a transform, beside others that have one."""
+
+    costly = False
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._fields = fields
+
+    def prepare(self, item: Item, number: int) -> Item:
+        """Return the item."""
+        return item
+
+    def batch(self, items: Sequence[Item], start: int, out: Arrays) -> None:
+        """Write items."""
+        for place, item in enumerate(items):
+            put(self._fields, item, out, place, start + place)
+
+
 def _picture(values: np.ndarray) -> np.ndarray:
     """Return an image with an axis of channels."""
     if values.ndim == 2:
@@ -197,3 +215,8 @@ class Calls:
                 f"{len(names)}: {', '.join(names)}"
             )
         return tuple(np.asarray(values, np.float32) for values in found)
+
+
+def is_for_images(transform: Any) -> bool:
+    """Say whether a `transform` argument is fields of Caffe, which know phases."""
+    return isinstance(transform, TransformationParameter | Mapping)

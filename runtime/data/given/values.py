@@ -62,6 +62,17 @@ def _is_large(block: np.ndarray) -> bool:
     return int(block.max()) > EXACT_WHOLE or int(block.min()) < -EXACT_WHOLE
 
 
+def check_labels(name: str, values: np.ndarray, labels: Labels) -> None:
+    """Look at an array of labels, one for each item.
+
+    Raises `SpecError` for one that is no class.
+    """
+    flat = values.reshape(-1)
+    item = max(1, flat.size // max(1, len(values)))
+    for start in range(0, flat.size, BLOCK):
+        _check_labels(name, flat[start : start + BLOCK], labels, start, item)
+
+
 def _check_finite(name: str, block: np.ndarray, start: int, item: int) -> None:
     with np.errstate(all="ignore"):
         if np.isfinite(block.sum(dtype=np.float64)):
@@ -123,10 +134,15 @@ class BatchCheck:
         labels: Mapping[str, Labels],
         seen: frozenset[str] = frozenset(),
     ) -> None:
+        self._names, self._seen = names, seen
+        self.expect(labels)
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Look at labels, too, of the inputs of these names."""
         self._wanted = [
             (place, name, labels.get(name))
-            for place, name in enumerate(names)
-            if name not in seen
+            for place, name in enumerate(self._names)
+            if name not in self._seen
         ]
 
     def __call__(self, batch: Sequence[np.ndarray], numbers: Numbers) -> None:

@@ -59,6 +59,10 @@ class Whole:
         self._check(out, range(start, start + max(len(array) for array in out)))
         return out
 
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Check labels from now on."""
+        self._check.expect(labels)
+
     def _shapes_of(self, values: Item, batch: int) -> list[Shape]:
         given = [tuple(array.shape) for array in values]
         if given == self._shapes:
@@ -117,6 +121,10 @@ class WholeBatches(Dataset):
         self.batches = len(data)
         self._order = Order(seed, self.names[0], self.batches, shuffle=shuffle)
         self._whole = Whole(fields, self.shapes, transform, labels)
+
+    def expect(self, labels: Mapping[str, Labels]) -> None:
+        """Check labels from now on."""
+        self._whole.expect(labels)
 
     def read_sized(self, batch: int, place: Place) -> Arrays:
         """Write batch number `batch` into arrays that `place` gives; return them."""

@@ -9,12 +9,13 @@ from html import escape
 
 import numpy as np
 
+from runtime.training.scales import scale_of
+
 # In the middle between light and dark, so that both pages show them.
 COLOURS = ("#4a90e2", "#e08a3c", "#3aa76d", "#c65bb4", "#9a8b2e", "#d9534f")
 WIDTH, HEIGHT = 460, 210
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 24, 30
 MOST_POINTS = 240  # of a line: about one for two pixels
-LOG_RANGE = 100.0  # largest value over smallest one from which the axis is logarithmic
 TICKS = 5
 LETTER = 6.2  # the width of a letter of the legend
 
@@ -49,6 +50,7 @@ class _Axis:
 
     def place(self, value: float) -> float:
         low, high = self.low, self.high
+        value = min(value, high)
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(value)
         return self.start + (value - low) / (high - low) * (self.end - self.start)
@@ -62,8 +64,8 @@ class _Axis:
 def chart(lines: Sequence[Line], *, title: str = "", x_name: str = "iteration") -> str:
     """Return lines as an SVG element, or nothing where no value is finite.
 
-    The axis of values is logarithmic where all are above 0 and fall by more than a
-    factor of `LOG_RANGE`.
+    The axis of values is logarithmic, or ends below the largest ones, where that shows
+    more; see `scale_of`.
     """
     spread = [_finite(each) for each in lines]
     values = np.concatenate([np.zeros(0), *(y for _, y in spread)])
@@ -72,8 +74,10 @@ def chart(lines: Sequence[Line], *, title: str = "", x_name: str = "iteration") 
         return ""
     x = _Axis(*_range(places.min(), places.max()), LEFT, WIDTH - RIGHT, whole=True)
     low, high = float(values.min()), float(values.max())
-    log = low > 0 and high / low > LOG_RANGE
+    log, top = scale_of(values)
+    told = "" if top is None else f"up to {high:.3g}"
     if not log:
+        high = high if top is None else top
         low, high = _range(low, high)
         room = 0.04 * (high - low)
         low, high = (low if low == 0 else low - room), high + room
@@ -81,6 +85,8 @@ def chart(lines: Sequence[Line], *, title: str = "", x_name: str = "iteration") 
     parts = [*_frame(x, y, x_name)]
     parts += [_drawn(each, x, y) for each in sorted(lines, key=lambda e: not e.faint)]
     parts += [*_legend([each for each in lines if not each.faint], title)]
+    if told:
+        parts.append(f'<text x="{LEFT + 4}" y="{HEIGHT - BOTTOM - 5}">{told}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'width="{WIDTH}" height="{HEIGHT}" role="img" font-size="11" '

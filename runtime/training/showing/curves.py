@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from runtime.html import Markup
-from runtime.training.history import History, StepRecord
 from runtime.training.plots import WINDOWS, running_mean, test_curves
+from runtime.training.records import Records, StepRecord
 from runtime.training.showing.chart import COLOURS, Line, chart, thinned
 
 
@@ -35,7 +35,7 @@ class Losses:
         return np.array(self._iterations), np.array(self._losses)
 
 
-def curves_html(history: History, losses: Losses | None = None) -> Markup:
+def curves_html(history: Records, losses: Losses | None = None) -> Markup:
     """Return charts of the losses and of the other outputs of tests, side by side.
 
     The training loss is drawn as recorded, faintly, and smoothed over a fiftieth of the
@@ -66,7 +66,7 @@ def _loss_lines(x: np.ndarray, y: np.ndarray) -> list[Line]:
     ]
 
 
-def _test_lines(history: History, *, losses: bool, first: int) -> list[Line]:
+def _test_lines(history: Records, *, losses: bool, first: int) -> list[Line]:
     return [
         Line(
             f"test {name}",

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import runtime.pycaffe as caffe
-from runtime.pycaffe import training_log
+from runtime.training.showing import caffe_log
 from tests.runtime.pycaffe.test_pycaffe import TRAINED, solver_text
 
 HEAD = re.compile(r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ solver\.cpp:\d+\] ")
@@ -90,7 +90,7 @@ def test_the_whole_objective_of_a_test_is_told(tmp_path, capsys):
 
 
 def test_large_outputs_are_told_by_their_mean(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(training_log, "MAX_VALUES", 2)
+    monkeypatch.setattr(caffe_log, "MAX_VALUES", 2)
     text = TRAINED + 'layer { name: "p" type: "Power" bottom: "ip" top: "p" }'
     net = caffe.proto.caffe_pb2.SolverParameter(
         base_lr=0, lr_policy="fixed", display=1, net_param=as_message(text)

@@ -12,7 +12,7 @@ LEVEL_VARIABLE = "GLOG_minloglevel"  # Caffe's: 0 shows all, 1 and more only war
 MICROSECONDS = 1_000_000
 
 
-def write_log(file: str, line: int, message: str) -> None:
+def write_log(message: str, file: str = "solver", line: int = 1) -> None:
     """Write a message behind level, time, thread and place, as glog does.
 
     Nothing is written where `GLOG_minloglevel` is above 0. A reader who is gone does

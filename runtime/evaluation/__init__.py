@@ -1,0 +1,1 @@
+"""Predictions and measures of trained nets on any data."""

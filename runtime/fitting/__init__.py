@@ -1,0 +1,1 @@
+"""`fit`: from a net and data of any kind to a trained net."""

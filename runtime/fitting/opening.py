@@ -1,0 +1,91 @@
+"""The solver of a `fit`: what its arguments say, as a message."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from netspec.errors import FileError, SpecError
+from netspec.schema import SolverParameter
+from runtime.training.solver_param import train_choice
+from runtime.training.solver_source import is_net, solver_of
+
+# Of a solver of which nothing is said: what most nets train with.
+USUAL: Mapping[str, Any] = {
+    "type": "SGD",
+    "base_lr": 0.01,
+    "momentum": 0.9,
+    "lr_policy": "fixed",
+}
+
+
+def param_of(net: Any, solver: Any) -> tuple[SolverParameter, Path | None]:
+    """Return the solver that a net and the argument `solver` make, and its folder.
+
+    solver: fields as `runtime.Solver` takes them, a message, text, or a path; None for
+    `USUAL`, or where `net` is itself a solver.
+
+    Raises what `runtime.Solver` raises.
+    """
+    if solver is None or isinstance(solver, Mapping):
+        fields: dict[str, Any] = dict(solver or {})
+        if solver is None and is_net(net):
+            fields = dict(USUAL)
+        param, path = solver_of(net, fields)
+    else:
+        if not is_net(net):
+            raise SpecError(
+                "fit: a solver is given twice, as the first argument and as solver; "
+                "give a net first, or leave solver out"
+            )
+        param, path = solver_of(solver, {"net": net})
+        for field in ("test_net", "test_net_param"):
+            param.ClearField(field)
+    return param, path.parent if path else None
+
+
+def prefix_in(out: str | os.PathLike[str], param: SolverParameter, name: str) -> str:
+    """Return the start of the names of snapshots in a folder, which is made.
+
+    Raises `FileError` for what cannot be a folder.
+    """
+    folder = Path(os.fspath(out))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"{folder}: cannot be made a folder: {error.strerror}"
+        ) from error
+    given = Path(param.snapshot_prefix).name
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    return str(folder / (safe or given or "net"))
+
+
+def last_state(prefix: str) -> Path:
+    """Return the newest state file with a prefix, by its iteration.
+
+    Raises `FileError` where there is none.
+    """
+    folder, name = Path(prefix).parent, Path(prefix).name
+    found: dict[int, Path] = {}
+    for path in folder.glob(f"{_escaped(name)}_iter_*.solverstate*"):
+        number = path.name.removeprefix(f"{name}_iter_").partition(".")[0]
+        if number.isdecimal() and path.name.endswith((".solverstate", ".h5")):
+            found[int(number)] = path
+    if not found:
+        raise FileError(
+            f"{folder}: there is no snapshot to go on from, no file "
+            f"{name}_iter_N.solverstate; leave resume out to begin"
+        )
+    return found[max(found)]
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def net_name(param: SolverParameter, folder: Path | None) -> str:
+    """Return the name of the net to train."""
+    return str(train_choice(param, folder).net.name)

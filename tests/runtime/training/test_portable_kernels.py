@@ -1,0 +1,61 @@
+"""Training without Numba says so, once, and how to get it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runtime
+from tests.patience import PATIENCE_S
+
+ROOT = Path(__file__).resolve().parents[3]
+SOLVER = """
+base_lr: 0.1 lr_policy: "fixed" max_iter: 2 snapshot_after_train: false
+net_param {
+  layer { name: "x" type: "DummyData" top: "x" top: "t"
+          dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 dim: 4 } } }
+  layer { name: "y" type: "InnerProduct" bottom: "x" top: "y"
+          inner_product_param { num_output: 4 } }
+  layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" } }
+"""
+WITHOUT = f"""
+import sys
+sys.modules["numba"] = None
+import runtime
+for backend in sys.argv[1:]:
+    solver = runtime.get_solver({SOLVER!r}, backend=backend)
+    print(solver.net.backend.title)
+    solver.step(2)
+    solver.step(1)
+"""
+
+
+def told(*backends):
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT, *backends],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+
+
+def test_it_is_told_once_with_what_to_install():
+    done = told("numpy", "numpy")
+    assert done.stdout.split("\n")[:2] == ["numpy (portable)"] * 2
+    assert done.stderr.count("kernels are not compiled") == 1
+    assert "pip install 'netspec[cpu]'" in done.stderr
+
+
+def test_who_asks_for_portable_kernels_is_told_nothing():
+    done = told("portable")
+    assert done.stdout == "portable\n"
+    assert done.stderr == ""
+
+
+def test_the_title_tells_compiled_kernels():
+    pytest.importorskip("numba")
+    assert runtime.get_backend("numpy").title == "numpy (compiled)"
+    assert runtime.get_backend("portable").title == "portable"
