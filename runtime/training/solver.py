@@ -129,7 +129,6 @@ class Solver(SolverFiles, SolverLooks):
         refuse_unknown_solver(param)
         policy_of(param)
         settings_of(param)  # its mistakes come before the time it takes to build nets
-        warn_of_unread(param, named, backend)
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
         how: dict[str, Any] = {"backend": backend, "kernels": kernels}
@@ -139,6 +138,7 @@ class Solver(SolverFiles, SolverLooks):
         nets = SolverNets(*made, keep=keep, allow_python=allow, plans=plans, **how)
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
+        warn_of_unread(param, named, backend)
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
         self.copy_all(paths, rename)
