@@ -13,7 +13,6 @@ from netspec.weights.names import Names
 from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
-from runtime.interrupts import whole
 
 
 def predict(
@@ -73,7 +72,6 @@ def predict(
     return found
 
 
-@whole
 def predictions(
     subject: Subject,
     x: Any,

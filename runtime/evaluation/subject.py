@@ -27,7 +27,7 @@ from runtime.training.solver_param import weight_files
 # The nets that were derived from a net, as long as that lives; they share its arrays.
 _DERIVED: WeakKeyDictionary[Net, dict[Any, Net]] = WeakKeyDictionary()
 
-SAME = "same"  # a transform: that of the data with which the model was tested
+SAME = "same"  # a transform: that with which `fit` tested
 MAX_DERIVED = 8  # of one net
 
 Weights = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -61,6 +61,13 @@ class Subject:
             return given
         fitting = None if self.solver is None else self.solver.fitting
         return None if fitting is None else fitting.given.test_transform
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that `runtime.fit` trained with, if any are known."""
+        fitting = None if self.solver is None else self.solver.fitting
+        data = None if fitting is None else fitting.opened.train
+        return () if data is None else tuple(data.classes)
 
     def for_use(self) -> NetParameter:
         """Return the net for use: see `netspec.deploy`."""

@@ -24,6 +24,7 @@ class Dataset(ABC):
     shapes: of the arrays of a whole batch. The last batch of an epoch may be smaller.
     items, batches: of an epoch; None where nobody knows before it was read.
     varies: whether batches may have other shapes than `shapes`.
+    classes: the names of the classes by label, where the data have some.
     """
 
     names: tuple[str, ...]
@@ -31,6 +32,7 @@ class Dataset(ABC):
     items: int | None = None
     batches: int | None = None
     varies: bool = True
+    classes: tuple[str, ...] = ()
 
     def batch(self, number: int) -> Sequence[np.ndarray]:
         """Return batch `number`, counted over all epochs from 0.
@@ -68,7 +70,7 @@ class Later(Dataset):
     def __init__(self, dataset: Dataset, after: int) -> None:
         self.dataset, self.after = dataset, after
         self.names, self.shapes = dataset.names, dataset.shapes
-        self.varies = dataset.varies
+        self.varies, self.classes = dataset.varies, dataset.classes
 
     @property
     def items(self) -> int | None:  # type: ignore[override]
@@ -99,9 +101,11 @@ class Rows(ABC):
     costly: whether making an item takes so long that several threads pay.
     seen: the inputs whose values were all looked at already.
     alone: whether one thread alone may ask for items at a time.
+    classes: the names of the classes by label, where the data have some.
     """
 
     count: int
+    classes: tuple[str, ...] = ()
     costly: bool = False
     seen: frozenset[str] = frozenset()
     alone: bool = False
@@ -135,6 +139,7 @@ class Part(Rows):
         self._lock: Any = lock if rows.alone else nullcontext()
         self.count = len(numbers)
         self.costly, self.seen, self.alone = rows.costly, rows.seen, rows.alone
+        self.classes = rows.classes
 
     def item(self, number: int) -> Item:
         """Return item `number` of the part."""

@@ -44,7 +44,7 @@ class RowBatches(Dataset):
         self._order = Order(seed, fields[0].name, rows.count, shuffle=shuffle)
         self.names = tuple(field.name for field in fields)
         self.shapes = tuple((size, *field.item) for field in fields)
-        self.items = rows.count
+        self.items, self.classes = rows.count, rows.classes
         self.batches = -(-rows.count // size)
         self.varies = rows.count % size > 0
         seen: frozenset[str] = rows.seen if transform is None else frozenset()

@@ -1,6 +1,7 @@
 """Predictions of all items, whatever the model and the data are given as."""
 
 import gc
+import signal
 import warnings
 import weakref
 
@@ -320,3 +321,26 @@ def test_fit_takes_weights_under_other_names(solver, tmp_path):
     np.testing.assert_array_equal(mine[0].data, theirs[0].data)
     with pytest.raises(SpecError, match="rename is given, but no weights"):
         runtime.fit(n, images(), rename={"conv": "stem"})
+
+
+def test_an_interrupt_ends_it_after_a_batch(solver):
+    x, _ = images()
+    read = []
+
+    def items():
+        for number in range(100_000):
+            read.append(number)
+            if number == 30:
+                signal.raise_signal(signal.SIGINT)
+            yield x[number % 23]
+
+    for call in (
+        lambda: runtime.predict(solver, items()),
+        lambda: runtime.evaluate(solver, ((item, 1.0) for item in items())),
+    ):
+        read.clear()
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        assert 30 in read
+        assert len(read) < 5000
+    assert runtime.predict(solver, x).shape == (23, 5)
