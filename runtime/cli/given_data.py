@@ -13,6 +13,7 @@ import numpy as np
 from netspec.commands.cli import positive
 from netspec.commands.net_argument import (
     add_net_argument,
+    add_shape_option,
     add_state_options,
     net_to_run,
 )
@@ -66,6 +67,7 @@ def add_subject(parser: Any, doing: str) -> None:
         "'scale: 0.0039 mean_value: 104'",
     )
     add_state_options(parser)
+    add_shape_option(parser)
     add_rename(parser)
     add_backend(parser)
     add_precision(parser)
@@ -83,6 +85,7 @@ def subject(options: argparse.Namespace) -> Subject:
         named_files(options.weights) if options.weights else None,
         dict(options.rename) or None,
         {**ways(options), "allow_python": options.allow_python},
+        dict(options.shape) or None,
     )
     stages = (*found.stages, *given.stages)
     return replace(found, stages=stages, level=given.level or found.level)

@@ -47,6 +47,7 @@ def evaluate(
     transform: Any = SAME,
     weights: Weights | None = None,
     rename: Names | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     **options: Any,
 ) -> Evaluation:
     """Measure a trained net on all items of some data.
@@ -77,8 +78,8 @@ def evaluate(
     class_names: a list in the order of the classes, names by number, or the path of a
         file with a name on each line; else the names of folders of images.
     threshold: the probability from which on a tag is taken to hold.
-    batch_size, transform, weights, rename, options: as of `runtime.predict`. The result
-        does not depend on the size of batches, but for rounding.
+    batch_size, transform, weights, rename, shapes, options: as of `runtime.predict`.
+        The result does not depend on the size of batches, but for rounding.
 
     The loss is the mean over items (over labels that count, where the loss divides by
     these), as a test pass reports it for batches of one size.
@@ -87,7 +88,7 @@ def evaluate(
     for data that do not suit, `ShapeError` for shapes, `FileError` for files. Warns of
     BatchNorm statistics that are young, once a run, and of outputs that are not finite.
     """
-    subject = subject_of(model, weights, rename, options)
+    subject = subject_of(model, weights, rename, options, shapes)
     asked = Asked(metrics, top_k, class_names, threshold)
     return evaluation(subject, data, asked, batch_size, subject.transform(transform))
 
@@ -151,7 +152,7 @@ def evaluation(
     transform: Any,
 ) -> Evaluation:
     """Return how well a net does on all items of some data; see `evaluate`."""
-    message = subject.for_test()
+    message = subject.for_test(data)
     net = subject.built(message, _kept(message))
     _look_at_statistics(subject, net)
     head = main_head(net.graph)

@@ -221,6 +221,31 @@ def test_data_layers_become_inputs():
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_arrays_tell_shapes_that_only_files_would():
+    n = NetSpec("from a database")
+    n.data, n.label = L.Data(source="not_here", batch_size=4, backend="LMDB", ntop=2)
+    n.fc = L.InnerProduct(n.data, num_output=5, **FILLED)
+    n.loss = L.SoftmaxWithLoss(n.fc, n.label)
+    x, y = images()
+    with pytest.warns(SpecWarning, match="is not trained"):
+        found = runtime.predict(n, x)
+    with pytest.warns(SpecWarning, match="is not trained"):
+        again = runtime.predict(n, {"data": x})
+    np.testing.assert_array_equal(found, again)
+    with pytest.warns(SpecWarning, match="is not trained"):
+        result = runtime.evaluate(n, (x, y))
+    assert result.accuracy == (found.argmax(axis=1) == y).mean()
+    with pytest.raises(ShapeError, match="the shape of 'data' is not known"):
+        runtime.predict(n, iter(x))
+    with pytest.warns(SpecWarning, match="is not trained"):
+        given = runtime.predict(n, iter(x), shapes={"data": (6, 3, 5, 4)})
+    np.testing.assert_allclose(given, found, rtol=1e-6)
+    with pytest.raises(SpecError, match="'dta', which is no blob.*mean 'data'"):
+        runtime.predict(n, x, shapes={"dta": (6, 3, 5, 4)})
+    with pytest.raises(SpecError, match="shapes are given with a Net"):
+        runtime.predict(runtime.Net(classifier()), x, shapes={"data": (6, 3, 5, 4)})
+
+
 def test_stages_of_the_model_hold():
     n = NetSpec()
     n.data = L.Input(shape=[2, 3])
