@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netspec.commands.cli import positive
-from netspec.commands.net_argument import add_net_argument, net_to_run
+from netspec.commands.net_argument import (
+    add_net_argument,
+    add_shape_option,
+    add_state_options,
+    net_to_run,
+)
 from netspec.errors import FileError, SpecError
 from netspec.text import parse
 from runtime.cli.options import (
@@ -60,6 +66,8 @@ def add_subject(parser: Any, doing: str) -> None:
         help="what is done to images, as transform_param says it: "
         "'scale: 0.0039 mean_value: 104'",
     )
+    add_state_options(parser)
+    add_shape_option(parser)
     add_rename(parser)
     add_backend(parser)
     add_precision(parser)
@@ -72,14 +80,15 @@ def subject(options: argparse.Namespace) -> Subject:
     batch_size, options.batch_size = options.batch_size, None
     given = net_to_run(options)
     options.batch_size = batch_size
-    if given.stages or given.level:
-        raise SpecError("--level and --stage are not known here")
-    return subject_of(
+    found = subject_of(
         given.net,
         named_files(options.weights) if options.weights else None,
         dict(options.rename) or None,
         {**ways(options), "allow_python": options.allow_python},
+        dict(options.shape) or None,
     )
+    stages = (*found.stages, *given.stages)
+    return replace(found, stages=stages, level=given.level or found.level)
 
 
 def data_of(options: argparse.Namespace) -> Any:

@@ -118,6 +118,7 @@ class Rows(ABC):
     """
 
     count: int
+    classes: tuple[str, ...] = ()
     costly: bool = False
     seen: frozenset[str] = frozenset()
     alone: bool = False
