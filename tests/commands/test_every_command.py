@@ -340,6 +340,19 @@ def test_the_net_of_a_solver_is_not_written_over_either(folder, capsys):
     assert Path("small.prototxt").read_bytes() == before
 
 
+def test_a_solver_file_runs_no_code_by_itself(folder, capsys):
+    Path("small.py").write_text(MODEL + "print('it ran')\n")
+    Path("solver.txt").write_text(SOLVER.replace("small.prototxt", "small.py"))
+    for command in ("netspec summary", "runtime check", "runtime train"):
+        assert main(command, "solver.txt") == 1
+        said = capsys.readouterr()
+        assert "it ran" not in said.out
+        assert "its net is the Python file small.py" in said.err
+    words = ("small.py", "--solver", "solver.txt", "--no-progress")
+    assert main("runtime train", *words) == 0
+    assert "it ran" in capsys.readouterr().out
+
+
 def test_weights_are_not_written_over_what_they_are_read_from(folder, capsys):
     before = Path("values.caffemodel").read_bytes()
     words = ("values.caffemodel", "./values.caffemodel")

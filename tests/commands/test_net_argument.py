@@ -125,7 +125,9 @@ def test_what_is_neither_file_nor_model_is_told_with_what_to_type(
         file_of("lennet")
     with pytest.raises(FileError, match=r"lenet.py: no such file; .* given as lenet,"):
         file_of("lenet.py")
-    with pytest.raises(FileError, match="lenet_train_test.prototxt: the net of the sol"):
+    with pytest.raises(
+        FileError, match="lenet_train_test.prototxt: the net of the sol"
+    ):
         read_net_argument("lenet_solver")
     assert file_of("other/lenet.py") == "other/lenet.py"  # who reads it says so
     assert file_of("gone.prototxt") == "gone.prototxt"
