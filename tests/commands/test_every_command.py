@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import netspec
@@ -18,7 +19,7 @@ from netspec.text import write_message
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ("digits", "mnist", "images", "annotated", "mean")
+DATA = ("digits", "mnist", "images", "arrays", "annotated", "mean")
 COMMANDS = [
     *(f"netspec {name}" for name in of_netspec.COMMANDS),
     *(f"runtime {name}" for name in of_runtime.COMMANDS),
@@ -221,6 +222,8 @@ TAKERS = {
     "runtime check": [],
     "runtime check-gradients": ["--samples", "2", "--eps", "1e-4"],
     "runtime train": ["--solver", "solver.txt", "--no-progress"],
+    "runtime predict": ["--weights", "values.caffemodel", "--data", "x.npy"],
+    "runtime evaluate": ["--weights", "values.caffemodel", "--data", "x.npy", "y.npy"],
 }
 # What each of them tells of the net.
 TOLD = {
@@ -236,6 +239,8 @@ TOLD = {
     "runtime check": "15 parameters",
     "runtime check-gradients": "ip[0]",
     "runtime train": "training small",
+    "runtime predict": "ip",
+    "runtime evaluate": "small",
 }
 ONNX = {"runtime test", "runtime train", "runtime check-gradients"}  # want a loss
 
@@ -265,6 +270,8 @@ def folder(tmp_path, monkeypatch):
             layer.blobs.add(data=[0.5] * 12).shape.dim.extend([3, 4])
             layer.blobs.add(data=[0.25] * 3).shape.dim.extend([3])
     write_message("values.caffemodel", net)
+    np.save("x.npy", np.ones((5, 4), "float32"))
+    np.save("y.npy", np.ones((5, 3), "float32"))
     return tmp_path
 
 
