@@ -143,7 +143,8 @@ class Training:
             self._warn_of_end()
         finally:
             self._look_no_more()
-        self._test_at_the_end()
+        if solver.iter >= solver.param.max_iter:
+            self._test_at_the_end()
         return solver.history
 
     def _look(self, record: Any) -> None:
