@@ -222,6 +222,7 @@ TAKERS = {
     "runtime check": [],
     "runtime check-gradients": ["--samples", "2", "--eps", "1e-4"],
     "runtime train": ["--solver", "solver.txt", "--no-progress"],
+    "runtime fit": ["--max-iter", "2"],
     "runtime predict": ["--weights", "values.caffemodel", "--data", "x.npy"],
     "runtime evaluate": ["--weights", "values.caffemodel", "--data", "x.npy", "y.npy"],
 }
@@ -239,10 +240,12 @@ TOLD = {
     "runtime check": "15 parameters",
     "runtime check-gradients": "ip[0]",
     "runtime train": "training small",
+    "runtime fit": "training small",
     "runtime predict": "ip",
     "runtime evaluate": "small",
 }
-ONNX = {"runtime test", "runtime train", "runtime check-gradients"}  # want a loss
+WANT_LOSS = ("test", "fit", "train", "check-gradients")
+ONNX = {f"runtime {name}" for name in WANT_LOSS}
 
 
 @cache
