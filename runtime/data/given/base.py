@@ -124,7 +124,6 @@ class Rows(ABC):
     alone: bool = False
     in_memory: bool = False
     exact: bool = False
-    classes: tuple[str, ...] = ()
 
     @abstractmethod
     def item(self, number: int) -> Item:
