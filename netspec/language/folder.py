@@ -137,11 +137,12 @@ class Folder(Namespace):
             kind = (
                 "method" if callable(getattr(type(self), name, None)) else "attribute"
             )
+            site = user_site()
             warn_at(
-                user_site(),
-                f"n.{name} = ... names a top {name!r}, but n.{name} stays the {kind} "
-                f"of every NetSpec; the top is n[{name!r}], so write it so or choose "
-                f"another name",
+                site,
+                f"{site}: n.{name} = ... names a top {name!r}, but n.{name} stays the "
+                f"{kind} of every NetSpec; the top is n[{name!r}], so write it so or "
+                f"choose another name",
             )
         self[name] = value
 
