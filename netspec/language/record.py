@@ -11,7 +11,12 @@ from netspec.catalogue.check import bottom_problem, missing_fields, top_problem
 from netspec.errors import SpecError, join_lines, shown
 from netspec.language.calls import Function, Namespace, Top, described
 from netspec.language.defaults import add_defaults
-from netspec.language.doubts import doubts_of, faults_of, filler_doubts
+from netspec.language.doubts import (
+    check_in_place,
+    doubts_of,
+    faults_of,
+    filler_doubts,
+)
 from netspec.language.entries import no_top
 from netspec.language.options import fields_of, own_param, write_params
 from netspec.language.scope import add_call, current_scope
@@ -124,9 +129,11 @@ def record(
         if faults:
             raise SpecError(join_lines(faults), layer=who())
         infer(fn, message)
+        check_in_place(fn)
     except SpecError as error:
+        error = error if error.layer else error.replaced(layer=who())
         if strict:
-            raise
+            raise error from None
         warn_at(site, str(error))
     _warn(row, fn, message, fields.keys() & params.keys(), who)
     add_call(fn)

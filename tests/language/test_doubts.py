@@ -58,7 +58,7 @@ WRONG = {
         r"propagate_down is given 1 times for 2 bottoms"
     ),
     "L.Convolution(n.data, num_output=2, kernel_size=3, in_place=True)": (
-        r"a Convolution layer cannot write over its bottom; leave out in_place=True"
+        r"the top has shape \(4, 2, 7, 6\) and its bottom \(4, 3, 9, 8\), so it cannot"
     ),
     "L.ReLU(n.data, in_place='yes')": r"in_place is 'yes'; expected True or False",
     "L.SoftmaxWithLoss(n.label, n.score)": (
@@ -100,6 +100,7 @@ def test_what_cannot_be_meant_is_refused_at_the_call(text):
 
 
 DOUBTFUL = {
+    "L.LRN(n.data, in_place=True)": r"a LRN layer cannot be run in place here, as its",
     "L.ReLU(n.data, phase='TEST')": r"phase='TEST' does not keep .* include='TEST'",
     "L.ReLU(n.data, phase=0)": r"only behaves as in TRAIN in both.* include='TRAIN'",
     "L.ReLU(n.data, convolution_param=dict(num_output=1))": (
