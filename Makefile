@@ -76,6 +76,7 @@ generated: $(DEV)
 	$(PY) tools/gen_layers.py --check
 	$(PY) -m tools.gen_layer_index --check
 	$(PY) tools/gen_models.py --check
+	$(PY) -m tools.gen_gallery --check
 	$(PY) tools/gen_gradients.py --check
 	$(PY) -m tools.gen_solver --check
 	$(PY) -m tools.gen_fork_table --check
@@ -91,6 +92,7 @@ gen: $(DEV)  ## write the generated files again
 	$(PY) tools/gen_layers.py
 	$(PY) -m tools.gen_layer_index
 	$(PY) tools/gen_models.py
+	$(PY) -m tools.gen_gallery
 	$(PY) tools/gen_gradients.py
 	$(PY) -m tools.gen_solver
 	$(PY) -m tools.gen_fork_table

@@ -2,7 +2,7 @@
 
     python tools/screenshots.py [--browser chromium]
 
-Writes docs/images/googlenet_closed.png and docs/images/googlenet_open.png.
+Writes googlenet_closed.png, googlenet_open.png and googlenet_dark.png in docs/images.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from netspec.draw import draw_html
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 SIZE = "1280,860"
-# What is done in the page before the picture is taken.
+OPEN = """
+    byId("search").value = "inception_3a/5x5";
+    show(search()[1].box);
+    byId("search").value = "";
+    search();
+"""
+# The theme, and what is done in the page before the picture is taken.
 SCENES = {
-    "googlenet_closed": "",
-    "googlenet_open": """
-        byId("search").value = "inception_3a/5x5";
-        show(search()[1].box);
-        byId("search").value = "";
-        search();
-    """,
+    "googlenet_closed": ("light", ""),
+    "googlenet_open": ("light", OPEN),
+    "googlenet_dark": ("dark", OPEN),
 }
 
 
@@ -40,8 +42,9 @@ def main() -> int:
     if shutil.which(options.browser) is None:
         print(f"error: there is no {options.browser}", file=sys.stderr)
         return 1
-    page = draw_html(load_model(ROOT / "models" / "googlenet.py"))
-    for name, script in SCENES.items():
+    net = load_model(ROOT / "models" / "googlenet.py")
+    for name, (theme, script) in SCENES.items():
+        page = draw_html(net, theme=theme)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "page.html"
             path.write_text(
