@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from google.protobuf.message import Message
@@ -11,7 +11,6 @@ from netspec.catalogue import LayerType
 from netspec.catalogue.parameters import parameter_roles
 from netspec.errors import SpecError
 from netspec.language.calls import Function
-from netspec.nets.words import strange_words
 from netspec.schema import LayerParameter
 
 # What a filler of each type reads beside its type.
@@ -32,14 +31,19 @@ _MOVED = {
 }
 
 
-def faults_of(row: LayerType, fn: Function, message: LayerParameter) -> Iterator[str]:
+def faults_of(
+    row: LayerType,
+    fn: Function,
+    message: LayerParameter,
+    words: Iterable[tuple[str, bool]],
+) -> Iterator[str]:
     """Yield what no reader of the net would take, and is known before it is run.
 
     More of `param`, `loss_weight` or `propagate_down` than there are parameters, tops
-    and bottoms; a slip of a filler's type.
+    and bottoms; a slip of a filler's type. words: what `strange_words` says.
     """
     start = f"{row.param}."
-    for text, slip in strange_words(message):
+    for text, slip in words:
         if slip:
             yield text.removeprefix(start)
     bottoms = len(fn.inputs) + len(message.bottom)
@@ -107,6 +111,7 @@ def doubts_of(
     fn: Function,
     message: LayerParameter,
     given: Collection[str],
+    words: Iterable[tuple[str, bool]],
 ) -> Iterator[str]:
     """Yield what is allowed but does not do what it seems to, a sentence each.
 
@@ -128,7 +133,7 @@ def doubts_of(
             f"in_place: a {fn.type_name} layer cannot be run in place here, as its "
             f"gradient needs what it read; leave out in_place=True"
         )
-    for text, slip in strange_words(message):
+    for text, slip in words:
         if not slip:
             text = text.removeprefix(f"{row.param}.")
             yield f"{text}. It is written as it is, and cannot be run here"
