@@ -75,6 +75,7 @@ generated: $(DEV)
 	$(PY) tools/gen_forks.py --check
 	$(PY) tools/gen_layers.py --check
 	$(PY) tools/gen_models.py --check
+	$(PY) -m tools.gen_gallery --check
 	$(PY) tools/gen_gradients.py --check
 	$(PY) -m tools.gen_solver --check
 	$(PY) -m tools.gen_fork_table --check
@@ -89,6 +90,7 @@ gen: $(DEV)  ## write the generated files again
 	$(PY) tools/gen_forks.py
 	$(PY) tools/gen_layers.py
 	$(PY) tools/gen_models.py
+	$(PY) -m tools.gen_gallery
 	$(PY) tools/gen_gradients.py
 	$(PY) -m tools.gen_solver
 	$(PY) -m tools.gen_fork_table

@@ -5,21 +5,21 @@
 
 Krizhevsky, cuda-convnet (2011), layers-conv-local: the upper two layers see windows of
 3 by 3 as convolutions do, but every place has filters of its own. Caffe has no such
-layer; `local` makes it of layers that every Caffe has. The original was trained with
-base_lr 0.001, momentum 0.9 and weight_decay 0.004. With --deploy: images in,
-probabilities out.
+layer; `netspec.blocks.local` makes it of layers that every Caffe has. The original was
+trained with base_lr 0.001, momentum 0.9 and weight_decay 0.004. With --deploy: images
+in, probabilities out.
 """
 
 from typing import Any
 
-from netspec import TEST, TRAIN, NetSpec, Top
+from netspec import TEST, TRAIN, NetSpec
 from netspec import layers as L
+from netspec.blocks import local
 
 FREE = [dict(lr_mult=1, decay_mult=0), dict(lr_mult=2, decay_mult=0)]  # weights, bias
 DECAY = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 HALF = dict(pool="MAX", kernel_size=3, stride=2)
 NORM = dict(local_size=9, alpha=0.001, beta=0.75)
-SIDE = 8  # of what the locally connected layers see: 32 halved twice
 
 
 def cifar10_local(
@@ -63,55 +63,13 @@ def classify(n: NetSpec, num_classes: int) -> None:
     n.relu2 = L.ReLU(n.conv2, in_place=True)
     n.norm2 = L.LRN(n.relu2, **NORM)
     n.pool2 = L.Pooling(n.norm2, **HALF)
-    n.local3 = local(n.pool2, 64)
-    n.local4 = local(n.local3, 32)
+    window = dict(kernel_size=3, pad=1, image=(8, 8))  # 32 halved twice
+    each = dict(activation=L.ReLU, param=DECAY, **normal(0.04))
+    n.local3 = local(n.pool2, 64, **window, **each)
+    n.local4 = local(n.local3, 32, **window, **each)
     n.fc10 = L.InnerProduct(
         n.local4, num_output=num_classes, param=DECAY, **normal(0.01)
     )
-
-
-def local(x: Top | NetSpec, width: int) -> NetSpec:
-    """Return a locally connected layer and its ReLU: 3 by 3, each place by itself.
-
-        y[o, p] = relu(sum over k of w[p, o, k] x_k(p) + b[p, o])
-
-    where x_k(p) are the values of the window around place p. The windows are laid out
-    one after the other as channels, and a convolution of as many groups as places
-    multiplies each by its own filters. Slice and Concat change the order of axes, for
-    which Caffe has no layer of its own.
-
-    Shapes: x (N, C, 8, 8) -> y (N, width, 8, 8). It costs as many multiplications as a
-    convolution and has 64 times its weights. The windows take 9 times the memory of x,
-    and there are four copies of them, whose making takes most of the time.
-    """
-    n = NetSpec()
-    n.windows = L.Im2col(x, kernel_size=3, pad=1)  # (N, 9 C, 8, 8)
-    rows = cut(n, "row", n.windows, SIDE, axis=2)
-    places = []
-    for number, row in enumerate(rows):
-        places += cut(n, f"window{number}_", row, SIDE, axis=3)
-    n.in_turn = L.Concat(*places, axis=1)  # (N, 64 * 9 C, 1, 1)
-    n.filters = L.Convolution(
-        n.in_turn,
-        num_output=width * len(places),
-        group=len(places),
-        kernel_size=1,
-        param=DECAY,
-        **normal(0.04),
-    )
-    n.relu = L.ReLU(n.filters, in_place=True)
-    parts = cut(n, "place", n.relu, len(places), axis=1)
-    n.side_by_side = L.Concat(*parts, axis=2)  # (N, width, 64, 1)
-    n.output = L.Reshape(n.side_by_side, shape=[0, 0, SIDE, SIDE])
-    return n
-
-
-def cut(n: NetSpec, name: str, x: Top, parts: int, axis: int) -> list[Top]:
-    """Add a layer that cuts `x` into equal parts along an axis, and return them."""
-    tops = list(L.Slice(x, axis=axis, ntop=parts))
-    for number, top in enumerate(tops):
-        n[f"{name}{number}"] = top
-    return tops
 
 
 def normal(std: float) -> dict[str, Any]:

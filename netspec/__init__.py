@@ -35,6 +35,7 @@ from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
     __version__: str
+    from netspec import blocks as blocks
     from netspec import models as models
     from netspec import surgery as surgery
     from netspec.language.own_layers import layer as layer
@@ -76,6 +77,7 @@ _LAZY = {
     "upgrade_text": "netspec.nets.upgrade",
 }
 _PACKAGES = (
+    "blocks",
     "draw",
     "forks",
     "models",

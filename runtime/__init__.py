@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
     from runtime.training.opening import get_solver as get_solver
+    from runtime.training.preview import rates as rates
     from runtime.training.solver import Solver as Solver
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "get_solver",
     "interrupted",
     "predict",
+    "rates",
     "register_layer",
     "show_batch",
 ]
@@ -78,6 +80,7 @@ _LAZY = {
     "interrupted": "runtime.fitting.interrupted",
     "get_solver": "runtime.training.opening",
     "predict": "runtime.evaluation.predict",
+    "rates": "runtime.training.preview",
     "register_layer": "runtime.execution.python_layers.code",
     "show_batch": "runtime.pictures.batch",
 }

@@ -1,4 +1,4 @@
-"""`python -m runtime`: train, test, time and check nets; list devices."""
+"""`python -m runtime`: train, test, use, time and check nets; list devices."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from netspec.commands.fork_options import add_fork_options
 COMMANDS = {
     "train": ("runtime.cli.train", "train a net as a solver file says"),
     "test": ("runtime.cli.testing", "score a net on its data"),
+    "predict": ("runtime.cli.predicting", "write what a net makes of data"),
+    "evaluate": ("runtime.cli.evaluating", "measure a net on data"),
     "time": ("runtime.cli.timing", "tell how long each layer takes"),
     "check": ("runtime.cli.check", "say what a net is, or what is wrong with it"),
     "check-gradients": (
@@ -24,10 +26,11 @@ COMMANDS = {
     ),
     "devices": ("runtime.cli.devices", "list what this machine can compute on"),
 }
-DESCRIPTION = "Train, test, time and check nets; list devices."
+DESCRIPTION = "Train, test, use, time and check nets; list devices."
 EXAMPLES = (
     "train --solver solver.prototxt --out run",
     "test train_val.prototxt --weights run/net_iter_1000.caffemodel",
+    "evaluate train_val.prototxt --weights net.caffemodel --data x.npy y.npy",
     "check train_val.prototxt",
     "train --help",
 )

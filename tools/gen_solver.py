@@ -57,7 +57,9 @@ WORDS: Mapping[str, Iterable[str]] = {
     "momentum_policy": POLICIES,
 }
 # What the .proto says of numbers is for binary files.
-_NUMBERS = re.compile(r" ?\(Its wire number[^)]*\)| It never had a wire number\.")
+_NUMBERS = re.compile(
+    r" ?\((?:Its wire number|No fork has it)[^)]*\)| It never had a wire number\."
+)
 FILES = {"snapshot_prefix", "weights"}
 NETS = {"net", "train_net", "test_net"}
 

@@ -40,7 +40,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "readers  onnx",
         "draw  summary  to_python  export  flatten",
         "net_spec",
-        "models  tuning  __main__",
+        "blocks  models  tuning  __main__",
         "__init__  compatible",
         "coord_map",
     ),

@@ -24,15 +24,17 @@ from tools.notebook_page import COLOURS, execute, page
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 SIZE = "1280,860"
-# What is done in the page before the picture is taken.
+OPEN = """
+    byId("search").value = "inception_3a/5x5";
+    show(search()[1].box);
+    byId("search").value = "";
+    search();
+"""
+# The theme, and what is done in the page before the picture is taken.
 SCENES = {
-    "googlenet_closed": "",
-    "googlenet_open": """
-        byId("search").value = "inception_3a/5x5";
-        show(search()[1].box);
-        byId("search").value = "";
-        search();
-    """,
+    "googlenet_closed": ("light", ""),
+    "googlenet_open": ("light", OPEN),
+    "googlenet_dark": ("dark", OPEN),
 }
 # What notebooks show: cells that are run but not shown, those that are, and the size.
 SETUP = """
@@ -103,12 +105,12 @@ def main() -> int:
 
 def pages(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Yield the names of pictures, their pages and sizes; names: of some, or all."""
-    if any(not names or name in names for name in SCENES):
-        drawing = draw_html(load_model(ROOT / "models" / "googlenet.py"))
-        for name, script in SCENES.items():
-            if not names or name in names:
-                ended = f"<script>{script}</script></body>"
-                yield name, drawing.replace("</body>", ended), SIZE
+    net = load_model(ROOT / "models" / "googlenet.py")
+    for name, (theme, script) in SCENES.items():
+        if not names or name in names:
+            drawing = draw_html(net, theme=theme)
+            ended = f"<script>{script}</script></body>"
+            yield name, drawing.replace("</body>", ended), SIZE
     for name, (before, cells, size) in NOTEBOOKS.items():
         if not names or name in names:
             outputs = execute([*before, *cells])[len(before) :]

@@ -14,7 +14,7 @@ from netspec.draw.box_svg import LABEL_SIZE
 from netspec.draw.boxes import Blob, Picture
 from netspec.draw.grid import Size
 from netspec.draw.measures import CAPTION_SHIFT, CAPTION_SHIFT_SIDEWAYS
-from netspec.draw.modules import Line, Module
+from netspec.draw.modules import Line, Module, inner_name
 from netspec.draw.text_width import text_width
 
 CAPTION_HEIGHT = 17.0
@@ -29,14 +29,19 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 def blob_caption(blob: Blob) -> str:
     """Return what the lines of a blob say, or "" for nothing."""
+    return _caption(blob.label, blob)
+
+
+def _caption(label: str, blob: Blob) -> str:
     shape = "" if blob.shape is None else shape_text(blob.shape)
-    return f"{blob.label} {shape}".strip()
+    return f"{label} {shape}".strip()
 
 
 def line_caption(picture: Picture, module: Module, line: Line) -> str:
     """Return what a line in a module says at its start, if no panel is there."""
     from_outside = line.source < len(module.entries)
-    return "" if from_outside else blob_caption(picture.blobs[line.blob])
+    blob = picture.blobs[line.blob]
+    return "" if from_outside else _caption(inner_name(blob.label, module), blob)
 
 
 def caption_widths(picture: Picture, module: Module, node: int) -> list[float]:

@@ -89,11 +89,11 @@ def evaluate(
     BatchNorm statistics that are young, once a run, and of outputs that are not finite.
     """
     subject = subject_of(model, weights, rename, options)
-    asked = _Asked(metrics, top_k, class_names, threshold)
-    return _evaluate(subject, data, asked, batch_size, subject.transform(transform))
+    asked = Asked(metrics, top_k, class_names, threshold)
+    return evaluation(subject, data, asked, batch_size, subject.transform(transform))
 
 
-class _Asked:
+class Asked:
     """What is asked of an evaluation, checked as far as no net is needed."""
 
     def __init__(
@@ -145,13 +145,14 @@ def _names(given: Any) -> Any:
 
 
 @whole
-def _evaluate(
+def evaluation(
     subject: Subject,
     data: Any,
-    asked: _Asked,
+    asked: Asked,
     batch_size: int | None,
     transform: Any,
 ) -> Evaluation:
+    """Return how well a net does on all items of some data; see `evaluate`."""
     message = subject.for_test()
     net = subject.built(message, _kept(message))
     _look_at_statistics(subject, net)
@@ -221,7 +222,7 @@ def _targets(shape: Shape, axis: int, kind: str) -> Shape:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def _measured(net: Net, head: Head, one: Pass, asked: _Asked) -> Evaluation:
+def _measured(net: Net, head: Head, one: Pass, asked: Asked) -> Evaluation:
     names = asked.class_names
     if names is None:
         names = getattr(one.dataset, "classes", None) or None
@@ -261,7 +262,7 @@ def _measured(net: Net, head: Head, one: Pass, asked: _Asked) -> Evaluation:
     )
 
 
-def _check_names(asked: _Asked, judge: Judge) -> None:
+def _check_names(asked: Asked, judge: Judge) -> None:
     known = ["loss", *judge.names(), *asked.own]
     for name in asked.names:
         if name not in known:

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -49,11 +50,26 @@ def test_help_has_examples_and_a_word_on_every_option(command, capsys):
         assert action.help, action.option_strings or action.dest
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_are_command_lines(command, capsys):
+    parser = parser_of(command)
+    examples = parser.epilog.split("\n")[1:]
+    assert examples
+    surgery = command == "netspec surgery"  # whose words may stand between options
+    parse = parser.parse_intermixed_args if surgery else parser.parse_args
+    for example in examples:
+        words = shlex.split(example.removeprefix(f"  {parser.prog}"))
+        try:
+            parse(words)
+        except SystemExit:
+            pytest.fail(f"{example}: {capsys.readouterr().err}")
+
+
 def parser_of(command):
     """Return the parser of a command."""
     caught = []
 
-    class Caught(Exception):
+    class Caught(BaseException):
         pass
 
     from netspec.parser import Parser

@@ -146,6 +146,32 @@ def test_boxes_open_on_a_click_and_a_search_finds_layers(tmp_path):
     ]
 
 
+FIRST_VIEW = """{
+const areaOf = (selector) => document.querySelector(selector).getBoundingClientRect();
+const stage = areaOf("#stage"), first = areaOf("[data-box]");
+const begun = view.scale;
+byId("fit").click();
+const last = [...document.querySelectorAll("[data-box]")].pop().getBoundingClientRect();
+document.title = JSON.stringify([
+  begun >= 0.8, first.left >= stage.left && first.right <= stage.right,
+  first.top >= stage.top && first.bottom <= stage.bottom,
+  (sideways ? first.left - stage.left : first.top - stage.top) < 80,
+  areaOf("#legend").top >= stage.bottom, view.scale < 0.8,
+  last.bottom <= stage.bottom,
+]);
+}"""
+
+
+@needs_browser
+@pytest.mark.parametrize("model", ["googlenet", "resnet50", "ssd300"])
+@pytest.mark.parametrize("rankdir", ["TB", "LR"])
+def test_a_page_begins_in_letters_that_can_be_read(model, rankdir, tmp_path):
+    net = load_model(ROOT / "models" / f"{model}.py", deploy=True)
+    page = dom(draw_html(net, rankdir=rankdir), tmp_path, FIRST_VIEW)
+    seen = json.loads(re.search("<title>(.*?)</title>", page)[1])
+    assert seen == [True] * 7
+
+
 def test_a_box_in_a_fold_has_one_that_is_drawn_for_it():
     page = content(draw_html(CHAIN_OF_FOLDS))
     names = [rows[0]["name"] for rows in page["boxes"]]

@@ -7,7 +7,8 @@ const open = new Set(net.opened);
 const byId = (id) => document.getElementById(id);
 let chosen = null; // the box that stands for the layer whose properties are shown
 let view = null; // {x, y, scale} of the drawing in the window
-const MIN_FIRST_SCALE = 0.8, MAX_FIRST_SCALE = 1.2;
+const MIN_FIRST_SCALE = 0.8;
+const maxFirstScale = (width) => (width > 900 ? 1.2 : 1);
 
 // ------------------------------------------------------------------ marks
 
@@ -71,6 +72,7 @@ function asButton(group, child, isOpen) {
   group.setAttribute("aria-label", `module ${child.path}`);
   group.dataset.module = child.id;
   const toggle = () => {
+    moved = true;
     if (isOpen) open.delete(child.id);
     else open.add(child.id);
     draw();
@@ -112,6 +114,7 @@ function draw() {
 // ------------------------------------------------------------------ properties
 
 function choose(box) {
+  moved = true;
   chosen = net.drawn[box];
   document.querySelectorAll(".chosen").forEach((one) => one.classList.remove("chosen"));
   const group = document.querySelector(`[data-box="${chosen}"]`);
@@ -164,6 +167,7 @@ function search() {
 }
 
 function show(box) {
+  moved = true;
   net.around[net.drawn[box]].forEach((id) => open.add(id));
   draw();
   choose(box);
@@ -207,8 +211,9 @@ function fit() {
 
 // The beginning of the net, in letters that can be read.
 function begin() {
-  const { across, whole } = scales(byId("stage").getBoundingClientRect());
-  look(Math.max(MIN_FIRST_SCALE, Math.min(MAX_FIRST_SCALE, whole > 1 ? whole : across)));
+  const area = byId("stage").getBoundingClientRect(), { across, whole } = scales(area);
+  const most = maxFirstScale(area.width);
+  look(Math.max(MIN_FIRST_SCALE, Math.min(most, whole > 1 ? whole : across)));
 }
 
 function zoom(factor, x, y) {
@@ -227,6 +232,7 @@ function setAll(isOpen) {
     }
   }
   draw();
+  moved = false;
   begin();
 }
 
