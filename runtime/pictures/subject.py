@@ -44,11 +44,8 @@ def trained_net_of(subject: Any, weights: Any = None) -> Net:
 def _built(subject: Any) -> Net | None:
     if isinstance(subject, Net):
         return subject
-    for owner in (subject, getattr(type(subject), "solver", None) and subject.solver):
-        found = getattr(owner, "net", None)
-        if isinstance(found, Net):
-            return found
-    return None
+    found = getattr(subject, "net", None)
+    return found if isinstance(found, Net) else None
 
 
 def _holds_values(subject: Any) -> bool:
