@@ -55,7 +55,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "record  emit",
         "rewiring",
         "folder",
-        "modules  argument_types  editing",
+        "modules  argument_types  editing  drafts",
         "own_layers",
     ),
     "runtime": (
