@@ -89,8 +89,10 @@ class RateSearch:
         return f"<RateSearch: {self._told()}>"
 
     def _repr_html_(self) -> str:
-        x = np.log10(self.rates)
-        lines = [Line("", x, self.losses, faint=True), Line("loss", x, self.smoothed)]
+        x, top = np.log10(self.rates), self._before_end().max()
+        values = (self.losses, self.smoothed)
+        raw, means = (np.where(one <= top, one, np.nan) for one in values)
+        lines = [Line("", x, raw, faint=True), Line("loss", x, means)]
         drawn = chart(lines, x_name="logarithm of the learning rate")
         return output(line(self._told()), drawn)
 
