@@ -118,12 +118,12 @@ class Rows(ABC):
     """
 
     count: int
+    classes: tuple[str, ...] = ()
     costly: bool = False
     seen: frozenset[str] = frozenset()
     alone: bool = False
     in_memory: bool = False
     exact: bool = False
-    classes: tuple[str, ...] = ()
 
     @abstractmethod
     def item(self, number: int) -> Item:
