@@ -119,7 +119,7 @@ class Asked:
             solver = Solver(self._param, folder=self._folder, **how)
             solver.saves_when_stopped = self._writes
             names = self._files.weight_files
-            paths = [find_file(name, self._folder, "weights") for name in names]
+            paths = [find_file(name, self._folder, "weights file") for name in names]
             solver.copy_all(paths, self._files.rename)
             training = Training(solver, self._given, opened)
         except BaseException:

@@ -9,7 +9,7 @@ from netspec.schema import SolverParameter
 from runtime.data.given.base import Later
 from runtime.execution.net import Net
 from runtime.fitting.asked import Files, count_batches
-from runtime.fitting.data import Given, Opened, open_data, same
+from runtime.fitting.data import Given, Opened, open_data
 from runtime.fitting.inputs import Inputs, inputs_of_net
 from runtime.fitting.opening import prefix_in
 from runtime.fitting.training import Length, Training
@@ -50,14 +50,10 @@ def go_on(
     """
     solver = _solver_of(one)
     old: Training | None = solver.fitting
-    goes_on = old is not None and (
-        given.data is None
-        or all(same(getattr(given, n), getattr(old.given, n)) for n in vars(given))
-    )
-    if old is None or not goes_on:
-        training = _with_data(solver, given, old)
-    else:
+    if old is not None and given.goes_on(old.given):
         training = old
+    else:
+        training = _with_data(solver, given, old)
     if files.out is not None:
         name = solver.net.name
         solver.param.snapshot_prefix = prefix_in(files.out, solver.param, name)

@@ -35,6 +35,17 @@ class Given:
         number = isinstance(self.validation, int | float | np.number)
         return number and not isinstance(self.validation, bool)
 
+    def goes_on(self, old: Given) -> bool:
+        """Say whether this is what was given before, as far as it is given again."""
+        whole = ("data", "shuffle", "transform")
+        if self.data is None:
+            return True
+        return all(
+            (name not in whole and getattr(self, name) is None)
+            or same(getattr(self, name), getattr(old, name))
+            for name in vars(self)
+        )
+
     def check(self) -> None:
         """Raise `SpecError` for values that cannot be."""
         if self.splits and not 0 < float(self.validation) < 1:
@@ -44,8 +55,8 @@ class Given:
             )
         if self.data is None and self.validation is not None:
             raise SpecError(
-                "validation is given, but no data; a net that reads its own data has "
-                "data layers to test with, too (include: TEST)"
+                "validation is given, but no data, to which it belongs; a net that "
+                "reads its own data has data layers to test with, too (include: TEST)"
             )
         for name in ("batch_size", "transform"):
             if self.data is None and getattr(self, name) is not None:

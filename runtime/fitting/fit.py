@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from runtime.execution.python_layers.code import Allow
 from runtime.fitting.asked import Asked, Files
 from runtime.fitting.continuing import go_on, refuse_beside_solver
 from runtime.fitting.data import Given
+from runtime.fitting.habits import refuse_strange, told_without_strange
 from runtime.fitting.interrupted import KEPT, Call
 from runtime.fitting.training import Length, Training, add_callbacks
 from runtime.interrupts import stopped
@@ -18,10 +20,11 @@ from runtime.training.history import History
 from runtime.training.solver import Solver
 
 
+@told_without_strange
 def fit(
     net: Any,
     data: Any = None,
-    *,
+    *others: Any,
     epochs: int | None = None,
     max_iter: int | None = None,
     batch_size: int | None = None,
@@ -46,6 +49,7 @@ def fit(
     keep: Iterable[str] | None = None,
     allow_python: Allow = (),
     plans: int = PLANS,
+    **unknown: Any,
 ) -> History:
     """Train a net with data of any kind and return the history of its training.
 
@@ -100,6 +104,7 @@ def fit(
     Raises `SpecError` and its children for what does not suit, `FileError` for files,
     and what `Solver.solve` raises.
     """
+    refuse_strange(others, unknown, [*inspect.signature(fit).parameters])
     given = Given(
         data, validation, batch_size, shuffle, transform, validation_transform
     )

@@ -29,6 +29,12 @@ def param_of(net: Any, solver: Any) -> tuple[SolverParameter, Path | None]:
 
     Raises what `runtime.Solver` raises.
     """
+    if net is None or isinstance(net, type):
+        what = "None" if net is None else f"the class {net.__name__}, not one of it"
+        raise SpecError(
+            f"fit: the net is {what}; expected a NetSpec or another net, a path to one,"
+            f" a history or a solver"
+        )
     if solver is None or isinstance(solver, Mapping):
         fields: dict[str, Any] = dict(solver or {})
         if solver is None and is_net(net):

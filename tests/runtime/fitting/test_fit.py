@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 
@@ -252,6 +254,12 @@ def test_arguments_that_cannot_be(more, error, said):
         fit(spec(), **({"data": (X, Y)} | more))
 
 
+@pytest.mark.parametrize("net", [None, NetSpec])
+def test_what_is_no_net(net):
+    with pytest.raises(SpecError, match="the net is .*; expected a NetSpec"):
+        fit(net, (X, Y))
+
+
 def test_a_net_without_a_loss_is_refused():
     n = NetSpec("no_loss")
     n.data = L.Input(shape=[10, 36])
@@ -305,3 +313,19 @@ def test_nets_that_train_on_inputs_and_test_on_data_layers():
     assert [test.iteration for test in history.tests] == [0, 3, 6]
     with pytest.raises(SpecError, match="no inputs to fill"):
         fit(n, (X.reshape(-1, 36), Y), validation=(X.reshape(-1, 36), Y))
+
+
+@pytest.mark.parametrize(
+    ("others", "more", "said"),
+    [
+        ((Y,), {}, r"as one argument: write fit\(net, \(x, y\)"),
+        ((), {"validation_data": (X, Y)}, r"here it is validation=\(x, y\)"),
+        ((), {"optimizer": "adam"}, "here it is solver=dict"),
+        ((), {"base_lr": 0.1}, r"a field of the solver: write solver=dict\(base_lr"),
+        ((), {"batchsize": 4}, "no argument 'batchsize'; did you mean 'batch_size'"),
+    ],
+)
+def test_arguments_of_other_libraries_are_translated(others, more, said):
+    with pytest.raises(SpecError, match=said):
+        fit(spec(), X, *others, **more)
+    assert "unknown" not in inspect.signature(runtime.fit).parameters

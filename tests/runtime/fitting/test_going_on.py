@@ -150,7 +150,8 @@ def test_a_history_goes_on_for_more_epochs():
     straight = fit(spec(), (X, Y), epochs=5)
     history = fit(spec(), (X, Y), epochs=2)
     runtime.fit(history, epochs=1, progress=False)
-    runtime.fit(history.solver, (X, Y), epochs=2, validation=(X, Y), progress=False)
+    runtime.fit(history, (X.copy(), Y), epochs=1, progress=False)
+    runtime.fit(history.solver, (X, Y), epochs=1, validation=(X, Y), progress=False)
     assert_same_run(straight, history)
 
 
