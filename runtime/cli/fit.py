@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import argparse
-import ast
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from netspec.commands.cli import positive
 from netspec.commands.net_argument import add_net_argument, net_to_run
-from netspec.errors import SpecError
 from netspec.schema import TRAIN
+from runtime.cli.data_files import DATA_HELP, data_of
+from runtime.cli.field_options import add_transform, pairs, transform_of
 from runtime.cli.options import (
     add_allow_python,
     add_backend,
@@ -41,7 +40,7 @@ def add_parser(commands: Any) -> None:
         help="train a net with data of any kind",
         description=__doc__,
         examples=(
-            "net.prototxt --data train.npz --epochs 5 --out run",
+            "net.prototxt --data x.npy y.npy --epochs 5 --out run",
             "net.py --data images/ --validation 0.2 --type Adam --base-lr 0.001",
             "net.prototxt --data train_lmdb --validation 0.1 --transform scale=0.0039",
             "net.prototxt --data train.npz --epochs 10 --out run --resume last",
@@ -50,14 +49,15 @@ def add_parser(commands: Any) -> None:
     add_net_argument(parser, model=True, forks=False)
     parser.add_argument(
         "--data",
-        metavar="PATH",
-        help="an LMDB database, a .npz, .npy or HDF5 file, a folder of images with a "
-        "folder for each class, or a list of images with labels; without it the net "
-        "needs data layers",
+        nargs="+",
+        metavar="DATA",
+        help=f"what fills the inputs of the net, labels among them: {DATA_HELP}; "
+        "without it the net needs data layers",
     )
     parser.add_argument(
         "--validation",
-        metavar="PATH|PART",
+        nargs="+",
+        metavar="DATA|PART",
         help="data to test with after each epoch, or the part of --data for that: 0.2",
     )
     length = parser.add_mutually_exclusive_group()
@@ -70,14 +70,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="instead of that of the net's inputs",
     )
-    parser.add_argument(
-        "--transform",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="of TransformationParameter, as in crop_size=24 or mirror=true; repeat "
-        "for several",
-    )
+    add_transform(parser)
     parser.add_argument(
         "--no-shuffle", action="store_true", help="keep the order of the items"
     )
@@ -135,11 +128,11 @@ def fit(options: argparse.Namespace) -> int:
     """Run the command."""
     fields = _fields(options)
     given = Given(
-        data=options.data,
-        validation=_part_or_path(options.validation),
+        data=None if options.data is None else data_of(options.data),
+        validation=_validation(options),
         batch_size=options.batch,
         shuffle=not options.no_shuffle,
-        transform=_pairs(options.transform, "--transform") or None,
+        transform=transform_of(options),
     )
     length = Length(options.epochs, options.max_iter)
     weights = weight_files(options.weights or "") or None
@@ -172,7 +165,7 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
     known = SolverFields.__annotations__
     own = [one for one in options.set if one.partition("=")[0].strip() in known]
     options.set = [one for one in options.set if one not in own]
-    fields = _pairs(own, "--set")
+    fields = pairs(own, "--set")
     given = {
         "type": options.type,
         "base_lr": options.base_lr,
@@ -189,32 +182,12 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
     return fields
 
 
-def _pairs(texts: Sequence[str], option: str) -> dict[str, Any]:
-    """Return the values of options FIELD=VALUE by their names."""
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (equals and name.strip()):
-            raise SpecError(f"{option}: expected FIELD=VALUE, got {text!r}")
-        found[name.strip()] = _value(value.strip())
-    return found
-
-
-def _value(text: str) -> Any:
-    """Return a number, a truth value, a list of them, or the text itself."""
-    if text in ("true", "false"):
-        return text == "true"
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _part_or_path(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _validation(options: argparse.Namespace) -> Any:
+    """Return the part of the data that is for tests, or other data."""
+    given = options.validation
+    if given is not None and len(given) == 1:
+        try:
+            return float(given[0])
+        except ValueError:
+            pass
+    return None if given is None else data_of(given)

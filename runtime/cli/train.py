@@ -136,7 +136,7 @@ def _read(options: argparse.Namespace) -> tuple[SolverParameter, Path | None]:
     name = options.solver
     if not is_file(name) and name in bundled.files():
         name = bundled.files()[name]
-    param, path = read_solver(name)
+    param, path = read_solver(name, other_net=options.net is not None)
     if options.net is not None:
         given = net_to_run(options, phase=TRAIN)
         for field in TRAIN_FIELDS:

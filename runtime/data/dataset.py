@@ -141,7 +141,7 @@ def split_dataset(
             f"leaves none to train"
         )
     numbers = np.arange(rows.count)
-    if getattr(rows, "classes", ()):
+    if rows.classes:
         np.random.default_rng([seed, rows.count]).shuffle(numbers)
         numbers = np.concatenate([np.sort(numbers[:-count]), np.sort(numbers[-count:])])
     size, lock = batch_of(inputs, batch_size), Lock()

@@ -55,10 +55,7 @@ class PictureRows(Rows):
 
 
 class ImageRows(PictureRows):
-    """Image files, decoded to the size of the input unless they are cropped.
-
-    classes: the names of the classes, by label; empty where a list gives numbers.
-    """
+    """Image files, decoded to the size of the input unless they are cropped."""
 
     def __init__(
         self,

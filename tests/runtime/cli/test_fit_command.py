@@ -114,6 +114,15 @@ def test_transforms_and_order(folder, capsys):
         return next(row[3] for row in rows(folder / "log.csv") if row[2] == "loss")
 
     assert len({loss(), loss("--no-shuffle"), loss("--transform", "scale=2")}) == 3
+    assert loss("--transform", "scale: 2") == loss("--transform", "scale=2")
+    x, y = arrays()
+    np.save("x.npy", x)
+    np.save("y.npy", y)
+    words[words.index("train.npz")] = "x.npy"
+    words.insert(words.index("x.npy") + 1, "y.npy")
+    several = loss()
+    words[words.index("x.npy") : words.index("y.npy") + 1] = ["train.npz"]
+    assert several == loss()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,10 @@ def test_transforms_and_order(folder, capsys):
             "--set can be given for a model file only",
         ),
         ("--data train.npz --set gamma", "--set: expected FIELD=VALUE, got 'gamma'"),
-        ("--data train.npz --transform crop=3", "transform has no field 'crop'"),
+        (
+            "--data train.npz --transform crop=3",
+            "crop is no field of TransformationParameter",
+        ),
         ("--data train.npz --type Adma", "did you mean 'Adam'"),
         ("--data train.npz --out net.prototxt", "cannot be made a folder"),
     ],
