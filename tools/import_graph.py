@@ -67,7 +67,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "backends",
         "execution",
         "checking  pictures  training",
-        "evaluation",
+        "callbacks  evaluation",
         "fitting",
         "cli  pycaffe  __init__",
         "__main__",

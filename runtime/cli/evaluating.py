@@ -7,7 +7,9 @@ import json
 import math
 from typing import Any
 
-from runtime.cli.given_data import add_subject, data_of, subject, transform_of
+from runtime.cli.data_files import data_of
+from runtime.cli.field_options import transform_of
+from runtime.cli.given_data import add_subject, subject
 from runtime.evaluation.evaluate import Asked, evaluation
 from runtime.evaluation.results import Evaluation
 
@@ -59,7 +61,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """Run the command."""
     result = evaluation(
         subject(options),
-        data_of(options),
+        data_of(options.data),
         Asked(None, options.top_k, options.class_names, 0.5),
         options.batch_size,
         transform_of(options),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from netspec.commands.cli import positive
-from netspec.commands.net_argument import add_net_argument, net_to_run
-from netspec.errors import FileError, SpecError
-from netspec.text import parse
+from netspec.commands.net_argument import (
+    add_net_argument,
+    add_shape_option,
+    add_state_options,
+    net_to_run,
+)
+from runtime.cli.data_files import DATA_HELP
+from runtime.cli.field_options import add_transform
 from runtime.cli.options import (
     add_allow_python,
     add_backend,
@@ -23,13 +25,6 @@ from runtime.cli.options import (
     ways,
 )
 from runtime.evaluation.subject import Subject, subject_of
-
-TRANSFORM = "TransformationParameter"
-DATA_HELP = (
-    "arrays (.npz, .npy, .h5; several .npy for several inputs), an LMDB database, a "
-    "folder with a folder of images for each class, or a list with a path and a label "
-    "on every line"
-)
 
 
 def add_subject(parser: Any, doing: str) -> None:
@@ -54,12 +49,9 @@ def add_subject(parser: Any, doing: str) -> None:
         help="how many items at once, else as many as the net says; the result does "
         "not depend on it",
     )
-    parser.add_argument(
-        "--transform",
-        metavar="FIELDS",
-        help="what is done to images, as transform_param says it: "
-        "'scale: 0.0039 mean_value: 104'",
-    )
+    add_transform(parser)
+    add_state_options(parser)
+    add_shape_option(parser)
     add_rename(parser)
     add_backend(parser)
     add_precision(parser)
@@ -72,40 +64,12 @@ def subject(options: argparse.Namespace) -> Subject:
     batch_size, options.batch_size = options.batch_size, None
     given = net_to_run(options)
     options.batch_size = batch_size
-    if given.stages or given.level:
-        raise SpecError("--level and --stage are not known here")
-    return subject_of(
+    found = subject_of(
         given.net,
         named_files(options.weights) if options.weights else None,
         dict(options.rename) or None,
         {**ways(options), "allow_python": options.allow_python},
+        dict(options.shape) or None,
     )
-
-
-def data_of(options: argparse.Namespace) -> Any:
-    """Return the data: a path, or the arrays of several files."""
-    paths: Sequence[str] = options.data
-    if len(paths) == 1:
-        return paths[0]
-    return tuple(_array(path) for path in paths)
-
-
-def _array(path: str) -> np.ndarray:
-    if Path(path).suffix != ".npy":
-        raise SpecError(
-            f"{path}: several files are given as data, so each has to be an array, "
-            f".npy; put arrays of other files into one .npz"
-        )
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path}: {error}") from error
-    return array
-
-
-def transform_of(options: argparse.Namespace) -> Any:
-    """Return what is done to images, a message, or None."""
-    if options.transform is None:
-        return None
-    found: Any = parse(options.transform, TRANSFORM, source="--transform")
-    return found
+    stages = (*found.stages, *given.stages)
+    return replace(found, stages=stages, level=given.level or found.level)

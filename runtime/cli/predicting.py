@@ -14,7 +14,9 @@ import numpy as np
 
 from netspec.errors import SpecError
 from netspec.files import replacing
-from runtime.cli.given_data import add_subject, data_of, subject, transform_of
+from runtime.cli.data_files import data_of
+from runtime.cli.field_options import transform_of
+from runtime.cli.given_data import add_subject, subject
 from runtime.evaluation.predict import predictions
 
 FORMATS = (".npz", ".npy", ".csv")
@@ -58,7 +60,7 @@ def predict(options: argparse.Namespace) -> int:
     names = [name for name in (options.blobs or "").split(",") if name] or None
     found = predictions(
         subject(options),
-        data_of(options),
+        data_of(options.data),
         blobs=names,
         batch_size=options.batch_size,
         transform=transform_of(options),

@@ -138,7 +138,7 @@ def _parser() -> Parser:
         metavar="PREFIX",
         help="what the names of the results begin with (default: arrays)",
     )
-    arrays.add_argument("--format", choices=("lmdb", "hdf5"), default="lmdb")
+    _add_format(arrays)
     arrays.add_argument("--force", action="store_true", help="replace what is there")
 
     boxes = commands.add_parser(
@@ -228,6 +228,15 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=("lmdb", "hdf5"),
+        default="lmdb",
+        help="what to write: an LMDB database (default), or HDF5 files with their list",
+    )
+
+
 def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "-o",
@@ -237,12 +246,7 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
         metavar="PREFIX",
         help=f"what the names of the results begin with (default: {name})",
     )
-    parser.add_argument(
-        "--format",
-        choices=("lmdb", "hdf5"),
-        default="lmdb",
-        help="what to write: an LMDB database (default), or HDF5 files with their list",
-    )
+    _add_format(parser)
     parser.add_argument(
         "--pairs",
         type=positive,
