@@ -67,13 +67,25 @@ class NetSpec(Folder):
         return python_source(self.to_proto())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """Return what a notebook shows: a drawing, and the text."""
-        from netspec.draw import draw
+        """Return what a notebook shows: a drawing, and the text.
 
-        bundle = {"text/plain": repr(self)}
-        with contextlib.suppress(SpecError), warnings.catch_warnings():
+        A spec that cannot be written is drawn with what is wrong in red, and the text
+        says why.
+        """
+        from netspec.draw.scene import Scene, View
+
+        said = repr(self)
+        bundle = {"text/plain": said}
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            bundle["image/svg+xml"] = draw(self)
+            try:
+                scene = Scene(self, View())
+                bundle["image/svg+xml"] = scene.svg()
+                error = scene.error
+            except SpecError as problem:
+                error = problem
+        if error is not None:
+            bundle["text/plain"] = f"{said}\n{error}"
         return bundle
 
 

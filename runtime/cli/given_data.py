@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from netspec.commands.cli import positive
-from netspec.commands.net_argument import add_net_argument, net_to_run
-from netspec.errors import SpecError
+from netspec.commands.net_argument import (
+    add_net_argument,
+    add_shape_option,
+    add_state_options,
+    net_to_run,
+)
 from runtime.cli.data_files import DATA_HELP
 from runtime.cli.field_options import add_transform
 from runtime.cli.options import (
@@ -45,6 +50,8 @@ def add_subject(parser: Any, doing: str) -> None:
         "not depend on it",
     )
     add_transform(parser)
+    add_state_options(parser)
+    add_shape_option(parser)
     add_rename(parser)
     add_backend(parser)
     add_precision(parser)
@@ -57,11 +64,12 @@ def subject(options: argparse.Namespace) -> Subject:
     batch_size, options.batch_size = options.batch_size, None
     given = net_to_run(options)
     options.batch_size = batch_size
-    if given.stages or given.level:
-        raise SpecError("--level and --stage are not known here")
-    return subject_of(
+    found = subject_of(
         given.net,
         named_files(options.weights) if options.weights else None,
         dict(options.rename) or None,
         {**ways(options), "allow_python": options.allow_python},
+        dict(options.shape) or None,
     )
+    stages = (*found.stages, *given.stages)
+    return replace(found, stages=stages, level=given.level or found.level)

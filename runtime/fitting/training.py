@@ -196,9 +196,7 @@ def _fed(net: Net, dataset: Dataset | None) -> Feed | None:
     there = net.its_feed
     if there is not None and there.dataset is dataset:
         return there
-    feed = Feed(dataset, net.fed_layers(dataset.names), always=False)
-    net.begin_feed(feed)
-    return feed
+    return net.feed_with(dataset, always=False)
 
 
 def add_callbacks(solver: Solver, callbacks: Any) -> None:

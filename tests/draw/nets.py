@@ -87,3 +87,41 @@ def texts(svg):
     """All text elements of a drawing; fails if it is not well-formed XML."""
     root = ET.fromstring(svg)
     return [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def random_rows(seed):
+    """Rows of modules that are nearly equal, with lines from and to elsewhere."""
+    rng = random.Random(seed)
+    text = INPUT + "".join(layer(f"w{k}", ["x"], rng.choice(KINDS)) for k in range(3))
+    text += 'layer { name: "cut" type: "Slice" bottom: "x" slice_param { axis: 0 } '
+    text += "".join(f'top: "cut{k}" ' for k in range(2)) + "}"
+    tops = ["x", "w0", "w1", "w2"]
+    for row in range(rng.randint(1, 3)):
+        count, inner = rng.randint(2, 6), rng.randint(2, 4)
+        kinds = [rng.choice(KINDS) for _ in range(inner)]
+        common = rng.choice(["", "", *tops])
+        nested, joins = rng.random() < 0.3, rng.random() < 0.5
+        below, ends = rng.choice(tops), []
+        for step in range(count):
+            path = f"r{row}/s{step}"
+            last = below
+            for place, kind in enumerate(kinds):
+                part = f"{path}/deep/{place}" if nested and place else f"{path}/{place}"
+                text += layer(part, [last], kind)
+                last = part
+            reads = [below, last, *([common] if common else [])]
+            reads += [f"cut{step % 2}"] if rng.random() < 0.1 else []
+            text += layer(f"{path}/sum", reads, "Eltwise")
+            below = f"{path}/sum"
+            ends.append(below)
+            if rng.random() < 0.05:
+                text += layer(f"side{row}_{step}", [below])
+        if joins:
+            some = ends if rng.random() < 0.7 else rng.sample(ends, 2)
+            text += layer(f"all{row}", some, "Concat")
+            tops.append(f"all{row}")
+        tops.append(below)
+    return text
+
+
+KINDS = ("TanH", "BNLL", "AbsVal")

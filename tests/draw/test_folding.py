@@ -5,9 +5,9 @@ import pytest
 from netspec import NetSpec, module, shared
 from netspec import layers as L
 from netspec.draw import draw, draw_dot
-from netspec.draw.lines import wires
+from netspec.draw.lines import drawn_boxes, wires
 from netspec.draw.scene import Scene, View
-from tests.draw.nets import INPUT, layer, texts
+from tests.draw.nets import INPUT, layer, random_rows, texts
 
 
 @module
@@ -137,3 +137,36 @@ def test_first_steps_of_known_shape_fold_with_those_of_unknown_shape():
     assert folds(load_model(ROOT / "models" / "unrolled_rnn.py")) == [
         ("step0 … step19", 20)
     ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_lines_of_folded_nets_lead_on_between_what_is_drawn(seed):
+    scene = Scene(random_rows(seed), View())
+    drawn = drawn_boxes(scene.root, scene.picture)
+    assert all(drawn[box] == box for box in drawn)
+    for wire in wires(scene.root, scene.picture):
+        ends = (wire.source, *wire.targets)
+        assert all(drawn[box] == box for box in ends)
+    folded = []
+    for each in (scene.root, *scene.root.seen()):
+        for line in each.lines:
+            assert all(line.source < target for target in line.targets)
+        if each.is_fold:
+            folded.append({drawn[box] for box in each.boxes()})
+            assert each.entries == each.shown.entries
+            assert each.exits == each.shown.exits
+    # Every line is there once the folds are undone, but for those from step to step.
+    plain = Scene(random_rows(seed), View(fold=False))
+    pairs = {
+        (drawn[blob.net.source], drawn[box])
+        for blob in plain.picture.blobs
+        for box in blob.net.targets
+    }
+    kept = {
+        (wire.source, box)
+        for wire in wires(scene.root, scene.picture)
+        for box in wire.targets
+    }
+    assert kept <= pairs
+    for pair in pairs - kept:
+        assert any({*pair} <= boxes for boxes in folded)

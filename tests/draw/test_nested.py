@@ -26,6 +26,7 @@ from tests.draw.nets import (
     random_modules,
     random_net,
     random_net_of_many_sources,
+    random_rows,
 )
 from tests.test_architecture import ROOT
 
@@ -136,6 +137,11 @@ def test_models_have_the_same_places(script, model):
 @pytest.mark.parametrize("seed", range(12))
 def test_nets_of_random_modules_have_the_same_places(script, seed):
     assert places_compared(script, random_modules(seed), seed) > 500
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nets_of_random_rows_have_the_same_places(script, seed):
+    assert places_compared(script, random_rows(seed), seed) > 300
 
 
 SMALL = {

@@ -223,7 +223,7 @@ def test_net_fields_are_arguments():
     n.x = L.Input(shape=[2, 3])
     net = n.to_proto()
     assert (net.name, net.force_backward, net.state.level) == ("net", True, 3)
-    with pytest.raises(SpecError, match="'net'.*did you mean 'force_backward'"):
+    with pytest.raises(SpecError, match=r"NetSpec: .*did you mean 'force_back"):
         NetSpec("net", force_backwards=True).to_proto()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import runtime
+from netspec import layers as L
 from runtime.__main__ import main
 from tests.runtime.cli.command_line import fail
 from tests.runtime.evaluation.nets import classifier, images, untrained
@@ -102,6 +103,23 @@ def test_images_are_transformed(files, capsys):
     assert told["loss"] == pytest.approx(wanted.loss, rel=1e-5)
     error = fail(capsys, "evaluate", *GIVEN, "raw.npz", "--transform", "sclae: 1")
     assert "did you mean 'scale'" in error
+
+
+def test_rules_see_level_and_stage(files, capsys):
+    n = classifier()
+    n.big = L.Power(n.fc, scale=2, include=dict(stage="big"))
+    n.prob = L.Softmax(n.big, include=dict(stage="big"))
+    del n.loss, n.acc, n.label
+    Path("staged.prototxt").write_text(str(n.to_proto()))
+    given = ["staged.prototxt", "--weights", "w.caffemodel", "--data", "x.npy"]
+    assert main(["predict", *given, "--stage", "big", "--blobs", "fc,big"]) == 0
+    fc, big = (
+        np.loadtxt(capsys.readouterr().out.splitlines()[1:], delimiter=",")[:, 1:]
+        .reshape(23, 2, 5)
+        .transpose(1, 0, 2)
+    )
+    np.testing.assert_allclose(big, 2 * fc, rtol=1e-5)
+    assert "no blob 'big'" in fail(capsys, "predict", *given, "--blobs", "big")
 
 
 def test_layers_may_be_renamed(files, capsys):

@@ -4,10 +4,17 @@ import pytest
 from netspec.errors import FileError, ShapeError, SpecError
 from netspec.schema import Datum
 from runtime.data.dataset import open_dataset, split_dataset
-from tests.runtime.data.given.common import COUNT, INPUTS, arrays, check_epoch, read
+from tests.runtime.data.given.common import (
+    COUNT,
+    INPUTS,
+    arrays,
+    check_epoch,
+    read,
+    write_images,
+)
 
 h5py, lmdb = pytest.importorskip("h5py"), pytest.importorskip("lmdb")
-Image = pytest.importorskip("PIL.Image")
+pytest.importorskip("PIL")
 
 X, Y = arrays()
 COLOR = {"data": (4, 3, 6, 5), "label": (4,)}
@@ -111,22 +118,12 @@ def test_items_of_a_database_that_differ_are_refused(tmp_path):
         data.batch(0)
 
 
-def write_images(folder, sizes=((6, 5),), mode="RGB"):
-    """Write three images for each of three classes, of one colour each."""
-    for label, name in enumerate(["ant", "bee", "cat"]):
-        (folder / name).mkdir(parents=True)
-        for number in range(3):
-            height, width = sizes[number % len(sizes)]
-            value = 20 * label + number
-            image = np.full((height, width, 3), (value, 100 + value, 200), np.uint8)
-            Image.fromarray(image).convert(mode).save(folder / name / f"{number}.png")
-
-
 def test_a_folder_with_a_folder_for_each_class(tmp_path):
     write_images(tmp_path)
     (tmp_path / ".hidden").mkdir()
     data = open_dataset(tmp_path, COLOR)
     assert (data.items, data.batches) == (9, 3)
+    assert data.classes == ("ant", "bee", "cat")
     images = np.concatenate([data.batch(n)[0] for n in range(3)])
     labels = np.concatenate([data.batch(n)[1] for n in range(3)])
     assert labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]

@@ -158,3 +158,19 @@ def test_parts_that_are_transformed_and_not():
         split_dataset((X, Y), inputs, 0.3)
     with pytest.raises(SpecError, match="leaves none to train"):
         split_dataset((X[:1], Y[:1]), inputs, 0.3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_pictures_that_keep_their_size_are_transformed_as_others_are(dtype):
+    inputs = {"data": (4, 1, 9, 9), "label": (4,)}
+    fields = dict(mirror=True, mean_value=[3.5], scale=0.25)
+    at_once = open_dataset((X.astype(dtype), Y), inputs, transform=fields, seed=3)
+    one_by_one = open_dataset(
+        list(zip(X.astype(dtype), Y, strict=True)), inputs, transform=fields, seed=3
+    )
+    for number in range(7):
+        for mine, other in zip(
+            at_once.batch(number), one_by_one.batch(number), strict=True
+        ):
+            np.testing.assert_array_equal(mine, other)
+    assert at_once.cheap is (dtype != "float64")
