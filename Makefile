@@ -74,6 +74,7 @@ generated: $(DEV)
 	$(PY) tools/gen_schema.py --check
 	$(PY) tools/gen_forks.py --check
 	$(PY) tools/gen_layers.py --check
+	$(PY) -m tools.gen_layer_index --check
 	$(PY) tools/gen_models.py --check
 	$(PY) -m tools.gen_gallery --check
 	$(PY) tools/gen_gradients.py --check
@@ -89,6 +90,7 @@ gen: $(DEV)  ## write the generated files again
 	$(PY) tools/gen_schema.py
 	$(PY) tools/gen_forks.py
 	$(PY) tools/gen_layers.py
+	$(PY) -m tools.gen_layer_index
 	$(PY) tools/gen_models.py
 	$(PY) -m tools.gen_gallery
 	$(PY) tools/gen_gradients.py

@@ -67,13 +67,25 @@ class NetSpec(Folder):
         return python_source(self.to_proto())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """Return what a notebook shows: a drawing, and the text."""
-        from netspec.draw import draw
+        """Return what a notebook shows: a drawing, and the text.
 
-        bundle = {"text/plain": repr(self)}
-        with contextlib.suppress(SpecError), warnings.catch_warnings():
+        A spec that cannot be written is drawn with what is wrong in red, and the text
+        says why.
+        """
+        from netspec.draw.scene import Scene, View
+
+        said = repr(self)
+        bundle = {"text/plain": said}
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            bundle["image/svg+xml"] = draw(self)
+            try:
+                scene = Scene(self, View())
+                bundle["image/svg+xml"] = scene.svg()
+                error = scene.error
+            except SpecError as problem:
+                error = problem
+        if error is not None:
+            bundle["text/plain"] = f"{said}\n{error}"
         return bundle
 
 
@@ -91,9 +103,10 @@ def load(
 ) -> NetSpec:
     """Return the spec of a net that exists: a file, text, or a message.
 
-    net: the path of a prototxt, binary or ONNX file, prototxt text, a `NetParameter`,
-    or a spec. Old formats are upgraded as Caffe does. shapes, batch_size: of the inputs
-    of an ONNX file; see `netspec.from_onnx`. fork: the fork of Caffe that a binary file
+    net: the path of a prototxt, binary or ONNX file, or of a model file `.py`, which is
+    run; prototxt text, a `NetParameter`, or a spec. Old formats are upgraded as Caffe
+    does. shapes, batch_size: of the inputs of an ONNX file; see `netspec.from_onnx`.
+    fork: the fork of Caffe that a binary file
     is from, where its fields do not tell; see `netspec.forks.use`. strict: refuse
     fields that are not known here, naming all; without it they are kept, and written
     as they stand.
@@ -123,6 +136,10 @@ def load(
         net = other(os.fspath(net), shapes=shapes, batch_size=batch_size)
     schema = forks.use(fork) if fork is not None else contextlib.nullcontext()
     with schema, refusing(strict or is_strict()):
+        if isinstance(net, str | os.PathLike) and os.fspath(net).endswith(".py"):
+            from netspec.commands.model_files import load_model
+
+            net = load_model(os.fspath(net))
         return read(net, LoadedSpec)
 
 

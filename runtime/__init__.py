@@ -10,6 +10,7 @@ from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
+    import runtime.callbacks as callbacks
     from netspec.weights.hdf5_file import allow_links as allow_links
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
     from runtime.execution.python_layers.layer import Layer as Layer
     from runtime.fitting.fit import fit as fit
     from runtime.fitting.interrupted import interrupted as interrupted
+    from runtime.fitting.lr_find import lr_find as lr_find
     from runtime.pictures.activations import activations as activations
     from runtime.pictures.batch import show_batch as show_batch
     from runtime.pictures.filters import filters as filters
     from runtime.training.callbacks import Callback as Callback
     from runtime.training.divergence import NonFiniteLossError as NonFiniteLossError
+    from runtime.training.history import History as History
     from runtime.training.opening import get_solver as get_solver
+    from runtime.training.preview import rates as rates
     from runtime.training.solver import Solver as Solver
 
 __all__ = [
@@ -39,11 +43,13 @@ __all__ = [
     "Blob",
     "Call",
     "Callback",
+    "History",
     "Evaluation",
     "Layer",
     "Net",
     "NonFiniteLossError",
     "Solver",
+    "callbacks",
     "activations",
     "check_gradients",
     "allow_links",
@@ -53,7 +59,9 @@ __all__ = [
     "get_backend",
     "get_solver",
     "interrupted",
+    "lr_find",
     "predict",
+    "rates",
     "register_layer",
     "show_batch",
 ]
@@ -66,6 +74,8 @@ _LAZY = {
     "Evaluation": "runtime.evaluation.results",
     "Layer": "runtime.execution.python_layers.layer",
     "Net": "runtime.execution.net",
+    "History": "runtime.training.history",
+    "callbacks": "runtime.callbacks",
     "check_gradients": "runtime.checking.gradients",
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
@@ -76,8 +86,10 @@ _LAZY = {
     "filters": "runtime.pictures.filters",
     "get_backend": "runtime.backends",
     "interrupted": "runtime.fitting.interrupted",
+    "lr_find": "runtime.fitting.lr_find",
     "get_solver": "runtime.training.opening",
     "predict": "runtime.evaluation.predict",
+    "rates": "runtime.training.preview",
     "register_layer": "runtime.execution.python_layers.code",
     "show_batch": "runtime.pictures.batch",
 }
@@ -86,7 +98,8 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'runtime' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    module = importlib.import_module(_LAZY[name])
+    return module if module.__name__ == f"runtime.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m runtime`: train, test, time and check nets; list devices."""
+"""`python -m runtime`: train, test, use, time and check nets; list devices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from netspec.commands.fork_options import add_fork_options
 # Name, module, and what it does. Only the module that is called is imported.
 COMMANDS = {
     "train": ("runtime.cli.train", "train a net as a solver file says"),
+    "fit": ("runtime.cli.fit", "train a net with data of any kind"),
     "test": ("runtime.cli.testing", "score a net on its data"),
+    "predict": ("runtime.cli.predicting", "write what a net makes of data"),
+    "evaluate": ("runtime.cli.evaluating", "measure a net on data"),
     "time": ("runtime.cli.timing", "tell how long each layer takes"),
     "check": ("runtime.cli.check", "say what a net is, or what is wrong with it"),
     "check-gradients": (
@@ -24,10 +27,12 @@ COMMANDS = {
     ),
     "devices": ("runtime.cli.devices", "list what this machine can compute on"),
 }
-DESCRIPTION = "Train, test, time and check nets; list devices."
+DESCRIPTION = "Train, test, use, time and check nets; list devices."
 EXAMPLES = (
     "train --solver solver.prototxt --out run",
+    "fit net.py --data train.npz --validation 0.1 --epochs 5 --out run",
     "test train_val.prototxt --weights run/net_iter_1000.caffemodel",
+    "evaluate train_val.prototxt --weights net.caffemodel --data x.npy y.npy",
     "check train_val.prototxt",
     "train --help",
 )

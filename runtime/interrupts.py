@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from netspec.notebooks import rendered
+
 ABORT_AFTER_S = 1.0  # a second signal that comes so much later does not wait
 
 P = ParamSpec("P")
@@ -197,30 +199,8 @@ def stopped(said: str = "") -> KeyboardInterrupt:
     who stopped, and nothing went wrong here.
     """
     error = KeyboardInterrupt(*([said] if said else []))
-    error._render_traceback_ = lambda: _rendered(error)  # type: ignore[attr-defined]
+    error._render_traceback_ = lambda: rendered(error)  # type: ignore[attr-defined]
     return error
-
-
-def _rendered(error: BaseException) -> list[str]:
-    """Return the lines that IPython, which asks for them, shows of an interrupt."""
-    frames: list[TracebackType] = []
-    place = error.__traceback__
-    while place is not None:
-        frames.append(place)
-        place = place.tb_next
-    while len(frames) > 1 and _is_ours(frames[-1]):
-        frames.pop()
-    trimmed: TracebackType | None = None
-    for one in reversed(frames):
-        trimmed = TracebackType(trimmed, one.tb_frame, one.tb_lasti, one.tb_lineno)
-    shell = importlib.import_module("IPython").get_ipython()
-    shown = shell.InteractiveTB.structured_traceback(type(error), error, trimmed)
-    return list(shown)
-
-
-def _is_ours(place: TracebackType) -> bool:
-    name = str(place.tb_frame.f_globals.get("__name__", ""))
-    return name.partition(".")[0] in ("runtime", "netspec")
 
 
 def at_once(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,11 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+# What the commands that are installed stand for.
+SCRIPTS = {
+    "netspec": ["python", "-m", "netspec"],
+    "netspec-train": ["python", "-m", "runtime"],
+}
 CALL_TESTS = """
 from inspect import signature
 from pathlib import Path
@@ -90,12 +95,34 @@ def test_the_commands_exist_with_their_options(document, line):
         return
     if words[0] == "pip":
         return
+    words = [*SCRIPTS.get(words[0], words[:1]), *words[1:]]
     assert words[:2] == ["python", "-m"], line
     module, rest = words[2], words[3:]
     parts = [word for word in rest[:1] if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)]
     known = help_of((module, *parts))
     for option in (word.split("=")[0] for word in rest if word.startswith("-")):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), (option, known)
+
+
+def test_the_commands_that_are_installed_are_those_of_the_modules():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = {name: place.split(".")[0] for name, place in project["scripts"].items()}
+    assert found == {name: words[2] for name, words in SCRIPTS.items()}
+
+
+def test_the_page_of_commands_has_every_command():
+    from netspec.__main__ import COMMANDS as OF_NETSPEC
+    from runtime.__main__ import COMMANDS as OF_RUNTIME
+
+    page = (ROOT / "docs/commands.md").read_text()
+    shown = "\n".join(blocks(ROOT / "docs/commands.md", "console"))
+    wanted = [f"netspec {name}" for name in OF_NETSPEC]
+    wanted += [f"netspec-train {name}" for name in OF_RUNTIME]
+    for command in wanted:
+        assert f"| `{command}` |" in page, command
+        assert f"$ {command}" in shown, command
 
 
 def test_the_drawing_shown_is_what_the_command_draws():

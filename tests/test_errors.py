@@ -16,7 +16,7 @@ from netspec.errors import (
     layer_label,
 )
 from netspec.graph import build, diagnose
-from netspec.language.folder import NoSuchTop
+from netspec.language.entries import NoSuchTop
 from netspec.nets.state import State
 from netspec.ops import infer
 from netspec.schema import LayerParameter

@@ -55,7 +55,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "record  emit",
         "rewiring",
         "folder",
-        "modules  argument_types  editing",
+        "modules  argument_types  editing  drafts",
         "own_layers",
     ),
     "runtime": (
@@ -67,7 +67,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "backends",
         "execution",
         "checking  pictures  training",
-        "evaluation",
+        "callbacks  evaluation",
         "fitting",
         "cli  pycaffe  __init__",
         "__main__",

@@ -14,8 +14,11 @@ NORMALIZATION = (
         "and their count (1,)",
         notes="Does not scale or shift: follow it with Scale(bias_term=True). Uses "
         "batch statistics in TRAIN, stored ones in TEST, unless `use_global_stats` is "
-        "given. With `scale_bias` (NVCaffe) or `use_weight_bias` (Intel) it does, with "
-        "two more parameters (C,), and Caffe cannot read it.",
+        "given. The stored ones are means over about 1 / (1 - "
+        "`moving_average_fraction`) iterations, 1,000 by default: for runs that are "
+        "not much longer give 0.9. With `scale_bias` (NVCaffe) or `use_weight_bias` "
+        "(Intel) it scales and shifts, with two more parameters (C,), and Caffe cannot "
+        "read it.",
         source="Ioffe and Szegedy, arXiv:1502.03167",
     ),
     LayerType(

@@ -16,17 +16,21 @@ from netspec.catalogue.region import REGION
 from netspec.catalogue.shape import SHAPE
 from netspec.catalogue.vision import VISION
 
-_ROWS = (
-    *ACTIVATION,
-    *VISION,
-    *NORMALIZATION,
-    *SHAPE,
-    *DATA,
-    *LOSS,
-    *RECURRENT,
-    *DETECTION,
-    *REGION,
+# By what they are for, in the order in which an index shows them.
+FAMILIES: Mapping[str, tuple[LayerType, ...]] = MappingProxyType(
+    {
+        "Data": tuple(DATA),
+        "Convolution, pooling and products": tuple(VISION),
+        "Activation": tuple(ACTIVATION),
+        "Normalization": tuple(NORMALIZATION),
+        "Shape, choice and arithmetic": tuple(SHAPE),
+        "Sequences": tuple(RECURRENT),
+        "Loss and measure": tuple(LOSS),
+        "Detection": tuple(DETECTION),
+        "Regions": tuple(REGION),
+    }
 )
+_ROWS = [row for rows in FAMILIES.values() for row in rows]
 
 LAYER_TYPES: Mapping[str, LayerType] = MappingProxyType(
     {row.name: row for row in sorted(_ROWS, key=lambda row: row.name)}

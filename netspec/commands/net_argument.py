@@ -190,6 +190,9 @@ def is_model_file(name: str) -> bool:
     return name.endswith(".py")
 
 
+_NOTED: set[str] = set()  # what was told of once
+
+
 def file_of(name: str) -> str:
     """Return the file that an argument names: itself, or that of a model of netspec.
 
@@ -203,12 +206,14 @@ def file_of(name: str) -> str:
         if path.is_dir() and name in bundled.nets():
             return str(bundled.nets()[name])
         return name
-    known = bundled.nets()
+    known = {key: file for key, file in bundled.files().items() if file.suffix}
     if name in known:
         return str(known[name])
-    ours = {file.name: file for file in bundled.files().values() if file.suffix}
+    ours = {file.name: file for file in known.values()}
     if path.name in ours and path.parts[:-1] == ("models",):
-        print(f"note: {name} is that of netspec.models", file=sys.stderr)
+        if name not in _NOTED:
+            print(f"note: {name} is that of netspec.models", file=sys.stderr)
+        _NOTED.add(name)
         return str(ours[path.name])
     if path.name in ours and path.name == name:
         raise FileError(

@@ -19,6 +19,8 @@ from netspec.draw.output import check_suffix, write
 from netspec.draw.svg import to_svg
 from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Diagnosis, Graph, diagnose
+from netspec.language.drafts import draft
+from netspec.language.folder import Folder
 from netspec.nets.current import current
 from netspec.nets.filter import kept_layers, merge_state
 from netspec.nets.module_paths import known_paths
@@ -198,7 +200,7 @@ class Scene:
             facts = [Fact(node.op, tops=node.op.tops) for node in net.nodes]
             title = f"{net.name} ({phase})"
             return make_picture(title, layers, facts, rates=self.view.rates)
-        message = current(net, values=False)
+        message, wrong = self._read(net)
         title = message.name or "net"
         every = self.view.phase == ALL_PHASES
         phases = list(PHASES.values()) if every else [PHASES[self.view.phase]]
@@ -216,9 +218,25 @@ class Scene:
             with_stage = f", stage {stage}" if stage else ""
             title += f" ({PHASE_NAMES[phases[0]]}{only}{with_stage})"
         layers = list(message.layer if every else found[0].layers)
-        facts = _facts(layers, found)
-        told = known_paths(net)
+        facts = [
+            replace(fact, mistake=wrong.get(id(layer), fact.mistake))
+            for fact, layer in zip(_facts(layers, found), layers, strict=True)
+        ]
+        told = known_paths(net) if not wrong else {}
         return make_picture(title, layers, facts, rates=self.view.rates, paths=told)
+
+    def _read(self, net: Any) -> tuple[NetParameter, dict[int, SpecError]]:
+        """Return a net, and what only its spec knows to be wrong, by ids of layers."""
+        try:
+            return current(net, values=False), {}
+        except SpecError as error:
+            if not isinstance(net, Folder):
+                raise
+            self.error = error.with_traceback(None)
+        message, mistakes = draft(net)
+        message = current(message)
+        self._held = list(message.layer)  # so that they keep their ids
+        return message, {id(self._held[place]): e for place, e in mistakes.items()}
 
     def _diagnose(self, message: NetParameter, phase: int) -> tuple[Diagnosis, str]:
         """Return what is known of a phase, and the stage that it needs, or ""."""

@@ -14,4 +14,5 @@ from netspec.graph.types import Graph as Graph
 from netspec.graph.types import Node as Node
 from netspec.graph.types import Parameter as Parameter
 from netspec.graph.types import Use as Use
+from netspec.graph.zero_weights import may_start_zero as may_start_zero
 from netspec.graph.zero_weights import zero_weights as zero_weights

@@ -6,8 +6,21 @@ from collections.abc import Callable
 
 from netspec.errors import layer_label
 from netspec.graph.types import Graph, Parameter
+from netspec.schema import NetParameter
 
 WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct")  # x times parameter 0
+
+
+def may_start_zero(net: NetParameter) -> bool:
+    """Tell cheaply whether `zero_weights` may have to say something of a net."""
+    without = 0
+    for layer in net.layer:
+        if layer.type in WEIGHTED and not len(layer.blobs):
+            inner = layer.type == "InnerProduct"
+            param = layer.inner_product_param if inner else layer.convolution_param
+            filler = param.weight_filler
+            without += filler.type == "constant" and filler.value == 0
+    return without > 1
 
 
 def starts_zero(parameter: Parameter) -> bool:

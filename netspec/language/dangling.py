@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from netspec.catalogue import LAYER_TYPES
-from netspec.language.calls import Top
+from netspec.language.calls import Top, describe
 from netspec.schema import NetParameter
+from netspec.site import warn_at
 
 # What a net with a loss may well leave unread: measures and predictions.
 _OUTPUTS = frozenset(
@@ -49,3 +50,13 @@ def _is_loss(kind: str, weights: object) -> bool:
         return True
     values = weights if isinstance(weights, Iterable) else (weights,)
     return any(values)
+
+
+def warn_unused(top: Top, blob: str) -> None:
+    """Warn of an output that is hardly meant to be one."""
+    who = describe(top.fn, str(top.fn.params.get("name", blob)))
+    warn_at(
+        top.fn.site,
+        f"{who}: no layer reads blob {blob!r}, so it is an output "
+        f"of the net beside its losses; use it, delete it, or give it to L.Silence",
+    )

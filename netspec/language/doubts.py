@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from google.protobuf.message import Message
@@ -11,7 +11,6 @@ from netspec.catalogue import LayerType
 from netspec.catalogue.parameters import parameter_roles
 from netspec.errors import SpecError
 from netspec.language.calls import Function
-from netspec.nets.words import strange_words
 from netspec.schema import LayerParameter
 
 # What a filler of each type reads beside its type.
@@ -32,14 +31,19 @@ _MOVED = {
 }
 
 
-def faults_of(row: LayerType, fn: Function, message: LayerParameter) -> Iterator[str]:
+def faults_of(
+    row: LayerType,
+    fn: Function,
+    message: LayerParameter,
+    words: Iterable[tuple[str, bool]],
+) -> Iterator[str]:
     """Yield what no reader of the net would take, and is known before it is run.
 
     More of `param`, `loss_weight` or `propagate_down` than there are parameters, tops
-    and bottoms; a layer in place that cannot be; a slip of a filler's type.
+    and bottoms; a slip of a filler's type. words: what `strange_words` says.
     """
     start = f"{row.param}."
-    for text, slip in strange_words(message):
+    for text, slip in words:
         if slip:
             yield text.removeprefix(start)
     bottoms = len(fn.inputs) + len(message.bottom)
@@ -57,11 +61,6 @@ def faults_of(row: LayerType, fn: Function, message: LayerParameter) -> Iterator
         yield (
             f"propagate_down is given {count} times for {bottoms} "
             f"bottom{'s' * (bottoms != 1)}; give it once for each"
-        )
-    if fn.in_place and not _may_be_in_place(fn.type_name):
-        yield (
-            f"a {fn.type_name} layer cannot write over its bottom; leave out "
-            f"in_place=True"
         )
 
 
@@ -86,7 +85,22 @@ def _param_faults(message: LayerParameter, bottoms: int) -> Iterator[str]:
     )
 
 
-def _may_be_in_place(type_name: str) -> bool:
+def check_in_place(fn: Function) -> None:
+    """Refuse a call in place whose top has another shape than the bottom it takes."""
+    for top in fn.tops if fn.in_place else ():
+        if not fn.writes_over(top.n):
+            continue
+        below = fn.inputs[top.n].shape
+        if top.shape is None or below is None or top.shape == below:
+            continue
+        if None not in (*top.shape, *below):
+            raise SpecError(
+                f"in_place: the top has shape {top.shape} and its bottom {below}, so "
+                f"it cannot be written over that; leave out in_place=True"
+            )
+
+
+def _in_place_here(type_name: str) -> bool:
     from netspec.ops import is_known_type, op_class  # which an import need not wait for
 
     return not is_known_type(type_name) or op_class(type_name).in_place
@@ -97,6 +111,7 @@ def doubts_of(
     fn: Function,
     message: LayerParameter,
     given: Collection[str],
+    words: Iterable[tuple[str, bool]],
 ) -> Iterator[str]:
     """Yield what is allowed but does not do what it seems to, a sentence each.
 
@@ -113,7 +128,12 @@ def doubts_of(
         )
     if row is None:
         return
-    for text, slip in strange_words(message):
+    if fn.in_place and not _in_place_here(fn.type_name):
+        yield (
+            f"in_place: a {fn.type_name} layer cannot be run in place here, as its "
+            f"gradient needs what it read; leave out in_place=True"
+        )
+    for text, slip in words:
         if not slip:
             text = text.removeprefix(f"{row.param}.")
             yield f"{text}. It is written as it is, and cannot be run here"

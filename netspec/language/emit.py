@@ -69,7 +69,8 @@ class Emission:
         layer.name = name or self.names.layer_name(fn, prefix)
         problems = write_params(layer, fn)
         if problems:
-            raise SpecError(join_lines(problems), layer=describe(fn, layer.name))
+            error = SpecError(join_lines(problems), layer=describe(fn, layer.name))
+            self.names.fault(error, fn)
         restore(layer, fn.unread)
         if "name" in fn.params:
             path = prefix if fn.scope is None else self.names.path_of(fn.scope, prefix)
@@ -84,8 +85,9 @@ class Emission:
     def complain(self, error: SpecError, fn: Function) -> None:
         """Raise what is wrong with the net, as `fn` shows, or warn of it."""
         if fn.strict:
-            raise error
-        warn_at(fn.site, str(error))
+            self.names.fault(error, fn)
+        else:
+            warn_at(fn.site, str(error))
 
     def check_sharing(self) -> None:
         """Refuse parameters that share a name and cannot share values."""

@@ -5,8 +5,15 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from netspec.errors import shown
+from netspec.errors import SpecError, shown
 from netspec.language.calls import Function, Namespace, Top
+
+
+class NoSuchTop(SpecError, AttributeError, KeyError):
+    """A name that was not assigned."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def each_of(value: Any) -> tuple[Any, ...]:

@@ -7,18 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from netspec.errors import SpecError, did_you_mean, join_lines, shown
-from netspec.language.calls import Function, Namespace, Top, describe
-from netspec.language.dangling import dangling
+from netspec.language.calls import Function, Namespace, Top
+from netspec.language.dangling import dangling, warn_unused
 from netspec.language.emit import Emission, Root, emit, needed, unused
-from netspec.language.entries import each_of, is_tuple_of_tops, not_an_entry
-from netspec.language.naming import STRICT, Lost, Names, module_tops
-from netspec.language.options import layer_of
+from netspec.language.entries import NoSuchTop, each_of, is_tuple_of_tops, not_an_entry
+from netspec.language.naming import STRICT, Lost, Mistakes, Names, module_tops
 from netspec.language.python_to_proto import assign
-from netspec.language.results import blob_of, has_own_name, module_of, returned_by
+from netspec.language.results import (
+    blob_of,
+    has_own_name,
+    module_of,
+    returned_by,
+    stay_apart,
+)
 from netspec.language.rewiring import functions_of, rewire
 from netspec.language.scope import current_scope
 from netspec.language.views import identifiers, part_of, paths
-from netspec.nets.rules import may_meet
 from netspec.schema import NetParameter
 from netspec.site import Site, user_site, warn_at
 
@@ -39,13 +43,6 @@ class BlockUses:
     def copy(self) -> BlockUses:
         """Return one that goes on by itself."""
         return BlockUses(self.count, self.owners and [*self.owners])
-
-
-class NoSuchTop(SpecError, AttributeError, KeyError):
-    """A name that was not assigned."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class Folder(Namespace):
@@ -102,6 +99,8 @@ class Folder(Namespace):
         )
 
     def _put(self, name: str, value: Entry, site: Site) -> None:
+        if isinstance(value, Folder) and value in _around(self):
+            raise SpecError(f"{site}: {name!r}: a NetSpec cannot hold itself")
         old = self.tops.get(name)
         if old is not None and old is not value and self._naming.keeps_lost:
             self._replace(name, old, value, site)
@@ -138,11 +137,12 @@ class Folder(Namespace):
             kind = (
                 "method" if callable(getattr(type(self), name, None)) else "attribute"
             )
+            site = user_site()
             warn_at(
-                user_site(),
-                f"n.{name} = ... names a top {name!r}, but n.{name} stays the {kind} "
-                f"of every NetSpec; the top is n[{name!r}], so write it so or choose "
-                f"another name",
+                site,
+                f"{site}: n.{name} = ... names a top {name!r}, but n.{name} stays the "
+                f"{kind} of every NetSpec; the top is n[{name!r}], so write it so or "
+                f"choose another name",
             )
         self[name] = value
 
@@ -290,15 +290,15 @@ class Folder(Namespace):
         for top in dangling(net, unused(emission)):
             if top.fn.from_file:
                 continue  # published so
-            _warn_unused(top, emission.blobs[top])
+            warn_unused(top, emission.blobs[top])
         if phase is None:
             return net
         from netspec.nets.deploy import for_phase  # a mere import need not wait for it
 
         return for_phase(net, phase)
 
-    def _emitted(self) -> Emission:
-        names = Names(self._naming)
+    def _emitted(self, mistakes: Mistakes | None = None) -> Emission:
+        names = Names(self._naming, mistakes=mistakes)
         roots = list(self._roots("", names, ()))
         emission = Emission(names)
         emit(roots, emission)
@@ -324,7 +324,10 @@ class Folder(Namespace):
             for value in (*self._variants.get(key, ()), last):
                 if isinstance(value, tuple | list):
                     site = self._sites.get(key) or value[0].fn.site
-                    raise SpecError(f"{site}: {key!r} {not_an_entry(value)}")
+                    error = SpecError(f"{site}: {key!r} {not_an_entry(value)}")
+                    names.fault(error, value[0].fn)
+                    yield from (Root(top, prefix) for top in value)
+                    continue
                 called = module_of(value, self._scope)
                 if called is not None and called.assigned == (self, key):
                     path = f"{prefix}{called.name or key}/"
@@ -395,6 +398,14 @@ def _folder(spec: Folder, name: str) -> tuple[Folder, str]:
     return spec, name
 
 
+def _around(spec: Folder) -> list[Namespace]:
+    """Return a spec and those that it is a folder of."""
+    found: list[Namespace] = [spec]
+    while (parent := vars(found[-1])["_parent"]) is not None:
+        found.append(parent[0])
+    return found
+
+
 def uses_of(folder: Folder) -> BlockUses:
     """Return what is known of the calls of a folder as a block."""
     uses: BlockUses = vars(folder)["_uses"]
@@ -407,33 +418,9 @@ def name_of(folder: Folder) -> str | None:
     return name
 
 
-def stay_apart(old: Entry, new: Entry) -> bool:
-    """Tell whether the rules of two layers keep them out of each other's nets."""
-    if isinstance(old, Folder) or isinstance(new, Folder):
-        return False
-    if not any(has_rules(value.fn) for value in (old, new)):
-        return False
-    return not may_meet(layer_of(old.fn), layer_of(new.fn))
-
-
-def has_rules(fn: Function) -> bool:
-    """Tell whether a layer is left out of some nets."""
-    return "include" in fn.params or "exclude" in fn.params
-
-
 def _shown(value: Top | Function) -> str:
     shape = getattr(value, "shape", None)
     return "" if shape is None else f" {shape}"
-
-
-def _warn_unused(top: Top, blob: str) -> None:
-    site = top.fn.site
-    who = describe(top.fn, str(top.fn.params.get("name", blob)))
-    warn_at(
-        site,
-        f"{who}: no layer reads blob {blob!r}, so it is an output "
-        f"of the net beside its losses; use it, delete it, or give it to L.Silence",
-    )
 
 
 def functions(folder: Folder) -> list[Function]:

@@ -89,9 +89,8 @@ def _module(
 ) -> Callable[_P, _R]:
     if not callable(function) or not (names is None or callable(names)):
         raise SpecError(
-            f"{user_site()}: module of {shown(function)}, names={shown(names)}; "
-            f"expected a function that takes tops and returns them, and a function as "
-            f"names"
+            f"{user_site()}: module takes a function, which takes tops and returns "
+            f"them; got {shown(function)}, names={shown(names)}"
         )
     signature = inspect.signature(function)
     takes_name = "name" in signature.parameters

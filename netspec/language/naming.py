@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from netspec.errors import SpecError
 from netspec.language.calls import Function, Namespace, Scope, Top, describe
@@ -50,8 +51,14 @@ class Lost:
     second: Site
 
 
+Mistakes: TypeAlias = dict[Function, SpecError]  # what is wrong, by layer
+
+
 class Names:
     """The names in one net.
+
+    mistakes: gets what is wrong, so that a net that cannot be written can be drawn;
+    None where it is raised.
 
     assigned: those of tops and layers that have one. lost: what had one. prefixes: of
     the folders that are emitted, what stands before the names in them. paths: the same
@@ -59,9 +66,13 @@ class Names:
     """
 
     def __init__(
-        self, naming: Naming = STRICT, paths: dict[Scope, str] | None = None
+        self,
+        naming: Naming = STRICT,
+        paths: dict[Scope, str] | None = None,
+        mistakes: Mistakes | None = None,
     ) -> None:
         self.naming = naming
+        self.mistakes = mistakes
         self.assigned: dict[Top | Function, str] = {}
         self.lost: dict[Top, Lost] = {}
         self.prefixes: dict[Namespace, str] = {}
@@ -69,16 +80,23 @@ class Names:
         self.counts: Counter[str] = Counter()
         self._taken: set[str] | None = None
 
+    def fault(self, error: SpecError, fn: Function) -> None:
+        """Raise what is wrong with a layer, or note it."""
+        if self.mistakes is None:
+            raise error
+        self.mistakes.setdefault(fn, error)
+
     def claim(self, value: Top | Function, name: str, site: Site) -> None:
         """Give `value` the name that it has at `site`."""
         if self.assigned.setdefault(value, name) == name:
             return
         if self.naming.one_each:
-            raise SpecError(
+            error = SpecError(
                 f"the same top is named {self.assigned[value]!r} "
                 f"and, at {site}, {name!r}; a blob has one name",
                 layer=describe(value.fn),
             )
+            self.fault(error, value.fn)
         self.assigned[value] = name
 
     def name_of(self, value: Top | Function, prefix: str) -> str:
@@ -86,7 +104,7 @@ class Names:
         if value in self.assigned:
             return self.assigned[value]
         if isinstance(value, Top) and value in self.lost:
-            raise _lost_error(value, self.lost[value])
+            self.fault(_lost_error(value, self.lost[value]), value.fn)
         for scope in value.fn.scope.chain() if value.fn.scope is not None else ():
             if value in scope.named:
                 spec, key = scope.named[value]

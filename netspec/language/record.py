@@ -9,14 +9,20 @@ from typing import Any, ParamSpec, TypeVar
 from netspec.catalogue import LAYER_TYPES, LayerType
 from netspec.catalogue.check import bottom_problem, missing_fields, top_problem
 from netspec.errors import SpecError, join_lines, shown
-from netspec.language.calls import Function, Namespace, Top, described
+from netspec.language.calls import Function, Namespace, Top, describe, described
 from netspec.language.defaults import add_defaults
-from netspec.language.doubts import doubts_of, faults_of, filler_doubts
+from netspec.language.doubts import (
+    check_in_place,
+    doubts_of,
+    faults_of,
+    filler_doubts,
+)
 from netspec.language.entries import no_top
 from netspec.language.options import fields_of, own_param, write_params
 from netspec.language.scope import add_call, current_scope
 from netspec.language.shapes import infer
 from netspec.language.sharing import tie
+from netspec.nets.words import strange_words
 from netspec.schema import LayerParameter
 from netspec.site import user_site, warn_at
 
@@ -93,7 +99,7 @@ def record(
         raise SpecError(
             f"ntop is {shown(tops)}; expected the number of tops", layer=who()
         )
-    if in_place not in (True, False):
+    if not isinstance(in_place, int) and type(in_place).__name__ not in _BOOLS:
         problem = f"in_place is {shown(in_place)}; expected True or False"
         raise SpecError(problem, layer=who())
     inputs = _inputs(type_name, bottoms, who, strict=strict)
@@ -110,10 +116,11 @@ def record(
     message = LayerParameter(type=type_name)
     problems = write_params(message, fn)
     faults = []
+    words = list(strange_words(message)) if row is not None else []
     if row is not None:
         # A field that is missing may be there, misspelt.
         faults = _structure_problems(row, fn, message, complete=not problems)
-        faults += faults_of(row, fn, message)
+        faults += faults_of(row, fn, message, words)
     if strict or problems:
         problems += faults
     if others is not None and not problems:
@@ -124,17 +131,20 @@ def record(
         if faults:
             raise SpecError(join_lines(faults), layer=who())
         infer(fn, message)
+        check_in_place(fn)
     except SpecError as error:
+        error = error if error.layer else error.replaced(layer=who())
         if strict:
-            raise
+            raise error from None
         warn_at(site, str(error))
-    _warn(row, fn, message, fields.keys() & params.keys(), who)
+    _warn(row, fn, message, fields.keys() & params.keys(), words)
     add_call(fn)
     if tops == 0:
         return fn
     return fn.tops[0] if tops == 1 else fn.tops
 
 
+_BOOLS = ("bool", "bool_")  # NumPy's among them
 _TOLD: set[tuple[str, str]] = set()  # files, and what was told of fillers in them
 
 
@@ -143,16 +153,16 @@ def _warn(
     fn: Function,
     message: LayerParameter,
     given: Collection[str],
-    who: Callable[[], str],
+    words: Sequence[tuple[str, bool]],
 ) -> None:
     """Warn of what a call says in vain; of the same in fillers once a file."""
-    for doubt in doubts_of(row, fn, message, given):
-        warn_at(fn.site, f"{who()}: {doubt}")
+    for doubt in doubts_of(row, fn, message, given, words):
+        warn_at(fn.site, f"{describe(fn)}: {doubt}")
     for doubt in filler_doubts(row, message, given):
         key = fn.site.file, doubt
         if key not in _TOLD:
             _TOLD.add(key)
-            warn_at(fn.site, f"{who()}: {doubt}")
+            warn_at(fn.site, f"{describe(fn)}: {doubt}")
 
 
 def _inputs(

@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator
 
 from netspec.language.calls import Function, Namespace, Scope, Top
+from netspec.language.options import layer_of
 from netspec.language.scope import made_in
+from netspec.nets.rules import may_meet
 
 
 def module_of(value: Top | Function | Namespace, scope: Scope | None) -> Scope | None:
@@ -58,3 +60,19 @@ def _namers(top: Top) -> list[Scope]:
     scopes = top.fn.scope.chain() if top.fn.scope is not None else ()
     own = [top.fn.scope] if "name" in top.fn.params and top.fn.scope else []
     return own + [scope for scope in scopes if top in scope.named]
+
+
+def stay_apart(
+    old: Top | Function | Namespace, new: Top | Function | Namespace
+) -> bool:
+    """Tell whether the rules of two layers keep them out of each other's nets."""
+    if not isinstance(old, Top | Function) or not isinstance(new, Top | Function):
+        return False
+    if not any(has_rules(value.fn) for value in (old, new)):
+        return False
+    return not may_meet(layer_of(old.fn), layer_of(new.fn))
+
+
+def has_rules(fn: Function) -> bool:
+    """Tell whether a layer is left out of some nets."""
+    return "include" in fn.params or "exclude" in fn.params

@@ -5,6 +5,7 @@ The format has text there, so that a slip passes until a net is run.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,18 +57,27 @@ def strange_words(message: Message, path: str = "") -> Iterator[tuple[str, bool]
     it may be a word of a fork.
     """
     for field, value in message.ListFields():
-        if field.message_type is None:
+        kind = field.message_type
+        if kind is None or not _has_words(kind):
             continue
         values = [value] if isinstance(value, Message) else value
         for number, each in enumerate(values):
             place = f"[{number}]" if values is value and len(values) > 1 else ""
             where = f"{path}{field.name}{place}"
-            if (name := _FIELDS.get(field.message_type.name)) and each.HasField(name):
+            name = _FIELDS.get(kind.name)
+            told = None
+            if name is not None and each.HasField(name):
                 told = _told(each, name, where)
-                if told is not None:
-                    yield told
-            if field.message_type.fields and field.message_type.name != "BlobProto":
-                yield from strange_words(each, f"{where}.")
+            if told is not None:
+                yield told
+            yield from strange_words(each, f"{where}.")
+
+
+@functools.cache
+def _has_words(kind: Any) -> bool:
+    """Tell whether a message, or one in it, has a field with known words."""
+    inner = [field.message_type for field in kind.fields if field.message_type]
+    return kind.name in _FIELDS or any(_has_words(each) for each in inner)
 
 
 def _told(message: Any, name: str, where: str) -> tuple[str, bool] | None:

@@ -8,8 +8,9 @@ from typing import Any
 from netspec.errors import SpecError, join_lines
 from netspec.language.calls import Function, Top, describe
 from netspec.language.emit import Root
-from netspec.language.folder import Entry, Folder, functions, has_rules, stay_apart
+from netspec.language.folder import Entry, Folder, functions
 from netspec.language.naming import Names
+from netspec.language.results import has_rules, stay_apart
 from netspec.language.rewiring import rewire
 from netspec.schema import NetParameter
 from netspec.schema.unread import restore
@@ -180,16 +181,17 @@ class LoadedFolder(Folder):
         roots = list(super()._roots(prefix, names, parents))
         last = len(self._places)
         roots.sort(key=lambda root: self._places.get(root.value.fn, last))
-        self._check_deleted()
+        self._check_deleted(names)
         self._scope_params(prefix)
         yield from roots
 
-    def _check_deleted(self) -> None:
+    def _check_deleted(self, names: Names) -> None:
         """Refuse to write a layer that was deleted, telling who needs it."""
         if not self._deleted:
             return
-        mistakes = []
+        mistakes: list[str] = []
         for fn in functions(self):
+            before = len(mistakes)
             for top in fn.inputs:
                 if top in self._deleted:
                     name, site = self._deleted[top]
@@ -207,7 +209,9 @@ class LoadedFolder(Folder):
                         f"not {', '.join(map(repr, held))}; a layer makes all of its "
                         f"tops, so delete all or none"
                     )
-        if mistakes:
+            if names.mistakes is not None and len(mistakes) > before:
+                names.fault(SpecError(mistakes[before]), fn)
+        if mistakes and names.mistakes is None:
             raise SpecError(join_lines(dict.fromkeys(mistakes)))
 
     def _scope_params(self, prefix: str) -> None:

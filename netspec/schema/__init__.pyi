@@ -286,7 +286,9 @@ class SolverParameter(Message):
     factor gamma at every stepvalue), exp (base_lr * gamma^iter), inv (base_lr * (1 +
     gamma * iter)^-power), poly (base_lr * (1 - iter / max_iter)^power) or sigmoid
     (base_lr / (1 + exp(-gamma * (iter - stepsize)))). Of forks: plateau, stepearly,
-    multifixed and exp10 (base_lr * 10^(-iter / stepsize))."""
+    multifixed and exp10 (base_lr * 10^(-iter / stepsize)). Of netspec: cosine
+    (min_lr + (base_lr - min_lr) * (1 + cos(pi * iter / max_iter)) / 2) and onecycle
+    (up to base_lr and down again, each by half a cosine)."""
     gamma: float
     """Factor of the learning rate, see `lr_policy`."""
     power: float
@@ -377,16 +379,32 @@ class SolverParameter(Message):
     number there, 43, belongs to plateau_winsize.)"""
     momentum_policy: str
     """NVCaffe: fixed, poly (momentum + (max_momentum - momentum) * (iter /
-    max_iter)^momentum_power) or opt ((1 - sqrt(rate) / 2)^2)."""
+    max_iter)^momentum_power) or opt ((1 - sqrt(rate) / 2)^2). Of netspec: onecycle
+    (from max_momentum down to momentum and up again, against the rate)."""
     max_momentum: float
     """NVCaffe, momentum_policy: where poly ends, and the bound of opt, if it is
-    given."""
+    given; where onecycle starts and ends, 0.95 unless it is given."""
     momentum_power: float
     """NVCaffe, momentum_policy poly: the exponent. (Its wire number there, 48,
     belongs to warmup_iter.)"""
     stepearly: int
     """BVLC pull request 190 of 2014, policy stepearly: tests in a row without a
     higher accuracy after which the rate drops. It never had a wire number."""
+    restart_iter: int
+    """Of netspec, policy cosine: iterations of the first cycle, after which the rate
+    is base_lr again (T_0 of SGDR); 0 means one cycle of max_iter. (No fork has it.)"""
+    restart_mult: float
+    """Of netspec, policy cosine: length of a cycle in the length of the one before
+    (T_mult of SGDR). (No fork has it.)"""
+    pct_start: float
+    """Of netspec, policy onecycle: part of max_iter in which the rate grows. (No
+    fork has it.)"""
+    div_factor: float
+    """Of netspec, policy onecycle: base_lr divided by the rate at the start. (No
+    fork has it.)"""
+    final_div_factor: float
+    """Of netspec, policy onecycle: the rate at the start divided by that at the end.
+    (No fork has it.)"""
     @property
     def unknown_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Text of fields that our schema lacks, as prototxt: one string a field."""
@@ -450,6 +468,11 @@ class SolverParameter(Message):
         max_momentum: float | None = ...,
         momentum_power: float | None = ...,
         stepearly: int | None = ...,
+        restart_iter: int | None = ...,
+        restart_mult: float | None = ...,
+        pct_start: float | None = ...,
+        div_factor: float | None = ...,
+        final_div_factor: float | None = ...,
         unknown_fields: Iterable[str] | None = ...,
     ) -> None: ...
 

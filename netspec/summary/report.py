@@ -8,11 +8,20 @@ for the whole batch; biases, pooling, normalisation and elementwise layers are n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netspec.errors import SpecError
-from netspec.graph import AUTOMATIC, Graph, Node, build_kept, diagnose, is_inserted
+from netspec.graph import (
+    AUTOMATIC,
+    Graph,
+    Node,
+    build_kept,
+    diagnose,
+    is_inserted,
+    may_start_zero,
+    zero_weights,
+)
 from netspec.graph.looking import computed, learned
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
@@ -22,7 +31,7 @@ from netspec.nets.phases import PHASE_NAMES
 from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
 from netspec.ops.families import op_class
-from netspec.schema import TEST, TRAIN
+from netspec.schema import TEST, TRAIN, NetParameter
 from netspec.summary.forecast import forecast
 from netspec.summary.partial import notes_of, partial_parts, unlearned
 from netspec.summary.row import Row
@@ -164,7 +173,9 @@ def summarize(
         given = {**_batched(kept, given, batch_size), **given}
     try:
         graph = build_kept(kept, shapes=given, opaque=True)
-        return summary_of(graph, known_paths(net))
+        found_zero = _zero_note(message, graph, given, tuple(stages), level)
+        whole = summary_of(graph, known_paths(net))
+        return replace(whole, notes=(*whole.notes, *found_zero))
     except SpecError as error:
         error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
@@ -172,6 +183,26 @@ def summarize(
             raise (found.error if found.missing else error) from None
     paths = module_paths(found.layers, known_paths(net))
     return Summary(name=message.name, phase=state.phase, **partial_parts(found, paths))
+
+
+def _zero_note(
+    net: NetParameter,
+    graph: Graph,
+    given: Mapping[str, Sequence[int]],
+    stages: tuple[str, ...],
+    level: int,
+) -> tuple[str, ...]:
+    """Return what is to be said of layers that cannot learn, in the TRAIN phase."""
+    if not may_start_zero(net):
+        return ()
+    if graph.state.phase != TRAIN:
+        state = merge_state(net, TRAIN, level, stages)
+        try:
+            graph = build_kept(kept_net(net, state), shapes=given, opaque=True)
+        except SpecError:
+            return ()  # it has no data in that phase, or other layers
+    said = zero_weights(graph)
+    return () if said is None else (said,)
 
 
 def summary_of(graph: Graph, paths: Mapping[str, str] | None = None) -> Summary:

@@ -139,10 +139,12 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _marks(line: Line) -> str:
-    """Return what is said of parameters: shared, and frozen if none of them learns."""
+    """Return what is said of parameters: shared, and why none of them learns."""
     own = line.own_params or 0
     still = line.frozen > 0 and line.frozen + line.statistics == own
-    return ", ".join(["shared"] * line.shared + ["frozen"] * still)
+    counted = 0 < own == line.statistics
+    words = (("shared", line.shared), ("frozen", still), ("statistics", counted))
+    return ", ".join(word for word, holds in words if holds)
 
 
 def _shape(shape: Shape | None) -> str:

@@ -63,7 +63,7 @@ def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m netspec.surgery"
 ) -> int:
     """Run the command; return its exit status."""
-    options = _parser(prog).parse_args(arguments)
+    options = _parser(prog).parse_intermixed_args(arguments)
 
     def command() -> None:
         weights, steps = _steps(options.words)

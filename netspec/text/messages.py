@@ -78,6 +78,11 @@ def _read(
         other = read(os.fspath(path))
         return other.to_proto() if values else other.net, None
     path = Path(path)
+    if path.suffix == ".py" and is_file(path):
+        raise SpecError(
+            f"{path}: is a Python file, which is not run where a net is read; "
+            f"netspec.load({str(path)!r}) runs it, and so do commands"
+        )
     if path.suffix in TEXT_SUFFIXES:
         check_size(path)
     elif kind is NetParameter and is_file(path):

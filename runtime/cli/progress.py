@@ -13,6 +13,7 @@ from runtime.compilation import show_on_terminal
 from runtime.training.history import StepRecord, TestRecord
 from runtime.training.showing.bar import BAR
 from runtime.training.showing.lines import LINE_INTERVAL_S
+from runtime.training.showing.show import NO_END
 from runtime.training.showing.words import WINDOW, batch_size, describe, duration
 from runtime.training.snapshot_files import Snapshot
 from runtime.training.solver import Solver
@@ -36,6 +37,12 @@ class Progress:
         solver.on_step(self._step)
         solver.on_test(self._test)
         solver.on_snapshot(self._snapshot)
+
+    @property
+    def _total(self) -> int | None:
+        """How many iterations there are; None as long as the data have not told."""
+        total = int(self._solver.param.max_iter)
+        return None if total >= NO_END else total
 
     def close(self) -> None:
         """Leave the terminal as it should be."""
@@ -65,7 +72,7 @@ class Progress:
         size = os.get_terminal_size(sys.stderr.fileno())
         known = size.columns > 0
         return tqdm(
-            total=self._solver.param.max_iter,
+            total=self._total,
             initial=self._solver.iter,
             bar_format=BAR,
             leave=False,
@@ -84,12 +91,11 @@ class Progress:
         self._recent.append(record.seconds)
         if self._bar is not None:
             self._bar.set_postfix_str(self._status(record), refresh=False)
+            self._bar.total = self._total
             self._bar.update(1)
         elif self._steps and self._line_is_due(record):
-            total = self._solver.param.max_iter
-            self.say(
-                f"iteration {record.iteration + 1}/{total}: {self._status(record)}"
-            )
+            whole = "" if self._total is None else f"/{self._total}"
+            self.say(f"iteration {record.iteration + 1}{whole}: {self._status(record)}")
 
     def _line_is_due(self, record: StepRecord) -> bool:
         done, display = record.iteration + 1, self._solver.param.display
@@ -108,10 +114,11 @@ class Progress:
         if not self._recent:
             return status
         per_step = sum(self._recent) / len(self._recent)
-        left = (self._solver.param.max_iter - record.iteration - 1) * per_step
-        return (
-            f"{status}, {self._images / per_step:,.0f} images/s, {duration(left)} left"
-        )
+        status = f"{status}, {self._images / per_step:,.0f} images/s"
+        if self._total is None:
+            return status
+        left = (self._total - record.iteration - 1) * per_step
+        return f"{status}, {duration(left)} left"
 
     def _test(self, record: TestRecord) -> None:
         several = len(self._solver.test_nets) > 1

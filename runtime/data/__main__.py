@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from netspec.commands.cli import Parser, positive, run
+from netspec.errors import SpecError
 from runtime.data.annotate import Form, read_annotated, write_annotated
+from runtime.data.array_files import read_arrays, write_arrays
 from runtime.data.convert import (
     Advance,
     Images,
@@ -93,6 +95,52 @@ def _parser() -> Parser:
     images.add_argument("--gray", action="store_true", help="one channel, not three")
     _add_common(images, "images")
 
+    arrays = commands.add_parser(
+        "arrays",
+        help="NumPy's arrays, .npy or .npz, with labels or targets",
+        examples=(
+            "x.npy y.npy --split 50000 -o mine",
+            "set.npz --format hdf5 --names data,target",
+        ),
+    )
+    arrays.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help=".npy files, of data and then of labels, or one .npz file; the first axis "
+        "is that of items",
+    )
+    arrays.add_argument(
+        "--names",
+        type=_names,
+        metavar="NAMES",
+        help="what the arrays are called, with commas (default: data,label, or the "
+        "names in the .npz file)",
+    )
+    arrays.add_argument(
+        "--channels-last", action="store_true", help="move channels to the front"
+    )
+    arrays.add_argument(
+        "--shuffle", action="store_true", help="in a fixed random order"
+    )
+    arrays.add_argument(
+        "--split",
+        type=positive,
+        metavar="N",
+        help="write the first N as OUTPUT_train and the rest as OUTPUT_test",
+    )
+    arrays.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("arrays"),
+        metavar="PREFIX",
+        help="what the names of the results begin with (default: arrays)",
+    )
+    _add_format(arrays)
+    arrays.add_argument("--force", action="store_true", help="replace what is there")
+
     boxes = commands.add_parser(
         "annotated",
         help="image files with boxes (VOC, COCO, text), for AnnotatedData",
@@ -163,6 +211,13 @@ def _parser() -> Parser:
     return parser
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"expected different names, got {text!r}")
+    return names
+
+
 def _add_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
@@ -170,6 +225,15 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
         help="resize every image to this",
+    )
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=("lmdb", "hdf5"),
+        default="lmdb",
+        help="what to write: an LMDB database (default), or HDF5 files with their list",
     )
 
 
@@ -182,12 +246,7 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
         metavar="PREFIX",
         help=f"what the names of the results begin with (default: {name})",
     )
-    parser.add_argument(
-        "--format",
-        choices=("lmdb", "hdf5"),
-        default="lmdb",
-        help="what to write: an LMDB database (default), or HDF5 files with their list",
-    )
+    _add_format(parser)
     parser.add_argument(
         "--pairs",
         type=positive,
@@ -200,6 +259,8 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
 def _command(options: argparse.Namespace) -> int:
     if options.what == "mean":
         return _mean(options)
+    if options.what == "arrays":
+        return _arrays(options)
     if options.what == "annotated":
         return _annotated(options)
     for name, images in _parts(options):
@@ -214,6 +275,37 @@ def _command(options: argparse.Namespace) -> int:
             )
         channels, height, width = chosen.shape
         print(f"{source}: {len(chosen)} items, {channels} x {height} x {width}")
+    return 0
+
+
+def _arrays(options: argparse.Namespace) -> int:
+    arrays = read_arrays(options.files, options.names)
+    count = len(next(iter(arrays.values())))
+    order = np.arange(count)
+    if options.shuffle:
+        order = np.random.default_rng(0).permutation(count)
+    parts = [("", order)]
+    if options.split is not None:
+        if options.split >= count:
+            raise SpecError(
+                f"cannot split {count} items after {options.split}; expected 1 to "
+                f"{count - 1}"
+            )
+        parts = [("_train", order[: options.split]), ("_test", order[options.split :])]
+    for name, chosen in parts:
+        path = options.output.with_name(options.output.name + name)
+        with _bar(len(chosen), path.name) as advance:
+            source = write_arrays(
+                arrays,
+                path,
+                options.format,
+                order=chosen if options.shuffle or options.split else None,
+                channels_last=options.channels_last,
+                force=options.force,
+                advance=advance,
+            )
+        told = ", ".join(f"{key} {held.shape[1:]}" for key, held in arrays.items())
+        print(f"{source}: {len(chosen)} items, {told}")
     return 0
 
 

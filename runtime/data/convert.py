@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from netspec.schema import Datum
 from runtime.data.images import decode, resize
 
 Format: TypeAlias = Literal["lmdb", "hdf5"]
-Advance: TypeAlias = Callable[[int], object]  # takes how many more items are written
+# Takes how many more items are written.
+Advance: TypeAlias = Callable[[int], object]
 
 DIGITS_SPLIT_SEED = 0  # of the order in which the digits are dealt out
 DIGITS_HELD_OUT = 360  # of 1,797
@@ -184,8 +185,25 @@ def pairs(images: Images, times: int = 1, seed: int = 0) -> Images:
     return Images(both, equal.astype(np.int64))
 
 
+class Pictures(Protocol):
+    """Images with labels, by number."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels (M), int."""
+
+    @property
+    def shape(self) -> Shape:
+        """Channels, height and width."""
+
+    def __len__(self) -> int: ...
+
+    def picture(self, index: int) -> np.ndarray:
+        """Return an image (C, H, W), uint8, or float32 for a database."""
+
+
 def write(
-    images: Images | ListedImages,
+    images: Pictures,
     path: Path,
     form: Format,
     *,
@@ -236,7 +254,7 @@ def check_place(result: Path, form: Format, *, force: bool) -> None:
             )
 
 
-def _write_lmdb(images: Images | ListedImages, folder: Path, advance: Advance) -> None:
+def _write_lmdb(images: Pictures, folder: Path, advance: Advance) -> None:
     size = len(images) * int(np.prod(images.shape))
     write_records(folder, size + len(images) * PAGE_BYTES, _items(images), advance)
 
@@ -281,22 +299,24 @@ def write_records(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _items(images: Images | ListedImages) -> Iterator[tuple[bytes, bytes]]:
+def _items(images: Pictures) -> Iterator[tuple[bytes, bytes]]:
     channels, height, width = images.shape
     for index in range(len(images)):
+        picture = images.picture(index)
         datum = Datum(
             channels=channels,
             height=height,
             width=width,
-            data=images.picture(index).tobytes(),
             label=int(images.labels[index]),
         )
+        if picture.dtype == np.uint8:
+            datum.data = picture.tobytes()
+        else:
+            datum.float_data.extend(picture.reshape(-1).tolist())
         yield f"{index:08d}".encode(), datum.SerializeToString()
 
 
-def _write_hdf5(
-    images: Images | ListedImages, path: Path, source: Path, advance: Advance
-) -> None:
+def _write_hdf5(images: Pictures, path: Path, source: Path, advance: Advance) -> None:
     try:
         import h5py
     except ImportError as error:

@@ -20,7 +20,13 @@ from runtime.data.given.batches import RowBatches
 from runtime.data.given.field import Field, batch_of, fields_of
 from runtime.data.given.files import rows_of_file
 from runtime.data.given.items import MapRows
-from runtime.data.given.pictures import DatabaseRows, folder_rows, list_rows
+from runtime.data.given.pictures import (
+    DatabaseRows,
+    folder_rows,
+    image_rows,
+    is_image,
+    list_rows,
+)
 from runtime.data.given.streams import (
     BATCHES,
     Stream,
@@ -135,7 +141,7 @@ def split_dataset(
             f"leaves none to train"
         )
     numbers = np.arange(rows.count)
-    if getattr(rows, "classes", ()):
+    if rows.classes:
         np.random.default_rng([seed, rows.count]).shuffle(numbers)
         numbers = np.concatenate([np.sort(numbers[:-count]), np.sort(numbers[-count:])])
     size, lock = batch_of(inputs, batch_size), Lock()
@@ -307,6 +313,8 @@ class _Opening:
             if isinstance(error, FileError):
                 raise
             raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+        if is_image(path) and len(fields) == 1:
+            return image_rows(path, fields, **how)
         if path.suffix in ARRAY_FILES:
             shuffled = self._shuffle
             return rows_of_file(path, fields, self._labels, shuffled=shuffled, **how)

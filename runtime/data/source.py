@@ -63,7 +63,7 @@ class SizedReader(Reader, Protocol):
         """Write batch number `batch` into arrays that `place` gives; return them."""
 
 
-class _Buffer:
+class Buffer:
     """Memory for one batch, which grows with the largest one."""
 
     def __init__(self, shapes: Sequence[Shape], who: str) -> None:
@@ -104,7 +104,7 @@ class ReadAhead:
         values = sum(count(shape) for shape in reader.shapes)
         check_room(BATCHES * VALUE_BYTES * values, _reading(self._who, self.shapes))
         with enough_memory(_reading(self._who, self.shapes)):
-            self._buffers = [_Buffer(reader.shapes, self._who) for _ in range(BATCHES)]
+            self._buffers = [Buffer(reader.shapes, self._who) for _ in range(BATCHES)]
         self._batch = 0
         self._ahead: Future[Arrays] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"data {name}")
@@ -177,10 +177,10 @@ def _reading(who: str, shapes: Sequence[Shape]) -> str:
     return f"{who}: reading batches of shape {said}"
 
 
-def _read(reader: Reader, batch: int, buffer: _Buffer) -> Arrays:
+def _read(reader: Reader, batch: int, buffer: Buffer) -> Arrays:
     reader.read(batch, buffer.arrays)
     return buffer.arrays
 
 
-def _read_sized(reader: SizedReader, batch: int, buffer: _Buffer) -> Arrays:
+def _read_sized(reader: SizedReader, batch: int, buffer: Buffer) -> Arrays:
     return reader.read_sized(batch, buffer.place)

@@ -132,6 +132,20 @@ class Transform:
         if self._scale != 1:
             out *= np.float32(self._scale)
 
+    def finish(self, start: int, out: np.ndarray) -> None:
+        """Do to pictures in a batch what `batch` does, where nothing is cut from them.
+
+        Shapes: out (N, C, H, W), the items `start`, `start + 1`, ...
+        """
+        if self._mean is not None:
+            np.subtract(out, self._mean, out=out)
+        if self._mirror:
+            flips = self._draws(start, len(out))[:, 2] & 1
+            for index in np.flatnonzero(flips):
+                out[index] = out[index, :, :, ::-1].copy()
+        if self._scale != 1:
+            out *= np.float32(self._scale)
+
     def _check_shape(self, shape: Shape, number: int, first: Shape) -> None:
         """Refuse a picture unlike the first, unless equal windows are cut from both."""
         said = f"item {number} has shape {shape}, the first one"

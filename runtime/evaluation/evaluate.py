@@ -30,7 +30,6 @@ from runtime.evaluation.own_outputs import OwnOutputs
 from runtime.evaluation.results import Evaluation
 from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
-from runtime.interrupts import whole
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 LABELS = "label"  # the targets of a net that has no input for them
@@ -48,6 +47,7 @@ def evaluate(
     transform: Any = SAME,
     weights: Weights | None = None,
     rename: Names | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     **options: Any,
 ) -> Evaluation:
     """Measure a trained net on all items of some data.
@@ -76,10 +76,10 @@ def evaluate(
         items, by name or by their own names; or names of measures, to be shown alone.
     top_k: for which k the share of labels among the k best scores is measured.
     class_names: a list in the order of the classes, names by number, or the path of a
-        file with a name on each line.
+        file with a name on each line; else the names of folders of images.
     threshold: the probability from which on a tag is taken to hold.
-    batch_size, transform, weights, rename, options: as of `runtime.predict`. The result
-        does not depend on the size of batches, but for rounding.
+    batch_size, transform, weights, rename, shapes, options: as of `runtime.predict`.
+        The result does not depend on the size of batches, but for rounding.
 
     The loss is the mean over items (over labels that count, where the loss divides by
     these), as a test pass reports it for batches of one size.
@@ -88,12 +88,12 @@ def evaluate(
     for data that do not suit, `ShapeError` for shapes, `FileError` for files. Warns of
     BatchNorm statistics that are young, once a run, and of outputs that are not finite.
     """
-    subject = subject_of(model, weights, rename, options)
-    asked = _Asked(metrics, top_k, class_names, threshold)
-    return _evaluate(subject, data, asked, batch_size, subject.transform(transform))
+    subject = subject_of(model, weights, rename, options, shapes)
+    asked = Asked(metrics, top_k, class_names, threshold)
+    return evaluation(subject, data, asked, batch_size, subject.transform(transform))
 
 
-class _Asked:
+class Asked:
     """What is asked of an evaluation, checked as far as no net is needed."""
 
     def __init__(
@@ -144,15 +144,15 @@ def _names(given: Any) -> Any:
     return given
 
 
-@whole
-def _evaluate(
+def evaluation(
     subject: Subject,
     data: Any,
-    asked: _Asked,
+    asked: Asked,
     batch_size: int | None,
     transform: Any,
 ) -> Evaluation:
-    message = subject.for_test()
+    """Return how well a net does on all items of some data; see `evaluate`."""
+    message = subject.for_test(data)
     net = subject.built(message, _kept(message))
     _look_at_statistics(subject, net)
     head = main_head(net.graph)
@@ -160,8 +160,10 @@ def _evaluate(
     inputs = inputs_of(message)
     if head is not None:
         one = Pass(net, data, inputs, labels=head.labels(net.graph), **how)
-        return _measured(net, head, one, asked)
-    return _measured(net, *_of_output(net, inputs, data, how), asked)
+    else:
+        head, one = _of_output(net, inputs, data, how)
+    _look_at_classes(subject.classes, one.dataset.classes)
+    return _measured(net, head, one, asked, subject.classes or one.dataset.classes)
 
 
 def _kept(net: NetParameter) -> frozenset[str]:
@@ -221,10 +223,30 @@ def _targets(shape: Shape, axis: int, kind: str) -> Shape:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def _measured(net: Net, head: Head, one: Pass, asked: _Asked) -> Evaluation:
+def _look_at_classes(trained: Sequence[str], given: Sequence[str]) -> None:
+    """Refuse folders of images whose classes have other numbers than in training."""
+    if trained and given and tuple(trained) != tuple(given):
+        new = [name for name in given if name not in trained]
+        missing = [name for name in trained if name not in given]
+        said = f"{_quoted(new)} not there in training" if new else ""
+        said = said or f"no {_quoted(missing)}"
+        raise SpecError(
+            f"the folders of the data are other classes than those of training, so "
+            f"their labels would mean other ones: there is {said}; give a folder for "
+            f"each of {', '.join(trained)}, or images and labels by a list"
+        )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _measured(
+    net: Net, head: Head, one: Pass, asked: Asked, classes: Sequence[str]
+) -> Evaluation:
     names = asked.class_names
     if names is None:
-        names = getattr(one.dataset, "classes", None) or None
+        names = classes or None
     judge = judge_of(
         head, net.graph, asked.top_k, names, asked.threshold, keep=bool(asked.own)
     )
@@ -261,7 +283,7 @@ def _measured(net: Net, head: Head, one: Pass, asked: _Asked) -> Evaluation:
     )
 
 
-def _check_names(asked: _Asked, judge: Judge) -> None:
+def _check_names(asked: Asked, judge: Judge) -> None:
     known = ["loss", *judge.names(), *asked.own]
     for name in asked.names:
         if name not in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from netspec.weights.names import Names
 from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
-from runtime.interrupts import whole
 
 
 def predict(
@@ -25,6 +24,7 @@ def predict(
     transform: Any = SAME,
     weights: Weights | None = None,
     rename: Names | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     **options: Any,
 ) -> Any:
     """Return what a trained net makes of all items of some data.
@@ -49,7 +49,8 @@ def predict(
         "same" is what `runtime.fit` tested with, for a model that it trained; None is
         none.
     weights: a weight file or several, for a net without values. rename: what layers of
-        these files are called in the net, as of `Net.copy_from`.
+        these files are called in the net, as of `Net.copy_from`. shapes: of the tops of
+        its data layers, with the batch, where neither it nor arrays tell them.
     options: of `Net` for such a net, as `backend` and `allow_python`.
 
     Returns an array for one output, or for one name as `blobs`; else a dict of arrays.
@@ -60,7 +61,7 @@ def predict(
     Raises `SpecError` for blobs that the net for use does not have or that have no rows
     of items, and for data that do not suit; `FileError` for files.
     """
-    subject = subject_of(model, weights, rename, options)
+    subject = subject_of(model, weights, rename, options, shapes)
     found = predictions(
         subject,
         x,
@@ -73,7 +74,6 @@ def predict(
     return found
 
 
-@whole
 def predictions(
     subject: Subject,
     x: Any,
@@ -83,7 +83,7 @@ def predictions(
     transform: Any = None,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of all items, by the names of blobs; see `predict`."""
-    message = subject.for_use()
+    message = subject.for_use(x)
     names = [blobs] if isinstance(blobs, str) else None if blobs is None else [*blobs]
     if names is None:
         found, end = None, None

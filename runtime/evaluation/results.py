@@ -182,7 +182,7 @@ class Evaluation:
         if self.per_class is not None and len(self.per_class) > 1:
             shown = self.per_class.table()
             few = len(self.per_class) <= MAX_ROWS
-            title = f"{len(self.per_class)} {self.per_class.kind} rows"
+            title = f"each {self.per_class.kind}"
             parts.append(closed(title, shown, is_open=few))
         if self.confusion is not None:
             parts.append(closed("confusion", self.confusion.table(), is_open=True))

@@ -11,13 +11,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from netspec.commands.model_files import load_model
-from netspec.errors import SpecError, SpecWarning
+from netspec.errors import ShapeError, SpecError, SpecWarning
 from netspec.nets.deploy import deploy, fed
 from netspec.nets.filter import filter_net
+from netspec.nets.given import check_given_blobs
 from netspec.nets.state import State
 from netspec.ops.base import Shape, brings_data
 from netspec.schema import TEST, NetParameter
 from netspec.weights.names import Names
+from runtime.evaluation.shapes import shapes_told
 from runtime.execution.net import Net
 from runtime.execution.net_files import given_net
 from runtime.execution.weights import copy_files, warn_of_rest
@@ -27,7 +29,7 @@ from runtime.training.solver_param import weight_files
 # The nets that were derived from a net, as long as that lives; they share its arrays.
 _DERIVED: WeakKeyDictionary[Net, dict[Any, Net]] = WeakKeyDictionary()
 
-SAME = "same"  # a transform: that of the data with which the model was tested
+SAME = "same"  # a transform: that with which `fit` tested
 MAX_DERIVED = 8  # of one net
 
 Weights = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -62,13 +64,34 @@ class Subject:
         fitting = None if self.solver is None else self.solver.fitting
         return None if fitting is None else fitting.given.test_transform
 
-    def for_use(self) -> NetParameter:
-        """Return the net for use: see `netspec.deploy`."""
-        return deploy(self._test(), shapes=self._known())
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that `fit` trained with, if any are known."""
+        fitting = None if self.solver is None else self.solver.fitting
+        data = None if fitting is None else fitting.opened.train
+        return () if data is None else tuple(data.classes)
 
-    def for_test(self) -> NetParameter:
+    def for_use(self, data: Any) -> NetParameter:
+        """Return the net for use: see `netspec.deploy`.
+
+        data: for its inputs, which tell shapes that the net does not.
+        """
+        return self._with_shapes(deploy, data)
+
+    def for_test(self, data: Any) -> NetParameter:
         """Return the net with its losses and measures, and inputs for data layers."""
-        return fed(self._test(), shapes=self._known())
+        return self._with_shapes(fed, data)
+
+    def _with_shapes(self, derive: Any, data: Any) -> NetParameter:
+        net, known = self._test(), self._known()
+        try:
+            found: NetParameter = derive(net, shapes=known)
+        except ShapeError:
+            told = shapes_told(net, data)
+            if not told.keys() - known.keys():
+                raise
+            found = derive(net, shapes=told | known)
+        return found
 
     def built(self, net: NetParameter, keep: frozenset[str]) -> Net:
         """Return one of these nets, with the values that the subject has.
@@ -145,12 +168,14 @@ def subject_of(
     weights: Weights | None = None,
     rename: Names | None = None,
     options: Mapping[str, Any] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Subject:
     """Return what `model` is.
 
     model: a `History` or a `Solver`, a `Net`, or what `Net` takes (a path, also that of
     a model file in Python, text, a message, a spec, a `Model`), then with `weights`:
-    a file, several, or their names with commas. options: of `Net`.
+    a file, several, or their names with commas. options: of `Net`. shapes: of data,
+    where only files tell them.
 
     Raises `SpecError` for what is none of these, and for weights of a net that has its
     own.
@@ -158,11 +183,11 @@ def subject_of(
     given = dict(options or {})
     solver = model if isinstance(model, Solver) else getattr(model, "solver", None)
     if isinstance(solver, Solver):
-        _refuse_weights(weights, "a solver")
+        _refuse_weights(weights, shapes, "a solver")
         test = solver.test_nets[0] if solver.test_nets else solver.net
         return _of_net(solver.net, test, given, solver)
     if isinstance(model, Net):
-        _refuse_weights(weights, "a Net")
+        _refuse_weights(weights, shapes, "a Net")
         return _of_net(model, model, given, None)
     if isinstance(model, str | os.PathLike):
         model = os.fspath(model)
@@ -174,8 +199,10 @@ def subject_of(
             f"spec, a message or the path of a net, with weights="
         )
     definition, large = given_net(model)
+    check_given_blobs(shapes or {}, [top for x in definition.layer for top in x.top])
     return Subject(
         definition,
+        shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
         stages=tuple(definition.state.stage),
         level=definition.state.level,
         weights=_files(weights),
@@ -209,7 +236,9 @@ def _of_net(
     )
 
 
-def _refuse_weights(weights: Weights | None, what: str) -> None:
+def _refuse_weights(weights: Weights | None, shapes: Any, what: str) -> None:
+    if shapes is not None:
+        raise SpecError(f"shapes are given with {what}, which has its own")
     if weights is not None:
         raise SpecError(
             f"weights are given with {what}, which has its own; leave them out, or "

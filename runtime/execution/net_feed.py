@@ -11,6 +11,7 @@ from netspec.graph import Graph
 from netspec.ops.base import Shape
 from netspec.schema import TRAIN
 from runtime.data.feeding import Feed, fed_layers
+from runtime.data.given.base import Dataset
 from runtime.data.source import Source
 from runtime.execution.mirror import Mirror
 from runtime.layers.base import Clock, Context
@@ -66,7 +67,7 @@ class NetFeed:
             transform=transform,
             phase=max(phase) if len(phase) == 1 else TRAIN,
         )
-        self.begin_feed(Feed(dataset, self.fed_layers(dataset.names), always=True))
+        self.feed_with(dataset, always=True)
 
     @property
     def input_shapes(self) -> dict[str, Shape]:
@@ -90,6 +91,17 @@ class NetFeed:
     def fed_layers(self, names: Sequence[str]) -> dict[str, Sequence[str]]:
         """Return the Input layers that blobs of these names are the tops of."""
         return fed_layers(self.input_tops, names)
+
+    def feed_with(self, dataset: Dataset, *, always: bool) -> Feed:
+        """Take the batches of a data set from now on, and return what delivers them.
+
+        always: in every pass, and not only in those of a solver.
+        """
+        layers = self.fed_layers(dataset.names)
+        on_host = self.context.backend.on_host
+        feed = Feed(dataset, layers, always=always, direct=on_host)
+        self.begin_feed(feed)
+        return feed
 
     def begin_feed(self, feed: Feed) -> None:
         """Take batches of a feed from now on; `feed.always` says in which passes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -42,7 +42,8 @@ class CopyReport:
     unused: stand in the file with arrays, but the net has no such layer.
     renamed: of the copied ones with another name in the file that name, and the net's.
 
-    path: the file.
+    path: the file. alike: pairs of a layer of the file that nobody uses, and one of the
+    net that got nothing, of the same shapes.
 
     `str` of it is one line with all names, `repr` a short one; notebooks show a table.
     """
@@ -52,6 +53,7 @@ class CopyReport:
     unused: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...] = ()
     path: str = field(default="", compare=False)
+    alike: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, lists and strings."""
@@ -193,11 +195,14 @@ class _Found:
         unused = [*left]
         for each in held:
             unused.extend(each.theirs if each.layer.name not in ours else ())
+        missing = [name for name in nodes if name not in found]
+        unused = [name for name in unused if name in blobs]
         self.report = CopyReport(
             path=str(path),
+            alike=tuple(_alike(layers, unused, [nodes[name] for name in missing])),
             copied=tuple(name for name in nodes if name in found),
-            missing=tuple(name for name in nodes if name not in found),
-            unused=tuple(name for name in unused if name in blobs),
+            missing=tuple(missing),
+            unused=tuple(unused),
             renamed=tuple(
                 (theirs, each.layer.name)
                 for each in held
@@ -205,6 +210,17 @@ class _Found:
                 if each.layer.name in nodes and theirs != each.layer.name
             ),
         )
+
+
+def _alike(
+    layers: Sequence[LayerWeights], unused: Sequence[str], missing: Sequence[Node]
+) -> Iterator[tuple[str, str]]:
+    """Yield each unused layer with one of the net that it fits and that got nothing."""
+    shapes = {layer.name: [b and b.shape for b in layer.blobs] for layer in layers}
+    for name in unused:
+        for node in missing:
+            if shapes[name] == [param.shape for param in node.op.params]:
+                yield name, node.name
 
 
 def _place(array: np.ndarray) -> tuple[int, int]:
@@ -231,11 +247,17 @@ def warn_of_rest(
     )
     if copied and left:
         unused = [name for report in reports for name in report.unused]
+        alike = [pair for report in reports for pair in report.alike if pair[1] in left]
+        hint = (
+            f", or by names={{{alike[0][0]!r}: {alike[0][1]!r}}}, whose shapes agree"
+            if alike
+            else ""
+        )
         also = f"; of the file, {_listed(unused)} are in no layer" if unused else ""
         said.append(
             f"{', '.join(map(str, paths))}: {len(copied)} layers got their weights, "
             f"but {_listed(left)} did not and keep what they have{also}. Layers are "
-            f"found by their names"
+            f"found by their names{hint}"
         )
     for text in said:
         warnings.warn(text, SpecWarning, stacklevel=level)

@@ -132,6 +132,14 @@ def open_data(given: Given, train: Inputs, test: Inputs | None, seed: int) -> Op
     except BaseException:
         first.close()
         raise
+    if second.classes != first.classes and first.classes and second.classes:
+        first.close()
+        second.close()
+        raise SpecError(
+            f"validation has the classes {', '.join(second.classes)}, the data "
+            f"{', '.join(first.classes)}; their folders must have equal names, as "
+            f"labels are numbered by them"
+        )
     return Opened(first, second)
 
 

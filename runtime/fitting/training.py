@@ -143,7 +143,8 @@ class Training:
             self._warn_of_end()
         finally:
             self._look_no_more()
-        self._test_at_the_end()
+        if solver.iter >= solver.param.max_iter:
+            self._test_at_the_end()
         return solver.history
 
     def _look(self, record: Any) -> None:
@@ -195,9 +196,7 @@ def _fed(net: Net, dataset: Dataset | None) -> Feed | None:
     there = net.its_feed
     if there is not None and there.dataset is dataset:
         return there
-    feed = Feed(dataset, net.fed_layers(dataset.names), always=False)
-    net.begin_feed(feed)
-    return feed
+    return net.feed_with(dataset, always=False)
 
 
 def add_callbacks(solver: Solver, callbacks: Any) -> None:

@@ -11,6 +11,7 @@ from netspec.errors import FileError, MachineError
 from netspec.ops import data as ops
 from netspec.ops.base import Shape, label
 from runtime.counter_random import stream_keys
+from runtime.data.feeding import FedSource
 from runtime.data.opening import DATA_LAYERS, changed_shapes
 from runtime.data.source import Source
 from runtime.fillers import fill
@@ -35,6 +36,8 @@ class _Batches(_Source):
         shapes = changed_shapes(source, [y.shape for y in self.tops])
         if shapes is not None:
             raise TopsChanged(self.node.index, shapes)
+        if isinstance(source, FedSource) and source.into(self.tops):
+            return
         batch = source.next()
         for values, y in zip(batch, self.tops, strict=True):
             self.backend.feed(values.reshape(y.shape), out=y)

@@ -18,7 +18,13 @@ from runtime.pictures.colours import (
     planes,
 )
 from runtime.pictures.grid import Grid, Scale
-from runtime.pictures.subject import blob_of, run_before, trained_net_of
+from runtime.pictures.subject import (
+    blob_of,
+    check_inputs,
+    run_before,
+    takes_by_hand,
+    trained_net_of,
+)
 
 MOST_TILES = 64
 
@@ -46,25 +52,25 @@ def activations(
         is.
     x: what goes in: a dict by the names of inputs, or an array for the only one, as the
         net takes it (see `show_batch`), of a whole batch or a part of it. Without it
-        the values of the last pass are shown.
+        it is what the inputs hold; of a net with data of its own the last batch, or the
+        first one.
     item: its place in the batch. n: how many channels are shown at most.
 
     Shapes: blob (N, C, height, width).
 
     Raises `SpecError` for a name of nothing, for a blob that is not kept, and without x
-    for a net that has not run; `ShapeError` for x of another shape than the input.
+    where inputs hold nothing; `ShapeError` for x of another shape than the input.
     """
     n = check_number(n)
     check_scale(scale)
     built = trained_net_of(net, weights)
     blob = blob_of(built.graph, name)
     if x is not None:
-        _run(built, x, blob)
-    elif not run_before(built):
-        raise SpecError(
-            "the net has not run yet, so there are no activations; give x, or call "
-            "net.forward() first"
-        )
+        _put_all(built, x)
+    elif takes_by_hand(built):
+        check_inputs(built, "x")
+    if x is not None or takes_by_hand(built) or not run_before(built):
+        _run(built, blob)
     data = np.asarray(built.blobs[blob].data)
     if not data.size:
         raise SpecError(f"blob {blob!r} has shape {data.shape}: no values to show")
@@ -87,8 +93,8 @@ def activations(
     return Grid(tiles, title=title, notes=notes)
 
 
-def _run(net: Net, x: Any, blob: str) -> None:
-    """Run forward up to what makes a blob, with x as inputs."""
+def _put_all(net: Net, x: Any) -> None:
+    """Let inputs hold x."""
     inputs = net.inputs
     if not inputs:
         raise SpecError(
@@ -107,6 +113,10 @@ def _run(net: Net, x: Any, blob: str) -> None:
         if name not in inputs:
             raise SpecError(f"{name!r} is no input of the net; it has {inputs}")
         _put(net, name, value)
+
+
+def _run(net: Net, blob: str) -> None:
+    """Run forward up to what makes a blob."""
     edge = net.graph.blobs[blob]
     last = max(
         node.index

@@ -24,7 +24,7 @@ from runtime.pictures.colours import (
     from_least,
 )
 from runtime.pictures.grid import Channels, Grid
-from runtime.pictures.subject import net_of, nodes_of, run_before
+from runtime.pictures.subject import check_inputs, net_of, nodes_of, run_before
 
 MOST_LABELS = 4  # values of a label that has several
 BYTE = 255.0
@@ -178,11 +178,8 @@ def _run_sources(net: Net, makers: Sequence[Node]) -> None:
     sources = [node for node in makers if node.type != "Input"]
     if sources:
         net.forward(end=sources[-1].name)
-    elif not any(np.any(net.blobs[name].data) for name in net.inputs):
-        raise SpecError(
-            f"the inputs of the net, {', '.join(net.inputs)}, hold nothing yet; give "
-            f"the arrays themselves to show_batch, or run the net"
-        )
+    else:
+        check_inputs(net, "the arrays themselves")
 
 
 def _small(net: Net, blob: str) -> bool:

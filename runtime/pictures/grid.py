@@ -18,8 +18,8 @@ from runtime.html import Markup, escaped, line, output
 Channels: TypeAlias = Literal["bgr", "rgb", "gray"] | str
 Scale: TypeAlias = Literal["each", "all"] | str
 
-GAP = 1  # pixels of the images between them
-GREY = 128  # of what is between images
+GAP = 2  # pixels between images
+BETWEEN = (92, 110, 140)  # the colour there, which no grey image has
 WIDE = 2.0  # of a grid, its width over its height
 LARGE = 560  # pixels that a small grid is enlarged to
 MOST_ZOOM = 12
@@ -72,9 +72,10 @@ class Grid:
         zoom = self.zoom
         tiles = self.tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
         _, height, width, _ = tiles.shape
-        step = (height + below + GAP * zoom, width + GAP * zoom)
-        size = (self.rows * step[0] - GAP * zoom, self.columns * step[1] - GAP * zoom)
-        grid = np.full((*size, 3), 255 if below else GREY, np.uint8)
+        step = (height + below + GAP, width + GAP)
+        size = (self.rows * step[0] - GAP, self.columns * step[1] - GAP)
+        grid = np.empty((*size, 3), np.uint8)
+        grid[...] = 255 if below else BETWEEN
         for number, tile in enumerate(tiles):
             row, column = divmod(number, self.columns)
             top, left = row * step[0], column * step[1]
@@ -117,8 +118,8 @@ class Grid:
         room = max(1, wide // LETTER)
         for number, caption in enumerate(self.captions):
             row, column = divmod(number, self.columns)
-            top = row * (high + LINE + GAP * self.zoom) + high
-            left = column * (wide + GAP * self.zoom)
+            top = row * (high + LINE + GAP) + high
+            left = column * (wide + GAP)
             text = caption if len(caption) <= room else f"{caption[: room - 1]}."
             # The font that needs no file has Latin letters only.
             plain = text.encode("latin-1", "replace").decode("latin-1")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from netspec.errors import SpecError, SpecWarning, did_you_mean
 from netspec.graph import Graph, Node, is_inserted
 from runtime.execution.net import Net
@@ -42,11 +44,8 @@ def trained_net_of(subject: Any, weights: Any = None) -> Net:
 def _built(subject: Any) -> Net | None:
     if isinstance(subject, Net):
         return subject
-    for owner in (subject, getattr(type(subject), "solver", None) and subject.solver):
-        found = getattr(owner, "net", None)
-        if isinstance(found, Net):
-            return found
-    return None
+    found = getattr(subject, "net", None)
+    return found if isinstance(found, Net) else None
 
 
 def _holds_values(subject: Any) -> bool:
@@ -103,3 +102,18 @@ def blob_of(graph: Graph, name: str) -> str:
 def run_before(net: Net) -> bool:
     """Say whether a pass of the net was made, so that its blobs have values."""
     return net.clock.value > 0
+
+
+def takes_by_hand(net: Net) -> bool:
+    """Say whether all that a net takes is what its inputs hold."""
+    made = [node for node in nodes_of(net.graph) if not node.bottoms]
+    return bool(net.inputs) and not net.sources and all(n.type == "Input" for n in made)
+
+
+def check_inputs(net: Net, what: str) -> None:
+    """Raise `SpecError` where all inputs hold zeros, as those of a new net do."""
+    if not any(np.any(net.blobs[name].data) for name in net.inputs):
+        raise SpecError(
+            f"the inputs of the net, {', '.join(net.inputs)}, hold nothing yet; give "
+            f"{what}, or run the net with some"
+        )

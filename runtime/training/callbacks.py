@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from netspec import notebooks
 from netspec.errors import SpecError, SpecWarning
 from runtime.training.callback_state import SOLVER, States, packed
 from runtime.training.divergence import warn
@@ -371,6 +373,8 @@ def _call(call: Callable[..., Any], *args: Any) -> None:
         label = _label(owner if isinstance(owner, Callback) else call)
         event = f", {call.__name__}" if isinstance(owner, Callback) else ""
         error.add_note(f"raised by the callback {label}{event}; training ends here")
+        if notebooks.shell() is not None:  # which then shows the user's code alone
+            notebooks.hide_frames(inspect.currentframe())
         raise
 
 

@@ -11,6 +11,12 @@ from dataclasses import dataclass
 
 from netspec.errors import SpecError, did_you_mean
 from netspec.schema import SolverParameter
+from runtime.training.annealing import (
+    cosine,
+    one_cycle,
+    place_in_cycle,
+    since_restart,
+)
 from runtime.training.progress import Progress
 
 # The fields a policy cannot do without. `power` has the default 0, a constant rate.
@@ -26,7 +32,10 @@ POLICY_FIELDS: dict[str, tuple[str, ...]] = {
     "multifixed": ("stagelr", "stageiter"),
     "plateau": ("base_lr", "gamma", "plateau_winsize"),
     "stepearly": ("base_lr", "gamma", "stepearly", "test_iter", "test_interval"),
+    "cosine": ("base_lr", "max_iter"),  # the latter unless there is a `restart_iter`
+    "onecycle": ("base_lr", "max_iter"),
 }
+FALLING = ("poly", "cosine")  # from base_lr to min_lr
 
 
 def fixed(base_lr: float) -> float:
@@ -137,6 +146,11 @@ class Policy:
     rampup_interval: int = 0
     rampup_lr: float = 0.0
     min_lr: float = 0.0
+    restart_iter: int = 0
+    restart_mult: float = 1.0
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 10000.0
 
     @property
     def reads_losses(self) -> bool:
@@ -203,7 +217,20 @@ class Policy:
                 return sigmoid(base, self.gamma, self.stepsize, iteration)
             case "multifixed":
                 return multifixed(self.stagelr, self.stageiter, iteration)
+            case "cosine":
+                return self._cosine(iteration)
+            case "onecycle":
+                place = place_in_cycle(iteration, self.max_iter, self.pct_start)
+                return one_cycle(base, self.div_factor, self.final_div_factor, place)
         raise NotImplementedError(f"lr_policy {self.name!r} has fields but no formula")
+
+    def _cosine(self, iteration: int) -> float:
+        done, length = float(iteration), float(self.max_iter)
+        if self.restart_iter > 0:
+            done, length = since_restart(
+                iteration, self.restart_iter, self.restart_mult
+            )
+        return cosine(self.base_lr, self.min_lr, done, length)
 
 
 def policy_of(param: SolverParameter) -> Policy:
@@ -220,6 +247,8 @@ def policy_of(param: SolverParameter) -> Policy:
             f"expected one of {', '.join(POLICY_FIELDS)}"
         )
     needed = POLICY_FIELDS[name]
+    if name == "cosine" and param.restart_iter > 0:
+        needed = ("base_lr",)
     if param.warmup_iter > 0 or param.rampup_interval > 0:
         needed = tuple(dict.fromkeys(("base_lr", *needed)))
     missing = [field for field in needed if not _given(param, field)]
@@ -237,6 +266,7 @@ def policy_of(param: SolverParameter) -> Policy:
             )
     _check_lists(param, name)
     _check_start(param, name)
+    _check_cycles(param, name)
     return Policy(
         name=name,
         base_lr=param.base_lr,
@@ -255,6 +285,11 @@ def policy_of(param: SolverParameter) -> Policy:
         rampup_interval=param.rampup_interval,
         rampup_lr=param.rampup_lr,
         min_lr=param.min_lr,
+        restart_iter=param.restart_iter,
+        restart_mult=param.restart_mult,
+        pct_start=param.pct_start,
+        div_factor=param.div_factor,
+        final_div_factor=param.final_div_factor,
     )
 
 
@@ -292,11 +327,41 @@ def _check_start(param: SolverParameter, name: str) -> None:
             f"solver: both warmup_iter {param.warmup_iter} and rampup_interval "
             f"{param.rampup_interval} are given; keep one of them"
         )
-    if name == "poly" and param.min_lr > param.base_lr:
+    if name in FALLING and param.min_lr > param.base_lr:
         raise SpecError(
             f"solver: min_lr {param.min_lr:g} is above base_lr {param.base_lr:g}, so "
-            f"that lr_policy 'poly' would grow; lower min_lr"
+            f"that lr_policy {name!r} would grow; lower min_lr"
         )
+
+
+def _check_cycles(param: SolverParameter, name: str) -> None:
+    """Refuse fields of cycles that cannot be."""
+    mistakes = []
+    if name == "cosine":
+        if param.restart_iter < 0:
+            mistakes.append(
+                f"restart_iter must be at least 0, got {param.restart_iter}"
+            )
+        if not 1 <= param.restart_mult < math.inf:
+            mistakes.append(
+                f"restart_mult must be at least 1, got {param.restart_mult:g}"
+            )
+    if name == "onecycle":
+        if not 0 <= param.pct_start <= 1:
+            mistakes.append(
+                f"pct_start is a part of max_iter, from 0 to 1, got {param.pct_start:g}"
+            )
+        for field in ("div_factor", "final_div_factor"):
+            value = getattr(param, field)
+            if not 1 <= value < math.inf:
+                mistakes.append(f"{field} must be at least 1, got {value:g}")
+        for field in ("warmup_iter", "rampup_interval"):
+            if getattr(param, field) > 0:
+                mistakes.append(
+                    f"{field} is given, but onecycle grows by itself; remove it"
+                )
+    if mistakes:
+        raise SpecError(f"solver: lr_policy {name!r}: " + "; ".join(mistakes))
 
 
 def _given(param: SolverParameter, field: str) -> bool:

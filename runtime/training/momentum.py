@@ -6,9 +6,12 @@ import math
 
 from netspec.errors import SpecError, did_you_mean
 from netspec.schema import SolverParameter
+from runtime.training.annealing import mirrored, place_in_cycle
 
-POLICIES = ("fixed", "poly", "opt")
+POLICIES = ("fixed", "poly", "opt", "onecycle")
 MOVING_TYPES = ("SGD", "Nesterov")  # update rules whose momentum may move
+CYCLE_TYPES = (*MOVING_TYPES, "Adam")
+CYCLE_MOMENTUM = 0.95  # at both ends of onecycle, without `max_momentum`
 
 
 def moves(param: SolverParameter) -> bool:
@@ -24,10 +27,21 @@ def moves(param: SolverParameter) -> bool:
         )
     if name == "fixed":
         return False
-    if param.type not in MOVING_TYPES:
+    types = CYCLE_TYPES if name == "onecycle" else MOVING_TYPES
+    if param.type not in types:
         raise SpecError(
             f"solver: momentum_policy {name!r} is for type "
-            f"{' and '.join(MOVING_TYPES)}, not {param.type!r}; remove it"
+            f"{' and '.join(types)}, not {param.type!r}; remove it"
+        )
+    if name == "onecycle" and param.lr_policy != "onecycle":
+        raise SpecError(
+            f"solver: momentum_policy 'onecycle' mirrors the rate of lr_policy "
+            f"'onecycle', but that is {param.lr_policy!r}; choose others"
+        )
+    if name == "onecycle" and param.momentum > _ends(param):
+        raise SpecError(
+            f"solver: momentum_policy 'onecycle' goes down from {_ends(param):g}, but "
+            f"momentum is {param.momentum:g}; lower it, often to 0.85"
         )
     if name == "poly" and param.max_iter <= 0:
         raise SpecError(
@@ -53,7 +67,11 @@ def momentum_at(param: SolverParameter, iteration: int, rate: float) -> float:
         opt:  (1 - sqrt(rate) / 2)^2, at most max_momentum where that is given
 
     with m the solver's `momentum`. After `max_iter` poly stays at max_momentum.
+    `onecycle` is `annealing.mirrored`.
     """
+    if param.momentum_policy == "onecycle":
+        place = place_in_cycle(iteration, param.max_iter, param.pct_start)
+        return mirrored(param.momentum, _ends(param), place)
     if param.momentum_policy == "poly":
         done = min(1.0, iteration / param.max_iter)
         part = math.pow(done, param.momentum_power)
@@ -62,3 +80,9 @@ def momentum_at(param: SolverParameter, iteration: int, rate: float) -> float:
     if param.HasField("max_momentum"):
         return min(param.max_momentum, best)
     return best
+
+
+def _ends(param: SolverParameter) -> float:
+    """Return the momentum at both ends of onecycle."""
+    given = param.HasField("max_momentum")
+    return param.max_momentum if given else CYCLE_MOMENTUM

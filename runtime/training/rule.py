@@ -13,7 +13,7 @@ from netspec.schema import SolverParameter
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.training.divergence import warn
-from runtime.training.lr_policy import policy_of
+from runtime.training.lr_policy import FALLING, policy_of
 from runtime.training.momentum import momentum_at, moves
 from runtime.training.progress import Progress
 from runtime.training.records import TestRecord
@@ -35,6 +35,11 @@ _RATE = (
     "rampup_interval",
     "rampup_lr",
     "min_lr",
+    "restart_iter",
+    "restart_mult",
+    "pct_start",
+    "div_factor",
+    "final_div_factor",
 )
 _LISTS = ("stepvalue", "plateau_winsize", "stagelr", "stageiter")
 _LISTING = ("multistep", "plateau", "multifixed")  # policies that read one of them
@@ -159,7 +164,7 @@ class Rule:
                 f"change lr_policy, or its fields"
             )
         base, least = (rate - start) / factor, self.policy.min_lr
-        if self.policy.name == "poly" and not self.policy.grows(iteration):
+        if self.policy.name in FALLING and not self.policy.grows(iteration):
             base = least + (rate - least) / factor
         if rate < least or base < 0:
             lowest = max(least, start)

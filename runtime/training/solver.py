@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
@@ -48,6 +48,7 @@ from runtime.training.solver_files import SolverFiles
 from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import find_file, weight_files
 from runtime.training.solver_source import DEFAULT_PREFIX, solver_of
+from runtime.training.solver_uses import warn_of_unread
 from runtime.training.testing import is_due, run_tests
 from runtime.training.updates import settings_of
 from runtime.training.zero_weights import warn_of_zero_weights
@@ -120,6 +121,7 @@ class Solver(SolverFiles, SolverLooks):
         **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
+        named = [*(param if isinstance(param, Mapping) else ()), *fields]
         param, path = solver_of(param, fields)
         folder = Path(folder) if folder else path.parent if path else None
         self.param: SolverParameter = param
@@ -136,6 +138,7 @@ class Solver(SolverFiles, SolverLooks):
         nets = SolverNets(*made, keep=keep, allow_python=allow, plans=plans, **how)
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
+        warn_of_unread(param, named, backend)
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
         self.copy_all(paths, rename)

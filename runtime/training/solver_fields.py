@@ -51,6 +51,8 @@ class SolverFields(TypedDict, total=False):
             "multifixed",
             "plateau",
             "stepearly",
+            "cosine",
+            "onecycle",
         ]
         | None
     )
@@ -93,10 +95,15 @@ class SolverFields(TypedDict, total=False):
     rampup_interval: int | None
     rampup_lr: float | None
     min_lr: float | None
-    momentum_policy: Literal["fixed", "poly", "opt"] | None
+    momentum_policy: Literal["fixed", "poly", "opt", "onecycle"] | None
     max_momentum: float | None
     momentum_power: float | None
     stepearly: int | None
+    restart_iter: int | None
+    restart_mult: float | None
+    pct_start: float | None
+    div_factor: float | None
+    final_div_factor: float | None
 
 
 # What each means, for docstrings.
@@ -125,7 +132,9 @@ lr_policy: fixed (base_lr), step (base_lr * gamma^floor(iter / stepsize)),
     inv (base_lr * (1 + gamma * iter)^-power), poly (base_lr * (1 - iter /
     max_iter)^power) or sigmoid (base_lr / (1 + exp(-gamma * (iter -
     stepsize)))). Of forks: plateau, stepearly, multifixed and exp10 (base_lr *
-    10^(-iter / stepsize)).
+    10^(-iter / stepsize)). Of netspec: cosine (min_lr + (base_lr - min_lr) * (1
+    + cos(pi * iter / max_iter)) / 2) and onecycle (up to base_lr and down
+    again, each by half a cosine).
 gamma: Factor of the learning rate, see `lr_policy`.
 power: Exponent, see `lr_policy`.
 momentum: Fraction of the previous update that is kept. Adam: decay of the first
@@ -181,11 +190,24 @@ rampup_lr: NVCaffe: the rate that it grows from. Default 0.
 min_lr: NVCaffe: the rate never falls below this, and poly ends there. Default
     0.
 momentum_policy: NVCaffe: fixed, poly (momentum + (max_momentum - momentum) *
-    (iter / max_iter)^momentum_power) or opt ((1 - sqrt(rate) / 2)^2). Default
-    fixed.
+    (iter / max_iter)^momentum_power) or opt ((1 - sqrt(rate) / 2)^2). Of
+    netspec: onecycle (from max_momentum down to momentum and up again, against
+    the rate). Default fixed.
 max_momentum: NVCaffe, momentum_policy: where poly ends, and the bound of opt,
-    if it is given. Default 0.99.
+    if it is given; where onecycle starts and ends, 0.95 unless it is given.
+    Default 0.99.
 momentum_power: NVCaffe, momentum_policy poly: the exponent. Default 1.
 stepearly: BVLC pull request 190 of 2014, policy stepearly: tests in a row
     without a higher accuracy after which the rate drops.
+restart_iter: Of netspec, policy cosine: iterations of the first cycle, after
+    which the rate is base_lr again (T_0 of SGDR); 0 means one cycle of
+    max_iter. Default 0.
+restart_mult: Of netspec, policy cosine: length of a cycle in the length of the
+    one before (T_mult of SGDR). Default 1.
+pct_start: Of netspec, policy onecycle: part of max_iter in which the rate
+    grows. Default 0.3.
+div_factor: Of netspec, policy onecycle: base_lr divided by the rate at the
+    start. Default 25.
+final_div_factor: Of netspec, policy onecycle: the rate at the start divided by
+    that at the end. Default 10000.
 """

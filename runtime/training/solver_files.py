@@ -17,6 +17,7 @@ from runtime.execution.weights import (
 )
 from runtime.interrupts import whole
 from runtime.training.divergence import warn
+from runtime.training.new_end import has_new_end
 from runtime.training.passes import UNKNOWN
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import Snapshot, SnapshotWarning, last
@@ -43,10 +44,12 @@ class SolverFiles(Callbacks):
         """Copy parameters of a file into net and test nets, as `Net.copy_from` does.
 
         Returns what was copied into the net. Warns of a file that gives nothing, and of
-        layers that it leaves as they are.
+        layers that it leaves as they are, unless they are a new end of the net, to be
+        trained, in the place of another one in the file.
         """
         report = copy_into([self.net, *self.test_nets], path, names)
-        warn_of_rest([path], [report])
+        if not has_new_end(self.net, [report]):
+            warn_of_rest([path], [report])
         return report
 
     def copy_all(
@@ -58,7 +61,8 @@ class SolverFiles(Callbacks):
         reports are `copied` from then on.
         """
         self.copied = tuple(copy_files([self.net, *self.test_nets], paths, names))
-        warn_of_rest(paths, self.copied)
+        if not has_new_end(self.net, self.copied):
+            warn_of_rest(paths, self.copied)
         return self.copied
 
     def snapshot(self) -> Snapshot:

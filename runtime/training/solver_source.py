@@ -49,15 +49,17 @@ EXPECTED = (
 )
 
 
-def read_solver(source: Any) -> tuple[SolverParameter, Path | None]:
+def read_solver(
+    source: Any, *, other_net: bool = False
+) -> tuple[SolverParameter, Path | None]:
     """Return a solver and the file it came from, if any.
 
     source: a path, prototxt text (a string with a line break, a quote or a brace, or
     that begins with a field), or a `SolverParameter`. Old forms are upgraded. Without
     `snapshot_prefix` the prefix is the file's path less its suffix; a prefix that is a
-    folder gets the file's name.
+    folder gets the file's name. other_net: whether the net to train is given elsewhere.
 
-    Raises `FileError` or `TextError`.
+    Raises `FileError`, `TextError`, or `SpecError` for a file whose net is code.
     """
     path: Path | None = None
     param = _copied(source)
@@ -68,7 +70,23 @@ def read_solver(source: Any) -> tuple[SolverParameter, Path | None]:
         path = Path(os.fspath(source))
         _refuse_state(path)
         param = read_message(path, SolverParameter)
+        _refuse_code(param, path, other_net=other_net)
     return with_prefix(upgrade_solver(param), path), path
+
+
+def _refuse_code(param: SolverParameter, path: Path, *, other_net: bool) -> None:
+    """Refuse a solver file that names a Python file, which would run it."""
+    named = [*param.test_net]
+    if not other_net:
+        named += [param.net, param.train_net]
+    code = next((name for name in named if name.endswith(".py")), None)
+    if code is not None:
+        raise SpecError(
+            f"{path}: its net is the Python file {code}; a solver file is data, so "
+            f"nothing was run. Give {code} beside it (python -m runtime train {code} "
+            f"--solver {path}; in Python, as the keyword net), or write it as "
+            f"prototxt: python -m netspec.export {code}"
+        )
 
 
 def solver_of(
@@ -88,7 +106,8 @@ def solver_of(
     if net is None and not (source is None or isinstance(source, Mapping)):
         if not isinstance(source, str | os.PathLike | Message) or source == "":
             raise SpecError(f"expected {EXPECTED}; got {_shown(source)}")
-        param, path = read_solver(source)
+        given = any(fields.get(name) is not None for name in TRAIN_FIELDS)
+        param, path = read_solver(source, other_net=given)
         _write(param, fields)
         return with_prefix(upgrade_solver(param), path), path
     param = SolverParameter()

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
+
 from netspec.errors import SpecError
 from netspec.schema import SolverParameter
 from runtime.training.callback_state import States
 from runtime.training.callbacks import CallbackList
 from runtime.training.history import History
+from runtime.training.preview import rates_of
 from runtime.training.rule import Rule
 from runtime.training.testing import is_due
 
@@ -51,6 +54,10 @@ class Callbacks:
     def lr(self, rate: float) -> None:
         by_hand = not self.callbacks.runs
         self._rule.set_rate(rate, self._iteration, by_hand=by_hand)
+
+    def rates(self, iterations: int | None = None) -> np.ndarray:
+        """Return the learning rates of all iterations; see `runtime.rates`."""
+        return rates_of(self.param, iterations)
 
     @property
     def stopping(self) -> bool:

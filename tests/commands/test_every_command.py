@@ -2,11 +2,13 @@
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import netspec
@@ -17,7 +19,7 @@ from netspec.text import write_message
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ("digits", "mnist", "images", "annotated", "mean")
+DATA = ("digits", "mnist", "images", "arrays", "annotated", "mean")
 COMMANDS = [
     *(f"netspec {name}" for name in of_netspec.COMMANDS),
     *(f"runtime {name}" for name in of_runtime.COMMANDS),
@@ -49,11 +51,26 @@ def test_help_has_examples_and_a_word_on_every_option(command, capsys):
         assert action.help, action.option_strings or action.dest
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_are_command_lines(command, capsys):
+    parser = parser_of(command)
+    examples = parser.epilog.split("\n")[1:]
+    assert examples
+    surgery = command == "netspec surgery"  # whose words may stand between options
+    parse = parser.parse_intermixed_args if surgery else parser.parse_args
+    for example in examples:
+        words = shlex.split(example.removeprefix(f"  {parser.prog}"))
+        try:
+            parse(words)
+        except SystemExit:
+            pytest.fail(f"{example}: {capsys.readouterr().err}")
+
+
 def parser_of(command):
     """Return the parser of a command."""
     caught = []
 
-    class Caught(Exception):
+    class Caught(BaseException):
         pass
 
     from netspec.parser import Parser
@@ -205,6 +222,9 @@ TAKERS = {
     "runtime check": [],
     "runtime check-gradients": ["--samples", "2", "--eps", "1e-4"],
     "runtime train": ["--solver", "solver.txt", "--no-progress"],
+    "runtime fit": ["--max-iter", "2"],
+    "runtime predict": ["--weights", "values.caffemodel", "--data", "x.npy"],
+    "runtime evaluate": ["--weights", "values.caffemodel", "--data", "x.npy", "y.npy"],
 }
 # What each of them tells of the net.
 TOLD = {
@@ -220,8 +240,12 @@ TOLD = {
     "runtime check": "15 parameters",
     "runtime check-gradients": "ip[0]",
     "runtime train": "training small",
+    "runtime fit": "training small",
+    "runtime predict": "ip",
+    "runtime evaluate": "small",
 }
-ONNX = {"runtime test", "runtime train", "runtime check-gradients"}  # want a loss
+WANT_LOSS = ("test", "fit", "train", "check-gradients")
+ONNX = {f"runtime {name}" for name in WANT_LOSS}
 
 
 @cache
@@ -249,6 +273,8 @@ def folder(tmp_path, monkeypatch):
             layer.blobs.add(data=[0.5] * 12).shape.dim.extend([3, 4])
             layer.blobs.add(data=[0.25] * 3).shape.dim.extend([3])
     write_message("values.caffemodel", net)
+    np.save("x.npy", np.ones((5, 4), "float32"))
+    np.save("y.npy", np.ones((5, 3), "float32"))
     return tmp_path
 
 
@@ -322,6 +348,19 @@ def test_the_net_of_a_solver_is_not_written_over_either(folder, capsys):
     assert main("netspec export", "solver.txt", "-o", "small.prototxt") == 1
     assert "small.prototxt is what is read" in capsys.readouterr().err
     assert Path("small.prototxt").read_bytes() == before
+
+
+def test_a_solver_file_runs_no_code_by_itself(folder, capsys):
+    Path("small.py").write_text(MODEL + "print('it ran')\n")
+    Path("solver.txt").write_text(SOLVER.replace("small.prototxt", "small.py"))
+    for command in ("netspec summary", "runtime check", "runtime train"):
+        assert main(command, "solver.txt") == 1
+        said = capsys.readouterr()
+        assert "it ran" not in said.out
+        assert "its net is the Python file small.py" in said.err
+    words = ("small.py", "--solver", "solver.txt", "--no-progress")
+    assert main("runtime train", *words) == 0
+    assert "it ran" in capsys.readouterr().out
 
 
 def test_weights_are_not_written_over_what_they_are_read_from(folder, capsys):

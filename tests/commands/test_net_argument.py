@@ -109,7 +109,9 @@ def test_a_bare_name_is_a_model_where_there_is_no_such_file(
     assert file_of("lenet") == "lenet"
     assert capsys.readouterr() == ("", "")
     assert file_of("models/vgg16.py") == str(bundled.path_of("vgg16"))
-    assert "models/vgg16.py is that of netspec.models" in capsys.readouterr().err
+    file_of("models/vgg16.py")
+    said = "note: models/vgg16.py is that of netspec.models\n"
+    assert capsys.readouterr().err == said
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "vgg16.py").write_text("")
     assert file_of("models/vgg16.py") == "models/vgg16.py"
@@ -123,6 +125,10 @@ def test_what_is_neither_file_nor_model_is_told_with_what_to_type(
         file_of("lennet")
     with pytest.raises(FileError, match=r"lenet.py: no such file; .* given as lenet,"):
         file_of("lenet.py")
+    with pytest.raises(
+        FileError, match="lenet_train_test.prototxt: the net of the sol"
+    ):
+        read_net_argument("lenet_solver")
     assert file_of("other/lenet.py") == "other/lenet.py"  # who reads it says so
     assert file_of("gone.prototxt") == "gone.prototxt"
 

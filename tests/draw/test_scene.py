@@ -190,7 +190,7 @@ def test_dot_escapes_quotes_and_backslashes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"phase": "train"}, "phase is 'train'; expected one of TRAIN, TEST, ALL"),
+        ({"phase": "trian"}, "phase is 'TRIAN'; expected one of TRAIN, TEST, ALL"),
         ({"rankdir": "BT"}, "rankdir is 'BT'; expected one of TB, LR"),
     ],
 )

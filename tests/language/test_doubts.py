@@ -58,7 +58,7 @@ WRONG = {
         r"propagate_down is given 1 times for 2 bottoms"
     ),
     "L.Convolution(n.data, num_output=2, kernel_size=3, in_place=True)": (
-        r"a Convolution layer cannot write over its bottom; leave out in_place=True"
+        r"the top has shape \(4, 2, 7, 6\) and its bottom \(4, 3, 9, 8\), so it cannot"
     ),
     "L.ReLU(n.data, in_place='yes')": r"in_place is 'yes'; expected True or False",
     "L.SoftmaxWithLoss(n.label, n.score)": (
@@ -100,6 +100,7 @@ def test_what_cannot_be_meant_is_refused_at_the_call(text):
 
 
 DOUBTFUL = {
+    "L.LRN(n.data, in_place=True)": r"a LRN layer cannot be run in place here, as its",
     "L.ReLU(n.data, phase='TEST')": r"phase='TEST' does not keep .* include='TEST'",
     "L.ReLU(n.data, phase=0)": r"only behaves as in TRAIN in both.* include='TRAIN'",
     "L.ReLU(n.data, convolution_param=dict(num_output=1))": (
@@ -248,7 +249,7 @@ def test_a_phase_is_taken_in_any_case_wherever_it_is_given():
 
 
 CALLS = {
-    "netspec.module(3)": r"module of 3; expected a function that takes tops",
+    "netspec.module(3)": r"module takes a function, which .*; got 3",
     "netspec.shared(n.data)": r"shared of <Top 'data'.*; expected a module, a function",
     "netspec.to_proto([n.data])": r"is \[<Top 'data'.*go with a star: \*tops",
     "netspec.to_proto(3)": r"to_proto of something that is 3; expected a top",

@@ -93,7 +93,7 @@ def test_a_warning_names_its_cell():
         SETUP,
         "n.data = L.Input(shape=[1, 3, 8, 8])\nn.update = L.ReLU(n.data)\n",
     )
-    assert "Cell In[2]:2: SpecWarning: n.update = ... names a top 'update'" in shown
+    assert "Cell In[2]:2: SpecWarning: Cell In[2], line 2: n.update = ... nam" in shown
 
 
 def test_without_a_shell_a_traceback_is_whole():

@@ -223,7 +223,7 @@ def test_net_fields_are_arguments():
     n.x = L.Input(shape=[2, 3])
     net = n.to_proto()
     assert (net.name, net.force_backward, net.state.level) == ("net", True, 3)
-    with pytest.raises(SpecError, match="'net'.*did you mean 'force_backward'"):
+    with pytest.raises(SpecError, match=r"NetSpec: .*did you mean 'force_back"):
         NetSpec("net", force_backwards=True).to_proto()
 
 
@@ -394,3 +394,22 @@ def test_a_layer_with_any_number_of_bottoms_is_read_and_written_back(kind, botto
             netspec.summarize(text)
         with pytest.raises(SpecError, match=r"'one' \(\w+\): takes .*; got 0"):
             runtime.Net(text)
+
+
+def test_a_model_file_is_run_by_load_and_by_nobody_else(tmp_path):
+    path = tmp_path / "small.py"
+    path.write_text(
+        "from netspec import NetSpec, layers as L\n"
+        "def small():\n"
+        "    n = NetSpec('small')\n"
+        "    n.x = L.Input(shape=[2, 3])\n"
+        "    n.y = L.ReLU(n.x)\n"
+        "    return n\n"
+    )
+    n = netspec.load(path)
+    assert isinstance(n, netspec.NetSpec)
+    n.z = netspec.layers.TanH(n.y)
+    assert [layer.name for layer in n.to_proto().layer] == ["x", "y", "z"]
+    for read in (netspec.summarize, netspec.deploy):
+        with pytest.raises(SpecError, match="small.py: is a Python file, which"):
+            read(path)

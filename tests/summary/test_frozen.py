@@ -30,6 +30,7 @@ def test_trained_and_frozen_parameters_and_statistics_are_told_apart():
     assert line in summary._repr_html_()
     rows = {row.split()[0]: row for row in summary.text().splitlines() if row}
     assert "112  " in rows["conv"]
+    assert rows["mod/bn"].endswith("9 statistics")
     assert rows["mod/scale"].endswith("8 frozen")
     assert "48 frozen" in rows["left"]
     assert "48 shared" in rows["right"]

@@ -65,33 +65,41 @@ class ArrayRows(Rows):
     ) -> None:
         _check_rows(fields, arrays)
         self.count = len(arrays[0])
-        self._arrays: list[Any] = []
+        self._fields, self._arrays = fields, list(arrays)
+        self.alone = any(map(is_lazy, arrays))
+        self.in_memory = not any(map(_stays_on_disk, arrays))
+        self.exact = arrays[0].dtype.itemsize <= 4
         seen = set()
         for field, values in zip(fields, arrays, strict=True):
-            shape = tuple(values.shape[1:])
-            if not transformed:
-                field.check(shape, f"data for {field.name!r}, shape {values.shape}")
-                if not is_lazy(values):
-                    values = values.reshape(len(values), *field.item)
-            if isinstance(values, np.ndarray) and not isinstance(values, np.memmap):
-                check_array(field.name, values, labels.get(field.name), count(shape))
-                exact = values.dtype.kind != "f" or values.dtype.itemsize <= 4
-                if not transformed and exact:  # else float32 may have no such number
-                    seen.add(field.name)
-            self._arrays.append(values)
-        self._names = [field.name for field in fields]
+            if _stays_on_disk(values):
+                continue
+            item_values = count(tuple(values.shape[1:]))
+            check_array(field.name, values, labels.get(field.name), item_values)
+            if values.dtype.kind != "f" or values.dtype.itemsize <= 4:
+                seen.add(field.name)  # else float32 may have no such number
         self.seen = frozenset(seen)  # what need not be looked at again
-        self.alone = any(map(is_lazy, self._arrays))
+        if not transformed:
+            self.settle()
+
+    def settle(self) -> None:
+        """Give the arrays the axes of the inputs, or raise `ShapeError`."""
+        for place, (field, values) in enumerate(
+            zip(self._fields, self._arrays, strict=True)
+        ):
+            shape = tuple(values.shape[1:])
+            field.check(shape, f"data for {field.name!r}, shape {tuple(values.shape)}")
+            if not is_lazy(values):
+                self._arrays[place] = values.reshape(len(values), *field.item)
 
     def expect(self, labels: Mapping[str, Labels]) -> None:
         """Look at labels in memory."""
-        for name, values in zip(self._names, self._arrays, strict=True):
-            if name in labels and name in self.seen:
-                check_labels(name, values, labels[name])
+        for field, values in zip(self._fields, self._arrays, strict=True):
+            if field.name in labels and field.name in self.seen:
+                check_labels(field.name, values, labels[field.name])
 
     def warn_of_missing(self, first: int) -> None:
         """Warn of labels that occur only behind the first items, as if sorted."""
-        for name, values in zip(self._names, self._arrays, strict=True):
+        for field, values in zip(self._fields, self._arrays, strict=True):
             if is_lazy(values) or values.size != self.count or self.count > MAX_LOOKED:
                 continue
             flat = values.reshape(-1)
@@ -99,8 +107,8 @@ class ArrayRows(Rows):
             missing = np.setdiff1d(flat[first:], before)
             if values.dtype.kind in "iu" and len(missing) and len(before) < MAX_CLASSES:
                 warnings.warn(
-                    f"{name!r} has {missing[0]:g} in the last items only, which are "
-                    f"for testing; if the data are sorted, shuffle them first",
+                    f"{field.name!r} has {missing[0]:g} in the last items only, which "
+                    f"are for testing; if the data are sorted, shuffle them first",
                     SpecWarning,
                     stacklevel=2,
                 )
@@ -123,6 +131,10 @@ class ArrayRows(Rows):
                 np.take(values, numbers, axis=0, out=target, mode="clip")
             else:
                 np.copyto(target, values[numbers], casting="unsafe")
+
+
+def _stays_on_disk(values: Any) -> bool:
+    return is_lazy(values) or isinstance(values, np.memmap)
 
 
 def _check_rows(fields: Sequence[Field], arrays: Sequence[Any]) -> None:

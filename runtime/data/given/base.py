@@ -24,6 +24,8 @@ class Dataset(ABC):
     shapes: of the arrays of a whole batch. The last batch of an epoch may be smaller.
     items, batches: of an epoch; None where nobody knows before it was read.
     varies: whether batches may have other shapes than `shapes`.
+    classes: the names of the classes, by label, where a folder gives them.
+    cheap: whether a batch costs no more than a copy of it, from memory.
     """
 
     names: tuple[str, ...]
@@ -31,6 +33,12 @@ class Dataset(ABC):
     items: int | None = None
     batches: int | None = None
     varies: bool = True
+    cheap: bool = False
+    classes: tuple[str, ...] = ()
+
+    def shapes_of(self, batch: int) -> tuple[Shape, ...]:
+        """Return the shapes of a batch, where that needs no reading: if it is cheap."""
+        raise NotImplementedError
 
     def batch(self, number: int) -> Sequence[np.ndarray]:
         """Return batch `number`, counted over all epochs from 0.
@@ -68,7 +76,8 @@ class Later(Dataset):
     def __init__(self, dataset: Dataset, after: int) -> None:
         self.dataset, self.after = dataset, after
         self.names, self.shapes = dataset.names, dataset.shapes
-        self.varies = dataset.varies
+        self.varies, self.cheap = dataset.varies, dataset.cheap
+        self.classes = dataset.classes
 
     @property
     def items(self) -> int | None:  # type: ignore[override]
@@ -79,6 +88,10 @@ class Later(Dataset):
     def batches(self) -> int | None:  # type: ignore[override]
         """Of an epoch."""
         return self.dataset.batches
+
+    def shapes_of(self, batch: int) -> tuple[Shape, ...]:
+        """Return the shapes of a batch."""
+        return self.dataset.shapes_of(batch - self.after)
 
     def read_sized(self, batch: int, place: Place) -> Arrays:
         """Write a batch into arrays that `place` gives; return them."""
@@ -99,12 +112,18 @@ class Rows(ABC):
     costly: whether making an item takes so long that several threads pay.
     seen: the inputs whose values were all looked at already.
     alone: whether one thread alone may ask for items at a time.
+    in_memory: whether items are rows of arrays in memory.
+    exact: whether float32 has all values that the first array may have.
+    classes: the names of the classes, by label, where a folder gives them.
     """
 
     count: int
+    classes: tuple[str, ...] = ()
     costly: bool = False
     seen: frozenset[str] = frozenset()
     alone: bool = False
+    in_memory: bool = False
+    exact: bool = False
 
     @abstractmethod
     def item(self, number: int) -> Item:
@@ -113,6 +132,12 @@ class Rows(ABC):
     @abstractmethod
     def read(self, numbers: Numbers, out: Arrays) -> None:
         """Write items into the rows of `out`, float32."""
+
+    def settle(self) -> None:  # noqa: B027
+        """Check that items suit the inputs as they are, where they were not yet.
+
+        Raises `ShapeError`.
+        """
 
     def expect(self, labels: Mapping[str, Labels]) -> None:  # noqa: B027
         """Look at labels of which nobody knew before, by input, where that is cheap.
@@ -135,6 +160,8 @@ class Part(Rows):
         self._lock: Any = lock if rows.alone else nullcontext()
         self.count = len(numbers)
         self.costly, self.seen, self.alone = rows.costly, rows.seen, rows.alone
+        self.in_memory, self.exact = rows.in_memory, rows.exact
+        self.classes = rows.classes
 
     def item(self, number: int) -> Item:
         """Return item `number` of the part."""
@@ -147,6 +174,10 @@ class Part(Rows):
             numbers = slice(numbers.start, numbers.stop)  # type: ignore[assignment]
         with self._lock:
             self._rows.read(self._numbers[numbers], out)
+
+    def settle(self) -> None:
+        """Check that items suit the inputs."""
+        self._rows.settle()
 
     def expect(self, labels: Mapping[str, Labels]) -> None:
         """Look at labels."""

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from netspec.ops.base import Shape
 from runtime.data.given.base import Dataset, Rows
 from runtime.data.given.field import Field
 from runtime.data.given.items import put
-from runtime.data.given.transforming import Transforming
+from runtime.data.given.transforming import Pictures, Transforming
 from runtime.data.given.values import BatchCheck, Labels, Numbers
 from runtime.data.order import Order
 from runtime.data.source import Arrays, Place
@@ -44,15 +45,30 @@ class RowBatches(Dataset):
         self._order = Order(seed, fields[0].name, rows.count, shuffle=shuffle)
         self.names = tuple(field.name for field in fields)
         self.shapes = tuple((size, *field.item) for field in fields)
-        self.items = rows.count
+        self.items, self.classes = rows.count, rows.classes
         self.batches = -(-rows.count // size)
         self.varies = rows.count % size > 0
         seen: frozenset[str] = rows.seen if transform is None else frozenset()
         self._check = BatchCheck(self.names, labels, seen)
         self._threads: ThreadPoolExecutor | None = None
+        # What stays as large as it is can be transformed in the batch.
+        self._whole: Pictures | None = None
+        if isinstance(transform, Pictures) and rows.in_memory and rows.exact:
+            self._whole = None if transform.cuts or transform.costly else transform
+        if self._whole is not None:
+            rows.settle()
+        self.cheap = rows.in_memory and transform is self._whole
         self._workers = 1
         if rows.costly or (transform is not None and transform.costly):
             self._workers = min(MAX_WORKERS, processors())
+
+    def shapes_of(self, batch: int) -> tuple[Shape, ...]:
+        """Return the shapes of a batch."""
+        start = batch % (self.batches or 1) * self._size
+        count = min(self._size, self._rows.count - start)
+        if count == self._size:
+            return self.shapes
+        return tuple((count, *field.item) for field in self._fields)
 
     def read_sized(self, batch: int, place: Place) -> Arrays:
         """Write batch number `batch` into arrays that `place` gives; return them."""
@@ -62,12 +78,16 @@ class RowBatches(Dataset):
         numbers: Numbers = range(start, stop)
         if self._shuffle:
             numbers = self._order.of(epoch)[start:stop]
-        out = place([(stop - start, *field.item) for field in self._fields])
+        out = place(self.shapes_of(batch))
         with np.errstate(over="ignore"):  # what is infinite then is told of
-            if self._transform is None and not self._rows.costly:
+            first = epoch * self._rows.count + start
+            if self._whole is not None:
+                self._rows.read(numbers, out)
+                self._whole.finish(self._rows.item(int(numbers[0])), first, out[0])
+            elif self._transform is None and not self._rows.costly:
                 self._rows.read(numbers, out)
             else:
-                self._made(numbers, epoch * self._rows.count + start, out)
+                self._made(numbers, first, out)
         self._check(out, numbers)
         return out
 

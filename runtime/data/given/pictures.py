@@ -55,10 +55,7 @@ class PictureRows(Rows):
 
 
 class ImageRows(PictureRows):
-    """Image files, decoded to the size of the input unless they are cropped.
-
-    classes: the names of the classes, by label; empty where a list gives numbers.
-    """
+    """Image files, decoded to the size of the input unless they are cropped."""
 
     def __init__(
         self,
@@ -82,10 +79,13 @@ class ImageRows(PictureRows):
 def folder_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> ImageRows:
     """Return the images of a folder that has a folder for each class.
 
-    Classes are numbered in the order of their names, images are sorted by theirs.
+    Classes are numbered in the order of their names, images are sorted by theirs. Where
+    no label is wanted, all images in the folder are meant, wherever in it they are.
 
     Raises `FileError` for a folder without images.
     """
+    if len(fields) == 1:
+        return image_rows(path, fields, transformed=transformed)
     folders = sorted(one for one in path.iterdir() if _is_class(one))
     if not folders:
         raise FileError(
@@ -103,6 +103,28 @@ def folder_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> Im
         files.extend((one, label) for one in found)
     names = [folder.name for folder in folders]
     return ImageRows(fields, files, str(path), transformed=transformed, classes=names)
+
+
+def image_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> ImageRows:
+    """Return an image, or all below a folder in the order of their paths, unlabelled.
+
+    Raises `FileError` where there is none.
+    """
+    found = (
+        sorted(p for p in path.rglob("*") if is_image(p)) if path.is_dir() else [path]
+    )
+    if not found:
+        raise FileError(
+            f"{path} has no images and is no LMDB database; expected files that end in "
+            f"{', '.join(IMAGES)}"
+        )
+    files = [(one, 0) for one in found]
+    return ImageRows(fields, files, str(path), transformed=transformed)
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a file is called like an image."""
+    return path.suffix.lower() in IMAGES
 
 
 def _is_class(path: Path) -> bool:

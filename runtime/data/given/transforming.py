@@ -16,7 +16,7 @@ from runtime.data.given.base import Item
 from runtime.data.given.field import Field
 from runtime.data.given.items import put
 from runtime.data.source import Arrays
-from runtime.data.transform import Transform
+from runtime.data.transform import Transform, crop_of
 
 STREAM = 11  # of the random numbers of an item that a function gets
 
@@ -102,6 +102,7 @@ class Pictures:
             layer.transform_param.mirror = False
         self._layer = layer
         self._made: tuple[Augment, Transform] | None = None
+        self.cuts = crop_of(layer) is not None
         self.costly = param.HasField("resize_param") or param.HasField("noise_param")
         warn_of_unread(layer)
 
@@ -118,6 +119,14 @@ class Pictures:
         transform.batch(pictures, start, out[0])
         for place, item in enumerate(items):
             put(self._fields[1:], item[1:], out[1:], place, start + place)
+
+    def finish(self, first: Item, start: int, out: np.ndarray) -> None:
+        """Transform pictures in a batch already, of which nothing is cut.
+
+        first: an item; start: the number of the first one of the batch.
+        """
+        _, transform = self._of(first[0])
+        transform.finish(start, out)
 
     def _of(self, first: np.ndarray) -> tuple[Augment, Transform]:
         if self._made is None:

@@ -47,10 +47,6 @@ class Bar(Show):
         """Show how many kernels are compiled."""
         self._draw(text(done, total))
 
-    def tells_compiling(self) -> bool:
-        """Say yes."""
-        return True
-
     def end(self, outcome: Outcome) -> None:
         """Leave the bar as it is."""
         self._next = 0.0

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from runtime.compilation import show_on_terminal, text
 from runtime.training.records import StepRecord, TestRecord
 from runtime.training.showing.log_lines import write_log
 from runtime.training.showing.show import Outcome, Run, Show
@@ -66,16 +67,12 @@ class CaffeLog(Show):
             self._snapshot(snapshot)
         self._tests, self._snapshots = len(tests), len(snapshots)
 
-    def tells_compiling(self) -> bool:
-        """Say whether it says anything."""
-        return self.always or self._run.solver.param.display > 0
-
     def compiling(self, done: int, total: int) -> None:
         """Tell once that kernels are compiled, and how far that is on a terminal."""
         if done == 0:
             self._say(f"Compiling {total} kernels, once")
         else:
-            super().compiling(done, total)
+            show_on_terminal(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """Tell that a training is over."""
@@ -89,7 +86,7 @@ class CaffeLog(Show):
         del self._run
 
     def _say(self, message: str) -> None:
-        if self.tells_compiling():
+        if self.always or self._run.solver.param.display > 0:
             write_log(message)
 
     def _step(self, record: StepRecord) -> None:

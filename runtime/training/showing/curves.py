@@ -10,7 +10,9 @@ import numpy as np
 from runtime.html import Markup
 from runtime.training.plots import WINDOWS, running_mean, test_curves
 from runtime.training.records import Records, StepRecord
-from runtime.training.showing.chart import COLOURS, Line, chart, thinned
+from runtime.training.showing.chart import COLOURS, MOST_POINTS, Line, chart, thinned
+
+MOST_DOTS = 50  # of a line; with more they run into each other
 
 
 class Losses:
@@ -67,15 +69,18 @@ def _loss_lines(x: np.ndarray, y: np.ndarray) -> list[Line]:
 
 
 def _test_lines(history: Records, *, losses: bool, first: int) -> list[Line]:
-    return [
-        Line(
-            f"test {name}",
-            np.array(iterations),
-            np.array(values),
-            colour=COLOURS[(first + number) % len(COLOURS)],
-            dots=True,
+    lines = []
+    for number, (name, (iterations, values)) in enumerate(
+        test_curves(history, losses=losses).items()
+    ):
+        some = slice(None, None, -(-len(values) // MOST_POINTS))
+        lines.append(
+            Line(
+                f"test {name}",
+                np.array(iterations[some]),
+                np.array(values[some]),
+                colour=COLOURS[(first + number) % len(COLOURS)],
+                dots=len(values) <= MOST_DOTS,
+            )
         )
-        for number, (name, (iterations, values)) in enumerate(
-            test_curves(history, losses=losses).items()
-        )
-    ]
+    return lines

@@ -7,11 +7,7 @@ from typing import Any
 
 from runtime.compilation import show_on_terminal, text
 from runtime.training.records import StepRecord
-from runtime.training.showing.show import (
-    Outcome,
-    Run,
-    Show,
-)
+from runtime.training.showing.show import Outcome, Run, Show
 from runtime.training.showing.words import (
     describe,
     duration,
@@ -59,15 +55,11 @@ class Lines(Show):
             self._tell(last)
 
     def compiling(self, done: int, total: int) -> None:
-        """Tell once that kernels are compiled."""
+        """Tell once that kernels are compiled, and how far that is on a terminal."""
         if done == 0:
             self.say(text(done, total))
         else:
             show_on_terminal(text(done, total))
-
-    def tells_compiling(self) -> bool:
-        """Say yes."""
-        return True
 
     def end(self, outcome: Outcome) -> None:
         """Print the last line."""
@@ -115,7 +107,7 @@ def epochs(iterations: int, size: int) -> str:
 def status(run: Run, record: StepRecord) -> str:
     """Return loss, rate, speed and time left in a line."""
     said = f"loss {record.smoothed_loss:.4g}, lr {record.lr:.4g}"
-    per_step = seconds_per_step(run.history.train, run.compiled)
+    per_step = seconds_per_step(run.history.train)
     if not per_step:
         return said
     said = f"{said}, {images_of(run.solver) / per_step:,.0f} images/s"

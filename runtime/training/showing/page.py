@@ -72,14 +72,10 @@ class Page(Show):
             self._next = min(self._next, time.perf_counter() + SHARE * self._cost)
         self.look(text(done, total))
 
-    def tells_compiling(self) -> bool:
-        """Say yes."""
-        return True
-
     def end(self, outcome: Outcome) -> None:
         """Show the last state; in a loop of short runs, at the end of the cell."""
         self._doing, self._stale = "", True
-        self._said = outcome.text(self._run)
+        self._said = outcome.text(self._run, "run the cell again")
         long_ago = self._next - REFRESH_S + SHARE * self._cost
         if self._said or time.perf_counter() >= long_ago or not self._watched:
             self._refresh()
@@ -180,7 +176,7 @@ class Page(Show):
         found["loss"] = f"{last.loss:.4g}"
         found["smoothed loss"] = f"{_smoothed(train, solver.param):.4g}"
         found["lr"] = f"{last.lr:.4g}"
-        per_step = seconds_per_step(train, run.compiled)
+        per_step = seconds_per_step(train)
         if not per_step:
             return found
         found["images/s"] = f"{images_of(solver) / per_step:,.0f}"

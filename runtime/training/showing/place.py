@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from typing import Any
+
+from netspec import notebooks
 
 
 def shell() -> Any:
@@ -13,10 +14,7 @@ def shell() -> Any:
     A notebook is a program with a kernel, which shows what it is given in a page. No
     library is loaded to find out: without IPython in memory there is none.
     """
-    ipython = sys.modules.get("IPython")
-    if ipython is None:
-        return None
-    found = ipython.get_ipython()
+    found = notebooks.shell()
     return found if getattr(found, "kernel", None) is not None else None
 
 

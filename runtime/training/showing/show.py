@@ -1,4 +1,4 @@
-"""What shows a run; the one here shows nothing but kernels that are compiled."""
+"""What shows a run, and how it ended; those here show nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.compilation import show_on_terminal, text
-
 NO_END = 2**31 - 1  # iterations, of a run whose end the data tell
 
 
@@ -17,8 +15,8 @@ NO_END = 2**31 - 1  # iterations, of a run whose end the data tell
 class Run:
     """One call of `step`, `solve` or `test`: iterations from `first` up to `end`.
 
-    compiled: the iterations in which kernels were compiled. An `end` of `NO_END` is not
-    known yet.
+    An `end` of `NO_END` is not known yet. history: the records of the solver, which
+    grow.
     """
 
     solver: Any
@@ -26,7 +24,6 @@ class Run:
     first: int
     end: int
     started: float = field(default_factory=time.perf_counter)
-    compiled: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Hold the history, which a solver makes anew where nobody has it."""
@@ -46,12 +43,12 @@ class Outcome:
     interrupted: bool = False
     stopped: bool = False
 
-    def text(self, run: Run) -> str:
+    def text(self, run: Run, again: str = "run it again") -> str:
         """Return it in words."""
         done = run.solver.iter
         if self.interrupted:
             where = f"after iteration {done}" if run.kind != "test" else "while testing"
-            return f"stopped {where}; run the cell again to go on"
+            return f"stopped {where}; {again} to go on"
         if self.error is not None:
             said = str(self.error).partition("\n")[0]
             return (
@@ -70,10 +67,8 @@ class Show:
     """
 
     always = False
-
-    def tells_compiling(self) -> bool:
-        """Say whether there is anybody to tell of kernels that are compiled."""
-        return is_terminal()
+    # Whether it is told of kernels that are compiled; else a terminal shows a line.
+    listens = True
 
     def begin(self, run: Run) -> None:
         """Begin a run."""
@@ -87,18 +82,15 @@ class Show:
 
     def compiling(self, done: int, total: int) -> None:
         """Tell how many of how many kernels are compiled; the end is `total`."""
-        show_on_terminal(text(done, total))
 
     def end(self, outcome: Outcome) -> None:
         """End the run."""
 
 
-class Silence(Show):
-    """Shows nothing at all."""
+class Nothing(Show):
+    """Shows nothing but a line while kernels are compiled, where somebody sees it."""
 
-    def tells_compiling(self) -> bool:
-        """Say no."""
-        return False
+    listens = False
 
 
 def is_terminal() -> bool:

@@ -10,10 +10,10 @@ from netspec.errors import SpecError, did_you_mean
 from runtime.interrupts import Held
 from runtime.training.showing import place
 from runtime.training.showing.show import (
+    Nothing,
     Outcome,
     Run,
     Show,
-    Silence,
     is_terminal,
 )
 
@@ -32,8 +32,7 @@ class Shower:
         self._script = script  # whether it is one of pycaffe's, which always logs
         self.shows: Show | None = None  # the one of the run that goes on
         self._made: dict[str, Show] = {}
-        self._compiled: set[int] = set()
-        self.running: Run | None = None  # the one that is shown
+        self.running: Run | None = None  # and that run
 
     def run(
         self, solver: Any, kind: str, iterations: int, progress: Progress
@@ -48,7 +47,7 @@ class Shower:
             return Running(self, None, None)
         first = solver.iter
         end = first + max(0, iterations)
-        run = Run(solver, kind, first, end, compiled=self._compiled)
+        run = Run(solver, kind, first, end)
         return Running(self, self._open(solver, way), run)
 
     def ends_at(self, iteration: int) -> None:
@@ -104,7 +103,6 @@ class Running:
         self._shower, self._show, self._run = shower, show, run
         self._signals: Held | None = None
         self._listening = ExitStack()
-        self._compiles = False
 
     def until(self, signals: Held) -> Running:
         """Return this, for a block that these signals may end."""
@@ -115,9 +113,10 @@ class Running:
         if self._show is not None and self._run is not None:
             self._show.begin(self._run)
             self._shower.shows, self._shower.running = self._show, self._run
-            compilation = self._run.solver.net.backend.compilation
-            if not compilation.is_listened_to and self._show.tells_compiling():
-                self._listening.enter_context(compilation.listen(self._told))
+            if self._show.listens:
+                compilation = self._run.solver.net.backend.compilation
+                told = compilation.listen(self._show.compiling)
+                self._listening.enter_context(told)
         return self
 
     def __exit__(
@@ -130,19 +129,11 @@ class Running:
         if show is None or run is None:
             return
         self._listening.close()
-        if self._compiles:  # an error came in between
-            show.compiling(1, 1)
         self._shower.shows = self._shower.running = None
         asked = self._signals is not None and self._signals.interrupted
         interrupted = asked or isinstance(error, KeyboardInterrupt)
         stopped = run.kind != "test" and run.solver.iter < run.end
         show.end(Outcome(error, interrupted, stopped))
-
-    def _told(self, done: int, total: int) -> None:
-        if self._run is not None and self._show is not None:
-            self._run.compiled.add(self._run.solver.iter)
-            self._compiles = done < total
-            self._show.compiling(done, total)
 
 
 def way_of(progress: Progress, display: int = 0, *, script: bool = False) -> str:
@@ -188,4 +179,4 @@ def _make(way: str) -> Show:
         from runtime.training.showing.page import Page
 
         return Page()
-    return Silence() if way == "off" else Show()
+    return Show() if way == "off" else Nothing()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def seconds_per_step(
-    records: Sequence[StepRecord], without: Collection[int] = ()
-) -> float | None:
-    """Return the mean time of the last iterations, or None where there is none.
-
-    without: iterations whose time says nothing, as kernels were compiled in them.
-    """
-    last = [r.seconds for r in records[-WINDOW:] if r.iteration not in without]
+def seconds_per_step(records: Sequence[StepRecord]) -> float | None:
+    """Return the mean time of the last iterations, or None where there is none."""
+    last = [record.seconds for record in records[-WINDOW:]]
     return sum(last) / len(last) if last else None
 
 

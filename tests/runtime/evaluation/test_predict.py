@@ -1,6 +1,7 @@
 """Predictions of all items, whatever the model and the data are given as."""
 
 import gc
+import signal
 import warnings
 import weakref
 
@@ -220,6 +221,31 @@ def test_data_layers_become_inputs():
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_arrays_tell_shapes_that_only_files_would():
+    n = NetSpec("from a database")
+    n.data, n.label = L.Data(source="not_here", batch_size=4, backend="LMDB", ntop=2)
+    n.fc = L.InnerProduct(n.data, num_output=5, **FILLED)
+    n.loss = L.SoftmaxWithLoss(n.fc, n.label)
+    x, y = images()
+    with pytest.warns(SpecWarning, match="is not trained"):
+        found = runtime.predict(n, x)
+    with pytest.warns(SpecWarning, match="is not trained"):
+        again = runtime.predict(n, {"data": x})
+    np.testing.assert_array_equal(found, again)
+    with pytest.warns(SpecWarning, match="is not trained"):
+        result = runtime.evaluate(n, (x, y))
+    assert result.accuracy == (found.argmax(axis=1) == y).mean()
+    with pytest.raises(ShapeError, match="the shape of 'data' is not known"):
+        runtime.predict(n, iter(x))
+    with pytest.warns(SpecWarning, match="is not trained"):
+        given = runtime.predict(n, iter(x), shapes={"data": (6, 3, 5, 4)})
+    np.testing.assert_allclose(given, found, rtol=1e-6)
+    with pytest.raises(SpecError, match="'dta', which is no blob.*mean 'data'"):
+        runtime.predict(n, x, shapes={"dta": (6, 3, 5, 4)})
+    with pytest.raises(SpecError, match="shapes are given with a Net"):
+        runtime.predict(runtime.Net(classifier()), x, shapes={"data": (6, 3, 5, 4)})
+
+
 def test_stages_of_the_model_hold():
     n = NetSpec()
     n.data = L.Input(shape=[2, 3])
@@ -320,3 +346,26 @@ def test_fit_takes_weights_under_other_names(solver, tmp_path):
     np.testing.assert_array_equal(mine[0].data, theirs[0].data)
     with pytest.raises(SpecError, match="rename is given, but no weights"):
         runtime.fit(n, images(), rename={"conv": "stem"})
+
+
+def test_an_interrupt_ends_it_after_a_batch(solver):
+    x, _ = images()
+    read = []
+
+    def items():
+        for number in range(100_000):
+            read.append(number)
+            if number == 30:
+                signal.raise_signal(signal.SIGINT)
+            yield x[number % 23]
+
+    for call in (
+        lambda: runtime.predict(solver, items()),
+        lambda: runtime.evaluate(solver, ((item, 1.0) for item in items())),
+    ):
+        read.clear()
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        assert 30 in read
+        assert len(read) < 5000
+    assert runtime.predict(solver, x).shape == (23, 5)

@@ -1,7 +1,10 @@
 """What was copied from weight files is reported, and layers may have other names."""
 
+import warnings
+
 import pytest
 
+import netspec
 import runtime
 from netspec import NetSpec
 from netspec import layers as L
@@ -83,3 +86,42 @@ def test_names_may_be_of_layers_of_several_files(tmp_path):
     }.items():
         values = solver.net.params[mine][0].data
         assert (values == saved[name].params[theirs][0].data).all()
+
+
+def test_a_new_end_that_is_trained_is_no_reason_to_warn(tmp_path):
+    old = make("one", "two", outputs=4)
+    old.head = L.InnerProduct(old.two, num_output=9)
+    old.loss = L.SoftmaxWithLoss(old.head, old.label)
+    runtime.Net(old).save(tmp_path / "old.npz")
+    how = {"base_lr": 0.1, "weights": str(tmp_path / "old.npz")}
+
+    def new(name, outputs, after="two"):
+        n = make("one", "two", outputs=4)
+        n[name] = L.InnerProduct(n[after], num_output=outputs, weight_filler="xavier")
+        n.loss = L.SoftmaxWithLoss(n[name], n.label)
+        return n
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solver = runtime.Solver(new("fresh", 3), **how)
+        assert solver.copy_from(tmp_path / "old.npz").missing == ("fresh",)
+    # What has the same shapes may just be called otherwise.
+    with pytest.warns(
+        SpecWarning, match=r"names={'head': 'fresh'}, whose shapes agree"
+    ):
+        runtime.Solver(new("fresh", 9), **how)
+    # A net that is not trained further needs all of its layers.
+    with pytest.warns(SpecWarning, match="'fresh' did not"):
+        runtime.Net(new("fresh", 3), weights=tmp_path / "old.npz")
+    # A layer amid the net is no end.
+    n = make("one", outputs=4)
+    n.amid = L.InnerProduct(n.one, num_output=4, weight_filler="xavier")
+    n.two = L.InnerProduct(n.amid, num_output=4, weight_filler="xavier")
+    n.loss = L.SoftmaxWithLoss(n.two, n.label)
+    with pytest.warns(SpecWarning, match="'amid' did not"):
+        runtime.Solver(n, **how)
+    # One that is frozen would never get values.
+    n = new("fresh", 3)
+    netspec.freeze(n, "fresh")
+    with pytest.warns(SpecWarning, match="'fresh' did not"):
+        runtime.Solver(n, **how)

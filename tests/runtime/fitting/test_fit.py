@@ -6,6 +6,7 @@ from netspec import NetSpec
 from netspec import layers as L
 from netspec.errors import ShapeError, SpecError
 from netspec.schema import SolverParameter
+from tests.runtime.data.given.common import write_images
 from tests.runtime.fitting.common import (
     COUNT,
     arrays,
@@ -269,3 +270,38 @@ def test_errors_of_the_data_leave_what_is_trained():
     assert all(np.isfinite(one).all() for one in before)
     fit(solver, (X, Y), epochs=1)
     assert solver.iter == 9
+
+
+def test_folders_must_have_the_same_classes(tmp_path):
+    pytest.importorskip("PIL")
+    write_images(tmp_path / "train")
+    write_images(tmp_path / "test")
+    (tmp_path / "test" / "bee").rename(tmp_path / "test" / "wasp")
+    n = NetSpec("colours")
+    n.data = L.Input(shape=[4, 3, 6, 5])
+    n.label = L.Input(shape=[4])
+    n.score = L.InnerProduct(n.data, num_output=3, weight_filler="xavier")
+    n.loss = L.SoftmaxWithLoss(n.score, n.label)
+    scale = {"scale": 1 / 256}
+    with pytest.raises(SpecError, match="classes ant, cat, wasp, the data ant, bee"):
+        fit(n, tmp_path / "train", validation=tmp_path / "test", transform=scale)
+    history = fit(
+        n, tmp_path / "train", validation=tmp_path / "train", transform=scale, epochs=9
+    )
+    assert losses(history)[-1] < losses(history)[0]
+    assert len(history.tests) == 9
+
+
+def test_nets_that_train_on_inputs_and_test_on_data_layers():
+    n = NetSpec("both")
+    n.data, n.label = L.Input(ntop=2, shape=[[16, 36], [16]], include="TRAIN")
+    n.data, n.label = L.DummyData(
+        ntop=2, shape=[dict(dim=[5, 36]), dict(dim=[5])], include="TEST"
+    )
+    n.score = L.InnerProduct(n.data, num_output=2, weight_filler="xavier")
+    n.loss = L.SoftmaxWithLoss(n.score, n.label)
+    solver = {**ADAM, "test_iter": 2, "test_interval": 3}
+    history = fit(n, (X.reshape(-1, 36), Y), epochs=1, solver=solver)
+    assert [test.iteration for test in history.tests] == [0, 3, 6]
+    with pytest.raises(SpecError, match="no inputs to fill"):
+        fit(n, (X.reshape(-1, 36), Y), validation=(X.reshape(-1, 36), Y))

@@ -227,3 +227,13 @@ def test_nothing_is_written_unless_it_is_asked_for(tmp_path, monkeypatch):
     assert fit(spec(), (X, Y), epochs=3, callbacks=[Stop()]).solver.iter == 3
     fit(spec(), (X, Y))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_generator_is_read_from_its_start_where_a_snapshot_goes_on(tmp_path):
+    def data():
+        return zip(X, Y, strict=True)
+
+    straight = fit(spec(), data(), max_iter=6)
+    fit(spec(), data(), max_iter=4, out=tmp_path)
+    resumed = fit(spec(), data(), max_iter=6, out=tmp_path, resume="last")
+    assert losses(resumed) == losses(straight)[4:]

@@ -13,7 +13,7 @@ from netspec import NetSpec, module
 from netspec import layers as L
 from netspec.errors import FileError, MachineError, ShapeError, SpecError, SpecWarning
 from runtime.pictures.colours import around_zero, from_least
-from runtime.pictures.grid import GREY, Grid
+from runtime.pictures.grid import BETWEEN, GAP, Grid
 
 RNG = np.random.default_rng(0)
 
@@ -113,8 +113,7 @@ def test_what_has_no_filters_says_what_has(net):
     other = runtime.Net(n, backend="portable")
     with pytest.raises(SpecError, match="'a' is a module; name one of its.*: a/b"):
         runtime.filters(other, "a")
-    other.forward()
-    assert "a (a/c)" in runtime.activations(other, "a").title
+    assert "a (a/c)" in runtime.activations(other, "a", np.ones((1, 4, 4))).title
     with pytest.raises(SpecError, match="no layer 'conv' .*did you mean 'conv1'"):
         runtime.filters(net, "conv")
     for wrong in ({"n": 0}, {"channels": "brg"}, {"scale": "every"}):
@@ -187,7 +186,7 @@ def test_an_item_alone_and_dicts_go_in(net):
 
 
 def test_what_cannot_go_in_says_what_can(net):
-    with pytest.raises(SpecError, match="has not run yet.*give x"):
+    with pytest.raises(SpecError, match="inputs.*data, hold nothing yet; give x"):
         runtime.activations(net, "conv1")
     with pytest.raises(ShapeError, match=r"\(5, 3, 9, 8\).*\(4, 3, 9, 8\).*up to 4"):
         runtime.activations(net, "conv1", np.zeros((5, 3, 9, 8)))
@@ -211,8 +210,31 @@ def test_a_net_with_data_of_its_own_takes_no_x():
     net = runtime.Net(n, backend="portable")
     with pytest.raises(SpecError, match="no inputs.*leave x out"):
         runtime.activations(net, "conv", np.zeros((1, 4, 4)))
-    net.forward()
     assert len(runtime.activations(net, "conv").tiles) == 2
+    data = net.blobs["data"].data.copy()
+    runtime.activations(net, "conv")
+    np.testing.assert_array_equal(net.blobs["data"].data, data)
+
+
+def test_what_the_inputs_hold_is_computed_after_the_last_smaller_batch():
+    n = NetSpec()
+    n.data, n.t = L.Input(shape=[4, 1, 5, 5]), L.Input(shape=[4, 2])
+    n.conv1 = L.Convolution(n.data, num_output=2, kernel_size=2, weight_filler="msra")
+    n.ip = L.InnerProduct(n.conv1, num_output=2, weight_filler="xavier")
+    n.loss = L.EuclideanLoss(n.ip, n.t)
+    x = RNG.normal(size=(6, 1, 5, 5)).astype("float32")
+    history = runtime.fit(
+        n,
+        (x, np.zeros((6, 2))),
+        epochs=1,
+        solver=dict(base_lr=0.01),
+        backend="portable",
+        progress=False,
+    )
+    shown = runtime.activations(history, "conv1", item=1).array
+    history.net.forward()
+    again = runtime.activations(history, "conv1", item=1).array
+    np.testing.assert_array_equal(shown, again)
 
 
 # ---------------------------------------------------------------- batches
@@ -353,10 +375,10 @@ def test_a_grid_is_laid_row_by_row_with_gaps():
     grid = Grid(tiles, columns=2)
     zoom = grid.zoom
     array = grid.array
-    assert array.shape == (zoom * 5, zoom * 5, 3)
+    assert array.shape == (zoom * 4 + GAP, zoom * 4 + GAP, 3)
     assert (array[0, 0, 0], array[0, -1, 0], array[-1, 0, 0]) == (0, 1, 2)
-    assert (array[-1, -1] == GREY).all()
-    assert (array[0, 2 * zoom] == GREY).all()
+    assert (array[-1, -1] == BETWEEN).all()
+    assert (array[0, 2 * zoom] == BETWEEN).all()
     assert array.dtype == np.uint8
 
 

@@ -16,6 +16,9 @@ from runtime.training.snapshot import read_state
 from tests.reference import needs_reference, reference_dir
 from tests.runtime.training.test_solver import assert_same, solver_text, values
 
+# Few iterations, whose statistics are young.
+pytestmark = pytest.mark.filterwarnings("ignore:.*this test uses means")
+
 SHARED = """
 name: "shared"
 layer { name: "data" type: "DummyData" top: "x" top: "t"

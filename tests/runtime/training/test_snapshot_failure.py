@@ -11,6 +11,9 @@ from runtime.training.snapshot_files import SnapshotWarning
 from tests.runtime.training.test_snapshot import make
 from tests.runtime.training.test_solver import assert_same, values
 
+# Few iterations, whose statistics are young.
+pytestmark = pytest.mark.filterwarnings("ignore:.*this test uses means")
+
 
 def fail_with_full_disk(*_):
     raise FileError("n.caffemodel: cannot be written: No space left on device")

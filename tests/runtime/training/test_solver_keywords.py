@@ -12,11 +12,15 @@ from google.protobuf.message_factory import GetMessageClass
 import runtime
 from netspec import NetSpec
 from netspec import layers as L
-from netspec.errors import FileError, SpecError
+from netspec.errors import FileError, SpecError, SpecWarning
 from netspec.schema import NetParameter, SolverParameter
 from netspec.schema.kept import known_fields
+from runtime.training.lr_policy import POLICY_FIELDS
+from runtime.training.momentum import POLICIES as MOMENTA
 from runtime.training.solver_fields import SolverFields
 from runtime.training.solver_source import OPTIONS
+from runtime.training.solver_uses import USES
+from runtime.update_rules import UPDATES
 
 
 def spec(name="line"):
@@ -376,3 +380,68 @@ def test_messages_of_another_pool_are_taken(n):
     assert made(other(n.to_proto()), base_lr=0.1).net.name == "line"
     solver = SolverParameter(base_lr=0.25, lr_policy="fixed", net_param=n.to_proto())
     assert made(other(solver)).param == made(solver).param
+
+
+# ------------------------------------------------------------ doubts
+
+
+@pytest.mark.parametrize(
+    ("keywords", "match"),
+    [
+        (
+            dict(gamma=0.5, lr_policy="fixed"),
+            "gamma is not read by lr_policy 'fixed', ",
+        ),
+        (dict(momentum2=0.9), "momentum2 is not read by type 'SGD', only by Adam"),
+        (dict(rms_decay=0.5, delta=1), "rms_decay is not read .*; delta is not read"),
+        (dict(max_momentum=0.5), "max_momentum is not read by momentum_policy 'fixed'"),
+        (
+            dict(warmup_start_lr=0.1),
+            "warmup_start_lr means nothing without warmup_iter",
+        ),
+        (dict(regularization_type="L1"), "means nothing without weight_decay"),
+        (
+            dict(test_compute_loss=True),
+            "test_compute_loss means nothing without test_i",
+        ),
+        (dict(solver_mode="GPU"), "solver_mode has no effect here: backend='cupy'"),
+        (dict(device_id=1), "device_id has no effect here: backend='cupy:1'"),
+        (dict(debug_info=True), "debug_info has no effect here: net.blobs"),
+        (dict(test_interval=5), "test_interval is 5, but there is no test_iter, so"),
+    ],
+)
+def test_fields_that_nothing_reads_are_told(n, keywords, match):
+    with pytest.warns(SpecWarning, match=match) as warned:
+        runtime.Solver(n, base_lr=0.1, backend="portable", **keywords)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    with pytest.warns(SpecWarning, match=match):
+        runtime.Solver(dict(net=n, base_lr=0.1, **keywords), backend="portable")
+
+
+def test_what_is_read_or_has_its_default_is_not_told(n):
+    made(n, base_lr=0.1, gamma=0.5, lr_policy="exp", momentum=0.0, momentum2=0.999)
+    made(n, base_lr=0.1, type="RMSProp", rms_decay=0.5, delta=1, solver_mode="CPU")
+    made(n, base_lr=0.1, weight_decay=0.1, regularization_type="L1", display=2)
+    made(n, base_lr=0.1, test_iter=1, test_interval=2, test_compute_loss=True)
+    # Files have fields that nothing reads, and always had.
+    text = f"base_lr: 1 lr_policy: 'fixed' gamma: 0.5 net_param {{ {n.to_proto()} }}"
+    made(text + " solver_mode: GPU momentum2: 0.5")
+
+
+def test_the_table_of_uses_agrees_with_what_policies_and_rules_need():
+    fields = known_fields(SolverParameter.DESCRIPTOR)
+    for name, use in USES.items():
+        assert name in fields
+        assert set(use.policies) <= set(POLICY_FIELDS)
+        assert set(use.types) <= set(UPDATES)
+        assert set(use.momenta) <= set(MOMENTA)
+        assert use.needs in ("", *fields)
+    for policy, needed in POLICY_FIELDS.items():
+        for name in needed:
+            use = USES.get(name)
+            assert use is None or not use.policies or policy in use.policies
+    for kind, rule in UPDATES.items():
+        assert (kind in USES["momentum"].types) == rule.takes_momentum
+        for name in rule.decays:
+            assert kind in USES[name].types

@@ -25,3 +25,16 @@ def check_epoch(dataset, x, y, batches=3):
     label = np.concatenate([batch[1] for batch in found])
     np.testing.assert_array_equal(data, x)
     np.testing.assert_array_equal(label, np.reshape(y, label.shape))
+
+
+def write_images(folder, sizes=((6, 5),), mode="RGB"):
+    """Write three images for each of three classes, of one colour each."""
+    from PIL import Image
+
+    for label, name in enumerate(["ant", "bee", "cat"]):
+        (folder / name).mkdir(parents=True)
+        for number in range(3):
+            height, width = sizes[number % len(sizes)]
+            value = 20 * label + number
+            image = np.full((height, width, 3), (value, 100 + value, 200), np.uint8)
+            Image.fromarray(image).convert(mode).save(folder / name / f"{number}.png")

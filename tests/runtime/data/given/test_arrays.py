@@ -1,4 +1,3 @@
-import h5py
 import numpy as np
 import pytest
 
@@ -6,6 +5,8 @@ from netspec.errors import ShapeError, SpecError, SpecWarning
 from runtime.data.dataset import open_dataset
 from runtime.data.given.values import Labels
 from tests.runtime.data.given.common import COUNT, INPUTS, arrays, check_epoch, read
+
+h5py = pytest.importorskip("h5py")
 
 X, Y = arrays()
 TEN = {"label": Labels(10, "layer 'loss' (SoftmaxWithLoss)")}

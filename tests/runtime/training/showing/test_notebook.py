@@ -52,12 +52,14 @@ def executed(*cells):
 
 def test_every_cell_shows_its_training_in_one_output_of_its_own():
     solve = "solver = make('max_iter: 30 test_interval: 10 test_iter: 2 display: 5')\n"
-    first, loop, again, bar, quiet = executed(
+    first, loop, again, bar, quiet, last, later = executed(
         solve + "history = solver.solve()",
         "for _ in range(7):\n    solver.step(1)",
         "solver.step(5)\n_ = solver.test()\nother = make('')\nother.step(3)",
         "solver.step(4, progress='bar')",
         "solver.step(2, progress=False)",
+        "solver.param.max_iter = solver.iter + 2\nsolver.solve()",
+        "history",
     )
     (shown,) = first
     assert shown.output_type == "display_data"
@@ -80,6 +82,10 @@ def test_every_cell_shows_its_training_in_one_output_of_its_own():
     assert all("data" not in one or "svg" not in str(one.data) for one in bar)
     assert bar
     assert quiet == []
+    (line,) = (one.data for one in last if one.output_type == "execute_result")
+    assert list(line) == ["text/plain"]  # its curves are in the other output
+    assert sum("svg" in str(one.get("data")) for one in last) == 1
+    assert "<svg" in later[0].data["text/html"]
 
 
 class Kernel:
@@ -148,3 +154,18 @@ def test_stop_keeps_everything_and_the_cell_goes_on(kernel):
         "print(solver.iter, [r.iteration for r in h] == list(range(solver.iter)))"
     )
     assert told[1]["text"] == f"{ends[1]} True\n"
+
+
+def test_what_a_callback_raises_is_shown_with_the_code_of_the_user_alone(kernel):
+    kernel.run(MAKE + "solver = make('max_iter: 9')")
+    found = kernel.run(
+        "@solver.on_step\ndef mine(record):\n    raise RuntimeError('own <b>')\n"
+        "solver.solve()"
+    )
+    (error,) = (content for kind, content in found if kind == "error")
+    trace = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error["traceback"]))
+    assert ".py" not in trace
+    assert "in mine(record)" in trace
+    last = [c for kind, c in found if kind == "update_display_data"][-1]
+    said = "ended after iteration 1 by RuntimeError: own &lt;b&gt;"
+    assert said in last["data"]["text/html"]
