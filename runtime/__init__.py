@@ -97,7 +97,12 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module 'runtime' has no attribute {name!r}")
+        from netspec.errors import did_you_mean
+
+        known = [] if name.startswith("_") else __all__
+        raise AttributeError(
+            f"module 'runtime' has no attribute {name!r}{did_you_mean(name, known)}"
+        )
     module = importlib.import_module(_LAZY[name])
     return module if module.__name__ == f"runtime.{name}" else getattr(module, name)
 

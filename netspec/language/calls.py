@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, did_you_mean, layer_label
 from netspec.language.arithmetic import Arithmetic
 from netspec.schema import NetParameter
@@ -181,11 +182,14 @@ class Top(Arithmetic):
         if name.startswith("_"):
             raise AttributeError(name)
         known = ("fn", "label", "n", "shape", "to_proto")
-        option = f"; an option is {name!r} of its fn.params" * (name in self.fn.params)
-        raise NoSuchAttribute(
-            f"{user_site()}: a top has no {name!r}"
-            f"{option or did_you_mean(name, known) or '; it has ' + ', '.join(known)}"
-        )
+        layer = {each.lower(): each for each in LAYER_TYPES}.get(name.lower())
+        if name in self.fn.params:
+            hint = f"; an option is {name!r} of its fn.params"
+        elif layer is not None:
+            hint = f"; layers are functions: L.{layer}(...)"
+        else:
+            hint = did_you_mean(name, known) or f"; it has {', '.join(known)}"
+        raise NoSuchAttribute(f"{user_site()}: a top has no {name!r}{hint}")
 
     def __iter__(self) -> Iterator[Top]:
         kind = self.fn.type_name

@@ -147,6 +147,8 @@ class Folder(Namespace):
         self[name] = value
 
     def __getitem__(self, name: str) -> Any:
+        if not isinstance(name, str):
+            raise self._no_such_top(name)
         folder, key = _folder(self, name)
         if key in folder.tops:
             return folder.tops[key]
@@ -171,9 +173,9 @@ class Folder(Namespace):
                 called = module_of(value, self._scope)
                 if called is not None:
                     return module_tops(called).get(name[len(key) + 1 :])
-        return part_of(self, name) if isinstance(name, str) else None
+        return part_of(self, name)
 
-    def _no_such_top(self, name: str) -> NoSuchTop:
+    def _no_such_top(self, name: Any) -> NoSuchTop:
         known = [*self.keys(), *paths(self.keys())]
         hint = did_you_mean(str(name), known)
         names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numbers
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -144,7 +144,7 @@ def _is_number(value: Any) -> bool:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(
-        value, str | bytes | Mapping | Message
+        value, str | bytes | Mapping | Message | Set
     )
 
 

@@ -102,6 +102,13 @@ def record(
     if not isinstance(in_place, int) and type(in_place).__name__ not in _BOOLS:
         problem = f"in_place is {shown(in_place)}; expected True or False"
         raise SpecError(problem, layer=who())
+    named = [name for name, value in params.items() if isinstance(value, Top)]
+    if named:
+        raise NotATop(
+            f"{named[0]} is a top, but bottoms are given by place: "
+            f"L.{type_name}(x, ...)",
+            layer=who(),
+        )
     inputs = _inputs(type_name, bottoms, who, strict=strict)
     fn = Function(
         type_name,
@@ -177,7 +184,9 @@ def _inputs(
             top = getattr(bottom, "output_top", None)
             if top is None:
                 problem = f"bottom {index} {_not_a_top(bottom)}"
-                if isinstance(bottom, int | float | str | bool) and index:
+                row = LAYER_TYPES.get(type_name)
+                fed = row is None or row.bottoms != (0, 0)
+                if isinstance(bottom, int | float | str | bool) and (index or not fed):
                     problem += _by_name(type_name, bottom)
                 if strict:
                     raise NotATop(problem, layer=who())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.catalogue.check import check_arity
 from netspec.errors import ShapeError, SpecError, shown
 from netspec.nets.current import current
-from netspec.nets.given import check_given
+from netspec.nets.given import check_given, check_given_sizes
 from netspec.nets.phases import layers_of_phase, one_phase, unmade
 from netspec.nets.state import phase_number
 from netspec.ops import known_types
@@ -55,7 +54,7 @@ def deploy(
     Raises `ShapeError` where the shape of an input is not known, `SpecError` for shapes
     of other blobs and where the layers of the TEST phase make no net.
     """
-    _check_given(shapes, batch_size)
+    check_given_sizes(shapes, batch_size)
     whole = current(net)
     kept = layers_of_phase(whole, TEST)
     sources = _other_sources(whole.layer, kept.layer)
@@ -122,18 +121,6 @@ def for_phase(net: NetParameter, phase: str | int) -> NetParameter:
     if isinstance(phase, str) and phase.upper() == "DEPLOY":
         return deploy(net)
     return one_phase(net, phase_number(phase, "DEPLOY"))
-
-
-def _check_given(shapes: Any, batch_size: Any) -> None:
-    """Refuse what cannot be shapes by name, or the size of a batch."""
-    whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
-    if batch_size is not None and (not whole or batch_size < 1):
-        raise SpecError(f"batch_size is {shown(batch_size)}; expected a number above 0")
-    if shapes is not None and not isinstance(shapes, Mapping):
-        raise SpecError(
-            f"shapes is {shown(shapes)}; expected them by name: "
-            f"shapes={{'data': (1, 3, 224, 224)}}"
-        )
 
 
 def _is_source(layer: LayerParameter) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from netspec.errors import SpecError, layer_label
+from netspec.errors import SpecError, layer_label, shown
 from netspec.nets.own_types import as_own
 from netspec.nets.state import State, phase_number
 from netspec.schema import LayerParameter, NetParameter, NetState, NetStateRule
@@ -54,7 +54,15 @@ def merge_state(
 
     Phase and level replace those of the net's own `state`; stages are added to its.
     """
-    return State(phase_number(phase), level, (*net.state.stage, *stages))
+    given: Any = (stages,) if isinstance(stages, str) else stages
+    words = tuple(given) if isinstance(given, Iterable) else (None,)
+    if not all(isinstance(word, str) for word in words):
+        raise SpecError(
+            f"stages is {shown(stages)}; expected names, such as ['deploy']"
+        )
+    if not hasattr(level, "__index__") or type(level) is bool:
+        raise SpecError(f"level is {shown(level)}; expected an integer")
+    return State(phase_number(phase), int(level), (*net.state.stage, *words))
 
 
 def solver_state(net: NetParameter, phase: int, override: NetState | None) -> State:

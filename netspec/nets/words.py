@@ -65,12 +65,12 @@ def strange_words(message: Message, path: str = "") -> Iterator[tuple[str, bool]
             place = f"[{number}]" if values is value and len(values) > 1 else ""
             where = f"{path}{field.name}{place}"
             name = _FIELDS.get(kind.name)
-            told = None
-            if name is not None and each.HasField(name):
+            if name is None:
+                yield from strange_words(each, f"{where}.")
+            elif each.HasField(name):
                 told = _told(each, name, where)
-            if told is not None:
-                yield told
-            yield from strange_words(each, f"{where}.")
+                if told is not None:
+                    yield told
 
 
 @functools.cache

@@ -26,8 +26,10 @@ from netspec.graph.looking import computed, learned
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
 from netspec.nets.filter import KeptNet, kept_net, merge_state
+from netspec.nets.given import check_given_sizes
 from netspec.nets.module_paths import known_paths, module_paths
 from netspec.nets.phases import PHASE_NAMES
+from netspec.nets.state import State
 from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
 from netspec.ops.families import op_class
@@ -165,15 +167,16 @@ def summarize(
     Raises `SpecError` for a net that cannot be built, `FileError` for a file that
     cannot be read.
     """
+    check_given_sizes(shapes, batch_size)
     message = current(net, values=False)
-    state = merge_state(message, phase, level, tuple(stages))
+    state = merge_state(message, phase, level, stages)
     kept = kept_net(message, state)
     given = dict(shapes or {})
     if batch_size is not None:
         given = {**_batched(kept, given, batch_size), **given}
     try:
         graph = build_kept(kept, shapes=given, opaque=True)
-        found_zero = _zero_note(message, graph, given, tuple(stages), level)
+        found_zero = _zero_note(message, graph, given, state)
         whole = summary_of(graph, known_paths(net))
         return replace(whole, notes=(*whole.notes, *found_zero))
     except SpecError as error:
@@ -189,14 +192,13 @@ def _zero_note(
     net: NetParameter,
     graph: Graph,
     given: Mapping[str, Sequence[int]],
-    stages: tuple[str, ...],
-    level: int,
+    state: State,
 ) -> tuple[str, ...]:
     """Return what is to be said of layers that cannot learn, in the TRAIN phase."""
     if not may_start_zero(net):
         return ()
     if graph.state.phase != TRAIN:
-        state = merge_state(net, TRAIN, level, stages)
+        state = replace(state, phase=TRAIN)
         try:
             graph = build_kept(kept_net(net, state), shapes=given, opaque=True)
         except SpecError:
@@ -271,8 +273,6 @@ def _batched(
     kept: KeptNet, given: Mapping[str, Sequence[int]], batch_size: int
 ) -> dict[str, Sequence[int]]:
     """Return the shapes of all data, with `batch_size` as their first axis."""
-    if batch_size < 1:
-        raise SpecError(f"batch size is {batch_size}; give at least 1")
     shapes: dict[str, Sequence[int]] = {}
     for layer in kept.message.layer:
         try:

@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from netspec import schema
-from netspec.errors import TextError
+from netspec.errors import SpecError, TextError, shown
 from netspec.files import read_bytes
 from netspec.schema import NetParameter
 from netspec.text.checks import (
@@ -87,11 +87,17 @@ def parse(
     return result
 
 
-def to_text(message: Message) -> str:
-    """Return `message` as prototxt text, the same for equal messages.
+def to_text(message: Any) -> str:
+    """Return a message, or a spec, as prototxt text, the same for equal messages.
 
     Fields that our schema lacks stand in their message, as they were written.
+
+    Raises `SpecError` for anything else, and what `to_proto` of a spec raises.
     """
+    if hasattr(type(message), "to_proto"):  # attributes of a spec are its tops
+        message = message.to_proto()
+    if not isinstance(message, Message):
+        raise SpecError(f"to_text of {shown(message)}; expected a message or a NetSpec")
     return in_place(text_format.MessageToString(message, as_utf8=True))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from netspec.language.calls import Function
 from netspec.language.options import LAYER_FIELDS, own_param
 from netspec.language.python_to_proto import is_repeated
+from netspec.nets.module_paths import module_paths
 from netspec.nets.rules import may_meet
 from netspec.reading.load import load
 from netspec.reading.loaded import LoadedFolder, calls_in_order, names_in
@@ -25,6 +26,7 @@ def statements(net: NetParameter) -> list[Statement]:
     counts: dict[str, int] = {}  # how far names like a name are counted
     found: list[Statement] = []
     calls = calls_in_order(spec)
+    modules = module_paths(net.layer)
     blobs: dict[str, int] = {}
     made = {
         b for fn, layer in zip(calls, net.layer, strict=True) for b in _new(fn, layer)
@@ -56,6 +58,7 @@ def statements(net: NetParameter) -> list[Statement]:
                 outs,
                 ntop,
                 fn.in_place,
+                modules[layer.name].partition("/")[0],
             )
         )
     return found

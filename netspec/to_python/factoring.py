@@ -23,6 +23,7 @@ MAX_WINDOW = 64  # statements
 MAX_FUNCTIONS = 24
 MAX_PARAMS = 12  # of one function
 MIN_GAIN = 4  # in what `cost` counts
+MORE_FOR_MODULES = 1.25  # so much more to read is no reason to cut across modules
 OVERHEAD = 6  # of a function: its head, its docstring, its return
 TRIES = 24  # windows whose gain is computed in each round
 
@@ -38,18 +39,30 @@ class _Window:
 
 
 def factor(make: Callable[[], Program]) -> Program:
-    """Return a program of `make` with its repeated parts as functions."""
-    programs = []
-    for rank in (_by_share, _by_gain):
-        program = make()
-        while len(program.functions) < MAX_FUNCTIONS:
-            best = _best(program, rank)
-            if best is None:
-                break
-            best.apply(list(program.bodies()))
-            program.functions.append(best.function)
-        programs.append(program)
-    return min(programs, key=_total)
+    """Return a program of `make` with its repeated parts as functions.
+
+    They are parts of modules, or of what is in none, where that is not much longer.
+    """
+    programs = (_factored(make(), rank, whole=False) for rank in (_by_share, _by_gain))
+    shortest = min(programs, key=_total)
+    if not any(statement.module for statement in make().main):
+        return shortest
+    by_module = _factored(make(), _by_share, whole=True)
+    longer = _total(by_module) > MORE_FOR_MODULES * _total(shortest)
+    return shortest if longer else by_module
+
+
+def _factored(
+    program: Program, rank: Callable[[int, int], float], whole: bool
+) -> Program:
+    """Make functions while one gains anything; whole: of parts of modules only."""
+    while len(program.functions) < MAX_FUNCTIONS:
+        best = _best(program, rank, whole)
+        if best is None:
+            break
+        best.apply(list(program.bodies()))
+        program.functions.append(best.function)
+    return program
 
 
 def _by_gain(gain: int, _: int) -> float:
@@ -66,11 +79,13 @@ def _total(program: Program) -> int:
     return statements + OVERHEAD * len(program.functions)
 
 
-def _best(program: Program, rank: Callable[[int, int], float]) -> _Made | None:
+def _best(
+    program: Program, rank: Callable[[int, int], float], whole: bool
+) -> _Made | None:
     """Return the best function that can be made of a window, if one gains anything."""
     bodies = [_Body(body, returns) for body, returns in program.bodies()]
     bounds: list[tuple[float, _Window, int]] = []
-    for window in _windows(bodies):
+    for window in _windows(bodies, whole):
         bound, size = _bound(bodies, window)
         if bound >= MIN_GAIN:
             bounds.append((rank(bound, size), window, size))
@@ -97,6 +112,7 @@ class _Body:
 
     def __init__(self, statements: list[Statement], returns: Sequence[int]) -> None:
         self.statements = statements
+        self.modules = [s.module for s in statements]
         self.costs = [0, *accumulate(s.cost for s in statements)]
         made = {
             out: (i, k)
@@ -122,8 +138,11 @@ class _Body:
         ]
 
 
-def _windows(bodies: Sequence[_Body]) -> list[_Window]:
-    """Return the windows that occur at least twice without overlap."""
+def _windows(bodies: Sequence[_Body], whole: bool) -> list[_Window]:
+    """Return the windows that occur at least twice without overlap.
+
+    whole: only those that lie in one module, or in none.
+    """
     wirings = _Numbers()
     kinds = _Numbers()
     kind = [[kinds[s.kind] for s in body.statements] for body in bodies]
@@ -139,6 +158,8 @@ def _windows(bodies: Sequence[_Body]) -> list[_Window]:
                 b, end = place[0], place[1] + length - 1
                 body = bodies[b]
                 if end >= len(body.statements):
+                    continue
+                if whole and body.modules[end] != body.modules[place[1]]:
                     continue
                 wires = wiring[b][end]
                 if body.furthest[end] >= length:
@@ -249,6 +270,7 @@ def _make(
                 [vector[index] for _, vector in builder.inputs],
                 {p.name: options[p.name] for p in function.values if p.name in options},
                 [statements[j].outs[k] for j, k in returns],
+                module=statements[0].module,
             )
         )
     before = sum(s.cost for statements in places for s in statements)

@@ -24,7 +24,8 @@ class Statement:
     """A call, which does not change once it is made.
 
     callee: a layer type or a function. names: what it assigns. inputs: tops it reads.
-    options: its named arguments. outs: the tops it makes.
+    options: its named arguments. outs: the tops it makes. module: the outermost one
+    that it is in, "" for none.
     """
 
     callee: str | Func
@@ -34,6 +35,7 @@ class Statement:
     outs: list[int]
     ntop: int = 1
     in_place: bool = False
+    module: str = ""
 
     @cached_property
     def kind(self) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import SpecError, did_you_mean, shown
 from runtime.backends.base import Backend
 
 BACKENDS = ("numpy", "cupy", "portable")
@@ -37,6 +37,10 @@ def full_name(name: str) -> str:
 
     Raises `SpecError` for a name that no backend has, whatever this machine has.
     """
+    if not isinstance(name, str):
+        raise SpecError(
+            f"backend is {shown(name)}; expected one of {', '.join(BACKENDS)}, as text"
+        )
     kind, colon, number = name.partition(":")
     if kind in MAKERS and not colon:
         return kind

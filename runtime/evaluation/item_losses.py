@@ -6,6 +6,7 @@ import numpy as np
 
 from runtime.evaluation.heads import CLASSES, Head
 
+VALUES = 1 << 20  # scores that are worked on at once
 LEAST = 1e-20  # whose logarithm is taken at most
 
 
@@ -23,14 +24,14 @@ def item_losses(
     """
     kind = head.node.type
     if head.kind == CLASSES and kind in _LOGARITHMS and counts is not None:
+        size = max(1, VALUES // max(1, scores[:1].size))  # items at once
+        numbers = np.where(counts, targets, 0).astype(np.int64)
         found = np.empty(len(scores))
-        for place, (x, label, mask) in enumerate(
-            zip(scores, targets, counts, strict=True)
-        ):
-            numbers = np.where(mask, label, 0).astype(np.int64)
-            each = _LOGARITHMS[kind](x.astype(np.float64), numbers)
-            total = int(mask.sum())
-            found[place] = each[mask].sum() / total if total else 0.0
+        for start in range(0, len(scores), size):
+            part = slice(start, start + size)
+            each = _LOGARITHMS[kind](scores[part].astype(np.float64), numbers[part])
+            total = np.where(counts[part], each, 0).sum(axis=1)
+            found[part] = total / np.maximum(counts[part].sum(axis=1), 1)
         return found
     if kind in _OF_VALUES:
         each = _OF_VALUES[kind](scores.astype(np.float64), targets)
@@ -41,15 +42,18 @@ def item_losses(
 
 
 def _cross_entropy(x: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Return -log(softmax(x)) at the labels. Shapes: x (C, P), label (P,) -> (P,)."""
-    x = x - x.max(axis=0)
-    chosen = np.take_along_axis(x, label[None], axis=0)[0]
-    return np.asarray(np.log(np.exp(x).sum(axis=0)) - chosen)
+    """Return -log(softmax(x)) at the labels.
+
+    Shapes: x (N, C, P), label (N, P) -> (N, P).
+    """
+    x = x - x.max(axis=1, keepdims=True)
+    chosen = np.take_along_axis(x, label[:, None], axis=1)[:, 0]
+    return np.asarray(np.log(np.exp(x).sum(axis=1)) - chosen)
 
 
 def _logarithm(x: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Return -log of what is a probability already."""
-    chosen = np.take_along_axis(x, label[None], axis=0)[0]
+    """Return -log of what is a probability already; shapes as above."""
+    chosen = np.take_along_axis(x, label[:, None], axis=1)[:, 0]
     return np.asarray(-np.log(np.maximum(chosen, LEAST)))
 
 

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NoReturn
 
+from netspec.errors import did_you_mean
 from netspec.graph import Graph
 from netspec.nets.state import State
+from runtime.execution.named import MissingName
+
+
+class _ByLayer(OrderedDict[str, Any]):
+    """What layers have, by their names."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise MissingName(
+            f"no layer {name!r} in this net{did_you_mean(str(name), self)}"
+        )
 
 
 class NetNames:
@@ -44,7 +55,7 @@ class NetNames:
     @property
     def layer_dict(self) -> OrderedDict[str, Any]:
         """The layers by name."""
-        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+        return _ByLayer(zip(self._layer_names, self.layers, strict=True))
 
     @property
     def _layer_names(self) -> list[str]:
@@ -54,7 +65,7 @@ class NetNames:
     def top_names(self) -> OrderedDict[str, list[str]]:
         """The names of the tops of every layer."""
         edges = self.graph.edges
-        return OrderedDict(
+        return _ByLayer(
             (node.name, [edges[edge].blob for edge in node.tops])
             for node in self.graph.nodes
         )
@@ -63,7 +74,7 @@ class NetNames:
     def bottom_names(self) -> OrderedDict[str, list[str]]:
         """The names of the bottoms of every layer."""
         edges = self.graph.edges
-        return OrderedDict(
+        return _ByLayer(
             (node.name, [edges[edge].blob for edge in node.bottoms])
             for node in self.graph.nodes
         )

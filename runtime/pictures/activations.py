@@ -13,6 +13,7 @@ from runtime.pictures.colours import (
     check_number,
     check_scale,
     cut_note,
+    finite_note,
     from_least,
     grey_tiles,
     planes,
@@ -77,8 +78,9 @@ def activations(
     shown = blob if name == blob else f"{name} ({blob})"
     if data.ndim < 3:
         tiles = grey_tiles(from_least(planes(data), scale))
-        note = "each row is an item of the batch" if data.ndim == 2 else ""
-        return Grid(tiles, title=f"values of {shown}", notes=[note] if note else ())
+        notes = ["each row is an item of the batch"] if data.ndim == 2 else []
+        notes += finite_note(data)
+        return Grid(tiles, title=f"values of {shown}", notes=notes)
     if not 0 <= item < len(data):
         raise SpecError(
             f"item is {item}, but the batch has {len(data)}: expected 0 to "
@@ -86,7 +88,7 @@ def activations(
         )
     one = data[item]
     every = planes(one if one.ndim > 2 else one[:, None])
-    notes = cut_note(min(n, len(every)), len(every), "channels")
+    notes = [*cut_note(min(n, len(every)), len(every), "channels"), *finite_note(one)]
     size = " x ".join(map(str, every.shape[1:]))
     title = f"activations of {shown}, item {item}, {len(every)} of {size}"
     tiles = grey_tiles(from_least(every, scale)[:n])

@@ -21,6 +21,7 @@ from runtime.pictures.colours import (
     check_number,
     colour_tiles,
     cut_note,
+    finite_note,
     from_least,
 )
 from runtime.pictures.grid import Channels, Grid
@@ -28,6 +29,7 @@ from runtime.pictures.subject import check_inputs, net_of, nodes_of, run_before
 
 MOST_LABELS = 4  # values of a label that has several
 BYTE = 255.0
+COLOURS = (1, 3)  # channels of images that are grey or have colours
 Names = Sequence[str] | Mapping[int, str] | str | Path | None
 
 
@@ -81,7 +83,7 @@ def show_batch(
     count = len(pixels)
     pixels = pixels[:n]
     depth = pixels.shape[1]
-    if depth not in (1, 3) or channels == "gray":
+    if depth not in COLOURS or channels == "gray":
         if depth > 1:
             notes.append(f"the first of {depth} channels is shown")
         pixels = pixels[:, :1]
@@ -131,6 +133,11 @@ def _of_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> _
         )
     images = arrays[image]
     images = images[:, None] if images.ndim == 3 else images
+    if images.shape[1] not in COLOURS and images.shape[3] in COLOURS:
+        raise SpecError(
+            f"the images have shape {images.shape}, with channels last; a net takes "
+            f"(N, channels, height, width): give x.transpose(0, 3, 1, 2)"
+        )
     count = len(images)
     labels = [a for n, a in arrays.items() if n != image and a.shape[:1] == (count,)]
     return _Batch(images, labels[0] if labels else None, names=names)
@@ -192,13 +199,15 @@ def _small(net: Net, blob: str) -> bool:
 
 def _pixels(found: _Batch, undo: bool) -> tuple[np.ndarray, list[str]]:
     """Return the images as uint8, and what to say of their values."""
-    images, notes = np.asarray(found.images, np.float64), []
+    images = np.asarray(found.images, np.float64)
     if not images.size:
         raise SpecError(f"the batch is empty: its shape is {images.shape}")
+    notes = [*finite_note(images)]
+    images = np.nan_to_num(images, posinf=0, neginf=0)
     if undo and found.layer is not None:
         images, said = _undone(images, found.layer)
         notes += said
-    low, high = float(np.nanmin(images)), float(np.nanmax(images))
+    low, high = float(images.min()), float(images.max())
     slack = 1e-3 * max(abs(low), abs(high))
     if low >= -slack and high <= 1 + 1e-6:
         return np.rint(np.clip(images, 0, 1) * BYTE).astype(np.uint8), notes
@@ -241,6 +250,8 @@ def _caption(values: np.ndarray, names: Mapping[int, str]) -> str:
 
 
 def _word(value: Any, names: Mapping[int, str]) -> str:
+    if isinstance(value, str | bytes):
+        return str(value)
     if isinstance(value, int | bool) or float(value).is_integer():
         return names.get(int(value), str(int(value)))
     return f"{value:.4g}"

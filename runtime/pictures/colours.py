@@ -100,3 +100,10 @@ def cut_note(shown: int, count: int, what: str, n: str = "n") -> Sequence[str]:
     if shown >= count:
         return ()
     return (f"{shown:,} of {count:,} {what} are shown; {n}={count} shows all",)
+
+
+def finite_note(values: np.ndarray) -> Sequence[str]:
+    """Return what to say of values that are not finite, which are shown as 0."""
+    bad = int(values.size - np.isfinite(values).sum())
+    said = f"{bad:,} of {values.size:,} values are not finite, and shown as 0"
+    return (said,) if bad else ()

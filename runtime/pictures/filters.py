@@ -16,6 +16,7 @@ from runtime.pictures.colours import (
     check_scale,
     colour_tiles,
     cut_note,
+    finite_note,
     grey_tiles,
 )
 from runtime.pictures.grid import Channels, Grid, Scale
@@ -73,7 +74,9 @@ def filters(
     w = _four_axes(blobs[0].data, built.graph, node)
     if not w.size:
         raise SpecError(f"{label(node.layer)} has filters of shape {w.shape}: none")
-    return _grid(w, n, channels, scale, f"filters of {node.name}")
+    grid = _grid(w, n, channels, scale, f"filters of {node.name}")
+    grid.notes += tuple(finite_note(w))
+    return grid
 
 
 def _grid(w: np.ndarray, n: int, channels: Channels, scale: Scale, title: str) -> Grid:

@@ -67,6 +67,7 @@ def layer_of(graph: Graph, name: str) -> Node:
     Raises `SpecError` for a name of none, and for a module, naming its layers with
     parameters.
     """
+    _check_name(name)
     nodes = nodes_of(graph)
     for node in nodes:
         if node.name == name:
@@ -85,6 +86,7 @@ def blob_of(graph: Graph, name: str) -> str:
 
     Raises `SpecError` for a name of none.
     """
+    _check_name(name)
     nodes = nodes_of(graph)
     for node in nodes:
         if node.name == name and node.tops:
@@ -97,6 +99,11 @@ def blob_of(graph: Graph, name: str) -> str:
     modules = {n.name.rpartition("/")[0] for n in nodes} - {""}
     hint = did_you_mean(name, [*graph.blobs, *(n.name for n in nodes), *modules])
     raise SpecError(f"no blob, layer or module {name!r} in this net{hint}")
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise SpecError(f"expected the name of a layer, as 'conv1', got {name!r}")
 
 
 def run_before(net: Net) -> bool:

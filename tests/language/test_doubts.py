@@ -309,3 +309,39 @@ def test_a_type_that_differs_by_a_letter_is_warned_of():
 def test_unknown_names_of_the_package_have_a_near_one():
     with pytest.raises(AttributeError, match=r"'NetSepc'; did you mean 'NetSpec'\?"):
         netspec.NetSepc  # noqa: B018 - what is asked for
+
+
+MORE = {
+    "L.ReLU(x=n.data)": r"x is a top, but bottoms are given by place: L.ReLU\(x, ...\)",
+    "L.Data('train', batch_size=2)": r"bottom 0 is the text 'train'.*: source='train",
+    "L.Input(shape={1, 3})": r"shape\[0\] is \{1, 3\}; expected a shape such as",
+    "n[0]": r"net.py:1: no top is named 0; there are data",
+    "n['data', 'label']": r"no top is named \('data', 'label'\)",
+    "n.data.relu()": r"a top has no 'relu'; layers are functions: L.ReLU\(...\)",
+    "netspec.summarize(n, shapes=3)": r"shapes is 3; expected them by name",
+    "netspec.summarize(n, batch_size='x')": r"batch_size is 'x'; expected a number",
+    "netspec.summarize(n, stages=3)": r"stages is 3; expected names",
+    "netspec.summarize(n, level='x')": r"level is 'x'; expected an integer",
+    "netspec.from_onnx(3)": r"from_onnx of 3; expected the path of a file",
+    "netspec.text.to_text(3)": r"to_text of 3; expected a message or a NetSpec",
+}
+
+
+@pytest.mark.parametrize("text", MORE)
+def test_arguments_that_cannot_be_meant_are_named(text):
+    space = {"n": start(), "L": L, "netspec": netspec}
+    with pytest.raises(SpecError) as caught:
+        eval(compile(text, "net.py", "eval"), space)
+    assert re.search(MORE[text], str(caught.value)), str(caught.value)
+
+
+def test_one_stage_may_be_a_word():
+    n = start()
+    n.extra = L.ReLU(n.data, include=dict(stage="deep"))
+    names = [row.name for row in netspec.summarize(n, stages="deep").rows]
+    assert names == ["data", "label", "score", "extra"]
+
+
+def test_a_spec_is_text_as_its_net_is():
+    n = start()
+    assert netspec.text.to_text(n) == netspec.text.to_text(n.to_proto())

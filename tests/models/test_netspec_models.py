@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,12 @@ def test_layers_in_python_of_the_models_are_found_last(tmp_path):
     (tmp_path / "rpn").mkdir()
     (tmp_path / "rpn" / "__init__.py").write_text("")
     assert "'rpn.proposal_layer' cannot be imported" in done().stderr
+
+
+def test_a_wheel_has_the_folder_where_it_is_looked_for():
+    root = MODELS.parent
+    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]
+    targets = build["build"]["targets"]
+    place = bundled._IN_WHEEL.relative_to(root).as_posix()
+    assert targets["wheel"]["force-include"] == {"models": place}
+    assert not any("models" in path for path in targets["sdist"]["exclude"])

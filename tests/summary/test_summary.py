@@ -110,7 +110,7 @@ def test_another_batch_size_scales_shapes_and_macs():
     assert summary.blobs["data"] == (7, 3)
     assert summary.blobs["label"] == (7,)
     assert summary.macs == 7 * 3 * 5
-    with pytest.raises(SpecError, match="batch size is 0; give at least 1"):
+    with pytest.raises(SpecError, match="batch_size is 0; expected a number above 0"):
         summarize(text, batch_size=0)
 
 

@@ -306,7 +306,7 @@ def test_resnet_is_calls_of_blocks():
     )
     source = checked(net)
     assert "conv_bn_scale" in functions(source)
-    assert len(called(source)) < 20
+    assert len(called(source)) < 26  # 16 blocks, one by one
     ours, theirs = lengths(net)
     assert ours < theirs / 20
 

@@ -98,3 +98,17 @@ def test_a_written_message_as_option_is_kept():
     netspec.set_lr_mult(n, {"fc": (2, 3)})
     (_, fc) = n.to_proto().layer
     assert [(spec.name, spec.lr_mult) for spec in fc.param] == [("w", 2), ("", 3)]
+
+
+def test_statistics_beside_what_is_learned_stay_so():
+    n = NetSpec()
+    n.data = L.Input(shape=[2, 3, 4, 5])
+    n.bn = L.BatchNorm(n.data, scale_bias=True)
+    netspec.set_lr_mult(n, {"bn": (2, 0.5)})
+    (_, bn) = n.to_proto().layer
+    assert [spec.lr_mult for spec in bn.param] == [0, 0, 0, 2, 0.5]
+    graph = runtime.Net(n).graph
+    assert [p.lr_mult for p in graph.parameters] == [0, 0, 0, 2, 0.5]
+    netspec.freeze(n, "bn")
+    netspec.unfreeze(n, "bn")
+    assert n.to_proto().layer[1] == bn

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from netspec.errors import SpecError, shown
 from netspec.onnx.reading.convert import Graph
 from netspec.onnx.reading.file import read_model
 from netspec.onnx.reading.finish import finished
@@ -36,6 +37,8 @@ def from_onnx(
     naming every node that no layers are equal to, and why, `ShapeError` for sizes that
     nobody tells, `MachineError` where the library `onnx` is missing.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise SpecError(f"from_onnx of {shown(path)}; expected the path of a file")
     path = os.fspath(path)
     model = read_model(path)
     graph = Graph(model, path)

@@ -43,7 +43,7 @@ class Shower:
         within a run is a part of it.
         """
         way = self.progress if progress is None else progress
-        if self.shows is not None:
+        if self.shows is not None or (kind == "step" and iterations < 1):
             return Running(self, None, None)
         first = solver.iter
         end = first + max(0, iterations)
@@ -158,6 +158,11 @@ def way_of(progress: Progress, display: int = 0, *, script: bool = False) -> str
         raise SpecError(
             f"progress is {progress!r}{did_you_mean(str(progress), WAYS)}; expected "
             f"True, False, None or one of {', '.join(map(repr, WAYS))}"
+        )
+    if progress == "notebook" and not place.shell():
+        raise SpecError(
+            "progress is 'notebook', but this does not run in one; choose 'bar' or "
+            "'lines', or None for what suits the place"
         )
     return progress
 

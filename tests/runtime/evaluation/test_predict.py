@@ -15,7 +15,7 @@ from netspec import layers as L
 from netspec.errors import ShapeError, SpecError, SpecWarning
 from netspec.schema import TRAIN
 from netspec.weights import Model, as_model
-from runtime.evaluation.subject import _DERIVED
+from runtime.evaluation.subject import _DERIVED, subject_of
 from tests.runtime.evaluation.nets import FILLED, classifier, images
 
 
@@ -244,6 +244,16 @@ def test_arrays_tell_shapes_that_only_files_would():
         runtime.predict(n, x, shapes={"dta": (6, 3, 5, 4)})
     with pytest.raises(SpecError, match="shapes are given with a Net"):
         runtime.predict(runtime.Net(classifier()), x, shapes={"data": (6, 3, 5, 4)})
+
+
+def test_the_size_of_batches_is_that_of_the_net_and_not_of_the_last_batch():
+    solver = trained(steps=4)  # the last batch of 23 items by 6 has 5
+    assert solver.net.blobs["data"].shape[0] == 5
+    for message in (
+        subject_of(solver).for_use(None),
+        subject_of(solver).for_test(None),
+    ):
+        assert message.layer[0].input_param.shape[0].dim[0] == 8
 
 
 def test_stages_of_the_model_hold():

@@ -267,6 +267,29 @@ def test_values_decide_what_is_white():
     assert "the first of 5 channels is shown" in many.notes
 
 
+def test_doubtful_data_are_told_of():
+    with pytest.raises(SpecError, match=r"channels last.*transpose\(0, 3, 1, 2\)"):
+        runtime.show_batch(np.zeros((2, 5, 4, 3)))
+    x = np.zeros((2, 1, 3, 3))
+    x[1, 0, 0, 0] = np.nan
+    grid = runtime.show_batch((x, ["cat", "dog"]))
+    assert grid.captions == ("cat", "dog")
+    assert "1 of 18 values are not finite, and shown as 0" in grid.notes
+    assert grid.tiles.max() == 0
+
+
+def test_values_that_are_not_finite_are_told_of(net):
+    net.params["conv1"][0].data[0, 0] = np.inf
+    assert any(
+        "9 of 108 values are not" in n for n in runtime.filters(net, "conv1").notes
+    )
+    grid = runtime.activations(net, "conv1", np.ones((3, 9, 8)))
+    assert any("are not finite" in note for note in grid.notes)
+    for call in (runtime.filters, runtime.activations):
+        with pytest.raises(SpecError, match="expected the name of a layer.*got 3"):
+            call(net, 3)
+
+
 def test_names_come_as_dicts_and_files(tmp_path):
     x, y = np.zeros((2, 1, 3, 3)), np.array([3, 1])
     assert runtime.show_batch((x, y), names={3: "owl"}).captions == ("owl", "1")

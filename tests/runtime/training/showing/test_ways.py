@@ -106,6 +106,8 @@ def test_a_test_within_a_run_is_a_part_of_it(capsys):
 def test_progress_that_is_none_says_what_there_is():
     with pytest.raises(SpecError, match=r"progress is 'bars'.*'bar'.*expected True"):
         way_of("bars")
+    with pytest.raises(SpecError, match="does not run in one; choose 'bar'"):
+        way_of("notebook")
     with pytest.raises(SpecError, match="progress is 3"):
         make_portable(FIXED).step(1, progress=3)
 
@@ -168,6 +170,13 @@ def test_a_bar_needs_tqdm(monkeypatch):
     assert solver.iter == 0
     solver.step(1)
     assert solver.iter == 1
+
+
+def test_a_run_of_no_iterations_shows_nothing(capsys):
+    solver = make_portable(FIXED + "display: 1")
+    solver.step(0, progress="lines")
+    solver.step(0)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_how_a_run_ended_is_told(capsys):
