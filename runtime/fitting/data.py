@@ -58,6 +58,11 @@ class Given:
                 "validation is given, but no data, to which it belongs; a net that "
                 "reads its own data has data layers to test with, too (include: TEST)"
             )
+        if isinstance(self.data, Dataset) and self.validation is self.data:
+            raise SpecError(
+                "validation is the data set to train with, which can be read at one "
+                "place at a time; open it a second time"
+            )
         for name in ("batch_size", "transform"):
             if self.data is None and getattr(self, name) is not None:
                 raise SpecError(f"{name} is given, but no data, to which it belongs")

@@ -249,7 +249,7 @@ def test_a_phase_is_taken_in_any_case_wherever_it_is_given():
 
 
 CALLS = {
-    "netspec.module(3)": r"module of 3, names=None; expected a function",
+    "netspec.module(3)": r"module takes a function, which .*; got 3",
     "netspec.shared(n.data)": r"shared of <Top 'data'.*; expected a module, a function",
     "netspec.to_proto([n.data])": r"is \[<Top 'data'.*go with a star: \*tops",
     "netspec.to_proto(3)": r"to_proto of something that is 3; expected a top",
