@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError, ShapeError, SpecError, SpecWarning, did_you_mean
+from netspec.notebooks import users_level
 from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
@@ -263,7 +264,7 @@ def _measured(
             f"{head.who}: blob {head.scores!r} is not finite for some items, so what "
             f"is measured of these means nothing; look at result.item_losses",
             SpecWarning,
-            stacklevel=5,
+            stacklevel=users_level(),
         )
     measures = judge.measures()
     for name, measure in asked.own.items():

@@ -16,6 +16,7 @@ from netspec.nets.deploy import deploy, fed
 from netspec.nets.filter import filter_net
 from netspec.nets.given import check_given_blobs
 from netspec.nets.state import State
+from netspec.notebooks import users_level
 from netspec.ops.base import Shape, brings_data
 from netspec.schema import TEST, NetParameter
 from netspec.weights.names import Names
@@ -152,13 +153,13 @@ class Subject:
             net.copy_values(self.large)
         if self.weights:
             reports = copy_files([net], self.weights, self.rename)
-            warn_of_rest(self.weights, reports, level=6)
+            warn_of_rest(self.weights, reports)
         elif self.large is None and net.params and not _holds_values(self.definition):
             warnings.warn(
                 f"net {net.name!r} is not trained: it has the values of its fillers; "
                 f"give weights=, or the solver or the history of its training",
                 SpecWarning,
-                stacklevel=6,
+                stacklevel=users_level(),
             )
         return net
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from netspec.errors import ShapeError, SpecError, SpecWarning, did_you_mean
 from netspec.graph import Graph, Node
+from netspec.notebooks import users_level
 from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter
 from netspec.weights.names import Names as Names
@@ -230,13 +231,10 @@ def _place(array: np.ndarray) -> tuple[int, int]:
     return array.__array_interface__["data"][0], array.nbytes
 
 
-def warn_of_rest(
-    paths: Sequence[str | Path], reports: Sequence[CopyReport], *, level: int = 3
-) -> None:
+def warn_of_rest(paths: Sequence[str | Path], reports: Sequence[CopyReport]) -> None:
     """Warn, with `SpecWarning`, of files that gave nothing and layers that got nothing.
 
-    reports: of `paths`, copied into one net. level: how far up the caller is whom the
-    warning shows.
+    reports: of `paths`, copied into one net.
     """
     said = [
         _gave_nothing(path, report)
@@ -262,7 +260,7 @@ def warn_of_rest(
             f"found by their names{hint}"
         )
     for text in said:
-        warnings.warn(text, SpecWarning, stacklevel=level)
+        warnings.warn(text, SpecWarning, stacklevel=users_level())
 
 
 def _gave_nothing(path: str | Path, report: CopyReport) -> str:

@@ -78,7 +78,7 @@ def fit(
         transform: of the items, as of `open_dataset`: a dict of Caffe's fields, which
             also holds for testing, without random crops and mirroring; or a function,
             which does not.
-        validation_transform: of the items to test with.
+        validation_transform: of the items to test with; "same" is that of training.
         weights: a weight file to start from, or several in a list. rename: what layers
             of these files are called in the net, `{"theirs": "ours"}`, as of
             `Net.copy_from`; `history.solver.copied` says what each file gave.
