@@ -56,6 +56,7 @@ class Training:
         self.solver, self.given, self.opened = solver, given, opened
         self._wanted = Length()
         self._known = False  # whether the number of iterations of an epoch is
+        self._begun = False  # whether it took batches of its data before
         self._first = 0  # iterations that were done before
         self._snapshot: int | None = None  # epochs between two snapshots
         solver.fitting = self
@@ -91,6 +92,8 @@ class Training:
         """
         self._wanted, self._first, self._snapshot = length, first, snapshot
         size, param = self.epoch_size, self.solver.param
+        if length.epochs is not None and first and self._begun:
+            self._refuse_what_is_read()
         if length.epochs is not None and size is None:
             self._refuse_unknown(length.epochs)
         if length.max_iter is not None:
@@ -120,6 +123,13 @@ class Training:
                 f" before these data were read once; give max_iter"
             )
 
+    def _refuse_what_is_read(self) -> None:
+        if not can_begin_anew(self.opened.train):
+            raise SpecError(
+                "epochs is given, but training began with a generator, which can be "
+                "read once only; give new data, or max_iter for the rest of it"
+            )
+
     def _know(self, size: int) -> None:
         """Note how many iterations an epoch has."""
         self._known = True
@@ -135,9 +145,12 @@ class Training:
     def run(self, progress: Any) -> History:
         """Train to the end; raises what `Solver.solve` raises."""
         solver = self.solver
+        self._begun = True
         try:
             if self._feed is not None and not self._known:
                 solver.on_step(self._look)
+                if solver.iter > self._first:  # resumed, maybe where an epoch ends
+                    self._look()
             solver.solve(progress=progress)
         except StreamEndedError:  # amid the batches of an iteration
             self._warn_of_end()
@@ -147,7 +160,7 @@ class Training:
             self._test_at_the_end()
         return solver.history
 
-    def _look(self, record: Any) -> None:
+    def _look(self, record: Any = None) -> None:
         """See whether the first pass over the data ends here."""
         feed, solver = self._feed, self.solver
         if feed is None:
@@ -201,6 +214,8 @@ def _fed(net: Net, dataset: Dataset | None) -> Feed | None:
 
 def add_callbacks(solver: Solver, callbacks: Any) -> None:
     """Add one callback or several to a solver; see `CallbackList.add`."""
+    if callbacks is None:
+        return
     several = isinstance(callbacks, Iterable)
     for callback in callbacks if several else (callbacks,):
         solver.callbacks.add(callback)
