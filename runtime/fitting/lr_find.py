@@ -187,6 +187,7 @@ def lr_find(
             files.check()
             training = Asked(net, solver, given, length, files, seed).begin(how)
             found = training.solver
+            training.let_go()
             stack.callback(found.close)
         losses, diverged = _losses(found, rates, diverge)
     return _result(rates[: len(losses)], np.array(losses), diverged, smooth, iterations)
@@ -195,8 +196,9 @@ def lr_find(
 def _check(
     start: float, end: float, iterations: int, diverge: float, smooth: float
 ) -> None:
-    given = {"start": start, "end": end, "diverge": diverge, "smooth": smooth}
-    for name, value in {**given, "iterations": iterations}.items():
+    given: dict[str, Any] = {"start": start, "end": end, "iterations": iterations}
+    given |= {"diverge": diverge, "smooth": smooth}
+    for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, Real):
             raise SpecError(f"{name} is {value!r:.60}; expected a number")
     if not 0 < start < end < float("inf"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,8 @@ class Training:
     """
 
     def __init__(self, solver: Solver, given: Given, opened: Opened) -> None:
-        self.solver, self.given, self.opened = solver, given, opened
+        self.given, self.opened = given, opened
+        self.hold(solver)
         self._wanted = Length()
         self._known = False  # whether the number of iterations of an epoch is
         self._begun = False  # whether it took batches of its data before
@@ -68,6 +70,23 @@ class Training:
         self._feed = _fed(solver.net, opened.train)
         if opened.test is not None:
             _fed(solver.test_nets[0], opened.test)
+
+    @property
+    def solver(self) -> Solver:
+        """What is trained."""
+        found = self._held or self._solver()
+        if found is None:
+            raise RuntimeError("a training is used after its solver is gone")
+        return found
+
+    def hold(self, solver: Solver) -> None:
+        """Keep the solver, which keeps this, until `let_go`."""
+        self._held: Solver | None = solver
+        self._solver = weakref.ref(solver)
+
+    def let_go(self) -> None:
+        """Keep the solver no longer, so that it is freed with its history."""
+        self._held = None
 
     @property
     def epoch_size(self) -> int | None:
