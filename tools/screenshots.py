@@ -83,7 +83,7 @@ NOTEBOOKS: dict[str, tuple[Sequence[str], Sequence[str], str]] = {
 # Of notebooks that are written: the name, cells by their numbers, and the size.
 WRITTEN = {
     "notebook_writing": ("write-and-look", (2, 10), "820,580"),
-    "notebook_evaluation": ("fine-tune-and-evaluate", (3, 5), "820,860"),
+    "notebook_evaluation": ("fine-tune-and-evaluate", (3, 5), "820,880"),
     "notebook_layers": ("layers-in-python", (3, 4), "820,470"),
 }
 
