@@ -28,7 +28,6 @@ class Compilation:
         self.seconds = 0.0
         self._since = 0.0
         self._depth = 0
-        self.also: Listener | None = None
         self._listeners: list[Listener] = []
         self._told: tuple[int, int] | None = None
         self._line = Line()
@@ -56,8 +55,7 @@ class Compilation:
     def tell(self, done: int, total: int) -> None:
         """Tell how many of how many kernels are compiled."""
         self._told = (done, total)
-        others = [self.also] if self.also is not None else []
-        for listener in [*self._listeners, *others] or [self._line]:
+        for listener in self._listeners or [self._line]:
             listener(done, total)
 
     @property

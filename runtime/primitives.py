@@ -19,7 +19,7 @@ import numpy as np
 
 from netspec import room
 from runtime.arrays import Array, ArraySpec
-from runtime.compilation import Compilation, Listener
+from runtime.compilation import Compilation
 from runtime.counter_random import hash_bits
 
 
@@ -44,14 +44,8 @@ class Primitives:
         modes = inspect.signature(xp.take).parameters
         self._take = partial(xp.take, mode="clip") if "mode" in modes else xp.take
 
-    @property
-    def told_of_compiling(self) -> Listener | None:
-        """Who is told of it beside those that `compilation` has; None for nobody."""
-        return self.compilation.also
-
-    @told_of_compiling.setter
-    def told_of_compiling(self, listener: Listener | None) -> None:
-        self.compilation.also = listener
+    def __repr__(self) -> str:
+        return f"<backend {self.name!r}>"
 
     def runner(self, calls: Sequence[Any]) -> Callable[[], None]:
         """Return a function that runs calls made by this backend's kernels in order."""

@@ -87,11 +87,15 @@ def module(function: Any = None, *, names: Any = None) -> Any:
 def _module(
     function: Callable[_P, _R], names: Callable[[str, str], str] | None
 ) -> Callable[_P, _R]:
-    if not callable(function) or not (names is None or callable(names)):
+    if not callable(function):
         raise SpecError(
-            f"{user_site()}: module of {shown(function)}, names={shown(names)}; "
-            f"expected a function that takes tops and returns them, and a function as "
-            f"names"
+            f"{user_site()}: module takes a function, which takes tops and returns "
+            f"them; got {shown(function)}"
+        )
+    if not (names is None or callable(names)):
+        raise SpecError(
+            f"{user_site()}: names of module is {shown(names)}; expected a function "
+            f"that takes the name of a call and one in it, and returns that in the net"
         )
     signature = inspect.signature(function)
     takes_name = "name" in signature.parameters

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import SpecError, did_you_mean, shown
 from runtime.backends.base import Backend
 
 BACKENDS = ("numpy", "cupy", "portable")
@@ -32,11 +32,19 @@ MAKERS: dict[str, Callable[..., Backend]] = {
 }
 
 
+# What others call a backend.
+_ELSEWHERE = {"cuda": "cupy", "gpu": "cupy", "nvidia": "cupy", "cpu": "numpy"}
+
+
 def full_name(name: str) -> str:
     """Return the name of a backend with the number of its device, if it has one.
 
     Raises `SpecError` for a name that no backend has, whatever this machine has.
     """
+    if not isinstance(name, str):
+        raise SpecError(
+            f"backend is {shown(name)}; expected one of {', '.join(BACKENDS)}, as text"
+        )
     kind, colon, number = name.partition(":")
     if kind in MAKERS and not colon:
         return kind
@@ -49,6 +57,10 @@ def full_name(name: str) -> str:
             f"unknown backend {name!r}: after 'cupy', and only there, a colon and the "
             "number of a GPU may follow, from 0, as in 'cupy:1'"
         )
+    here = _ELSEWHERE.get(kind.lower())
+    if here is not None:
+        here += f":{number}" if here == "cupy" and number.isdecimal() else ""
+        raise SpecError(f"unknown backend {name!r}; write {here!r} for it")
     raise SpecError(
         f"unknown backend {name!r}{did_you_mean(name, BACKENDS)}; "
         f"expected one of {', '.join(BACKENDS)}, or a GPU by its number, as cupy:1"

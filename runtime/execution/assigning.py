@@ -7,20 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError, SpecWarning
+from netspec.errors import ShapeError, SpecError, SpecWarning, shown
 from netspec.graph import Graph
 from netspec.ops.base import label
 
 
 def assign(target: np.ndarray, value: Any, what: str) -> None:
     """Copy an array of the same shape."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise SpecError(
+            f"{what} is given {shown(value)}, rows of which differ"
+        ) from None
     if array.shape != target.shape:
         raise ShapeError(
             f"{what} has shape {target.shape}, got {array.shape}; reshape the blob or "
             f"the array first"
         )
-    target[...] = array
+    try:
+        target[...] = array
+    except (TypeError, ValueError):
+        said = f"{what} is given {shown(value)}; expected numbers"
+        raise SpecError(said) from None
 
 
 def check_start(graph: Graph, blob: str, first: int, last: int) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from netspec.errors import SpecError, layer_label
+from netspec.errors import ShapeError, SpecError, layer_label
 from netspec.ops.base import Shape, count
+from runtime.execution.arguments import integer, refuse_copy
+from runtime.execution.assigning import assign
 from runtime.execution.mirror import HostView
 
 
@@ -59,6 +63,10 @@ class Blob:
             raise self._not_kept("data")
         return self._data.read()
 
+    @data.setter
+    def data(self, values: Any) -> None:
+        _set(self.data, values, f"blob {self.name!r}")
+
     @property
     def diff(self) -> np.ndarray:
         """The gradient; zeros where none is computed."""
@@ -70,6 +78,40 @@ class Blob:
             self._zeros = np.zeros(self._shape, self._data.dtype)
         return self._zeros
 
+    @diff.setter
+    def diff(self, values: Any) -> None:
+        if self._diff is None:
+            raise SpecError(
+                f"blob {self.name!r}: no gradient of it is computed, so none can be "
+                f"set; force_backward: true in the net computes those of inputs"
+            )
+        _set(self.diff, values, f"gradient of blob {self.name!r}")
+
+    def __array__(
+        self, dtype: Any = None, copy: bool | None = None
+    ) -> np.ndarray:  # what NumPy makes of a blob
+        values = np.asarray(self.data, dtype)
+        shares = values.base is not None or values is self.data
+        return values.copy() if copy and shares else values
+
+    def __getitem__(self, place: Any) -> Any:
+        raise NoSuchPart(f"a blob has no parts; its values are blob.data[{place!r}]")
+
+    def __setitem__(self, place: Any, values: Any) -> None:
+        at = "..." if place is ... else repr(place)
+        raise NoSuchPart(f"a blob has no parts; write blob.data[{at}] = values")
+
+    def __float__(self) -> float:
+        if self.data.size != 1:
+            raise ShapeError(
+                f"blob {self.name!r} of shape {self.shape} is not one number; take one "
+                f"of blob.data"
+            )
+        return float(self.data.reshape(-1)[0])
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise refuse_copy("Blob", "blob.data.copy() is an array of its own")
+
     @property
     def count(self) -> int:
         """The number of elements."""
@@ -80,13 +122,19 @@ class Blob:
     height = property(lambda self: self._legacy(2), doc="Axis 2 of four.")
     width = property(lambda self: self._legacy(3), doc="Axis 3 of four.")
 
-    def reshape(self, *shape: int) -> None:
-        """Give an input blob another shape.
+    def reshape(self, *shape: Any) -> None:
+        """Give an input blob another shape: its sizes, or one tuple of them.
 
         The net follows at its `reshape` or at the next `forward`; values written in
         between are kept.
         """
-        sizes = tuple(int(size) for size in shape)
+        given = (
+            shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        )
+        if isinstance(given, str):
+            raise SpecError(f"blob {self.name!r}: the shape is {given!r}; give sizes")
+        what = f"blob {self.name!r}: a size"
+        sizes = tuple(integer(size, what) for size in given)
         if sizes == self.shape:
             return
         if self._reshape is None:
@@ -123,8 +171,46 @@ class Blob:
         return f"<Blob {self.name!r} {self.shape}>"
 
 
+def _set(target: np.ndarray, values: Any, what: str) -> None:
+    """Copy an array of the same shape, or one number to all places."""
+    if isinstance(values, numbers.Real):
+        target.fill(values)
+    else:
+        assign(target, values, what)
+
+
+class NoSuchPart(SpecError, LookupError, AttributeError, TypeError):
+    """A part of a blob, or a parameter of a layer, that is not there."""
+
+
 class BlobVec(list[Blob]):
     """The parameters of a layer: a list, with the name that its type has in pycaffe."""
+
+    def __getitem__(self, place: Any) -> Any:
+        try:
+            return super().__getitem__(place)
+        except (IndexError, TypeError):
+            raise NoSuchPart(
+                f"no parameter {place!r}: {self._held()}, by number from 0"
+            ) from None
+
+    def __setitem__(self, place: Any, values: Any) -> None:
+        raise SpecError(
+            f"a parameter is a blob of the net; write .data, as in "
+            f"net.params[...][{place!r}].data = values"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"data", "diff", "shape", "reshape"}:
+            raise NoSuchPart(
+                f"this is a list of the parameters of a layer: {self._held()}; "
+                f"[0].{name} is that of the first"
+            )
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+    def _held(self) -> str:
+        shapes = ", ".join(str(one.shape) for one in self)
+        return f"{len(self)} of shape {shapes}" if len(self) else "there are none"
 
 
 class LayerInfo:

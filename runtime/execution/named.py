@@ -40,6 +40,14 @@ class Blobs(OrderedDict[str, Blob]):
             f"no blob {name!r} in this net{did_you_mean(str(name), self._shown())}"
         )
 
+    def __setitem__(self, name: str, blob: Blob) -> None:
+        if not isinstance(blob, Blob):
+            raise SpecError(
+                f"{name!r} is a blob of the net; write .data, as in "
+                f"net.blobs[{name!r}].data = values"
+            )
+        super().__setitem__(name, blob)
+
     def _shown(self) -> list[str]:
         return [name for name in self if name not in self.hidden]
 
@@ -56,6 +64,14 @@ class Blobs(OrderedDict[str, Blob]):
 
 class Params(OrderedDict[str, list[Blob]]):
     """The parameters of a net by the name of their layer, as pycaffe has them."""
+
+    def __setitem__(self, name: str, blobs: list[Blob]) -> None:
+        if not all(isinstance(blob, Blob) for blob in blobs):
+            raise SpecError(
+                f"{name!r} has the parameters of a layer; write .data of one, as in "
+                f"net.params[{name!r}][0].data = values"
+            )
+        super().__setitem__(name, blobs)
 
     def __missing__(self, name: str) -> NoReturn:
         raise MissingName(

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import SpecError, did_you_mean, shown
 from netspec.graph import Graph, build_kept
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
@@ -19,6 +19,14 @@ from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
 from runtime.data.opening import open_sources, source_shapes
+from runtime.execution.arguments import (
+    blobs_and_inputs,
+    dtype_of,
+    integer,
+    layer_name,
+    names_of,
+    refuse_copy,
+)
 from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
 from runtime.execution.fitting import refuse_if_ran_out
@@ -93,7 +101,14 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         allow_python: Allow = (),
     ) -> None:
         whole, large = given_net(net)
-        self.state = state or merge_state(whole, phase, level, tuple(stages or ()))
+        level, dtype = integer(level, "level"), dtype_of(dtype)
+        seed, plans = integer(seed, "seed"), integer(plans, "plans")
+        named = names_of(stages or (), "stages")
+        self.state = state or merge_state(whole, phase, level, tuple(named))
+        if not isinstance(state, State | None):
+            raise SpecError(f"state is {shown(state)}; expected phase, level, stages")
+        if not isinstance(share_with, Net | None):
+            raise SpecError(f"share_with is {shown(share_with)}; expected a Net")
         self.backend = get_backend(backend, kernels=kernels, graphs=graphs)
         self.backend.check_precision(precision, dtype)
         self.plans = KeptPlans(self.backend, plans)
@@ -108,7 +123,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         self.python_layers = own
         self._keep = None
         if keep is not None and not moves(kept.message, self.backend):
-            self._keep = own.blob_names.union(keep)
+            self._keep = own.blob_names.union(names_of(keep, "keep"))
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(
             self.backend, dtype, seed, self.clock, self.sources, own, precision
@@ -182,11 +197,13 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
     ) -> OrderedDict[str, np.ndarray]:
         """Run forward and return the outputs (and the named `blobs`) by name.
 
+        blobs: names of blobs; or, where the net has one input, the array for it.
         start, end: the first and the last layer to run; all by default. Other shapes
             of inputs need to suit the layers up to `end` only; what lies above keeps
             its shapes, and is refused until it is reshaped.
         inputs: values for input blobs, by name; shapes must be equal.
         """
+        blobs, inputs = blobs_and_inputs(blobs, self.inputs, inputs)
         first, last = self._range(start, end)
         self.refuse_by_hand(inputs)
         self._set_inputs(inputs)
@@ -196,8 +213,20 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             names = [*self.graph.outputs]
         else:
             names = self.top_names[end]
-        names.extend(name for name in blobs or () if name not in names)
+        names.extend(name for name in blobs if name not in names)
         return OrderedDict((name, self._blob(name).data) for name in names)
+
+    def __call__(self, *arrays: Any, **inputs: Any) -> OrderedDict[str, np.ndarray]:
+        """Run forward on arrays for the inputs, in their order or by name."""
+        if len(arrays) > len(self.inputs):
+            raise SpecError(
+                f"the net takes {len(self.inputs)} arrays, for its inputs "
+                f"{', '.join(self.inputs) or '(none)'}; got {len(arrays)}"
+            )
+        placed = dict(zip(self.inputs, arrays, strict=False))
+        if twice := sorted(placed.keys() & inputs.keys()):
+            raise SpecError(f"input {twice[0]!r} is given twice, by place and by name")
+        return self.forward(None, **{**placed, **inputs})
 
     @whole
     def backward(
@@ -214,6 +243,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             name. One that the pass itself would compute is refused.
         """
         self._check_gradients()
+        diffs = names_of(diffs if diffs is not None else (), "backward: diffs")
         last, first = self._range(start, end, backward=True)
         self._check_shapes(first, last)
         for name, value in gradients.items():
@@ -222,7 +252,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             self._assign_gradient(blob, value)
         self._run_pass("accumulate", first, last)
         names = [*self.inputs] if end is None else self.bottom_names[end]
-        names.extend(name for name in diffs or () if name not in names)
+        names.extend(name for name in diffs if name not in names)
         return OrderedDict((name, self._blob(name).diff) for name in names)
 
     @whole
@@ -334,6 +364,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         self, start: str | None, end: str | None, *, backward: bool = False
     ) -> tuple[int, int]:
         names = {node.name: node.index for node in self.graph.nodes}
+        start, end = layer_name(start, "start"), layer_name(end, "end")
         for name in {start, end} - {None, *names}:
             raise SpecError(f"no layer {name!r}{did_you_mean(str(name), names)}")
         first, last = 0, len(self.graph.nodes) - 1
@@ -358,6 +389,13 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
 
     def _repr_html_(self) -> str:
         return net_html(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise refuse_copy(
+            "Net",
+            "net.save writes its parameters, and runtime.Net(..., weights=...) or "
+            "share_with=net makes another",
+        )
 
     def __repr__(self) -> str:
         return (

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NoReturn
 
+from netspec.errors import did_you_mean
 from netspec.graph import Graph
 from netspec.nets.state import State
+from runtime.execution.named import MissingName
+from runtime.habits import NET, WithHabits
 
 
-class NetNames:
+class _ByLayer(OrderedDict[str, Any]):
+    """What layers have, by their names."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise MissingName(
+            f"no layer {name!r} in this net{did_you_mean(str(name), self)}"
+        )
+
+
+class NetNames(WithHabits):
     """What a `Net` is called and what it has, by name and in order."""
 
+    _kind = "net"
+    _foreign = NET
     graph: Graph
     state: State
     layers: list[Any]
     _called: str | None = None
+
+    def _named(self, name: str) -> str:
+        """Return where the blob or the parameters of a name are."""
+        has = vars(self)
+        tables = ("blobs", "params")
+        found = [f"net.{one}[{name!r}]" for one in tables if name in has.get(one, ())]
+        return f"; write {' or '.join(found)}" if found else ""
 
     @property
     def name(self) -> str:
@@ -44,7 +65,7 @@ class NetNames:
     @property
     def layer_dict(self) -> OrderedDict[str, Any]:
         """The layers by name."""
-        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+        return _ByLayer(zip(self._layer_names, self.layers, strict=True))
 
     @property
     def _layer_names(self) -> list[str]:
@@ -54,7 +75,7 @@ class NetNames:
     def top_names(self) -> OrderedDict[str, list[str]]:
         """The names of the tops of every layer."""
         edges = self.graph.edges
-        return OrderedDict(
+        return _ByLayer(
             (node.name, [edges[edge].blob for edge in node.tops])
             for node in self.graph.nodes
         )
@@ -63,7 +84,7 @@ class NetNames:
     def bottom_names(self) -> OrderedDict[str, list[str]]:
         """The names of the bottoms of every layer."""
         edges = self.graph.edges
-        return OrderedDict(
+        return _ByLayer(
             (node.name, [edges[edge].blob for edge in node.bottoms])
             for node in self.graph.nodes
         )

@@ -19,6 +19,7 @@ from netspec.weights.names import named
 from netspec.weights.reading import open_weights
 from netspec.weights.stored import LayerArrays, LayerWeights, StoredBlob
 from netspec.weights.writing import write_layers
+from runtime.execution.arguments import path_of
 from runtime.execution.blob import Blob
 from runtime.html import closed, line, output, table
 
@@ -119,6 +120,7 @@ def copy_into(
     `SpecError` for names that do not exist, and `FileError` for files that cannot be
     read.
     """
+    path_of(path, "weights")
     with open_weights(path) as layers:
         found = [_Found(net, layers, path, names) for net in nets]
         # Of layers that share a parameter the last counts, and it is read once.
@@ -292,6 +294,7 @@ def save(
     other reader resolves their names. In HDF5 files they stand at their owner only, as
     in Caffe's. The file appears whole or not at all.
     """
+    path_of(path, "path")
     layers = []
     for node in graph.nodes:
         layer = LayerParameter()

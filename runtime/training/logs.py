@@ -13,6 +13,7 @@ import numpy as np
 
 from netspec.errors import FileError
 from netspec.files import is_file, read_bytes, replacing
+from runtime.execution.arguments import path_of
 from runtime.training.records import StepRecord, TestRecord
 
 CSV_HEADER = "iteration,phase,name,value"
@@ -37,7 +38,7 @@ class Log:
         since: int | None = None,
         json: bool | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = path_of(path, "path")
         self._json = self.path.suffix == ".jsonl" if json is None else json
         if append and since is not None and is_file(self.path):
             self._cut(since)

@@ -246,6 +246,8 @@ def policy_of(param: SolverParameter) -> Policy:
             f"solver: {what}{did_you_mean(name, POLICY_FIELDS) if name else ''}; "
             f"expected one of {', '.join(POLICY_FIELDS)}"
         )
+    if not math.isfinite(param.base_lr):
+        raise SpecError(f"solver: base_lr must be finite, got {param.base_lr:g}")
     needed = POLICY_FIELDS[name]
     if name == "cosine" and param.restart_iter > 0:
         needed = ("base_lr",)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError, MachineError, SpecError
+from netspec.errors import shown as told
 from netspec.files import replacing
+from runtime.execution.arguments import path_of
 from runtime.training.records import Records
 from runtime.training.scales import scale_of
 
@@ -43,6 +45,7 @@ def draw_history(
     Raises `MachineError` without matplotlib, `FileError` where the file cannot be
     written.
     """
+    path = path_of(path, "path")
     check_plot_path(path)
     figure = figure_of(history, smooth=smooth, log=log, title=title)
     with replacing(path) as file:
@@ -67,6 +70,9 @@ def figure_of(
     The training loss is drawn as recorded, and smoothed. The arguments are those of
     `History.plot`.
     """
+    history = getattr(history, "history", history)  # a solver has one
+    if not (hasattr(history, "train") and hasattr(history, "tests")):
+        raise SpecError(f"history is {told(history)}; expected a History or a Solver")
     if smooth is not None and (isinstance(smooth, bool) or smooth < 1):
         raise SpecError(f"smooth is a number of iterations above 0, got {smooth!r}")
     scores = test_curves(history, losses=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from netspec.errors import SpecError, SpecWarning
+from netspec.errors import SpecError, SpecWarning, shown
 from netspec.schema import SolverParameter
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
@@ -148,6 +149,9 @@ class Rule:
         Raises `SpecError` where no `base_lr` gives it: where the policy multiplies that
         by 0 or no number, or `min_lr` or the start of a growing rate is above it.
         """
+        given: Any = rate
+        if isinstance(given, bool) or not isinstance(given, numbers.Real):
+            raise SpecError(f"solver: lr is {shown(given)}; expected a number")
         if not (math.isfinite(rate) and rate >= 0):
             raise SpecError(f"solver: lr must be at least 0 and finite, got {rate:g}")
         self.follow()

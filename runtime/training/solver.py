@@ -11,6 +11,7 @@ import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
+from runtime.execution.arguments import integer, path_of
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
@@ -121,6 +122,10 @@ class Solver(SolverFiles, SolverLooks):
         **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
+        if folder is not None:
+            folder = path_of(folder, "folder")
+        if seed is not None:
+            seed = integer(seed, "seed", 0)
         named = [*(param if isinstance(param, Mapping) else ()), *fields]
         param, path = solver_of(param, fields)
         folder = Path(folder) if folder else path.parent if path else None
@@ -187,6 +192,7 @@ class Solver(SolverFiles, SolverLooks):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
+        iterations = integer(iterations, "step: iterations")
         show = self.showing.run(self, "step", iterations, progress)
         with held() as signals, show.until(signals), self.training():
             self._run(iterations, signals, careful=False)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from netspec.errors import FileError
+from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
+from netspec.schema.kept import known_fields
+from runtime.execution.arguments import path_of, refuse_copy
 from runtime.execution.net import Net
 from runtime.execution.weights import (
     CopyReport,
@@ -24,6 +27,9 @@ from runtime.training.snapshot_files import Snapshot, SnapshotWarning, last
 from runtime.training.telling import Callbacks
 from runtime.update_rules import Update
 
+_FIELDS = frozenset(known_fields(SolverParameter.DESCRIPTOR))
+_OWN = frozenset(("net",))
+
 
 class SolverFiles(Callbacks):
     """How a `Solver` reads weights, writes snapshots and goes on from them."""
@@ -34,6 +40,28 @@ class SolverFiles(Callbacks):
     copied: tuple[CopyReport, ...]
     _cut: bool
     _unsaved: bool
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # `solver.base_lr = 0.1` would be an attribute that nothing reads.
+        if name in _FIELDS and name not in _OWN and not hasattr(type(self), name):
+            also = " or solver.lr" if name == "base_lr" else ""
+            raise SpecError(
+                f"solver: {name} is a field; set solver.param.{name}{also}, which "
+                f"holds from the next iteration on"
+            )
+        if name == "iter":
+            raise SpecError(
+                "solver: iter counts the iterations that are done; restore goes on "
+                "from a snapshot of another"
+            )
+        super().__setattr__(name, value)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise refuse_copy(
+            "Solver",
+            "solver.snapshot writes a run, and runtime.Solver(solver.param, ...) with "
+            "restore makes another that goes on from it",
+        )
 
     @property
     def update(self) -> Update:
@@ -114,6 +142,7 @@ class SolverFiles(Callbacks):
         Raises `FileError` for a file that is missing, broken or none, and for a model
         that is not the one of this state, `SpecError` for another net or solver.
         """
+        path = path_of(path, "restore: path")
         saved = restore_snapshot(self.net, self.update, path)
         self._iteration = saved.iteration
         self._rule.progress = saved.progress

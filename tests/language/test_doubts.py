@@ -100,7 +100,7 @@ def test_what_cannot_be_meant_is_refused_at_the_call(text):
 
 
 DOUBTFUL = {
-    "L.LRN(n.data, in_place=True)": r"a LRN layer cannot be run in place here, as its",
+    "L.LRN(n.data, in_place=True)": r"an LRN layer cannot be run in place here, as its",
     "L.ReLU(n.data, phase='TEST')": r"phase='TEST' does not keep .* include='TEST'",
     "L.ReLU(n.data, phase=0)": r"only behaves as in TRAIN in both.* include='TRAIN'",
     "L.ReLU(n.data, convolution_param=dict(num_output=1))": (
@@ -249,7 +249,7 @@ def test_a_phase_is_taken_in_any_case_wherever_it_is_given():
 
 
 CALLS = {
-    "netspec.module(3)": r"module of 3, names=None; expected a function",
+    "netspec.module(3)": r"module takes a function, which .*; got 3",
     "netspec.shared(n.data)": r"shared of <Top 'data'.*; expected a module, a function",
     "netspec.to_proto([n.data])": r"is \[<Top 'data'.*go with a star: \*tops",
     "netspec.to_proto(3)": r"to_proto of something that is 3; expected a top",

@@ -148,9 +148,9 @@ def test_a_rule_with_one_name_for_two_is_an_error():
 
 
 def test_what_is_no_rule_is_refused_where_it_stands():
-    with pytest.raises(SpecError, match=r"function block, names='res'; expected a"):
+    with pytest.raises(SpecError, match=r"names of module is 'res'; expected a func"):
         module(names="res")(block)
-    with pytest.raises(SpecError, match=r"module of .block."):
+    with pytest.raises(SpecError, match=r"module takes a function, .*; got 'block'"):
         module("block")
 
 

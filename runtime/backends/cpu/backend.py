@@ -63,6 +63,10 @@ class CpuBackend(Backend):
         """The name, and whether there are compiled kernels."""
         return f"{self.name} ({'compiled' if self.compiles else 'portable'})"
 
+    def __repr__(self) -> str:
+        how = "compiled kernels" if self.compiles else "no compiled kernels"
+        return f"<backend {self.name!r}: {how}, {self.threads} threads>"
+
     @property
     def compiles(self) -> bool:
         """Whether there are compiled kernels."""

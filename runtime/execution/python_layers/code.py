@@ -56,7 +56,7 @@ def allowed_names(allow: Allow) -> bool | tuple[str, ...]:
         return allow
     if isinstance(allow, str):
         return (allow,)
-    names = tuple(allow)
+    names = tuple(allow) if isinstance(allow, Iterable) else (allow,)
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong:
         raise SpecError(

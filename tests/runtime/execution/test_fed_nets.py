@@ -164,3 +164,25 @@ def test_no_batch_is_allocated_in_the_steady_state():
     for _ in range(4):
         net.forward_backward()
     assert allocated_bytes(net.forward_backward) < 512 * x[0].nbytes / 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("first", ["data", "label"])
+def test_inputs_in_any_order_and_of_any_precision(dtype, first):
+    x, y = arrays()
+    n = NetSpec("order")
+    for name in (first, "label" if first == "data" else "data"):
+        n[name] = L.Input(shape=[4, *SHAPE] if name == "data" else [4])
+    n.sum = L.Reduction(n.data, axis=1)
+    n.both = L.Eltwise(n.sum, n.label)
+    net = Net(n, dtype=dtype)
+    given = {"data": x.astype(dtype), "label": y}
+    for values in (given, {**given, "data": x.astype("uint8")}):
+        net.feed(values)
+        for start in (0, 4, 8, 0):
+            both = net.forward()["both"]
+            part = values["data"][start : start + 4]
+            expected = part.reshape(len(part), -1).sum(axis=1, dtype=dtype)
+            np.testing.assert_allclose(
+                both, expected + y[start : start + 4], rtol=1e-5, atol=1e-5
+            )

@@ -8,6 +8,7 @@ from netspec import NetSpec
 from netspec import layers as L
 from netspec.errors import ShapeError, SpecError
 from netspec.schema import SolverParameter
+from runtime.data.dataset import open_dataset
 from tests.runtime.data.given.common import write_images
 from tests.runtime.fitting.common import (
     COUNT,
@@ -329,3 +330,11 @@ def test_arguments_of_other_libraries_are_translated(others, more, said):
     with pytest.raises(SpecError, match=said):
         fit(spec(), X, *others, **more)
     assert "unknown" not in inspect.signature(runtime.fit).parameters
+
+
+def test_a_data_set_cannot_be_read_at_two_places():
+    inputs = {"data": (16, 1, 6, 6), "label": (16,)}
+    dataset, other = (open_dataset((X, Y), inputs) for _ in range(2))
+    with pytest.raises(SpecError, match="open it a second time"):
+        fit(spec(), dataset, validation=dataset)
+    assert len(fit(spec(), dataset, validation=other).tests) == 1
