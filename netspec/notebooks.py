@@ -27,15 +27,6 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def users_level() -> int:
-    """Return the `stacklevel` by which a warning of the caller names a user's line."""
-    level, frame = 1, inspect.currentframe()
-    frame = None if frame is None else frame.f_back
-    while frame is not None and is_ours(frame):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
 def shell() -> Any:
     """Return the IPython shell that runs, or None."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
