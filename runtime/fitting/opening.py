@@ -9,7 +9,6 @@ from typing import Any
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
-from runtime.training.solver_param import train_choice
 from runtime.training.solver_source import is_net, solver_of
 
 # Of a solver of which nothing is said: what most nets train with.
@@ -90,8 +89,3 @@ def last_state(prefix: str) -> Path:
 
 def _escaped(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def net_name(param: SolverParameter, folder: Path | None) -> str:
-    """Return the name of the net to train."""
-    return str(train_choice(param, folder).net.name)
