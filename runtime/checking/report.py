@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netspec.columns import aligned
 from netspec.ops.base import Shape
 
 
@@ -118,15 +119,7 @@ class GradientCheck:
             return []
         head = "gradient of|shape|checked|kinks|error|worst at|analytic|numerical|"
         cells = [head.split("|"), *(_cells(row) for row in self.rows)]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-        left = (0, 1, 5, 8)  # columns of text; the others are numbers
-        return [
-            "  ".join(
-                cell.ljust(width) if i in left else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in cells
-        ]
+        return aligned(cells, left=(0, 1, 5, 8))  # the others are numbers
 
     def _remarks(self) -> list[str]:
         remarks = [f"note: {note}" for note in self.notes]

@@ -6,15 +6,15 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from operator import index
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netspec.errors import FileError, ShapeError, SpecError, SpecWarning, did_you_mean
+from netspec.errors import ShapeError, SpecError, SpecWarning, did_you_mean
 from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
+from runtime.data.lists import read_names
 from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.heads import (
     CLASSES,
@@ -134,14 +134,7 @@ def _ranks(top_k: Any) -> tuple[int, ...]:
 
 
 def _names(given: Any) -> Any:
-    if isinstance(given, str | os.PathLike):
-        path = Path(given)
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileError(f"{path}: {error}") from error
-        return [text.strip() for text in lines if text.strip()]
-    return given
+    return read_names(given) if isinstance(given, str | os.PathLike) else given
 
 
 def evaluation(
