@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import warnings
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -49,6 +50,19 @@ def cell_name(path: str) -> str | None:
         return " ".join(found)
     old = re.match(_OLD_CELL, path)
     return f"Cell In[{old[1]}]" if old is not None else None
+
+
+def warn_user(text: str, kind: type[Warning]) -> None:
+    """Warn at the innermost line outside this project; of a cell, by its name."""
+    frame, level = sys._getframe(1), 2  # noqa: SLF001
+    while is_ours(frame) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    cell = cell_name(frame.f_code.co_filename)
+    if cell is None:
+        warnings.warn(text, kind, stacklevel=level)
+    else:
+        told = frame.f_globals.setdefault("__warningregistry__", {})
+        warnings.warn_explicit(text, kind, cell, frame.f_lineno, registry=told)
 
 
 def hide_frames(frame: FrameType | None) -> None:

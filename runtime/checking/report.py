@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from netspec.columns import aligned
 from netspec.ops.base import Shape
+from runtime.html import line, output, table
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,27 @@ class Row:
         return "; ".join(found)
 
 
-@dataclass(frozen=True)
+HEADS = (
+    "gradient of",
+    "shape",
+    "checked",
+    "kinks",
+    "error",
+    "worst at",
+    "analytic",
+    "numerical",
+    "",
+)
+TEXTS = (0, 1, 5, 8)  # columns of text; the others are numbers
+
+
+@dataclass(frozen=True, repr=False)
 class GradientCheck:
     """The gradients of a net, compared with central differences.
 
     rows: an array each. notes: what has no gradient. objective: the blobs whose sum,
-    weighted, was the objective. `str()` is a table.
+    weighted, was the objective. `str()` is a table, which a notebook shows, and
+    `repr()` a line.
     """
 
     name: str
@@ -106,6 +122,16 @@ class GradientCheck:
     def __str__(self) -> str:
         return "\n".join([self._verdict(), *self._table(), *self._remarks()])
 
+    def __repr__(self) -> str:
+        return f"<GradientCheck: {self._verdict()}>"
+
+    def _repr_html_(self) -> str:
+        numbers = set(range(len(HEADS))) - set(TEXTS)
+        rows = [_cells(row) for row in self.rows]
+        shown = table(HEADS, rows, numbers) if rows else ""
+        remarks = [line(remark, "faint") for remark in self._remarks()]
+        return output(line(self._verdict()), shown, *remarks)
+
     def _verdict(self) -> str:
         wrong = [row.name for row in self.rows if not row.ok]
         if not self.rows:
@@ -117,9 +143,7 @@ class GradientCheck:
     def _table(self) -> list[str]:
         if not self.rows:
             return []
-        head = "gradient of|shape|checked|kinks|error|worst at|analytic|numerical|"
-        cells = [head.split("|"), *(_cells(row) for row in self.rows)]
-        return aligned(cells, left=(0, 1, 5, 8))  # the others are numbers
+        return aligned([HEADS, *(_cells(row) for row in self.rows)], TEXTS)
 
     def _remarks(self) -> list[str]:
         remarks = [f"note: {note}" for note in self.notes]

@@ -54,7 +54,7 @@ def bytes_only(layer: LayerParameter, image: np.ndarray, what: str) -> None:
     """Refuse floats where an option is for bytes."""
     if image.dtype != np.uint8:
         raise SpecError(
-            f"{what} of transform_param are for images of bytes, but the database has "
+            f"{what} of transform_param are for images of bytes, but these have "
             f"floats; remove them, or write bytes",
             layer=label(layer),
         )

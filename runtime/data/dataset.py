@@ -22,6 +22,7 @@ from runtime.data.given.files import rows_of_file
 from runtime.data.given.items import MapRows
 from runtime.data.given.pictures import (
     DatabaseRows,
+    ImageRows,
     folder_rows,
     image_rows,
     is_image,
@@ -87,7 +88,8 @@ def open_dataset(
         return _checked(data, fields)
     size = batch_of(inputs, batch_size)
     made = transforming(transform, fields, phase, seed)
-    opening = _Opening(fields, inputs, labels or {}, shuffle, made is not None)
+    keep = made is not None and made.sizes
+    opening = _Opening(fields, inputs, labels or {}, shuffle, made is not None, keep)
     found = opening.of(data)
     how: dict[str, Any] = {"transform": made, "labels": labels or {}}
     if isinstance(found, Stream):
@@ -127,7 +129,8 @@ def split_dataset(
     transformed = not (made is None and test is None)
     if transformed:
         made, test = made or AsTheyAre(fields), test or AsTheyAre(fields)
-    opening = _Opening(fields, inputs, {}, True, transformed)
+    keep = made is not None and made.sizes
+    opening = _Opening(fields, inputs, {}, True, transformed, keep)
     rows = None if isinstance(data, Dataset) else opening.of(data)
     if not isinstance(rows, Rows):
         raise SpecError(
@@ -146,7 +149,10 @@ def split_dataset(
         numbers = np.concatenate([np.sort(numbers[:-count]), np.sort(numbers[-count:])])
     size, lock = batch_of(inputs, batch_size), Lock()
     first = Part(rows, numbers[:-count], lock)
-    last = Part(rows, numbers[-count:], lock)
+    tested = rows
+    if isinstance(rows, ImageRows):
+        tested = rows.sized(keep_size=test is not None and test.sizes)
+    last = Part(tested, numbers[-count:], lock)
     if isinstance(rows, ArrayRows):
         rows.warn_of_missing(len(numbers) - count)
     how: dict[str, Any] = {"seed": seed, "labels": {}}
@@ -178,10 +184,12 @@ class _Opening:
         labels: Mapping[str, Labels],
         shuffle: bool,
         transformed: bool,
+        keep_size: bool,
     ) -> None:
         self._fields, self._inputs, self._labels = fields, inputs, labels
         self._shuffle, self._transformed = shuffle, transformed
         self._names = [field.name for field in fields]
+        self._keep = keep_size
         self._warned = False
 
     def of(self, data: Any) -> Any:
@@ -301,14 +309,14 @@ class _Opening:
 
     def _of_path(self, path: Path) -> Any:
         fields = self._fields
-        how = {"transformed": self._transformed}
+        how = {"keep_size": self._keep}
         try:
             if not path.exists():
                 raise FileError(f"{path}: there is no such file or folder")
             if path.is_dir() and not (path / "data.mdb").exists():
                 return folder_rows(path, fields, **how)
             if path.is_dir() or _is_database(path):
-                return DatabaseRows(fields, path, shuffled=self._shuffle, **how)
+                return DatabaseRows(fields, path, shuffled=self._shuffle)
         except OSError as error:
             if isinstance(error, FileError):
                 raise
@@ -316,8 +324,9 @@ class _Opening:
         if is_image(path) and len(fields) == 1:
             return image_rows(path, fields, **how)
         if path.suffix in ARRAY_FILES:
-            shuffled = self._shuffle
-            return rows_of_file(path, fields, self._labels, shuffled=shuffled, **how)
+            given: dict[str, Any] = {"shuffled": self._shuffle}
+            given["transformed"] = self._transformed
+            return rows_of_file(path, fields, self._labels, **given)
         return list_rows(path, fields, **how)
 
     def _unknown(self, data: Any) -> SpecError:

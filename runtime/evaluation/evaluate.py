@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError, SpecWarning, did_you_mean
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
@@ -30,15 +30,17 @@ from runtime.evaluation.own_outputs import OwnOutputs
 from runtime.evaluation.results import Evaluation
 from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
+from runtime.habits import told_without_strange
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 LABELS = "label"  # the targets of a net that has no input for them
 
 
+@told_without_strange
 def evaluate(
     model: Any,
     data: Any,
-    *,
+    *others: Any,
     metrics: Sequence[str | Measure] | Mapping[str, Measure] | None = None,
     top_k: int | Sequence[int] = (),
     class_names: Any = None,
@@ -88,6 +90,11 @@ def evaluate(
     for data that do not suit, `ShapeError` for shapes, `FileError` for files. Warns of
     BatchNorm statistics that are young, once a run, and of outputs that are not finite.
     """
+    if others:
+        raise SpecError(
+            "evaluate takes the data as one argument: write evaluate(model, (x, y)), "
+            "and everything else by its name"
+        )
     subject = subject_of(model, weights, rename, options, shapes)
     asked = Asked(metrics, top_k, class_names, threshold)
     return evaluation(subject, data, asked, batch_size, subject.transform(transform))
@@ -252,11 +259,10 @@ def _measured(
             own.add(count)
             finite = judge.add(net, batch, one.items) and finite
     if not finite:
-        warnings.warn(
+        warn_user(
             f"{head.who}: blob {head.scores!r} is not finite for some items, so what "
             f"is measured of these means nothing; look at result.item_losses",
             SpecWarning,
-            stacklevel=5,
         )
     measures = judge.measures()
     for name, measure in asked.own.items():

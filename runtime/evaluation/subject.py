@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from netspec.commands.model_files import load_model
-from netspec.errors import ShapeError, SpecError, SpecWarning
+from netspec.errors import ShapeError, SpecError, SpecWarning, shown
 from netspec.nets.deploy import deploy, fed
 from netspec.nets.filter import filter_net
 from netspec.nets.given import check_given_blobs
 from netspec.nets.state import State
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape, brings_data
 from netspec.schema import TEST, NetParameter
 from netspec.weights.names import Names
@@ -152,13 +152,13 @@ class Subject:
             net.copy_values(self.large)
         if self.weights:
             reports = copy_files([net], self.weights, self.rename)
-            warn_of_rest(self.weights, reports, level=6)
+            warn_of_rest(self.weights, reports, keyword="rename")
         elif self.large is None and net.params and not _holds_values(self.definition):
-            warnings.warn(
-                f"net {net.name!r} is not trained: it has the values of its fillers; "
+            name = f"net {net.name!r}" if net.name else "the net"
+            warn_user(
+                f"{name} is not trained: it has the values of its fillers; "
                 f"give weights=, or the solver or the history of its training",
                 SpecWarning,
-                stacklevel=6,
             )
         return net
 
@@ -195,8 +195,8 @@ def subject_of(
             model = load_model(model)
     elif not (hasattr(model, "to_proto") or hasattr(model, "DESCRIPTOR")):
         raise SpecError(
-            f"the model is {model!r:.80}; expected a History, a Solver, a Net, or a "
-            f"spec, a message or the path of a net, with weights="
+            f"the model is {shown(model)}; expected a History, a Solver, a Net, or a "
+            f"spec, a message or the path of a net, with weights=; data come after it"
         )
     definition, large = given_net(model)
     check_given_blobs(shapes or {}, [top for x in definition.layer for top in x.top])

@@ -15,6 +15,7 @@ from runtime.data.given.arrays import is_array
 from runtime.data.given.base import Dataset, Later
 from runtime.data.given.streams import StreamBatches
 from runtime.data.given.transforming import is_for_images
+from runtime.fitting.alike import warn_of_unlike
 from runtime.fitting.inputs import Inputs
 
 
@@ -73,7 +74,8 @@ class Given:
     def test_transform(self) -> Any:
         """What is done to data for testing: Caffe's fields are, for TEST."""
         given = self.validation_transform
-        if given is None and is_for_images(self.transform):
+        same = isinstance(given, str) and given == "same"
+        if same or (given is None and is_for_images(self.transform)):
             return self.transform
         return given
 
@@ -95,8 +97,18 @@ class Opened:
 def open_data(given: Given, train: Inputs, test: Inputs | None, seed: int) -> Opened:
     """Open the data for nets with these inputs.
 
+    Warns where those to test with have quite other values.
+
     Raises `SpecError`, `ShapeError` and `FileError`, naming the argument.
     """
+    opened = _opened(given, train, test, seed)
+    if opened.train is not None and opened.test is not None:
+        alone = callable(given.transform) and given.test_transform is None
+        warn_of_unlike(opened.train, opened.test, by_function=alone)
+    return opened
+
+
+def _opened(given: Given, train: Inputs, test: Inputs | None, seed: int) -> Opened:
     if given.data is None:
         if train.shapes and not train.own:
             raise SpecError(

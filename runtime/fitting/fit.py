@@ -12,9 +12,10 @@ from runtime.execution.python_layers.code import Allow
 from runtime.fitting.asked import Asked, Files
 from runtime.fitting.continuing import go_on, refuse_beside_solver
 from runtime.fitting.data import Given
-from runtime.fitting.habits import refuse_strange, told_without_strange
+from runtime.fitting.habits import refuse_strange
 from runtime.fitting.interrupted import KEPT, Call
 from runtime.fitting.training import Length, Training, add_callbacks
+from runtime.habits import told_without_strange
 from runtime.interrupts import stopped
 from runtime.training.history import History
 from runtime.training.solver import Solver
@@ -78,7 +79,7 @@ def fit(
         transform: of the items, as of `open_dataset`: a dict of Caffe's fields, which
             also holds for testing, without random crops and mirroring; or a function,
             which does not.
-        validation_transform: of the items to test with.
+        validation_transform: of the items to test with; "same" is that of training.
         weights: a weight file to start from, or several in a list. rename: what layers
             of these files are called in the net, `{"theirs": "ours"}`, as of
             `Net.copy_from`; `history.solver.copied` says what each file gave.

@@ -75,6 +75,10 @@ class Field:
             sizes = ", ".join(map(str, item))
             return f"; as many values: give x.reshape(-1, {sizes})"
         sizes = ", ".join(map(str, ("batch", *shape)))
+        if images and shape[0] == item[0]:
+            square = item[1] == item[2] <= min(shape[1:])
+            cut = f"transform=dict(crop_size={item[1]}), which cuts, " if square else ""
+            return f"; give images of that size, {cut}or give the Input shape [{sizes}]"
         return f"; change the data, or give the Input shape [{sizes}]"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +27,7 @@ class PictureRows(Rows):
 
     costly = True
 
-    def __init__(
-        self, fields: Sequence[Field], what: str, *, transformed: bool
-    ) -> None:
+    def __init__(self, fields: Sequence[Field], what: str, *, keep_size: bool) -> None:
         if len(fields) > 2:
             raise SpecError(
                 f"{what} gives a picture and a label, but the net has "
@@ -42,7 +41,7 @@ class PictureRows(Rows):
                 f"shape {item}; expected (3, height, width), or 1 channel for grey ones"
             )
         self.color = item[0] == 3
-        self.size = None if transformed else (item[1], item[2])
+        self.size = None if keep_size else (item[1], item[2])
 
     def read(self, numbers: Numbers, out: Arrays) -> None:
         """Write items into `out`, one by one."""
@@ -55,7 +54,10 @@ class PictureRows(Rows):
 
 
 class ImageRows(PictureRows):
-    """Image files, decoded to the size of the input unless they are cropped."""
+    """Image files, decoded to the size of the input.
+
+    keep_size: leave them as large as they are, for a transform that makes the size.
+    """
 
     def __init__(
         self,
@@ -63,11 +65,19 @@ class ImageRows(PictureRows):
         files: Sequence[tuple[Path, int]],
         what: str,
         *,
-        transformed: bool,
+        keep_size: bool,
         classes: Sequence[str] = (),
     ) -> None:
-        super().__init__(fields, what, transformed=transformed)
+        super().__init__(fields, what, keep_size=keep_size)
+        self._what = what
         self._files, self.count, self.classes = files, len(files), tuple(classes)
+
+    def sized(self, *, keep_size: bool) -> ImageRows:
+        """Return the same images, as large as they are or as the input."""
+        if keep_size == (self.size is None):
+            return self
+        how: dict[str, Any] = {"keep_size": keep_size, "classes": self.classes}
+        return ImageRows(self._fields, self._files, self._what, **how)
 
     def item(self, number: int) -> Item:
         """Decode image `number`, uint8, its channels blue, green, red."""
@@ -76,7 +86,7 @@ class ImageRows(PictureRows):
         return self._item(picture, label)
 
 
-def folder_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> ImageRows:
+def folder_rows(path: Path, fields: Sequence[Field], *, keep_size: bool) -> ImageRows:
     """Return the images of a folder that has a folder for each class.
 
     Classes are numbered in the order of their names, images are sorted by theirs. Where
@@ -85,7 +95,7 @@ def folder_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> Im
     Raises `FileError` for a folder without images.
     """
     if len(fields) == 1:
-        return image_rows(path, fields, transformed=transformed)
+        return image_rows(path, fields, keep_size=keep_size)
     folders = sorted(one for one in path.iterdir() if _is_class(one))
     if not folders:
         raise FileError(
@@ -102,10 +112,10 @@ def folder_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> Im
             )
         files.extend((one, label) for one in found)
     names = [folder.name for folder in folders]
-    return ImageRows(fields, files, str(path), transformed=transformed, classes=names)
+    return ImageRows(fields, files, str(path), keep_size=keep_size, classes=names)
 
 
-def image_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> ImageRows:
+def image_rows(path: Path, fields: Sequence[Field], *, keep_size: bool) -> ImageRows:
     """Return an image, or all below a folder in the order of their paths, unlabelled.
 
     Raises `FileError` where there is none.
@@ -119,7 +129,7 @@ def image_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> Ima
             f"{', '.join(IMAGES)}"
         )
     files = [(one, 0) for one in found]
-    return ImageRows(fields, files, str(path), transformed=transformed)
+    return ImageRows(fields, files, str(path), keep_size=keep_size)
 
 
 def is_image(path: Path) -> bool:
@@ -131,7 +141,7 @@ def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith((".", "__"))
 
 
-def list_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> ImageRows:
+def list_rows(path: Path, fields: Sequence[Field], *, keep_size: bool) -> ImageRows:
     """Return the images that a text file lists: a path and a label on every line.
 
     Paths are looked for from the current folder, and then from that of the list.
@@ -141,7 +151,7 @@ def list_rows(path: Path, fields: Sequence[Field], *, transformed: bool) -> Imag
     if not Path(lines[0][0]).is_file() and (path.parent / lines[0][0]).is_file():
         root = path.parent
     files = [(root / name, label) for name, label in lines]
-    return ImageRows(fields, files, str(path), transformed=transformed)
+    return ImageRows(fields, files, str(path), keep_size=keep_size)
 
 
 class DatabaseRows(PictureRows):
@@ -153,11 +163,9 @@ class DatabaseRows(PictureRows):
     costly = False
     alone = True
 
-    def __init__(
-        self, fields: Sequence[Field], path: Path, *, transformed: bool, shuffled: bool
-    ) -> None:
+    def __init__(self, fields: Sequence[Field], path: Path, *, shuffled: bool) -> None:
         what = f"database {path}"
-        super().__init__(fields, what, transformed=transformed)
+        super().__init__(fields, what, keep_size=True)
         self._what, self._file = what, LmdbFile(str(path), what)
         self.count = self._file.entries
         if not self.count:

@@ -24,10 +24,12 @@ STREAM = 11  # of the random numbers of an item that a function gets
 class Transforming(Protocol):
     """What writes items into a batch.
 
-    costly: whether an item takes so long that several threads pay.
+    costly: whether an item takes so long that several threads pay. sizes: whether it
+    makes the size of pictures, so that those of files come as large as they are.
     """
 
     costly: bool
+    sizes: bool
 
     def batch(self, items: Sequence[Item], start: int, out: Arrays) -> None:
         """Write items, of which the first is number `start` since the start."""
@@ -103,6 +105,7 @@ class Pictures:
         self._layer = layer
         self._made: tuple[Augment, Transform] | None = None
         self.cuts = crop_of(layer) is not None
+        self.sizes = self.cuts or param.HasField("resize_param")
         self.costly = param.HasField("resize_param") or param.HasField("noise_param")
         warn_of_unread(layer)
 
@@ -142,7 +145,7 @@ class Pictures:
 class AsTheyAre:
     """Items without a transform, beside others that have one."""
 
-    costly = False
+    costly = sizes = False
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self._fields = fields
@@ -175,7 +178,7 @@ class Calls:
     The generator follows from the seed and the number of the item since the start.
     """
 
-    costly = True
+    costly = sizes = True
 
     def __init__(
         self, fields: Sequence[Field], function: Callable[..., Any], seed: int

@@ -211,3 +211,37 @@ def test_pictures_need_an_input_for_pictures(tmp_path):
         open_dataset(tmp_path, {"data": (4, 36), "label": (4,)})
     with pytest.raises(SpecError, match="the net has 3 inputs: data, label, more"):
         open_dataset(tmp_path, {**COLOR, "more": (4,)})
+
+
+@pytest.mark.parametrize("fields", [{"scale": 0.5}, {"scale": 0.5, "mirror": True}])
+def test_images_are_resized_where_a_transform_makes_no_size(tmp_path, fields):
+    write_images(tmp_path, sizes=((6, 5), (12, 10)))
+    data = open_dataset(tmp_path, COLOR, transform=fields)
+    images, labels = data.batch(2)  # the last one, of one colour
+    assert (images.shape, labels.tolist()) == ((1, 3, 6, 5), [2])
+    plain = open_dataset(tmp_path, COLOR).batch(2)[0]
+    np.testing.assert_allclose(images, plain / 2)
+
+
+def test_a_part_of_images_is_resized_beside_a_function_that_cuts_the_others(tmp_path):
+    write_images(tmp_path, sizes=((12, 10),))
+    seen = []
+
+    def cut(item, rng):
+        seen.append(item[0].shape)
+        return item[0][:, :6, :5]
+
+    train, test = split_dataset(tmp_path, COLOR, 0.3, transform=cut)
+    assert train.batch(0)[0].shape == (4, 3, 6, 5)
+    assert set(seen) == {(3, 12, 10)}
+    assert test.batch(0)[0].shape == (3, 3, 6, 5)
+
+
+def test_images_of_another_size_are_told_what_cuts_them(tmp_path):
+    write_images(tmp_path, sizes=((12, 10),))
+    inputs = {"data": (4, 3, 8, 8), "label": (4,)}
+    with pytest.raises(ShapeError, match=r"transform=dict\(crop_size=8\), which cuts"):
+        open_dataset(tmp_path, inputs, transform=lambda item, rng: item).batch(0)
+    inputs["data"] = (4, 3, 32, 32)  # larger than the images
+    with pytest.raises(ShapeError, match="that size, or give the Input shape"):
+        open_dataset(tmp_path, inputs, transform=lambda item, rng: item).batch(0)
