@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import FileError, SpecError, shown
-from netspec.files import is_file
+from netspec.files import is_file, make_folder
 from netspec.schema import SolverParameter
 from runtime.training.solver_source import is_net, solver_of
 from runtime.update_rules import UPDATES as TYPES
@@ -69,13 +69,7 @@ def prefix_in(out: str | os.PathLike[str], param: SolverParameter, name: str) ->
 
     Raises `FileError` for what cannot be a folder.
     """
-    folder = Path(os.fspath(out))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"{folder}: cannot be made a folder: {error.strerror}"
-        ) from error
+    folder = make_folder(out)
     given = Path(param.snapshot_prefix).name
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     return str(folder / (safe or given or "net"))
