@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
+from netspec.columns import aligned
 from netspec.ops.base import Shape
 from netspec.summary.row import Row
 
@@ -172,17 +173,9 @@ def _size(nbytes: int) -> str:
 
 def table(lines: Iterable[Line]) -> list[str]:
     """Lay lines out as a table, with rules above and below."""
-    cells = [HEADS, *map(_cells, lines)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = "-" * (sum(widths) + 2 * (len(HEADS) - 1))
-    result = []
-    for row in cells:
-        padded = [
-            text.ljust(width) if place < TEXT_COLUMNS else text.rjust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        result.append("  ".join(padded).rstrip())
-    return [result[0], rule, *result[1:], rule]
+    head, *rest = aligned([HEADS, *map(_cells, lines)], range(TEXT_COLUMNS))
+    rule = "-" * len(head)  # its last column is flush right
+    return [head, rule, *rest, rule]
 
 
 STYLE = """

@@ -131,6 +131,7 @@ def test_another_call_begins_anew(other):
     history = fit(**call)
     assert history.solver is not solver
     assert history.train[0].iteration == 0
+    assert (runtime.interrupted() is None) == ("fresh" in other)  # its memory is free
 
 
 def test_more_epochs_and_equal_data_go_on_too():
