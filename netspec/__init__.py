@@ -112,6 +112,9 @@ __all__ = [
 ]
 
 
+_OF_RUNTIME = ("History", "Net", "Solver", "evaluate", "fit", "lr_find", "predict")
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("netspec.version").version()
@@ -119,6 +122,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"netspec.{name}")
     if name not in _LAZY:
         hint = "" if name.startswith("_") else errors.did_you_mean(name, __dir__())
+        if name in _OF_RUNTIME:
+            hint = f"; it is runtime.{name}: import runtime"
+        elif name in ("Sequential", "Model", "Module"):
+            hint = "; a net is written as n = netspec.NetSpec() and names in it"
         raise AttributeError(f"module 'netspec' has no attribute {name!r}{hint}")
     return getattr(importlib.import_module(_LAZY[name]), name)
 

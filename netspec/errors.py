@@ -116,6 +116,12 @@ def layer_label(name: str, kind: str) -> str:
 MAX_SHOWN = 160  # characters of a value in a message
 
 
+def an(word: str) -> str:
+    """Return a word with its article: `a Scale`, `an InnerProduct`, `an LRN`."""
+    spelt = word[1:2].isupper() and word[:1] in "FHLMNRSX"
+    return f"an {word}" if spelt or word[:1] in "AEIOaeio" else f"a {word}"
+
+
 def shown(value: object) -> str:
     """Return how messages show a value: short, on one line.
 
@@ -131,7 +137,7 @@ def shown(value: object) -> str:
     if "\n" in text:
         name = type(value).__name__
         of = f" of shape {shape}" if isinstance(shape, tuple) else ""
-        return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}{of}"
+        return f"{an(name)}{of}"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 

@@ -95,14 +95,30 @@ _LAZY = {
 }
 
 
+_CALLBACKS = (
+    "ActivationStats",
+    "BestCheckpoint",
+    "CSVLog",
+    "EarlyStopping",
+    "JSONLog",
+    "LambdaCallback",
+    "ReduceOnPlateau",
+    "TensorBoard",
+    "TimeLimit",
+)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         from netspec.errors import did_you_mean
 
         known = [] if name.startswith("_") else __all__
-        raise AttributeError(
-            f"module 'runtime' has no attribute {name!r}{did_you_mean(name, known)}"
-        )
+        hint = did_you_mean(name, known)
+        if name in _CALLBACKS:
+            hint = f"; it is runtime.callbacks.{name}"
+        elif name in ("train", "Trainer"):
+            hint = "; write runtime.fit(n, (x, y), epochs=...)"
+        raise AttributeError(f"module 'runtime' has no attribute {name!r}{hint}")
     module = importlib.import_module(_LAZY[name])
     return module if module.__name__ == f"runtime.{name}" else getattr(module, name)
 

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from netspec.catalogue import LayerType
 from netspec.catalogue.parameters import parameter_roles
-from netspec.errors import SpecError
+from netspec.errors import SpecError, an
 from netspec.language.calls import Function
 from netspec.schema import LayerParameter
 
@@ -74,7 +74,7 @@ def _param_faults(message: LayerParameter, bottoms: int) -> Iterator[str]:
         return
     if not roles:
         yield (
-            f"param is given, but a {message.type} layer as it is written learns "
+            f"param is given, but {an(message.type)} layer as it is written learns "
             f"nothing; leave it out"
         )
         return
@@ -130,7 +130,7 @@ def doubts_of(
         return
     if fn.in_place and not _in_place_here(fn.type_name):
         yield (
-            f"in_place: a {fn.type_name} layer cannot be run in place here, as its "
+            f"in_place: {an(fn.type_name)} layer cannot be run in place here, as its "
             f"gradient needs what it read; leave out in_place=True"
         )
     for text, slip in words:

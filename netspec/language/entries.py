@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from netspec.errors import SpecError, shown
+from netspec.errors import SpecError, an, shown
 from netspec.language.calls import Function, Namespace, Top
 
 
@@ -75,8 +75,8 @@ def no_top(value: Any) -> str:
         return "is a part of a NetSpec; expected a top, so name the one that is meant"
     if isinstance(value, Function):
         return (
-            f"is a {value.type_name} layer, which makes no top; expected a top, which "
-            f"other layers could read"
+            f"is {an(value.type_name)} layer, which makes no top; expected a top, "
+            f"which other layers could read"
         )
     if inspect.isclass(value):
         return f"is the class {called}; expected a top, which is what layers return"

@@ -11,6 +11,7 @@ from netspec.language.calls import Function, Namespace, Top
 from netspec.language.dangling import dangling, warn_unused
 from netspec.language.emit import Emission, Root, emit, needed, unused
 from netspec.language.entries import NoSuchTop, each_of, is_tuple_of_tops, not_an_entry
+from netspec.language.foreign_words import net_here
 from netspec.language.naming import STRICT, Lost, Mistakes, Names, module_tops
 from netspec.language.python_to_proto import assign
 from netspec.language.results import (
@@ -180,7 +181,8 @@ class Folder(Namespace):
         hint = did_you_mean(str(name), known)
         names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
         rest = f"; there are {names}" if known else "; nothing is assigned yet"
-        return NoSuchTop(f"{user_site()}: no top is named {shown(name)}{hint or rest}")
+        hint = net_here(name) or hint or rest
+        return NoSuchTop(f"{user_site()}: no top is named {shown(name)}{hint}")
 
     def __delitem__(self, name: str) -> None:
         folder, key = _folder(self, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 _FIELDS = {
     "filters": ("num_output",),
@@ -108,6 +108,36 @@ def field_here(word: str, known: Collection[str]) -> str | None:
         return f"it is {here[0]} here"
     layer = _LAYERS.get(word)
     return None if layer is None else f"write {layer} for it"
+
+
+# What others ask of a net, and what to write for a spec `n`.
+NETS: Mapping[str, str] = {
+    "fit": "runtime.fit(n, (x, y), epochs=...)",
+    "train": "runtime.fit(n, (x, y), epochs=...)",
+    "compile": "runtime.fit(n, data, solver=dict(type='Adam', base_lr=...))",
+    "predict": "runtime.predict(history, x), history of runtime.fit",
+    "evaluate": "runtime.evaluate(history, (x, y)), history of runtime.fit",
+    "forward": "runtime.Net(n).forward(data=x)",
+    "summary": "netspec.summarize(n)",
+    "plot": "netspec.draw.draw(n)",
+    "draw": "netspec.draw.draw(n)",
+    "save": "pathlib.Path(path).write_text(str(n.to_proto()))",
+    "to_prototxt": "str(n.to_proto())",
+    "to_onnx": "netspec.to_onnx(n, weights, path=...)",
+    "load": "netspec.load(path)",
+    "load_weights": "weights=path of runtime.fit or runtime.Net",
+    "freeze": "netspec.freeze(n, 'conv*')",
+    "parameters": "runtime.Net(n).params",
+    "params": "runtime.Net(n).params",
+    "blobs": "runtime.Net(n).blobs",
+    "layers": "n.to_proto().layer",
+}
+
+
+def net_here(word: object) -> str:
+    """Return what to write for what others ask of a net, as messages end, or ''."""
+    here = NETS.get(word) if isinstance(word, str) else None
+    return "" if here is None else f"; if no top is meant, write {here}"
 
 
 def type_here(word: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
-from netspec.errors import did_you_mean
+from netspec.errors import an, did_you_mean
 from netspec.language.calls import Function, describe
 from netspec.language.foreign_words import field_here
 from netspec.language.python_to_proto import (
@@ -135,7 +135,7 @@ def _unknown(type_name: str, name: str, own: str | None) -> str:
     slip = near_miss(name, fields)
     elsewhere = None if slip else _elsewhere(type_name, name, fields)
     if elsewhere is not None:
-        return f"{name} is no field of a {type_name} layer; {elsewhere}"
+        return f"{name} is no field of {an(type_name)} layer; {elsewhere}"
     if did_you_mean(name, fields):
         return unknown_field(name, LAYER_FIELDS[str(own)].message_type)
     common = [
@@ -148,7 +148,7 @@ def _unknown(type_name: str, name: str, own: str | None) -> str:
     known = list(dict.fromkeys([*fields, *fields_known(type_name), *common]))
     hint = did_you_mean(name, [*known, "in_place", "ntop", "share"])
     return (
-        f"{name} is no field of a {type_name} layer"
+        f"{name} is no field of {an(type_name)} layer"
         f"{hint or '; its fields are ' + ', '.join(known)}"
     )
 

@@ -188,6 +188,9 @@ def _inputs(
                 fed = row is None or row.bottoms != (0, 0)
                 if isinstance(bottom, int | float | str | bool) and (index or not fed):
                     problem += _by_name(type_name, bottom)
+                elif type_name == "Input" and _is_shape(bottom):
+                    sizes = ", ".join(map(str, bottom))
+                    problem += f". Write L.Input(shape=[batch, {sizes}])"
                 if strict:
                     raise NotATop(problem, layer=who())
                 # Caffe's words, which scripts may look for; ours are in a note.
@@ -217,6 +220,10 @@ def _by_name(type_name: str, value: Any) -> str:
 
 class NotATop(SpecError, TypeError):
     """Something else where a layer takes a top."""
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(type(size) is int for size in value)
 
 
 def _not_a_top(value: Any) -> str:

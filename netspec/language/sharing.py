@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from netspec.catalogue.parameters import add_params, parameter_roles
-from netspec.errors import SpecError, join_lines, shown
+from netspec.errors import SpecError, an, join_lines, shown
 from netspec.language.calls import Function, Top, describe
 from netspec.language.options import layer_of, own_param
 from netspec.language.shapes import parameter_shapes
@@ -99,10 +99,10 @@ def _is_transposed(fn: Function) -> bool:
 def _nothing_to_share(fn: Function, roles: tuple[str, ...] | None) -> str:
     if roles is None:
         return (
-            f"share: how many parameters a {fn.type_name} layer has is known to its "
+            f"share: how many parameters {an(fn.type_name)} layer has is known to its "
             f"code only; name them instead, with param=[dict(name=...), ...]"
         )
-    return f"share: a {fn.type_name} layer has no parameters as it is written"
+    return f"share: {an(fn.type_name)} layer has no parameters as it is written"
 
 
 def _tie_one(

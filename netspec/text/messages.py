@@ -216,7 +216,16 @@ def as_read_net(net: Any, *, values: bool = True) -> ReadNet:
         return ReadNet(read, path, text)
     raise SpecError(
         f"expected a net: a path, prototxt text, a NetParameter or a NetSpec; got "
-        f"{shown(net)}"
+        f"{shown(net)}{_trained(net)}"
+    )
+
+
+def _trained(net: object) -> str:
+    if type(net).__module__.partition(".")[0] != "runtime":
+        return ""
+    return (
+        ", which runs; give the spec that it was made from, and where values are "
+        "wanted the file that its net.save(path) writes as weights"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netspec.catalogue.parameters import parameter_roles
-from netspec.errors import SpecError
+from netspec.errors import SpecError, an
 from netspec.language.calls import Function, Top
 from netspec.language.editing import emitted, folders_in
 from netspec.language.folder import Folder
@@ -88,7 +88,7 @@ class Part:
         """Write an option of its type, such as use_global_stats; None takes it away."""
         own = own_param(self.layer.type)
         if own is None:
-            raise SpecError(f"a {self.layer.type} layer has no options of its own")
+            raise SpecError(f"{an(self.layer.type)} layer has no options of its own")
         message = getattr(self.layer, own)
         if value is None:
             message.ClearField(field)

@@ -32,6 +32,10 @@ MAKERS: dict[str, Callable[..., Backend]] = {
 }
 
 
+# What others call a backend.
+_ELSEWHERE = {"cuda": "cupy", "gpu": "cupy", "nvidia": "cupy", "cpu": "numpy"}
+
+
 def full_name(name: str) -> str:
     """Return the name of a backend with the number of its device, if it has one.
 
@@ -53,6 +57,10 @@ def full_name(name: str) -> str:
             f"unknown backend {name!r}: after 'cupy', and only there, a colon and the "
             "number of a GPU may follow, from 0, as in 'cupy:1'"
         )
+    here = _ELSEWHERE.get(kind.lower())
+    if here is not None:
+        here += f":{number}" if here == "cupy" and number.isdecimal() else ""
+        raise SpecError(f"unknown backend {name!r}; write {here!r} for it")
     raise SpecError(
         f"unknown backend {name!r}{did_you_mean(name, BACKENDS)}; "
         f"expected one of {', '.join(BACKENDS)}, or a GPU by its number, as cupy:1"

@@ -31,15 +31,17 @@ from runtime.evaluation.own_outputs import OwnOutputs
 from runtime.evaluation.results import Evaluation
 from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
+from runtime.habits import told_without_strange
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 LABELS = "label"  # the targets of a net that has no input for them
 
 
+@told_without_strange
 def evaluate(
     model: Any,
     data: Any,
-    *,
+    *others: Any,
     metrics: Sequence[str | Measure] | Mapping[str, Measure] | None = None,
     top_k: int | Sequence[int] = (),
     class_names: Any = None,
@@ -89,6 +91,11 @@ def evaluate(
     for data that do not suit, `ShapeError` for shapes, `FileError` for files. Warns of
     BatchNorm statistics that are young, once a run, and of outputs that are not finite.
     """
+    if others:
+        raise SpecError(
+            "evaluate takes the data as one argument: write evaluate(model, (x, y)), "
+            "and everything else by its name"
+        )
     subject = subject_of(model, weights, rename, options, shapes)
     asked = Asked(metrics, top_k, class_names, threshold)
     return evaluation(subject, data, asked, batch_size, subject.transform(transform))

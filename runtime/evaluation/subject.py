@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from netspec.commands.model_files import load_model
-from netspec.errors import ShapeError, SpecError, SpecWarning
+from netspec.errors import ShapeError, SpecError, SpecWarning, shown
 from netspec.nets.deploy import deploy, fed
 from netspec.nets.filter import filter_net
 from netspec.nets.given import check_given_blobs
@@ -196,8 +196,8 @@ def subject_of(
             model = load_model(model)
     elif not (hasattr(model, "to_proto") or hasattr(model, "DESCRIPTOR")):
         raise SpecError(
-            f"the model is {model!r:.80}; expected a History, a Solver, a Net, or a "
-            f"spec, a message or the path of a net, with weights="
+            f"the model is {shown(model)}; expected a History, a Solver, a Net, or a "
+            f"spec, a message or the path of a net, with weights=; data come after it"
         )
     definition, large = given_net(model)
     check_given_blobs(shapes or {}, [top for x in definition.layer for top in x.top])

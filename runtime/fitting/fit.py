@@ -12,9 +12,10 @@ from runtime.execution.python_layers.code import Allow
 from runtime.fitting.asked import Asked, Files
 from runtime.fitting.continuing import go_on, refuse_beside_solver
 from runtime.fitting.data import Given
-from runtime.fitting.habits import refuse_strange, told_without_strange
+from runtime.fitting.habits import refuse_strange
 from runtime.fitting.interrupted import KEPT, Call
 from runtime.fitting.training import Length, Training, add_callbacks
+from runtime.habits import told_without_strange
 from runtime.interrupts import stopped
 from runtime.training.history import History
 from runtime.training.solver import Solver

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from netspec.errors import SpecError, did_you_mean
 from runtime.training.solver_fields import SolverFields
-
-CallT = TypeVar("CallT", bound=Callable[..., Any])
 
 # What others call it, and what it is here.
 ELSEWHERE: Mapping[str, str] = {
@@ -29,6 +26,19 @@ ELSEWHERE: Mapping[str, str] = {
     "augment": "transform=...",
     "num_workers": "nothing: threads are started where they pay",
     "device": "backend='cupy'",
+    "gpu": "backend='cupy'",
+    "class_weight": "loss_param=dict(class_weighting=[...], "
+    "weight_by_label_freqs=True) of L.SoftmaxWithLoss",
+    "sample_weight": "nothing: weigh classes by loss_param of L.SoftmaxWithLoss, or "
+    "write a loss of your own (netspec.layer)",
+    "early_stopping": "callbacks=[runtime.callbacks.EarlyStopping('val_loss')]",
+    "patience": "callbacks=[runtime.callbacks.EarlyStopping('val_loss', patience=...)]",
+    "checkpoint": "callbacks=[runtime.callbacks.BestCheckpoint('best.caffemodel')], or "
+    "out='folder' and snapshot=1",
+    "scheduler": "solver=dict(lr_policy=..., ...)",
+    "lr_scheduler": "solver=dict(lr_policy=..., ...)",
+    "train_data": "data=...",
+    "test_data": "validation=...",
 }
 
 
@@ -52,12 +62,3 @@ def refuse_strange(
         else:
             way = did_you_mean(name, known)
         raise SpecError(f"fit has no argument {name!r}{way}")
-
-
-def told_without_strange(call: CallT) -> CallT:
-    """Give a function a signature without what only `refuse_strange` looks at."""
-    own = inspect.signature(call)
-    hidden = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    kept = [one for one in own.parameters.values() if one.kind not in hidden]
-    call.__signature__ = own.replace(parameters=kept)  # type: ignore[attr-defined]
-    return call

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from netspec.errors import FileError, SpecError
+from netspec.errors import FileError, SpecError, shown
+from netspec.files import is_file
 from netspec.schema import SolverParameter
 from runtime.training.solver_param import train_choice
 from runtime.training.solver_source import is_net, solver_of
+from runtime.update_rules import UPDATES as TYPES
 
 # Of a solver of which nothing is said: what most nets train with.
 USUAL: Mapping[str, Any] = {
@@ -34,6 +37,16 @@ def param_of(net: Any, solver: Any) -> tuple[SolverParameter, Path | None]:
         raise SpecError(
             f"fit: the net is {what}; expected a NetSpec or another net, a path to one,"
             f" a history or a solver"
+        )
+    if inspect.isroutine(net):
+        raise SpecError(
+            f"fit: the net is {shown(net)}; call it: fit({net.__name__}(...), ...)"
+        )
+    kinds = {each.lower(): each for each in TYPES}
+    if isinstance(solver, str) and solver.lower() in kinds and not is_file(solver):
+        raise SpecError(
+            f"fit: solver is {solver!r}; a type needs a rate: write "
+            f"solver=dict(type={kinds[solver.lower()]!r}, base_lr=...)"
         )
     if solver is None or isinstance(solver, Mapping):
         fields: dict[str, Any] = dict(solver or {})

@@ -394,7 +394,8 @@ def _no_callback(what: Any) -> SpecError:
     elif callable(what):
         fix = (
             "a function is given by solver.on_step, on_test, on_snapshot or "
-            "on_epoch_end, which say when to call it"
+            "on_epoch_end, which say when to call it, or in a list as "
+            "runtime.callbacks.LambdaCallback(on_epoch_end=...)"
         )
     else:
         fix = "derive its class from runtime.Callback"

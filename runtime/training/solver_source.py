@@ -186,6 +186,33 @@ def _is_text(source: str) -> bool:
     return known or any(mark in source for mark in "\n\"'{")
 
 
+# What others call fields, and what these are here.
+ELSEWHERE: Mapping[str, str] = {
+    "lr": "base_lr here",
+    "learning_rate": "base_lr here",
+    "optimizer": "type here",
+    "beta1": "momentum here, of Adam",
+    "beta_1": "momentum here, of Adam",
+    "beta2": "momentum2 here, of Adam",
+    "beta_2": "momentum2 here, of Adam",
+    "betas": "momentum and momentum2 here, of Adam",
+    "eps": "delta here",
+    "epsilon": "delta here",
+    "alpha": "rms_decay here, of RMSProp",
+    "rho": "rms_decay here, of RMSProp; momentum, of AdaDelta",
+    "l2": "weight_decay here",
+    "nesterov": "type='Nesterov' here",
+    "clipnorm": "clip_gradients here",
+    "max_norm": "clip_gradients here",
+    "milestones": "stepvalue here, of lr_policy='multistep'",
+    "step_size": "stepsize here, of lr_policy='step'",
+    "accumulate": "iter_size here",
+    "seed": "random_seed here",
+    "epochs": "an argument of runtime.fit, or max_iter, in iterations",
+    "batch_size": "an argument of runtime.fit, or what the inputs of the net say",
+}
+
+
 def _write(param: SolverParameter, fields: Mapping[str, Any]) -> None:
     """Write fields in the place of those that are there."""
     problems = []
@@ -195,7 +222,9 @@ def _write(param: SolverParameter, fields: Mapping[str, Any]) -> None:
                 param.ClearField(other)
         near = did_you_mean(name, OPTIONS) if name not in _FIELDS else ""
         said = assign(param, {name: value})
-        if said and near and "; did you mean" not in said[0]:
+        if said and name in ELSEWHERE:
+            said = [f"{name} is no field of SolverParameter; it is {ELSEWHERE[name]}"]
+        elif said and near and "; did you mean" not in said[0]:
             said = [f"{name} is no field of SolverParameter, nor an option{near}"]
         problems += said
     if problems:

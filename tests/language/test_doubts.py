@@ -100,7 +100,7 @@ def test_what_cannot_be_meant_is_refused_at_the_call(text):
 
 
 DOUBTFUL = {
-    "L.LRN(n.data, in_place=True)": r"a LRN layer cannot be run in place here, as its",
+    "L.LRN(n.data, in_place=True)": r"an LRN layer cannot be run in place here, as its",
     "L.ReLU(n.data, phase='TEST')": r"phase='TEST' does not keep .* include='TEST'",
     "L.ReLU(n.data, phase=0)": r"only behaves as in TRAIN in both.* include='TRAIN'",
     "L.ReLU(n.data, convolution_param=dict(num_output=1))": (
