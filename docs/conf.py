@@ -11,6 +11,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tools.notebook_pages import markdown  # noqa: E402
+
 project = "netspec"
 author = "The netspec authors"
 copyright = "2026, The netspec authors"
@@ -20,6 +22,9 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
+source_suffix = {".md": "markdown", ".ipynb": "markdown"}
+html_static_path = ["static"]
+html_css_files = ["notebooks.css"]
 
 html_theme = "furo"
 html_title = "netspec"
@@ -54,5 +59,13 @@ def as_rst(block: str) -> list[str]:
     ]
 
 
+def notebook_page(app: Any, name: str, source: list[str]) -> None:
+    """Notebooks become Markdown when they are read."""
+    path = Path(app.env.doc2path(name))
+    if path.suffix == ".ipynb":
+        source[0] = markdown(source[0], path.name)
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", notebook_page)
     app.connect("autodoc-process-docstring", plain_text)

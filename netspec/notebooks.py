@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 import traceback
+import warnings
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -24,15 +25,6 @@ def is_ours(frame: FrameType) -> bool:
 
 def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
-
-
-def users_level() -> int:
-    """Return the `stacklevel` by which a warning of the caller names a user's line."""
-    level, frame = 1, inspect.currentframe()
-    frame = None if frame is None else frame.f_back
-    while frame is not None and is_ours(frame):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def shell() -> Any:
@@ -53,6 +45,19 @@ def cell_name(path: str) -> str | None:
         return " ".join(found)
     old = _OLD_CELL.match(path)
     return f"Cell In[{old[1]}]" if old is not None else None
+
+
+def warn_user(text: str, kind: type[Warning]) -> None:
+    """Warn at the innermost line outside this project; of a cell, by its name."""
+    frame, level = sys._getframe(1), 2  # noqa: SLF001
+    while is_ours(frame) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    cell = cell_name(frame.f_code.co_filename)
+    if cell is None:
+        warnings.warn(text, kind, stacklevel=level)
+    else:
+        told = frame.f_globals.setdefault("__warningregistry__", {})
+        warnings.warn_explicit(text, kind, cell, frame.f_lineno, registry=told)
 
 
 def hide_frames(frame: FrameType | None) -> None:

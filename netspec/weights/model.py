@@ -75,14 +75,15 @@ class Model:
 
 def as_model(
     net: Any,
-    weights: str | Path | Mapping[str, Sequence[Any]] | None = None,
+    weights: Any = None,
     names: Names | None = None,
 ) -> Model:
     """Return a net with its values.
 
     net: what `netspec.load` takes, or a `Model`. weights: a weight file of any format,
-    or arrays by layer name; None takes those that the net itself has, if any. names:
-    what layers of the file are called in the net, as of `runtime.Net.copy_from`.
+    arrays by layer name, or a `runtime.Net` that has them; None takes those that the
+    net itself has, if any. names: what layers of the file are called in the net, as of
+    `runtime.Net.copy_from`.
 
     The net is upgraded, and keeps its layers for all phases; see `complete`. Files may
     have any size, as values do not go through protobuf.
@@ -108,11 +109,27 @@ def as_model(
         ours = [layer.name for layer in model.net.layer]
         model.weights = read_weights(os.fspath(weights), names, ours)
     elif weights is not None:
-        model.weights = {
+        model.weights = _arrays(weights)
+    return model
+
+
+def _arrays(weights: Any) -> dict[str, list[np.ndarray]]:
+    """Return the arrays of a mapping, or copies of those of a net that runs."""
+    if isinstance(weights, Mapping):
+        return {
             name: [np.asarray(each, np.float32) for each in held]
             for name, held in weights.items()
         }
-    return model
+    net = getattr(weights, "net", weights)  # of a solver or a history
+    if not isinstance(params := getattr(net, "params", None), Mapping):
+        raise SpecError(
+            f"weights is a {type(weights).__name__}; expected a path of a weight file, "
+            f"arrays by layer name, or a net that runs"
+        )
+    return {
+        name: [np.array(blob.data, np.float32) for blob in held]
+        for name, held in params.items()
+    }
 
 
 def complete(model: Model, graph: Graph) -> Model:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netspec.ops.base import Shape
+from runtime.html import line, output, table
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,27 @@ class Row:
         return "; ".join(found)
 
 
-@dataclass(frozen=True)
+HEADS = (
+    "gradient of",
+    "shape",
+    "checked",
+    "kinks",
+    "error",
+    "worst at",
+    "analytic",
+    "numerical",
+    "",
+)
+TEXTS = (0, 1, 5, 8)  # columns of text; the others are numbers
+
+
+@dataclass(frozen=True, repr=False)
 class GradientCheck:
     """The gradients of a net, compared with central differences.
 
     rows: an array each. notes: what has no gradient. objective: the blobs whose sum,
-    weighted, was the objective. `str()` is a table.
+    weighted, was the objective. `str()` is a table, which a notebook shows, and
+    `repr()` a line.
     """
 
     name: str
@@ -105,6 +121,16 @@ class GradientCheck:
     def __str__(self) -> str:
         return "\n".join([self._verdict(), *self._table(), *self._remarks()])
 
+    def __repr__(self) -> str:
+        return f"<GradientCheck: {self._verdict()}>"
+
+    def _repr_html_(self) -> str:
+        numbers = set(range(len(HEADS))) - set(TEXTS)
+        rows = [_cells(row) for row in self.rows]
+        shown = table(HEADS, rows, numbers) if rows else ""
+        remarks = [line(remark, "faint") for remark in self._remarks()]
+        return output(line(self._verdict()), shown, *remarks)
+
     def _verdict(self) -> str:
         wrong = [row.name for row in self.rows if not row.ok]
         if not self.rows:
@@ -116,16 +142,14 @@ class GradientCheck:
     def _table(self) -> list[str]:
         if not self.rows:
             return []
-        head = "gradient of|shape|checked|kinks|error|worst at|analytic|numerical|"
-        cells = [head.split("|"), *(_cells(row) for row in self.rows)]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-        left = (0, 1, 5, 8)  # columns of text; the others are numbers
+        cells = [HEADS, *(_cells(row) for row in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(HEADS))]
         return [
             "  ".join(
-                cell.ljust(width) if i in left else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+                cell.ljust(width) if i in TEXTS else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
-            for line in cells
+            for row in cells
         ]
 
     def _remarks(self) -> list[str]:

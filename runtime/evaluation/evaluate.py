@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError, ShapeError, SpecError, SpecWarning, did_you_mean
-from netspec.notebooks import users_level
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
@@ -267,11 +266,10 @@ def _measured(
             own.add(count)
             finite = judge.add(net, batch, one.items) and finite
     if not finite:
-        warnings.warn(
+        warn_user(
             f"{head.who}: blob {head.scores!r} is not finite for some items, so what "
             f"is measured of these means nothing; look at result.item_losses",
             SpecWarning,
-            stacklevel=users_level(),
         )
     measures = judge.measures()
     for name, measure in asked.own.items():

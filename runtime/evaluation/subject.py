@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from netspec.nets.deploy import deploy, fed
 from netspec.nets.filter import filter_net
 from netspec.nets.given import check_given_blobs
 from netspec.nets.state import State
-from netspec.notebooks import users_level
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape, brings_data
 from netspec.schema import TEST, NetParameter
 from netspec.weights.names import Names
@@ -153,13 +152,13 @@ class Subject:
             net.copy_values(self.large)
         if self.weights:
             reports = copy_files([net], self.weights, self.rename)
-            warn_of_rest(self.weights, reports)
+            warn_of_rest(self.weights, reports, keyword="rename")
         elif self.large is None and net.params and not _holds_values(self.definition):
-            warnings.warn(
-                f"net {net.name!r} is not trained: it has the values of its fillers; "
+            name = f"net {net.name!r}" if net.name else "the net"
+            warn_user(
+                f"{name} is not trained: it has the values of its fillers; "
                 f"give weights=, or the solver or the history of its training",
                 SpecWarning,
-                stacklevel=users_level(),
             )
         return net
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from netspec.errors import ShapeError, SpecError, SpecWarning, did_you_mean
 from netspec.graph import Graph, Node
-from netspec.notebooks import users_level
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter
 from netspec.weights.names import Names as Names
@@ -231,10 +230,16 @@ def _place(array: np.ndarray) -> tuple[int, int]:
     return array.__array_interface__["data"][0], array.nbytes
 
 
-def warn_of_rest(paths: Sequence[str | Path], reports: Sequence[CopyReport]) -> None:
+def warn_of_rest(
+    paths: Sequence[str | Path],
+    reports: Sequence[CopyReport],
+    *,
+    keyword: str = "names",
+) -> None:
     """Warn, with `SpecWarning`, of files that gave nothing and layers that got nothing.
 
-    reports: of `paths`, copied into one net.
+    reports: of `paths`, copied into one net. keyword: the one by which users give other
+    names.
     """
     said = [
         _gave_nothing(path, report)
@@ -248,11 +253,9 @@ def warn_of_rest(paths: Sequence[str | Path], reports: Sequence[CopyReport]) -> 
     if copied and left:
         unused = [name for report in reports for name in report.unused]
         alike = [pair for report in reports for pair in report.alike if pair[1] in left]
-        hint = (
-            f", or by names={{{alike[0][0]!r}: {alike[0][1]!r}}}, whose shapes agree"
-            if alike
-            else ""
-        )
+        hint = ""
+        if alike:
+            hint = f", or by {keyword}={dict(alike[:1])}, whose shapes agree"
         also = f"; of the file, {_listed(unused)} are in no layer" if unused else ""
         said.append(
             f"{', '.join(map(str, paths))}: {len(copied)} layers got their weights, "
@@ -260,7 +263,7 @@ def warn_of_rest(paths: Sequence[str | Path], reports: Sequence[CopyReport]) -> 
             f"found by their names{hint}"
         )
     for text in said:
-        warnings.warn(text, SpecWarning, stacklevel=users_level())
+        warn_user(text, SpecWarning)
 
 
 def _gave_nothing(path: str | Path, report: CopyReport) -> str:

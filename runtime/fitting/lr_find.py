@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from runtime.training.rule import Rule
 from runtime.training.scales import scale_of
 from runtime.training.showing.chart import Line, chart
 from runtime.training.solver import Solver
+from runtime.training.solver_source import is_net
 
 DIGITS = 2  # of a suggestion
 SMALL_FALL = 0.02  # of the first loss: less is no fall
@@ -176,6 +177,8 @@ def lr_find(
             found = _there(net, made)
             _feed_for_now(stack, found, data, batch_size, shuffle, transform)
         else:
+            if isinstance(solver, Mapping) and is_net(net):
+                solver = {"base_lr": start, **solver}  # one must be given; not used
             how: dict[str, Any] = {"backend": backend, "kernels": kernels}
             how |= {"graphs": graphs, "precision": precision, "plans": plans}
             how |= {"allow_python": allow_python, "keep": ()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from runtime.data.feeding import Feed
 from runtime.data.given.base import Dataset
 from runtime.data.given.streams import StreamEndedError
@@ -174,12 +174,11 @@ class Training:
 
     def _warn_of_end(self) -> None:
         if self._wanted.epochs is None:
-            warnings.warn(
+            warn_user(
                 f"the generator ended after {self.solver.iter} iterations, before "
                 f"max_iter; training ends here. A function that returns one can begin "
                 f"anew",
                 SpecWarning,
-                stacklevel=2,
             )
 
     def _test_at_the_end(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from netspec.errors import SpecError, SpecWarning, did_you_mean
 from netspec.graph import Graph, Node, is_inserted
+from netspec.notebooks import warn_user
 from runtime.execution.net import Net
 
 
@@ -32,11 +32,10 @@ def trained_net_of(subject: Any, weights: Any = None) -> Net:
     """Return the net, and warn of one that has the values of its fillers."""
     net = net_of(subject, weights)
     if weights is None and _built(subject) is None and not _holds_values(subject):
-        warnings.warn(
+        warn_user(
             "the net was given without weights, so that the picture is of the values "
             "that its fillers start with; give weights=, or a trained net",
             SpecWarning,
-            stacklevel=3,
         )
     return net
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from pathlib import Path
-
 from netspec.errors import SpecError
+from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
 from runtime.training.snapshot_files import Snapshot, last
 from runtime.update_rules import Update
-
-PACKAGE = str(Path(__file__).parents[1])
 
 
 class NonFiniteLossError(SpecError):
@@ -159,7 +154,4 @@ class Watch:
 
 def warn(text: str, kind: type[Warning] = RuntimeWarning) -> None:
     """Warn at the line that called this package."""
-    level, frame = 1, inspect.currentframe()
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, kind, stacklevel=level)
+    warn_user(text, kind)

@@ -90,7 +90,7 @@ class SolverFiles(Callbacks):
         """
         self.copied = tuple(copy_files([self.net, *self.test_nets], paths, names))
         if not has_new_end(self.net, self.copied):
-            warn_of_rest(paths, self.copied)
+            warn_of_rest(paths, self.copied, keyword="rename")
         return self.copied
 
     def snapshot(self) -> Snapshot:

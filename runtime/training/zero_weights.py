@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 from netspec.errors import SpecWarning
 from netspec.graph import zero_weights
+from netspec.notebooks import warn_user
 from runtime.execution.net import Net
 
 
@@ -25,4 +24,4 @@ def warn_of_zero_weights(net: Net) -> None:
     """Give a `SpecWarning` of layers that cannot learn, at the caller's caller."""
     said = zero_weights_of(net)
     if said is not None:
-        warnings.warn(said, SpecWarning, stacklevel=5)
+        warn_user(said, SpecWarning)

@@ -53,6 +53,19 @@ def test_places_in_a_notebook_are_cells_and_lines():
     assert "<ipython-input" not in shown
 
 
+def test_warnings_of_the_runtime_name_cells_too():
+    shown = output_of(
+        SETUP
+        + "import runtime\nn.x, n.t = L.Input(shape=[4, 3]), L.Input(shape=[4])\n",
+        "n.y = L.InnerProduct(n.x, num_output=2, weight_filler='xavier')\n"
+        "n.loss = L.SoftmaxWithLoss(n.y, n.t)\n",
+        "import numpy\n\nruntime.predict(n, numpy.zeros((4, 3)), backend='portable');",
+    )
+    assert "Cell In[3]:3: SpecWarning: the net is not trained" in shown
+    assert "ipykernel" not in shown
+    assert "<ipython-input" not in shown
+
+
 def test_frames_of_ours_are_not_shown_and_those_of_the_user_are():
     shown = output_of(
         SETUP + "n.data = L.Input(shape=[1, 3, 8, 8])\n",

@@ -91,3 +91,23 @@ def test_more_than_a_message_holds_is_refused():
         SpecError, match=r"2,147,483,648 bytes.*save the model to a file"
     ):
         Model(as_model(NET).net, {"a": [large]}).to_proto()
+
+
+def test_values_come_from_a_net_that_runs_and_from_what_has_one():
+    net = runtime.Net(NET)
+    model = as_model(NET, net)
+    held = net.params["a"][0].data
+    np.testing.assert_array_equal(model.weights["a"][0], held)
+    before = held.copy()
+    held[...] = 7
+    np.testing.assert_array_equal(model.weights["a"][0], before)
+    text = NET + 'layer { name: "l" type: "EuclideanLoss" bottom: "b" bottom: "x" }'
+    solver = runtime.Solver(text, base_lr=0.1)
+    np.testing.assert_array_equal(
+        as_model(NET, solver).weights["b"][1], solver.net.params["b"][1].data
+    )
+
+
+def test_what_holds_no_weights_is_refused():
+    with pytest.raises(SpecError, match="weights is a list; expected a path"):
+        as_model(NET, [1, 2])

@@ -48,6 +48,12 @@ def test_a_gradient_that_is_wrong_everywhere_is_told_with_its_place(monkeypatch)
     assert lines[0] == "layer 'layer' (TanH): WRONG: x (eps 1e-05, rtol 1e-05)"
     assert lines[2].startswith("x ")
     assert lines[2].endswith("WRONG: 6 of 6")
+    assert repr(result) == f"<GradientCheck: {lines[0]}>"
+    page = result._repr_html_()
+    assert "layer &#x27;layer&#x27; (TanH): WRONG: x" in page
+    assert '<th class="number">error</th>' in page
+    assert "<td>WRONG: 6 of 6</td></tr>" in page
+    assert page.count("<tr>") == 2
 
 
 def test_one_wrong_element_is_found_by_its_index(monkeypatch):

@@ -107,7 +107,7 @@ def test_a_new_end_that_is_trained_is_no_reason_to_warn(tmp_path):
         assert solver.copy_from(tmp_path / "old.npz").missing == ("fresh",)
     # What has the same shapes may just be called otherwise.
     with pytest.warns(
-        SpecWarning, match=r"names={'head': 'fresh'}, whose shapes agree"
+        SpecWarning, match=r"rename={'head': 'fresh'}, whose shapes agree"
     ):
         runtime.Solver(new("fresh", 9), **how)
     # A net that is not trained further needs all of its layers.

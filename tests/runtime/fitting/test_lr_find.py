@@ -50,6 +50,14 @@ def found_by(**options):
 # ---------------------------------------------------------------- rates
 
 
+def test_fields_of_a_solver_need_no_rate_and_one_that_is_given_does_not_count():
+    kind = {"type": "Adam", "momentum": 0.8}
+    without = found_by(solver=kind)
+    rated = found_by(solver={**kind, "base_lr": 0.3, "lr_policy": "exp", "gamma": 0.5})
+    np.testing.assert_array_equal(without.losses, rated.losses)
+    assert not np.array_equal(without.losses, found_by().losses)  # of SGD
+
+
 def test_rates_grow_until_the_loss_does():
     found = found_by()
     n = len(found.rates)
