@@ -80,6 +80,7 @@ generated: $(DEV)
 	$(PY) tools/gen_gradients.py --check
 	$(PY) -m tools.gen_solver --check
 	$(PY) -m tools.gen_fork_table --check
+	$(PY) -m tools.gen_notebooks --check
 	$(PY) -m tools.interop --check
 
 rules: $(DEV)
@@ -96,6 +97,7 @@ gen: $(DEV)  ## write the generated files again
 	$(PY) tools/gen_gradients.py
 	$(PY) -m tools.gen_solver
 	$(PY) -m tools.gen_fork_table
+	$(PY) -m tools.gen_notebooks
 	$(PY) -m tools.interop --rules
 
 docs: $(DEV)  ## build docs/_build/html; a warning is an error

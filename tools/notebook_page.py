@@ -17,7 +17,7 @@ COLOURS = {
 STYLE = """
 body {{ background: {0}; color: {1}; margin: 14px; font: 14px sans-serif; }}
 pre {{ background: {2}; margin: 0 0 8px; padding: 8px 10px; font: 13px monospace; }}
-pre.text {{ background: none; padding: 0; }}
+pre.text {{ background: none; padding: 0; white-space: pre-wrap; }}
 .cell {{ margin-bottom: 14px; }}
 """
 
@@ -44,8 +44,10 @@ def page(cells: Sequence[str], outputs: Sequence[Sequence[Any]], theme: str) -> 
         for source, found in zip(cells, outputs, strict=True)
     )
     style = STYLE.format(*COLOURS[theme])
+    light = "true" if theme == "light" else "false"  # as Jupyter marks its pages
     return (
-        f'<!doctype html><html><head><meta charset="utf-8"><style>{style}</style>'
+        f'<!doctype html><html data-jp-theme-light="{light}"><head>'
+        f'<meta charset="utf-8"><style>{style}</style>'
         f"</head><body>{body}</body></html>"
     )
 

@@ -3,7 +3,7 @@
     python tools/screenshots.py [--browser chromium] [NAME ...]
 
 Writes docs/images/NAME.png: of the page of a drawing, and of outputs of a notebook,
-which are run in a kernel, in a light and in a dark page.
+which are run in a kernel or are of docs/notebooks/, in a light and in a dark page.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from netspec.commands.model_files import load_model
 from netspec.draw import draw_html
 from netspec.files import replacing
+from tools.gen_notebooks import FOLDER
 from tools.notebook_page import COLOURS, execute, page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,6 +80,12 @@ NOTEBOOKS: dict[str, tuple[Sequence[str], Sequence[str], str]] = {
     "notebook_training": ([SETUP], [TRAIN], "1000,560"),
     "notebook_looks": ([SETUP, TRAIN], LOOKS, "760,1010"),
 }
+# Of notebooks that are written: the name, cells by their numbers, and the size.
+WRITTEN = {
+    "notebook_writing": ("write-and-look", (2, 10), "820,580"),
+    "notebook_evaluation": ("fine-tune-and-evaluate", (3, 5), "820,880"),
+    "notebook_layers": ("layers-in-python", (3, 4), "820,470"),
+}
 
 
 def main() -> int:
@@ -111,11 +119,25 @@ def pages(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
             drawing = draw_html(net, theme=theme)
             ended = f"<script>{script}</script></body>"
             yield name, drawing.replace("</body>", ended), SIZE
+    for name, (notebook, numbers, size) in WRITTEN.items():
+        if not names or name in names:
+            found = written(notebook, numbers)
+            for theme in COLOURS:
+                yield f"{name}_{theme}", page(*found, theme), size
     for name, (before, cells, size) in NOTEBOOKS.items():
         if not names or name in names:
             outputs = execute([*before, *cells])[len(before) :]
             for theme in COLOURS:
                 yield f"{name}_{theme}", page(cells, outputs, theme), size
+
+
+def written(name: str, numbers: Sequence[int]) -> tuple[list[str], list[Any]]:
+    """Return the sources and outputs of cells of a notebook, by their numbers."""
+    import nbformat
+
+    cells = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4).cells
+    found = [cell for cell in cells if cell.get("execution_count") in numbers]
+    return [cell.source for cell in found], [cell.outputs for cell in found]
 
 
 def write_small(source: Path, target: Path) -> None:

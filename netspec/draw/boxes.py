@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from netspec.draw.captions import family, options
+from netspec.draw.captions import family_of, options
 from netspec.draw.grid import Net
 from netspec.errors import SpecError
 from netspec.graph.looking import opaque_reason
@@ -233,7 +233,7 @@ def _row(
         name=layer.name,
         type=layer.type,
         options=", ".join(word for word in words if word),
-        family="unknown" if opaque_reason(layer) else family(layer.type),
+        family="unknown" if opaque_reason(layer) else family_of(layer),
         phase=PHASE_NAMES[next(iter(phases))] if len(phases) == 1 else "",
         shared=tuple(p.name for p in layer.param if p.name in shared),
         layer=layer,

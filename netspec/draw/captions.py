@@ -56,6 +56,12 @@ def family(layer_type: str) -> str:
     return _FAMILY_OF.get(layer_type, "other")
 
 
+def family_of(layer: LayerParameter) -> str:
+    """Return the family of a layer: "loss" for one of no other that gives a loss."""
+    found = family(layer.type)
+    return "loss" if found == "other" and any(layer.loss_weight) else found
+
+
 def options(layer: LayerParameter) -> str:
     """Return the options that tell this layer from others of its type, in few words."""
     describe = _DESCRIBE.get(layer.type)
@@ -218,6 +224,12 @@ def _power(layer: LayerParameter) -> list[str]:
     return [f"{base if base == 'x' else f'({base})'}^{message.power:g}"]
 
 
+def _python(layer: LayerParameter) -> list[str]:
+    param = layer.python_param
+    ours = param.module == "__main__"  # of the script or the notebook itself
+    return [param.layer if ours else f"{param.module}.{param.layer}"]
+
+
 _DESCRIBE: dict[str, Callable[[LayerParameter], list[str]]] = {
     "Convolution": _convolution,
     "Interp": _interp,
@@ -255,7 +267,7 @@ _DESCRIBE: dict[str, Callable[[LayerParameter], list[str]]] = {
         if layer.relu_param.negative_slope
         else ""
     ],
-    "Python": lambda layer: [f"{layer.python_param.module}.{layer.python_param.layer}"],
+    "Python": _python,
     "ContrastiveLoss": lambda layer: [
         f"margin {layer.contrastive_loss_param.margin:g}"
     ],

@@ -186,9 +186,11 @@ def table(lines: Iterable[Line]) -> list[str]:
 
 
 STYLE = """
-.netspec-summary { font-size: 0.9em; }
-.netspec-summary summary, .netspec-summary .layer { display: grid; gap: 0 1em;
-  grid-template-columns: minmax(14em, 2fr) 8em 1fr 7em 9em 9em; }
+.netspec-summary { font-size: 0.9em; overflow-x: auto; }
+.netspec-summary summary, .netspec-summary .layer { display: grid;
+  gap: 0 0.8em; min-width: 51.5em;
+  grid-template-columns: minmax(9em, 2fr) 7.5em minmax(9.5em, 1fr) 6em 8.5em 7em; }
+.netspec-summary span { overflow-wrap: anywhere; }
 .netspec-summary .number { text-align: right; font-variant-numeric: tabular-nums; }
 .netspec-summary .head { font-weight: bold; border-bottom: 1px solid; }
 .netspec-summary summary { cursor: pointer; }

@@ -85,7 +85,7 @@ class Confusion:
         """Return the table in HTML: the more of a row, the stronger a cell."""
         if len(self.names) > MAX_HTML:
             return Markup(f"<pre>{escaped(self.text())}</pre>")
-        head = "".join(f"<th>{_turned(name)}</th>" for name in self.names)
+        head = "".join(map(_head, self.names))
         rows = [f"<tr><th>label \\ predicted</th>{head}</tr>"]
         for place, (name, row) in enumerate(zip(self.names, self.array, strict=True)):
             total = max(1, int(row.sum()))
@@ -97,8 +97,11 @@ class Confusion:
         return Markup(f"<table>{''.join(rows)}</table>")
 
 
-def _turned(name: str) -> str:
-    return f'<span title="{escaped(name)}">{escaped(name[:12])}</span>'
+def _head(name: str) -> str:
+    return (
+        f'<th class="number" style="padding: 0.1em 0.5em;" title="{escaped(name)}">'
+        f"{escaped(name[:12])}</th>"
+    )
 
 
 def _cell(count: int, share: float, label: str, predicted: str, *, own: bool) -> str:

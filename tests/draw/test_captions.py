@@ -2,7 +2,7 @@
 
 import pytest
 
-from netspec.draw.captions import family, options
+from netspec.draw.captions import family, family_of, options
 from netspec.ops import known_types, op_class
 from netspec.ops.base import brings_data
 from netspec.schema import LayerParameter
@@ -15,6 +15,13 @@ def test_what_brings_data_in_is_of_one_family():
     assert {family(kind) for kind in sources} == {"data"}
     assert {family(kind) for kind in ("Parameter", "HDF5Output")} == {"data"}
     assert (family("EuclideanLoss"), family("Python")) == ("loss", "other")
+    own = LayerParameter(type="Python", loss_weight=[0, 1])
+    own.python_param.module, own.python_param.layer = "__main__", "Own"
+    assert (family_of(own), options(own)) == ("loss", "Own")
+    own.python_param.module = "mine"
+    own.loss_weight[1] = 0
+    assert (family_of(own), options(own)) == ("other", "mine.Own")
+    assert family_of(LayerParameter(type="ReLU", loss_weight=[1])) == "activation"
     assert family("OfAnotherFork") == "other"
 
 
