@@ -55,6 +55,8 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         raise
     except OSError as error:
         reason = error.strerror or str(error)
+        if not path.parent.is_dir() and not path.parent.exists():
+            reason = f"there is no folder {path.parent}; make it first"
         raise FileError(f"{path}: cannot be written: {reason}") from error
 
 

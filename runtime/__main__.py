@@ -27,6 +27,11 @@ COMMANDS = {
     ),
     "devices": ("runtime.cli.devices", "list what this machine can compute on"),
 }
+# Has commands of its own, and is a module that is run, too.
+DATA = (
+    "runtime.data.__main__",
+    "make databases that data layers read, and mean images",
+)
 DESCRIPTION = "Train, test, use, time and check nets; list devices."
 EXAMPLES = (
     "train --solver solver.prototxt --out run",
@@ -52,7 +57,12 @@ def main(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> 
     """Run one command and return its exit status."""
     prog = prog or program()
     lines = {name: line for name, (_, line) in COMMANDS.items()}
+    lines["data"] = DATA[1]
     name, words = chosen(prog, DESCRIPTION, lines, arguments, EXAMPLES)
+    if name == "data":
+        command = importlib.import_module(DATA[0]).main
+        status: int = command(words, prog=f"{prog} data")
+        return status
     parsed = build_parser(name, prog).parse_args([name, *words])
     return run(lambda: _command(parsed), parsed)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from netspec.errors import FileError, MachineError
-from netspec.files import read_bytes
+from netspec.files import read_bytes, replacing
 
 
 def test_a_file_or_its_start_is_read(tmp_path):
@@ -36,3 +36,11 @@ def test_more_than_fits_into_memory_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", too_much)
     with pytest.raises(MachineError, match="file: there is not enough memory to read"):
         read_bytes(tmp_path / "file")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with (
+        pytest.raises(FileError, match="there is no folder .*lost; make it first"),
+        replacing(tmp_path / "lost/a.txt"),
+    ):
+        pass

@@ -277,7 +277,10 @@ def _scalar(field: Any, value: Any, where: str) -> Any:
             return bool(value)
         raise _Wrong(f"{where} is {shown(value)}; expected True or False")
     if not _is_number(value):
-        raise _Wrong(f"{where} is {shown(value)}; expected {_RANGES[kind]}")
+        way = ""
+        if value is None and field.name == "dim":  # any size, elsewhere
+            way = "; write a number: batches of other sizes are taken all the same"
+        raise _Wrong(f"{where} is {shown(value)}; expected {_RANGES[kind]}{way}")
     if kind in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE):
         return float(value)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,17 @@ from runtime.data.label_map import Labels
 from runtime.data.lists import read_labelled
 from runtime.data.mean import Pictures, check_mean_place, mean_of, write_mean
 
+PROGRAM = "python -m runtime.data"
 
-def main(arguments: list[str] | None = None) -> int:
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = PROGRAM) -> int:
     """Run the command line and return the exit status."""
-    return run(lambda: _command(_parser().parse_args(arguments)))
+    return run(lambda: _command(_parser(prog).parse_args(arguments)))
 
 
-def _parser() -> Parser:
+def _parser(prog: str) -> Parser:
     parser = Parser(
-        prog="python -m runtime.data",
+        prog=prog,
         description=__doc__,
         examples=(
             "digits --output digits",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from netspec.errors import SpecWarning
+from netspec.notebooks import warn_user
 from runtime.data.given.base import Dataset
 from runtime.data.given.batches import RowBatches
-from runtime.training.divergence import warn
 
 MUCH = 10  # times as widely spread, or apart
 
@@ -41,7 +41,7 @@ def warn_of_unlike(train: Dataset, test: Dataset, *, by_function: bool) -> None:
             ", and transform is a function, which is used in training alone; give "
             "validation_transform='same', or a function without what is random"
         )
-    warn(
+    warn_user(
         f"input {train.names[0]!r} has other values in validation than in training: "
         f"mean {second.mean():.3g} and standard deviation {spreads[1]:.3g}, against "
         f"{first.mean():.3g} and {spreads[0]:.3g} in the first batch{way}",

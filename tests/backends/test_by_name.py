@@ -54,7 +54,11 @@ def test_backends_of_the_processor_are_made_once():
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("cuda", "unknown backend 'cuda'; expected one of numpy, cupy, portable, or a"),
+        ("cuda", "unknown backend 'cuda'; write 'cupy' for it"),
+        (
+            "opencl",
+            "unknown backend 'opencl'; expected one of numpy, cupy, portable, o",
+        ),
         ("cupi", "unknown backend 'cupi'; did you mean 'cupy'"),
         ("cupy:", "a colon and the number of a GPU may follow, from 0, as in 'cupy:1'"),
         ("cupy:-1", "unknown backend 'cupy:-1': after 'cupy'"),

@@ -140,5 +140,7 @@ def test_functions_and_data_in_the_place_of_nets(history):
 def test_shapes_as_the_argument_of_an_input():
     with pytest.raises(SpecError, match=r"Write L.Input\(shape=\[batch, 3, 8, 8\]\)"):
         L.Input((3, 8, 8))
+    with pytest.raises(SpecError, match=r"dim is None.*; write a number: batches of o"):
+        L.Input(shape=[None, 3, 8, 8])
     with pytest.raises(SpecError, match="units is no field of an InnerProduct layer"):
         L.InnerProduct(L.Input(shape=[1, 2]), units=np.int64(3))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import count
 from runtime.data.given.base import Item, Rows
 from runtime.data.given.field import Field, check_numbers
@@ -16,6 +16,7 @@ from runtime.data.given.values import Labels, Numbers, check_array, check_labels
 from runtime.data.source import Arrays
 
 MAX_LOOKED, MAX_CLASSES = 10_000_000, 1000  # labels that are compared
+EXPECTED = 10  # of a class; none of it by chance has the probability exp(-10)
 LAZY = ("h5py", "zarr")  # modules of arrays that stay in their files
 
 
@@ -98,20 +99,35 @@ class ArrayRows(Rows):
                 check_labels(field.name, values, labels[field.name])
 
     def warn_of_missing(self, first: int) -> None:
-        """Warn of labels that occur only behind the first items, as if sorted."""
+        """Warn of labels that lie on one side of the first items alone, as if sorted.
+
+        They are those that only the last items have, and those of which the last items,
+        were they mixed, would have `EXPECTED` or more and have none.
+        """
         for field, values in zip(self._fields, self._arrays, strict=True):
             if is_lazy(values) or values.size != self.count or self.count > MAX_LOOKED:
                 continue
             flat = values.reshape(-1)
-            before = np.unique(flat[:first])
+            before, counts = np.unique(flat[:first], return_counts=True)
+            if values.dtype.kind not in "iu" or len(before) >= MAX_CLASSES:
+                continue
             missing = np.setdiff1d(flat[first:], before)
-            if values.dtype.kind in "iu" and len(missing) and len(before) < MAX_CLASSES:
-                warnings.warn(
-                    f"{field.name!r} has {missing[0]:g} in the last items only, which "
-                    f"are for testing; if the data are sorted, shuffle them first",
-                    SpecWarning,
-                    stacklevel=2,
+            likely = counts * (self.count - first) >= EXPECTED * first
+            untested = np.setdiff1d(before[likely], flat[first:])
+            if len(missing):
+                only = f"{missing[0]:g} in the last items only, which are for testing"
+            elif len(untested):
+                only = (
+                    f"{untested[0]:g} in the first items only, which is trained and "
+                    f"never tested: the last {self.count - first} are for testing"
                 )
+            else:
+                continue
+            warn_user(
+                f"{field.name!r} has {only}; if the data are sorted, shuffle them "
+                f"first",
+                SpecWarning,
+            )
 
     def item(self, number: int) -> Item:
         """Return row `number` of every array."""

@@ -144,7 +144,8 @@ def check_numbers(values: np.ndarray, what: str) -> None:
     if kind in "US":
         raise SpecError(
             f"{what} holds text ({values.dtype}); labels are numbers from 0: "
-            f"np.unique(y, return_inverse=True)[1] makes them"
+            f"np.unique(y, return_inverse=True)[1] makes them; image files are given "
+            f"by one path, of a folder or of a text file with a path on every line"
         )
     if kind == "O":
         raise SpecError(

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -174,3 +176,15 @@ def test_pictures_that_keep_their_size_are_transformed_as_others_are(dtype):
         ):
             np.testing.assert_array_equal(mine, other)
     assert at_once.cheap is (dtype != "float64")
+
+
+def test_a_class_that_is_trained_and_never_tested_is_told():
+    x, inputs = np.zeros((200, 3), np.float32), {"data": (4, 3), "label": (4,)}
+    y = np.arange(200) * 3 // 200  # sorted: the last fifth is all 2
+    with pytest.warns(SpecWarning, match="'label' has 0 in the first items only.* 40"):
+        split_dataset((x, y), inputs, 0.2)
+    rare = np.r_[np.zeros(1), np.tile([1, 2], 100)[:199]].astype(int)
+    for fair in (np.random.default_rng(0).permutation(y), rare):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            split_dataset((x, fair), inputs, 0.2)
