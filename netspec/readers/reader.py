@@ -41,6 +41,11 @@ READERS = {
 
 def reader_named(name: str) -> Reader:
     """Return a reader; raises `SpecError` for a name that none has."""
+    if not isinstance(name, str):
+        raise SpecError(
+            f"a reader is given by its name, one of {', '.join(READERS)}, behind the "
+            f"net; got a {type(name).__name__}"
+        )
     if name not in READERS:
         raise SpecError(
             f"there is no reader {name!r}{did_you_mean(name, READERS)}; known are "

@@ -27,9 +27,10 @@ def freeze(net: Any, *patterns: Any, exclude: Any = ()) -> TuningReport:
 
     net: a `NetSpec`, written or loaded, a `NetParameter` or a `Model`; these change in
     place. Or a path or text, which is loaded: `freeze("net.prototxt", "*").net`.
-    patterns: names of layers or of modules; `*` stands for any text, slashes included:
-    `freeze(n, "conv*", "stage1")`. Tops, and specs assigned to `net`, will do. exclude:
-    one or several patterns of what goes on learning: `freeze(n, "*", exclude="fc8")`.
+    patterns: names of layers or of modules, each for itself or in a list; `*` stands
+    for any text, slashes included: `freeze(n, "conv*", "stage1")`. Tops, and specs
+    assigned to `net`, will do. exclude: one or several patterns of what goes on
+    learning: `freeze(n, "*", exclude="fc8")`.
 
     Layers that share a parameter with a frozen one share that it is frozen; the report
     names them.
@@ -37,7 +38,7 @@ def freeze(net: Any, *patterns: Any, exclude: Any = ()) -> TuningReport:
     Raises `SpecError` for a pattern that fits nothing, or no layer with parameters, and
     where an excluded layer shares a parameter with a frozen one.
     """
-    opened = Opened(net)
+    opened, patterns = Opened(net), flat(patterns)
     if not patterns:
         raise SpecError(
             "nothing is named to be frozen; give names or patterns of layers: "
@@ -90,7 +91,10 @@ def unfreeze(net: Any, *patterns: Any) -> TuningReport:
     """
     opened = Opened(net)
     if patterns:
-        parts = opened.with_name(meant(opened, patterns))
+        named = flat(patterns)
+        if not named:
+            raise SpecError(f"{patterns[0]!r} names nothing to be unfrozen")
+        parts = opened.with_name(meant(opened, named))
     else:
         parts = [part for part in opened.parts if part.roles]
         remembered = [p for p in parts if p.fn is not None and p.fn.before is not None]
@@ -143,6 +147,11 @@ def meant(opened: Opened, patterns: Iterable[Any]) -> list[str]:
 def as_list(patterns: Any) -> Sequence[Any]:
     """Return one pattern or several as several."""
     return patterns if isinstance(patterns, list | tuple) else (patterns,)
+
+
+def flat(patterns: Iterable[Any]) -> tuple[Any, ...]:
+    """Return patterns, some of which may be lists of them, as one row."""
+    return tuple(one for each in patterns for one in as_list(each))
 
 
 def _quoted(patterns: Iterable[Any]) -> str:

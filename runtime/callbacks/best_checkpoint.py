@@ -60,6 +60,11 @@ class BestCheckpoint(Watching):
         super().on_train_begin(solver)
         self._ends = solver.iter < solver.param.max_iter
         probe = self.path.parent / f".{self.path.name}.writable"
+        if self.path.is_dir():
+            raise FileError(
+                f"{self.path}: is a folder; give BestCheckpoint the name of a file, "
+                f"such as {self.path / 'best.caffemodel'}"
+            )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             probe.touch()

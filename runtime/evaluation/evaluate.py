@@ -110,7 +110,8 @@ class Asked:
         self.own: dict[str, Measure] = {}
         given = metrics if isinstance(metrics, Mapping) else {}
         listed = [] if metrics is None or given else metrics
-        listed = [listed] if isinstance(listed, str) or callable(listed) else listed
+        listed = listed if np.iterable(listed) else [listed]
+        listed = [listed] if isinstance(listed, str) else listed
         for each in listed:
             if isinstance(each, str):
                 self.names.append(each)
@@ -128,6 +129,21 @@ class Asked:
         if not 0 <= threshold <= 1:
             raise SpecError(f"threshold is {threshold!r}; expected a probability")
         self.threshold = threshold
+
+
+def _value_of(name: str, measure: Measure, args: Sequence[np.ndarray]) -> float:
+    try:
+        value = measure(*args)
+    except Exception as error:
+        error.add_note(
+            f"raised by the metric {name!r}, which is called with the outputs and the "
+            f"targets of all items"
+        )
+        raise
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf":
+        raise SpecError(f"metric {name!r} returns {value!r:.60}; expected a number")
+    return float(array.item())
 
 
 def _ranks(top_k: Any) -> tuple[int, ...]:
@@ -148,6 +164,11 @@ def _names(given: Any) -> Any:
         except (OSError, UnicodeDecodeError) as error:
             raise FileError(f"{path}: {error}") from error
         return [text.strip() for text in lines if text.strip()]
+    if given is not None and not np.iterable(given):
+        raise SpecError(
+            f"class_names is {given!r:.60}; expected a list in the order of the "
+            f"classes, names by number, or the path of a file"
+        )
     return given
 
 
@@ -273,7 +294,7 @@ def _measured(
         )
     measures = judge.measures()
     for name, measure in asked.own.items():
-        measures[name] = float(measure(*judge.all()))
+        measures[name] = _value_of(name, measure, judge.all())
     return Evaluation(
         kind=judge.kind,
         net=net.name,

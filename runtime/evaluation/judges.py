@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, SpecWarning
 from netspec.graph import Graph
 from netspec.ops.base import count
 from runtime.evaluation.confusion import Confusion, class_names
@@ -323,5 +324,12 @@ def _names_of(names: Any, count: int, kind: str) -> tuple[str, ...]:
         raise SpecError(
             f"class_names has {len(given)} names, but the net has {count} "
             f"{kind}{'es' if kind == 'class' else 's'}"
+        )
+    if twice := sorted({name for name in given if given.count(name) > 1}):
+        warnings.warn(
+            f"class_names has {twice[0]!r} more than once; by that name the first "
+            f"is found, so give each {kind} its own",
+            SpecWarning,
+            stacklevel=2,
         )
     return given

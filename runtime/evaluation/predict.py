@@ -84,7 +84,7 @@ def predictions(
 ) -> dict[str, np.ndarray]:
     """Return the arrays of all items, by the names of blobs; see `predict`."""
     message = subject.for_use(x)
-    names = [blobs] if isinstance(blobs, str) else None if blobs is None else [*blobs]
+    names = _asked(blobs)
     if names is None:
         found, end = None, None
     elif names:
@@ -101,6 +101,16 @@ def predictions(
         for rows in collected.values():
             rows.add(count, one.items, one.total)
     return {name: rows.all() for name, rows in collected.items()}
+
+
+def _asked(blobs: Any) -> list[str] | None:
+    if blobs is None:
+        return None
+    names = [blobs] if isinstance(blobs, str) or not np.iterable(blobs) else [*blobs]
+    for name in names:
+        if not isinstance(name, str):
+            raise SpecError(f"blobs has {name!r:.60}; expected the names of blobs")
+    return names
 
 
 def _blobs_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +29,10 @@ class PerClass:
     columns: Mapping[str, np.ndarray]
     kind: str = "class"
 
-    def __getitem__(self, name: str) -> dict[str, float]:
-        """Return the measures of one class by its name."""
+    def __getitem__(self, name: str | int) -> dict[str, float]:
+        """Return the measures of one class by its name or its number."""
+        if isinstance(name, int | np.integer) and 0 <= name < len(self.names):
+            name = self.names[name]
         if name not in self.names:
             hint = did_you_mean(str(name), self.names)
             raise SpecError(f"no {self.kind} is called {name!r}{hint}")
@@ -39,6 +41,12 @@ class PerClass:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """Return the measures of every class, by its name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from netspec.commands.model_files import load_model
-from netspec.errors import ShapeError, SpecError, SpecWarning, shown
+from netspec.errors import ShapeError, SpecError, SpecWarning, did_you_mean, shown
 from netspec.nets.deploy import deploy, fed
 from netspec.nets.filter import filter_net
 from netspec.nets.given import check_given_blobs
@@ -31,6 +32,10 @@ _DERIVED: WeakKeyDictionary[Net, dict[Any, Net]] = WeakKeyDictionary()
 
 SAME = "same"  # a transform: that with which `fit` tested
 MAX_DERIVED = 8  # of one net
+OWN = (  # arguments of `predict` and `evaluate`, which a mistyped one may mean
+    *("blobs", "batch_size", "transform", "weights", "rename", "shapes"),
+    *("metrics", "top_k", "class_names", "threshold"),
+)
 
 Weights = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -181,6 +186,7 @@ def subject_of(
     own.
     """
     given = dict(options or {})
+    _refuse_unknown(given)
     solver = model if isinstance(model, Solver) else getattr(model, "solver", None)
     if isinstance(solver, Solver):
         _refuse_weights(weights, shapes, "a solver")
@@ -210,6 +216,14 @@ def subject_of(
         large=large,
         options=given,
     )
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    known = [*inspect.signature(Net).parameters]
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, [*OWN, *known])
+            raise SpecError(f"there is no argument {name!r}{hint}")
 
 
 def _of_net(

@@ -174,8 +174,10 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         self.params, self.layers = shown.params, shown.layers
 
     def _reshaper(self, name: str) -> Any:
+        pending = self._pending  # not the net, so that it is freed at once
+
         def reshape(shape: Shape) -> None:
-            self._pending[name] = shape
+            pending[name] = shape
 
         return reshape
 

@@ -69,7 +69,8 @@ class NetShapes:
             raise joined(wrong)
 
     def _reshape(self, last: int, *, read: bool = False) -> None:
-        pending, self._pending = self._pending, {}
+        pending = dict(self._pending)
+        self._pending.clear()  # which blobs hold
         try:
             kept, plan = self._find(pending, (), last, read=read)
         except Exception:

@@ -52,6 +52,7 @@ def go_on(
     old: Training | None = solver.fitting
     if old is not None and given.goes_on(old.given):
         training = old
+        training.hold(solver)
     else:
         training = _with_data(solver, given, old)
     if files.out is not None:

@@ -139,6 +139,8 @@ def _run(training: Training, call: Call | None, callbacks: Any, progress: Any) -
         history = training.run(progress)
     except KeyboardInterrupt:
         if call is None:
+            if KEPT.training is not training:
+                training.let_go()
             raise
         KEPT.keep(call, training)
         raise stopped(
@@ -146,10 +148,15 @@ def _run(training: Training, call: Call | None, callbacks: Any, progress: Any) -
             f"there, and runtime.interrupted() is the history so far"
         ) from None
     except BaseException:
-        KEPT.forget(training)
+        _end(training)
         raise
-    KEPT.forget(training)
+    _end(training)
     return history
+
+
+def _end(training: Training) -> None:
+    KEPT.forget(training)
+    training.let_go()
 
 
 def _say_going_on(training: Training) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,7 @@ def lr_find(
             files.check()
             training = Asked(net, solver, given, length, files, seed).begin(how)
             found = training.solver
+            training.let_go()
             stack.callback(found.close)
         losses, diverged = _losses(found, rates, diverge)
     return _result(rates[: len(losses)], np.array(losses), diverged, smooth, iterations)
@@ -197,12 +199,17 @@ def lr_find(
 def _check(
     start: float, end: float, iterations: int, diverge: float, smooth: float
 ) -> None:
+    given: dict[str, Any] = {"start": start, "end": end, "iterations": iterations}
+    given |= {"diverge": diverge, "smooth": smooth}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise SpecError(f"{name} is {value!r:.60}; expected a number")
     if not 0 < start < end < float("inf"):
         raise SpecError(
             f"lr_find goes from start to a larger end, both above 0; got start={start} "
             f"and end={end}"
         )
-    if isinstance(iterations, bool) or int(iterations) != iterations or iterations < 5:
+    if iterations < 5 or int(iterations) != iterations:
         raise SpecError(f"iterations must be at least 5, got {iterations!r}")
     if not diverge > 1:
         raise SpecError(f"diverge must be above 1, got {diverge!r}")

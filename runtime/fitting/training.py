@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -53,9 +54,11 @@ class Training:
     """
 
     def __init__(self, solver: Solver, given: Given, opened: Opened) -> None:
-        self.solver, self.given, self.opened = solver, given, opened
+        self.given, self.opened = given, opened
+        self.hold(solver)
         self._wanted = Length()
         self._known = False  # whether the number of iterations of an epoch is
+        self._begun = False  # whether it took batches of its data before
         self._first = 0  # iterations that were done before
         self._snapshot: int | None = None  # epochs between two snapshots
         solver.fitting = self
@@ -67,6 +70,23 @@ class Training:
         self._feed = _fed(solver.net, opened.train)
         if opened.test is not None:
             _fed(solver.test_nets[0], opened.test)
+
+    @property
+    def solver(self) -> Solver:
+        """What is trained."""
+        found = self._held or self._solver()
+        if found is None:
+            raise RuntimeError("a training is used after its solver is gone")
+        return found
+
+    def hold(self, solver: Solver) -> None:
+        """Keep the solver, which keeps this, until `let_go`."""
+        self._held: Solver | None = solver
+        self._solver = weakref.ref(solver)
+
+    def let_go(self) -> None:
+        """Keep the solver no longer, so that it is freed with its history."""
+        self._held = None
 
     @property
     def epoch_size(self) -> int | None:
@@ -91,6 +111,8 @@ class Training:
         """
         self._wanted, self._first, self._snapshot = length, first, snapshot
         size, param = self.epoch_size, self.solver.param
+        if length.epochs is not None and first and self._begun:
+            self._refuse_what_is_read()
         if length.epochs is not None and size is None:
             self._refuse_unknown(length.epochs)
         if length.max_iter is not None:
@@ -120,6 +142,13 @@ class Training:
                 f" before these data were read once; give max_iter"
             )
 
+    def _refuse_what_is_read(self) -> None:
+        if not can_begin_anew(self.opened.train):
+            raise SpecError(
+                "epochs is given, but training began with a generator, which can be "
+                "read once only; give new data, or max_iter for the rest of it"
+            )
+
     def _know(self, size: int) -> None:
         """Note how many iterations an epoch has."""
         self._known = True
@@ -135,9 +164,12 @@ class Training:
     def run(self, progress: Any) -> History:
         """Train to the end; raises what `Solver.solve` raises."""
         solver = self.solver
+        self._begun = True
         try:
             if self._feed is not None and not self._known:
                 solver.on_step(self._look)
+                if solver.iter > self._first:  # resumed, maybe where an epoch ends
+                    self._look()
             solver.solve(progress=progress)
         except StreamEndedError:  # amid the batches of an iteration
             self._warn_of_end()
@@ -147,7 +179,7 @@ class Training:
             self._test_at_the_end()
         return solver.history
 
-    def _look(self, record: Any) -> None:
+    def _look(self, record: Any = None) -> None:
         """See whether the first pass over the data ends here."""
         feed, solver = self._feed, self.solver
         if feed is None:
@@ -200,6 +232,8 @@ def _fed(net: Net, dataset: Dataset | None) -> Feed | None:
 
 def add_callbacks(solver: Solver, callbacks: Any) -> None:
     """Add one callback or several to a solver; see `CallbackList.add`."""
+    if callbacks is None:
+        return
     several = isinstance(callbacks, Iterable)
     for callback in callbacks if several else (callbacks,):
         solver.callbacks.add(callback)

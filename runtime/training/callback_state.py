@@ -38,6 +38,11 @@ def packed(name: str, state: Mapping[str, Any]) -> bytes:
             f"got {type(state).__name__}"
         )
     arrays: list[np.ndarray] = []
+    if strange := [key for key in state if not isinstance(key, str)]:
+        raise SpecError(
+            f"state_dict of callback {name!r} has the key {strange[0]!r}; its keys must"
+            f" be strings"
+        )
     plain = {key: _plain(value, _at(key), arrays) for key, value in state.items()}
     types = [{"type": one.dtype.str, "shape": one.shape} for one in arrays]
     head = json.dumps(

@@ -112,6 +112,15 @@ def without_loss(net: Net) -> SpecError:
     )
 
 
+def within_itself(net: Net) -> SpecError:
+    """Return the error of a solver that is to train while it trains."""
+    return SpecError(
+        f"the solver of net {net.name!r} is training already: a callback cannot call "
+        f"its step, solve or fit. Call them once training is over; to train for longer,"
+        f" give more epochs or a larger max_iter"
+    )
+
+
 class Watch:
     """Stops at gradients that are not finite, or warns of them once."""
 

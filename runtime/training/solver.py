@@ -24,6 +24,7 @@ from runtime.training.divergence import (
     Watch,
     check_parameters,
     learns_nothing,
+    within_itself,
     without_loss,
 )
 from runtime.training.doubts import (
@@ -159,6 +160,7 @@ class Solver(SolverFiles, SolverLooks):
         self._iteration = 0
         self._tested = -1  # the iteration ahead of which the due test was done
         self._cut = False  # whether the last run ended before its time
+        self._running = False
         self._unsaved = False  # whether the last snapshot could not be written
         self.showing = Shower()
         self._watch = Watch(self.net)
@@ -259,6 +261,8 @@ class Solver(SolverFiles, SolverLooks):
             self._snapshot_on_the_way()
 
     def _run(self, iterations: int, signals: Held, *, careful: bool) -> None:
+        if self._running:
+            raise within_itself(self.net)
         self._end = self._iteration + iterations
         if iterations > 0 and learns_nothing(self.net):
             raise without_loss(self.net)
@@ -268,7 +272,7 @@ class Solver(SolverFiles, SolverLooks):
         warn_of_portable_kernels(self.net)
         if not self._cut:
             self._recorder.forget()
-        self._cut = True
+        self._cut = self._running = True
         self._ahead.begin(careful=careful)
         try:
             try:
@@ -276,6 +280,7 @@ class Solver(SolverFiles, SolverLooks):
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
         finally:
+            self._running = False
             self._ahead.waiting.clear()
             self.net.rest_feed()
 

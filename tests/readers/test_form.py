@@ -5,6 +5,7 @@ import pytest
 
 from netspec.errors import SpecError, UnsupportedError
 from netspec.readers import check_for, export_for
+from netspec.schema import NetParameter
 from tests.readers.running import net_of
 
 TWO_TOPS = """
@@ -69,3 +70,8 @@ def test_a_report_tells_what_is_written_and_what_is_refused():
 def test_readers_are_known_by_name():
     with pytest.raises(SpecError, match="no reader 'opencvv'; did you mean 'opencv'"):
         check_for(TWO_TOPS, "opencvv")
+
+
+def test_a_net_in_the_place_of_the_reader_is_told():
+    with pytest.raises(SpecError, match="given by its name, .* got a NetParameter"):
+        check_for("opencv", NetParameter())

@@ -203,6 +203,8 @@ def test_a_sharer_cannot_be_excluded():
         (["zzz"], "its layers are data, label, conv1"),
         (["stage1/a/relu"], r"fits layer 'stage1/a/relu' \(ReLU\); no parameters"),
         ([], "nothing is named to be frozen"),
+        ([[]], "nothing is named to be frozen"),
+        ([["conv1", "conf1"]], "fits 'conf1'; did you mean 'conv1'"),
         ([3], "a pattern is 3; expected the name of a layer or module"),
         ([""], "a pattern is ''"),
     ],
@@ -312,3 +314,16 @@ def test_gradients_of_what_learns_are_those_of_the_whole_net():
         ):
             np.testing.assert_array_equal(mine.diff, theirs.diff)
     assert not nets[1].params["conv1"][0].diff.any()
+
+
+def test_patterns_may_be_a_list():
+    one, other = make(), make()
+    before = str(one.to_proto())
+    assert netspec.freeze(one, ["conv1", "stage1"]).layers == (
+        netspec.freeze(other, "conv1", "stage1").layers
+    )
+    assert str(one.to_proto()) == str(other.to_proto()) != before
+    with pytest.raises(SpecError, match="names nothing to be unfrozen"):
+        netspec.unfreeze(one, [])
+    netspec.unfreeze(one, ["conv1", "stage1"])
+    assert str(one.to_proto()) == before

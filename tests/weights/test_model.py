@@ -109,7 +109,5 @@ def test_values_come_from_a_net_that_runs_and_from_what_has_one():
 
 
 def test_what_holds_no_weights_is_refused():
-    with pytest.raises(
-        SpecError, match="weights is a list; expected a path"
-    ):
+    with pytest.raises(SpecError, match="weights is a list; expected a path"):
         as_model(NET, [1, 2])

@@ -144,6 +144,8 @@ def test_pictures():
     [
         ({"start": 0}, "from start to a larger end, .* start=0"),
         ({"start": 2.0, "end": 1.0}, "from start to a larger end"),
+        ({"end": "a"}, "end is 'a'; expected a number"),
+        ({"iterations": None}, "iterations is None; expected a number"),
         ({"iterations": 2}, "iterations must be at least 5, got 2"),
         ({"diverge": 1.0}, "diverge must be above 1"),
         ({"smooth": 1.0}, "smooth must be from 0 to below 1"),

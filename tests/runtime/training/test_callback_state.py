@@ -49,6 +49,7 @@ def test_states_come_back_as_they_were():
         ({"by": {3: 4}}, r"\['by'\] is a dict with keys that are no strings"),
         ({"a": np.array([None])}, r"\['a'\] is a array of object"),
         ([1], "must return a dict, got list"),
+        ({3: 4}, "'one' has the key 3; its keys must be strings"),
     ],
 )
 def test_what_cannot_be_kept_is_named(state, said):
