@@ -181,9 +181,10 @@ def table(lines: Iterable[Line]) -> list[str]:
 STYLE = """
 .netspec-summary { font-size: 0.9em; overflow-x: auto; }
 .netspec-summary summary, .netspec-summary .layer { display: grid;
-  gap: 0 0.8em; min-width: 51.5em;
-  grid-template-columns: minmax(9em, 2fr) 7.5em minmax(9.5em, 1fr) 6em 8.5em 7em; }
+  gap: 0 0.6em; min-width: 49.5em;
+  grid-template-columns: minmax(8.5em, 2fr) 9em minmax(8.5em, 1fr) 5.2em 8em 7em; }
 .netspec-summary span { overflow-wrap: anywhere; }
+.netspec-summary span.number { overflow-wrap: normal; white-space: nowrap; }
 .netspec-summary .number { text-align: right; font-variant-numeric: tabular-nums; }
 .netspec-summary .head { font-weight: bold; border-bottom: 1px solid; }
 .netspec-summary summary { cursor: pointer; }
