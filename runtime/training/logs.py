@@ -17,6 +17,7 @@ from runtime.execution.arguments import path_of
 from runtime.training.records import StepRecord, TestRecord
 
 CSV_HEADER = "iteration,phase,name,value"
+MOST_BYTES = 4096  # of a first line, to tell whether a file is a log
 
 
 class Log:
@@ -25,9 +26,10 @@ class Log:
     CSV has a line for every number: iteration, phase, name, value. JSON has an object
     for every record. With `append` a file that exists is continued; with `since` its
     lines of that iteration and of later ones go, as they come again. Lines that are no
-    records stay. json: whether it is JSON, in place of what the suffix says.
+    records stay. Without `append` an older log is replaced. json: whether it is JSON,
+    in place of what the suffix says.
 
-    Raises `FileError`.
+    Raises `FileError`, also for a file that would be replaced and is no log.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class Log:
         self._json = self.path.suffix == ".jsonl" if json is None else json
         if append and since is not None and is_file(self.path):
             self._cut(since)
+        elif not append and is_file(self.path):
+            self._keep_others()
         try:
             # Unbuffered, so that a failed write is not tried again when it is closed.
             self._file = self.path.open("ab" if append else "wb", buffering=0)
@@ -63,6 +67,20 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _keep_others(self) -> None:
+        """Refuse to replace a file that holds something else than a log."""
+        with self.path.open("rb") as file:
+            first = file.readline(MOST_BYTES).decode("utf-8", "replace")
+        if self._json:
+            ours = _iteration_of(first, True) >= 0
+        else:
+            ours = first.strip() == CSV_HEADER
+        if first and not ours:
+            raise FileError(
+                f"{self.path}: holds something else than a log of training, which "
+                f"would be lost; give another name, or remove it"
+            )
 
     def _cut(self, since: int) -> None:
         """Drop the records from an iteration on, and a line that a kill cut short."""

@@ -112,10 +112,29 @@ def _given(param: SolverParameter, name: str, *, above: bool = False) -> bool:
     return bool(param.HasField(name))
 
 
+def _doubtful(param: SolverParameter) -> list[str]:
+    """Return what is said of values by which parameters grow without bound."""
+    said = []
+    if param.base_lr < 0:
+        said.append(
+            f"base_lr is {param.base_lr:g}: below 0 training makes the loss larger"
+        )
+    if param.type in {"SGD", "Nesterov"} and not 0 <= param.momentum < 1:
+        said.append(
+            f"momentum is {param.momentum:g}: outside 0 to 1 updates do not die away"
+        )
+    if param.weight_decay < 0:
+        said.append(
+            f"weight_decay is {param.weight_decay:g}: below 0 it makes weights larger"
+        )
+    return said
+
+
 def warn_of_unread(param: SolverParameter, names: Iterable[str], backend: str) -> None:
     """Warn of fields that somebody gave in Python and nothing reads.
 
-    And of a `test_interval` without `test_iter`, wherever it comes from.
+    And, wherever they come from, of a `test_interval` without `test_iter` and of values
+    that are hardly meant.
     """
     on_gpu = backend.startswith("cupy")
     as_asked = (param.solver_mode == SolverParameter.GPU) == on_gpu
@@ -126,5 +145,6 @@ def warn_of_unread(param: SolverParameter, names: Iterable[str], backend: str) -
             f"test_interval is {param.test_interval}, but there is no test_iter, so "
             f"nothing is tested; say of how many batches: test_iter=10"
         )
+    said += _doubtful(param)
     if said:
         warn("solver: " + "; ".join(said), SpecWarning)

@@ -153,3 +153,20 @@ def test_the_count_of_a_layer_tells_its_passes():
     net.step(40)
     assert "first 40 training" in said(net.test, YOUNG)[0]
     assert np.isfinite(net.net.params["bn"][2].data).all()
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"base_lr": -0.1}, "base_lr is -0.1: below 0"),
+        ({"base_lr": 0.1, "momentum": 1.5}, "momentum is 1.5: outside 0 to 1"),
+        ({"base_lr": 0.1, "weight_decay": -1}, "weight_decay is -1: below 0"),
+    ],
+)
+def test_values_by_which_parameters_grow_are_told(fields, said):
+    n = NetSpec("small")
+    n.data, n.target = L.Input(shape=[2, 3]), L.Input(shape=[2, 1])
+    n.y = L.InnerProduct(n.data, num_output=1, weight_filler="xavier")
+    n.loss = L.EuclideanLoss(n.y, n.target)
+    with pytest.warns(SpecWarning, match=f"solver: .*{said}"):
+        runtime.Solver(n, **fields)

@@ -123,3 +123,18 @@ def test_log_on_a_disk_that_fills_up_is_an_error_at_that_record(tmp_path):
     with pytest.raises(FileError, match="log.jsonl: cannot be written: No space left"):
         log.add(history().train[0])
     log.close()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_file_that_is_no_log_is_not_replaced(tmp_path, suffix):
+    path = tmp_path / f"results.{suffix}"
+    path.write_text("name,mark\nAda,1\n")
+    with pytest.raises(
+        FileError, match=r"results\.\w+: holds something else than a lo"
+    ):
+        Log(path)
+    assert path.read_text() == "name,mark\nAda,1\n"
+    path.unlink()
+    for _ in range(2):  # the second one replaces the first
+        with Log(path) as log:
+            log.add(StepRecord(0, 1.0, 1.0, 0.1, 0.0))
