@@ -6,9 +6,9 @@
 # np.maximum, or loses. "If the largest loss is not finite, stop" is decided by all.
 # Happens: each rank compares with its own value on one side, and a comparison with NaN
 # is false: the rank that has the NaN has the number, the other has NaN. They decide
-# otherwise, and one waits for the other. With more values each rank has a part to do, and
-# all agree; but for one half of the values NaN wins, and for the other it loses. MIN is
-# the same. Open MPI 5.0.11 agrees between ranks, and loses NaN by place too.
+# otherwise, and one waits for the other. With more values each rank does a part, and all
+# agree; but for one half of the values NaN wins, and for the other it loses. MIN is the
+# same. Open MPI 5.0.11 agrees between ranks, and loses NaN by place too.
 # Remedy: SUM, which NaN always passes; or isfinite before, as an integer, by MIN.
 # Seen (NaN on rank 0, 1 on rank 1; results of rank 0, of rank 1):
 #   MAX of one value: 1; nan
