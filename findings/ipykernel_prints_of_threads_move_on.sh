@@ -2,12 +2,10 @@
 # What a thread prints or displays goes to whatever cell runs now, not to its own.
 #
 # Versions: ipykernel 7.4.0, nbclient 0.11.0.
-# Expected: ipykernel keeps for each thread the cell that started it (its streams and
-# its publisher of displays look for a thread's parent), so that training in a thread
-# reports below the cell that began it, also while other cells run.
-# Happens: print and display of a thread go to the cell that runs at the time. A thread
-# pool that lives longer than a cell does the same. A display that was made with an id by
-# the main thread is updated in its own cell, from a thread too.
+# Expected: output of a thread belongs to the cell that started it, so that training in
+# a thread reports below the cell that began it, also while other cells run.
+# Happens: print and display of a thread go to the cell that runs at the time. A display
+# that the main thread made with an id is updated in its own cell, from a thread too.
 # Remedy: display(..., display_id=True) before the thread starts, and update in it.
 # Seen:
 #   cell that starts the thread: stream "started", display "updated"

@@ -2,15 +2,14 @@
 # Allreduce with MAX gives ranks different results where one of them has NaN.
 #
 # Versions: mpich 5.0.2 (its wheel), mpi4py 4.1.2, NumPy 2.4.6; two ranks on one host.
-# Expected: an all-reduce ends with the same value on all ranks, as the standard
-# strongly recommends; NaN either wins, as in np.maximum, or loses. "If the largest loss
-# is not finite, all stop" is decided alike by all.
+# Expected: an all-reduce is one result that appears on all ranks; NaN wins, as in
+# np.maximum, or loses. "If the largest loss is not finite, stop" is decided by all.
 # Happens: each rank compares with its own value on one side, and a comparison with NaN
 # is false: the rank that has the NaN has the number, the other has NaN. They decide
-# otherwise, and one waits for the other. With more values than ranks each rank computes
-# a part, and all agree; but for one half of the values NaN wins, for the other it loses.
-# MIN is the same. Open MPI 5.0.11 agrees between ranks, and loses NaN by place too.
-# Remedy: SUM, which NaN always passes; or isfinite before, as an integer, by MIN or LAND.
+# otherwise, and one waits for the other. With more values each rank does a part, and all
+# agree; but for one half of the values NaN wins, and for the other it loses. MIN is the
+# same. Open MPI 5.0.11 agrees between ranks, and loses NaN by place too.
+# Remedy: SUM, which NaN always passes; or isfinite before, as an integer, by MIN.
 # Seen (NaN on rank 0, 1 on rank 1; results of rank 0, of rank 1):
 #   MAX of one value: 1; nan
 #   MAX of four values: 1 1 nan nan; 1 1 nan nan

@@ -1,7 +1,8 @@
 #!/bin/sh
 # ONNX's shape inference has a row too many where pools of ceil_mode leave one out.
 #
-# Versions: onnx 1.23.2 (shape_inference, onnx.reference), onnxruntime 1.32.0, NumPy 2.4.6.
+# Versions: onnx 1.23.2 (shape_inference, onnx.reference), onnxruntime 1.32.0, NumPy
+# 2.4.6.
 # Expected: sizes inferred for a model are those of what it computes, in each opset.
 # Happens: with ceil_mode a last window that would begin behind the image, in the pad at
 # its end, is left out, as in Caffe and torch. The library that infers sizes leaves it
