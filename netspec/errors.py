@@ -9,7 +9,6 @@ Catch `NetspecError` for all of them.
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import sys
 from collections.abc import Iterable, Sequence
@@ -146,6 +145,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if len(word) > MAX_WORD:
         return ""
     by_folded = {name.lower(): name for name in islice(known, MAX_KNOWN)}
+    import difflib  # which right words do not need
+
     near = difflib.get_close_matches(word.lower(), by_folded, n=1, cutoff=0.6)
     return f"; did you mean {by_folded[near[0]]!r}?" if near else ""
 

@@ -102,6 +102,21 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder, and those that it is in, unless it is there; return its path.
+
+    Raises `FileError`.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"{folder}: cannot be made a folder: {error.strerror}"
+        ) from error
+    return folder
+
+
 def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
     """Return the contents of a file, at most `limit` bytes of it.
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-import traceback
 import warnings
 from types import FrameType, TracebackType
 from typing import Any
 
 # These packages, and the library that enters their context managers.
 OURS = frozenset(("netspec", "runtime", "contextlib"))
-_OLD_CELL = re.compile(r"<ipython-input-(\d+)-")  # of IPython before 8
+_OLD_CELL = r"<ipython-input-(\d+)-"  # of IPython before 8
 
 
 def is_ours(frame: FrameType) -> bool:
@@ -33,6 +32,12 @@ def shell() -> Any:
     return None if get_ipython is None else get_ipython()
 
 
+def page_shell() -> Any:
+    """Return the shell of a notebook, or None: one with a kernel shows a page."""
+    found = shell()
+    return found if getattr(found, "kernel", None) is not None else None
+
+
 def cell_name(path: str) -> str | None:
     """Return how a notebook names the code of a file name: `Cell In[19]`, or None.
 
@@ -43,7 +48,7 @@ def cell_name(path: str) -> str | None:
     found = named(path) if named is not None else None
     if isinstance(found, tuple):
         return " ".join(found)
-    old = _OLD_CELL.match(path)
+    old = re.match(_OLD_CELL, path)
     return f"Cell In[{old[1]}]" if old is not None else None
 
 
@@ -93,6 +98,8 @@ def rendered(error: BaseException) -> list[str]:
     """Return the lines that IPython shows for an error of this project."""
     running, whole = shell(), error.__traceback__
     if running is None:
+        import traceback  # which few programs need
+
         return traceback.format_exception(error)
     renderer = running.InteractiveTB
     cause, silent = error.__cause__, error.__suppress_context__

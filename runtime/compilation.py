@@ -6,7 +6,9 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from netspec.notebooks import page_shell
 
 # Takes how many of how many are compiled, from 0 on; it is over where they are equal.
 Listener: TypeAlias = Callable[[int, int], None]
@@ -58,11 +60,6 @@ class Compilation:
         for listener in self._listeners or [self._line]:
             listener(done, total)
 
-    @property
-    def is_listened_to(self) -> bool:
-        """Say whether anybody listens."""
-        return bool(self._listeners)
-
     @contextlib.contextmanager
     def listen(self, listener: Listener) -> Iterator[None]:
         """Let `listener` be told, in the place of the line, during a block."""
@@ -113,15 +110,6 @@ def show_on_terminal(shown: str) -> None:
         _write(f"{CLEAR_LINE}{shown}")
 
 
-def in_notebook() -> bool:
-    """Say whether a kernel of Jupyter runs this, so that output goes to a page."""
-    ipython: Any = sys.modules.get("IPython")
-    if ipython is None or "ipykernel" not in sys.modules:
-        return False
-    shell = ipython.get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
-
-
 def _on_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
@@ -131,7 +119,7 @@ def _clear() -> str:
 
 
 def _write(shown: str) -> None:
-    if not (_on_terminal() or in_notebook()):
+    if not (_on_terminal() or page_shell()):
         return
     with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
         print(shown, end="", file=sys.stderr, flush=True)

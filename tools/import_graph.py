@@ -28,7 +28,7 @@ ORDER: Mapping[str, Sequence[str]] = {
     "netspec": (
         "notebooks",
         "errors  version",
-        "bundled  site  files  formats  parser  schema  room",
+        "bundled  site  files  formats  parser  schema  room  columns",
         "catalogue  ops",
         "forks",
         "text",

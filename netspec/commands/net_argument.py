@@ -329,30 +329,6 @@ def net_to_run(options: Any, *, phase: int | None = None) -> NetToRun:
     return NetToRun(given.net, given.source, given.level, given.stages)
 
 
-def read_net_argument(
-    name: str,
-    *,
-    deploy: bool = False,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    paths: dict[str, str] | None = None,
-) -> NetParameter:
-    """Return the net that an argument names, as it stands, without values.
-
-    deploy: take the net for use, that of a model file or one that is derived. shapes:
-    of its data, where only files tell them. paths: gets those of modules that names do
-    not show.
-
-    Raises what `given_net` does.
-    """
-    options = argparse.Namespace(
-        net=name, set=[], function=None, shape=list((shapes or {}).items())
-    )
-    given = given_net(options, deploy=deploy)
-    if paths is not None:
-        paths.update(given.paths)
-    return given.net
-
-
 def refuse_settings(options: Any) -> None:
     """Refuse --set and --net where the net is that of no model file."""
     given = {"--set": options.set, "--net": options.function}

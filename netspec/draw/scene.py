@@ -113,7 +113,8 @@ class Page:
         return (
             f'<iframe title="{escape(self.title)}" sandbox="allow-scripts" '
             f'srcdoc="{escape(self.html)}" style="width:100%;height:{self.height}px;'
-            f'border:1px solid rgba(128,128,128,.4);border-radius:8px"></iframe>'
+            f"box-sizing:border-box;border:1px solid rgba(128,128,128,.4);"
+            f'border-radius:8px"></iframe>'
         )
 
     def __repr__(self) -> str:

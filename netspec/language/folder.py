@@ -11,7 +11,6 @@ from netspec.language.calls import Function, Namespace, Top
 from netspec.language.dangling import dangling, warn_unused
 from netspec.language.emit import Emission, Root, emit, needed, unused
 from netspec.language.entries import NoSuchTop, each_of, is_tuple_of_tops, not_an_entry
-from netspec.language.foreign_words import net_here
 from netspec.language.naming import STRICT, Lost, Mistakes, Names, module_tops
 from netspec.language.python_to_proto import assign
 from netspec.language.results import (
@@ -177,6 +176,8 @@ class Folder(Namespace):
         return part_of(self, name)
 
     def _no_such_top(self, name: Any) -> NoSuchTop:
+        from netspec.language.foreign_words import net_here  # right names do without
+
         known = [*self.keys(), *paths(self.keys())]
         hint = did_you_mean(str(name), known)
         names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")

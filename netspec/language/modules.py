@@ -36,7 +36,6 @@ from netspec.language.scope import (
     with_defaults,
 )
 from netspec.language.sharing import tie_calls
-from netspec.nets.state import phase_number
 from netspec.nets.words import strange_words
 from netspec.schema import LayerParameter
 from netspec.site import Site, user_site
@@ -200,6 +199,8 @@ def phase(name: str | int) -> Iterator[None]:
 
     Raises `SpecError` for another phase inside.
     """
+    from netspec.nets.state import phase_number  # a mere import need not wait for it
+
     try:
         number = phase_number(name)
     except SpecError as error:

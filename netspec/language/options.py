@@ -9,7 +9,6 @@ from typing import Any
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import an, did_you_mean
 from netspec.language.calls import Function, describe
-from netspec.language.foreign_words import field_here
 from netspec.language.python_to_proto import (
     assign_field,
     assign_unknown,
@@ -159,6 +158,8 @@ def _elsewhere(type_name: str, name: str, fields: Mapping[str, Any]) -> str | No
     for param in row.extra_params if row is not None else ():
         if name in fields_of(param):
             return f"it is one of {param}: write {param}=dict({name}=...)"
+    from netspec.language.foreign_words import field_here  # right names do without
+
     return field_here(name, [*fields, "in_place"])
 
 

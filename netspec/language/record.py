@@ -50,7 +50,7 @@ def layer_function(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """
     name = function.__name__
     types = function.__annotations__
-    types.update({key: _Shown(value) for key, value in types.items()})
+    types.update({key: _shown(value) for key, value in types.items()})
 
     @functools.wraps(function)
     def call(*bottoms: _P.args, **fields: _P.kwargs) -> _R:
@@ -67,6 +67,9 @@ class _Shown(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+_shown = functools.cache(_Shown)  # the layers have few types for many options
 
 
 def record(

@@ -8,7 +8,6 @@ from typing import Any
 
 from netspec.catalogue import LAYER_TYPES
 from netspec.errors import SpecError, did_you_mean
-from netspec.language.foreign_words import type_here
 from netspec.site import user_site
 
 
@@ -62,6 +61,8 @@ def no_such_layer(name: str) -> AttributeError:
     """Return the error of `L.name` for an unknown layer type."""
     if name.startswith("_"):
         return AttributeError(name)
+    from netspec.language.foreign_words import type_here  # right names do without
+
     site = user_site()
     here = type_here(name)
     if here is not None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from netspec.language.calls import Namespace, Top
 
+if TYPE_CHECKING:
+    from typing import Protocol
 
-class Names(Protocol):
-    """What a view looks at: a spec."""
+    class Names(Protocol):
+        """What a view looks at: a spec."""
 
-    def keys(self) -> list[str]:
-        """Return all names."""
+        def keys(self) -> list[str]:
+            """Return all names."""
 
-    def __getitem__(self, name: str) -> Any: ...
+        def __getitem__(self, name: str) -> Any: ...
 
-    def __setitem__(self, name: str, value: Any) -> None: ...
+        def __setitem__(self, name: str, value: Any) -> None: ...
 
-    def __delitem__(self, name: str) -> None: ...
+        def __delitem__(self, name: str) -> None: ...
 
 
 class Part(Namespace):

@@ -17,7 +17,7 @@ from typing import Any
 from netspec import bundled
 from netspec.commands.cli import Parser, run
 from netspec.errors import FileError, SpecError
-from netspec.files import replacing
+from netspec.files import make_folder, replacing
 
 
 def main(
@@ -67,10 +67,10 @@ def _copy(path: Path, output: str, *, force: bool) -> None:
     if path.is_dir():
         target = target / path.name if target.is_dir() else target
         pairs = [(file, target / file.name) for file in sorted(path.glob("*.py"))]
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
     else:
         if target.is_dir() or output.endswith("/"):
-            target.mkdir(parents=True, exist_ok=True)
+            make_folder(target)
             target /= path.name
         beside = bundled.neighbours(path)
         pairs = [(path, target), *((x, target.with_name(x.name)) for x in beside)]

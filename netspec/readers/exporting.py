@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import UnsupportedError, join
+from netspec.files import make_folder
 from netspec.ops.base import label
 from netspec.readers.draft import Draft
 from netspec.readers.form import plain_form
@@ -35,8 +36,7 @@ class Exported:
 
         The folder is made where it is missing. Returns the paths. Raises `FileError`.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(folder)
         paths = [folder / f"{name}.prototxt"]
         write_message(paths[0], self.model.net)
         if self.model.weights is not None:

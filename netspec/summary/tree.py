@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
+from netspec.columns import aligned
 from netspec.ops.base import Shape
 from netspec.summary.row import Row
 
@@ -172,25 +173,18 @@ def _size(nbytes: int) -> str:
 
 def table(lines: Iterable[Line]) -> list[str]:
     """Lay lines out as a table, with rules above and below."""
-    cells = [HEADS, *map(_cells, lines)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = "-" * (sum(widths) + 2 * (len(HEADS) - 1))
-    result = []
-    for row in cells:
-        padded = [
-            text.ljust(width) if place < TEXT_COLUMNS else text.rjust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        result.append("  ".join(padded).rstrip())
-    return [result[0], rule, *result[1:], rule]
+    head, *rest = aligned([HEADS, *map(_cells, lines)], range(TEXT_COLUMNS))
+    rule = "-" * len(head)  # its last column is flush right
+    return [head, rule, *rest, rule]
 
 
 STYLE = """
 .netspec-summary { font-size: 0.9em; overflow-x: auto; }
 .netspec-summary summary, .netspec-summary .layer { display: grid;
-  gap: 0 0.8em; min-width: 51.5em;
-  grid-template-columns: minmax(9em, 2fr) 7.5em minmax(9.5em, 1fr) 6em 8.5em 7em; }
+  gap: 0 0.6em; min-width: 49.5em;
+  grid-template-columns: minmax(8.5em, 2fr) 9em minmax(8.5em, 1fr) 5.2em 8em 7em; }
 .netspec-summary span { overflow-wrap: anywhere; }
+.netspec-summary span.number { overflow-wrap: normal; white-space: nowrap; }
 .netspec-summary .number { text-align: right; font-variant-numeric: tabular-nums; }
 .netspec-summary .head { font-weight: bold; border-bottom: 1px solid; }
 .netspec-summary summary { cursor: pointer; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netspec.columns import aligned
 from netspec.ops.base import Shape
 from runtime.html import line, output, table
 
@@ -142,15 +143,7 @@ class GradientCheck:
     def _table(self) -> list[str]:
         if not self.rows:
             return []
-        cells = [HEADS, *(_cells(row) for row in self.rows)]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(HEADS))]
-        return [
-            "  ".join(
-                cell.ljust(width) if i in TEXTS else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
+        return aligned([HEADS, *(_cells(row) for row in self.rows)], TEXTS)
 
     def _remarks(self) -> list[str]:
         remarks = [f"note: {note}" for note in self.notes]

@@ -1,4 +1,4 @@
-"""The data that an option of a command names, and how they come into a net."""
+"""The options of commands that put data through a trained net."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from netspec.errors import FileError, NetspecError, SpecWarning
 from netspec.ops.base import count
@@ -128,7 +128,6 @@ def run_training(
             stack.callback(progress.close)
             stack.enter_context(_plain_warnings())
             outputs.start(solver, stack)
-            stack.enter_context(_shown_warnings())
             solve()
     except NetspecError:
         # The curve of a run that failed may tell why; that it fails too is no news.
@@ -147,23 +146,6 @@ def run_training(
     return 0
 
 
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Show a snapshot that failed as one line, as errors are."""
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def plain(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
-            if issubclass(kind, SnapshotWarning):
-                print(f"warning: {message}", file=sys.stderr, flush=True)
-            else:
-                show(message, kind, *rest)
-
-        warnings.simplefilter("always", SnapshotWarning)
-        warnings.showwarning = plain  # type: ignore[assignment]
-        yield
-
-
 def _announce(solver: Solver) -> None:
     net, param = solver.net, solver.param
     ends = "the end of the data" if param.max_iter >= NO_END else param.max_iter
@@ -177,26 +159,21 @@ def _announce(solver: Solver) -> None:
 
 
 @contextmanager
-def _shown_warnings() -> Iterator[None]:
-    """Show our warnings as one line, without the place in our code."""
+def _plain_warnings() -> Iterator[None]:
+    """Show our warnings as one line, as errors are, without the place in our code."""
+    ours = (SpecWarning, SnapshotWarning)
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def told(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if issubclass(category, SpecWarning):
+        def plain(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
+            if issubclass(kind, ours):
                 print(f"warning: {message}", file=sys.stderr, flush=True)
             else:
-                show(message, category, filename, lineno, file, line)
+                show(message, kind, *rest)
 
-        warnings.simplefilter("always", SpecWarning)
-        warnings.showwarning = told
+        for kind in ours:
+            warnings.simplefilter("always", kind)
+        warnings.showwarning = plain  # type: ignore[assignment]
         yield
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from netspec import bundled
 from netspec.commands.cli import positive
 from netspec.commands.net_argument import add_batch_size, add_settings, net_to_run
-from netspec.errors import FileError, SpecError
-from netspec.files import is_file
+from netspec.errors import SpecError
+from netspec.files import is_file, make_folder
 from netspec.nets.current import current
 from netspec.schema import TRAIN, SolverParameter
 from netspec.text import is_solver_file
@@ -32,8 +32,6 @@ from runtime.training.snapshot_files import (
 from runtime.training.solver import Solver
 from runtime.training.solver_param import find_file, read_solver, weight_files
 from runtime.training.solver_source import TRAIN_FIELDS
-
-SIGNAL_STATUS = 128  # a command that a signal ended exits with this plus its number
 
 
 def add_parser(commands: Any) -> None:
@@ -191,13 +189,7 @@ def _override(param: SolverParameter, options: argparse.Namespace) -> None:
             f"{options.solver}: max_iter is missing; add it, or use --max-iter"
         )
     if options.out:
-        folder = Path(options.out)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(
-                f"{folder}: cannot be made a folder: {error.strerror}"
-            ) from error
+        folder = make_folder(options.out)
         param.snapshot_prefix = str(folder / Path(param.snapshot_prefix).name)
     check_writable(param.snapshot_prefix)
     remove_leftovers(param.snapshot_prefix)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from netspec.errors import FileError, MachineError, ShapeError, SpecError, SpecWarning
-from netspec.files import replacing
+from netspec.files import make_folder, replacing
 from netspec.ops.base import Shape
 from runtime.data.convert import Advance, check_place, write
 
@@ -236,10 +236,7 @@ def _write_hdf5(
         raise MachineError(
             f"{target}: writing needs h5py; install the extra netspec[data]"
         ) from error
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{path.parent}: cannot be made: {error.strerror}") from error
+    make_folder(path.parent)
     count = len(next(iter(arrays.values()))) if order is None else len(order)
     with replacing(target) as file, h5py.File(file, "w") as written:
         sets = {

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 
 from netspec.errors import FileError, MachineError, SpecError
-from netspec.files import read_bytes, replacing
+from netspec.files import make_folder, read_bytes, replacing
 from netspec.ops.base import Shape
 from netspec.room import check_room
 from netspec.schema import Datum
@@ -225,10 +225,7 @@ def write(
     results = [Path(f"{path}{end}") for end in ends]
     for result in results:
         check_place(result, form, force=force)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{path.parent}: cannot be made: {error.strerror}") from error
+    make_folder(path.parent)
     if form == "lmdb":
         _write_lmdb(images, results[0], advance)
     else:

@@ -1,7 +1,8 @@
-"""Text files that name other files, one on every line."""
+"""Text files with a name on every line: of other files, or of classes."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from netspec.errors import FileError
@@ -80,3 +81,16 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def read_names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of classes that a text file has, one on a line.
+
+    Raises `FileError`.
+    """
+    name = os.fspath(path)
+    try:
+        lines = read_bytes(name).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise FileError(f"{name}: is no text in UTF-8: {error}") from None
+    return [line.strip() for line in lines if line.strip()]

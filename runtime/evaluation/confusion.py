@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from netspec.errors import MachineError
+from netspec.columns import aligned
 from runtime.html import Markup, escaped, output
+from runtime.training.tables import pandas
 
 MAX_TEXT, MAX_HTML = 20, 60  # classes that are shown as a table
 COLOUR = "70, 130, 220"  # of cells, with more or less transparency
@@ -53,7 +53,8 @@ class Confusion:
     def to_pandas(self) -> Any:
         """Return a DataFrame; raises `MachineError` where pandas is missing."""
         names = list(self.names)
-        frame = pandas().DataFrame(self.array, index=names, columns=names)
+        library = pandas("Confusion.to_pandas", "array")
+        frame = library.DataFrame(self.array, index=names, columns=names)
         return frame.rename_axis(index="label", columns="predicted")
 
     def text(self) -> str:
@@ -64,14 +65,7 @@ class Confusion:
         cells = [["label \\ predicted", *self.names]]
         for name, row in zip(self.names, self.array, strict=True):
             cells.append([name, *(f"{n}" if n else "." for n in row)])
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        return "\n".join(
-            "  ".join(
-                text.rjust(width) if place else text.ljust(width)
-                for place, (text, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in cells
-        )
+        return "\n".join(aligned(cells))
 
     __str__ = text
 
@@ -112,16 +106,6 @@ def _cell(count: int, share: float, label: str, predicted: str, *, own: bool) ->
         f'<td class="number" style="padding: 0.1em 0.5em;{mark}{line}" '
         f'title="{escaped(title)}">{count if count else ""}</td>'
     )
-
-
-def pandas() -> Any:
-    """Return pandas; raises `MachineError` where it is missing."""
-    try:
-        return importlib.import_module("pandas")
-    except ImportError as error:
-        raise MachineError(
-            "tables need pandas, which is not installed: pip install pandas"
-        ) from error
 
 
 def class_names(count: int, given: Sequence[str]) -> tuple[str, ...]:

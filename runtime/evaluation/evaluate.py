@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from operator import index
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netspec.errors import FileError, ShapeError, SpecError, SpecWarning, did_you_mean
+from netspec.errors import ShapeError, SpecError, SpecWarning, did_you_mean
 from netspec.notebooks import warn_user
 from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
+from runtime.data.lists import read_names
 from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.heads import (
     CLASSES,
@@ -158,12 +158,7 @@ def _ranks(top_k: Any) -> tuple[int, ...]:
 
 def _names(given: Any) -> Any:
     if isinstance(given, str | os.PathLike):
-        path = Path(given)
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileError(f"{path}: {error}") from error
-        return [text.strip() for text in lines if text.strip()]
+        return read_names(given)
     if given is not None and not np.iterable(given):
         raise SpecError(
             f"class_names is {given!r:.60}; expected a list in the order of the "

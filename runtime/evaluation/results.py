@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from netspec.columns import aligned
 from netspec.errors import SpecError, did_you_mean
-from runtime.evaluation.confusion import Confusion, pandas
+from runtime.evaluation.confusion import Confusion
 from runtime.html import Markup, closed, line, output, table
+from runtime.training.tables import pandas
 
 MAX_ROWS = 20  # of a table of classes in text, and open in HTML
 LEAST_SHOWN = 3  # classes with the least F1 in a repr
@@ -54,9 +56,9 @@ class PerClass:
 
     def to_pandas(self) -> Any:
         """Return a DataFrame; raises `MachineError` where pandas is missing."""
-        return pandas().DataFrame(
-            dict(self.columns), index=pandas().Index(self.names, name=self.kind)
-        )
+        library = pandas("PerClass.to_pandas", "as_dict")
+        index = library.Index(self.names, name=self.kind)
+        return library.DataFrame(dict(self.columns), index=index)
 
     def rows(self) -> list[list[str]]:
         """Return the table as text, a row a class."""
@@ -69,14 +71,7 @@ class PerClass:
     def text(self, limit: int | None = None) -> str:
         """Return a table of the first `limit` classes, or of all."""
         rows = [[self.kind, *self.columns], *self.rows()[:limit]]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                text.rjust(width) if place else text.ljust(width)
-                for place, (text, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
+        lines = aligned(rows)
         more = len(self.names) - len(rows) + 1
         return "\n".join([*lines, f"... and {more} more"] if more else lines)
 

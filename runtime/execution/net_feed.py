@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from netspec.errors import SpecError
@@ -15,6 +15,8 @@ from runtime.data.given.base import Dataset
 from runtime.data.source import Source
 from runtime.execution.mirror import Mirror
 from runtime.layers.base import Clock, Context
+
+_NOTHING = nullcontext()  # without a feed a step need not wait to make one
 
 
 class NetFeed:
@@ -130,13 +132,13 @@ class NetFeed:
             self._pending.update(self._unfed)
             self._reshape(len(self.graph.nodes) - 1)
 
-    @contextmanager
-    def feeding(self) -> Iterator[None]:
-        """Take batches in the passes of this block, if there is a feed."""
+    def feeding(self) -> AbstractContextManager[None]:
+        """Take batches in the passes of a block, if there is a feed."""
         feed = self._feed
-        if feed is None or feed.always:
-            yield
-            return
+        return _NOTHING if feed is None or feed.always else self._feeding(feed)
+
+    @contextmanager
+    def _feeding(self, feed: Feed) -> Iterator[None]:
         self._feed_on(feed, self.clock.value)
         try:
             yield

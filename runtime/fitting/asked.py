@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, SpecWarning
 from runtime.data.given.base import Dataset
 from runtime.fitting.data import Given, Opened, can_begin_anew, open_data
 from runtime.fitting.inputs import Inputs, inputs_of, with_batch
@@ -158,6 +159,14 @@ class Asked:
         if state == LAST:
             state = last_state(solver.param.snapshot_prefix)
         solver.restore(state)
+        if solver.iter > solver.param.max_iter:
+            warnings.warn(
+                f"{state} is of iteration {solver.iter}, but this training ends after "
+                f"{solver.param.max_iter}, so nothing is left to train; give more "
+                f"epochs, or a larger max_iter",
+                SpecWarning,
+                stacklevel=4,
+            )
 
     # ------------------------------------------------------------ nets
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.schema import SolverParameter
 from runtime.data.given.base import Later
 from runtime.execution.net import Net
@@ -14,6 +15,7 @@ from runtime.fitting.inputs import Inputs, inputs_of_net
 from runtime.fitting.opening import prefix_in
 from runtime.fitting.training import Length, Training
 from runtime.training.history import History
+from runtime.training.lr_policy import POLICY_FIELDS
 from runtime.training.solver import Solver
 from runtime.training.solver_param import test_choices, train_choice
 
@@ -64,8 +66,26 @@ def go_on(
             "snapshot is given, but no folder to write to; give out='folder', too"
         )
     length = Length(epochs=1) if length == Length() else length
+    planned = solver.param.max_iter
     training.plan(length, first=solver.iter, snapshot=files.snapshot)
+    _warn_of_stretched_rates(solver, planned)
     return training
+
+
+def _warn_of_stretched_rates(solver: Solver, planned: int) -> None:
+    """Tell of a rate that goes by `max_iter`, and which is another now."""
+    param = solver.param
+    by_length = "max_iter" in POLICY_FIELDS.get(param.lr_policy, ())
+    if param.lr_policy == "cosine" and param.restart_iter > 0:
+        by_length = False
+    if by_length and solver.iter > 0 and planned != param.max_iter:
+        warn_user(
+            f"lr_policy {param.lr_policy!r} goes by max_iter, which is {param.max_iter}"
+            f" now and was {planned}: the rate goes on at {solver.lr:.3g}, on a curve "
+            f"that is longer. For rates of another kind set solver.param.lr_policy = "
+            f'"fixed" and solver.lr',
+            SpecWarning,
+        )
 
 
 def _solver_of(one: History | Solver) -> Solver:

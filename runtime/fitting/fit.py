@@ -122,7 +122,9 @@ def fit(
         return _run(training, None, callbacks, progress)
     asked = Asked(net, solver, given, length, files, seed)
     call = asked.call(how)
-    kept = None if fresh else KEPT.of(call)
+    if fresh:
+        KEPT.forget_call(call)
+    kept = KEPT.of(call)
     if kept is not None:
         kept.plan(asked.length, first=0, snapshot=snapshot)
         _say_going_on(kept)

@@ -51,7 +51,11 @@ def told(param: SolverParameter) -> bytes:
 
 
 class _Kept:
-    """The last training of this process that was interrupted."""
+    """The last training of this process that was interrupted, with all its memory.
+
+    It is kept until the same call came to its end or begins anew, or another one is
+    interrupted.
+    """
 
     def __init__(self) -> None:
         self.call: Call | None = None
@@ -62,6 +66,11 @@ class _Kept:
 
     def forget(self, training: Training) -> None:
         if self.training is training:
+            self.call = self.training = None
+
+    def forget_call(self, call: Call) -> None:
+        """Give back the memory of a training that its call begins anew."""
+        if self.of(call) is not None:
             self.call = self.training = None
 
     def of(self, call: Call) -> Training | None:
@@ -76,6 +85,6 @@ KEPT = _Kept()
 def interrupted() -> History | None:
     """Return the history of the last `fit` that was interrupted, with its solver.
 
-    None where the last one of this process came to its end.
+    None where none was, or the same call has come to its end since.
     """
     return None if KEPT.training is None else KEPT.training.solver.history

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from netspec.errors import FileError, SpecError, shown
-from netspec.files import is_file
+from netspec.files import is_file, make_folder
 from netspec.schema import SolverParameter
-from runtime.training.solver_param import train_choice
 from runtime.training.solver_source import is_net, solver_of
 from runtime.update_rules import UPDATES as TYPES
 
@@ -70,13 +69,7 @@ def prefix_in(out: str | os.PathLike[str], param: SolverParameter, name: str) ->
 
     Raises `FileError` for what cannot be a folder.
     """
-    folder = Path(os.fspath(out))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"{folder}: cannot be made a folder: {error.strerror}"
-        ) from error
+    folder = make_folder(out)
     given = Path(param.snapshot_prefix).name
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     return str(folder / (safe or given or "net"))
@@ -103,8 +96,3 @@ def last_state(prefix: str) -> Path:
 
 def _escaped(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def net_name(param: SolverParameter, folder: Path | None) -> str:
-    """Return the name of the net to train."""
-    return str(train_choice(param, folder).net.name)

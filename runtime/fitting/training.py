@@ -66,7 +66,10 @@ class Training:
         if opened.train is not None:
             opened.train.expect(labels)
         if opened.test is not None:
-            opened.test.expect(labels_of(solver.test_nets[0].graph))
+            try:
+                opened.test.expect(labels_of(solver.test_nets[0].graph))
+            except SpecError as error:
+                raise error.replaced(text=f"validation: {error.text}") from None
         self._feed = _fed(solver.net, opened.train)
         if opened.test is not None:
             _fed(solver.test_nets[0], opened.test)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from netspec.errors import FileError, SpecError
-from netspec.files import read_bytes
+from netspec.errors import SpecError
 from netspec.graph import Node
 from netspec.schema import LayerParameter
+from runtime.data.lists import read_names
 from runtime.data.mean_file import read_any_mean
 from runtime.execution.net import Net
 from runtime.pictures.colours import (
@@ -263,11 +263,7 @@ def _names(names: Names) -> Mapping[int, str]:
     if isinstance(names, Mapping):
         return {int(label): str(name) for label, name in names.items()}
     if isinstance(names, str | os.PathLike):
-        try:
-            text = read_bytes(names).decode()
-        except UnicodeDecodeError as error:
-            raise FileError(f"{names}: is no text in UTF-8: {error}") from None
-        return _numbered([one.strip() for one in text.splitlines() if one.strip()])
+        return _numbered(read_names(names))
     return _numbered(list(map(str, names)))
 
 

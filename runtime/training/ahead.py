@@ -55,8 +55,10 @@ class Ahead:
         self._clears = careful
 
     def able(self) -> bool:
-        """Say whether the next iteration can be launched as a whole."""
-        self._rule.follow()
+        """Say whether the next iteration can be launched as a whole.
+
+        Its rate was asked for just before, so that the rule has followed its message.
+        """
         if self._rule.waits:
             return False
         update = self._rule.update

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 from collections import deque
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from netspec.errors import MachineError, SpecError
+from netspec.errors import SpecError
 from netspec.schema import SolverParameter
 from runtime.habits import HISTORY, with_habits
 from runtime.training.logs import Log as Log
@@ -25,6 +24,7 @@ from runtime.training.tables import (
     Per,
     by_place,
     columns,
+    pandas,
     per_what,
     rows_of,
     test_names,
@@ -94,19 +94,13 @@ class History:
 
         Raises `MachineError` without pandas.
         """
-        try:
-            pandas: Any = importlib.import_module("pandas")
-        except ImportError as error:
-            raise MachineError(
-                "History.to_pandas needs pandas, which is not installed; install it, "
-                "or use as_dict"
-            ) from error
+        library = pandas("History.to_pandas", "as_dict")
         what = per_what(self, per)
         if what != "iteration":
-            return pandas.DataFrame(columns(self, what)).set_index(what)
+            return library.DataFrame(columns(self, what)).set_index(what)
         rows = by_place(self)
         names = ["loss", "lr", "seconds", *test_names(self.tests)]
-        frame = pandas.DataFrame(list(rows.values()), list(rows), names, dtype=float)
+        frame = library.DataFrame(list(rows.values()), list(rows), names, dtype=float)
         frame.index.name = what
         return frame
 

@@ -36,14 +36,17 @@ _RATE = (
     "rampup_interval",
     "rampup_lr",
     "min_lr",
+)
+_LISTS = ("stepvalue", "plateau_winsize", "stagelr", "stageiter")
+_LISTING = ("multistep", "plateau", "multifixed")  # policies that read one of them
+_CYCLES = (
     "restart_iter",
     "restart_mult",
     "pct_start",
     "div_factor",
     "final_div_factor",
 )
-_LISTS = ("stepvalue", "plateau_winsize", "stagelr", "stageiter")
-_LISTING = ("multistep", "plateau", "multifixed")  # policies that read one of them
+_CYCLING = ("cosine", "onecycle")  # policies that read one of them
 _MOMENTUM = ("momentum_policy", "max_momentum", "momentum_power")
 _SETTINGS = (
     "type",
@@ -58,6 +61,7 @@ _SETTINGS = (
 )
 # In one call: it is made in every step.
 _fields_of = attrgetter(*_RATE, *_MOMENTUM, *_SETTINGS)
+_cycles_of = attrgetter(*_CYCLES)
 
 
 def _update_of(param: SolverParameter, net: Net) -> Update:
@@ -95,6 +99,8 @@ class Rule:
         fields: tuple[Any, ...] = _fields_of(self.param)
         if fields[0] in _LISTING:
             fields += tuple(tuple(getattr(self.param, field)) for field in _LISTS)
+        elif fields[0] in _CYCLING:
+            fields += _cycles_of(self.param)
         return fields
 
     def follow(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import MachineError, SpecError, did_you_mean
 from runtime.training.monitored import named, prefix
 from runtime.training.records import Records, StepRecord, TestRecord, plain
 
@@ -154,3 +155,16 @@ def by_place(run: Records) -> dict[int, dict[str, float]]:
 def _numbers(step: StepRecord) -> dict[str, float]:
     lr = plain(step.lr)
     return {"loss": step.loss, "lr": lr, "seconds": step.seconds}
+
+
+def pandas(what: str, instead: str) -> Any:
+    """Return pandas, which `what` needs.
+
+    Raises `MachineError` where it is missing, with what to use instead.
+    """
+    try:
+        return importlib.import_module("pandas")
+    except ImportError as error:
+        raise MachineError(
+            f"{what} needs pandas, which is not installed; install it, or use {instead}"
+        ) from error

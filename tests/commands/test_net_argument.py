@@ -1,5 +1,7 @@
 """The net that an argument of a command names, and `--shape`."""
 
+import argparse
+
 import pytest
 
 from netspec import bundled
@@ -12,7 +14,6 @@ from netspec.commands.net_argument import (
     file_of,
     given_net,
     net_to_run,
-    read_net_argument,
 )
 from netspec.errors import FileError, ShapeError, SpecError
 from netspec.nets.current import current
@@ -39,6 +40,13 @@ def model(tmp_path):
     return str(path)
 
 
+def read(name, *, deploy=False, shapes=None):
+    given = argparse.Namespace(
+        net=name, set=[], function=None, shape=list((shapes or {}).items())
+    )
+    return given_net(given, deploy=deploy).net
+
+
 def types(message):
     return [layer.type for layer in message.layer]
 
@@ -48,35 +56,35 @@ def test_a_file_is_read_as_it_stands_without_its_values(tmp_path):
     message.layer[1].blobs.add(data=[1, 2, 3]).shape.dim.append(3)
     path = tmp_path / "net.caffemodel"
     write_message(path, message)
-    found = read_net_argument(str(path))
+    found = read(str(path))
     assert types(found) == ["Input", "InnerProduct"]
     assert list(found.layer[1].blobs[0].shape.dim) == [3]
     assert not found.layer[1].blobs[0].data
     old = tmp_path / "old.prototxt"
     old.write_text('layers { name: "r" type: RELU bottom: "x" top: "x" }')
-    assert len(read_net_argument(str(old)).layers) == 1
+    assert len(read(str(old)).layers) == 1
 
 
 def test_a_model_file_gives_its_net_or_the_one_for_use(model):
-    assert types(read_net_argument(model))[0] == "HDF5Data"
-    assert types(read_net_argument(model))[-1] == "SoftmaxWithLoss"
+    assert types(read(model))[0] == "HDF5Data"
+    assert types(read(model))[-1] == "SoftmaxWithLoss"
     with pytest.raises(ShapeError, match="--shape data="):
-        read_net_argument(model, deploy=True)
-    found = read_net_argument(model, deploy=True, shapes={"data": (7, 5)})
+        read(model, deploy=True)
+    found = read(model, deploy=True, shapes={"data": (7, 5)})
     assert types(found) == ["Input", "InnerProduct", "Softmax"]
     assert list(found.layer[0].input_param.shape[0].dim) == [7, 5]
 
 
 def test_the_net_for_use_of_a_prototxt_is_derived(model, tmp_path):
     path = str(tmp_path / "train_val.prototxt")
-    write_message(path, read_net_argument(model))
+    write_message(path, read(model))
     with pytest.raises(ShapeError, match="--shape data="):
-        read_net_argument(path, deploy=True)
-    found = read_net_argument(path, deploy=True, shapes={"data": (7, 5)})
+        read(path, deploy=True)
+    found = read(path, deploy=True, shapes={"data": (7, 5)})
     assert types(found) == ["Input", "InnerProduct", "Softmax"]
     assert list(found.layer[0].input_param.shape[0].dim) == [7, 5]
     with pytest.raises(FileError, match="missing.prototxt: cannot be read"):
-        read_net_argument(str(tmp_path / "missing.prototxt"), deploy=True)
+        read(str(tmp_path / "missing.prototxt"), deploy=True)
 
 
 def test_shapes_are_named_and_may_be_repeated(capsys):
@@ -101,7 +109,7 @@ def test_a_bare_name_is_a_model_where_there_is_no_such_file(
 ):
     monkeypatch.chdir(tmp_path)
     assert file_of("lenet") == str(bundled.path_of("lenet"))
-    assert types(read_net_argument("lenet", deploy=True))[-1] == "Softmax"
+    assert types(read("lenet", deploy=True))[-1] == "Softmax"
     (tmp_path / "lenet").mkdir()
     assert file_of("lenet") == str(bundled.path_of("lenet"))
     (tmp_path / "lenet").rmdir()
@@ -128,7 +136,7 @@ def test_what_is_neither_file_nor_model_is_told_with_what_to_type(
     with pytest.raises(
         FileError, match="lenet_train_test.prototxt: the net of the sol"
     ):
-        read_net_argument("lenet_solver")
+        read("lenet_solver")
     assert file_of("other/lenet.py") == "other/lenet.py"  # who reads it says so
     assert file_of("gone.prototxt") == "gone.prototxt"
 

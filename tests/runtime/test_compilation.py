@@ -104,7 +104,7 @@ def shown(monkeypatch, calls, *, terminal=True, notebook=False):
     now, written = [0.0], []
     monkeypatch.setattr(compilation.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(compilation, "_on_terminal", lambda: terminal)
-    monkeypatch.setattr(compilation, "in_notebook", lambda: notebook)
+    monkeypatch.setattr(compilation, "page_shell", lambda: notebook or None)
     monkeypatch.setattr("builtins.print", lambda text, **options: written.append(text))
     line = compilation.Line()
     for seconds, done, total in calls:

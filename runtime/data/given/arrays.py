@@ -11,7 +11,7 @@ from netspec.errors import ShapeError, SpecError, SpecWarning
 from netspec.notebooks import warn_user
 from netspec.ops.base import count
 from runtime.data.given.base import Item, Rows
-from runtime.data.given.field import Field, check_numbers
+from runtime.data.given.field import Field, as_numbers
 from runtime.data.given.values import Labels, Numbers, check_array, check_labels
 from runtime.data.source import Arrays
 
@@ -40,8 +40,7 @@ def as_array(value: Any, name: str) -> Any:
             value = np.asarray(value)
         except (ValueError, TypeError, RuntimeError) as error:
             raise SpecError(f"{name!r} does not become an array: {error}") from error
-    check_numbers(value, f"{name!r}")
-    return value
+    return as_numbers(value, f"{name!r}")
 
 
 class ArrayRows(Rows):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -134,22 +136,34 @@ def batch_of(inputs: Mapping[str, Sequence[int]], given: int | None) -> int:
     return size
 
 
-def check_numbers(values: np.ndarray, what: str) -> None:
-    """Refuse arrays of what is no real number. what: whose they are."""
+def as_numbers(values: Any, what: str) -> Any:
+    """Return an array of real numbers; of objects that are such it is a copy.
+
+    A table of pandas with columns of different types becomes objects.
+
+    what: whose they are. Raises `SpecError` for anything else.
+    """
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise SpecError(f"{what} has masked values; fill them (x.filled(0))")
     kind = values.dtype.kind
     if kind in REAL:
-        return
-    if kind in "US":
+        return values
+    odd: list[Any] = []
+    if kind == "O" and isinstance(values, np.ndarray):
+        odd = [one for one in values.flat if not isinstance(one, Real | np.bool_)][:1]
+        if not odd:
+            return np.asarray(values, np.float64)
+    if kind in "US" or (odd and isinstance(odd[0], str | bytes)):
+        said = f" ({values.dtype})" if kind in "US" else f", such as {odd[0]!r:.40}"
         raise SpecError(
-            f"{what} holds text ({values.dtype}); labels are numbers from 0: "
+            f"{what} holds text{said}; labels are numbers from 0: "
             f"np.unique(y, return_inverse=True)[1] makes them; image files are given "
             f"by one path, of a folder or of a text file with a path on every line"
         )
     if kind == "O":
+        such = f", such as {odd[0]!r:.40}" if odd else ""
         raise SpecError(
-            f"{what} holds objects, not numbers: its items may have different shapes, "
-            f"or it is no array of numbers"
+            f"{what} holds objects, not numbers{such}: its items may have different "
+            f"shapes, or it is no array of numbers"
         )
     raise SpecError(f"{what} holds {values.dtype}; expected real numbers")

@@ -9,7 +9,7 @@ import numpy as np
 
 from netspec.errors import SpecError
 from runtime.data.given.base import Item, Rows
-from runtime.data.given.field import Field, check_numbers
+from runtime.data.given.field import Field, as_numbers
 from runtime.data.given.values import Numbers
 from runtime.data.source import Arrays
 
@@ -53,8 +53,7 @@ def item_of(fields: Sequence[Field], values: Sequence[Any], number: int) -> Item
     arrays = []
     for field, value in zip(fields, values, strict=True):
         array = np.asarray(value)
-        check_numbers(array, f"{field.name!r} of item {number}")
-        arrays.append(array)
+        arrays.append(as_numbers(array, f"{field.name!r} of item {number}"))
     return tuple(arrays)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from netspec.errors import SpecWarning
+from netspec.notebooks import page_shell
 from runtime.compilation import text
 from runtime.html import Markup, escaped, line, output, table
 from runtime.training.records import StepRecord, TestRecord
-from runtime.training.showing import place
 from runtime.training.showing.curves import Losses, curves_html
 from runtime.training.showing.lines import epoch_size, epochs
 from runtime.training.showing.show import Outcome, Run, Show
@@ -83,13 +83,13 @@ class Page(Show):
     # ------------------------------------------------------------ the output
 
     def _watch_cell(self) -> None:
-        events = getattr(place.shell(), "events", None)
+        events = getattr(page_shell(), "events", None)
         self._watched = events is not None
         if events is not None:
             events.register("post_run_cell", self._end_cell)
 
     def _end_cell(self, *_: Any) -> None:
-        shell = place.shell()
+        shell = page_shell()
         if shell is not None:
             shell.events.unregister("post_run_cell", self._end_cell)
         if self._stale:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 from netspec.errors import SpecError, did_you_mean
+from netspec.notebooks import page_shell
 from runtime.interrupts import Held
-from runtime.training.showing import place
 from runtime.training.showing.show import (
     Nothing,
     Outcome,
@@ -148,10 +149,10 @@ def way_of(progress: Progress, display: int = 0, *, script: bool = False) -> str
     if progress is None:
         if script:
             return "log"
-        return "notebook" if place.shell() else "log" if display > 0 else ""
+        return "notebook" if page_shell() else "log" if display > 0 else ""
     if progress is True:
-        found = "bar" if is_terminal() and place.has_tqdm() else "lines"
-        return "notebook" if place.shell() else found
+        found = "bar" if is_terminal() and has_tqdm() else "lines"
+        return "notebook" if page_shell() else found
     if progress is False:
         return "off"
     if progress not in WAYS:
@@ -159,12 +160,17 @@ def way_of(progress: Progress, display: int = 0, *, script: bool = False) -> str
             f"progress is {progress!r}{did_you_mean(str(progress), WAYS)}; expected "
             f"True, False, None or one of {', '.join(map(repr, WAYS))}"
         )
-    if progress == "notebook" and not place.shell():
+    if progress == "notebook" and not page_shell():
         raise SpecError(
             "progress is 'notebook', but this does not run in one; choose 'bar' or "
             "'lines', or None for what suits the place"
         )
     return progress
+
+
+def has_tqdm() -> bool:
+    """Say whether tqdm is installed."""
+    return importlib.util.find_spec("tqdm") is not None
 
 
 def _make(way: str) -> Show:

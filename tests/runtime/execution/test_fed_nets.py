@@ -137,6 +137,7 @@ def test_what_the_data_raise_comes_from_the_pass_that_needs_it(backend):
     net, _ = pair(backend)
     x, y = arrays()
     bad = x[4:].astype(object)
+    bad[0, 0, 0, 0] = None
     net.feed([(x[:4], y[:4]), (bad[:, :, :3], y[4:])])
     net.forward()
     with pytest.raises(SpecError, match="'data' of item 1 holds objects"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import runtime
-from netspec.errors import FileError, SpecError
+from netspec.errors import FileError, SpecError, SpecWarning
 from tests.runtime.fitting.common import (
     arrays,
     assert_same_run,
@@ -131,6 +131,7 @@ def test_another_call_begins_anew(other):
     history = fit(**call)
     assert history.solver is not solver
     assert history.train[0].iteration == 0
+    assert (runtime.interrupted() is None) == ("fresh" in other)  # its memory is free
 
 
 def test_more_epochs_and_equal_data_go_on_too():
@@ -238,3 +239,15 @@ def test_a_generator_is_read_from_its_start_where_a_snapshot_goes_on(tmp_path):
     fit(spec(), data(), max_iter=4, out=tmp_path)
     resumed = fit(spec(), data(), max_iter=6, out=tmp_path, resume="last")
     assert losses(resumed) == losses(straight)[4:]
+
+
+def test_rates_that_go_by_the_length_of_training_are_told_where_it_grows():
+    cosine = {"base_lr": 0.1, "lr_policy": "cosine"}
+    history = fit(spec(), (X, Y), solver=cosine, epochs=2)
+    with pytest.warns(SpecWarning, match=r"'cosine' goes by max_iter, which is 21 now"):
+        fit(history, None, solver=None, validation=None, epochs=1)
+    assert history.solver.iter == 21
+    history.solver.param.lr_policy = "fixed"
+    history.solver.lr = 0.01
+    fit(history, None, solver=None, validation=None, epochs=1)
+    assert history.train[-1].lr == pytest.approx(0.01)

@@ -3,7 +3,7 @@
 import pytest
 
 import runtime
-from netspec.errors import FileError, SpecError
+from netspec.errors import FileError, SpecError, SpecWarning
 from runtime.callbacks import BestCheckpoint
 from tests.runtime.fitting.common import arrays, losses, spec
 
@@ -51,3 +51,19 @@ def test_another_solver_may_be_trained_in_a_callback():
 def test_a_folder_is_no_file_for_the_best_weights(tmp_path):
     with pytest.raises(FileError, match="is a folder; give BestCheckpoint the name"):
         fit(callbacks=BestCheckpoint(tmp_path, "loss"))
+
+
+def test_a_snapshot_beyond_the_end_is_warned_of(tmp_path):
+    end = fit(out=tmp_path).solver.iter
+    again = fit(out=tmp_path, resume="last")  # a script that runs again
+    assert (again.solver.iter, again.train) == (end, [])
+    with pytest.warns(SpecWarning, match=rf"iteration {end}, .* ends after 2, so noth"):
+        runtime.fit(
+            spec(), DATA, max_iter=2, out=tmp_path, resume="last", progress=False
+        )
+
+
+def test_wrong_labels_of_the_validation_data_are_told_as_theirs():
+    x, y = DATA
+    with pytest.raises(SpecError, match="^validation: 'label' has the label"):
+        fit(validation=(x, y + 5))

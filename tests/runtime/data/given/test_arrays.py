@@ -37,6 +37,21 @@ def test_labels_may_have_axes_of_one(shape, wanted):
     check_epoch(data, X, Y)
 
 
+def test_a_table_with_columns_of_several_types_holds_numbers():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": [0.5, 1.5, 2], "b": [True, False, True]})
+    table["c"] = [3, 4, 5]
+    assert table.to_numpy().dtype == object
+    for one in (table, table.convert_dtypes()):
+        data = open_dataset(one, {"data": (3, 3)})
+        np.testing.assert_array_equal(
+            data.batch(0)[0], [[0.5, 1, 3], [1.5, 0, 4], [2, 1, 5]]
+        )
+    table["c"] = ["x", "y", "z"]
+    with pytest.raises(SpecError, match="'data' holds text, such as 'x'"):
+        open_dataset(table, {"data": (3, 3)})
+
+
 def test_grey_images_need_no_axis_of_channels():
     check_epoch(open_dataset((X[:, 0], Y), INPUTS), X, Y)
 
@@ -105,7 +120,9 @@ def test_a_batch_larger_than_the_data():
         ((X[:0], Y[:0]), SpecError, "the data have no items"),
         ((), SpecError, "the data have no items"),
         ((X, Y.astype(str)), SpecError, "'label' holds text .* np.unique"),
-        ((X, np.array([[1], 2] * 5, object)), SpecError, "'label' holds objects"),
+        ((X, np.array([[1], 2] * 5, object)), SpecError, r"objects.* such as \[1\]"),
+        ((X, np.array([*"ab"] * 5, object)), SpecError, "text, such as 'a'.*np.unique"),
+        ((X, np.array([None] * 10, object)), SpecError, "objects.* such as None"),
         ((X, Y * 1j), SpecError, "'label' holds complex128; expected real numbers"),
         ((X, np.ma.masked_less(Y, 3)), SpecError, "'label' has masked values"),
         ((X, 3), ShapeError, "data for 'label' is one number"),

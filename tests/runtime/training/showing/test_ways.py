@@ -9,7 +9,8 @@ import pytest
 
 import runtime
 from netspec.errors import MachineError, SpecError
-from runtime.training.showing import place, shower
+from netspec.notebooks import page_shell
+from runtime.training.showing import shower
 from runtime.training.showing.shower import way_of
 from tests.runtime.training.test_solver import FIXED, TESTED, make
 
@@ -117,16 +118,16 @@ def test_the_place_decides(monkeypatch):
     assert way_of(None, 0, script=True) == "log"
     assert way_of(True) == "lines"
     monkeypatch.setattr(sys, "stderr", Terminal())
-    assert way_of(True) == ("bar" if place.has_tqdm() else "lines")
+    assert way_of(True) == ("bar" if shower.has_tqdm() else "lines")
     assert way_of(None) == ""
-    monkeypatch.setattr(shower.place, "shell", lambda: object())
+    monkeypatch.setattr(shower, "page_shell", lambda: object())
     assert way_of(None, 5) == way_of(True) == "notebook"
     assert way_of("log") == "log"
 
 
 def test_no_notebook_is_found_without_ipython_in_memory(monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
-    assert place.shell() is None
+    assert page_shell() is None
     assert "IPython" not in sys.modules
 
 
