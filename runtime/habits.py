@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
-from netspec.errors import SpecError, did_you_mean
+from netspec.errors import SpecError
 
 CallT = TypeVar("CallT", bound=Callable[..., Any])
+ClassT = TypeVar("ClassT", bound=type)
 
 # What they call it, and what to write here; {} is the object.
 EVERYWHERE: Mapping[str, str] = {
@@ -81,42 +82,49 @@ class NoSuchAttribute(SpecError, AttributeError):
     """An attribute that an object does not have."""
 
 
-def no_attribute(
-    what: Any, kind: str, name: str, words: Mapping[str, str], rest: str = ""
-) -> AttributeError:
-    """Return the error of an attribute that there is not, with what to write instead.
+class _Elsewhere:
+    """An attribute of other libraries, which says what to write here.
 
-    kind: what the object is: net, solver, history. words: what others call it. rest:
-    what is said of a name that is not among them.
-    """
-    owner = type(what)
-    if name.startswith("_") or hasattr(owner, name):  # asked for by libraries; ours
-        return AttributeError(f"{owner.__name__!r} object has no attribute {name!r}")
-    here = words.get(name) or EVERYWHERE.get(name)
-    if here is not None:
-        rest = f"; write {here.replace('{}', kind)}"
-    known = [each for each in dir(what) if not each.startswith("_")]
-    rest = rest or did_you_mean(name, known)
-    return NoSuchAttribute(f"a {kind} has no attribute {name!r}{rest}")
-
-
-class WithHabits:
-    """A class whose missing attributes are told in our words.
-
-    _kind: what messages call its objects. _foreign: what others call its attributes.
+    It is no `__getattr__`, as IPython completes no keys below objects with one, and it
+    is not listed by `dir`.
     """
 
-    _kind = ""
-    _foreign: ClassVar[Mapping[str, str]] = {}
+    def __init__(self, kind: str, name: str, here: str) -> None:
+        self._text = f"a {kind} has no attribute {name!r}; write {here}"
 
-    if not TYPE_CHECKING:  # so that a type checker finds what is missing
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:
+            raise AttributeError(self._text)
+        raise NoSuchAttribute(self._text)
 
-        def __getattr__(self, name: str) -> Any:
-            raise no_attribute(self, self._kind, name, self._foreign, self._named(name))
 
-    def _named(self, name: str) -> str:
-        """Return what is said of the name of something in the object."""
-        return ""
+def with_habits(kind: str, words: Mapping[str, str]) -> Callable[[ClassT], ClassT]:
+    """Return a decorator: objects of the class answer for what others call things.
+
+    kind: what messages call an object. words: what others write, and what to write.
+    Names that the class has, and what is set in an object, stay as they are.
+    """
+
+    def decorate(owner: ClassT) -> ClassT:
+        for name, here in {**EVERYWHERE, **words}.items():
+            if not hasattr(owner, name):
+                said = here.replace("{}", kind)
+                setattr(owner, name, _Elsewhere(kind, name, said))
+        owner.__dir__ = _listed  # type: ignore[method-assign,assignment]
+        return owner
+
+    return decorate
+
+
+def _listed(self: object) -> list[str]:
+    hidden = {
+        name
+        for owner in type(self).__mro__
+        for name, value in vars(owner).items()
+        if isinstance(value, _Elsewhere)
+    }
+    hidden -= vars(self).keys()
+    return sorted({*object.__dir__(self)} - hidden)
 
 
 def told_without_strange(call: CallT) -> CallT:

@@ -6,11 +6,12 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from netspec.errors import SpecError, did_you_mean, join_lines, shown
+from netspec.errors import SpecError, join_lines, shown
 from netspec.language.calls import Function, Namespace, Top
 from netspec.language.dangling import dangling, warn_unused
 from netspec.language.emit import Emission, Root, emit, needed, unused
 from netspec.language.entries import NoSuchTop, each_of, is_tuple_of_tops, not_an_entry
+from netspec.language.foreign_words import name_hint
 from netspec.language.naming import STRICT, Lost, Mistakes, Names, module_tops
 from netspec.language.python_to_proto import assign
 from netspec.language.results import (
@@ -176,13 +177,9 @@ class Folder(Namespace):
         return part_of(self, name)
 
     def _no_such_top(self, name: Any) -> NoSuchTop:
-        from netspec.language.foreign_words import net_here  # right names do without
 
         known = [*self.keys(), *paths(self.keys())]
-        hint = did_you_mean(str(name), known)
-        names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
-        rest = f"; there are {names}" if known else "; nothing is assigned yet"
-        hint = net_here(name) or hint or rest
+        hint = name_hint(name, known)
         return NoSuchTop(f"{user_site()}: no top is named {shown(name)}{hint}")
 
     def __delitem__(self, name: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+
+from netspec.errors import did_you_mean
 
 _FIELDS = {
     "filters": ("num_output",),
@@ -134,10 +136,17 @@ NETS: Mapping[str, str] = {
 }
 
 
-def net_here(word: object) -> str:
-    """Return what to write for what others ask of a net, as messages end, or ''."""
+def name_hint(word: object, known: Sequence[str]) -> str:
+    """Return what is said of a name that a net does not have, as messages end.
+
+    known: the names that it has.
+    """
     here = NETS.get(word) if isinstance(word, str) else None
-    return "" if here is None else f"; if no top is meant, write {here}"
+    if here is not None:
+        return f"; if no top is meant, write {here}"
+    names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    rest = f"; there are {names}" if known else "; nothing is assigned yet"
+    return did_you_mean(str(word), known) or rest
 
 
 def type_here(word: str) -> str | None:

@@ -9,7 +9,7 @@ from netspec.errors import did_you_mean
 from netspec.graph import Graph
 from netspec.nets.state import State
 from runtime.execution.named import MissingName
-from runtime.habits import NET, WithHabits
+from runtime.habits import NET, with_habits
 
 
 class _ByLayer(OrderedDict[str, Any]):
@@ -21,22 +21,14 @@ class _ByLayer(OrderedDict[str, Any]):
         )
 
 
-class NetNames(WithHabits):
+@with_habits("net", NET)
+class NetNames:
     """What a `Net` is called and what it has, by name and in order."""
 
-    _kind = "net"
-    _foreign = NET
     graph: Graph
     state: State
     layers: list[Any]
     _called: str | None = None
-
-    def _named(self, name: str) -> str:
-        """Return where the blob or the parameters of a name are."""
-        has = vars(self)
-        tables = ("blobs", "params")
-        found = [f"net.{one}[{name!r}]" for one in tables if name in has.get(one, ())]
-        return f"; write {' or '.join(found)}" if found else ""
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from netspec.errors import SpecError
 from netspec.schema import SolverParameter
-from runtime.habits import HISTORY, WithHabits
+from runtime.habits import HISTORY, with_habits
 from runtime.training.logs import Log as Log
 from runtime.training.logs import read_log
 from runtime.training.monitored import LOSS, among, is_better, mode_of, no_such_name
@@ -39,8 +39,9 @@ class Best(NamedTuple):
     epoch: int | None
 
 
+@with_habits("history", HISTORY)
 @dataclass(repr=False)
-class History(WithHabits):
+class History:
     """All records of a run, in order: of iterations, of tests, and snapshots.
 
     epoch_size: how many iterations an epoch has, None where there are no epochs.
@@ -55,8 +56,6 @@ class History(WithHabits):
     snapshots: list[Snapshot] = field(default_factory=list)
     epoch_size: int | None = None
     solver: Any = field(default=None, compare=False)
-    _kind = "history"
-    _foreign = HISTORY
 
     @property
     def net(self) -> Any:

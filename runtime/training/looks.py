@@ -8,7 +8,6 @@ from typing import Any
 from netspec.schema import SolverParameter
 from runtime.execution.net import Net
 from runtime.execution.net_html import closed_net
-from runtime.habits import SOLVER, WithHabits
 from runtime.html import Markup, escaped, line, output, table
 from runtime.training.history import History
 from runtime.training.lr_policy import POLICY_FIELDS
@@ -26,11 +25,9 @@ _OF_POLICIES = {
 } - {"base_lr", "max_iter", "test_iter", "test_interval"}
 
 
-class SolverLooks(WithHabits):
+class SolverLooks:
     """What a `Solver` says of itself."""
 
-    _kind = "solver"
-    _foreign = SOLVER
     param: SolverParameter
     net: Net
     test_nets: list[Net]

@@ -17,6 +17,7 @@ from runtime.execution.net import Net
 from runtime.execution.python_layers.code import Allow, allowed_names
 from runtime.execution.unknown_fields import refuse_unknown_solver
 from runtime.execution.weights import Names
+from runtime.habits import SOLVER, with_habits
 from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
 from runtime.training.divergence import (
@@ -58,6 +59,7 @@ from runtime.training.zero_weights import warn_of_zero_weights
 DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 
+@with_habits("solver", SOLVER)
 @documented
 class Solver(SolverFiles, SolverLooks):
     """Trains a net and tests it, as a `SolverParameter` says.

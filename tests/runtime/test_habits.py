@@ -54,18 +54,26 @@ def test_what_is_written_instead_is_there(history):
     assert seen > 40
 
 
-def test_names_of_blobs_misspelt_names_and_ours(history):
-    net = history.net
-    with pytest.raises(AttributeError, match=r"net.blobs\['conv'\] or net.params"):
-        _ = net.conv
-    with pytest.raises(AttributeError, match="no attribute 'forwrd'; did you mean 'fo"):
-        _ = net.forwrd
-    with pytest.raises(SpecError, match="a solver has no attribute 'stp'"):
-        _ = history.solver.stp
-    assert not hasattr(net, "_repr_json_")
-    assert not hasattr(runtime.Net.__new__(runtime.Net), "blobs")
+def test_words_are_neither_listed_nor_in_the_way(history):
+    subjects = {"net": (history.net, NET), "solver": (history.solver, SOLVER)}
+    subjects["history"] = history, HISTORY
+    for one, words in subjects.values():
+        assert not {*words, *EVERYWHERE} & {*dir(one)}
+        assert "__dict__" in dir(one)
+        assert not hasattr(one, "predict")
+        # IPython completes keys below objects without it alone: net.blobs["
+        assert not hasattr(type(one), "__getattr__")
+    assert {"forward", "blobs", "params"} <= {*dir(history.net)}
+    with pytest.raises(AttributeError):
+        _ = history.net.forwrd
+    with pytest.raises(SpecError, match="base_lr is a field"):
+        history.solver.base_lr = 0.1
     copied = pickle.loads(pickle.dumps(copy.deepcopy(history)))
     assert copied.as_dict()["loss"] == history.as_dict()["loss"]
+    net = runtime.Net(spec())
+    net.summary = 3  # of a script
+    assert net.summary == 3
+    assert "summary" in dir(net)
 
 
 def test_words_for_specs_give_way_to_tops():
