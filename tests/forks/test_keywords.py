@@ -54,7 +54,9 @@ def test_a_field_in_a_message_of_caffe_is_kept_there():
     )
     net = as_of("intel", text_of(layer))
     assert net.layer[1].pooling_param.avg_include_pad is True
-    layer = L.DummyData(shape=[1, 2], transform_param=dict(fix_crop=True, mirror=True))
+    layer = L.Data(
+        source="db", batch_size=1, transform_param=dict(fix_crop=True, mirror=True)
+    )
     net = as_of("tsn", text_of(layer))
     assert net.layer[0].transform_param.fix_crop is True
     assert net.layer[0].transform_param.mirror is True

@@ -36,6 +36,8 @@ def test_the_same_seed_draws_the_same() -> None:
     assert one != list(draw_shapes.records(3, 8))
 
 
+# Trained for a fraction of the time.
+@pytest.mark.filterwarnings("ignore:.*this test uses means")
 def test_a_small_ssd_learns_to_find_shapes(tmp_path: Path) -> None:
     draw_shapes.main([str(tmp_path), "--train", "300", "--test", "48"])
     net = load_model(

@@ -138,7 +138,9 @@ def test_weights_for_a_state_and_a_state_for_weights(trained, capsys):
 def test_a_net_without_a_loss_is_an_error(folder, capsys):
     net = NOISE.partition('layer { name: "loss"')[0]
     Path("net.prototxt").write_text(net)
-    Path("solver.prototxt").write_text(SOLVER.replace("test_iter: 2", ""))
+    Path("solver.prototxt").write_text(
+        SOLVER.replace("test_iter: 2", "").replace("test_interval: 3", "")
+    )
     error = fail(capsys, *TRAIN, "--log", "log.csv")
     assert "net 'noise' has no loss" in error
     assert not list(folder.glob("*_iter_*"))
