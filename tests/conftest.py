@@ -58,7 +58,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(autouse=True, scope="session")
 def interrupts() -> Iterator[None]:
-    """SIGINT raises `KeyboardInterrupt`, also where a shell runs us in the background."""
+    """SIGINT raises `KeyboardInterrupt`, also in a process in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -25,9 +25,8 @@ from runtime.cli.running import Outputs, add_outputs, run_training
 from runtime.execution.kept_plans import PLANS
 from runtime.fitting.asked import Asked, Files
 from runtime.fitting.data import Given
-from runtime.fitting.opening import USUAL
+from runtime.fitting.opening import with_usual
 from runtime.fitting.training import Length
-from runtime.training.lr_policy import POLICY_FIELDS
 from runtime.training.solver_fields import SolverFields
 from runtime.training.solver_param import weight_files
 from runtime.training.solver_source import solver_of
@@ -174,11 +173,7 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
     }
     fields |= {name: value for name, value in given.items() if value is not None}
     if fields and options.solver is None:
-        if fields.get("type", "SGD") == "SGD":
-            fields = {"momentum": USUAL["momentum"], **fields}
-        needed = POLICY_FIELDS.get(str(fields.get("lr_policy", "fixed")), ())
-        if "base_lr" in needed:
-            fields = {"base_lr": USUAL["base_lr"], **fields}
+        fields = with_usual(fields)
     return fields
 
 

@@ -73,7 +73,8 @@ def fit(
             the part of `data` to test with, 0.2 for the last fifth (of a folder of
             images, a fifth by chance). Means are over items.
         solver: a dict of fields, as `runtime.Solver` takes them, a SolverParameter,
-            text, or a path. None is SGD with base_lr 0.01 and momentum 0.9.
+            text, or a path. SGD has base_lr 0.01 and momentum 0.9 where a dict, or
+            None, does not say otherwise.
         callbacks: objects of `runtime.Callback`.
         shuffle: another order in every epoch, from the seed; iterables have their own.
         transform: of the items, as of `open_dataset`: a dict of Caffe's fields, which

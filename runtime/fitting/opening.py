@@ -11,23 +11,31 @@ from typing import Any
 from netspec.errors import FileError, SpecError, shown
 from netspec.files import is_file, make_folder
 from netspec.schema import SolverParameter
+from runtime.training.lr_policy import POLICY_FIELDS
 from runtime.training.solver_source import is_net, solver_of
 from runtime.update_rules import UPDATES as TYPES
 
-# Of a solver of which nothing is said: what most nets train with.
-USUAL: Mapping[str, Any] = {
-    "type": "SGD",
-    "base_lr": 0.01,
-    "momentum": 0.9,
-    "lr_policy": "fixed",
-}
+# What SGD, the usual type, has where fields do not say otherwise.
+USUAL: Mapping[str, Any] = {"base_lr": 0.01, "momentum": 0.9}
+
+
+def with_usual(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a solver, with `USUAL` for SGD where they lack it.
+
+    Policies that need no `base_lr` get none. Words that are no type are told later.
+    """
+    if fields.get("type", "SGD") in {*TYPES} - {"SGD"}:
+        return dict(fields)
+    needed = POLICY_FIELDS.get(str(fields.get("lr_policy", "fixed")), ("base_lr",))
+    usual = {name: USUAL[name] for name in USUAL if name in {*needed, "momentum"}}
+    return {**usual, **fields}
 
 
 def param_of(net: Any, solver: Any) -> tuple[SolverParameter, Path | None]:
     """Return the solver that a net and the argument `solver` make, and its folder.
 
-    solver: fields as `runtime.Solver` takes them, a message, text, or a path; None for
-    `USUAL`, or where `net` is itself a solver.
+    solver: fields as `runtime.Solver` takes them, with `USUAL`; a message, text, or a
+    path; None for `USUAL`, or where `net` is itself a solver.
 
     Raises what `runtime.Solver` raises.
     """
@@ -48,9 +56,7 @@ def param_of(net: Any, solver: Any) -> tuple[SolverParameter, Path | None]:
             f"solver=dict(type={kinds[solver.lower()]!r}, base_lr=...)"
         )
     if solver is None or isinstance(solver, Mapping):
-        fields: dict[str, Any] = dict(solver or {})
-        if solver is None and is_net(net):
-            fields = dict(USUAL)
+        fields = with_usual(solver or {}) if is_net(net) else dict(solver or {})
         param, path = solver_of(net, fields)
     else:
         if not is_net(net):

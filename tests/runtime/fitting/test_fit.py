@@ -148,6 +148,13 @@ def test_what_is_said_of_the_solver():
     usual = fit(spec(), (X, Y), max_iter=1).solver.param
     assert (usual.type, usual.lr_policy) == ("SGD", "fixed")
     assert (usual.base_lr, usual.momentum) == pytest.approx((0.01, 0.9))
+    for fields, rates in (
+        ({"base_lr": 0.1}, (0.1, 0.9)),
+        ({"momentum": 0}, (0.01, 0)),
+        ({"type": "AdaGrad", "base_lr": 0.1}, (0.1, 0)),
+    ):
+        said = fit(spec(), (X, Y), max_iter=1, solver=fields).solver.param
+        assert (said.base_lr, said.momentum) == pytest.approx(rates)
     text = 'base_lr: 0.5 lr_policy: "step" gamma: 0.1 stepsize: 2'
     for solver in (text, SolverParameter(base_lr=0.5, lr_policy="fixed")):
         assert fit(spec(), (X, Y), max_iter=1, solver=solver).train[0].lr == 0.5
