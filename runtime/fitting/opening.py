@@ -24,7 +24,7 @@ def with_usual(fields: Mapping[str, Any]) -> dict[str, Any]:
 
     Policies that need no `base_lr` get none. Words that are no type are told later.
     """
-    if fields.get("type", "SGD") in {*TYPES} - {"SGD"}:
+    if str(fields.get("type", "SGD")) in {*TYPES} - {"SGD"}:
         return dict(fields)
     needed = POLICY_FIELDS.get(str(fields.get("lr_policy", "fixed")), ("base_lr",))
     usual = {name: USUAL[name] for name in USUAL if name in {*needed, "momentum"}}
