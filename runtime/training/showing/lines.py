@@ -17,6 +17,7 @@ from runtime.training.showing.words import (
 )
 
 LINE_INTERVAL_S = 5.0  # between lines, for a solver without epochs
+SHOWN_S = 1.0  # of compiling, which is left out of the time of a line
 
 
 class Lines(Show):
@@ -29,7 +30,9 @@ class Lines(Show):
         self._steps, self._tests = len(history.train), len(history.tests)
         self._next = time.monotonic() + LINE_INTERVAL_S
         self._said = run.first  # iterations that the last line was about
-        self._since = time.perf_counter()
+        self._compilation = run.solver.net.backend.compilation
+        self._since = self._compilation.clock()
+        self._compiled = self._compilation.seconds
         self._broken = False
 
     def wants(self, iteration: int) -> bool:
@@ -80,7 +83,7 @@ class Lines(Show):
                 self._broken = True
 
     def _tell(self, record: StepRecord) -> None:
-        run, now = self._run, time.perf_counter()
+        run, now = self._run, self._compilation.clock()
         done = record.iteration + 1
         size, end = epoch_size(run.solver), run.known_end
         where, whole = f"iteration {done}", f"{end}"
@@ -88,8 +91,13 @@ class Lines(Show):
             where = f"epoch {epochs(done, size)}"
             whole = epochs(end, size) if end else ""
         where = f"{where} of {whole}" if end else where
-        self.say(f"{where}: {status(run, record)} ({duration(now - self._since)})")
+        took = duration(now - self._since)
+        compiled = self._compilation.seconds - self._compiled
+        if compiled >= SHOWN_S:
+            took = f"{took}, and {duration(compiled)} for compiling kernels once"
+        self.say(f"{where}: {status(run, record)} ({took})")
         self._said, self._since = done, now
+        self._compiled = self._compilation.seconds
         self._next = time.monotonic() + LINE_INTERVAL_S
 
 

@@ -3,6 +3,8 @@
 import io
 import re
 import sys
+import time
+import time
 
 import numpy as np
 import pytest
@@ -208,6 +210,22 @@ def test_compiling_is_told(capsys):
     assert "compiling kernels once, 0 of 2" in capsys.readouterr().out
     solver.step(2, progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_line_tells_the_time_of_compiling_apart(capsys, monkeypatch):
+    monkeypatch.setattr("runtime.training.showing.lines.SHOWN_S", 0.001)
+    solver = make_portable(FIXED)
+    compilation = solver.net.backend.compilation
+
+    def before():
+        with compilation.taking_time():
+            time.sleep(0.01 * (solver.iter == 0))
+
+    solver.add_callback(before, lambda: None)
+    solver.step(1, progress="lines")
+    assert ", and 0.01 s for compiling kernels once)" in capsys.readouterr().out
+    solver.step(1, progress="lines")
+    assert "compiling" not in capsys.readouterr().out
 
 
 def test_a_reader_who_is_gone_ends_no_training(monkeypatch):
