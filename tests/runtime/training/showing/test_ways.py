@@ -4,7 +4,6 @@ import io
 import re
 import sys
 import time
-import time
 
 import numpy as np
 import pytest
