@@ -60,9 +60,33 @@ def test_a_layer_is_right_in_opencv_too(kind, options, shapes, tops):
     compare(net)
 
 
+@pytest.mark.parametrize("kind", ["Convolution", "DepthwiseConvolution"])
+@pytest.mark.parametrize(
+    ("options", "rows", "columns"),
+    [
+        ("pad: 1", 1, 9),
+        ("pad: 1 stride: 2", 1, 1),
+        ("pad_h: 0 pad_w: 1 dilation: 2", 9, 7),
+        ("pad: 1 dilation: 2", 9, 7),
+    ],
+)
+def test_depthwise_kernels_read_nothing_beside_the_image(
+    tmp_path, kind, options, rows, columns
+):
+    net, graph = net_of(
+        f'type: "{kind}" convolution_param {{ num_output: 6 group: 6 kernel_size: 3 '
+        f"{options} }}",
+        [(2, 6, rows, columns)],
+    )
+    compare(net)
+    netspec.to_onnx(net, weights_of(graph), path=tmp_path / "net.onnx")
+    read = netspec.from_onnx(tmp_path / "net.onnx").net
+    assert [layer.type for layer in read.layer] == ["Input", "Convolution"]
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("scale", [False, True])
-def test_a_norm_behind_a_grouped_deconvolution_is_right(groups, scale):
+def test_a_norm_behind_a_grouped_deconvolution_is_right(tmp_path, groups, scale):
     text = f"""
         layer {{ name: "x" type: "Input" top: "x"
           input_param {{ shape {{ dim: 2 dim: 4 dim: 3 dim: 5 }} }} }}
@@ -77,8 +101,10 @@ def test_a_norm_behind_a_grouped_deconvolution_is_right(groups, scale):
     net = as_net(text)
     compare(net)
     graph = build(net, State(TEST))
-    kinds = [
-        node.op_type for node in netspec.to_onnx(net, weights_of(graph)).graph.node
-    ]
+    path = tmp_path / "net.onnx"
+    model = netspec.to_onnx(net, weights_of(graph), path=path)
+    kinds = [node.op_type for node in model.graph.node]
     between = [] if groups == 1 else ["Reshape"]
     assert kinds == ["ConvTranspose", *between, "BatchNormalization"]
+    read = [layer.type for layer in netspec.from_onnx(path).net.layer]
+    assert read[:3] == ["Input", "Deconvolution", "BatchNorm"]
