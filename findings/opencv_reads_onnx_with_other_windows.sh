@@ -11,11 +11,13 @@
 # `output_shape`. With ceil_mode a last window that begins behind the image stays.
 # Softmax below opset 13, defined over all axes from `axis` on, is along that one. A
 # BatchNormalization behind a ConvTranspose with groups is folded into its kernels as if
-# they lay in another order. A reduction over the last three of four axes gives other
-# values. Nothing warns, and where sizes agree nothing shows it.
-# Remedy: a Pad in front of an AveragePool; pads instead of auto_pad; kernels with zeros
-# between instead of dilations; a Reshape to the same shape (an Identity is left out)
-# before that BatchNormalization; a Reshape that joins axes before a reduction.
+# they lay in another order. A depthwise Conv of 3 x 3 with pads of 1 and dilations
+# reads memory beside the image. A reduction over the last three of four axes gives
+# other values. Nothing warns, and where sizes agree nothing shows it.
+# Remedy: a Pad in front of an AveragePool and of such a Conv; pads instead of auto_pad;
+# kernels with zeros between instead of dilations; a Reshape to the same shape (an
+# Identity is left out) before that BatchNormalization; a Reshape that joins axes before
+# a reduction.
 # Seen (1 x 4 x 6 x 6, OpenCV beside ONNX Runtime; the reference where it differs too):
 #   AveragePool, pads: same
 #   AveragePool, pads, counted: other values
@@ -46,6 +48,9 @@
 #   Softmax of opset 11, axis 1: other values (reference: other values)
 #   Softmax of opset 11, axis 3: same
 #   Softmax of opset 13, axis 1: same
+#   Conv of 4 groups, pads: same
+#   Conv of 4 groups, pads, dilations: other values
+#   Pad, Conv of 4 groups, dilations: same
 #   ReduceMean, axes 2 3: same
 #   ReduceMean, axes 1 2 3: other values
 #   Reshape, ReduceMean, axis 3: same
@@ -189,6 +194,18 @@ for what, *case in [
     ("Softmax of opset 11, axis 1", 11, node("Softmax", axis=1)),
     ("Softmax of opset 11, axis 3", 11, node("Softmax", axis=3)),
     ("Softmax of opset 13, axis 1", 13, node("Softmax", axis=1)),
+    ("Conv of 4 groups, pads", 17, node("Conv", single, group=4, pads=around)),
+    (
+        "Conv of 4 groups, pads, dilations",
+        17,
+        node("Conv", single, group=4, pads=around, dilations=two),
+    ),
+    (
+        "Pad, Conv of 4 groups, dilations",
+        17,
+        node("Pad", pads),
+        node("Conv", single, group=4, dilations=two),
+    ),
     ("ReduceMean, axes 2 3", 17, node("ReduceMean", axes=[2, 3])),
     ("ReduceMean, axes 1 2 3", 17, node("ReduceMean", axes=[1, 2, 3])),
     ("Reshape, ReduceMean, axis 3", 17, flat, node("ReduceMean", axes=[3])),
@@ -225,6 +242,9 @@ if found != [
     "Softmax of opset 11, axis 1: other values (reference: other values)",
     "Softmax of opset 11, axis 3: same",
     "Softmax of opset 13, axis 1: same",
+    "Conv of 4 groups, pads: same",
+    "Conv of 4 groups, pads, dilations: other values",
+    "Pad, Conv of 4 groups, dilations: same",
     "ReduceMean, axes 2 3: same",
     "ReduceMean, axes 1 2 3: other values",
     "Reshape, ReduceMean, axis 3: same",
