@@ -12,7 +12,7 @@ from netspec.errors import UnsupportedError
 from netspec.graph import Node
 from netspec.onnx.writing.draft import Draft
 from netspec.onnx.writing.values import Body, Piece, Value
-from netspec.ops.base import Op, Shape, label
+from netspec.ops.base import Op, Shape, count, label
 
 FLOAT = 1  # ONNX's numbers of types of values
 INT64 = 7
@@ -177,6 +177,31 @@ class Layer:
         if kind == "ReduceSum" or self.opset >= 18:
             return self.add(kind, x, self.integers(*axes), keepdims=int(keep))
         return self.add(kind, x, axes=list(axes), keepdims=int(keep))
+
+    def reduce_last(
+        self,
+        kind: str,
+        x: Value,
+        first: int,
+        keep: bool,
+        source: Callable[[Any], Shape] = lambda op: op.bottoms[0],
+    ) -> Value:
+        """Return x reduced over its axes from `first` on; source: its shape.
+
+        Three and more, and all, become one axis before: OpenCV 4.14 reduces three to
+        other values, and ends the process for all.
+        """
+        rank = len(source(self.op))
+        if first and rank - first < 3:
+            return self.reduce(kind, x, range(first, rank), keep)
+        ones = (1,) * (rank - first - 1) if keep else ()
+
+        def joined(op: Any) -> Shape:
+            shape = source(op)
+            return (*shape[:first], *ones, count(shape, first))
+
+        x = self.reshape(x, joined, source)
+        return self.reduce(kind, x, [first + len(ones)], keep)
 
     def cut(
         self,

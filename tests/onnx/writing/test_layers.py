@@ -46,20 +46,6 @@ def test_a_layer_is_equal_to_the_runtime(kind, options, shapes, tops, opset):
     compare(net, opset=opset)
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES["Pooling"])))
-def test_poolings_are_right_in_opencv_too(number):
-    cv2 = pytest.importorskip("cv2")
-    options, shapes, tops = EXAMPLES["Pooling"][number]
-    net, graph = net_of(f'type: "Pooling" {options}', shapes, tops)
-    x = inputs_of(graph)
-    model = netspec.to_onnx(net).SerializeToString()
-    read = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
-    read.setInput(x["x0"], "x0")
-    names = list(graph.outputs)
-    got = dict(zip(names, read.forward(names), strict=True))
-    check_equal(got, in_runtime(net, {}, x))
-
-
 def test_every_layer_type_is_written_or_refused():
     load()
     assert set(EXAMPLES) | ELSEWHERE == set(WRITERS)

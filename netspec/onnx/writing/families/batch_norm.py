@@ -23,13 +23,30 @@ def batch_norm(layer: Layer) -> Value:
     axes = len(op.bottoms[0])
     if op.statistics == "batch":
         each = [axis for axis in range(axes) if axis != 1]
-        return _affine(layer, standardized(layer, layer.x, each, op.eps, inside=True))
+
+        def mean(values: Value) -> Value:
+            return layer.reduce("ReduceMean", values, each, keep=True)
+
+        return _affine(layer, standardized(layer, layer.x, mean, op.eps, inside=True))
     inputs = [*_learned(layer), *_stored(layer)]
     if axes == 1:  # one channel; ONNX wants an axis for it
         x = layer.add("Unsqueeze", layer.x, layer.integers(1))
         y = layer.add("BatchNormalization", x, *inputs, epsilon=op.eps)
         return layer.add("Squeeze", y, layer.integers(1))
-    return layer.add("BatchNormalization", layer.x, *inputs, epsilon=op.eps)
+    x = _apart(layer, layer.x)
+    return layer.add("BatchNormalization", x, *inputs, epsilon=op.eps)
+
+
+def _apart(layer: Layer, x: Value) -> Value:
+    """Return x with a node behind it where it comes from a ConvTranspose with groups.
+
+    OpenCV 4.14 folds what follows that directly into its kernels, in a wrong order.
+    """
+    makers = reversed(layer.draft.pieces)
+    maker = next((piece for piece in makers if x in piece.outputs), None)
+    if maker is None or maker.kind != "ConvTranspose" or maker.attributes["group"] == 1:
+        return x
+    return layer.add("Reshape", x, layer.integers(*(0,) * len(layer.op.bottoms[0])))
 
 
 def _stored(layer: Layer) -> tuple[Value, Value]:

@@ -25,9 +25,32 @@ def convolution(layer: Layer) -> list[Value]:
     tops = []
     for bottom in layer.bottoms:
         x = _images(layer, bottom)
+        if _is_read_beside(layer):
+            x = layer.add("Pad", x, layer.integers(*_margins(layer.op)))
+            options["pads"] = [0, 0, 0, 0]
         y = layer.add(KINDS[layer.node.type], x, weights, *bias, **options)
         tops.append(_back(layer, y))
     return tops
+
+
+def _is_read_beside(layer: Layer) -> bool:
+    """Tell whether OpenCV 4.14 computes from memory beside the image.
+
+    It does so for depthwise kernels of 3 by 3 with a padding of its own of 1.
+    """
+    op = layer.op
+    if (
+        KINDS[layer.node.type] != "Conv"
+        or not 1 < op.group == op.channels == op.num_output
+    ):
+        return False
+    if tuple(op.kernel) != (3, 3) or max(op.pad) != 1:
+        return False
+    return min(op.bottoms[0][op.axis + 1 :]) == 1 or max(op.dilation) > 1
+
+
+def _margins(op: Any) -> list[int]:
+    return [0, 0, *op.pad, 0, 0, *op.pad]
 
 
 @writes("Im2col")

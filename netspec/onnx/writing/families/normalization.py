@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from netspec.onnx.writing.families.pooling import Axis, average
 from netspec.onnx.writing.layer import Layer, writes
 from netspec.onnx.writing.values import Value
-from netspec.ops.base import Shape
 
 
 @writes("MVN")
@@ -15,20 +16,30 @@ def mvn(layer: Layer) -> Value:
     """Write y = (x - mean) / (sqrt(var) + eps), over pixels, or channels and pixels."""
     op = layer.op
     x = layer.reshape(layer.x, lambda op: op.tops[0])
-    axes = (1, 2, 3) if op.across_channels else (2, 3)
+
+    def mean(values: Value) -> Value:
+        first = 1 if op.across_channels else 2
+        return layer.reduce_last(
+            "ReduceMean", values, first, keep=True, source=lambda op: op.tops[0]
+        )
+
     if not op.normalize_variance:
-        mean = layer.reduce("ReduceMean", x, axes, keep=True)
-        return layer.add("Sub", x, mean)
-    return standardized(layer, x, axes, op.eps, inside=False)
+        return layer.add("Sub", x, mean(x))
+    return standardized(layer, x, mean, op.eps, inside=False)
 
 
 def standardized(
-    layer: Layer, x: Value, axes: Shape | list[int], eps: float, *, inside: bool
+    layer: Layer,
+    x: Value,
+    mean: Callable[[Value], Value],
+    eps: float,
+    *,
+    inside: bool,
 ) -> Value:
     """Return x with mean 0 and deviation 1; eps is inside the root, or behind it."""
-    centred = layer.add("Sub", x, layer.reduce("ReduceMean", x, axes, keep=True))
+    centred = layer.add("Sub", x, mean(x))
     square = layer.add("Mul", centred, centred)
-    variance = layer.reduce("ReduceMean", square, axes, keep=True)
+    variance = mean(square)
     if inside:
         deviation = layer.add("Sqrt", layer.affine(variance, 1, eps))
     else:
@@ -66,8 +77,10 @@ def normalize(layer: Layer) -> Value:
     """Write scale x / sqrt(sum of x^2 + eps), over channels, at will over pixels."""
     op = layer.op
     square = layer.add("Mul", layer.x, layer.x)
-    axes = (1, 2, 3) if op.across_spatial else (1,)
-    energy = layer.reduce("ReduceSum", square, axes, keep=True)
+    if op.across_spatial:
+        energy = layer.reduce_last("ReduceSum", square, 1, keep=True)
+    else:
+        energy = layer.reduce("ReduceSum", square, [1], keep=True)
     norm = layer.add("Sqrt", layer.affine(energy, 1, op.eps))
     if not op.params:
         return layer.add("Div", layer.x, norm)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netspec.onnx.writing.layer import FAR, FLOAT, Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import Shape, count
@@ -18,9 +20,18 @@ REDUCE = {
 def reduction(layer: Layer) -> Value:
     """Write a reduction of the last axes, and its coefficient."""
     op = layer.op
-    axes = range(op.axis, len(op.bottoms[0]))
-    y = layer.reduce(REDUCE[op.operation], layer.x, axes, keep=False)
-    return layer.affine(y, op.coeff, 0)
+    kind = REDUCE[op.operation]
+    if op.axis != 1 or op.coeff == 1:
+        y = layer.reduce_last(kind, layer.x, op.axis, keep=False)
+        return layer.affine(y, op.coeff, 0)
+    # OpenCV 4.14 repeats the first of the products of one axis and a number.
+    y = layer.affine(layer.reduce_last(kind, layer.x, 1, keep=True), op.coeff, 0)
+
+    def kept(op: Any) -> Shape:
+        shape: Shape = op.bottoms[0]
+        return (shape[0], *(1,) * (len(shape) - 1))
+
+    return layer.reshape(y, lambda op: op.tops[0], kept)
 
 
 @writes("ArgMax")
