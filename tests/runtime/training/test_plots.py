@@ -121,7 +121,9 @@ def test_file_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "curve.svg").symlink_to("/dev/full")
     with pytest.raises(FileError, match="curve.svg: cannot be written: No space left"):
         draw_history(history(), tmp_path / "curve.svg")
-    with pytest.raises(FileError, match="lost/curve.svg: cannot be written: there is no folder"):
+    with pytest.raises(
+        FileError, match="lost/curve.svg: cannot be written: there is no folder"
+    ):
         draw_history(history(), tmp_path / "lost" / "curve.svg")
 
 
