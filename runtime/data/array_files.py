@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from netspec.errors import FileError, MachineError, ShapeError, SpecError, SpecWarning
 from netspec.files import make_folder, replacing
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape
 from runtime.data.convert import Advance, check_place, write
 
@@ -144,11 +144,10 @@ class ArrayPictures:
 
     def _look_for_channels(self, shape: Shape) -> None:
         if len(shape) == 3 and shape[2] in CHANNELS and shape[0] not in CHANNELS:
-            warnings.warn(
+            warn_user(
                 f"{DATA!r} has items of shape {shape}, as if channels came last; here "
                 f"they come first: give --channels-last to move them",
                 SpecWarning,
-                stacklevel=3,
             )
 
     def _numbers(self, labels: np.ndarray | None) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError, SpecError, SpecWarning, did_you_mean
+from netspec.notebooks import warn_user
 from netspec.schema import TEST, TRAIN
 from runtime.data.given.arrays import ArrayRows, as_array, is_array, is_lazy
 from runtime.data.given.base import Dataset as Dataset
@@ -243,11 +243,10 @@ class _Opening:
         more = [name for name in given if name not in self._names]
         if more and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn_user(
                 f"the data have {', '.join(map(repr, more))}, which no input of the "
                 f"net is called; they are not used",
                 SpecWarning,
-                stacklevel=2,
             )
         return [given[name] for name in self._names]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from netspec.errors import SpecError, SpecWarning
 from netspec.graph import Graph
+from netspec.notebooks import warn_user
 from netspec.ops.base import count
 from runtime.evaluation.confusion import Confusion, class_names
 from runtime.evaluation.heads import CLASSES, TAGS, VALUES, Head
@@ -326,10 +326,9 @@ def _names_of(names: Any, count: int, kind: str) -> tuple[str, ...]:
             f"{kind}{'es' if kind == 'class' else 's'}"
         )
     if twice := sorted({name for name in given if given.count(name) > 1}):
-        warnings.warn(
+        warn_user(
             f"class_names has {twice[0]!r} more than once; by that name the first "
             f"is found, so give each {kind} its own",
             SpecWarning,
-            stacklevel=2,
         )
     return given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from runtime.data.given.base import Dataset
 from runtime.fitting.data import Given, Opened, can_begin_anew, open_data
 from runtime.fitting.inputs import Inputs, inputs_of, with_batch
@@ -160,12 +160,11 @@ class Asked:
             state = last_state(solver.param.snapshot_prefix)
         solver.restore(state)
         if solver.iter > solver.param.max_iter:
-            warnings.warn(
+            warn_user(
                 f"{state} is of iteration {solver.iter}, but this training ends after "
                 f"{solver.param.max_iter}, so nothing is left to train; give more "
                 f"epochs, or a larger max_iter",
                 SpecWarning,
-                stacklevel=4,
             )
 
     # ------------------------------------------------------------ nets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape
 from runtime.data.given.base import Dataset
 from runtime.data.given.field import Field
@@ -253,11 +253,10 @@ class StreamBatches(Dataset):
             )
         other = self.batches is not None and self._at != self.batches
         if other and self._stream.again:
-            warnings.warn(
+            warn_user(
                 f"the data had {self._at} batches in epoch {self._epoch}, but "
                 f"{self.batches} were expected; the rest of it comes from their start",
                 SpecWarning,
-                stacklevel=2,
             )
         if self.batches is None:
             self.batches = self._at

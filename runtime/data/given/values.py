@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -10,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from netspec.errors import SpecError, SpecWarning
+from netspec.notebooks import warn_user
 
 Numbers: TypeAlias = Sequence[int] | np.ndarray
 
@@ -47,11 +47,10 @@ def check_array(
         if labels is not None:
             _check_labels(name, block, labels, start, item_values)
         elif _is_large(block):
-            warnings.warn(
+            warn_user(
                 f"{name!r} has whole numbers above {EXACT_WHOLE:,}, which float32 "
                 f"rounds; make them smaller if they must stay apart",
                 SpecWarning,
-                stacklevel=2,
             )
             return
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from netspec.errors import SpecWarning
-from netspec.notebooks import page_shell
+from netspec.notebooks import page_shell, warn_user
 from runtime.compilation import text
 from runtime.html import Markup, escaped, line, output, table
 from runtime.training.records import StepRecord, TestRecord
@@ -106,11 +105,10 @@ class Page(Show):
             display(bundle, raw=True, display_id=self._id, update=self._shown)
         except Exception as error:  # whatever it is, training is worth more
             self._next = float("inf")
-            warnings.warn(
+            warn_user(
                 f"the progress of training cannot be shown, and training goes on: "
                 f"{type(error).__name__}: {error}",
                 SpecWarning,
-                stacklevel=2,
             )
             return
         self._shown, self._stale = True, False

@@ -6,7 +6,7 @@ import pytest
 import runtime
 from netspec import NetSpec
 from netspec import layers as L
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import ShapeError, SpecError, SpecWarning
 from netspec.schema import SolverParameter
 from runtime.data.dataset import open_dataset
 from tests.runtime.data.given.common import write_images
@@ -345,3 +345,10 @@ def test_a_data_set_cannot_be_read_at_two_places():
     with pytest.raises(SpecError, match="open it a second time"):
         fit(spec(), dataset, validation=dataset)
     assert len(fit(spec(), dataset, validation=other).tests) == 1
+
+
+def test_a_warning_about_the_data_names_the_line_of_the_caller():
+    more = {"data": X, "label": Y, "age": Y}
+    with pytest.warns(SpecWarning, match="have 'age', which no input") as caught:
+        fit(spec(), more, max_iter=1)
+    assert {one.filename for one in caught} == {__file__}
