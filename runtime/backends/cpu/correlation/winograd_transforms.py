@@ -27,7 +27,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from runtime.backends.cpu.machine import llvm as emit
+import runtime.backends.cpu.machine.llvm as emit
 from runtime.backends.cpu.machine.llvm import LANES, intrinsic
 
 RESULTS = 4  # of a tile, along an axis

@@ -8,14 +8,15 @@ A kernel is a function of a record of its arguments and of a share of the work:
         ...
 
 It does the share number `part` of `parts` and returns nothing. It is compiled when it
-is first used and kept on disk, in a folder that depends on the source of this package,
-so that a changed kernel is compiled anew.
+is first used and kept on disk, in a folder that depends on the source of its module and
+of those that it imports, so that a changed kernel is compiled anew, and no other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,9 @@ HELPER_OPTIONS: dict[str, Any] = {
     "fastmath": FAST_MATH,
     "nogil": True,
 }
+
+# Modules whose code may become part of a kernel: helpers, and what they are made of.
+IMPORTED = re.compile(rb"^(?:from|import) (runtime\.backends\.cpu\.\S+)", re.MULTILINE)
 
 Function = Callable[..., Any]
 carray: Any = vars(numba)["carray"]  # makes records of addresses, within kernels
@@ -144,7 +148,7 @@ class CompiledKernel:
         """The file that says that this version of Python and Numba left the code."""
         python = f"{sys.implementation.cache_tag}-numba{numba.__version__}"
         name = f"{self.function.__module__}.{self.function.__name__}"
-        return cache_folder() / f"{name}.{python}"
+        return cache_folder(self.function.__module__) / f"{name}.{python}"
 
 
 def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
@@ -160,7 +164,8 @@ def compile_function(signature: Any, function: Function) -> Any:
     if not keeps_code():
         return made(function)
     config: Any = numba.config
-    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
+    folder = cache_folder(function.__module__)
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
         return made(function)
     finally:
@@ -171,7 +176,7 @@ def compile_function(signature: Any, function: Function) -> Any:
 def keeps_code() -> bool:
     """Whether machine code can be kept on the disk; if not, every run compiles."""
     try:
-        folder = cache_folder()
+        folder = cache_folder(__name__)
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # no folder can be made there; there is no home
         return False
@@ -179,12 +184,30 @@ def keeps_code() -> bool:
 
 
 @cache
-def cache_folder() -> Path:
-    """Return the folder of the machine code of this source for this processor.
+def cache_folder(module: str) -> Path:
+    """Return the folder of the machine code of a module's source for this processor.
 
-    `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it.
+    `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it. It is another one
+    where the source of the module has changed, or that of a module that it imports.
     """
     digest = hashlib.sha256(repr((LANES, TARGET)).encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
+    for name in sorted(all_imported(module)):
+        digest.update(source(name))
     return caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"
+
+
+def all_imported(module: str) -> set[str]:
+    """Return a module and those of this package that it imports, however far."""
+    found, left = {module}, [module]
+    while left:
+        new = {one.decode() for one in IMPORTED.findall(source(left.pop()))} - found
+        found |= new
+        left += new
+    return found
+
+
+@cache
+def source(module: str) -> bytes:
+    """Return the text of a module of this package."""
+    path = Path(__file__).parents[1].joinpath(*module.split(".")[3:])
+    return path.with_suffix(".py").read_bytes()

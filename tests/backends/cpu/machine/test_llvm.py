@@ -60,7 +60,7 @@ def test_the_variables_of_numba_choose_the_vectors() -> None:
     code = """
 from runtime.backends.cpu.machine.compiled import cache_folder
 from runtime.backends.cpu.machine.llvm import LANES
-print(LANES, cache_folder(), sep="\\n")
+print(LANES, cache_folder("runtime.backends.cpu.updates"), sep="\\n")
 """
     features = ["+sse4.2,-avx", "+avx", "+avx,+avx2,+fma", "+avx,+avx2,+fma,+avx512f"]
     lanes, folders = zip(*(says(code, each) for each in features), strict=True)
