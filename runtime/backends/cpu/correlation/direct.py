@@ -210,6 +210,7 @@ class Direct:
             y_first=shape.first[0] * width + shape.first[1],
             units_by_rows=1 if enough else self.threads,
             floor=floor,
+            units=shape.groups * panels,
         )
         return [pack, run]
 
@@ -264,6 +265,7 @@ class Direct:
             chunks=chunks,
             chunk_positions=self._chunk_positions(),
             channel_shares=1 if enough else min(blocks, self.threads),
+            units=shape.groups * chunks,
         )
         add = add_partial_weights(
             partial=work["partial"],

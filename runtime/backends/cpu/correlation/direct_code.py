@@ -43,7 +43,7 @@ RUN = 8 * LANES  # terms k whose gradients are written one after the other
     "units_by_rows",
     "floor",
 )
-def correlate(record: Any, part: int, parts: int) -> None:
+def correlate(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = max(floor, bias + correlation).
 
     Tiles that are not whole vectors in one plane of y are computed in the workspace and
@@ -66,7 +66,7 @@ def correlate(record: Any, part: int, parts: int) -> None:
     blocks = (a.rows + ROWS - 1) // ROWS
     contiguous = a.y_column_step == 1 and a.y_row_step == a.out_width
     floor = np.float32(a.floor)
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     panel_at, other = workspace + a.panel_at, workspace + a.other_at
     units = a.groups * panels * a.units_by_rows
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -220,7 +220,7 @@ def _put_away(
 @kernel(
     PACKING + "dy rows partial partial_bias chunks chunk_positions channel_shares",
 )
-def correlate_weights(record: Any, part: int, parts: int) -> None:
+def correlate_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the gradient of the weights of a correlation, in parts.
 
     Fields, beside those of `PACKING`:
@@ -239,7 +239,7 @@ def correlate_weights(record: Any, part: int, parts: int) -> None:
     width = (a.rows + LANES - 1) // LANES * LANES
     depth = (a.channels * a.taps + ROWS - 1) // ROWS * ROWS
     panel_row = VECTOR_BYTES * ((a.panel_positions + LANES - 1) // LANES)
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     panel_at, other = workspace + a.panel_at, workspace + a.other_at
     zeros = workspace  # ROWS zeros
     for i in range(ROWS):
@@ -347,7 +347,7 @@ def _transpose_panel(
     "partial partial_bias dw dbias groups rows depth chunks accumulate "
     "accumulate_bias workspace workspace_bytes"
 )
-def add_partial_weights(record: Any, part: int, parts: int) -> None:
+def add_partial_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Add the parts of `correlate_weights` up.
 
     Fields:
@@ -363,7 +363,7 @@ def add_partial_weights(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     width = (a.rows + LANES - 1) // LANES * LANES
     depth = (a.depth + ROWS - 1) // ROWS * ROWS
-    block = a.workspace + part * a.workspace_bytes
+    block = a.workspace + thread * a.workspace_bytes
     values = f32(block)
     runs = (a.depth + RUN - 1) // RUN
     row_blocks = width // LANES
