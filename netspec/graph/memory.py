@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec.errors import SpecError
-from netspec.graph import AUTOMATIC, Edge, Graph
+from netspec.graph.types import AUTOMATIC, Edge, Graph
 from netspec.ops.base import count
 
 ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register

@@ -47,7 +47,7 @@ OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
     EltwiseSum: ("operation", "coeff", "stable_prod_grad"),
     InnerProduct: ("num_output", "axis", "transpose", "bias_term"),
     ReLU: ("negative_slope",),
-    Scale: ("axis", "scale_shape", "bias_term"),
+    Scale: ("axis", "scale_shape", "bias_term", "over_bottom"),
 }
 
 
@@ -61,16 +61,29 @@ class Fusion:
         self._link()
 
     def _find_chains(self) -> list[list[int]]:
-        """Return the runs of neighbouring nodes, each working in place on the last."""
-        graph, chains = self._graph, []
-        chain: list[int] = []
-        for node in graph.nodes:
-            if chain and self._continues(graph.nodes[chain[-1]], node):
-                chain.append(node.index)
+        """Return the runs of nodes, each working in place on the one before."""
+        nodes, chains = self._graph.nodes, []
+        taken: set[int] = set()
+        for node in nodes:
+            if node.index in taken:
                 continue
-            chains.append(chain)
             chain = [node.index]
-        return [one for one in (*chains, chain) if len(one) > 1]
+            while (after := self._after(nodes[chain[-1]])) is not None:
+                chain.append(after)
+            taken.update(chain)
+            chains.append(chain)
+        return [one for one in chains if len(one) > 1]
+
+    def _after(self, node: Any) -> int | None:
+        """Return the only reader of a node's top, if it works in place on it."""
+        if len(node.tops) != 1:
+            return None
+        readers = self._graph.edges[node.tops[0]].consumers
+        if len(readers) != 1 or not self._continues(
+            node, self._graph.nodes[readers[0][0]]
+        ):
+            return None
+        return readers[0][0]
 
     def _continues(self, first: Any, second: Any) -> bool:
         edges = self._graph.edges
@@ -81,7 +94,7 @@ class Fusion:
             second.bottoms[0] == middle.index
             and len(middle.consumers) == 1
             and middle.buffer == end.buffer
-            and middle.gradient == end.gradient
+            and (middle.gradient == end.gradient or not second.backward)
             and first.loss_weights == (0,)
         )
 

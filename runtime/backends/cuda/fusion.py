@@ -38,7 +38,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "Eltwise": ("operation", "coeff", "stable_prod_grad"),
     "InnerProduct": InnerProduct.options,
     "ReLU": ("negative_slope",),
-    "Scale": ("axis", "scale_shape", "bias_term"),
+    "Scale": ("axis", "scale_shape", "bias_term", "over_bottom"),
 }
 
 

@@ -311,7 +311,7 @@ class Scale(LayerKernel[ScaleOp]):
     normalized is this layer's x, so that no copy is needed.
     """
 
-    options = ("axis", "scale_shape", "bias_term")
+    options = ("axis", "scale_shape", "bias_term", "over_bottom")
     behind: BatchNorm | None = None
 
     @classmethod

@@ -333,7 +333,7 @@ class Scale(_ByChannel):
     """
 
     op: ScaleOp
-    options = ("axis", "scale_shape", "bias_term")
+    options = ("axis", "scale_shape", "bias_term", "over_bottom")
     behind: BatchNorm | None = None
 
     @classmethod
