@@ -25,10 +25,9 @@ from runtime.backends.cpu.machine.llvm import (
     first_lanes,
     load,
     loop,
-    masked_store,
-    store,
 )
 
+BYTES = ir.VectorType(ir.IntType(8), LANES)
 WIDE = ir.VectorType(I32, LANES)
 STEPS = (1, 2)  # from one position to the next one of a row, for `Windows`
 Row = list[Any]  # what the taps of a row of the windows see, a vector each
@@ -190,36 +189,43 @@ class Windows:
 def put(builder: Any, block: Block, plane: Any, width: Any, values: list[Any]) -> None:
     """Store a vector for every row of a block into a plane of positions.
 
-    Rows that are not there go to the last one that is, ahead of its own.
+    The elements are those of the vectors. Rows that are not there go to the last one
+    that is, ahead of its own. A mask of all lanes is no masked store, which some
+    processors are slow at.
     """
+    kind = values[0].type
+    nbytes = 1 if kind == BYTES else 4
     end = builder.sub(block.rows, const(1))
     first = builder.add(builder.mul(block.row, width), block.column)
-    addresses = []
+    pointers = []
     for i in range(len(values)):
         row = smaller(builder, const(i), end)
         at = builder.add(first, builder.mul(row, width))
-        addresses.append(builder.add(plane, builder.mul(at, const(4))))
-    put_at(builder, addresses, values, block.mask)
+        address = builder.add(plane, builder.mul(at, const(nbytes)))
+        pointers.append(builder.inttoptr(address, kind.as_pointer()))
+    pairs = list(zip(pointers, values, strict=True))[::-1]
 
+    def whole() -> None:
+        for pointer, value in pairs:
+            builder.store(value, pointer).align = nbytes
 
-def put_at(builder: Any, addresses: list[Any], values: list[Any], mask: Any) -> None:
-    """Store vectors, the last one first; of each the lanes of a mask, if there is one.
+    def partly() -> None:
+        name = f"llvm.masked.store.v{LANES}{'i8' if nbytes == 1 else 'f32'}.p0"
+        args = [kind, pointers[0].type, I32, MASK]
+        function = declared(builder, name, ir.VoidType(), args)
+        for pointer, value in pairs:
+            builder.call(function, [value, pointer, ir.Constant(I32, nbytes), mask])
 
-    A mask of all lanes is no masked store, which some processors are slow at.
-    """
-    pairs = list(zip(addresses, values, strict=True))[::-1]
+    mask = block.mask
     if mask is None:
-        for address, value in pairs:
-            store(builder, value, address)
+        whole()
         return
-    whole = builder.extract_element(mask, ir.Constant(I32, LANES - 1))
-    with builder.if_else(whole) as (then, otherwise):
+    everything = builder.extract_element(mask, ir.Constant(I32, LANES - 1))
+    with builder.if_else(everything) as (then, otherwise):
         with then:
-            for address, value in pairs:
-                store(builder, value, address)
+            whole()
         with otherwise:
-            for address, value in pairs:
-                masked_store(builder, value, address, mask)
+            partly()
 
 
 def divided_up(builder: Any, number: Any, step: int) -> Any:
