@@ -71,10 +71,7 @@ def _plane_intrinsic(size: int, step: int) -> Any:
             image = Image(*args[:6])
             y, out_height, out_width, at, weight_step, *rest = args[6:]
             bias, factor, low = (splat(builder, value) for value in rest)
-            weights = []
-            for _ in range(size * size):
-                weights.append(splat(builder, load(builder, at, F32)))
-                at = builder.add(at, weight_step)
+            weights = weights_at(builder, at, weight_step, size * size)
 
             def body(block: Block) -> None:
                 sums: list[Any] = [None] * windows.rows
@@ -84,13 +81,10 @@ def _plane_intrinsic(size: int, step: int) -> Any:
                         u = seen - step * i
                         if 0 <= u < size:
                             row = weights[u * size : (u + 1) * size]
-                            sums[i] = _add(builder, sums[i], row, values)
+                            sums[i] = added(builder, sums[i], row, values)
                 results = []
                 for one in sums:
-                    value = fma(builder, factor, one, bias)
-                    # Not a maximum: a NaN must stay.
-                    below = builder.fcmp_ordered("<", value, low)
-                    results.append(builder.select(below, low, value))
+                    results.append(raised(builder, one, factor, bias, low))
                 put(builder, block, y, out_width, results)
 
             windows.each_block(builder, image, (out_height, out_width), body)
@@ -101,7 +95,23 @@ def _plane_intrinsic(size: int, step: int) -> Any:
     return plane
 
 
-def _add(builder: Any, so_far: Any, weights: list[Any], values: list[Any]) -> Any:
+def weights_at(builder: Any, at: Any, step: Any, number: int) -> list[Any]:
+    """Emit loads of weights, `step` bytes apart, into all lanes of a vector each."""
+    weights = []
+    for _ in range(number):
+        weights.append(splat(builder, load(builder, at, F32)))
+        at = builder.add(at, step)
+    return weights
+
+
+def raised(builder: Any, total: Any, factor: Any, bias: Any, low: Any) -> Any:
+    """Emit max(low, factor total + bias)."""
+    value = fma(builder, factor, total, bias)
+    # Not a maximum: a NaN must stay.
+    return builder.select(builder.fcmp_ordered("<", value, low), low, value)
+
+
+def added(builder: Any, so_far: Any, weights: list[Any], values: list[Any]) -> Any:
     """Add the products of a row of taps to a sum, or start it with them."""
     for weight, value in zip(weights, values, strict=True):
         if so_far is None:
@@ -123,7 +133,7 @@ plane5_2 = _plane_intrinsic(5, 2)
 
 
 @helper
-def _planes(correlate_plane: Any, a: Any, part: int, parts: int) -> None:
+def all_planes(correlate_plane: Any, a: Any, part: int, parts: int) -> None:
     """Compute y = max(floor, bias + the correlation of every plane)."""
     floor = np.float32(a.floor)
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
@@ -144,25 +154,25 @@ def _planes(correlate_plane: Any, a: Any, part: int, parts: int) -> None:
 @kernel(FIELDS, "floor")
 def depthwise_3_1(record: Any, part: int, parts: int) -> None:
     """Correlate with windows of 3 x 3, 1 apart."""
-    _planes(plane3_1, carray(record, 1)[0], part, parts)
+    all_planes(plane3_1, carray(record, 1)[0], part, parts)
 
 
 @kernel(FIELDS, "floor")
 def depthwise_3_2(record: Any, part: int, parts: int) -> None:
     """Correlate with windows of 3 x 3, 2 apart."""
-    _planes(plane3_2, carray(record, 1)[0], part, parts)
+    all_planes(plane3_2, carray(record, 1)[0], part, parts)
 
 
 @kernel(FIELDS, "floor")
 def depthwise_5_1(record: Any, part: int, parts: int) -> None:
     """Correlate with windows of 5 x 5, 1 apart."""
-    _planes(plane5_1, carray(record, 1)[0], part, parts)
+    all_planes(plane5_1, carray(record, 1)[0], part, parts)
 
 
 @kernel(FIELDS, "floor")
 def depthwise_5_2(record: Any, part: int, parts: int) -> None:
     """Correlate with windows of 5 x 5, 2 apart."""
-    _planes(plane5_2, carray(record, 1)[0], part, parts)
+    all_planes(plane5_2, carray(record, 1)[0], part, parts)
 
 
 # By the size and the step of windows.
@@ -182,7 +192,7 @@ def has_kernel(shapes: Sequence[Correlation]) -> bool:
     if len(shapes) != 1 or LANES < 8:
         return False
     (shape,) = shapes
-    size = _size(shape)
+    size = size_of(shape)
     return (
         (size, shape.steps[0]) in KERNELS
         and shape.steps[0] == shape.steps[1]
@@ -193,7 +203,7 @@ def has_kernel(shapes: Sequence[Correlation]) -> bool:
     )
 
 
-def _size(shape: Correlation) -> int:
+def size_of(shape: Correlation) -> int:
     """Return the height and the width of a window, if it is a square."""
     return round(len(shape.taps.index) ** 0.5)
 
@@ -233,7 +243,7 @@ def correlate(
 ) -> Call:
     """Return the call of y = max(floor, bias + correlation)."""
     first, second = (int(tap) for tap in shape.taps.index[:2])
-    run = KERNELS[_size(shape), shape.steps[0]]
+    run = KERNELS[size_of(shape), shape.steps[0]]
     return run(
         y=y,
         w=weights.data,

@@ -70,7 +70,9 @@ class Block:
 class Windows:
     """Windows of height x width taps, `step` apart in both directions.
 
-    rows: of positions in a block. fill: what lies beyond the image.
+    rows: of positions in a block. fill: what lies beyond the image. once: no position
+    is treated twice, and what taps see beside the positions that are there is `fill`;
+    rows of positions must be a multiple of `rows`.
     """
 
     height: int
@@ -78,6 +80,7 @@ class Windows:
     step: int
     rows: int
     fill: float = 0.0
+    once: bool = False
 
     @property
     def seen(self) -> int:
@@ -100,33 +103,40 @@ class Windows:
         height, width = sizes
         full = builder.icmp_signed(">=", width, const(LANES))
         last = builder.select(full, builder.sub(width, const(LANES)), const(0))
-        inside = builder.select(full, const(LANES), width)
         strips = divided_up(builder, height, self.rows)
         blocks = divided_up(builder, width, LANES)
 
         def strip(values: list[Any]) -> list[Any]:
             (row,) = values
             rows = self._addresses(builder, image, row)
-            left = builder.sub(height, row)
+            rows_left = builder.sub(height, row)
 
             def block(values: list[Any]) -> list[Any]:
                 (next_column,) = values
-                column = smaller(builder, next_column, last)
+                column = next_column
+                if not self.once:
+                    column = smaller(builder, column, last)
+                left = builder.sub(width, column)
                 first = builder.add(image.left, builder.mul(column, const(self.step)))
                 end = builder.add(first, const(self._span))
                 simple = builder.and_(
-                    builder.and_(full, builder.icmp_signed(">=", first, const(0))),
+                    builder.and_(
+                        builder.icmp_signed(">=", left, const(LANES)),
+                        builder.icmp_signed(">=", first, const(0)),
+                    ),
                     builder.icmp_signed("<=", end, image.width),
                 )
                 with builder.if_else(simple) as (then, otherwise):
                     with then:
                         taken = self._taken(builder, rows, first, None)
-                        body(Block(left, row, column, taken, None))
+                        body(Block(rows_left, row, column, taken, None))
                     with otherwise:
                         masks = self._masks(builder, first, image.width)
+                        mask = first_lanes(builder, left)
                         taken = self._taken(builder, rows, first, masks)
-                        mask = first_lanes(builder, inside)
-                        body(Block(left, row, column, taken, mask))
+                        if self.once:
+                            taken = self._only(builder, taken, mask)
+                        body(Block(rows_left, row, column, taken, mask))
                 return [builder.add(next_column, const(LANES))]
 
             loop(builder, blocks, [const(0)], block)
@@ -162,6 +172,12 @@ class Windows:
             columns = builder.add(spread(builder, start), lanes)
             masks.append(builder.icmp_unsigned("<", columns, limit))
         return masks
+
+    def _only(
+        self, builder: Any, taken: Callable[[int], Row], mask: Any
+    ) -> Callable[[int], Row]:
+        others = ir.Constant(VECTOR, [self.fill] * LANES)
+        return lambda row: [builder.select(mask, value, others) for value in taken(row)]
 
     def _taken(
         self, builder: Any, rows: list[Any], first: Any, masks: list[Any] | None
@@ -252,6 +268,13 @@ def load_or(builder: Any, address: Any, mask: Any, other: float) -> Any:
     function = declared(builder, name, VECTOR, [pointer.type, I32, MASK, VECTOR])
     others = ir.Constant(VECTOR, [other] * LANES)
     return builder.call(function, [pointer, ir.Constant(I32, 4), mask, others])
+
+
+def masked(builder: Any, address: Any, mask: Any) -> Any:
+    """Emit a load of the lanes of a mask, or of all if it is None; others are zeros."""
+    return (
+        load(builder, address) if mask is None else load_or(builder, address, mask, 0)
+    )
 
 
 def parted(builder: Any, first: Any, second: Any) -> tuple[Any, Any]:
