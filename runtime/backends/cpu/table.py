@@ -23,6 +23,7 @@ from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.proposal import Proposal
+from runtime.backends.cpu.layers.recurrent import LSTM, RNN
 from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.backends.cpu.layers.resize import (
     Axpy,
@@ -48,9 +49,11 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
     "LRN": (LRN,),
+    "LSTM": (LSTM,),
     "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
     "Proposal": (Proposal,),
+    "RNN": (RNN,),
     "ROIAlign": (ROIAlign,),
     "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),

@@ -43,6 +43,7 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "InnerProduct": ("inner_product_param { num_output: 5 }", [(3, 8)]),
     "Interp": ("interp_param { height: 5 width: 8 }", [IMAGE]),
     "LRN": ("", [IMAGE]),
+    "LSTM": ("recurrent_param { num_output: 5 }", [(4, 3, 7), (4, 3)]),
     "PSROIPooling": (
         "psroi_pooling_param { spatial_scale: 0.5 output_dim: 1 group_size: 2 }",
         [IMAGE, (5, 5)],
@@ -52,6 +53,7 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
         "proposal_param { ratio: 1 scale: 1 post_nms_topn: 1 min_size: 0 }",
         [(1, 2, 3, 4), (1, 4, 3, 4), (1, 3)],
     ),
+    "RNN": ("recurrent_param { num_output: 5 }", [(4, 3, 7), (4, 3)]),
     "ROIAlign": (
         "roi_align_param { pooled_h: 2 pooled_w: 3 sampling_ratio: 2 }",
         [IMAGE, (5, 5)],
