@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.backends.cpu.layers import activation, powers
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.detection_output import DetectionOutput
@@ -35,30 +36,42 @@ from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
+    "AbsVal": (activation.AbsVal,),
     "Axpy": (Axpy,),
     "BN": (ForkNorm,),
+    "BNLL": (activation.BNLL,),
     "BatchNorm": (BatchNorm, ForkNorm),
     "Bias": (Bias,),
+    "Clip": (activation.Clip,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
+    "ELU": (activation.ELU,),
     "Eltwise": (EltwiseSum,),
+    "Exp": (powers.Exp,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
     "LRN": (LRN,),
+    "Log": (powers.Log,),
     "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
+    "Power": (powers.Power,),
     "Proposal": (Proposal,),
     "ROIAlign": (ROIAlign,),
     "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
     "ReLU6": (ReLU6,),
     "Scale": (Scale,),
+    "SeLu": (activation.SeLu,),
     "ShuffleChannel": (ShuffleChannel,),
+    "Sigmoid": (activation.Sigmoid,),
     "Slice": (Slice,),
     "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),
+    "Swish": (activation.Swish,),
+    "TanH": (activation.TanH,),
+    "Threshold": (activation.Threshold,),
     "Upsample": (Upsample,),
 }
