@@ -129,7 +129,8 @@ def _root_slope(
     x: Value, dy: Value, scale: Value, shift: Value, factor: Value
 ) -> Value:
     base = x * scale + shift
-    return dy * where(base == -math.inf, 0.0, factor / vm.root(base))  # as C has it
+    # -infinity and -0 as C has their powers.
+    return dy * where(base == -math.inf, 0.0, factor / vm.absolute(vm.root(base)))
 
 
 def _reciprocal_slope(
