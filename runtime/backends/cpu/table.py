@@ -23,6 +23,7 @@ from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
+from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
 from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.backends.cpu.layers.resize import (
@@ -55,6 +56,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Interp": (Interp,),
     "LRN": (LRN,),
     "Log": (powers.Log,),
+    "PReLU": (PReLU,),
     "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
     "Power": (powers.Power,),

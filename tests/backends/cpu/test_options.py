@@ -43,6 +43,7 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "InnerProduct": ("inner_product_param { num_output: 5 }", [(3, 8)]),
     "Interp": ("interp_param { height: 5 width: 8 }", [IMAGE]),
     "LRN": ("", [IMAGE]),
+    "PReLU": ("", [IMAGE]),
     "PSROIPooling": (
         "psroi_pooling_param { spatial_scale: 0.5 output_dim: 1 group_size: 2 }",
         [IMAGE, (5, 5)],

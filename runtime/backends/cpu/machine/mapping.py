@@ -9,7 +9,7 @@ wherever they lie.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -19,6 +19,7 @@ from numba import types
 from runtime.backends.cpu.machine.compiled import CompiledKernel, kernel
 from runtime.backends.cpu.machine.llvm import (
     F32,
+    I32,
     I64,
     LANES,
     VECTOR,
@@ -116,14 +117,44 @@ def emit_map(
     count: Any,
     constants: Sequence[Any],
 ) -> None:
-    """Emit a loop over `count` elements; the last address is that of the result.
-
-    Nothing beside the arrays is read or written: the last elements go through vectors
-    on the stack, so that the formula is in the code once.
-    """
+    """Emit a loop over `count` elements; the last address is that of the result."""
     given = [
         Value(builder, splat(builder, builder.fptrunc(one, F32))) for one in constants
     ]
+    *inputs, output = addresses
+
+    def step(x: list[Value], carried: list[Value]) -> tuple[Value, list[Value]]:
+        return formula(*x, *given), []
+
+    emit_sweep(builder, inputs, output, count, step)
+
+
+def emit_sweep(
+    builder: Any,
+    inputs: Sequence[Any],
+    output: Any,
+    count: Any,
+    step: Callable[[list[Value], list[Value]], tuple[Value | None, list[Value]]],
+    start: Sequence[Value] = (),
+    *,
+    missing: float = 0.0,
+) -> list[Value]:
+    """Emit a loop over vectors of `count` elements, which may carry vectors around.
+
+    Nothing beside the arrays is read or written: the last elements go through vectors
+    on the stack, so that the step is in the code once.
+
+    Args:
+        builder: where the code goes.
+        inputs: addresses of the arrays that are read.
+        output: the address of the one that is written, None without one.
+        count: how many elements the arrays have.
+        step: takes a vector of each input and those carried, returns one of the output,
+            or None, and those to carry on.
+        start: what is carried at first; what is at last is returned.
+        missing: stands for elements behind the last.
+    """
+    addresses = [*inputs] if output is None else [*inputs, output]
     with builder.goto_entry_block():
         made = [builder.alloca(VECTOR) for _ in addresses]
     rooms = [builder.ptrtoint(one, I64) for one in made]
@@ -131,24 +162,52 @@ def emit_map(
     left = builder.sub(count, full)
     tail = first_lanes(builder, left)
     end = builder.mul(full, const(4))
-    for address, room in zip(addresses[:-1], rooms, strict=False):
+    for address, room in zip(inputs, rooms, strict=False):
         rest = masked_load(builder, builder.add(address, end), tail)
+        if missing:
+            rest = builder.select(tail, rest, ir.Constant(VECTOR, [missing] * LANES))
         store(builder, rest, room)
     some = builder.zext(builder.icmp_signed(">", left, const(0)), I64)
     rounds = builder.add(builder.sdiv(full, const(LANES)), some)
 
     def body(values: list[Any]) -> list[Any]:
-        at = values[0]
+        at, *carried = values
         inside = builder.icmp_signed("<", at, end)
         places = [
             builder.select(inside, builder.add(address, at), room)
             for address, room in zip(addresses, rooms, strict=True)
         ]
-        x = [Value(builder, load(builder, place)) for place in places[:-1]]
-        store(builder, formula(*x, *given).raw, places[-1])
-        return [builder.add(at, const(VECTOR_BYTES))]
+        x = [Value(builder, load(builder, place)) for place in places[: len(inputs)]]
+        result, after = step(x, [Value(builder, one) for one in carried])
+        if result is not None:
+            store(builder, result.raw, places[-1])
+        return [builder.add(at, const(VECTOR_BYTES)), *(one.raw for one in after)]
 
+    before = builder.block
+    ends = []
     with builder.if_then(builder.icmp_signed(">", rounds, const(0))):
-        loop(builder, rounds, [const(0)], body)
-        rest = load(builder, rooms[-1])
-        masked_store(builder, rest, builder.add(addresses[-1], end), tail)
+        first = [one.raw for one in start]
+        _, *ends = loop(builder, rounds, [const(0), *first], body)
+        if output is not None:
+            rest = load(builder, rooms[-1])
+            masked_store(builder, rest, builder.add(output, end), tail)
+        done = builder.block
+    carried = []
+    for one, last in zip(start, ends, strict=True):
+        phi = builder.phi(VECTOR)
+        phi.add_incoming(one.raw, before)
+        phi.add_incoming(last, done)
+        carried.append(Value(builder, phi))
+    return carried
+
+
+def folded(value: Value, join: Callable[[Value, Value], Value]) -> Value:
+    """Emit the joining of all lanes of a vector; every lane has the result."""
+    builder, width = value.builder, LANES
+    while width > 1:
+        width //= 2
+        lanes = [index ^ width for index in range(LANES)]
+        order = ir.Constant(ir.VectorType(I32, LANES), lanes)
+        other = builder.shuffle_vector(value.raw, value.raw, order)
+        value = join(value, Value(builder, other))
+    return value

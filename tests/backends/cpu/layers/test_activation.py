@@ -114,3 +114,29 @@ def test_functions_are_divided_among_threads(case: tuple[str, str]) -> None:
     for threads in (2, 5):
         for got, one in zip(run(CpuBackend(threads), case, x, dy), want, strict=True):
             np.testing.assert_array_equal(got, one)
+
+
+@EXAMPLES
+@given(
+    shape=st.lists(st.integers(1, 20), min_size=2, max_size=4),
+    shared=st.booleans(),
+    in_place=st.booleans(),
+    accumulate=st.booleans(),
+    wanted=st.sampled_from([(True, True), (True, False), (False, True)]),
+)
+def test_prelu(
+    shape: list[int],
+    shared: bool,
+    in_place: bool,
+    accumulate: bool,
+    wanted: tuple[bool, bool],
+) -> None:
+    top = "x" if in_place else "y"
+    param = f"prelu_param {{ channel_shared: {str(shared).lower()} }}"
+    compare(
+        f'type: "PReLU" bottom: "x" top: "{top}" {param}',
+        [shape],
+        accumulate=accumulate,
+        wanted_bottoms=[wanted[0]],
+        wanted_params=[wanted[1]],
+    )
