@@ -33,6 +33,7 @@ from runtime.backends.cpu.layers.resize import (
     ShuffleChannel,
     Upsample,
 )
+from runtime.backends.cpu.layers.softmax import Softmax
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
@@ -70,6 +71,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "ShuffleChannel": (ShuffleChannel,),
     "Sigmoid": (activation.Sigmoid,),
     "Slice": (Slice,),
+    "Softmax": (Softmax,),
     "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),
     "Swish": (activation.Swish,),

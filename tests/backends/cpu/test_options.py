@@ -76,6 +76,7 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "Upsample": ("upsample_param { scale: 2 }", [IMAGE]),
     "Scale": ("scale_param { bias_term: true }", [IMAGE]),
     "Slice": ('top: "a" top: "b"', [IMAGE]),
+    "Softmax": ("", [IMAGE]),
     "SoftmaxWithLoss": ("", [(3, 4), (3,)]),
     "Split": ('top: "a" top: "b"', [IMAGE]),
 }
