@@ -301,7 +301,8 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         sizes = self._sizes
         values = sizes["images"] * sizes["pixels"]
         op = self.op
-        means, variances, weight = self._stored() if op.remembers else (0, 0, 0)
+        remembers = op.remembers and not self.again
+        means, variances, weight = self._stored() if remembers else (0, 0, 0)
         corrected = op.unbiased and values > 1
         return normalize(
             x=self.x,
