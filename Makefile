@@ -13,6 +13,7 @@ PY := $(VENV)/bin/python
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
+BATCH_1 := googlenet:1 resnet50:1 mobilenet:1 mobilenet_v2:1 squeezenet:1 vgg16:1
 
 # Tests compute little at a time: more threads would mostly wait for each other.
 test rules: export OPENBLAS_NUM_THREADS ?= 1
@@ -104,9 +105,13 @@ docs: $(DEV)  ## build docs/_build/html; a warning is an error
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(BENCH)  ## compare with PyTorch; writes docs/performance.md
-	$(PY) benchmarks/compare.py --onnx --memory googlenet resnet50 \
+bench: $(BENCH)  ## compare with other engines; writes docs/performance.md
+	$(PY) benchmarks/compare.py --memory googlenet resnet50 \
 	  --write docs/performance.md $(ARGS)
+	$(PY) benchmarks/compare.py --cpu --train --use $(BATCH_1) --name processor-time \
+	  --write docs/performance.md
+	$(PY) benchmarks/recurrent.py --write docs/performance.md
+	$(PY) benchmarks/start_up.py --write docs/performance.md
 
 interop: $(DEV)  ## run models and layers in other readers; writes docs/interop.md
 	$(PY) -m tools.interop $(ARGS)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from compare import write_into
+from tables import write_into
 
 from netspec import NetSpec, Top, defaults, module
 from netspec import layers as L

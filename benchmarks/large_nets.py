@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from compare import write_into
+from tables import write_into
 
 import netspec
 from netspec import NetSpec, Top

@@ -26,8 +26,10 @@ from typing import Any
 import lmdb
 import nets
 import numpy as np
-from compare import SEED, solver_of, take_turns
+from compare import solver_of
 from PIL import Image
+from turns import take_turns
+from values import SEED
 
 from netspec.commands.model_files import load_model
 from netspec.schema import Datum, LayerParameter, NetParameter, SolverParameter
@@ -170,10 +172,11 @@ def main() -> None:
             )
             solvers[kind] = get_solver(param, seed=SEED, keep=())
         runs = {key: (lambda one=one: one.step(1)) for key, one in solvers.items()}
-        times = take_turns(runs, options.seconds)
-        base = times["values that are there"]
-        for key, seconds in times.items():
-            print(f"{key:<24}{1000 * seconds:9.1f} ms  {seconds / base:5.2f}")
+        turns = take_turns(runs, options.seconds)
+        base = "values that are there"
+        for key, side in turns.sides.items():
+            ratio = turns.ratio(key, base)
+            print(f"{key:<24}{1000 * side.median:9.1f} ms  {ratio:5.2f}")
         for solver in solvers.values():
             solver.net.close()
 

@@ -93,6 +93,12 @@ class TorchNet(nn.Module):
             if source is None:
                 continue
             if node.type == "BatchNorm":
+                factor = float(source[2].data[0]) or 1.0
+                for theirs, ours in (
+                    (part.running_mean, source[0]),
+                    (part.running_var, source[1]),
+                ):
+                    theirs.copy_(torch.from_numpy(ours.data / factor))
                 scale = self._scale_after(node)
                 if scale is not None:
                     source = net.params[scale.name]
@@ -100,7 +106,7 @@ class TorchNet(nn.Module):
                     part.bias.data.copy_(torch.from_numpy(source[1].data))
                 continue
             if node.type == "LSTM":
-                _load_lstm(part, *(torch.from_numpy(blob.data) for blob in source))
+                load_lstm(part, *(torch.from_numpy(blob.data) for blob in source))
                 continue
             part.weight.data.copy_(torch.from_numpy(source[0].data))
             if len(source) > 1:
@@ -167,7 +173,7 @@ class _Three(_Wrapped):
 _WITH_INPUTS: dict[int, type[_Wrapped]] = {1: _One, 2: _Two, 3: _Three}
 
 
-def _load_lstm(
+def load_lstm(
     part: nn.LSTM, w_x: torch.Tensor, bias: torch.Tensor, w_h: torch.Tensor
 ) -> None:
     """Copy parameters of an LSTM; our gates are i, f, o, g, PyTorch's i, f, g, o."""

@@ -18,6 +18,7 @@ import numpy as np
 from netspec.ops.base import count
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
+from runtime.backends.cpu.correlation.depthwise_windows import correlate, has_kernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.planes import keep_plane
@@ -261,6 +262,8 @@ class Depthwise:
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
+        if has_kernel(self.shapes):
+            return {}
         return {"workspace": self.threads * self._workspace_bytes()}
 
     def calls(
@@ -272,6 +275,9 @@ class Depthwise:
         floor: float,
     ) -> list[Call]:
         """Return the calls of y = max(floor, bias + correlation)."""
+        if has_kernel(self.shapes):
+            (shape,) = self.shapes
+            return [correlate(shape, weights, x, y, floor)]
         numbers = [len(shape.taps.index) for shape in self.shapes]
         row_step, column_step = self.shapes[0].steps_out
         return [
@@ -294,7 +300,7 @@ class Depthwise:
 
     def weights_scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `weight_calls` need, by name."""
-        return self.scratch()
+        return {"workspace": self.threads * self._workspace_bytes()}
 
     def weight_calls(
         self,
