@@ -208,8 +208,8 @@ class Search:
             there = again.get(index, index)
             end = back[index] if self.graph.nodes[index].backward else there
             if index in again:
-                note(size, index, index)
-            note(size, there, end)
+                note(size, max(0, index - 1), index)
+            note(size, max(0, there - 1), end)
         most = alive = 0
         for change in changes:
             alive += change

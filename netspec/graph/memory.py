@@ -15,8 +15,8 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec.errors import SpecError
-from netspec.graph import AUTOMATIC, Edge, Graph, Node
 from netspec.graph.timeline import Timeline, plain
+from netspec.graph.types import AUTOMATIC, Edge, Graph, Node
 from netspec.ops.base import count
 
 ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
@@ -292,18 +292,22 @@ def saved_requests(
     """Return the requests of what layers keep beside blobs from forward to backward.
 
     saved: its bytes by node and name. What a layer keeps that runs again is of no use
-    before, and has a second request, `resaved:<node>:<name>`.
+    before, and has a second request, `resaved:<node>:<name>`. With such layers all of
+    it lives one step longer at the beginning, as the layer ahead may write it.
     """
     requests = []
+    ahead = 1 if timeline.dropped else 0
     for index, sizes in saved.items():
         again = timeline.again_at.get(index)
         first = index if again is None else again
         last = timeline.backward_at[index] if graph.nodes[index].backward else first
         end = last if again is None else index
         for name, nbytes in sizes.items():
-            requests.append(Request(f"saved:{index}:{name}", nbytes, index, end))
+            start = max(0, index - ahead)
+            requests.append(Request(f"saved:{index}:{name}", nbytes, start, end))
             if again is not None:
-                one = Request(f"resaved:{index}:{name}", nbytes, again, last)
+                start = again - ahead
+                one = Request(f"resaved:{index}:{name}", nbytes, start, last)
                 requests.append(one)
     return requests
 

@@ -152,17 +152,19 @@ def _filled(starts: Sequence[_Start], goal: int) -> _Start | None:
 
 
 def with_norms_apart(graph: Graph) -> Graph:
-    """Return a graph in which what normalizes by the batch has memory of its own.
+    """Return a graph in which what normalizes by the batch is not in place.
 
-    In place, it cannot run again without the layer below it; apart from that, the
-    values below are all that must be kept.
+    In place, it cannot run again without the layer below it. Otherwise the values below
+    are all that must be kept, for it and for its gradient.
     """
     moved: dict[int, int] = {}
-    edges = list(graph.edges)
+    edges, nodes = list(graph.edges), list(graph.nodes)
     for node in graph.nodes:
         if node.op.alias and node.bottoms:
             own = moved.get(node.bottoms[0])
-        elif _is_norm_in_place(graph, node):
+        elif _normalizes_by_batch(graph, node):
+            op = replace(node.op, reads_bottom=True)  # type: ignore[call-arg]
+            nodes[node.index] = replace(node, op=op)
             own = node.tops[0]
         elif len(node.bottoms) and edges[node.bottoms[0]].buffer != (
             graph.edges[node.bottoms[0]].buffer
@@ -177,10 +179,12 @@ def with_norms_apart(graph: Graph) -> Graph:
             if graph.edges[top].buffer == before:
                 edges[top] = replace(edges[top], buffer=own)
                 moved[top] = own
-    return replace(graph, edges=tuple(edges)) if moved else graph
+    if not moved:
+        return graph
+    return replace(graph, nodes=tuple(nodes), edges=tuple(edges))
 
 
-def _is_norm_in_place(graph: Graph, node: Node) -> bool:
+def _normalizes_by_batch(graph: Graph, node: Node) -> bool:
     if node.type not in ("BatchNorm", "BN") or node.index in graph.stale:
         return False
     if node.op.statistics != "batch" or not node.backward:  # type: ignore[attr-defined]

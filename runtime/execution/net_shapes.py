@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from netspec.errors import joined
-from netspec.graph import Earlier, Graph, build_kept
+from netspec.graph import Earlier, Graph, build_kept, share_private
 from netspec.nets.filter import KeptNet
 from netspec.ops.base import Shape
 from runtime.arena import Arena
@@ -149,7 +149,7 @@ class NetShapes:
         try:
             graph = build_kept(self._kept_net, shapes=shapes, python=read)
             check_unchanged(self.graph, graph)
-            return graph
+            return share_private(graph, self._keep)
         except Exception:  # one of ours, or what a layer in Python raised
             if last >= len(self.graph.nodes) - 1:
                 raise
