@@ -424,5 +424,6 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         return (
             f"<Net {self.name!r}: {len(self.layers)} layers, "
             f"{sum(p.data.size for p in self.parameters.arrays)} parameters, "
-            f"backend {self.backend.name!r}>"
+            f"backend {self.backend.name!r}"
+            f"{f', {self.recomputation}' if self.recomputation else ''}>"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -98,6 +99,25 @@ class NetShapes:
         self.plans.built += 1
         kept = Kept(dict(self._shapes), late_of(self.graph, self._late), self.graph)
         self._show(kept, self._compile(kept))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the blobs of all plans, and of what layers need beside them."""
+        return self.plans.shared.arenas.nbytes
+
+    def make_room(self, others: int) -> None:
+        """Leave so many bytes of the limit of memory to other nets.
+
+        Raises `SpecError` where the net cannot be trained with what is left.
+        """
+        if self.limit is None or others <= self.limit.others:
+            return
+        self.limit = replace(self.limit, others=others)
+        self.plans.forget()
+        self._start()
+        for kept in self.plans:
+            for name, blob in self.blobs.items():
+                blob.rebind(*kept.views[id(self.plan)][name])
 
     @property
     def _late(self) -> list[int]:
