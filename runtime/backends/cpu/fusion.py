@@ -224,8 +224,7 @@ def _redirected(kernel: Kernel[Any], y: Array) -> list[Call]:
     tops = kernel.tops
     kernel.tops = (y,)
     try:
-        calls: list[Call] = kernel.forward_calls()
-        return calls
+        return list(kernel.forward_calls() or ())
     finally:
         kernel.tops = tops
 

@@ -19,6 +19,7 @@ from runtime.backends.cpu.layers.broadcast import (
 from runtime.backends.cpu.layers.channel_norm import normalize, normalize_gradient
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
 from runtime.backends.layer_kernel import LayerKernel
@@ -26,6 +27,7 @@ from runtime.backends.layer_kernel import LayerKernel
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
 LOWEST = float("-inf")
+STREAMED_FLOATS = 1 << 21  # of y, from which caches keep little for the next layer
 
 
 @kernel("means variances weight scale shift gamma beta bias channels", "eps")
@@ -59,6 +61,13 @@ def remembered(record: Any, part: int, parts: int) -> None:
             shift += f32(a.beta)[c]
         f32(a.scale)[c] = scale
         f32(a.shift)[c] = shift
+
+
+def _can_stream(y: Array) -> bool:
+    """Whether y is better written past the caches, and its planes are whole vectors."""
+    large = y.size >= STREAMED_FLOATS
+    aligned = count(y.shape, 2) % LANES == 0 and y.ctypes.data % VECTOR_BYTES == 0
+    return bool(large and aligned)
 
 
 class BatchNorm(LayerKernel[BatchNormOp]):
@@ -203,7 +212,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             eps=op.eps,
             fraction=op.keep,
             share=op.share,
-            streamed=0,
+            streamed=_can_stream(self.y),
             correction=values / (values - 1) if corrected else 1.0,
             floor=floor,
             serial=few(self.x.size),
