@@ -176,6 +176,8 @@ def summarize(
     limit = None if memory_limit is None else bytes_of(memory_limit)
     message = current(net, values=False)
     state = merge_state(message, phase, level, stages)
+    if limit is not None and state.phase != TRAIN:
+        raise SpecError("memory_limit is of training; give it with phase TRAIN")
     kept = kept_net(message, state)
     given = dict(shapes or {})
     if batch_size is not None:
@@ -183,17 +185,18 @@ def summarize(
     try:
         graph = build_kept(kept, shapes=given, opaque=True)
         found_zero = _zero_note(message, graph, given, state)
-        if limit is not None and state.phase != TRAIN:
-            raise SpecError(
-                "memory_limit is of training; give it with phase TRAIN only"
-            )
-        whole = summary_of(graph, known_paths(net), limit)
-        return replace(whole, notes=(*whole.notes, *found_zero))
     except SpecError as error:
         error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
+    else:
+        whole = summary_of(graph, known_paths(net), limit)
+        return replace(whole, notes=(*whole.notes, *found_zero))
+    if limit is not None:
+        raise SpecError(
+            "memory_limit: not all shapes of this net are known; give those of its data"
+        )
     paths = module_paths(found.layers, known_paths(net))
     return Summary(name=message.name, phase=state.phase, **partial_parts(found, paths))
 
