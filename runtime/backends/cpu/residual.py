@@ -165,7 +165,7 @@ def residuals(
         ]
         part = None
         if parts:
-            (norm, group, keeps), place = max(parts, key=lambda one: one[0][1])
+            (norm, group, keeps), place = max(parts, key=lambda one: one[0][1][0])
             part = Normalized(norm, group, place, keeps)
         other = node.bottoms[0 if part is None else 1 - part.place]
         yield Residual(
