@@ -38,7 +38,10 @@ CONVOLUTION = (
 )
 # The options that joined calls honour, or that are looked at before layers are joined.
 OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
-    BatchNorm: ("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    BatchNorm: (
+        *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
+    ),
     Convolution: CONVOLUTION,
     Deconvolution: CONVOLUTION,
     ForkNorm: ForkNorm.options,

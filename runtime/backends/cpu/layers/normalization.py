@@ -79,6 +79,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
 
     options: ClassVar[tuple[str, ...]] = (
         *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
     )
     scale: Scale | None = None
     rectified = False
@@ -122,7 +123,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             "mean": ArraySpec(channels, life="saved"),
             "inverse": ArraySpec(channels, life="saved"),
         }
-        if self.node.backward:
+        if self.node.backward and not self.op.reads_bottom:
             specs["x"] = ArraySpec(self.op.bottoms[0], life="saved")
         return specs
 
@@ -194,7 +195,8 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         sizes = self._sizes
         values = sizes["images"] * sizes["pixels"]
         op = self.op
-        means, variances, weight = self._stored() if op.remembers else (0, 0, 0)
+        remembers = op.remembers and not self.again
+        means, variances, weight = self._stored() if remembers else (0, 0, 0)
         corrected = op.unbiased and values > 1
         x, y = self.x if x is None else x, self.y if y is None else y
         kept = self.work.get("x", 0)
@@ -284,7 +286,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         dgamma, dbeta = (0 if one is None else one for one in gradients)
         return normalize_gradient(
             dy=dnormal,
-            x=self.work["x"],
+            x=self.work.get("x", self.x),
             dx=0,
             mean=self.work["mean"],
             inverse=self.work["inverse"],
@@ -316,7 +318,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         return normalize_gradient(
             dy=self.dy if dy is None else dy,
             dx=0 if self.dx is None else self.dx,
-            x=self.work["x"],
+            x=self.work.get("x", self.x),
             mean=self.work["mean"],
             inverse=self.work["inverse"],
             gamma=gamma,
