@@ -11,7 +11,7 @@ Time counts steps: the forward pass of node i of N is step i, its backward pass 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec.errors import SpecError
@@ -210,6 +210,7 @@ def requests_of(
     training: bool,
     keep: Container[str] | None = None,
     itemsize: int | Callable[[Edge], int] = FLOAT_BYTES,
+    touched: Iterable[tuple[int, int]] = (),
 ) -> tuple[Request, ...]:
     """Return what the blobs of `graph` want: `data:<buffer>`, `diff:<gradient>`.
 
@@ -219,6 +220,7 @@ def requests_of(
     Inputs, outputs, losses and DummyData, which may be filled once, always do, and so
     do the blobs of layers that keep them, which are written in Python.
     itemsize: bytes of a value, of all blobs or by edge.
+    touched: edges whose data is used at other steps than those of its layers, and when.
     """
     kept = _Kept(graph, keep)
     end = 2 * len(graph.nodes) - 1
@@ -237,6 +239,8 @@ def requests_of(
                 for place in node.op.backward_tops:
                     edge = graph.edges[node.tops[place]]
                     data.touch(edge.buffer, edge, end - node.index)
+    for index, step in touched:
+        data.touch(graph.edges[index].buffer, graph.edges[index], step)
     requests = data.requests("data", end)
     if training:
         requests += _gradient_lives(graph, kept, size_of).requests("diff", end)

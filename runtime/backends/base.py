@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
@@ -83,6 +83,9 @@ class Fusion(Protocol):
         self, flags: Mapping[int, Sequence[bool]]
     ) -> Mapping[int, Sequence[Any]]:
         """Return other calls for some nodes; flags: what `backward` of each gets."""
+
+    def touched(self) -> Iterable[tuple[int, int]]:
+        """Return edges whose data is used at other steps than their layers': steps."""
 
 
 class Backend(Primitives):

@@ -88,7 +88,8 @@ def compile_plan(
     fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
     with fitting(graph, context, (), keep, shared.arenas):
         given = (graph, backend, context, kernels, keep, places, shared)
-        memory = PlanMemory(*given, known, suits)
+        touched = () if fusion is None else fusion.touched()
+        memory = PlanMemory(*given, known, suits, touched)
         copies = mirror.blob_copies()
         data, diff = memory.data, memory.diff
         passes = passes_over(graph, data, diff, parameters, copies, mirror)

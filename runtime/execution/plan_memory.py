@@ -50,7 +50,7 @@ class PlanMemory:
     Small inputs and outputs, which callers often keep, are in memory of the plan's own.
 
     known: where another plan of this net has what both have, to be in the same places.
-    suits: says which arenas may be taken.
+    suits: says which arenas may be taken. touched: see `requests_of`.
     """
 
     def __init__(
@@ -64,14 +64,15 @@ class PlanMemory:
         shared: SharedMemory,
         known: Known | None = None,
         suits: Callable[[Arena], bool] = lambda _: True,
+        touched: Iterable[tuple[int, int]] = (),
     ) -> None:
         self._backend, self._context, self._places = backend, context, places
         self._shared = shared
         self._itemsize = np.dtype(context.dtype).itemsize
         training = any(node.backward for node in graph.nodes)
         wanted = [kernel.arrays() for kernel in kernels]
-        size_of = self._itemsize_of
-        blobs = list(requests_of(graph, training=training, keep=keep, itemsize=size_of))
+        how: dict[str, Any] = {"itemsize": self._itemsize_of, "touched": touched}
+        blobs = list(requests_of(graph, training=training, keep=keep, **how))
         saved = self._saved_requests(graph, wanted)
         overwritten = _overwritten(graph)
         saved += [self._kept_request(graph, *one) for one in overwritten]

@@ -101,6 +101,10 @@ class Fusion:
             calls |= group.backward(flags)
         return calls
 
+    def touched(self) -> Sequence[tuple[int, int]]:
+        """Return none: calls move only to where what they touch is there."""
+        return ()
+
     # ------------------------------------------------------------ neighbours
 
     def _group(self, node: Node) -> Group | None:

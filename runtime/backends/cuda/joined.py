@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netspec.graph import Graph
@@ -54,6 +54,10 @@ class Joined:
                 calls[node] = self._kernels[node].backward_calls(accumulate) or ()
         order = sorted(flags, reverse=True)
         return self._taken_together(calls, order, others, ahead=False)
+
+    def touched(self) -> Iterable[tuple[int, int]]:
+        """Return what the groups use at other steps; see `Fusion.touched`."""
+        return self._inner.touched()
 
     def _taken_together(
         self, calls: Calls, order: Sequence[int], others: set[int], *, ahead: bool

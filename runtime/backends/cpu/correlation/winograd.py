@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -67,6 +67,7 @@ class Winograd:
     threads: int
     constant_weights: bool = False
     row_shares: int = 1
+    adds: ClassVar[bool] = True  # another blob, see `Weights`
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
@@ -322,7 +323,7 @@ class Winograd:
         y: Array,
         floor: float,
     ) -> list[Call]:
-        """Return the calls of y = max(floor, bias + correlation)."""
+        """Return the calls of y = max(floor, bias + correlation + added)."""
         shape = self.shape
         space = {
             "workspace": work["workspace"],
@@ -350,6 +351,7 @@ class Winograd:
         run = winograd(
             x=x,
             y=y,
+            added=weights.added,
             transformed=work["weights"],
             biases=work["biases"],
             row_shares=self.row_shares,

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.backends.cpu.correlation.adding import add_rows
 from runtime.backends.cpu.correlation.winograd_strips import (
     STRIPS,
     TAPS,
@@ -117,15 +118,16 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
 
 
 @kernel(
-    "x y transformed biases row_shares products_at " + STRIPS,
+    "x y added transformed biases row_shares products_at " + STRIPS,
     "floor",
 )
 def winograd(record: Any, part: int, parts: int) -> None:
-    """Compute y = max(floor, bias + the correlation of x with the weights).
+    """Compute y = max(floor, bias + the correlation of x with the weights + added).
 
     Fields, beside those of `STRIPS`:
         x: (images, groups, channels, height, width).
         y: (images, groups, rows, out_height, out_width).
+        added: like y, or 0.
         transformed, biases: what `transform_weights` made.
         row_shares: shares into which the rows are divided, beside the panels.
         products_at: where a thread's workspace has M (elements, panel_tiles, TILE).
@@ -189,7 +191,7 @@ def _transform_back(
         tile_row: the number of the first row of the products, within the group.
         v: the number of the vector of rows among them.
     """
-    floor = np.float32(a.floor)
+    floor = np.float32(a.floor) if a.added == 0 else np.float32(LOWEST)
     width = padded(a.rows, LANES)
     row = tile_row + v * LANES
     valid = min(LANES, a.rows - row)
@@ -220,6 +222,10 @@ def _transform_back(
                 valid,
                 min(LANES, positions - position),
             )
+        if a.added != 0:
+            at = 4 * (channel * plane + begin * a.out_width)
+            lowest = np.float32(a.floor)
+            add_rows(a.y + at, a.added + at, valid, 4 * plane, positions, lowest)
 
 
 @kernel(
