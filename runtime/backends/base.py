@@ -15,6 +15,7 @@ from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpda
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
+    from netspec.graph.memory import Touch
 
 
 # Of products, and of what blobs are stored as.
@@ -84,8 +85,8 @@ class Fusion(Protocol):
     ) -> Mapping[int, Sequence[Any]]:
         """Return other calls for some nodes; flags: what `backward` of each gets."""
 
-    def touched(self) -> Iterable[tuple[int, int]]:
-        """Return edges whose data is used at other steps than their layers': steps."""
+    def touched(self) -> Iterable[Touch]:
+        """Return data that is used in other steps than those of its layers."""
 
 
 class Backend(Primitives):

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
-from netspec.graph.memory import kept_edges
+from netspec.graph.memory import Touch, kept_edges
 from runtime.backends.cpu.inference import Groups, redirected
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
@@ -42,7 +42,10 @@ CONVOLUTION = (
 )
 # The options that joined calls honour, or that are looked at before layers are joined.
 OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
-    BatchNorm: ("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    BatchNorm: (
+        *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
+    ),
     Bias: ("axis", "bias_shape"),
     Convolution: CONVOLUTION,
     Deconvolution: CONVOLUTION,
@@ -170,8 +173,8 @@ class Fusion:
                     return kernel.calls_above(0.0), 2
         return [], 1
 
-    def touched(self) -> Iterator[tuple[int, int]]:
-        """Yield edges whose data is used at other steps than their layers': steps.
+    def touched(self) -> Iterator[Touch]:
+        """Yield data that is used in other steps than those of its layers.
 
         A group writes its result at the first layer's step. The sum below a ReLU reads
         what the ReLU wrote when its own turn comes, backward.
@@ -182,7 +185,7 @@ class Fusion:
             for first, second in pairwise(chain):
                 adds = isinstance(self._kernels[first], EltwiseSum)
                 if adds and nodes[first].backward and self._rectifies(second):
-                    yield nodes[second].tops[0], 2 * len(nodes) - 1 - first
+                    yield nodes[second].tops[0], "backward", first
 
     def backward(self, flags: Mapping[int, Sequence[bool]]) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netspec.graph import Graph, Node
+from netspec.graph.memory import Touch
 from netspec.ops.base import count
 from runtime.arrays import Array
 from runtime.backends.cpu.layers.broadcast import Bias, broadcast, broadcast_sizes
@@ -171,10 +172,11 @@ class Groups:
                     self.groups.append(group)
                     self.nodes.update(group.nodes)
 
-    def touched(self) -> Iterator[tuple[int, int]]:
-        """Yield the edges that are written ahead of their own step, and that step."""
+    def touched(self) -> Iterator[Touch]:
+        """Yield the edges that are written ahead of their own step, and when."""
         for group in self.groups:
-            yield self._graph.nodes[group.nodes[-1]].tops[0], group.nodes[0]
+            last = self._graph.nodes[group.nodes[-1]]
+            yield last.tops[0], "forward", group.nodes[0]
 
     def calls(self) -> dict[int, list[Call]]:
         """Return the calls of every node; all those of a group are at the first."""

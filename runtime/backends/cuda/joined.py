@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netspec.graph import Graph
+from netspec.graph.memory import Touch
 from runtime.backends.base import Fusion
 from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call
@@ -55,7 +56,7 @@ class Joined:
         order = sorted(flags, reverse=True)
         return self._taken_together(calls, order, others, ahead=False)
 
-    def touched(self) -> Iterable[tuple[int, int]]:
+    def touched(self) -> Iterable[Touch]:
         """Return what the groups use at other steps; see `Fusion.touched`."""
         return self._inner.touched()
 

@@ -357,6 +357,7 @@ class Winograd:
             row_shares=self.row_shares,
             products_at=self._products_at(),
             floor=floor,
+            units=shape.groups * self._panels() * self.row_shares,
             **self._shared(outside=ZEROS_BYTES),
             **space,
         )
@@ -418,6 +419,7 @@ class Winograd:
             channel_shares=1 if enough else min(blocks, self.threads),
             channel_block=CHANNEL_BLOCK,
             gradient_at=self._gradient_at(),
+            units=shape.groups * chunks,
             **self._shared(outside=0),
             **space,
         )
@@ -436,6 +438,7 @@ class Winograd:
             chunks=chunks,
             accumulate=accumulate[0],
             accumulate_bias=accumulate[1],
+            units=shape.groups * shape.channels,
             **space,
         )
         return [products, add]

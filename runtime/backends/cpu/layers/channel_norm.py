@@ -35,7 +35,6 @@ CHUNK = 4096  # floats whose sums are taken at once: half a first-level cache
 PAIR = 2 * LANES
 LARGE = 1e38  # what a pivot may not reach
 INFINITE = float("inf")
-STREAMED = 1 << 22  # floats from which y is larger than what caches can keep of it
 
 
 @helper
@@ -111,9 +110,9 @@ def _statistics(x: int, images: int, step: int, pixels: int) -> Any:
 def _finish(
     x: int, y: int, images: int, step: int, pixels: int, line: Any, floor: Any
 ) -> None:
-    """Compute y = max(floor, (x - mean) factor + bias) of a channel; line: the three.
+    """Compute y = max(floor, (x - mean) factor + bias) of a channel.
 
-    y, and its planes, start at the edge of a vector where it is streamed: see `_fits`.
+    line: mean, factor and bias.
     """
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
     low = spread(floor)

@@ -22,6 +22,7 @@ class ForkNorm(BatchNorm):
 
     options = (
         *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
         *("scaled", "biased", "updates", "form", "uses", "momentum"),
     )
 

@@ -19,6 +19,7 @@ from runtime.backends.cpu.layers.broadcast import (
 from runtime.backends.cpu.layers.channel_norm import normalize, normalize_gradient
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
 from runtime.backends.layer_kernel import LayerKernel
@@ -26,6 +27,7 @@ from runtime.backends.layer_kernel import LayerKernel
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
 LOWEST = float("-inf")
+STREAMED_FLOATS = 1 << 21  # of y, from which caches keep little for the next layer
 
 
 @kernel("means variances weight scale shift gamma beta bias channels", "eps")
@@ -61,6 +63,13 @@ def remembered(record: Any, part: int, parts: int) -> None:
         f32(a.shift)[c] = shift
 
 
+def _can_stream(y: Array) -> bool:
+    """Whether y is better written past the caches, and its planes are whole vectors."""
+    large = y.size >= STREAMED_FLOATS
+    aligned = count(y.shape, 2) % LANES == 0 and y.ctypes.data % VECTOR_BYTES == 0
+    return bool(large and aligned)
+
+
 class BatchNorm(LayerKernel[BatchNormOp]):
     """Normalize every channel; see the portable kernel.
 
@@ -70,6 +79,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
 
     options: ClassVar[tuple[str, ...]] = (
         *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
     )
     scale: Scale | None = None
     rectified = False
@@ -113,7 +123,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             "mean": ArraySpec(channels, life="saved"),
             "inverse": ArraySpec(channels, life="saved"),
         }
-        if self.node.backward:
+        if self.node.backward and not self.op.reads_bottom:
             specs["x"] = ArraySpec(self.op.bottoms[0], life="saved")
         return specs
 
@@ -183,7 +193,8 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         sizes = self._sizes
         values = sizes["images"] * sizes["pixels"]
         op = self.op
-        means, variances, weight = self._stored() if op.remembers else (0, 0, 0)
+        remembers = op.remembers and not self.again
+        means, variances, weight = self._stored() if remembers else (0, 0, 0)
         corrected = op.unbiased and values > 1
         x = self.x if x is None else x
         kept = self.work.get("x", 0)
@@ -201,7 +212,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             eps=op.eps,
             fraction=op.keep,
             share=op.share,
-            streamed=0,
+            streamed=_can_stream(self.y),
             correction=values / (values - 1) if corrected else 1.0,
             floor=floor,
             serial=few(self.x.size),
@@ -257,7 +268,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         dgamma, dbeta = (0 if one is None else one for one in gradients)
         return normalize_gradient(
             dy=dnormal,
-            x=self.work["x"],
+            x=self.work.get("x", self.x),
             dx=0,
             mean=self.work["mean"],
             inverse=self.work["inverse"],
@@ -288,7 +299,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         return normalize_gradient(
             dy=self.dy,
             dx=0 if self.dx is None else self.dx,
-            x=self.work["x"],
+            x=self.work.get("x", self.x),
             mean=self.work["mean"],
             inverse=self.work["inverse"],
             gamma=gamma,
