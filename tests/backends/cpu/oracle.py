@@ -42,6 +42,13 @@ LAYERS = {
     "depthwise": (
         (
             'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+            "num_output: 20 group: 20 kernel_size: 4 stride: 2 pad: 1 }"
+        ),
+        (5, 20, 19, 23),
+    ),
+    "depthwise, usual": (
+        (
+            'type: "Convolution" bottom: "x" top: "y" convolution_param { '
             "num_output: 20 group: 20 kernel_size: 3 stride: 2 pad: 1 }"
         ),
         (5, 20, 19, 23),
@@ -70,6 +77,13 @@ LAYERS = {
     "pooling": (
         (
             'type: "Pooling" bottom: "x" top: "y" '
+            "pooling_param { kernel_size: 4 stride: 2 }"
+        ),
+        (5, 12, 30, 31),
+    ),
+    "pooling, usual": (
+        (
+            'type: "Pooling" bottom: "x" top: "y" '
             "pooling_param { kernel_size: 3 stride: 2 }"
         ),
         (5, 12, 30, 31),
@@ -95,6 +109,8 @@ def results(
     dtops = [numbers(top.shape, 20 + i) for i, top in enumerate(tops)]
     before = [numbers(one.shape, 30 + i) for i, one in enumerate(params)]
     statistics = [] if layer.op.learned_params is None else layer.params()
+    if not any(layer.differentiable) and not any(layer.learnable):
+        return [*tops, *statistics]
     dbottoms, dparams = layer.backward(
         dtops, accumulate=[accumulate] * len(params), before=before
     )

@@ -67,7 +67,7 @@ PLANES = (
     PLANES + "y w bias scale residues tap_starts firsts out_row_step out_column_step",
     "floor padding",
 )
-def depthwise(record: Any, part: int, parts: int) -> None:
+def depthwise(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = max(floor, bias + the correlation of every plane with its weights).
 
     The positions of y have `residues` kinds, each with taps of its own.
@@ -86,7 +86,7 @@ def depthwise(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     floor = np.float32(a.floor)
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    kept = a.workspace + part * a.workspace_bytes
+    kept = a.workspace + thread * a.workspace_bytes
     results, at_weights = kept + a.results_at, kept + a.other_at
     weights, index, starts = f32(at_weights), i64(a.tap_index), i64(a.tap_starts)
     positions, planes = a.position_rows * a.kept_width, a.images * a.channels
@@ -135,7 +135,7 @@ def _put(a: Any, residue: int, results: int, y: int) -> None:
     PLANES + "dy dw dbias taps accumulate accumulate_bias",
     "padding",
 )
-def depthwise_weights(record: Any, part: int, parts: int) -> None:
+def depthwise_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the gradients of the weights and the biases.
 
     Fields, beside those of `PLANES`:
@@ -147,7 +147,7 @@ def depthwise_weights(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    kept = a.workspace + part * a.workspace_bytes
+    kept = a.workspace + thread * a.workspace_bytes
     spread, totals = kept + a.results_at, f64(kept + a.other_at)
     offsets, index = i64(a.tap_offsets), i64(a.tap_index)
     runs = (a.position_rows * a.kept_width + RUN_FLOATS - 1) // RUN_FLOATS

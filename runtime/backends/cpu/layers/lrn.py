@@ -81,10 +81,10 @@ def _across(normalize: Any, a: Any, part: int, parts: int) -> None:
 
 
 @helper
-def _across_gradient(gradient: Any, a: Any, part: int, parts: int) -> None:
+def _across_gradient(gradient: Any, a: Any, part: int, parts: int, thread: int) -> None:
     """Compute dx with windows of channels; dx and dy may be the same."""
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
-    straight = a.workspace + part * a.workspace_bytes
+    straight = a.workspace + thread * a.workspace_bytes
     products = straight + 4 * a.room
     runs = (a.pixels + PIXELS - 1) // PIXELS
     units = a.images * runs
@@ -109,15 +109,15 @@ def across_any(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("dx dy " + ACROSS, NUMBERS)
-def across_gradient_roots(record: Any, part: int, parts: int) -> None:
+def across_gradient_roots(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the gradient across channels with beta = 0.75."""
-    _across_gradient(gradient_roots, carray(record, 1)[0], part, parts)
+    _across_gradient(gradient_roots, carray(record, 1)[0], part, parts, thread)
 
 
 @kernel("dx dy " + ACROSS, NUMBERS)
-def across_gradient_any(record: Any, part: int, parts: int) -> None:
+def across_gradient_any(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the gradient across channels."""
-    _across_gradient(gradient_any, carray(record, 1)[0], part, parts)
+    _across_gradient(gradient_any, carray(record, 1)[0], part, parts, thread)
 
 
 @helper
@@ -128,12 +128,12 @@ def _sum_windows(a: Any, source: int, target: int) -> None:
 
 
 @kernel(WITHIN, NUMBERS)
-def within(record: Any, part: int, parts: int) -> None:
+def within(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = x / s^beta with squares of pixels."""
     a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
     pitch = a.width + 2 * a.half
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     sums, powers = workspace + 4 * a.room, workspace + 8 * a.room
     _clear(workspace, a.room)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
@@ -152,7 +152,7 @@ def within(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("dx dy " + WITHIN, NUMBERS)
-def within_gradient(record: Any, part: int, parts: int) -> None:
+def within_gradient(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute dx with squares of pixels; dx and dy may be the same.
 
     x and dy are copied between borders of zeros first, so that all pixels of a plane
@@ -164,7 +164,7 @@ def within_gradient(record: Any, part: int, parts: int) -> None:
     pitch = a.width + 2 * a.half
     corner = a.half * pitch + a.half  # where the first pixel lies
     pixels = a.height * pitch
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     terms_at, sums_at, kept_at = (
         workspace,
         workspace + 4 * a.room,
@@ -245,6 +245,7 @@ class LRN(LayerKernel[LrnOp]):
                 "images": n,
                 "channels": c,
                 "pixels": h * w,
+                "units": n * -(-h * w // PIXELS),
                 "share": op.alpha / size,
                 "k": op.k,
             }
@@ -253,6 +254,7 @@ class LRN(LayerKernel[LrnOp]):
             offsets = (steps[:, None] * (w + 2 * (size // 2)) + steps).ravel()
             self._arguments |= {
                 "planes": n * c,
+                "units": n * c,
                 "height": h,
                 "width": w,
                 "share": op.alpha / size**2,

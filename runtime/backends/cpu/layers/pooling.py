@@ -40,7 +40,7 @@ KEPT = "kept_height kept_width taps offsets workspace workspace_bytes results_at
 
 
 @kernel("x y won start " + WINDOWS + KEPT, "padding")
-def maximum(record: Any, part: int, parts: int) -> None:
+def maximum(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the maximum of every window.
 
     Fields, beside those of `WINDOWS` and `KEPT`:
@@ -52,7 +52,7 @@ def maximum(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    kept = a.workspace + part * a.workspace_bytes
+    kept = a.workspace + thread * a.workspace_bytes
     best = kept + a.results_at
     won = best + 4 * (a.out_height * a.kept_width + LANES)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
@@ -71,7 +71,7 @@ def maximum(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("x y shares " + WINDOWS + KEPT, "padding")
-def average(record: Any, part: int, parts: int) -> None:
+def average(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the average of every window.
 
     Fields, beside those of `WINDOWS` and `KEPT`:
@@ -81,7 +81,7 @@ def average(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    kept = a.workspace + part * a.workspace_bytes
+    kept = a.workspace + thread * a.workspace_bytes
     sums = kept + a.results_at
     shares = f32(a.shares)
     padded = a.row_pad > 0 or a.column_pad > 0
@@ -131,7 +131,7 @@ def maximum_gradient(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("dx dy shares workspace workspace_bytes " + WINDOWS)
-def average_gradient(record: Any, part: int, parts: int) -> None:
+def average_gradient(record: Any, part: int, parts: int, thread: int) -> None:
     """Add every dy, divided by the size of its window, to the window's elements.
 
     The windows of a row are spread over a row of the workspace, which is then added to
@@ -145,7 +145,7 @@ def average_gradient(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
     shares = f32(a.shares)
-    spread = f32(a.workspace + part * a.workspace_bytes)
+    spread = f32(a.workspace + thread * a.workspace_bytes)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
         dx, dy = f32(a.dx + 4 * p * plane), f32(a.dy + 4 * p * out_plane)
         for i in range(plane):
@@ -215,6 +215,7 @@ class Pooling(LayerKernel[PoolingOp]):
         (kh, kw), (sh, sw), (ph, pw) = op.kernel, op.stride, op.pad
         self._windows = {
             "planes": n * c,
+            "units": n * c,
             "height": h,
             "width": w,
             "out_height": oh,
@@ -269,7 +270,15 @@ class Pooling(LayerKernel[PoolingOp]):
             kept = starts.reshape(height, self._columns)[:, :width]
         else:
             kept = self._shares
-        names = "planes", "height", "width", "out_height", "out_width", "serial"
+        names = (
+            "planes",
+            "height",
+            "width",
+            "out_height",
+            "out_width",
+            "serial",
+            "units",
+        )
         sizes = {name: self._windows[name] for name in names}
         won = self.work.get("won")
         return pool(self.op, kept, won, x=self.x, y=self.y, **sizes)
