@@ -42,6 +42,13 @@ LAYERS = {
     "depthwise": (
         (
             'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+            "num_output: 20 group: 20 kernel_size: 4 stride: 2 pad: 1 }"
+        ),
+        (5, 20, 19, 23),
+    ),
+    "depthwise, usual": (
+        (
+            'type: "Convolution" bottom: "x" top: "y" convolution_param { '
             "num_output: 20 group: 20 kernel_size: 3 stride: 2 pad: 1 }"
         ),
         (5, 20, 19, 23),
@@ -68,6 +75,13 @@ LAYERS = {
         (33, 500),
     ),
     "pooling": (
+        (
+            'type: "Pooling" bottom: "x" top: "y" '
+            "pooling_param { kernel_size: 4 stride: 2 }"
+        ),
+        (5, 12, 30, 31),
+    ),
+    "pooling, usual": (
         (
             'type: "Pooling" bottom: "x" top: "y" '
             "pooling_param { kernel_size: 3 stride: 2 }"
