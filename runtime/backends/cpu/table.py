@@ -17,6 +17,7 @@ from runtime.backends.cpu.layers.elementwise import (
     Slice,
     Split,
 )
+from runtime.backends.cpu.layers.embed import Embed
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
@@ -41,6 +42,7 @@ from runtime.backends.cpu.layers.resize import (
     Upsample,
 )
 from runtime.backends.cpu.layers.softmax import Softmax
+from runtime.backends.cpu.layers.unpooling import Unpooling
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
@@ -58,6 +60,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
     "ELU": (activation.ELU,),
+    "Embed": (Embed,),
     "Eltwise": (EltwiseSum,),
     "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
@@ -90,5 +93,5 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Swish": (activation.Swish,),
     "TanH": (activation.TanH,),
     "Threshold": (activation.Threshold,),
-    "Upsample": (Upsample,),
+    "Upsample": (Upsample, Unpooling),
 }
