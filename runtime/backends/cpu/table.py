@@ -17,6 +17,7 @@ from runtime.backends.cpu.layers.elementwise import (
     Slice,
     Split,
 )
+from runtime.backends.cpu.layers.eltwise import EltwiseMaximum, EltwiseProduct
 from runtime.backends.cpu.layers.embed import Embed
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
@@ -61,7 +62,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Dropout": (Dropout,),
     "ELU": (activation.ELU,),
     "Embed": (Embed,),
-    "Eltwise": (EltwiseSum,),
+    "Eltwise": (EltwiseSum, EltwiseProduct, EltwiseMaximum),
     "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
     "InnerProduct": (InnerProduct,),

@@ -39,14 +39,14 @@ def put_back(record: Any, part: int, parts: int) -> None:
         y = f32(a.y + 4 * plane * a.large)
         for i in range(a.large):
             y[i] = ZERO
-        bad = np.int64(-1)
+        bad = -1
         for i in range(a.size):
             if 0 <= mask[i] < limit:
-                place = np.int64(mask[i])
+                place = int(mask[i])
             else:
                 place = 0
                 if bad < 0:
-                    bad = np.int64(i)
+                    bad = i
                     f32(a.bad + 16 * plane + 8)[0] = mask[i]
             index[i] = place
             y[place] = x[i]
