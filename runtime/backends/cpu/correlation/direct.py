@@ -199,5 +199,6 @@ class Direct:
             y_first=shape.first[0] * width + shape.first[1],
             units_by_rows=1 if enough else self.threads,
             floor=floor,
+            units=shape.groups * panels,
         )
         return [pack, run]

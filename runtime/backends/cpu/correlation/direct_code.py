@@ -39,7 +39,7 @@ from runtime.backends.cpu.machine.simd import copy, f32
     "units_by_rows",
     "floor",
 )
-def correlate(record: Any, part: int, parts: int) -> None:
+def correlate(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = max(floor, bias + correlation).
 
     Tiles that are not whole vectors in one plane of y are computed in the workspace and
@@ -62,7 +62,7 @@ def correlate(record: Any, part: int, parts: int) -> None:
     blocks = (a.rows + ROWS - 1) // ROWS
     contiguous = a.y_column_step == 1 and a.y_row_step == a.out_width
     floor = np.float32(a.floor)
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     panel_at, other = workspace + a.panel_at, workspace + a.other_at
     units = a.groups * panels * a.units_by_rows
     for unit in range(units * part // parts, units * (part + 1) // parts):

@@ -364,6 +364,9 @@ class Winograd:
                 channels=shape.channels,
                 kernel=self.kernel,
                 elements=self.elements,
+                units=shape.groups
+                * -(-shape.rows // TILE)
+                * -(-shape.channels // LANES),
                 **of_weights,
                 **space,
             )
@@ -378,6 +381,7 @@ class Winograd:
             row_shares=self.row_shares,
             products_at=self._products_at(),
             floor=floor,
+            units=shape.groups * self._panels() * self.row_shares,
             **of_weights,
             **self._shared(outside=ZEROS_BYTES),
             **space,

@@ -123,7 +123,7 @@ def _transform_rows(
     WEIGHTS
     + "transformed groups rows channels kernel elements workspace workspace_bytes"
 )
-def transform_weights(record: Any, part: int, parts: int) -> None:
+def transform_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute U = G g G^T.
 
     Fields, beside those of `WEIGHTS`:
@@ -146,7 +146,7 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
         tile = min(TILE, width - row)
         target = a.transformed + group * a.elements * step
         target += 4 * (row * a.channels + c * tile)
-        spare = a.workspace + part * a.workspace_bytes
+        spare = a.workspace + thread * a.workspace_bytes
         last = min(c + LANES, a.channels)
         _transform_rows(a, group, row, c, last, spare, target, step)
 
@@ -157,7 +157,7 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
     + STRIPS,
     "floor",
 )
-def winograd(record: Any, part: int, parts: int) -> None:
+def winograd(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = max(floor, bias + the correlation of x with the weights).
 
     Fields, beside those of `WEIGHTS` and `STRIPS`:
@@ -178,7 +178,7 @@ def winograd(record: Any, part: int, parts: int) -> None:
     panels = (strips + a.panel_strips - 1) // a.panel_strips
     width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
     row_tiles = (a.rows + TILE - 1) // TILE
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     data, products = workspace + a.data_at, workspace + a.products_at
     spare = workspace + a.weights_at
     data_step = element_step(a.panel_tiles, channels)
