@@ -365,6 +365,9 @@ class Winograd:
                 channels=shape.channels,
                 kernel=self.kernel,
                 elements=self.elements,
+                units=shape.groups
+                * -(-shape.rows // TILE)
+                * -(-shape.channels // LANES),
                 **of_weights,
                 **space,
             )
