@@ -8,21 +8,21 @@ A layer with an option that joined calls do not know runs by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
+from netspec.graph.memory import Touch, kept_edges
+from runtime.backends.cpu.inference import Groups, redirected
+from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
-from runtime.backends.cpu.layers.elementwise import (
-    EltwiseSum,
-    ReLU,
-    sum_gradient_below_relu,
-)
+from runtime.backends.cpu.layers.elementwise import EltwiseSum, ReLU, Split
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.cpu.residual import residuals
 from runtime.backends.layer_kernel import has_only
 from runtime.layers.base import Kernel
 
@@ -39,37 +39,66 @@ CONVOLUTION = (
 )
 # The options that joined calls honour, or that are looked at before layers are joined.
 OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
-    BatchNorm: ("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    BatchNorm: (
+        *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
+    ),
+    Bias: ("axis", "bias_shape"),
     Convolution: CONVOLUTION,
     Deconvolution: CONVOLUTION,
     ForkNorm: ForkNorm.options,
     EltwiseSum: ("operation", "coeff", "stable_prod_grad"),
     InnerProduct: ("num_output", "axis", "transpose", "bias_term"),
     ReLU: ("negative_slope",),
-    Scale: ("axis", "scale_shape", "bias_term"),
+    Scale: ("axis", "scale_shape", "bias_term", "over_bottom"),
+    Split: (),
 }
 
 
 class Fusion:
-    """The groups of kernels of a graph that run as one."""
+    """The groups of kernels of a graph that run as one.
 
-    def __init__(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> None:
+    keep: the names of the blobs that are kept, None for all.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        kernels: Sequence[Kernel[Any]],
+        keep: Container[str] | None = None,
+    ) -> None:
         self._graph = graph
         self._kernels = [one if _is_known(one) else None for one in kernels]
+        self._groups = Groups(graph, self._kernels, kept_edges(graph, keep))
         self._chains = self._find_chains()
         self._link()
+        given = (graph, self._kernels, self._chains, kept_edges(graph, keep))
+        self._residuals = list(residuals(*given))
 
     def _find_chains(self) -> list[list[int]]:
-        """Return the runs of neighbouring nodes, each working in place on the last."""
-        graph, chains = self._graph, []
-        chain: list[int] = []
-        for node in graph.nodes:
-            if chain and self._continues(graph.nodes[chain[-1]], node):
-                chain.append(node.index)
+        """Return the runs of nodes, each working in place on the one before."""
+        nodes, chains = self._graph.nodes, []
+        taken: set[int] = set()
+        for node in nodes:
+            if node.index in taken or node.index in self._groups.nodes:
                 continue
-            chains.append(chain)
             chain = [node.index]
-        return [one for one in (*chains, chain) if len(one) > 1]
+            while (after := self._after(nodes[chain[-1]])) is not None:
+                chain.append(after)
+            taken.update(chain)
+            chains.append(chain)
+        return [one for one in chains if len(one) > 1]
+
+    def _after(self, node: Any) -> int | None:
+        """Return the only reader of a node's top, if it works in place on it."""
+        if len(node.tops) != 1:
+            return None
+        readers = self._graph.edges[node.tops[0]].consumers
+        if len(readers) != 1 or not self._continues(
+            node, self._graph.nodes[readers[0][0]]
+        ):
+            return None
+        return readers[0][0]
 
     def _continues(self, first: Any, second: Any) -> bool:
         edges = self._graph.edges
@@ -80,7 +109,7 @@ class Fusion:
             second.bottoms[0] == middle.index
             and len(middle.consumers) == 1
             and middle.buffer == end.buffer
-            and middle.gradient == end.gradient
+            and (middle.gradient == end.gradient or not second.backward)
             and first.loss_weights == (0,)
         )
 
@@ -88,11 +117,13 @@ class Fusion:
         for chain in self._chains:
             for first, second in pairwise(chain):
                 norm, scale = self._kernels[first], self._kernels[second]
-                if isinstance(norm, ForkNorm):
-                    norm.rectified = self._rectifies(second)
+                if isinstance(norm, BatchNorm) and self._rectifies(second):
+                    norm.rectified = True
                     continue
                 if not (isinstance(norm, BatchNorm) and isinstance(scale, Scale)):
                     continue
+                if isinstance(norm, ForkNorm):
+                    continue  # which has a factor of its own
                 if scale.op.axis != 1 or scale.op.scale_shape != (norm.op.channels,):
                     continue
                 if scale.node.backward and not norm.node.backward:
@@ -109,7 +140,7 @@ class Fusion:
 
     def forward(self) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group."""
-        calls: dict[int, list[Call]] = {}
+        calls = self._groups.calls()
         for chain in self._chains:
             at = 0
             while at < len(chain):
@@ -118,6 +149,8 @@ class Fusion:
                     calls |= {index: [] for index in chain[at : at + length]}
                     calls[chain[at]] = joined
                 at += length
+        for residual in self._residuals:
+            calls |= residual.forward(calls)
         return calls
 
     def _forward_at(self, chain: Sequence[int]) -> tuple[list[Call], int]:
@@ -125,14 +158,15 @@ class Fusion:
         kernel = self._kernels[chain[0]]
         follower = self._kernels[chain[1]] if len(chain) > 1 else None
         match kernel, follower:
-            case ((Convolution() | Deconvolution()), BatchNorm()) if follower.folds:
-                return self._folded(kernel, follower)
-            case ForkNorm(), ReLU() if kernel.rectified:
-                if kernel.op.statistics == "batch":
-                    return kernel.calls_above(0.0), 2
-            case BatchNorm(), Scale() if kernel.scale is follower:
-                if not kernel.op.use_global_stats:
-                    return kernel.joined_forward(), 2 + kernel.rectified
+            case (
+                (Convolution() | Deconvolution() | InnerProduct()),
+                BatchNorm(),
+            ) if _can_write_kept(kernel, follower):
+                ahead = redirected(kernel, follower.work["x"], kernel.forward_calls)
+                behind = follower.joined_forward(follower.work["x"])
+                return [*ahead, *behind], 1 + follower.length
+            case BatchNorm(), _ if kernel.length > 1:
+                return kernel.joined_forward(), kernel.length
             case (
                 Convolution() | Deconvolution() | EltwiseSum() | InnerProduct(),
                 ReLU(),
@@ -141,16 +175,19 @@ class Fusion:
                     return kernel.calls_above(0.0), 2
         return [], 1
 
-    def _folded(
-        self, kernel: Convolution | Deconvolution, norm: BatchNorm
-    ) -> tuple[list[Call], int]:
-        """Fold what follows a convolution into its weights as they are."""
-        bias = kernel.params[1] if kernel.op.bias_term else 0
-        floor = 0.0 if norm.rectified else float("-inf")
-        length = 2 + (norm.scale is not None) + norm.rectified
-        remember = norm.remember(bias, behind=True)
-        scale, shift = norm.work["scale"], norm.work["shift"]
-        return [remember, *kernel.calls_above(floor, scale, shift)], length
+    def touched(self) -> Iterator[Touch]:
+        """Yield data that is used in other steps than those of its layers.
+
+        A group writes its result at the first layer's step. The sum below a ReLU reads
+        what the ReLU wrote when its own turn comes, backward.
+        """
+        yield from self._groups.touched()
+        nodes = self._graph.nodes
+        for chain in self._chains:
+            for first, second in pairwise(chain):
+                adds = isinstance(self._kernels[first], EltwiseSum)
+                if adds and nodes[first].backward and self._rectifies(second):
+                    yield nodes[second].tops[0], "backward", first
 
     def backward(self, flags: Mapping[int, Sequence[bool]]) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group.
@@ -161,28 +198,29 @@ class Fusion:
         for chain in self._chains:
             for at, index in enumerate(chain):
                 norm = self._kernels[index]
-                calls |= self._sum_backward(chain[at : at + 2], flags)
-                if not isinstance(norm, BatchNorm) or norm.scale is None:
+                if not isinstance(norm, BatchNorm) or norm.length == 1:
                     continue
-                group = chain[at : at + 2 + norm.rectified]
-                if norm.op.use_global_stats or not all(one in flags for one in group):
+                group = chain[at : at + norm.length]
+                if not norm.by_batch or not all(one in flags for one in group):
                     continue
                 calls |= {one: [] for one in group}
-                calls[index] = norm.joined_backward(flags[group[1]])
+                learner = index if norm.scale is None else group[1]
+                calls[index] = norm.joined_backward(flags[learner])
+        for residual in self._residuals:
+            calls |= residual.backward(flags)
         return calls
 
-    def _sum_backward(
-        self, pair: Sequence[int], flags: Mapping[int, Sequence[bool]]
-    ) -> dict[int, list[Call]]:
-        if len(pair) < 2 or not self._rectifies(pair[1]):
-            return {}
-        total, relu = (self._kernels[index] for index in pair)
-        if not isinstance(total, EltwiseSum) or not isinstance(relu, ReLU):
-            return {}
-        joined = sum_gradient_below_relu(total, relu)
-        if joined is None or not all(index in flags for index in pair):
-            return {}
-        return {pair[0]: joined, pair[1]: []}
+
+def _can_write_kept(ahead: Kernel[Any], norm: BatchNorm) -> bool:
+    """Whether a layer can write where the BatchNorm right behind it keeps x.
+
+    That memory is there from the BatchNorm's own step on. One step earlier it may still
+    be what the layer ahead reads, unless that reads all of it backward too.
+    """
+    node = ahead.node
+    stays = set(range(len(node.bottoms))) <= set(node.op.backward_bottoms)
+    next_to = node.index + 1 == norm.node.index
+    return "x" in norm.work and next_to and node.backward and stays
 
 
 def _is_known(kernel: Kernel[Any]) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from netspec.graph import Graph, Node
-from netspec.graph.memory import kept_edges
+from netspec.graph.memory import Touch, kept_edges
 from runtime.backends.cuda.chained import Chained
 from runtime.backends.cuda.folded import Folded
 from runtime.backends.cuda.layer import CudaLayer
@@ -32,13 +32,16 @@ from runtime.layers.base import Kernel
 
 # The options that joined calls honour, or that are looked at before layers are joined.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "BatchNorm": ("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    "BatchNorm": (
+        *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
+    ),
     "Convolution": Convolution.options,
     "Deconvolution": Deconvolution.options,
     "Eltwise": ("operation", "coeff", "stable_prod_grad"),
     "InnerProduct": InnerProduct.options,
     "ReLU": ("negative_slope",),
-    "Scale": ("axis", "scale_shape", "bias_term"),
+    "Scale": ("axis", "scale_shape", "bias_term", "over_bottom"),
 }
 
 
@@ -100,6 +103,10 @@ class Fusion:
         for group in self._groups:
             calls |= group.backward(flags)
         return calls
+
+    def touched(self) -> Sequence[Touch]:
+        """Return none: calls move only to where what they touch is there."""
+        return ()
 
     # ------------------------------------------------------------ neighbours
 

@@ -11,13 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from netspec.ops.base import count
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
+from runtime.backends.cpu.correlation.depthwise_scatter import (
+    has_scatter_kernel,
+    scatter,
+)
+from runtime.backends.cpu.correlation.depthwise_weights import (
+    has_gradient_kernel,
+    weight_gradients,
+)
 from runtime.backends.cpu.correlation.depthwise_windows import correlate, has_kernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
@@ -183,6 +191,7 @@ class Depthwise:
 
     shapes: tuple[Correlation, ...]
     threads: int
+    adds: ClassVar[bool] = False  # another blob, see `Weights`
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
@@ -262,7 +271,7 @@ class Depthwise:
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
-        if has_kernel(self.shapes):
+        if has_kernel(self.shapes) or has_scatter_kernel(self.shapes):
             return {}
         return {"workspace": self.threads * self._workspace_bytes()}
 
@@ -278,6 +287,8 @@ class Depthwise:
         if has_kernel(self.shapes):
             (shape,) = self.shapes
             return [correlate(shape, weights, x, y, floor)]
+        if has_scatter_kernel(self.shapes):
+            return [scatter(self.shapes, weights, x, y, floor)]
         numbers = [len(shape.taps.index) for shape in self.shapes]
         row_step, column_step = self.shapes[0].steps_out
         return [
@@ -300,6 +311,8 @@ class Depthwise:
 
     def weights_scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `weight_calls` need, by name."""
+        if has_gradient_kernel(self.shapes[0]):
+            return {}
         return {"workspace": self.threads * self._workspace_bytes()}
 
     def weight_calls(
@@ -312,6 +325,8 @@ class Depthwise:
         accumulate: tuple[bool, bool],
     ) -> list[Call]:
         """Return the calls of the gradients of weights and bias; 0 for one unwanted."""
+        if has_gradient_kernel(self.shapes[0]):
+            return [weight_gradients(self.shapes[0], x, dy, dw, dbias, accumulate)]
         return [
             depthwise_weights(
                 x=x,

@@ -16,8 +16,10 @@ from netspec.ops.reshape import Split as SplitOp
 from runtime.arrays import Array
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.mapping import map_kernel
 from runtime.backends.cpu.machine.simd import copy, f32, i64
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.cpu.machine.vector_math import Value, where
 from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
@@ -40,40 +42,18 @@ def fill(record: Any, part: int, parts: int) -> None:
         y[i] = value
 
 
-@kernel("x y count", "slope")
-def relu(record: Any, part: int, parts: int) -> None:
-    """Compute y = x where it is positive, else slope x; x and y may be the same."""
-    a = carray(record, 1)[0]
-    x, y, slope = f32(a.x), f32(a.y), np.float32(a.slope)
-    low, high = start_of(part, parts, a.count), start_of(part + 1, parts, a.count)
-    if slope == 0:
-        for i in range(low, high):
-            y[i] = ZERO if x[i] < 0 else x[i]
-    else:
-        for i in range(low, high):
-            y[i] = x[i] * slope if x[i] < 0 else x[i]
+def _relu(x: Value, slope: Value) -> Value:
+    return where(x < 0.0, where(slope == 0.0, 0.0, x * slope), x)
 
 
-@kernel("y dy dx count", "slope")
-def relu_gradient(record: Any, part: int, parts: int) -> None:
-    """Compute dx = dy where y is positive, else slope dy."""
-    a = carray(record, 1)[0]
-    y, dy, dx, slope = f32(a.y), f32(a.dy), f32(a.dx), np.float32(a.slope)
-    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
-        dx[i] = dy[i] if y[i] > 0 else dy[i] * slope
+def _relu_gradient(y: Value, dy: Value, slope: Value) -> Value:
+    return where(y > 0.0, dy, dy * slope)
 
 
-@kernel("y dy dx a b count")
-def relu_gradient_twice(record: Any, part: int, parts: int) -> None:
-    """Compute a = b = dx = dy where y is positive, else 0; dx may be dy."""
-    r = carray(record, 1)[0]
-    y, dy, dx, a, b = f32(r.y), f32(r.dy), f32(r.dx), f32(r.a), f32(r.b)
-    for i in range(start_of(part, parts, r.count), start_of(part + 1, parts, r.count)):
-        value = dy[i]
-        value = value if y[i] > 0 else ZERO
-        dx[i] = value
-        a[i] = value
-        b[i] = value
+relu = map_kernel("relu", _relu, module=__name__)
+relu_gradient = map_kernel(
+    "relu_gradient", _relu_gradient, inputs=2, output="dx", module=__name__
+)
 
 
 @kernel("a b c d y count", "ca cb floor")
@@ -275,20 +255,6 @@ class EltwiseSum(LayerKernel[EltwiseOp]):
             for dx, c in zip(self.dbottoms, self.op.coeff, strict=True)
             if dx is not None and (c != 1 or dx is not dy)
         ]
-
-
-def sum_gradient_below_relu(total: EltwiseSum, relu: ReLU) -> list[Call] | None:
-    """Return the joined gradients of the sum of two blobs and of a ReLU on it."""
-    dx, dbottoms = relu.dx, total.dbottoms
-    simple = len(dbottoms) == 2 and all(c == 1 for c in total.op.coeff)
-    apart = all(one is not None and one is not dx for one in dbottoms)
-    if dx is None or not simple or not apart:
-        return None
-    a, b = dbottoms
-    call = relu_gradient_twice(
-        y=relu.y, dy=relu.dy, dx=dx, a=a, b=b, count=dx.size, serial=few(dx.size)
-    )
-    return [call]
 
 
 def _pieces(

@@ -10,6 +10,7 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
+from runtime.backends.cpu.layers.pooling_windows import has_kernel, pool
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.planes import keep_plane
@@ -181,10 +182,13 @@ class Pooling(LayerKernel[PoolingOp]):
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the winners where a gradient needs them, and for padded planes."""
+        self._is_usual = has_kernel(self.op)
         self._lay_out()
-        specs = {
-            "workspace": ArraySpec((self.backend.threads * self._bytes,), "uint8"),
-        }
+        specs = {}
+        gradient = self.op.pool == "AVE" and any(self.node.propagate)
+        if not self._is_usual or gradient:
+            total = self.backend.threads * self._bytes
+            specs["workspace"] = ArraySpec((total,), "uint8")
         if self.op.pool == "MAX" and any(self.node.propagate):
             specs["won"] = ArraySpec(self.op.tops[0], "uint8", life="saved")
         return specs
@@ -211,6 +215,7 @@ class Pooling(LayerKernel[PoolingOp]):
         (kh, kw), (sh, sw), (ph, pw) = op.kernel, op.stride, op.pad
         self._windows = {
             "planes": n * c,
+            "units": n * c,
             "height": h,
             "width": w,
             "out_height": oh,
@@ -224,7 +229,7 @@ class Pooling(LayerKernel[PoolingOp]):
             "serial": few(n * c * h * w),
         }
         self._workspace = {
-            "workspace": self.work["workspace"],
+            "workspace": self.work.get("workspace", 0),
             "workspace_bytes": self._bytes,
         }
         self._kept = {
@@ -248,11 +253,35 @@ class Pooling(LayerKernel[PoolingOp]):
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
+        if self._is_usual:
+            return [self._usual_call()]
         shape = {"x": self.x, "y": self.y, **self._windows, **self._kept}
         if self.op.pool == "AVE":
             return [average(shares=self._shares, padding=0, **shape)]
         won = self.work.get("won", 0)
         return [maximum(won=won, start=self._start, padding=float("-inf"), **shape)]
+
+    def _usual_call(self) -> Call:
+        """Compute y with the kernel for these windows."""
+        height, width = self.y.shape[2:]
+        kept: np.ndarray
+        if self.op.pool == "MAX":
+            starts = self._start[: height * self._columns]
+            kept = starts.reshape(height, self._columns)[:, :width]
+        else:
+            kept = self._shares
+        names = (
+            "planes",
+            "height",
+            "width",
+            "out_height",
+            "out_width",
+            "serial",
+            "units",
+        )
+        sizes = {name: self._windows[name] for name in names}
+        won = self.work.get("won")
+        return pool(self.op, kept, won, x=self.x, y=self.y, **sizes)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""
