@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -74,9 +75,8 @@ class CpuBackend(Backend):
 
     @cached_property
     def _compiled(self) -> Mapping[str, Sequence[Any]]:
-        try:
-            import numba  # noqa: F401
-        except ImportError:
+        # It is imported where kernels are compiled, which most programs do not do.
+        if not all(find_spec(name) for name in ("numba", "llvmlite")):
             return {}
         from runtime.backends.cpu.table import KERNELS
 

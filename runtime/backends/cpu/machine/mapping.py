@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from numba import types
-
 from runtime.backends.cpu.machine.llvm import (
     F32,
     I64,
@@ -74,5 +72,5 @@ def mapped(formula: Formula, inputs: int) -> Any:
         masked_store(builder, rest, builder.add(addresses[-1], end), tail)
         return context.get_dummy_value()
 
-    kinds = [types.int64] * (arrays + 1) + [types.float64] * constants
-    return instruction(types.void(*kinds), generate)
+    kinds = ["int64"] * (arrays + 1) + ["float64"] * constants
+    return instruction("void", kinds, generate)

@@ -19,9 +19,9 @@ from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from runtime.backends.cpu.machine.compiled import Call, compile_function, outlined
+from runtime.backends.cpu.machine.compiled import Call, machine_code
+from runtime.backends.cpu.machine.parts import outlined, outside, types
 from runtime.backends.cpu.machine.simd import (
     atomic_add,
     atomic_load,
@@ -40,9 +40,9 @@ FUNCTION, RECORD, SERIAL = 0, 1, 2
 ARRIVED, ROUND, LEFT = 0, 16, 32
 
 if os.name == "posix":
-    _yield_processor = types.ExternalFunction("sched_yield", types.int32())
+    _yield_processor = outside("sched_yield", "int32")
 else:
-    _yield_processor = types.ExternalFunction("SwitchToThread", types.int32())
+    _yield_processor = outside("SwitchToThread", "int32")
 
 
 @outlined
@@ -89,11 +89,13 @@ def _walk(table: Any, state: int, first: int, last: int, part: int, parts: int) 
 @cache
 def _walker() -> Callable[..., None]:
     """Return the compiled `_walk`; calling it lets go of Python's lock."""
-    six = [types.CPointer(types.int64)] + [types.int64] * 5
-    made = compile_function(types.void(*six), _walk)
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
-    walk: Callable[..., None] = kind(made.address)
+    walk: Callable[..., None] = kind(machine_code(_walk, _walk_kinds))
     return walk
+
+
+def _walk_kinds() -> list[Any]:
+    return [types.CPointer(types.int64), *[types.int64] * 5]
 
 
 @cache
