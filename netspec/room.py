@@ -7,14 +7,21 @@ promised, without a word. So whatever may be large is looked at first.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from netspec.errors import MachineError
+from netspec.errors import MachineError, SpecError, shown
 
 ALWAYS_FITS = 64 * 2**20  # bytes; less is not worth looking
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)")
+_FACTORS = {"": 1, "b": 1} | {
+    name: base**power
+    for power, letter in enumerate("kmgt", 1)
+    for name, base in ((f"{letter}b", 1000), (f"{letter}ib", 1024))
+}
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
@@ -52,6 +59,29 @@ def enough_memory(what: str) -> Iterator[None]:
 
 def _told(error: MemoryError) -> str:
     return f" ({error})" if str(error) else ""
+
+
+def bytes_of(limit: str | int | float, what: str = "memory_limit") -> int:
+    """Return the bytes that a limit of memory says: "3GB", "800 MiB", or a number.
+
+    kB, MB, GB and TB are powers of 1000, KiB, MiB, GiB and TiB of 1024. what: how
+    messages name the limit.
+
+    Raises `SpecError`.
+    """
+    number: float | None = None
+    if isinstance(limit, str):
+        found = _SIZE.fullmatch(limit.strip())
+        if found is not None and found[2].lower() in _FACTORS:
+            number = float(found[1]) * _FACTORS[found[2].lower()]
+    elif isinstance(limit, int | float) and not isinstance(limit, bool):
+        number = float(limit)
+    if number is None or not 1 <= number < 2**63:
+        raise SpecError(
+            f"{what} is {shown(limit)}; expected a number of bytes above 0, or text "
+            f"such as '3GB' or '800MiB'"
+        )
+    return int(number)
 
 
 def in_words(nbytes: int) -> str:

@@ -4,18 +4,19 @@
 `lay_out` gives each a place so that what lives at the same time does not overlap.
 Nothing here holds an array.
 
-Time counts steps: the forward pass of node i of N is step i, its backward pass step
-2 N - 1 - i.
+Time counts the steps of a `Timeline`: the forward pass of node i of N is step i, its
+backward pass step 2 N - 1 - i where nothing is computed again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec.errors import SpecError
-from netspec.graph import AUTOMATIC, Edge, Graph
+from netspec.graph.timeline import Timeline, plain
+from netspec.graph.types import AUTOMATIC, Edge, Graph, Node
 from netspec.ops.base import count
 
 ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
@@ -46,8 +47,9 @@ def lay_out(requests: Sequence[Request]) -> Layout:
 
     Every offset is a multiple of `ALIGNMENT_BYTES`. The steps are played through
     forwards and backwards in time, each request taking the smallest gap that holds it;
-    up to `BY_SIZE_LIMIT` requests, for which quadratic time is nothing, the largest are
-    placed first as well. The best of these layouts is returned.
+    up to `BY_SIZE_LIMIT` requests, for which quadratic time is nothing, the largest,
+    the longest-lived and those with most of both are placed first as well. The best of
+    these layouts is returned.
     """
     names = {request.name for request in requests}
     if len(names) != len(requests):
@@ -57,8 +59,10 @@ def lay_out(requests: Sequence[Request]) -> Layout:
         Request(r.name, r.nbytes, end - r.last, end - r.first) for r in requests
     ]
     layouts = [_play(requests), _play(backwards)]
-    if len(requests) <= BY_SIZE_LIMIT:
-        layouts.append(_by_size(requests))
+    least = most_alive(requests)
+    for order in _ORDERS if len(requests) <= BY_SIZE_LIMIT else ():
+        if min(layout.total_bytes for layout in layouts) > least:
+            layouts.append(_in_order(sorted(requests, key=order)))
     return min(layouts, key=lambda layout: layout.total_bytes)
 
 
@@ -82,7 +86,7 @@ def lay_out_near(
             stay.append((start, start + aligned(request.nbytes), request))
         else:
             rest.append(request)
-    return _by_size(rest, stay)
+    return _in_order(sorted(rest, key=_ORDERS[0]), stay)
 
 
 def most_alive(requests: Sequence[Request]) -> int:
@@ -99,17 +103,25 @@ def most_alive(requests: Sequence[Request]) -> int:
     return most
 
 
-def _by_size(
+# Keys by which requests are sorted: the first are placed first.
+_ORDERS: tuple[Callable[[Request], float], ...] = (
+    lambda r: -r.nbytes,
+    lambda r: -r.nbytes * (r.last - r.first + 1),
+    lambda r: r.first - r.last,
+)
+
+
+def _in_order(
     requests: Sequence[Request], stay: Sequence[tuple[int, int, Request]] = ()
 ) -> Layout:
-    """Place the largest requests first, each in the smallest gap while it lives.
+    """Place requests in their order, each in the smallest gap while it lives.
 
     stay: (start, end, request) of those that have their places.
     """
     placed = sorted(stay, key=lambda place: place[0])
     offsets = {request.name: start for start, _, request in placed}
     total = max((end for _, end, _ in placed), default=0)
-    for request in sorted(requests, key=lambda r: -r.nbytes):
+    for request in requests:
         size = aligned(request.nbytes)
         smallest, start, reached = None, 0, 0
         for other_start, other_end, other in placed:
@@ -210,6 +222,7 @@ def requests_of(
     training: bool,
     keep: Container[str] | None = None,
     itemsize: int | Callable[[Edge], int] = FLOAT_BYTES,
+    timeline: Timeline | None = None,
 ) -> tuple[Request, ...]:
     """Return what the blobs of `graph` want: `data:<buffer>`, `diff:<gradient>`.
 
@@ -219,28 +232,84 @@ def requests_of(
     Inputs, outputs, losses and DummyData, which may be filled once, always do, and so
     do the blobs of layers that keep them, which are written in Python.
     itemsize: bytes of a value, of all blobs or by edge.
+    timeline: of training; where it computes blobs again, those have a second request,
+    `redata:<buffer>`.
     """
     kept = _Kept(graph, keep)
-    end = 2 * len(graph.nodes) - 1
+    timeline = timeline or plain(graph)
     size_of = itemsize if callable(itemsize) else lambda _: itemsize
-    data = _Lives(kept, size_of)
+    data, again = _Lives(kept, size_of), _Lives(kept, size_of)
     for edge in graph.edges:
         data.touch(edge.buffer, edge, edge.producer)
         for reader, _ in edge.consumers:
             data.touch(edge.buffer, edge, reader)
     if training:
-        for node in graph.nodes:
-            if node.backward:
-                for place in node.op.backward_bottoms:
-                    edge = graph.edges[node.bottoms[place]]
-                    data.touch(edge.buffer, edge, end - node.index)
-                for place in node.op.backward_tops:
-                    edge = graph.edges[node.tops[place]]
-                    data.touch(edge.buffer, edge, end - node.index)
-    requests = data.requests("data", end)
+        for edges, step in _late_uses(graph, timeline):
+            for number in edges:
+                edge = graph.edges[number]
+                lives = again if edge.buffer in timeline.dropped else data
+                lives.touch(edge.buffer, edge, step)
+    requests = data.requests("data", timeline.end)
     if training:
-        requests += _gradient_lives(graph, kept, size_of).requests("diff", end)
+        requests += again.requests("redata", timeline.end)
+        gradients = _gradient_lives(graph, kept, size_of, timeline)
+        requests += gradients.requests("diff", timeline.end)
     return tuple(requests)
+
+
+def _late_uses(
+    graph: Graph, timeline: Timeline
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield edges that nodes use after the forward pass, and in which step."""
+    for node in graph.nodes:
+        if node.backward:
+            yield backward_reads(node), backward_step(graph, node, timeline)
+        if node.index in timeline.again_at:
+            yield (*node.bottoms, *node.tops), timeline.again_at[node.index]
+
+
+def backward_step(graph: Graph, node: Node, timeline: Timeline) -> int:
+    """Return the last step that may do what a node does backward.
+
+    A ReLU in place on a sum may run as one with the gradient of the sum, which writes
+    other memory while it reads the sum.
+    """
+    sources = [graph.edges[edge].producer for edge in node.bottoms]
+    below = graph.nodes[sources[0]] if sources else node
+    joined = node.type == "ReLU" and below.type == "Eltwise" and below.backward
+    return timeline.backward_at[(below if joined else node).index]
+
+
+def backward_reads(node: Node) -> tuple[int, ...]:
+    """Return the edges whose data the gradient of a node reads."""
+    bottoms = [node.bottoms[place] for place in node.op.backward_bottoms]
+    return (*bottoms, *(node.tops[place] for place in node.op.backward_tops))
+
+
+def saved_requests(
+    graph: Graph, saved: Mapping[int, Mapping[str, int]], timeline: Timeline
+) -> list[Request]:
+    """Return the requests of what layers keep beside blobs from forward to backward.
+
+    saved: its bytes by node and name. What a layer keeps that runs again is of no use
+    before, and has a second request, `resaved:<node>:<name>`. With such layers all of
+    it lives one step longer at the beginning, as the layer ahead may write it.
+    """
+    requests = []
+    ahead = 1 if timeline.dropped else 0
+    for index, sizes in saved.items():
+        again = timeline.again_at.get(index)
+        first = index if again is None else again
+        last = timeline.backward_at[index] if graph.nodes[index].backward else first
+        end = last if again is None else index
+        for name, nbytes in sizes.items():
+            start = max(0, index - ahead)
+            requests.append(Request(f"saved:{index}:{name}", nbytes, start, end))
+            if again is not None:
+                start = again - ahead
+                one = Request(f"resaved:{index}:{name}", nbytes, start, last)
+                requests.append(one)
+    return requests
 
 
 def kept_edges(graph: Graph, keep: Container[str] | None) -> frozenset[int]:
@@ -338,22 +407,22 @@ def _stays(graph: Graph, edge: Edge, weighted: Container[int]) -> bool:
 
 
 def _gradient_lives(
-    graph: Graph, kept: _Kept, itemsize: Callable[[Edge], int]
+    graph: Graph, kept: _Kept, itemsize: Callable[[Edge], int], timeline: Timeline
 ) -> _Lives:
     """Note when gradients are written, by consumers, and read, by producers."""
-    end = 2 * len(graph.nodes) - 1
+    at = timeline.backward_at
     lives = _Lives(kept, itemsize)
     for edge in graph.edges:
         writers = _writers(graph, edge)
         for node in writers:
-            lives.touch(edge.gradient, edge, end - node)
+            lives.touch(edge.gradient, edge, at[node])
         producer = graph.nodes[edge.producer]
         if not producer.backward:
             continue
         if writers:
-            lives.touch(edge.gradient, edge, end - producer.index)
+            lives.touch(edge.gradient, edge, at[producer.index])
         elif _stays(graph, edge, kept.weighted):
             # Nobody writes it: it stays as it was filled, with a loss weight or zeros.
-            lives.touch(edge.gradient, edge, end - producer.index)
+            lives.touch(edge.gradient, edge, at[producer.index])
             lives.keep(edge.gradient)
     return lives

@@ -44,13 +44,20 @@ class ChannelNorm(NoReadOp):
         y = gamma (x - mean) / sqrt(var + eps) + beta
 
     The kernel saves the normalised values, so the gradient reads no blob and works in
-    place. Stored statistics follow the data, not a gradient: keep times what is stored
+    place; where it `reads_bottom`, as nothing is written over that, it need not.
+    Stored statistics follow the data, not a gradient: keep times what is stored
     plus share times that of the batch.
     """
 
     in_place: ClassVar[bool] = True
     channels: int
     eps: float
+    reads_bottom: bool
+
+    @property
+    def backward_bottoms(self) -> tuple[int, ...]:
+        """The input, where it stays."""
+        return (0,) if self.reads_bottom else ()
 
     @property
     def slots(self) -> Slots:
@@ -90,6 +97,8 @@ class ChannelNorm(NoReadOp):
 
     def saved_bytes(self, itemsize: int) -> int:
         """Return the size of the normalised values, if the gradient needs them."""
+        if self.reads_bottom:
+            return 0
         if self.statistics == "batch" or self.slots.gamma is not None:
             return count(self.tops[0]) * itemsize
         return 0
@@ -108,6 +117,7 @@ class BatchNorm(ChannelNorm):
     use_global_stats: bool
     moving_average_fraction: float
     eps: float
+    reads_bottom: bool = False
 
     @property
     def slots(self) -> Slots:
@@ -181,6 +191,7 @@ class BN(ChannelNorm):
     uses: str
     momentum: float
     eps: float
+    reads_bottom: bool = False
 
     @property
     def slots(self) -> Slots:

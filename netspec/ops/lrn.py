@@ -26,11 +26,6 @@ class LRN(Op):
     k: float
     norm_region: str
 
-    @property
-    def backward_tops(self) -> tuple[int, ...]:
-        """The output, beside the input."""
-        return (0,)
-
 
 @infers("LRN")
 def lrn(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> LRN:

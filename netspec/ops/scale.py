@@ -26,7 +26,8 @@ class Scale(Op):
 
     The scale is parameter 0, or the second bottom where there is one; the bias, if
     `bias_term`, is the last parameter and has the scale's shape `scale_shape`. It lies
-    along the axes of x from `axis` on.
+    along the axes of x from `axis` on. `over_bottom` says that y is written over x
+    though it has another name.
 
     Shapes: x (O..., S..., I...) with scale (S...) -> y (same as x).
     """
@@ -36,12 +37,13 @@ class Scale(Op):
     axis: int
     scale_shape: Shape
     bias_term: bool
+    over_bottom: bool = False
 
     @property
     def backward_bottoms(self) -> tuple[int, ...]:
         """The scale if it is a blob, and x unless in place: the kernel keeps a copy."""
         in_place = self.layer.top and self.layer.top[0] == self.layer.bottom[0]
-        first = 1 if in_place else 0
+        first = 1 if in_place or self.over_bottom else 0
         return tuple(range(first, len(self.bottoms)))
 
 

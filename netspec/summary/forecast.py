@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.graph import Graph
+from netspec.graph import Graph, share_private
 from netspec.graph.memory import FLOAT_BYTES, Request, lay_out, requests_of
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution, Deconvolution
@@ -26,17 +26,17 @@ def forecast(
     form that is multiplied and, in training, the sums of their gradient.
     """
     parameters = sum(count(p.shape) for p in graph.parameters) * itemsize
-    requests = [
-        *requests_of(graph, training=training, keep=(), itemsize=itemsize),
-        *(_saved_requests(graph, itemsize) if training else ()),
-    ]
+    saved = _saved_requests(graph, itemsize) if training else []
+    every = requests_of(graph, training=training, itemsize=itemsize)
     sizes = {"data": 0, "diff": 0, "saved": 0}
-    for request in requests:
+    for request in (*every, *saved):
         sizes[request.name.partition(":")[0]] += request.nbytes
+    shared = share_private(graph, ())
+    needed = requests_of(shared, training=training, keep=(), itemsize=itemsize)
     fixed = parameters * (2 + optimizer_history) if training else parameters
     workspace = (2 if training else 1) * _most_transformed(graph) * itemsize
     fixed += workspace
-    arena = lay_out(requests).total_bytes
+    arena = lay_out([*needed, *saved]).total_bytes
     return {
         "parameters": parameters,
         "parameter_gradients": parameters if training else 0,

@@ -8,15 +8,20 @@ a shape or a proto.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from netspec.graph import Graph, Node
 from netspec.graph.memory import unwritten_gradients
+from netspec.graph.recompute import Recomputation
+from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
 from runtime.arrays import Array
 from runtime.backends import Backend
+from runtime.backends.base import Fusion, Place
 from runtime.execution.fitting import fitting
+from runtime.execution.limits import MemoryLimit, late_kernel, late_nodes, within
 from runtime.execution.memory_kinds import passes_over
 from runtime.execution.mirror import Mirror
 from runtime.execution.parameters import ParameterArrays
@@ -69,6 +74,7 @@ def compile_plan(
     keep: Container[str] | None = None,
     known: Known | None = None,
     suits: Callable[[Arena], bool] = lambda _: True,
+    limit: MemoryLimit | None = None,
 ) -> Plan:
     """Bind every node of `graph` to a kernel of `backend` and to memory.
 
@@ -76,19 +82,28 @@ def compile_plan(
     the plans of a net have in common. keep: the names of the blobs whose contents must
     outlive the steps that use them; None keeps all of them, as Caffe does. Inputs,
     outputs and loss gradients are always kept. known: where another plan has its
-    arrays, to have them there too. suits: which arenas may be taken.
+    arrays, to have them there too. suits: which arenas may be taken. limit: of the
+    memory, for which some blobs are computed again in backward.
 
     Nothing is written to the memory that plans share: see `Plan.enter`.
 
     Raises `UnsupportedError` for a layer type without arithmetic, `MachineError` where
     the memory cannot be had.
     """
-    made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
-    places, kernels = backend.arrange(graph, made, context)
-    fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
-    with fitting(graph, context, (), keep, shared.arenas):
+    places, kernels, fusion = _kernels(graph, backend, context, keep)
+    found = None
+    if limit is not None and not graph.stale:
+        found = _within(graph, kernels, context, keep, limit)
+    if found is not None and found.again:
+        if found.graph is not graph:
+            graph = found.graph
+            places, kernels, fusion = _kernels(graph, backend, context, keep)
+        known = None
+    most = None if found is None else found.total_bytes
+    with fitting(graph, context, (), keep, shared.arenas, most):
         given = (graph, backend, context, kernels, keep, places, shared)
-        memory = PlanMemory(*given, known, suits)
+        timeline = None if found is None else found.timeline
+        memory = PlanMemory(*given, known, suits, timeline)
         copies = mirror.blob_copies()
         data, diff = memory.data, memory.diff
         passes = passes_over(graph, data, diff, parameters, copies, mirror)
@@ -100,12 +115,18 @@ def compile_plan(
             for node, kernel in zip(graph.nodes, kernels, strict=True)
             if not node.op.alias and node.index not in graph.stale
         )
+        ran = [0] * len(graph.nodes) if found is not None and found.again else []
+        late, late_fusion = kernels, None
+        if found is not None and found.again:
+            late = _late_kernels(graph, context, kernels, ran, found)
+            late_fusion = backend.fusion(graph, late, keep)
+            _bind_late(graph, late, kernels, memory, parameters)
+        timeline = timeline or plain(graph)
+        after = (graph, context, late, parameters, timeline)
         return Plan(
             forward=forward,
-            backward=_backward_steps(graph, context, kernels, parameters, store=True),
-            accumulate=_backward_steps(
-                graph, context, kernels, parameters, store=False
-            ),
+            backward=_backward_steps(*after, store=True),
+            accumulate=_backward_steps(*after, store=False),
             data=list(data),
             diff=tuple(diff),
             kernels=tuple(kernels),
@@ -122,6 +143,74 @@ def compile_plan(
             prepares=_prepares(forward, memory),
             own_bytes=memory.own_bytes,
             fusion=fusion,
+            late_fusion=late_fusion,
+            ran=ran,
+            recomputation=found,
+        )
+
+
+def _kernels(
+    graph: Graph, backend: Backend, context: Context, keep: Container[str] | None
+) -> tuple[Sequence[Place | None], Sequence[Kernel[Any]], Fusion | None]:
+    """Return where blobs lie, the kernels of all nodes, and which run as one."""
+    made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
+    places, kernels = backend.arrange(graph, made, context)
+    fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
+    return places, kernels, fusion
+
+
+def _within(
+    graph: Graph,
+    kernels: Sequence[Kernel[Any]],
+    context: Context,
+    keep: Container[str] | None,
+    limit: MemoryLimit,
+) -> Recomputation | None:
+    """Choose what runs again to stay within a limit; None for a net that only infers.
+
+    A net of which nothing runs backward cannot do with less.
+    """
+    if not any(node.backward for node in graph.nodes):
+        return None
+    wanted = [kernel.arrays() for kernel in kernels]
+    return within(graph, limit, wanted, keep, context.dtype)
+
+
+def _late_kernels(
+    graph: Graph,
+    context: Context,
+    kernels: Sequence[Kernel[Any]],
+    ran: list[int],
+    found: Recomputation,
+) -> list[Kernel[Any]]:
+    """Return the kernels of backward; those that read other memory are new ones."""
+    late = late_nodes(graph, found)
+    return [
+        late_kernel(kernel, node, context, ran) if node.index in late else kernel
+        for node, kernel in zip(graph.nodes, kernels, strict=True)
+    ]
+
+
+def _bind_late(
+    graph: Graph,
+    late: Sequence[Kernel[Any]],
+    kernels: Sequence[Kernel[Any]],
+    memory: PlanMemory,
+    parameters: Sequence[ParameterArrays],
+) -> None:
+    """Bind the kernels of backward that are new to what is computed again."""
+    for node, kernel, first in zip(graph.nodes, late, kernels, strict=True):
+        if kernel is first:
+            continue
+        kernel.arrays()  # which some decide about their sizes in
+        bound = _bound(node, memory, parameters)
+        kernel.bind(
+            replace(
+                bound,
+                bottoms=tuple(memory.late_data[edge] for edge in node.bottoms),
+                tops=tuple(memory.late_data[edge] for edge in node.tops),
+                work=memory.late_work(node.index),
+            )
         )
 
 
@@ -184,16 +273,30 @@ def _backward_steps(
     context: Context,
     kernels: Sequence[Kernel[Any]],
     parameters: Sequence[ParameterArrays],
+    timeline: Timeline,
     *,
     store: bool,
 ) -> tuple[Step, ...]:
-    """Return the backward steps, last node first.
+    """Return the backward steps, last node first, and those that run layers again.
 
     With `store` the first writer of a parameter's gradient overwrites it.
     """
     steps = []
+    again: list[int] = []  # nodes that the next step backward needs
     written: set[int] = set()
-    for node in reversed(graph.nodes):
+    for kind, index in timeline.steps:
+        node = graph.nodes[index]
+        if kind == "forward":
+            continue
+        if kind == "again":
+            again.append(index)
+            continue
+        for other in again:
+            kernel = kernels[other]
+            calls = kernel.forward_calls()
+            one = _step(node, kernel.forward, calls, context.backend)
+            steps.append(replace(one, again=other))
+        again.clear()
         if not node.backward or (node.op.alias and node.type != "Split"):
             continue
         if node.index in graph.stale:

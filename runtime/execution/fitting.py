@@ -25,12 +25,14 @@ def fitting(
     parameters: Iterable[Parameter],
     keep: Container[str] | None,
     arenas: Arenas | None = None,
+    most: int | None = None,
 ) -> Iterator[None]:
     """Run a block that takes the memory of a graph, if there is enough of it.
 
     parameters: those that are still to be taken, with their gradients.
     keep: the blobs whose contents are kept, None for all.
     arenas: what the net has already for blobs of other shapes.
+    most: what it will take at most, where that is known.
 
     Raises `MachineError`, naming the largest layer, where the forecast is above what
     can be had on the host or on the device, before the block runs; or where memory ends
@@ -38,7 +40,7 @@ def fitting(
     """
     own = tuple(parameters)
     sizes = _sizes_of(context)
-    _check(graph, own, keep, sizes, context.backend, arenas)
+    _check(graph, own, keep, sizes, context.backend, arenas, most)
     try:
         yield
     except MemoryError as error:
@@ -91,6 +93,7 @@ def _check(
     sizes: _Sizes,
     backend: Primitives,
     arenas: Arenas | None,
+    at_most: int | None,
 ) -> None:
     blobs = sum(count(edge.shape) for edge in graph.edges)
     values = sum(count(p.shape) for p in own)
@@ -102,6 +105,7 @@ def _check(
         return
     there = there if arenas is None else arenas.room(there)
     needed = _needed(graph, own, keep, sizes)
+    needed = needed if at_most is None else min(needed, at_most)
     if needed > there:
         raise MachineError(_said(graph, needed, sizes, _had(there, backend), backend))
 

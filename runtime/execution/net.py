@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from netspec.errors import SpecError, did_you_mean, shown
-from netspec.graph import Graph, build_kept
+from netspec.graph import Graph, build_kept, share_private
+from netspec.graph.recompute import Recomputation
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
 from netspec.ops.base import Shape
@@ -31,6 +32,7 @@ from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
 from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.kept_plans import PLANS, KeptPlans
+from runtime.execution.limits import MemoryLimit, check_whole, limit_of
 from runtime.execution.loose import moves
 from runtime.execution.mirror import UPDATE, Mirror
 from runtime.execution.named import Blobs
@@ -70,6 +72,11 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             them; None keeps all. Fewer kept blobs need less memory. A net with a
             Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
             Python has as bottom or top is always kept.
+        memory_limit: the most memory that training may take, such as "3GB" or a number
+            of bytes: of parameters, gradients, blobs and what layers need, without
+            Python itself. Blobs are computed again in backward until all fits, which
+            takes time and changes no result; `recomputation` says what. Where `keep`
+            is not given, nothing is kept then.
         plans: for how many shapes of inputs and batches plans are kept, so that one
             that was seen before costs nothing: see `KeptPlans`.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
@@ -95,6 +102,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         dtype: str = "float32",
         precision: str = "float32",
         keep: Iterable[str] | None = None,
+        memory_limit: str | float | MemoryLimit | None = None,
         plans: int = PLANS,
         share_with: Net | None = None,
         state: State | None = None,
@@ -121,7 +129,10 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         self.made_with = {**how, "allow_python": allow_python}
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
         self.python_layers = own
+        self.limit = limit_of(memory_limit, self.backend)
         self._keep = None
+        if keep is None and self.limit is not None:
+            keep = ()
         if keep is not None and not moves(kept.message, self.backend):
             self._keep = own.blob_names.union(names_of(keep, "keep"))
         self.sources = open_sources(kept.message, self.state, seed)
@@ -137,7 +148,8 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         if share_with:
             theirs = share_with.parameters.arrays
             borrowed = borrow(self.graph, share_with.graph, theirs)
-        given = (self.graph, self.context, borrowed, self._keep)
+        most = None if self.limit is None else self.limit.nbytes
+        given = (self.graph, self.context, borrowed, self._keep, most)
         self.parameters: Parameters = allocate(*given)
         own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
         self._start()
@@ -157,7 +169,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             if unknown:
                 hint = did_you_mean(unknown[0], graph.blobs)
                 raise SpecError(f"keep names no blob of the net: {unknown}{hint}")
-        return graph
+        return share_private(graph, self._keep)
 
     def _name_everything(self) -> None:
         graph = self.graph
@@ -180,6 +192,11 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             pending[name] = shape
 
         return reshape
+
+    @property
+    def recomputation(self) -> Recomputation | None:
+        """What is computed again in backward, and what it costs; None without limit."""
+        return self.plan.recomputation
 
     @property
     def flat(self) -> Flat:
@@ -340,6 +357,10 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         passes = self.plan.passes
         steps_of = passes.wholes if whole else passes.parts
         feeds = self._fed and kind == "forward"
+        if kind == "forward":
+            self.plan.note_forward(first, last, self.clock.value)
+        elif not whole:
+            check_whole(self.plan.recomputation, first, last)
         self.mirror.before_steps(steps_of[kind], again=again, feeds=feeds)
         try:
             # The logarithm of 0 is the net's own affair; it shows in the loss.

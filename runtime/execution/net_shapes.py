@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from netspec.errors import joined
-from netspec.graph import Earlier, Graph, build_kept
+from netspec.graph import Earlier, Graph, build_kept, share_private
 from netspec.nets.filter import KeptNet
 from netspec.ops.base import Shape
 from runtime.arena import Arena
@@ -17,6 +17,7 @@ from runtime.data.source import Source
 from runtime.execution.blob import Blob
 from runtime.execution.compile import compile_plan
 from runtime.execution.kept_plans import Kept, KeptPlans, Late, late_of
+from runtime.execution.limits import MemoryLimit
 from runtime.execution.loose import give_rows, keep_rows, stands_alone
 from runtime.execution.mirror import WRITING, Mirror
 from runtime.execution.parameters import Parameters, check_unchanged
@@ -41,6 +42,7 @@ class NetShapes:
     sources: dict[str, Source]
     _kept_net: KeptNet
     _keep: frozenset[str] | None
+    limit: MemoryLimit | None
     _shapes: dict[str, Shape]
     _pending: dict[str, Shape]
 
@@ -147,7 +149,7 @@ class NetShapes:
         try:
             graph = build_kept(self._kept_net, shapes=shapes, python=read)
             check_unchanged(self.graph, graph)
-            return graph
+            return share_private(graph, self._keep)
         except Exception:  # one of ours, or what a layer in Python raised
             if last >= len(self.graph.nodes) - 1:
                 raise
@@ -181,6 +183,7 @@ class NetShapes:
             keep=self._keep,
             known=known,
             suits=suits,
+            limit=self.limit,
         )
 
     def _is_other(self, arena: Arena) -> bool:

@@ -40,16 +40,18 @@ def allocate(
     context: Context,
     borrowed: Mapping[int, ParameterArrays],
     keep: Container[str] | None = None,
+    most: int | None = None,
 ) -> Parameters:
     """Give every parameter its arrays: borrowed ones, or new ones filled.
 
     The values are a function of the seed, the owner's name and the slot, so that
     another layer in the net does not change them. keep: names of blobs, as of `Net`.
+    most: bytes that all will take at most, where that is known.
 
     Raises `MachineError` where parameters and blobs do not fit into memory.
     """
     own = [p for p in graph.parameters if p.index not in borrowed]
-    with fitting(graph, context, own, keep):
+    with fitting(graph, context, own, keep, most=most):
         return _allocate(graph, context, own, borrowed)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from netspec.graph.recompute import Recomputation
 from runtime.arena import Arena
 from runtime.arrays import Array
 from runtime.backends.base import Fusion
@@ -33,7 +34,8 @@ class Step:
     """One thing to do: `run` is bound to its arrays and takes no arguments.
 
     Where there are `calls` they are the same for the backend, which can join them with
-    those of other steps. `flags` is what `Kernel.backward` gets.
+    those of other steps. `flags` is what `Kernel.backward` gets. again: of a step of
+    backward that runs another layer forward once more for `node`, that layer.
     """
 
     node: int
@@ -41,6 +43,7 @@ class Step:
     run: Callable[[], None]
     calls: Sequence[Any] | None = None
     flags: tuple[bool, ...] = ()
+    again: int | None = None
 
 
 class Prepared:
@@ -73,6 +76,10 @@ class Plan:
     that stay as they are filled. `prepares` are the states that depend on parameters
     alone, where other plans have them too. `stale` nodes are not bound. `wholes` is
     room for lists that callers make of its steps.
+
+    Where `late_fusion` is given, some of the steps of backward compute blobs again; it
+    joins the kernels that do, and those of backward. `ran` has the pass in which each
+    node ran forward last, `recomputation` says what runs again, and what it costs.
     """
 
     forward: tuple[Step, ...]
@@ -94,6 +101,9 @@ class Plan:
     prepares: Sequence[Hashable] = ()
     own_bytes: int = 0
     fusion: Fusion | None = None
+    late_fusion: Fusion | None = None
+    ran: list[int] = field(default_factory=list)
+    recomputation: Recomputation | None = None
     wholes: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def enter(self) -> None:
@@ -224,8 +234,19 @@ class Plan:
             return steps
         if kind == "forward":
             return _replaced(steps, self.fusion.forward())
-        flags = {step.node: step.flags for step in steps if step.calls is not None}
-        return _replaced(steps, self.fusion.backward(flags))
+        late = self.late_fusion or self.fusion
+        flags = {
+            step.node: step.flags
+            for step in steps
+            if step.calls is not None and step.again is None
+        }
+        again = {} if self.late_fusion is None else late.forward()
+        return _replaced(steps, late.backward(flags), again)
+
+    def note_forward(self, first: int, last: int, clock: int) -> None:
+        """Note the number of a pass over some nodes, for those that run again."""
+        if self.ran:
+            self.ran[first : last + 1] = [clock] * (last + 1 - first)
 
 
 class IterationRuns(Protocol):
@@ -253,15 +274,20 @@ def _without_constants(step: Step) -> Step:
 
 
 def _replaced(
-    steps: Iterable[Step], calls: Mapping[int, Sequence[Any]]
+    steps: Iterable[Step],
+    calls: Mapping[int, Sequence[Any]],
+    again: Mapping[int, Sequence[Any]] | None = None,
 ) -> tuple[Step, ...]:
-    """Give steps other calls, by node."""
-    return tuple(
-        replace(step, calls=calls[step.node])
-        if step.calls is not None and step.node in calls
-        else step
-        for step in steps
-    )
+    """Give steps other calls, by node; again: of those that run layers again."""
+    made = []
+    for step in steps:
+        table, node = calls, step.node
+        if step.again is not None:
+            table, node = again or {}, step.again
+        if step.calls is not None and node in table:
+            step = replace(step, calls=table[node])
+        made.append(step)
+    return tuple(made)
 
 
 def join(steps: Iterable[Step], backend: Primitives) -> list[Callable[[], None]]:

@@ -18,13 +18,16 @@ from netspec.graph.memory import (
     lay_out_near,
     most_alive,
     requests_of,
+    saved_requests,
 )
+from netspec.graph.timeline import Timeline, plain
 from netspec.ops.base import Shape, count
 from runtime.arena import Arena, Arenas, Memory, total_bytes
 from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Place
 from runtime.execution.fitting import check_arena
+from runtime.execution.limits import most_scratch, sizes_of
 from runtime.layers.base import Context, Kernel
 
 OWN_BYTES = 1 << 16  # of an input or output up to which a plan has it to itself
@@ -64,17 +67,27 @@ class PlanMemory:
         shared: SharedMemory,
         known: Known | None = None,
         suits: Callable[[Arena], bool] = lambda _: True,
+        timeline: Timeline | None = None,
     ) -> None:
+        timeline = timeline or plain(graph)
         self._backend, self._context, self._places = backend, context, places
         self._shared = shared
         self._itemsize = np.dtype(context.dtype).itemsize
         training = any(node.backward for node in graph.nodes)
         wanted = [kernel.arrays() for kernel in kernels]
-        size_of = self._itemsize_of
-        blobs = list(requests_of(graph, training=training, keep=keep, itemsize=size_of))
-        saved = self._saved_requests(graph, wanted)
+        blobs = list(
+            requests_of(
+                graph,
+                training=training,
+                keep=keep,
+                itemsize=self._itemsize_of,
+                timeline=timeline,
+            )
+        )
+        kept = sizes_of(wanted, context.dtype, "saved")
+        saved = saved_requests(graph, kept, timeline)
         overwritten = _overwritten(graph)
-        saved += [self._kept_request(graph, *one) for one in overwritten]
+        saved += [self._kept_request(graph, timeline, *one) for one in overwritten]
         own = _own(graph, blobs)
         requests = [one for one in (*blobs, *saved) if one.name not in own]
         own_sizes = [one.nbytes for one in own.values()]
@@ -82,7 +95,7 @@ class PlanMemory:
         self.known: Known = {
             one.name: (one, layout.offsets[one.name]) for one in requests
         }
-        scratch = max((self._scratch_bytes(specs) for specs in wanted), default=0)
+        scratch = most_scratch(wanted, context.dtype)
         self.sizes = {
             "arena_bytes": layout.total_bytes + scratch + total_bytes(own_sizes),
             "blob_bytes": sum(request.nbytes for request in blobs),
@@ -97,6 +110,7 @@ class PlanMemory:
         self._views: dict[tuple[str, Shape], Array] = {}
         self.lies: dict[int, tuple[str, int, Shape]] = {}  # in the arena, by id
         self.data = [self._blob(f"data:{e.buffer}", e) for e in graph.edges]
+        self.late_data = [self._late_blob(edge) for edge in graph.edges]
         self.diff = [self._gradient(edge) for edge in graph.edges]
         self.kept = {one: self._kept(graph, *one) for one in overwritten}
         self.own_bytes = total_bytes(own_sizes)
@@ -105,6 +119,7 @@ class PlanMemory:
         self.work = [
             self._work(graph, index, specs) for index, specs in enumerate(wanted)
         ]
+        self._wanted, self._timeline = wanted, timeline
         self.lasting = [
             _lasting(specs, node.backward)
             for specs, node in zip(wanted, graph.nodes, strict=True)
@@ -121,32 +136,13 @@ class PlanMemory:
     def _nbytes(self, spec: ArraySpec) -> int:
         return count(spec.shape) * np.dtype(spec.dtype or self._context.dtype).itemsize
 
-    def _scratch_bytes(self, specs: Mapping[str, ArraySpec]) -> int:
-        return total_bytes(
-            [self._nbytes(spec) for spec in specs.values() if spec.life == "scratch"]
-        )
-
-    def _saved_requests(
-        self, graph: Graph, wanted: Sequence[Mapping[str, ArraySpec]]
-    ) -> list[Request]:
-        end = 2 * len(graph.nodes) - 1
-        return [
-            Request(
-                f"saved:{index}:{name}",
-                self._nbytes(spec),
-                index,
-                end - index if graph.nodes[index].backward else index,
-            )
-            for index, specs in enumerate(wanted)
-            for name, spec in specs.items()
-            if spec.life == "saved"
-        ]
-
-    def _kept_request(self, graph: Graph, index: int, place: int) -> Request:
-        end = 2 * len(graph.nodes) - 1
+    def _kept_request(
+        self, graph: Graph, timeline: Timeline, index: int, place: int
+    ) -> Request:
+        last = timeline.backward_at[index]
         edge = graph.edges[graph.nodes[index].bottoms[place]]
         nbytes = count(edge.shape) * self._itemsize_of(edge)
-        return Request(f"kept:{index}:{place}", nbytes, index, end - index)
+        return Request(f"kept:{index}:{place}", nbytes, index, last)
 
     def _kept(self, graph: Graph, index: int, place: int) -> Array:
         edge = graph.edges[graph.nodes[index].bottoms[place]]
@@ -175,6 +171,26 @@ class PlanMemory:
         if key not in self._views:
             self._views[key] = self._at(name, edge)
         return self._views[key]
+
+    def _late_blob(self, edge: Edge) -> Array:
+        """Return the memory of an edge in backward."""
+        name = f"redata:{edge.buffer}"
+        there = name in self._offsets or name in self._own_offsets
+        return self._blob(name if there else f"data:{edge.buffer}", edge)
+
+    def late_work(self, index: int) -> dict[str, Array]:
+        """Return the extra arrays of a node in backward, with what it computes again.
+
+        They are those of forward, but for what a layer saves that runs again.
+        """
+        arrays = dict(self.work[index])
+        if index in self._timeline.again_at:
+            for name, spec in self._wanted[index].items():
+                if spec.life == "saved":
+                    offset = self._offsets[f"resaved:{index}:{name}"]
+                    dtype = spec.dtype or self._context.dtype
+                    arrays[name] = self.arena.cut(offset, spec.shape, dtype)
+        return arrays
 
     def _gradient(self, edge: Edge) -> Array | None:
         name = f"diff:{edge.gradient}"

@@ -305,7 +305,7 @@ class Exp(OneGradient[ops.Exp]):
 
     def setup(self) -> None:
         """Turn the base into a factor of the exponent."""
-        log_base = _log_of_base(self.op.base)
+        log_base = log_of_base(self.op.base)
         self._inner = log_base * self.op.scale
         exponent = log_base * self.op.shift
         self._outer = math.exp(exponent) if exponent < 709 else math.inf
@@ -338,7 +338,7 @@ class Log(SlopeFirst[ops.Log]):
 
     def setup(self) -> None:
         """Turn the base into a factor."""
-        self._factor = 1 / _log_of_base(self.op.base)
+        self._factor = 1 / log_of_base(self.op.base)
 
     def forward(self) -> None:
         """Compute y."""
@@ -361,7 +361,8 @@ class Log(SlopeFirst[ops.Log]):
             self.xp.add(out, self.op.shift, out=out)
 
 
-def _log_of_base(base: float) -> float:
+def log_of_base(base: float) -> float:
+    """Return the natural logarithm of a base, -1 being e."""
     return 1.0 if base == -1 else math.log(base)
 
 

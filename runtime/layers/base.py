@@ -93,6 +93,7 @@ class Kernel(Generic[OpT]):
     """
 
     types: ClassVar[tuple[str, ...]] = ()
+    again = False  # whether `forward` repeats one: what it counts is counted already
     found: Any = None  # by `forward` before it had to ask for other shapes
 
     def __init__(self, node: Node, context: Context) -> None:

@@ -159,7 +159,7 @@ class _ChannelNorm(Kernel):
         xp.divide(inverse, self._values, out=inverse)
         for top, statistic in zip(self.tops[1:], (mean, inverse), strict=False):
             xp.copyto(top.reshape(-1), statistic)
-        if not op.remembers:
+        if not op.remembers or self.again:
             return
         m = self._values
         correction = m / (m - 1) if op.unbiased and m > 1 else 1.0

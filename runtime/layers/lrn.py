@@ -119,12 +119,14 @@ class LRN(Kernel[LrnOp]):
             return
         xp, backend = self.xp, self.backend
         factor = 2 * self._share * self.op.beta
-        for (x, y, s), (dx, dy), first, sums, spare in self._blocks:
-            xp.multiply(dy, y, out=first)
+        for (x, _, s), (dx, dy), first, sums, spare in self._blocks:
+            # y is computed again, so that its memory is free until backward.
+            backend.power(s, self.op.beta, out=dx, scratch=spare)
+            xp.divide(x, dx, out=first)
+            xp.multiply(dy, first, out=first)
             xp.divide(first, s, out=first)
             sums.run()
             xp.multiply(sums.result, x, out=sums.result)
             xp.multiply(sums.result, factor, out=sums.result)
-            backend.power(s, self.op.beta, out=dx, scratch=spare)
             xp.divide(dy, dx, out=dx)
             xp.subtract(dx, sums.result, out=dx)

@@ -1,4 +1,4 @@
-"""The pool of threads holds whatever exception leaves a walk in the middle."""
+"""The pool of threads holds whatever exception comes around a walk."""
 
 import _thread
 import ctypes
@@ -49,52 +49,27 @@ def gradients(net, passes=0):
     return net.params["conv"][0].diff.copy()
 
 
-@pytest.mark.parametrize("part", [1, 2])
-def test_an_exception_before_or_after_a_helper_started(net, monkeypatch, part):
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_exception_before_or_after_a_walk(net, monkeypatch, moment):
     expected = gradients(net)
-    start_on = thread_pool._Helper.start_on
+    run = thread_pool.walk()
 
-    def disturbed(helper, *job):
-        if helper._part == 2 and part == 1:
-            raise Disturbed
-        start_on(helper, *job)
-        if helper._part == 2:
-            raise Disturbed
+    def disturbed(*arguments):
+        if moment == "after":
+            run(*arguments)
+        raise Disturbed
 
     for _ in range(3):
-        monkeypatch.setattr(thread_pool._Helper, "start_on", disturbed)
-        before = _thread._count()
+        monkeypatch.setattr(thread_pool, "walk", lambda: disturbed)
         with pytest.raises(Disturbed):
             gradients(net)
-        assert not any(one.walking for one in net.backend.thread_pool._helpers)
-        end = time.monotonic() + PATIENCE_S
-        while _thread._count() > before - 2:  # nobody waits any more
-            assert time.monotonic() < end
-            time.sleep(0.001)
-        monkeypatch.setattr(thread_pool._Helper, "start_on", start_on)
+        monkeypatch.setattr(thread_pool, "walk", lambda: run)
         np.testing.assert_array_equal(gradients(net), expected)
 
 
-def test_an_exception_after_the_walk(net, monkeypatch):
+def test_an_exception_while_helpers_are_started(net, monkeypatch):
     expected = gradients(net)
-    walker = thread_pool._walker()
-
-    def disturbed(*arguments):
-        walker(*arguments)
-        if arguments[-2] == 0:
-            raise Disturbed
-
-    monkeypatch.setattr(thread_pool, "_walker", lambda: disturbed)
-    with pytest.raises(Disturbed):
-        gradients(net)
-    monkeypatch.setattr(thread_pool, "_walker", lambda: walker)
-    np.testing.assert_array_equal(gradients(net), expected)
-
-
-def test_an_exception_while_helpers_are_replaced(net, monkeypatch):
-    expected = gradients(net)
-    pool = net.backend.thread_pool
-    pool._left = True
+    net.backend.thread_pool._process = 0  # as in a process that was forked
     start = thread_pool._Helper.start
 
     def disturbed(helper):
@@ -120,7 +95,7 @@ def test_a_helper_that_died_at_its_start_is_started_again(net, monkeypatch):
         return 0
 
     monkeypatch.setattr(_thread, "start_new_thread", start_nothing_once)
-    net.backend.thread_pool._left = True
+    net.backend.thread_pool._process = 0
     np.testing.assert_array_equal(gradients(net), expected)
     assert lost
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
+from runtime.arrays import Array
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.elementwise import (
     EltwiseSum,
@@ -39,14 +40,17 @@ CONVOLUTION = (
 )
 # The options that joined calls honour, or that are looked at before layers are joined.
 OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
-    BatchNorm: ("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    BatchNorm: (
+        *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
+    ),
     Convolution: CONVOLUTION,
     Deconvolution: CONVOLUTION,
     ForkNorm: ForkNorm.options,
     EltwiseSum: ("operation", "coeff", "stable_prod_grad"),
     InnerProduct: ("num_output", "axis", "transpose", "bias_term"),
     ReLU: ("negative_slope",),
-    Scale: ("axis", "scale_shape", "bias_term"),
+    Scale: ("axis", "scale_shape", "bias_term", "over_bottom"),
 }
 
 
@@ -60,16 +64,29 @@ class Fusion:
         self._link()
 
     def _find_chains(self) -> list[list[int]]:
-        """Return the runs of neighbouring nodes, each working in place on the last."""
-        graph, chains = self._graph, []
-        chain: list[int] = []
-        for node in graph.nodes:
-            if chain and self._continues(graph.nodes[chain[-1]], node):
-                chain.append(node.index)
+        """Return the runs of nodes, each working in place on the one before."""
+        nodes, chains = self._graph.nodes, []
+        taken: set[int] = set()
+        for node in nodes:
+            if node.index in taken:
                 continue
-            chains.append(chain)
             chain = [node.index]
-        return [one for one in (*chains, chain) if len(one) > 1]
+            while (after := self._after(nodes[chain[-1]])) is not None:
+                chain.append(after)
+            taken.update(chain)
+            chains.append(chain)
+        return [one for one in chains if len(one) > 1]
+
+    def _after(self, node: Any) -> int | None:
+        """Return the only reader of a node's top, if it works in place on it."""
+        if len(node.tops) != 1:
+            return None
+        readers = self._graph.edges[node.tops[0]].consumers
+        if len(readers) != 1 or not self._continues(
+            node, self._graph.nodes[readers[0][0]]
+        ):
+            return None
+        return readers[0][0]
 
     def _continues(self, first: Any, second: Any) -> bool:
         edges = self._graph.edges
@@ -80,7 +97,7 @@ class Fusion:
             second.bottoms[0] == middle.index
             and len(middle.consumers) == 1
             and middle.buffer == end.buffer
-            and middle.gradient == end.gradient
+            and (middle.gradient == end.gradient or not second.backward)
             and first.loss_weights == (0,)
         )
 
@@ -88,11 +105,13 @@ class Fusion:
         for chain in self._chains:
             for first, second in pairwise(chain):
                 norm, scale = self._kernels[first], self._kernels[second]
-                if isinstance(norm, ForkNorm):
-                    norm.rectified = self._rectifies(second)
+                if isinstance(norm, BatchNorm) and self._rectifies(second):
+                    norm.rectified = True
                     continue
                 if not (isinstance(norm, BatchNorm) and isinstance(scale, Scale)):
                     continue
+                if isinstance(norm, ForkNorm):
+                    continue  # which has a factor of its own
                 if scale.op.axis != 1 or scale.op.scale_shape != (norm.op.channels,):
                     continue
                 if scale.node.backward and not norm.node.backward:
@@ -127,12 +146,15 @@ class Fusion:
         match kernel, follower:
             case ((Convolution() | Deconvolution()), BatchNorm()) if follower.folds:
                 return self._folded(kernel, follower)
-            case ForkNorm(), ReLU() if kernel.rectified:
-                if kernel.op.statistics == "batch":
-                    return kernel.calls_above(0.0), 2
-            case BatchNorm(), Scale() if kernel.scale is follower:
-                if not kernel.op.use_global_stats:
-                    return kernel.joined_forward(), 2 + kernel.rectified
+            case (
+                (Convolution() | Deconvolution() | InnerProduct()),
+                BatchNorm(),
+            ) if _can_write_kept(kernel, follower):
+                ahead = _redirected(kernel, follower.work["x"])
+                behind = follower.joined_forward(follower.work["x"])
+                return [*ahead, *behind], 1 + follower.length
+            case BatchNorm(), _ if kernel.length > 1:
+                return kernel.joined_forward(), kernel.length
             case (
                 Convolution() | Deconvolution() | EltwiseSum() | InnerProduct(),
                 ReLU(),
@@ -147,10 +169,9 @@ class Fusion:
         """Fold what follows a convolution into its weights as they are."""
         bias = kernel.params[1] if kernel.op.bias_term else 0
         floor = 0.0 if norm.rectified else float("-inf")
-        length = 2 + (norm.scale is not None) + norm.rectified
         remember = norm.remember(bias, behind=True)
         scale, shift = norm.work["scale"], norm.work["shift"]
-        return [remember, *kernel.calls_above(floor, scale, shift)], length
+        return [remember, *kernel.calls_above(floor, scale, shift)], 1 + norm.length
 
     def backward(self, flags: Mapping[int, Sequence[bool]]) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group.
@@ -162,13 +183,14 @@ class Fusion:
             for at, index in enumerate(chain):
                 norm = self._kernels[index]
                 calls |= self._sum_backward(chain[at : at + 2], flags)
-                if not isinstance(norm, BatchNorm) or norm.scale is None:
+                if not isinstance(norm, BatchNorm) or norm.length == 1:
                     continue
-                group = chain[at : at + 2 + norm.rectified]
-                if norm.op.use_global_stats or not all(one in flags for one in group):
+                group = chain[at : at + norm.length]
+                if not norm.by_batch or not all(one in flags for one in group):
                     continue
                 calls |= {one: [] for one in group}
-                calls[index] = norm.joined_backward(flags[group[1]])
+                learner = index if norm.scale is None else group[1]
+                calls[index] = norm.joined_backward(flags[learner])
         return calls
 
     def _sum_backward(
@@ -183,6 +205,28 @@ class Fusion:
         if joined is None or not all(index in flags for index in pair):
             return {}
         return {pair[0]: joined, pair[1]: []}
+
+
+def _can_write_kept(ahead: Kernel[Any], norm: BatchNorm) -> bool:
+    """Whether a layer can write where the BatchNorm right behind it keeps x.
+
+    That memory is there from the BatchNorm's own step on. One step earlier it may still
+    be what the layer ahead reads, unless that reads all of it backward too.
+    """
+    node = ahead.node
+    stays = set(range(len(node.bottoms))) <= set(node.op.backward_bottoms)
+    next_to = node.index + 1 == norm.node.index
+    return "x" in norm.work and next_to and node.backward and stays
+
+
+def _redirected(kernel: Kernel[Any], y: Array) -> list[Call]:
+    """Return the forward calls of a kernel, which then write its top elsewhere."""
+    tops = kernel.tops
+    kernel.tops = (y,)
+    try:
+        return list(kernel.forward_calls() or ())
+    finally:
+        kernel.tops = tops
 
 
 def _is_known(kernel: Kernel[Any]) -> bool:

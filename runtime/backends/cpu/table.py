@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.backends.cpu.layers import activation, powers
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.detection_output import DetectionOutput
@@ -22,7 +23,9 @@ from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.pooling import Pooling
+from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
+from runtime.backends.cpu.layers.recurrent import LSTM, RNN
 from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.backends.cpu.layers.resize import (
     Axpy,
@@ -31,34 +34,51 @@ from runtime.backends.cpu.layers.resize import (
     ShuffleChannel,
     Upsample,
 )
+from runtime.backends.cpu.layers.softmax import Softmax
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
 KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
+    "AbsVal": (activation.AbsVal,),
     "Axpy": (Axpy,),
     "BN": (ForkNorm,),
+    "BNLL": (activation.BNLL,),
     "BatchNorm": (BatchNorm, ForkNorm),
     "Bias": (Bias,),
+    "Clip": (activation.Clip,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
     "Deconvolution": (Deconvolution,),
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
+    "ELU": (activation.ELU,),
     "Eltwise": (EltwiseSum,),
+    "Exp": (powers.Exp,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
     "LRN": (LRN,),
+    "LSTM": (LSTM,),
+    "Log": (powers.Log,),
+    "PReLU": (PReLU,),
     "PSROIPooling": (PSROIPooling,),
     "Pooling": (Pooling,),
+    "Power": (powers.Power,),
     "Proposal": (Proposal,),
+    "RNN": (RNN,),
     "ROIAlign": (ROIAlign,),
     "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
     "ReLU6": (ReLU6,),
     "Scale": (Scale,),
+    "SeLu": (activation.SeLu,),
     "ShuffleChannel": (ShuffleChannel,),
+    "Sigmoid": (activation.Sigmoid,),
     "Slice": (Slice,),
+    "Softmax": (Softmax,),
     "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),
+    "Swish": (activation.Swish,),
+    "TanH": (activation.TanH,),
+    "Threshold": (activation.Threshold,),
     "Upsample": (Upsample,),
 }

@@ -32,13 +32,16 @@ from runtime.layers.base import Kernel
 
 # The options that joined calls honour, or that are looked at before layers are joined.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "BatchNorm": ("channels", "use_global_stats", "moving_average_fraction", "eps"),
+    "BatchNorm": (
+        *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
+    ),
     "Convolution": Convolution.options,
     "Deconvolution": Deconvolution.options,
     "Eltwise": ("operation", "coeff", "stable_prod_grad"),
     "InnerProduct": InnerProduct.options,
     "ReLU": ("negative_slope",),
-    "Scale": ("axis", "scale_shape", "bias_term"),
+    "Scale": ("axis", "scale_shape", "bias_term", "over_bottom"),
 }
 
 

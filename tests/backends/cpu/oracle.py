@@ -95,6 +95,8 @@ def results(
     dtops = [numbers(top.shape, 20 + i) for i, top in enumerate(tops)]
     before = [numbers(one.shape, 30 + i) for i, one in enumerate(params)]
     statistics = [] if layer.op.learned_params is None else layer.params()
+    if not any(layer.differentiable) and not any(layer.learnable):
+        return [*tops, *statistics]
     dbottoms, dparams = layer.backward(
         dtops, accumulate=[accumulate] * len(params), before=before
     )

@@ -110,7 +110,19 @@ def test_joined_layers_leave_what_single_ones_leave() -> None:
     calls = joined.plan.fusion.forward()  # type: ignore[union-attr]
     names = {joined.graph.nodes[index].name for index in calls}
     assert names == {
-        *("bn", "scale", "relu", "conv2", "relu2", "bn3", "scale3", "relu5"),
+        *(
+            "conv",
+            "bn",
+            "scale",
+            "relu",
+            "conv3",
+            "up",
+            "conv2",
+            "relu2",
+            "bn3",
+            "scale3",
+            "relu5",
+        ),
         *("bn4", "scale4", "relu6", "sum", "relu3", "ip", "relu4"),
     }
 

@@ -18,6 +18,14 @@ import numpy as np
 from netspec.ops.base import count
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
+from runtime.backends.cpu.correlation.depthwise_scatter import (
+    has_scatter_kernel,
+    scatter,
+)
+from runtime.backends.cpu.correlation.depthwise_weights import (
+    has_gradient_kernel,
+    weight_gradients,
+)
 from runtime.backends.cpu.correlation.depthwise_windows import correlate, has_kernel
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
@@ -59,7 +67,7 @@ PLANES = (
     PLANES + "y w bias scale residues tap_starts firsts out_row_step out_column_step",
     "floor padding",
 )
-def depthwise(record: Any, part: int, parts: int) -> None:
+def depthwise(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = max(floor, bias + the correlation of every plane with its weights).
 
     The positions of y have `residues` kinds, each with taps of its own.
@@ -78,7 +86,7 @@ def depthwise(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     floor = np.float32(a.floor)
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    kept = a.workspace + part * a.workspace_bytes
+    kept = a.workspace + thread * a.workspace_bytes
     results, at_weights = kept + a.results_at, kept + a.other_at
     weights, index, starts = f32(at_weights), i64(a.tap_index), i64(a.tap_starts)
     positions, planes = a.position_rows * a.kept_width, a.images * a.channels
@@ -127,7 +135,7 @@ def _put(a: Any, residue: int, results: int, y: int) -> None:
     PLANES + "dy dw dbias taps accumulate accumulate_bias",
     "padding",
 )
-def depthwise_weights(record: Any, part: int, parts: int) -> None:
+def depthwise_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the gradients of the weights and the biases.
 
     Fields, beside those of `PLANES`:
@@ -139,7 +147,7 @@ def depthwise_weights(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    kept = a.workspace + part * a.workspace_bytes
+    kept = a.workspace + thread * a.workspace_bytes
     spread, totals = kept + a.results_at, f64(kept + a.other_at)
     offsets, index = i64(a.tap_offsets), i64(a.tap_index)
     runs = (a.position_rows * a.kept_width + RUN_FLOATS - 1) // RUN_FLOATS
@@ -262,7 +270,7 @@ class Depthwise:
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
-        if has_kernel(self.shapes):
+        if has_kernel(self.shapes) or has_scatter_kernel(self.shapes):
             return {}
         return {"workspace": self.threads * self._workspace_bytes()}
 
@@ -278,6 +286,8 @@ class Depthwise:
         if has_kernel(self.shapes):
             (shape,) = self.shapes
             return [correlate(shape, weights, x, y, floor)]
+        if has_scatter_kernel(self.shapes):
+            return [scatter(self.shapes, weights, x, y, floor)]
         numbers = [len(shape.taps.index) for shape in self.shapes]
         row_step, column_step = self.shapes[0].steps_out
         return [
@@ -300,6 +310,8 @@ class Depthwise:
 
     def weights_scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `weight_calls` need, by name."""
+        if has_gradient_kernel(self.shapes[0]):
+            return {}
         return {"workspace": self.threads * self._workspace_bytes()}
 
     def weight_calls(
@@ -312,6 +324,8 @@ class Depthwise:
         accumulate: tuple[bool, bool],
     ) -> list[Call]:
         """Return the calls of the gradients of weights and bias; 0 for one unwanted."""
+        if has_gradient_kernel(self.shapes[0]):
+            return [weight_gradients(self.shapes[0], x, dy, dw, dbias, accumulate)]
         return [
             depthwise_weights(
                 x=x,

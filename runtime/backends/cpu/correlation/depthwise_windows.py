@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
-from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import (
     F32,
     LANES,
@@ -39,11 +39,10 @@ ONE: Any = np.float32(1)
 #   bias, scale: (channels,), or 0 for none; scale multiplies the weights
 #   beyond: (width,) zeros, a row beyond the image
 #   top, left: row and column of x that the first tap of the first window sees
-#   step: rows and columns from one window to the next, 1 or 2
 #   floor: -inf for none
 FIELDS = (
     "x y w bias scale beyond images channels height width out_height out_width top "
-    "left step window first_weight weight_step"
+    "left window first_weight weight_step"
 )
 
 
@@ -72,10 +71,7 @@ def _plane_intrinsic(size: int, step: int) -> Any:
             image = Image(*args[:6])
             y, out_height, out_width, at, weight_step, *rest = args[6:]
             bias, factor, low = (splat(builder, value) for value in rest)
-            weights = []
-            for _ in range(size * size):
-                weights.append(splat(builder, load(builder, at, F32)))
-                at = builder.add(at, weight_step)
+            weights = weights_at(builder, at, weight_step, size * size)
 
             def body(block: Block) -> None:
                 sums: list[Any] = [None] * windows.rows
@@ -85,13 +81,10 @@ def _plane_intrinsic(size: int, step: int) -> Any:
                         u = seen - step * i
                         if 0 <= u < size:
                             row = weights[u * size : (u + 1) * size]
-                            sums[i] = _add(builder, sums[i], row, values)
+                            sums[i] = added(builder, sums[i], row, values)
                 results = []
                 for one in sums:
-                    value = fma(builder, factor, one, bias)
-                    # Not a maximum: a NaN must stay.
-                    below = builder.fcmp_ordered("<", value, low)
-                    results.append(builder.select(below, low, value))
+                    results.append(raised(builder, one, factor, bias, low))
                 put(builder, block, y, out_width, results)
 
             windows.each_block(builder, image, (out_height, out_width), body)
@@ -102,7 +95,23 @@ def _plane_intrinsic(size: int, step: int) -> Any:
     return plane
 
 
-def _add(builder: Any, so_far: Any, weights: list[Any], values: list[Any]) -> Any:
+def weights_at(builder: Any, at: Any, step: Any, number: int) -> list[Any]:
+    """Emit loads of weights, `step` bytes apart, into all lanes of a vector each."""
+    weights = []
+    for _ in range(number):
+        weights.append(splat(builder, load(builder, at, F32)))
+        at = builder.add(at, step)
+    return weights
+
+
+def raised(builder: Any, total: Any, factor: Any, bias: Any, low: Any) -> Any:
+    """Emit max(low, factor total + bias)."""
+    value = fma(builder, factor, total, bias)
+    # Not a maximum: a NaN must stay.
+    return builder.select(builder.fcmp_ordered("<", value, low), low, value)
+
+
+def added(builder: Any, so_far: Any, weights: list[Any], values: list[Any]) -> Any:
     """Add the products of a row of taps to a sum, or start it with them."""
     for weight, value in zip(weights, values, strict=True):
         if so_far is None:
@@ -123,10 +132,9 @@ plane5_1 = _plane_intrinsic(5, 1)
 plane5_2 = _plane_intrinsic(5, 2)
 
 
-@kernel(FIELDS, "floor")
-def depthwise_3(record: Any, part: int, parts: int) -> None:
-    """Compute y = max(floor, bias + the correlation of every plane), 3 x 3 taps."""
-    a = carray(record, 1)[0]
+@helper
+def all_planes(correlate_plane: Any, a: Any, part: int, parts: int) -> None:
+    """Compute y = max(floor, bias + the correlation of every plane)."""
     floor = np.float32(a.floor)
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
     planes = a.images * a.channels
@@ -135,37 +143,45 @@ def depthwise_3(record: Any, part: int, parts: int) -> None:
         w = a.w + 4 * (channel * a.window + a.first_weight)
         factor = f32(a.scale)[channel] if a.scale != 0 else ONE
         bias = f32(a.bias)[channel] if a.bias != 0 else ZERO
-        x, y = a.x + 4 * p * plane, a.y + 4 * p * out_plane
-        image = (x, a.height, a.width, a.top, a.left, a.beyond)
-        target = (y, a.out_height, a.out_width, w, a.weight_step, bias, factor, floor)
-        if a.step == 1:
-            plane3_1(*image, *target)
-        else:
-            plane3_2(*image, *target)
+        image = (a.x + 4 * p * plane, a.height, a.width, a.top, a.left, a.beyond)
+        y = (a.y + 4 * p * out_plane, a.out_height, a.out_width)
+        correlate_plane(*image, *y, w, a.weight_step, bias, factor, floor)
+
+
+# A kernel for each kind of windows, so that only those that a net needs are compiled.
 
 
 @kernel(FIELDS, "floor")
-def depthwise_5(record: Any, part: int, parts: int) -> None:
-    """Compute y = max(floor, bias + the correlation of every plane), 5 x 5 taps."""
-    a = carray(record, 1)[0]
-    floor = np.float32(a.floor)
-    plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    planes = a.images * a.channels
-    for p in range(planes * part // parts, planes * (part + 1) // parts):
-        channel = p % a.channels
-        w = a.w + 4 * (channel * a.window + a.first_weight)
-        factor = f32(a.scale)[channel] if a.scale != 0 else ONE
-        bias = f32(a.bias)[channel] if a.bias != 0 else ZERO
-        x, y = a.x + 4 * p * plane, a.y + 4 * p * out_plane
-        image = (x, a.height, a.width, a.top, a.left, a.beyond)
-        target = (y, a.out_height, a.out_width, w, a.weight_step, bias, factor, floor)
-        if a.step == 1:
-            plane5_1(*image, *target)
-        else:
-            plane5_2(*image, *target)
+def depthwise_3_1(record: Any, part: int, parts: int) -> None:
+    """Correlate with windows of 3 x 3, 1 apart."""
+    all_planes(plane3_1, carray(record, 1)[0], part, parts)
 
 
-KERNELS = {3: depthwise_3, 5: depthwise_5}
+@kernel(FIELDS, "floor")
+def depthwise_3_2(record: Any, part: int, parts: int) -> None:
+    """Correlate with windows of 3 x 3, 2 apart."""
+    all_planes(plane3_2, carray(record, 1)[0], part, parts)
+
+
+@kernel(FIELDS, "floor")
+def depthwise_5_1(record: Any, part: int, parts: int) -> None:
+    """Correlate with windows of 5 x 5, 1 apart."""
+    all_planes(plane5_1, carray(record, 1)[0], part, parts)
+
+
+@kernel(FIELDS, "floor")
+def depthwise_5_2(record: Any, part: int, parts: int) -> None:
+    """Correlate with windows of 5 x 5, 2 apart."""
+    all_planes(plane5_2, carray(record, 1)[0], part, parts)
+
+
+# By the size and the step of windows.
+KERNELS = {
+    (3, 1): depthwise_3_1,
+    (3, 2): depthwise_3_2,
+    (5, 1): depthwise_5_1,
+    (5, 2): depthwise_5_2,
+}
 
 
 def has_kernel(shapes: Sequence[Correlation]) -> bool:
@@ -176,15 +192,20 @@ def has_kernel(shapes: Sequence[Correlation]) -> bool:
     if len(shapes) != 1 or LANES < 8:
         return False
     (shape,) = shapes
-    size = round(len(shape.taps.index) ** 0.5)
+    size = size_of(shape)
     return (
-        size in KERNELS
-        and shape.steps in {(1, 1), (2, 2)}
+        (size, shape.steps[0]) in KERNELS
+        and shape.steps[0] == shape.steps[1]
         and shape.steps_out == (1, 1)
         and shape.first == (0, 0)
         and shape.positions == shape.sizes_out
         and _are_side_by_side(shape, size)
     )
+
+
+def size_of(shape: Correlation) -> int:
+    """Return the height and the width of a window, if it is a square."""
+    return round(len(shape.taps.index) ** 0.5)
 
 
 def _are_side_by_side(shape: Correlation, size: int) -> bool:
@@ -211,7 +232,6 @@ def geometry(shape: Correlation, x: Array) -> dict[str, Any]:
         "out_width": shape.sizes_out[1],
         "top": int(shape.taps.rows[0]),
         "left": int(shape.taps.columns[0]),
-        "step": shape.steps[0],
         "window": shape.group_stride,
         "beyond": np.zeros(shape.sizes[1], np.float32),
         "serial": few(x.size),
@@ -223,7 +243,7 @@ def correlate(
 ) -> Call:
     """Return the call of y = max(floor, bias + correlation)."""
     first, second = (int(tap) for tap in shape.taps.index[:2])
-    run = KERNELS[round(len(shape.taps.index) ** 0.5)]
+    run = KERNELS[size_of(shape), shape.steps[0]]
     return run(
         y=y,
         w=weights.data,

@@ -11,11 +11,7 @@ import numpy as np
 
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
-from runtime.backends.cpu.correlation.direct_code import (
-    add_partial_weights,
-    correlate,
-    correlate_weights,
-)
+from runtime.backends.cpu.correlation.direct_code import correlate
 from runtime.backends.cpu.correlation.packing import pack_weights
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
@@ -24,8 +20,6 @@ from runtime.backends.cpu.machine.sizes import round_up
 
 PANEL_POSITIONS = 4 * TILE  # of a full panel
 BLOCK_DEPTH = 384  # about as many k are packed at a time: a panel stays in the L2 cache
-CHUNKS = 4  # gradients of small weights are summed in so many parts
-SMALL_WEIGHTS = 1 << 18  # elements
 
 # Of a thread, measured: multiplications and additions while it does nothing else, what
 # packing the panels adds to them, and the cycles to pack a weight.
@@ -46,20 +40,12 @@ class Direct:
     constant_weights: bool = False
 
     @property
-    def _panel_cycles(self) -> float:
-        terms = self.shape.weights * self.shape.all_positions
-        return 2 * terms / OPERATIONS_A_CYCLE * PACKING_SHARE
-
-    @property
     def cycles(self) -> float:
         """A guess of the time of y, in cycles."""
+        terms = self.shape.weights * self.shape.all_positions
+        panels = 2 * terms / OPERATIONS_A_CYCLE * PACKING_SHARE
         packing = 0.0 if self.constant_weights else WEIGHT_CYCLES * self.shape.weights
-        return (self._panel_cycles + packing) / self.threads
-
-    @property
-    def weight_cycles(self) -> float:
-        """A guess of the time of the gradient of the weights, in cycles."""
-        return self._panel_cycles / self.threads
+        return (panels + packing) / self.threads
 
     @cached_property
     def panel_positions(self) -> int:
@@ -210,73 +196,6 @@ class Direct:
             y_first=shape.first[0] * width + shape.first[1],
             units_by_rows=1 if enough else self.threads,
             floor=floor,
+            units=shape.groups * panels,
         )
         return [pack, run]
-
-    # ------------------------------------------------------------ gradient of weights
-
-    def _weights_workspace(self) -> dict[str, int]:
-        width = round_up(self.shape.rows, LANES)
-        return self._workspace((self.panel_positions + LANES) * width)
-
-    def _chunk_positions(self) -> int:
-        """Return the positions of a chunk; it must not depend on the threads."""
-        chunks = CHUNKS if self.shape.weights <= SMALL_WEIGHTS else 1
-        return max(1, -(-self.shape.all_positions // chunks))
-
-    def _chunks(self) -> int:
-        return -(-self.shape.all_positions // self._chunk_positions())
-
-    def weights_scratch(self) -> dict[str, int]:
-        """Return the bytes of scratch that `weight_calls` need, by name."""
-        width = round_up(self.shape.rows, LANES)
-        parts = 4 * self.shape.groups * self._chunks() * width
-        space = max(self._weights_workspace()["workspace_bytes"], 4 * LANES * LANES)
-        return {
-            "partial": parts * round_up(self.shape.depth, ROWS),
-            "partial_bias": parts,
-            "workspace": self.threads * space,
-        }
-
-    def weight_calls(
-        self,
-        work: Mapping[str, Array],
-        x: Array,
-        dy: Array,
-        dw: Any,
-        dbias: Any,
-        accumulate: tuple[bool, bool],
-    ) -> list[Call]:
-        """Return the calls of the gradients of weights and bias; 0 for one unwanted."""
-        shape, chunks = self.shape, self._chunks()
-        blocks = -(-shape.channels // self.channel_block)
-        workspace = self._weights_workspace()
-        enough = shape.groups * chunks >= self.threads
-        products = correlate_weights(
-            x=x,
-            **self._packing,
-            **workspace,
-            workspace=work["workspace"],
-            dy=dy,
-            rows=shape.rows,
-            partial=work["partial"],
-            partial_bias=work["partial_bias"],
-            chunks=chunks,
-            chunk_positions=self._chunk_positions(),
-            channel_shares=1 if enough else min(blocks, self.threads),
-        )
-        add = add_partial_weights(
-            partial=work["partial"],
-            partial_bias=work["partial_bias"],
-            dw=dw,
-            dbias=dbias,
-            groups=shape.groups,
-            rows=shape.rows,
-            depth=shape.depth,
-            chunks=chunks,
-            accumulate=accumulate[0],
-            accumulate_bias=accumulate[1],
-            workspace=work["workspace"],
-            workspace_bytes=max(workspace["workspace_bytes"], 4 * LANES * LANES),
-        )
-        return [products, add]

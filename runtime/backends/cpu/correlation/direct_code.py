@@ -11,9 +11,8 @@ with zeros outside of x. The output positions of all images are numbered through
 that its positions see are packed into rows, one for every k = (c, t), and multiplied by
 the packed weights, ROWS rows of weights at a time, in tiles that stay in registers.
 
-Every sum runs over k, or over the positions for the gradient of the weights, in one
-order whatever the sizes of panels and blocks and the number of threads: results do not
-depend on them.
+Every sum runs over k in one order whatever the sizes of panels and blocks and the
+number of threads: results do not depend on them.
 
 `direct` beside this file makes the records of these kernels.
 """
@@ -29,13 +28,10 @@ from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlin
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import (
     LOWEST,
-    ZERO,
     multiply_tile,
     next_vectors,
 )
-from runtime.backends.cpu.machine.simd import copy, f32, transpose
-
-RUN = 8 * LANES  # terms k whose gradients are written one after the other
+from runtime.backends.cpu.machine.simd import copy, f32
 
 
 @kernel(
@@ -43,7 +39,7 @@ RUN = 8 * LANES  # terms k whose gradients are written one after the other
     "units_by_rows",
     "floor",
 )
-def correlate(record: Any, part: int, parts: int) -> None:
+def correlate(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = max(floor, bias + correlation).
 
     Tiles that are not whole vectors in one plane of y are computed in the workspace and
@@ -66,7 +62,7 @@ def correlate(record: Any, part: int, parts: int) -> None:
     blocks = (a.rows + ROWS - 1) // ROWS
     contiguous = a.y_column_step == 1 and a.y_row_step == a.out_width
     floor = np.float32(a.floor)
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     panel_at, other = workspace + a.panel_at, workspace + a.other_at
     units = a.groups * panels * a.units_by_rows
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -215,189 +211,3 @@ def _put_away(
                     for n in range(length):
                         y[at + n * a.y_column_step] = sums[position - first + n]
                 position += length
-
-
-@kernel(
-    PACKING + "dy rows partial partial_bias chunks chunk_positions channel_shares",
-)
-def correlate_weights(record: Any, part: int, parts: int) -> None:
-    """Compute the gradient of the weights of a correlation, in parts.
-
-    Fields, beside those of `PACKING`:
-        dy: (images, groups, rows, out_height, out_width).
-        rows: of a group.
-        partial: (groups, chunks, channels * taps, rows), the sums over the positions of
-            a chunk. The last axis is rounded up to vectors, the one before it to ROWS.
-        partial_bias: (groups, chunks, rows), the sums of dy alone, rounded up likewise.
-        chunks, chunk_positions: runs of positions that are summed by themselves, and
-            the most positions of one.
-        channel_shares: shares into which the channels are divided, beside the chunks.
-    """
-    a = carray(record, 1)[0]
-    plane = a.out_height * a.out_width
-    positions = a.images * plane
-    width = (a.rows + LANES - 1) // LANES * LANES
-    depth = (a.channels * a.taps + ROWS - 1) // ROWS * ROWS
-    panel_row = VECTOR_BYTES * ((a.panel_positions + LANES - 1) // LANES)
-    workspace = a.workspace + part * a.workspace_bytes
-    panel_at, other = workspace + a.panel_at, workspace + a.other_at
-    zeros = workspace  # ROWS zeros
-    for i in range(ROWS):
-        f32(zeros)[i] = ZERO
-    units = a.groups * a.chunks * a.channel_shares
-    for unit in range(units * part // parts, units * (part + 1) // parts):
-        share, rest = unit % a.channel_shares, unit // a.channel_shares
-        group, chunk = rest // a.chunks, rest % a.chunks
-        blocks = (a.channels + a.channel_block - 1) // a.channel_block
-        low = blocks * share // a.channel_shares * a.channel_block
-        high = blocks * (share + 1) // a.channel_shares * a.channel_block
-        high = min(high, a.channels)
-        begin = chunk * a.chunk_positions
-        until = min(begin + a.chunk_positions, positions)
-        partial = a.partial + 4 * rest * depth * width
-        for first in range(begin, until, a.panel_positions):
-            last = min(first + a.panel_positions, until)
-            _transpose_panel(a, group, first, last, other, width)
-            if share == 0:
-                sums = f32(a.partial_bias + 4 * rest * width)
-                if first == begin:
-                    for r in range(width):
-                        sums[r] = ZERO
-                for q in range(last - first):
-                    values = f32(other + 4 * q * width)
-                    for r in range(width):
-                        sums[r] += values[r]
-            for c0 in range(low, high, a.channel_block):
-                c1 = min(c0 + a.channel_block, high)
-                rows = 0
-                if a.direct == 0:
-                    rows = keep_rows(a, workspace, group, first, last, c0, c1)
-                pack_tile(
-                    a,
-                    workspace,
-                    group,
-                    first,
-                    first,
-                    last,
-                    c0,
-                    c1,
-                    rows,
-                    panel_at,
-                    panel_row,
-                )
-                bias = zeros if first == begin else 0
-                for k in range(0, (c1 - c0) * a.taps, ROWS):
-                    c = partial + 4 * (c0 * a.taps + k) * width
-                    b, left = other, width // LANES
-                    while left > 0:
-                        vectors = next_vectors(left)
-                        multiply_tile(
-                            vectors,
-                            panel_at + k * panel_row,
-                            4,
-                            panel_row,
-                            b,
-                            4 * width,
-                            last - first,
-                            c,
-                            4 * width,
-                            bias,
-                            LOWEST,
-                        )
-                        b += vectors * VECTOR_BYTES
-                        c += vectors * VECTOR_BYTES
-                        left -= vectors
-
-
-@outlined
-def _transpose_panel(
-    a: Any, group: int, first: int, last: int, target: int, width: int
-) -> None:
-    """Write dy of a run of positions as (position, row).
-
-    Args:
-        a: the record; see `correlate_weights`.
-        group: the number of the group.
-        first: the number of the first position, among those of all images.
-        last: the number of the last one, plus 1.
-        target: address of (last - first, width) floats.
-        width: rows of dy, rounded up to vectors.
-    """
-    plane = a.out_height * a.out_width
-    position = first
-    while position < last:
-        image = position // plane
-        q = position - image * plane
-        length = min(last - position, plane - q)
-        source = a.dy + 4 * ((image * a.groups + group) * a.rows * plane + q)
-        for j in range(0, length, LANES):
-            for r in range(0, a.rows, LANES):
-                transpose(
-                    target + 4 * ((position - first + j) * width + r),
-                    4 * width,
-                    source + 4 * (r * plane + j),
-                    4 * plane,
-                    min(LANES, a.rows - r),
-                    min(LANES, length - j),
-                )
-        position += length
-
-
-@kernel(
-    "partial partial_bias dw dbias groups rows depth chunks accumulate "
-    "accumulate_bias workspace workspace_bytes"
-)
-def add_partial_weights(record: Any, part: int, parts: int) -> None:
-    """Add the parts of `correlate_weights` up.
-
-    Fields:
-        partial, partial_bias: what `correlate_weights` made.
-        dw: (groups, rows, depth), or 0 where it is not wanted.
-        dbias: (groups, rows), or 0 where it is not wanted.
-        rows: of a group.
-        depth: channels * taps.
-        chunks: parts of every sum.
-        accumulate, accumulate_bias: 1 where dw, dbias are added to, not stored.
-        workspace, workspace_bytes: that of all threads, and the bytes of each.
-    """
-    a = carray(record, 1)[0]
-    width = (a.rows + LANES - 1) // LANES * LANES
-    depth = (a.depth + ROWS - 1) // ROWS * ROWS
-    block = a.workspace + part * a.workspace_bytes
-    values = f32(block)
-    runs = (a.depth + RUN - 1) // RUN
-    row_blocks = width // LANES
-    units = a.groups * runs * row_blocks if a.dw != 0 else 0
-    for unit in range(units * part // parts, units * (part + 1) // parts):
-        r, rest = unit % row_blocks * LANES, unit // row_blocks
-        group, first = rest // runs, rest % runs * RUN
-        rows = min(LANES, a.rows - r)
-        for k in range(first, min(first + RUN, a.depth), LANES):
-            count = min(LANES, a.depth - k)
-            start = a.partial + 4 * ((group * a.chunks * depth + k) * width + r)
-            for chunk in range(1, a.chunks):
-                for i in range(count):
-                    total = f32(start + 4 * i * width)
-                    more = f32(start + 4 * (chunk * depth + i) * width)
-                    for j in range(LANES):
-                        total[j] += more[j]
-            transpose(block, VECTOR_BYTES, start, 4 * width, count, LANES)
-            for i in range(rows):
-                dw = f32(a.dw + 4 * ((group * a.rows + r + i) * a.depth + k))
-                if a.accumulate != 0:
-                    for j in range(count):
-                        dw[j] += values[i * LANES + j]
-                else:
-                    for j in range(count):
-                        dw[j] = values[i * LANES + j]
-    if part == 0 and a.dbias != 0:
-        dbias = f32(a.dbias)
-        for group in range(a.groups):
-            for r in range(a.rows):
-                total_bias = ZERO
-                for chunk in range(a.chunks):
-                    sums = f32(a.partial_bias)
-                    total_bias += sums[(group * a.chunks + chunk) * width + r]
-                if a.accumulate_bias != 0:
-                    total_bias += dbias[group * a.rows + r]
-                dbias[group * a.rows + r] = total_bias

@@ -355,6 +355,7 @@ class Winograd:
             row_shares=self.row_shares,
             products_at=self._products_at(),
             floor=floor,
+            units=shape.groups * self._panels() * self.row_shares,
             **self._shared(outside=ZEROS_BYTES),
             **space,
         )
@@ -416,6 +417,7 @@ class Winograd:
             channel_shares=1 if enough else min(blocks, self.threads),
             channel_block=CHANNEL_BLOCK,
             gradient_at=self._gradient_at(),
+            units=shape.groups * chunks,
             **self._shared(outside=0),
             **space,
         )
@@ -434,6 +436,7 @@ class Winograd:
             chunks=chunks,
             accumulate=accumulate[0],
             accumulate_bias=accumulate[1],
+            units=shape.groups * shape.channels,
             **space,
         )
         return [products, add]

@@ -57,7 +57,7 @@ from runtime.backends.cpu.machine.simd import f32, i64, transpose_out
     "w bias scale transformed biases groups rows channels kernel elements tap_index "
     "window_offsets group_stride row_stride channel_stride workspace workspace_bytes"
 )
-def transform_weights(record: Any, part: int, parts: int) -> None:
+def transform_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute U = G g G^T, and pad the biases with zeros.
 
     Fields:
@@ -79,7 +79,7 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
     w, index, taps = f32(a.w), i64(a.tap_index), a.kernel * a.kernel
     width = padded(a.rows, LANES)
     blocks = width // LANES
-    spare = a.workspace + part * a.workspace_bytes
+    spare = a.workspace + thread * a.workspace_bytes
     window = f32(spare)
     step = element_step(a.channels, width)
     units = a.groups * blocks * a.channels
@@ -120,7 +120,7 @@ def transform_weights(record: Any, part: int, parts: int) -> None:
     "x y transformed biases row_shares products_at " + STRIPS,
     "floor",
 )
-def winograd(record: Any, part: int, parts: int) -> None:
+def winograd(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = max(floor, bias + the correlation of x with the weights).
 
     Fields, beside those of `STRIPS`:
@@ -136,7 +136,7 @@ def winograd(record: Any, part: int, parts: int) -> None:
     panels = (strips + a.panel_strips - 1) // a.panel_strips
     width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
     row_tiles = (a.rows + TILE - 1) // TILE
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     data, products = workspace + a.data_at, workspace + a.products_at
     data_step = element_step(a.panel_tiles, channels)
     products_step = element_step(a.panel_tiles, TILE)
@@ -226,7 +226,7 @@ def _transform_back(
     "x dy partial partial_bias chunks chunk_strips channel_shares channel_block "
     "gradient_at " + STRIPS
 )
-def winograd_weights(record: Any, part: int, parts: int) -> None:
+def winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the transformed gradient of the weights, in parts.
 
     Fields, beside those of `STRIPS`:
@@ -244,7 +244,7 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     strips = a.images * a.strips
     width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     clear(workspace)
     units = a.groups * a.chunks * a.channel_shares
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -352,7 +352,7 @@ def _transform_gradient(
     "partial partial_bias dw dbias groups rows channels kernel elements "
     "window_offsets zeros chunks accumulate accumulate_bias workspace workspace_bytes"
 )
-def add_winograd_weights(record: Any, part: int, parts: int) -> None:
+def add_winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Add the parts of `winograd_weights` up and transform them back.
 
     Fields:
@@ -371,7 +371,7 @@ def add_winograd_weights(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
     taps = a.kernel * a.kernel
-    spare = a.workspace + part * a.workspace_bytes
+    spare = a.workspace + thread * a.workspace_bytes
     values = f32(spare)
     step = element_step(channels, width)
     units = a.groups * a.channels if a.dw != 0 else 0

@@ -10,40 +10,85 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.scale import Bias as BiasOp
 from runtime.arrays import Array
-from runtime.backends.cpu.layers.elementwise import copied
-from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.layers.elementwise import LOWEST, copied
+from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
+from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.cpu.machine.vectors import (
+    at_least,
+    spread,
+    vadd,
+    vfma,
+    vload,
+    vload_first,
+    vmul,
+    vstore,
+    vstore_first,
+    vsum,
+)
 from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
+CHUNK = 1 << 14  # floats that are summed in single precision
 
 
-@kernel("x y scale shift outer covered inner")
+@helper
+def _row_gradient(dy: int, x: int, dx: int, length: int, scale: Any) -> Any:
+    """Return the sums of dy and of dy x; dx = scale dy, unless dx is 0."""
+    factor, none = spread(scale), spread(ZERO)
+    sums, products = none, none
+    whole = length - length % LANES
+    for i in range(0, whole, LANES):
+        value = vload(dy + 4 * i)
+        sums, products = vadd(sums, value), vfma(value, vload(x + 4 * i), products)
+        if dx != 0:
+            vstore(vmul(value, factor), dx + 4 * i)
+    if whole < length:
+        left = length - whole
+        value = vload_first(dy + 4 * whole, left, none)
+        other = vload_first(x + 4 * whole, left, none)
+        sums, products = vadd(sums, value), vfma(value, other, products)
+        if dx != 0:
+            vstore_first(vmul(value, factor), dx + 4 * whole, left)
+    return vsum(sums), vsum(products)
+
+
+@kernel("x y scale shift outer covered inner", "floor")
 def broadcast(record: Any, part: int, parts: int) -> None:
-    """Compute y = x scale + shift, both broadcast over outer and inner axes.
+    """Compute y = max(floor, x scale + shift), both broadcast over other axes.
 
     Fields:
         x, y: (outer, covered, inner).
         scale, shift: (covered,), or 0 for ones and zeros.
+        floor: -inf for none.
     """
     a = carray(record, 1)[0]
+    floor = np.float32(a.floor)
     if a.inner == 1:
         for o in range(a.outer * part // parts, a.outer * (part + 1) // parts):
             x, y = f32(a.x + 4 * o * a.covered), f32(a.y + 4 * o * a.covered)
             for c in range(a.covered):
                 value = x[c] * f32(a.scale)[c] if a.scale != 0 else x[c]
-                y[c] = value + f32(a.shift)[c] if a.shift != 0 else value
+                value = value + f32(a.shift)[c] if a.shift != 0 else value
+                y[c] = floor if value < floor else value
         return
     rows = a.outer * a.covered
+    low = spread(floor)
+    whole = a.inner - a.inner % LANES
     for row in range(rows * part // parts, rows * (part + 1) // parts):
         c = row % a.covered
-        x, y = f32(a.x + 4 * row * a.inner), f32(a.y + 4 * row * a.inner)
-        scale = f32(a.scale)[c] if a.scale != 0 else ONE
-        shift = f32(a.shift)[c] if a.shift != 0 else ZERO
-        for i in range(a.inner):
-            y[i] = x[i] * scale + shift
+        at, to = a.x + 4 * row * a.inner, a.y + 4 * row * a.inner
+        scale = spread(f32(a.scale)[c] if a.scale != 0 else ONE)
+        shift = spread(f32(a.shift)[c] if a.shift != 0 else ZERO)
+        for i in range(0, whole, LANES):
+            value = vfma(vload(at + 4 * i), scale, shift)
+            vstore(at_least(value, low), to + 4 * i)
+        if whole < a.inner:
+            left = a.inner - whole
+            value = vfma(vload_first(at + 4 * whole, left, low), scale, shift)
+            vstore_first(at_least(value, low), to + 4 * whole, left)
 
 
 @kernel(
@@ -65,21 +110,14 @@ def broadcast_gradient(record: Any, part: int, parts: int) -> None:
         scale = f32(a.scale)[c] if a.scale != 0 else ONE
         for o in range(a.outer):
             at = 4 * (o * a.covered + c) * a.inner
-            dy = f32(a.dy + at)
-            if a.dscale != 0:
-                x, part_product = f32(a.x + at), ZERO
-                for i in range(a.inner):
-                    part_product += dy[i] * x[i]
-                product += part_product
-            if a.dshift != 0:
-                part_total = ZERO
-                for i in range(a.inner):
-                    part_total += dy[i]
-                total += part_total
-            if a.dx != 0:
-                dx = f32(a.dx + at)
-                for i in range(a.inner):
-                    dx[i] = dy[i] * scale
+            dx = a.dx + at if a.dx != 0 else 0
+            for i in range(0, a.inner, CHUNK):
+                x = a.x + at + 4 * i if a.dscale != 0 else a.dy + at + 4 * i
+                there = dx + 4 * i if dx != 0 else 0
+                length = min(CHUNK, a.inner - i)
+                one, two = _row_gradient(a.dy + at + 4 * i, x, there, length, scale)
+                total += one
+                product += two
         if a.dscale != 0:
             before = f32(a.dscale)[c] if a.accumulate_scale != 0 else ZERO
             f32(a.dscale)[c] = before + np.float32(product)
@@ -108,7 +146,13 @@ class Bias(LayerKernel[BiasOp]):
         bias = self.params[0]
         return [
             broadcast(
-                x=self.x, y=self.y, scale=0, shift=bias, serial=serial, **self._sizes
+                x=self.x,
+                y=self.y,
+                scale=0,
+                shift=bias,
+                floor=LOWEST,
+                serial=serial,
+                **self._sizes,
             )
         ]
 

@@ -17,6 +17,7 @@ from runtime.backends.cpu.correlation.correlation import (
 )
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
+from runtime.backends.cpu.correlation.weights import PositionProducts
 from runtime.backends.cpu.correlation.winograd import Winograd
 from runtime.backends.cpu.layers.broadcast import summed
 from runtime.backends.cpu.layers.elementwise import fill
@@ -25,6 +26,7 @@ from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
 Algorithm = Direct | Winograd | Depthwise
+WeightsAlgorithm = Winograd | Depthwise | PositionProducts
 ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
 
@@ -48,14 +50,14 @@ def forward_algorithms(
     return algorithms
 
 
-def weights_algorithm(shape: Correlation, threads: int) -> Algorithm:
+def weights_algorithm(shape: Correlation, threads: int) -> WeightsAlgorithm:
     """Return the fastest algorithm for the gradient of a correlation's weights."""
     if Depthwise.suits(shape):
         return Depthwise((shape,), threads)
-    direct, winograd = Direct(shape, 1), Winograd(shape, 1)
-    if Winograd.suits(shape) and winograd.weight_cycles < direct.weight_cycles:
+    products, winograd = PositionProducts(shape, 1), Winograd(shape, 1)
+    if Winograd.suits(shape) and winograd.weight_cycles < products.cycles:
         return Winograd(shape, threads)
-    return Direct(shape, threads)
+    return PositionProducts(shape, threads)
 
 
 class _Correlating(LayerKernel[ConvT]):

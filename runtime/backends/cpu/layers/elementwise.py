@@ -16,8 +16,10 @@ from netspec.ops.reshape import Split as SplitOp
 from runtime.arrays import Array
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.mapping import map_kernel
 from runtime.backends.cpu.machine.simd import copy, f32, i64
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.cpu.machine.vector_math import Value, where
 from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
@@ -40,27 +42,18 @@ def fill(record: Any, part: int, parts: int) -> None:
         y[i] = value
 
 
-@kernel("x y count", "slope")
-def relu(record: Any, part: int, parts: int) -> None:
-    """Compute y = x where it is positive, else slope x; x and y may be the same."""
-    a = carray(record, 1)[0]
-    x, y, slope = f32(a.x), f32(a.y), np.float32(a.slope)
-    low, high = start_of(part, parts, a.count), start_of(part + 1, parts, a.count)
-    if slope == 0:
-        for i in range(low, high):
-            y[i] = ZERO if x[i] < 0 else x[i]
-    else:
-        for i in range(low, high):
-            y[i] = x[i] * slope if x[i] < 0 else x[i]
+def _relu(x: Value, slope: Value) -> Value:
+    return where(x < 0.0, where(slope == 0.0, 0.0, x * slope), x)
 
 
-@kernel("y dy dx count", "slope")
-def relu_gradient(record: Any, part: int, parts: int) -> None:
-    """Compute dx = dy where y is positive, else slope dy."""
-    a = carray(record, 1)[0]
-    y, dy, dx, slope = f32(a.y), f32(a.dy), f32(a.dx), np.float32(a.slope)
-    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
-        dx[i] = dy[i] if y[i] > 0 else dy[i] * slope
+def _relu_gradient(y: Value, dy: Value, slope: Value) -> Value:
+    return where(y > 0.0, dy, dy * slope)
+
+
+relu = map_kernel("relu", _relu, module=__name__)
+relu_gradient = map_kernel(
+    "relu_gradient", _relu_gradient, inputs=2, output="dx", module=__name__
+)
 
 
 @kernel("y dy dx a b count")

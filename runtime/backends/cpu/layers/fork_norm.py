@@ -22,6 +22,7 @@ class ForkNorm(BatchNorm):
 
     options = (
         *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
         *("scaled", "biased", "updates", "form", "uses", "momentum"),
     )
 
@@ -45,10 +46,7 @@ class ForkNorm(BatchNorm):
         """Ask for the normalized values that the gradient needs, and for factors."""
         channels, shape = (self.op.channels,), self.op.bottoms[0]
         if self.op.statistics == "batch":
-            return {
-                "inverse": ArraySpec(channels, life="saved"),
-                "normal": ArraySpec(shape, life="saved"),
-            }
+            return self.batch_arrays()
         specs = {
             "scale": ArraySpec(channels, life="state"),
             "shift": ArraySpec(channels, life="state"),
@@ -67,12 +65,8 @@ class ForkNorm(BatchNorm):
 
     def forward_calls(self) -> list[Call]:
         """Compute y, and update what is stored."""
-        return self.calls_above(LOWEST)
-
-    def calls_above(self, floor: float) -> list[Call]:
-        """Compute y, or max(floor, y) by statistics of the batch."""
-        if self.op.statistics == "batch":
-            return [self._normalize(*self._gamma_and_beta(), floor)]
+        if self.by_batch:
+            return [self._normalize(*self._gamma_and_beta(), LOWEST)]
         calls = []
         if self._learns:
             normal = self.work["normal"]
@@ -84,20 +78,10 @@ class ForkNorm(BatchNorm):
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute the wanted gradients."""
-        slots = self.op.slots
-        gamma, beta = self._gamma_and_beta()
-        dgamma, dbeta = (
-            0 if slot is None or self.dparams[slot] is None else self.dparams[slot]
-            for slot in (slots.gamma, slots.beta)
-        )
-        adds = (
-            slots.gamma is not None and accumulate[slots.gamma],
-            slots.beta is not None and accumulate[slots.beta],
-        )
-        if self.op.statistics == "batch":
-            return [
-                self._gradient(gamma, beta, dgamma, dbeta, adds, rectified=False),
-            ]
+        gradients, adds = self._learned(accumulate)
+        if self.by_batch:
+            given = (*self._gamma_and_beta(), *gradients, adds)
+            return [self._gradient(*given, rectified=False)]
         sizes = self._sizes
         return [
             broadcast_gradient(
@@ -105,8 +89,8 @@ class ForkNorm(BatchNorm):
                 dy=self.dy,
                 dx=0 if self.dx is None else self.dx,
                 scale=self.work["scale"],
-                dscale=dgamma,
-                dshift=dbeta,
+                dscale=gradients[0],
+                dshift=gradients[1],
                 accumulate_scale=adds[0],
                 accumulate_shift=adds[1],
                 outer=sizes["images"],
@@ -115,3 +99,25 @@ class ForkNorm(BatchNorm):
                 serial=few(self.dy.size),
             )
         ]
+
+    def joined_backward(self, accumulate: Sequence[bool]) -> list[Call]:
+        """Return the call that also does what the ReLU does backward."""
+        gradients, adds = self._learned(accumulate)
+        given = (*self._gamma_and_beta(), *gradients, adds)
+        leave = 0 if self.dx is self.dy else 1
+        return [self._gradient(*given, rectified=self.rectified, leave=leave)]
+
+    def _learned(
+        self, accumulate: Sequence[bool]
+    ) -> tuple[tuple[Array | int, Array | int], tuple[bool, bool]]:
+        """Return the gradients of factor and bias, and whether they are added to."""
+        slots = self.op.slots
+        dgamma, dbeta = (
+            0 if slot is None or self.dparams[slot] is None else self.dparams[slot]
+            for slot in (slots.gamma, slots.beta)
+        )
+        adds = (
+            slots.gamma is not None and accumulate[slots.gamma],
+            slots.beta is not None and accumulate[slots.beta],
+        )
+        return (dgamma, dbeta), adds

@@ -79,11 +79,11 @@ def _clear(address: int, count: int) -> None:
 
 
 @kernel(ACROSS, NUMBERS)
-def across(record: Any, part: int, parts: int) -> None:
+def across(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = x / s^beta with windows of channels."""
     a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     _clear(workspace, a.room)
     terms = f32(workspace + 4 * a.half * PIXELS)
     window = workspace + 4 * a.room
@@ -108,12 +108,12 @@ def across(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("dx dy " + ACROSS, NUMBERS)
-def across_gradient(record: Any, part: int, parts: int) -> None:
+def across_gradient(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute dx with windows of channels; dx and dy may be the same."""
     a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
     factor = np.float32(2) * share * beta
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     others = workspace + 4 * a.room
     _clear(workspace, 2 * a.room)
     terms = f32(workspace + 4 * a.half * PIXELS)
@@ -158,12 +158,12 @@ def _sum_windows(a: Any, source: int, target: int) -> None:
 
 
 @kernel(WITHIN, NUMBERS)
-def within(record: Any, part: int, parts: int) -> None:
+def within(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = x / s^beta with squares of pixels."""
     a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
     pitch = a.width + 2 * a.half
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     sums, powers = workspace + 4 * a.room, workspace + 8 * a.room
     _clear(workspace, a.room)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
@@ -182,7 +182,7 @@ def within(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("dx dy " + WITHIN, NUMBERS)
-def within_gradient(record: Any, part: int, parts: int) -> None:
+def within_gradient(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute dx with squares of pixels; dx and dy may be the same.
 
     x and dy are copied between borders of zeros first, so that all pixels of a plane
@@ -194,7 +194,7 @@ def within_gradient(record: Any, part: int, parts: int) -> None:
     pitch = a.width + 2 * a.half
     corner = a.half * pitch + a.half  # where the first pixel lies
     pixels = a.height * pitch
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     terms_at, sums_at, kept_at = (
         workspace,
         workspace + 4 * a.room,

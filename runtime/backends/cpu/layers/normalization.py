@@ -16,8 +16,10 @@ from runtime.backends.cpu.layers.broadcast import (
     broadcast_gradient,
     broadcast_sizes,
 )
+from runtime.backends.cpu.layers.channel_norm import normalize, normalize_gradient
 from runtime.backends.cpu.layers.elementwise import copied
-from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel
+from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
 from runtime.backends.layer_kernel import LayerKernel
@@ -25,154 +27,7 @@ from runtime.backends.layer_kernel import LayerKernel
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
 LOWEST = float("-inf")
-
-
-@helper
-def _mean_of(x: Any, images: int, channels: int, pixels: int) -> Any:
-    """Return the mean of a channel.
-
-    Args:
-        x: floats (images, channels, pixels), from the first plane of the channel on.
-        images: planes of the channel.
-        channels: planes of an image.
-        pixels: elements of a plane.
-    """
-    total = 0.0
-    for n in range(images):
-        part = ZERO
-        start = n * channels * pixels
-        for i in range(pixels):
-            part += x[start + i]
-        total += part
-    return np.float32(total / (images * pixels))
-
-
-@helper
-def _variance_of(x: Any, mean: Any, images: int, channels: int, pixels: int) -> Any:
-    """Return the variance of a channel around its mean; see `_mean_of`."""
-    total = 0.0
-    for n in range(images):
-        part = ZERO
-        start = n * channels * pixels
-        for i in range(pixels):
-            part += (x[start + i] - mean) * (x[start + i] - mean)
-        total += part
-    return np.float32(total / (images * pixels))
-
-
-@kernel(
-    "x y normal inverse means variances weight gamma beta images channels pixels",
-    "eps fraction share correction floor",
-)
-def normalize(record: Any, part: int, parts: int) -> None:
-    """Normalize every channel by its own statistics, and update the remembered ones.
-
-    normal = (x - mean) / sqrt(var + eps), y = max(floor, normal gamma + beta).
-
-    Fields:
-        x, y, normal: (images, channels, pixels); y may be x.
-        inverse: (channels,), gets 1 / sqrt(var + eps).
-        means, variances, weight: (channels,), (channels,) and (1,), the remembered
-            sums, or 0 where there are none; weight alone may be 0.
-        gamma, beta: (channels,), or 0 for ones and zeros.
-        fraction: of the remembered sums that stays.
-        share: of what is measured that is added to them.
-        correction: of the variance, so that it is without bias.
-        floor: -inf for none.
-    """
-    a = carray(record, 1)[0]
-    floor, fraction = np.float32(a.floor), np.float32(a.fraction)
-    share = np.float32(a.share)
-    means, variances, inverses = f32(a.means), f32(a.variances), f32(a.inverse)
-    planes = a.channels * a.pixels
-    for c in range(a.channels * part // parts, a.channels * (part + 1) // parts):
-        at = 4 * c * a.pixels
-        x, y, normal = f32(a.x + at), f32(a.y + at), f32(a.normal + at)
-        mean = _mean_of(x, a.images, a.channels, a.pixels)
-        variance = _variance_of(x, mean, a.images, a.channels, a.pixels)
-        inverse = ONE / np.sqrt(variance + np.float32(a.eps))
-        inverses[c] = inverse
-        if a.means != 0:
-            means[c] = means[c] * fraction + mean * share
-            variance *= np.float32(a.correction)
-            variances[c] = variances[c] * fraction + variance * share
-        gamma = f32(a.gamma)[c] if a.gamma != 0 else ONE
-        beta = f32(a.beta)[c] if a.beta != 0 else ZERO
-        for n in range(a.images):
-            for i in range(n * planes, n * planes + a.pixels):
-                value = (x[i] - mean) * inverse
-                normal[i] = value
-                value = value * gamma + beta
-                y[i] = floor if value < floor else value
-    if part == 0 and a.weight != 0:
-        f32(a.weight)[0] = f32(a.weight)[0] * fraction + ONE
-
-
-@kernel(
-    "dy dx normal inverse gamma beta dgamma dbeta images channels pixels rectified "
-    "accumulate_gamma accumulate_beta leave_dnormal"
-)
-def normalize_gradient(record: Any, part: int, parts: int) -> None:
-    """Compute the gradients of `normalize`.
-
-    Fields:
-        dy, normal: (images, channels, pixels).
-        dx: (images, channels, pixels), or 0 where it is not wanted; it may be dy.
-        inverse: (channels,), 1 / sqrt(var + eps).
-        gamma, beta: (channels,), or 0 for ones and zeros.
-        dgamma, dbeta: (channels,), or 0 where they are not wanted.
-        rectified: 1 where y is 0 if normal gamma + beta is not positive.
-        accumulate_gamma, accumulate_beta: 1 where dgamma, dbeta are added to.
-        leave_dnormal: 1 where dy becomes the gradient of `normal`.
-    """
-    a = carray(record, 1)[0]
-    planes, values = a.channels * a.pixels, np.float32(a.images * a.pixels)
-    for c in range(a.channels * part // parts, a.channels * (part + 1) // parts):
-        at = 4 * c * a.pixels
-        dy, dx, normal = f32(a.dy + at), f32(a.dx + at), f32(a.normal + at)
-        gamma = f32(a.gamma)[c] if a.gamma != 0 else ONE
-        beta = f32(a.beta)[c] if a.beta != 0 else ZERO
-        total, product = 0.0, 0.0
-        for n in range(a.images):
-            sum_of_dy, sum_of_products = ZERO, ZERO
-            first = n * planes
-            if a.rectified != 0:
-                for i in range(first, first + a.pixels):
-                    value = dy[i]  # read in any case: so that vectors can be used
-                    value = value if normal[i] * gamma + beta > 0 else ZERO
-                    sum_of_dy += value
-                    sum_of_products += value * normal[i]
-            else:
-                for i in range(first, first + a.pixels):
-                    sum_of_dy += dy[i]
-                    sum_of_products += dy[i] * normal[i]
-            total += sum_of_dy
-            product += sum_of_products
-        if a.dgamma != 0:
-            before = f32(a.dgamma)[c] if a.accumulate_gamma != 0 else ZERO
-            f32(a.dgamma)[c] = before + np.float32(product)
-        if a.dbeta != 0:
-            before = f32(a.dbeta)[c] if a.accumulate_beta != 0 else ZERO
-            f32(a.dbeta)[c] = before + np.float32(total)
-        if a.dx == 0:
-            continue
-        mean, spread = np.float32(total) / values, np.float32(product) / values
-        factor = f32(a.inverse)[c] * gamma
-        for n in range(a.images):
-            first = n * planes
-            if a.rectified != 0:
-                for i in range(first, first + a.pixels):
-                    value = dy[i]  # read in any case: so that vectors can be used
-                    value = value if normal[i] * gamma + beta > 0 else ZERO
-                    dx[i] = factor * (value - mean - normal[i] * spread)
-            else:
-                for i in range(first, first + a.pixels):
-                    dx[i] = factor * (dy[i] - mean - normal[i] * spread)
-            if a.leave_dnormal != 0:
-                for i in range(first, first + a.pixels):
-                    value = dy[i] * gamma
-                    passes = a.rectified == 0 or normal[i] * gamma + beta > 0
-                    dy[i] = value if passes else ZERO
+STREAMED_FLOATS = 1 << 21  # of y, from which caches keep little for the next layer
 
 
 @kernel("means variances weight scale shift gamma beta bias channels", "eps")
@@ -208,15 +63,23 @@ def remembered(record: Any, part: int, parts: int) -> None:
         f32(a.shift)[c] = shift
 
 
+def _can_stream(y: Array) -> bool:
+    """Whether y is better written past the caches, and its planes are whole vectors."""
+    large = y.size >= STREAMED_FLOATS
+    aligned = count(y.shape, 2) % LANES == 0 and y.ctypes.data % VECTOR_BYTES == 0
+    return bool(large and aligned)
+
+
 class BatchNorm(LayerKernel[BatchNormOp]):
     """Normalize every channel; see the portable kernel.
 
-    `scale` is the kernel of a Scale in place right behind, and `rectified` says whether
-    a ReLU in place follows that; `runtime.backends.cpu.fusion` sets them.
+    `scale` is the kernel of a Scale in place right behind, or None; `rectified` says
+    whether a ReLU in place follows. `runtime.backends.cpu.fusion` sets them.
     """
 
     options: ClassVar[tuple[str, ...]] = (
         *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",
     )
     scale: Scale | None = None
     rectified = False
@@ -225,6 +88,18 @@ class BatchNorm(LayerKernel[BatchNormOp]):
     def folds(self) -> bool:
         """Whether a convolution ahead can do this layer's work with its weights."""
         return self.op.use_global_stats and not self.node.backward
+
+    @property
+    def by_batch(self) -> bool:
+        """Whether it normalizes by the statistics of the batch."""
+        return self.op.statistics == "batch"
+
+    @property
+    def length(self) -> int:
+        """How many layers joined calls do the work of: this, `scale` and the ReLU."""
+        if self.node.backward and not self.by_batch:
+            return 1  # gradients read what is between
+        return 1 + (self.scale is not None) + self.rectified
 
     @property
     def _sizes(self) -> dict[str, int]:
@@ -239,10 +114,18 @@ class BatchNorm(LayerKernel[BatchNormOp]):
                 "scale": ArraySpec(channels, life="state", content="remembered"),
                 "shift": ArraySpec(channels, life="state", content="remembered"),
             }
-        return {
+        return self.batch_arrays()
+
+    def batch_arrays(self) -> dict[str, ArraySpec]:
+        """Return what the gradient by statistics of the batch needs."""
+        channels = (self.op.channels,)
+        specs = {
+            "mean": ArraySpec(channels, life="saved"),
             "inverse": ArraySpec(channels, life="saved"),
-            "normal": ArraySpec(self.op.bottoms[0], life="saved"),
         }
+        if self.node.backward and not self.op.reads_bottom:
+            specs["x"] = ArraySpec(self.op.bottoms[0], life="saved")
+        return specs
 
     def forward_calls(self) -> list[Call]:
         """Compute y, and update the sums."""
@@ -269,7 +152,9 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             constant=not self.train,
         )
 
-    def _broadcast(self, x: Array, y: Array, *, shift: bool = True) -> Call:
+    def _broadcast(
+        self, x: Array, y: Array, *, shift: bool = True, floor: float = LOWEST
+    ) -> Call:
         sizes = self._sizes
         return broadcast(
             x=x,
@@ -279,6 +164,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             outer=sizes["images"],
             covered=sizes["channels"],
             inner=sizes["pixels"],
+            floor=floor,
             serial=few(x.size),
         )
 
@@ -297,16 +183,26 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         beta = self.scale.params[1] if self.scale.op.bias_term else 0
         return self.scale.params[0], beta
 
-    def _normalize(self, gamma: Array | int, beta: Array | int, floor: float) -> Call:
+    def _normalize(
+        self,
+        gamma: Array | int,
+        beta: Array | int,
+        floor: float,
+        x: Array | None = None,
+    ) -> Call:
         sizes = self._sizes
         values = sizes["images"] * sizes["pixels"]
         op = self.op
-        means, variances, weight = self._stored() if op.remembers else (0, 0, 0)
+        remembers = op.remembers and not self.again
+        means, variances, weight = self._stored() if remembers else (0, 0, 0)
         corrected = op.unbiased and values > 1
+        x = self.x if x is None else x
+        kept = self.work.get("x", 0)
         return normalize(
-            x=self.x,
+            x=x,
             y=self.y,
-            normal=self.work["normal"],
+            kept=0 if kept is x else kept,
+            mean=self.work["mean"],
             inverse=self.work["inverse"],
             means=means,
             variances=variances,
@@ -316,16 +212,25 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             eps=op.eps,
             fraction=op.keep,
             share=op.share,
+            streamed=_can_stream(self.y),
             correction=values / (values - 1) if corrected else 1.0,
             floor=floor,
             serial=few(self.x.size),
             **sizes,
         )
 
-    def joined_forward(self) -> list[Call]:
-        """Return the calls that also do what `scale` and the ReLU do."""
+    def joined_forward(self, x: Array | None = None) -> list[Call]:
+        """Return the calls that also do what `scale` and the ReLU do.
+
+        x: where the bottom's values are, if a layer ahead wrote them elsewhere.
+        """
         floor = 0.0 if self.rectified else LOWEST
-        return [self._normalize(*self._gamma_and_beta(), floor)]
+        if not self.by_batch:
+            return [
+                self.remember(behind=True),
+                self._broadcast(self.x, self.y, floor=floor),
+            ]
+        return [self._normalize(*self._gamma_and_beta(), floor, x)]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""
@@ -349,9 +254,35 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             0 if dbeta is None else dbeta,
             (accumulate[0], accumulate[-1]),
             rectified=self.rectified,
-            leave_dnormal=self.dx is not self.dy,  # that blob is not overwritten
+            leave=2 if self.dx is not self.dy else 0,  # that blob is not overwritten
         )
         return [call]
+
+    def sums_of(
+        self,
+        dnormal: Array,
+        gradients: tuple[Array | None, Array | None],
+        accumulate: tuple[bool, bool],
+    ) -> Call:
+        """Return the call that sums dnormal times what was normalized, and dnormal."""
+        dgamma, dbeta = (0 if one is None else one for one in gradients)
+        return normalize_gradient(
+            dy=dnormal,
+            x=self.work.get("x", self.x),
+            dx=0,
+            mean=self.work["mean"],
+            inverse=self.work["inverse"],
+            gamma=0,
+            beta=0,
+            dgamma=dgamma,
+            dbeta=dbeta,
+            rectified=False,
+            accumulate_gamma=accumulate[0],
+            accumulate_beta=accumulate[1],
+            leave=0,
+            serial=few(dnormal.size),
+            **self._sizes,
+        )
 
     def _gradient(
         self,
@@ -362,13 +293,14 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         accumulate: tuple[bool, bool],
         *,
         rectified: bool,
-        leave_dnormal: bool = False,
+        leave: int = 0,
     ) -> Call:
         """Return the call of the gradients; see `normalize_gradient`."""
         return normalize_gradient(
             dy=self.dy,
             dx=0 if self.dx is None else self.dx,
-            normal=self.work["normal"],
+            x=self.work.get("x", self.x),
+            mean=self.work["mean"],
             inverse=self.work["inverse"],
             gamma=gamma,
             beta=beta,
@@ -377,7 +309,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             rectified=rectified,
             accumulate_gamma=accumulate[0],
             accumulate_beta=accumulate[1],
-            leave_dnormal=leave_dnormal,
+            leave=leave,
             serial=few(self.dy.size),
             **self._sizes,
         )
@@ -390,7 +322,7 @@ class Scale(LayerKernel[ScaleOp]):
     normalized is this layer's x, so that no copy is needed.
     """
 
-    options = ("axis", "scale_shape", "bias_term")
+    options = ("axis", "scale_shape", "bias_term", "over_bottom")
     behind: BatchNorm | None = None
 
     @classmethod
@@ -420,6 +352,7 @@ class Scale(LayerKernel[ScaleOp]):
             y=self.y,
             scale=self.params[0],
             shift=self.params[1] if self.op.bias_term else 0,
+            floor=LOWEST,
             serial=few(self.x.size),
             **self._sizes,
         )
@@ -427,13 +360,12 @@ class Scale(LayerKernel[ScaleOp]):
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute the wanted gradients."""
-        x = self.work.get("x", self.x)
         if self._keeps and self.behind is not None:
-            x = self.behind.work["normal"]
+            return self._behind_calls(self.behind, accumulate)
         dshift = self.dparams[1] if self.op.bias_term else None
         return [
             broadcast_gradient(
-                x=x,
+                x=self.work.get("x", self.x),
                 dy=self.dy,
                 dx=0 if self.dx is None else self.dx,
                 scale=self.params[0],
@@ -445,3 +377,20 @@ class Scale(LayerKernel[ScaleOp]):
                 **self._sizes,
             )
         ]
+
+    def _behind_calls(self, norm: BatchNorm, accumulate: Sequence[bool]) -> list[Call]:
+        """Compute the gradients where x is what a BatchNorm normalized, not kept."""
+        gradients = self.dparams[0], self.dparams[1] if self.op.bias_term else None
+        calls = [norm.sums_of(self.dy, gradients, (accumulate[0], accumulate[-1]))]
+        if self.dx is not None:
+            one = broadcast(
+                x=self.dy,
+                y=self.dx,
+                scale=self.params[0],
+                shift=0,
+                floor=LOWEST,
+                serial=few(self.dy.size),
+                **self._sizes,
+            )
+            calls.append(one)
+        return calls

@@ -10,6 +10,7 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
+from runtime.backends.cpu.layers.pooling_windows import has_kernel, pool
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.planes import keep_plane
@@ -39,7 +40,7 @@ KEPT = "kept_height kept_width taps offsets workspace workspace_bytes results_at
 
 
 @kernel("x y won start " + WINDOWS + KEPT, "padding")
-def maximum(record: Any, part: int, parts: int) -> None:
+def maximum(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the maximum of every window.
 
     Fields, beside those of `WINDOWS` and `KEPT`:
@@ -51,7 +52,7 @@ def maximum(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    kept = a.workspace + part * a.workspace_bytes
+    kept = a.workspace + thread * a.workspace_bytes
     best = kept + a.results_at
     won = best + 4 * (a.out_height * a.kept_width + LANES)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
@@ -70,7 +71,7 @@ def maximum(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("x y shares " + WINDOWS + KEPT, "padding")
-def average(record: Any, part: int, parts: int) -> None:
+def average(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the average of every window.
 
     Fields, beside those of `WINDOWS` and `KEPT`:
@@ -80,7 +81,7 @@ def average(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
-    kept = a.workspace + part * a.workspace_bytes
+    kept = a.workspace + thread * a.workspace_bytes
     sums = kept + a.results_at
     shares = f32(a.shares)
     padded = a.row_pad > 0 or a.column_pad > 0
@@ -130,7 +131,7 @@ def maximum_gradient(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("dx dy shares workspace workspace_bytes " + WINDOWS)
-def average_gradient(record: Any, part: int, parts: int) -> None:
+def average_gradient(record: Any, part: int, parts: int, thread: int) -> None:
     """Add every dy, divided by the size of its window, to the window's elements.
 
     The windows of a row are spread over a row of the workspace, which is then added to
@@ -144,7 +145,7 @@ def average_gradient(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
     shares = f32(a.shares)
-    spread = f32(a.workspace + part * a.workspace_bytes)
+    spread = f32(a.workspace + thread * a.workspace_bytes)
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
         dx, dy = f32(a.dx + 4 * p * plane), f32(a.dy + 4 * p * out_plane)
         for i in range(plane):
@@ -181,10 +182,13 @@ class Pooling(LayerKernel[PoolingOp]):
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the winners where a gradient needs them, and for padded planes."""
+        self._is_usual = has_kernel(self.op)
         self._lay_out()
-        specs = {
-            "workspace": ArraySpec((self.backend.threads * self._bytes,), "uint8"),
-        }
+        specs = {}
+        gradient = self.op.pool == "AVE" and any(self.node.propagate)
+        if not self._is_usual or gradient:
+            total = self.backend.threads * self._bytes
+            specs["workspace"] = ArraySpec((total,), "uint8")
         if self.op.pool == "MAX" and any(self.node.propagate):
             specs["won"] = ArraySpec(self.op.tops[0], "uint8", life="saved")
         return specs
@@ -224,7 +228,7 @@ class Pooling(LayerKernel[PoolingOp]):
             "serial": few(n * c * h * w),
         }
         self._workspace = {
-            "workspace": self.work["workspace"],
+            "workspace": self.work.get("workspace", 0),
             "workspace_bytes": self._bytes,
         }
         self._kept = {
@@ -248,11 +252,27 @@ class Pooling(LayerKernel[PoolingOp]):
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
+        if self._is_usual:
+            return [self._usual_call()]
         shape = {"x": self.x, "y": self.y, **self._windows, **self._kept}
         if self.op.pool == "AVE":
             return [average(shares=self._shares, padding=0, **shape)]
         won = self.work.get("won", 0)
         return [maximum(won=won, start=self._start, padding=float("-inf"), **shape)]
+
+    def _usual_call(self) -> Call:
+        """Compute y with the kernel for these windows."""
+        height, width = self.y.shape[2:]
+        kept: np.ndarray
+        if self.op.pool == "MAX":
+            starts = self._start[: height * self._columns]
+            kept = starts.reshape(height, self._columns)[:, :width]
+        else:
+            kept = self._shares
+        names = "planes", "height", "width", "out_height", "out_width", "serial"
+        sizes = {name: self._windows[name] for name in names}
+        won = self.work.get("won")
+        return pool(self.op, kept, won, x=self.x, y=self.y, **sizes)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""

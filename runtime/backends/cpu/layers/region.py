@@ -36,7 +36,7 @@ PARTS = "items edges regions channels height width pooled_h pooled_w "
 
 
 @kernel("x y won workspace " + PARTS)
-def maximum(record: Any, part: int, parts: int) -> None:
+def maximum(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the maximum of every part, 0 for an empty one.
 
     The rows of a part are brought to one row of maxima first, of all columns.
@@ -50,7 +50,10 @@ def maximum(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     ph, pw, w = a.pooled_h, a.pooled_w, a.width
-    line, at = f32(a.workspace + 8 * part * w), i32(a.workspace + 8 * part * w + 4 * w)
+    line, at = (
+        f32(a.workspace + 8 * thread * w),
+        i32(a.workspace + 8 * thread * w + 4 * w),
+    )
     rows = a.regions * a.channels
     for q in range(rows * part // parts, rows * (part + 1) // parts):
         r, c = q // a.channels, q % a.channels
@@ -174,7 +177,7 @@ def mean_gradient(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("x y down along workspace " + PARTS)
-def align(record: Any, part: int, parts: int) -> None:
+def align(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = down x along of every region and channel.
 
     Fields, beside those of `PARTS`, whose edges are where shares are not 0:
@@ -186,7 +189,7 @@ def align(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     ph, pw, w = a.pooled_h, a.pooled_w, a.width
-    line = f32(a.workspace + 4 * part * w)
+    line = f32(a.workspace + 4 * thread * w)
     rows = a.regions * a.channels
     for q in range(rows * part // parts, rows * (part + 1) // parts):
         r, c = q // a.channels, q % a.channels
@@ -211,11 +214,11 @@ def align(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("dx dy down along workspace images " + PARTS)
-def align_gradient(record: Any, part: int, parts: int) -> None:
+def align_gradient(record: Any, part: int, parts: int, thread: int) -> None:
     """Give every dy to the pixels of its samples; for the fields see `align`."""
     a = carray(record, 1)[0]
     ph, pw, w = a.pooled_h, a.pooled_w, a.width
-    line = f32(a.workspace + 4 * part * w)
+    line = f32(a.workspace + 4 * thread * w)
     planes, items = a.images * a.channels, i64(a.items)
     for p in range(planes * part // parts, planes * (part + 1) // parts):
         n, c = p // a.channels, p % a.channels

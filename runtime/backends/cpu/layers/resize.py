@@ -13,10 +13,12 @@ from netspec.ops.base import count
 from netspec.ops.relu import ReLU6 as ReLU6Op
 from runtime.arrays import Array, ArraySpec
 from runtime.backends.cpu.layers.broadcast import broadcast, broadcast_gradient
-from runtime.backends.cpu.layers.elementwise import add, copied, start_of
+from runtime.backends.cpu.layers.elementwise import add, copied
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.machine.mapping import map_kernel
 from runtime.backends.cpu.machine.simd import copy, f32, i64
 from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.cpu.machine.vector_math import Value, where
 from runtime.backends.layer_kernel import LayerKernel
 from runtime.layers.resize import shares_of
 
@@ -293,32 +295,19 @@ class Axpy(LayerKernel[channel_ops.Axpy]):
         return calls if dadded is None else [*calls, *copied(self.dy, dadded)]
 
 
-@kernel("x y count", "slope most")
-def bounded(record: Any, part: int, parts: int) -> None:
-    """Compute y = min(x, most) where x is positive, else slope x; y may be x."""
-    a = carray(record, 1)[0]
-    x, y = f32(a.x), f32(a.y)
-    slope, most = np.float32(a.slope), np.float32(a.most)
-    low, high = start_of(part, parts, a.count), start_of(part + 1, parts, a.count)
-    if slope == 0:
-        for i in range(low, high):
-            value = ZERO if x[i] < 0 else x[i]
-            y[i] = most if value > most else value
-    else:
-        for i in range(low, high):
-            value = x[i] * slope if x[i] < 0 else x[i]
-            y[i] = most if value > most else value
+def _bounded(x: Value, slope: Value, most: Value) -> Value:
+    value = where(x < 0.0, where(slope == 0.0, 0.0, x * slope), x)
+    return where(value > most, most, value)
 
 
-@kernel("y dy dx count", "slope most")
-def bounded_gradient(record: Any, part: int, parts: int) -> None:
-    """Compute dx = dy where 0 < y < most, slope dy where y is not positive, else 0."""
-    a = carray(record, 1)[0]
-    y, dy, dx = f32(a.y), f32(a.dy), f32(a.dx)
-    slope, most = np.float32(a.slope), np.float32(a.most)
-    for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
-        value = dy[i] if y[i] > 0 else dy[i] * slope
-        dx[i] = value if y[i] < most else ZERO
+def _bounded_gradient(y: Value, dy: Value, slope: Value, most: Value) -> Value:
+    return where(y < most, where(y > 0.0, dy, dy * slope), 0.0)
+
+
+bounded = map_kernel("bounded", _bounded, module=__name__)
+bounded_gradient = map_kernel(
+    "bounded_gradient", _bounded_gradient, inputs=2, output="dx", module=__name__
+)
 
 
 class ReLU6(LayerKernel[ReLU6Op]):

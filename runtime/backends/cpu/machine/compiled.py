@@ -7,9 +7,14 @@ A kernel is a function of a record of its arguments and of a share of the work:
         a = carray(record, 1)[0]
         ...
 
-It does the share number `part` of `parts` and returns nothing. It is compiled when it
-is first used and kept on disk, in a folder that depends on the source of its module and
-of those that it imports, so that a changed kernel is compiled anew, and no other.
+It does the share number `part` of `parts` and returns nothing. Shares are done in any
+order, and there are as many as threads, or more where its call names `units`. A kernel
+with scratch memory for every thread takes the number of the thread too, as a fourth
+argument `thread`, and uses that room.
+
+It is compiled when it is first used and kept on disk, in a folder that depends on the
+source of its module and of those that it imports, so that a changed kernel is compiled
+anew, and no other.
 """
 
 from __future__ import annotations
@@ -48,10 +53,11 @@ IMPORTED = re.compile(rb"^(?:from|import) (runtime\.backends\.cpu\.\S+)", re.MUL
 class Call:
     """A kernel with its arguments.
 
-    serial: there is too little work for several threads. constant: it depends on
-    parameters alone, and what it writes stays. prepare: called with the record ahead of
-    each run of the list that this call is in. check: called after it, to raise what the
-    kernel found to be wrong.
+    serial: there is too little work for several threads. units: into how many shares
+    the work can be divided without doing any of it twice; 0 for as many as there are
+    threads. constant: it depends on parameters alone, and what it writes stays.
+    prepare: called with the record ahead of each run of the list that this call is in.
+    check: called after it, to raise what the kernel found to be wrong.
     """
 
     kernel: CompiledKernel
@@ -59,6 +65,7 @@ class Call:
     arrays: tuple[np.ndarray, ...]  # kept alive as the record holds their addresses
     serial: bool
     constant: bool = False
+    units: int = 0
     prepare: Callable[[np.ndarray], None] | None = None
     check: Callable[[], None] | None = None
 
@@ -80,10 +87,11 @@ class CompiledKernel:
     def __call__(self, **values: Any) -> Call:
         """Return the call of this kernel with these arguments.
 
-        `serial` and `constant`, False by default, are those of the call.
+        `serial`, `constant` and `units`, False and 0 by default, are those of the call.
         """
         serial = bool(values.pop("serial", False))
         constant = bool(values.pop("constant", False))
+        units = int(values.pop("units", 0))
         names = self.fields.names or ()
         if values.keys() != set(names):
             different = sorted(set(values) ^ set(names))
@@ -101,7 +109,7 @@ class CompiledKernel:
                 value = value.__array_interface__["data"][0]
             row.append(value)
         record = np.array([tuple(row)], self.fields)
-        return Call(self, record, tuple(arrays), serial, constant)
+        return Call(self, record, tuple(arrays), serial, constant, units)
 
     @cached_property
     def address(self) -> int:
@@ -112,7 +120,9 @@ class CompiledKernel:
         """Return the types of the function's arguments."""
         import numba
 
-        return [types.CPointer(numba.from_dtype(self.fields)), types.int64, types.int64]
+        record = types.CPointer(numba.from_dtype(self.fields))
+        # Those that take no thread are called as if they did: it is in a register.
+        return [record, *[types.int64] * (self.function.__code__.co_argcount - 1)]
 
     @property
     def is_ready(self) -> bool:

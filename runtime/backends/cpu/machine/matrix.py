@@ -112,7 +112,7 @@ def pad_rows(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("w bias xt y images rows depth terms workspace workspace_bytes", "floor")
-def times_transposed(record: Any, part: int, parts: int) -> None:
+def times_transposed(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[r][k], or floor if greater.
 
     Fields:
@@ -129,7 +129,7 @@ def times_transposed(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     width = (a.images + LANES - 1) // LANES * LANES
     low, high = _share(part, parts, (a.rows + ROWS - 1) // ROWS)
-    spare = a.workspace + part * a.workspace_bytes
+    spare = a.workspace + thread * a.workspace_bytes
     biases = spare + 4 * ROWS * a.terms
     sums = biases + 4 * LANES
     floor = np.float32(a.floor)
@@ -184,7 +184,7 @@ def times_transposed(record: Any, part: int, parts: int) -> None:
 
 
 @kernel("w bias x y images rows depth terms workspace workspace_bytes", "floor")
-def times(record: Any, part: int, parts: int) -> None:
+def times(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y[b][r] = bias[r] + sum over k of x[b][k] w[k][r], or floor if greater.
 
     Fields:
@@ -199,7 +199,7 @@ def times(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     low, high = _share(part, parts, (a.rows + TILE - 1) // TILE)
-    spare = a.workspace + part * a.workspace_bytes
+    spare = a.workspace + thread * a.workspace_bytes
     sums = spare + 4 * TILE * a.terms
     zeros = sums + 4 * TILE * ROWS
     floor = np.float32(a.floor)
@@ -260,7 +260,7 @@ def times(record: Any, part: int, parts: int) -> None:
     "left right out images rows columns left_columns right_columns accumulate "
     "workspace workspace_bytes"
 )
-def outer(record: Any, part: int, parts: int) -> None:
+def outer(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute out[r][c] = sum over b of left[b][r] right[b][c], or add it to out.
 
     Fields:
@@ -274,7 +274,7 @@ def outer(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     low, high = _share(part, parts, (a.rows + ROWS - 1) // ROWS)
-    sums = a.workspace + part * a.workspace_bytes
+    sums = a.workspace + thread * a.workspace_bytes
     zeros = sums + 4 * TILE * ROWS
     for i in range(ROWS):
         f32(zeros)[i] = ZERO

@@ -8,7 +8,6 @@ kernel that uses it is compiled.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
 from importlib import import_module
@@ -66,14 +65,15 @@ def _named(name: str) -> Any:
 carray = _named("carray")  # makes records of addresses, within kernels
 
 
-def outside(name: str, result: str) -> Any:
-    """Return a function of the system that takes nothing, for compiled code."""
+def outside(name: str, result: str, *kinds: str) -> Any:
+    """Return a function of the system for compiled code; its types are by name."""
 
-    def unknown() -> Any:
+    def unknown(*args: Any) -> Any:
         raise TypeError(f"{name} is known in compiled code only")
 
     def make(_: Function) -> Any:
-        return types.ExternalFunction(name, getattr(types, result)())
+        takes = [getattr(types, kind) for kind in kinds]
+        return types.ExternalFunction(name, getattr(types, result)(*takes))
 
     return Part(unknown, make)
 
@@ -117,7 +117,7 @@ def fill_in(function: Function) -> None:
     for cell in function.__closure__ or ():
         if isinstance(cell.cell_contents, Part):
             cell.cell_contents = cell.cell_contents.made
-    names = vars(sys.modules[function.__module__])
+    names = function.__globals__
     for name in function.__code__.co_names:
         if isinstance(names.get(name), Part):
             names[name] = names[name].made

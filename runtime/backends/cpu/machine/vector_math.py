@@ -3,8 +3,9 @@
 Each function takes a `Value`, which stands for numbers while code is emitted, and
 returns another: no branch, no table, no call. Numbers are reduced to a small range,
 where a polynomial has them. Results are within 3 units in the last place, subnormal
-ones too; infinity, both zeros and NaN give what C's functions give. Nothing here
-carries the flags by which sums may be reordered, as that would undo the reductions.
+ones too; infinity, both zeros and NaN give what C's functions give. Numba lets
+sums be reordered in instructions that have no flags; that would undo the reductions, so
+that all here have one, which changes nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from runtime.backends.cpu.machine.llvm import F32, declared, intrinsic
 from runtime.backends.cpu.machine.parts import types
 
 F64 = ir.DoubleType()
+# Flags that allow nothing: quotients by reciprocals, of what is none; and fusing a
+# product with a sum, of what is neither.
+EXACT, EXACT_QUOTIENT = "arcp", "contract"
+FUSED = "contract"
 
 # ---------------------------------------------------------------- values
 
@@ -46,9 +51,10 @@ class Value:
         """Return the code of a value of the same type, which may be a number."""
         return other.raw if isinstance(other, Value) else self.constant(other).raw
 
-    def _with(self, name: str, *others: Any) -> Value:
+    def _with(self, name: str, *others: Any, flag: str = EXACT) -> Value:
         emit = getattr(self.builder, name)
-        return Value(self.builder, emit(*(self.lifted(one) for one in others)))
+        raw = emit(*(self.lifted(one) for one in others), flags=(flag,))
+        return Value(self.builder, raw)
 
     def __add__(self, other: Any) -> Value:
         return self._with("fadd", self, other)
@@ -69,16 +75,17 @@ class Value:
         return self._with("fmul", other, self)
 
     def __truediv__(self, other: Any) -> Value:
-        return self._with("fdiv", self, other)
+        return self._with("fdiv", self, other, flag=EXACT_QUOTIENT)
 
     def __rtruediv__(self, other: Any) -> Value:
-        return self._with("fdiv", other, self)
+        return self._with("fdiv", other, self, flag=EXACT_QUOTIENT)
 
     def __neg__(self) -> Value:
         return self._with("fneg", self)
 
     def _compared(self, sign: str, other: Any) -> Mask:
-        return self.builder.fcmp_ordered(sign, self.raw, self.lifted(other))
+        raw = self.lifted(other)
+        return self.builder.fcmp_ordered(sign, self.raw, raw, flags=(EXACT,))
 
     def __lt__(self, other: Any) -> Mask:
         return self._compared("<", other)
@@ -134,8 +141,9 @@ def where(mask: Mask, one: Any, other: Any) -> Value:
 
 def fused(a: Value, b: Any, c: Any) -> Value:
     """Return a b + c, rounded once where the processor can."""
-    raised = [Value(a.builder, a.lifted(one)) for one in (b, c)]
-    return _called("fmuladd", a, *raised)
+    builder = a.builder
+    product = builder.fmul(a.raw, a.lifted(b), flags=(FUSED,))
+    return Value(builder, builder.fadd(product, a.lifted(c), flags=(FUSED,)))
 
 
 def absolute(x: Value) -> Value:
@@ -146,6 +154,11 @@ def absolute(x: Value) -> Value:
 def with_sign(x: Value, sign: Value) -> Value:
     """Return |x| with the sign of another."""
     return _called("copysign", x, sign)
+
+
+def sign(x: Value) -> Value:
+    """Return 1, 0 or -1; NaN stays."""
+    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, x))
 
 
 def root(x: Value) -> Value:
@@ -357,6 +370,17 @@ def power(x: Value, exponent: Value) -> Value:
     value = fused(polynomial(r, _EXP2), r, 1.0) * scale
     value = where(a >= 0.0, value, a)  # NaN stays
     return Value(builder, builder.fptrunc(value.raw, kind))
+
+
+def signed_power(x: Value, exponent: Value, odd: Value, fraction: Value) -> Value:
+    """Return x^exponent as C's function has it, but x^0.
+
+    odd: 1 for odd exponents, else 0. fraction: 0 for whole exponents, else 1.
+    """
+    value = power(x, exponent)
+    value = where(odd > 0.0, with_sign(value, x), value)
+    no_number = where(fraction > 0.0, where(x < 0.0, math.nan, value), value)
+    return where(x > -math.inf, no_number, value)
 
 
 # ---------------------------------------------------------------- in kernels

@@ -25,10 +25,9 @@ from runtime.backends.cpu.machine.llvm import (
     first_lanes,
     load,
     loop,
-    masked_store,
-    store,
 )
 
+BYTES = ir.VectorType(ir.IntType(8), LANES)
 WIDE = ir.VectorType(I32, LANES)
 STEPS = (1, 2)  # from one position to the next one of a row, for `Windows`
 Row = list[Any]  # what the taps of a row of the windows see, a vector each
@@ -71,7 +70,9 @@ class Block:
 class Windows:
     """Windows of height x width taps, `step` apart in both directions.
 
-    rows: of positions in a block. fill: what lies beyond the image.
+    rows: of positions in a block. fill: what lies beyond the image. once: no position
+    is treated twice, and what taps see beside the positions that are there is `fill`;
+    rows of positions must be a multiple of `rows`.
     """
 
     height: int
@@ -79,6 +80,7 @@ class Windows:
     step: int
     rows: int
     fill: float = 0.0
+    once: bool = False
 
     @property
     def seen(self) -> int:
@@ -101,33 +103,40 @@ class Windows:
         height, width = sizes
         full = builder.icmp_signed(">=", width, const(LANES))
         last = builder.select(full, builder.sub(width, const(LANES)), const(0))
-        inside = builder.select(full, const(LANES), width)
         strips = divided_up(builder, height, self.rows)
         blocks = divided_up(builder, width, LANES)
 
         def strip(values: list[Any]) -> list[Any]:
             (row,) = values
             rows = self._addresses(builder, image, row)
-            left = builder.sub(height, row)
+            rows_left = builder.sub(height, row)
 
             def block(values: list[Any]) -> list[Any]:
                 (next_column,) = values
-                column = smaller(builder, next_column, last)
+                column = next_column
+                if not self.once:
+                    column = smaller(builder, column, last)
+                left = builder.sub(width, column)
                 first = builder.add(image.left, builder.mul(column, const(self.step)))
                 end = builder.add(first, const(self._span))
                 simple = builder.and_(
-                    builder.and_(full, builder.icmp_signed(">=", first, const(0))),
+                    builder.and_(
+                        builder.icmp_signed(">=", left, const(LANES)),
+                        builder.icmp_signed(">=", first, const(0)),
+                    ),
                     builder.icmp_signed("<=", end, image.width),
                 )
                 with builder.if_else(simple) as (then, otherwise):
                     with then:
                         taken = self._taken(builder, rows, first, None)
-                        body(Block(left, row, column, taken, None))
+                        body(Block(rows_left, row, column, taken, None))
                     with otherwise:
                         masks = self._masks(builder, first, image.width)
+                        mask = first_lanes(builder, left)
                         taken = self._taken(builder, rows, first, masks)
-                        mask = first_lanes(builder, inside)
-                        body(Block(left, row, column, taken, mask))
+                        if self.once:
+                            taken = self._only(builder, taken, mask)
+                        body(Block(rows_left, row, column, taken, mask))
                 return [builder.add(next_column, const(LANES))]
 
             loop(builder, blocks, [const(0)], block)
@@ -164,6 +173,12 @@ class Windows:
             masks.append(builder.icmp_unsigned("<", columns, limit))
         return masks
 
+    def _only(
+        self, builder: Any, taken: Callable[[int], Row], mask: Any
+    ) -> Callable[[int], Row]:
+        others = ir.Constant(VECTOR, [self.fill] * LANES)
+        return lambda row: [builder.select(mask, value, others) for value in taken(row)]
+
     def _taken(
         self, builder: Any, rows: list[Any], first: Any, masks: list[Any] | None
     ) -> Callable[[int], Row]:
@@ -190,36 +205,43 @@ class Windows:
 def put(builder: Any, block: Block, plane: Any, width: Any, values: list[Any]) -> None:
     """Store a vector for every row of a block into a plane of positions.
 
-    Rows that are not there go to the last one that is, ahead of its own.
+    The elements are those of the vectors. Rows that are not there go to the last one
+    that is, ahead of its own. A mask of all lanes is no masked store, which some
+    processors are slow at.
     """
+    kind = values[0].type
+    nbytes = 1 if kind == BYTES else 4
     end = builder.sub(block.rows, const(1))
     first = builder.add(builder.mul(block.row, width), block.column)
-    addresses = []
+    pointers = []
     for i in range(len(values)):
         row = smaller(builder, const(i), end)
         at = builder.add(first, builder.mul(row, width))
-        addresses.append(builder.add(plane, builder.mul(at, const(4))))
-    put_at(builder, addresses, values, block.mask)
+        address = builder.add(plane, builder.mul(at, const(nbytes)))
+        pointers.append(builder.inttoptr(address, kind.as_pointer()))
+    pairs = list(zip(pointers, values, strict=True))[::-1]
 
+    def whole() -> None:
+        for pointer, value in pairs:
+            builder.store(value, pointer).align = nbytes
 
-def put_at(builder: Any, addresses: list[Any], values: list[Any], mask: Any) -> None:
-    """Store vectors, the last one first; of each the lanes of a mask, if there is one.
+    def partly() -> None:
+        name = f"llvm.masked.store.v{LANES}{'i8' if nbytes == 1 else 'f32'}.p0"
+        args = [kind, pointers[0].type, I32, MASK]
+        function = declared(builder, name, ir.VoidType(), args)
+        for pointer, value in pairs:
+            builder.call(function, [value, pointer, ir.Constant(I32, nbytes), mask])
 
-    A mask of all lanes is no masked store, which some processors are slow at.
-    """
-    pairs = list(zip(addresses, values, strict=True))[::-1]
+    mask = block.mask
     if mask is None:
-        for address, value in pairs:
-            store(builder, value, address)
+        whole()
         return
-    whole = builder.extract_element(mask, ir.Constant(I32, LANES - 1))
-    with builder.if_else(whole) as (then, otherwise):
+    everything = builder.extract_element(mask, ir.Constant(I32, LANES - 1))
+    with builder.if_else(everything) as (then, otherwise):
         with then:
-            for address, value in pairs:
-                store(builder, value, address)
+            whole()
         with otherwise:
-            for address, value in pairs:
-                masked_store(builder, value, address, mask)
+            partly()
 
 
 def divided_up(builder: Any, number: Any, step: int) -> Any:
@@ -246,6 +268,13 @@ def load_or(builder: Any, address: Any, mask: Any, other: float) -> Any:
     function = declared(builder, name, VECTOR, [pointer.type, I32, MASK, VECTOR])
     others = ir.Constant(VECTOR, [other] * LANES)
     return builder.call(function, [pointer, ir.Constant(I32, 4), mask, others])
+
+
+def masked(builder: Any, address: Any, mask: Any) -> Any:
+    """Emit a load of the lanes of a mask, or of all if it is None; others are zeros."""
+    return (
+        load(builder, address) if mask is None else load_or(builder, address, mask, 0)
+    )
 
 
 def parted(builder: Any, first: Any, second: Any) -> tuple[Any, Any]:

@@ -136,7 +136,10 @@ class BatchNorm(_ByChannel):
     """See `runtime.layers.batch_norm.BatchNorm`."""
 
     op: BatchNormOp
-    options = ("channels", "use_global_stats", "moving_average_fraction", "eps")
+    options = (
+        *("channels", "use_global_stats", "moving_average_fraction", "eps"),
+        "reads_bottom",  # never: blobs are not computed again there
+    )
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the statistics and x, which the gradient needs, and for sums."""
@@ -333,7 +336,7 @@ class Scale(_ByChannel):
     """
 
     op: ScaleOp
-    options = ("axis", "scale_shape", "bias_term")
+    options = ("axis", "scale_shape", "bias_term", "over_bottom")
     behind: BatchNorm | None = None
 
     @classmethod

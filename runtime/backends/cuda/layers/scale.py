@@ -164,7 +164,7 @@ class BroadScale(_Broadcast):
     The usual case, a parameter for every channel, is in `normalization.py`.
     """
 
-    options = ("axis", "scale_shape", "bias_term")
+    options = ("axis", "scale_shape", "bias_term", "over_bottom")
     op: ScaleOp
 
     @classmethod

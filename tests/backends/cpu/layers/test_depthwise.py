@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from runtime.backends.cpu.correlation.correlation import gathering
+from runtime.backends.cpu.correlation.correlation import gathering, scattering
+from runtime.backends.cpu.correlation.depthwise_scatter import has_scatter_kernel
 from runtime.backends.cpu.correlation.depthwise_windows import has_kernel
 from runtime.backends.cpu.machine.llvm import LANES
 from tests.backends.cpu.fences import FencedBackend
@@ -21,7 +22,7 @@ from tests.layers.harness import LoneLayer
 
 @st.composite
 def usual(draw: Any) -> tuple[str, tuple[int, ...]]:
-    channels, size = draw(st.integers(1, 9)), draw(st.sampled_from([3, 5]))
+    channels, size = draw(st.integers(1, 9)), draw(st.sampled_from([3, 3, 5]))
     pad = draw(st.integers(0, size + 1)), draw(st.integers(0, size + 1))
     height, width = (max(1, size - 2 * p) + draw(st.integers(0, 50)) for p in pad)
     bias = draw(st.sampled_from(["true", "false"]))
@@ -55,12 +56,46 @@ def test_values_that_are_no_numbers_stay_where_they_are(
     x = numbers((2, 2, 9, width), 0)
     x[0, 1, 4, width // 2] = x[1, 0, 8, width - 1] = value
     found = [
-        LoneLayer(text, [x.shape], backend=backend, dtype="float32").forward(
-            [x], [numbers((2, 1, 3, 3), 1), numbers((2,), 2)]
-        )[0]
+        results(
+            LoneLayer(text, [x.shape], backend=backend, dtype="float32"),
+            [x],
+            accumulate=False,
+        )
         for backend in (CPU, PORTABLE)
     ]
-    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
+    for got, want in zip(*found, strict=True):
+        assert got is not None
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@EXAMPLES
+@given(
+    size=st.sampled_from([3, 4, 5]),
+    channels=st.integers(1, 7),
+    sizes=st.tuples(st.integers(3, 40), st.integers(3, 40)),
+    pad=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    bias=st.sampled_from(["true", "false"]),
+    seed=st.integers(0, 9),
+)
+def test_deconvolution_with_stride_2(
+    size: int,
+    channels: int,
+    sizes: tuple[int, int],
+    pad: tuple[int, int],
+    bias: str,
+    seed: int,
+) -> None:
+    text = (
+        'type: "Deconvolution" bottom: "x" top: "y" convolution_param { '
+        f"num_output: {channels} group: {channels} bias_term: {bias} "
+        f"kernel_size: {size} stride: 2 pad_h: {pad[0]} pad_w: {pad[1]} }}"
+    )
+    shape = (2, channels, *sizes)
+    layer = compare(text, [shape], bottoms=[numbers(shape, seed)], usual=5.0)
+    odd = size != 5
+    fits = all(one % 2 == odd for one in pad) and min(layer.op.tops[0][2:]) > 1
+    fits = fits and LANES >= 8
+    assert has_scatter_kernel(scattering(layer.op)) == fits
 
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
+from runtime.backends.cpu.layers import pooling
 from runtime.backends.layer_kernel import LayerKernel
 from tests.backends.cpu.oracle import CPU, EXAMPLES, compare
 from tests.layers.harness import LoneLayer
@@ -74,3 +77,57 @@ def test_maximum_of_nan_and_of_infinities() -> None:
     (dx,), _ = layer.backward([np.ones((1, 1, 1, 3), np.float32)])
     assert dx is not None
     assert dx.sum() == 3
+
+
+@st.composite
+def usual_windows(draw: Any) -> tuple[str, tuple[int, ...]]:
+    size, stride = draw(st.sampled_from([(2, 2), (3, 1), (3, 2)]))
+    pad = draw(st.integers(0, size - 1)), draw(st.integers(0, size - 1))
+    height, width = (max(1, size - p) + draw(st.integers(0, 45)) for p in pad)
+    text = (
+        f"kernel_size: {size} stride: {stride} pad_h: {pad[0]} pad_w: {pad[1]}"
+        f" round_mode: {draw(st.sampled_from(['CEIL', 'FLOOR']))}"
+    )
+    return text, (draw(st.integers(1, 3)), draw(st.integers(1, 4)), height, width)
+
+
+@EXAMPLES
+@given(
+    kind=st.sampled_from(["MAX", "AVE"]),
+    case=usual_windows(),
+    seed=st.integers(0, 99),
+    learns=st.booleans(),
+)
+def test_usual_windows_find_what_the_general_way_finds(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    case: tuple[str, tuple[int, ...]],
+    seed: int,
+    learns: bool,
+) -> None:
+    options, shape = case
+    text = (
+        'name: "p" type: "Pooling" bottom: "x" top: "y" '
+        f"pooling_param {{ pool: {kind} {options} }}"
+    )
+    values = [-np.inf, -2, 0, 1, 1.5, np.inf, np.nan, -np.inf]
+    chances = np.random.default_rng(seed)
+    x = chances.choice(np.float32(values), shape, p=chances.dirichlet(np.ones(8)))
+    found = []
+    for usual in (True, False):
+        if not usual:
+            monkeypatch.setattr(pooling, "has_kernel", lambda op: False)
+        layer = LoneLayer(
+            text, [shape], backend=CPU, dtype="float32", wanted_bottoms=[learns]
+        )
+        (y,) = layer.forward([x])
+        dy = (1 + np.arange(y.size) % 7).reshape(y.shape).astype(np.float32)
+        dx = layer.backward([dy])[0] if learns else []
+        found.append([y, *dx])
+    monkeypatch.undo()
+    CPU.check_fences()
+    for got, want in zip(*found, strict=True):
+        if kind == "MAX":
+            np.testing.assert_array_equal(got, want)
+        else:
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

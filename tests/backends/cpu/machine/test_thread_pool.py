@@ -11,6 +11,7 @@ from runtime.backends.cpu import CpuBackend
 from runtime.backends.cpu.machine.thread_pool import ThreadPool
 from tests.backends.cpu.fences import FencedBackend
 from tests.backends.cpu.oracle import LAYERS, numbers, results
+from tests.backends.cpu.shuffled import ShuffledPool
 from tests.layers.harness import LoneLayer
 
 
@@ -31,6 +32,23 @@ def test_the_number_of_threads_changes_no_bit(name: str) -> None:
             np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_bit_depends_on_who_does_which_share_and_when(name: str) -> None:
+    text, shape = LAYERS[name]
+    found = []
+    for seed in range(4):
+        backend = FencedBackend(threads=3)
+        if seed:
+            vars(backend)["_thread_pool"] = ShuffledPool(3, seed)
+        layer = LoneLayer(
+            f'name: "layer" {text}', [shape], backend=backend, dtype="float32"
+        )
+        found.append(results(layer, [numbers(shape, 0)], accumulate=True))
+    for other in found[1:]:
+        for got, want in zip(other, found[0], strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
 # Those whose threads have a room each in scratch memory.
 ROOMS = ("direct", "winograd", "depthwise", "deconvolution", "pooling", "lrn")
 
@@ -39,7 +57,7 @@ ROOMS = ("direct", "winograd", "depthwise", "deconvolution", "pooling", "lrn")
 def test_fences_show_threads_that_have_no_room(name: str) -> None:
     text, shape = LAYERS[name]
     backend = FencedBackend(threads=2, fence_bytes=1 << 23)
-    vars(backend)["_thread_pool"] = ThreadPool(3)
+    vars(backend)["_thread_pool"] = ShuffledPool(3)
     layer = LoneLayer(
         f'name: "layer" {text}', [shape], backend=backend, dtype="float32"
     )

@@ -19,6 +19,7 @@ import numba
 from numba import types
 
 from runtime.backends.cpu.machine import vector_math
+from runtime.backends.cpu.machine.compiled import FAST_MATH
 from runtime.backends.cpu.machine.mapping import mapped
 from tests.patience import PATIENCE_S
 
@@ -72,7 +73,9 @@ def compiled(formula: Any, constants: int = 0) -> Callable[..., np.ndarray]:
             loop(x, y, count)
 
     four = [types.int64] * 3 + [types.float64]
-    made = numba.cfunc(types.void(*four), error_model="numpy")(kernel)
+    made = numba.cfunc(types.void(*four), error_model="numpy", fastmath=FAST_MATH)(
+        kernel
+    )
 
     def run(x: np.ndarray, constant: float = 0.0, start: int = 0) -> np.ndarray:
         y = np.full(x.size + 2, FENCE)

@@ -1,0 +1,195 @@
+"""Which blobs are dropped after the forward pass and computed again for backward.
+
+Which units (see `units`) are dropped is decided in two stages. First the net is cut
+into segments at places where little is alive, with everything within them dropped; of
+several ways to cut it, those that fit go on. Then units are kept again, first those
+that take the longest time for each byte, as long as all fits.
+
+Nothing here holds an array: times are estimates, and memory is that of the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from netspec.graph.dropping import Search
+from netspec.graph.memory import FLOAT_BYTES, lay_out, requests_of, saved_requests
+from netspec.graph.timeline import Timeline, plain
+from netspec.graph.types import Graph, Node
+from netspec.ops.base import count
+
+TRIED = 6  # ways to cut the net of which others are made
+ROUNDS = 5  # of layouts that are larger than what is alive at once
+
+
+@dataclass(frozen=True)
+class Recomputation:
+    """What is computed again, in which graph, and what it costs.
+
+    graph: the one given, or one in which normalization is not in place. share: of the
+    time of a step, an estimate. total_bytes: the memory of all blobs and of what layers
+    save.
+    """
+
+    graph: Graph
+    timeline: Timeline
+    total_bytes: int
+    share: float
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers that run again, in their order."""
+        return tuple(self.graph.nodes[one].name for one in sorted(self.again))
+
+    @property
+    def again(self) -> frozenset[int]:
+        """The nodes that run again."""
+        return frozenset(self.timeline.again_at)
+
+    @property
+    def dropped_bytes(self) -> int:
+        """The bytes of the blobs that are dropped."""
+        sizes: dict[int, int] = {}
+        for edge in self.graph.edges:
+            if edge.buffer in self.timeline.dropped:
+                nbytes = count(edge.shape) * FLOAT_BYTES
+                sizes[edge.buffer] = max(nbytes, sizes.get(edge.buffer, 0))
+        return sum(sizes.values())
+
+
+def recompute(
+    graph: Graph,
+    keep: Container[str] | None,
+    saved: Mapping[int, Mapping[str, int]],
+    budget: int,
+    itemsize: int = FLOAT_BYTES,
+) -> Recomputation:
+    """Choose what is computed again so that blobs and saved arrays fit into `budget`.
+
+    keep, itemsize: as of `requests_of`. saved: bytes that layers save, by node and
+    name.
+
+    The result is above the budget where nothing that was tried fits: then it is the
+    smallest of all.
+    """
+    problem = _Problem(keep, saved, itemsize)
+    found = problem.laid_out(graph, plain(graph), 0.0)
+    if found.total_bytes <= budget:
+        return found
+    apart = with_norms_apart(graph)
+    graphs = [graph] if apart is graph else [graph, apart]
+    searches = [Search(one, keep, saved, itemsize) for one in graphs]
+    starts = [
+        _Start(*search.cost(dropped), problem, search, dropped)
+        for search in searches
+        for dropped in search.starts()
+    ]
+    goal = budget
+    for _ in range(ROUNDS):
+        best = _filled(starts, goal)
+        if best is None:
+            break
+        laid_out = best.laid_out()
+        over = laid_out.total_bytes - budget
+        if over <= 0:
+            return laid_out
+        goal -= over  # it lies in pieces: gaps between them count too
+    least = [one.laid_out() for one in sorted(starts, key=lambda one: one.most)[:TRIED]]
+    return min([found, *least], key=lambda one: one.total_bytes)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What is given, beside a graph; see `recompute`."""
+
+    keep: Container[str] | None
+    saved: Mapping[int, Mapping[str, int]]
+    itemsize: int
+
+    def laid_out(self, graph: Graph, timeline: Timeline, share: float) -> Recomputation:
+        requests = [
+            *requests_of(
+                graph,
+                training=True,
+                keep=self.keep,
+                itemsize=self.itemsize,
+                timeline=timeline,
+            ),
+            *saved_requests(graph, self.saved, timeline),
+        ]
+        return Recomputation(graph, timeline, lay_out(requests).total_bytes, share)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Units to drop, the most bytes alive then, and the time that it takes more."""
+
+    most: int
+    seconds: float
+    problem: _Problem
+    search: Search
+    dropped: frozenset[int]
+
+    def laid_out(self) -> Recomputation:
+        search = self.search
+        timeline, seconds = search.timeline(self.dropped)
+        share = seconds / search.step_seconds
+        return self.problem.laid_out(search.graph, timeline, share)
+
+
+def _filled(starts: Sequence[_Start], goal: int) -> _Start | None:
+    """Return what takes the least time of those that fit, with all kept that can be."""
+    fitting = sorted(
+        (one for one in starts if one.most <= goal), key=lambda one: one.seconds
+    )
+    filled = []
+    for one in fitting[:TRIED]:
+        dropped = one.search.filled(one.dropped, goal)
+        cost = one.search.cost(dropped)
+        filled.append(_Start(*cost, one.problem, one.search, dropped))
+    return min(filled, key=lambda one: one.seconds, default=None)
+
+
+def with_norms_apart(graph: Graph) -> Graph:
+    """Return a graph in which what normalizes by the batch is not in place.
+
+    In place, it cannot run again without the layer below it. Otherwise the values below
+    are all that must be kept, for it and for its gradient.
+    """
+    moved: dict[int, int] = {}
+    edges, nodes = list(graph.edges), list(graph.nodes)
+    for node in graph.nodes:
+        if node.op.alias and node.bottoms:
+            own = moved.get(node.bottoms[0])
+        elif _normalizes_by_batch(graph, node):
+            op = replace(node.op, reads_bottom=True)  # type: ignore[call-arg]
+            nodes[node.index] = replace(node, op=op)
+            own = node.tops[0]
+        elif len(node.bottoms) and edges[node.bottoms[0]].buffer != (
+            graph.edges[node.bottoms[0]].buffer
+        ):
+            own = edges[node.bottoms[0]].buffer
+        else:
+            continue
+        if own is None:
+            continue
+        before = graph.edges[node.bottoms[0]].buffer
+        for top in node.tops:
+            if graph.edges[top].buffer == before:
+                edges[top] = replace(edges[top], buffer=own)
+                moved[top] = own
+    if not moved:
+        return graph
+    return replace(graph, nodes=tuple(nodes), edges=tuple(edges))
+
+
+def _normalizes_by_batch(graph: Graph, node: Node) -> bool:
+    if node.type not in ("BatchNorm", "BN") or node.index in graph.stale:
+        return False
+    if node.op.statistics != "batch" or not node.backward:  # type: ignore[attr-defined]
+        return False
+    source = graph.edges[node.bottoms[0]]
+    below = graph.nodes[source.producer]
+    given = below.op.is_source or below.type == "Input"
+    return source.buffer == graph.edges[node.tops[0]].buffer and not given

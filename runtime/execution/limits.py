@@ -1,0 +1,169 @@
+"""A limit of memory: what of it blobs may have, and layers that run again for it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from netspec import room
+from netspec.errors import SpecError, UnsupportedError
+from netspec.graph import Graph, Node
+from netspec.graph.recompute import Recomputation, recompute
+from netspec.ops.base import count
+from runtime.arena import total_bytes
+from runtime.arrays import ArraySpec
+from runtime.backends import Backend
+from runtime.layers.base import Clock, Context, Kernel
+
+FLOAT = np.dtype("float32").itemsize
+
+
+@dataclass(frozen=True)
+class MemoryLimit:
+    """The most bytes that a net may take when it is trained.
+
+    history: arrays that the solver has for each parameter, beside gradients. others:
+    bytes of what else shares the limit, such as nets for tests. hint: what more a
+    message says that can be done.
+    """
+
+    nbytes: int
+    history: int = 0
+    others: int = 0
+    hint: str = ""
+
+    def fixed_bytes(self, graph: Graph, itemsize: int) -> int:
+        """Return what parameters take, with their gradients and history."""
+        parameters = sum(count(parameter.shape) for parameter in graph.parameters)
+        return self.others + (2 + self.history) * itemsize * parameters
+
+
+def limit_of(
+    given: str | float | MemoryLimit | None, backend: Backend
+) -> MemoryLimit | None:
+    """Return the limit that a caller gives.
+
+    Raises `SpecError` for what is none, `UnsupportedError` for one on a device.
+    """
+    if given is None:
+        return None
+    if not backend.on_host:
+        raise UnsupportedError(
+            f"memory_limit: backend {backend.name!r} computes nothing again in "
+            f"backward yet; use backend 'numpy', or a smaller batch with iter_size"
+        )
+    if isinstance(given, MemoryLimit):
+        return given
+    return MemoryLimit(room.bytes_of(given))
+
+
+def check_whole(found: Recomputation | None, first: int, last: int) -> None:
+    """Refuse a backward pass over some layers of a net that computes blobs again.
+
+    Their memory is theirs at one time of a whole pass only.
+
+    Raises `UnsupportedError`.
+    """
+    if found is not None and found.again:
+        names = [found.graph.nodes[one].name for one in (last, first)]
+        raise UnsupportedError(
+            f"backward from layer {names[0]!r} to {names[1]!r}: with memory_limit, "
+            f"{len(found.again)} layers are computed again in backward, which goes "
+            f"through all layers only; leave start and end out, or make the net "
+            f"without memory_limit"
+        )
+
+
+class PastClock(Clock):
+    """What the clock of a net was when a layer ran forward: for running it again."""
+
+    def __init__(self, ran: Sequence[int], node: int) -> None:
+        self._ran, self._node = ran, node
+
+    @property
+    def value(self) -> int:  # type: ignore[override]
+        """The number of the pass."""
+        return self._ran[self._node]
+
+
+def sizes_of(
+    wanted: Sequence[Mapping[str, ArraySpec]], dtype: str, life: str
+) -> dict[int, dict[str, int]]:
+    """Return the bytes of the arrays of one life, by node and name."""
+    sizes: dict[int, dict[str, int]] = {}
+    for index, specs in enumerate(wanted):
+        for name, spec in specs.items():
+            if spec.life == life:
+                nbytes = count(spec.shape) * np.dtype(spec.dtype or dtype).itemsize
+                sizes.setdefault(index, {})[name] = nbytes
+    return sizes
+
+
+def most_scratch(wanted: Sequence[Mapping[str, ArraySpec]], dtype: str) -> int:
+    """Return the scratch of the layer that needs most."""
+    scratch = sizes_of(wanted, dtype, "scratch").values()
+    return max((total_bytes(list(sizes.values())) for sizes in scratch), default=0)
+
+
+def within(
+    graph: Graph,
+    limit: MemoryLimit,
+    wanted: Sequence[Mapping[str, ArraySpec]],
+    keep: Container[str] | None,
+    dtype: str,
+) -> Recomputation:
+    """Choose what runs again so that a net is trained within its limit.
+
+    Raises `SpecError` that tells the least that it can be trained with.
+    """
+    itemsize = np.dtype(dtype).itemsize
+    fixed = limit.fixed_bytes(graph, itemsize) + most_scratch(wanted, dtype)
+    states = sizes_of(wanted, dtype, "state").values()
+    fixed += sum(sum(sizes.values()) for sizes in states)
+    saved = sizes_of(wanted, dtype, "saved")
+    found = recompute(graph, keep, saved, limit.nbytes - fixed, itemsize)
+    if fixed + found.total_bytes > limit.nbytes:
+        raise too_small(graph, limit, fixed + found.total_bytes, found)
+    return found
+
+
+def too_small(
+    graph: Graph, limit: MemoryLimit, least: int, found: Recomputation
+) -> SpecError:
+    """Return the error of a limit that a net cannot be trained within."""
+    how = ", with nothing that could be computed again"
+    if found.again:
+        how = f", with {len(found.again)} of its layers computed again in backward"
+    return SpecError(
+        f"memory_limit is {room.in_words(limit.nbytes)}, but to train net "
+        f"{graph.name!r} takes at least {room.in_words(least)}{how}; give at least "
+        f"that, or use a smaller batch{limit.hint}"
+    )
+
+
+def late_nodes(graph: Graph, found: Recomputation) -> frozenset[int]:
+    """Return the nodes whose backward kernels have other arrays than forward."""
+    dropped = found.timeline.dropped
+
+    def reads(node: Node) -> bool:
+        edges = (*node.bottoms, *node.tops)
+        return any(graph.edges[edge].buffer in dropped for edge in edges)
+
+    late = {node.index for node in graph.nodes if node.backward and reads(node)}
+    return found.again | late
+
+
+def late_kernel(
+    kernel: Kernel[Any], node: Node, context: Context, ran: Sequence[int]
+) -> Kernel[Any]:
+    """Return one like the kernel of a node that repeats what it did in a pass.
+
+    ran: the number of the pass in which each node ran last.
+    """
+    past = replace(context, clock=PastClock(ran, node.index))
+    made = type(kernel)(node, past)
+    made.again = True
+    return made

@@ -1,0 +1,119 @@
+"""Gradients of weights as products over positions, in blocks and chunks of any size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("numba")
+
+from runtime.backends.cpu.correlation import weights
+from runtime.backends.cpu.correlation.correlation import gathering
+from runtime.backends.cpu.correlation.weights import PositionProducts
+from runtime.backends.cpu.layers import convolution
+from tests.backends.cpu.oracle import CPU, EXAMPLES, PORTABLE, compare, numbers
+from tests.layers.harness import LoneLayer
+
+
+def text_of(
+    outputs: int, kernel: int = 1, stride: int = 1, pad: int = 0, group: int = 1
+) -> str:
+    return (
+        'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+        f"num_output: {outputs} kernel_size: {kernel} stride: {stride} pad: {pad} "
+        f"group: {group} }}"
+    )
+
+
+@EXAMPLES
+@given(
+    sizes=st.tuples(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70)),
+    plane=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    kernel=st.sampled_from([1, 1, 2, 3]),
+    stride=st.integers(1, 3),
+    pad=st.integers(0, 2),
+    group=st.integers(1, 2),
+    limits=st.tuples(*[st.sampled_from([32, 48, 10**6])] * 2),
+    panel=st.sampled_from([5, 64, 192]),
+    chunk=st.sampled_from([7, 50, 512]),
+    accumulate=st.booleans(),
+)
+def test_blocks_and_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: tuple[int, int, int],
+    plane: tuple[int, int],
+    kernel: int,
+    stride: int,
+    pad: int,
+    group: int,
+    limits: tuple[int, int],
+    panel: int,
+    chunk: int,
+    accumulate: bool,
+) -> None:
+    monkeypatch.setattr(weights, "LEFT_BLOCK", limits[0])
+    monkeypatch.setattr(weights, "RIGHT_BLOCK", limits[1])
+    monkeypatch.setattr(weights, "PANEL_POSITIONS", panel)
+    monkeypatch.setattr(weights, "CHUNK_POSITIONS", chunk)
+    monkeypatch.setattr(convolution, "weights_algorithm", PositionProducts)
+    images, channels, outputs = sizes
+    height, width = (max(size, kernel) for size in plane)
+    layer = compare(
+        text_of(group * outputs, kernel, stride, pad, group),
+        [(images, group * channels, height, width)],
+        accumulate=accumulate,
+    )
+    algorithm: Any = layer.kernel
+    assert isinstance(algorithm._weights, PositionProducts)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # of NumPy's product
+@pytest.mark.parametrize(("channels", "outputs"), [(9, 21), (21, 9)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_nan_reaches_the_weights_that_saw_it(
+    channels: int, outputs: int, stride: int
+) -> None:
+    shape = (3, channels, 9, 11)
+    layers = [
+        LoneLayer(
+            f'name: "layer" {text_of(outputs, stride=stride)}',
+            [shape],
+            backend=backend,
+            dtype="float32",
+        )
+        for backend in (CPU, PORTABLE)
+    ]
+    x, dy = numbers(shape, 1), numbers(layers[0].op.tops[0], 2)
+    x[1, 4, 2, 4] = np.nan
+    x[2, 5, 1, 1] = np.inf  # between the positions of stride 2
+    dy[0, 3, 1, 2] = np.inf
+    params = [numbers(param.shape, 3) for param in layers[0].bound.params]
+    results = []
+    for layer in layers:
+        layer.forward([x], params)
+        results.append(layer.backward([dy])[1])
+    for got, want in zip(*results, strict=True):
+        assert got is not None
+        assert want is not None
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size"), [(64, 256, 56), (2048, 512, 7), (3, 8, 300)]
+)
+def test_the_number_of_threads_divides_no_sum(
+    batch: int, channels: int, outputs: int, size: int
+) -> None:
+    layer = LoneLayer(
+        f'name: "layer" {text_of(outputs)}',
+        [(batch, channels, size, size)],
+        backend=PORTABLE,
+    )
+    shape = gathering(layer.op)
+    found = [PositionProducts(shape, threads) for threads in (1, 2, 7)]
+    assert len({(one._chunk_positions, *one._blocks.values()) for one in found}) == 1
