@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 from runtime.backends.cpu.layers import activation, powers
@@ -35,6 +37,7 @@ from runtime.backends.cpu.layers.resize import (
     Upsample,
 )
 from runtime.backends.cpu.layers.softmax import Softmax
+from runtime.backends.cpu.machine.compiled import CompiledKernel
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
@@ -82,3 +85,15 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Threshold": (activation.Threshold,),
     "Upsample": (Upsample,),
 }
+
+
+def all_kernels() -> list[CompiledKernel]:
+    """Return every compiled kernel: of layers, of their parts, of update rules."""
+    from runtime.backends import cpu
+
+    found = {}
+    for module in walk_packages(cpu.__path__, f"{cpu.__name__}."):
+        for value in vars(import_module(module.name)).values():
+            if isinstance(value, CompiledKernel):
+                found[id(value)] = value
+    return list(found.values())
