@@ -149,7 +149,7 @@ class CpuBackend(Backend):
             return None
         from runtime.backends.cpu import fusion
 
-        return fusion.Fusion(graph, kernels)
+        return fusion.Fusion(graph, kernels, keep)
 
     def fused_update(
         self, rule: str, blocks: Sequence[Block], settings: Settings

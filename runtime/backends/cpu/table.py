@@ -24,10 +24,16 @@ from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
+from runtime.backends.cpu.layers.pair_loss import (
+    EuclideanLoss,
+    SigmoidCrossEntropyLoss,
+    SmoothL1Loss,
+)
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
 from runtime.backends.cpu.layers.recurrent import LSTM, RNN
+from runtime.backends.cpu.layers.reduction import Reduction
 from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.backends.cpu.layers.resize import (
     Axpy,
@@ -56,6 +62,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Dropout": (Dropout,),
     "ELU": (activation.ELU,),
     "Eltwise": (EltwiseSum,),
+    "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
@@ -72,11 +79,14 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
     "ReLU6": (ReLU6,),
+    "Reduction": (Reduction,),
     "Scale": (Scale,),
     "SeLu": (activation.SeLu,),
     "ShuffleChannel": (ShuffleChannel,),
     "Sigmoid": (activation.Sigmoid,),
+    "SigmoidCrossEntropyLoss": (SigmoidCrossEntropyLoss,),
     "Slice": (Slice,),
+    "SmoothL1Loss": (SmoothL1Loss,),
     "Softmax": (Softmax,),
     "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),

@@ -45,7 +45,9 @@ class PositionProducts:
     @property
     def cycles(self) -> float:
         """A guess of the time, in the unit of `Direct.cycles`."""
-        terms = self.shape.weights * self.shape.all_positions
+        left, right = self._rows
+        terms = self.shape.groups * round_up(left, ROWS) * round_up(right, LANES)
+        terms *= self.shape.all_positions
         return 2 * terms / OPERATIONS_A_CYCLE * PACKING_SHARE / self.threads
 
     @cached_property

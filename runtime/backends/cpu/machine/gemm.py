@@ -13,13 +13,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import (
     F32,
+    I32,
     LANES,
     VECTOR_BYTES,
     const,
+    declared,
     first_lanes,
     fma,
     intrinsic,
@@ -45,6 +48,14 @@ FEW_ROWS = 2
 FEW_PAY = 6 if LANES == 16 else 2
 BLOCK_ROWS = 96  # of the left factor that are taken at a time: whole tiles
 LINE = 64  # bytes of a line of the cache
+
+
+def prefetch(builder: Any, address: Any) -> None:
+    """Emit a hint that the line at an address will be read; it may be any address."""
+    pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
+    kinds = [pointer.type, I32, I32, I32]
+    function = declared(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
+    builder.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 3, 1))])
 
 
 def _tile_intrinsic(tile_rows: int) -> Any:
@@ -90,6 +101,11 @@ def _tile_intrinsic(tile_rows: int) -> Any:
                 masked_load(builder, at, masks[j])
                 for at, (_, j) in zip(places(start, start_row), grid, strict=True)
             ]
+
+            # What the tile below this one starts with comes from afar meanwhile.
+            below = builder.add(start, builder.mul(start_row, const(tile_rows)))
+            for at in places(below, start_row):
+                prefetch(builder, at)
 
             def body(values: list[Any]) -> list[Any]:
                 at_a, at_b, *sums = values
