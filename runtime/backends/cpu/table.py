@@ -19,6 +19,8 @@ from runtime.backends.cpu.layers.elementwise import (
     Slice,
     Split,
 )
+from runtime.backends.cpu.layers.eltwise import EltwiseMaximum, EltwiseProduct
+from runtime.backends.cpu.layers.embed import Embed
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
@@ -43,6 +45,7 @@ from runtime.backends.cpu.layers.resize import (
     Upsample,
 )
 from runtime.backends.cpu.layers.softmax import Softmax
+from runtime.backends.cpu.layers.unpooling import Unpooling
 from runtime.backends.cpu.machine.compiled import CompiledKernel
 from runtime.layers.base import Kernel
 
@@ -61,7 +64,8 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
     "ELU": (activation.ELU,),
-    "Eltwise": (EltwiseSum,),
+    "Embed": (Embed,),
+    "Eltwise": (EltwiseSum, EltwiseProduct, EltwiseMaximum),
     "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
     "InnerProduct": (InnerProduct,),
@@ -93,7 +97,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Swish": (activation.Swish,),
     "TanH": (activation.TanH,),
     "Threshold": (activation.Threshold,),
-    "Upsample": (Upsample,),
+    "Upsample": (Upsample, Unpooling),
 }
 
 

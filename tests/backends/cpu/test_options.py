@@ -67,6 +67,7 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "BNLL": ("", [IMAGE]),
     "Clip": ("clip_param { min: -0.5 max: 0.7 }", [IMAGE]),
     "ELU": ("elu_param { alpha: 0.5 }", [IMAGE]),
+    "Embed": ("embed_param { num_output: 5 input_dim: 4 }", [(3, 4)]),
     "Exp": ("exp_param { base: 2 }", [IMAGE]),
     "Log": ("log_param { scale: 0.1 shift: 3 }", [IMAGE]),
     "Power": ("power_param { power: 2 shift: 1 }", [IMAGE]),
