@@ -16,7 +16,7 @@ PACKAGE = "runtime.backends.cpu"
 MODULES = [
     str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
     for path in sorted((ROOT / "runtime/backends/cpu").rglob("*.py"))
-    if path.name != "__init__.py"
+    if "@kernel(" in path.read_text(encoding="utf-8")
 ]
 
 
