@@ -17,15 +17,23 @@ from runtime.backends.cpu.layers.elementwise import (
     Slice,
     Split,
 )
+from runtime.backends.cpu.layers.eltwise import EltwiseMaximum, EltwiseProduct
+from runtime.backends.cpu.layers.embed import Embed
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
+from runtime.backends.cpu.layers.pair_loss import (
+    EuclideanLoss,
+    SigmoidCrossEntropyLoss,
+    SmoothL1Loss,
+)
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
 from runtime.backends.cpu.layers.recurrent import LSTM, RNN
+from runtime.backends.cpu.layers.reduction import Reduction
 from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.backends.cpu.layers.resize import (
     Axpy,
@@ -35,6 +43,7 @@ from runtime.backends.cpu.layers.resize import (
     Upsample,
 )
 from runtime.backends.cpu.layers.softmax import Softmax
+from runtime.backends.cpu.layers.unpooling import Unpooling
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
@@ -52,7 +61,9 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
     "ELU": (activation.ELU,),
-    "Eltwise": (EltwiseSum,),
+    "Embed": (Embed,),
+    "Eltwise": (EltwiseSum, EltwiseProduct, EltwiseMaximum),
+    "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
@@ -69,16 +80,19 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
     "ReLU6": (ReLU6,),
+    "Reduction": (Reduction,),
     "Scale": (Scale,),
     "SeLu": (activation.SeLu,),
     "ShuffleChannel": (ShuffleChannel,),
     "Sigmoid": (activation.Sigmoid,),
+    "SigmoidCrossEntropyLoss": (SigmoidCrossEntropyLoss,),
     "Slice": (Slice,),
+    "SmoothL1Loss": (SmoothL1Loss,),
     "Softmax": (Softmax,),
     "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),
     "Swish": (activation.Swish,),
     "TanH": (activation.TanH,),
     "Threshold": (activation.Threshold,),
-    "Upsample": (Upsample,),
+    "Upsample": (Upsample, Unpooling),
 }

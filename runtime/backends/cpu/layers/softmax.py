@@ -59,8 +59,8 @@ def _row(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return power, [total[0] + power]
 
     totals = emit_sweep(builder, [x], p, classes, raise_to, [none], missing=rest)
-    total = folded(totals[0], _sum)
-    emit_sweep(builder, [p], p, classes, lambda one, _: (one[0] / total, []))
+    share = 1.0 / folded(totals[0], _sum)
+    emit_sweep(builder, [p], p, classes, lambda one, _: (one[0] * share, []))
     return context.get_dummy_value()
 
 
@@ -131,10 +131,10 @@ def _column(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return [builder.add(at, step), builder.add(put, step), total.raw]
 
         *_, raw = loop(builder, classes, [x, p, none.raw], raise_to)
-        total = Value(builder, raw)
+        share = 1.0 / Value(builder, raw)
 
         def divide(values: list[Any]) -> list[Any]:
-            columns.store(columns.load(values[0]) / total, values[0])
+            columns.store(columns.load(values[0]) * share, values[0])
             return [builder.add(values[0], step)]
 
         loop(builder, classes, [p], divide)

@@ -41,7 +41,7 @@ from runtime.backends.cpu.machine.simd import i64
 FUNCTION, RECORD, SHARES, RUN = range(4)
 COLUMNS = 4
 
-# What threads share, int64, in lines of the cache apart: the number of the last job, odd
+# What threads share, int64 in lines of the cache: the number of the last job, odd
 # while it is written, and what it is; looks before sleeping, amid a walk and between
 # walks; of every thread, whether it serves, the last job that it is done with, and room
 # for a set of processors.
