@@ -29,6 +29,7 @@ from runtime.backends.cpu.layers.pair_loss import (
     SigmoidCrossEntropyLoss,
     SmoothL1Loss,
 )
+from runtime.backends.cpu.layers.parts import Crop, Im2col
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
@@ -57,6 +58,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Clip": (activation.Clip,),
     "Concat": (Concat,),
     "Convolution": (Convolution,),
+    "Crop": (Crop,),
     "Deconvolution": (Deconvolution,),
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
@@ -65,6 +67,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Eltwise": (EltwiseSum, EltwiseProduct, EltwiseMaximum),
     "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
+    "Im2col": (Im2col,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
     "LRN": (LRN,),
