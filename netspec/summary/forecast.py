@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.graph import Graph, share_fork_gradients, share_private
+from netspec.graph import Graph, share_gradients, share_private
 from netspec.graph.memory import FLOAT_BYTES, Request, lay_out, requests_of
 from netspec.graph.recompute import Recomputation, recompute, too_small
 from netspec.ops.base import count
@@ -34,7 +34,7 @@ def forecast(
     sizes = {"data": 0, "diff": 0, "saved": 0}
     for request in (*every, *saved):
         sizes[request.name.partition(":")[0]] += request.nbytes
-    shared = share_fork_gradients(share_private(graph, ()), ())
+    shared = share_gradients(share_private(graph, ()), ())
     needed = requests_of(shared, training=training, keep=(), itemsize=itemsize)
     fixed = parameters * (2 + optimizer_history) if training else parameters
     workspace = (2 if training else 1) * _most_transformed(graph) * itemsize
@@ -72,7 +72,7 @@ def within(graph: Graph, memory_limit: int, optimizer_history: int) -> Recomputa
 
     memory = forecast(graph, training=True, optimizer_history=optimizer_history)
     fixed = memory["total"] - memory["arena"]
-    shared = share_fork_gradients(share_private(graph, ()), ())
+    shared = share_gradients(share_private(graph, ()), ())
     found = recompute(shared, (), saved, memory_limit - fixed)
     least = fixed + found.total_bytes
     if least > memory_limit:

@@ -103,7 +103,8 @@ def compile_plan(
     with fitting(graph, context, (), keep, shared.arenas, most):
         given = (graph, backend, context, kernels, keep, places, shared)
         timeline = None if found is None else found.timeline
-        memory = PlanMemory(*given, known, suits, timeline)
+        touched = () if fusion is None else tuple(fusion.touched())
+        memory = PlanMemory(*given, known, suits, timeline, touched)
         copies = mirror.blob_copies()
         data, diff = memory.data, memory.diff
         passes = passes_over(graph, data, diff, parameters, copies, mirror)

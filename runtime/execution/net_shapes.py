@@ -13,7 +13,7 @@ from netspec.graph import (
     Earlier,
     Graph,
     build_kept,
-    share_fork_gradients,
+    share_gradients,
     share_private,
 )
 from netspec.nets.filter import KeptNet
@@ -111,7 +111,7 @@ class NetShapes:
         shared = share_private(graph, self._keep)
         if not self.backend.on_host:
             return shared  # where gradients may lie in several ways
-        return share_fork_gradients(shared, self._keep)
+        return share_gradients(shared, self._keep)
 
     @property
     def memory_bytes(self) -> int:

@@ -8,13 +8,14 @@ A layer with an option that joined calls do not know runs by itself.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
-from netspec.graph.memory import kept_edges
-from runtime.arrays import Array
+from netspec.graph.memory import Touch, kept_edges
+from runtime.backends.cpu.inference import Groups, redirected
+from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.elementwise import EltwiseSum, ReLU, Split
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
@@ -42,6 +43,7 @@ OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
         *("channels", "use_global_stats", "moving_average_fraction", "eps"),
         "reads_bottom",
     ),
+    Bias: ("axis", "bias_shape"),
     Convolution: CONVOLUTION,
     Deconvolution: CONVOLUTION,
     ForkNorm: ForkNorm.options,
@@ -54,7 +56,10 @@ OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
 
 
 class Fusion:
-    """The groups of kernels of a graph that run as one."""
+    """The groups of kernels of a graph that run as one.
+
+    keep: the names of the blobs that are kept, None for all.
+    """
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class Fusion:
     ) -> None:
         self._graph = graph
         self._kernels = [one if _is_known(one) else None for one in kernels]
+        self._groups = Groups(graph, self._kernels, kept_edges(graph, keep))
         self._chains = self._find_chains()
         self._link()
         given = (graph, self._kernels, self._chains, kept_edges(graph, keep))
@@ -74,7 +80,7 @@ class Fusion:
         nodes, chains = self._graph.nodes, []
         taken: set[int] = set()
         for node in nodes:
-            if node.index in taken:
+            if node.index in taken or node.index in self._groups.nodes:
                 continue
             chain = [node.index]
             while (after := self._after(nodes[chain[-1]])) is not None:
@@ -134,7 +140,7 @@ class Fusion:
 
     def forward(self) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group."""
-        calls: dict[int, list[Call]] = {}
+        calls = self._groups.calls()
         for chain in self._chains:
             at = 0
             while at < len(chain):
@@ -152,13 +158,11 @@ class Fusion:
         kernel = self._kernels[chain[0]]
         follower = self._kernels[chain[1]] if len(chain) > 1 else None
         match kernel, follower:
-            case ((Convolution() | Deconvolution()), BatchNorm()) if follower.folds:
-                return self._folded(kernel, follower)
             case (
                 (Convolution() | Deconvolution() | InnerProduct()),
                 BatchNorm(),
             ) if _can_write_kept(kernel, follower):
-                ahead = _redirected(kernel, follower.work["x"])
+                ahead = redirected(kernel, follower.work["x"], kernel.forward_calls)
                 behind = follower.joined_forward(follower.work["x"])
                 return [*ahead, *behind], 1 + follower.length
             case BatchNorm(), _ if kernel.length > 1:
@@ -171,15 +175,19 @@ class Fusion:
                     return kernel.calls_above(0.0), 2
         return [], 1
 
-    def _folded(
-        self, kernel: Convolution | Deconvolution, norm: BatchNorm
-    ) -> tuple[list[Call], int]:
-        """Fold what follows a convolution into its weights as they are."""
-        bias = kernel.params[1] if kernel.op.bias_term else 0
-        floor = 0.0 if norm.rectified else float("-inf")
-        remember = norm.remember(bias, behind=True)
-        scale, shift = norm.work["scale"], norm.work["shift"]
-        return [remember, *kernel.calls_above(floor, scale, shift)], 1 + norm.length
+    def touched(self) -> Iterator[Touch]:
+        """Yield data that is used in other steps than those of its layers.
+
+        A group writes its result at the first layer's step. The sum below a ReLU reads
+        what the ReLU wrote when its own turn comes, backward.
+        """
+        yield from self._groups.touched()
+        nodes = self._graph.nodes
+        for chain in self._chains:
+            for first, second in pairwise(chain):
+                adds = isinstance(self._kernels[first], EltwiseSum)
+                if adds and nodes[first].backward and self._rectifies(second):
+                    yield nodes[second].tops[0], "backward", first
 
     def backward(self, flags: Mapping[int, Sequence[bool]]) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group.
@@ -213,16 +221,6 @@ def _can_write_kept(ahead: Kernel[Any], norm: BatchNorm) -> bool:
     stays = set(range(len(node.bottoms))) <= set(node.op.backward_bottoms)
     next_to = node.index + 1 == norm.node.index
     return "x" in norm.work and next_to and node.backward and stays
-
-
-def _redirected(kernel: Kernel[Any], y: Array) -> list[Call]:
-    """Return the forward calls of a kernel, which then write its top elsewhere."""
-    tops = kernel.tops
-    kernel.tops = (y,)
-    try:
-        return list(kernel.forward_calls() or ())
-    finally:
-        kernel.tops = tops
 
 
 def _is_known(kernel: Kernel[Any]) -> bool:

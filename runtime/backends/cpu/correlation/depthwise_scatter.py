@@ -244,5 +244,6 @@ def scatter(
         first_weight=0,
         weight_step=4,
         floor=floor,
+        units=shape.images * shape.groups,
         serial=few(y.size),
     )

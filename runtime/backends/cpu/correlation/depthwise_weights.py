@@ -225,6 +225,7 @@ def weight_gradients(
     """Return the call of the gradients of weights and bias; 0 for one unwanted."""
     run = KERNELS[size_of(shape), shape.steps[0]]
     return run(
+        units=shape.groups,
         dy=dy,
         dw=dw,
         dbias=dbias,

@@ -249,6 +249,7 @@ def correlate(
         w=weights.data,
         bias=weights.bias,
         scale=weights.scale,
+        units=shape.images * shape.groups,
         first_weight=first,
         weight_step=4 * (second - first),
         floor=floor,

@@ -94,6 +94,7 @@ class WinogradWeights(Winograd):
             channel_shares=1 if enough else min(blocks, self.threads),
             channel_block=CHANNEL_BLOCK,
             gradient_at=self._gradient_at(),
+            units=shape.groups * chunks,
             **self._shared(outside=0),
             **space,
         )
@@ -112,6 +113,7 @@ class WinogradWeights(Winograd):
             chunks=chunks,
             accumulate=accumulate[0],
             accumulate_bias=accumulate[1],
+            units=shape.groups * shape.channels,
             **space,
         )
         return [products, add]

@@ -44,7 +44,7 @@ from runtime.backends.cpu.machine.simd import f32, i64
     "x dy partial partial_bias chunks chunk_strips channel_shares channel_block "
     "gradient_at " + STRIPS
 )
-def winograd_weights(record: Any, part: int, parts: int) -> None:
+def winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the transformed gradient of the weights, in parts.
 
     Fields, beside those of `STRIPS`:
@@ -62,7 +62,7 @@ def winograd_weights(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     strips = a.images * a.strips
     width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     clear(workspace)
     units = a.groups * a.chunks * a.channel_shares
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -170,7 +170,7 @@ def _transform_gradient(
     "partial partial_bias dw dbias groups rows channels kernel elements "
     "window_offsets zeros chunks accumulate accumulate_bias workspace workspace_bytes"
 )
-def add_winograd_weights(record: Any, part: int, parts: int) -> None:
+def add_winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Add the parts of `winograd_weights` up and transform them back.
 
     Fields:
@@ -189,7 +189,7 @@ def add_winograd_weights(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
     taps = a.kernel * a.kernel
-    spare = a.workspace + part * a.workspace_bytes
+    spare = a.workspace + thread * a.workspace_bytes
     values = f32(spare)
     step = element_step(channels, width)
     units = a.groups * a.channels if a.dw != 0 else 0

@@ -63,7 +63,7 @@ def remembered(record: Any, part: int, parts: int) -> None:
         f32(a.shift)[c] = shift
 
 
-def _can_stream(y: Array) -> bool:
+def can_stream(y: Array) -> bool:
     """Whether y is better written past the caches, and its planes are whole vectors."""
     large = y.size >= STREAMED_FLOATS
     aligned = count(y.shape, 2) % LANES == 0 and y.ctypes.data % VECTOR_BYTES == 0
@@ -215,7 +215,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             eps=op.eps,
             fraction=op.keep,
             share=op.share,
-            streamed=_can_stream(y),
+            streamed=can_stream(y),
             correction=values / (values - 1) if corrected else 1.0,
             floor=floor,
             serial=few(self.x.size),

@@ -280,7 +280,7 @@ def _copy_row(target: int, source: int, columns: int) -> None:
     "workspace workspace_bytes",
     "floor",
 )
-def multiply(record: Any, part: int, parts: int) -> None:
+def multiply(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute c = max(floor, bias + a b), where b is packed.
 
     Fields:
@@ -303,7 +303,7 @@ def multiply(record: Any, part: int, parts: int) -> None:
         low, high = share(part, parts, a.columns, PANEL)
     else:
         first, last = share(part, parts, a.rows, TILE_ROWS)
-    zeros = a.workspace + part * a.workspace_bytes
+    zeros = a.workspace + thread * a.workspace_bytes
     for j in range(PANEL):
         f32(zeros)[j] = ZERO
     block = zeros + PANEL_ROW
@@ -343,7 +343,7 @@ def multiply(record: Any, part: int, parts: int) -> None:
     "left left_row right right_row first first_row first_rows scale out rows columns "
     "depth terms width accumulate by_columns workspace workspace_bytes"
 )
-def multiply_columns(record: Any, part: int, parts: int) -> None:
+def multiply_columns(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute out[r][c] = sum over k of left[k][r] right[k][c], or add it to out.
 
     Fields:
@@ -366,7 +366,7 @@ def multiply_columns(record: Any, part: int, parts: int) -> None:
         low, high = share(part, parts, a.columns, PANEL)
     else:
         first, last = share(part, parts, a.rows, TILE_ROWS)
-    zeros = a.workspace + part * a.workspace_bytes
+    zeros = a.workspace + thread * a.workspace_bytes
     for j in range(PANEL):
         f32(zeros)[j] = ZERO
     block = zeros + PANEL_ROW
