@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.backends.cpu.layers import activation, powers
 from runtime.backends.cpu.layers.broadcast import Bias
+from runtime.backends.cpu.layers.contrastive import ContrastiveLoss
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.detection_output import DetectionOutput
 from runtime.backends.cpu.layers.dropout import Dropout
@@ -57,6 +58,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Bias": (Bias,),
     "Clip": (activation.Clip,),
     "Concat": (Concat,),
+    "ContrastiveLoss": (ContrastiveLoss,),
     "Convolution": (Convolution,),
     "Crop": (Crop,),
     "Deconvolution": (Deconvolution,),

@@ -31,6 +31,7 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "BatchNorm": ("", [IMAGE]),
     "Bias": ("", [IMAGE]),
     "Concat": ("", [IMAGE, (3, 2, 9, 7)]),
+    "ContrastiveLoss": ("", [(3, 4), (3, 4), (3,)]),
     "Convolution": ("convolution_param { num_output: 5 kernel_size: 3 }", [IMAGE]),
     "Crop": ("crop_param { axis: 2 offset: 1 }", [IMAGE, (3, 4, 5, 3)]),
     "Deconvolution": ("convolution_param { num_output: 5 kernel_size: 3 }", [IMAGE]),
