@@ -9,6 +9,7 @@ from typing import Any
 
 from runtime.backends.cpu.layers import activation, powers
 from runtime.backends.cpu.layers.broadcast import Bias
+from runtime.backends.cpu.layers.contrastive import ContrastiveLoss
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.detection_output import DetectionOutput
 from runtime.backends.cpu.layers.dropout import Dropout
@@ -31,6 +32,7 @@ from runtime.backends.cpu.layers.pair_loss import (
     SigmoidCrossEntropyLoss,
     SmoothL1Loss,
 )
+from runtime.backends.cpu.layers.parts import Crop, Im2col
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
@@ -59,7 +61,9 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Bias": (Bias,),
     "Clip": (activation.Clip,),
     "Concat": (Concat,),
+    "ContrastiveLoss": (ContrastiveLoss,),
     "Convolution": (Convolution,),
+    "Crop": (Crop,),
     "Deconvolution": (Deconvolution,),
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
@@ -68,6 +72,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Eltwise": (EltwiseSum, EltwiseProduct, EltwiseMaximum),
     "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
+    "Im2col": (Im2col,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
     "LRN": (LRN,),

@@ -23,7 +23,7 @@ from runtime.backends.cpu.machine.llvm import (
     store,
 )
 from runtime.backends.cpu.machine.mapping import emit_sweep, folded
-from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.cpu.machine.sizes import SERIAL_ELEMENTS, few
 from runtime.backends.cpu.machine.vector_math import Value, exp, instruction, where
 from runtime.backends.layer_kernel import LayerKernel
 
@@ -228,13 +228,14 @@ def softmax_across_gradient(record: Any, part: int, parts: int) -> None:
 
 def softmax_call(shape: Shape, axis: int, **arrays: Any) -> Call:
     """Return the call of x, p or of y, dy, dx along an axis."""
-    serial, inner = few(count(shape)), count(shape, axis + 1)
-    outer, classes = count(shape, 0, axis), shape[axis]
+    outer, classes, inner = count(shape, 0, axis), shape[axis], count(shape, axis + 1)
+    size = count(shape)
+    shares = {"serial": few(size), "units": size // SERIAL_ELEMENTS}
     if inner == 1:
         chosen = softmax if "x" in arrays else softmax_gradient
-        return chosen(rows=outer, classes=classes, serial=serial, **arrays)
+        return chosen(rows=outer, classes=classes, **shares, **arrays)
     across = softmax_across if "x" in arrays else softmax_across_gradient
-    return across(outer=outer, classes=classes, inner=inner, serial=serial, **arrays)
+    return across(outer=outer, classes=classes, inner=inner, **shares, **arrays)
 
 
 class Softmax(LayerKernel[SoftmaxOp]):
