@@ -35,6 +35,7 @@ class CpuBackend(Backend):
     """
 
     name: ClassVar[str] = "numpy"
+    leaves_out: ClassVar[bool] = True
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(np)
