@@ -108,10 +108,9 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
 
 def all_kernels() -> list[CompiledKernel]:
     """Return every compiled kernel: of layers, of their parts, of update rules."""
-    from runtime.backends import cpu
-
+    here = __name__.rpartition(".")[0]
     found = {}
-    for module in walk_packages(cpu.__path__, f"{cpu.__name__}."):
+    for module in walk_packages(import_module(here).__path__, f"{here}."):
         for value in vars(import_module(module.name)).values():
             if isinstance(value, CompiledKernel):
                 found[id(value)] = value
