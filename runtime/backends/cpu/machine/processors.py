@@ -8,9 +8,6 @@ processor: they *fetch* it. It goes back as soon as its share is done.
 from __future__ import annotations
 
 import sys
-from typing import Any
-
-from numba import types
 
 from runtime.backends.cpu.machine.atomics import (
     atomic_add,
@@ -18,7 +15,7 @@ from runtime.backends.cpu.machine.atomics import (
     atomic_store,
     exchange,
 )
-from runtime.backends.cpu.machine.compiled import helper, outlined
+from runtime.backends.cpu.machine.parts import helper, outlined, outside
 from runtime.backends.cpu.machine.simd import i64
 
 # What there is of every thread, in int64: the system's number of it, whether it is at
@@ -30,16 +27,12 @@ NOT, BEING, IS = 0, 1, 2  # values of FETCHED
 LEAST_NS = 2000  # that a thread works meanwhile, if it is on a processor
 
 if sys.platform == "linux":
-
-    def _external(name: str, *arguments: Any) -> Any:
-        return types.ExternalFunction(name, types.int32(*arguments))
-
-    _three = (types.int32, types.int64, types.int64)
-    processor = _external("sched_getcpu")
-    _get_allowed = _external("sched_getaffinity", *_three)
-    _set_allowed = _external("sched_setaffinity", *_three)
-    _get_time = _external("clock_gettime", types.int32, types.int64)
-    _yield = _external("sched_yield")
+    _three = ("int32", "int64", "int64")
+    processor = outside("sched_getcpu", "int32")
+    _get_allowed = outside("sched_getaffinity", "int32", *_three)
+    _set_allowed = outside("sched_setaffinity", "int32", *_three)
+    _get_time = outside("clock_gettime", "int32", "int32", "int64")
+    _yield = outside("sched_yield", "int32")
 
     @outlined
     def leave_processor(number: int, own: int) -> None:

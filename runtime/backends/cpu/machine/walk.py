@@ -18,7 +18,6 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from numba import types
 
 from runtime.backends.cpu.machine.atomics import (
     PLACE_BYTES,
@@ -32,7 +31,8 @@ from runtime.backends.cpu.machine.atomics import (
     wait_until,
     wake,
 )
-from runtime.backends.cpu.machine.compiled import compile_function, helper, outlined
+from runtime.backends.cpu.machine.compiled import machine_code
+from runtime.backends.cpu.machine.parts import helper, outlined, types
 from runtime.backends.cpu.machine.processors import (
     AT_WORK,
     LEAST_NS,
@@ -234,9 +234,9 @@ def _walk_all(table: int, rows: int) -> None:
 
 def _native(function: Callable[..., None], arguments: int) -> Callable[..., None]:
     """Return a function in machine code; calling it lets go of Python's lock."""
-    made = compile_function(types.void(*[types.int64] * arguments), function)
+    address = machine_code(function, lambda: [types.int64] * arguments)
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
-    native: Callable[..., None] = kind(made.address)
+    native: Callable[..., None] = kind(address)
     return native
 
 
