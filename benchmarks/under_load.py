@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import nets
-from compare import SEED, fill_inputs, solver_of
+from compare import solver_of
+from values import SEED, fill_inputs
 
 import runtime
 
