@@ -21,6 +21,7 @@ import numpy as np
 from tables import markdown
 
 import runtime
+from runtime.backends.cpu import CpuBackend
 from runtime.layers.base import Kernel
 
 SHAPES = ("32x64x56x56", "4x16")
@@ -161,11 +162,10 @@ CASES: Mapping[str, Case] = {
         pair,
         top="loss",
     ),
-    "MVN": Case(
-        'type: "MVN"', lambda t, x: t.nn.functional.instance_norm(x.reshape(x.shape))
-    ),
+    "MVN": Case('type: "MVN"', lambda t, x: t.nn.functional.instance_norm(x)),
     "Normalize": Case(
-        'type: "Normalize"', lambda t, x: t.nn.functional.normalize(x, dim=1)
+        'type: "Normalize" norm_param { across_spatial: false }',
+        lambda t, x, a: a.reshape(-1, 1, 1) * t.nn.functional.normalize(x, dim=1),
     ),
     "Tile": Case('type: "Tile" tile_param { tiles: 2 }', lambda t, x: t.cat([x, x], 1)),
     "Permute": Case(
@@ -287,6 +287,11 @@ def measure(
     return rows
 
 
+def _threads() -> int:
+    """Return how many threads run compiled kernels."""
+    return CpuBackend().threads
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all cases, or some, and print tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -300,14 +305,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.alone:
         import torch
 
-        torch.set_num_threads(runtime.get_backend("numpy").threads)
+        torch.set_num_threads(_threads())
     clock = time.process_time if options.cpu else time.perf_counter
     heads = ["layer, pass", "ours, ms", "portable, ms", "ratio", "PyTorch, ms", "ratio"]
     for text in options.shape:
         shape = tuple(int(size) for size in text.split("x"))
         rows: list[list[str]] = []
         for name in options.only or CASES:
-            if name in ("MVN", "Permute", "Crop") and len(shape) < 4:
+            if name in ("MVN", "Normalize", "Permute", "Crop") and len(shape) < 4:
                 continue
             rows += measure(name, shape, options, clock)
         print(f"\n{text}\n\n{markdown(heads, rows)}\n")

@@ -41,6 +41,12 @@ class Direct:
     constant_weights: bool = False
 
     @property
+    def adds(self) -> bool:
+        """Whether another blob can be added: y is computed row by row."""
+        shape = self.shape
+        return shape.steps_out == (1, 1) and shape.positions == shape.sizes_out
+
+    @property
     def cycles(self) -> float:
         """A guess of the time of y, in cycles."""
         shape = self.shape
@@ -163,7 +169,7 @@ class Direct:
         y: Array,
         floor: float,
     ) -> list[Call]:
-        """Return the calls of y = max(floor, bias + correlation)."""
+        """Return the calls of y = max(floor, bias + correlation + added)."""
         shape = self.shape
         pack = pack_weights(
             constant=weights.constant,
@@ -198,6 +204,7 @@ class Direct:
             y_column_step=shape.steps_out[1],
             y_first=shape.first[0] * width + shape.first[1],
             units_by_rows=1 if enough else self.threads,
+            added=weights.added,
             floor=floor,
             units=shape.groups * panels,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -67,6 +67,7 @@ class Winograd:
     constant_weights: bool = False
     row_shares: int = 1
     transforms_in_place: bool = False
+    adds: ClassVar[bool] = True  # another blob, see `Weights`
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
@@ -340,7 +341,7 @@ class Winograd:
         y: Array,
         floor: float,
     ) -> list[Call]:
-        """Return the calls of y = max(floor, bias + correlation)."""
+        """Return the calls of y = max(floor, bias + correlation + added)."""
         shape = self.shape
         space = {
             "workspace": work["workspace"],
@@ -378,6 +379,7 @@ class Winograd:
             transformed=0 if self.transforms_in_place else work["weights"],
             weights_block=self._weights_block,
             weights_at=self._weights_at(),
+            added=weights.added,
             row_shares=self.row_shares,
             products_at=self._products_at(),
             floor=floor,

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.backends.cpu.correlation.adding import add_rows
 from runtime.backends.cpu.correlation.winograd_strips import (
     STRIPS,
     TAPS,
@@ -153,16 +154,17 @@ def transform_weights(record: Any, part: int, parts: int, thread: int) -> None:
 
 @kernel(
     WEIGHTS
-    + "x y bias transformed weights_block weights_at row_shares products_at "
+    + "x y added bias transformed weights_block weights_at row_shares products_at "
     + STRIPS,
     "floor",
 )
 def winograd(record: Any, part: int, parts: int, thread: int) -> None:
-    """Compute y = max(floor, bias + the correlation of x with the weights).
+    """Compute y = max(floor, bias + the correlation of x with the weights + added).
 
     Fields, beside those of `WEIGHTS` and `STRIPS`:
         x: (images, groups, channels, height, width).
         y: (images, groups, rows, out_height, out_width).
+        added: like y, or 0.
         bias: (groups, rows), or 0 for none.
         transformed: what `transform_weights` made, or 0: the weights of a tile of rows
             are transformed where they are needed, so many channels at a time that they
@@ -239,7 +241,7 @@ def _transform_back(
         tile_row: the number of the first row of the products, within the group.
         v: the number of the vector of rows among them.
     """
-    floor = np.float32(a.floor)
+    floor = np.float32(a.floor) if a.added == 0 else np.float32(LOWEST)
     row = tile_row + v * LANES
     valid = min(LANES, a.rows - row)
     step = element_step(a.panel_tiles, TILE)
@@ -272,3 +274,7 @@ def _transform_back(
                 valid,
                 min(LANES, positions - position),
             )
+        if a.added != 0:
+            at = 4 * (channel * plane + begin * a.out_width)
+            lowest = np.float32(a.floor)
+            add_rows(a.y + at, a.added + at, valid, 4 * plane, positions, lowest)
