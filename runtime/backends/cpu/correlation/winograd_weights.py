@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from runtime.arrays import Array
-from runtime.backends.cpu.correlation.winograd import Winograd
+from runtime.backends.cpu.correlation.direct import OPERATIONS_A_CYCLE
+from runtime.backends.cpu.correlation.winograd import TERMS_TO_START, Winograd
 from runtime.backends.cpu.correlation.winograd_code import WINDOW_BYTES
 from runtime.backends.cpu.correlation.winograd_strips import element_step
 from runtime.backends.cpu.correlation.winograd_weights_code import (
@@ -28,7 +29,9 @@ CHANNEL_BLOCK = 4 * LANES  # channels at a time
 SHARE = 1.5  # of the time of its parts, measured
 WHOLE_PANEL = 1 << 16  # vectors in elements of a panel that has all tiles
 WHOLE_SHARES = 4  # of the channels; each transforms all of dy
-GRADIENT_CYCLES = 1.5  # to transform the gradient of a weight back
+# To transform the gradient of a weight back, from memory and from the cache.
+GRADIENT_CYCLES = 1.5
+CACHED_GRADIENT_CYCLES = 0.5
 
 _ZEROS = np.zeros(LANES, np.float32)
 
@@ -40,9 +43,14 @@ class WinogradWeights(Winograd):
     @property
     def weight_cycles(self) -> float:
         """A guess of the time of the gradient of the weights, in the same unit."""
-        products = self._products(round_up(self.shape.channels, ROWS))
-        transforms = self._transforms(self.shape.channels + self.shape.rows)
-        adding = self._transformed_weights * GRADIENT_CYCLES
+        shape = self.shape
+        tiles = shape.images * self.tiles[0] * self.tiles[1] + TERMS_TO_START
+        sums = shape.groups * round_up(shape.rows, LANES)
+        sums *= self.elements * round_up(shape.channels, ROWS)
+        products = 2 * sums * tiles / OPERATIONS_A_CYCLE
+        transforms = self._transforms(shape.channels + shape.rows)
+        back = CACHED_GRADIENT_CYCLES if self._whole else GRADIENT_CYCLES
+        adding = self._transformed_weights * back
         return SHARE * (products + transforms + adding) / self.threads
 
     @cached_property
