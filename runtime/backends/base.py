@@ -85,6 +85,9 @@ class Fusion(Protocol):
     ) -> Mapping[int, Sequence[Any]]:
         """Return other calls for some nodes; flags: what `backward` of each gets."""
 
+    def left_out(self) -> Iterable[tuple[Sequence[int], Sequence[int]]]:
+        """Return what is not written though it may be kept: nodes, edges between."""
+
     def touched(self) -> Iterable[Touch]:
         """Return data that is used in other steps than those of its layers."""
 
@@ -97,6 +100,7 @@ class Backend(Primitives):
     """
 
     precisions: ClassVar[Sequence[str]] = ("float32",)
+    leaves_out: ClassVar[bool] = False  # blobs between layers that run as one
 
     @property
     def title(self) -> str:

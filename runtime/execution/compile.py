@@ -75,6 +75,7 @@ def compile_plan(
     known: Known | None = None,
     suits: Callable[[Arena], bool] = lambda _: True,
     limit: MemoryLimit | None = None,
+    asked: Container[str] | None = None,
 ) -> Plan:
     """Bind every node of `graph` to a kernel of `backend` and to memory.
 
@@ -83,14 +84,16 @@ def compile_plan(
     outlive the steps that use them; None keeps all of them, as Caffe does. Inputs,
     outputs and loss gradients are always kept. known: where another plan has its
     arrays, to have them there too. suits: which arenas may be taken. limit: of the
-    memory, for which some blobs are computed again in backward.
+    memory, for which some blobs are computed again in backward. asked: the blobs that
+    layers which run as one must write; None for all that are kept.
 
     Nothing is written to the memory that plans share: see `Plan.enter`.
 
     Raises `UnsupportedError` for a layer type without arithmetic, `MachineError` where
     the memory cannot be had.
     """
-    places, kernels, fusion = _kernels(graph, backend, context, keep)
+    written = keep if asked is None else asked
+    places, kernels, fusion = _kernels(graph, backend, context, written)
     found = None
     if limit is not None and not graph.stale:
         found = _within(graph, backend, context, keep, limit)

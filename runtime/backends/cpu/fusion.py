@@ -175,6 +175,11 @@ class Fusion:
                     return kernel.calls_above(0.0), 2
         return [], 1
 
+    def left_out(self) -> list[tuple[Sequence[int], Sequence[int]]]:
+        """Return what passes do not write: nodes that run as one, edges between."""
+        groups = self._groups.groups
+        return [(one.nodes, one.unwritten) for one in groups if one.unwritten]
+
     def touched(self) -> Iterator[Touch]:
         """Yield data that is used in other steps than those of its layers.
 

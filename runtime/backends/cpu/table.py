@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 from runtime.backends.cpu.layers import activation, powers
 from runtime.backends.cpu.layers.broadcast import Bias
+from runtime.backends.cpu.layers.contrastive import ContrastiveLoss
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.detection_output import DetectionOutput
 from runtime.backends.cpu.layers.dropout import Dropout
@@ -29,6 +32,7 @@ from runtime.backends.cpu.layers.pair_loss import (
     SigmoidCrossEntropyLoss,
     SmoothL1Loss,
 )
+from runtime.backends.cpu.layers.parts import Crop, Im2col
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
@@ -44,6 +48,7 @@ from runtime.backends.cpu.layers.resize import (
 )
 from runtime.backends.cpu.layers.softmax import Softmax
 from runtime.backends.cpu.layers.unpooling import Unpooling
+from runtime.backends.cpu.machine.compiled import CompiledKernel
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
@@ -56,7 +61,9 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Bias": (Bias,),
     "Clip": (activation.Clip,),
     "Concat": (Concat,),
+    "ContrastiveLoss": (ContrastiveLoss,),
     "Convolution": (Convolution,),
+    "Crop": (Crop,),
     "Deconvolution": (Deconvolution,),
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
@@ -65,6 +72,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Eltwise": (EltwiseSum, EltwiseProduct, EltwiseMaximum),
     "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
+    "Im2col": (Im2col,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
     "LRN": (LRN,),
@@ -96,3 +104,14 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Threshold": (activation.Threshold,),
     "Upsample": (Upsample, Unpooling),
 }
+
+
+def all_kernels() -> list[CompiledKernel]:
+    """Return every compiled kernel: of layers, of their parts, of update rules."""
+    here = __name__.rpartition(".")[0]
+    found = {}
+    for module in walk_packages(import_module(here).__path__, f"{here}."):
+        for value in vars(import_module(module.name)).values():
+            if isinstance(value, CompiledKernel):
+                found[id(value)] = value
+    return list(found.values())

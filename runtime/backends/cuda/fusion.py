@@ -104,6 +104,10 @@ class Fusion:
             calls |= group.backward(flags)
         return calls
 
+    def left_out(self) -> Sequence[tuple[Sequence[int], Sequence[int]]]:
+        """Return none: what is kept is written."""
+        return ()
+
     def touched(self) -> Sequence[Touch]:
         """Return none: calls move only to where what they touch is there."""
         return ()

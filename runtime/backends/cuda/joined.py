@@ -56,6 +56,10 @@ class Joined:
         order = sorted(flags, reverse=True)
         return self._taken_together(calls, order, others, ahead=False)
 
+    def left_out(self) -> Sequence[tuple[Sequence[int], Sequence[int]]]:
+        """Return none: what is kept is written."""
+        return ()
+
     def touched(self) -> Iterable[Touch]:
         """Return what the groups use at other steps; see `Fusion.touched`."""
         return self._inner.touched()

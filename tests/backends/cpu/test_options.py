@@ -31,7 +31,9 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "BatchNorm": ("", [IMAGE]),
     "Bias": ("", [IMAGE]),
     "Concat": ("", [IMAGE, (3, 2, 9, 7)]),
+    "ContrastiveLoss": ("", [(3, 4), (3, 4), (3,)]),
     "Convolution": ("convolution_param { num_output: 5 kernel_size: 3 }", [IMAGE]),
+    "Crop": ("crop_param { axis: 2 offset: 1 }", [IMAGE, (3, 4, 5, 3)]),
     "Deconvolution": ("convolution_param { num_output: 5 kernel_size: 3 }", [IMAGE]),
     "DetectionOutput": (
         # One row, as planned.
@@ -40,6 +42,7 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     ),
     "Dropout": ("dropout_param { dropout_ratio: 0.3 }", [IMAGE]),
     "Eltwise": ("eltwise_param { coeff: 2 coeff: -3 }", [IMAGE, IMAGE]),
+    "Im2col": ("convolution_param { kernel_size: 3 }", [IMAGE]),
     "InnerProduct": ("inner_product_param { num_output: 5 }", [(3, 8)]),
     "Interp": ("interp_param { height: 5 width: 8 }", [IMAGE]),
     "LRN": ("", [IMAGE]),

@@ -114,7 +114,7 @@ class Winograd:
         """Strips of an image."""
         return -(-self.tiles[0] // self.strip_rows)
 
-    @cached_property
+    @property
     def panel_strips(self) -> int:
         """Strips of a panel: few enough that every thread has one."""
         strips = self.shape.images * self.strips

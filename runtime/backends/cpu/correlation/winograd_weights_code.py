@@ -30,24 +30,32 @@ from runtime.backends.cpu.correlation.winograd_transforms import (
     weight_gradient5,
 )
 from runtime.backends.cpu.machine.compiled import carray, kernel, outlined
-from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
+from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES, VECTORS
 from runtime.backends.cpu.machine.matrix import (
     LOWEST,
+    TILE,
     ZERO,
     multiply_tile,
-    next_vectors,
 )
-from runtime.backends.cpu.machine.simd import f32, i64
+from runtime.backends.cpu.machine.simd import f32, i64, transpose_out
+
+# Fields of a record that say where the gradient goes:
+#
+#   dw: (groups, rows, channels, kernel, kernel), or 0 where it is not wanted
+#   accumulate: 1 where dw is added to, not stored
+#   window_offsets: int32 (kernel^2,), bytes of vectors one after the other
+#   zeros: a vector of zeros, as there is no bias
+WINDOWS = "dw accumulate window_offsets zeros "
 
 
 @kernel(
-    "x dy partial partial_bias chunks chunk_strips channel_shares channel_block "
-    "gradient_at " + STRIPS
+    WINDOWS + "x dy partial partial_bias chunks chunk_strips channel_shares "
+    "channel_block gradient_at whole sums_at window_at " + STRIPS
 )
 def winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute the transformed gradient of the weights, in parts.
 
-    Fields, beside those of `STRIPS`:
+    Fields, beside those of `WINDOWS` and `STRIPS`:
         x: (images, groups, channels, height, width).
         dy: (images, groups, rows, out_height, out_width).
         partial: (groups, chunks, elements, channels, rows), the sums over the strips of
@@ -58,6 +66,11 @@ def winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
         channel_shares: shares into which the channels are divided, beside the chunks.
         channel_block: channels whose data is transformed at a time.
         gradient_at: where a thread's workspace has the transformed dy of a panel.
+        whole: 1 where there is one chunk and one panel: then partial is not there, and
+            dw is computed.
+        sums_at: where the workspace then has the sums of channel_block channels and a
+            TILE of rows.
+        window_at: where it then has WINDOW_BYTES.
     """
     a = carray(record, 1)[0]
     strips = a.images * a.strips
@@ -85,34 +98,114 @@ def winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
             for c0 in range(low, high, a.channel_block):
                 c1 = min(c0 + a.channel_block, high)
                 transform_data(a, workspace, group, first, last, c0, c1)
-                block = padded(c1 - c0, LANES)
-                for e in range(a.elements):
-                    left = workspace + a.data_at
-                    left += e * element_step(a.panel_tiles, block)
-                    for c in range(0, c1 - c0, ROWS):
-                        target = partial + e * element_step(channels, width)
-                        target += 4 * (c0 + c) * width
-                        b = workspace + a.gradient_at
-                        b += e * element_step(a.panel_tiles, width)
-                        remaining = width // LANES
-                        while remaining > 0:
-                            vectors = next_vectors(remaining)
-                            multiply_tile(
-                                vectors,
-                                left + 4 * c,
-                                4 * block,
-                                4,
-                                b,
-                                4 * width,
-                                tiles,
-                                target,
-                                4 * width,
-                                start,
-                                LOWEST,
+                if a.whole == 0:
+                    to = partial + 4 * c0 * width
+                    step = element_step(channels, width)
+                    _multiply(a, workspace, c1 - c0, 0, width, tiles, to, step, start)
+                    continue
+                for row in range(0, width if a.dw != 0 else 0, TILE):
+                    columns = min(TILE, width - row)
+                    to = workspace + a.sums_at
+                    step = element_step(a.channel_block, TILE)
+                    _multiply(
+                        a, workspace, c1 - c0, row, columns, tiles, to, step, start
+                    )
+                    window = workspace + a.window_at
+                    for c in range(c1 - c0):
+                        source = to + 4 * c * columns
+                        for v in range(0, columns, LANES):
+                            _put_windows(
+                                a, source + 4 * v, step, window, group, row + v, c0 + c
                             )
-                            b += vectors * VECTOR_BYTES
-                            target += vectors * VECTOR_BYTES
-                            remaining -= vectors
+
+
+@outlined
+def _multiply(
+    a: Any,
+    workspace: int,
+    channels: int,
+    row: int,
+    columns: int,
+    tiles: int,
+    target: int,
+    step: int,
+    start: int,
+) -> None:
+    """Sum products of the transformed x and dy over the tiles of a panel.
+
+    Args:
+        a: the record; see `winograd_weights`.
+        workspace: address of this thread's workspace.
+        channels: how many channels are transformed.
+        row: the number of the first row.
+        columns: how many rows there are, whole vectors.
+        tiles: how many tiles.
+        target: address of the sums (elements, channels, columns).
+        step: bytes from one element to the next.
+        start: address of zeros; 0 to add to what is there.
+    """
+    width, block = padded(a.rows, LANES), padded(channels, LANES)
+    target_row = 4 * (width if a.whole == 0 else columns)
+    for e in range(a.elements):
+        left = workspace + a.data_at + e * element_step(a.panel_tiles, block)
+        right = workspace + a.gradient_at + e * element_step(a.panel_tiles, width)
+        for c in range(0, channels, ROWS):
+            put = target + e * step + c * target_row
+            for r in range(row, row + columns, TILE):
+                vectors = min(VECTORS, (width - r) // LANES)
+                multiply_tile(
+                    vectors,
+                    left + 4 * c,
+                    4 * block,
+                    4,
+                    right + 4 * r * a.panel_tiles,
+                    vectors * VECTOR_BYTES,
+                    tiles,
+                    put + 4 * (r - row),
+                    target_row,
+                    start,
+                    LOWEST,
+                )
+
+
+@outlined
+def _put_windows(
+    a: Any, source: int, step: int, window: int, group: int, row: int, c: int
+) -> None:
+    """Transform sums of a vector of rows back into windows of dw.
+
+    Args:
+        a: the record; see `WINDOWS`. It has rows, channels and kernel.
+        source: address of the vector of the first element.
+        step: bytes from one element to the next.
+        window: address of WINDOW_BYTES.
+        group: the number of the group.
+        row: the number of the first row, within the group.
+        c: the number of the channel, within the group.
+    """
+    taps, values = a.kernel * a.kernel, f32(window)
+    if a.kernel == 3:
+        weight_gradient3(source, step, window, a.window_offsets, a.zeros, LOWEST)
+    else:
+        weight_gradient5(source, step, window, a.window_offsets, a.zeros, LOWEST)
+    rows = min(LANES, a.rows - row)
+    target = a.dw + 4 * ((group * a.rows + row) * a.channels + c) * taps
+    between = 4 * a.channels * taps
+    if a.accumulate != 0:
+        for r in range(rows):
+            dw = f32(target + r * between)
+            for t in range(taps):
+                dw[t] += values[t * LANES + r]
+        return
+    for t in range(0, taps, LANES):
+        transpose_out(
+            target + 4 * t,
+            between,
+            window + VECTOR_BYTES * t,
+            VECTOR_BYTES,
+            rows,
+            min(LANES, taps - t),
+        )
 
 
 @outlined
@@ -121,8 +214,8 @@ def _transform_gradient(
 ) -> int:
     """Compute A dy A^T of a panel; returns the number of its tiles.
 
-    It lies at `gradient_at` of the workspace: (elements, panel_tiles, rows), the rows
-    padded to vectors.
+    It lies at `gradient_at` of the workspace: (elements, rows / TILE, panel_tiles, rows
+    % TILE), the rows padded to vectors.
 
     Args:
         a: the record; see `winograd_weights`.
@@ -149,13 +242,16 @@ def _transform_gradient(
             transpose_planes(
                 a.dy + 4 * channel * plane, plane, valid, low, high, transposed
             )
-            target = workspace + a.gradient_at + 4 * (tiles * width + row)
+            tile_row = row // TILE * TILE
+            columns = min(TILE, width - tile_row)
+            at = tile_row * a.panel_tiles + tiles * columns + row - tile_row
+            target = workspace + a.gradient_at + 4 * at
             for t in range(count):
                 if a.kernel == 3:
                     gradient3(workspace, offsets + 4 * TAPS * t, target, step)
                 else:
                     gradient5(workspace, offsets + 4 * TAPS * t, target, step)
-                target += 4 * width
+                target += 4 * columns
             if share == 0:
                 total = f32(sums + 4 * row)
                 for position in range(high - low):
@@ -167,32 +263,28 @@ def _transform_gradient(
 
 
 @kernel(
-    "partial partial_bias dw dbias groups rows channels kernel elements "
-    "window_offsets zeros chunks accumulate accumulate_bias workspace workspace_bytes"
+    WINDOWS + "partial partial_bias dbias groups rows channels kernel elements "
+    "chunks whole accumulate_bias workspace workspace_bytes"
 )
 def add_winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
     """Add the parts of `winograd_weights` up and transform them back.
 
-    Fields:
+    Fields, beside those of `WINDOWS`:
         partial, partial_bias: what `winograd_weights` made.
-        dw: (groups, rows, channels, kernel, kernel), or 0 where it is not wanted.
+        whole: 1 where dw is there already.
         dbias: (groups, rows), or 0 where it is not wanted.
         rows, channels: of a group.
         kernel: 3 or 5.
         elements: of a transformed window, 36 or 64.
-        window_offsets: int32 (kernel^2,), bytes of vectors one after the other.
-        zeros: a vector of zeros, as there is no bias.
         chunks: parts of every sum.
-        accumulate, accumulate_bias: 1 where dw, dbias are added to, not stored.
+        accumulate_bias: 1 where dbias is added to, not stored.
         workspace, workspace_bytes: that of all threads, and the bytes of each.
     """
     a = carray(record, 1)[0]
     width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
-    taps = a.kernel * a.kernel
     spare = a.workspace + thread * a.workspace_bytes
-    values = f32(spare)
     step = element_step(channels, width)
-    units = a.groups * a.channels if a.dw != 0 else 0
+    units = a.groups * a.channels if a.dw != 0 and a.whole == 0 else 0
     for unit in range(units * part // parts, units * (part + 1) // parts):
         group, c = unit // a.channels, unit % a.channels
         start = a.partial + group * a.chunks * a.elements * step + 4 * c * width
@@ -202,21 +294,8 @@ def add_winograd_weights(record: Any, part: int, parts: int, thread: int) -> Non
                 more = f32(start + (chunk * a.elements + e) * step)
                 for r in range(width):
                     total[r] += more[r]
-        for block in range(0, a.rows, LANES):
-            source, table = start + 4 * block, a.window_offsets
-            if a.kernel == 3:
-                weight_gradient3(source, step, spare, table, a.zeros, LOWEST)
-            else:
-                weight_gradient5(source, step, spare, table, a.zeros, LOWEST)
-            for r in range(min(LANES, a.rows - block)):
-                window = (group * a.rows + block + r) * a.channels + c
-                dw = f32(a.dw + 4 * window * taps)
-                if a.accumulate != 0:
-                    for t in range(taps):
-                        dw[t] += values[t * LANES + r]
-                else:
-                    for t in range(taps):
-                        dw[t] = values[t * LANES + r]
+        for row in range(0, a.rows, LANES):
+            _put_windows(a, start + 4 * row, step, spare, group, row, c)
     if part == 0 and a.dbias != 0:
         dbias, sums = f32(a.dbias), f32(a.partial_bias)
         for group in range(a.groups):

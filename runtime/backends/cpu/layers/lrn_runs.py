@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.llvm import (
     LANES,
@@ -25,6 +24,7 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.vector_math import Value, power, root, where
 from runtime.backends.cpu.machine.windows import masked, smaller
 

@@ -42,7 +42,8 @@ class PairLoss(LayerKernel[OpT]):
 
     def _sizes(self) -> dict[str, int]:
         size = self.x.size
-        return {"rows": 1, "size": size, "serial": few(size)}
+        units = chunks_of(size)
+        return {"rows": 1, "size": size, "serial": few(size), "units": units}
 
     def _joined(self, factor: float, divisor: float = 1.0, **more: Array | int) -> Call:
         """Return the call that makes the loss of the sums of chunks."""

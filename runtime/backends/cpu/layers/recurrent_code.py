@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel
 from runtime.backends.cpu.machine.gemm import (
@@ -32,6 +31,7 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import copy, f32
 from runtime.backends.cpu.machine.vector_math import Value, sigmoid, tanh
 

@@ -14,7 +14,6 @@ from types import FunctionType
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.compiled import CompiledKernel, kernel
 from runtime.backends.cpu.machine.llvm import (
@@ -35,6 +34,7 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.vector_math import Formula, Value, instruction
 
 
@@ -129,8 +129,8 @@ def mapped(formula: Formula, inputs: int) -> Any:
         emit_map(builder, formula, addresses, count, given)
         return context.get_dummy_value()
 
-    kinds = [types.int64] * (inputs + 2) + [types.float64] * constants
-    return instruction(types.void(*kinds), generate)
+    kinds = ["int64"] * (inputs + 2) + ["float64"] * constants
+    return instruction("void", kinds, generate)
 
 
 def emit_map(

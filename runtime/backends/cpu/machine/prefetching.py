@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.compiled import helper
 from runtime.backends.cpu.machine.llvm import I32, declared, intrinsic
+from runtime.backends.cpu.machine.parts import types
 
 LINE_BYTES = 64  # of the caches
 

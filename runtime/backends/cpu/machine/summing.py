@@ -10,7 +10,6 @@ import inspect
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.compiled import CompiledKernel, carray, kernel
 from runtime.backends.cpu.machine.llvm import (
@@ -25,6 +24,7 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
 )
 from runtime.backends.cpu.machine.mapping import emit_sweep, folded, named
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import f32, f64
 from runtime.backends.cpu.machine.vector_math import Formula, Value
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from runtime.backends.cpu.correlation import winograd
+from runtime.backends.cpu.correlation import winograd, winograd_weights
 from runtime.backends.cpu.correlation.correlation import Correlation, gathering
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
@@ -108,6 +108,7 @@ def test_deconvolution(case: tuple[str, tuple[int, ...]], accumulate: bool) -> N
     shares=st.integers(1, 3),
     in_place=st.booleans(),
     block=st.sampled_from([3, 64]),
+    whole=st.sampled_from([0, 1 << 16]),
 )
 def test_winograd_convolution(
     monkeypatch: pytest.MonkeyPatch,
@@ -121,6 +122,7 @@ def test_winograd_convolution(
     shares: int,
     in_place: bool,
     block: int,
+    whole: int,
 ) -> None:
     def always(
         shapes: Sequence[Correlation], threads: int, *, constant: bool = False
@@ -135,6 +137,7 @@ def test_winograd_convolution(
     monkeypatch.setattr(convolution, "forward_algorithms", always)
     monkeypatch.setattr(convolution, "weights_algorithm", WinogradWeights)
     monkeypatch.setattr(winograd, "WEIGHTS_BLOCK", block)
+    monkeypatch.setattr(winograd_weights, "WHOLE_PANEL", whole)
     height, width = (max(1, kernel - 2 * pad) + more for more in extra)
     text = (
         'type: "Convolution" bottom: "x" top: "y" convolution_param { '

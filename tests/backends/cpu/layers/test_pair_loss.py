@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
+from netspec.errors import SpecError
 from runtime.backends.cpu import CpuBackend
 from tests.backends.cpu.oracle import CPU, EXAMPLES, PORTABLE, compare, numbers, results
 from tests.layers.harness import LoneLayer
@@ -73,6 +74,45 @@ def test_distances(
         wanted_bottoms=[*wanted, *[False] * (many - 2)],
         usual=math.prod(shape),
     )
+
+
+@EXAMPLES
+@given(
+    rows=st.integers(1, 30),
+    width=st.integers(1, 40),
+    legacy=st.booleans(),
+    margin=st.sampled_from([0.5, 3, 9]),
+    wanted=st.sampled_from([(True, True), (True, False), (False, True)]),
+)
+def test_contrastive_loss(
+    rows: int, width: int, legacy: bool, margin: float, wanted: tuple[bool, bool]
+) -> None:
+    rng = np.random.default_rng(3)
+    similarity = rng.choice([0, 1, -1, 0.9, -0.6, 2, np.inf], rows).astype(np.float32)
+    shape = (rows, width)
+    a, b = numbers(shape, 0), numbers(shape, 1)
+    b[0] = a[0]  # no distance to divide by
+    compare(
+        'type: "ContrastiveLoss" bottom: "a" bottom: "b" bottom: "s" top: "loss" '
+        f"contrastive_loss_param {{ margin: {margin} "
+        f"legacy_version: {str(legacy).lower()} }}",
+        [shape, shape, (rows,)],
+        bottoms=[a, b, similarity],
+        wanted_bottoms=[*wanted, False],
+        usual=width,
+    )
+
+
+def test_a_similarity_that_is_no_number_is_an_error() -> None:
+    text = (
+        'name: "l" type: "ContrastiveLoss" bottom: "a" bottom: "b" bottom: "s" '
+        'top: "loss"'
+    )
+    shapes = [(3, 4), (3, 4), (3,)]
+    layer = LoneLayer(text, shapes, backend=CPU, dtype="float32")
+    similarity = np.float32([0, np.nan, 1])
+    with pytest.raises(SpecError, match="holds nan at place 1; expected 0 for a pair"):
+        layer.forward([numbers((3, 4), 0), numbers((3, 4), 1), similarity])
 
 
 def test_what_is_no_number_stays() -> None:
