@@ -94,7 +94,7 @@ class Residual:
         dx = total.dtops[0]
         if any(one.node.index not in flags for one in members):
             return {}
-        if any(one is None or one is dx for one in total.dbottoms):
+        if dx is None or any(one is None for one in total.dbottoms):
             return {}
         found = self._normalized(flags)
         written = [*total.dbottoms]
@@ -108,11 +108,12 @@ class Residual:
             found[members[-1].node.index] = [sum_gradient(y, parts, written)]
             return found
         if relu is not None and _apart(written, [y]):
-            more = [dx] if self.keeps else []
+            more = [dx] if self.keeps and all(one is not dx for one in written) else []
             found |= {at: [], relu.node.index: []}
             found[at] = [sum_gradient(y, [source.dtops[0]], [*written, *more])]
         elif found:
-            found[at] = [sum_gradient(None, [dx], written)]
+            apart = [one for one in written if one is not dx]
+            found[at] = [sum_gradient(None, [dx], apart)] if apart else []
         return found
 
     def _normalized(self, flags: Mapping[int, Sequence[bool]]) -> dict[int, list[Call]]:
