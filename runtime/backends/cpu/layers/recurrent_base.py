@@ -14,7 +14,8 @@ from runtime.backends.cpu.layers.recurrent_code import (
     hold_state,
 )
 from runtime.backends.cpu.machine.compiled import Call
-from runtime.backends.cpu.machine.gemm import PANEL, TILE_ROWS, sum_columns
+from runtime.backends.cpu.machine.gemm import sum_columns
+from runtime.backends.cpu.machine.panel import PANEL, TILE_ROWS
 from runtime.backends.cpu.machine.products import (
     SERIAL_PRODUCTS,
     Products,

@@ -13,14 +13,7 @@ from typing import Any
 import numpy as np
 
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel
-from runtime.backends.cpu.machine.gemm import (
-    LOWEST,
-    PANEL,
-    TILE_ROWS,
-    ZERO,
-    multiply_panel,
-    share,
-)
+from runtime.backends.cpu.machine.gemm import share
 from runtime.backends.cpu.machine.llvm import (
     LANES,
     const,
@@ -30,6 +23,13 @@ from runtime.backends.cpu.machine.llvm import (
     masked_store,
     splat,
     store,
+)
+from runtime.backends.cpu.machine.panel import (
+    LOWEST,
+    PANEL,
+    TILE_ROWS,
+    ZERO,
+    multiply_panel,
 )
 from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import copy, f32
@@ -264,6 +264,7 @@ def lstm_step(record: Any, part: int, parts: int) -> None:
                 columns,
                 c,
                 a.row,
+                TILE_ROWS * a.row,
                 LOWEST,
             )
         for n in range(low, high):
@@ -308,6 +309,7 @@ def _carry(a: Any, panel: int, columns: int, low: int, high: int, terms: int) ->
             columns,
             carry,
             a.carry_row,
+            TILE_ROWS * a.carry_row,
             LOWEST,
         )
 
@@ -383,6 +385,7 @@ def rnn_step(record: Any, part: int, parts: int) -> None:
             columns,
             c,
             a.row,
+            TILE_ROWS * a.row,
             LOWEST,
         )
         for n in range(low, high):

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from runtime.backends.cpu.machine.compiled import carray, kernel
-from runtime.backends.cpu.machine.gemm import ZERO, share
+from runtime.backends.cpu.machine.gemm import share
 from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.panel import ZERO
 from runtime.backends.cpu.machine.simd import f32
 
 MOST_ROWS = 4  # of data

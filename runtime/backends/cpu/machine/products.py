@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from runtime.arrays import Array
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.gemm import (
+    BLOCK_ROW,
     BLOCK_ROWS,
     LINE,
-    PANEL,
-    PANEL_ROW,
-    TILE_ROWS,
     multiply,
     multiply_columns,
     pack_panels,
 )
 from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.panel import PANEL, PANEL_ROW, TILE_ROWS
 from runtime.backends.cpu.machine.sizes import round_up
 
 BLOCK_TERMS = 384  # taken at a time, so that BLOCK_ROWS rows stay in a cache
@@ -190,7 +189,7 @@ def workspace_bytes(
     """
     wanted = [BLOCK_ROWS * (4 * block_terms(depth) + LINE) for depth in times]
     wanted += [
-        4 * block_terms(depth) * (BLOCK_ROWS + block_columns(columns))
+        4 * block_terms(depth) * (BLOCK_ROW + block_columns(columns))
         for depth, columns in transposed
     ]
     return PANEL_ROW + max(wanted, default=0)
