@@ -82,7 +82,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "machine",
         "correlation",
         "layers",
-        "updates  table  inference",
+        "updates  table  inference  residual",
         "fusion",
         "backend",
         "__init__",

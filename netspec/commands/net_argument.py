@@ -27,6 +27,7 @@ from netspec.nets.module_paths import Told
 from netspec.nets.of_solver import net_of_solver
 from netspec.nets.phases import PHASES
 from netspec.nets.settled import settled, with_batch_size
+from netspec.room import bytes_of
 from netspec.schema import NetParameter
 from netspec.text import is_solver_file, read_net
 
@@ -101,6 +102,24 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="items in a batch: the first axis of what inputs and data layers make",
     )
+
+
+def add_memory_limit(parser: argparse.ArgumentParser) -> None:
+    """Add --memory-limit, of training."""
+    parser.add_argument(
+        "--memory-limit",
+        type=_memory,
+        metavar="SIZE",
+        help="the most memory that training may take, such as 3GB or 800MiB: blobs are "
+        "computed again in backward until all fits, with the same results",
+    )
+
+
+def _memory(text: str) -> int:
+    try:
+        return bytes_of(text, "the limit")
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_deploy(parser: argparse.ArgumentParser, doing: str) -> None:

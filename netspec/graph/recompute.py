@@ -10,26 +10,31 @@ Nothing here holds an array: times are estimates, and memory is that of the layo
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from netspec.errors import SpecError
 from netspec.graph.dropping import Search
 from netspec.graph.memory import FLOAT_BYTES, lay_out, requests_of, saved_requests
 from netspec.graph.timeline import Timeline, plain
 from netspec.graph.types import Graph, Node
-from netspec.ops.base import count
+from netspec.room import in_words
 
 TRIED = 6  # ways to cut the net of which others are made
+MIB = 2**20
 ROUNDS = 5  # of layouts that are larger than what is alive at once
+Saved: TypeAlias = Callable[[Graph], Mapping[int, Mapping[str, int]]]
 
 
 @dataclass(frozen=True)
 class Recomputation:
     """What is computed again, in which graph, and what it costs.
 
-    graph: the one given, or one in which normalization is not in place. share: of the
-    time of a step, an estimate. total_bytes: the memory of all blobs and of what layers
-    save.
+    graph: the one given, or one in which normalization is not in place. share: the part
+    of the time of a step that it takes more, an estimate. total_bytes: the memory of
+    all blobs and of what layers save.
     """
 
     graph: Graph
@@ -47,28 +52,28 @@ class Recomputation:
         """The nodes that run again."""
         return frozenset(self.timeline.again_at)
 
-    @property
-    def dropped_bytes(self) -> int:
-        """The bytes of the blobs that are dropped."""
-        sizes: dict[int, int] = {}
-        for edge in self.graph.edges:
-            if edge.buffer in self.timeline.dropped:
-                nbytes = count(edge.shape) * FLOAT_BYTES
-                sizes[edge.buffer] = max(nbytes, sizes.get(edge.buffer, 0))
-        return sum(sizes.values())
+    def __str__(self) -> str:
+        if not self.again:
+            return "nothing is computed again"
+        types = Counter(self.graph.nodes[one].type for one in self.again)
+        listed = ", ".join(f"{number} {name}" for name, number in types.most_common())
+        return (
+            f"{len(self.again)} layers are computed again in backward, about "
+            f"{self.share:.0%} of a step more ({listed})"
+        )
 
 
 def recompute(
     graph: Graph,
     keep: Container[str] | None,
-    saved: Mapping[int, Mapping[str, int]],
+    saved: Saved,
     budget: int,
     itemsize: int = FLOAT_BYTES,
 ) -> Recomputation:
     """Choose what is computed again so that blobs and saved arrays fit into `budget`.
 
-    keep, itemsize: as of `requests_of`. saved: bytes that layers save, by node and
-    name.
+    keep, itemsize: as of `requests_of`. saved: returns the bytes that the layers of a
+    graph save, by node and name.
 
     The result is above the budget where nothing that was tried fits: then it is the
     smallest of all.
@@ -79,7 +84,7 @@ def recompute(
         return found
     apart = with_norms_apart(graph)
     graphs = [graph] if apart is graph else [graph, apart]
-    searches = [Search(one, keep, saved, itemsize) for one in graphs]
+    searches = [Search(one, keep, saved(one), itemsize) for one in graphs]
     starts = [
         _Start(*search.cost(dropped), problem, search, dropped)
         for search in searches
@@ -99,12 +104,30 @@ def recompute(
     return min([found, *least], key=lambda one: one.total_bytes)
 
 
+def too_small(
+    graph: Graph, limit: int, least: int, found: Recomputation, hint: str = ""
+) -> SpecError:
+    """Return the error of a limit that is below what a net can be trained with.
+
+    hint: what more can be done.
+    """
+    how = "with nothing that could be computed again"
+    if found.again:
+        how = f"with {len(found.again)} layers computed again in backward"
+    least_mib = -(-least // MIB)
+    return SpecError(
+        f"memory_limit is {in_words(limit)}, but to train net {graph.name!r} takes at "
+        f"least {least_mib} MiB, {how}; give at least '{least_mib}MiB', or use a "
+        f"smaller batch{hint}"
+    )
+
+
 @dataclass(frozen=True)
 class _Problem:
     """What is given, beside a graph; see `recompute`."""
 
     keep: Container[str] | None
-    saved: Mapping[int, Mapping[str, int]]
+    saved: Saved
     itemsize: int
 
     def laid_out(self, graph: Graph, timeline: Timeline, share: float) -> Recomputation:
@@ -116,7 +139,7 @@ class _Problem:
                 itemsize=self.itemsize,
                 timeline=timeline,
             ),
-            *saved_requests(graph, self.saved, timeline),
+            *saved_requests(graph, self.saved(graph), timeline),
         ]
         return Recomputation(graph, timeline, lay_out(requests).total_bytes, share)
 

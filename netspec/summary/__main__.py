@@ -19,6 +19,7 @@ from netspec.commands.net_argument import (
     GivenNet,
     add_batch_size,
     add_deploy,
+    add_memory_limit,
     add_net_argument,
     add_shape_option,
     add_state_options,
@@ -57,6 +58,7 @@ def _parser(prog: str) -> Parser:
     add_shape_option(parser, looking=True)
     add_depth(parser, "all")
     add_deploy(parser, "show")
+    add_memory_limit(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -64,6 +66,8 @@ def _parser(prog: str) -> Parser:
 def _read(options: argparse.Namespace) -> tuple[GivenNet, int]:
     """Return the net and the phase to show: if none is named, the net for use."""
     phase = PHASES.get(options.phase)
+    if phase is None and options.memory_limit is not None:
+        phase = TRAIN  # which it is a limit of
     if options.deploy:
         return given_net(options, deploy=True, batches=False), TEST
     name = file_of(options.net)
@@ -109,6 +113,7 @@ def main(
                 stages=given.stages,
                 batch_size=options.batch_size,
                 shapes=shapes,
+                memory_limit=options.memory_limit,
             )
         except SpecError as error:
             told = located(error, given.source)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from netspec.graph import Graph, share_private
+from netspec.graph import Graph, share_gradients, share_private
 from netspec.graph.memory import FLOAT_BYTES, Request, lay_out, requests_of
+from netspec.graph.recompute import Recomputation, recompute, too_small
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution, Deconvolution
 
@@ -14,6 +15,7 @@ def forecast(
     training: bool,
     optimizer_history: int = 1,
     itemsize: int = FLOAT_BYTES,
+    found: Recomputation | None = None,
 ) -> dict[str, int]:
     """Return how many bytes `graph` will take, by purpose.
 
@@ -23,7 +25,8 @@ def forecast(
     parameter (SGD with momentum 1, Adam 2). `saved` is what layers keep for their
     gradients beside blobs, such as masks; it lies in the arena too. `workspace` is what
     the layer that needs most has while it runs: the weights of a convolution in the
-    form that is multiplied and, in training, the sums of their gradient.
+    form that is multiplied and, in training, the sums of their gradient. found: what is
+    computed again in training; see `within`.
     """
     parameters = sum(count(p.shape) for p in graph.parameters) * itemsize
     saved = _saved_requests(graph, itemsize) if training else []
@@ -31,12 +34,14 @@ def forecast(
     sizes = {"data": 0, "diff": 0, "saved": 0}
     for request in (*every, *saved):
         sizes[request.name.partition(":")[0]] += request.nbytes
-    shared = share_private(graph, ())
+    shared = share_gradients(share_private(graph, ()), ())
     needed = requests_of(shared, training=training, keep=(), itemsize=itemsize)
     fixed = parameters * (2 + optimizer_history) if training else parameters
     workspace = (2 if training else 1) * _most_transformed(graph) * itemsize
     fixed += workspace
     arena = lay_out([*needed, *saved]).total_bytes
+    if found is not None:
+        arena = found.total_bytes
     return {
         "parameters": parameters,
         "parameter_gradients": parameters if training else 0,
@@ -49,6 +54,30 @@ def forecast(
         "total": fixed + arena,
         "total_keep_all": fixed + sum(sizes.values()),
     }
+
+
+def within(graph: Graph, memory_limit: int, optimizer_history: int) -> Recomputation:
+    """Choose what is computed again so that training takes at most `memory_limit`.
+
+    Raises `SpecError` that tells the least where that is above the limit.
+    """
+
+    def saved(one: Graph) -> dict[int, dict[str, int]]:
+        sizes = {
+            node.index: node.op.saved_bytes(FLOAT_BYTES)
+            for node in one.nodes
+            if node.backward
+        }
+        return {index: {"": nbytes} for index, nbytes in sizes.items() if nbytes}
+
+    memory = forecast(graph, training=True, optimizer_history=optimizer_history)
+    fixed = memory["total"] - memory["arena"]
+    shared = share_gradients(share_private(graph, ()), ())
+    found = recompute(shared, (), saved, memory_limit - fixed)
+    least = fixed + found.total_bytes
+    if least > memory_limit:
+        raise too_small(graph, memory_limit, least, found)
+    return found
 
 
 def _most_transformed(graph: Graph) -> int:

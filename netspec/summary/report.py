@@ -33,8 +33,9 @@ from netspec.nets.state import State
 from netspec.ops.base import Shape, count
 from netspec.ops.data import infer_with
 from netspec.ops.families import op_class
+from netspec.room import bytes_of
 from netspec.schema import TEST, TRAIN, NetParameter
-from netspec.summary.forecast import forecast
+from netspec.summary.forecast import forecast, within
 from netspec.summary.partial import notes_of, partial_parts, unlearned
 from netspec.summary.row import Row
 from netspec.summary.tree import Branch, known_sum, table, to_html, tree_of
@@ -43,6 +44,7 @@ MAC_RULE = (
     "a MAC is one multiply-add of Convolution, Deconvolution, InnerProduct, LSTM or RNN"
 )
 MIB = 2**20
+HISTORY = 1  # arrays of the solver for each parameter: those of SGD with momentum
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,6 +153,7 @@ def summarize(
     stages: Iterable[str] = (),
     batch_size: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    memory_limit: str | float | None = None,
 ) -> Summary:
     """Return the summary of a net in one phase.
 
@@ -158,6 +161,8 @@ def summarize(
     batch_size: replaces the first axis of what Input and data layers produce.
     shapes: shapes of tops of Input and data layers by blob name, where the net does not
     tell them, or to replace what it tells.
+    memory_limit: the most memory that training may take, as of `runtime.Solver`: what
+    is computed again for that, and what it costs, is one of the notes.
 
     A layer of a type that is not known here, or with unknown options, has a row too.
     `shapes` may be of any blob there: of what such a layer makes. Without, what is
@@ -168,8 +173,11 @@ def summarize(
     cannot be read.
     """
     check_given_sizes(shapes, batch_size)
+    limit = None if memory_limit is None else bytes_of(memory_limit)
     message = current(net, values=False)
     state = merge_state(message, phase, level, stages)
+    if limit is not None and state.phase != TRAIN:
+        raise SpecError("memory_limit is of training; give it with phase TRAIN")
     kept = kept_net(message, state)
     given = dict(shapes or {})
     if batch_size is not None:
@@ -177,13 +185,18 @@ def summarize(
     try:
         graph = build_kept(kept, shapes=given, opaque=True)
         found_zero = _zero_note(message, graph, given, state)
-        whole = summary_of(graph, known_paths(net))
-        return replace(whole, notes=(*whole.notes, *found_zero))
     except SpecError as error:
         error.__traceback__ = None  # its frames hold any number of mistakes
         found = diagnose(message, state, shapes=given)
         if found.error is not None:
             raise (found.error if found.missing else error) from None
+    else:
+        whole = summary_of(graph, known_paths(net), limit)
+        return replace(whole, notes=(*whole.notes, *found_zero))
+    if limit is not None:
+        raise SpecError(
+            "memory_limit: not all shapes of this net are known; give those of its data"
+        )
     paths = module_paths(found.layers, known_paths(net))
     return Summary(name=message.name, phase=state.phase, **partial_parts(found, paths))
 
@@ -207,8 +220,17 @@ def _zero_note(
     return () if said is None else (said,)
 
 
-def summary_of(graph: Graph, paths: Mapping[str, str] | None = None) -> Summary:
+def summary_of(
+    graph: Graph,
+    paths: Mapping[str, str] | None = None,
+    memory_limit: int | None = None,
+) -> Summary:
     """Return the summary of a graph; paths: those of modules that a spec tells."""
+    training = graph.state.phase == TRAIN
+    found = None if memory_limit is None else within(graph, memory_limit, HISTORY)
+    notes = notes_of([(node.layer, node.op) for node in graph.nodes])
+    if found is not None:
+        notes = (*notes, f"memory_limit: {found}")
     known = module_paths([node.layer for node in graph.nodes], paths)
     rows = tuple(
         _row(graph, node, known[node.name])
@@ -229,8 +251,10 @@ def summary_of(graph: Graph, paths: Mapping[str, str] | None = None) -> Summary:
         outputs=graph.outputs,
         num_params=sum(count(parameter.shape) for parameter in graph.parameters),
         macs=known_sum(row.macs for row in rows),
-        memory=forecast(graph, training=graph.state.phase == TRAIN),
-        notes=notes_of([(node.layer, node.op) for node in graph.nodes]),
+        memory=forecast(
+            graph, training=training, optimizer_history=HISTORY, found=found
+        ),
+        notes=notes,
     )
 
 

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from netspec.commands.cli import positive
-from netspec.commands.net_argument import add_net_argument, net_to_run
+from netspec.commands.net_argument import (
+    add_memory_limit,
+    add_net_argument,
+    net_to_run,
+)
 from netspec.schema import TRAIN
 from runtime.cli.data_files import DATA_HELP, data_of
 from runtime.cli.field_options import add_transform, pairs, transform_of
@@ -19,6 +23,7 @@ from runtime.cli.options import (
     add_backend,
     add_precision,
     add_ways,
+    say_memory,
     ways,
 )
 from runtime.cli.running import Outputs, add_outputs, run_training
@@ -91,6 +96,7 @@ def add_parser(commands: Any) -> None:
         help="write a snapshot after every so many epochs",
     )
     add_outputs(parser)
+    add_memory_limit(parser)
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
@@ -145,7 +151,9 @@ def fit(options: argparse.Namespace) -> int:
     asked = Asked(net.net, solver, given, length, files, options.seed)
     outputs = Outputs(options, again=options.resume is not None)
     how = ways(options) | {"keep": (), "allow_python": options.allow_python}
-    training = asked.begin(how | {"plans": options.plans})
+    how |= {"plans": options.plans, "memory_limit": options.memory_limit}
+    training = asked.begin(how)
+    say_memory(training.solver)
     try:
         return run_training(
             training.solver,

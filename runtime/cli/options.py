@@ -23,6 +23,7 @@ from runtime.backends import KERNELS, PRECISIONS, full_name
 from runtime.execution.net import Net
 from runtime.execution.weights import copy_into
 from runtime.training.doubts import portable_only
+from runtime.training.solver import Solver
 from runtime.training.solver_param import weight_files
 
 
@@ -128,6 +129,12 @@ def add_state(parser: argparse.ArgumentParser, phase: str) -> None:
         default=phase,
         phase_help=f"which layers to keep: TRAIN or TEST (default {phase})",
     )
+
+
+def say_memory(solver: Solver) -> None:
+    """Say what a limit of memory costs, if there is one."""
+    if solver.net.recomputation is not None:
+        print(f"memory_limit: {solver.net.recomputation}", flush=True)
 
 
 def add_rename(parser: argparse.ArgumentParser) -> None:

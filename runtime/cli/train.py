@@ -8,7 +8,12 @@ from typing import Any
 
 from netspec import bundled
 from netspec.commands.cli import positive
-from netspec.commands.net_argument import add_batch_size, add_settings, net_to_run
+from netspec.commands.net_argument import (
+    add_batch_size,
+    add_memory_limit,
+    add_settings,
+    net_to_run,
+)
 from netspec.errors import SpecError
 from netspec.files import is_file, make_folder
 from netspec.nets.current import current
@@ -21,6 +26,7 @@ from runtime.cli.options import (
     add_rename,
     add_ways,
     copy_weights,
+    say_memory,
     ways,
 )
 from runtime.cli.running import Outputs, add_outputs, run_training
@@ -73,6 +79,7 @@ def add_parser(commands: Any) -> None:
         "--snapshot", metavar="STATE", help="continue from this .solverstate file"
     )
     add_rename(parser)
+    add_memory_limit(parser)
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
@@ -162,7 +169,9 @@ def train(options: argparse.Namespace) -> int:
         keep=(),
         allow_python=options.allow_python,
         plans=options.plans,
+        memory_limit=options.memory_limit,
     )
+    say_memory(solver)
     try:
         names = weight_files(options.weights or "")
         paths = [find_file(name, folder, "weights file") for name in names]

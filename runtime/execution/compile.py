@@ -7,7 +7,7 @@ a shape or a proto.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from netspec.graph.memory import unwritten_gradients
 from netspec.graph.recompute import Recomputation
 from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
-from runtime.arrays import Array
+from runtime.arrays import Array, ArraySpec
 from runtime.backends import Backend
 from runtime.backends.base import Fusion, Place
 from runtime.execution.fitting import fitting
@@ -96,7 +96,7 @@ def compile_plan(
     places, kernels, fusion = _kernels(graph, backend, context, written)
     found = None
     if limit is not None and not graph.stale:
-        found = _within(graph, kernels, context, keep, limit)
+        found = _within(graph, backend, context, keep, limit)
     if found is not None and found.again:
         if found.graph is not graph:
             graph = found.graph
@@ -165,7 +165,7 @@ def _kernels(
 
 def _within(
     graph: Graph,
-    kernels: Sequence[Kernel[Any]],
+    backend: Backend,
     context: Context,
     keep: Container[str] | None,
     limit: MemoryLimit,
@@ -176,7 +176,11 @@ def _within(
     """
     if not any(node.backward for node in graph.nodes):
         return None
-    wanted = [kernel.arrays() for kernel in kernels]
+
+    def wanted(one: Graph) -> list[Mapping[str, ArraySpec]]:
+        _, kernels, _ = _kernels(one, backend, context, keep)
+        return [kernel.arrays() for kernel in kernels]
+
     return within(graph, limit, wanted, keep, context.dtype)
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from netspec import room
-from netspec.errors import SpecError, UnsupportedError
+from netspec.errors import UnsupportedError
 from netspec.graph import Graph, Node
-from netspec.graph.recompute import Recomputation, recompute
+from netspec.graph.recompute import Recomputation, recompute, too_small
 from netspec.ops.base import count
 from runtime.arena import total_bytes
 from runtime.arrays import ArraySpec
 from runtime.backends import Backend
 from runtime.layers.base import Clock, Context, Kernel
-
-FLOAT = np.dtype("float32").itemsize
 
 
 @dataclass(frozen=True)
@@ -111,37 +109,33 @@ def most_scratch(wanted: Sequence[Mapping[str, ArraySpec]], dtype: str) -> int:
 def within(
     graph: Graph,
     limit: MemoryLimit,
-    wanted: Sequence[Mapping[str, ArraySpec]],
+    wanted: Callable[[Graph], Sequence[Mapping[str, ArraySpec]]],
     keep: Container[str] | None,
     dtype: str,
 ) -> Recomputation:
     """Choose what runs again so that a net is trained within its limit.
 
+    wanted: returns the extra arrays of all kernels of a graph.
+
     Raises `SpecError` that tells the least that it can be trained with.
     """
+    known: dict[int, Mapping[int, Mapping[str, int]]] = {}
+
+    def saved(one: Graph) -> Mapping[int, Mapping[str, int]]:
+        if id(one) not in known:
+            known[id(one)] = sizes_of(wanted(one), dtype, "saved")
+        return known[id(one)]
+
     itemsize = np.dtype(dtype).itemsize
-    fixed = limit.fixed_bytes(graph, itemsize) + most_scratch(wanted, dtype)
-    states = sizes_of(wanted, dtype, "state").values()
+    first = wanted(graph)
+    fixed = limit.fixed_bytes(graph, itemsize) + most_scratch(first, dtype)
+    states = sizes_of(first, dtype, "state").values()
     fixed += sum(sum(sizes.values()) for sizes in states)
-    saved = sizes_of(wanted, dtype, "saved")
     found = recompute(graph, keep, saved, limit.nbytes - fixed, itemsize)
-    if fixed + found.total_bytes > limit.nbytes:
-        raise too_small(graph, limit, fixed + found.total_bytes, found)
+    least = fixed + found.total_bytes
+    if least > limit.nbytes:
+        raise too_small(graph, limit.nbytes, least, found, limit.hint)
     return found
-
-
-def too_small(
-    graph: Graph, limit: MemoryLimit, least: int, found: Recomputation
-) -> SpecError:
-    """Return the error of a limit that a net cannot be trained within."""
-    how = ", with nothing that could be computed again"
-    if found.again:
-        how = f", with {len(found.again)} of its layers computed again in backward"
-    return SpecError(
-        f"memory_limit is {room.in_words(limit.nbytes)}, but to train net "
-        f"{graph.name!r} takes at least {room.in_words(least)}{how}; give at least "
-        f"that, or use a smaller batch{limit.hint}"
-    )
 
 
 def late_nodes(graph: Graph, found: Recomputation) -> frozenset[int]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from netspec.errors import SpecError, did_you_mean, shown
-from netspec.graph import Graph, build_kept, share_private
+from netspec.graph import Graph, build_kept
 from netspec.graph.recompute import Recomputation
 from netspec.nets.filter import kept_net, merge_state
 from netspec.nets.state import State
@@ -174,7 +174,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             if unknown:
                 hint = did_you_mean(unknown[0], graph.blobs)
                 raise SpecError(f"keep names no blob of the net: {unknown}{hint}")
-        return share_private(graph, self._keep)
+        return self._shared(graph)
 
     def _name_everything(self) -> None:
         graph = self.graph
@@ -432,5 +432,6 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         return (
             f"<Net {self.name!r}: {len(self.layers)} layers, "
             f"{sum(p.data.size for p in self.parameters.arrays)} parameters, "
-            f"backend {self.backend.name!r}>"
+            f"backend {self.backend.name!r}"
+            f"{f', {self.recomputation}' if self.recomputation else ''}>"
         )

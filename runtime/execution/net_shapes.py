@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from netspec.errors import joined
-from netspec.graph import Earlier, Graph, build_kept, share_private
+from netspec.graph import (
+    Earlier,
+    Graph,
+    build_kept,
+    share_gradients,
+    share_private,
+)
 from netspec.nets.filter import KeptNet
 from netspec.ops.base import Shape
 from runtime.arena import Arena
@@ -101,6 +108,32 @@ class NetShapes:
         kept = Kept(dict(self._shapes), late_of(self.graph, self._late), self.graph)
         self._show(kept, self._compile(kept))
 
+    def _shared(self, graph: Graph) -> Graph:
+        """Let blobs share memory that nobody keeps apart."""
+        shared = share_private(graph, self._keep)
+        if not self.backend.on_host:
+            return shared  # where gradients may lie in several ways
+        return share_gradients(shared, self._keep)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the blobs of all plans, and of what layers need beside them."""
+        return self.plans.shared.arenas.nbytes
+
+    def make_room(self, others: int) -> None:
+        """Leave so many bytes of the limit of memory to other nets.
+
+        Raises `SpecError` where the net cannot be trained with what is left.
+        """
+        if self.limit is None or others <= self.limit.others:
+            return
+        self.limit = replace(self.limit, others=others)
+        self.plans.forget()
+        self._start()
+        for kept in self.plans:
+            for name, blob in self.blobs.items():
+                blob.rebind(*kept.views[id(self.plan)][name])
+
     @property
     def _late(self) -> list[int]:
         """The nodes that learn the shapes of their tops when they run."""
@@ -151,7 +184,7 @@ class NetShapes:
         try:
             graph = build_kept(self._kept_net, shapes=shapes, python=read)
             check_unchanged(self.graph, graph)
-            return share_private(graph, self._keep)
+            return self._shared(graph)
         except Exception:  # one of ours, or what a layer in Python raised
             if last >= len(self.graph.nodes) - 1:
                 raise

@@ -24,6 +24,7 @@ _WAYS = {
     "weights": "call solver.copy_from",
     "resume": "call solver.restore",
     "seed": "it has its own",
+    "memory_limit": "give it to the first fit, or to runtime.Solver",
 }
 
 

@@ -50,6 +50,7 @@ def fit(
     keep: Iterable[str] | None = None,
     allow_python: Allow = (),
     plans: int = PLANS,
+    memory_limit: str | float | None = None,
     **unknown: Any,
 ) -> History:
     """Train a net with data of any kind and return the history of its training.
@@ -94,7 +95,8 @@ def fit(
             terminal, else a line an epoch, or Caffe's lines where `display` is given.
         fresh: begin anew, also where the same call was interrupted before.
         seed: of order, transforms, fillers and dropout; else the solver's, else 0.
-        backend, kernels, graphs, precision, keep, allow_python, plans: see `Solver`.
+        backend, kernels, graphs, precision, keep, allow_python, plans, memory_limit:
+            see `Solver`.
 
     Ctrl-C, or the Stop button, ends training after a whole iteration and raises
     `KeyboardInterrupt`. Nothing is lost: the same call again goes on from there and
@@ -116,9 +118,11 @@ def fit(
         one.check()
     how: dict[str, Any] = {"backend": backend, "kernels": kernels, "graphs": graphs}
     how |= {"precision": precision, "allow_python": allow_python, "plans": plans}
+    how["memory_limit"] = memory_limit
     how["keep"] = None if keep is None else tuple(keep)
     if isinstance(net, History | Solver):
-        refuse_beside_solver(solver=solver, weights=weights, resume=resume, seed=seed)
+        own: dict[str, Any] = {"solver": solver, "weights": weights, "resume": resume}
+        refuse_beside_solver(**own, seed=seed, memory_limit=memory_limit)
         training = go_on(net, given, length, files)
         return _run(training, None, callbacks, progress)
     asked = Asked(net, solver, given, length, files, seed)

@@ -27,6 +27,7 @@ def get_solver(
     keep: Iterable[str] | None = None,
     allow_python: Allow = (),
     plans: int = PLANS,
+    memory_limit: str | float | None = None,
     rename: Names | None = None,
     **fields: Unpack[SolverFields],
 ) -> Solver:
@@ -48,6 +49,7 @@ def get_solver(
         keep=keep,
         allow_python=allow_python,
         plans=plans,
+        memory_limit=memory_limit,
         rename=rename,
         **fields,
     )

@@ -80,6 +80,10 @@ class Solver(SolverFiles, SolverLooks):
             seed gives the same run, where Caffe takes a new one each time.
         keep, allow_python, plans: what must stay readable, may be imported, and for how
             many shapes each net keeps plans (see `Net`).
+        memory_limit: the most memory that training may take, such as "3GB": of all
+            nets, with gradients and the history of the rule, and without Python itself.
+            Blobs are computed again in backward until all fits, with the same results;
+            `net.recomputation` says what that is and costs (see `Net`).
         rename: what layers of the files of `weights` are called in the net, as of
             `copy_from`; `copied` has a report for each of these files.
 
@@ -121,6 +125,7 @@ class Solver(SolverFiles, SolverLooks):
         keep: Iterable[str] | None = None,
         allow_python: Allow = (),
         plans: int = PLANS,
+        memory_limit: str | float | None = None,
         rename: Names | None = None,
         **fields: Unpack[SolverFields],
     ) -> None:
@@ -143,6 +148,7 @@ class Solver(SolverFiles, SolverLooks):
         how |= {"graphs": graphs, "precision": precision, "seed": self.seed}
         allow = allowed_names(allow_python)
         made = (self.net_type, param, folder)
+        how["memory_limit"] = memory_limit
         nets = SolverNets(*made, keep=keep, allow_python=allow, plans=plans, **how)
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets

@@ -8,11 +8,14 @@ from typing import Any, Generic, TypeVar
 
 from netspec.errors import SpecError
 from netspec.reading.located import located
+from netspec.room import bytes_of
 from netspec.schema import SolverParameter
 from runtime.execution.arguments import names_of
+from runtime.execution.limits import MemoryLimit
 from runtime.execution.net import Net
 from runtime.training.average_precision import precision_of
 from runtime.training.solver_param import find_file, test_choices, train_choice
+from runtime.update_rules import UPDATES
 
 NetT = TypeVar("NetT", bound=Net)
 
@@ -30,18 +33,29 @@ class SolverNets(Generic[NetT]):
         folder: Path | None,
         *,
         keep: Iterable[str] | None,
+        memory_limit: str | float | None = None,
         **options: Any,
     ) -> None:
         precision_of(param)  # its mistakes come before the time it takes to build nets
         choice = train_choice(param, folder)
         tests = test_choices(param, folder)
+        limit = None
+        if memory_limit is not None:
+            keep = () if keep is None else keep
+            history = UPDATES[param.type].moments
+            limit = MemoryLimit(bytes_of(memory_limit), history)
         options["keep"] = None if keep is None else names_of(keep, "keep")
         try:
-            self.net = kind(choice.net, state=choice.state, **options)
+            self.net = kind(
+                choice.net, state=choice.state, memory_limit=limit, **options
+            )
             self.test_nets = [
                 kind(one.net, state=one.state, share_with=self.net, **options)
                 for one in tests
             ]
+            if limit is not None and tests:
+                others = sum(net.memory_bytes for net in self.test_nets)
+                self.net.make_room(others)
         except SpecError as error:
             told = _located(error, param, folder)
             raise told.with_traceback(error.__traceback__) from None

@@ -17,15 +17,12 @@ from netspec.graph.memory import Touch, kept_edges
 from runtime.backends.cpu.inference import Groups, redirected
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
-from runtime.backends.cpu.layers.elementwise import (
-    EltwiseSum,
-    ReLU,
-    sum_gradient_below_relu,
-)
+from runtime.backends.cpu.layers.elementwise import EltwiseSum, ReLU, Split
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.cpu.residual import residuals
 from runtime.backends.layer_kernel import has_only
 from runtime.layers.base import Kernel
 
@@ -54,6 +51,7 @@ OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
     InnerProduct: ("num_output", "axis", "transpose", "bias_term"),
     ReLU: ("negative_slope",),
     Scale: ("axis", "scale_shape", "bias_term", "over_bottom"),
+    Split: (),
 }
 
 
@@ -74,6 +72,8 @@ class Fusion:
         self._groups = Groups(graph, self._kernels, kept_edges(graph, keep))
         self._chains = self._find_chains()
         self._link()
+        given = (graph, self._kernels, self._chains, kept_edges(graph, keep))
+        self._residuals = list(residuals(*given))
 
     def _find_chains(self) -> list[list[int]]:
         """Return the runs of nodes, each working in place on the one before."""
@@ -149,6 +149,8 @@ class Fusion:
                     calls |= {index: [] for index in chain[at : at + length]}
                     calls[chain[at]] = joined
                 at += length
+        for residual in self._residuals:
+            calls |= residual.forward(calls)
         return calls
 
     def _forward_at(self, chain: Sequence[int]) -> tuple[list[Call], int]:
@@ -201,7 +203,6 @@ class Fusion:
         for chain in self._chains:
             for at, index in enumerate(chain):
                 norm = self._kernels[index]
-                calls |= self._sum_backward(chain[at : at + 2], flags)
                 if not isinstance(norm, BatchNorm) or norm.length == 1:
                     continue
                 group = chain[at : at + norm.length]
@@ -210,20 +211,9 @@ class Fusion:
                 calls |= {one: [] for one in group}
                 learner = index if norm.scale is None else group[1]
                 calls[index] = norm.joined_backward(flags[learner])
+        for residual in self._residuals:
+            calls |= residual.backward(flags)
         return calls
-
-    def _sum_backward(
-        self, pair: Sequence[int], flags: Mapping[int, Sequence[bool]]
-    ) -> dict[int, list[Call]]:
-        if len(pair) < 2 or not self._rectifies(pair[1]):
-            return {}
-        total, relu = (self._kernels[index] for index in pair)
-        if not isinstance(total, EltwiseSum) or not isinstance(relu, ReLU):
-            return {}
-        joined = sum_gradient_below_relu(total, relu)
-        if joined is None or not all(index in flags for index in pair):
-            return {}
-        return {pair[0]: joined, pair[1]: []}
 
 
 def _can_write_kept(ahead: Kernel[Any], norm: BatchNorm) -> bool:

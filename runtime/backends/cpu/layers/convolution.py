@@ -19,6 +19,7 @@ from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.weights import PositionProducts
 from runtime.backends.cpu.correlation.winograd import Winograd
+from runtime.backends.cpu.correlation.winograd_weights import WinogradWeights
 from runtime.backends.cpu.layers.broadcast import summed
 from runtime.backends.cpu.layers.elementwise import fill
 from runtime.backends.cpu.machine.compiled import Call
@@ -26,7 +27,7 @@ from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
 Algorithm = Direct | Winograd | Depthwise
-WeightsAlgorithm = Winograd | Depthwise | PositionProducts
+WeightsAlgorithm = WinogradWeights | Depthwise | PositionProducts
 ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
 
@@ -42,9 +43,10 @@ def forward_algorithms(
         return [Depthwise(tuple(shapes), threads)]
     algorithms: list[Algorithm] = []
     for shape in shapes:
-        direct, winograd = Direct(shape, 1, constant), Winograd(shape, 1, constant)
-        if Winograd.suits(shape) and winograd.cycles < direct.cycles:
-            algorithms.append(Winograd(shape, threads, constant).best_shared())
+        direct = Direct(shape, 1, constant)
+        winograd = Winograd(shape, 1, constant)
+        if Winograd.suits(shape) and winograd.best().cycles < direct.cycles:
+            algorithms.append(Winograd(shape, threads, constant).best())
         else:
             algorithms.append(Direct(shape, threads, constant))
     return algorithms
@@ -54,9 +56,9 @@ def weights_algorithm(shape: Correlation, threads: int) -> WeightsAlgorithm:
     """Return the fastest algorithm for the gradient of a correlation's weights."""
     if Depthwise.suits(shape):
         return Depthwise((shape,), threads)
-    products, winograd = PositionProducts(shape, 1), Winograd(shape, 1)
+    products, winograd = PositionProducts(shape, 1), WinogradWeights(shape, 1)
     if Winograd.suits(shape) and winograd.weight_cycles < products.cycles:
-        return Winograd(shape, threads)
+        return WinogradWeights(shape, threads)
     return PositionProducts(shape, threads)
 
 

@@ -13,14 +13,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
+from llvmlite import ir
 
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import (
     F32,
+    I32,
     LANES,
     VECTOR_BYTES,
     const,
+    declared,
     first_lanes,
     fma,
     intrinsic,
@@ -31,6 +33,7 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import copy, f32, transpose
 
 LOWEST: Any = np.float32(-np.inf)
@@ -45,6 +48,14 @@ FEW_ROWS = 2
 FEW_PAY = 6 if LANES == 16 else 2
 BLOCK_ROWS = 96  # of the left factor that are taken at a time: whole tiles
 LINE = 64  # bytes of a line of the cache
+
+
+def prefetch(builder: Any, address: Any) -> None:
+    """Emit a hint that the line at an address will be read; it may be any address."""
+    pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
+    kinds = [pointer.type, I32, I32, I32]
+    function = declared(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
+    builder.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 3, 1))])
 
 
 def _tile_intrinsic(tile_rows: int) -> Any:
@@ -90,6 +101,11 @@ def _tile_intrinsic(tile_rows: int) -> Any:
                 masked_load(builder, at, masks[j])
                 for at, (_, j) in zip(places(start, start_row), grid, strict=True)
             ]
+
+            # What the tile below this one starts with comes from afar meanwhile.
+            below = builder.add(start, builder.mul(start_row, const(tile_rows)))
+            for at in places(below, start_row):
+                prefetch(builder, at)
 
             def body(values: list[Any]) -> list[Any]:
                 at_a, at_b, *sums = values
@@ -264,7 +280,7 @@ def _copy_row(target: int, source: int, columns: int) -> None:
     "workspace workspace_bytes",
     "floor",
 )
-def multiply(record: Any, part: int, parts: int) -> None:
+def multiply(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute c = max(floor, bias + a b), where b is packed.
 
     Fields:
@@ -287,7 +303,7 @@ def multiply(record: Any, part: int, parts: int) -> None:
         low, high = share(part, parts, a.columns, PANEL)
     else:
         first, last = share(part, parts, a.rows, TILE_ROWS)
-    zeros = a.workspace + part * a.workspace_bytes
+    zeros = a.workspace + thread * a.workspace_bytes
     for j in range(PANEL):
         f32(zeros)[j] = ZERO
     block = zeros + PANEL_ROW
@@ -327,7 +343,7 @@ def multiply(record: Any, part: int, parts: int) -> None:
     "left left_row right right_row first first_row first_rows scale out rows columns "
     "depth terms width accumulate by_columns workspace workspace_bytes"
 )
-def multiply_columns(record: Any, part: int, parts: int) -> None:
+def multiply_columns(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute out[r][c] = sum over k of left[k][r] right[k][c], or add it to out.
 
     Fields:
@@ -350,7 +366,7 @@ def multiply_columns(record: Any, part: int, parts: int) -> None:
         low, high = share(part, parts, a.columns, PANEL)
     else:
         first, last = share(part, parts, a.rows, TILE_ROWS)
-    zeros = a.workspace + part * a.workspace_bytes
+    zeros = a.workspace + thread * a.workspace_bytes
     for j in range(PANEL):
         f32(zeros)[j] = ZERO
     block = zeros + PANEL_ROW

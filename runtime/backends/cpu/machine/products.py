@@ -108,6 +108,7 @@ class Products:
         what `packed` makes.
         """
         rows = a.shape[0]
+        by_columns = self._by_columns(rows, columns)
         return multiply(
             a=a,
             a_row=4 * a.shape[1],
@@ -120,10 +121,11 @@ class Products:
             columns=columns,
             depth=depth,
             terms=block_terms(depth),
-            by_columns=self._by_columns(rows, columns),
+            by_columns=by_columns,
             workspace=self.workspace,
             workspace_bytes=self._bytes,
             floor=floor,
+            units=columns // (4 * PANEL) if by_columns else rows // BLOCK_ROWS,
             serial=rows * columns * depth < SERIAL_PRODUCTS,
         )
 
