@@ -22,7 +22,7 @@ from runtime.execution.plan import Plan
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What joined layers do not write: edges, each made by the nodes up to its own.
+    """What joined layers do not write: edges, which some of the nodes make.
 
     reads: the buffers that the nodes read, beside those.
     """
@@ -53,7 +53,7 @@ class Unwritten:
     def __init__(self, backend: Backend, *, allowed: bool) -> None:
         self._backend, self._allowed = backend, allowed
         self._asked: frozenset[str] = frozenset()
-        self._harmless: set[str] = set()  # blobs whose arrays change nothing
+        self._handed: set[str] = set()  # blobs whose arrays somebody may have
         self._fresh = False  # whether the last pass was over the whole net
         self._plan: Plan | None = None
         self._left: list[LeftOut] = []
@@ -90,22 +90,24 @@ class Unwritten:
 
     def before_data(self, name: str) -> None:
         """Prepare for somebody to have the array of a blob."""
-        if not self._left or name in self._harmless:
+        if not self._allowed or name in self._handed:
             return
-        edges = self._graph.edges
-        buffer = edges[self._graph.blobs[name]].buffer
-        wanted = [
+        self._handed.add(name)
+        wanted = self._endangered()
+        for left, _ in wanted:  # all of it: other layers will run as one
+            self._write(left)
+        self._ask_for(edge for _, edge in wanted)
+
+    def _endangered(self) -> list[tuple[LeftOut, int]]:
+        """Return what is left out that is, or comes from, what somebody may have."""
+        edges, blobs = self._graph.edges, self._graph.blobs
+        handed = {edges[blobs[name]].buffer for name in self._handed if name in blobs}
+        return [
             (left, edge)
             for left in self._left
             for edge in left.edges
-            if edges[edge].buffer == buffer or buffer in left.reads
+            if edges[edge].buffer in handed or handed & left.reads
         ]
-        if not wanted:
-            self._harmless.add(name)
-            return
-        for left, edge in wanted:
-            self._write(left, edge)
-        self._ask_for(edge for _, edge in wanted)
 
     def before_parameters(self) -> None:
         """Prepare for parameters to change."""
@@ -117,13 +119,13 @@ class Unwritten:
 
     def _write_all(self) -> None:
         for left in self._left:
-            self._write(left, left.edges[-1])
+            self._write(left)
 
-    def _write(self, left: LeftOut, edge: int) -> None:
-        """Compute an edge, and what is ahead of it, layer by layer."""
+    def _write(self, left: LeftOut) -> None:
+        """Compute what is left out, layer by layer."""
         if not self._fresh or self._plan is None:
             return
-        last = self._graph.edges[edge].producer
+        last = self._graph.edges[left.edges[-1]].producer
         nodes = set(left.nodes[: left.nodes.index(last) + 1])
         with np.errstate(all="ignore"):
             for step in self._plan.forward:
@@ -158,3 +160,5 @@ class Unwritten:
                 if edge not in own
             }
             self._left.append(LeftOut(tuple(nodes), tuple(edges), frozenset(reads)))
+        # Other layers that run as one may leave out others.
+        self._ask_for(edge for _, edge in self._endangered())
