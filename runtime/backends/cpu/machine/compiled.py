@@ -35,16 +35,12 @@ import numpy as np
 from runtime.backends.caches import caches
 from runtime.backends.cpu.machine.llvm import LANES, TARGET
 from runtime.backends.cpu.machine.objects import kept, load, make, write
-from runtime.backends.cpu.machine.parts import (
-    Function,
-    carray,
-    exact,
-    helper,
-    outlined,
-    types,
-)
+from runtime.backends.cpu.machine.parts import Function, types
+from runtime.backends.cpu.machine.parts import carray as carray
+from runtime.backends.cpu.machine.parts import exact as exact
+from runtime.backends.cpu.machine.parts import helper as helper
+from runtime.backends.cpu.machine.parts import outlined as outlined
 
-__all__ = ["Call", "CompiledKernel", "carray", "exact", "helper", "kernel", "outlined"]
 # Modules whose code may become part of a kernel: helpers, and what they are made of.
 IMPORTED = re.compile(rb"^(?:from|import) (runtime\.backends\.cpu\.\S+)", re.MULTILINE)
 
