@@ -55,7 +55,13 @@ class WinogradWeights(Winograd):
 
     @cached_property
     def _whole(self) -> bool:
-        """Whether all tiles fit a panel, so that sums never leave the cache."""
+        """Whether all tiles fit a panel, so that sums never leave the cache.
+
+        Only where there are channels for several threads: a panel is not divided.
+        """
+        blocks = self.shape.groups * -(-self.shape.channels // CHANNEL_BLOCK)
+        if blocks < WHOLE_SHARES:
+            return False
         down, across = self.tiles
         tiles = self.shape.images * down * across
         return tiles * (self.shape.rows + CHANNEL_BLOCK) <= WHOLE_PANEL
