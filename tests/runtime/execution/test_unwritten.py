@@ -179,7 +179,7 @@ layer { name: "x" type: "Input" top: "x"
 layer { name: "pre" type: "PRE" bottom: "x" BOTTOM top: "pre" }
 layer { name: "bn" type: "BatchNorm" bottom: "pre" top: "pre" }
 layer { name: "scale" type: "Scale" bottom: "pre" top: "scale"
-        scale_param { bias_term: true filler { value: 1.5 } bias_filler { value: -1 } } }
+        scale_param { bias_term: true bias_filler { value: -1 } } }
 layer { name: "relu" type: "ReLU" bottom: "scale" top: "relu" }
 """
 
@@ -190,7 +190,7 @@ layer { name: "relu" type: "ReLU" bottom: "scale" top: "relu" }
 def test_what_is_in_place_on_what_others_wrote(
     kind: str, bottom: str, order: list[str], *, backward: bool
 ) -> None:
-    """BatchNorm runs once for whoever asks, and as one with Scale, not ahead of it."""
+    """BatchNorm runs once for whoever asks, with Scale and not ahead of it."""
     text = OVER.replace("PRE", kind)
     text = text.replace("BOTTOM", f"bottom: {bottom}" if bottom else "")
     values = np.random.default_rng(0).standard_normal((2, 4, 7, 5))
