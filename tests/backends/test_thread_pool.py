@@ -2,6 +2,8 @@
 
 import _thread
 import ctypes
+import os
+import signal
 import threading
 import time
 
@@ -81,6 +83,18 @@ def test_an_exception_while_helpers_are_started(net, monkeypatch):
         gradients(net)
     monkeypatch.setattr(thread_pool._Helper, "start", start)
     np.testing.assert_array_equal(gradients(net), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_was_forked_amid_a_walk_does_not_wait_for_its_end(net):
+    expected = gradients(net)
+    with net.backend.thread_pool._busy:  # as another thread has it
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if np.array_equal(gradients(net), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_helper_that_died_at_its_start_is_started_again(net, monkeypatch):

@@ -123,9 +123,12 @@ class CompiledKernel:
     @property
     def is_ready(self) -> bool:
         """Whether the machine code is here or on the disk."""
-        return "address" in vars(self) or (
-            keeps_code() and code_file(self.function).exists()
-        )
+        if "address" in vars(self):
+            return True
+        path = code_file(self.function)
+        with suppress(OSError):  # the folder is not ours to read
+            return path is not None and path.is_file()
+        return False
 
 
 def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
@@ -138,25 +141,34 @@ def machine_code(function: Function, kinds: Callable[[], list[Any]]) -> int:
 
     kinds: returns the types of its arguments; called where the code is made.
     """
-    path = code_file(function) if keeps_code() else None
+    path = code_file(function)
     code = kept(path) if path else None
     if code is None:
         code = make(function, kinds())
-        if path:
+        if path and keeps_code():
             with suppress(OSError):  # the disk is full, or somebody removes folders
                 write(path, code)
     return load(code)
 
 
-def code_file(function: Function) -> Path:
-    """Return where the machine code of a function is kept."""
+def code_file(function: Function) -> Path | None:
+    """Return where the machine code of a function is kept; None if there is no home.
+
+    What is there is of use even where nothing can be written.
+    """
     name = f"{function.__module__}.{function.__name__}.o"
-    return cache_folder(function.__module__) / name
+    try:
+        return cache_folder(function.__module__) / name
+    except RuntimeError:
+        return None
 
 
 @cache
 def keeps_code() -> bool:
-    """Whether machine code can be kept on the disk; if not, every run compiles."""
+    """Whether machine code can be written to the disk.
+
+    If not, every run compiles what is not there yet.
+    """
     try:
         folder = cache_folder(__name__)
         folder.mkdir(parents=True, exist_ok=True)

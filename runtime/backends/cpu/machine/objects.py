@@ -1,8 +1,9 @@
 """Machine code as files: made by Numba, kept on the disk, loaded without it.
 
-A file is the object file of one function behind a line that tells its digest. What the
-function calls outside of itself is of libc or libm, which every process has; what Numba
-calls where errors are raised, which do not arise here, is replaced by traps.
+A file is the object file of one function behind a line with the digest of it and of
+where it belongs, so that what was copied from elsewhere does not run. What the function
+calls outside of itself is of libc or libm, which every process has; what Numba calls
+where errors are raised, which do not arise here, is replaced by traps.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _target_of(pointer: str) -> str:
 
 def write(path: Path, code: bytes) -> None:
     """Keep an object file; a reader finds all of it or nothing."""
-    digest = hashlib.sha256(code).hexdigest().encode()
+    digest = _digest(path, code)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(digest + b"\n" + code)
@@ -82,7 +83,13 @@ def kept(path: Path) -> bytes | None:
         digest, _, code = path.read_bytes().partition(b"\n")
     except OSError:
         return None
-    return code if hashlib.sha256(code).hexdigest().encode() == digest else None
+    return code if _digest(path, code) == digest else None
+
+
+def _digest(path: Path, code: bytes) -> bytes:
+    """Return the digest of a file, and of the names of its folder and itself."""
+    place = f"{path.parent.name}/{path.name}\n".encode()
+    return hashlib.sha256(place + code).hexdigest().encode()
 
 
 def load(code: bytes) -> int:

@@ -11,6 +11,7 @@ import _thread
 import os
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -116,6 +117,9 @@ class ThreadPool:
         self._helpers: list[_Helper] = []
         self._process = 0
         self._walked: Walked = {}
+        if hasattr(os, "register_at_fork"):
+            pool = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _unlock(pool()))
 
     def run(self, program: Program) -> None:
         """Run every call of the program in order."""
@@ -149,6 +153,10 @@ class ThreadPool:
                 state.ctypes.data,
             )
 
+    def unlock(self) -> None:
+        """Take a new lock, in a process that was forked while a thread had the old."""
+        self._busy = threading.Lock()
+
     def _see_helpers(self) -> None:
         """See that there are helpers, also after a fork, which copies no thread."""
         if self._process != os.getpid():
@@ -161,6 +169,12 @@ class ThreadPool:
                 helper = _Helper(self._state, self._walked, thread, self.size)
                 self._helpers.append(helper)
             self._helpers[thread - 1].start()
+
+
+def _unlock(pool: ThreadPool | None) -> None:
+    """Unlock a pool, if it is still there."""
+    if pool is not None:
+        pool.unlock()
 
 
 class _Helper:

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from runtime.backends.cpu.machine import compiled
+from runtime.backends.cpu.machine import compiled, objects
 
 ROOT = Path(compiled.__file__).parents[4]
 PACKAGE = "runtime.backends.cpu"
@@ -59,3 +59,37 @@ def test_a_changed_helper_has_another_folder(monkeypatch: pytest.MonkeyPatch) ->
     after = folder("layers.pooling"), folder("layers.elementwise")
     assert before[0] != after[0]
     assert before[1] == after[1]
+
+
+def test_a_file_is_read_only_where_it_belongs(tmp_path: Path) -> None:
+    path = tmp_path / "kernels-1" / "relu.o"
+    objects.write(path, b"code")
+    assert objects.kept(path) == b"code"
+    for other in (path.with_name("tanh.o"), tmp_path / "kernels-2" / "relu.o"):
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(path.read_bytes())
+        assert objects.kept(other) is None
+    for wrong in (path.read_bytes()[:-1], b"", b"\n", b"something else"):
+        path.write_bytes(wrong)
+        assert objects.kept(path) is None
+
+
+def test_code_is_read_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETSPEC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiled, "cache_folder", compiled.cache_folder.__wrapped__)
+    monkeypatch.setattr(compiled, "keeps_code", lambda: False)
+    monkeypatch.setattr(compiled, "load", lambda code: {b"code": 7, b"made": 8}[code])
+    monkeypatch.setattr(compiled, "make", lambda *_: b"made")
+    monkeypatch.setattr(compiled, "write", lambda *_: pytest.fail("written"))
+    from runtime.backends.cpu.layers.elementwise import relu
+
+    kernel = compiled.CompiledKernel(relu.function, "x", "")
+    assert not kernel.is_ready
+    assert compiled.machine_code(relu.function, list) == 8
+    path = compiled.code_file(relu.function)
+    assert path is not None
+    objects.write(path, b"code")
+    assert kernel.is_ready
+    assert compiled.machine_code(relu.function, list) == 7
