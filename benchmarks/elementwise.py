@@ -21,10 +21,13 @@ import numpy as np
 from tables import markdown
 
 import runtime
+from runtime.backends.cpu import CpuBackend
 from runtime.layers.base import Kernel
 
 SHAPES = ("32x64x56x56", "4x16")
-TURN_S = 2e-3  # least time of a turn of one side, which small layers fill with many runs
+TURN_S = (
+    2e-3  # least time of a turn of one side, which small layers fill with many runs
+)
 LEAST_TURNS = 5
 Run = Callable[[], Any]
 Shape = tuple[int, ...]
@@ -122,7 +125,8 @@ CASES: Mapping[str, Case] = {
         'type: "ArgMax" argmax_param { axis: 1 }', lambda t, x: t.argmax(x, 1)
     ),
     "Reduction SUM": Case(
-        'type: "Reduction" reduction_param { axis: 1 }', lambda t, x: x.flatten(1).sum(1)
+        'type: "Reduction" reduction_param { axis: 1 }',
+        lambda t, x: x.flatten(1).sum(1),
     ),
     "Reduction ASUM": Case(
         'type: "Reduction" reduction_param { axis: 1 operation: ASUM }',
@@ -158,15 +162,12 @@ CASES: Mapping[str, Case] = {
         pair,
         top="loss",
     ),
-    "MVN": Case(
-        'type: "MVN"', lambda t, x: t.nn.functional.instance_norm(x.reshape(x.shape))
-    ),
+    "MVN": Case('type: "MVN"', lambda t, x: t.nn.functional.instance_norm(x)),
     "Normalize": Case(
-        'type: "Normalize"', lambda t, x: t.nn.functional.normalize(x, dim=1)
+        'type: "Normalize" norm_param { across_spatial: false }',
+        lambda t, x, a: a.reshape(-1, 1, 1) * t.nn.functional.normalize(x, dim=1),
     ),
-    "Tile": Case(
-        'type: "Tile" tile_param { tiles: 2 }', lambda t, x: t.cat([x, x], 1)
-    ),
+    "Tile": Case('type: "Tile" tile_param { tiles: 2 }', lambda t, x: t.cat([x, x], 1)),
     "Permute": Case(
         'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }',
         lambda t, x: x.permute(0, 2, 3, 1).contiguous(),
@@ -222,9 +223,7 @@ def torch_runs(case: Case, net: runtime.Net, values: Sequence[Any]) -> dict[str,
     y = compute(torch, *x, *learned)
     if leaves and y.requires_grad:
         dy = torch.ones_like(y)
-        runs["backward"] = lambda: torch.autograd.grad(
-            y, leaves, dy, retain_graph=True
-        )
+        runs["backward"] = lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
     return runs
 
 
@@ -271,7 +270,9 @@ def measure(
         sides["PyTorch"] = torch_runs(case, net, values)
     rows = []
     for direction in ("forward", "backward"):
-        runs = {who: side[direction] for who, side in sides.items() if direction in side}
+        runs = {
+            who: side[direction] for who, side in sides.items() if direction in side
+        }
         if "ours" not in runs:
             continue
         found = medians(runs, options.seconds, clock)
@@ -284,6 +285,11 @@ def measure(
         print(*row, flush=True)
         rows.append(row)
     return rows
+
+
+def _threads() -> int:
+    """Return how many threads run compiled kernels."""
+    return CpuBackend().threads
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -299,14 +305,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.alone:
         import torch
 
-        torch.set_num_threads(runtime.get_backend("numpy").threads)
+        torch.set_num_threads(_threads())
     clock = time.process_time if options.cpu else time.perf_counter
     heads = ["layer, pass", "ours, ms", "portable, ms", "ratio", "PyTorch, ms", "ratio"]
     for text in options.shape:
         shape = tuple(int(size) for size in text.split("x"))
         rows: list[list[str]] = []
         for name in options.only or CASES:
-            if name in ("MVN", "Permute", "Crop") and len(shape) < 4:
+            if name in ("MVN", "Normalize", "Permute", "Crop") and len(shape) < 4:
                 continue
             rows += measure(name, shape, options, clock)
         print(f"\n{text}\n\n{markdown(heads, rows)}\n")

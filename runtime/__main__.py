@@ -25,6 +25,7 @@ COMMANDS = {
         "runtime.cli.check_gradients",
         "compare gradients with central differences",
     ),
+    "compile": ("runtime.cli.compile", "compile all kernels ahead of their use"),
     "devices": ("runtime.cli.devices", "list what this machine can compute on"),
 }
 # Has commands of its own, and is a module that is run, too.
@@ -48,7 +49,7 @@ def build_parser(name: str, prog: str | None = None) -> Parser:
     parser = Parser(prog=prog or program(), description=DESCRIPTION)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     importlib.import_module(COMMANDS[name][0]).add_parser(commands)
-    if name != "devices":
+    if name not in {"compile", "devices"}:
         add_fork_options(commands.choices[name])
     return parser
 

@@ -11,8 +11,9 @@ backward pass step 2 N - 1 - i where nothing is computed again.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from netspec.errors import SpecError
 from netspec.graph.timeline import Timeline, plain
@@ -21,6 +22,8 @@ from netspec.ops.base import count
 
 ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
 FLOAT_BYTES = 4
+# An edge whose data is used when a node runs forward or backward.
+Touch: TypeAlias = tuple[int, Literal["forward", "backward"], int]
 BY_SIZE_LIMIT = 2000  # requests
 
 
@@ -223,6 +226,7 @@ def requests_of(
     keep: Container[str] | None = None,
     itemsize: int | Callable[[Edge], int] = FLOAT_BYTES,
     timeline: Timeline | None = None,
+    touched: Iterable[Touch] = (),
 ) -> tuple[Request, ...]:
     """Return what the blobs of `graph` want: `data:<buffer>`, `diff:<gradient>`.
 
@@ -234,6 +238,7 @@ def requests_of(
     itemsize: bytes of a value, of all blobs or by edge.
     timeline: of training; where it computes blobs again, those have a second request,
     `redata:<buffer>`.
+    touched: data that is used in other steps than those of its layers.
     """
     kept = _Kept(graph, keep)
     timeline = timeline or plain(graph)
@@ -249,6 +254,11 @@ def requests_of(
                 edge = graph.edges[number]
                 lives = again if edge.buffer in timeline.dropped else data
                 lives.touch(edge.buffer, edge, step)
+    for number, kind, node in touched:
+        edge, late = graph.edges[number], kind == "backward"
+        lives = again if late and edge.buffer in timeline.dropped else data
+        step = timeline.backward_at[node] if late else node
+        lives.touch(edge.buffer, edge, step)
     requests = data.requests("data", timeline.end)
     if training:
         requests += again.requests("redata", timeline.end)
@@ -277,9 +287,6 @@ def backward_step(graph: Graph, node: Node, timeline: Timeline) -> int:
     sources = [graph.edges[edge].producer for edge in node.bottoms]
     below = graph.nodes[sources[0]] if sources else node
     joined = node.type == "ReLU" and below.type == "Eltwise" and below.backward
-    if joined:
-        gradients = {graph.edges[edge].gradient for edge in below.bottoms}
-        joined = graph.edges[below.tops[0]].gradient not in gradients
     return timeline.backward_at[(below if joined else node).index]
 
 

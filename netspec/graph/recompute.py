@@ -11,12 +11,12 @@ Nothing here holds an array: times are estimates, and memory is that of the layo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from netspec.errors import SpecError
-from netspec.graph.dropping import Search
+from netspec.graph.dropping import Facts, Search
 from netspec.graph.memory import FLOAT_BYTES, lay_out, requests_of, saved_requests
 from netspec.graph.timeline import Timeline, plain
 from netspec.graph.types import Graph, Node
@@ -27,7 +27,7 @@ KIB, MIB = 2**10, 2**20
 SMALL = 16  # MiB, up to which messages say KiB
 ROUNDS = 8  # of layouts, which are larger than what is alive at once
 NEARLY = 0.98  # of a budget, with which one is content
-Saved: TypeAlias = Callable[[Graph], Mapping[int, Mapping[str, int]]]
+FactsOf: TypeAlias = Callable[[Graph], Facts]
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,24 @@ class Recomputation:
 def recompute(
     graph: Graph,
     keep: Container[str] | None,
-    saved: Saved,
+    facts: FactsOf,
     budget: int,
     itemsize: int = FLOAT_BYTES,
 ) -> Recomputation:
     """Choose what is computed again so that blobs and saved arrays fit into `budget`.
 
-    keep, itemsize: as of `requests_of`. saved: returns the bytes that the layers of a
-    graph save, by node and name.
+    keep, itemsize: as of `requests_of`. facts: returns what kernels say of a graph.
 
     The result is above the budget where nothing that was tried fits: then it is the
     smallest of all.
     """
-    problem = _Problem(keep, saved, itemsize)
+    problem = _Problem(keep, facts, itemsize)
     found = problem.laid_out(graph, plain(graph), 0.0)
     if found.total_bytes <= budget:
         return found
     apart = with_norms_apart(graph)
     graphs = [graph] if apart is graph else [graph, apart]
-    searches = [Search(one, keep, saved(one), itemsize) for one in graphs]
+    searches = [Search(one, keep, facts(one), itemsize) for one in graphs]
     starts = [
         _Start(*search.cost(dropped), problem, search, dropped)
         for search in searches
@@ -150,10 +149,11 @@ class _Problem:
     """What is given, beside a graph; see `recompute`."""
 
     keep: Container[str] | None
-    saved: Saved
+    facts: FactsOf
     itemsize: int
 
     def laid_out(self, graph: Graph, timeline: Timeline, share: float) -> Recomputation:
+        facts = self.facts(graph)
         requests = [
             *requests_of(
                 graph,
@@ -161,8 +161,9 @@ class _Problem:
                 keep=self.keep,
                 itemsize=self.itemsize,
                 timeline=timeline,
+                touched=facts.touched,
             ),
-            *saved_requests(graph, self.saved(graph), timeline),
+            *saved_requests(graph, facts.saved, timeline),
         ]
         return Recomputation(graph, timeline, lay_out(requests).total_bytes, share)
 

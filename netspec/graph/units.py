@@ -81,10 +81,11 @@ def units_of(
     times: Sequence[float],
     saved: Mapping[int, int],
     itemsize: int,
+    fixed: Container[int] = (),
 ) -> Iterator[Unit]:
     """Yield what may be dropped and computed again.
 
-    whole: buffers that are kept the whole time.
+    whole: buffers that are kept the whole time. fixed: nodes that must not run again.
     """
     buffers_of = [
         tuple(dict.fromkeys(graph.edges[top].buffer for top in node.tops))
@@ -111,6 +112,8 @@ def units_of(
         own = {one for node in members for one in buffers_of[node.index]}
         numbers = tuple(node.index for node in members)
         if read_by_others & own or any(one in whole for one in own):
+            continue
+        if any(one in fixed for one in numbers):
             continue
         if not all(_repeats(graph, node, numbers[0], own) for node in members):
             continue

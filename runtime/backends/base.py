@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
@@ -15,6 +15,7 @@ from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpda
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
+    from netspec.graph.memory import Touch
 
 
 # Of products, and of what blobs are stored as.
@@ -84,6 +85,15 @@ class Fusion(Protocol):
     ) -> Mapping[int, Sequence[Any]]:
         """Return other calls for some nodes; flags: what `backward` of each gets."""
 
+    def left_out(self) -> Iterable[tuple[Sequence[int], Sequence[int]]]:
+        """Return what is not written though it may be kept: nodes, edges between."""
+
+    def divide(self, again: Container[int]) -> None:
+        """Let no layers run forward as one of which some run again and others not."""
+
+    def touched(self) -> Iterable[Touch]:
+        """Return data that is used in other steps than those of its layers."""
+
 
 class Backend(Primitives):
     """Primitives on one device, and which kernels run there.
@@ -93,6 +103,7 @@ class Backend(Primitives):
     """
 
     precisions: ClassVar[Sequence[str]] = ("float32",)
+    leaves_out: ClassVar[bool] = False  # blobs between layers that run as one
 
     @property
     def title(self) -> str:

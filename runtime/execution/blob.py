@@ -24,6 +24,8 @@ class Blob:
     of the net.
     """
 
+    ask: Callable[[str], None] | None = None  # called before the array is handed out
+
     def __init__(
         self,
         name: str,
@@ -61,6 +63,8 @@ class Blob:
             return self._staged
         if self._data is None:
             raise self._not_kept("data")
+        if self.ask is not None:
+            self.ask(self.name)
         return self._data.read()
 
     @data.setter

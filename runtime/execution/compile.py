@@ -7,7 +7,7 @@ a shape or a proto.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from netspec.graph.memory import unwritten_gradients
 from netspec.graph.recompute import Recomputation
 from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
-from runtime.arrays import Array, ArraySpec
+from runtime.arrays import Array
 from runtime.backends import Backend
 from runtime.backends.base import Fusion, Place
 from runtime.execution.fitting import fitting
@@ -75,6 +75,7 @@ def compile_plan(
     known: Known | None = None,
     suits: Callable[[Arena], bool] = lambda _: True,
     limit: MemoryLimit | None = None,
+    asked: Container[str] | None = None,
 ) -> Plan:
     """Bind every node of `graph` to a kernel of `backend` and to memory.
 
@@ -83,27 +84,30 @@ def compile_plan(
     outlive the steps that use them; None keeps all of them, as Caffe does. Inputs,
     outputs and loss gradients are always kept. known: where another plan has its
     arrays, to have them there too. suits: which arenas may be taken. limit: of the
-    memory, for which some blobs are computed again in backward.
+    memory, for which some blobs are computed again in backward. asked: the blobs that
+    layers which run as one must write; None for all that are kept.
 
     Nothing is written to the memory that plans share: see `Plan.enter`.
 
     Raises `UnsupportedError` for a layer type without arithmetic, `MachineError` where
     the memory cannot be had.
     """
-    places, kernels, fusion = _kernels(graph, backend, context, keep)
+    written = keep if asked is None else asked
+    places, kernels, fusion = _kernels(graph, backend, context, written)
     found = None
     if limit is not None and not graph.stale:
         found = _within(graph, backend, context, keep, limit)
     if found is not None and found.again:
         if found.graph is not graph:
             graph = found.graph
-            places, kernels, fusion = _kernels(graph, backend, context, keep)
+            places, kernels, fusion = _kernels(graph, backend, context, written)
         known = None
     most = None if found is None else found.total_bytes
     with fitting(graph, context, (), keep, shared.arenas, most):
         given = (graph, backend, context, kernels, keep, places, shared)
         timeline = None if found is None else found.timeline
-        memory = PlanMemory(*given, known, suits, timeline)
+        touched = () if fusion is None else tuple(fusion.touched())
+        memory = PlanMemory(*given, known, suits, timeline, touched)
         copies = mirror.blob_copies()
         data, diff = memory.data, memory.diff
         passes = passes_over(graph, data, diff, parameters, copies, mirror)
@@ -120,6 +124,9 @@ def compile_plan(
         if found is not None and found.again:
             late = _late_kernels(graph, context, kernels, ran, found)
             late_fusion = backend.fusion(graph, late, keep)
+            for one in (fusion, late_fusion):
+                if one is not None:
+                    one.divide(found.again)
             _bind_late(graph, late, kernels, memory, parameters)
         timeline = timeline or plain(graph)
         after = (graph, context, late, parameters, timeline)
@@ -173,11 +180,11 @@ def _within(
     if not any(node.backward for node in graph.nodes):
         return None
 
-    def wanted(one: Graph) -> list[Mapping[str, ArraySpec]]:
-        _, kernels, _ = _kernels(one, backend, context, keep)
-        return [kernel.arrays() for kernel in kernels]
+    def made(one: Graph) -> tuple[Sequence[Kernel[Any]], Fusion | None]:
+        _, kernels, fusion = _kernels(one, backend, context, keep)
+        return kernels, fusion
 
-    return within(graph, limit, wanted, keep, context.dtype)
+    return within(graph, limit, made, keep, context.dtype)
 
 
 def _late_kernels(

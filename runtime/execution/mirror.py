@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +14,13 @@ from netspec.ops.base import Shape, count
 from runtime.arena import Arena, Place
 from runtime.arrays import Array
 from runtime.primitives import Primitives
+
+
+class Watcher(Protocol):
+    """What is told before parameters may change."""
+
+    def before_parameters(self) -> None:
+        """Prepare for it."""
 
 
 class Kind(Enum):
@@ -178,6 +186,7 @@ class ParameterCopies(_Group):
         self.exposed = False  # whether others have the arrays themselves
         self.versions = 0
         self.loans: weakref.WeakSet[_Loan] = weakref.WeakSet()
+        self.watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
 
 
 class Mirror:
@@ -304,13 +313,20 @@ class Mirror:
     # ------------------------------------------------------------ parameters
 
     def parameters_changed(self) -> None:
-        """Note that parameters may have been written to."""
+        """Note that parameters may be written to now."""
+        for one in self.parameters.watchers:
+            one.before_parameters()
         self.parameters.versions += 1
+
+    @property
+    def lends_parameters(self) -> bool:
+        """Whether somebody has parameters, and may write to them at any time."""
+        return self.parameters.exposed or len(self.parameters.loans) > 0
 
     def parameters_version(self) -> int:
         """Return a number that is another one if parameters may have changed."""
-        if self.parameters.exposed or len(self.parameters.loans) > 0:
-            self.parameters_changed()  # whoever has an array may write at any time
+        if self.lends_parameters:
+            self.parameters.versions += 1
         return self.parameters.versions
 
     def expose_parameters(self) -> None:

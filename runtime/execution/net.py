@@ -46,6 +46,7 @@ from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
 from runtime.execution.unknown_fields import refuse_unknown_layers
+from runtime.execution.unwritten import Unwritten, may_leave_out
 from runtime.execution.views import edge_views, inserted_blobs, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context, TopsChanged
@@ -144,6 +145,10 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         shared = share_with.mirror if share_with else None
         self.mirror: Mirror = Mirror(self.backend, shared)
         self.graph = self._build()
+        free = keep is None and share_with is None and self.limit is None
+        allowed = free and may_leave_out(self.graph, self.backend)
+        self.unwritten = Unwritten(self.backend, allowed=allowed)
+        self.mirror.parameters.watchers.add(self.unwritten)
         borrowed = {}
         if share_with:
             theirs = share_with.parameters.arrays
@@ -180,6 +185,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             shape = graph.edges[edge].shape
             reshape = self._reshaper(name) if name in sources else None
             self.blobs[name] = Blob(name, shape, *views, reshape)
+            self.blobs[name].ask = self.unwritten.before_data
         shown = layer_views(
             graph, self.parameters.arrays, self.mirror, self.python_layers
         )
@@ -361,12 +367,14 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             self.plan.note_forward(first, last, self.clock.value)
         elif not whole:
             check_whole(self.plan.recomputation, first, last)
+        self.unwritten.before_pass(whole=whole, lent=self.mirror.lends_parameters)
         self.mirror.before_steps(steps_of[kind], again=again, feeds=feeds)
         try:
             # The logarithm of 0 is the net's own affair; it shows in the loss.
             with np.errstate(all="ignore"):
                 if whole:
                     self.plan.run(kind, self.mirror.parameters_version())
+                    self.unwritten.after_whole_pass()
                     return
                 self.plan.forget_prepared()
                 steps: tuple[Step, ...] = getattr(self.plan, kind)

@@ -30,6 +30,7 @@ from runtime.execution.mirror import WRITING, Mirror
 from runtime.execution.parameters import Parameters, check_unchanged
 from runtime.execution.plan import Plan
 from runtime.execution.python_layers.hosted import PythonLayers
+from runtime.execution.unwritten import Unwritten
 from runtime.execution.views import carry_over, edge_views, moved_tops, stay_in_place
 from runtime.layers.base import Context, TopsChanged
 
@@ -46,6 +47,7 @@ class NetShapes:
     parameters: Parameters
     python_layers: PythonLayers
     blobs: OrderedDict[str, Blob]
+    unwritten: Unwritten
     sources: dict[str, Source]
     _kept_net: KeptNet
     _keep: frozenset[str] | None
@@ -217,6 +219,7 @@ class NetShapes:
             known=known,
             suits=suits,
             limit=self.limit,
+            asked=self.unwritten.asked,
         )
 
     def _is_other(self, arena: Arena) -> bool:
@@ -243,6 +246,7 @@ class NetShapes:
         self.plan, self.graph, self._shapes = plan, kept.graph, dict(kept.sources)
         self.mirror.use(plan.copies, plan.arena, plan.lies)
         plan.enter()
+        self.unwritten.use(plan, kept.graph)
         if id(plan) not in kept.views:
             kept.views[id(plan)] = self._views_of(kept.graph, plan)
         if not kept.graph.stale:

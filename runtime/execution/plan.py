@@ -206,6 +206,18 @@ class Plan:
         self.backend.prepare([call for step in steps for call in step.calls or ()])
         return join(steps, self.backend)
 
+    @property
+    def asked(self) -> frozenset[str] | None:
+        """The blobs that joined layers write; None for those that are kept."""
+        return vars(self).get("_asked")
+
+    def join_anew(self, fusion: Fusion | None, asked: frozenset[str]) -> None:
+        """Let other layers run as one than before, which write the blobs `asked`."""
+        mine = vars(self)
+        mine.update(fusion=fusion, _asked=asked)
+        mine.pop("_joined", None)
+        self.forget_prepared()
+
     def forget_prepared(self) -> None:
         """Note that single steps run; they prepare parameters in their own way."""
         self.prepared.forget()

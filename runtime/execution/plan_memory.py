@@ -13,6 +13,7 @@ from netspec.graph import Edge, Graph
 from netspec.graph.memory import (
     Layout,
     Request,
+    Touch,
     aligned,
     lay_out,
     lay_out_near,
@@ -53,7 +54,7 @@ class PlanMemory:
     Small inputs and outputs, which callers often keep, are in memory of the plan's own.
 
     known: where another plan of this net has what both have, to be in the same places.
-    suits: says which arenas may be taken.
+    suits: says which arenas may be taken. touched: see `requests_of`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class PlanMemory:
         known: Known | None = None,
         suits: Callable[[Arena], bool] = lambda _: True,
         timeline: Timeline | None = None,
+        touched: Iterable[Touch] = (),
     ) -> None:
         timeline = timeline or plain(graph)
         self._backend, self._context, self._places = backend, context, places
@@ -82,6 +84,7 @@ class PlanMemory:
                 keep=keep,
                 itemsize=self._itemsize_of,
                 timeline=timeline,
+                touched=touched,
             )
         )
         kept = sizes_of(wanted, context.dtype, "saved")

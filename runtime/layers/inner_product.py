@@ -129,7 +129,7 @@ class Embed(Kernel[EmbedOp]):
         xp, index, strange = self.xp, self.work["index"], self.work["strange"]
         xp.isnan(self._x, out=strange)
         if self.backend.anywhere(strange):
-            raise self._error()
+            raise no_index(self.op, int(strange.argmax()))
         xp.copyto(index, self._x, casting="unsafe")
         xp.maximum(index, 0, out=index)
         xp.minimum(index, self.op.input_dim - 1, out=index)
@@ -137,14 +137,6 @@ class Embed(Kernel[EmbedOp]):
         if self.op.bias_term:
             xp.add(self._y, self.params[1], out=self._y)
         xp.copyto(self._y, float("nan"), where=strange[:, None])
-
-    def _error(self) -> SpecError:
-        layer, place = self.op.layer, int(self.work["strange"].argmax())
-        return SpecError(
-            f"{bottom_name(layer, 0)} holds nan at place {place}; expected 0 to "
-            f"{self.op.input_dim - 1}, the rows that embed_param.input_dim says",
-            layer=label(layer),
-        )
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Compute the wanted parameter gradients."""
@@ -160,3 +152,12 @@ class Embed(Kernel[EmbedOp]):
                 self.work["sums"],
                 accumulate=accumulate[1],
             )
+
+
+def no_index(op: EmbedOp, place: int) -> SpecError:
+    """Return the error for a NaN at a place of the input."""
+    return SpecError(
+        f"{bottom_name(op.layer, 0)} holds nan at place {place}; expected 0 to "
+        f"{op.input_dim - 1}, the rows that embed_param.input_dim says",
+        layer=label(op.layer),
+    )

@@ -187,7 +187,7 @@ class ContrastiveLoss(Kernel[ops.ContrastiveLoss]):
         pull, push = work["pull"], work["push"]
         xp.isnan(self._similarity, out=work["strange"])
         if self.backend.anywhere(work["strange"]):
-            raise self._error()
+            raise no_similarity(op, int(work["strange"].argmax()))
         xp.trunc(self._similarity, out=pull)
         xp.not_equal(pull, 0, out=work["similar"])
         xp.logical_not(work["similar"], out=work["other"])
@@ -226,13 +226,14 @@ class ContrastiveLoss(Kernel[ops.ContrastiveLoss]):
                 xp.multiply(work["difference"], self._factor, out=gradient)
                 xp.multiply(gradient, sign / self._batch, out=gradient)
 
-    def _error(self) -> SpecError:
-        place = int(self.work["strange"].argmax())
-        return SpecError(
-            f"{bottom_name(self.op.layer, 2)} holds nan at place {place}; expected 0 "
-            f"for a pair that is not similar, or any other number",
-            layer=label(self.op.layer),
-        )
+
+def no_similarity(op: ops.ContrastiveLoss, place: int) -> SpecError:
+    """Return the error for a NaN among the similarities."""
+    return SpecError(
+        f"{bottom_name(op.layer, 2)} holds nan at place {place}; expected 0 for a pair "
+        f"that is not similar, or any other number",
+        layer=label(op.layer),
+    )
 
 
 @register

@@ -160,13 +160,7 @@ class Upsample(OneGradient[ops.Upsample]):
         xp.logical_or(bad, high, out=bad)
         if self.backend.anywhere(bad):
             place = int(bad.argmax())
-            raise SpecError(
-                f"{bottom_name(op.layer, 1)}, the mask, holds {float(mask[place]):g} "
-                f"at place {place}; expected 0 to {plane - 1}, the places of a plane "
-                f"of {op.tops[0][2]} by {op.tops[0][3]}. Take the second top of the "
-                f"Pooling that made planes of this size",
-                layer=label(op.layer),
-            )
+            raise no_place(op, place, float(mask[place]))
         clean = self.work["clean"]
         xp.copyto(clean, mask)
         xp.copyto(clean, 0, where=bad)  # what is no number cannot be cast
@@ -181,3 +175,14 @@ class Upsample(OneGradient[ops.Upsample]):
             self.backend.gather(self._dy, self.work["index"], self._dx)
         else:
             self.xp.sum(self._dy, axis=(2, 4), out=self._dx)
+
+
+def no_place(op: ops.Upsample, place: int, value: float) -> SpecError:
+    """Return the error for a value of the mask that is no place of a plane of y."""
+    plane, (height, width) = count(op.tops[0], 2), op.tops[0][2:]
+    return SpecError(
+        f"{bottom_name(op.layer, 1)}, the mask, holds {value:g} at place {place}; "
+        f"expected 0 to {plane - 1}, the places of a plane of {height} by {width}. "
+        f"Take the second top of the Pooling that made planes of this size",
+        layer=label(op.layer),
+    )

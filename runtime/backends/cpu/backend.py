@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from netspec.errors import SpecError
+from netspec.errors import MachineError, SpecError
 from runtime.backends.base import Backend, Fusion
 from runtime.layers.base import Context, Kernel
 from runtime.update_rules import Block, FusedUpdate, Settings
@@ -34,6 +35,7 @@ class CpuBackend(Backend):
     """
 
     name: ClassVar[str] = "numpy"
+    leaves_out: ClassVar[bool] = True
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(np)
@@ -74,9 +76,8 @@ class CpuBackend(Backend):
 
     @cached_property
     def _compiled(self) -> Mapping[str, Sequence[Any]]:
-        try:
-            import numba  # noqa: F401
-        except ImportError:
+        # It is imported where kernels are compiled, which most programs do not do.
+        if not all(find_spec(name) for name in ("numba", "llvmlite")):
             return {}
         from runtime.backends.cpu.table import KERNELS
 
@@ -107,6 +108,34 @@ class CpuBackend(Backend):
         with self.compilation.taking_time():
             compile_ahead(kernels, self.threads, self.compilation.tell)
 
+    def compile_all(self) -> tuple[int, int]:
+        """Compile every kernel; returns how many there are, and how many were missing.
+
+        Raises `MachineError` where they cannot be compiled or kept.
+        """
+        if not self.compiles:
+            raise MachineError(
+                "kernels are compiled by Numba, which is not installed; "
+                "install it: pip install 'netspec[cpu]'"
+            )
+        from runtime.backends.cpu.machine.ahead import compile_ahead
+        from runtime.backends.cpu.machine.compiled import keeps_code
+        from runtime.backends.cpu.machine.walk import walk, walk_alone, walk_with
+        from runtime.backends.cpu.table import all_kernels
+
+        if not keeps_code():
+            raise MachineError(
+                "machine code can be kept nowhere; set NETSPEC_CACHE_DIR to a folder "
+                "that can be written to"
+            )
+        kernels = all_kernels()
+        missing = sum(not one.is_ready for one in kernels)
+        with self.compilation.taking_time():
+            compile_ahead(kernels, self.threads, self.compilation.tell)
+        for native in (walk, walk_alone, walk_with):
+            native()
+        return len(kernels), missing
+
     def fusion(
         self,
         graph: Graph,
@@ -121,7 +150,7 @@ class CpuBackend(Backend):
             return None
         from runtime.backends.cpu import fusion
 
-        return fusion.Fusion(graph, kernels)
+        return fusion.Fusion(graph, kernels, keep)
 
     def fused_update(
         self, rule: str, blocks: Sequence[Block], settings: Settings

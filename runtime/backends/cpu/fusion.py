@@ -8,22 +8,21 @@ A layer with an option that joined calls do not know runs by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
-from runtime.arrays import Array
+from netspec.graph.memory import Touch, kept_edges
+from runtime.backends.cpu.inference import Groups, redirected
+from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
-from runtime.backends.cpu.layers.elementwise import (
-    EltwiseSum,
-    ReLU,
-    sum_gradient_below_relu,
-)
+from runtime.backends.cpu.layers.elementwise import EltwiseSum, ReLU, Split
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.cpu.residual import residuals
 from runtime.backends.layer_kernel import has_only
 from runtime.layers.base import Kernel
 
@@ -44,6 +43,7 @@ OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
         *("channels", "use_global_stats", "moving_average_fraction", "eps"),
         "reads_bottom",
     ),
+    Bias: ("axis", "bias_shape"),
     Convolution: CONVOLUTION,
     Deconvolution: CONVOLUTION,
     ForkNorm: ForkNorm.options,
@@ -51,24 +51,36 @@ OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
     InnerProduct: ("num_output", "axis", "transpose", "bias_term"),
     ReLU: ("negative_slope",),
     Scale: ("axis", "scale_shape", "bias_term", "over_bottom"),
+    Split: (),
 }
 
 
 class Fusion:
-    """The groups of kernels of a graph that run as one."""
+    """The groups of kernels of a graph that run as one.
 
-    def __init__(self, graph: Graph, kernels: Sequence[Kernel[Any]]) -> None:
+    keep: the names of the blobs that are kept, None for all.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        kernels: Sequence[Kernel[Any]],
+        keep: Container[str] | None = None,
+    ) -> None:
         self._graph = graph
         self._kernels = [one if _is_known(one) else None for one in kernels]
+        self._groups = Groups(graph, self._kernels, kept_edges(graph, keep))
         self._chains = self._find_chains()
         self._link()
+        given = (graph, self._kernels, self._chains, kept_edges(graph, keep))
+        self._residuals = list(residuals(*given))
 
     def _find_chains(self) -> list[list[int]]:
         """Return the runs of nodes, each working in place on the one before."""
         nodes, chains = self._graph.nodes, []
         taken: set[int] = set()
         for node in nodes:
-            if node.index in taken:
+            if node.index in taken or node.index in self._groups.nodes:
                 continue
             chain = [node.index]
             while (after := self._after(nodes[chain[-1]])) is not None:
@@ -128,7 +140,7 @@ class Fusion:
 
     def forward(self) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group."""
-        calls: dict[int, list[Call]] = {}
+        calls = self._groups.calls()
         for chain in self._chains:
             at = 0
             while at < len(chain):
@@ -137,6 +149,8 @@ class Fusion:
                     calls |= {index: [] for index in chain[at : at + length]}
                     calls[chain[at]] = joined
                 at += length
+        for residual in self._residuals:
+            calls |= residual.forward(calls)
         return calls
 
     def _forward_at(self, chain: Sequence[int]) -> tuple[list[Call], int]:
@@ -144,13 +158,11 @@ class Fusion:
         kernel = self._kernels[chain[0]]
         follower = self._kernels[chain[1]] if len(chain) > 1 else None
         match kernel, follower:
-            case ((Convolution() | Deconvolution()), BatchNorm()) if follower.folds:
-                return self._folded(kernel, follower)
             case (
                 (Convolution() | Deconvolution() | InnerProduct()),
                 BatchNorm(),
             ) if _can_write_kept(kernel, follower):
-                ahead = _redirected(kernel, follower.work["x"])
+                ahead = redirected(kernel, follower.work["x"], kernel.forward_calls)
                 behind = follower.joined_forward(follower.work["x"])
                 return [*ahead, *behind], 1 + follower.length
             case BatchNorm(), _ if kernel.length > 1:
@@ -163,15 +175,32 @@ class Fusion:
                     return kernel.calls_above(0.0), 2
         return [], 1
 
-    def _folded(
-        self, kernel: Convolution | Deconvolution, norm: BatchNorm
-    ) -> tuple[list[Call], int]:
-        """Fold what follows a convolution into its weights as they are."""
-        bias = kernel.params[1] if kernel.op.bias_term else 0
-        floor = 0.0 if norm.rectified else float("-inf")
-        remember = norm.remember(bias, behind=True)
-        scale, shift = norm.work["scale"], norm.work["shift"]
-        return [remember, *kernel.calls_above(floor, scale, shift)], 1 + norm.length
+    def divide(self, again: Container[int]) -> None:
+        """Let no layers run forward as one of which some run again and others not.
+
+        Those of chains write one blob, and so run again together; a sum and what is
+        normalized below it need not.
+        """
+        self._residuals = [one.divided(again) for one in self._residuals]
+
+    def left_out(self) -> list[tuple[Sequence[int], Sequence[int]]]:
+        """Return what passes do not write: nodes that run as one, edges between."""
+        groups = self._groups.groups
+        return [(one.nodes, one.unwritten) for one in groups if one.unwritten]
+
+    def touched(self) -> Iterator[Touch]:
+        """Yield data that is used in other steps than those of its layers.
+
+        A group writes its result at the first layer's step. The sum below a ReLU reads
+        what the ReLU wrote when its own turn comes, backward.
+        """
+        yield from self._groups.touched()
+        nodes = self._graph.nodes
+        for chain in self._chains:
+            for first, second in pairwise(chain):
+                adds = isinstance(self._kernels[first], EltwiseSum)
+                if adds and nodes[first].backward and self._rectifies(second):
+                    yield nodes[second].tops[0], "backward", first
 
     def backward(self, flags: Mapping[int, Sequence[bool]]) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group.
@@ -182,7 +211,6 @@ class Fusion:
         for chain in self._chains:
             for at, index in enumerate(chain):
                 norm = self._kernels[index]
-                calls |= self._sum_backward(chain[at : at + 2], flags)
                 if not isinstance(norm, BatchNorm) or norm.length == 1:
                     continue
                 group = chain[at : at + norm.length]
@@ -191,20 +219,9 @@ class Fusion:
                 calls |= {one: [] for one in group}
                 learner = index if norm.scale is None else group[1]
                 calls[index] = norm.joined_backward(flags[learner])
+        for residual in self._residuals:
+            calls |= residual.backward(flags)
         return calls
-
-    def _sum_backward(
-        self, pair: Sequence[int], flags: Mapping[int, Sequence[bool]]
-    ) -> dict[int, list[Call]]:
-        if len(pair) < 2 or not self._rectifies(pair[1]):
-            return {}
-        total, relu = (self._kernels[index] for index in pair)
-        if not isinstance(total, EltwiseSum) or not isinstance(relu, ReLU):
-            return {}
-        joined = sum_gradient_below_relu(total, relu)
-        if joined is None or not all(index in flags for index in pair):
-            return {}
-        return {pair[0]: joined, pair[1]: []}
 
 
 def _can_write_kept(ahead: Kernel[Any], norm: BatchNorm) -> bool:
@@ -217,16 +234,6 @@ def _can_write_kept(ahead: Kernel[Any], norm: BatchNorm) -> bool:
     stays = set(range(len(node.bottoms))) <= set(node.op.backward_bottoms)
     next_to = node.index + 1 == norm.node.index
     return "x" in norm.work and next_to and node.backward and stays
-
-
-def _redirected(kernel: Kernel[Any], y: Array) -> list[Call]:
-    """Return the forward calls of a kernel, which then write its top elsewhere."""
-    tops = kernel.tops
-    kernel.tops = (y,)
-    try:
-        return list(kernel.forward_calls() or ())
-    finally:
-        kernel.tops = tops
 
 
 def _is_known(kernel: Kernel[Any]) -> bool:

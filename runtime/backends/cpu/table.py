@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 from runtime.backends.cpu.layers import activation, powers
 from runtime.backends.cpu.layers.broadcast import Bias
+from runtime.backends.cpu.layers.contrastive import ContrastiveLoss
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
 from runtime.backends.cpu.layers.detection_output import DetectionOutput
 from runtime.backends.cpu.layers.dropout import Dropout
@@ -17,15 +20,24 @@ from runtime.backends.cpu.layers.elementwise import (
     Slice,
     Split,
 )
+from runtime.backends.cpu.layers.eltwise import EltwiseMaximum, EltwiseProduct
+from runtime.backends.cpu.layers.embed import Embed
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
+from runtime.backends.cpu.layers.pair_loss import (
+    EuclideanLoss,
+    SigmoidCrossEntropyLoss,
+    SmoothL1Loss,
+)
+from runtime.backends.cpu.layers.parts import Crop, Im2col
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
 from runtime.backends.cpu.layers.recurrent import LSTM, RNN
+from runtime.backends.cpu.layers.reduction import Reduction
 from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.backends.cpu.layers.resize import (
     Axpy,
@@ -35,6 +47,8 @@ from runtime.backends.cpu.layers.resize import (
     Upsample,
 )
 from runtime.backends.cpu.layers.softmax import Softmax
+from runtime.backends.cpu.layers.unpooling import Unpooling
+from runtime.backends.cpu.machine.compiled import CompiledKernel
 from runtime.layers.base import Kernel
 
 # The first that fits a node is taken.
@@ -47,13 +61,18 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Bias": (Bias,),
     "Clip": (activation.Clip,),
     "Concat": (Concat,),
+    "ContrastiveLoss": (ContrastiveLoss,),
     "Convolution": (Convolution,),
+    "Crop": (Crop,),
     "Deconvolution": (Deconvolution,),
     "DetectionOutput": (DetectionOutput,),
     "Dropout": (Dropout,),
     "ELU": (activation.ELU,),
-    "Eltwise": (EltwiseSum,),
+    "Embed": (Embed,),
+    "Eltwise": (EltwiseSum, EltwiseProduct, EltwiseMaximum),
+    "EuclideanLoss": (EuclideanLoss,),
     "Exp": (powers.Exp,),
+    "Im2col": (Im2col,),
     "InnerProduct": (InnerProduct,),
     "Interp": (Interp,),
     "LRN": (LRN,),
@@ -69,16 +88,30 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "ROIPooling": (ROIPooling,),
     "ReLU": (ReLU,),
     "ReLU6": (ReLU6,),
+    "Reduction": (Reduction,),
     "Scale": (Scale,),
     "SeLu": (activation.SeLu,),
     "ShuffleChannel": (ShuffleChannel,),
     "Sigmoid": (activation.Sigmoid,),
+    "SigmoidCrossEntropyLoss": (SigmoidCrossEntropyLoss,),
     "Slice": (Slice,),
+    "SmoothL1Loss": (SmoothL1Loss,),
     "Softmax": (Softmax,),
     "SoftmaxWithLoss": (SoftmaxWithLoss,),
     "Split": (Split,),
     "Swish": (activation.Swish,),
     "TanH": (activation.TanH,),
     "Threshold": (activation.Threshold,),
-    "Upsample": (Upsample,),
+    "Upsample": (Upsample, Unpooling),
 }
+
+
+def all_kernels() -> list[CompiledKernel]:
+    """Return every compiled kernel: of layers, of their parts, of update rules."""
+    here = __name__.rpartition(".")[0]
+    found = {}
+    for module in walk_packages(import_module(here).__path__, f"{here}."):
+        for value in vars(import_module(module.name)).values():
+            if isinstance(value, CompiledKernel):
+                found[id(value)] = value
+    return list(found.values())

@@ -15,7 +15,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from netspec.graph import Graph, Node
-from netspec.graph.memory import kept_edges
+from netspec.graph.memory import Touch, kept_edges
 from runtime.backends.cuda.chained import Chained
 from runtime.backends.cuda.folded import Folded
 from runtime.backends.cuda.layer import CudaLayer
@@ -103,6 +103,17 @@ class Fusion:
         for group in self._groups:
             calls |= group.backward(flags)
         return calls
+
+    def left_out(self) -> Sequence[tuple[Sequence[int], Sequence[int]]]:
+        """Return none: what is kept is written."""
+        return ()
+
+    def divide(self, again: Container[int]) -> None:
+        """Do nothing: no layers run again here."""
+
+    def touched(self) -> Sequence[Touch]:
+        """Return none: calls move only to where what they touch is there."""
+        return ()
 
     # ------------------------------------------------------------ neighbours
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from netspec.graph import Graph
+from netspec.graph.memory import Touch
 from runtime.backends.base import Fusion
 from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call
@@ -54,6 +55,17 @@ class Joined:
                 calls[node] = self._kernels[node].backward_calls(accumulate) or ()
         order = sorted(flags, reverse=True)
         return self._taken_together(calls, order, others, ahead=False)
+
+    def left_out(self) -> Sequence[tuple[Sequence[int], Sequence[int]]]:
+        """Return none: what is kept is written."""
+        return ()
+
+    def divide(self, again: Container[int]) -> None:
+        """Do nothing: no layers run again here."""
+
+    def touched(self) -> Iterable[Touch]:
+        """Return what the groups use at other steps; see `Fusion.touched`."""
+        return self._inner.touched()
 
     def _taken_together(
         self, calls: Calls, order: Sequence[int], others: set[int], *, ahead: bool

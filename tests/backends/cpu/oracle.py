@@ -42,6 +42,13 @@ LAYERS = {
     "depthwise": (
         (
             'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+            "num_output: 20 group: 20 kernel_size: 4 stride: 2 pad: 1 }"
+        ),
+        (5, 20, 19, 23),
+    ),
+    "depthwise, usual": (
+        (
+            'type: "Convolution" bottom: "x" top: "y" convolution_param { '
             "num_output: 20 group: 20 kernel_size: 3 stride: 2 pad: 1 }"
         ),
         (5, 20, 19, 23),
@@ -70,6 +77,13 @@ LAYERS = {
     "pooling": (
         (
             'type: "Pooling" bottom: "x" top: "y" '
+            "pooling_param { kernel_size: 4 stride: 2 }"
+        ),
+        (5, 12, 30, 31),
+    ),
+    "pooling, usual": (
+        (
+            'type: "Pooling" bottom: "x" top: "y" '
             "pooling_param { kernel_size: 3 stride: 2 }"
         ),
         (5, 12, 30, 31),
@@ -85,10 +99,19 @@ def numbers(shape: Sequence[int], seed: int) -> np.ndarray:
 
 
 def results(
-    layer: LoneLayer, bottoms: list[np.ndarray], accumulate: bool
+    layer: LoneLayer,
+    bottoms: list[np.ndarray],
+    accumulate: bool,
+    weights: float = 1.0,
 ) -> list[np.ndarray | None]:
-    """Run both ways on values that depend on shapes only; return all that is made."""
-    params = [numbers(x.shape, 10 + i) for i, x in enumerate(layer.bound.params)]
+    """Run both ways on values that depend on shapes only; return all that is made.
+
+    weights: their usual size; sequences with large ones make rounding grow.
+    """
+    params = [
+        numbers(x.shape, 10 + i) * np.float32(weights)
+        for i, x in enumerate(layer.bound.params)
+    ]
     if layer.op.type == "BatchNorm":  # variances and their weight
         params = [np.abs(one) + 1 for one in params]
     tops = layer.forward(bottoms, params)
@@ -113,6 +136,7 @@ def compare(
     backend: CpuBackend = CPU,
     bottoms: list[np.ndarray] | None = None,
     usual: float = 1.0,
+    weights: float = 1.0,
     **options: Any,
 ) -> LoneLayer:
     """Check that both backends compute the same; returns the compiled layer.
@@ -127,8 +151,8 @@ def compare(
     slow = LoneLayer(text, shapes, backend=PORTABLE, dtype="float32", **options)
     assert isinstance(fast.kernel, LayerKernel)
     pairs = zip(
-        results(fast, bottoms, accumulate),
-        results(slow, bottoms, accumulate),
+        results(fast, bottoms, accumulate, weights),
+        results(slow, bottoms, accumulate, weights),
         strict=True,
     )
     for got, want in pairs:

@@ -60,6 +60,39 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 """
 
 
+INPUTS = DEEP[: DEEP.index('layer { name: "conv1"')]
+LOSS = DEEP[DEEP.index('layer { name: "ip"') :]
+
+
+def block(number, bottom):
+    """Return a residual block, whose sum is read twice."""
+    name = f"b{number}"
+    norm = "".join(
+        f'''
+layer {{ name: "{name}_{side}" type: "Convolution" bottom: "{bottom}"
+        top: "{name}_{side}" convolution_param {{ num_output: 8 kernel_size: {size}
+        pad: {size // 2} bias_term: false weight_filler {{ type: "msra" }} }} }}
+layer {{ name: "{name}_{side}_bn" type: "BatchNorm" bottom: "{name}_{side}"
+        top: "{name}_{side}" batch_norm_param {{ moving_average_fraction: 0.75 }} }}
+layer {{ name: "{name}_{side}_scale" type: "Scale" bottom: "{name}_{side}"
+        top: "{name}_{side}" scale_param {{ bias_term: true }} }}'''
+        for side, size in (("way", 1), ("main", 3))[number % 2 :]
+    )
+    around = bottom if number % 2 else f"{name}_way"
+    return f'''{norm}
+layer {{ name: "{name}" type: "Eltwise" bottom: "{around}" bottom: "{name}_main"
+        top: "{name}" }}
+layer {{ name: "{name}_relu" type: "ReLU" bottom: "{name}" top: "{name}" }}'''
+
+
+def residual(blocks=6):
+    parts = [block(n, f"b{n - 1}" if n else "data") for n in range(blocks)]
+    return INPUTS + "".join(parts) + LOSS.replace('"tanh"', f'"b{blocks - 1}"')
+
+
+NETS = {"deep": DEEP, "residual": residual()}
+
+
 def net_of(text, limit=None, **options):
     net = runtime.Net(text, TRAIN, seed=1, memory_limit=limit, keep=(), **options)
     rng = np.random.default_rng(3)
@@ -114,12 +147,13 @@ def limits(net):
 
 
 @pytest.mark.parametrize("backend", ["numpy", "portable"])
-def test_the_bits_are_the_same_for_every_limit(backend):
-    free = net_of(DEEP, backend=backend)
+@pytest.mark.parametrize("name", NETS)
+def test_the_bits_are_the_same_for_every_limit(name, backend):
+    free = net_of(NETS[name], backend=backend)
     expected = trained(free)
     again = []
     for limit in limits(free):
-        net = within(DEEP, limit, backend=backend)
+        net = within(NETS[name], limit, backend=backend)
         if net is None:
             break
         assert net.plan.memory["arena_bytes"] + 2 * net.flat.data.nbytes <= limit
@@ -236,7 +270,9 @@ SOLVER = {
 
 
 def solver_of(limit, **more):
-    solver = runtime.Solver({"net_param": DEEP, **SOLVER, **more}, memory_limit=limit)
+    keep = more.pop("keep", None)
+    param = {"net_param": DEEP, **SOLVER, **more}
+    solver = runtime.Solver(param, memory_limit=limit, keep=keep)
     rng = np.random.default_rng(3)
     for net in (solver.net, *solver.test_nets):
         net.blobs["data"].data[...] = rng.normal(size=net.blobs["data"].shape)
@@ -249,7 +285,8 @@ def test_a_solver_leaves_room_for_its_history_and_for_tests():
     whole = limits(free.net)[1] + free.net.flat.data.nbytes
     tests = {"test_iter": [1], "test_interval": 2}
     one = solver_of(whole, type="Adam")
-    two = solver_of(whole + 200_000, **tests)
+    others = solver_of(None, keep=(), **tests).test_nets[0].memory_bytes
+    two = solver_of(whole + others, **tests)
     assert one.net.limit.history == 2
     assert two.net.limit.others == two.test_nets[0].memory_bytes > 0
     for solver, count in ((one, 4), (two, 3)):

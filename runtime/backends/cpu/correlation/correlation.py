@@ -78,13 +78,15 @@ class Weights:
     """What a correlation multiplies with: arrays, or 0 for those that are not there.
 
     bias is added to every row of y; scale multiplies the weights of every row.
-    constant: their other forms outlive the pass.
+    constant: their other forms outlive the pass. added: what is added to all of y, by
+    algorithms that say they can.
     """
 
     data: Array
     bias: Array | int = 0
     scale: Array | int = 0
     constant: bool = False
+    added: Array | int = 0
 
 
 def gathering(op: ConvolutionOp | DeconvolutionOp) -> Correlation:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -191,6 +191,7 @@ class Depthwise:
 
     shapes: tuple[Correlation, ...]
     threads: int
+    adds: ClassVar[bool] = False  # another blob, see `Weights`
 
     @staticmethod
     def suits(shape: Correlation) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
@@ -34,6 +33,7 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.sizes import few
 from runtime.backends.cpu.machine.windows import (
     WIDE,
@@ -244,5 +244,6 @@ def scatter(
         first_weight=0,
         weight_step=4,
         floor=floor,
+        units=shape.images * shape.groups,
         serial=few(y.size),
     )

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation
@@ -26,6 +24,7 @@ from runtime.backends.cpu.machine.llvm import (
     load,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import f32, f64
 from runtime.backends.cpu.machine.windows import Block, Image, Windows, masked
 
@@ -48,13 +47,19 @@ FIELDS = (
 )
 
 
+def _room(builder: Any, kind: ir.Type) -> Any:
+    """Emit room for a value, once for all runs of the loops around."""
+    with builder.goto_entry_block():
+        return builder.alloca(kind)
+
+
 @intrinsic
 def room(context: Any) -> Any:
     """Return the address of room for what `sumsK_S` adds to, of the running kernel."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.ArrayType(DOUBLES, 26)
-        return builder.ptrtoint(cgutils.alloca_once(builder, kind), ir.IntType(64))
+        return builder.ptrtoint(_room(builder, kind), ir.IntType(64))
 
     return types.int64(), generate
 
@@ -80,7 +85,7 @@ def _sums_intrinsic(size: int, step: int) -> Any:
             plane, height, width, top, left, beyond = args[:6]
             dy, out_height, out_width, totals = args[6:]
             zero = ir.Constant(VECTOR, [0.0] * LANES)
-            found = [cgutils.alloca_once(builder, VECTOR) for _ in range(taps + 1)]
+            found = [_room(builder, VECTOR) for _ in range(taps + 1)]
             for one in found:
                 builder.store(zero, one)
 
@@ -225,6 +230,7 @@ def weight_gradients(
     """Return the call of the gradients of weights and bias; 0 for one unwanted."""
     run = KERNELS[size_of(shape), shape.steps[0]]
     return run(
+        units=shape.groups,
         dy=dy,
         dw=dw,
         dbias=dbias,

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
@@ -23,6 +22,7 @@ from runtime.backends.cpu.machine.llvm import (
     load,
     splat,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
 from runtime.backends.cpu.machine.windows import Block, Image, Windows, put
@@ -249,6 +249,7 @@ def correlate(
         w=weights.data,
         bias=weights.bias,
         scale=weights.scale,
+        units=shape.images * shape.groups,
         first_weight=first,
         weight_step=4 * (second - first),
         floor=floor,

@@ -14,7 +14,7 @@ from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.direct_code import correlate
 from runtime.backends.cpu.correlation.packing import pack_weights
 from runtime.backends.cpu.machine.compiled import Call
-from runtime.backends.cpu.machine.llvm import LANES, ROWS
+from runtime.backends.cpu.machine.llvm import LANES, ROWS, TARGET
 from runtime.backends.cpu.machine.matrix import TILE
 from runtime.backends.cpu.machine.sizes import round_up
 
@@ -22,8 +22,9 @@ PANEL_POSITIONS = 4 * TILE  # of a full panel
 BLOCK_DEPTH = 384  # about as many k are packed at a time: a panel stays in the L2 cache
 
 # Of a thread, measured: multiplications and additions while it does nothing else, what
-# packing the panels adds to them, and the cycles to pack a weight.
-OPERATIONS_A_CYCLE = 64
+# packing the panels adds to them, and the cycles to pack a weight. Zen 4 takes vectors
+# of 16 floats in halves.
+OPERATIONS_A_CYCLE = 2 * LANES if TARGET[1] == "znver4" else 4 * LANES
 PACKING_SHARE = 1.2
 WEIGHT_CYCLES = 4.0
 
@@ -40,9 +41,17 @@ class Direct:
     constant_weights: bool = False
 
     @property
+    def adds(self) -> bool:
+        """Whether another blob can be added: y is computed row by row."""
+        shape = self.shape
+        return shape.steps_out == (1, 1) and shape.positions == shape.sizes_out
+
+    @property
     def cycles(self) -> float:
         """A guess of the time of y, in cycles."""
-        terms = self.shape.weights * self.shape.all_positions
+        shape = self.shape
+        rows = shape.groups * round_up(shape.rows, ROWS)
+        terms = rows * shape.depth * round_up(shape.all_positions, LANES)
         panels = 2 * terms / OPERATIONS_A_CYCLE * PACKING_SHARE
         packing = 0.0 if self.constant_weights else WEIGHT_CYCLES * self.shape.weights
         return (panels + packing) / self.threads
@@ -160,7 +169,7 @@ class Direct:
         y: Array,
         floor: float,
     ) -> list[Call]:
-        """Return the calls of y = max(floor, bias + correlation)."""
+        """Return the calls of y = max(floor, bias + correlation + added)."""
         shape = self.shape
         pack = pack_weights(
             constant=weights.constant,
@@ -195,6 +204,7 @@ class Direct:
             y_column_step=shape.steps_out[1],
             y_first=shape.first[0] * width + shape.first[1],
             units_by_rows=1 if enough else self.threads,
+            added=weights.added,
             floor=floor,
             units=shape.groups * panels,
         )

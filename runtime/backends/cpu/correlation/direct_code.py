@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.backends.cpu.correlation.adding import add_rows
 from runtime.backends.cpu.correlation.packing import PACKING, keep_rows, pack_tile
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
@@ -36,11 +37,11 @@ from runtime.backends.cpu.machine.simd import copy, f32
 
 @kernel(
     PACKING + "y packed packed_bias rows y_plane y_row_step y_column_step y_first "
-    "units_by_rows",
+    "units_by_rows added",
     "floor",
 )
 def correlate(record: Any, part: int, parts: int, thread: int) -> None:
-    """Compute y = max(floor, bias + correlation).
+    """Compute y = max(floor, bias + correlation + added).
 
     Tiles that are not whole vectors in one plane of y are computed in the workspace and
     copied: other_at has (blocks, ROWS, positions) for one tile after the other.
@@ -53,6 +54,7 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
         y_first: the element of a plane of y where position (0, 0) lies.
         y_row_step, y_column_step: elements of y from one position to the next.
         units_by_rows: shares into which the rows are divided, beside the panels.
+        added: like y, whose positions must be neighbours then; or 0.
         floor: -inf for none.
     """
     a = carray(record, 1)[0]
@@ -103,7 +105,8 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                 at = (group * blocks + block) * ROWS
                 weights = a.packed + 4 * (at * a.channels + c0 * ROWS) * a.taps
                 bias = a.packed_bias + 4 * at if c0 == 0 else 0
-                lowest = floor if c1 == a.channels else LOWEST
+                last_terms = c1 == a.channels
+                lowest = floor if last_terms and a.added == 0 else LOWEST
                 full_rows = contiguous and (block + 1) * ROWS <= a.rows
                 position = first
                 while position < last:
@@ -137,11 +140,47 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                         lowest,
                     )
                     position = end
-        position = first
-        while position < last:
-            end = _tile_end(position, last)
-            _put_away(a, other, group, first, position, end, low, high, contiguous)
-            position = end
+                if last_terms and a.added != 0:
+                    _put_panel(a, other, group, first, last, block, block + 1, True)
+                    _add(a, group, first, last, block)
+        if a.added == 0:
+            _put_panel(a, other, group, first, last, low, high, contiguous)
+
+
+@helper
+def _put_panel(
+    a: Any,
+    other: int,
+    group: int,
+    first: int,
+    last: int,
+    low: int,
+    high: int,
+    contiguous: bool,
+) -> None:
+    """Copy the tiles of a panel into y that could not be computed in place."""
+    position = first
+    while position < last:
+        end = _tile_end(position, last)
+        _put_away(a, other, group, first, position, end, low, high, contiguous)
+        position = end
+
+
+@helper
+def _add(a: Any, group: int, first: int, last: int, block: int) -> None:
+    """Add `added` to a block of rows of a panel, which are in y already."""
+    plane = a.out_height * a.out_width
+    valid = min(ROWS, a.rows - block * ROWS)
+    position = first
+    while position < last:
+        image = position // plane
+        q = position - image * plane
+        length = min(last - position, plane - q)
+        row = (image * a.groups + group) * a.rows + block * ROWS
+        at = 4 * (row * a.y_plane + a.y_first + q)
+        floor = np.float32(a.floor)
+        add_rows(a.y + at, a.added + at, valid, 4 * a.y_plane, length, floor)
+        position += length
 
 
 @helper

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import types
-
 from runtime.backends.cpu.machine.compiled import outlined
 from runtime.backends.cpu.machine.llvm import (
     F32,
@@ -21,6 +19,7 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 
 
 def _tile(vectors: int) -> Any:

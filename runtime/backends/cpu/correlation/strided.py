@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.compiled import helper
 from runtime.backends.cpu.machine.llvm import (
@@ -17,6 +16,7 @@ from runtime.backends.cpu.machine.llvm import (
     load,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import copy, f32
 
 

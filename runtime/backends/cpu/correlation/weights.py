@@ -45,7 +45,9 @@ class PositionProducts:
     @property
     def cycles(self) -> float:
         """A guess of the time, in the unit of `Direct.cycles`."""
-        terms = self.shape.weights * self.shape.all_positions
+        left, right = self._rows
+        terms = self.shape.groups * round_up(left, ROWS) * round_up(right, LANES)
+        terms *= self.shape.all_positions
         return 2 * terms / OPERATIONS_A_CYCLE * PACKING_SHARE / self.threads
 
     @cached_property
@@ -118,12 +120,17 @@ class PositionProducts:
             "right_block": right_block,
         }
 
+    @property
+    def _units(self) -> int:
+        """Products of blocks, each a sum over all positions."""
+        blocks = self._blocks["left_blocks"] * self._blocks["right_blocks"]
+        return self.shape.groups * blocks
+
     @cached_property
     def _chunk_positions(self) -> int:
         """Positions of a chunk; it must not depend on the threads."""
-        blocks = self._blocks["left_blocks"] * self._blocks["right_blocks"]
         positions = self.shape.all_positions
-        chunks = min(-(-UNITS // (self.shape.groups * blocks)), UNITS)
+        chunks = -(-UNITS // self._units)
         chunks = max(1, min(chunks, positions // CHUNK_POSITIONS))
         return -(-positions // chunks)
 
@@ -193,7 +200,10 @@ class PositionProducts:
         in_parts = chunks > 1 and not isinstance(dw, int)
         calls = []
         if self._copied is not None:
-            calls.append(gather_planes(x=x, y=work["copied"], **self._copied))
+            units = self._copied["planes"]
+            calls.append(
+                gather_planes(x=x, y=work["copied"], units=units, **self._copied)
+            )
             x = work["copied"]
         calls.append(
             multiply_positions(
@@ -217,6 +227,7 @@ class PositionProducts:
                 sums=0 if isinstance(dbias, int) else work["partial_bias"],
                 sums_of_left=self._left_is_dy,
                 workspace=work["workspace"],
+                units=self._units * chunks,
                 **self._workspace(),
             )
         )

@@ -36,7 +36,7 @@ RUN = 64 * LANES  # elements of a sum that a thread adds at a time
     "out_left out_right accumulate sums_of_left sums workspace workspace_bytes "
     "panel_at offsets_at block_at"
 )
-def multiply_positions(record: Any, part: int, parts: int) -> None:
+def multiply_positions(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute products over positions, in chunks.
 
     out[left row][right row] = sum over a chunk of left[row][p] right[row][p]
@@ -68,7 +68,7 @@ def multiply_positions(record: Any, part: int, parts: int) -> None:
     """
     a = carray(record, 1)[0]
     positions = a.images * a.out_height * a.out_width
-    workspace = a.workspace + part * a.workspace_bytes
+    workspace = a.workspace + thread * a.workspace_bytes
     panel, offsets = workspace + a.panel_at, workspace + a.offsets_at
     units = a.groups * a.chunks * a.left_blocks * a.right_blocks
     for unit in range(units * part // parts, units * (part + 1) // parts):

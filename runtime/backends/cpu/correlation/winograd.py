@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -14,10 +14,9 @@ from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.direct import OPERATIONS_A_CYCLE
 from runtime.backends.cpu.correlation.winograd_code import (
-    add_winograd_weights,
+    WINDOW_BYTES,
     transform_weights,
     winograd,
-    winograd_weights,
 )
 from runtime.backends.cpu.correlation.winograd_strips import ZEROS_BYTES, element_step
 from runtime.backends.cpu.correlation.winograd_transforms import (
@@ -30,23 +29,21 @@ from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import TILE
 from runtime.backends.cpu.machine.sizes import round_up
 
-CHUNKS = 4  # gradients of small weights are summed in so many parts
-SMALL_WEIGHTS = 1 << 18  # elements
-CHANNEL_BLOCK = 4 * LANES  # channels at a time, for the gradient of the weights
 STRIP_BYTES = 1 << 15  # of the rows of a strip, LANES channels of them: in the L1 cache
+WEIGHTS_BLOCK = 64  # channels, where weights are transformed in place
 PANEL_TILES = 64  # the most tiles of a panel, if a row of tiles has no more
 
 # Cycles of a thread, measured: to transpose and transform a tile of LANES channels, to
-# make a transformed weight, to read it for one panel, to read first what another thread
-# has made, and to transform the gradient of a weight back.
+# make a transformed weight, to write it and read it back if all of them are more than
+# the cache holds, to read it for one panel, and to read first what another thread has
+# made.
 TRANSFORM_CYCLES = 4.5  # for every element
-WEIGHT_CYCLES = 1.3
+WEIGHT_CYCLES = 8 / LANES
+MEMORY_CYCLES = 1.8
 READ_CYCLES = 0.3
 FOREIGN_CYCLES = 3.7
-GRADIENT_CYCLES = 1.5
+CACHED_WEIGHTS = 1 << 21  # transformed ones that the cache holds
 TERMS_TO_START = 8  # a product takes as long as one of so many more terms
-
-_ZEROS = np.zeros(LANES, np.float32)
 
 
 # What layers of equal sizes, and the plans of a net, have in common.
@@ -60,13 +57,17 @@ class Winograd:
     constant_weights: they are transformed once, and not in every pass. row_shares: into
     how many shares the rows of y are divided, beside the panels; then every share
     transforms all of the data, and a thread reads the weights of its rows only, which
-    it has transformed itself.
+    it has transformed itself. transforms_in_place: every panel transforms the weights
+    anew, a tile of rows and some channels at a time, so that only the weights
+    themselves come from memory.
     """
 
     shape: Correlation
     threads: int
     constant_weights: bool = False
     row_shares: int = 1
+    transforms_in_place: bool = False
+    adds: ClassVar[bool] = True  # another blob, see `Weights`
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
@@ -113,7 +114,7 @@ class Winograd:
         """Strips of an image."""
         return -(-self.tiles[0] // self.strip_rows)
 
-    @cached_property
+    @property
     def panel_strips(self) -> int:
         """Strips of a panel: few enough that every thread has one."""
         strips = self.shape.images * self.strips
@@ -153,28 +154,35 @@ class Winograd:
         largest_share = min(width, round_up(-(-width // shares), TILE))
         products = self._products(shape.channels + TERMS_TO_START)
         data, rows = self._transforms(shape.channels), self._transforms(shape.rows)
-        for_weight = self._panels() * READ_CYCLES
-        if not self.constant_weights:
-            foreign = self.threads - 1 if shares == 1 else 0
-            for_weight += WEIGHT_CYCLES + FOREIGN_CYCLES * foreign
-        weights = self._transformed_weights * for_weight
+        weights = self._transformed_weights * self._weight_cycles()
         of_rows = (products + rows) * largest_share * shares / width
         units = shape.groups * self._panels() * shares
         return (of_rows + data * shares + weights) / min(self.threads, units)
 
-    def best_shared(self) -> Winograd:
-        """Return this algorithm with the best number of shares of rows."""
-        most = min(-(-self.shape.rows // TILE), self.threads)
-        choices = [replace(self, row_shares=shares) for shares in (1, most)]
-        return min(choices, key=lambda choice: choice.cycles)
+    def _weight_cycles(self) -> float:
+        """Return the cycles that a transformed weight takes."""
+        if self.transforms_in_place:
+            return self._panels() * (WEIGHT_CYCLES + READ_CYCLES)
+        reading = self._panels() * READ_CYCLES
+        if self.constant_weights:
+            return reading
+        foreign = self.threads - 1 if self.row_shares == 1 else 0
+        cached = self._transformed_weights <= CACHED_WEIGHTS
+        memory = 0.0 if cached else MEMORY_CYCLES
+        return reading + WEIGHT_CYCLES + memory + FOREIGN_CYCLES * foreign
 
-    @property
-    def weight_cycles(self) -> float:
-        """A guess of the time of the gradient of the weights, in the same unit."""
-        products = self._products(round_up(self.shape.channels, ROWS))
-        transforms = self._transforms(self.shape.channels + self.shape.rows)
-        adding = self._transformed_weights * GRADIENT_CYCLES
-        return (products + transforms + adding) / self.threads
+    def best(self) -> Winograd:
+        """Return this algorithm with what is best for its threads; the bits are equal.
+
+        That is the number of shares of rows, and where weights are transformed.
+        """
+        most = min(-(-self.shape.rows // TILE), self.threads)
+        choices = [
+            replace(self, row_shares=shares, transforms_in_place=in_place)
+            for in_place in (False, True)
+            for shares in (1, most)
+        ]
+        return min(choices, key=lambda choice: choice.cycles)
 
     # ------------------------------------------------------------ tables
 
@@ -300,19 +308,30 @@ class Winograd:
         channels = round_up(self.shape.channels, LANES)
         return self._data_at() + self._elements_bytes(channels)
 
-    def _workspace_bytes(self) -> int:
+    def _weights_at(self) -> int:
         return self._products_at() + self._elements_bytes(TILE)
+
+    def _workspace_bytes(self) -> int:
+        block = 0
+        if self.transforms_in_place:
+            block = self.elements * element_step(self._weights_block, TILE)
+        return self._weights_at() + WINDOW_BYTES + block
+
+    @property
+    def _weights_block(self) -> int:
+        """Channels whose weights are multiplied with at a time."""
+        if self.transforms_in_place:
+            return min(WEIGHTS_BLOCK, self.shape.channels)
+        return self.shape.channels
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
         shape = self.shape
-        width = round_up(shape.rows, LANES)
-        step = element_step(shape.channels, width)
-        return {
-            "weights": shape.groups * self.elements * step,
-            "biases": 4 * shape.groups * width,
-            "workspace": self.threads * self._workspace_bytes(),
-        }
+        step = element_step(shape.channels, round_up(shape.rows, LANES))
+        sizes = {"workspace": self.threads * self._workspace_bytes()}
+        if not self.transforms_in_place:
+            sizes["weights"] = shape.groups * self.elements * step
+        return sizes
 
     def calls(
         self,
@@ -322,121 +341,51 @@ class Winograd:
         y: Array,
         floor: float,
     ) -> list[Call]:
-        """Return the calls of y = max(floor, bias + correlation)."""
+        """Return the calls of y = max(floor, bias + correlation + added)."""
         shape = self.shape
         space = {
             "workspace": work["workspace"],
             "workspace_bytes": self._workspace_bytes(),
         }
-        transform = transform_weights(
-            constant=weights.constant,
-            w=weights.data,
-            bias=weights.bias,
-            scale=weights.scale,
-            transformed=work["weights"],
-            biases=work["biases"],
-            groups=shape.groups,
-            rows=shape.rows,
-            channels=shape.channels,
-            kernel=self.kernel,
-            elements=self.elements,
-            tap_index=np.ascontiguousarray(shape.taps.index, np.int64),
-            window_offsets=self._window_offsets,
-            group_stride=shape.group_stride,
-            row_stride=shape.row_stride,
-            channel_stride=shape.channel_stride,
-            **space,
-        )
+        of_weights = {
+            "w": weights.data,
+            "scale": weights.scale,
+            "tap_offsets": (shape.taps.index * VECTOR_BYTES).astype(np.int32),
+            "group_stride": shape.group_stride,
+            "row_stride": shape.row_stride,
+            "channel_stride": shape.channel_stride,
+        }
+        calls = []
+        if not self.transforms_in_place:
+            transform = transform_weights(
+                constant=weights.constant,
+                transformed=work["weights"],
+                groups=shape.groups,
+                rows=shape.rows,
+                channels=shape.channels,
+                kernel=self.kernel,
+                elements=self.elements,
+                units=shape.groups
+                * -(-shape.rows // TILE)
+                * -(-shape.channels // LANES),
+                **of_weights,
+                **space,
+            )
+            calls.append(transform)
         run = winograd(
             x=x,
             y=y,
-            transformed=work["weights"],
-            biases=work["biases"],
+            bias=weights.bias,
+            transformed=0 if self.transforms_in_place else work["weights"],
+            weights_block=self._weights_block,
+            weights_at=self._weights_at(),
+            added=weights.added,
             row_shares=self.row_shares,
             products_at=self._products_at(),
             floor=floor,
             units=shape.groups * self._panels() * self.row_shares,
+            **of_weights,
             **self._shared(outside=ZEROS_BYTES),
             **space,
         )
-        return [transform, run]
-
-    # ------------------------------------------------------------ gradient of weights
-
-    def _gradient_at(self) -> int:
-        block = min(CHANNEL_BLOCK, round_up(self.shape.channels, LANES))
-        return self._data_at() + self._elements_bytes(block)
-
-    def _weights_workspace_bytes(self) -> int:
-        width = round_up(self.shape.rows, LANES)
-        return self._gradient_at() + self._elements_bytes(width)
-
-    def _chunk_strips(self) -> int:
-        """Return the strips of a chunk; it must not depend on the threads."""
-        chunks = CHUNKS if self.shape.weights <= SMALL_WEIGHTS else 1
-        return -(-self.shape.images * self.strips // chunks)
-
-    def _chunks(self) -> int:
-        return -(-self.shape.images * self.strips // self._chunk_strips())
-
-    def weights_scratch(self) -> dict[str, int]:
-        """Return the bytes of scratch that `weight_calls` need, by name."""
-        shape = self.shape
-        parts, width = shape.groups * self._chunks(), round_up(shape.rows, LANES)
-        step = element_step(round_up(shape.channels, LANES), width)
-        return {
-            "partial": parts * self.elements * step,
-            "partial_bias": 4 * parts * width,
-            "workspace": self.threads * self._weights_workspace_bytes(),
-        }
-
-    def weight_calls(
-        self,
-        work: Mapping[str, Array],
-        x: Array,
-        dy: Array,
-        dw: Any,
-        dbias: Any,
-        accumulate: tuple[bool, bool],
-    ) -> list[Call]:
-        """Return the calls of the gradients of weights and bias; 0 for one unwanted."""
-        shape, chunks = self.shape, self._chunks()
-        enough = shape.groups * chunks >= self.threads
-        blocks = -(-shape.channels // LANES)
-        space = {
-            "workspace": work["workspace"],
-            "workspace_bytes": self._weights_workspace_bytes(),
-        }
-        products = winograd_weights(
-            x=x,
-            dy=dy,
-            partial=work["partial"],
-            partial_bias=work["partial_bias"],
-            chunks=chunks,
-            chunk_strips=self._chunk_strips(),
-            channel_shares=1 if enough else min(blocks, self.threads),
-            channel_block=CHANNEL_BLOCK,
-            gradient_at=self._gradient_at(),
-            units=shape.groups * chunks,
-            **self._shared(outside=0),
-            **space,
-        )
-        add = add_winograd_weights(
-            partial=work["partial"],
-            partial_bias=work["partial_bias"],
-            dw=dw,
-            dbias=dbias,
-            groups=shape.groups,
-            rows=shape.rows,
-            channels=shape.channels,
-            kernel=self.kernel,
-            elements=self.elements,
-            window_offsets=self._window_offsets,
-            zeros=_ZEROS,
-            chunks=chunks,
-            accumulate=accumulate[0],
-            accumulate_bias=accumulate[1],
-            units=shape.groups * shape.channels,
-            **space,
-        )
-        return [products, add]
+        return [*calls, run]

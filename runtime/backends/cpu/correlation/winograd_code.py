@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.backends.cpu.correlation.adding import add_rows
 from runtime.backends.cpu.correlation.winograd_strips import (
     STRIPS,
     TAPS,
@@ -29,15 +30,10 @@ from runtime.backends.cpu.correlation.winograd_strips import (
     padded,
     strip_tiles,
     transform_data,
-    transpose_planes,
 )
 from runtime.backends.cpu.correlation.winograd_transforms import (
-    gradient3,
-    gradient5,
     results3,
     results5,
-    weight_gradient3,
-    weight_gradient5,
     weights3,
     weights5,
 )
@@ -48,85 +44,133 @@ from runtime.backends.cpu.machine.matrix import (
     TILE,
     ZERO,
     multiply_tile,
-    next_vectors,
 )
-from runtime.backends.cpu.machine.simd import f32, i64, transpose_out
+from runtime.backends.cpu.machine.prefetching import prefetch_run
+from runtime.backends.cpu.machine.simd import f32, i64, transpose, transpose_out
+
+# A vector for each weight of LANES windows.
+WINDOW_BYTES = VECTOR_BYTES * 25 * LANES
+
+# Fields of a record that say where the weights are:
+#
+#   w: the weights; strides and taps are described at `Correlation`
+#   scale: (groups, rows), what to multiply the weights of a row with, or 0
+#   tap_offsets: int32 (kernel^2,), bytes from the vector of the first weight of a
+#       window to that of each tap
+#   group_stride, row_stride, channel_stride: elements of w
+WEIGHTS = "w scale tap_offsets group_stride row_stride channel_stride "
+
+
+@outlined
+def _transform_rows(
+    a: Any, group: int, row: int, c0: int, c1: int, spare: int, target: int, step: int
+) -> None:
+    """Compute U = G g G^T for a tile of rows and some channels.
+
+    Args:
+        a: the record; see `WEIGHTS`. It has rows, and kernel.
+        group: the number of the group.
+        row: the number of the first row of the tile, within the group.
+        c0: the number of the first channel, within the group.
+        c1: the number of the last one, plus 1.
+        spare: address of WINDOW_BYTES.
+        target: address of U (elements, c1 - c0, rows), the rows padded to vectors.
+        step: bytes from one element to the next.
+    """
+    taps = a.kernel * a.kernel
+    vectors = min(VECTORS, (a.rows - row + LANES - 1) // LANES)
+    # Where the windows of neighbouring channels are neighbours, several are transposed
+    # together.
+    run = LANES if a.channel_stride == taps else 1
+    window = f32(spare)
+    for c in range(c0, c1, run):
+        count = min(run, c1 - c)
+        floats = count * taps
+        for v in range(vectors):
+            r = row + v * LANES
+            valid = min(LANES, a.rows - r)
+            source = a.w + 4 * (group * a.group_stride + r * a.row_stride)
+            source += 4 * c * a.channel_stride
+            ahead = source + 4 * run * a.channel_stride
+            if run > 1:
+                for i in range(valid):
+                    prefetch_run(ahead + 4 * i * a.row_stride, 4 * floats)
+            else:
+                prefetch_run(ahead, 4 * valid * a.row_stride)
+            for t in range(0, floats, LANES):
+                transpose(
+                    spare + VECTOR_BYTES * t,
+                    VECTOR_BYTES,
+                    source + 4 * t,
+                    4 * a.row_stride,
+                    valid,
+                    min(LANES, floats - t),
+                )
+            if a.scale != 0:
+                scale = f32(a.scale + 4 * (group * a.rows + r))
+                for t in range(floats):
+                    for i in range(valid):
+                        window[t * LANES + i] *= scale[i]
+            for n in range(count):
+                put = target + VECTOR_BYTES * ((c - c0 + n) * vectors + v)
+                begin = spare + VECTOR_BYTES * n * taps
+                if a.kernel == 3:
+                    weights3(begin, a.tap_offsets, put, step)
+                else:
+                    weights5(begin, a.tap_offsets, put, step)
 
 
 @kernel(
-    "w bias scale transformed biases groups rows channels kernel elements tap_index "
-    "window_offsets group_stride row_stride channel_stride workspace workspace_bytes"
+    WEIGHTS
+    + "transformed groups rows channels kernel elements workspace workspace_bytes"
 )
 def transform_weights(record: Any, part: int, parts: int, thread: int) -> None:
-    """Compute U = G g G^T, and pad the biases with zeros.
+    """Compute U = G g G^T.
 
-    Fields:
-        w: the weights; strides and index are described at `Correlation`.
-        bias: (groups, rows), or 0 for none.
-        scale: (groups, rows), what to multiply the weights of a row with, or 0.
+    Fields, beside those of `WEIGHTS`:
         transformed: U (groups, elements, rows / TILE, channels, rows % TILE); the rows
             of the last TILE are rounded up to vectors.
-        biases: (groups, rows), rounded up to vectors.
         rows, channels: of a group.
         kernel: 3 or 5.
         elements: of a transformed window, 36 or 64.
-        tap_index: int64 (kernel^2,), which weight of a window a tap takes.
-        window_offsets: int32 (kernel^2,), bytes of vectors one after the other.
-        group_stride, row_stride, channel_stride: elements of w.
         workspace, workspace_bytes: that of all threads, and the bytes of each.
     """
     a = carray(record, 1)[0]
-    w, index, taps = f32(a.w), i64(a.tap_index), a.kernel * a.kernel
     width = padded(a.rows, LANES)
-    blocks = width // LANES
-    spare = a.workspace + thread * a.workspace_bytes
-    window = f32(spare)
     step = element_step(a.channels, width)
-    units = a.groups * blocks * a.channels
+    row_tiles = (a.rows + TILE - 1) // TILE
+    channel_blocks = (a.channels + LANES - 1) // LANES
+    units = a.groups * row_tiles * channel_blocks
     for unit in range(units * part // parts, units * (part + 1) // parts):
-        c, rest = unit % a.channels, unit // a.channels
-        group, block = rest // blocks, rest % blocks
-        valid = min(LANES, a.rows - block * LANES)
-        at = group * a.group_stride + block * LANES * a.row_stride
-        at += c * a.channel_stride
-        for t in range(taps):
-            for i in range(valid):
-                window[t * LANES + i] = w[at + i * a.row_stride + index[t]]
-            if a.scale != 0:
-                scale = f32(a.scale + 4 * (group * a.rows + block * LANES))
-                for i in range(valid):
-                    window[t * LANES + i] *= scale[i]
-            for i in range(valid, LANES):
-                window[t * LANES + i] = ZERO
-        first = block // VECTORS * VECTORS
-        vectors = min(VECTORS, blocks - first)
-        vector = first * a.channels + c * vectors + block - first
-        target = a.transformed + group * a.elements * step + VECTOR_BYTES * vector
-        if a.kernel == 3:
-            weights3(spare, a.window_offsets, target, step)
-        else:
-            weights5(spare, a.window_offsets, target, step)
-    if part == 0:
-        biases = f32(a.biases)
-        for group in range(a.groups):
-            for row in range(width):
-                value = ZERO
-                if a.bias != 0 and row < a.rows:
-                    value = f32(a.bias)[group * a.rows + row]
-                biases[group * width + row] = value
+        c, rest = unit % channel_blocks * LANES, unit // channel_blocks
+        group, row = rest // row_tiles, rest % row_tiles * TILE
+        tile = min(TILE, width - row)
+        target = a.transformed + group * a.elements * step
+        target += 4 * (row * a.channels + c * tile)
+        spare = a.workspace + thread * a.workspace_bytes
+        last = min(c + LANES, a.channels)
+        _transform_rows(a, group, row, c, last, spare, target, step)
 
 
 @kernel(
-    "x y transformed biases row_shares products_at " + STRIPS,
+    WEIGHTS
+    + "x y added bias transformed weights_block weights_at row_shares products_at "
+    + STRIPS,
     "floor",
 )
 def winograd(record: Any, part: int, parts: int, thread: int) -> None:
-    """Compute y = max(floor, bias + the correlation of x with the weights).
+    """Compute y = max(floor, bias + the correlation of x with the weights + added).
 
-    Fields, beside those of `STRIPS`:
+    Fields, beside those of `WEIGHTS` and `STRIPS`:
         x: (images, groups, channels, height, width).
         y: (images, groups, rows, out_height, out_width).
-        transformed, biases: what `transform_weights` made.
+        added: like y, or 0.
+        bias: (groups, rows), or 0 for none.
+        transformed: what `transform_weights` made, or 0: the weights of a tile of rows
+            are transformed where they are needed, so many channels at a time that they
+            stay in the cache, and every time anew.
+        weights_block: so many channels.
+        weights_at: where a thread's workspace has WINDOW_BYTES, and then those weights.
         row_shares: shares into which the rows are divided, beside the panels.
         products_at: where a thread's workspace has M (elements, panel_tiles, TILE).
         floor: -inf for none.
@@ -138,9 +182,9 @@ def winograd(record: Any, part: int, parts: int, thread: int) -> None:
     row_tiles = (a.rows + TILE - 1) // TILE
     workspace = a.workspace + thread * a.workspace_bytes
     data, products = workspace + a.data_at, workspace + a.products_at
+    spare = workspace + a.weights_at
     data_step = element_step(a.panel_tiles, channels)
     products_step = element_step(a.panel_tiles, TILE)
-    weights_step = element_step(a.channels, width)
     clear(workspace)
     units = a.groups * panels * a.row_shares
     for unit in range(units * part // parts, units * (part + 1) // parts):
@@ -153,23 +197,31 @@ def winograd(record: Any, part: int, parts: int, thread: int) -> None:
         high = min(row_tiles * (share + 1) // a.row_shares * TILE, width)
         for row in range(low, high, TILE):
             vectors = min(VECTORS, (width - row) // LANES)
-            for e in range(a.elements):  # M[e] (tiles, TILE) = V[e] U[e]
-                weights = a.transformed + (group * a.elements + e) * weights_step
-                weights += 4 * row * a.channels
-                for t in range(0, tiles, ROWS):
-                    multiply_tile(
-                        vectors,
-                        data + e * data_step + 4 * t * channels,
-                        4,
-                        4 * channels,
-                        weights,
-                        vectors * VECTOR_BYTES,
-                        a.channels,
-                        products + e * products_step + 4 * t * TILE,
-                        4 * TILE,
-                        workspace,
-                        LOWEST,
-                    )
+            for c0 in range(0, a.channels, a.weights_block):
+                c1 = min(c0 + a.weights_block, a.channels)
+                if a.transformed != 0:
+                    step = element_step(a.channels, width)
+                    weights = a.transformed + group * a.elements * step
+                    weights += 4 * row * a.channels
+                else:
+                    step = element_step(a.weights_block, TILE)
+                    weights = spare + WINDOW_BYTES
+                    _transform_rows(a, group, row, c0, c1, spare, weights, step)
+                for e in range(a.elements):  # M[e] (tiles, TILE) += V[e] U[e]
+                    for t in range(0, tiles, ROWS):
+                        multiply_tile(
+                            vectors,
+                            data + e * data_step + 4 * (t * channels + c0),
+                            4,
+                            4 * channels,
+                            weights + e * step,
+                            vectors * VECTOR_BYTES,
+                            c1 - c0,
+                            products + e * products_step + 4 * t * TILE,
+                            4 * TILE,
+                            workspace if c0 == 0 else 0,
+                            LOWEST,
+                        )
             for v in range(vectors):
                 _transform_back(a, workspace, group, first, last, row, v)
 
@@ -189,14 +241,16 @@ def _transform_back(
         tile_row: the number of the first row of the products, within the group.
         v: the number of the vector of rows among them.
     """
-    floor = np.float32(a.floor)
-    width = padded(a.rows, LANES)
+    floor = np.float32(a.floor) if a.added == 0 else np.float32(LOWEST)
     row = tile_row + v * LANES
     valid = min(LANES, a.rows - row)
     step = element_step(a.panel_tiles, TILE)
     source = workspace + a.products_at + v * VECTOR_BYTES
     transposed = workspace + a.transposed_at
-    bias = a.biases + 4 * (group * width + row)
+    bias = workspace + a.weights_at
+    for i in range(LANES):
+        has = a.bias != 0 and i < valid
+        f32(bias)[i] = f32(a.bias)[group * a.rows + row + i] if has else ZERO
     out_rows, plane = i64(a.out_rows), a.out_height * a.out_width
     for strip in range(first, last):
         image, number = strip // a.strips, strip % a.strips
@@ -220,192 +274,7 @@ def _transform_back(
                 valid,
                 min(LANES, positions - position),
             )
-
-
-@kernel(
-    "x dy partial partial_bias chunks chunk_strips channel_shares channel_block "
-    "gradient_at " + STRIPS
-)
-def winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
-    """Compute the transformed gradient of the weights, in parts.
-
-    Fields, beside those of `STRIPS`:
-        x: (images, groups, channels, height, width).
-        dy: (images, groups, rows, out_height, out_width).
-        partial: (groups, chunks, elements, channels, rows), the sums over the strips of
-            a chunk; channels and rows are padded to vectors.
-        partial_bias: (groups, chunks, rows), the sums of dy alone, padded likewise.
-        chunks, chunk_strips: runs of strips that are summed by themselves, and the most
-            strips of one.
-        channel_shares: shares into which the channels are divided, beside the chunks.
-        channel_block: channels whose data is transformed at a time.
-        gradient_at: where a thread's workspace has the transformed dy of a panel.
-    """
-    a = carray(record, 1)[0]
-    strips = a.images * a.strips
-    width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
-    workspace = a.workspace + thread * a.workspace_bytes
-    clear(workspace)
-    units = a.groups * a.chunks * a.channel_shares
-    for unit in range(units * part // parts, units * (part + 1) // parts):
-        share, rest = unit % a.channel_shares, unit // a.channel_shares
-        group, chunk = rest // a.chunks, rest % a.chunks
-        blocks = channels // LANES
-        low = blocks * share // a.channel_shares * LANES
-        high = min(blocks * (share + 1) // a.channel_shares * LANES, a.channels)
-        begin = chunk * a.chunk_strips
-        until = min(begin + a.chunk_strips, strips)
-        partial = a.partial + rest * a.elements * element_step(channels, width)
-        sums = a.partial_bias + 4 * rest * width
-        for first in range(begin, until, a.panel_strips):
-            last = min(first + a.panel_strips, until)
-            start = workspace if first == begin else 0
-            if first == begin and share == 0:
-                for r in range(width):
-                    f32(sums)[r] = ZERO
-            tiles = _transform_gradient(a, workspace, group, first, last, share, sums)
-            for c0 in range(low, high, a.channel_block):
-                c1 = min(c0 + a.channel_block, high)
-                transform_data(a, workspace, group, first, last, c0, c1)
-                block = padded(c1 - c0, LANES)
-                for e in range(a.elements):
-                    left = workspace + a.data_at
-                    left += e * element_step(a.panel_tiles, block)
-                    for c in range(0, c1 - c0, ROWS):
-                        target = partial + e * element_step(channels, width)
-                        target += 4 * (c0 + c) * width
-                        b = workspace + a.gradient_at
-                        b += e * element_step(a.panel_tiles, width)
-                        remaining = width // LANES
-                        while remaining > 0:
-                            vectors = next_vectors(remaining)
-                            multiply_tile(
-                                vectors,
-                                left + 4 * c,
-                                4 * block,
-                                4,
-                                b,
-                                4 * width,
-                                tiles,
-                                target,
-                                4 * width,
-                                start,
-                                LOWEST,
-                            )
-                            b += vectors * VECTOR_BYTES
-                            target += vectors * VECTOR_BYTES
-                            remaining -= vectors
-
-
-@outlined
-def _transform_gradient(
-    a: Any, workspace: int, group: int, first: int, last: int, share: int, sums: int
-) -> int:
-    """Compute A dy A^T of a panel; returns the number of its tiles.
-
-    It lies at `gradient_at` of the workspace: (elements, panel_tiles, rows), the rows
-    padded to vectors.
-
-    Args:
-        a: the record; see `winograd_weights`.
-        workspace: address of this thread's workspace.
-        group: the number of the group.
-        first: the number of the panel's first strip, among those of all images.
-        last: the number of its last strip, plus 1.
-        share: the number of the share of channels; share 0 adds dy to `sums`.
-        sums: address of (rows,) floats, padded to vectors.
-    """
-    width, plane = padded(a.rows, LANES), a.out_height * a.out_width
-    step = element_step(a.panel_tiles, width)
-    out_rows, transposed = i64(a.out_rows), workspace + a.transposed_at
-    tiles = 0
-    for strip in range(first, last):
-        image, number = strip // a.strips, strip % a.strips
-        count = strip_tiles(a, number)
-        low, high = out_rows[2 * number], out_rows[2 * number + 1]
-        low, high = low * a.out_width, high * a.out_width
-        offsets = a.out_offsets + 4 * TAPS * number * a.strip_rows * a.tiles_across
-        for row in range(0, a.rows, LANES):
-            channel = (image * a.groups + group) * a.rows + row
-            valid = min(LANES, a.rows - row)
-            transpose_planes(
-                a.dy + 4 * channel * plane, plane, valid, low, high, transposed
-            )
-            target = workspace + a.gradient_at + 4 * (tiles * width + row)
-            for t in range(count):
-                if a.kernel == 3:
-                    gradient3(workspace, offsets + 4 * TAPS * t, target, step)
-                else:
-                    gradient5(workspace, offsets + 4 * TAPS * t, target, step)
-                target += 4 * width
-            if share == 0:
-                total = f32(sums + 4 * row)
-                for position in range(high - low):
-                    values = f32(transposed + VECTOR_BYTES * position)
-                    for i in range(LANES):
-                        total[i] += values[i]
-        tiles += count
-    return tiles
-
-
-@kernel(
-    "partial partial_bias dw dbias groups rows channels kernel elements "
-    "window_offsets zeros chunks accumulate accumulate_bias workspace workspace_bytes"
-)
-def add_winograd_weights(record: Any, part: int, parts: int, thread: int) -> None:
-    """Add the parts of `winograd_weights` up and transform them back.
-
-    Fields:
-        partial, partial_bias: what `winograd_weights` made.
-        dw: (groups, rows, channels, kernel, kernel), or 0 where it is not wanted.
-        dbias: (groups, rows), or 0 where it is not wanted.
-        rows, channels: of a group.
-        kernel: 3 or 5.
-        elements: of a transformed window, 36 or 64.
-        window_offsets: int32 (kernel^2,), bytes of vectors one after the other.
-        zeros: a vector of zeros, as there is no bias.
-        chunks: parts of every sum.
-        accumulate, accumulate_bias: 1 where dw, dbias are added to, not stored.
-        workspace, workspace_bytes: that of all threads, and the bytes of each.
-    """
-    a = carray(record, 1)[0]
-    width, channels = padded(a.rows, LANES), padded(a.channels, LANES)
-    taps = a.kernel * a.kernel
-    spare = a.workspace + thread * a.workspace_bytes
-    values = f32(spare)
-    step = element_step(channels, width)
-    units = a.groups * a.channels if a.dw != 0 else 0
-    for unit in range(units * part // parts, units * (part + 1) // parts):
-        group, c = unit // a.channels, unit % a.channels
-        start = a.partial + group * a.chunks * a.elements * step + 4 * c * width
-        for chunk in range(1, a.chunks):
-            for e in range(a.elements):
-                total = f32(start + e * step)
-                more = f32(start + (chunk * a.elements + e) * step)
-                for r in range(width):
-                    total[r] += more[r]
-        for block in range(0, a.rows, LANES):
-            source, table = start + 4 * block, a.window_offsets
-            if a.kernel == 3:
-                weight_gradient3(source, step, spare, table, a.zeros, LOWEST)
-            else:
-                weight_gradient5(source, step, spare, table, a.zeros, LOWEST)
-            for r in range(min(LANES, a.rows - block)):
-                window = (group * a.rows + block + r) * a.channels + c
-                dw = f32(a.dw + 4 * window * taps)
-                if a.accumulate != 0:
-                    for t in range(taps):
-                        dw[t] += values[t * LANES + r]
-                else:
-                    for t in range(taps):
-                        dw[t] = values[t * LANES + r]
-    if part == 0 and a.dbias != 0:
-        dbias, sums = f32(a.dbias), f32(a.partial_bias)
-        for group in range(a.groups):
-            for r in range(a.rows):
-                whole = ZERO
-                for chunk in range(a.chunks):
-                    whole += sums[(group * a.chunks + chunk) * width + r]
-                if a.accumulate_bias != 0:
-                    whole += dbias[group * a.rows + r]
-                dbias[group * a.rows + r] = whole
+        if a.added != 0:
+            at = 4 * (channel * plane + begin * a.out_width)
+            lowest = np.float32(a.floor)
+            add_rows(a.y + at, a.added + at, valid, 4 * plane, positions, lowest)

@@ -25,10 +25,10 @@ from fractions import Fraction
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 import runtime.backends.cpu.machine.llvm as emit
 from runtime.backends.cpu.machine.llvm import LANES, intrinsic
+from runtime.backends.cpu.machine.parts import types
 
 RESULTS = 4  # of a tile, along an axis
 # By the size of the kernel, beside 0: each stands for itself and its opposite.

@@ -108,11 +108,18 @@ def _statistics(x: int, images: int, step: int, pixels: int) -> Any:
 
 @helper
 def _finish(
-    x: int, y: int, images: int, step: int, pixels: int, line: Any, floor: Any
+    x: int,
+    y: int,
+    added: int,
+    images: int,
+    step: int,
+    pixels: int,
+    line: Any,
+    floor: Any,
 ) -> None:
-    """Compute y = max(floor, (x - mean) factor + bias) of a channel.
+    """Compute y = max(floor, (x - mean) factor + bias + added) of a channel.
 
-    line: mean, factor and bias.
+    line: mean, factor and bias. added: 0 for zeros.
     """
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
     low = spread(floor)
@@ -121,16 +128,28 @@ def _finish(
         at, to = x + n * step, y + n * step
         for i in range(0, whole, LANES):
             value = vfma(vsub(vload(at + 4 * i), mean), factor, bias)
+            if added != 0:
+                value = vadd(value, vload(added + n * step + 4 * i))
             vstore(at_least(value, low), to + 4 * i)
         if whole < pixels:
             rest = vload_first(at + 4 * whole, pixels - whole, mean)
             value = vfma(vsub(rest, mean), factor, bias)
+            if added != 0:
+                there = added + n * step + 4 * whole
+                value = vadd(value, vload_first(there, pixels - whole, mean))
             vstore_first(at_least(value, low), to + 4 * whole, pixels - whole)
 
 
 @helper
 def _finish_streamed(
-    x: int, y: int, images: int, step: int, pixels: int, line: Any, floor: Any
+    x: int,
+    y: int,
+    added: int,
+    images: int,
+    step: int,
+    pixels: int,
+    line: Any,
+    floor: Any,
 ) -> None:
     """Do what `_finish` does past the caches; planes of y are whole vectors."""
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
@@ -139,21 +158,25 @@ def _finish_streamed(
         at, to = x + n * step, y + n * step
         for i in range(0, pixels, LANES):
             value = vfma(vsub(vload(at + 4 * i), mean), factor, bias)
+            if added != 0:
+                value = vadd(value, vload(added + n * step + 4 * i))
             vstream(at_least(value, low), to + 4 * i)
 
 
 @kernel(
-    "x y kept mean inverse means variances weight gamma beta images channels pixels "
-    "streamed",
+    "x y added kept mean inverse means variances weight gamma beta "
+    "images channels pixels streamed",
     "eps fraction share correction floor",
 )
 def normalize(record: Any, part: int, parts: int) -> None:
     """Normalize every channel by its own statistics, and update the remembered ones.
 
-    normal = (x - mean) / sqrt(var + eps), y = max(floor, normal gamma + beta).
+    normal = (x - mean) / sqrt(var + eps)
+    y = max(floor, normal gamma + beta + added)
 
     Fields:
         x, y: (images, channels, pixels); y may be x.
+        added: (images, channels, pixels), or 0 for zeros; y may be added.
         kept: (images, channels, pixels), gets x for the gradient, or 0 where it is not
             wanted, or x is there until then.
         mean, inverse: (channels,), get the mean and 1 / sqrt(var + eps).
@@ -188,11 +211,11 @@ def normalize(record: Any, part: int, parts: int) -> None:
             for n in range(a.images):
                 copy(a.kept + at + n * step, a.x + at + n * step, a.pixels)
         line = (mean, factor, bias)
-        x, y = a.x + at, a.y + at
+        x, y, added = a.x + at, a.y + at, a.added + at if a.added != 0 else 0
         if a.streamed != 0:
-            _finish_streamed(x, y, a.images, step, a.pixels, line, floor)
+            _finish_streamed(x, y, added, a.images, step, a.pixels, line, floor)
         else:
-            _finish(x, y, a.images, step, a.pixels, line, floor)
+            _finish(x, y, added, a.images, step, a.pixels, line, floor)
     if part == 0 and a.weight != 0:
         f32(a.weight)[0] = f32(a.weight)[0] * fraction + ONE
 

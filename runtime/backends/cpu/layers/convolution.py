@@ -19,6 +19,7 @@ from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.weights import PositionProducts
 from runtime.backends.cpu.correlation.winograd import Winograd
+from runtime.backends.cpu.correlation.winograd_weights import WinogradWeights
 from runtime.backends.cpu.layers.broadcast import summed
 from runtime.backends.cpu.layers.elementwise import fill
 from runtime.backends.cpu.machine.compiled import Call
@@ -26,7 +27,7 @@ from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
 Algorithm = Direct | Winograd | Depthwise
-WeightsAlgorithm = Winograd | Depthwise | PositionProducts
+WeightsAlgorithm = WinogradWeights | Depthwise | PositionProducts
 ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
 
@@ -42,9 +43,10 @@ def forward_algorithms(
         return [Depthwise(tuple(shapes), threads)]
     algorithms: list[Algorithm] = []
     for shape in shapes:
-        direct, winograd = Direct(shape, 1, constant), Winograd(shape, 1, constant)
-        if Winograd.suits(shape) and winograd.cycles < direct.cycles:
-            algorithms.append(Winograd(shape, threads, constant).best_shared())
+        direct = Direct(shape, 1, constant)
+        winograd = Winograd(shape, 1, constant)
+        if Winograd.suits(shape) and winograd.best().cycles < direct.cycles:
+            algorithms.append(Winograd(shape, threads, constant).best())
         else:
             algorithms.append(Direct(shape, threads, constant))
     return algorithms
@@ -54,14 +56,20 @@ def weights_algorithm(shape: Correlation, threads: int) -> WeightsAlgorithm:
     """Return the fastest algorithm for the gradient of a correlation's weights."""
     if Depthwise.suits(shape):
         return Depthwise((shape,), threads)
-    products, winograd = PositionProducts(shape, 1), Winograd(shape, 1)
+    products, winograd = PositionProducts(shape, 1), WinogradWeights(shape, 1)
     if Winograd.suits(shape) and winograd.weight_cycles < products.cycles:
-        return Winograd(shape, threads)
+        return WinogradWeights(shape, threads)
     return PositionProducts(shape, threads)
 
 
 class _Correlating(LayerKernel[ConvT]):
-    """What Convolution and Deconvolution have in common."""
+    """What Convolution and Deconvolution have in common.
+
+    has_factors: whether Scale or Bias are folded into the weights, so that there is to
+    be room for `scale` and `shift`; `runtime.backends.cpu.inference` sets it.
+    """
+
+    has_factors = False
 
     options = (
         "num_output",
@@ -89,10 +97,9 @@ class _Correlating(LayerKernel[ConvT]):
 
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the scratch of all passes; they use it one after the other."""
-        threads, forward = self.backend.threads, self.forward_shapes()
-        # Several algorithms write their forms of the weights to the same array.
-        self._keeps = not self.train and not self.node.backward and len(forward) == 1
-        self.ahead = forward_algorithms(forward, threads, constant=self._keeps)
+        threads = self.backend.threads
+        self._keeps = self._keeps_weights()
+        self.ahead = self.algorithms()
         backward = self.backward_shapes() if any(self.node.propagate) else []
         self.behind = forward_algorithms(backward, threads)
         reached = sum(count(shape.positions) for shape in backward)
@@ -101,10 +108,31 @@ class _Correlating(LayerKernel[ConvT]):
         if any(self.node.learn):
             self._weights = weights_algorithm(gathering(self.op), threads)
             wanted.append(self._weights.weights_scratch())
-        return {
+        specs = {
             name: ArraySpec((nbytes,), "uint8", self._life(name), self._content())
             for name, nbytes in _largest(wanted).items()
         }
+        if self.has_factors:
+            factors = ArraySpec(self.op.tops[0][1:2], life="state", content="factors")
+            specs |= {"scale": factors, "shift": factors}
+        return specs
+
+    @property
+    def adds(self) -> bool:
+        """Whether `calls_above` can add another blob."""
+        return all(algorithm.adds for algorithm in self.algorithms())
+
+    def algorithms(self) -> list[Algorithm]:
+        """Return the algorithms that compute y."""
+        keeps = self._keeps_weights()
+        return forward_algorithms(
+            self.forward_shapes(), self.backend.threads, constant=keeps
+        )
+
+    def _keeps_weights(self) -> bool:
+        # Several algorithms write their forms of the weights to the same array.
+        one = len(self.forward_shapes()) == 1
+        return not self.train and not self.node.backward and one
 
     def _life(self, name: str) -> Literal["state", "scratch"]:
         lasting = self._keeps and name in {"weights", "biases"}
@@ -119,12 +147,16 @@ class _Correlating(LayerKernel[ConvT]):
         return self.calls_above(LOWEST)
 
     def calls_above(
-        self, floor: float, scale: Array | int = 0, shift: Array | int = 0
+        self,
+        floor: float,
+        scale: Array | int = 0,
+        shift: Array | int = 0,
+        added: Array | int = 0,
     ) -> list[Call]:
-        """Compute y = max(floor, what the layer computes).
+        """Compute y = max(floor, what the layer computes + added).
 
         scale, shift: a factor for the weights of every output channel, and what then
-        takes the place of the bias.
+        takes the place of the bias. added: a blob like y, where `adds`.
         """
         bias = self.params[1] if self.op.bias_term else 0
         weights = Weights(
@@ -132,6 +164,7 @@ class _Correlating(LayerKernel[ConvT]):
             bias if isinstance(scale, int) else shift,
             scale,
             constant=self._keeps,
+            added=added,
         )
         return [
             call

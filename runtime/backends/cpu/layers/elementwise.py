@@ -56,19 +56,6 @@ relu_gradient = map_kernel(
 )
 
 
-@kernel("y dy dx a b count")
-def relu_gradient_twice(record: Any, part: int, parts: int) -> None:
-    """Compute a = b = dx = dy where y is positive, else 0; dx may be dy."""
-    r = carray(record, 1)[0]
-    y, dy, dx, a, b = f32(r.y), f32(r.dy), f32(r.dx), f32(r.a), f32(r.b)
-    for i in range(start_of(part, parts, r.count), start_of(part + 1, parts, r.count)):
-        value = dy[i]
-        value = value if y[i] > 0 else ZERO
-        dx[i] = value
-        a[i] = value
-        b[i] = value
-
-
 @kernel("a b c d y count", "ca cb floor")
 def add(record: Any, part: int, parts: int) -> None:
     """Compute y = max(floor, ca a + cb b (+ c (+ d))); c and d may be missing, 0.
@@ -268,20 +255,6 @@ class EltwiseSum(LayerKernel[EltwiseOp]):
             for dx, c in zip(self.dbottoms, self.op.coeff, strict=True)
             if dx is not None and (c != 1 or dx is not dy)
         ]
-
-
-def sum_gradient_below_relu(total: EltwiseSum, relu: ReLU) -> list[Call] | None:
-    """Return the joined gradients of the sum of two blobs and of a ReLU on it."""
-    dx, dbottoms = relu.dx, total.dbottoms
-    simple = len(dbottoms) == 2 and all(c == 1 for c in total.op.coeff)
-    apart = all(one is not None and one is not dx for one in dbottoms)
-    if dx is None or not simple or not apart:
-        return None
-    a, b = dbottoms
-    call = relu_gradient_twice(
-        y=relu.y, dy=relu.dy, dx=dx, a=a, b=b, count=dx.size, serial=few(dx.size)
-    )
-    return [call]
 
 
 def _pieces(

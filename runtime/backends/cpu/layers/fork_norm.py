@@ -100,12 +100,14 @@ class ForkNorm(BatchNorm):
             )
         ]
 
-    def joined_backward(self, accumulate: Sequence[bool]) -> list[Call]:
+    def joined_backward(
+        self, accumulate: Sequence[bool], dy: Array | None = None
+    ) -> list[Call]:
         """Return the call that also does what the ReLU does backward."""
         gradients, adds = self._learned(accumulate)
         given = (*self._gamma_and_beta(), *gradients, adds)
-        leave = 0 if self.dx is self.dy else 1
-        return [self._gradient(*given, rectified=self.rectified, leave=leave)]
+        leave = 1 if dy is None and self.dx is not self.dy else 0
+        return [self._gradient(*given, rectified=self.rectified, leave=leave, dy=dy)]
 
     def _learned(
         self, accumulate: Sequence[bool]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from runtime.backends.cpu.machine.compiled import Call, CompiledKernel
-from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.cpu.machine.sizes import SERIAL_ELEMENTS, few
 from runtime.backends.layer_kernel import LayerKernel
 from runtime.layers.base import OpT
 
@@ -44,7 +44,7 @@ class Function(LayerKernel[OpT]):
         size = self.x.size
         known = {**arrays, **self.constants(), "count": size}
         given = {name: known[name] for name in kernel.fields.names or ()}
-        return kernel(**given, serial=few(size))
+        return kernel(**given, serial=few(size), units=size // SERIAL_ELEMENTS)
 
 
 class Fixed(Function[OpT]):

@@ -8,6 +8,7 @@ from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
 from runtime.arrays import Array, ArraySpec
 from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.cpu.machine.gemv import MOST_ROWS, add_rows, dot_rows
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.matrix import (
     TILE,
@@ -18,12 +19,19 @@ from runtime.backends.cpu.machine.matrix import (
     times_transposed,
     transpose_rows,
 )
+from runtime.backends.cpu.machine.products import (
+    SERIAL_PRODUCTS,
+    Products,
+    packed,
+    packed_floats,
+    workspace_bytes,
+)
 from runtime.backends.cpu.machine.sizes import few, round_up
 from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
 TERMS = 1024  # summed at a time
-SERIAL_PRODUCTS = 1 << 17  # fewer multiplications are not worth a second thread
+MANY_IMAGES = 320  # from here on the weights are packed, not the data
 
 
 class InnerProduct(LayerKernel[InnerProductOp]):
@@ -47,6 +55,8 @@ class InnerProduct(LayerKernel[InnerProductOp]):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for copies of the data in other orders, and for results of threads."""
         images, inputs, outputs = self._images, self._inputs, self.op.num_output
+        if images >= MANY_IMAGES:
+            return self._packed_arrays()
         self._width = round_up(images, LANES)
         tall = round_up(images, ROWS)
         inputs_padded, outputs_padded = (
@@ -68,6 +78,24 @@ class InnerProduct(LayerKernel[InnerProductOp]):
             "copied": ArraySpec((copied,)),
             "workspace": ArraySpec((threads * self._workspace_bytes,), "uint8"),
         }
+
+    def _packed_arrays(self) -> dict[str, ArraySpec]:
+        """Ask for packed weights, and for blocks of threads."""
+        images, threads = self._images, self.backend.threads
+        rows, columns = self.op.params[0].shape
+        floats = packed_floats(rows, columns), packed_floats(columns, rows)
+        learns = [(images, columns)] if any(self.node.learn) else []
+        workspace = round_up(workspace_bytes([rows, columns], learns), 64)
+        return {
+            "packed": ArraySpec((max(floats),)),
+            "workspace": ArraySpec((threads * workspace,), "uint8"),
+        }
+
+    def setup(self) -> None:
+        """Tell how products are computed."""
+        self._products = None
+        if "packed" in self.work:
+            self._products = Products(self.work["workspace"], self.backend.threads)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
@@ -136,7 +164,37 @@ class InnerProduct(LayerKernel[InnerProductOp]):
             transposed: whether the weights are (rows, depth), else (depth, rows).
             floor: -inf for none.
         """
+        if self._products is not None:
+            target = self.work["packed"]
+            shape = (self._images, -1)
+            return [
+                packed(self.params[0], target, depth, rows, transposed=transposed),
+                self._products.times(
+                    x.reshape(shape),
+                    target,
+                    y.reshape(shape),
+                    rows,
+                    depth,
+                    bias=None if isinstance(bias, int) else bias,
+                    floor=floor,
+                ),
+            ]
         copied, serial = self.work["copied"], self._serial
+        if self._images <= MOST_ROWS:
+            few_rows = dot_rows if transposed else add_rows
+            return [
+                few_rows(
+                    w=self.params[0],
+                    bias=bias,
+                    x=x,
+                    y=y,
+                    images=self._images,
+                    rows=rows,
+                    depth=depth,
+                    floor=floor,
+                    serial=serial,
+                )
+            ]
         arrange, product = (
             (transpose_rows, times_transposed) if transposed else (pad_rows, times)
         )
@@ -166,6 +224,12 @@ class InnerProduct(LayerKernel[InnerProductOp]):
 
     def _weight_gradient(self, dw: Array, accumulate: bool) -> list[Call]:
         """Return the calls of dw = dy^T x, or of its transpose."""
+        if self._products is not None:
+            x, dy = (one.reshape(self._images, -1) for one in (self.x, self.dy))
+            left, right = (x, dy) if self.op.transpose else (dy, x)
+            return [
+                self._products.transposed_times(left, right, dw, accumulate=accumulate)
+            ]
         tall = round_up(self._images, ROWS)
         sides = {"x": (self.x, self._inputs), "dy": (self.dy, self.op.num_output)}
         copies, calls, at = {}, [], 0
@@ -183,16 +247,16 @@ class InnerProduct(LayerKernel[InnerProductOp]):
                     serial=self._serial,
                 )
             )
-        left, right = ("x", "dy") if self.op.transpose else ("dy", "x")
+        one, other = ("x", "dy") if self.op.transpose else ("dy", "x")
         product = outer(
-            left=copies[left],
-            right=copies[right],
+            left=copies[one],
+            right=copies[other],
             out=dw,
             images=self._images,
-            rows=sides[left][1],
-            columns=sides[right][1],
-            left_columns=self._sizes[left],
-            right_columns=self._sizes[right],
+            rows=sides[one][1],
+            columns=sides[other][1],
+            left_columns=self._sizes[one],
+            right_columns=self._sizes[other],
             accumulate=accumulate,
             workspace=self.work["workspace"],
             workspace_bytes=self._workspace_bytes,

@@ -13,6 +13,15 @@ import numpy as np
 
 from netspec.ops.lrn import LRN as LrnOp  # noqa: N811
 from runtime.arrays import ArraySpec
+from runtime.backends.cpu.layers.lrn_runs import (
+    PIXELS,
+    gradient_any,
+    gradient_roots,
+    normalize_any,
+    normalize_roots,
+    powers_any,
+    powers_roots,
+)
 from runtime.backends.cpu.machine.compiled import Call, carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.simd import copy, f32
@@ -21,54 +30,33 @@ from runtime.backends.cpu.machine.sliding import total
 from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
-ONE: Any = np.float32(1)
-ROOMS = 5  # parts of a workspace
-PIXELS = 2 * LANES  # treated at a time, all their channels
+ROOMS = 5  # parts of a workspace within channels, and 2 across them
+ROOTS = 0.75  # the exponent that is made of square roots
 
-# A thread keeps squares, or other terms, with zeros around them: `half` rows of PIXELS
-# before and after the channels, or a border of `half` around a plane.
+# Within channels a thread keeps squares, or other terms, with a border of `half` zeros
+# around a plane; across channels, in the gradient, two terms of every pixel of a run.
 #
-#   taps: elements of a window
-#   offsets: int64 (taps,), bytes from the first element of a window to tap t
 #   half: half a window, without its middle
 #   workspace, workspace_bytes: that of all threads, and the bytes of each
-#   room: floats of each of the ROOMS parts of a workspace
+#   room: floats of each part of a workspace
 #   x, y: (images, channels, pixels) across channels, (planes, height, width) within
+#   taps: elements of a window within channels
+#   offsets: int64 (taps,), bytes from the first element of a window to tap t
 #   share: alpha / n, what a sum is multiplied by
-SUMS = "taps offsets half workspace workspace_bytes room "
+SUMS = "half workspace workspace_bytes room "
 ACROSS = "x y images channels pixels " + SUMS
-WITHIN = "x y planes height width " + SUMS
+WITHIN = "x y planes height width taps offsets " + SUMS
 NUMBERS = "share k beta"
 
 
 @outlined
 def _powers(sums: int, powers: int, n: int, share: Any, k: Any, beta: Any) -> None:
-    """Turn sums into s = k + share sum, and compute s ** -beta.
-
-    The usual exponents are made of square roots; each has a loop of its own, as a loop
-    with a choice in it would not use vectors.
-
-    Args:
-        sums: address of the sums, overwritten by s.
-        powers: address of the results.
-        n: how many there are.
-        share: float32, alpha / n of the layer.
-        k: float32, of the layer.
-        beta: float32, of the layer.
-    """
-    s, power = f32(sums), f32(powers)
-    for i in range(n):
-        s[i] = k + share * s[i]
-    if beta == np.float32(0.75):
-        for i in range(n):
-            root = ONE / np.sqrt(s[i])
-            power[i] = root * np.sqrt(root)
-    elif beta == np.float32(0.5):
-        for i in range(n):
-            power[i] = ONE / np.sqrt(s[i])
+    """Turn `n` sums, and a part of a vector more, into s, and compute s ** -beta."""
+    vectors = (n + LANES - 1) // LANES
+    if beta == np.float32(ROOTS):
+        powers_roots(sums, powers, vectors, share, k, beta)
     else:
-        for i in range(n):
-            power[i] = s[i] ** (-beta)
+        powers_any(sums, powers, vectors, share, k, beta)
 
 
 @helper
@@ -78,76 +66,58 @@ def _clear(address: int, count: int) -> None:
         values[i] = ZERO
 
 
-@kernel(ACROSS, NUMBERS)
-def across(record: Any, part: int, parts: int, thread: int) -> None:
+@helper
+def _across(normalize: Any, a: Any, part: int, parts: int) -> None:
     """Compute y = x / s^beta with windows of channels."""
-    a = carray(record, 1)[0]
     share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
-    workspace = a.workspace + thread * a.workspace_bytes
-    _clear(workspace, a.room)
-    terms = f32(workspace + 4 * a.half * PIXELS)
-    window = workspace + 4 * a.room
-    power = f32(window + 4 * PIXELS)
-    blocks = (a.pixels + PIXELS - 1) // PIXELS
-    units = a.images * blocks
+    runs = (a.pixels + PIXELS - 1) // PIXELS
+    units = a.images * runs
     for unit in range(units * part // parts, units * (part + 1) // parts):
-        start = unit % blocks * PIXELS
+        start = unit % runs * PIXELS
         n = min(PIXELS, a.pixels - start)
-        at = 4 * (unit // blocks * a.channels * a.pixels + start)
-        x, y = f32(a.x + at), f32(a.y + at)
-        for c in range(a.channels):
-            for j in range(n):
-                terms[c * PIXELS + j] = x[c * a.pixels + j] * x[c * a.pixels + j]
-        for c in range(a.channels):
-            for j in range(0, PIXELS, LANES):
-                here = workspace + 4 * (c * PIXELS + j)
-                total(here, a.offsets, a.taps, window + 4 * j)
-            _powers(window, window + 4 * PIXELS, PIXELS, share, k, beta)
-            for j in range(n):
-                y[c * a.pixels + j] = x[c * a.pixels + j] * power[j]
+        at = 4 * (unit // runs * a.channels * a.pixels + start)
+        step = 4 * a.pixels
+        normalize(a.x + at, a.y + at, step, a.channels, n, a.half, share, k, beta)
+
+
+@helper
+def _across_gradient(gradient: Any, a: Any, part: int, parts: int, thread: int) -> None:
+    """Compute dx with windows of channels; dx and dy may be the same."""
+    share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
+    straight = a.workspace + thread * a.workspace_bytes
+    products = straight + 4 * a.room
+    runs = (a.pixels + PIXELS - 1) // PIXELS
+    units = a.images * runs
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        start = unit % runs * PIXELS
+        n = min(PIXELS, a.pixels - start)
+        at = 4 * (unit // runs * a.channels * a.pixels + start)
+        images = (a.x + at, a.dy + at, a.dx + at, 4 * a.pixels, a.channels, n, a.half)
+        gradient(*images, straight, products, share, k, beta)
+
+
+@kernel(ACROSS, NUMBERS)
+def across_roots(record: Any, part: int, parts: int) -> None:
+    """Normalize across channels with beta = 0.75."""
+    _across(normalize_roots, carray(record, 1)[0], part, parts)
+
+
+@kernel(ACROSS, NUMBERS)
+def across_any(record: Any, part: int, parts: int) -> None:
+    """Normalize across channels."""
+    _across(normalize_any, carray(record, 1)[0], part, parts)
 
 
 @kernel("dx dy " + ACROSS, NUMBERS)
-def across_gradient(record: Any, part: int, parts: int, thread: int) -> None:
-    """Compute dx with windows of channels; dx and dy may be the same."""
-    a = carray(record, 1)[0]
-    share, k, beta = np.float32(a.share), np.float32(a.k), np.float32(a.beta)
-    factor = np.float32(2) * share * beta
-    workspace = a.workspace + thread * a.workspace_bytes
-    others = workspace + 4 * a.room
-    _clear(workspace, 2 * a.room)
-    terms = f32(workspace + 4 * a.half * PIXELS)
-    products = f32(others + 4 * a.half * PIXELS)
-    kept = f32(others + 4 * a.room)
-    window_at = others + 8 * a.room
-    window, power = f32(window_at), f32(window_at + 4 * PIXELS)
-    blocks = (a.pixels + PIXELS - 1) // PIXELS
-    units = a.images * blocks
-    for unit in range(units * part // parts, units * (part + 1) // parts):
-        start = unit % blocks * PIXELS
-        n = min(PIXELS, a.pixels - start)
-        at = 4 * (unit // blocks * a.channels * a.pixels + start)
-        x, dx, dy = f32(a.x + at), f32(a.dx + at), f32(a.dy + at)
-        for c in range(a.channels):
-            for j in range(n):
-                terms[c * PIXELS + j] = x[c * a.pixels + j] * x[c * a.pixels + j]
-        for c in range(a.channels):
-            for j in range(0, PIXELS, LANES):
-                here = workspace + 4 * (c * PIXELS + j)
-                total(here, a.offsets, a.taps, window_at + 4 * j)
-            _powers(window_at, window_at + 4 * PIXELS, PIXELS, share, k, beta)
-            for j in range(n):
-                here, there = c * PIXELS + j, c * a.pixels + j
-                straight = dy[there] * power[j]
-                kept[here] = straight
-                products[here] = straight * x[there] / window[j]
-        for c in range(a.channels):
-            for j in range(0, PIXELS, LANES):
-                here = others + 4 * (c * PIXELS + j)
-                total(here, a.offsets, a.taps, window_at + 4 * j)
-            for j in range(n):
-                there = c * a.pixels + j
-                dx[there] = kept[c * PIXELS + j] - factor * x[there] * window[j]
+def across_gradient_roots(record: Any, part: int, parts: int, thread: int) -> None:
+    """Compute the gradient across channels with beta = 0.75."""
+    _across_gradient(gradient_roots, carray(record, 1)[0], part, parts, thread)
+
+
+@kernel("dx dy " + ACROSS, NUMBERS)
+def across_gradient_any(record: Any, part: int, parts: int, thread: int) -> None:
+    """Compute the gradient across channels."""
+    _across_gradient(gradient_any, carray(record, 1)[0], part, parts, thread)
 
 
 @helper
@@ -243,12 +213,17 @@ class LRN(LayerKernel[LrnOp]):
         """Ask for room for squares, products, their windows and what is kept."""
         _, c, h, w = self.op.bottoms[0]
         half = self.op.local_size // 2
+        rooms = ROOMS
         if self._across:
-            room = (c + 2 * half + 2) * PIXELS
+            room, rooms = c * PIXELS, 2 if any(self.node.propagate) else 0
         else:
+            # A vector more: powers are computed of whole ones.
             room = (h + 2 * half) * (w + 2 * half) + LANES
         self._room = round_up(room, LANES)
-        return {"workspace": ArraySpec((self.backend.threads * ROOMS * self._room,))}
+        self._bytes = 4 * rooms * self._room
+        if not rooms:
+            return {}
+        return {"workspace": ArraySpec((self.backend.threads * self._bytes,), "uint8")}
 
     def setup(self) -> None:
         """Write the sizes down."""
@@ -259,18 +234,18 @@ class LRN(LayerKernel[LrnOp]):
             "x": self.x,
             "y": self.y,
             "half": size // 2,
-            "workspace": self.work["workspace"],
-            "workspace_bytes": 4 * ROOMS * self._room,
+            "workspace": self.work.get("workspace", 0),
+            "workspace_bytes": self._bytes,
             "room": self._room,
             "beta": op.beta,
             "serial": few(self.x.size),
         }
         if self._across:
-            offsets = np.arange(size) * PIXELS
             self._arguments |= {
                 "images": n,
                 "channels": c,
                 "pixels": h * w,
+                "units": n * -(-h * w // PIXELS),
                 "share": op.alpha / size,
                 "k": op.k,
             }
@@ -279,22 +254,28 @@ class LRN(LayerKernel[LrnOp]):
             offsets = (steps[:, None] * (w + 2 * (size // 2)) + steps).ravel()
             self._arguments |= {
                 "planes": n * c,
+                "units": n * c,
                 "height": h,
                 "width": w,
                 "share": op.alpha / size**2,
                 "k": 1.0,
+                "taps": len(offsets),
+                "offsets": (4 * offsets).astype(np.int64),
             }
-        self._arguments["taps"] = len(offsets)
-        self._arguments["offsets"] = (4 * offsets).astype(np.int64)
 
     def forward_calls(self) -> list[Call]:
         """Compute y."""
-        run = across if self._across else within
+        run = within
+        if self._across:
+            run = across_roots if self.op.beta == ROOTS else across_any
         return [run(**self._arguments)]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""
         if self.dx is None:
             return []
-        run = across_gradient if self._across else within_gradient
+        run = within_gradient
+        if self._across:
+            roots = self.op.beta == ROOTS
+            run = across_gradient_roots if roots else across_gradient_any
         return [run(dx=self.dx, dy=self.dy, **self._arguments)]

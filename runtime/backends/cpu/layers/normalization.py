@@ -63,7 +63,7 @@ def remembered(record: Any, part: int, parts: int) -> None:
         f32(a.shift)[c] = shift
 
 
-def _can_stream(y: Array) -> bool:
+def can_stream(y: Array) -> bool:
     """Whether y is better written past the caches, and its planes are whole vectors."""
     large = y.size >= STREAMED_FLOATS
     aligned = count(y.shape, 2) % LANES == 0 and y.ctypes.data % VECTOR_BYTES == 0
@@ -189,6 +189,8 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         beta: Array | int,
         floor: float,
         x: Array | None = None,
+        added: Array | int = 0,
+        y: Array | None = None,
     ) -> Call:
         sizes = self._sizes
         values = sizes["images"] * sizes["pixels"]
@@ -196,11 +198,12 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         remembers = op.remembers and not self.again
         means, variances, weight = self._stored() if remembers else (0, 0, 0)
         corrected = op.unbiased and values > 1
-        x = self.x if x is None else x
+        x, y = self.x if x is None else x, self.y if y is None else y
         kept = self.work.get("x", 0)
         return normalize(
             x=x,
-            y=self.y,
+            y=y,
+            added=added,
             kept=0 if kept is x else kept,
             mean=self.work["mean"],
             inverse=self.work["inverse"],
@@ -212,7 +215,7 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             eps=op.eps,
             fraction=op.keep,
             share=op.share,
-            streamed=_can_stream(self.y),
+            streamed=can_stream(y),
             correction=values / (values - 1) if corrected else 1.0,
             floor=floor,
             serial=few(self.x.size),
@@ -232,6 +235,15 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             ]
         return [self._normalize(*self._gamma_and_beta(), floor, x)]
 
+    def normalized(self, x: Array, y: Array, *, added: Array, rectified: bool) -> Call:
+        """Return the call of this layer, `scale`, a sum and a ReLU.
+
+        x: where the bottom's values are. y: the top of the sum. added: its other
+        bottom.
+        """
+        floor = 0.0 if rectified else LOWEST
+        return self._normalize(*self._gamma_and_beta(), floor, x, added, y)
+
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute dx."""
         if self.dx is None:
@@ -240,8 +252,13 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             return [self._broadcast(self.dy, self.dx, shift=False)]
         return [self._gradient(0, 0, 0, 0, (False, False), rectified=False)]
 
-    def joined_backward(self, accumulate: Sequence[bool]) -> list[Call]:
-        """Return the calls that also do what `scale` and the ReLU do backward."""
+    def joined_backward(
+        self, accumulate: Sequence[bool], dy: Array | None = None
+    ) -> list[Call]:
+        """Return the calls that also do what `scale` and the ReLU do backward.
+
+        dy: where the gradient is, which stays as it is, if not in its own place.
+        """
         gamma, beta = self._gamma_and_beta()
         dgamma = dbeta = None
         if self.scale is not None:
@@ -254,7 +271,8 @@ class BatchNorm(LayerKernel[BatchNormOp]):
             0 if dbeta is None else dbeta,
             (accumulate[0], accumulate[-1]),
             rectified=self.rectified,
-            leave=2 if self.dx is not self.dy else 0,  # that blob is not overwritten
+            leave=2 if dy is None and self.dx is not self.dy else 0,
+            dy=dy,
         )
         return [call]
 
@@ -294,10 +312,11 @@ class BatchNorm(LayerKernel[BatchNormOp]):
         *,
         rectified: bool,
         leave: int = 0,
+        dy: Array | None = None,
     ) -> Call:
         """Return the call of the gradients; see `normalize_gradient`."""
         return normalize_gradient(
-            dy=self.dy,
+            dy=self.dy if dy is None else dy,
             dx=0 if self.dx is None else self.dx,
             x=self.work.get("x", self.x),
             mean=self.work["mean"],

@@ -215,6 +215,7 @@ class Pooling(LayerKernel[PoolingOp]):
         (kh, kw), (sh, sw), (ph, pw) = op.kernel, op.stride, op.pad
         self._windows = {
             "planes": n * c,
+            "units": n * c,
             "height": h,
             "width": w,
             "out_height": oh,
@@ -269,7 +270,15 @@ class Pooling(LayerKernel[PoolingOp]):
             kept = starts.reshape(height, self._columns)[:, :width]
         else:
             kept = self._shares
-        names = "planes", "height", "width", "out_height", "out_width", "serial"
+        names = (
+            "planes",
+            "height",
+            "width",
+            "out_height",
+            "out_width",
+            "serial",
+            "units",
+        )
         sizes = {name: self._windows[name] for name in names}
         won = self.work.get("won")
         return pool(self.op, kept, won, x=self.x, y=self.y, **sizes)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import Array
@@ -18,6 +17,7 @@ from runtime.backends.cpu.machine.llvm import (
     intrinsic,
     load,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.windows import BYTES, WIDE, Block, Image, Windows, put
 
 LOWEST = float("-inf")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
 
 from netspec.ops import recurrent as ops
-from netspec.ops.base import count
 from runtime.arrays import Array, ArraySpec
-from runtime.backends.cpu.layers.elementwise import copied
+from runtime.backends.cpu.layers.recurrent_base import Recurrent
 from runtime.backends.cpu.layers.recurrent_code import (
-    add_static,
-    hold_state,
     lstm_step,
     lstm_step_gradient,
     rnn_step,
@@ -20,301 +16,10 @@ from runtime.backends.cpu.layers.recurrent_code import (
     tanh_in_place,
 )
 from runtime.backends.cpu.machine.compiled import Call
-from runtime.backends.cpu.machine.gemm import PANEL, TILE_ROWS, sum_columns
-from runtime.backends.cpu.machine.products import (
-    SERIAL_PRODUCTS,
-    Products,
-    packed,
-    packed_floats,
-    panel_bytes,
-    spread_row,
-    workspace_bytes,
-)
-from runtime.backends.cpu.machine.sizes import few, round_up
-from runtime.backends.layer_kernel import LayerKernel
-
-OpT = TypeVar("OpT", ops.LSTM, ops.RNN)
+from runtime.backends.cpu.machine.sizes import few
 
 
-class _Recurrent(LayerKernel[OpT]):
-    """What LSTM and RNN share; see the portable kernels.
-
-    The product of the input is one for all steps, and so are the gradients of all
-    weights and of the input. A step is a call; `pre` and `dpre` are (T, N, W), in rows
-    that are longer than W, as `spread_row` says.
-    """
-
-    options = ("num_output", "expose_hidden", "static", "timesteps", "streams")
-    units: ClassVar[int] = 1  # W / D
-    states: ClassVar[tuple[str, ...]] = ("h",)
-
-    @classmethod
-    def suits(cls, op: OpT) -> bool:
-        """Whether there is something to compute."""
-        return all(count(shape) > 0 for shape in (*op.bottoms, op.tops[0]))
-
-    # ------------------------------------------------------------------ arrays
-
-    def arrays(self) -> dict[str, ArraySpec]:
-        """Ask for what all steps compute, packed weights, and scratch of one step."""
-        op = self.op
-        steps, streams, size = op.timesteps, op.streams, op.num_output
-        self._row = spread_row(self.units * size)
-        self._hold_row = spread_row(size)
-        # The weights and what they make do not change from pass to pass.
-        self._keeps = not self.train and not self.node.backward
-        specs = {
-            "pre": ArraySpec((steps, streams, self._row), life="saved"),
-            "hold": ArraySpec((2, streams, self._hold_row)),
-            "workspace": ArraySpec(
-                (self.backend.threads * self._workspace_bytes(),), "uint8"
-            ),
-            **self._packed_specs(),
-        }
-        if op.static:
-            specs["static"] = ArraySpec((streams, self._row))
-        if self.node.backward:
-            specs["dpre"] = ArraySpec((steps, streams, self._row))
-        if not op.expose_hidden:
-            for state in self.states:
-                specs[f"initial {state}"] = ArraySpec((streams, size), life="state")
-                specs[f"final {state}"] = ArraySpec((streams, size), life="state")
-        return specs
-
-    def _matrices(self) -> dict[str, tuple[int, int]]:
-        """Return the slot of every matrix, and the groups of its rows."""
-        static = {"static": (2, 1)} if self.op.static else {}
-        return {"input": (0, 1), **static, "hidden": (2 + len(static), self.units)}
-
-    def _packed_specs(self) -> dict[str, ArraySpec]:
-        """Ask for packed weights: for all of them where they stay, else for one."""
-        ahead, behind = {}, []
-        for name, (slot, groups) in self._matrices().items():
-            rows, columns = self.op.params[slot].shape
-            ahead[name] = packed_floats(columns, rows // groups, groups)
-            behind.append(packed_floats(rows, columns))
-        if self._keeps:
-            return {
-                f"packed {name}": ArraySpec((floats,), life="state", content=name)
-                for name, floats in ahead.items()
-            }
-        most = max(*ahead.values(), *(behind if self.node.backward else ()))
-        return {"packed": ArraySpec((most,))}
-
-    def _workspace_bytes(self) -> int:
-        op = self.op
-        shapes = [op.params[slot].shape for slot, _ in self._matrices().values()]
-        times = [size for shape in shapes for size in shape]
-        rows = op.timesteps * op.streams
-        transposed = [(rows, shape[1]) for shape in shapes]
-        if not self.node.backward:
-            transposed = []
-        return round_up(workspace_bytes(times, transposed), 64)
-
-    def setup(self) -> None:
-        """View sequences as rows, and find the states."""
-        op, work = self.op, self.work
-        rows, size = op.timesteps * op.streams, op.num_output
-        self._products = Products(work["workspace"], self.backend.threads)
-        self._x = self.x.reshape(rows, count(self.x.shape, 2))
-        self._rows = work["pre"].reshape(rows, self._row)
-        self._cont = self.bottoms[1]
-        self._y = self.y.reshape(rows, size)
-        flat = (op.streams, size)
-        if op.expose_hidden:
-            given = [*self.bottoms[-len(self.states) :]]
-            final = [*self.tops[-len(self.states) :]]
-        else:
-            given = [work[f"initial {state}"] for state in self.states]
-            final = [work[f"final {state}"] for state in self.states]
-        self._initial = [state.reshape(flat) for state in given]
-        self._final = [state.reshape(flat) for state in final]
-        self._serial = (
-            op.streams * count(self.params[self._matrices()["hidden"][0]].shape)
-            < SERIAL_PRODUCTS
-        )
-
-    def go_on_from(self, other: Any) -> None:
-        """Keep the states of the last pass where there are as many streams as then."""
-        for state in () if self.op.expose_hidden else self.states:
-            old, new = (kernel.work[f"final {state}"] for kernel in (other, self))
-            if old.shape == new.shape:
-                new[...] = old
-            else:
-                new.fill(0)
-
-    # ------------------------------------------------------------------ products
-
-    def _packed(self, name: str, *, ahead: bool) -> tuple[Call, Array]:
-        """Return the call that packs a matrix for a pass, and where it lies then.
-
-        ahead: for x W^T, else for dpre W.
-        """
-        slot, groups = self._matrices()[name]
-        w = self.params[slot]
-        rows, columns = w.shape
-        target = self.work[f"packed {name}" if self._keeps else "packed"]
-        if not ahead:
-            return packed(w, target, rows, columns), target
-        call = packed(
-            w,
-            target,
-            columns,
-            rows // groups,
-            groups=groups,
-            transposed=True,
-            constant=self._keeps,
-        )
-        return call, target
-
-    def _times(
-        self, name: str, x: Array, y: Array, bias: Array | None = None
-    ) -> list[Call]:
-        """Return the calls of y = x W^T + bias; the rows of both may be longer."""
-        pack, target = self._packed(name, ahead=True)
-        columns, depth = self.params[self._matrices()[name][0]].shape
-        return [pack, self._products.times(x, target, y, columns, depth, bias=bias)]
-
-    def _back(self, name: str, dy: Array, dx: Array) -> list[Call]:
-        """Return the calls of dx = dy W; the rows of both may be longer."""
-        pack, target = self._packed(name, ahead=False)
-        depth, columns = self.params[self._matrices()[name][0]].shape
-        return [pack, self._products.times(dy, target, dx, columns, depth)]
-
-    def _weights(
-        self, slot: int, drows: Array, rows: Array, flags: Sequence[bool], **more: Any
-    ) -> list[Call]:
-        """Return the calls of the gradient of a matrix, if it is wanted."""
-        out = self.dparams[slot]
-        if out is None:
-            return []
-        accumulate = flags[slot]
-        return [
-            self._products.transposed_times(
-                drows, rows, out, accumulate=accumulate, **more
-            )
-        ]
-
-    def _sum(self, drows: Array, out: Array | None, accumulate: bool) -> list[Call]:
-        if out is None:
-            return []
-        return [
-            sum_columns(
-                x=drows,
-                x_row=4 * drows.shape[1],
-                out=out,
-                rows=drows.shape[0],
-                columns=out.size,
-                accumulate=accumulate,
-                serial=few(drows.size),
-            )
-        ]
-
-    # ------------------------------------------------------------------ steps
-
-    def _step_fields(self, target: Array, terms: int) -> dict[str, Any]:
-        """Return the fields of `STEP`. terms: of a product with the packed weights."""
-        streams, size = self.op.streams, self.op.num_output
-        panels, threads = -(-size // PANEL), self.backend.threads
-        divided = panels % threads and panels < 4 * threads
-        return {
-            "packed": target,
-            "panel_bytes": panel_bytes(terms),
-            "streams": streams,
-            "size": size,
-            "shares": min(threads, -(-streams // TILE_ROWS)) if divided else 1,
-            "row": 4 * self._row,
-            "serial": self._serial,
-        }
-
-    def _enter(self) -> list[Call]:
-        """Carry states over, and compute what enters all steps but for the states."""
-        op, work = self.op, self.work
-        calls: list[Call] = []
-        if not op.expose_hidden:
-            for initial, final in zip(self._initial, self._final, strict=True):
-                calls += copied(final, initial)
-        calls += self._times("input", self._x, self._rows, self.params[1])
-        if op.static:
-            static = self.bottoms[2].reshape(op.streams, count(op.bottoms[2], 1))
-            calls += self._times("static", static, work["static"])
-            calls.append(
-                add_static(
-                    pre=work["pre"],
-                    pre_row=4 * self._row,
-                    static=work["static"],
-                    steps=op.timesteps,
-                    streams=op.streams,
-                    columns=self.units * op.num_output,
-                    serial=few(work["pre"].size),
-                )
-            )
-        hold = hold_state(
-            h=self._initial[0],
-            cont=self._cont[0],
-            hold=work["hold"][0],
-            hold_row=4 * self._hold_row,
-            streams=op.streams,
-            size=op.num_output,
-            serial=few(self._initial[0].size),
-        )
-        return [*calls, hold]
-
-    def _holds(self, step: int) -> dict[str, Any]:
-        """Return the fields of a step that are about the state before it."""
-        hold, steps = self.work["hold"], self.op.timesteps
-        return {
-            "hold": hold[step % 2],
-            "hold_after": hold[(step + 1) % 2],
-            "hold_row": 4 * self._hold_row,
-            "cont_after": self._cont[min(step + 1, steps - 1)],
-        }
-
-    def _carries(self, step: int) -> dict[str, Any]:
-        """Return the fields of a step that are about the gradient from behind it."""
-        dpre, last = self.work["dpre"], self.op.timesteps - 1
-        return {
-            "dpre": dpre[step],
-            "after": dpre[step + 1] if step < last else 0,
-            "carry": self.work["hold"][0],
-            "carry_row": 4 * self._hold_row,
-            "cont_after": self._cont[min(step + 1, last)],
-        }
-
-    def _leave(self, h: Array, accumulate: Sequence[bool]) -> list[Call]:
-        """Compute all gradients that follow from `dpre`.
-
-        h: (T N, D), the states, in rows that may be longer.
-        """
-        op, work = self.op, self.work
-        dpre = work["dpre"].reshape(self._rows.shape)
-        hidden = self._matrices()["hidden"][0]
-        calls = self._weights(0, dpre, self._x, accumulate)
-        calls += self._sum(dpre, self.dparams[1], accumulate[1])
-        calls += self._weights(
-            hidden,
-            dpre,
-            h,
-            accumulate,
-            first=self._initial[0],
-            scale=self._cont,
-        )
-        if self.dx is not None:
-            calls += self._back("input", dpre, self.dx.reshape(self._x.shape))
-        return calls + (self._leave_static(accumulate) if op.static else [])
-
-    def _leave_static(self, accumulate: Sequence[bool]) -> list[Call]:
-        op, dtotal = self.op, self.work["static"]
-        shape = (op.streams, count(op.bottoms[2], 1))
-        whole = self.work["dpre"].reshape(op.timesteps, -1)
-        calls = self._sum(whole, dtotal, False)
-        calls += self._weights(2, dtotal, self.bottoms[2].reshape(shape), accumulate)
-        if self.dbottoms[2] is not None:
-            calls += self._back("static", dtotal, self.dbottoms[2].reshape(shape))
-        return calls
-
-
-class LSTM(_Recurrent[ops.LSTM]):
+class LSTM(Recurrent[ops.LSTM]):
     """Long short-term memory over T steps; see the portable kernel."""
 
     units = 4
@@ -323,36 +28,41 @@ class LSTM(_Recurrent[ops.LSTM]):
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the cells' states beside what all recurrent layers want."""
         shape = self.op.tops[0]
-        specs = {
+        if not self.node.backward:
+            return {**super().arrays(), "c": ArraySpec(shape[1:])}
+        return {
             **super().arrays(),
             "c": ArraySpec(shape, life="saved"),
             "tanh c": ArraySpec(shape, life="saved"),
+            "dc": ArraySpec(shape[1:]),
         }
-        if self.node.backward:
-            specs["dc"] = ArraySpec(shape[1:])
-        return specs
 
     def forward_calls(self) -> list[Call]:
         """Compute h, and the final states."""
         work, last = self.work, self.op.timesteps - 1
+        keeps = self.node.backward
         calls = self._enter()
-        pack, target = self._packed("hidden", ahead=True)
-        calls.append(pack)
-        fields = self._step_fields(target, self.op.num_output)
-        for step, c_before in enumerate([self._initial[1], *work["c"][:-1]]):
+        fields = self._step_fields(self._w_h, self.op.num_output)
+        c_before = self._initial[1]
+        for step in range(last + 1):
+            if step % self._chunk == 0:
+                calls += self._chunk_calls(step)
+            c = work["c"][step] if keeps else work["c"]
             one = lstm_step(
                 **fields,
                 **self._holds(step),
-                pre=work["pre"][step],
+                pre=work["pre"][step if keeps else step % self._chunk],
                 cont=self._cont[step],
                 c_before=c_before,
-                c=work["c"][step],
-                tanh_c=work["tanh c"][step],
+                c=c,
+                tanh_c=work["tanh c"][step] if keeps else 0,
                 h=self.y[step],
                 final_h=self._final[0] if step == last else 0,
                 final_c=self._final[1] if step == last else 0,
+                keeps=keeps,
             )
             calls.append(one)
+            c_before = c
         return calls
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
@@ -376,7 +86,7 @@ class LSTM(_Recurrent[ops.LSTM]):
         return calls + self._leave(self._y, accumulate)
 
 
-class RNN(_Recurrent[ops.RNN]):
+class RNN(Recurrent[ops.RNN]):
     """A simple recurrent network over T steps; see the portable kernel.
 
     Its states h take the place of `pre`.
@@ -393,19 +103,38 @@ class RNN(_Recurrent[ops.RNN]):
         return specs
 
     def forward_calls(self) -> list[Call]:
-        """Compute h step by step, then all outputs at once."""
+        """Compute h step by step, then the outputs of all steps, or of a chunk."""
+        keeps, steps = self.node.backward, self.op.timesteps
         calls = self._enter()
-        pack, target = self._packed("hidden", ahead=True)
-        calls.append(pack)
-        fields = self._step_fields(target, self.op.num_output)
-        last = self.op.timesteps - 1
-        for step, pre in enumerate(self.work["pre"]):
-            final = self._final[0] if step == last else 0
-            one = rnn_step(**fields, **self._holds(step), pre=pre, final=final)
-            calls.append(one)
-        calls += self._times("output", self._rows, self._y, self.params[-1])
+        output_weights, w_o = self._packed("output", ahead=True)
+        fields = self._step_fields(self._w_h, self.op.num_output)
+        if not keeps:
+            calls.append(output_weights)
+        for first in range(0, steps, self._chunk):
+            calls += self._chunk_calls(first)
+            for step in range(first, min(first + self._chunk, steps)):
+                pre = self.work["pre"][step if keeps else step - first]
+                final = self._final[0] if step == steps - 1 else 0
+                one = rnn_step(**fields, **self._holds(step), pre=pre, final=final)
+                calls.append(one)
+            if not keeps:
+                calls.append(self._outputs(w_o, *self._rows_of(first)))
+        if keeps:
+            calls += [output_weights, self._outputs(w_o, slice(None), slice(None))]
         size = self.y.size
         return [*calls, tanh_in_place(y=self.y, count=size, serial=few(size))]
+
+    def _outputs(self, weights: Array, rows: slice, places: slice) -> Call:
+        """Return the product that makes some rows of y, but for tanh."""
+        size = self.op.num_output
+        return self._products.times(
+            self._rows[places],
+            weights,
+            self._y[rows],
+            size,
+            size,
+            bias=self.params[-1],
+        )
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Compute the wanted gradients, last step first."""

@@ -11,17 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel
-from runtime.backends.cpu.machine.gemm import (
-    LOWEST,
-    PANEL,
-    TILE_ROWS,
-    ZERO,
-    multiply_panel,
-    share,
-)
+from runtime.backends.cpu.machine.gemm import share
 from runtime.backends.cpu.machine.llvm import (
     LANES,
     const,
@@ -32,6 +24,14 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.panel import (
+    LOWEST,
+    PANEL,
+    TILE_ROWS,
+    ZERO,
+    multiply_panel,
+)
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import copy, f32
 from runtime.backends.cpu.machine.vector_math import Value, sigmoid, tanh
 
@@ -92,14 +92,16 @@ def _lstm_unit(
     cont: Any,
     cont_after: Any,
     count: Any,
+    keeps: Any,
 ) -> Any:
     """Compute c = cont f c' + i g and h = o tanh(c) of up to LANES units of a stream.
 
-    The gates take the place of their inputs at `pre`; h times cont_after is `held`.
+    If `keeps` is not 0, the gates take the place of their inputs at `pre`, and tanh(c)
+    is stored. h times cont_after is `held`.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pre, gate, c_before, c, tanh_c, h, held, cont, cont_after, count = args
+        pre, gate, c_before, c, tanh_c, h, held, cont, cont_after, count, keeps = args
         lanes = _Lanes(builder, count)
         places = _gates(builder, pre, gate)
         i, f, o = (sigmoid(lanes.load(place)) for place in places[:3])
@@ -108,16 +110,13 @@ def _lstm_unit(
         new = i * g + f * lanes.load(c_before)
         squashed = tanh(new)
         out = o * squashed
-        lanes.store(
-            *zip(places, (i, f, o, g), strict=True),
-            (c, new),
-            (tanh_c, squashed),
-            (h, out),
-            (held, out * lanes.spread(cont_after)),
-        )
+        lanes.store((c, new), (h, out), (held, out * lanes.spread(cont_after)))
+        with builder.if_then(builder.icmp_signed("!=", keeps, const(0))):
+            gates = zip(places, (i, f, o, g), strict=True)
+            lanes.store(*gates, (tanh_c, squashed))
         return context.get_dummy_value()
 
-    kinds = [types.int64] * 7 + [types.float32] * 2 + [types.int64]
+    kinds = [types.int64] * 7 + [types.float32] * 2 + [types.int64] * 2
     return types.void(*kinds), generate
 
 
@@ -230,7 +229,7 @@ def add_static(record: Any, part: int, parts: int) -> None:
 
 @kernel(
     STEP + "pre hold hold_after hold_row cont cont_after c_before c tanh_c h "
-    "final_h final_c"
+    "final_h final_c keeps"
 )
 def lstm_step(record: Any, part: int, parts: int) -> None:
     """Compute one step of an LSTM.
@@ -240,7 +239,8 @@ def lstm_step(record: Any, part: int, parts: int) -> None:
         hold, hold_after: (streams, size), cont times the state before, and what that is
             for the next step; `hold_row` bytes from one row to the next.
         cont, cont_after: (streams,).
-        c_before, c, tanh_c, h: (streams, size).
+        c_before, c, tanh_c, h: (streams, size); the first two may be one.
+        keeps: 1 to store the gates and tanh_c, which the gradient needs.
         final_h, final_c: (streams, size), for copies of h and c, or 0.
     """
     a = carray(record, 1)[0]
@@ -264,6 +264,7 @@ def lstm_step(record: Any, part: int, parts: int) -> None:
                 columns,
                 c,
                 a.row,
+                TILE_ROWS * a.row,
                 LOWEST,
             )
         for n in range(low, high):
@@ -280,6 +281,7 @@ def lstm_step(record: Any, part: int, parts: int) -> None:
                     f32(a.cont)[n],
                     f32(a.cont_after)[n],
                     columns - j,
+                    a.keeps,
                 )
             if a.final_h != 0:
                 copy(a.final_h + at, a.h + at, columns)
@@ -307,6 +309,7 @@ def _carry(a: Any, panel: int, columns: int, low: int, high: int, terms: int) ->
             columns,
             carry,
             a.carry_row,
+            TILE_ROWS * a.carry_row,
             LOWEST,
         )
 
@@ -382,6 +385,7 @@ def rnn_step(record: Any, part: int, parts: int) -> None:
             columns,
             c,
             a.row,
+            TILE_ROWS * a.row,
             LOWEST,
         )
         for n in range(low, high):

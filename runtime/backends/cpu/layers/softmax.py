@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from netspec.ops.base import Shape, count
 from netspec.ops.softmax import Softmax as SoftmaxOp
@@ -24,7 +23,7 @@ from runtime.backends.cpu.machine.llvm import (
     store,
 )
 from runtime.backends.cpu.machine.mapping import emit_sweep, folded
-from runtime.backends.cpu.machine.sizes import few
+from runtime.backends.cpu.machine.sizes import SERIAL_ELEMENTS, few
 from runtime.backends.cpu.machine.vector_math import Value, exp, instruction, where
 from runtime.backends.layer_kernel import LayerKernel
 
@@ -59,8 +58,8 @@ def _row(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return power, [total[0] + power]
 
     totals = emit_sweep(builder, [x], p, classes, raise_to, [none], missing=rest)
-    total = folded(totals[0], _sum)
-    emit_sweep(builder, [p], p, classes, lambda one, _: (one[0] / total, []))
+    share = 1.0 / folded(totals[0], _sum)
+    emit_sweep(builder, [p], p, classes, lambda one, _: (one[0] * share, []))
     return context.get_dummy_value()
 
 
@@ -131,10 +130,10 @@ def _column(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return [builder.add(at, step), builder.add(put, step), total.raw]
 
         *_, raw = loop(builder, classes, [x, p, none.raw], raise_to)
-        total = Value(builder, raw)
+        share = 1.0 / Value(builder, raw)
 
         def divide(values: list[Any]) -> list[Any]:
-            columns.store(columns.load(values[0]) / total, values[0])
+            columns.store(columns.load(values[0]) * share, values[0])
             return [builder.add(values[0], step)]
 
         loop(builder, classes, [p], divide)
@@ -171,10 +170,10 @@ def _column_gradient(context: Any, builder: Any, signature: Any, args: Any) -> A
 
 # row(x, p, classes), column(x, p, classes, step in bytes, places <= LANES), and their
 # gradients (y, dy, dx, ...).
-row = instruction(types.void(*[types.int64] * 3), _row)
-row_gradient = instruction(types.void(*[types.int64] * 4), _row_gradient)
-column = instruction(types.void(*[types.int64] * 5), _column)
-column_gradient = instruction(types.void(*[types.int64] * 6), _column_gradient)
+row = instruction("void", ["int64"] * 3, _row)
+row_gradient = instruction("void", ["int64"] * 4, _row_gradient)
+column = instruction("void", ["int64"] * 5, _column)
+column_gradient = instruction("void", ["int64"] * 6, _column_gradient)
 
 
 @kernel("x p rows classes")
@@ -229,13 +228,14 @@ def softmax_across_gradient(record: Any, part: int, parts: int) -> None:
 
 def softmax_call(shape: Shape, axis: int, **arrays: Any) -> Call:
     """Return the call of x, p or of y, dy, dx along an axis."""
-    serial, inner = few(count(shape)), count(shape, axis + 1)
-    outer, classes = count(shape, 0, axis), shape[axis]
+    outer, classes, inner = count(shape, 0, axis), shape[axis], count(shape, axis + 1)
+    size = count(shape)
+    shares = {"serial": few(size), "units": size // SERIAL_ELEMENTS}
     if inner == 1:
         chosen = softmax if "x" in arrays else softmax_gradient
-        return chosen(rows=outer, classes=classes, serial=serial, **arrays)
+        return chosen(rows=outer, classes=classes, **shares, **arrays)
     across = softmax_across if "x" in arrays else softmax_across_gradient
-    return across(outer=outer, classes=classes, inner=inner, serial=serial, **arrays)
+    return across(outer=outer, classes=classes, inner=inner, **shares, **arrays)
 
 
 class Softmax(LayerKernel[SoftmaxOp]):

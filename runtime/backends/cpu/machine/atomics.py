@@ -10,10 +10,9 @@ import os
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
-from runtime.backends.cpu.machine.compiled import outlined
-from runtime.backends.cpu.machine.llvm import I64, TARGET, declared, intrinsic
+from runtime.backends.cpu.machine.llvm import I64, TARGET, declared
+from runtime.backends.cpu.machine.parts import intrinsic, outlined, outside, types
 
 # A place where threads sleep: a lock, a condition, and how many are there.
 LOCK_BYTES = CONDITION_BYTES = 128  # more than any system needs
@@ -23,7 +22,7 @@ PLACE_BYTES = SLEEPERS_AT + 128
 
 def _external(name: str, arguments: int) -> Any:
     """Return a function of the system that takes addresses."""
-    return types.ExternalFunction(name, types.int32(*[types.int64] * arguments))
+    return outside(name, "int32", *["int64"] * arguments)
 
 
 if os.name == "posix":

@@ -22,55 +22,27 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-from numba import types
 
 from runtime.backends.caches import caches
 from runtime.backends.cpu.machine.llvm import LANES, TARGET
-
-# Contracting and reordering are what vector code does; NaN and infinity keep meaning.
-FAST_MATH = {"contract", "reassoc", "arcp", "nsz"}
-HELPER_OPTIONS: dict[str, Any] = {
-    "error_model": "numpy",
-    "fastmath": FAST_MATH,
-    "nogil": True,
-}
+from runtime.backends.cpu.machine.objects import kept, load, make, write
+from runtime.backends.cpu.machine.parts import Function, types
+from runtime.backends.cpu.machine.parts import carray as carray
+from runtime.backends.cpu.machine.parts import exact as exact
+from runtime.backends.cpu.machine.parts import helper as helper
+from runtime.backends.cpu.machine.parts import outlined as outlined
 
 # Modules whose code may become part of a kernel: helpers, and what they are made of.
 IMPORTED = re.compile(rb"^(?:from|import) (runtime\.backends\.cpu\.\S+)", re.MULTILINE)
-
-Function = Callable[..., Any]
-carray: Any = vars(numba)["carray"]  # makes records of addresses, within kernels
-
-
-def helper(function: Function) -> Function:
-    """Compile a function that kernels call; its code becomes part of theirs."""
-    compiled: Function = numba.njit(forceinline=True, **HELPER_OPTIONS)(function)
-    return compiled
-
-
-def exact(function: Function) -> Function:
-    """Compile a function that kernels call, whose sums and products stay as written.
-
-    For what decides: a box that overlaps another by just the limit.
-    """
-    compiled: Function = numba.njit(error_model="numpy", nogil=True)(function)
-    return compiled
-
-
-def outlined(function: Function) -> Function:
-    """Compile a function that kernels call from many places, once for all of them."""
-    compiled: Function = numba.njit(**HELPER_OPTIONS)(function)
-    return compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,27 +110,22 @@ class CompiledKernel:
     @cached_property
     def address(self) -> int:
         """The address of the machine code, which is made or loaded when first asked."""
-        record = numba.from_dtype(self.fields)
+        return machine_code(self.function, self._kinds)
+
+    def _kinds(self) -> list[Any]:
+        """Return the types of the function's arguments."""
+        import numba
+
+        record = types.CPointer(numba.from_dtype(self.fields))
         # Those that take no thread are called as if they did: it is in a register.
-        shares = [types.int64] * (self.function.__code__.co_argcount - 1)
-        signature = types.void(types.CPointer(record), *shares)
-        address = int(compile_function(signature, self.function).address)
-        if keeps_code():
-            with suppress(OSError):  # somebody removed the folder
-                self._mark.touch()
-        return address
+        return [record, *[types.int64] * (self.function.__code__.co_argcount - 1)]
 
     @property
     def is_ready(self) -> bool:
         """Whether the machine code is here or on the disk."""
-        return "address" in vars(self) or (keeps_code() and self._mark.exists())
-
-    @property
-    def _mark(self) -> Path:
-        """The file that says that this version of Python and Numba left the code."""
-        python = f"{sys.implementation.cache_tag}-numba{numba.__version__}"
-        name = f"{self.function.__module__}.{self.function.__name__}"
-        return cache_folder(self.function.__module__) / f"{name}.{python}"
+        return "address" in vars(self) or (
+            keeps_code() and code_file(self.function).exists()
+        )
 
 
 def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
@@ -166,20 +133,25 @@ def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
     return lambda function: CompiledKernel(function, ints, floats)
 
 
-def compile_function(signature: Any, function: Function) -> Any:
-    """Compile `function`, or load it from the disk; returns Numba's C callback."""
-    made = numba.cfunc(
-        signature, cache=keeps_code(), error_model="numpy", fastmath=FAST_MATH
-    )
-    if not keeps_code():
-        return made(function)
-    config: Any = numba.config
-    folder = cache_folder(function.__module__)
-    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
-    try:
-        return made(function)
-    finally:
-        config.CACHE_DIR = before
+def machine_code(function: Function, kinds: Callable[[], list[Any]]) -> int:
+    """Return the address of a function's machine code, made or loaded from the disk.
+
+    kinds: returns the types of its arguments; called where the code is made.
+    """
+    path = code_file(function) if keeps_code() else None
+    code = kept(path) if path else None
+    if code is None:
+        code = make(function, kinds())
+        if path:
+            with suppress(OSError):  # the disk is full, or somebody removes folders
+                write(path, code)
+    return load(code)
+
+
+def code_file(function: Function) -> Path:
+    """Return where the machine code of a function is kept."""
+    name = f"{function.__module__}.{function.__name__}.o"
+    return cache_folder(function.__module__) / name
 
 
 @cache
@@ -200,7 +172,8 @@ def cache_folder(module: str) -> Path:
     `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it. It is another one
     where the source of the module has changed, or that of a module that it imports.
     """
-    digest = hashlib.sha256(repr((LANES, TARGET)).encode())
+    made_by = [version(name) for name in ("numba", "llvmlite")]
+    digest = hashlib.sha256(repr((LANES, TARGET, made_by)).encode())
     for name in sorted(all_imported(module)):
         digest.update(source(name))
     return caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"

@@ -1,11 +1,10 @@
 """Matrix products of many rows: one factor packed into panels of columns.
 
-A *panel* is PANEL columns of the right factor, one row of them after the other, filled
-up with zeros. Rows of the left factor are multiplied with a panel in tiles whose sums
-stay in registers; every sum runs over the terms in their order, so that a result does
-not depend on how rows and columns are divided among threads.
+Panels are filled up with zeros. Every sum runs over the terms in their order, so that a
+result does not depend on how rows and columns are divided among threads.
 
-`matrix` beside this file has the products of few rows with weights that are read once.
+`matrix` beside this file has the products of some rows with weights that are read once,
+`gemv` those of very few.
 """
 
 from __future__ import annotations
@@ -13,193 +12,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
-from runtime.backends.cpu.machine.llvm import (
-    F32,
-    LANES,
-    VECTOR_BYTES,
-    const,
-    first_lanes,
-    fma,
-    intrinsic,
-    load,
-    loop,
-    masked_load,
-    masked_store,
-    splat,
-    store,
+from runtime.backends.cpu.machine.compiled import carray, helper, kernel
+from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.panel import (
+    LOWEST,
+    PANEL,
+    PANEL_ROW,
+    TILE_ROWS,
+    ZERO,
+    multiply_panel,
 )
 from runtime.backends.cpu.machine.simd import copy, f32, transpose
 
-LOWEST: Any = np.float32(-np.inf)
-ZERO: Any = np.float32(0)
-WIDTH = 2  # vectors of a panel
-PANEL = WIDTH * LANES  # columns
-PANEL_ROW = 4 * PANEL  # bytes of a row of a panel
-# Rows of the tile that fills the registers, and of the one for a few that are left,
-# which pays up to so many: reading the panel takes as long as 2 rows of sums.
-TILE_ROWS = 8 if LANES == 16 else 6
-FEW_ROWS = 2
-FEW_PAY = 6 if LANES == 16 else 2
 BLOCK_ROWS = 96  # of the left factor that are taken at a time: whole tiles
 LINE = 64  # bytes of a line of the cache
-
-
-def _tile_intrinsic(tile_rows: int) -> Any:
-    @intrinsic
-    def tile(
-        context: Any,
-        a: Any,
-        a_row: Any,
-        a_step: Any,
-        b: Any,
-        depth: Any,
-        c: Any,
-        c_row: Any,
-        rows: Any,
-        columns: Any,
-        start: Any,
-        start_row: Any,
-        floor: Any,
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, a_row, a_step, b, depth, c, c_row, rows, columns, *rest = args
-            start, start_row, floor = rest
-            grid = [(i, j) for i in range(tile_rows) for j in range(WIDTH)]
-            # Rows that are not there are the last one once more.
-            last = builder.sub(rows, const(1))
-            index = [
-                builder.select(builder.icmp_signed("<", const(i), last), const(i), last)
-                for i in range(tile_rows)
-            ]
-            steps = [builder.mul(a_row, i) for i in index]
-            masks = [
-                first_lanes(builder, builder.sub(columns, const(j * LANES)))
-                for j in range(WIDTH)
-            ]
-
-            def places(base: Any, row: Any) -> list[Any]:
-                firsts = [builder.add(base, builder.mul(row, i)) for i in index]
-                return [
-                    builder.add(firsts[i], const(j * VECTOR_BYTES)) for i, j in grid
-                ]
-
-            sums = [
-                masked_load(builder, at, masks[j])
-                for at, (_, j) in zip(places(start, start_row), grid, strict=True)
-            ]
-
-            def body(values: list[Any]) -> list[Any]:
-                at_a, at_b, *sums = values
-                row = [
-                    load(builder, builder.add(at_b, const(j * VECTOR_BYTES)))
-                    for j in range(WIDTH)
-                ]
-                for i in range(tile_rows):
-                    value = load(builder, builder.add(at_a, steps[i]), F32)
-                    factor = splat(builder, value)
-                    for j in range(WIDTH):
-                        at = i * WIDTH + j
-                        sums[at] = fma(builder, factor, row[j], sums[at])
-                following = builder.add(at_a, a_step)
-                return [following, builder.add(at_b, const(PANEL_ROW)), *sums]
-
-            _, _, *sums = loop(builder, depth, [a, b, *sums], body)
-            low = splat(builder, floor)
-            # Not a maximum: a NaN must stay.
-            kept = [
-                builder.select(builder.fcmp_ordered("<", one, low), low, one)
-                for one in sums
-            ]
-            targets = places(c, c_row)
-            full = builder.icmp_signed(">=", columns, const(PANEL))
-            with builder.if_else(full) as (whole, part):
-                with whole:
-                    for value, at in zip(kept, targets, strict=True):
-                        store(builder, value, at)
-                with part:
-                    for value, at, (_, j) in zip(kept, targets, grid, strict=True):
-                        masked_store(builder, value, at, masks[j])
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 11, types.float32), generate
-
-    return tile
-
-
-_tile = _tile_intrinsic(TILE_ROWS)
-_few = _tile_intrinsic(FEW_ROWS)
-
-
-@outlined
-def multiply_panel(
-    a: int,
-    a_row: int,
-    a_step: int,
-    b: int,
-    depth: int,
-    c: int,
-    c_row: int,
-    rows: int,
-    columns: int,
-    start: int,
-    start_row: int,
-    floor: np.float32,
-) -> None:
-    """Compute c = max(floor, start + a b) for some rows and the columns of a panel.
-
-    Args:
-        a: address of the left factor.
-        a_row: bytes from one row of a to the next.
-        a_step: bytes from one term of a row of a to the next.
-        b: address of the panel.
-        depth: terms of every sum, at least 1.
-        c: address of the result.
-        c_row: bytes from one row of c to the next.
-        rows: how many, 0 or more.
-        columns: how many of the panel are wanted, 1 to PANEL.
-        start: address of what the sums of the first row start with; it may be c.
-        start_row: bytes to that of the next row.
-        floor: the least value of c; -inf for none.
-    """
-    row = 0
-    while row < rows:
-        left = rows - row
-        at_a, at_c, at_start = a + row * a_row, c + row * c_row, start + row * start_row
-        if left <= FEW_PAY:
-            _few(
-                at_a,
-                a_row,
-                a_step,
-                b,
-                depth,
-                at_c,
-                c_row,
-                min(left, FEW_ROWS),
-                columns,
-                at_start,
-                start_row,
-                floor,
-            )
-            row += FEW_ROWS
-        else:
-            _tile(
-                at_a,
-                a_row,
-                a_step,
-                b,
-                depth,
-                at_c,
-                c_row,
-                min(left, TILE_ROWS),
-                columns,
-                at_start,
-                start_row,
-                floor,
-            )
-            row += TILE_ROWS
+BLOCK_ROW = BLOCK_ROWS + LINE // 4  # floats from one term to the next: odd lines
 
 
 @helper
@@ -264,7 +92,7 @@ def _copy_row(target: int, source: int, columns: int) -> None:
     "workspace workspace_bytes",
     "floor",
 )
-def multiply(record: Any, part: int, parts: int) -> None:
+def multiply(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute c = max(floor, bias + a b), where b is packed.
 
     Fields:
@@ -287,7 +115,7 @@ def multiply(record: Any, part: int, parts: int) -> None:
         low, high = share(part, parts, a.columns, PANEL)
     else:
         first, last = share(part, parts, a.rows, TILE_ROWS)
-    zeros = a.workspace + part * a.workspace_bytes
+    zeros = a.workspace + thread * a.workspace_bytes
     for j in range(PANEL):
         f32(zeros)[j] = ZERO
     block = zeros + PANEL_ROW
@@ -319,6 +147,7 @@ def multiply(record: Any, part: int, parts: int) -> None:
                     min(PANEL, a.columns - column),
                     start,
                     start_row,
+                    TILE_ROWS * start_row,
                     lowest,
                 )
 
@@ -327,7 +156,7 @@ def multiply(record: Any, part: int, parts: int) -> None:
     "left left_row right right_row first first_row first_rows scale out rows columns "
     "depth terms width accumulate by_columns workspace workspace_bytes"
 )
-def multiply_columns(record: Any, part: int, parts: int) -> None:
+def multiply_columns(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute out[r][c] = sum over k of left[k][r] right[k][c], or add it to out.
 
     Fields:
@@ -341,7 +170,7 @@ def multiply_columns(record: Any, part: int, parts: int) -> None:
         accumulate: 1 where out is added to, not stored.
         by_columns: 1 to divide columns among threads, else rows.
         workspace, workspace_bytes: that of all threads, and the bytes of each: the row
-            of a panel, `terms` rows of BLOCK_ROWS floats, and as many of `width`.
+            of a panel, `terms` rows of BLOCK_ROW floats, and as many of `width`.
     """
     a = carray(record, 1)[0]
     first, last = 0, a.rows
@@ -350,11 +179,11 @@ def multiply_columns(record: Any, part: int, parts: int) -> None:
         low, high = share(part, parts, a.columns, PANEL)
     else:
         first, last = share(part, parts, a.rows, TILE_ROWS)
-    zeros = a.workspace + part * a.workspace_bytes
+    zeros = a.workspace + thread * a.workspace_bytes
     for j in range(PANEL):
         f32(zeros)[j] = ZERO
     block = zeros + PANEL_ROW
-    panels = block + 4 * a.terms * BLOCK_ROWS
+    panels = block + 4 * a.terms * BLOCK_ROW
     for column in range(low, high, a.width):
         until = min(column + a.width, high)
         for k in range(0, a.depth, a.terms):
@@ -365,24 +194,27 @@ def multiply_columns(record: Any, part: int, parts: int) -> None:
                 rows = min(BLOCK_ROWS, last - row)
                 for i in range(terms):
                     source = a.left + (k + i) * a.left_row + 4 * row
-                    copy(block + 4 * BLOCK_ROWS * i, source, rows)
-                for at in range(column, until, PANEL):
-                    c = a.out + 4 * (row * a.columns + at)
-                    begins = k == 0 and a.accumulate == 0
-                    multiply_panel(
-                        block,
-                        4,
-                        4 * BLOCK_ROWS,
-                        panels + 4 * (at - column) * a.terms,
-                        terms,
-                        c,
-                        4 * a.columns,
-                        rows,
-                        min(PANEL, a.columns - at),
-                        zeros if begins else c,
-                        0 if begins else 4 * a.columns,
-                        LOWEST,
-                    )
+                    copy(block + 4 * BLOCK_ROW * i, source, rows)
+                # A tile of the left factor stays in the first-level cache.
+                for r in range(0, rows, TILE_ROWS):
+                    for at in range(column, until, PANEL):
+                        c = a.out + 4 * ((row + r) * a.columns + at)
+                        begins = k == 0 and a.accumulate == 0
+                        multiply_panel(
+                            block + 4 * r,
+                            4,
+                            4 * BLOCK_ROW,
+                            panels + 4 * (at - column) * a.terms,
+                            terms,
+                            c,
+                            4 * a.columns,
+                            min(TILE_ROWS, rows - r),
+                            min(PANEL, a.columns - at),
+                            zeros if begins else c,
+                            0 if begins else 4 * a.columns,
+                            PANEL_ROW,
+                            LOWEST,
+                        )
 
 
 @helper

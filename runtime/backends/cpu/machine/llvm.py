@@ -7,22 +7,31 @@ Vectors are LLVM's own type, so the same text serves every processor; only `LANE
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import extending
-from numba.core.registry import cpu_target
+
+from runtime.backends.cpu.machine.parts import intrinsic as intrinsic
 
 
-def intrinsic(function: Callable[..., Any]) -> Any:
-    """Make a function of types an instruction that compiled code can call."""
-    return extending.intrinsic(function)
+def _target() -> tuple[str, str, str]:
+    """Return platform, processor and its features as Numba compiles for them.
+
+    Those of this machine, or of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES; without Numba,
+    which takes its time to be imported.
+    """
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        found = llvm.get_host_cpu_features()
+        if os.environ.get("NUMBA_ENABLE_AVX", "1") == "0":
+            found.update({name: False for name in found if name.startswith("avx")})
+        features = found.flatten()
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    return llvm.get_process_triple(), name, features
 
 
-# Platform, processor and its features as Numba compiles for them: those of this
-# machine, or of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES.
-TARGET: tuple[str, str, str] = cpu_target.target_context.codegen().magic_tuple()
+TARGET = _target()
 
 
 def _lanes() -> int:

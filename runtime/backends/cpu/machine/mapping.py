@@ -14,7 +14,6 @@ from types import FunctionType
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.compiled import CompiledKernel, kernel
 from runtime.backends.cpu.machine.llvm import (
@@ -22,6 +21,7 @@ from runtime.backends.cpu.machine.llvm import (
     I32,
     I64,
     LANES,
+    MASK,
     VECTOR,
     VECTOR_BYTES,
     const,
@@ -34,21 +34,31 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.vector_math import Formula, Value, instruction
 
 
 def map_kernel(
-    name: str, formula: Formula, inputs: int = 1, *, output: str = "y", module: str
+    name: str,
+    formula: Formula,
+    inputs: int = 1,
+    *,
+    scalars: int = 0,
+    output: str = "y",
+    module: str,
 ) -> CompiledKernel:
-    """Return the kernel that computes `output` = formula(inputs, constants).
+    """Return the kernel that computes `output` = formula(inputs, scalars, constants).
 
-    Its arguments are the addresses of the inputs, named as the formula names them, that
-    of the output, which may be any of them, `count`, and the constants.
+    Its arguments are named as the formula names them: the addresses of the inputs, and
+    that of the output, which may be any of them; `count`; the addresses of scalars, one
+    float each; and constants.
 
     name: the one that the kernel has in its module, `module`.
     """
     names = list(inspect.signature(formula).parameters)
     arrays = [*names[:inputs], output]
+    ints = [*arrays, "count", *names[inputs : inputs + scalars]]
+    floats = names[inputs + scalars :]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         record, part, parts = args
@@ -65,8 +75,12 @@ def map_kernel(
             builder.add(field(index, I64), skipped) for index in range(len(arrays))
         ]
         constants = [
-            field(len(arrays) + 1 + index, ir.DoubleType())
-            for index in range(len(names) - inputs)
+            load(builder, field(len(arrays) + 1 + index, I64), F32)
+            for index in range(scalars)
+        ]
+        constants += [
+            builder.fptrunc(field(len(ints) + index, ir.DoubleType()), F32)
+            for index in range(len(floats))
         ]
         length = builder.sub(until, first)
         emit_map(builder, formula, addresses, length, constants)
@@ -75,11 +89,19 @@ def map_kernel(
     def share(context: Any, record: Any, part: Any, parts: Any) -> Any:
         return types.void(record, part, parts), generate
 
-    # All share one code: what they call is a global of each.
-    function: Any = FunctionType(_shared.__code__, {"share": intrinsic(share)}, name)
-    function.__qualname__, function.__module__ = name, module
-    function.__doc__ = formula.__doc__
-    return kernel(" ".join([*arrays, "count"]), " ".join(names[inputs:]))(function)
+    function = named(_shared, {"share": intrinsic(share)}, name, module)
+    return kernel(" ".join(ints), " ".join(floats))(function)
+
+
+def named(function: Any, names: dict[str, Any], name: str, module: str) -> Any:
+    """Return a function of the same code that finds other values under some names.
+
+    Numba keeps what it compiles by the name of a function and its code.
+    """
+    known = {**function.__globals__, **names}
+    made: Any = FunctionType(function.__code__, known, name)
+    made.__qualname__, made.__module__ = name, module
+    return made
 
 
 def _shared(record: Any, part: int, parts: int) -> None:
@@ -103,11 +125,12 @@ def mapped(formula: Formula, inputs: int) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         addresses, (count, *given) = args[: inputs + 1], args[inputs + 1 :]
+        given = [builder.fptrunc(one, F32) for one in given]
         emit_map(builder, formula, addresses, count, given)
         return context.get_dummy_value()
 
-    kinds = [types.int64] * (inputs + 2) + [types.float64] * constants
-    return instruction(types.void(*kinds), generate)
+    kinds = ["int64"] * (inputs + 2) + ["float64"] * constants
+    return instruction("void", kinds, generate)
 
 
 def emit_map(
@@ -118,9 +141,7 @@ def emit_map(
     constants: Sequence[Any],
 ) -> None:
     """Emit a loop over `count` elements; the last address is that of the result."""
-    given = [
-        Value(builder, splat(builder, builder.fptrunc(one, F32))) for one in constants
-    ]
+    given = [Value(builder, splat(builder, one)) for one in constants]
     *inputs, output = addresses
 
     def step(x: list[Value], carried: list[Value]) -> tuple[Value, list[Value]]:
@@ -138,6 +159,7 @@ def emit_sweep(
     start: Sequence[Value] = (),
     *,
     missing: float = 0.0,
+    guarded: bool = False,
 ) -> list[Value]:
     """Emit a loop over vectors of `count` elements, which may carry vectors around.
 
@@ -153,6 +175,7 @@ def emit_sweep(
             or None, and those to carry on.
         start: what is carried at first; what is at last is returned.
         missing: stands for elements behind the last.
+        guarded: whether lanes behind the last element carry on what they had.
     """
     addresses = [*inputs] if output is None else [*inputs, output]
     with builder.goto_entry_block():
@@ -181,6 +204,12 @@ def emit_sweep(
         result, after = step(x, [Value(builder, one) for one in carried])
         if result is not None:
             store(builder, result.raw, places[-1])
+        if guarded:
+            live = builder.select(inside, ir.Constant(MASK, [1] * LANES), tail)
+            after = [
+                Value(builder, builder.select(live, new.raw, old))
+                for new, old in zip(after, carried, strict=True)
+            ]
         return [builder.add(at, const(VECTOR_BYTES)), *(one.raw for one in after)]
 
     before = builder.block

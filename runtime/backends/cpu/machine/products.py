@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from runtime.arrays import Array
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.gemm import (
+    BLOCK_ROW,
     BLOCK_ROWS,
     LINE,
-    PANEL,
-    PANEL_ROW,
-    TILE_ROWS,
     multiply,
     multiply_columns,
     pack_panels,
 )
 from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.panel import PANEL, PANEL_ROW, TILE_ROWS
 from runtime.backends.cpu.machine.sizes import round_up
 
 BLOCK_TERMS = 384  # taken at a time, so that BLOCK_ROWS rows stay in a cache
@@ -108,6 +107,7 @@ class Products:
         what `packed` makes.
         """
         rows = a.shape[0]
+        by_columns = self._by_columns(rows, columns)
         return multiply(
             a=a,
             a_row=4 * a.shape[1],
@@ -120,10 +120,11 @@ class Products:
             columns=columns,
             depth=depth,
             terms=block_terms(depth),
-            by_columns=self._by_columns(rows, columns),
+            by_columns=by_columns,
             workspace=self.workspace,
             workspace_bytes=self._bytes,
             floor=floor,
+            units=columns // (4 * PANEL) if by_columns else rows // BLOCK_ROWS,
             serial=rows * columns * depth < SERIAL_PRODUCTS,
         )
 
@@ -188,7 +189,7 @@ def workspace_bytes(
     """
     wanted = [BLOCK_ROWS * (4 * block_terms(depth) + LINE) for depth in times]
     wanted += [
-        4 * block_terms(depth) * (BLOCK_ROWS + block_columns(columns))
+        4 * block_terms(depth) * (BLOCK_ROW + block_columns(columns))
         for depth, columns in transposed
     ]
     return PANEL_ROW + max(wanted, default=0)

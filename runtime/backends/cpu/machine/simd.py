@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.llvm import (
     F32,
@@ -32,9 +31,10 @@ from runtime.backends.cpu.machine.llvm import (
     store,
     transposed,
 )
+from runtime.backends.cpu.machine.parts import types
 
 
-def _pointer_intrinsic(element: Any, llvm_type: ir.Type) -> Any:
+def _pointer_intrinsic(element: str, llvm_type: ir.Type) -> Any:
     @intrinsic
     def pointer(context: Any, address: Any) -> Any:
         """Take an address as an array of this type, to be indexed."""
@@ -42,17 +42,17 @@ def _pointer_intrinsic(element: Any, llvm_type: ir.Type) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return builder.inttoptr(args[0], llvm_type.as_pointer())
 
-        return types.CPointer(element)(types.int64), generate
+        return types.CPointer(getattr(types, element))(types.int64), generate
 
     return pointer
 
 
-f32 = _pointer_intrinsic(types.float32, F32)
-f64 = _pointer_intrinsic(types.float64, ir.DoubleType())
-i32 = _pointer_intrinsic(types.int32, ir.IntType(32))
-i64 = _pointer_intrinsic(types.int64, I64)
-i32 = _pointer_intrinsic(types.int32, I32)
-u8 = _pointer_intrinsic(types.uint8, ir.IntType(8))
+f32 = _pointer_intrinsic("float32", F32)
+f64 = _pointer_intrinsic("float64", ir.DoubleType())
+i32 = _pointer_intrinsic("int32", ir.IntType(32))
+i64 = _pointer_intrinsic("int64", I64)
+i32 = _pointer_intrinsic("int32", I32)
+u8 = _pointer_intrinsic("uint8", ir.IntType(8))
 
 
 # ---------------------------------------------------------------- matrix products

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.llvm import (
     F32,
@@ -25,6 +24,7 @@ from runtime.backends.cpu.machine.llvm import (
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import types
 
 RUN = 4  # vectors that `weighted` and `dot` treat at once
 

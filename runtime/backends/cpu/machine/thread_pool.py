@@ -17,12 +17,14 @@ from typing import TypeAlias
 import numpy as np
 
 from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.cpu.machine.processors import TID
 from runtime.backends.cpu.machine.walk import (
     COLUMNS,
     FINISHED,
     JOB,
     LINGER_AT,
     OF_THREAD,
+    PLACED,
     RUN,
     SERVING,
     SHARES,
@@ -39,7 +41,7 @@ from runtime.compilation import Compilation
 # Looks of a thread that waits, some 20 ns each, before it sleeps: for other threads
 # amid a list, and for the next list. Who sleeps leaves its processor to others, who may
 # be those that it waits for.
-SPINS = 2000
+SPINS = 20000
 LINGER = 2000
 
 MOST_SHARES = 4  # for each thread, in one call
@@ -138,6 +140,7 @@ class ThreadPool:
             for address in [k for k, v in self._walked.items() if v[0] <= passed]:
                 del self._walked[address]
             self._walked[table.ctypes.data] = (job, found)
+            state[THREADS + PLACED + TID] = threading.get_native_id()
             walk()(
                 table.ctypes.data,
                 counters.ctypes.data,
@@ -190,4 +193,9 @@ class _Helper:
                 time.sleep(0)
 
     def _serve(self) -> None:
-        walk_with()(self._thread, self._threads, self._state.ctypes.data)
+        walk_with()(
+            self._thread,
+            self._threads,
+            self._state.ctypes.data,
+            threading.get_native_id(),
+        )

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from llvmlite import ir
-from numba import types
 
 from runtime.backends.cpu.machine.llvm import F32, declared, intrinsic
+from runtime.backends.cpu.machine.parts import types
 
 F64 = ir.DoubleType()
 # Flags that allow nothing: quotients by reciprocals, of what is none; and fusing a
@@ -386,13 +386,17 @@ def signed_power(x: Value, exponent: Value, odd: Value, fraction: Value) -> Valu
 # ---------------------------------------------------------------- in kernels
 
 
-def instruction(signature: Any, generate: Any) -> Any:
-    """Return an instruction for kernels that has one signature only."""
+def instruction(result: str, kinds: Sequence[str], generate: Any) -> Any:
+    """Return an instruction for kernels that has one signature only.
+
+    result, kinds: the types of what it returns and of its arguments.
+    """
     parameter = inspect.Parameter
-    names = ["context", *(f"argument{i}" for i in range(len(signature.args)))]
+    names = ["context", *(f"argument{i}" for i in range(len(kinds)))]
 
     def typed(*given: Any) -> Any:
-        return signature, generate
+        made = [getattr(types, kind) for kind in kinds]
+        return getattr(types, result)(*made), generate
 
     # Numba takes from it how many arguments there are.
     typed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -411,4 +415,4 @@ def number(formula: Formula) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return formula(*(Value(builder, one) for one in args)).raw
 
-    return instruction(types.float32(*[types.float32] * count), generate)
+    return instruction("float32", ["float32"] * count, generate)

@@ -10,12 +10,10 @@ nothing but the number of lanes.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.core.datamodel import models
-from numba.extending import register_model
 
 from runtime.backends.cpu.machine.llvm import (
     I32,
@@ -26,41 +24,41 @@ from runtime.backends.cpu.machine.llvm import (
     declared,
     first_lanes,
     fma,
-    intrinsic,
     load,
     masked_store,
     splat,
     store,
 )
+from runtime.backends.cpu.machine.parts import intrinsic, types
 
 
-class _Vector(types.Type):  # type: ignore[misc]  # Numba has no types for checkers
-    """The type of a vector, for Numba."""
+@cache
+def _vector() -> Any:
+    """Return the type of a vector, of which Numba learns."""
+    from numba.core.datamodel import models
+    from numba.extending import register_model
 
-    def __init__(self) -> None:
-        super().__init__(name=f"vector{LANES}")
+    class Vector(types.Type):  # type: ignore[misc]  # Numba has no types for checkers
+        """The type of a vector, for Numba."""
 
+    @register_model(Vector)
+    class _Model(models.PrimitiveModel):  # type: ignore[misc]
+        """A vector is one of LLVM's, in a register."""
 
-_VECTOR = _Vector()
+        def __init__(self, manager: Any, kind: Any) -> None:
+            super().__init__(manager, kind, VECTOR)
 
-
-@register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
-    """A vector is one of LLVM's, in a register."""
-
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, VECTOR)
+    return Vector(name=f"vector{LANES}")
 
 
 def _of_vectors(count: int, emit: Any) -> Any:
     """Return an instruction of `count` vectors that gives one."""
-    arguments = [_VECTOR] * count
 
     def typed(context: Any, *given: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit(builder, *args)
 
-        return _VECTOR(*arguments), generate
+        return _vector()(*[_vector()] * count), generate
 
     def one(context: Any, a: Any) -> Any:
         return typed(context, a)
@@ -96,7 +94,7 @@ def spread(context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return splat(builder, args[0])
 
-    return _VECTOR(types.float32), generate
+    return _vector()(types.float32), generate
 
 
 @intrinsic
@@ -106,7 +104,7 @@ def vload(context: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return load(builder, args[0])
 
-    return _VECTOR(types.int64), generate
+    return _vector()(types.int64), generate
 
 
 @intrinsic
@@ -121,7 +119,7 @@ def vload_first(context: Any, address: Any, count: Any, other: Any) -> Any:
         mask = first_lanes(builder, count)
         return builder.call(function, [pointer, ir.Constant(I32, 4), mask, other])
 
-    return _VECTOR(types.int64, types.int64, _VECTOR), generate
+    return _vector()(types.int64, types.int64, _vector()), generate
 
 
 @intrinsic
@@ -132,7 +130,7 @@ def vstore(context: Any, value: Any, address: Any) -> Any:
         store(builder, args[0], args[1])
         return context.get_dummy_value()
 
-    return types.void(_VECTOR, types.int64), generate
+    return types.void(_vector(), types.int64), generate
 
 
 @intrinsic
@@ -144,7 +142,7 @@ def vstore_first(context: Any, value: Any, address: Any, count: Any) -> Any:
         masked_store(builder, value, address, first_lanes(builder, count))
         return context.get_dummy_value()
 
-    return types.void(_VECTOR, types.int64, types.int64), generate
+    return types.void(_vector(), types.int64, types.int64), generate
 
 
 @intrinsic
@@ -162,7 +160,7 @@ def vstream(context: Any, value: Any, address: Any) -> Any:
         written.set_metadata("nontemporal", one)
         return context.get_dummy_value()
 
-    return types.void(_VECTOR, types.int64), generate
+    return types.void(_vector(), types.int64), generate
 
 
 @intrinsic
@@ -183,7 +181,7 @@ def vsum(context: Any, value: Any) -> Any:
             )
         return builder.extract_element(value, ir.Constant(I32, 0))
 
-    return types.float32(_VECTOR), generate
+    return types.float32(_vector()), generate
 
 
 @intrinsic
@@ -199,4 +197,4 @@ def passing(context: Any, value: Any, test: Any, always: Any) -> Any:
         mask = builder.select(unasked, everything, positive)
         return builder.select(mask, value, zeros)
 
-    return _VECTOR(_VECTOR, _VECTOR, types.int64), generate
+    return _vector()(_vector(), _vector(), types.int64), generate

@@ -14,13 +14,10 @@ of its walk taken and done, and touches nothing, even if the others walk again.
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numba import types
 
 from runtime.backends.cpu.machine.atomics import (
     PLACE_BYTES,
@@ -30,10 +27,23 @@ from runtime.backends.cpu.machine.atomics import (
     call,
     exchange,
     make_place,
+    pause,
     wait_until,
     wake,
 )
-from runtime.backends.cpu.machine.compiled import compile_function, helper, outlined
+from runtime.backends.cpu.machine.compiled import machine_code
+from runtime.backends.cpu.machine.parts import helper, outlined, types
+from runtime.backends.cpu.machine.processors import (
+    AT_WORK,
+    LEAST_NS,
+    OF_PROCESSOR,
+    TID,
+    fetch,
+    go_back,
+    leave_processor,
+    processor,
+    time_of,
+)
 from runtime.backends.cpu.machine.simd import i64
 
 # Columns of the table. SHARES is 0 if one thread does this call and those behind it,
@@ -41,51 +51,19 @@ from runtime.backends.cpu.machine.simd import i64
 FUNCTION, RECORD, SHARES, RUN = range(4)
 COLUMNS = 4
 
-# What threads share, int64, in lines of the cache apart: the number of the last job, odd
+# What threads share, int64 in lines of the cache: the number of the last job, odd
 # while it is written, and what it is; looks before sleeping, amid a walk and between
-# walks; of every thread, whether it serves, the last job that it is done with, and room
-# for a set of processors.
+# walks; of every thread, whether it serves, the last job that it is done with, and what
+# `processors` has of it.
 JOB, TABLE, COUNTERS, ROWS, TURN, PROCESSOR = range(6)
 SPINS_AT, LINGER_AT = 16, 17
 PLACE = 32  # where threads sleep amid a walk
 JOBS_PLACE = PLACE + PLACE_BYTES // 8  # and where they wait for walks
 THREADS = JOBS_PLACE + PLACE_BYTES // 8
-SERVING, FINISHED, ALLOWED = 0, 16, 32
-OF_THREAD = 64
-SET_BYTES = 128
+SERVING, FINISHED, PLACED = 0, 16, 32
+OF_THREAD = PLACED + OF_PROCESSOR
 
-if sys.platform == "linux":
-    _processor: Any = types.ExternalFunction("sched_getcpu", types.int32())
-    _three = types.int32(types.int32, types.int64, types.int64)
-    _get_allowed: Any = types.ExternalFunction("sched_getaffinity", _three)
-    _set_allowed: Any = types.ExternalFunction("sched_setaffinity", _three)
-
-    @outlined
-    def _leave_processor(number: int, spare: int) -> None:
-        """Move this thread away from a processor, if it may run on others.
-
-        Linux wakes a thread where it slept, even if the thread that woke it is still
-        busy there, and then takes milliseconds to notice.
-        """
-        if number < 0 or number >= 8 * SET_BYTES or _processor() != number:
-            return
-        if _get_allowed(0, SET_BYTES, spare) != 0:
-            return
-        words = i64(spare)
-        words[number // 64] ^= 1 << (number % 64)
-        _set_allowed(0, SET_BYTES, spare)  # fails where there is no other
-        words[number // 64] ^= 1 << (number % 64)
-        _set_allowed(0, SET_BYTES, spare)
-
-else:
-
-    @helper
-    def _processor() -> int:
-        return -1
-
-    @helper
-    def _leave_processor(number: int, spare: int) -> None:
-        pass
+LOOKS = 1000  # of a thread that waits, between those at what the others do
 
 
 def new_state(threads: int) -> np.ndarray:
@@ -104,6 +82,42 @@ def stride_of(rows: int) -> int:
 def new_counters(rows: int, threads: int) -> np.ndarray:
     """Return the counters of a table: the turn, what is done, what is taken."""
     return np.zeros(8 + (1 + threads) * stride_of(rows), np.int64)
+
+
+@helper
+def _placed(state: int, thread: int) -> int:
+    """Return the address of what `processors` has of a thread."""
+    return state + 8 * (THREADS + OF_THREAD * thread + PLACED)
+
+
+@outlined
+def _wait(done: int, total: int, thread: int, threads: int, state: int) -> None:
+    """Wait until a call is done.
+
+    Where that takes long, and a thread that is at work has no processor, it gets the
+    one of this thread.
+    """
+    spins = i64(state)[SPINS_AT]
+    own = _placed(state, thread)
+    last, last_ns = -1, 0
+    for look in range(spins):
+        if atomic_load(done) >= total:
+            return
+        pause()
+        if look % LOOKS != LOOKS - 1:
+            continue
+        for k in range(1, threads):
+            other = (thread + k) % threads
+            if atomic_load(_placed(state, other) + 8 * AT_WORK) != 0:
+                now = time_of(_placed(state, other), own)
+                stands = other == last and 0 <= now < last_ns + LEAST_NS
+                if stands and fetch(_placed(state, other), own):
+                    spins = 0
+                last, last_ns = other, now
+                break
+        if spins == 0:
+            break
+    wait_until(done, total, 0, state + 8 * PLACE)
 
 
 @outlined
@@ -128,7 +142,7 @@ def _walk(
         state: address of what the threads share.
     """
     stride = (rows + 15) // 8 * 8
-    place, spins = state + 8 * PLACE, i64(state)[SPINS_AT]
+    place, at_work = state + 8 * PLACE, _placed(state, thread) + 8 * AT_WORK
     row = 0
     while row < rows:
         entry = i64(table + 8 * COLUMNS * row)
@@ -138,11 +152,14 @@ def _walk(
         if parts == 0:
             total, following = turn, row + entry[RUN]
             if exchange(taken, turn - 1, turn):
+                atomic_store(at_work, 1)
                 for at in range(row, following):
                     one = i64(table + 8 * COLUMNS * at)
                     call(one[FUNCTION], one[RECORD], 0, 1, 0)
                 atomic_add(done, 1)
                 wake(place)
+                atomic_add(at_work, -1)
+                go_back(_placed(state, thread))
         else:
             total, following = turn * parts, row + 1
             for k in range(threads):
@@ -156,11 +173,14 @@ def _walk(
                         break
                     if exchange(mine, number, number + 1):
                         part = first + number - (turn - 1) * own
+                        atomic_store(at_work, 1)
                         call(function, record, part, parts, thread)
                         if atomic_add(done, 1) == total - 1:
                             wake(place)
+                        atomic_add(at_work, -1)
+                        go_back(_placed(state, thread))
         if following < rows or thread == 0:
-            wait_until(done, total, spins, place)
+            _wait(done, total, thread, threads, state)
         row = following
 
 
@@ -174,17 +194,18 @@ def _begin(table: int, counters: int, rows: int, threads: int, state: int) -> No
     atomic_store(state + 8 * COUNTERS, counters)
     atomic_store(state + 8 * ROWS, rows)
     atomic_store(state + 8 * TURN, turn)
-    atomic_store(state + 8 * PROCESSOR, _processor())
+    atomic_store(state + 8 * PROCESSOR, processor())
     atomic_add(state + 8 * JOB, 1)
     wake(state + 8 * JOBS_PLACE)
     _walk(table, counters, rows, turn, 0, threads, state)
 
 
-def _serve(thread: int, threads: int, state: int) -> None:
+def _serve(thread: int, threads: int, state: int, tid: int) -> None:
     """Walk with the others, job after job; returns if another serves as this thread."""
     own = state + 8 * (THREADS + OF_THREAD * thread)
     if not exchange(own + 8 * SERVING, 0, 1):
         return
+    atomic_store(own + 8 * (PLACED + TID), tid)
     seen = atomic_load(own + 8 * FINISHED)
     while seen >= 0:  # for ever
         linger = i64(state)[LINGER_AT]
@@ -195,11 +216,11 @@ def _serve(thread: int, threads: int, state: int) -> None:
             atomic_load(state + 8 * COUNTERS),
         )
         rows, turn = atomic_load(state + 8 * ROWS), atomic_load(state + 8 * TURN)
-        processor = atomic_load(state + 8 * PROCESSOR)
+        where = atomic_load(state + 8 * PROCESSOR)
         if job % 2 != 0 or atomic_load(state + 8 * JOB) != job:
             continue  # it was being written
         seen = job
-        _leave_processor(processor, own + 8 * ALLOWED)
+        leave_processor(where, own + 8 * PLACED)
         _walk(table, counters, rows, turn, thread, threads, state)
         atomic_store(own + 8 * FINISHED, job)
 
@@ -213,9 +234,9 @@ def _walk_all(table: int, rows: int) -> None:
 
 def _native(function: Callable[..., None], arguments: int) -> Callable[..., None]:
     """Return a function in machine code; calling it lets go of Python's lock."""
-    made = compile_function(types.void(*[types.int64] * arguments), function)
+    address = machine_code(function, lambda: [types.int64] * arguments)
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
-    native: Callable[..., None] = kind(made.address)
+    native: Callable[..., None] = kind(address)
     return native
 
 
@@ -228,7 +249,7 @@ def walk() -> Callable[..., None]:
 @cache
 def walk_with() -> Callable[..., None]:
     """Return the machine code of `_serve`, all walks as another thread."""
-    return _native(_serve, 3)
+    return _native(_serve, 4)
 
 
 @cache

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
+from runtime.backends.cpu.correlation import winograd, winograd_weights
 from runtime.backends.cpu.correlation.correlation import Correlation, gathering
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.winograd import Winograd
+from runtime.backends.cpu.correlation.winograd_weights import WinogradWeights
 from runtime.backends.cpu.layers import convolution
 from runtime.backends.cpu.layers.convolution import (
     forward_algorithms,
@@ -104,6 +106,9 @@ def test_deconvolution(case: tuple[str, tuple[int, ...]], accumulate: bool) -> N
     extra=st.tuples(st.integers(0, 30), st.integers(0, 30)),
     accumulate=st.booleans(),
     shares=st.integers(1, 3),
+    in_place=st.booleans(),
+    block=st.sampled_from([3, 64]),
+    whole=st.sampled_from([0, 1 << 16]),
 )
 def test_winograd_convolution(
     monkeypatch: pytest.MonkeyPatch,
@@ -115,19 +120,24 @@ def test_winograd_convolution(
     extra: tuple[int, int],
     accumulate: bool,
     shares: int,
+    in_place: bool,
+    block: int,
+    whole: int,
 ) -> None:
     def always(
         shapes: Sequence[Correlation], threads: int, *, constant: bool = False
     ) -> list[Any]:
         return [
-            Winograd(shape, threads, constant, row_shares=shares)
+            Winograd(shape, threads, constant, shares, in_place)
             if Winograd.suits(shape)
             else Direct(shape, threads, constant)
             for shape in shapes
         ]
 
     monkeypatch.setattr(convolution, "forward_algorithms", always)
-    monkeypatch.setattr(convolution, "weights_algorithm", Winograd)
+    monkeypatch.setattr(convolution, "weights_algorithm", WinogradWeights)
+    monkeypatch.setattr(winograd, "WEIGHTS_BLOCK", block)
+    monkeypatch.setattr(winograd_weights, "WHOLE_PANEL", whole)
     height, width = (max(1, kernel - 2 * pad) + more for more in extra)
     text = (
         'type: "Convolution" bottom: "x" top: "y" convolution_param { '

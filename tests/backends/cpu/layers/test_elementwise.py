@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from tests.backends.cpu.oracle import EXAMPLES, compare
+from tests.backends.cpu.oracle import EXAMPLES, compare, numbers
 
 sizes = st.integers(1, 20)
 small = st.integers(1, 5)
@@ -65,3 +65,27 @@ def test_concat_and_slice(outer: int, widths: list[int], inner: int, kind: str) 
 def test_split(shape: list[int], tops: int) -> None:
     text = " ".join(f'top: "x_{i}"' for i in range(tops))
     compare(f'type: "Split" bottom: "x" {text}', [shape])
+
+
+@EXAMPLES
+@given(
+    shape=st.lists(sizes, min_size=1, max_size=3),
+    inputs=st.integers(2, 5),
+    operation=st.sampled_from(["PROD", "MAX"]),
+    stable=st.booleans(),
+    strange=st.booleans(),
+)
+def test_eltwise_product_and_maximum(
+    shape: list[int], inputs: int, operation: str, stable: bool, strange: bool
+) -> None:
+    names = " ".join(f'bottom: "x{index}"' for index in range(inputs))
+    param = f"operation: {operation} stable_prod_grad: {str(stable).lower()}"
+    # Whole numbers, of which many are equal.
+    bottoms = [np.round(2 * numbers(shape, index)) for index in range(inputs)]
+    if operation == "PROD":
+        bottoms = [one / 4 + np.float32(0.7) for one in bottoms]
+    elif strange:
+        for index, one in enumerate(bottoms):
+            one.reshape(-1)[1 + index :: 5] = np.nan
+    text = f'type: "Eltwise" {names} top: "y" eltwise_param {{ {param} }}'
+    compare(text, [shape] * inputs, bottoms=bottoms)

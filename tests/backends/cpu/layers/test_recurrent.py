@@ -11,6 +11,7 @@ pytest.importorskip("numba")
 
 import runtime
 from runtime.backends.cpu import CpuBackend
+from runtime.backends.cpu.layers import recurrent_base
 from tests.backends.cpu.oracle import CPU, EXAMPLES, PORTABLE, compare, numbers, results
 from tests.layers.harness import LoneLayer
 
@@ -34,7 +35,7 @@ def random_cont(steps: int, streams: int, seed: int, fractions: bool) -> np.ndar
 @EXAMPLES
 @pytest.mark.parametrize("type_", STATES)
 @given(
-    steps=st.integers(1, 5),
+    steps=st.integers(1, 9),
     streams=st.integers(1, 27),
     inputs=st.integers(1, 40),
     units=st.integers(1, 70),
@@ -44,6 +45,7 @@ def random_cont(steps: int, streams: int, seed: int, fractions: bool) -> np.ndar
     accumulate=st.booleans(),
 )
 def test_sequences(
+    monkeypatch: pytest.MonkeyPatch,
     type_: str,
     steps: int,
     streams: int,
@@ -54,13 +56,20 @@ def test_sequences(
     fractions: bool,
     accumulate: bool,
 ) -> None:
+    monkeypatch.setattr(recurrent_base, "CHUNK_FLOATS", 2000)  # few steps
     state = (1, streams, units)
     shapes = [(steps, streams, inputs), (steps, streams)]
     shapes += [(streams, static)] if static else []
     shapes += [state] * STATES[type_] * exposed
-    bottoms = [0.3 * numbers(shape, i) for i, shape in enumerate(shapes)]
+    bottoms = [numbers(shape, i) for i, shape in enumerate(shapes)]
     bottoms[1] = random_cont(steps, streams, units, fractions)
-    compare(text(type_, units, exposed), shapes, accumulate=accumulate, bottoms=bottoms)
+    compare(
+        text(type_, units, exposed),
+        shapes,
+        accumulate=accumulate,
+        bottoms=bottoms,
+        weights=1 / max(4, units**0.5),
+    )
 
 
 @pytest.mark.parametrize("type_", STATES)
@@ -92,7 +101,10 @@ def test_states_go_on_from_pass_to_pass(type_: str) -> None:
 
 
 @pytest.mark.parametrize("type_", STATES)
-def test_packed_weights_are_kept_in_use_and_follow_the_parameters(type_: str) -> None:
+def test_packed_weights_are_kept_in_use_and_follow_the_parameters(
+    monkeypatch: pytest.MonkeyPatch, type_: str
+) -> None:
+    monkeypatch.setattr(recurrent_base, "CHUNK_FLOATS", 1200)
     net = runtime.Net(NET.format(type_=type_), runtime.TEST, seed=2)
     slow = runtime.Net(NET.format(type_=type_), runtime.TEST, backend="portable")
     for turn in range(3):
@@ -110,9 +122,9 @@ def test_packed_weights_are_kept_in_use_and_follow_the_parameters(type_: str) ->
 
 NET = """
     layer {{ name: "x" type: "Input" top: "x"
-             input_param {{ shape {{ dim: 4 dim: 3 dim: 20 }} }} }}
+             input_param {{ shape {{ dim: 5 dim: 3 dim: 20 }} }} }}
     layer {{ name: "cont" type: "Input" top: "cont"
-             input_param {{ shape {{ dim: 4 dim: 3 }} }} }}
+             input_param {{ shape {{ dim: 5 dim: 3 }} }} }}
     layer {{ name: "y" type: "{type_}" bottom: "x" bottom: "cont" top: "y"
              recurrent_param {{ num_output: 40
                                 weight_filler {{ type: "xavier" }} }} }}

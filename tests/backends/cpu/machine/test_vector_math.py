@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -15,12 +16,11 @@ import pytest
 
 pytest.importorskip("numba")
 
-import numba
-from numba import types
 
 from runtime.backends.cpu.machine import vector_math
-from runtime.backends.cpu.machine.compiled import FAST_MATH
 from runtime.backends.cpu.machine.mapping import mapped
+from runtime.backends.cpu.machine.objects import load, make
+from runtime.backends.cpu.machine.parts import types
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -73,16 +73,15 @@ def compiled(formula: Any, constants: int = 0) -> Callable[..., np.ndarray]:
             loop(x, y, count)
 
     four = [types.int64] * 3 + [types.float64]
-    made = numba.cfunc(types.void(*four), error_model="numpy", fastmath=FAST_MATH)(
-        kernel
-    )
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3, ctypes.c_double)
+    made = kind(load(make(kernel, four)))
 
     def run(x: np.ndarray, constant: float = 0.0, start: int = 0) -> np.ndarray:
         y = np.full(x.size + 2, FENCE)
         y[start : start + x.size] = x
         source = x if start == 0 else y[start : start + x.size]  # in place
         at = y.ctypes.data + 4 * start
-        made.ctypes(source.ctypes.data, at, x.size, constant)
+        made(source.ctypes.data, at, x.size, constant)
         beside = np.concatenate([y[:start], y[start + x.size :]])
         assert (beside == FENCE).all()
         return y[start : start + x.size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import random
 import threading
 import time
@@ -18,8 +19,11 @@ pytest.importorskip("numba")
 
 from runtime.backends.cpu.machine import thread_pool
 from runtime.backends.cpu.machine.compiled import Call
+from runtime.backends.cpu.machine.processors import TID
 from runtime.backends.cpu.machine.thread_pool import Program, ThreadPool
+from runtime.backends.cpu.machine.walk import OF_THREAD, PLACED, THREADS
 from tests.backends.cpu.shuffled import FUNCTION
+from tests.patience import PATIENCE_S
 
 Event = tuple[str, int, int, int, int]  # what, call, part, parts, thread
 
@@ -151,7 +155,44 @@ def test_lists_that_are_gone_are_not_walked_through() -> None:
         assert len(recorder.events) == 2 * sum(_parts(one, 3) for one in calls)
         recorder.events.clear()
         assert program.table(3)[0].ctypes.data in pool._walked
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while len(pool._walked) > 3:  # most are let go of as they are done with
         assert time.monotonic() < end
         pool.run(program)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="the system tells no processors, or one",
+)
+def test_a_thread_without_a_processor_gets_that_of_one_that_waits_for_it() -> None:
+    allowed = os.sched_getaffinity(0)
+    fetched: set[int] = set()
+    pool = ThreadPool(3)
+    rng = random.Random(2)
+
+    def delay(number: int, part: int, thread: int) -> float:
+        if part != number % 3:
+            return 0
+        # Who sleeps has no processor, as if another process had it.
+        time.sleep(rng.choice([0.0001, 0.0004, 0.002, 0.01]))
+        if len(os.sched_getaffinity(0)) == 1:
+            fetched.add(thread)
+        return 0
+
+    recorder = Recorder(delay)
+    calls = [recorder.call(number, serial=False, units=0) for number in range(6)]
+    program = Program(calls)
+    end = time.monotonic() + PATIENCE_S
+    runs = 0
+    while runs < 40 or len(fetched) < 3:
+        assert time.monotonic() < end
+        pool.run(program)
+        recorder.check(calls, 3)
+        runs += 1
+        for thread in range(3):
+            tid = int(pool._state[THREADS + OF_THREAD * thread + PLACED + TID])
+            settled = time.monotonic() + PATIENCE_S
+            while os.sched_getaffinity(tid) != allowed:  # it is about to go back
+                assert time.monotonic() < settled
+                time.sleep(0.0001)

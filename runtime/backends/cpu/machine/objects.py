@@ -1,0 +1,107 @@
+"""Machine code as files: made by Numba, kept on the disk, loaded without it.
+
+A file is the object file of one function behind a line that tells its digest. What the
+function calls outside of itself is of libc or libm, which every process has; what Numba
+calls where errors are raised, which do not arise here, is replaced by traps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from runtime.backends.cpu.machine.llvm import TARGET
+from runtime.backends.cpu.machine.parts import FAST, Function, fill_in, types
+
+ENTRY = "entry"
+RUNTIME = ("NRT_", "Py", "_Py", "numba_")  # how names of Numba's runtime begin
+GROUP = re.compile(r"#\d+")  # of attributes, which are those of another module
+
+_loaded: list[Any] = []  # engines, whose code may run as long as the process
+
+
+def make(function: Function, kinds: Sequence[Any]) -> bytes:
+    """Compile a function of these types that returns nothing; returns an object file.
+
+    Its ENTRY takes the same arguments, as C does.
+    """
+    import numba
+
+    fill_in(function)
+    made = numba.njit(**FAST)(function)
+    made.compile(types.void(*kinds))
+    result = made.overloads[tuple(kinds)]
+    name = result.fndesc.mangled_name
+    module = llvm.parse_assembly(result.library.get_llvm_str())
+    # Ahead of its own arguments are the places of the result and of an error.
+    takes = [str(one.type) for one in module.get_function(name).arguments]
+    named = [f"{kind} %a{number}" for number, kind in enumerate(takes)]
+    text = [
+        f'declare i32 @"{name}"({", ".join(takes)})',
+        "declare void @llvm.trap()",
+        f"define void @{ENTRY}({', '.join(named[2:])}) {{",
+        f"  %a0 = alloca {_target_of(takes[0])}",
+        f"  %a1 = alloca {_target_of(takes[1])}",
+        f'  %status = call i32 @"{name}"({", ".join(named)})',
+        "  ret void",
+        "}",
+    ]
+    for one in module.functions:
+        if one.is_declaration and one.name.startswith(RUNTIME):
+            start = GROUP.sub("", str(one)).strip().replace("declare", "define", 1)
+            text.append(f"{start} {{ call void @llvm.trap() unreachable }}")
+    module.link_in(llvm.parse_assembly("\n".join(text)))
+    module.verify()
+    return bytes(_machine().emit_object(module))
+
+
+def _target_of(pointer: str) -> str:
+    """Return what a pointer of LLVM points to: with names of its own, any pointer."""
+    return pointer.removesuffix("*") if pointer.endswith("*") else pointer
+
+
+def write(path: Path, code: bytes) -> None:
+    """Keep an object file; a reader finds all of it or nothing."""
+    digest = hashlib.sha256(code).hexdigest().encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(digest + b"\n" + code)
+    Path(file.name).replace(path)
+
+
+def kept(path: Path) -> bytes | None:
+    """Return the object file that `write` kept; None where it is not, or not whole."""
+    try:
+        digest, _, code = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return code if hashlib.sha256(code).hexdigest().encode() == digest else None
+
+
+def load(code: bytes) -> int:
+    """Return the address of the ENTRY of an object file."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _loaded.append(engine)
+    return int(engine.get_function_address(ENTRY))
+
+
+@cache
+def _machine() -> Any:
+    """Return LLVM's description of the processor that code is made for."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    triple, name, features = TARGET
+    target = llvm.Target.from_triple(triple)
+    reloc = "static" if target.name.startswith("x86") else "default"
+    return target.create_target_machine(
+        name, features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True
+    )
