@@ -34,6 +34,7 @@ OPTIONS = (
     "graphs",
     "keep",
     "kernels",
+    "memory_limit",
     "plans",
     "precision",
     "rename",
