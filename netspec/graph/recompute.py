@@ -23,8 +23,10 @@ from netspec.graph.types import Graph, Node
 from netspec.room import in_words
 
 TRIED = 6  # ways to cut the net of which others are made
-MIB = 2**20
-ROUNDS = 5  # of layouts that are larger than what is alive at once
+KIB, MIB = 2**10, 2**20
+SMALL = 16  # MiB, up to which messages say KiB
+ROUNDS = 8  # of layouts, which are larger than what is alive at once
+NEARLY = 0.98  # of a budget, with which one is content
 Saved: TypeAlias = Callable[[Graph], Mapping[int, Mapping[str, int]]]
 
 
@@ -90,7 +92,22 @@ def recompute(
         for search in searches
         for dropped in search.starts()
     ]
-    goal = budget
+    fitting = _fitting(starts, budget)
+    if fitting is not None:
+        return fitting
+    least = [one.laid_out() for one in sorted(starts, key=lambda one: one.most)[:TRIED]]
+    return min([found, *least], key=lambda one: one.total_bytes)
+
+
+def _fitting(starts: Sequence[_Start], budget: int) -> Recomputation | None:
+    """Return what takes the least time of what was found to fit, or None.
+
+    Layouts have gaps, so that what is alive at once must be below some goal that is
+    less than the budget; the goal is closed in on from both sides.
+    """
+    found: list[Recomputation] = []
+    low = min(one.most for one in starts)
+    high = goal = budget
     for _ in range(ROUNDS):
         best = _filled(starts, goal)
         if best is None:
@@ -98,10 +115,15 @@ def recompute(
         laid_out = best.laid_out()
         over = laid_out.total_bytes - budget
         if over <= 0:
-            return laid_out
-        goal -= over  # it lies in pieces: gaps between them count too
-    least = [one.laid_out() for one in sorted(starts, key=lambda one: one.most)[:TRIED]]
-    return min([found, *least], key=lambda one: one.total_bytes)
+            found.append(laid_out)
+            low = goal
+            if goal == budget or laid_out.total_bytes > NEARLY * budget:
+                break
+            goal = (low + high) // 2
+        else:
+            high, first = goal, goal == budget
+            goal = max(low, goal - over) if first else (low + high) // 2
+    return min(found, key=lambda one: one.share, default=None)
 
 
 def too_small(
@@ -114,10 +136,11 @@ def too_small(
     how = "with nothing that could be computed again"
     if found.again:
         how = f"with {len(found.again)} layers computed again in backward"
-    least_mib = -(-least // MIB)
+    unit, size = ("MiB", MIB) if least > SMALL * MIB else ("KiB", KIB)
+    number = -(-least // size)
     return SpecError(
         f"memory_limit is {in_words(limit)}, but to train net {graph.name!r} takes at "
-        f"least {least_mib} MiB, {how}; give at least '{least_mib}MiB', or use a "
+        f"least {number} {unit}, {how}; give at least '{number}{unit}', or use a "
         f"smaller batch{hint}"
     )
 
