@@ -4,6 +4,7 @@ import _thread
 import ctypes
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def gradients(net, passes=0):
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_exception_before_or_after_a_walk(net, monkeypatch, moment):
     expected = gradients(net)
-    run = thread_pool.walk()
+    run = thread_pool.walk.native
 
     def disturbed(*arguments):
         if moment == "after":
@@ -60,7 +61,7 @@ def test_an_exception_before_or_after_a_walk(net, monkeypatch, moment):
         raise Disturbed
 
     for _ in range(3):
-        monkeypatch.setattr(thread_pool, "walk", lambda: disturbed)
+        monkeypatch.setattr(thread_pool, "walk", SimpleNamespace(native=disturbed))
         with pytest.raises(Disturbed):
             gradients(net)
         monkeypatch.setattr(thread_pool, "walk", lambda: run)
