@@ -59,7 +59,7 @@ listening = net.backend.compilation.listen(told or (lambda *_: None))
 listening.__enter__()
 net.blobs["x"].data[...] = [[3, 1, 4, 1, 5, 9], [-2, 6, -5, 3, 5, -8]]
 net.forward_backward()
-print(len(started), *ready, float(net.blobs["loss"].data))
+print(len(started), all(ready), float(net.blobs["loss"].data))
 """
     environment = {**os.environ, "NETSPEC_CACHE_DIR": str(folder)}
     environment["NETSPEC_NUM_THREADS"] = threads
