@@ -90,10 +90,12 @@ class _Sharing:
         op = self._over_bottom(node)
         if node.backward and 0 in op.backward_bottoms:
             return
-        if any(
-            not (reader.reads_sign and op.keeps_sign)
-            for reader in self._memory[before].readers
-        ):
+        writers = [
+            self._ops[self._graph.edges[e].producer] for e in self._memory[after].edges
+        ]
+        keeps_sign = op.keeps_sign and all(one.keeps_sign for one in writers)
+        readers = self._memory[before].readers
+        if any(not (one.reads_sign and keeps_sign) for one in readers):
             return
         self._ops[node.index] = op
         moved = self._memory.pop(after)

@@ -365,16 +365,18 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         feeds = self._fed and kind == "forward"
         if kind == "forward":
             self.plan.note_forward(first, last, self.clock.value)
+            lent = self.mirror.lends_parameters
+            self.unwritten.before_pass(whole=whole, lent=lent)
         elif not whole:
             check_whole(self.plan.recomputation, first, last)
-        self.unwritten.before_pass(whole=whole, lent=self.mirror.lends_parameters)
         self.mirror.before_steps(steps_of[kind], again=again, feeds=feeds)
         try:
             # The logarithm of 0 is the net's own affair; it shows in the loss.
             with np.errstate(all="ignore"):
                 if whole:
                     self.plan.run(kind, self.mirror.parameters_version())
-                    self.unwritten.after_whole_pass()
+                    if kind == "forward":
+                        self.unwritten.after_whole_pass()
                     return
                 self.plan.forget_prepared()
                 steps: tuple[Step, ...] = getattr(self.plan, kind)

@@ -55,6 +55,7 @@ class Unwritten:
         self._asked: frozenset[str] = frozenset()
         self._handed: set[str] = set()  # blobs whose arrays somebody may have
         self._fresh = False  # whether the last pass was over the whole net
+        self._missing: set[int] = set()  # edges that are not written since then
         self._plan: Plan | None = None
         self._left: list[LeftOut] = []
 
@@ -72,7 +73,7 @@ class Unwritten:
     # ------------------------------------------------------------ passes
 
     def before_pass(self, *, whole: bool, lent: bool) -> None:
-        """Make room for a pass; over some layers it needs all blobs there are.
+        """Make room for a pass forward; over some layers it needs all blobs there are.
 
         lent: whether somebody has parameters, which may change at any time.
         """
@@ -85,6 +86,7 @@ class Unwritten:
     def after_whole_pass(self) -> None:
         """Note that what is left out can be computed from what is there."""
         self._fresh = True
+        self._missing = {edge for left in self._left for edge in left.edges}
 
     # ------------------------------------------------------------ what others get
 
@@ -122,16 +124,27 @@ class Unwritten:
             self._write(left)
 
     def _write(self, left: LeftOut) -> None:
-        """Compute what is left out, layer by layer."""
+        """Compute what is left out and still missing, layer by layer.
+
+        No layer runs twice: one in place on what the others read has changed that.
+        """
         if not self._fresh or self._plan is None:
             return
-        last = self._graph.edges[left.edges[-1]].producer
-        nodes = set(left.nodes[: left.nodes.index(last) + 1])
+        at = [n for n, edge in enumerate(left.edges) if edge in self._missing]
+        if not at:
+            return
+        self._missing.difference_update(left.edges)
+        start = 0 if at[0] == 0 else self._number_behind(left, at[0] - 1)
+        nodes = set(left.nodes[start : self._number_behind(left, at[-1])])
         with np.errstate(all="ignore"):
             for step in self._plan.forward:
                 if step.node in nodes:
                     step.run()
         self._plan.forget_prepared()
+
+    def _number_behind(self, left: LeftOut, place: int) -> int:
+        """Return how many of the nodes it takes to make an edge."""
+        return left.nodes.index(self._graph.edges[left.edges[place]].producer) + 1
 
     def _ask_for_all(self) -> None:
         self._ask_for(edge for left in self._left for edge in left.edges)

@@ -35,6 +35,8 @@ KINDS = (
     *("Dropout", "PReLU", "Power", "AbsVal", "Split", "Flatten", "Pooling"),
 )
 
+IN_PLACE = ("BatchNorm", "Scale", "Bias", "ReLU", "Dropout", "PReLU", "Power")
+
 
 def layer(kind: str, name: str, bottoms: Sequence[str], *tops: str) -> str:
     """Return a layer with top `name`, or others."""
@@ -106,15 +108,30 @@ def test_a_scale_alone_keeps_its_bottom_in_training() -> None:
     assert edges["b0"].buffer != edges["b1"].buffer
 
 
+def test_no_sign_is_lost_in_what_is_in_place_above() -> None:
+    """Dropout keeps the sign that ReLU's gradient reads; the Scale on it does not."""
+    text = INPUT + layer("Convolution", "a", ["x"]) + layer("Plain", "b", ["a"])
+    text = text.replace("Plain", "ReLU")  # without a slope
+    text += layer("Dropout", "c", ["b"]) + layer("Scale", "d", ["c"], "c")
+    edges = share_private(graph(text + LOSS.replace("LAST", "c"), TRAIN), ()).edges
+    after = {edge.blob: edge for edge in edges}
+    assert after["a"].buffer == after["b"].buffer != after["c"].buffer
+
+
 def random_net(rng: random.Random) -> str:
     """Return a net of random layers in which some blobs have several readers."""
     text, there, last = INPUT, ["x"], "x"
+    read = {"x"}  # what has a reader, so that nothing may be in place on it
     images = {"x"}  # blobs with four axes; the others are flattened
     for number in range(rng.randint(3, 12)):
         kind, bottom = rng.choice(KINDS), rng.choice([last, last, rng.choice(there)])
         if bottom not in images and kind in ("Convolution", "Pooling"):
             continue
         tops = [f"b{number}"] if kind != "Split" else [f"b{number}", f"s{number}"]
+        if kind in IN_PLACE and bottom not in read and rng.random() < 0.3:
+            tops = [bottom]
+        else:
+            read.add(bottom)
         text += layer(kind, f"l{number}", [bottom], *tops)
         if bottom in images and kind != "Flatten":
             images.update(tops)

@@ -69,6 +69,8 @@ class Fusion:
     ) -> None:
         self._graph = graph
         self._kernels = [one if _is_known(one) else None for one in kernels]
+        for kernel in self._kernels:
+            _unlink(kernel)
         self._groups = Groups(graph, self._kernels, kept_edges(graph, keep))
         self._chains = self._find_chains()
         self._link()
@@ -94,11 +96,10 @@ class Fusion:
         if len(node.tops) != 1:
             return None
         readers = self._graph.edges[node.tops[0]].consumers
-        if len(readers) != 1 or not self._continues(
-            node, self._graph.nodes[readers[0][0]]
-        ):
+        if len(readers) != 1 or readers[0][0] in self._groups.nodes:
             return None
-        return readers[0][0]
+        after = self._graph.nodes[readers[0][0]]
+        return after.index if self._continues(node, after) else None
 
     def _continues(self, first: Any, second: Any) -> bool:
         edges = self._graph.edges
@@ -234,6 +235,14 @@ def _can_write_kept(ahead: Kernel[Any], norm: BatchNorm) -> bool:
     stays = set(range(len(node.bottoms))) <= set(node.op.backward_bottoms)
     next_to = node.index + 1 == norm.node.index
     return "x" in norm.work and next_to and node.backward and stays
+
+
+def _unlink(kernel: Kernel[Any] | None) -> None:
+    """Forget what ran as one with a kernel where others did."""
+    if isinstance(kernel, BatchNorm):
+        kernel.scale, kernel.rectified = None, False
+    elif isinstance(kernel, Scale):
+        kernel.behind = None
 
 
 def _is_known(kernel: Kernel[Any]) -> bool:

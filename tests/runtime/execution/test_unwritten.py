@@ -171,3 +171,37 @@ def test_what_is_given_to_drawn_nets_by_hand() -> None:
         one.blobs["x"].data[...] = 0
     for name in drawn.blobs:
         close(net.blobs[name].data, want.blobs[name].data, name)
+
+
+OVER = """
+layer { name: "x" type: "Input" top: "x"
+        input_param { shape { dim: 2 dim: 4 dim: 7 dim: 5 } } }
+layer { name: "pre" type: "PRE" bottom: "x" BOTTOM top: "pre" }
+layer { name: "bn" type: "BatchNorm" bottom: "pre" top: "pre" }
+layer { name: "scale" type: "Scale" bottom: "pre" top: "scale"
+        scale_param { bias_term: true bias_filler { value: -1 } } }
+layer { name: "relu" type: "ReLU" bottom: "scale" top: "relu" }
+"""
+
+
+@pytest.mark.parametrize(("kind", "bottom"), [("Power", ""), ("Eltwise", '"x"')])
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("order", [["pre"], ["scale", "pre"], ["pre", "scale"]])
+def test_what_is_in_place_on_what_others_wrote(
+    kind: str, bottom: str, order: list[str], *, backward: bool
+) -> None:
+    """BatchNorm runs once for whoever asks, with Scale and not ahead of it."""
+    text = OVER.replace("PRE", kind)
+    text = text.replace("BOTTOM", f"bottom: {bottom}" if bottom else "")
+    values = np.random.default_rng(0).standard_normal((2, 4, 7, 5))
+    nets = [runtime.Net(text, TEST, backend=one) for one in ("numpy", "portable")]
+    for net in nets:
+        bn = net.params["bn"]
+        bn[0].data[...], bn[1].data[...], bn[2].data[...] = 0.3, 2, 1
+    mine, want = nets
+    for _ in range(2):
+        close(mine.forward(x=values)["relu"], want.forward(x=values)["relu"], "relu")
+        for name in order:
+            close(mine.blobs[name].data, want.blobs[name].data, name)
+            if backward:
+                mine.backward()
