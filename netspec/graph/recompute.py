@@ -30,6 +30,12 @@ NEARLY = 0.98  # of a budget, with which one is content
 FactsOf: TypeAlias = Callable[[Graph], Facts]
 
 
+class LimitError(SpecError):
+    """A limit of memory that cannot be met; knows the `least`, in bytes, that can."""
+
+    least: int = 0
+
+
 @dataclass(frozen=True)
 class Recomputation:
     """What is computed again, in which graph, and what it costs.
@@ -127,7 +133,7 @@ def _fitting(starts: Sequence[_Start], budget: int) -> Recomputation | None:
 
 def too_small(
     graph: Graph, limit: int, least: int, found: Recomputation, hint: str = ""
-) -> SpecError:
+) -> LimitError:
     """Return the error of a limit that is below what a net can be trained with.
 
     hint: what more can be done.
@@ -137,11 +143,13 @@ def too_small(
         how = f"with {len(found.again)} layers computed again in backward"
     unit, size = ("MiB", MIB) if least > SMALL * MIB else ("KiB", KIB)
     number = -(-least // size)
-    return SpecError(
+    error = LimitError(
         f"memory_limit is {in_words(limit)}, but to train net {graph.name!r} takes at "
         f"least {number} {unit}, {how}; give at least '{number}{unit}', or use a "
         f"smaller batch{hint}"
     )
+    error.least = least
+    return error
 
 
 @dataclass(frozen=True)

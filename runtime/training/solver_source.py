@@ -35,6 +35,7 @@ OPTIONS = (
     "keep",
     "kernels",
     "memory_limit",
+    "micro_batch",
     "plans",
     "precision",
     "rename",
