@@ -115,6 +115,21 @@ def add_memory_limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_micro_batch(parser: argparse.ArgumentParser) -> None:
+    """Add --micro-batch, of training."""
+    parser.add_argument(
+        "--micro-batch",
+        type=_parts,
+        metavar="K|auto",
+        help="divide every batch of training into K equal parts, whose gradients add "
+        "up; auto: as few as --memory-limit can be met with",
+    )
+
+
+def _parts(text: str) -> int | str:
+    return text if text == "auto" else positive(text)
+
+
 def _memory(text: str) -> int:
     try:
         return bytes_of(text, "the limit")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from netspec.graph.memory import (
+    Touch,
     aligned,
     backward_reads,
     backward_step,
@@ -19,6 +21,19 @@ from netspec.graph.units import BACKWARD, seconds_of, units_of
 SHARES = tuple(0.85**power for power in range(32))
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What kernels say of a graph.
+
+    saved: bytes that layers save for their gradients, by node and name. touched: see
+    `requests_of`. fixed: nodes that run as one with others, not to be torn apart.
+    """
+
+    saved: Mapping[int, Mapping[str, int]]
+    touched: Sequence[Touch] = ()
+    fixed: frozenset[int] = frozenset()
+
+
 class Search:
     """What the decision asks of one graph, again and again."""
 
@@ -26,12 +41,13 @@ class Search:
         self,
         graph: Graph,
         keep: Container[str] | None,
-        saved: Mapping[int, Mapping[str, int]],
+        facts: Facts,
         itemsize: int,
     ) -> None:
         self.graph = graph
         self._saved = {
-            index: sum(map(aligned, sizes.values())) for index, sizes in saved.items()
+            index: sum(map(aligned, sizes.values()))
+            for index, sizes in facts.saved.items()
         }
         times = [seconds_of(node) for node in graph.nodes]
         self.step_seconds = sum(
@@ -39,7 +55,9 @@ class Search:
             for seconds, node in zip(times, graph.nodes, strict=True)
         )
         whole = {graph.edges[edge].buffer for edge in kept_edges(graph, keep)}
-        self.units = tuple(units_of(graph, whole, times, self._saved, itemsize))
+        self.units = tuple(
+            units_of(graph, whole, times, self._saved, itemsize, facts.fixed)
+        )
         self._unit_of = {
             buffer: number
             for number, unit in enumerate(self.units)
@@ -75,6 +93,14 @@ class Search:
             else ()
             for node in graph.nodes
         ]
+        # What a Split, a ReLU and a sum read backward is there for all at once, as they
+        # may run as one when the first of them does.
+        self._needs = list(self._reads)
+        for node in graph.nodes:
+            if node.type in ("ReLU", "Split"):
+                below = graph.nodes[graph.edges[node.bottoms[0]].producer]
+                if below.type in ("ReLU", "Eltwise"):
+                    self._needs[node.index] += self._needs[below.index]
         self._read_in = [
             2 * nodes - 1 - backward_step(graph, node, order) for node in graph.nodes
         ]
@@ -149,7 +175,7 @@ class Search:
         done: set[int] = set()
         seconds = 0.0
         for node in range(len(self.graph.nodes) - 1, -1, -1):
-            wanted = {self._unit_of.get(buffer) for buffer in self._reads[node]}
+            wanted = {self._unit_of.get(buffer) for buffer in self._needs[node]}
             if self.graph.nodes[node].backward and node in self._saved:
                 wanted.add(self._unit_of_node.get(node))
             todo = [one for one in wanted if one in dropped and one not in done]

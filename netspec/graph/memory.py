@@ -287,9 +287,6 @@ def backward_step(graph: Graph, node: Node, timeline: Timeline) -> int:
     sources = [graph.edges[edge].producer for edge in node.bottoms]
     below = graph.nodes[sources[0]] if sources else node
     joined = node.type == "ReLU" and below.type == "Eltwise" and below.backward
-    if joined:
-        gradients = {graph.edges[edge].gradient for edge in below.bottoms}
-        joined = graph.edges[below.tops[0]].gradient not in gradients
     return timeline.backward_at[(below if joined else node).index]
 
 

@@ -11,21 +11,29 @@ Nothing here holds an array: times are estimates, and memory is that of the layo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from netspec.errors import SpecError
-from netspec.graph.dropping import Search
+from netspec.graph.dropping import Facts, Search
 from netspec.graph.memory import FLOAT_BYTES, lay_out, requests_of, saved_requests
 from netspec.graph.timeline import Timeline, plain
 from netspec.graph.types import Graph, Node
 from netspec.room import in_words
 
 TRIED = 6  # ways to cut the net of which others are made
-MIB = 2**20
-ROUNDS = 5  # of layouts that are larger than what is alive at once
-Saved: TypeAlias = Callable[[Graph], Mapping[int, Mapping[str, int]]]
+KIB, MIB = 2**10, 2**20
+SMALL = 16  # MiB, up to which messages say KiB
+ROUNDS = 8  # of layouts, which are larger than what is alive at once
+NEARLY = 0.98  # of a budget, with which one is content
+FactsOf: TypeAlias = Callable[[Graph], Facts]
+
+
+class LimitError(SpecError):
+    """A limit of memory that cannot be met; knows the `least`, in bytes, that can."""
+
+    least: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,31 +74,45 @@ class Recomputation:
 def recompute(
     graph: Graph,
     keep: Container[str] | None,
-    saved: Saved,
+    facts: FactsOf,
     budget: int,
     itemsize: int = FLOAT_BYTES,
 ) -> Recomputation:
     """Choose what is computed again so that blobs and saved arrays fit into `budget`.
 
-    keep, itemsize: as of `requests_of`. saved: returns the bytes that the layers of a
-    graph save, by node and name.
+    keep, itemsize: as of `requests_of`. facts: returns what kernels say of a graph.
 
     The result is above the budget where nothing that was tried fits: then it is the
     smallest of all.
     """
-    problem = _Problem(keep, saved, itemsize)
+    problem = _Problem(keep, facts, itemsize)
     found = problem.laid_out(graph, plain(graph), 0.0)
     if found.total_bytes <= budget:
         return found
     apart = with_norms_apart(graph)
     graphs = [graph] if apart is graph else [graph, apart]
-    searches = [Search(one, keep, saved(one), itemsize) for one in graphs]
+    searches = [Search(one, keep, facts(one), itemsize) for one in graphs]
     starts = [
         _Start(*search.cost(dropped), problem, search, dropped)
         for search in searches
         for dropped in search.starts()
     ]
-    goal = budget
+    fitting = _fitting(starts, budget)
+    if fitting is not None:
+        return fitting
+    least = [one.laid_out() for one in sorted(starts, key=lambda one: one.most)[:TRIED]]
+    return min([found, *least], key=lambda one: one.total_bytes)
+
+
+def _fitting(starts: Sequence[_Start], budget: int) -> Recomputation | None:
+    """Return what takes the least time of what was found to fit, or None.
+
+    Layouts have gaps, so that what is alive at once must be below some goal that is
+    less than the budget; the goal is closed in on from both sides.
+    """
+    found: list[Recomputation] = []
+    low = min(one.most for one in starts)
+    high = goal = budget
     for _ in range(ROUNDS):
         best = _filled(starts, goal)
         if best is None:
@@ -98,15 +120,20 @@ def recompute(
         laid_out = best.laid_out()
         over = laid_out.total_bytes - budget
         if over <= 0:
-            return laid_out
-        goal -= over  # it lies in pieces: gaps between them count too
-    least = [one.laid_out() for one in sorted(starts, key=lambda one: one.most)[:TRIED]]
-    return min([found, *least], key=lambda one: one.total_bytes)
+            found.append(laid_out)
+            low = goal
+            if goal == budget or laid_out.total_bytes > NEARLY * budget:
+                break
+            goal = (low + high) // 2
+        else:
+            high, first = goal, goal == budget
+            goal = max(low, goal - over) if first else (low + high) // 2
+    return min(found, key=lambda one: one.share, default=None)
 
 
 def too_small(
     graph: Graph, limit: int, least: int, found: Recomputation, hint: str = ""
-) -> SpecError:
+) -> LimitError:
     """Return the error of a limit that is below what a net can be trained with.
 
     hint: what more can be done.
@@ -114,12 +141,15 @@ def too_small(
     how = "with nothing that could be computed again"
     if found.again:
         how = f"with {len(found.again)} layers computed again in backward"
-    least_mib = -(-least // MIB)
-    return SpecError(
+    unit, size = ("MiB", MIB) if least > SMALL * MIB else ("KiB", KIB)
+    number = -(-least // size)
+    error = LimitError(
         f"memory_limit is {in_words(limit)}, but to train net {graph.name!r} takes at "
-        f"least {least_mib} MiB, {how}; give at least '{least_mib}MiB', or use a "
+        f"least {number} {unit}, {how}; give at least '{number}{unit}', or use a "
         f"smaller batch{hint}"
     )
+    error.least = least
+    return error
 
 
 @dataclass(frozen=True)
@@ -127,10 +157,11 @@ class _Problem:
     """What is given, beside a graph; see `recompute`."""
 
     keep: Container[str] | None
-    saved: Saved
+    facts: FactsOf
     itemsize: int
 
     def laid_out(self, graph: Graph, timeline: Timeline, share: float) -> Recomputation:
+        facts = self.facts(graph)
         requests = [
             *requests_of(
                 graph,
@@ -138,8 +169,9 @@ class _Problem:
                 keep=self.keep,
                 itemsize=self.itemsize,
                 timeline=timeline,
+                touched=facts.touched,
             ),
-            *saved_requests(graph, self.saved(graph), timeline),
+            *saved_requests(graph, facts.saved, timeline),
         ]
         return Recomputation(graph, timeline, lay_out(requests).total_bytes, share)
 

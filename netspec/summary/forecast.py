@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from netspec.graph import Graph, share_gradients, share_private
+from netspec.graph.dropping import Facts
 from netspec.graph.memory import FLOAT_BYTES, Request, lay_out, requests_of
 from netspec.graph.recompute import Recomputation, recompute, too_small
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution, Deconvolution
+
+TILES = 64  # of Winograd's algorithm, from which its gradients pay
+TILE_VALUES = 5 * 2**19  # that threads have at once, at most
 
 
 def forecast(
@@ -25,7 +29,7 @@ def forecast(
     parameter (SGD with momentum 1, Adam 2). `saved` is what layers keep for their
     gradients beside blobs, such as masks; it lies in the arena too. `workspace` is what
     the layer that needs most has while it runs: the weights of a convolution in the
-    form that is multiplied and, in training, the sums of their gradient. found: what is
+    form that is multiplied and, in training, parts of its blobs. found: what is
     computed again in training; see `within`.
     """
     parameters = sum(count(p.shape) for p in graph.parameters) * itemsize
@@ -37,7 +41,7 @@ def forecast(
     shared = share_gradients(share_private(graph, ()), ())
     needed = requests_of(shared, training=training, keep=(), itemsize=itemsize)
     fixed = parameters * (2 + optimizer_history) if training else parameters
-    workspace = (2 if training else 1) * _most_transformed(graph) * itemsize
+    workspace = _workspace(graph, training=training) * itemsize
     fixed += workspace
     arena = lay_out([*needed, *saved]).total_bytes
     if found is not None:
@@ -62,34 +66,34 @@ def within(graph: Graph, memory_limit: int, optimizer_history: int) -> Recomputa
     Raises `SpecError` that tells the least where that is above the limit.
     """
 
-    def saved(one: Graph) -> dict[int, dict[str, int]]:
+    def facts(one: Graph) -> Facts:
         sizes = {
             node.index: node.op.saved_bytes(FLOAT_BYTES)
             for node in one.nodes
             if node.backward
         }
-        return {index: {"": nbytes} for index, nbytes in sizes.items() if nbytes}
+        return Facts({index: {"": size} for index, size in sizes.items() if size})
 
     memory = forecast(graph, training=True, optimizer_history=optimizer_history)
     fixed = memory["total"] - memory["arena"]
     shared = share_gradients(share_private(graph, ()), ())
-    found = recompute(shared, (), saved, memory_limit - fixed)
+    found = recompute(shared, (), facts, memory_limit - fixed)
     least = fixed + found.total_bytes
     if least > memory_limit:
         raise too_small(graph, memory_limit, least, found)
     return found
 
 
-def _most_transformed(graph: Graph) -> int:
-    """Return the most weights of a convolution, in the form that is multiplied.
+def _workspace(graph: Graph, *, training: bool) -> int:
+    """Return the most values that a convolution has beside its blobs while it runs.
 
-    This mirrors the array "weights" in the scratch of the CPU backend's convolutions,
-    the largest that they have: `runtime.backends.cpu.correlation`. `winograd` keeps
-    (kernel + 3)^2 values for every kernel of 3 x 3 or 5 x 5 that moves by one place, as
-    its tiles have 4 x 4 results, `direct` as many as the parameter. It is a guess: the
-    backend takes the way that it expects to be faster, so that a small layer may need
-    less than is said here, and what threads have of their own, rounding up to whole
-    vectors and the depthwise kernels are left out. Other backends have no such array.
+    This mirrors the scratch of the CPU backend's convolutions, the largest there is:
+    `runtime.backends.cpu.correlation`. `winograd` keeps (kernel + 3)^2 values for every
+    kernel of 3 x 3 or 5 x 5 that moves by one place, as its tiles have 4 x 4 results,
+    where there are enough tiles; `direct` as many as the parameter. In training threads
+    have tiles of the image beside. It is a guess: the backend takes the way that it
+    expects to be faster, so that a layer may need less than is said here. Other
+    backends have no such arrays.
     """
     most = 0
     for node in graph.nodes:
@@ -99,7 +103,12 @@ def _most_transformed(graph: Graph) -> int:
         size, kernel = count(op.params[0].shape), op.kernel
         steps = {*op.stride, *op.dilation}
         if kernel in {(3, 3), (5, 5)} and steps == {1}:
-            size = size * (kernel[0] + 3) ** 2 // kernel[0] ** 2
+            rows, columns = (-(-axis // 4) for axis in op.tops[0][-2:])
+            if not training or op.tops[0][0] * rows * columns >= TILES:
+                size = size * (kernel[0] + 3) ** 2 // kernel[0] ** 2
+        if training:
+            blobs = count(op.bottoms[0]) + count(op.tops[0])
+            size += min(TILE_VALUES, 2 * blobs)
         most = max(most, size)
     return most
 

@@ -88,6 +88,9 @@ class Fusion(Protocol):
     def left_out(self) -> Iterable[tuple[Sequence[int], Sequence[int]]]:
         """Return what is not written though it may be kept: nodes, edges between."""
 
+    def divide(self, again: Container[int]) -> None:
+        """Let no layers run forward as one of which some run again and others not."""
+
     def touched(self) -> Iterable[Touch]:
         """Return data that is used in other steps than those of its layers."""
 

@@ -132,7 +132,9 @@ def add_state(parser: argparse.ArgumentParser, phase: str) -> None:
 
 
 def say_memory(solver: Solver) -> None:
-    """Say what a limit of memory costs, if there is one."""
+    """Say into what a batch is divided, and what a limit of memory costs."""
+    if solver.micro_batch > 1:
+        print(f"micro_batch: {solver.micro_batch} parts of a batch", flush=True)
     if solver.net.recomputation is not None:
         print(f"memory_limit: {solver.net.recomputation}", flush=True)
 

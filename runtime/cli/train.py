@@ -11,6 +11,7 @@ from netspec.commands.cli import positive
 from netspec.commands.net_argument import (
     add_batch_size,
     add_memory_limit,
+    add_micro_batch,
     add_settings,
     net_to_run,
 )
@@ -80,6 +81,7 @@ def add_parser(commands: Any) -> None:
     )
     add_rename(parser)
     add_memory_limit(parser)
+    add_micro_batch(parser)
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
@@ -170,6 +172,7 @@ def train(options: argparse.Namespace) -> int:
         allow_python=options.allow_python,
         plans=options.plans,
         memory_limit=options.memory_limit,
+        micro_batch=options.micro_batch,
     )
     say_memory(solver)
     try:

@@ -7,7 +7,7 @@ a shape or a proto.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from netspec.graph.memory import unwritten_gradients
 from netspec.graph.recompute import Recomputation
 from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
-from runtime.arrays import Array, ArraySpec
+from runtime.arrays import Array
 from runtime.backends import Backend
 from runtime.backends.base import Fusion, Place
 from runtime.execution.fitting import fitting
@@ -100,7 +100,7 @@ def compile_plan(
     if found is not None and found.again:
         if found.graph is not graph:
             graph = found.graph
-            places, kernels, fusion = _kernels(graph, backend, context, keep)
+            places, kernels, fusion = _kernels(graph, backend, context, written)
         known = None
     most = None if found is None else found.total_bytes
     with fitting(graph, context, (), keep, shared.arenas, most):
@@ -124,6 +124,9 @@ def compile_plan(
         if found is not None and found.again:
             late = _late_kernels(graph, context, kernels, ran, found)
             late_fusion = backend.fusion(graph, late, keep)
+            for one in (fusion, late_fusion):
+                if one is not None:
+                    one.divide(found.again)
             _bind_late(graph, late, kernels, memory, parameters)
         timeline = timeline or plain(graph)
         after = (graph, context, late, parameters, timeline)
@@ -177,11 +180,11 @@ def _within(
     if not any(node.backward for node in graph.nodes):
         return None
 
-    def wanted(one: Graph) -> list[Mapping[str, ArraySpec]]:
-        _, kernels, _ = _kernels(one, backend, context, keep)
-        return [kernel.arrays() for kernel in kernels]
+    def made(one: Graph) -> tuple[Sequence[Kernel[Any]], Fusion | None]:
+        _, kernels, fusion = _kernels(one, backend, context, keep)
+        return kernels, fusion
 
-    return within(graph, limit, wanted, keep, context.dtype)
+    return within(graph, limit, made, keep, context.dtype)
 
 
 def _late_kernels(

@@ -11,11 +11,13 @@ import numpy as np
 from netspec import room
 from netspec.errors import UnsupportedError
 from netspec.graph import Graph, Node
+from netspec.graph.dropping import Facts
 from netspec.graph.recompute import Recomputation, recompute, too_small
 from netspec.ops.base import count
 from runtime.arena import total_bytes
 from runtime.arrays import ArraySpec
 from runtime.backends import Backend
+from runtime.backends.base import Fusion
 from runtime.layers.base import Clock, Context, Kernel
 
 
@@ -109,29 +111,38 @@ def most_scratch(wanted: Sequence[Mapping[str, ArraySpec]], dtype: str) -> int:
 def within(
     graph: Graph,
     limit: MemoryLimit,
-    wanted: Callable[[Graph], Sequence[Mapping[str, ArraySpec]]],
+    made: Callable[[Graph], tuple[Sequence[Kernel[Any]], Fusion | None]],
     keep: Container[str] | None,
     dtype: str,
 ) -> Recomputation:
     """Choose what runs again so that a net is trained within its limit.
 
-    wanted: returns the extra arrays of all kernels of a graph.
+    made: returns the kernels of a graph, and which of them run as one.
 
     Raises `SpecError` that tells the least that it can be trained with.
     """
-    known: dict[int, Mapping[int, Mapping[str, int]]] = {}
+    known: dict[int, tuple[list[Mapping[str, ArraySpec]], Facts]] = {}
 
-    def saved(one: Graph) -> Mapping[int, Mapping[str, int]]:
+    def told(one: Graph) -> tuple[list[Mapping[str, ArraySpec]], Facts]:
         if id(one) not in known:
-            known[id(one)] = sizes_of(wanted(one), dtype, "saved")
+            kernels, fusion = made(one)
+            wanted: list[Mapping[str, ArraySpec]] = [one.arrays() for one in kernels]
+            saved = sizes_of(wanted, dtype, "saved")
+            known[id(one)] = wanted, Facts(saved)
+            if fusion is not None:
+                fixed = {node for nodes, _ in fusion.left_out() for node in nodes}
+                facts = Facts(saved, tuple(fusion.touched()), frozenset(fixed))
+                known[id(one)] = wanted, facts
         return known[id(one)]
 
     itemsize = np.dtype(dtype).itemsize
-    first = wanted(graph)
+    first = told(graph)[0]
     fixed = limit.fixed_bytes(graph, itemsize) + most_scratch(first, dtype)
     states = sizes_of(first, dtype, "state").values()
     fixed += sum(sum(sizes.values()) for sizes in states)
-    found = recompute(graph, keep, saved, limit.nbytes - fixed, itemsize)
+    found = recompute(
+        graph, keep, lambda one: told(one)[1], limit.nbytes - fixed, itemsize
+    )
     least = fixed + found.total_bytes
     if least > limit.nbytes:
         raise too_small(graph, limit.nbytes, least, found, limit.hint)

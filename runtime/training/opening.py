@@ -10,6 +10,7 @@ from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.weights import Names
 from runtime.training.keywords import takes_fields
+from runtime.training.micro_batch import Parts
 from runtime.training.solver import Solver
 from runtime.training.solver_fields import SolverFields
 
@@ -28,6 +29,7 @@ def get_solver(
     allow_python: Allow = (),
     plans: int = PLANS,
     memory_limit: str | float | None = None,
+    micro_batch: Parts | None = None,
     rename: Names | None = None,
     **fields: Unpack[SolverFields],
 ) -> Solver:
@@ -50,6 +52,7 @@ def get_solver(
         allow_python=allow_python,
         plans=plans,
         memory_limit=memory_limit,
+        micro_batch=micro_batch,
         rename=rename,
         **fields,
     )

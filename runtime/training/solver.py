@@ -37,6 +37,7 @@ from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
+from runtime.training.micro_batch import Parts
 from runtime.training.passes import mean_gradients
 from runtime.training.rule import Rule
 from runtime.training.showing.shower import Progress, Shower
@@ -84,6 +85,11 @@ class Solver(SolverFiles, SolverLooks):
             nets, with gradients and the history of the rule, and without Python itself.
             Blobs are computed again in backward until all fits, with the same results;
             `net.recomputation` says what that is and costs (see `Net`).
+        micro_batch: into how many equal parts every batch of training is divided, which
+            run one after the other: data layers take `batch_size` / parts, `iter_size`
+            and `clip_gradients` become parts times as much, and results are equal up to
+            rounding. "auto": as few as `memory_limit` can be met with. A net whose
+            items meet (BatchNorm with statistics of the batch) is refused.
         rename: what layers of the files of `weights` are called in the net, as of
             `copy_from`; `copied` has a report for each of these files.
 
@@ -126,6 +132,7 @@ class Solver(SolverFiles, SolverLooks):
         allow_python: Allow = (),
         plans: int = PLANS,
         memory_limit: str | float | None = None,
+        micro_batch: Parts | None = None,
         rename: Names | None = None,
         **fields: Unpack[SolverFields],
     ) -> None:
@@ -149,7 +156,9 @@ class Solver(SolverFiles, SolverLooks):
         allow = allowed_names(allow_python)
         made = (self.net_type, param, folder)
         how["memory_limit"] = memory_limit
-        nets = SolverNets(*made, keep=keep, allow_python=allow, plans=plans, **how)
+        options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
+        nets = SolverNets(*made, micro_batch=micro_batch, **options)
+        self.micro_batch: int = nets.micro_batch
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
         warn_of_unread(param, named, backend)
@@ -157,7 +166,7 @@ class Solver(SolverFiles, SolverLooks):
         paths = [find_file(name, folder, "weights file") for name in names]
         self.copy_all(paths, rename)
         self._rule = Rule(param, self.net)
-        self.options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
+        self.options = options
         self._time = self.net.backend.compilation.clock  # stands while it compiles
         self._recorder = Recorder(self._records, param, self._time)
         self.last_snapshot: Snapshot | None = None

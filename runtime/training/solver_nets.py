@@ -14,7 +14,19 @@ from runtime.execution.arguments import names_of
 from runtime.execution.limits import MemoryLimit
 from runtime.execution.net import Net
 from runtime.training.average_precision import precision_of
-from runtime.training.solver_param import find_file, test_choices, train_choice
+from runtime.training.micro_batch import (
+    Parts,
+    build_divided,
+    divide_solver,
+    may_divide,
+    parts_of,
+)
+from runtime.training.solver_param import (
+    NetChoice,
+    find_file,
+    test_choices,
+    train_choice,
+)
 from runtime.update_rules import UPDATES
 
 NetT = TypeVar("NetT", bound=Net)
@@ -34,28 +46,48 @@ class SolverNets(Generic[NetT]):
         *,
         keep: Iterable[str] | None,
         memory_limit: str | float | None = None,
+        micro_batch: Parts | None = None,
         **options: Any,
     ) -> None:
         precision_of(param)  # its mistakes come before the time it takes to build nets
         choice = train_choice(param, folder)
         tests = test_choices(param, folder)
+        parts = parts_of(micro_batch)
+        if parts == "auto" and memory_limit is None:
+            raise SpecError(
+                "micro_batch is 'auto', which needs a memory_limit; give one, such as "
+                "memory_limit='3GB', or a number of parts"
+            )
         limit = None
         if memory_limit is not None:
             keep = () if keep is None else keep
             history = UPDATES[param.type].moments
-            limit = MemoryLimit(bytes_of(memory_limit), history)
+            hint = ""
+            if micro_batch is None and may_divide(choice.net):
+                hint = ", or micro_batch='auto', which divides it"
+            limit = MemoryLimit(bytes_of(memory_limit), history, hint=hint)
         options["keep"] = None if keep is None else names_of(keep, "keep")
+
+        def build(part: NetChoice) -> tuple[NetT, list[NetT]]:
+            net = kind(part.net, state=part.state, memory_limit=limit, **options)
+            try:
+                others = [
+                    kind(one.net, state=one.state, share_with=net, **options)
+                    for one in tests
+                ]
+                if limit is not None and others:
+                    net.make_room(sum(one.memory_bytes for one in others))
+            except SpecError:
+                net.close()
+                raise
+            return net, others
+
         try:
-            self.net = kind(
-                choice.net, state=choice.state, memory_limit=limit, **options
+            self.micro_batch, nets = build_divided(
+                choice, parts, options.get("seed", 0), build
             )
-            self.test_nets = [
-                kind(one.net, state=one.state, share_with=self.net, **options)
-                for one in tests
-            ]
-            if limit is not None and tests:
-                others = sum(net.memory_bytes for net in self.test_nets)
-                self.net.make_room(others)
+            self.net, self.test_nets = nets
+            divide_solver(param, self.micro_batch)
         except SpecError as error:
             told = _located(error, param, folder)
             raise told.with_traceback(error.__traceback__) from None

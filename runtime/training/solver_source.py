@@ -34,6 +34,8 @@ OPTIONS = (
     "graphs",
     "keep",
     "kernels",
+    "memory_limit",
+    "micro_batch",
     "plans",
     "precision",
     "rename",

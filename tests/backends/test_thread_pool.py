@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def gradients(net, passes=0):
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_exception_before_or_after_a_walk(net, monkeypatch, moment):
     expected = gradients(net)
-    run = thread_pool.walk()
+    run = thread_pool.walk.native
 
     def disturbed(*arguments):
         if moment == "after":
@@ -62,7 +63,7 @@ def test_an_exception_before_or_after_a_walk(net, monkeypatch, moment):
         raise Disturbed
 
     for _ in range(3):
-        monkeypatch.setattr(thread_pool, "walk", lambda: disturbed)
+        monkeypatch.setattr(thread_pool, "walk", SimpleNamespace(native=disturbed))
         with pytest.raises(Disturbed):
             gradients(net)
         monkeypatch.setattr(thread_pool, "walk", lambda: run)

@@ -103,8 +103,9 @@ class CpuBackend(Backend):
         if not calls:
             return
         from runtime.backends.cpu.machine.ahead import compile_ahead
+        from runtime.backends.cpu.machine.walk import NATIVE
 
-        kernels = {call.kernel for call in calls}
+        kernels = {*NATIVE, *(call.kernel for call in calls)}
         with self.compilation.taking_time():
             compile_ahead(kernels, self.threads, self.compilation.tell)
 
@@ -120,7 +121,7 @@ class CpuBackend(Backend):
             )
         from runtime.backends.cpu.machine.ahead import compile_ahead
         from runtime.backends.cpu.machine.compiled import keeps_code
-        from runtime.backends.cpu.machine.walk import walk, walk_alone, walk_with
+        from runtime.backends.cpu.machine.walk import NATIVE
         from runtime.backends.cpu.table import all_kernels
 
         if not keeps_code():
@@ -128,12 +129,10 @@ class CpuBackend(Backend):
                 "machine code can be kept nowhere; set NETSPEC_CACHE_DIR to a folder "
                 "that can be written to"
             )
-        kernels = all_kernels()
+        kernels = [*all_kernels(), *NATIVE]
         missing = sum(not one.is_ready for one in kernels)
         with self.compilation.taking_time():
             compile_ahead(kernels, self.threads, self.compilation.tell)
-        for native in (walk, walk_alone, walk_with):
-            native()
         return len(kernels), missing
 
     def fusion(
@@ -162,9 +161,7 @@ class CpuBackend(Backend):
 
         if rule not in updates.RULES:
             return None
-        update = updates.FusedUpdate(rule, blocks, settings, self.runner)
-        self.prepare(update.calls)
-        return update
+        return updates.FusedUpdate(rule, blocks, settings, self.runner)
 
 
 def _threads() -> int:

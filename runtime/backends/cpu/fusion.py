@@ -176,6 +176,14 @@ class Fusion:
                     return kernel.calls_above(0.0), 2
         return [], 1
 
+    def divide(self, again: Container[int]) -> None:
+        """Let no layers run forward as one of which some run again and others not.
+
+        Those of chains write one blob, and so run again together; a sum and what is
+        normalized below it need not.
+        """
+        self._residuals = [one.divided(again) for one in self._residuals]
+
     def left_out(self) -> list[tuple[Sequence[int], Sequence[int]]]:
         """Return what passes do not write: nodes that run as one, edges between."""
         groups = self._groups.groups

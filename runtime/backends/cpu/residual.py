@@ -11,8 +11,8 @@ may have lost its own by then, to what they write: see `_apart`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -47,7 +47,7 @@ class Residual:
     relu: that follows in place, or None. split: right behind these, of two readers, or
     None. part: a bottom that is normalized, if one is. keeps: whether somebody keeps
     the sum or what the ReLU makes of it. other: the number of the layer that makes the
-    bottom that is not `part`.
+    bottom that is not `part`. adds: whether the normalization may add the other blob.
     """
 
     total: EltwiseSum
@@ -56,6 +56,17 @@ class Residual:
     part: Normalized | None
     keeps: bool
     other: int
+    adds: bool = True
+
+    def divided(self, again: Container[int]) -> Residual:
+        """Return this, adding nothing forward if only some of the layers run again."""
+        nodes = [self.total.node.index]
+        if self.relu is not None:
+            nodes.append(self.relu.node.index)
+        if self.part is not None:
+            nodes += self.part.group
+        several = len({index in again for index in nodes}) > 1
+        return replace(self, adds=not several)
 
     def forward(self, calls: Calls) -> dict[int, list[Call]]:
         """Return other calls for the nodes, where the normalization can add.
@@ -64,7 +75,7 @@ class Residual:
         to where x is kept goes on to do so.
         """
         part, total = self.part, self.total
-        if part is None or part.keeps or "x" not in part.norm.work:
+        if part is None or part.keeps or not self.adds or "x" not in part.norm.work:
             return {}
         norm = part.norm
         first, ahead = norm.node.index, norm.node.index - 1

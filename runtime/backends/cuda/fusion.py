@@ -108,6 +108,9 @@ class Fusion:
         """Return none: what is kept is written."""
         return ()
 
+    def divide(self, again: Container[int]) -> None:
+        """Do nothing: no layers run again here."""
+
     def touched(self) -> Sequence[Touch]:
         """Return none: calls move only to where what they touch is there."""
         return ()

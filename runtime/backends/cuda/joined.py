@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from netspec.graph import Graph
@@ -59,6 +59,9 @@ class Joined:
     def left_out(self) -> Sequence[tuple[Sequence[int], Sequence[int]]]:
         """Return none: what is kept is written."""
         return ()
+
+    def divide(self, again: Container[int]) -> None:
+        """Do nothing: no layers run again here."""
 
     def touched(self) -> Iterable[Touch]:
         """Return what the groups use at other steps; see `Fusion.touched`."""

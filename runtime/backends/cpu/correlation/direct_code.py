@@ -27,10 +27,11 @@ from runtime.backends.cpu.correlation.adding import add_rows
 from runtime.backends.cpu.correlation.packing import PACKING, keep_rows, pack_tile
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
-from runtime.backends.cpu.machine.matrix import (
-    LOWEST,
-    multiply_tile,
-    next_vectors,
+from runtime.backends.cpu.machine.matrix import LOWEST, next_vectors
+from runtime.backends.cpu.machine.prefetching import (
+    FIRST_BYTES,
+    multiply_fetching_left,
+    prefetch_run,
 )
 from runtime.backends.cpu.machine.simd import copy, f32
 
@@ -74,6 +75,7 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
         last = min(first + a.panel_positions, positions)
         low = blocks * share // a.units_by_rows
         high = blocks * (share + 1) // a.units_by_rows
+        prefetch_run(_weights_at(a, group * blocks + low, 0), FIRST_BYTES)
         for c0 in range(0, a.channels, a.channel_block):
             c1 = min(c0 + a.channel_block, a.channels)
             depth = (c1 - c0) * a.taps
@@ -103,7 +105,12 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
             # an earlier block of channels left in c is where the sums go on.
             for block in range(low, high):
                 at = (group * blocks + block) * ROWS
-                weights = a.packed + 4 * (at * a.channels + c0 * ROWS) * a.taps
+                weights = _weights_at(a, group * blocks + block, c0)
+                if block + 1 < high:
+                    following = _weights_at(a, group * blocks + block + 1, c0)
+                else:
+                    following = _weights_at(a, group * blocks + low, c1 % a.channels)
+                ahead = following - weights
                 bias = a.packed_bias + 4 * at if c0 == 0 else 0
                 last_terms = c1 == a.channels
                 lowest = floor if last_terms and a.added == 0 else LOWEST
@@ -126,7 +133,7 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                     else:
                         at = (position - first) * blocks + block * vectors * LANES
                         c, c_row = other + 4 * at * ROWS, step
-                    multiply_tile(
+                    multiply_fetching_left(
                         vectors,
                         weights,
                         4 * ROWS,
@@ -138,6 +145,7 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                         c_row,
                         bias,
                         lowest,
+                        ahead if position == first else 0,
                     )
                     position = end
                 if last_terms and a.added != 0:
@@ -145,6 +153,12 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                     _add(a, group, first, last, block)
         if a.added == 0:
             _put_panel(a, other, group, first, last, low, high, contiguous)
+
+
+@helper
+def _weights_at(a: Any, block: int, channel: int) -> int:
+    """Return the address of the weights of a block of rows, from a channel on."""
+    return int(a.packed + 4 * ROWS * (block * a.channels + channel) * a.taps)
 
 
 @helper

@@ -39,13 +39,12 @@ from runtime.backends.cpu.correlation.winograd_transforms import (
 )
 from runtime.backends.cpu.machine.compiled import carray, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES, VECTORS
-from runtime.backends.cpu.machine.matrix import (
-    LOWEST,
-    TILE,
-    ZERO,
-    multiply_tile,
+from runtime.backends.cpu.machine.matrix import LOWEST, TILE, ZERO
+from runtime.backends.cpu.machine.prefetching import (
+    FIRST_BYTES,
+    multiply_fetching_right,
+    prefetch_run,
 )
-from runtime.backends.cpu.machine.prefetching import prefetch_run
 from runtime.backends.cpu.machine.simd import f32, i64, transpose, transpose_out
 
 # A vector for each weight of LANES windows.
@@ -192,9 +191,12 @@ def winograd(record: Any, part: int, parts: int, thread: int) -> None:
         group, share = rest // a.row_shares, rest % a.row_shares
         first = panel * a.panel_strips
         last = min(first + a.panel_strips, strips)
-        tiles = transform_data(a, workspace, group, first, last, 0, a.channels)
         low = row_tiles * share // a.row_shares * TILE
         high = min(row_tiles * (share + 1) // a.row_shares * TILE, width)
+        if a.transformed != 0:
+            at = group * a.elements * element_step(a.channels, width)
+            prefetch_run(a.transformed + at + 4 * low * a.channels, FIRST_BYTES)
+        tiles = transform_data(a, workspace, group, first, last, 0, a.channels)
         for row in range(low, high, TILE):
             vectors = min(VECTORS, (width - row) // LANES)
             for c0 in range(0, a.channels, a.weights_block):
@@ -207,9 +209,13 @@ def winograd(record: Any, part: int, parts: int, thread: int) -> None:
                     step = element_step(a.weights_block, TILE)
                     weights = spare + WINDOW_BYTES
                     _transform_rows(a, group, row, c0, c1, spare, weights, step)
+                following = row + TILE if row + TILE < high else low
                 for e in range(a.elements):  # M[e] (tiles, TILE) += V[e] U[e]
+                    ahead = step
+                    if e + 1 == a.elements:
+                        ahead = 4 * (following - row) * a.channels - e * step
                     for t in range(0, tiles, ROWS):
-                        multiply_tile(
+                        multiply_fetching_right(
                             vectors,
                             data + e * data_step + 4 * (t * channels + c0),
                             4,
@@ -221,6 +227,7 @@ def winograd(record: Any, part: int, parts: int, thread: int) -> None:
                             4 * TILE,
                             workspace if c0 == 0 else 0,
                             LOWEST,
+                            ahead if t == 0 else 0,
                         )
             for v in range(vectors):
                 _transform_back(a, workspace, group, first, last, row, v)

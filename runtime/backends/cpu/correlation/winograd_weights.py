@@ -25,10 +25,10 @@ from runtime.backends.cpu.machine.sizes import round_up
 
 CHUNKS = 4  # gradients of small weights are summed in so many parts
 SMALL_WEIGHTS = 1 << 18  # elements
-CHANNEL_BLOCK = 4 * LANES  # channels at a time
+CHANNEL_BLOCK = 64  # channels at a time
 SHARE = 1.5  # of the time of its parts, measured
-WHOLE_PANEL = 1 << 16  # vectors in elements of a panel that has all tiles
-WHOLE_SHARES = 4  # of the channels; each transforms all of dy
+WHOLE_PANEL = 3 << 14  # vectors in elements of a panel that has all tiles
+WHOLE_BLOCKS = 4  # the least blocks of channels to be divided among threads then
 # To transform the gradient of a weight back, from memory and from the cache.
 GRADIENT_CYCLES = 1.5
 CACHED_GRADIENT_CYCLES = 0.5
@@ -60,7 +60,7 @@ class WinogradWeights(Winograd):
         Only where there are channels for several threads: a panel is not divided.
         """
         blocks = self.shape.groups * -(-self.shape.channels // CHANNEL_BLOCK)
-        if blocks < WHOLE_SHARES:
+        if blocks < WHOLE_BLOCKS:
             return False
         down, across = self.tiles
         tiles = self.shape.images * down * across
@@ -74,8 +74,8 @@ class WinogradWeights(Winograd):
     @property
     def _channel_shares(self) -> int:
         blocks = -(-self.shape.channels // LANES)
-        if self._whole:
-            return min(-(-self.shape.channels // CHANNEL_BLOCK), WHOLE_SHARES)
+        if self._whole:  # each share transforms all of dy
+            return min(blocks, max(2, self.threads))
         enough = self.shape.groups * self._chunks() >= self.threads
         return 1 if enough else min(blocks, self.threads)
 

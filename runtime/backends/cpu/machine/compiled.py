@@ -19,6 +19,7 @@ anew, and no other.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import re
@@ -66,19 +67,60 @@ class Call:
     check: Callable[[], None] | None = None
 
 
-class CompiledKernel:
+class Compiled:
+    """A function in machine code, which takes int64 and returns nothing."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    @cached_property
+    def address(self) -> int:
+        """The address of the machine code, which is made or loaded when first asked."""
+        path = code_file(self.function)
+        code = kept(path) if path else None
+        if code is None:
+            code = make(self.function, self.kinds())
+            if path and keeps_code():
+                with suppress(OSError):  # the disk is full, or somebody removes folders
+                    write(path, code)
+        return load(code)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the machine code is here or on the disk."""
+        if "address" in vars(self):
+            return True
+        path = code_file(self.function)
+        with suppress(OSError):  # the folder is not ours to read
+            return path is not None and path.is_file()
+        return False
+
+    def kinds(self) -> list[Any]:
+        """Return the types of the function's arguments, for Numba."""
+        return [types.int64] * self.function.__code__.co_argcount
+
+    @cached_property
+    def native(self) -> Callable[..., None]:
+        """The machine code as a function; calling it lets go of Python's lock."""
+        count = self.function.__code__.co_argcount
+        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * count)
+        called: Callable[..., None] = kind(self.address)
+        return called
+
+
+class CompiledKernel(Compiled):
     """A function in machine code, called with a record of arguments.
 
     ints, floats: names of the arguments; arrays are passed as ints, their address.
     """
 
     def __init__(self, function: Function, ints: str, floats: str) -> None:
-        self.function = function
+        super().__init__(function)
         self.fields = np.dtype(
             [(name, "i8") for name in ints.split()]
             + [(name, "f8") for name in floats.split()]
         )
-        self.__doc__ = function.__doc__
 
     def __call__(self, **values: Any) -> Call:
         """Return the call of this kernel with these arguments.
@@ -107,48 +149,18 @@ class CompiledKernel:
         record = np.array([tuple(row)], self.fields)
         return Call(self, record, tuple(arrays), serial, constant, units)
 
-    @cached_property
-    def address(self) -> int:
-        """The address of the machine code, which is made or loaded when first asked."""
-        return machine_code(self.function, self._kinds)
-
-    def _kinds(self) -> list[Any]:
-        """Return the types of the function's arguments."""
+    def kinds(self) -> list[Any]:
+        """Return the types of the function's arguments, for Numba."""
         import numba
 
         record = types.CPointer(numba.from_dtype(self.fields))
         # Those that take no thread are called as if they did: it is in a register.
         return [record, *[types.int64] * (self.function.__code__.co_argcount - 1)]
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the machine code is here or on the disk."""
-        if "address" in vars(self):
-            return True
-        path = code_file(self.function)
-        with suppress(OSError):  # the folder is not ours to read
-            return path is not None and path.is_file()
-        return False
-
 
 def kernel(ints: str, floats: str = "") -> Callable[[Function], CompiledKernel]:
     """Make a function a compiled kernel with these arguments."""
     return lambda function: CompiledKernel(function, ints, floats)
-
-
-def machine_code(function: Function, kinds: Callable[[], list[Any]]) -> int:
-    """Return the address of a function's machine code, made or loaded from the disk.
-
-    kinds: returns the types of its arguments; called where the code is made.
-    """
-    path = code_file(function)
-    code = kept(path) if path else None
-    if code is None:
-        code = make(function, kinds())
-        if path and keeps_code():
-            with suppress(OSError):  # the disk is full, or somebody removes folders
-                write(path, code)
-    return load(code)
 
 
 def code_file(function: Function) -> Path | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def make(function: Function, kinds: Sequence[Any]) -> bytes:
 
     fill_in(function)
     made = numba.njit(**FAST)(function)
-    made.compile(types.void(*kinds))
+    with _lean() as optimize:
+        made.compile(types.void(*kinds))
     result = made.overloads[tuple(kinds)]
     name = result.fndesc.mangled_name
     module = llvm.parse_assembly(result.library.get_llvm_str())
@@ -60,7 +62,52 @@ def make(function: Function, kinds: Sequence[Any]) -> bytes:
             text.append(f"{start} {{ call void @llvm.trap() unreachable }}")
     module.link_in(llvm.parse_assembly("\n".join(text)))
     module.verify()
+    optimize(module)
     return bytes(_machine().emit_object(module))
+
+
+@contextmanager
+def _lean() -> Iterator[Callable[[Any], None]]:
+    """Let Numba turn functions into LLVM's code only, and tell how to optimise that.
+
+    Numba optimises every part of a kernel twice, then the whole that it becomes part
+    of, and makes machine code of each, which takes as long as all the rest. Here the
+    whole is optimised, and its machine code made, once.
+    """
+    from numba.core import codegen
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+
+    def lay_out(library: Any, module: Any) -> None:
+        module.data_layout = library.codegen._data_layout  # noqa: SLF001
+
+    def nothing(*_: Any) -> None:
+        pass
+
+    def optimize(module: Any) -> None:
+        made = cpu_target.target_context.codegen()._module_pass_manager()  # noqa: SLF001
+        passes, builder = made
+        passes.run(module, builder)
+
+    changes: list[tuple[Any, str, Any]] = [
+        (codegen.JITCodeLibrary, "_finalize_specific", nothing),
+        (codegen.JITCPUCodegen, "_add_module", nothing),
+        (codegen.JITCPUCodegen, "set_env", nothing),
+        (codegen.CPUCodeLibrary, "_optimize_functions", lay_out),
+        (codegen.CPUCodeLibrary, "_optimize_final_module", nothing),
+    ]
+    if not all(hasattr(kind, name) for kind, name, _ in changes):
+        yield nothing  # another version of Numba, which does more than it must
+        return
+    with global_compiler_lock:
+        before = [(kind, name, getattr(kind, name)) for kind, name, _ in changes]
+        try:
+            for kind, name, change in changes:
+                setattr(kind, name, change)
+            yield optimize
+        finally:
+            for kind, name, method in before:
+                setattr(kind, name, method)
 
 
 def _target_of(pointer: str) -> str:

@@ -9,7 +9,7 @@ kernel that uses it is compiled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, update_wrapper
+from functools import cache, cached_property, update_wrapper
 from importlib import import_module
 from typing import Any
 
@@ -121,3 +121,16 @@ def fill_in(function: Function) -> None:
     for name in function.__code__.co_names:
         if isinstance(names.get(name), Part):
             names[name] = names[name].made
+
+
+@cache
+def code_bytes(function: Function) -> int:
+    """Return how much Python code goes into a kernel, with that of its parts."""
+    found, left = {function}, [function]
+    while left:
+        one = left.pop()
+        named = (one.__globals__.get(name) for name in one.__code__.co_names)
+        new = {part.function for part in named if isinstance(part, Part)} - found
+        found |= new
+        left += new
+    return sum(len(one.__code__.co_code) for one in found)

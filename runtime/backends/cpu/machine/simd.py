@@ -6,6 +6,7 @@ with `runtime.backends.cpu.machine.compiled.kernel`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -74,42 +75,57 @@ def _tile_intrinsic(vectors: int) -> Any:
         floor: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor = args
-            grid = [(i, j) for i in range(ROWS) for j in range(vectors)]
-            addresses = {
-                (i, j): builder.add(
-                    builder.add(c, builder.mul(c_row, const(i))),
-                    const(j * VECTOR_BYTES),
-                )
-                for i, j in grid
-            }
-            sums = _start(builder, bias, addresses, grid)
-
-            def body(values: list[Any]) -> list[Any]:
-                at_a, at_b, *sums = values
-                row = [
-                    load(builder, builder.add(at_b, const(j * VECTOR_BYTES)))
-                    for j in range(vectors)
-                ]
-                for i in range(ROWS):
-                    address = builder.add(at_a, builder.mul(a_row, const(i)))
-                    factor = splat(builder, load(builder, address, F32))
-                    for j in range(vectors):
-                        at = i * vectors + j
-                        sums[at] = fma(builder, factor, row[j], sums[at])
-                return [builder.add(at_a, a_step), builder.add(at_b, b_step), *sums]
-
-            _, _, *sums = loop(builder, depth, [a, b, *sums], body)
-            low = splat(builder, floor)
-            for at, value in zip(grid, sums, strict=True):
-                # Not a maximum: a NaN must stay.
-                below = builder.fcmp_ordered("<", value, low)
-                store(builder, builder.select(below, low, value), addresses[at])
+            emit_tile(builder, vectors, args)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 9, types.float32), generate
 
     return tile
+
+
+def emit_tile(
+    builder: Any,
+    vectors: int,
+    args: Sequence[Any],
+    beside: Callable[[Any, Any], None] = lambda at_a, at_b: None,
+) -> None:
+    """Emit a tile of a product; `args` are those of `tile1`.
+
+    beside(at_a, at_b) emits what is done beside every term, of which a[0] and b lie at
+    these addresses.
+    """
+    a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor = args
+    grid = [(i, j) for i in range(ROWS) for j in range(vectors)]
+    addresses = {
+        (i, j): builder.add(
+            builder.add(c, builder.mul(c_row, const(i))),
+            const(j * VECTOR_BYTES),
+        )
+        for i, j in grid
+    }
+    sums = _start(builder, bias, addresses, grid)
+
+    def body(values: list[Any]) -> list[Any]:
+        at_a, at_b, *sums = values
+        beside(at_a, at_b)
+        row = [
+            load(builder, builder.add(at_b, const(j * VECTOR_BYTES)))
+            for j in range(vectors)
+        ]
+        for i in range(ROWS):
+            address = builder.add(at_a, builder.mul(a_row, const(i)))
+            factor = splat(builder, load(builder, address, F32))
+            for j in range(vectors):
+                at = i * vectors + j
+                sums[at] = fma(builder, factor, row[j], sums[at])
+        return [builder.add(at_a, a_step), builder.add(at_b, b_step), *sums]
+
+    _, _, *sums = loop(builder, depth, [a, b, *sums], body)
+    low = splat(builder, floor)
+    for at, value in zip(grid, sums, strict=True):
+        # Not a maximum: a NaN must stay.
+        below = builder.fcmp_ordered("<", value, low)
+        store(builder, builder.select(below, low, value), addresses[at])
 
 
 def _start(builder: Any, bias: Any, addresses: Any, grid: list[tuple[int, int]]) -> Any:

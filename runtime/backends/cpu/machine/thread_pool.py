@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from runtime.backends.cpu.machine.ahead import compile_ahead
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.processors import TID
 from runtime.backends.cpu.machine.walk import (
@@ -24,6 +25,7 @@ from runtime.backends.cpu.machine.walk import (
     FINISHED,
     JOB,
     LINGER_AT,
+    NATIVE,
     OF_THREAD,
     PLACED,
     RUN,
@@ -84,6 +86,8 @@ class Program:
         rows: list[list[int]] = []
         run: list[int] = []  # the row where calls of one thread begin
         with self._compilation.taking_time():
+            kernels = {*NATIVE, *(one.kernel for one in self.calls)}
+            compile_ahead(kernels, threads, self._compilation.tell)
             for one in self.calls:
                 row = [one.kernel.address, one.record.ctypes.data, 0, 0]
                 rows.append(row)
@@ -93,7 +97,6 @@ class Program:
                 else:
                     run = []
                     row[SHARES] = shares(one, threads)
-            walk(), walk_with(), walk_alone()
         table = np.array(rows, np.int64).reshape(-1, COLUMNS)
         return table, new_counters(len(rows), threads)
 
@@ -134,7 +137,7 @@ class ThreadPool:
         found = program.table(self.size)  # which loads all code
         table, counters = found
         if program.serial or self.size == 1:
-            walk_alone()(table.ctypes.data, rows)
+            walk_alone.native(table.ctypes.data, rows)
             return
         with self._busy:  # nets in different threads take turns
             self._see_helpers()
@@ -145,7 +148,7 @@ class ThreadPool:
                 del self._walked[address]
             self._walked[table.ctypes.data] = (job, found)
             state[THREADS + PLACED + TID] = threading.get_native_id()
-            walk()(
+            walk.native(
                 table.ctypes.data,
                 counters.ctypes.data,
                 rows,
@@ -207,7 +210,7 @@ class _Helper:
                 time.sleep(0)
 
     def _serve(self) -> None:
-        walk_with()(
+        walk_with.native(
             self._thread,
             self._threads,
             self._state.ctypes.data,

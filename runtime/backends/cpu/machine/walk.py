@@ -13,10 +13,6 @@ of its walk taken and done, and touches nothing, even if the others walk again.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
-from functools import cache
-
 import numpy as np
 
 from runtime.backends.cpu.machine.atomics import (
@@ -31,8 +27,8 @@ from runtime.backends.cpu.machine.atomics import (
     wait_until,
     wake,
 )
-from runtime.backends.cpu.machine.compiled import machine_code
-from runtime.backends.cpu.machine.parts import helper, outlined, types
+from runtime.backends.cpu.machine.compiled import Compiled
+from runtime.backends.cpu.machine.parts import helper, outlined
 from runtime.backends.cpu.machine.processors import (
     AT_WORK,
     LEAST_NS,
@@ -184,7 +180,8 @@ def _walk(
         row = following
 
 
-def _begin(table: int, counters: int, rows: int, threads: int, state: int) -> None:
+@Compiled
+def walk(table: int, counters: int, rows: int, threads: int, state: int) -> None:
     """Walk through a table as thread 0, and tell the other threads of it."""
     turn = i64(counters)[0] + 1
     i64(counters)[0] = turn
@@ -200,7 +197,8 @@ def _begin(table: int, counters: int, rows: int, threads: int, state: int) -> No
     _walk(table, counters, rows, turn, 0, threads, state)
 
 
-def _serve(thread: int, threads: int, state: int, tid: int) -> None:
+@Compiled
+def walk_with(thread: int, threads: int, state: int, tid: int) -> None:
     """Walk with the others, job after job; returns if another serves as this thread."""
     own = state + 8 * (THREADS + OF_THREAD * thread)
     if not exchange(own + 8 * SERVING, 0, 1):
@@ -225,34 +223,12 @@ def _serve(thread: int, threads: int, state: int, tid: int) -> None:
         atomic_store(own + 8 * FINISHED, job)
 
 
-def _walk_all(table: int, rows: int) -> None:
+@Compiled
+def walk_alone(table: int, rows: int) -> None:
     """Run the calls of a table by this thread."""
     for row in range(rows):
         entry = i64(table + 8 * COLUMNS * row)
         call(entry[FUNCTION], entry[RECORD], 0, 1, 0)
 
 
-def _native(function: Callable[..., None], arguments: int) -> Callable[..., None]:
-    """Return a function in machine code; calling it lets go of Python's lock."""
-    address = machine_code(function, lambda: [types.int64] * arguments)
-    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
-    native: Callable[..., None] = kind(address)
-    return native
-
-
-@cache
-def walk() -> Callable[..., None]:
-    """Return the machine code of `_begin`, a walk as thread 0."""
-    return _native(_begin, 5)
-
-
-@cache
-def walk_with() -> Callable[..., None]:
-    """Return the machine code of `_serve`, all walks as another thread."""
-    return _native(_serve, 4)
-
-
-@cache
-def walk_alone() -> Callable[..., None]:
-    """Return the machine code of `_walk_all`, a walk without other threads."""
-    return _native(_walk_all, 2)
+NATIVE = (walk, walk_with, walk_alone)

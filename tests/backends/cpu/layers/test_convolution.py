@@ -138,6 +138,7 @@ def test_winograd_convolution(
     monkeypatch.setattr(convolution, "weights_algorithm", WinogradWeights)
     monkeypatch.setattr(winograd, "WEIGHTS_BLOCK", block)
     monkeypatch.setattr(winograd_weights, "WHOLE_PANEL", whole)
+    monkeypatch.setattr(winograd_weights, "WHOLE_BLOCKS", 1)
     height, width = (max(1, kernel - 2 * pad) + more for more in extra)
     text = (
         'type: "Convolution" bottom: "x" top: "y" convolution_param { '

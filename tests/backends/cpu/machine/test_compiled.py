@@ -87,9 +87,9 @@ def test_code_is_read_where_nothing_can_be_written(
 
     kernel = compiled.CompiledKernel(relu.function, "x", "")
     assert not kernel.is_ready
-    assert compiled.machine_code(relu.function, list) == 8
+    assert compiled.Compiled(relu.function).address == 8
     path = compiled.code_file(relu.function)
     assert path is not None
     objects.write(path, b"code")
     assert kernel.is_ready
-    assert compiled.machine_code(relu.function, list) == 7
+    assert compiled.Compiled(relu.function).address == 7

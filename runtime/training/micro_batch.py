@@ -1,0 +1,247 @@
+"""A batch in equal parts, whose gradients add up to that of the whole.
+
+With k parts data layers bring batch_size / k items at a time and an iteration has
+iter_size k passes, so that it sees the same items in the same order:
+
+    loss(batch) = sum of loss(part i) / k;  dw(batch) = sum of dw(part i) / k
+
+That holds where items do not meet but in the mean of a loss; what else there is in a
+net is refused, see `items`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from netspec.errors import SpecError, SpecWarning, UnsupportedError, shown
+from netspec.graph import Graph, build_kept
+from netspec.graph.recompute import LimitError
+from netspec.nets.filter import keeps, kept_net
+from netspec.ops.base import label
+from netspec.schema import LayerParameter, NetParameter, SolverParameter
+from runtime.data.opening import DATA_LAYERS, open_sources
+from runtime.data.source import Source
+from runtime.training.items import draws, refuse_meetings, summed
+from runtime.training.solver_param import NetChoice
+
+Parts: TypeAlias = int | Literal["auto"]
+T = TypeVar("T")
+
+# Layers that are refused as the net is read, and why.
+_REFUSED = {
+    "Input": "is filled by you; give it the parts one after the other, and the solver "
+    "iter_size",
+    "Python": "may do anything with the items of a batch",
+    "Filter": "takes a number of items that only the data tells",
+    "WindowData": "draws the windows of a batch together",
+}
+
+
+def parts_of(given: Any) -> Parts:
+    """Return a number of parts, or "auto", as a caller gives it; None is 1."""
+    if given is None or given == "auto":
+        return given or 1
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
+        return given
+    raise SpecError(
+        f"micro_batch is {shown(given)}; expected the number of parts of a batch, at "
+        f"least 1, or 'auto'"
+    )
+
+
+def may_divide(net: NetParameter) -> bool:
+    """Tell at a glance whether a net has data layers, and none that is refused."""
+    types = {layer.type for layer in net.layer}
+    return not types.isdisjoint(DATA_LAYERS) and types.isdisjoint(_REFUSED)
+
+
+class Division:
+    """A net to train whose batches can be divided; `batches` has their sizes.
+
+    Raises `UnsupportedError` that names the layer because of which parts would train
+    otherwise than the whole, and what reading the net raises.
+    """
+
+    def __init__(self, choice: NetChoice, seed: int) -> None:
+        self._choice = choice
+        kept = kept_net(choice.net, choice.state)
+        for layer in kept.message.layer:
+            if layer.type in _REFUSED:
+                raise _cannot(layer, _REFUSED[layer.type])
+        sources = open_sources(kept.message, choice.state, seed)
+        try:
+            shapes = {
+                top: shape
+                for layer in kept.message.layer
+                if layer.name in sources
+                for top, shape in zip(
+                    layer.top, sources[layer.name].shapes, strict=True
+                )
+            }
+            graph = build_kept(kept, shapes=shapes)
+            self.batches = _batches(graph, sources)
+        finally:
+            for source in sources.values():
+                source.close()
+        refuse_meetings(graph)
+        self._sums = summed(graph)
+        self._draws = draws(graph)
+
+    def divisors(self) -> list[int]:
+        """Return the numbers of parts that can be, from 1 on."""
+        common = math.gcd(*self.batches.values())
+        return [k for k in range(1, common + 1) if common % k == 0]
+
+    def net(self, parts: int) -> NetChoice:
+        """Return the net that takes a part at a time.
+
+        Raises `SpecError` where a batch cannot be divided so.
+        """
+        net = NetParameter()
+        net.CopyFrom(self._choice.net)
+        for layer in net.layer:
+            if not keeps(self._choice.state, layer):
+                continue
+            if layer.name in self.batches:
+                self._divide(layer, parts)
+            tops, sums = self._sums.get(layer.name, (0, set[int]()))
+            if sums and not layer.loss_weight:  # of a loss: 1 for its first top
+                layer.loss_weight.extend([1.0] + [0.0] * (tops - 1))
+            for top in sums:
+                layer.loss_weight[top] *= parts
+        return NetChoice(net, self._choice.state)
+
+    def _divide(self, layer: LayerParameter, parts: int) -> None:
+        batch = self.batches[layer.name]
+        if batch % parts:
+            able = [str(k) for k in range(1, batch + 1) if batch % k == 0]
+            raise SpecError(
+                f"its batch of {batch} items cannot be divided into {parts} equal "
+                f"parts; micro_batch may be {', '.join(able)}",
+                layer=label(layer),
+            )
+        if layer.type == "DummyData":
+            for shape in layer.dummy_data_param.shape:
+                shape.dim[0] //= parts
+            sizes: Any = layer.dummy_data_param.num
+            sizes[:] = [size // parts for size in sizes]
+            return
+        for field, param in layer.ListFields():
+            if field.name.endswith("_param") and hasattr(param, "batch_size"):
+                param.batch_size = batch // parts
+
+    def warn(self) -> None:
+        """Warn of layers that draw other numbers for parts than for the whole."""
+        if self._draws:
+            warnings.warn(
+                f"micro_batch: {', '.join(self._draws)} draw other numbers for the "
+                f"parts of a batch than for the whole, so that results are alike and "
+                f"not equal",
+                SpecWarning,
+                stacklevel=2,
+            )
+
+
+def _batches(graph: Graph, sources: Mapping[str, Source]) -> dict[str, int]:
+    """Return the number of items of every data layer of a net, by name."""
+    found: dict[str, int] = {}
+    for node in graph.nodes:
+        if not node.op.is_source:
+            continue
+        layer, shapes = node.layer, node.op.tops
+        source = sources.get(node.name)
+        if node.type == "DummyData":
+            fillers = node.op.data_filler  # type: ignore[attr-defined]
+            if any(filler.type != "constant" for filler in fillers):
+                raise _cannot(layer, "draws other values for each part")
+        elif node.type not in DATA_LAYERS:
+            raise _cannot(layer, "is no source of items")
+        if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+            raise _cannot(layer, f"has tops without an axis of items: {list(shapes)}")
+        if getattr(source, "varies", False):
+            raise _cannot(layer, "brings batches of several sizes")
+        found[node.name] = shapes[0][0]
+    if not found:
+        raise UnsupportedError(
+            "micro_batch: the net to train has no data layer whose batch could be "
+            "divided; feed parts, and give the solver iter_size"
+        )
+    return found
+
+
+def _cannot(layer: LayerParameter, why: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{why}, so that micro_batch cannot divide the batch", layer=label(layer)
+    )
+
+
+def divide_solver(param: SolverParameter, parts: int) -> None:
+    """Let a solver take so many passes where it took one.
+
+    Gradients are clipped before they are divided by iter_size: what is a norm of the
+    sum of whole batches is `parts` times as much of the sum of parts.
+    """
+    param.iter_size *= parts
+    if param.clip_gradients > 0 and parts > 1:
+        param.clip_gradients *= parts
+
+
+def build_divided(
+    choice: NetChoice,
+    parts: Parts,
+    seed: int,
+    build: Callable[[NetChoice], T],
+) -> tuple[int, T]:
+    """Build the nets of a solver; return the number of parts, and what was built.
+
+    build: makes them, or raises `LimitError` where the limit of memory cannot be met.
+    "auto" takes the smallest number of parts for which it does not.
+    """
+    if parts == 1:
+        return 1, build(choice)
+    if parts != "auto":
+        division = Division(choice, seed)
+        built = build(division.net(parts))
+        division.warn()
+        return parts, built
+    try:
+        return 1, build(choice)
+    except LimitError as error:
+        missed = error.with_traceback(None)
+    division = _divisible(choice, seed, missed)
+    able = division.divisors()[1:]
+    if not able:
+        raise missed
+    # The smallest parts first: where they take too much, nothing else helps.
+    last = _tried(division, able[-1], build)
+    if isinstance(last, LimitError):
+        least = min(missed, last, key=lambda one: one.least)
+        raise least.replaced(text=f"{least.text} (with micro_batch up to {able[-1]})")
+    del last  # its memory is for those that follow
+    for k in able:
+        found = _tried(division, k, build)
+        if not isinstance(found, LimitError):
+            division.warn()
+            return k, found
+    raise missed
+
+
+def _tried(
+    division: Division, parts: int, build: Callable[[NetChoice], T]
+) -> T | LimitError:
+    try:
+        return build(division.net(parts))
+    except LimitError as error:
+        return error.with_traceback(None)
+
+
+def _divisible(choice: NetChoice, seed: int, missed: LimitError) -> Division:
+    """Return a net divided, or say both why it must be and why it cannot."""
+    try:
+        return Division(choice, seed)
+    except UnsupportedError as error:
+        told = f"{error.text}; and undivided {missed.text}"
+        raise error.replaced(text=told) from None
