@@ -7,6 +7,7 @@ import pytest
 
 from netspec.errors import SpecError
 from runtime.backends import get_backend
+from runtime.backends.layer_kernel import LayerKernel
 from runtime.primitives import Primitives
 from tests.layers.harness import LoneLayer
 
@@ -111,6 +112,8 @@ def test_an_index_that_is_no_number_is_an_error(text, kind, monkeypatch):
     message = rf"'pick' .*bottom {place} \('.*'\) holds nan at place 2; expected 0 to 3"
     with pytest.raises(SpecError, match=message):
         layer.forward(bottoms, params)
+    if isinstance(layer.kernel, LayerKernel):
+        return  # compiled, it always looks
     monkeypatch.setattr(Primitives, "anywhere", lambda self, mask: False)
     with np.errstate(invalid="ignore"):
         (y,) = layer.forward(bottoms, params)

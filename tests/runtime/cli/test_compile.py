@@ -19,7 +19,7 @@ FEW = ("fill", "relu", "multiply")
 
 @pytest.fixture
 def few(monkeypatch):
-    """The command with three small kernels in the place of all."""
+    """The command with three small kernels and those of threads in the place of all."""
     from runtime.backends.cpu.layers import elementwise
 
     kernels = [getattr(elementwise, name) for name in FEW]
@@ -34,9 +34,9 @@ def test_all_kernels_are_those_that_layers_and_rules_have():
 
 def test_what_is_compiled_is_there_afterwards(few, capsys):
     assert main(["compile", "--threads", "1"]) == 0
-    assert " of 3 kernels compiled in " in capsys.readouterr().out
+    assert " of 6 kernels compiled in " in capsys.readouterr().out
     assert main(["compile"]) == 0
-    assert capsys.readouterr().out.startswith("0 of 3 kernels compiled")
+    assert capsys.readouterr().out.startswith("0 of 6 kernels compiled")
 
 
 def test_a_process_with_compiled_kernels_does_not_import_numba():

@@ -23,6 +23,7 @@ from runtime.backends.layer_kernel import LayerKernel
 from runtime.layers.resize import shares_of
 
 ZERO: Any = np.float32(0)
+LOWEST = float("-inf")
 ONE: Any = np.float32(1)
 
 # planes: of all images. begin: where the part of a plane that counts starts, in
@@ -270,8 +271,8 @@ class Axpy(LayerKernel[channel_ops.Axpy]):
         y = self.y
         sizes = {"count": y.size, "serial": few(y.size)}
         return [
-            broadcast(x=x, y=y, scale=factor, shift=0, **self._sizes),
-            add(a=y, b=added, c=0, d=0, y=y, ca=1, cb=1, floor=float("-inf"), **sizes),
+            broadcast(x=x, y=y, scale=factor, shift=0, floor=LOWEST, **self._sizes),
+            add(a=y, b=added, c=0, d=0, y=y, ca=1, cb=1, floor=LOWEST, **sizes),
         ]
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
