@@ -37,7 +37,6 @@ _APART = frozenset(
         "InnerProduct",
         "Interp",
         "LRN",
-        "LSTMUnit",
         "Local",
         "Log",
         "MVN",

@@ -170,7 +170,8 @@ REFUSED = {
     ),
     "Slice": (
         (
-            'layer { name: "c" type: "Slice" bottom: "pool" top: "c" top: "d" slice_param '
+            'layer { name: "c" type: "Slice" bottom: "pool" top: "c" top: "d" '
+            "slice_param "
             '{ axis: 0 } } layer { name: "s" type: "Silence" bottom: "c" bottom: "d" }'
         ),
         "'c'.*across axis 0",
@@ -199,7 +200,8 @@ REFUSED = {
     ),
     "Input": (
         (
-            'layer { name: "c" type: "Input" top: "c" input_param { shape { dim: 8 } } } '
+            'layer { name: "c" type: "Input" top: "c" input_param { shape { '
+            "dim: 8 } } } "
             'layer { name: "s" type: "Silence" bottom: "c" }'
         ),
         "'c'.*iter_size",
@@ -213,7 +215,8 @@ REFUSED = {
     ),
     "Filter": (
         (
-            'layer { name: "c" type: "Filter" bottom: "pool" bottom: "label" top: "c" } '
+            'layer { name: "c" type: "Filter" bottom: "pool" bottom: "label" '
+            'top: "c" } '
             'layer { name: "s" type: "Silence" bottom: "c" }'
         ),
         "'c'.*only the data tells",
