@@ -66,7 +66,7 @@ def test_an_exception_before_or_after_a_walk(net, monkeypatch, moment):
         monkeypatch.setattr(thread_pool, "walk", SimpleNamespace(native=disturbed))
         with pytest.raises(Disturbed):
             gradients(net)
-        monkeypatch.setattr(thread_pool, "walk", lambda: run)
+        monkeypatch.setattr(thread_pool, "walk", SimpleNamespace(native=run))
         np.testing.assert_array_equal(gradients(net), expected)
 
 
