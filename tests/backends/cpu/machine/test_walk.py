@@ -9,8 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -26,6 +25,13 @@ from tests.backends.cpu.shuffled import FUNCTION
 from tests.patience import PATIENCE_S
 
 Event = tuple[str, int, int, int, int]  # what, call, part, parts, thread
+
+
+class Made(NamedTuple):
+    """What a call asks of its kernel."""
+
+    address: int
+    is_ready: bool = True
 
 
 class Recorder:
@@ -51,7 +57,7 @@ class Recorder:
         self._kept.append(function)
         address = ctypes.cast(function, ctypes.c_void_p).value
         record = np.zeros(1)
-        made: Any = SimpleNamespace(address=address)
+        made: Any = Made(address)
         return Call(made, record, (), serial, units=units)
 
     def check(self, calls: Sequence[Call], size: int) -> None:
