@@ -37,6 +37,7 @@ from netspec.schema import NetParameter, SolverParameter
 TRAINED = [*nets.MODELS, "mobilenet", "mobilenet_v2", "chain"]
 MEASURED = ("googlenet", "resnet50", "mobilenet", "mobilenet_v2", "squeezenet", "vgg16")
 USED = [f"{name}:{batch}" for name in MEASURED for batch in (1, 16)]
+USED.remove("vgg16:16")  # which takes minutes
 LOSS_TOLERANCE = 1e-3
 OUTPUT_TOLERANCE = 1e-3  # of the largest value
 
