@@ -94,7 +94,7 @@ def test_lrn_options():
     op = read(text, (2, 3, 4, 5))
     assert (op.local_size, op.alpha, op.beta, op.k) == (3, 1.5, 0.5, 2)
     assert op.norm_region == "WITHIN_CHANNEL"
-    assert (op.backward_bottoms, op.backward_tops) == ((0,), (0,))
+    assert (op.backward_bottoms, op.backward_tops) == ((0,), ())
     even = 'type: "LRN" top: "y" lrn_param { local_size: 4 }'
     refuses(even, (2, 3, 4, 5), match="local_size is 4; expected an odd number")
     refuses('type: "LRN" top: "y"', (2, 3, 4), match="must have 4 axes")
