@@ -196,11 +196,16 @@ def cache_folder(module: str) -> Path:
     `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it. It is another one
     where the source of the module has changed, or that of a module that it imports.
     """
-    made_by = [version(name) for name in ("numba", "llvmlite")]
-    digest = hashlib.sha256(repr((LANES, TARGET, made_by)).encode())
+    digest = hashlib.sha256(repr((LANES, TARGET, _made_by())).encode())
     for name in sorted(all_imported(module)):
         digest.update(source(name))
     return caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"
+
+
+@cache
+def _made_by() -> list[str]:
+    """Return the versions of what makes machine code."""
+    return [version(name) for name in ("numba", "llvmlite")]
 
 
 def all_imported(module: str) -> set[str]:
