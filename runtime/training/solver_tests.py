@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.distributed import Communicator
 from runtime.interrupts import Held, held, stopped
 from runtime.training.doubts import YoungStatistics
 from runtime.training.history import TestRecord
@@ -15,6 +16,7 @@ class SolverTests(SolverFiles):
 
     showing: Shower
     young: YoungStatistics
+    communicator: Communicator | None
 
     def test(self, *, progress: Progress = None) -> list[TestRecord]:
         """Run every test net over its `test_iter` batches and record the means.
@@ -40,6 +42,7 @@ class SolverTests(SolverFiles):
             self.param,
             self._iteration,
             lambda: self.showing.leaves_test() or self._stopping or signals.stops(),
+            self.communicator,
         )
         if records is None:
             return None
