@@ -28,6 +28,7 @@ from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan import Plan, Prepared, Step
 from runtime.execution.plan_memory import Known, PlanMemory, SharedMemory
 from runtime.layers.base import Bound, Context, Kernel
+from runtime.layers.synced_norm import is_synced
 from runtime.primitives import Primitives
 
 
@@ -160,10 +161,15 @@ def _kernels(
     graph: Graph, backend: Backend, context: Context, keep: Container[str] | None
 ) -> tuple[Sequence[Place | None], Sequence[Kernel[Any]], Fusion | None]:
     """Return where blobs lie, the kernels of all nodes, and which run as one."""
-    made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
+    made = [_kernel(node, backend, context) for node in graph.nodes]
     places, kernels = backend.arrange(graph, made, context)
     fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
     return places, kernels, fusion
+
+
+def _kernel(node: Node, backend: Backend, context: Context) -> Kernel[Any]:
+    choose = backend.synced_norm if is_synced(node, context) else backend.kernel
+    return choose(node, context.dtype)(node, context)
 
 
 def _within(

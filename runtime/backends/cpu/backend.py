@@ -60,6 +60,17 @@ class CpuBackend(Backend):
                     return made
         return super().kernel(node, dtype)
 
+    def synced_norm(
+        self, node: Node, dtype: str
+    ) -> Callable[[Node, Context], Kernel[Any]]:
+        """Return the compiled kernel class where there is one."""
+        if dtype == "float32" and self.compiles:
+            from runtime.backends.cpu.layers.synced_norm import CompiledSyncedNorm
+
+            if CompiledSyncedNorm.suits(node.op):
+                return CompiledSyncedNorm
+        return super().synced_norm(node, dtype)
+
     @property
     def title(self) -> str:
         """The name, and whether there are compiled kernels."""
