@@ -48,9 +48,10 @@ def end_job(job: Job, text: str, status: int = FAILED) -> None:
 def say(rank: int, text: str) -> None:
     """Write lines to standard error, each with the rank that says it."""
     lines = [f"rank {rank}: {line}\n" for line in text.splitlines() if line.strip()]
+    stream = sys.__stderr__ or sys.stderr  # also where a rank keeps what it writes
     with suppress(AttributeError, OSError, ValueError):
-        sys.stderr.write("".join(lines))
-        sys.stderr.flush()
+        stream.write("".join(lines))
+        stream.flush()
 
 
 def fails_everywhere(job: Job, status: int, reason: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -12,7 +14,7 @@ import numpy as np
 from netspec.errors import MachineError
 from runtime.distributed.faults import end_job
 from runtime.distributed.leaving import Leaving
-from runtime.distributed.ranks import Launched
+from runtime.distributed.ranks import OPEN_MPI, Launched
 
 POLL_S = 0.0002  # between looks at a message; each look moves a piece of it
 # Looks without a pause before the first, some microseconds each: small sums are done
@@ -20,6 +22,9 @@ POLL_S = 0.0002  # between looks at a message; each look moves a piece of it
 LOOKS = 20
 ASK_S = 0.1  # between looks at whether somebody left who is waited for
 WAIT_S = 0.4  # that each next rank waits with telling it
+
+# How libraries call themselves that do not know what Open MPI's mpiexec tells them.
+STRANGERS = ("MPICH", "MVAPICH", "Intel")
 
 # Kinds of exchanges, each of which has a communicator and is counted.
 VALUES, SUMS = 0, 1
@@ -46,20 +51,22 @@ class MpiCommunicator:
         Raises `MachineError` if MPI cannot be used.
         """
         try:
-            from mpi4py import MPI
+            MPI = _library()
         except (ImportError, RuntimeError) as error:
             raise MachineError(
                 f"{found.size} processes were started together, but MPI cannot be "
                 f"used: {error}; install mpi4py and an MPI library, as with "
                 f"pip install 'netspec[mpi]'"
             ) from error
+        library = MPI.Get_library_version().partition("\n")[0].strip("\0 ")
+        if not MPI.Is_initialized():
+            # The library of the one ends the process under the launcher of the other.
+            if found.launcher == OPEN_MPI and library.startswith(STRANGERS):
+                raise _strangers(found, library, "cannot be used with it")
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
         size = MPI.COMM_WORLD.Get_size()
         if size != found.size:
-            raise MachineError(
-                f"{found.size} processes were started together, but the MPI library of "
-                f"mpi4py sees {size}: mpiexec belongs to another MPI; use that of the "
-                f"same environment, or install mpi4py for the other"
-            )
+            raise _strangers(found, library, f"sees {size} of them")
         return cls(MPI.COMM_WORLD, found)
 
     def start_sum(self, values: np.ndarray) -> Exchange:
@@ -128,6 +135,27 @@ class MpiCommunicator:
                 return
         while not exchange.done():
             time.sleep(POLL_S)
+
+
+def _library() -> Any:
+    """Return mpi4py's module, without starting MPI if nobody has."""
+    import mpi4py
+
+    if "mpi4py.MPI" not in sys.modules:
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what `_strangers` says better
+        from mpi4py import MPI
+    return MPI
+
+
+def _strangers(found: Launched, library: str, what: str) -> MachineError:
+    return MachineError(
+        f"{found.size} processes were started together, by {found.launcher}'s mpiexec "
+        f"or a relative, but the MPI library that mpi4py uses ({library}) {what}: use "
+        f"the mpiexec of the same environment, such as {sys.prefix}/bin/mpiexec, or "
+        f"install mpi4py for the other MPI"
+    )
 
 
 def _packed(value: Any) -> np.ndarray:
