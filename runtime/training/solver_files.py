@@ -22,6 +22,7 @@ from runtime.interrupts import whole
 from runtime.training.divergence import warn
 from runtime.training.new_end import has_new_end
 from runtime.training.passes import UNKNOWN
+from runtime.training.running_statistics import RunningStatistics
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import Snapshot, SnapshotWarning, last
 from runtime.training.telling import Callbacks
@@ -40,6 +41,7 @@ class SolverFiles(Callbacks):
     copied: tuple[CopyReport, ...]
     _cut: bool
     _unsaved: bool
+    statistics: RunningStatistics
 
     def __setattr__(self, name: str, value: Any) -> None:
         # `solver.base_lr = 0.1` would be an attribute that nothing reads.
@@ -104,6 +106,7 @@ class SolverFiles(Callbacks):
 
     def _write_snapshot(self) -> Snapshot:
         param = self.param
+        self.statistics.average()
         written = write_snapshot(
             self.net,
             self.update,
