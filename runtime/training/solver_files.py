@@ -24,6 +24,7 @@ from runtime.training.divergence import warn
 from runtime.training.first_rank import by_first_rank, warn_of_strangers
 from runtime.training.new_end import has_new_end
 from runtime.training.passes import UNKNOWN
+from runtime.training.running_statistics import RunningStatistics
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import (
     Snapshot,
@@ -48,6 +49,7 @@ class SolverFiles(Callbacks):
     copied: tuple[CopyReport, ...]
     _cut: bool
     _unsaved: bool
+    statistics: RunningStatistics
 
     def __setattr__(self, name: str, value: Any) -> None:
         # `solver.base_lr = 0.1` would be an attribute that nothing reads.
@@ -114,6 +116,7 @@ class SolverFiles(Callbacks):
 
     def _write_snapshot(self) -> Snapshot:
         param = self.param
+        self.statistics.average()
         hdf5 = param.snapshot_format == SolverParameter.HDF5
         states = self._states()
         warn_of_strangers(self.communicator)
