@@ -33,6 +33,7 @@ def get_solver(
     micro_batch: Parts | None = None,
     rename: Names | None = None,
     communicator: Communicator | None = None,
+    sync_batch_norm: bool = False,
     **fields: Unpack[SolverFields],
 ) -> Solver:
     """Return `Solver(solver, ...)`, under pycaffe's name.
@@ -57,5 +58,6 @@ def get_solver(
         micro_batch=micro_batch,
         rename=rename,
         communicator=communicator,
+        sync_batch_norm=sync_batch_norm,
         **fields,
     )

@@ -37,6 +37,10 @@ class SolverTests(SolverFiles):
 
     def _test(self, signals: Held) -> list[TestRecord] | None:
         """Test, or return None if it was left."""
+        with self.statistics.averaged():
+            return self._run_tests(signals)
+
+    def _run_tests(self, signals: Held) -> list[TestRecord] | None:
         records = run_tests(
             self.test_nets,
             self.param,
