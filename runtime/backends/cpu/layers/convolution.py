@@ -19,6 +19,7 @@ from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.weights import PositionProducts
 from runtime.backends.cpu.correlation.winograd import Winograd
+from runtime.backends.cpu.correlation.winograd_scatter import WinogradScatter
 from runtime.backends.cpu.correlation.winograd_weights import WinogradWeights
 from runtime.backends.cpu.layers.broadcast import summed
 from runtime.backends.cpu.layers.elementwise import fill
@@ -49,6 +50,19 @@ def forward_algorithms(
             algorithms.append(Winograd(shape, threads, constant).best())
         else:
             algorithms.append(Direct(shape, threads, constant))
+    return algorithms
+
+
+def backward_algorithms(shapes: Sequence[Correlation], threads: int) -> list[Algorithm]:
+    """Return the fastest algorithms for what has no bias: gradients of data."""
+    algorithms: list[Algorithm] = []
+    for usual in forward_algorithms(shapes, threads):
+        algorithms.append(usual)
+        if isinstance(usual, Depthwise) or not WinogradScatter.suits(usual.shape):
+            continue
+        scatter = WinogradScatter(usual.shape, 1)
+        if scatter.pays and scatter.cycles < Direct(usual.shape, 1).cycles:
+            algorithms[-1] = WinogradScatter(usual.shape, threads).best()
     return algorithms
 
 
@@ -101,7 +115,7 @@ class _Correlating(LayerKernel[ConvT]):
         self._keeps = self._keeps_weights()
         self.ahead = self.algorithms()
         backward = self.backward_shapes() if any(self.node.propagate) else []
-        self.behind = forward_algorithms(backward, threads)
+        self.behind = backward_algorithms(backward, threads)
         reached = sum(count(shape.positions) for shape in backward)
         self._reaches_all = reached == count(self.op.bottoms[0][2:])
         wanted = [algorithm.scratch() for algorithm in (*self.ahead, *self.behind)]
