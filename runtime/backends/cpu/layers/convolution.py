@@ -18,6 +18,7 @@ from runtime.backends.cpu.correlation.correlation import (
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.weights import PositionProducts
+from runtime.backends.cpu.correlation.weights_dots import PositionDots
 from runtime.backends.cpu.correlation.winograd import Winograd
 from runtime.backends.cpu.correlation.winograd_scatter import WinogradScatter
 from runtime.backends.cpu.correlation.winograd_weights import WinogradWeights
@@ -71,9 +72,14 @@ def weights_algorithm(shape: Correlation, threads: int) -> WeightsAlgorithm:
     if Depthwise.suits(shape):
         return Depthwise((shape,), threads)
     products, winograd = PositionProducts(shape, 1), WinogradWeights(shape, 1)
-    if Winograd.suits(shape) and winograd.weight_cycles < products.cycles:
+    cycles = products.cycles
+    if PositionDots.suits(shape):
+        cycles = min(cycles, PositionDots(shape, 1).cycles)
+    if Winograd.suits(shape) and winograd.weight_cycles < cycles:
         return WinogradWeights(shape, threads)
-    return PositionProducts(shape, threads)
+    return (PositionProducts if cycles == products.cycles else PositionDots)(
+        shape, threads
+    )
 
 
 class _Correlating(LayerKernel[ConvT]):
