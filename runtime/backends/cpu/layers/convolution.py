@@ -17,6 +17,7 @@ from runtime.backends.cpu.correlation.correlation import (
 )
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
+from runtime.backends.cpu.correlation.pointwise import Dots, Pointwise
 from runtime.backends.cpu.correlation.weights import PositionProducts
 from runtime.backends.cpu.correlation.weights_dots import PositionDots
 from runtime.backends.cpu.correlation.winograd import Winograd
@@ -28,7 +29,7 @@ from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
-Algorithm = Direct | Winograd | Depthwise
+Algorithm = Direct | Winograd | Depthwise | Pointwise | Dots
 WeightsAlgorithm = WinogradWeights | Depthwise | PositionProducts
 ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
@@ -45,6 +46,12 @@ def forward_algorithms(
         return [Depthwise(tuple(shapes), threads)]
     algorithms: list[Algorithm] = []
     for shape in shapes:
+        if Dots.suits(shape):
+            algorithms.append(Dots(shape, threads))
+            continue
+        if constant and Pointwise.suits(shape) and Pointwise(shape, 1).pays:
+            algorithms.append(Pointwise(shape, threads))
+            continue
         direct = Direct(shape, 1, constant)
         winograd = Winograd(shape, 1, constant)
         if Winograd.suits(shape) and winograd.best().cycles < direct.cycles:
