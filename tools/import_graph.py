@@ -59,7 +59,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "own_layers",
     ),
     "runtime": (
-        "arrays  compilation  fillers  habits  html  interrupts",
+        "arrays  compilation  distributed  fillers  habits  html  interrupts",
         "counter_random",
         "primitives  data",
         "layers  arena",
