@@ -28,6 +28,7 @@ from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import TILE
 from runtime.backends.cpu.machine.sizes import round_up
+from runtime.backends.cpu.machine.within import between, whole
 
 STRIP_BYTES = 1 << 15  # of the rows of a strip, LANES channels of them: in the L1 cache
 WEIGHTS_BLOCK = 64  # channels, where weights are transformed in place
@@ -70,6 +71,7 @@ class Winograd:
     row_shares: int = 1
     transforms_in_place: bool = False
     adds: ClassVar[bool] = True  # another blob, see `Weights`
+    skips: ClassVar[bool] = True  # other memory between images of y
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
@@ -388,7 +390,8 @@ class Winograd:
             calls.append(transform)
         run = winograd(
             x=x,
-            y=y,
+            y=whole(y),
+            y_between=between(y),
             bias=weights.bias,
             transformed=0 if self.transforms_in_place else work["weights"],
             weights_block=self._weights_block,
