@@ -44,6 +44,7 @@ from runtime.training.micro_batch import Parts
 from runtime.training.passes import mean_gradients
 from runtime.training.rule import Rule
 from runtime.training.running_statistics import RunningStatistics
+from runtime.training.shared_data import SharedData
 from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
@@ -199,6 +200,9 @@ class Solver(SolverTests, SolverLooks):
         self._together = (
             DataParallel(self.net, self.communicator) if self.communicator else None
         )
+        self._shared = None
+        if self.communicator is not None:
+            self._shared = SharedData(self.net, self.communicator)
         self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
@@ -381,6 +385,8 @@ class Solver(SolverTests, SolverLooks):
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)
+        if self._shared is not None:
+            self._shared.look()
         self._iteration += 1
         return self._recorder.add(self._iteration - 1, loss, lr, started)
 
