@@ -33,6 +33,7 @@ def get_solver(
     micro_batch: Parts | None = None,
     rename: Names | None = None,
     communicator: Communicator | None = None,
+    check_replicas: int = 0,
     **fields: Unpack[SolverFields],
 ) -> Solver:
     """Return `Solver(solver, ...)`, under pycaffe's name.
@@ -57,5 +58,6 @@ def get_solver(
         micro_batch=micro_batch,
         rename=rename,
         communicator=communicator,
+        check_replicas=check_replicas,
         **fields,
     )
