@@ -57,8 +57,8 @@ class SendBeside:
     compute; this thread looks at a sum, which moves it on, and sleeps. Whoever waits
     for all does so on a lock, where signals get through.
 
-    An iteration that is left before `wait` came to its end cannot be mended: other
-    ranks have added up other arrays. From then on every call raises `MachineError`.
+    An iteration that is left once the first array was ready cannot be repeated: other
+    ranks wait for the rest. From then on `begin` raises `MachineError`.
     """
 
     def __init__(self, communicator: Communicator, arrays: Sequence[Any]) -> None:
@@ -75,7 +75,7 @@ class SendBeside:
 
     def begin(self) -> None:
         """Begin an iteration."""
-        if self._open:
+        if self._open and self._told:
             raise MachineError(
                 "an iteration ended amid the sums of its gradients, so that this rank "
                 "is out of step with the others; end the job, and resume from a "
