@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from netspec.ops import Op, Shape
 from netspec.schema import TRAIN
 from runtime.arrays import Array, ArraySpec
+from runtime.distributed import Communicator
 from runtime.primitives import Primitives
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Context:
     sources: Mapping[str, Any] = field(default_factory=dict)  # data layer -> Source
     python: Any = None  # PythonLayers, which has the objects of Python layers
     precision: str = "float32"  # of products and of what blobs are stored as
+    ranks: Communicator | None = None  # over whose batches BatchNorm has statistics
 
 
 @dataclass(frozen=True)

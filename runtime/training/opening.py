@@ -34,6 +34,7 @@ def get_solver(
     rename: Names | None = None,
     communicator: Communicator | None = None,
     check_replicas: int = 0,
+    sync_batch_norm: bool = False,
     **fields: Unpack[SolverFields],
 ) -> Solver:
     """Return `Solver(solver, ...)`, under pycaffe's name.
@@ -59,5 +60,6 @@ def get_solver(
         rename=rename,
         communicator=communicator,
         check_replicas=check_replicas,
+        sync_batch_norm=sync_batch_norm,
         **fields,
     )

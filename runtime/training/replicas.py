@@ -19,6 +19,7 @@ from runtime.distributed import Communicator
 from runtime.execution.mirror import WRITING
 from runtime.execution.net import Net
 from runtime.training.rule import Rule
+from runtime.training.running_statistics import remembered
 
 # What may differ between ranks: where files lie, what is shown, on which device.
 _OPEN = (
@@ -78,6 +79,7 @@ class Replicas:
     ) -> None:
         self._net, self._communicator, self._every = net, communicator, every
         self._rule = rule
+        self._counted = remembered(net.graph)
         self.met = False  # since files were read last
 
     def meet(self, mine: Mapping[str, str]) -> None:
@@ -151,13 +153,11 @@ class Replicas:
                 yield f"the history of {name}", array[place]
 
     def _is_common(self, parameter: Parameter) -> bool:
-        node = self._net.graph.nodes[parameter.owner.node]
         if parameter.learn:
             return True
-        learned = node.op.learned_params
         # A layer in Python may count whatever it likes in what is not learned.
-        counts = learned is not None and parameter.owner.slot not in learned
-        return not counts and node.type != "Python"
+        kind = self._net.graph.nodes[parameter.owner.node].type
+        return parameter.index not in self._counted and kind != "Python"
 
     def _on_host(self, array: Array) -> np.ndarray:
         if self._net.backend.on_host:

@@ -35,6 +35,7 @@ from runtime.training.doubts import (
     warn_if_nothing_learns,
     warn_of_portable_kernels,
 )
+from runtime.training.first_rank import make_ready
 from runtime.training.history import History, Recorder, StepRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
@@ -42,11 +43,10 @@ from runtime.training.lr_policy import policy_of
 from runtime.training.micro_batch import Parts
 from runtime.training.replicas import Replicas
 from runtime.training.rule import Rule
+from runtime.training.running_statistics import RunningStatistics
 from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
-    check_writable,
-    remove_leftovers,
     unsaved,
 )
 from runtime.training.solver_fields import SolverFields
@@ -99,6 +99,8 @@ class Solver(SolverRanks, SolverLooks):
             each takes every N-th batch, and all add up their gradients.
         check_replicas: after how many iterations each ranks compare what they hold, 0
             for never; see `ReplicaError`.
+        sync_batch_norm: whether BatchNorm has its statistics over the batches of all
+            ranks, as one process with batches N times as large; else over a rank's own.
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -143,6 +145,7 @@ class Solver(SolverRanks, SolverLooks):
         rename: Names | None = None,
         communicator: Communicator | None = None,
         check_replicas: int = 0,
+        sync_batch_norm: bool = False,
         **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
@@ -167,7 +170,11 @@ class Solver(SolverRanks, SolverLooks):
         made = (self.net_type, param, folder)
         how["memory_limit"] = memory_limit
         options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        nets = SolverNets(*made, micro_batch=micro_batch, **options)
+        self.communicator = several(communicator)
+        synced = self.communicator if sync_batch_norm else None
+        nets = SolverNets(
+            *made, micro_batch=micro_batch, sync_batch_norm=synced, **options
+        )
         self.micro_batch: int = nets.micro_batch
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
@@ -175,7 +182,7 @@ class Solver(SolverRanks, SolverLooks):
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
         self.copy_all(paths, rename)
-        self.communicator = several(communicator)
+        self.statistics = RunningStatistics(self.net, self.communicator)
         self._rule = Rule(param, self.net, ranks_of(self.communicator))
         self.options, self.check_replicas = options, every
         self._time = self.net.backend.compilation.clock  # stands while it compiles
@@ -255,6 +262,7 @@ class Solver(SolverRanks, SolverLooks):
             show = self.showing.run(self, "solve", left, progress)
             with show.until(signals), self.training():
                 self._solve(signals)
+                self.statistics.average()
         if signals.interrupted or self._was_left(signals):
             raise stopped(f"training stopped after iteration {self._iteration}")
         return self.history
@@ -264,8 +272,7 @@ class Solver(SolverRanks, SolverLooks):
         if not param.HasField("max_iter"):
             raise SpecError("solver: max_iter is missing; say how long to train")
         if param.snapshot > 0 or param.snapshot_after_train:
-            check_writable(param.snapshot_prefix)
-            remove_leftovers(param.snapshot_prefix)
+            make_ready(param.snapshot_prefix, self.communicator)
         if resume is not None:
             self.restore(resume)
 

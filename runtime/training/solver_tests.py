@@ -35,7 +35,10 @@ class SolverTests(SolverFiles):
 
     def _test(self, signals: Held) -> list[TestRecord] | None:
         """Test, or return None if it was left."""
+        with self.statistics.averaged():
+            return self._run_tests(signals)
 
+    def _run_tests(self, signals: Held) -> list[TestRecord] | None:
         def leaves() -> bool:
             leaves = self.showing.leaves_test() or self._stopping
             # All ranks test together, and agree on signals once they are done.
