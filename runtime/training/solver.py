@@ -44,6 +44,7 @@ from runtime.training.micro_batch import Parts
 from runtime.training.replicas import Replicas
 from runtime.training.rule import Rule
 from runtime.training.running_statistics import RunningStatistics
+from runtime.training.shared_data import SharedData
 from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
@@ -200,10 +201,11 @@ class Solver(SolverRanks, SolverLooks):
         self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
-        self._together = None
+        self._together = self._shared = None
         if self.communicator is not None:
             self._together = DataParallel(self.net, self.communicator)
             self._replicas = Replicas(self.net, self.communicator, every, self._rule)
+            self._shared = SharedData(self.net, self.communicator)
         self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
@@ -394,6 +396,8 @@ class Solver(SolverRanks, SolverLooks):
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)
+        if self._shared is not None:
+            self._shared.look()
         self._iteration += 1
         return self._recorder.add(self._iteration - 1, loss, lr, started)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.distributed import Communicator
 from runtime.interrupts import Held, held, stopped
 from runtime.training.doubts import YoungStatistics
 from runtime.training.history import TestRecord
@@ -15,6 +16,7 @@ class SolverTests(SolverFiles):
 
     showing: Shower
     young: YoungStatistics
+    communicator: Communicator | None
 
     def test(self, *, progress: Progress = None) -> list[TestRecord]:
         """Run every test net over its `test_iter` batches and record the means.
@@ -40,11 +42,11 @@ class SolverTests(SolverFiles):
 
     def _run_tests(self, signals: Held) -> list[TestRecord] | None:
         def leaves() -> bool:
-            leaves = self.showing.leaves_test() or self._stopping
-            # All ranks test together, and agree on signals once they are done.
-            return leaves or (self.communicator is None and signals.stops())
+            asked = self._stopping or self._stop_asked
+            return self.showing.leaves_test() or asked or signals.stops()
 
-        records = run_tests(self.test_nets, self.param, self._iteration, leaves)
+        given = (self.test_nets, self.param, self._iteration)
+        records = run_tests(*given, leaves, self.communicator)
         if records is None:
             return None
         tested = [self.test_nets[record.net] for record in records]
