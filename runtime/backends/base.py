@@ -10,7 +10,7 @@ from netspec.ops.base import Shape, label
 from runtime.arrays import Array
 from runtime.layers import portable_kernels
 from runtime.layers.base import Context, Kernel
-from runtime.layers.synced_norm import SyncedNorm
+from runtime.layers.batch_norm import SyncedNorm
 from runtime.primitives import Primitives
 from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
 

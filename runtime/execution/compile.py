@@ -28,7 +28,7 @@ from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan import Plan, Prepared, Step
 from runtime.execution.plan_memory import Known, PlanMemory, SharedMemory
 from runtime.layers.base import Bound, Context, Kernel
-from runtime.layers.synced_norm import is_synced
+from runtime.layers.batch_norm import is_synced
 from runtime.primitives import Primitives
 
 
