@@ -306,7 +306,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             with np.errstate(all="ignore"):
                 for run in runs.whole(self.plan):
                     run()
-            self.clock.value += 1
+            self.clock.go_on()
         except TopsChanged as change:
             self._run_forward(self.follow(change, last), last)
             for run in runs.between(self.plan):
@@ -355,7 +355,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
                 break
             except TopsChanged as change:
                 first = self.follow(change, last)
-        self.clock.value += 1
+        self.clock.go_on()
 
     def _run_pass(
         self, kind: Pass, first: int, last: int, *, again: bool = False

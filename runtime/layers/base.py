@@ -29,9 +29,19 @@ OpT = TypeVar("OpT", bound=Op)
 
 @dataclass
 class Clock:
-    """Counts the forward passes of a net; the only mutable input of random kernels."""
+    """Counts the forward passes of a net; the only mutable input of random kernels.
+
+    Of several processes that train together each does every so many of the passes of
+    one: it begins with number `first` and goes on by `step`.
+    """
 
     value: int = 0
+    step: int = 1
+    first: int = 0
+
+    def go_on(self) -> None:
+        """Count a pass."""
+        self.value += self.step
 
 
 @dataclass(frozen=True)

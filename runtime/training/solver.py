@@ -35,6 +35,7 @@ from runtime.training.doubts import (
     warn_if_nothing_learns,
     warn_of_portable_kernels,
 )
+from runtime.training.first_rank import make_ready
 from runtime.training.history import History, Recorder, StepRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
@@ -46,8 +47,6 @@ from runtime.training.running_statistics import RunningStatistics
 from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
-    check_writable,
-    remove_leftovers,
     unsaved,
 )
 from runtime.training.solver_fields import SolverFields
@@ -268,8 +267,7 @@ class Solver(SolverTests, SolverLooks):
         if not param.HasField("max_iter"):
             raise SpecError("solver: max_iter is missing; say how long to train")
         if param.snapshot > 0 or param.snapshot_after_train:
-            check_writable(param.snapshot_prefix)
-            remove_leftovers(param.snapshot_prefix)
+            make_ready(param.snapshot_prefix, self.communicator)
         if resume is not None:
             self.restore(resume)
 
