@@ -25,10 +25,7 @@ layer { name: "bn" type: "BN" bottom: "ip" top: "ip" bn_param { momentum: 0.75 }
 layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "loss" }
 """
 
-PROGRAM = (
-    TELL
-    + """
-import hashlib
+PROGRAM = """
 from runtime.training.running_statistics import remembered
 folder, net = sys.argv[1:]
 world = runtime.distributed.world()
@@ -81,7 +78,6 @@ found["synced"] = values(one)
 with open(f"{folder}/found_{world.rank}.json", "w") as file:
     json.dump(found, file)
 """
-)
 
 
 @pytest.fixture(scope="module")
