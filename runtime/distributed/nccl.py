@@ -52,7 +52,9 @@ class Copies(Protocol):
         """Copy an array of the host."""
 
 
-def on_devices(ranks: Communicator, copies: Copies, group: Group | None) -> Communicator:
+def on_devices(
+    ranks: Communicator, copies: Copies, group: Group | None
+) -> Communicator:
     """Return ranks that can add up arrays of their devices. All of them call it.
 
     group: None where the device has no way of its own.

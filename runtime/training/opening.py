@@ -34,6 +34,7 @@ def get_solver(
     rename: Names | None = None,
     communicator: Communicator | None = None,
     sync_batch_norm: bool = False,
+    check_replicas: int = 0,
     **fields: Unpack[SolverFields],
 ) -> Solver:
     """Return `Solver(solver, ...)`, under pycaffe's name.
@@ -59,5 +60,6 @@ def get_solver(
         rename=rename,
         communicator=communicator,
         sync_batch_norm=sync_batch_norm,
+        check_replicas=check_replicas,
         **fields,
     )

@@ -30,6 +30,7 @@ TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 OPTIONS = (
     "allow_python",
     "backend",
+    "check_replicas",
     "communicator",
     "folder",
     "graphs",

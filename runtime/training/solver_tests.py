@@ -28,7 +28,7 @@ class SolverTests(SolverFiles):
         with held() as signals, show.until(signals):
             records = self._test(signals)
         if not self.callbacks.runs:
-            self._stopping = False
+            self._stopping = self._stop_asked = False
         if signals.interrupted:
             raise stopped("the test was stopped, and nothing of it is recorded")
         return records or []
@@ -39,12 +39,13 @@ class SolverTests(SolverFiles):
             return self._run_tests(signals)
 
     def _run_tests(self, signals: Held) -> list[TestRecord] | None:
-        records = run_tests(
-            self.test_nets,
-            self.param,
-            self._iteration,
-            lambda: self.showing.leaves_test() or self._stopping or signals.stops(),
-        )
+
+        def leaves() -> bool:
+            leaves = self.showing.leaves_test() or self._stopping
+            # All ranks test together, and agree on signals once they are done.
+            return leaves or (self.communicator is None and signals.stops())
+
+        records = run_tests(self.test_nets, self.param, self._iteration, leaves)
         if records is None:
             return None
         tested = [self.test_nets[record.net] for record in records]

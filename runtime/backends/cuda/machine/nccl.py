@@ -44,7 +44,9 @@ class Nccl:
     def missing(self) -> str:
         """Why NCCL cannot be used, or ""."""
         if self._library is None or not getattr(self._library, "available", False):
-            return "CuPy finds no NCCL; install it, as with pip install nvidia-nccl-cu12"
+            return (
+                "CuPy finds no NCCL; install it, as with pip install nvidia-nccl-cu12"
+            )
         return ""
 
     def new_group(self) -> list[int]:
