@@ -94,12 +94,6 @@ def _why_not(told: Sequence[Sequence[str]]) -> str:
     return ""
 
 
-def local_rank(ranks: Communicator) -> int:
-    """Return how many ranks of lower number are on this machine, told by its name."""
-    names = ranks.gather(platform.node())
-    return names[: ranks.rank].count(names[ranks.rank])
-
-
 class _Ranks:
     """Ranks that do by others all but sums of arrays of a device."""
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import SpecError, UnsupportedError
+from runtime.distributed.sending import finish
 from runtime.execution.mirror import Kind, Steps
 from runtime.pycaffe import mode
-from runtime.training.data_parallel import wait
 
 UID_BYTES = 128  # as NCCL's own
 _WEIGHTS = Steps(
@@ -69,7 +69,7 @@ class NCCL:
         values = np.zeros(data.shape, str(data.dtype))
         if ranks.rank == 0:
             net.backend.download(data, out=values)
-        wait(ranks.start_sum(values))
+        finish(ranks.start_sum(values))
         net.backend.upload(values, out=data)
         net.mirror.after_steps()
 

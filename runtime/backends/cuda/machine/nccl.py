@@ -31,7 +31,7 @@ class Nccl:
 
     def __init__(self, cupy: Any, device: Any, compute: Any) -> None:
         self._cupy, self._device, self._compute = cupy, device, compute
-        self._library = getattr(cupy.cuda, "nccl", None)
+        self._library: Any = getattr(cupy.cuda, "nccl", None)
         self._group: Any = None
         self._marks: dict[int, tuple[Any, Any]] = {}  # by the address that is summed
 
@@ -44,9 +44,7 @@ class Nccl:
     def missing(self) -> str:
         """Why NCCL cannot be used, or ""."""
         if self._library is None or not getattr(self._library, "available", False):
-            return (
-                "CuPy finds no NCCL; install it, as with pip install nvidia-nccl-cu12"
-            )
+            return "CuPy finds no NCCL; install it, as by pip install nvidia-nccl-cu12"
         return ""
 
     def new_group(self) -> list[int]:
