@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 from netspec.errors import SpecError
-from runtime.backends import Backend, full_name, name_for_rank
+from runtime.backends import Backend, name_for_rank
 from runtime.distributed import Communicator
 from runtime.distributed.nccl import on_devices
 
@@ -18,10 +18,9 @@ def backend_of_rank(name: str, ranks: Communicator | None) -> str:
 
     Raises `SpecError` for ranks that compute on other kinds of backends than rank 0.
     """
-    full_name(name)  # its mistakes come first
     if ranks is None:
         return name
-    told = ranks.gather([platform.node(), name])
+    told = ranks.gather([platform.node(), str(name)])
     kinds = [one.partition(":")[0] for _, one in told]
     for rank, kind in enumerate(kinds):
         if kind != kinds[0]:
