@@ -26,7 +26,7 @@ _OPEN = (
     *("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param"),
     *("snapshot_prefix", "weights", "display", "debug_info", "device_id"),
 )
-_OPTIONS = ("backend", "kernels", "precision")
+_OPTIONS = ("kernels", "precision")
 
 
 class ReplicaError(MachineError):
@@ -57,6 +57,8 @@ def described(solver: Any) -> dict[str, str]:
         "version of netspec": version(),
         "seed": str(solver.seed),
         **{name: str(solver.options[name]) for name in _OPTIONS},
+        "backend": str(solver.options["backend"]).partition(":")[0],
+        "sync_batch_norm": str(solver.net.context.ranks is not None),
         "dtype": str(solver.net.context.dtype),
         "micro_batch": str(solver.micro_batch),
         "check_replicas": str(solver.check_replicas),

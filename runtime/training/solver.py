@@ -41,6 +41,7 @@ from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
 from runtime.training.micro_batch import Parts
+from runtime.training.rank_device import backend_of_rank, with_sums
 from runtime.training.replicas import Replicas
 from runtime.training.rule import Rule
 from runtime.training.running_statistics import RunningStatistics
@@ -165,19 +166,21 @@ class Solver(SolverRanks, SolverLooks):
         settings_of(param)  # its mistakes come before the time it takes to build nets
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
+        ranks = several(communicator)
+        backend = backend_of_rank(backend, ranks)
         how: dict[str, Any] = {"backend": backend, "kernels": kernels}
         how |= {"graphs": graphs, "precision": precision, "seed": self.seed}
         allow = allowed_names(allow_python)
         made = (self.net_type, param, folder)
         how["memory_limit"] = memory_limit
         options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        self.communicator = several(communicator)
-        synced = self.communicator if sync_batch_norm else None
+        synced = ranks if sync_batch_norm else None
         nets = SolverNets(
             *made, micro_batch=micro_batch, sync_batch_norm=synced, **options
         )
         self.micro_batch: int = nets.micro_batch
         self.net: Net = nets.net
+        self.communicator = with_sums(ranks, self.net.backend)
         self.test_nets: list[Net] = nets.test_nets
         warn_of_unread(param, named, backend)
         names = [name for listed in param.weights for name in weight_files(listed)]

@@ -42,6 +42,7 @@ OPTIONS = (
     "precision",
     "rename",
     "seed",
+    "sync_batch_norm",
 )
 _FILES = ("net", "train_net", "test_net")  # `<field>_param` is the net itself
 _FIELDS = known_fields(SolverParameter.DESCRIPTOR)
