@@ -83,6 +83,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "correlation",
         "layers",
         "updates  table  inference  residual",
+        "concatenated",
         "fusion",
         "backend",
         "__init__",

@@ -44,6 +44,7 @@ from runtime.execution.net_names import NetNames
 from runtime.execution.net_shapes import NetShapes
 from runtime.execution.parameters import Parameters, allocate, borrow
 from runtime.execution.plan import IterationRuns, Step
+from runtime.execution.planning import shared_graph
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
 from runtime.execution.unknown_fields import refuse_unknown_layers
@@ -74,11 +75,12 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             them; None keeps all. Fewer kept blobs need less memory. A net with a
             Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
             Python has as bottom or top is always kept.
-        memory_limit: the most memory that training may take, such as "3GB" or a number
+        memory_limit: the most memory that the net may take, such as "3GB" or a number
             of bytes: of parameters, gradients, blobs and what layers need, without
             Python itself. Blobs are computed again in backward until all fits, which
-            takes time and changes no result; `recomputation` says what. Where `keep`
-            is not given, nothing is kept then.
+            takes time and changes no result; `recomputation` says what. A net of which
+            nothing runs backward fits or is refused. Where `keep` is not given,
+            nothing is kept then.
         plans: for how many shapes of inputs and batches plans are kept, so that one
             that was seen before costs nothing: see `KeptPlans`.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
@@ -179,7 +181,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             if unknown:
                 hint = did_you_mean(unknown[0], graph.blobs)
                 raise SpecError(f"keep names no blob of the net: {unknown}{hint}")
-        return self._shared(graph)
+        return shared_graph(graph, self._keep, self.backend)
 
     def _name_everything(self) -> None:
         graph = self.graph

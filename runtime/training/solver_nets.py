@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from netspec.errors import SpecError
+from netspec.graph.recompute import LimitError
+from netspec.ops.base import Shape
 from netspec.reading.located import located
 from netspec.room import bytes_of
 from netspec.schema import SolverParameter
+from runtime.backends import get_backend
 from runtime.distributed import Communicator
 from runtime.execution.arguments import names_of
 from runtime.execution.limits import MemoryLimit
 from runtime.execution.net import Net
+from runtime.execution.planning import Planner
 from runtime.training.average_precision import precision_of
 from runtime.training.micro_batch import (
     Parts,
@@ -76,28 +82,48 @@ class SolverNets(Generic[NetT]):
                 "memory_limit": limit,
                 "sync_batch_norm": sync_batch_norm,
             }
-            net = kind(part.net, state=part.state, **own, **options)
             try:
-                others = [
+                net = kind(part.net, state=part.state, **own, **options)
+            except LimitError as error:
+                raise (error.beside(others()) if tests else error) from None
+            try:
+                nets = [
                     kind(one.net, state=one.state, share_with=net, **options)
                     for one in tests
                 ]
-                if limit is not None and others:
-                    net.make_room(sum(one.memory_bytes for one in others))
+                if limit is not None and nets:
+                    net.make_room(sum(one.memory_bytes for one in nets))
             except SpecError:
                 net.close()
                 raise
-            return net, others
+            return net, nets
+
+        @cache
+        def others() -> int:
+            """Return what nets that test take; 0 where that is not known ahead."""
+            planner = _planner(options)
+            return sum(planner.bytes_to_test(o.net, o.state) or 0 for o in tests)
+
+        def check(part: NetChoice, shapes: Mapping[str, Shape]) -> None:
+            if limit is not None:
+                room = replace(limit, others=others())
+                _planner(options).check(part.net, part.state, room, shapes)
 
         try:
             self.micro_batch, nets = build_divided(
-                choice, parts, options.get("seed", 0), build
+                choice, parts, options.get("seed", 0), build, check
             )
             self.net, self.test_nets = nets
             divide_solver(param, self.micro_batch)
         except SpecError as error:
             told = _located(error, param, folder)
             raise told.with_traceback(error.__traceback__) from None
+
+
+def _planner(options: Mapping[str, Any]) -> Planner:
+    how = {name: options[name] for name in ("kernels", "graphs") if name in options}
+    backend = get_backend(options.get("backend", "numpy"), **how)
+    return Planner(backend, options.get("seed", 0), frozenset(options["keep"] or ()))
 
 
 def _located(
