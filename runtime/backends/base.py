@@ -9,8 +9,8 @@ from netspec.errors import SpecError, UnsupportedError, did_you_mean
 from netspec.ops.base import Shape, label
 from runtime.arrays import Array
 from runtime.layers import portable_kernels
+from runtime.layers._synced_norm import SyncedNorm
 from runtime.layers.base import Context, Kernel
-from runtime.layers.synced_norm import SyncedNorm
 from runtime.primitives import Primitives
 from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
 

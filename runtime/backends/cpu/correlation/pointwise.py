@@ -49,6 +49,7 @@ class Pointwise:
     shape: Correlation
     threads: int
     adds: ClassVar[bool] = True  # another blob, see `Weights`
+    skips: ClassVar[bool] = False  # other memory between images of y
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
@@ -176,6 +177,7 @@ class Dots:
     shape: Correlation
     threads: int
     adds: ClassVar[bool] = False  # another blob, see `Weights`
+    skips: ClassVar[bool] = False  # other memory between images of y
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
