@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from netspec.graph.dividing import Parts
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
 from runtime.fitting.asked import Asked, Files
@@ -51,6 +52,7 @@ def fit(
     allow_python: Allow = (),
     plans: int = PLANS,
     memory_limit: str | float | None = None,
+    micro_batch: Parts | None = None,
     **unknown: Any,
 ) -> History:
     """Train a net with data of any kind and return the history of its training.
@@ -97,6 +99,8 @@ def fit(
         seed: of order, transforms, fillers and dropout; else the solver's, else 0.
         backend, kernels, graphs, precision, keep, allow_python, plans, memory_limit:
             see `Solver`.
+        micro_batch: see `Solver`; batches of `data` are divided too, and where one has
+            items that are no equal parts, the parts count as many as they have.
 
     Ctrl-C, or the Stop button, ends training after a whole iteration and raises
     `KeyboardInterrupt`. Nothing is lost: the same call again goes on from there and
@@ -118,11 +122,12 @@ def fit(
         one.check()
     how: dict[str, Any] = {"backend": backend, "kernels": kernels, "graphs": graphs}
     how |= {"precision": precision, "allow_python": allow_python, "plans": plans}
-    how["memory_limit"] = memory_limit
+    how |= {"memory_limit": memory_limit, "micro_batch": micro_batch}
     how["keep"] = None if keep is None else tuple(keep)
     if isinstance(net, History | Solver):
         own: dict[str, Any] = {"solver": solver, "weights": weights, "resume": resume}
-        refuse_beside_solver(**own, seed=seed, memory_limit=memory_limit)
+        own |= {"memory_limit": memory_limit, "micro_batch": micro_batch}
+        refuse_beside_solver(**own, seed=seed)
         training = go_on(net, given, length, files)
         return _run(training, None, callbacks, progress)
     asked = Asked(net, solver, given, length, files, seed)

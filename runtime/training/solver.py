@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Unpack
 import numpy as np
 
 from netspec.errors import FileError, SpecError
+from netspec.graph.dividing import Parts
 from netspec.schema import SolverParameter
 from runtime.execution.arguments import integer, path_of
 from runtime.execution.kept_plans import PLANS
@@ -37,7 +38,6 @@ from runtime.training.history import History, Recorder, StepRecord, TestRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
-from runtime.training.micro_batch import Parts
 from runtime.training.passes import mean_gradients
 from runtime.training.rule import Rule
 from runtime.training.showing.shower import Progress, Shower
