@@ -59,7 +59,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "own_layers",
     ),
     "runtime": (
-        "arrays  compilation  fillers  habits  html  interrupts",
+        "arrays  compilation  distributed  fillers  habits  html  interrupts",
         "counter_random",
         "primitives  data",
         "layers  arena",
@@ -83,6 +83,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "correlation",
         "layers",
         "updates  table  inference  residual",
+        "concatenated",
         "fusion",
         "backend",
         "__init__",

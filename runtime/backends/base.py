@@ -10,6 +10,7 @@ from netspec.ops.base import Shape, label
 from runtime.arrays import Array
 from runtime.layers import portable_kernels
 from runtime.layers.base import Context, Kernel
+from runtime.layers.synced_norm import SyncedNorm
 from runtime.primitives import Primitives
 from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
 
@@ -141,6 +142,12 @@ class Backend(Primitives):
                 layer=label(node.layer),
             )
         return found
+
+    def synced_norm(
+        self, node: Node, dtype: str
+    ) -> Callable[[Node, Context], Kernel[Any]]:
+        """Return what makes the kernel of a BatchNorm or BN whose ranks meet in it."""
+        return SyncedNorm
 
     def arrange(
         self, graph: Graph, kernels: Sequence[Kernel[Any]], context: Context

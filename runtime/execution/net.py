@@ -20,6 +20,7 @@ from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
 from runtime.data.opening import open_sources, source_shapes
+from runtime.distributed import Communicator
 from runtime.execution.arguments import (
     blobs_and_inputs,
     dtype_of,
@@ -85,6 +86,8 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
         allow_python: names of the modules that Python layers may import; True for any.
+        sync_batch_norm: processes over whose batches BatchNorm has its statistics in
+            training; all of them run the same passes together.
 
     Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
     """
@@ -110,6 +113,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         share_with: Net | None = None,
         state: State | None = None,
         allow_python: Allow = (),
+        sync_batch_norm: Communicator | None = None,
     ) -> None:
         whole, large = given_net(net)
         level, dtype = integer(level, "level"), dtype_of(dtype)
@@ -140,7 +144,8 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             self._keep = own.blob_names.union(names_of(keep, "keep"))
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(
-            self.backend, dtype, seed, self.clock, self.sources, own, precision
+            *(self.backend, dtype, seed, self.clock, self.sources, own, precision),
+            ranks=sync_batch_norm,
         )
         self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
@@ -304,7 +309,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             with np.errstate(all="ignore"):
                 for run in runs.whole(self.plan):
                     run()
-            self.clock.value += 1
+            self.clock.go_on()
         except TopsChanged as change:
             self._run_forward(self.follow(change, last), last)
             for run in runs.between(self.plan):
@@ -355,7 +360,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
                 break
             except TopsChanged as change:
                 first = self.follow(change, last)
-        self.clock.value += 1
+        self.clock.go_on()
 
     def _run_pass(
         self, kind: Pass, first: int, last: int, *, again: bool = False

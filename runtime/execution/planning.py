@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.graph import Graph, build_kept, share_gradients, share_private
+from netspec.graph import Graph, Node, build_kept, share_gradients, share_private
 from netspec.graph.recompute import Recomputation
 from netspec.nets.current import current
 from netspec.nets.filter import kept_net
@@ -19,6 +19,7 @@ from runtime.data.opening import open_sources, source_shapes
 from runtime.execution.limits import MemoryLimit, within
 from runtime.execution.loose import moves
 from runtime.layers.base import Context, Kernel
+from runtime.layers.synced_norm import is_synced
 
 BOUNDLESS = MemoryLimit(2**62)
 
@@ -35,10 +36,15 @@ def kernels_of(
     graph: Graph, backend: Backend, context: Context, keep: Container[str] | None
 ) -> tuple[Sequence[Place | None], Sequence[Kernel[Any]], Fusion | None]:
     """Return where blobs lie, the kernels of all nodes, and which run as one."""
-    made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
+    made = [_kernel(node, backend, context) for node in graph.nodes]
     places, kernels = backend.arrange(graph, made, context)
     fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
     return places, kernels, fusion
+
+
+def _kernel(node: Node, backend: Backend, context: Context) -> Kernel[Any]:
+    choose = backend.synced_norm if is_synced(node, context) else backend.kernel
+    return choose(node, context.dtype)(node, context)
 
 
 def plan_within(

@@ -16,6 +16,7 @@ from netspec.reading.located import located
 from netspec.room import bytes_of
 from netspec.schema import SolverParameter
 from runtime.backends import get_backend
+from runtime.distributed import Communicator
 from runtime.execution.arguments import names_of
 from runtime.execution.limits import MemoryLimit
 from runtime.execution.net import Net
@@ -41,7 +42,8 @@ NetT = TypeVar("NetT", bound=Net)
 class SolverNets(Generic[NetT]):
     """Nets of one type, as a solver's message names them.
 
-    All share the parameters of `net`. The arguments are those of `Solver`.
+    All share the parameters of `net`. The arguments are those of `Solver`; the ranks of
+    `sync_batch_norm` are the same for the net that is trained.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SolverNets(Generic[NetT]):
         keep: Iterable[str] | None,
         memory_limit: str | float | None = None,
         micro_batch: Parts | FedParts | None = None,
+        sync_batch_norm: Communicator | None = None,
         **options: Any,
     ) -> None:
         precision_of(param)  # its mistakes come before the time it takes to build nets
@@ -78,8 +81,12 @@ class SolverNets(Generic[NetT]):
         options["keep"] = None if keep is None else names_of(keep, "keep")
 
         def build(part: NetChoice) -> tuple[NetT, list[NetT]]:
+            own: dict[str, Any] = {
+                "memory_limit": limit,
+                "sync_batch_norm": sync_batch_norm,
+            }
             try:
-                net = kind(part.net, state=part.state, memory_limit=limit, **options)
+                net = kind(part.net, state=part.state, **own, **options)
             except LimitError as error:
                 raise (error.beside(others()) if tests else error) from None
             try:

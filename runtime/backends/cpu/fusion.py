@@ -14,13 +14,15 @@ from typing import Any
 
 from netspec.graph import Graph
 from netspec.graph.memory import Touch, kept_edges
+from runtime.backends.cpu.concatenated import Concatenated
 from runtime.backends.cpu.inference import Groups, redirected
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
-from runtime.backends.cpu.layers.elementwise import EltwiseSum, ReLU, Split
+from runtime.backends.cpu.layers.elementwise import Concat, EltwiseSum, ReLU, Split
 from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
+from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.residual import residuals
 from runtime.backends.layer_kernel import has_only
@@ -44,10 +46,12 @@ OPTIONS: Mapping[type[Kernel[Any]], tuple[str, ...]] = {
         "reads_bottom",
     ),
     Bias: ("axis", "bias_shape"),
+    Concat: Concat.options,
     Convolution: CONVOLUTION,
     Deconvolution: CONVOLUTION,
     ForkNorm: ForkNorm.options,
     EltwiseSum: ("operation", "coeff", "stable_prod_grad"),
+    Pooling: Pooling.options,
     InnerProduct: ("num_output", "axis", "transpose", "bias_term"),
     ReLU: ("negative_slope",),
     Scale: ("axis", "scale_shape", "bias_term", "over_bottom"),
@@ -73,9 +77,15 @@ class Fusion:
             _unlink(kernel)
         self._groups = Groups(graph, self._kernels, kept_edges(graph, keep))
         self._chains = self._find_chains()
+        self._concatenated = self._find_concatenated(kept_edges(graph, keep))
         self._link()
         given = (graph, self._kernels, self._chains, kept_edges(graph, keep))
         self._residuals = list(residuals(*given))
+
+    def _find_concatenated(self, kept: Container[int]) -> Concatenated:
+        linked = {node for chain in self._chains for node in chain}
+        given = (self._graph, self._kernels, self._groups, linked, kept)
+        return Concatenated(*given)
 
     def _find_chains(self) -> list[list[int]]:
         """Return the runs of nodes, each working in place on the one before."""
@@ -141,7 +151,7 @@ class Fusion:
 
     def forward(self) -> dict[int, list[Call]]:
         """Return other calls for some nodes: all at the first of a group."""
-        calls = self._groups.calls()
+        calls = self._groups.calls() | self._concatenated.calls()
         for chain in self._chains:
             at = 0
             while at < len(chain):
@@ -186,8 +196,13 @@ class Fusion:
 
     def left_out(self) -> list[tuple[Sequence[int], Sequence[int]]]:
         """Return what passes do not write: nodes that run as one, edges between."""
-        groups = self._groups.groups
-        return [(one.nodes, one.unwritten) for one in groups if one.unwritten]
+        inside = self._concatenated
+        groups = [
+            (one.nodes, one.unwritten)
+            for one in self._groups.groups
+            if one.unwritten and one.nodes[0] not in inside.heads
+        ]
+        return [*groups, *inside.left_out()]
 
     def touched(self) -> Iterator[Touch]:
         """Yield data that is used in other steps than those of its layers.
@@ -196,6 +211,7 @@ class Fusion:
         what the ReLU wrote when its own turn comes, backward.
         """
         yield from self._groups.touched()
+        yield from self._concatenated.touched()
         nodes = self._graph.nodes
         for chain in self._chains:
             for first, second in pairwise(chain):

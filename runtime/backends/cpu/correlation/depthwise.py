@@ -192,6 +192,7 @@ class Depthwise:
     shapes: tuple[Correlation, ...]
     threads: int
     adds: ClassVar[bool] = False  # another blob, see `Weights`
+    skips: ClassVar[bool] = False  # other memory between images of y
 
     @staticmethod
     def suits(shape: Correlation) -> bool:

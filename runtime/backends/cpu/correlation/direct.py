@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, TARGET
 from runtime.backends.cpu.machine.matrix import TILE
 from runtime.backends.cpu.machine.sizes import round_up
+from runtime.backends.cpu.machine.within import between, whole
 
 PANEL_POSITIONS = 4 * TILE  # of a full panel
 BLOCK_DEPTH = 384  # about as many k are packed at a time: a panel stays in the L2 cache
@@ -39,6 +40,7 @@ class Direct:
     shape: Correlation
     threads: int
     constant_weights: bool = False
+    skips: ClassVar[bool] = True  # other memory between images of y
 
     @property
     def adds(self) -> bool:
@@ -195,7 +197,8 @@ class Direct:
             **self._packing,
             **self._forward_workspace,
             workspace=work["workspace"],
-            y=y,
+            y=whole(y),
+            y_between=between(y),
             packed=work["weights"],
             packed_bias=work["biases"],
             rows=shape.rows,

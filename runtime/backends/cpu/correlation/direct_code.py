@@ -38,7 +38,7 @@ from runtime.backends.cpu.machine.simd import copy, f32
 
 @kernel(
     PACKING + "y packed packed_bias rows y_plane y_row_step y_column_step y_first "
-    "units_by_rows added",
+    "y_between units_by_rows added",
     "floor",
 )
 def correlate(record: Any, part: int, parts: int, thread: int) -> None:
@@ -49,13 +49,14 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
 
     Fields, beside those of `PACKING`:
         y: (images, groups, rows, y_plane).
+        y_between: elements of y from the end of an image to the next one.
         packed, packed_bias: what `pack_weights` made.
         rows: of a group.
         y_plane: elements of a plane of y.
         y_first: the element of a plane of y where position (0, 0) lies.
         y_row_step, y_column_step: elements of y from one position to the next.
         units_by_rows: shares into which the rows are divided, beside the panels.
-        added: like y, whose positions must be neighbours then; or 0.
+        added: like y, whose positions and images must be neighbours then; or 0.
         floor: -inf for none.
     """
     a = carray(record, 1)[0]
@@ -129,6 +130,7 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                     ):
                         row = (image * a.groups + group) * a.rows + block * ROWS
                         at = row * a.y_plane + a.y_first + position - image * plane
+                        at += image * a.y_between
                         c, c_row = a.y + 4 * at, 4 * a.y_plane
                     else:
                         at = (position - first) * blocks + block * vectors * LANES
@@ -248,7 +250,7 @@ def _put_away(
                 image = position // plane
                 q = position - image * plane  # within its image
                 row = (image * a.groups + group) * a.rows + block * ROWS + i
-                at = row * a.y_plane + a.y_first
+                at = row * a.y_plane + a.y_first + image * a.y_between
                 if contiguous:
                     length = min(last - position, plane - q)
                     copy(

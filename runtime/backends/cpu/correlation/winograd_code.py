@@ -153,7 +153,8 @@ def transform_weights(record: Any, part: int, parts: int, thread: int) -> None:
 
 @kernel(
     WEIGHTS
-    + "x y added bias transformed weights_block weights_at row_shares products_at "
+    + "x y y_between added bias transformed weights_block weights_at row_shares "
+    + "products_at "
     + STRIPS,
     "floor",
 )
@@ -163,7 +164,8 @@ def winograd(record: Any, part: int, parts: int, thread: int) -> None:
     Fields, beside those of `WEIGHTS` and `STRIPS`:
         x: (images, groups, channels, height, width).
         y: (images, groups, rows, out_height, out_width).
-        added: like y, or 0.
+        y_between: elements of y from the end of an image to the next one.
+        added: like y, whose images must be neighbours then; or 0.
         bias: (groups, rows), or 0 for none.
         transformed: what `transform_weights` made, or 0: the weights of a tile of rows
             are transformed where they are needed, so many channels at a time that they
@@ -272,9 +274,10 @@ def _transform_back(
         begin, end = out_rows[2 * number], out_rows[2 * number + 1]
         channel = (image * a.groups + group) * a.rows + row
         positions = (end - begin) * a.out_width
+        start = channel * plane + begin * a.out_width + image * a.y_between
         for position in range(0, positions, LANES):
             transpose_out(
-                a.y + 4 * (channel * plane + begin * a.out_width + position),
+                a.y + 4 * (start + position),
                 4 * plane,
                 transposed + VECTOR_BYTES * position,
                 VECTOR_BYTES,
@@ -282,6 +285,5 @@ def _transform_back(
                 min(LANES, positions - position),
             )
         if a.added != 0:
-            at = 4 * (channel * plane + begin * a.out_width)
-            lowest = np.float32(a.floor)
+            at, lowest = 4 * start, np.float32(a.floor)
             add_rows(a.y + at, a.added + at, valid, 4 * plane, positions, lowest)

@@ -20,6 +20,8 @@ from runtime.backends.cpu.machine.mapping import map_kernel
 from runtime.backends.cpu.machine.simd import copy, f32, i64
 from runtime.backends.cpu.machine.sizes import few
 from runtime.backends.cpu.machine.vector_math import Value, where
+from runtime.backends.cpu.machine.within import between
+from runtime.backends.cpu.machine.within import whole as memory_of
 from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
@@ -276,8 +278,8 @@ def _pieces(
         return []
     return [
         copy_pieces(
-            whole=whole,
-            step=count(whole.shape, axis),
+            whole=memory_of(whole),
+            step=count(whole.shape, axis) + between(whole),
             rows=count(whole.shape, 0, axis),
             pieces=np.array(table, np.int64),
             count=len(table),
@@ -294,7 +296,17 @@ class Concat(LayerKernel[concat_ops.Concat]):
 
     def forward_calls(self) -> list[Call]:
         """Copy every bottom to its place."""
-        return _pieces(self.y, self.bottoms, self.op.bottoms, self.op.axis, join=True)
+        return self.calls_beside(self.y, [False] * len(self.bottoms))
+
+    def calls_beside(self, y: Array, there: Sequence[bool]) -> list[Call]:
+        """Copy to y those bottoms that are not there already.
+
+        y: like the top; with the axis 1, there may be other memory between images.
+        """
+        bottoms = [
+            None if known else x for x, known in zip(self.bottoms, there, strict=True)
+        ]
+        return _pieces(y, bottoms, self.op.bottoms, self.op.axis, join=True)
 
     def backward_calls(self, accumulate: Sequence[bool]) -> list[Call]:
         """Copy every place to the gradient of its bottom."""

@@ -180,6 +180,11 @@ class Pooling(LayerKernel[PoolingOp]):
             return count(op.kernel) <= MOST_TAPS and _sees_something(op)
         return op.pool == "AVE"
 
+    @property
+    def skips(self) -> bool:
+        """Whether there may be other memory between images of y."""
+        return has_kernel(self.op)
+
     def arrays(self) -> dict[str, ArraySpec]:
         """Ask for the winners where a gradient needs them, and for padded planes."""
         self._is_usual = has_kernel(self.op)

@@ -19,16 +19,21 @@ from runtime.backends.cpu.machine.llvm import (
 )
 from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.windows import BYTES, WIDE, Block, Image, Windows, put
+from runtime.backends.cpu.machine.within import between, whole
 
 LOWEST = float("-inf")
 
 # The fields of the kernels, in elements.
 #
 #   x: (planes, height, width)
-#   y: (planes, out_height, out_width)
+#   y: (planes, out_height, out_width), with elements between images
+#   channels: planes of an image
+#   y_between: elements of y from the end of an image to the next one
 #   beyond: (width,), a row beyond the image
 #   top, left: row and column of x that the first tap of the first window sees
-FIELDS = "x y beyond planes height width out_height out_width top left "
+FIELDS = (
+    "x y beyond planes height width out_height out_width top left channels y_between "
+)
 # won: uint8 like y, gets the number of the tap that had the maximum
 # start: uint8 like a plane of y, and longer; the first tap that is no padding
 WINNER_FIELDS = "won start"
@@ -240,12 +245,19 @@ averages3_2 = _average_intrinsic(3, 2)
 
 
 @helper
+def _result(a: Any, p: int) -> int:
+    """Return the address of a plane of y."""
+    at = p * a.out_height * a.out_width + p // a.channels * a.y_between
+    return int(a.y + 4 * at)
+
+
+@helper
 def _maxima(plane_maxima: Any, a: Any, part: int, parts: int) -> None:
     """Compute the maximum of every window."""
-    plane, out_plane = a.height * a.width, a.out_height * a.out_width
+    plane = a.height * a.width
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
         image = (a.x + 4 * p * plane, a.height, a.width, a.top, a.left, a.beyond)
-        plane_maxima(*image, a.y + 4 * p * out_plane, a.out_height, a.out_width)
+        plane_maxima(*image, _result(a, p), a.out_height, a.out_width)
 
 
 @helper
@@ -254,17 +266,17 @@ def _winners(plane_winners: Any, a: Any, part: int, parts: int) -> None:
     plane, out_plane = a.height * a.width, a.out_height * a.out_width
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
         image = (a.x + 4 * p * plane, a.height, a.width, a.top, a.left, a.beyond)
-        y = (a.y + 4 * p * out_plane, a.out_height, a.out_width)
+        y = (_result(a, p), a.out_height, a.out_width)
         plane_winners(*image, *y, a.won + p * out_plane, a.start)
 
 
 @helper
 def _averages(plane_averages: Any, a: Any, part: int, parts: int) -> None:
     """Compute the average of every window."""
-    plane, out_plane = a.height * a.width, a.out_height * a.out_width
+    plane = a.height * a.width
     for p in range(a.planes * part // parts, a.planes * (part + 1) // parts):
         image = (a.x + 4 * p * plane, a.height, a.width, a.top, a.left, a.beyond)
-        y = (a.y + 4 * p * out_plane, a.out_height, a.out_width)
+        y = (_result(a, p), a.out_height, a.out_width)
         plane_averages(*image, *y, a.shares)
 
 
@@ -335,7 +347,9 @@ def has_kernel(op: PoolingOp) -> bool:
     return square and LANES >= 8 and (op.kernel[0], op.stride[0]) in found
 
 
-def pool(op: PoolingOp, kept: np.ndarray, won: Array | None, **fields: Any) -> Call:
+def pool(
+    op: PoolingOp, kept: np.ndarray, won: Array | None, y: Array, **fields: Any
+) -> Call:
     """Return the call of the kernel for the windows of a layer.
 
     Args:
@@ -343,6 +357,7 @@ def pool(op: PoolingOp, kept: np.ndarray, won: Array | None, **fields: Any) -> C
         kept: (out_height, out_width), the first tap of every window that is no padding,
             or the share of every window that an average counts.
         won: as in `WINNER_FIELDS`, or None where nobody asks.
+        y: gets the results.
         fields: what else `FIELDS` has.
     """
     height, width = kept.shape
@@ -354,6 +369,9 @@ def pool(op: PoolingOp, kept: np.ndarray, won: Array | None, **fields: Any) -> C
         "beyond": np.full(op.bottoms[0][3], LOWEST if highest else 0, np.float32),
         "top": -op.pad[0],
         "left": -op.pad[1],
+        "channels": op.tops[0][1],
+        "y": whole(y),
+        "y_between": between(y),
     }
     call: Call
     if not highest:
