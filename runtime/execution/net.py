@@ -293,7 +293,8 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         self._check_gradients()
         self.forward_steps()
         kind: Pass = "accumulate" if accumulate else "backward"
-        self._run_pass(kind, 0, len(self.graph.nodes) - 1, again=True)
+        with self.weighed():
+            self._run_pass(kind, 0, len(self.graph.nodes) - 1, again=True)
 
     def iterate(self, runs: IterationRuns, *, accumulate: bool = False) -> None:
         """Run a pass forward and backward, and what is around them, of training.
@@ -339,6 +340,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         for node in self.graph.nodes[first : last + 1]:
             for edge, weight in zip(node.tops, node.loss_weights, strict=True):
                 if weight != 0:
+                    weight *= self._factors.get(edge, 1.0)
                     total += weight * self.backend.total(self.plan.data[edge])
         return total
 
@@ -351,6 +353,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
 
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
+        self._factors = {}
         while True:
             try:
                 self._run_pass("forward", first, last)
