@@ -139,6 +139,8 @@ def moved_tops(
     last: the last layer of the pass that will take it.
     """
     found: dict[str, Shape] = {}
+    if not sources:
+        return found
     for node in graph.nodes[: last + 1]:
         source = sources.get(node.name)
         if source is None:
