@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netspec.graph import Graph, share_gradients, share_private
+from netspec.graph.concatenated import usual
 from netspec.graph.dropping import Facts
 from netspec.graph.memory import FLOAT_BYTES, Request, lay_out, requests_of
 from netspec.graph.recompute import Recomputation, recompute, too_small
@@ -39,7 +40,10 @@ def forecast(
     for request in (*every, *saved):
         sizes[request.name.partition(":")[0]] += request.nbytes
     shared = share_gradients(share_private(graph, ()), ())
-    needed = requests_of(shared, training=training, keep=(), itemsize=itemsize)
+    touched = () if training else tuple(usual(shared).touched())
+    needed = requests_of(
+        shared, training=training, keep=(), itemsize=itemsize, touched=touched
+    )
     fixed = parameters * (2 + optimizer_history) if training else parameters
     workspace = _workspace(graph, training=training) * itemsize
     fixed += workspace
