@@ -11,6 +11,7 @@ from netspec.schema import TRAIN as TRAIN
 
 if TYPE_CHECKING:
     import runtime.callbacks as callbacks
+    import runtime.distributed as distributed
     from netspec.weights.hdf5_file import allow_links as allow_links
     from runtime.backends import BACKENDS as BACKENDS
     from runtime.backends import get_backend as get_backend
@@ -53,6 +54,7 @@ __all__ = [
     "activations",
     "check_gradients",
     "allow_links",
+    "distributed",
     "evaluate",
     "fit",
     "filters",
@@ -77,6 +79,7 @@ _LAZY = {
     "History": "runtime.training.history",
     "callbacks": "runtime.callbacks",
     "check_gradients": "runtime.checking.gradients",
+    "distributed": "runtime.distributed",
     "NonFiniteLossError": "runtime.training.divergence",
     "Solver": "runtime.training.solver",
     "activations": "runtime.pictures.activations",

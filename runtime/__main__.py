@@ -11,6 +11,7 @@ from pathlib import Path
 from netspec.commands.cli import Parser, run
 from netspec.commands.dispatch import chosen
 from netspec.commands.fork_options import add_fork_options
+from runtime.distributed.ranks import launched
 
 # Name, module, and what it does. Only the module that is called is imported.
 COMMANDS = {
@@ -55,8 +56,21 @@ def build_parser(name: str, prog: str | None = None) -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status.
+
+    Of the ranks that `mpiexec` started, all train together, and one does the rest.
+    """
     prog = prog or program()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if (found := launched()) is not None:
+        from runtime.cli.together import as_rank
+
+        known = {*COMMANDS, "data"}
+        return as_rank(found, words, known, lambda: _main(words, prog))
+    return _main(words, prog)
+
+
+def _main(arguments: Sequence[str], prog: str) -> int:
     lines = {name: line for name, (_, line) in COMMANDS.items()}
     lines["data"] = DATA[1]
     name, words = chosen(prog, DESCRIPTION, lines, arguments, EXAMPLES)

@@ -23,8 +23,6 @@ from netspec.graph.types import Graph, Node
 from netspec.room import in_words
 
 TRIED = 6  # ways to cut the net of which others are made
-KIB, MIB = 2**10, 2**20
-SMALL = 16  # MiB, up to which messages say KiB
 ROUNDS = 8  # of layouts, which are larger than what is alive at once
 NEARLY = 0.98  # of a budget, with which one is content
 FactsOf: TypeAlias = Callable[[Graph], Facts]
@@ -34,6 +32,19 @@ class LimitError(SpecError):
     """A limit of memory that cannot be met; knows the `least`, in bytes, that can."""
 
     least: int = 0
+    _words: tuple[str, str, str] = ("", "", "")
+
+    @classmethod
+    def told(cls, least: int, words: tuple[str, str, str]) -> LimitError:
+        """Return the error; words: what is around the places that tell the least."""
+        start, middle, end = words
+        error = cls(f"{start}{least} bytes ({in_words(least)}){middle}{least}{end}")
+        error.least, error._words = least, words
+        return error
+
+    def beside(self, others: int) -> LimitError:
+        """Return this error where so many bytes are taken by others."""
+        return self.told(self.least + others, self._words)
 
 
 @dataclass(frozen=True)
@@ -42,13 +53,19 @@ class Recomputation:
 
     graph: the one given, or one in which normalization is not in place. share: the part
     of the time of a step that it takes more, an estimate. total_bytes: the memory of
-    all blobs and of what layers save.
+    all blobs and of what layers save. beside: what layers have beside that.
     """
 
     graph: Graph
     timeline: Timeline
     total_bytes: int
     share: float
+    beside: int = 0
+
+    @property
+    def own_bytes(self) -> int:
+        """All that a net takes beside parameters."""
+        return self.total_bytes + self.beside
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -83,11 +100,12 @@ def recompute(
     keep, itemsize: as of `requests_of`. facts: returns what kernels say of a graph.
 
     The result is above the budget where nothing that was tried fits: then it is the
-    smallest of all.
+    smallest of all. Nothing is computed again in a net of which nothing runs backward,
+    whose blobs live as short as can be, nor where layers do not suit their bottoms.
     """
     problem = _Problem(keep, facts, itemsize)
     found = problem.laid_out(graph, plain(graph), 0.0)
-    if found.total_bytes <= budget:
+    if found.total_bytes <= budget or not trains(graph) or graph.stale:
         return found
     apart = with_norms_apart(graph)
     graphs = [graph] if apart is graph else [graph, apart]
@@ -131,25 +149,27 @@ def _fitting(starts: Sequence[_Start], budget: int) -> Recomputation | None:
     return min(found, key=lambda one: one.share, default=None)
 
 
+def trains(graph: Graph) -> bool:
+    """Tell whether anything of a net runs backward."""
+    return any(node.backward for node in graph.nodes)
+
+
 def too_small(
     graph: Graph, limit: int, least: int, found: Recomputation, hint: str = ""
 ) -> LimitError:
-    """Return the error of a limit that is below what a net can be trained with.
+    """Return the error of a limit that is below what a net can do with.
 
-    hint: what more can be done.
+    least: in bytes, a limit that can be met. hint: what more can be done.
     """
-    how = "with nothing that could be computed again"
+    how, doing = "with nothing that could be computed again", "to train"
     if found.again:
         how = f"with {len(found.again)} layers computed again in backward"
-    unit, size = ("MiB", MIB) if least > SMALL * MIB else ("KiB", KIB)
-    number = -(-least // size)
-    error = LimitError(
-        f"memory_limit is {in_words(limit)}, but to train net {graph.name!r} takes at "
-        f"least {number} {unit}, {how}; give at least '{number}{unit}', or use a "
-        f"smaller batch{hint}"
-    )
-    error.least = least
-    return error
+    if not trains(graph):
+        how, doing = "nothing of it runs backward", "to run"
+    smaller = f"use a smaller batch{hint}"
+    start = f"memory_limit is {in_words(limit)}, but {doing} net {graph.name!r} takes "
+    words = f"{start}at least ", f", {how}; give at least '", f"', or {smaller}"
+    return LimitError.told(least, words)
 
 
 @dataclass(frozen=True)

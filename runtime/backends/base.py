@@ -9,6 +9,7 @@ from netspec.errors import SpecError, UnsupportedError, did_you_mean
 from netspec.ops.base import Shape, label
 from runtime.arrays import Array
 from runtime.layers import portable_kernels
+from runtime.layers._synced_norm import SyncedNorm
 from runtime.layers.base import Context, Kernel
 from runtime.primitives import Primitives
 from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
@@ -144,6 +145,12 @@ class Backend(Primitives):
                 layer=label(node.layer),
             )
         return found
+
+    def synced_norm(
+        self, node: Node, dtype: str
+    ) -> Callable[[Node, Context], Kernel[Any]]:
+        """Return what makes the kernel of a BatchNorm or BN whose ranks meet in it."""
+        return SyncedNorm
 
     def arrange(
         self, graph: Graph, kernels: Sequence[Kernel[Any]], context: Context

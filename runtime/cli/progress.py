@@ -14,7 +14,7 @@ from runtime.training.history import StepRecord, TestRecord
 from runtime.training.showing.bar import BAR
 from runtime.training.showing.lines import LINE_INTERVAL_S
 from runtime.training.showing.show import NO_END
-from runtime.training.showing.words import WINDOW, batch_size, describe, duration
+from runtime.training.showing.words import WINDOW, describe, duration, images_of
 from runtime.training.snapshot_files import Snapshot
 from runtime.training.solver import Solver
 
@@ -26,7 +26,7 @@ class Progress:
 
     def __init__(self, solver: Solver, *, steps: bool = True) -> None:
         self._solver = solver
-        self._images = batch_size(solver.net) * solver.param.iter_size
+        self._images = images_of(solver)
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._steps = steps
         self._mute = False

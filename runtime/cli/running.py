@@ -16,10 +16,12 @@ from netspec.errors import FileError, NetspecError, SpecWarning
 from netspec.ops.base import count
 from runtime.cli.interrupts import graceful
 from runtime.cli.progress import Progress
+from runtime.distributed import Communicator
+from runtime.training.first_rank import by_first_rank
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
 from runtime.training.showing.show import NO_END
-from runtime.training.showing.words import describe, duration
+from runtime.training.showing.words import describe, duration, images_of
 from runtime.training.snapshot_files import SnapshotWarning
 from runtime.training.solver import Solver
 
@@ -47,16 +49,28 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 class Outputs:
     """The files of a run beside its snapshots: curve and log.
 
-    again: whether it goes on from a snapshot, and the log with it.
+    again: whether it goes on from a snapshot, and the log with it. ranks: those that
+    train together, of which the first writes.
     """
 
-    def __init__(self, options: argparse.Namespace, *, again: bool) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        *,
+        again: bool,
+        ranks: Communicator | None = None,
+    ) -> None:
         out = Path(options.out) if options.out else None
         self.plot = Path(options.plot) if options.plot else out and out / "loss.svg"
         self.log = Path(options.log) if options.log else out and out / "log.csv"
         self._append = again
         self.failure: FileError | None = None
         self._log: Log | None = None
+        by_first_rank(ranks, self._check)
+        if ranks is not None and ranks.rank:
+            self.plot = self.log = None
+
+    def _check(self) -> None:
         if self.plot:
             check_plot_path(self.plot)
             _check_folder(self.plot)
@@ -119,6 +133,7 @@ def run_training(
     that goes on from a snapshot. steps: whether single iterations are shown.
     """
     _announce(solver)
+    _announce_ranks(solver)
     started, first = time.perf_counter(), solver.iter
     progress = Progress(solver, steps=steps)
     name = solver.net.name or name
@@ -135,15 +150,48 @@ def run_training(
             outputs.draw(solver.history, name)
         raise
     outputs.draw(solver.history, name)
-    if outputs.failure:
-        raise FileError(f"{outputs.failure}; {_stopped(solver, again)}")
-    if received.number is not None:
+    failure, number = _of_all(solver, str(outputs.failure or ""), received.number)
+    if failure:
+        raise FileError(f"{failure}; {_stopped(solver, again)}") from outputs.failure
+    if number is not None:
         print(f"interrupted: {_stopped(solver, again)}", file=sys.stderr)
-        return SIGNAL_STATUS + received.number
+        return SIGNAL_STATUS + number
     seconds = duration(time.perf_counter() - started)
     print(f"trained {solver.iter - first} iterations in {seconds}")
     _print_results(solver, outputs)
     return 0
+
+
+def _of_all(solver: Solver, failure: str, number: int | None) -> tuple[str, int | None]:
+    """Return what ended the training, on whatever rank it happened.
+
+    failure: of a file, "" for none; number: of a signal.
+    """
+    if solver.communicator is None:
+        return failure, number
+    failures = [one for one in solver.communicator.gather(failure) if one]
+    numbers = [one for one in solver.communicator.gather(number) if one is not None]
+    return failures[0] if failures else "", numbers[0] if numbers else None
+
+
+def _announce_ranks(solver: Solver) -> None:
+    """Say how large a batch of all ranks is, and what that means for rates."""
+    ranks = solver.communicator
+    if ranks is None:
+        return
+    size, images = solver.param.iter_size, images_of(solver)
+    parts = f"{ranks.size} ranks x {images // (ranks.size * size)}"
+    if size > 1:
+        parts = f"{parts} x iter_size {size}"
+    threads = getattr(solver.net.backend, "threads", None)
+    if threads:
+        parts = f"{threads} thread{'s' * (threads > 1)} a rank, {parts}"
+    print(
+        f"{parts} = {images} images an iteration, as iter_size {size * ranks.size} of "
+        f"one process; base_lr is taken as it is: if it was chosen for one process, "
+        f"the usual rule is {ranks.size} times as much, with a warm-up",
+        flush=True,
+    )
 
 
 def _announce(solver: Solver) -> None:

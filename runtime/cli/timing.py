@@ -79,7 +79,7 @@ def time_layers(net: Net, iterations: int) -> tuple[np.ndarray, np.ndarray]:
     backward = np.zeros(len(net.layers))
     for _ in range(iterations):
         _time_forward(net, forward)
-        net.clock.value += 1
+        net.clock.go_on()
         _time_steps(net, net.plan.backward, backward)
     return forward / iterations, backward / iterations
 

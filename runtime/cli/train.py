@@ -31,7 +31,9 @@ from runtime.cli.options import (
     ways,
 )
 from runtime.cli.running import Outputs, add_outputs, run_training
+from runtime.distributed import world
 from runtime.execution.kept_plans import PLANS
+from runtime.training.first_rank import by_first_rank
 from runtime.training.snapshot_files import (
     check_writable,
     remove_leftovers,
@@ -161,8 +163,10 @@ def train(options: argparse.Namespace) -> int:
         )
     param, path = _read(options)
     folder = path.parent if path else None
+    ranks = world()
     _override(param, options)
-    outputs = Outputs(options, again=options.snapshot is not None)
+    by_first_rank(ranks, lambda: _make_folders(param, options))
+    outputs = Outputs(options, again=options.snapshot is not None, ranks=ranks)
     solver = Solver(
         param,
         folder=folder,
@@ -173,6 +177,7 @@ def train(options: argparse.Namespace) -> int:
         plans=options.plans,
         memory_limit=options.memory_limit,
         micro_batch=options.micro_batch,
+        communicator=ranks,
     )
     say_memory(solver)
     try:
@@ -201,7 +206,13 @@ def _override(param: SolverParameter, options: argparse.Namespace) -> None:
             f"{options.solver}: max_iter is missing; add it, or use --max-iter"
         )
     if options.out:
-        folder = make_folder(options.out)
-        param.snapshot_prefix = str(folder / Path(param.snapshot_prefix).name)
+        param.snapshot_prefix = str(
+            Path(options.out) / Path(param.snapshot_prefix).name
+        )
+
+
+def _make_folders(param: SolverParameter, options: argparse.Namespace) -> None:
+    if options.out:
+        make_folder(options.out)
     check_writable(param.snapshot_prefix)
     remove_leftovers(param.snapshot_prefix)

@@ -46,6 +46,7 @@ class Feed:
             self._ahead = ReadAhead(dataset, dataset.names[0], "the data")
         self._delivered = -1
         self._arrays: Arrays = ()
+        self.step = 1
         places = {
             name: [dataset.names.index(top) for top in tops]
             for name, tops in layers.items()
@@ -106,6 +107,14 @@ class Feed:
         with suppress(StreamEndedError):
             self.shapes_at(batch)
 
+    def take_every(self, step: int, first: int) -> None:
+        """Deliver the batches `first`, `first` + `step` and so on."""
+        self.step = step
+        if self._ahead is not None:
+            self._ahead.take_every(step, first)
+        for source in self.sources.values():
+            source.seek(first)
+
     def close(self) -> None:
         """Stop reading; a second time nothing happens."""
         if self._ahead is not None:
@@ -134,7 +143,7 @@ class FedSource:
     def next(self) -> Arrays:
         """Return the next batch; an error of the data is raised here."""
         arrays = self._feed.arrays(self._batch)
-        self._batch += 1
+        self._batch += self._feed.step
         return [arrays[place] for place in self._places]
 
     def into(self, tops: Sequence[Any]) -> bool:
@@ -142,12 +151,16 @@ class FedSource:
         if not self._direct or any(top.dtype != np.float32 for top in tops):
             return False
         self._feed.read_into(self._batch, self._places, tops)
-        self._batch += 1
+        self._batch += self._feed.step
         return True
 
     def seek(self, batch: int) -> None:
         """Go to batch number `batch`."""
         self._batch = batch
+
+    def take_every(self, step: int, first: int) -> None:
+        """Deliver every so many batches, as do the other sources of its feed."""
+        self._feed.take_every(step, first)
 
     def close(self) -> None:
         """Close the feed."""

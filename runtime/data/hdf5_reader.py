@@ -50,6 +50,7 @@ class Hdf5Reader:
         self._size = param.batch_size
         self._shuffle = param.shuffle
         self._key = (seed, zlib.crc32(layer.name.encode()))
+        self._shared = False  # whether other processes take batches in between
         self._paths = [line for _, line in read_lines(param.source, label(layer))]
         self._loaded: LoadedFile | None = None
         self._rows, tails = self._measure()
@@ -73,6 +74,12 @@ class Hdf5Reader:
             for top, target in zip(self._tops, out, strict=True):
                 target[done : done + take] = loaded.rows(top, chosen)
             done += take
+
+    def take_every(self, step: int, first: int) -> None:
+        """Read rows alone where those between them are for other processes."""
+        if self._shared != (step > 1):
+            self.close()
+        self._shared = step > 1
 
     def close(self) -> None:
         """Forget the loaded file."""
@@ -132,7 +139,12 @@ class Hdf5Reader:
         if self._loaded is None or self._loaded.path != path:
             self.close()
             self._loaded = LoadedFile(
-                self._open(path), self._who, path, self._tops, shuffled=self._shuffle
+                self._open(path),
+                self._who,
+                path,
+                self._tops,
+                shuffled=self._shuffle,
+                shared=self._shared,
             )
         return self._loaded
 
@@ -146,7 +158,11 @@ class Hdf5Reader:
 
 
 class LoadedFile:
-    """The data sets of one file: in memory if they are small, else read as needed."""
+    """The data sets of one file: in memory if they are small, else read as needed.
+
+    shared: other processes read the other rows, so that only what must be is read
+    whole: what is compressed, in pieces that have rows of all.
+    """
 
     def __init__(
         self,
@@ -156,6 +172,7 @@ class LoadedFile:
         tops: Sequence[str],
         *,
         shuffled: bool,
+        shared: bool = False,
     ) -> None:
         self.path = path
         self._file: Hdf5File | None = file
@@ -163,7 +180,11 @@ class LoadedFile:
         sizes = [math.prod(file.shape(found[top], top)) for top in found]
         self._sets: dict[str, Any] = found
         packed = any(file.is_packed(found[top], top) for top in found)
-        if _keep_whole(sum(sizes) * VALUE_BYTES, scattered=packed or shuffled):
+        scattered = packed or shuffled
+        rows_alone = shared and not packed
+        if not rows_alone and _keep_whole(
+            sum(sizes) * VALUE_BYTES, scattered=scattered
+        ):
             try:
                 self._sets = {
                     top: np.asarray(file.read(found[top], top), np.float32)

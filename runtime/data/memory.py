@@ -30,7 +30,7 @@ class MemorySource:
             )
         self.shapes: tuple[Shape, ...] = ((self._size, *self._item), (self._size,))
         self._arrays: tuple[np.ndarray, np.ndarray] | None = None
-        self._batch = 0
+        self._batch, self._step, self._first = 0, 1, 0
 
     def set_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Deliver these arrays from now on, from their start.
@@ -58,7 +58,7 @@ class MemorySource:
                 layer=label(self._layer),
             )
         self._arrays = (data, labels.reshape(-1, 1, 1, 1))
-        self._batch = 0
+        self._batch = self._first
 
     def next(self) -> Sequence[np.ndarray]:
         """Return the next batch."""
@@ -67,12 +67,16 @@ class MemorySource:
                 "has no data yet; call net.set_input_arrays", layer=label(self._layer)
             )
         start = self._batch * self._size % len(self._arrays[0])
-        self._batch += 1
+        self._batch += self._step
         return [array[start : start + self._size] for array in self._arrays]
 
     def seek(self, batch: int) -> None:
         """Go to where `batch` batches of the arrays have been delivered."""
         self._batch = batch
+
+    def take_every(self, step: int, first: int) -> None:
+        """Deliver the batches `first`, `first` + `step` and so on, from the start."""
+        self._batch, self._step, self._first = first, step, first
 
     def close(self) -> None:
         """Forget the arrays."""

@@ -19,7 +19,8 @@ VALUE_BYTES = 4
 class Source(Protocol):
     """A sequence of batches without an end.
 
-    `shapes` are those of the arrays of a batch, one for each top of the layer.
+    `shapes` are those of the arrays of a batch, one for each top of the layer. Of
+    several processes that train together each takes every so many batches.
     """
 
     shapes: tuple[Shape, ...]
@@ -29,6 +30,9 @@ class Source(Protocol):
 
     def seek(self, batch: int) -> None:
         """Go to where `batch` batches have been delivered since the start."""
+
+    def take_every(self, step: int, first: int) -> None:
+        """Deliver the batches `first`, `first` + `step` and so on, from the start."""
 
     def close(self) -> None:
         """Close files and stop reading ahead."""
@@ -105,7 +109,8 @@ class ReadAhead:
         check_room(BATCHES * VALUE_BYTES * values, _reading(self._who, self.shapes))
         with enough_memory(_reading(self._who, self.shapes)):
             self._buffers = [Buffer(reader.shapes, self._who) for _ in range(BATCHES)]
-        self._batch = 0
+        self._batch, self._step = 0, 1
+        self._delivered = 0  # how many batches, whose buffers take turns
         self._ahead: Future[Arrays] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"data {name}")
 
@@ -124,7 +129,8 @@ class ReadAhead:
         """Return the next batch; an error of the reader is raised here."""
         delivered = self._next()
         self._ahead = None
-        self._batch += 1
+        self._delivered += 1
+        self._batch += self._step
         self._ahead = self._start(self._batch)
         return delivered
 
@@ -150,6 +156,13 @@ class ReadAhead:
         self._wait()
         self._batch = batch
 
+    def take_every(self, step: int, first: int) -> None:
+        """Deliver every so many batches; a reader that has a `take_every` is told."""
+        self._wait()
+        self._batch, self._step = first, step
+        if hasattr(self._reader, "take_every"):
+            self._reader.take_every(step, first)
+
     def close(self) -> None:
         """Stop reading ahead and close the reader; a second time nothing happens."""
         if self._closed:
@@ -162,9 +175,8 @@ class ReadAhead:
     def _start(self, batch: int) -> Future[Arrays]:
         # A function that does not hold this object, which may be let go meanwhile.
         read = _read_sized if self.varies else _read
-        return self._thread.submit(
-            read, self._reader, batch, self._buffers[batch % BATCHES]
-        )
+        buffer = self._buffers[self._delivered % BATCHES]
+        return self._thread.submit(read, self._reader, batch, buffer)
 
     def _wait(self) -> None:
         if self._ahead is not None:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+import warnings
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from netspec.errors import MachineError
-from runtime.distributed.communicator import Request
-from runtime.distributed.ranks import Launched
+from runtime.distributed.faults import end_job
+from runtime.distributed.leaving import Leaving
+from runtime.distributed.ranks import OPEN_MPI, Launched
 
 POLL_S = 0.0002  # between looks at a message; each look moves a piece of it
 # Looks without a pause before the first, some microseconds each: small sums are done
 # by then, where nobody is late.
 LOOKS = 20
+ASK_S = 0.1  # between looks at whether somebody left who is waited for
+WAIT_S = 0.4  # that each next rank waits with telling it
+
+# How libraries call themselves that do not know what Open MPI's mpiexec tells them.
+STRANGERS = ("MPICH", "MVAPICH", "Intel")
+
+# Kinds of exchanges, each of which has a communicator and is counted.
+VALUES, SUMS = 0, 1
 
 T = TypeVar("T")
 
@@ -25,9 +37,12 @@ class MpiCommunicator:
 
     def __init__(self, comm: Any, found: Launched) -> None:
         self._comm, self._sums = comm.Dup(), comm.Dup()
+        self._started = [0, 0]
+        self.leaving = Leaving(comm)
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.local_rank = found.local_rank
         self.local_size = found.local_size or self.size
+        self._has_left = False
 
     @classmethod
     def of_world(cls, found: Launched) -> MpiCommunicator:
@@ -36,42 +51,44 @@ class MpiCommunicator:
         Raises `MachineError` if MPI cannot be used.
         """
         try:
-            from mpi4py import MPI
+            MPI = _library()
         except (ImportError, RuntimeError) as error:
             raise MachineError(
                 f"{found.size} processes were started together, but MPI cannot be "
                 f"used: {error}; install mpi4py and an MPI library, as with "
                 f"pip install 'netspec[mpi]'"
             ) from error
+        library = MPI.Get_library_version().partition("\n")[0].strip("\0 ")
+        if not MPI.Is_initialized():
+            # The library of the one ends the process under the launcher of the other.
+            if found.launcher == OPEN_MPI and library.startswith(STRANGERS):
+                raise _strangers(found, library, "cannot be used with it")
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
         size = MPI.COMM_WORLD.Get_size()
         if size != found.size:
-            raise MachineError(
-                f"{found.size} processes were started together, but the MPI library of "
-                f"mpi4py sees {size}: mpiexec belongs to another MPI; use that of the "
-                f"same environment, or install mpi4py for the other"
-            )
+            raise _strangers(found, library, f"sees {size} of them")
         return cls(MPI.COMM_WORLD, found)
 
-    def start_sum(self, values: np.ndarray) -> Request:
+    def start_sum(self, values: np.ndarray) -> Exchange:
         """Start to add up an array over all ranks, in place."""
         from mpi4py import MPI
 
-        return _Sum(self._sums.Iallreduce(MPI.IN_PLACE, values))
+        return self._start(SUMS, self._sums.Iallreduce(MPI.IN_PLACE, values))
 
     def sum(self, values: np.ndarray) -> None:
         """Add up a small array over all ranks, in place."""
         from mpi4py import MPI
 
-        _wait(self._comm.Iallreduce(MPI.IN_PLACE, values))
+        self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values))
 
     def broadcast(self, value: T) -> T:
         """Return the value that rank 0 has, as JSON."""
         data = _packed(value) if self.rank == 0 else np.empty(0, np.uint8)
         size = np.array([data.size], np.int64)
-        _wait(self._comm.Ibcast(size))
+        self._wait(self._comm.Ibcast(size))
         if self.rank:
             data = np.empty(int(size[0]), np.uint8)
-        _wait(self._comm.Ibcast(data))
+        self._wait(self._comm.Ibcast(data))
         sent: T = json.loads(data.tobytes())
         return sent
 
@@ -79,17 +96,17 @@ class MpiCommunicator:
         """Return the values of all ranks, on each, as JSON."""
         packed = _packed(value)
         sizes = np.zeros(self.size, np.int64)
-        _wait(self._comm.Iallgather(np.array([packed.size], np.int64), sizes))
+        self._wait(self._comm.Iallgather(np.array([packed.size], np.int64), sizes))
         data = np.empty(int(sizes.sum()), np.uint8)
         starts = np.cumsum(sizes) - sizes
-        _wait(self._comm.Iallgatherv(packed, [data, (sizes, starts)]))
+        self._wait(self._comm.Iallgatherv(packed, [data, (sizes, starts)]))
         ends = starts + sizes
         pairs = zip(starts, ends, strict=True)
         return [json.loads(data[start:end].tobytes()) for start, end in pairs]
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
-        _wait(self._comm.Ibarrier())
+        self._wait(self._comm.Ibarrier())
 
     def abort(self, status: int) -> None:
         """End the processes of all ranks at once."""
@@ -97,23 +114,82 @@ class MpiCommunicator:
 
         MPI.COMM_WORLD.Abort(status)
 
+    def leave(self, said: Sequence[str] = ()) -> None:
+        """Say that this rank ends, and wait until all have said so, once.
+
+        said: for rank 0, which has it in `leaving.left` then.
+        """
+        if not self._has_left:
+            self._has_left = True
+            self.leaving.leave(self._started, said)
+
+    def _start(self, kind: int, request: Any) -> Exchange:
+        self._started[kind] += 1
+        return Exchange(self, request, kind, self._started[kind])
+
+    def _wait(self, request: Any) -> None:
+        """Wait for a message without spinning, and with an ear for signals."""
+        exchange = self._start(VALUES, request)
+        for _ in range(LOOKS):
+            if exchange.done():
+                return
+        while not exchange.done():
+            time.sleep(POLL_S)
+
+
+def _library() -> Any:
+    """Return mpi4py's module, without starting MPI if nobody has."""
+    import mpi4py
+
+    if "mpi4py.MPI" not in sys.modules:
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what `_strangers` says better
+        from mpi4py import MPI
+    return MPI
+
+
+def _strangers(found: Launched, library: str, what: str) -> MachineError:
+    return MachineError(
+        f"{found.size} processes were started together, by {found.launcher}'s mpiexec "
+        f"or a relative, but the MPI library that mpi4py uses ({library}) {what}: use "
+        f"the mpiexec of the same environment, such as {sys.prefix}/bin/mpiexec, or "
+        f"install mpi4py for the other MPI"
+    )
+
 
 def _packed(value: Any) -> np.ndarray:
     return np.frombuffer(bytearray(json.dumps(value), "ascii"), np.uint8)
 
 
-class _Sum:
-    def __init__(self, request: Any) -> None:
-        self._request = request
+class Exchange:
+    """A message between all ranks on its way, the `number`th of its kind."""
+
+    def __init__(
+        self, communicator: MpiCommunicator, request: Any, kind: int, number: int
+    ) -> None:
+        self._communicator, self._request = communicator, request
+        self._kind, self._number = kind, number
+        self._ask = time.monotonic() + ASK_S
 
     def done(self) -> bool:
-        return bool(self._request.Test())
+        """Move it on, and say whether it is complete; never waits.
 
-
-def _wait(request: Any) -> None:
-    """Wait for a message without spinning, and with an ear for signals."""
-    for _ in range(LOOKS):
-        if request.Test():
-            return
-    while not request.Test():
-        time.sleep(POLL_S)
+        Where a rank has left that would have to take part, the job ends here.
+        """
+        if self._request.Test():
+            return True
+        now = time.monotonic()
+        if now > self._ask:
+            self._ask = now + ASK_S
+            leaving = self._communicator.leaving
+            left = leaving.missing(self._kind, self._number)
+            if left is not None:
+                # One message is enough: that of the first rank that waits.
+                time.sleep(min(WAIT_S * self._communicator.rank, 5 * WAIT_S))
+                end_job(
+                    self._communicator,
+                    f"error: rank {left.rank} ended ahead of the others, which wait "
+                    f"for it: its program came to an end, or called sys.exit",
+                )
+        return False

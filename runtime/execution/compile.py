@@ -19,14 +19,14 @@ from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
 from runtime.arrays import Array
 from runtime.backends import Backend
-from runtime.backends.base import Fusion, Place
 from runtime.execution.fitting import fitting
-from runtime.execution.limits import MemoryLimit, late_kernel, late_nodes, within
+from runtime.execution.limits import MemoryLimit, late_kernel, late_nodes
 from runtime.execution.memory_kinds import passes_over
 from runtime.execution.mirror import Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.execution.plan import Plan, Prepared, Step
 from runtime.execution.plan_memory import Known, PlanMemory, SharedMemory
+from runtime.execution.planning import kernels_of, plan_within
 from runtime.layers.base import Bound, Context, Kernel
 from runtime.primitives import Primitives
 
@@ -93,21 +93,22 @@ def compile_plan(
     the memory cannot be had.
     """
     written = keep if asked is None else asked
-    places, kernels, fusion = _kernels(graph, backend, context, written)
+    places, kernels, fusion = kernels_of(graph, backend, context, written)
     found = None
-    if limit is not None and not graph.stale:
-        found = _within(graph, backend, context, keep, limit)
+    if limit is not None:
+        found = plan_within(graph, backend, context, keep, limit)
     if found is not None and found.again:
         if found.graph is not graph:
             graph = found.graph
-            places, kernels, fusion = _kernels(graph, backend, context, written)
+            places, kernels, fusion = kernels_of(graph, backend, context, written)
         known = None
     most = None if found is None else found.total_bytes
     with fitting(graph, context, (), keep, shared.arenas, most):
         given = (graph, backend, context, kernels, keep, places, shared)
         timeline = None if found is None else found.timeline
         touched = () if fusion is None else _touched(fusion, keep)
-        memory = PlanMemory(*given, known, suits, timeline, touched)
+        dense = found is not None
+        memory = PlanMemory(*given, known, suits, timeline, touched, dense=dense)
         copies = mirror.blob_copies()
         data, diff = memory.data, memory.diff
         passes = passes_over(graph, data, diff, parameters, copies, mirror)
@@ -157,37 +158,6 @@ def compile_plan(
             ran=ran,
             recomputation=found,
         )
-
-
-def _kernels(
-    graph: Graph, backend: Backend, context: Context, keep: Container[str] | None
-) -> tuple[Sequence[Place | None], Sequence[Kernel[Any]], Fusion | None]:
-    """Return where blobs lie, the kernels of all nodes, and which run as one."""
-    made = [backend.kernel(node, context.dtype)(node, context) for node in graph.nodes]
-    places, kernels = backend.arrange(graph, made, context)
-    fusion = None if graph.stale else backend.fusion(graph, kernels, keep)
-    return places, kernels, fusion
-
-
-def _within(
-    graph: Graph,
-    backend: Backend,
-    context: Context,
-    keep: Container[str] | None,
-    limit: MemoryLimit,
-) -> Recomputation | None:
-    """Choose what runs again to stay within a limit; None for a net that only infers.
-
-    A net of which nothing runs backward cannot do with less.
-    """
-    if not any(node.backward for node in graph.nodes):
-        return None
-
-    def made(one: Graph) -> tuple[Sequence[Kernel[Any]], Fusion | None]:
-        _, kernels, fusion = _kernels(one, backend, context, keep)
-        return kernels, fusion
-
-    return within(graph, limit, made, keep, context.dtype)
 
 
 def _touched(fusion: Fusion, keep: Container[str] | None) -> tuple[Touch, ...]:

@@ -70,9 +70,12 @@ class KeptPlans:
 
     limit: how many shapes are kept. Beside the arena, which all share, each plan has
     the tables of its kernels and what they keep, together at most `OWN_BYTES` or the
-    part `OWN_SHARE` of the arena, whichever is more. `compiled` and `built` count the
-    plans that were compiled and the graphs that were built.
+    part `OWN_SHARE` of the arena, whichever is more; with a `budget` no plans stay that
+    take all of them beyond so many bytes. `compiled` and `built` count the plans that
+    were compiled and the graphs that were built.
     """
+
+    budget: int | None = None
 
     def __init__(self, backend: Backend, limit: int) -> None:
         if limit < 1:
@@ -97,6 +100,13 @@ class KeptPlans:
         self._kept.clear()
         self.shared = SharedMemory(Arenas(self._backend))
         self.prepared = Prepared()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the blobs of all plans, and of what layers need beside them."""
+        own = sum(plan.own_bytes for kept in self for plan in kept.plans)
+        states = sum(int(state.nbytes) for state in self.shared.states.values())
+        return self.shared.arenas.nbytes + own + states
 
     def find(self, sources: Mapping[str, Shape], late: Late) -> Kept | None:
         """Return what was last used with these shapes.
@@ -125,6 +135,8 @@ class KeptPlans:
 
     def _too_many(self) -> bool:
         if len(self._kept) > self.limit:
+            return True
+        if self.budget is not None and self.nbytes > self.budget:
             return True
         own = sum(plan.table_bytes for kept in self for plan in kept.plans)
         return own > max(OWN_BYTES, self.shared.arenas.nbytes // OWN_SHARE)

@@ -12,7 +12,7 @@ from netspec import room
 from netspec.errors import UnsupportedError
 from netspec.graph import Graph, Node
 from netspec.graph.dropping import Facts
-from netspec.graph.recompute import Recomputation, recompute, too_small
+from netspec.graph.recompute import Recomputation, recompute, too_small, trains
 from netspec.ops.base import count
 from runtime.arena import total_bytes
 from runtime.arrays import ArraySpec
@@ -23,7 +23,7 @@ from runtime.layers.base import Clock, Context, Kernel
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """The most bytes that a net may take when it is trained.
+    """The most bytes that a net may take when it runs, and when it is trained.
 
     history: arrays that the solver has for each parameter, beside gradients. others:
     bytes of what else shares the limit, such as nets for tests. hint: what more a
@@ -36,9 +36,13 @@ class MemoryLimit:
     hint: str = ""
 
     def fixed_bytes(self, graph: Graph, itemsize: int) -> int:
-        """Return what parameters take, with their gradients and history."""
-        parameters = sum(count(parameter.shape) for parameter in graph.parameters)
-        return self.others + (2 + self.history) * itemsize * parameters
+        """Return what parameters take, with their gradients and history.
+
+        Where nothing runs backward, nobody writes a gradient.
+        """
+        sizes = [itemsize * count(parameter.shape) for parameter in graph.parameters]
+        copies = 2 + self.history if trains(graph) else 1
+        return self.others + copies * total_bytes(sizes)
 
 
 def limit_of(
@@ -115,11 +119,11 @@ def within(
     keep: Container[str] | None,
     dtype: str,
 ) -> Recomputation:
-    """Choose what runs again so that a net is trained within its limit.
+    """Choose what runs again so that a net stays within its limit.
 
     made: returns the kernels of a graph, and which of them run as one.
 
-    Raises `SpecError` that tells the least that it can be trained with.
+    Raises `LimitError` that tells the least with which it can be.
     """
     known: dict[int, tuple[list[Mapping[str, ArraySpec]], Facts]] = {}
 
@@ -137,16 +141,17 @@ def within(
 
     itemsize = np.dtype(dtype).itemsize
     first = told(graph)[0]
-    fixed = limit.fixed_bytes(graph, itemsize) + most_scratch(first, dtype)
+    beside = most_scratch(first, dtype)
     states = sizes_of(first, dtype, "state").values()
-    fixed += sum(sum(sizes.values()) for sizes in states)
+    beside += sum(sum(sizes.values()) for sizes in states)
+    fixed = limit.fixed_bytes(graph, itemsize) + beside
     found = recompute(
         graph, keep, lambda one: told(one)[1], limit.nbytes - fixed, itemsize
     )
     least = fixed + found.total_bytes
     if least > limit.nbytes:
         raise too_small(graph, limit.nbytes, least, found, limit.hint)
-    return found
+    return replace(found, beside=beside)
 
 
 def late_nodes(graph: Graph, found: Recomputation) -> frozenset[int]:

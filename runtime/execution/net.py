@@ -20,6 +20,7 @@ from netspec.schema import TEST
 from runtime.arena import Flat
 from runtime.backends import get_backend
 from runtime.data.opening import open_sources, source_shapes
+from runtime.distributed import Communicator
 from runtime.execution.arguments import (
     blobs_and_inputs,
     dtype_of,
@@ -43,6 +44,7 @@ from runtime.execution.net_names import NetNames
 from runtime.execution.net_shapes import NetShapes
 from runtime.execution.parameters import Parameters, allocate, borrow
 from runtime.execution.plan import IterationRuns, Step
+from runtime.execution.planning import shared_graph
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
 from runtime.execution.unknown_fields import refuse_unknown_layers
@@ -73,16 +75,19 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             them; None keeps all. Fewer kept blobs need less memory. A net with a
             Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
             Python has as bottom or top is always kept.
-        memory_limit: the most memory that training may take, such as "3GB" or a number
+        memory_limit: the most memory that the net may take, such as "3GB" or a number
             of bytes: of parameters, gradients, blobs and what layers need, without
             Python itself. Blobs are computed again in backward until all fits, which
-            takes time and changes no result; `recomputation` says what. Where `keep`
-            is not given, nothing is kept then.
+            takes time and changes no result; `recomputation` says what. A net of which
+            nothing runs backward fits or is refused. Where `keep` is not given,
+            nothing is kept then.
         plans: for how many shapes of inputs and batches plans are kept, so that one
             that was seen before costs nothing: see `KeptPlans`.
         share_with: a net whose parameters this one uses, layer by layer of equal name.
         state: overrides phase, level and stages (a solver merges states itself).
         allow_python: names of the modules that Python layers may import; True for any.
+        sync_batch_norm: processes over whose batches BatchNorm has its statistics in
+            training; all of them run the same passes together.
 
     Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
     """
@@ -108,6 +113,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         share_with: Net | None = None,
         state: State | None = None,
         allow_python: Allow = (),
+        sync_batch_norm: Communicator | None = None,
     ) -> None:
         whole, large = given_net(net)
         level, dtype = integer(level, "level"), dtype_of(dtype)
@@ -138,7 +144,8 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             self._keep = own.blob_names.union(names_of(keep, "keep"))
         self.sources = open_sources(kept.message, self.state, seed)
         self.context = Context(
-            self.backend, dtype, seed, self.clock, self.sources, own, precision
+            *(self.backend, dtype, seed, self.clock, self.sources, own, precision),
+            ranks=sync_batch_norm,
         )
         self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
@@ -174,7 +181,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             if unknown:
                 hint = did_you_mean(unknown[0], graph.blobs)
                 raise SpecError(f"keep names no blob of the net: {unknown}{hint}")
-        return self._shared(graph)
+        return shared_graph(graph, self._keep, self.backend)
 
     def _name_everything(self) -> None:
         graph = self.graph
@@ -301,7 +308,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
             with np.errstate(all="ignore"):
                 for run in runs.whole(self.plan):
                     run()
-            self.clock.value += 1
+            self.clock.go_on()
         except TopsChanged as change:
             self._run_forward(self.follow(change, last), last)
             for run in runs.between(self.plan):
@@ -350,7 +357,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
                 break
             except TopsChanged as change:
                 first = self.follow(change, last)
-        self.clock.value += 1
+        self.clock.go_on()
 
     def _run_pass(
         self, kind: Pass, first: int, last: int, *, again: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, UnsupportedError
 from netspec.graph import Graph
 from netspec.ops.base import Shape
 from netspec.schema import TRAIN
@@ -110,8 +110,9 @@ class NetFeed:
         self.end_feed()
         self._unfed = self.input_shapes
         self._feed = feed
+        feed.take_every(self.clock.step, self.clock.first)
         if feed.always:
-            self._feed_on(feed, 0)
+            self._feed_on(feed, self.clock.first)
 
     def end_feed(self) -> None:
         """Let the caller fill the Input layers; they get back their shapes."""
@@ -162,6 +163,29 @@ class NetFeed:
                 f"input {next(iter(names))!r} is fed by the data given to net.feed; "
                 f"end that by net.feed(None) to give values by hand"
             )
+
+    def take_every(self, step: int, first: int = 0) -> None:
+        """Do the passes `first`, `first` + `step` and so on of a run of one process.
+
+        What draws numbers and what reads data goes by the number of a pass, so that
+        `step` nets together see what one net sees that does all passes. It begins anew.
+
+        Raises `UnsupportedError` for a source of data that cannot skip batches.
+        """
+        if not 0 <= first < step:
+            raise SpecError(f"take_every({step}, {first}): first must be below step")
+        for name, source in self.sources.items():
+            if not hasattr(source, "take_every"):
+                raise UnsupportedError(
+                    f"layer {name!r}: its source of data, {type(source).__name__}, has "
+                    f"no take_every, and so cannot share its batches with other "
+                    f"processes; write one, or make the source with `read_ahead`"
+                )
+        self.clock.value, self.clock.step, self.clock.first = first, step, first
+        for source in self.sources.values():
+            source.take_every(step, first)
+        if self._feed is not None:
+            self._feed.take_every(step, first)
 
     def close(self) -> None:
         """Close the data sources."""

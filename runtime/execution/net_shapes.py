@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from netspec.errors import joined
 from netspec.graph import (
     Earlier,
     Graph,
     build_kept,
-    share_gradients,
-    share_private,
 )
 from netspec.nets.filter import KeptNet
 from netspec.ops.base import Shape
@@ -29,6 +29,7 @@ from runtime.execution.loose import give_rows, keep_rows, stands_alone
 from runtime.execution.mirror import WRITING, Mirror
 from runtime.execution.parameters import Parameters, check_unchanged
 from runtime.execution.plan import Plan
+from runtime.execution.planning import shared_graph
 from runtime.execution.python_layers.hosted import PythonLayers
 from runtime.execution.unwritten import Unwritten
 from runtime.execution.views import carry_over, edge_views, moved_tops, stay_in_place
@@ -104,21 +105,18 @@ class NetShapes:
 
     def _start(self) -> None:
         """Make the first plan, of `graph`."""
+        if self.limit is not None:
+            itemsize = np.dtype(self.context.dtype).itemsize
+            fixed = self.limit.fixed_bytes(self.graph, itemsize)
+            self.plans.budget = self.limit.nbytes - fixed
         self.plans.built += 1
         kept = Kept(dict(self._shapes), late_of(self.graph, self._late), self.graph)
         self._show(kept, self._compile(kept))
 
-    def _shared(self, graph: Graph) -> Graph:
-        """Let blobs share memory that nobody keeps apart."""
-        shared = share_private(graph, self._keep)
-        if not self.backend.on_host:
-            return shared  # where gradients may lie in several ways
-        return share_gradients(shared, self._keep)
-
     @property
     def memory_bytes(self) -> int:
         """Bytes of the blobs of all plans, and of what layers need beside them."""
-        return self.plans.shared.arenas.nbytes
+        return self.plans.nbytes
 
     def make_room(self, others: int) -> None:
         """Leave so many bytes of the limit of memory to other nets.
@@ -184,7 +182,7 @@ class NetShapes:
         try:
             graph = build_kept(self._kept_net, shapes=shapes, python=read)
             check_unchanged(self.graph, graph)
-            return self._shared(graph)
+            return shared_graph(graph, self._keep, self.backend)
         except Exception:  # one of ours, or what a layer in Python raised
             if last >= len(self.graph.nodes) - 1:
                 raise

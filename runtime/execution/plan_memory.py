@@ -54,7 +54,8 @@ class PlanMemory:
     Small inputs and outputs, which callers often keep, are in memory of the plan's own.
 
     known: where another plan of this net has what both have, to be in the same places.
-    suits: says which arenas may be taken. touched: see `requests_of`.
+    suits: says which arenas may be taken. touched: see `requests_of`. dense: take no
+    more for the same places than must be.
     """
 
     def __init__(
@@ -70,6 +71,8 @@ class PlanMemory:
         suits: Callable[[Arena], bool] = lambda _: True,
         timeline: Timeline | None = None,
         touched: Iterable[Touch] = (),
+        *,
+        dense: bool = False,
     ) -> None:
         timeline, touched = timeline or plain(graph), tuple(touched)
         self._backend, self._context, self._places = backend, context, places
@@ -94,7 +97,7 @@ class PlanMemory:
         own = _own(graph, blobs)
         requests = [one for one in (*blobs, *saved) if one.name not in own]
         own_sizes = [one.nbytes for one in own.values()]
-        layout = _laid_out(requests, known)
+        layout = _laid_out(requests, known, dense=dense)
         self.known: Known = {
             one.name: (one, layout.offsets[one.name]) for one in requests
         }
@@ -250,13 +253,20 @@ class PlanMemory:
         return states[whole]
 
 
-def _laid_out(requests: Sequence[Request], known: Known | None) -> Layout:
-    """Return the layout near a known one, unless that needs much more memory."""
-    if known is not None:
-        near = lay_out_near(requests, known)
-        if near.total_bytes <= NEAR_FACTOR * most_alive(requests):
-            return near
-    return lay_out(requests)
+def _laid_out(
+    requests: Sequence[Request], known: Known | None, *, dense: bool
+) -> Layout:
+    """Return the layout near a known one, unless that needs much more memory.
+
+    dense: unless it needs any more.
+    """
+    if known is None:
+        return lay_out(requests)
+    near = lay_out_near(requests, known)
+    if not dense and near.total_bytes <= NEAR_FACTOR * most_alive(requests):
+        return near
+    least = lay_out(requests)
+    return near if dense and near.total_bytes <= least.total_bytes else least
 
 
 def _own(graph: Graph, blobs: Iterable[Request]) -> dict[str, Request]:

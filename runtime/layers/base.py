@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from netspec.ops import Op, Shape
 from netspec.schema import TRAIN
 from runtime.arrays import Array, ArraySpec
+from runtime.distributed import Communicator
 from runtime.primitives import Primitives
 
 if TYPE_CHECKING:
@@ -28,9 +29,19 @@ OpT = TypeVar("OpT", bound=Op)
 
 @dataclass
 class Clock:
-    """Counts the forward passes of a net; the only mutable input of random kernels."""
+    """Counts the forward passes of a net; the only mutable input of random kernels.
+
+    Of several processes that train together each does every so many of the passes of
+    one: it begins with number `first` and goes on by `step`.
+    """
 
     value: int = 0
+    step: int = 1
+    first: int = 0
+
+    def go_on(self) -> None:
+        """Count a pass."""
+        self.value += self.step
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,7 @@ class Context:
     sources: Mapping[str, Any] = field(default_factory=dict)  # data layer -> Source
     python: Any = None  # PythonLayers, which has the objects of Python layers
     precision: str = "float32"  # of products and of what blobs are stored as
+    ranks: Communicator | None = None  # over whose batches BatchNorm has statistics
 
 
 @dataclass(frozen=True)

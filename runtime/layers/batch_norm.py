@@ -14,7 +14,7 @@ from runtime.layers._windows import blocks
 from runtime.layers.base import Kernel, register
 
 
-class _ChannelNorm(Kernel):
+class NormKernel(Kernel):
     """Normalize every channel, then multiply and add what is learned, if anything is.
 
         normal = (x - mean) / sqrt(var + eps);  y = gamma normal + beta
@@ -157,15 +157,23 @@ class _ChannelNorm(Kernel):
             xp.subtract(x, self._mean, out=normal)
         backend.channel_dot(self._normal, self._normal, inverse, work["sums"])
         xp.divide(inverse, self._values, out=inverse)
-        for top, statistic in zip(self.tops[1:], (mean, inverse), strict=False):
-            xp.copyto(top.reshape(-1), statistic)
-        if not op.remembers or self.again:
-            return
-        m = self._values
-        correction = m / (m - 1) if op.unbiased and m > 1 else 1.0
+        self._show()
+        if op.remembers and not self.again:
+            m = self._values
+            self._store(m / (m - 1) if op.unbiased and m > 1 else 1.0)
+
+    def _show(self) -> None:
+        """Copy mean and variance to the tops that are for them."""
+        statistics = self.work["mean"], self.work["inverse"]
+        for top, statistic in zip(self.tops[1:], statistics, strict=False):
+            self.xp.copyto(top.reshape(-1), statistic)
+
+    def _store(self, correction: float) -> None:
+        """Let what is stored follow mean and variance, the latter corrected."""
+        xp, work, op = self.xp, self.work, self.op
         stored = (
-            (self._stored_mean, mean, op.share),
-            (self._stored_variance, inverse, op.share * correction),
+            (self._stored_mean, work["mean"], op.share),
+            (self._stored_variance, work["inverse"], op.share * correction),
         )
         for blob, statistic, share in stored:
             xp.multiply(statistic, share, out=work["spread"])
@@ -178,15 +186,12 @@ class _ChannelNorm(Kernel):
 
     def backward(self, accumulate: Sequence[bool]) -> None:
         """Compute the wanted gradients; dx last, as it may be written over dy."""
-        xp, work, backend = self.xp, self.work, self.backend
+        xp, work = self.xp, self.work
         self._learn(accumulate)
         if self.dx is None:
             return
         if self.op.statistics == "batch":
-            backend.channel_sum(self._dy, work["mean"], work["sums"])
-            xp.divide(work["mean"], self._values, out=work["mean"])
-            backend.channel_dot(self._dy, self._normal, work["spread"], work["sums"])
-            xp.divide(work["spread"], self._values, out=work["spread"])
+            self._average()
             for dx, dy, normal, part in self._backward:
                 xp.multiply(normal, self._spread, out=part)
                 xp.subtract(dy, part, out=dx)
@@ -198,6 +203,14 @@ class _ChannelNorm(Kernel):
         if self.op.statistics == "batch":
             dy = self._dx
         xp.multiply(dy, factor, out=self._dx)
+
+    def _average(self) -> None:
+        """Compute the means of dy, and of dy times what was normalized."""
+        xp, work, backend = self.xp, self.work, self.backend
+        backend.channel_sum(self._dy, work["mean"], work["sums"])
+        xp.divide(work["mean"], self._values, out=work["mean"])
+        backend.channel_dot(self._dy, self._normal, work["spread"], work["sums"])
+        xp.divide(work["spread"], self._values, out=work["spread"])
 
     def _learn(self, accumulate: Sequence[bool]) -> None:
         """Compute the gradients of factor and bias."""
@@ -214,7 +227,7 @@ class _ChannelNorm(Kernel):
 
 
 @register
-class BatchNorm(_ChannelNorm):
+class BatchNorm(NormKernel):
     """Normalize every channel, by its own statistics or by remembered ones.
 
         y = (x - mean) / sqrt(var + eps)
@@ -225,7 +238,7 @@ class BatchNorm(_ChannelNorm):
         b2 = f b2 + 1;  b0 = f b0 + mean;  b1 = f b1 + var m / (m - 1)
 
     The remembered mean and variance are b0 / b2 and b1 / b2, or 0 where b2 is 0. One of
-    NVCaffe's or Intel's has b3 and b4 too: y = b3 normal + b4. See `_ChannelNorm`.
+    NVCaffe's or Intel's has b3 and b4 too: y = b3 normal + b4. See `NormKernel`.
 
     Shapes: x (N, C, ...) -> y (same), b2 (1,), others (C,); x (N,) is one channel.
     Source: Ioffe, Szegedy, Batch normalization, 2015, arXiv:1502.03167.
@@ -235,7 +248,7 @@ class BatchNorm(_ChannelNorm):
 
 
 @register
-class BN(_ChannelNorm):
+class BN(NormKernel):
     """Normalize every channel, multiply and add, as PSPNet's, SegNet's or others' BN.
 
         y = slope (x - mean) / sqrt(var + eps) + bias
@@ -245,7 +258,7 @@ class BN(_ChannelNorm):
         mean = m mean + (1 - m) mean of the batch
         var = m var + (1 - m) var of the batch
 
-    See `netspec.ops.batch_norm.BN` for the forms, and `_ChannelNorm` for gradients.
+    See `netspec.ops.batch_norm.BN` for the forms, and `NormKernel` for gradients.
 
     Shapes: x (N, C, ...) -> y (same), parameters (1, C, 1, 1).
     """

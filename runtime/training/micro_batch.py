@@ -20,7 +20,7 @@ from netspec.errors import SpecError, SpecWarning, UnsupportedError, shown
 from netspec.graph import Graph, build_kept
 from netspec.graph.recompute import LimitError
 from netspec.nets.filter import keeps, kept_net
-from netspec.ops.base import label
+from netspec.ops.base import Shape, label
 from netspec.schema import LayerParameter, NetParameter, SolverParameter
 from runtime.data.opening import DATA_LAYERS, open_sources
 from runtime.data.source import Source
@@ -82,6 +82,7 @@ class Division:
                 )
             }
             graph = build_kept(kept, shapes=shapes)
+            self._shapes = shapes
             self.batches = _batches(graph, sources)
         finally:
             for source in sources.values():
@@ -94,6 +95,12 @@ class Division:
         """Return the numbers of parts that can be, from 1 on."""
         common = math.gcd(*self.batches.values())
         return [k for k in range(1, common + 1) if common % k == 0]
+
+    def shapes(self, parts: int) -> dict[str, Shape]:
+        """Return the shapes of the tops of data layers that bring a part."""
+        return {
+            top: (shape[0] // parts, *shape[1:]) for top, shape in self._shapes.items()
+        }
 
     def net(self, parts: int) -> NetChoice:
         """Return the net that takes a part at a time.
@@ -194,11 +201,13 @@ def build_divided(
     parts: Parts,
     seed: int,
     build: Callable[[NetChoice], T],
+    check: Callable[[NetChoice, Mapping[str, Shape]], None],
 ) -> tuple[int, T]:
     """Build the nets of a solver; return the number of parts, and what was built.
 
     build: makes them, or raises `LimitError` where the limit of memory cannot be met.
-    "auto" takes the smallest number of parts for which it does not.
+    check: raises it from the net alone, and the shapes of its data. "auto" takes the
+    smallest number of parts for which neither does.
     """
     if parts == 1:
         return 1, build(choice)
@@ -208,40 +217,34 @@ def build_divided(
         division.warn()
         return parts, built
     try:
-        return 1, build(choice)
-    except LimitError as error:
-        missed = error.with_traceback(None)
-    division = _divisible(choice, seed, missed)
-    able = division.divisors()[1:]
-    if not able:
-        raise missed
-    # The smallest parts first: where they take too much, nothing else helps.
-    last = _tried(division, able[-1], build)
-    if isinstance(last, LimitError):
-        least = min(missed, last, key=lambda one: one.least)
-        raise least.replaced(text=f"{least.text} (with micro_batch up to {able[-1]})")
-    del last  # its memory is for those that follow
-    for k in able:
-        found = _tried(division, k, build)
-        if not isinstance(found, LimitError):
-            division.warn()
-            return k, found
-    raise missed
-
-
-def _tried(
-    division: Division, parts: int, build: Callable[[NetChoice], T]
-) -> T | LimitError:
-    try:
-        return build(division.net(parts))
-    except LimitError as error:
-        return error.with_traceback(None)
-
-
-def _divisible(choice: NetChoice, seed: int, missed: LimitError) -> Division:
-    """Return a net divided, or say both why it must be and why it cannot."""
-    try:
-        return Division(choice, seed)
+        division = Division(choice, seed)
     except UnsupportedError as error:
-        told = f"{error.text}; and undivided {missed.text}"
-        raise error.replaced(text=told) from None
+        return 1, _undivided(choice, build, error)
+    missed: list[LimitError] = []
+    able = division.divisors()
+    for k in able:
+        part = choice if k == 1 else division.net(k)
+        try:
+            check(part, division.shapes(k))
+            built = build(part)
+        except LimitError as error:
+            missed.append(error.with_traceback(None))
+            continue
+        if k > 1:
+            division.warn()
+        return k, built
+    least = min(missed, key=lambda one: one.least)
+    if able == [1]:
+        raise least
+    raise least.replaced(text=f"{least.text} (with micro_batch up to {able[-1]})")
+
+
+def _undivided(
+    choice: NetChoice, build: Callable[[NetChoice], T], why: UnsupportedError
+) -> T:
+    """Build a net that cannot be divided, or say both why it must be and why not."""
+    try:
+        return build(choice)
+    except LimitError as error:
+        told = f"{why.text}; and undivided {error.text}"
+    raise why.replaced(text=told).with_traceback(None) from None

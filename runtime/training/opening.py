@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Unpack
 
+from runtime.distributed import Communicator
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.weights import Names
@@ -31,6 +32,8 @@ def get_solver(
     memory_limit: str | float | None = None,
     micro_batch: Parts | None = None,
     rename: Names | None = None,
+    communicator: Communicator | None = None,
+    sync_batch_norm: bool = False,
     **fields: Unpack[SolverFields],
 ) -> Solver:
     """Return `Solver(solver, ...)`, under pycaffe's name.
@@ -54,5 +57,7 @@ def get_solver(
         memory_limit=memory_limit,
         micro_batch=micro_batch,
         rename=rename,
+        communicator=communicator,
+        sync_batch_norm=sync_batch_norm,
         **fields,
     )

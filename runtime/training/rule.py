@@ -64,9 +64,9 @@ _fields_of = attrgetter(*_RATE, *_MOMENTUM, *_SETTINGS)
 _cycles_of = attrgetter(*_CYCLES)
 
 
-def _update_of(param: SolverParameter, net: Net) -> Update:
-    precision = net.context.precision
-    update = update_of(param, net.flat, net.graph.parameters, net.backend, precision)
+def _update_of(param: SolverParameter, net: Net, ranks: int) -> Update:
+    given = (param, net.flat, net.graph.parameters, net.backend)
+    update = update_of(*given, net.context.precision, ranks)
     if moves(param):
         # Pieces of work that have the momentum within them cannot follow it.
         update.whole = update.fused = None
@@ -76,14 +76,15 @@ def _update_of(param: SolverParameter, net: Net) -> Update:
 class Rule:
     """The learning rate and the update, as the fields of `param` say at the moment.
 
-    progress: what the policy of the rate remembers.
+    progress: what the policy of the rate remembers. ranks: how many processes add up
+    their gradients.
     """
 
-    def __init__(self, param: SolverParameter, net: Net) -> None:
-        self.param, self._net = param, net
+    def __init__(self, param: SolverParameter, net: Net, ranks: int = 1) -> None:
+        self.param, self._net, self._ranks = param, net, ranks
         self.progress = Progress()
         self.policy = policy_of(param)
-        self.update = _update_of(param, net)
+        self.update = _update_of(param, net, ranks)
         self._settings = self.update.settings
         self._moves = moves(param)
         self._read = self._fields()
@@ -120,9 +121,9 @@ class Rule:
                 f"keeps other values; make a new solver"
             )
         self.policy = policy_of(param)
-        if settings_of(param) != self._settings or moves(param) != self._moves:
-            net = self._net
-            self.update = _update_of(param, net)
+        settings = settings_of(param, self._ranks)
+        if settings != self._settings or moves(param) != self._moves:
+            self.update = _update_of(param, self._net, self._ranks)
             self._settings, self._moves = self.update.settings, moves(param)
             pairs = zip(self.update.history, old.history, strict=True)
             for array, values in pairs:

@@ -11,6 +11,7 @@ import numpy as np
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
+from runtime.distributed import Communicator
 from runtime.execution.arguments import integer, path_of
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
@@ -20,6 +21,7 @@ from runtime.execution.weights import Names
 from runtime.habits import SOLVER, with_habits
 from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
+from runtime.training.data_parallel import DataParallel, ranks_of, several
 from runtime.training.divergence import (
     NonFiniteLossError,
     Watch,
@@ -33,27 +35,27 @@ from runtime.training.doubts import (
     warn_if_nothing_learns,
     warn_of_portable_kernels,
 )
-from runtime.training.history import History, Recorder, StepRecord, TestRecord
+from runtime.training.first_rank import make_ready
+from runtime.training.history import History, Recorder, StepRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
 from runtime.training.micro_batch import Parts
 from runtime.training.passes import mean_gradients
 from runtime.training.rule import Rule
+from runtime.training.running_statistics import RunningStatistics
 from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
-    check_writable,
-    remove_leftovers,
     unsaved,
 )
 from runtime.training.solver_fields import SolverFields
-from runtime.training.solver_files import SolverFiles
 from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import find_file, weight_files
 from runtime.training.solver_source import DEFAULT_PREFIX, solver_of
+from runtime.training.solver_tests import SolverTests
 from runtime.training.solver_uses import warn_of_unread
-from runtime.training.testing import is_due, run_tests
+from runtime.training.testing import is_due
 from runtime.training.updates import settings_of
 from runtime.training.zero_weights import warn_of_zero_weights
 
@@ -62,7 +64,7 @@ DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 @with_habits("solver", SOLVER)
 @documented
-class Solver(SolverFiles, SolverLooks):
+class Solver(SolverTests, SolverLooks):
     """Trains a net and tests it, as a `SolverParameter` says.
 
         solver = runtime.Solver(n, type="Adam", base_lr=0.001, max_iter=1000)
@@ -92,6 +94,11 @@ class Solver(SolverFiles, SolverLooks):
             items meet (BatchNorm with statistics of the batch) is refused.
         rename: what layers of the files of `weights` are called in the net, as of
             `copy_from`; `copied` has a report for each of these files.
+        communicator: processes that train together, `runtime.distributed.world()`. One
+            iteration of N ranks is what one process does with N times the `iter_size`:
+            each takes every N-th batch, and all add up their gradients.
+        sync_batch_norm: whether BatchNorm has its statistics over the batches of all
+            ranks, as one process with batches N times as large; else over a rank's own.
 
     All nets share the parameters of `net`. Data order, dropout and test batches follow
     from `iter`, so that a run continued from a snapshot equals one that never stopped;
@@ -134,6 +141,8 @@ class Solver(SolverFiles, SolverLooks):
         memory_limit: str | float | None = None,
         micro_batch: Parts | None = None,
         rename: Names | None = None,
+        communicator: Communicator | None = None,
+        sync_batch_norm: bool = False,
         **fields: Unpack[SolverFields],
     ) -> None:
         super().__init__()
@@ -157,7 +166,11 @@ class Solver(SolverFiles, SolverLooks):
         made = (self.net_type, param, folder)
         how["memory_limit"] = memory_limit
         options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        nets = SolverNets(*made, micro_batch=micro_batch, **options)
+        self.communicator = several(communicator)
+        synced = self.communicator if sync_batch_norm else None
+        nets = SolverNets(
+            *made, micro_batch=micro_batch, sync_batch_norm=synced, **options
+        )
         self.micro_batch: int = nets.micro_batch
         self.net: Net = nets.net
         self.test_nets: list[Net] = nets.test_nets
@@ -165,7 +178,8 @@ class Solver(SolverFiles, SolverLooks):
         names = [name for listed in param.weights for name in weight_files(listed)]
         paths = [find_file(name, folder, "weights file") for name in names]
         self.copy_all(paths, rename)
-        self._rule = Rule(param, self.net)
+        self.statistics = RunningStatistics(self.net, self.communicator)
+        self._rule = Rule(param, self.net, ranks_of(self.communicator))
         self.options = options
         self._time = self.net.backend.compilation.clock  # stands while it compiles
         self._recorder = Recorder(self._records, param, self._time)
@@ -182,6 +196,9 @@ class Solver(SolverFiles, SolverLooks):
         self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
+        self._together = (
+            DataParallel(self.net, self.communicator) if self.communicator else None
+        )
         self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
@@ -240,6 +257,7 @@ class Solver(SolverFiles, SolverLooks):
             show = self.showing.run(self, "solve", left, progress)
             with show.until(signals), self.training():
                 self._solve(signals)
+                self.statistics.average()
         if signals.interrupted:
             raise stopped(f"training stopped after iteration {self._iteration}")
         return self.history
@@ -249,8 +267,7 @@ class Solver(SolverFiles, SolverLooks):
         if not param.HasField("max_iter"):
             raise SpecError("solver: max_iter is missing; say how long to train")
         if param.snapshot > 0 or param.snapshot_after_train:
-            check_writable(param.snapshot_prefix)
-            remove_leftovers(param.snapshot_prefix)
+            make_ready(param.snapshot_prefix, self.communicator)
         if resume is not None:
             self.restore(resume)
 
@@ -338,14 +355,19 @@ class Solver(SolverFiles, SolverLooks):
         passes = self._iteration * self.param.iter_size
         if self.counts_forward:
             passes = max(passes, self.net.clock.value)
-        if not self.callbacks.has("after") and self._ahead.able():
+        whole = not self.callbacks.has("after") and self._together is None
+        if whole and self._ahead.able():
             signals.whole(lambda: self._launch(passes, lr, careful=careful))
             wait = self.callbacks.has("on_step")
             wait = wait or self.showing.wants(self._iteration - 1)
             self._settle(0 if wait else 1, careful=careful)
             return
         self._settle(0, careful=careful)
-        loss = mean_gradients(self.net, passes, self.param.iter_size)
+        size = self.param.iter_size
+        if self._together is None:
+            loss = mean_gradients(self.net, passes, size)
+        else:
+            loss = self._together.mean_gradients(self._iteration, size)
         if not math.isfinite(loss):
             if careful:
                 raise NonFiniteLossError(self._iteration, loss, lr, self.last_snapshot)
@@ -388,51 +410,6 @@ class Solver(SolverFiles, SolverLooks):
         self._watch.check(self.update, self._iteration, None, self.last_snapshot)
         self._rule.apply_after_pass(self._iteration)
         self._iteration += 1
-
-    # ------------------------------------------------------------ testing
-
-    def test(self, *, progress: Progress = None) -> list[TestRecord]:
-        """Run every test net over its `test_iter` batches and record the means.
-
-        progress: see `step`.
-
-        Which batches these are depends on `iter` only, not on what was tested before.
-        `stop` and Ctrl-C end it after a batch, and then nothing is recorded.
-        """
-        show = self.showing.run(self, "test", 0, progress)
-        with held() as signals, show.until(signals):
-            records = self._test(signals)
-        if not self.callbacks.runs:
-            self._stopping = False
-        if signals.interrupted:
-            raise stopped("the test was stopped, and nothing of it is recorded")
-        return records or []
-
-    def _test(self, signals: Held) -> list[TestRecord] | None:
-        """Test, or return None if it was left."""
-        records = run_tests(
-            self.test_nets,
-            self.param,
-            self._iteration,
-            lambda: self.showing.leaves_test() or self._stopping or signals.stops(),
-        )
-        if records is None:
-            return None
-        tested = [self.test_nets[record.net] for record in records]
-        self.young.look(tested, self._iteration * self.param.iter_size)
-        for record in records:
-            self._records.tests.append(record)
-            self.callbacks.tell_at(self._iteration, "on_test", record)
-        self.showing.look()
-        return records
-
-    def _test_due(self, signals: Held) -> bool:
-        """Do the tests that are due, or return False if they were left."""
-        if (records := self._test(signals)) is None:
-            return False
-        self._tested = self._iteration
-        self._rule.see_tests(self._iteration, self.test_nets, records)
-        return True
 
     def close(self) -> None:
         """Close the data sources of all nets."""

@@ -9,6 +9,7 @@ from typing import Any
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
 from netspec.schema.kept import known_fields
+from runtime.distributed import Communicator
 from runtime.execution.arguments import path_of, refuse_copy
 from runtime.execution.net import Net
 from runtime.execution.weights import (
@@ -20,10 +21,17 @@ from runtime.execution.weights import (
 )
 from runtime.interrupts import whole
 from runtime.training.divergence import warn
+from runtime.training.first_rank import by_first_rank, warn_of_strangers
 from runtime.training.new_end import has_new_end
 from runtime.training.passes import UNKNOWN
+from runtime.training.running_statistics import RunningStatistics
 from runtime.training.snapshot import restore_snapshot, write_snapshot
-from runtime.training.snapshot_files import Snapshot, SnapshotWarning, last
+from runtime.training.snapshot_files import (
+    Snapshot,
+    SnapshotWarning,
+    last,
+    snapshot_paths,
+)
 from runtime.training.telling import Callbacks
 from runtime.update_rules import Update
 
@@ -37,9 +45,11 @@ class SolverFiles(Callbacks):
     net: Net
     test_nets: list[Net]
     last_snapshot: Snapshot | None
+    communicator: Communicator | None
     copied: tuple[CopyReport, ...]
     _cut: bool
     _unsaved: bool
+    statistics: RunningStatistics
 
     def __setattr__(self, name: str, value: Any) -> None:
         # `solver.base_lr = 0.1` would be an attribute that nothing reads.
@@ -96,6 +106,8 @@ class SolverFiles(Callbacks):
     def snapshot(self) -> Snapshot:
         """Write a snapshot and return the names of its files.
 
+        Of several ranks all call it; rank 0 writes, and all raise what goes wrong.
+
         Raises `FileError`.
         """
         written = self._write_snapshot()
@@ -104,15 +116,23 @@ class SolverFiles(Callbacks):
 
     def _write_snapshot(self) -> Snapshot:
         param = self.param
-        written = write_snapshot(
-            self.net,
-            self.update,
-            param.snapshot_prefix,
-            iteration=self._iteration,
-            progress=self._rule.progress,
-            states=self._states(),
-            hdf5=param.snapshot_format == SolverParameter.HDF5,
+        self.statistics.average()
+        hdf5 = param.snapshot_format == SolverParameter.HDF5
+        states = self._states()
+        warn_of_strangers(self.communicator)
+        by_first_rank(
+            self.communicator,
+            lambda: write_snapshot(
+                self.net,
+                self.update,
+                param.snapshot_prefix,
+                iteration=self._iteration,
+                progress=self._rule.progress,
+                states=states,
+                hdf5=hdf5,
+            ),
         )
+        written = snapshot_paths(param.snapshot_prefix, self._iteration, hdf5=hdf5)
         self.last_snapshot = written
         self._records.snapshots.append(written)
         self._snapshot_wanted = self._unsaved = False

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from netspec.errors import SpecError
+from netspec.graph.recompute import LimitError
+from netspec.ops.base import Shape
 from netspec.reading.located import located
 from netspec.room import bytes_of
 from netspec.schema import SolverParameter
+from runtime.backends import get_backend
+from runtime.distributed import Communicator
 from runtime.execution.arguments import names_of
 from runtime.execution.limits import MemoryLimit
 from runtime.execution.net import Net
+from runtime.execution.planning import Planner
 from runtime.training.average_precision import precision_of
 from runtime.training.micro_batch import (
     Parts,
@@ -35,7 +42,8 @@ NetT = TypeVar("NetT", bound=Net)
 class SolverNets(Generic[NetT]):
     """Nets of one type, as a solver's message names them.
 
-    All share the parameters of `net`. The arguments are those of `Solver`.
+    All share the parameters of `net`. The arguments are those of `Solver`; the ranks of
+    `sync_batch_norm` are the same for the net that is trained.
     """
 
     def __init__(
@@ -47,6 +55,7 @@ class SolverNets(Generic[NetT]):
         keep: Iterable[str] | None,
         memory_limit: str | float | None = None,
         micro_batch: Parts | None = None,
+        sync_batch_norm: Communicator | None = None,
         **options: Any,
     ) -> None:
         precision_of(param)  # its mistakes come before the time it takes to build nets
@@ -69,28 +78,52 @@ class SolverNets(Generic[NetT]):
         options["keep"] = None if keep is None else names_of(keep, "keep")
 
         def build(part: NetChoice) -> tuple[NetT, list[NetT]]:
-            net = kind(part.net, state=part.state, memory_limit=limit, **options)
+            own: dict[str, Any] = {
+                "memory_limit": limit,
+                "sync_batch_norm": sync_batch_norm,
+            }
             try:
-                others = [
+                net = kind(part.net, state=part.state, **own, **options)
+            except LimitError as error:
+                raise (error.beside(others()) if tests else error) from None
+            try:
+                nets = [
                     kind(one.net, state=one.state, share_with=net, **options)
                     for one in tests
                 ]
-                if limit is not None and others:
-                    net.make_room(sum(one.memory_bytes for one in others))
+                if limit is not None and nets:
+                    net.make_room(sum(one.memory_bytes for one in nets))
             except SpecError:
                 net.close()
                 raise
-            return net, others
+            return net, nets
+
+        @cache
+        def others() -> int:
+            """Return what nets that test take; 0 where that is not known ahead."""
+            planner = _planner(options)
+            return sum(planner.bytes_to_test(o.net, o.state) or 0 for o in tests)
+
+        def check(part: NetChoice, shapes: Mapping[str, Shape]) -> None:
+            if limit is not None:
+                room = replace(limit, others=others())
+                _planner(options).check(part.net, part.state, room, shapes)
 
         try:
             self.micro_batch, nets = build_divided(
-                choice, parts, options.get("seed", 0), build
+                choice, parts, options.get("seed", 0), build, check
             )
             self.net, self.test_nets = nets
             divide_solver(param, self.micro_batch)
         except SpecError as error:
             told = _located(error, param, folder)
             raise told.with_traceback(error.__traceback__) from None
+
+
+def _planner(options: Mapping[str, Any]) -> Planner:
+    how = {name: options[name] for name in ("kernels", "graphs") if name in options}
+    backend = get_backend(options.get("backend", "numpy"), **how)
+    return Planner(backend, options.get("seed", 0), frozenset(options["keep"] or ()))
 
 
 def _located(

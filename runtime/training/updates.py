@@ -12,8 +12,10 @@ from runtime.backends import Backend
 from runtime.update_rules import UPDATES, Settings, Update
 
 
-def settings_of(param: SolverParameter) -> Settings:
+def settings_of(param: SolverParameter, ranks: int = 1) -> Settings:
     """Read and check what the update rules need of a solver.
+
+    ranks: how many processes add up their gradients.
 
     Raises `SpecError` listing every value that cannot be.
     """
@@ -50,7 +52,7 @@ def settings_of(param: SolverParameter) -> Settings:
         weight_decay=param.weight_decay,
         regularization_type=kind,
         clip_gradients=param.clip_gradients,
-        iter_size=param.iter_size,
+        iter_size=param.iter_size * ranks,
     )
 
 
@@ -60,12 +62,13 @@ def update_of(
     parameters: Sequence[Parameter],
     backend: Backend,
     precision: str = "float32",
+    ranks: int = 1,
 ) -> Update:
     """Return the rule of a solver's `type`, bound to the arrays of a net.
 
     Where the backend can do it as one piece of work, it does.
     """
-    settings = settings_of(param)
+    settings = settings_of(param, ranks)
     update = UPDATES[param.type](flat, parameters, settings, backend)
     update.whole = backend.whole_update(update, precision)
     if update.whole is None:

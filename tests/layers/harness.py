@@ -20,6 +20,8 @@ from netspec.ops import Op, Shape, infer
 from netspec.schema import TRAIN, LayerParameter
 from runtime.arrays import Array
 from runtime.backends.base import Backend
+from runtime.distributed import Communicator
+from runtime.layers._synced_norm import is_synced
 from runtime.layers.base import Bound, Clock, Context, Kernel
 from tests import allocation
 
@@ -84,6 +86,7 @@ class LoneLayer:
         seed: int = 7,
         wanted_bottoms: Sequence[bool] | None = None,
         wanted_params: Sequence[bool] | None = None,
+        ranks: Communicator | None = None,
     ) -> None:
         layer = parse_layer(text, len(shapes), phase)
         self.backend, self.dtype = backend, dtype
@@ -94,8 +97,10 @@ class LoneLayer:
         learn = tuple(wanted_params or self.learnable)
         self.node = lone_node(self.op, layer.phase, propagate, learn)
         self.clock = Clock()
-        context = Context(backend, dtype, seed, self.clock, precision=precision)
-        made = backend.kernel(self.node, dtype)
+        given = (backend, dtype, seed, self.clock)
+        context = Context(*given, precision=precision, ranks=ranks)
+        synced = is_synced(self.node, context)
+        made = (backend.synced_norm if synced else backend.kernel)(self.node, dtype)
         self.kernel: Kernel[Any] = made(self.node, context)
         self._specs = self.kernel.arrays()
         self._allocate(propagate, learn)

@@ -12,6 +12,7 @@ import numpy as np
 
 from netspec.errors import MachineError, SpecError
 from runtime.backends.base import Backend, Fusion
+from runtime.distributed.processors import usual_threads
 from runtime.layers.base import Context, Kernel
 from runtime.update_rules import Block, FusedUpdate, Settings
 
@@ -31,7 +32,8 @@ class CpuBackend(Backend):
 
     Args:
         threads: how many run compiled kernels; by default `NETSPEC_NUM_THREADS`, or as
-            many as the process may use processors. The results do not depend on it.
+            many as the process may use processors, divided by the ranks that share
+            them. The results do not depend on it.
     """
 
     name: ClassVar[str] = "numpy"
@@ -59,6 +61,17 @@ class CpuBackend(Backend):
                     made: type[Kernel[Any]] = kernel
                     return made
         return super().kernel(node, dtype)
+
+    def synced_norm(
+        self, node: Node, dtype: str
+    ) -> Callable[[Node, Context], Kernel[Any]]:
+        """Return the compiled kernel class where there is one."""
+        if dtype == "float32" and self.compiles:
+            from runtime.backends.cpu.layers.synced_norm import CompiledSyncedNorm
+
+            if CompiledSyncedNorm.suits(node.op):
+                return CompiledSyncedNorm
+        return super().synced_norm(node, dtype)
 
     @property
     def title(self) -> str:
@@ -165,11 +178,10 @@ class CpuBackend(Backend):
 
 
 def _threads() -> int:
-    """Return how many threads to use: the variable, or all processors allowed."""
+    """Return how many threads to use: the variable, or this process's processors."""
     text = os.environ.get(THREADS_VARIABLE)
     if not text:
-        allowed = getattr(os, "sched_getaffinity", None)
-        return len(allowed(0)) if allowed else os.cpu_count() or 1
+        return usual_threads()
     if not text.isdigit() or int(text) < 1:
         raise SpecError(f"{THREADS_VARIABLE} is {text!r}; expected a number from 1")
     return int(text)

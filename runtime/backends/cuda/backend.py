@@ -177,6 +177,12 @@ class CudaBackend(Backend):
 
         return make
 
+    def synced_norm(
+        self, node: Node, dtype: str
+    ) -> Callable[[Node, Context], Kernel[Any]]:
+        """Return what makes the portable kernel, on the device."""
+        return partial(Converted, super().synced_norm(node, dtype))
+
     @cached_property
     def _kernels(self) -> Mapping[str, Sequence[type[CudaLayer[Any]]]]:
         if not self._own:

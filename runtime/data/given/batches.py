@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -17,6 +16,7 @@ from runtime.data.given.transforming import Pictures, Transforming
 from runtime.data.given.values import BatchCheck, Labels, Numbers
 from runtime.data.order import Order
 from runtime.data.source import Arrays, Place
+from runtime.distributed.processors import usual_threads
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class RowBatches(Dataset):
         self.cheap = rows.in_memory and transform is self._whole
         self._workers = 1
         if rows.costly or (transform is not None and transform.costly):
-            self._workers = min(MAX_WORKERS, processors())
+            self._workers = min(MAX_WORKERS, usual_threads())
 
     def shapes_of(self, batch: int) -> tuple[Shape, ...]:
         """Return the shapes of a batch."""
@@ -136,10 +136,3 @@ class RowBatches(Dataset):
             self._threads.shutdown()
             self._threads = None
         self._rows.close()
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

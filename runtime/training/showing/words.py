@@ -41,8 +41,9 @@ def seconds_per_step(records: Sequence[StepRecord]) -> float | None:
 
 
 def images_of(solver: Any) -> int:
-    """Return how many images an iteration takes."""
-    return batch_size(solver.net) * max(1, int(solver.param.iter_size))
+    """Return how many images an iteration takes, on all ranks."""
+    ranks = solver.communicator.size if solver.communicator else 1
+    return batch_size(solver.net) * max(1, int(solver.param.iter_size)) * ranks
 
 
 def seconds_left(solver: Any, end: int, per_step: float) -> float:

@@ -100,6 +100,10 @@ SKIPPING = {
         f'type: "Convolution" {conv(32, "kernel_size: 1")}',
         (4, 40, 16, 16),
     ),
+    "pointwise": (
+        f'type: "Convolution" {conv(70, "kernel_size: 1 group: 2")}',
+        (3, 64, 7, 7),
+    ),
     "groups, stride": (
         f'type: "Convolution" {conv(12, "kernel_size: 3 stride: 2 group: 3")}',
         (3, 6, 9, 8),

@@ -195,9 +195,8 @@ class PositionProducts:
         accumulate: tuple[bool, bool],
     ) -> list[Call]:
         """Return the calls of the gradients of weights and bias; 0 for one unwanted."""
-        shape, chunks = self.shape, self._chunks
-        left_rows, right_rows = self._rows
-        in_parts = chunks > 1 and not isinstance(dw, int)
+        shape = self.shape
+        in_parts = self._chunks > 1 and not isinstance(dw, int)
         calls = []
         if self._copied is not None:
             units = self._copied["planes"]
@@ -205,30 +204,15 @@ class PositionProducts:
                 gather_planes(x=x, y=work["copied"], units=units, **self._copied)
             )
             x = work["copied"]
+        left, right = (dy, x) if self._left_is_dy else (x, dy)
         calls.append(
-            multiply_positions(
-                left=dy if self._left_is_dy else x,
-                right=x if self._left_is_dy else dy,
-                **self._left(),
-                left_rows=left_rows,
-                right_rows=right_rows,
-                images=shape.images,
-                groups=shape.groups,
-                out_height=shape.positions[0],
-                out_width=shape.positions[1],
-                **self._blocks,
-                chunks=chunks,
-                chunk_positions=self._chunk_positions,
-                panel_positions=PANEL_POSITIONS,
-                out=work["partial"] if in_parts else dw,
-                out_left=right_rows if self._left_is_dy else 1,
-                out_right=1 if self._left_is_dy else left_rows,
-                accumulate=accumulate[0] and not in_parts,
-                sums=0 if isinstance(dbias, int) else work["partial_bias"],
-                sums_of_left=self._left_is_dy,
-                workspace=work["workspace"],
-                units=self._units * chunks,
-                **self._workspace(),
+            self._product(
+                left,
+                right,
+                work["partial"] if in_parts else dw,
+                0 if isinstance(dbias, int) else work["partial_bias"],
+                accumulate[0] and not in_parts,
+                work["workspace"],
             )
         )
         if in_parts:
@@ -236,6 +220,43 @@ class PositionProducts:
         if not isinstance(dbias, int):
             calls.append(self._add(work["partial_bias"], dbias, 1, accumulate[1]))
         return calls
+
+    def _product(
+        self,
+        left: Array,
+        right: Array,
+        out: Any,
+        sums: Any,
+        accumulate: bool,
+        workspace: Array,
+    ) -> Call:
+        """Return the call of the products; 0 for one unwanted."""
+        shape = self.shape
+        left_rows, right_rows = self._rows
+        return multiply_positions(
+            left=left,
+            right=right,
+            **self._left(),
+            left_rows=left_rows,
+            right_rows=right_rows,
+            images=shape.images,
+            groups=shape.groups,
+            out_height=shape.positions[0],
+            out_width=shape.positions[1],
+            **self._blocks,
+            chunks=self._chunks,
+            chunk_positions=self._chunk_positions,
+            panel_positions=PANEL_POSITIONS,
+            out=out,
+            out_left=right_rows if self._left_is_dy else 1,
+            out_right=1 if self._left_is_dy else left_rows,
+            accumulate=accumulate,
+            sums=sums,
+            sums_of_left=self._left_is_dy,
+            workspace=workspace,
+            units=self._units * self._chunks,
+            **self._workspace(),
+        )
 
     def _add(self, x: Array, y: Array, depth: int, accumulate: bool) -> Call:
         groups, size = self.shape.groups, self.shape.rows * depth

@@ -33,6 +33,8 @@ from runtime.backends.cpu.machine.within import between, whole
 STRIP_BYTES = 1 << 15  # of the rows of a strip, LANES channels of them: in the L1 cache
 WEIGHTS_BLOCK = 64  # channels, where weights are transformed in place
 PANEL_TILES = 64  # the most tiles of a panel, if a row of tiles has no more
+LEAST_TILES = 16  # of a panel that shares the L2 cache with weights of 5 x 5
+PANEL_BYTES = 3 << 18  # of the cache, for both
 
 # Cycles of a thread, measured: to transpose and transform a tile of LANES channels, to
 # make a transformed weight, to write it and read it back if all of them are more than
@@ -120,8 +122,20 @@ class Winograd:
     def panel_strips(self) -> int:
         """Strips of a panel: few enough that every thread has one."""
         strips = self.shape.images * self.strips
-        most = max(1, PANEL_TILES // (self.strip_rows * self.tiles[1]))
+        most = max(1, self._most_tiles // (self.strip_rows * self.tiles[1]))
         return max(1, min(most, strips * self.row_shares // self.threads))
+
+    @property
+    def _most_tiles(self) -> int:
+        """The most tiles of a panel; fewer where the cache then has the weights too."""
+        rows, channels = (
+            round_up(number, LANES) for number in (self.shape.rows, self.shape.channels)
+        )
+        weights = 4 * self.elements * self.shape.channels * rows
+        if self.kernel == 3 or weights > PANEL_BYTES:
+            return PANEL_TILES
+        tiles = (PANEL_BYTES - weights) // (4 * self.elements * (channels + TILE))
+        return min(PANEL_TILES, max(LEAST_TILES, tiles))
 
     @property
     def panel_tiles(self) -> int:

@@ -268,12 +268,48 @@ def _reducer(matrix: Matrix) -> Any:
     return reduce
 
 
+def _adder(matrix: Matrix) -> Any:
+    """Return an intrinsic that adds matrix m matrix^T of n x n vectors to others.
+
+    add(source, step, target, offsets): element (k, l) of m is the vector at source +
+    (n k + l) step; element (i, j) of the result is added to the vector at target +
+    offsets[n i + j], an int32.
+    """
+    size = len(matrix)
+
+    @intrinsic
+    def add(context: Any, source: Any, step: Any, target: Any, offsets: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            source, step, target, offsets = args
+
+            def element(k: int, n: int) -> Any:
+                offset = builder.mul(step, emit.const(size * k + n))
+                return emit.load(builder, builder.add(source, offset))
+
+            values = [[element(k, n) for n in range(size)] for k in range(size)]
+            half = [
+                _multiply_columns(builder, matrix, column)
+                for column in zip(*values, strict=True)
+            ]
+            for i, row in enumerate(zip(*half, strict=True)):
+                for j, value in enumerate(_multiply_columns(builder, matrix, row)):
+                    offset = _read_offset(builder, offsets, size * i + j)
+                    at = builder.add(target, offset)
+                    emit.store(builder, builder.fadd(emit.load(builder, at), value), at)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), generate
+
+    return add
+
+
 _A3, _G3, _B3 = matrices(3)
 _A5, _G5, _B5 = matrices(5)
-# B^T d B, A dy A^T and G g G^T; A^T m A and G^T m G.
+# B^T d B, A dy A^T and G g G^T; A^T m A and G^T m G; B m B^T.
 data3, data5 = _expander(_B3), _expander(_B5)
 gradient3, gradient5 = _expander(_A3), _expander(_A5)
 weights3, weights5 = _expander(_G3), _expander(_G5)
 results3, results5 = _reducer(transposed(_A3)), _reducer(transposed(_A5))
 weight_gradient3 = _reducer(transposed(_G3))
 weight_gradient5 = _reducer(transposed(_G5))
+piece3, piece5 = _adder(transposed(_B3)), _adder(transposed(_B5))

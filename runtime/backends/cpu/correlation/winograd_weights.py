@@ -11,7 +11,11 @@ import numpy as np
 
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.direct import OPERATIONS_A_CYCLE
-from runtime.backends.cpu.correlation.winograd import TERMS_TO_START, Winograd
+from runtime.backends.cpu.correlation.winograd import (
+    PANEL_TILES,
+    TERMS_TO_START,
+    Winograd,
+)
 from runtime.backends.cpu.correlation.winograd_code import WINDOW_BYTES
 from runtime.backends.cpu.correlation.winograd_strips import element_step
 from runtime.backends.cpu.correlation.winograd_weights_code import (
@@ -70,6 +74,10 @@ class WinogradWeights(Winograd):
     def panel_strips(self) -> int:  # type: ignore[override]
         """Strips of a panel: all, or few enough that every thread has one."""
         return self.shape.images * self.strips if self._whole else super().panel_strips
+
+    @property
+    def _most_tiles(self) -> int:
+        return PANEL_TILES
 
     @property
     def _channel_shares(self) -> int:

@@ -65,7 +65,7 @@ def _sums(x: int, rows: int, step: int, length: int, pivot: Any) -> Any:
 
 
 @helper
-def _statistics(x: int, images: int, step: int, pixels: int) -> Any:
+def statistics(x: int, images: int, step: int, pixels: int) -> Any:
     """Return mean and variance of a channel, in double precision.
 
     Chunks that stay in the first-level cache are summed around a pivot, the mean of
@@ -107,7 +107,7 @@ def _statistics(x: int, images: int, step: int, pixels: int) -> Any:
 
 
 @helper
-def _finish(
+def finish(
     x: int,
     y: int,
     added: int,
@@ -151,7 +151,7 @@ def _finish_streamed(
     line: Any,
     floor: Any,
 ) -> None:
-    """Do what `_finish` does past the caches; planes of y are whole vectors."""
+    """Do what `finish` does past the caches; planes of y are whole vectors."""
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
     low = spread(floor)
     for n in range(images):
@@ -196,7 +196,7 @@ def normalize(record: Any, part: int, parts: int) -> None:
     step = 4 * a.channels * a.pixels
     for c in range(a.channels * part // parts, a.channels * (part + 1) // parts):
         at = 4 * c * a.pixels
-        measured, spread_out = _statistics(a.x + at, a.images, step, a.pixels)
+        measured, spread_out = statistics(a.x + at, a.images, step, a.pixels)
         mean, variance = np.float32(measured), np.float32(spread_out)
         inverse = ONE / np.sqrt(variance + np.float32(a.eps))
         f32(a.mean)[c] = mean
@@ -215,13 +215,13 @@ def normalize(record: Any, part: int, parts: int) -> None:
         if a.streamed != 0:
             _finish_streamed(x, y, added, a.images, step, a.pixels, line, floor)
         else:
-            _finish(x, y, added, a.images, step, a.pixels, line, floor)
+            finish(x, y, added, a.images, step, a.pixels, line, floor)
     if part == 0 and a.weight != 0:
         f32(a.weight)[0] = f32(a.weight)[0] * fraction + ONE
 
 
 @helper
-def _gradient_sums(
+def gradient_sums(
     dy: int, x: int, rows: int, step: int, length: int, line: Any, always: int
 ) -> Any:
     """Return the sums of dy and of dy (x - mean) where dy passes the ReLU.
@@ -256,7 +256,7 @@ def _gradient_sums(
 
 
 @helper
-def _derive(
+def derive(
     dy: int,
     x: int,
     dx: int,
@@ -269,7 +269,7 @@ def _derive(
 ) -> None:
     """Compute dx = scale dy + slope (x - mean) + shift; terms: the three of them.
 
-    dy counts where it passes the ReLU, see `_gradient_sums`.
+    dy counts where it passes the ReLU, see `gradient_sums`.
     """
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
     scale, slope, shift = spread(terms[0]), spread(terms[1]), spread(terms[2])
@@ -301,7 +301,7 @@ def _pass_on(
     always: int,
     gamma: Any,
 ) -> None:
-    """Let dy be what of it passes the ReLU, see `_gradient_sums`, times gamma."""
+    """Let dy be what of it passes the ReLU, see `gradient_sums`, times gamma."""
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
     times = spread(gamma)
     for n in range(images):
@@ -348,7 +348,7 @@ def normalize_gradient(record: Any, part: int, parts: int) -> None:
             rows = min(together, a.images - n)
             for i in range(0, a.pixels, CHUNK):
                 start, length = at + n * step + 4 * i, min(CHUNK, a.pixels - i)
-                one, two = _gradient_sums(
+                one, two = gradient_sums(
                     a.dy + start, a.x + start, rows, step, length, line, always
                 )
                 total += one
@@ -366,7 +366,7 @@ def normalize_gradient(record: Any, part: int, parts: int) -> None:
             shift = -factor * np.float32(total / values)
             terms = (factor, slope, shift)
             dx = a.dx + at
-            _derive(dy, x, dx, a.images, step, a.pixels, line, always, terms)
+            derive(dy, x, dx, a.images, step, a.pixels, line, always, terms)
         if a.leave != 0:
             times = gamma if a.leave == 2 else ONE
             _pass_on(dy, x, a.images, step, a.pixels, line, always, times)

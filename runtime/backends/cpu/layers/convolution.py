@@ -17,8 +17,11 @@ from runtime.backends.cpu.correlation.correlation import (
 )
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
+from runtime.backends.cpu.correlation.pointwise import Dots, Pointwise
 from runtime.backends.cpu.correlation.weights import PositionProducts
+from runtime.backends.cpu.correlation.weights_dots import PositionDots
 from runtime.backends.cpu.correlation.winograd import Winograd
+from runtime.backends.cpu.correlation.winograd_scatter import WinogradScatter
 from runtime.backends.cpu.correlation.winograd_weights import WinogradWeights
 from runtime.backends.cpu.layers.broadcast import summed
 from runtime.backends.cpu.layers.elementwise import fill
@@ -26,7 +29,7 @@ from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
-Algorithm = Direct | Winograd | Depthwise
+Algorithm = Direct | Winograd | Depthwise | Pointwise | Dots
 WeightsAlgorithm = WinogradWeights | Depthwise | PositionProducts
 ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
@@ -43,6 +46,12 @@ def forward_algorithms(
         return [Depthwise(tuple(shapes), threads)]
     algorithms: list[Algorithm] = []
     for shape in shapes:
+        if Dots.suits(shape):
+            algorithms.append(Dots(shape, threads))
+            continue
+        if constant and Pointwise.suits(shape) and Pointwise(shape, 1).pays:
+            algorithms.append(Pointwise(shape, threads))
+            continue
         direct = Direct(shape, 1, constant)
         winograd = Winograd(shape, 1, constant)
         if Winograd.suits(shape) and winograd.best().cycles < direct.cycles:
@@ -52,14 +61,32 @@ def forward_algorithms(
     return algorithms
 
 
+def backward_algorithms(shapes: Sequence[Correlation], threads: int) -> list[Algorithm]:
+    """Return the fastest algorithms for what has no bias: gradients of data."""
+    algorithms: list[Algorithm] = []
+    for usual in forward_algorithms(shapes, threads):
+        algorithms.append(usual)
+        if isinstance(usual, Depthwise) or not WinogradScatter.suits(usual.shape):
+            continue
+        scatter = WinogradScatter(usual.shape, 1)
+        if scatter.pays and scatter.cycles < Direct(usual.shape, 1).cycles:
+            algorithms[-1] = WinogradScatter(usual.shape, threads).best()
+    return algorithms
+
+
 def weights_algorithm(shape: Correlation, threads: int) -> WeightsAlgorithm:
     """Return the fastest algorithm for the gradient of a correlation's weights."""
     if Depthwise.suits(shape):
         return Depthwise((shape,), threads)
     products, winograd = PositionProducts(shape, 1), WinogradWeights(shape, 1)
-    if Winograd.suits(shape) and winograd.weight_cycles < products.cycles:
+    cycles = products.cycles
+    if PositionDots.suits(shape):
+        cycles = min(cycles, PositionDots(shape, 1).cycles)
+    if Winograd.suits(shape) and winograd.weight_cycles < cycles:
         return WinogradWeights(shape, threads)
-    return PositionProducts(shape, threads)
+    return (PositionProducts if cycles == products.cycles else PositionDots)(
+        shape, threads
+    )
 
 
 class _Correlating(LayerKernel[ConvT]):
@@ -101,7 +128,7 @@ class _Correlating(LayerKernel[ConvT]):
         self._keeps = self._keeps_weights()
         self.ahead = self.algorithms()
         backward = self.backward_shapes() if any(self.node.propagate) else []
-        self.behind = forward_algorithms(backward, threads)
+        self.behind = backward_algorithms(backward, threads)
         reached = sum(count(shape.positions) for shape in backward)
         self._reaches_all = reached == count(self.op.bottoms[0][2:])
         wanted = [algorithm.scratch() for algorithm in (*self.ahead, *self.behind)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from netspec.ops.base import count
 from netspec.ops.inner_product import InnerProduct as InnerProductOp
@@ -181,7 +182,8 @@ class InnerProduct(LayerKernel[InnerProductOp]):
             ]
         copied, serial = self.work["copied"], self._serial
         if self._images <= MOST_ROWS:
-            few_rows = dot_rows if transposed else add_rows
+            few_rows: Callable[..., Call]
+            few_rows = partial(dot_rows, scale=0) if transposed else add_rows
             return [
                 few_rows(
                     w=self.params[0],

@@ -20,15 +20,16 @@ COLUMNS = 4096  # of the result that are summed at a time, half a first-level ca
 FIELDS = "w bias x y images rows depth"
 
 
-@kernel(FIELDS, "floor")
+@kernel(FIELDS + " scale", "floor")
 def dot_rows(record: Any, part: int, parts: int) -> None:
-    """Compute y[b][r] = max(floor, bias[r] + sum over k of x[b][k] w[r][k]).
+    """Compute y[b][r] = max(floor, bias[r] + scale[r] sum over k of x[b][k] w[r][k]).
 
     Fields:
         w: (rows, depth).
         bias: (rows,), or 0 for none.
         x: (images, depth).
         y: (images, rows).
+        scale: (rows,), or 0 for none.
         floor: -inf for none.
     """
     a = carray(record, 1)[0]
@@ -41,6 +42,8 @@ def dot_rows(record: Any, part: int, parts: int) -> None:
             total = ZERO
             for k in range(a.depth):
                 total += x[k] * w[k]
+            if a.scale != 0:
+                total *= f32(a.scale)[row]
             if a.bias != 0:
                 total += f32(a.bias)[row]
             f32(a.y)[image * a.rows + row] = floor if total < floor else total

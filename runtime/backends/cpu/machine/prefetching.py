@@ -21,10 +21,11 @@ from runtime.backends.cpu.machine.simd import emit_tile
 
 LINE_BYTES = 64  # of the caches
 FIRST_BYTES = 4096  # of weights that are asked for before anything else is done
-_ALL_CACHES, _SECOND_CACHE = 3, 2
+ALL_CACHES, SECOND_CACHE = 3, 2
 
 
-def _ask(builder: Any, address: Any, caches: int) -> None:
+def ask(builder: Any, address: Any, caches: int) -> None:
+    """Emit what `prefetch` does, into all caches or those from the second on."""
     pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
     kinds = [pointer.type, I32, I32, I32]
     function = declared(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
@@ -37,7 +38,7 @@ def prefetch(context: Any, address: Any) -> Any:
     """Ask for the line of an address, which need not be one of ours, to be read."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _ask(builder, args[0], _ALL_CACHES)
+        ask(builder, args[0], ALL_CACHES)
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
@@ -74,7 +75,7 @@ def _tile_intrinsic(vectors: int, side: Literal["left", "right"]) -> Any:
                 there = builder.add(at_a if side == "left" else at_b, ahead)
                 nbytes = 1 if side == "left" else vectors * VECTOR_BYTES
                 for line in range(0, nbytes, LINE_BYTES):
-                    _ask(builder, builder.add(there, const(line)), _SECOND_CACHE)
+                    ask(builder, builder.add(there, const(line)), SECOND_CACHE)
 
             emit_tile(builder, vectors, args, beside)
             return context.get_dummy_value()

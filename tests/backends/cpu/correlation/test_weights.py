@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from runtime.backends.cpu.correlation import weights
+from runtime.backends.cpu.correlation import weights, weights_dots
 from runtime.backends.cpu.correlation.correlation import gathering
 from runtime.backends.cpu.correlation.weights import PositionProducts
+from runtime.backends.cpu.correlation.weights_dots import PositionDots
 from runtime.backends.cpu.layers import convolution
+from runtime.backends.cpu.layers.convolution import weights_algorithm
 from tests.backends.cpu.oracle import CPU, EXAMPLES, PORTABLE, compare, numbers
 from tests.layers.harness import LoneLayer
 
@@ -71,12 +73,78 @@ def test_blocks_and_chunks(
     assert isinstance(algorithm._weights, PositionProducts)
 
 
+@EXAMPLES
+@given(
+    sizes=st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 20)),
+    plane=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+    pad=st.integers(0, 2),
+    group=st.integers(1, 3),
+    positions=st.sampled_from([1, 100, 640]),
+    chunk=st.sampled_from([7, 50, 512]),
+    bias=st.booleans(),
+    accumulate=st.booleans(),
+)
+def test_a_lane_for_every_position(
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: tuple[int, int, int],
+    plane: tuple[int, int],
+    kernel: int,
+    stride: int,
+    pad: int,
+    group: int,
+    positions: int,
+    chunk: int,
+    bias: bool,
+    accumulate: bool,
+) -> None:
+    monkeypatch.setattr(weights_dots, "MOST_POSITIONS", positions)
+    monkeypatch.setattr(weights, "CHUNK_POSITIONS", chunk)
+    monkeypatch.setattr(convolution, "weights_algorithm", PositionDots)
+    images, channels, outputs = sizes
+    height, width = (max(size, kernel) for size in plane)
+    text = text_of(group * outputs, kernel, stride, pad, group)
+    if not bias:
+        text = text.replace("num_output", "bias_term: false num_output")
+    compare(text, [(images, group * channels, height, width)], accumulate=accumulate)
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "kernel", "group", "dots"),
+    [
+        ((64, 1, 28, 28), 20, 5, 1, True),  # grey images
+        ((8, 128, 28, 28), 128, 3, 32, True),  # groups of few channels
+        ((8, 64, 28, 28), 64, 1, 1, False),
+        ((8, 3, 64, 64), 64, 7, 1, False),
+    ],
+)
+def test_lanes_for_positions_are_taken_where_weights_are_few(
+    shape: tuple[int, ...], outputs: int, kernel: int, group: int, dots: bool
+) -> None:
+    layer = LoneLayer(
+        f'name: "layer" {text_of(outputs, kernel, group=group)}',
+        [shape],
+        backend=PORTABLE,
+    )
+    found = [weights_algorithm(gathering(layer.op), n) for n in (1, 2, 64)]
+    assert all(isinstance(one, PositionDots) == dots for one in found)
+    if dots:
+        assert len({(one._chunks, one._panel_positions) for one in found}) == 1  # type: ignore[union-attr]
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")  # of NumPy's product
 @pytest.mark.parametrize(("channels", "outputs"), [(9, 21), (21, 9)])
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("algorithm", [PositionProducts, PositionDots])
 def test_a_nan_reaches_the_weights_that_saw_it(
-    channels: int, outputs: int, stride: int
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: Any,
+    channels: int,
+    outputs: int,
+    stride: int,
 ) -> None:
+    monkeypatch.setattr(convolution, "weights_algorithm", algorithm)
     shape = (3, channels, 9, 11)
     layers = [
         LoneLayer(

@@ -16,9 +16,11 @@ from runtime.backends.cpu.correlation.correlation import Correlation, gathering
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.winograd import Winograd
+from runtime.backends.cpu.correlation.winograd_scatter import WinogradScatter
 from runtime.backends.cpu.correlation.winograd_weights import WinogradWeights
 from runtime.backends.cpu.layers import convolution
 from runtime.backends.cpu.layers.convolution import (
+    backward_algorithms,
     forward_algorithms,
     weights_algorithm,
 )
@@ -135,6 +137,7 @@ def test_winograd_convolution(
         ]
 
     monkeypatch.setattr(convolution, "forward_algorithms", always)
+    monkeypatch.setattr(convolution, "backward_algorithms", always)
     monkeypatch.setattr(convolution, "weights_algorithm", WinogradWeights)
     monkeypatch.setattr(winograd, "WEIGHTS_BLOCK", block)
     monkeypatch.setattr(winograd_weights, "WHOLE_PANEL", whole)
@@ -151,6 +154,73 @@ def test_winograd_convolution(
         usual=(channels * kernel**2) ** 0.5,  # sums of so many products
     )
     assert isinstance(layer.kernel.ahead[0], Winograd)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@EXAMPLES
+@given(
+    batch=st.integers(1, 30),
+    channels=st.integers(1, 70),
+    outputs=st.integers(1, 40),
+    pad=st.integers(0, 5),
+    extra=st.tuples(st.integers(0, 14), st.integers(0, 14)),
+    accumulate=st.booleans(),
+    shares=st.integers(1, 3),
+)
+def test_gradient_of_x_by_tiles_of_dy(
+    monkeypatch: pytest.MonkeyPatch,
+    kernel: int,
+    batch: int,
+    channels: int,
+    outputs: int,
+    pad: int,
+    extra: tuple[int, int],
+    accumulate: bool,
+    shares: int,
+) -> None:
+    def wherever(shapes: Sequence[Correlation], threads: int) -> list[Any]:
+        return [
+            WinogradScatter(shape, threads, row_shares=shares)
+            if WinogradScatter.suits(shape)
+            else Direct(shape, threads)
+            for shape in shapes
+        ]
+
+    monkeypatch.setattr(convolution, "backward_algorithms", wherever)
+    height, width = (max(1, kernel - 2 * pad) + more for more in extra)
+    text = (
+        'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+        f"num_output: {outputs} kernel_size: {kernel} pad: {pad} }}"
+    )
+    compare(
+        text,
+        [(batch, channels, height, width)],
+        accumulate=accumulate,
+        usual=(outputs * kernel**2) ** 0.5,  # sums of so many products
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "kernel", "pad", "scatter"),
+    [
+        ((64, 20, 12, 12), 50, 5, 0, True),
+        ((16, 64, 14, 14), 64, 3, 0, True),
+        ((16, 64, 14, 14), 64, 3, 1, False),  # dy has as many tiles as x
+        ((2, 64, 58, 58), 64, 3, 0, False),  # an image is no strip
+    ],
+)
+def test_tiles_of_dy_are_taken_where_they_are_fewer(
+    shape: tuple[int, ...], outputs: int, kernel: int, pad: int, scatter: bool
+) -> None:
+    text = (
+        'type: "Convolution" bottom: "x" top: "y" convolution_param { '
+        f"num_output: {outputs} kernel_size: {kernel} pad: {pad} }}"
+    )
+    layer = compare(text, [shape], usual=(outputs * kernel**2) ** 0.5)
+    (algorithm,) = layer.kernel.behind  # type: ignore[attr-defined]
+    assert isinstance(algorithm, WinogradScatter) == scatter
+    again = [backward_algorithms([algorithm.shape], n)[0] for n in (1, 2, 7, 64)]
+    assert {type(one) for one in again} == {type(algorithm)}
 
 
 @pytest.mark.parametrize(
