@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from netspec.graph import Graph, build_kept, share_gradients, share_private
+from netspec.graph.concatenated import usual
 from netspec.graph.dividing import (
     Parts,
     batches_of,
@@ -52,7 +53,10 @@ def forecast(
     for request in (*every, *saved):
         sizes[request.name.partition(":")[0]] += request.nbytes
     shared = share_gradients(share_private(graph, ()), ())
-    needed = requests_of(shared, training=training, keep=(), itemsize=itemsize)
+    touched = () if training else tuple(usual(shared).touched())
+    needed = requests_of(
+        shared, training=training, keep=(), itemsize=itemsize, touched=touched
+    )
     fixed = parameters * (2 + optimizer_history) if training else parameters
     workspace = _workspace(graph, training=training) * itemsize
     fixed += workspace

@@ -108,7 +108,7 @@ def carry_over(graph: Graph, old: Plan, new: Plan, node: int) -> None:
     """
     copy, same = new.backend.copy, old.arena is new.arena
     for edge in graph.edges:
-        if not _is_there(graph, edge, node):
+        if not _is_there(graph, edge, node) or edge.index in old.absent | new.absent:
             continue
         name = f"data:{edge.buffer}"
         there = new.known.get(name)

@@ -158,15 +158,19 @@ _tile = _tile_intrinsic(POSITIONS)
 _few = _tile_intrinsic(FEW)
 
 
-@kernel("x y packed packed_bias added images groups channels rows plane tiles", "floor")
+@kernel(
+    "x y y_between packed packed_bias added images groups channels rows plane tiles",
+    "floor",
+)
 def pointwise(record: Any, part: int, parts: int) -> None:
     """Compute y = max(floor, bias + correlation + added).
 
     Fields:
         x: (images, groups, channels, plane).
         y: (images, groups, rows, plane).
+        y_between: elements of y from the end of an image to the next one.
         packed, packed_bias: what `pack_rows` made.
-        added: like y, or 0.
+        added: like y, whose images must be neighbours then; or 0.
         channels, rows: of a group.
         plane: positions of an image, at least FEW.
         tiles: of a plane.
@@ -205,7 +209,7 @@ def pointwise(record: Any, part: int, parts: int) -> None:
         # What is left may overlap what is done: the same values once more.
         position = min(position, a.plane - (FEW if is_few else POSITIONS))
         at_x = a.x + plane_bytes * x * a.channels + 4 * position
-        at_y = plane_bytes * y + 4 * position
+        at_y = plane_bytes * y + 4 * (position + image * a.y_between)
         weights = a.packed + block * block_bytes
         bias = a.packed_bias + 4 * WIDE * block
         rows = min(WIDE, a.rows - row)
