@@ -67,7 +67,8 @@ history = runtime.fit(
     n, (x, y), epochs=3, validation=0.3, solver=rule, progress=False, seed=1,
     communicator=world, transform=lambda item, r: (item[0] + r.random(), item[1]),
 )
-fitted = [r.loss for r in history.train], [list(t.scalars().values()) for t in history.tests]
+measures = [list(test.scalars().values()) for test in history.tests]
+fitted = [r.loss for r in history.train], measures
 tell(world, dict(seen=seen, tests=tests, losses=losses, fit=fitted, read=read[own:]))
 """
 )
