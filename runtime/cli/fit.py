@@ -28,11 +28,13 @@ from runtime.cli.options import (
     ways,
 )
 from runtime.cli.running import Outputs, add_outputs, run_training
+from runtime.distributed import world
 from runtime.execution.kept_plans import PLANS
 from runtime.fitting.asked import Asked, Files
 from runtime.fitting.data import Given
 from runtime.fitting.opening import with_usual
 from runtime.fitting.training import Length
+from runtime.training.data_parallel import several
 from runtime.training.solver_fields import SolverFields
 from runtime.training.solver_param import weight_files
 from runtime.training.solver_source import solver_of
@@ -150,8 +152,10 @@ def fit(options: argparse.Namespace) -> int:
     solver: Any = fields or None
     if options.solver is not None:
         solver = solver_of(options.solver, fields)[0] if fields else options.solver
-    asked = Asked(net.net, solver, given, length, files, options.seed)
-    outputs = Outputs(options, again=options.resume is not None)
+    ranks = world()
+    together = several(ranks)
+    asked = Asked(net.net, solver, given, length, files, options.seed, together)
+    outputs = Outputs(options, again=options.resume is not None, ranks=ranks)
     how = ways(options) | {"keep": (), "allow_python": options.allow_python}
     how |= {"plans": options.plans, "memory_limit": options.memory_limit}
     how["micro_batch"] = options.micro_batch

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from netspec.weights import read_weights
 from tests.distributed.launching import TELL, launch, told
 from tests.runtime.data.test_lmdb_reader import database, datum
 
@@ -63,18 +64,22 @@ n.data, n.label = L.Input(shape=[8, 5]), L.Input(shape=[8])
 n.y = L.InnerProduct(n.data, num_output=2, weight_filler="xavier")
 n.loss = L.SoftmaxWithLoss(n.y, n.label)
 rule = dict(base_lr=0.1, iter_size=ranks // world.size)
+def moved(item, rng):
+    return item[0] + rng.random(), item[1]
+
 history = runtime.fit(
     n, (x, y), epochs=3, validation=0.3, solver=rule, progress=False, seed=1,
-    communicator=world, transform=lambda item, r: (item[0] + r.random(), item[1]),
+    communicator=world, transform=moved,
 )
-measures = [list(test.scalars().values()) for test in history.tests]
-fitted = [r.loss for r in history.train], measures
+fitted = [r.loss for r in history.train], [
+    list(t.scalars().values()) for t in history.tests
+]
 tell(world, dict(seen=seen, tests=tests, losses=losses, fit=fitted, read=read[own:]))
 """
 )
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [3])
 def test_ranks_see_test_and_fit_as_one_process(tmp_path, ranks):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (11, 3, 6, 5)).astype(np.uint8)
@@ -96,3 +101,37 @@ def test_ranks_see_test_and_fit_as_one_process(tmp_path, ranks):
     # Three tests of 5 batches of 3 items, 7 iterations, and what is read ahead.
     most = 3 * (7 + 1 + -(-15 // ranks) + 1)
     assert all(len(its["read"]) <= most for its in found)
+
+
+NET = """
+name: "n" input: "data" input_shape { dim: 8 dim: 5 } input: "label"
+input_shape { dim: 8 }
+layer { name: "y" type: "InnerProduct" bottom: "data" top: "y" inner_product_param {
+  num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "label" top: "loss" }
+"""
+
+
+def test_the_command_fit_trains_on_all_ranks_and_writes_once(tmp_path):
+    rng = np.random.default_rng(1)
+    np.savez(
+        tmp_path / "data.npz",
+        data=rng.normal(size=(50, 5)).astype("f"),
+        label=rng.integers(0, 2, 50),
+    )
+    (tmp_path / "net.prototxt").write_text(NET)
+    words = "-m runtime fit net.prototxt --data data.npz --validation 0.3 --epochs 3"
+
+    def run(ranks, out, *more):
+        ended = launch(ranks, [*words.split(), "--out", out, *more], folder=tmp_path)
+        assert ended.status == 0, ended.all
+        (model,) = (tmp_path / out).glob("*.caffemodel")
+        return ended, read_weights(model), model.name
+
+    ended, ours, name = run(2, "two")
+    assert ended.output.count("trained 9 iterations") == 1
+    assert "2 ranks x 8 = 16 images an iteration" in ended.output
+    _, theirs, other = run(1, "one", "--set", "iter_size=2")
+    assert name == other
+    for mine, its in zip(ours["y"], theirs["y"], strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-6)
