@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
 from netspec.ops.base import Shape, label
 from runtime.arrays import Array
+from runtime.distributed.nccl import Group
 from runtime.layers import portable_kernels
-from runtime.layers._synced_norm import SyncedNorm
 from runtime.layers.base import Context, Kernel
+from runtime.layers.batch_norm import SyncedNorm
 from runtime.primitives import Primitives
 from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
 
@@ -105,6 +106,11 @@ class Backend(Primitives):
 
     precisions: ClassVar[Sequence[str]] = ("float32",)
     leaves_out: ClassVar[bool] = False  # blobs between layers that run as one
+
+    @property
+    def group(self) -> Group | None:
+        """What adds up arrays over the devices of several processes, if there is."""
+        return None
 
     @property
     def title(self) -> str:

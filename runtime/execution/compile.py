@@ -19,6 +19,7 @@ from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
 from runtime.arrays import Array
 from runtime.backends import Backend
+from runtime.execution.buckets import Completion
 from runtime.execution.fitting import fitting
 from runtime.execution.limits import MemoryLimit, late_kernel, late_nodes
 from runtime.execution.memory_kinds import passes_over
@@ -70,6 +71,7 @@ def compile_plan(
     mirror: Mirror,
     shared: SharedMemory,
     prepared: Prepared,
+    completion: Completion,
     *,
     keep: Container[str] | None = None,
     known: Known | None = None,
@@ -79,13 +81,13 @@ def compile_plan(
 ) -> Plan:
     """Bind every node of `graph` to a kernel of `backend` and to memory.
 
-    mirror: learns of the memory of blobs, ahead of the kernels. shared, prepared: what
-    the plans of a net have in common. keep: the names of the blobs whose contents must
-    outlive the steps that use them; None keeps all of them, as Caffe does. Inputs,
-    outputs and loss gradients are always kept. known: where another plan has its
-    arrays, to have them there too. suits: which arenas may be taken. limit: of the
-    memory, for which some blobs are computed again in backward. asked: the blobs that
-    layers which run as one must write; None for all that are kept.
+    mirror: learns of the memory of blobs, ahead of the kernels. shared, prepared,
+    completion: what the plans of a net have in common. keep: the names of the blobs
+    whose contents must outlive the steps that use them; None keeps all of them, as
+    Caffe does. Inputs, outputs and loss gradients are always kept. known: where another
+    plan has its arrays, to have them there too. suits: which arenas may be taken.
+    limit: of the memory, for which some blobs are computed again in backward. asked:
+    the blobs that layers which run as one must write; None for all that are kept.
 
     Nothing is written to the memory that plans share: see `Plan.enter`.
 
@@ -154,6 +156,11 @@ def compile_plan(
             late_fusion=late_fusion,
             ran=ran,
             recomputation=found,
+            telling=partial(
+                completion.within,
+                kernels=kernels,
+                gradients=[one.diff for one in parameters],
+            ),
         )
 
 

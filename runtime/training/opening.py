@@ -33,6 +33,7 @@ def get_solver(
     micro_batch: Parts | None = None,
     rename: Names | None = None,
     communicator: Communicator | None = None,
+    check_replicas: int = 0,
     sync_batch_norm: bool = False,
     **fields: Unpack[SolverFields],
 ) -> Solver:
@@ -58,6 +59,7 @@ def get_solver(
         micro_batch=micro_batch,
         rename=rename,
         communicator=communicator,
+        check_replicas=check_replicas,
         sync_batch_norm=sync_batch_norm,
         **fields,
     )
