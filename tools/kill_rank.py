@@ -137,7 +137,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         killed, whole = Path(name, "killed"), Path(name, "whole")
         for folder in (killed, whole):
-            write_files(folder, last=1000 * options.kills)
+            write_files(folder, last=300 * options.kills)
         ends = [kill_one(killed, ranks, rng) for _ in range(options.kills)]
         finish(killed, ranks)
         finish(whole, ranks)

@@ -23,6 +23,7 @@ from runtime.cli.options import (
     add_allow_python,
     add_backend,
     add_precision,
+    add_sync_batch_norm,
     add_ways,
     say_memory,
     ways,
@@ -104,6 +105,7 @@ def add_parser(commands: Any) -> None:
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
+    add_sync_batch_norm(parser)
     add_allow_python(parser)
     parser.add_argument(
         "--plans",
@@ -153,11 +155,11 @@ def fit(options: argparse.Namespace) -> int:
     if options.solver is not None:
         solver = solver_of(options.solver, fields)[0] if fields else options.solver
     ranks = world()
-    together = several(ranks)
-    asked = Asked(net.net, solver, given, length, files, options.seed, together)
+    asked = Asked(net.net, solver, given, length, files, options.seed, several(ranks))
     outputs = Outputs(options, again=options.resume is not None, ranks=ranks)
     how = ways(options) | {"keep": (), "allow_python": options.allow_python}
     how |= {"plans": options.plans, "memory_limit": options.memory_limit}
+    how["sync_batch_norm"] = options.sync_batch_norm
     how["micro_batch"] = options.micro_batch
     training = asked.begin(how)
     say_memory(training.solver)
