@@ -1,27 +1,39 @@
 """A job of ranks that are timed in bursts, one job after the other, in turns.
 
-As a program (`python benchmarks/ranks.py NET BATCH`, alone or under `mpiexec`) it makes
-the net, and then does what the lines of its standard input say: how to go, and for how
-many seconds. Between bursts it sleeps. Each burst is answered by a line of JSON.
+As a program (`python benchmarks/ranks.py NET BATCH FOLDER`, also under `mpiexec`) it
+makes the net, and then does what the lines of its standard input say: how to go, and
+for how many seconds. Each burst is answered by a line of JSON. Between bursts it
+sleeps: rank 0 in a read, the others between looks for a file, as those that wait in MPI
+do not.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-WAYS = ("none", "after", "beside", "sums", "forward")
+MIXED = ("none", "after", "beside")  # taken in turns, step by step
 END = "end"
 LEAST_STEPS = 2
+LOOK_S = 0.02  # between looks for an order
+
+
+def mpiexec() -> str:
+    """Return the `mpiexec` of this environment, or that of the system."""
+    own = [str(Path(sys.prefix, "bin")), str(Path(sys.executable).parent)]
+    path = os.pathsep.join([*own, os.environ.get("PATH", "")])
+    return shutil.which("mpiexec", path=path) or "mpiexec"
 
 
 class Job:
@@ -46,9 +58,10 @@ class Job:
         own |= {"PYTHONPATH": path.rstrip(os.pathsep)}
         command = list(launcher)
         if ranks > 1 and not command:
-            command = [shutil.which("mpiexec") or "mpiexec", "-n", str(ranks)]
+            command = [mpiexec(), "-n", str(ranks)]
+        self._folder = tempfile.TemporaryDirectory()
         self._process = subprocess.Popen(
-            [*command, sys.executable, __file__, net, str(batch)],
+            [*command, sys.executable, __file__, net, str(batch), self._folder.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -56,8 +69,10 @@ class Job:
         )
         self.facts = self._answer()  # once all ranks have compiled and warmed up
 
-    def burst(self, way: str, seconds: float) -> dict[str, Any]:
+    def burst(self, way: str, seconds: float) -> dict[str, dict[str, float]]:
         """Run one way for some seconds; return medians of a step and of its wait.
+
+        They are by the name of the way. "mixed" is the first three of these in turns:
 
         "none": no rank asks for another's gradients. "after": gradients are added up
         after backward. "beside": bucket by bucket, as training does. "sums": the sums
@@ -84,6 +99,7 @@ class Job:
             self._process.stdin.write(f"{END} 0\n")
             self._process.stdin.close()
         self._process.wait()
+        self._folder.cleanup()
 
 
 class Timed:
@@ -152,30 +168,35 @@ class Rank:
             self.together.gradients(net.clock.value, 1)
         self.solver.apply_update()
 
-    def burst(self, way: str, seconds: float) -> dict[str, Any]:
-        """Run steps until the time is over on rank 0; return medians over all ranks."""
-        for one in self.sending.values():
-            one.waits.clear()
-        self.world.barrier()
-        self.run(way)
-        steps: list[float] = []
-        begun, cpu = time.perf_counter(), time.process_time()
-        going = True
-        while going:
-            started = time.perf_counter()
-            self.run(way)
-            steps.append(time.perf_counter() - started)
-            going = self.world.broadcast(
-                time.perf_counter() - begun < seconds or len(steps) < LEAST_STEPS
-            )
-        cpu = (time.process_time() - cpu) / len(steps)
-        waits = self.sending[way].waits[1:] if way in self.sending else [0.0]
-        told = self.world.gather(
-            [statistics.median(steps), statistics.median(waits), cpu]
-        )
-        mine = [max(column) for column in zip(*told, strict=True)]
-        keys = ("step", "wait", "cpu")
-        return {**dict(zip(keys, mine, strict=True)), "steps": len(steps)}
+    def burst(self, way: str, seconds: float) -> dict[str, dict[str, float]]:
+        """Run steps for some seconds; return the largest medians of all ranks."""
+        ways = MIXED if way == "mixed" else (way,)
+        started = time.perf_counter()
+        for one in ways:
+            self.run(one)
+        once = time.perf_counter() - started
+        count = self.world.broadcast(max(LEAST_STEPS, int(seconds / once)))
+        for sending in self.sending.values():
+            sending.waits.clear()
+        times: dict[str, list[tuple[float, float]]] = {one: [] for one in ways}
+        for _ in range(count):
+            for one in ways:
+                self.world.barrier()
+                started, cpu = time.perf_counter(), time.process_time()
+                self.run(one)
+                ended = time.perf_counter(), time.process_time()
+                times[one].append((ended[0] - started, ended[1] - cpu))
+        return {one: self._medians(one, times[one]) for one in ways}
+
+    def _medians(
+        self, way: str, times: Sequence[tuple[float, float]]
+    ) -> dict[str, float]:
+        """Return the largest medians of all ranks."""
+        waits = self.sending[way].waits if way in self.sending else [0.0]
+        steps, cpus = zip(*times, strict=True)
+        told = self.world.gather([statistics.median(x) for x in (steps, waits, cpus)])
+        largest = [max(column) for column in zip(*told, strict=True)]
+        return dict(zip(("step", "wait", "cpu"), largest, strict=True))
 
 
 def main() -> None:
@@ -188,8 +209,13 @@ def main() -> None:
             print(json.dumps(value), flush=True)
 
     tell(rank.facts())
-    while True:
+    for number in itertools.count():
+        asked = Path(sys.argv[3], str(number))
         order = sys.stdin.readline() if first else ""
+        if first:
+            asked.touch()
+        while not asked.exists():
+            time.sleep(LOOK_S)
         way, seconds = rank.world.broadcast(order).split()
         if way == END:
             break

@@ -32,7 +32,7 @@ from two_hosts import two_hosts, why_not
 
 DEFAULT = ("lenet:64", "googlenet:8")
 BUCKET_BYTES = 4 << 20
-TURNS = 4
+TURNS = 3
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,12 @@ def in_turns(
 ) -> dict[tuple[str, str], dict[str, float]]:
     """Return what each job does in each of its ways, in turns of short bursts."""
     orders = [(name, way) for name, (_, ways) in jobs.items() for way in ways]
-    bursts: dict[tuple[str, str], list[dict[str, float]]] = {one: [] for one in orders}
+    bursts: dict[tuple[str, str], list[dict[str, float]]] = {}
     each = seconds / TURNS / len(orders)
     for _ in range(TURNS):
-        for name, way in orders:
-            bursts[name, way].append(jobs[name][0].burst(way, each))
+        for name, order in orders:
+            for way, one in jobs[name][0].burst(order, each).items():
+                bursts.setdefault((name, way), []).append(one)
     return {order: medians(found) for order, found in bursts.items()}
 
 
@@ -137,7 +138,7 @@ def overlap(found: Mapping[tuple[str, str], Mapping[str, float]], job: str) -> s
 
 def measure(net: str, batch: int, counts: Sequence[int], seconds: float) -> None:
     """Measure a net by one process with two threads, and by ranks; print it."""
-    ways = ("none", "after", "beside", "sums")
+    ways = ("mixed", "sums")
     jobs: dict[str, tuple[Job, Sequence[str]]] = {}
     with ExitStack() as ended:
 
@@ -146,8 +147,8 @@ def measure(net: str, batch: int, counts: Sequence[int], seconds: float) -> None
             ended.callback(job.end)
             jobs[name] = (job, ways)
 
-        start("2 threads", ("none", "forward"), ranks=1, threads=2)
-        start("1 thread", ("none", "forward"), ranks=1)
+        start("2 threads", ("none",), ranks=1, threads=2)
+        start("1 thread", ("none",), ranks=1)
         for count in counts:
             if count > 1:
                 start(f"{count} ranks", ways, ranks=count)
@@ -179,12 +180,12 @@ def measure_link(net: str, batch: int, rate: str, seconds: float) -> None:
         given = {"launcher": hosts.command, "environment": hosts.environment}
         job = Job(net, batch, ranks=2, **given)  # type: ignore[arg-type]
         try:
-            ways = ("none", "after", "beside", "sums")
+            ways = ("mixed", "sums")
             found = in_turns({"link": (job, ways)}, seconds)
         finally:
             job.end()
     steps = ", ".join(
-        f"{way} {1e3 * found['link', way]['step']:.0f} ms" for way in ways
+        f"{way} {1e3 * one['step']:.0f} ms" for (_, way), one in found.items()
     )
     print(f"{net}, batch {batch}, 2 ranks over {rate}: {steps}")
     print(f"  {overlap(found, 'link')}")

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ranks import mpiexec
+
 NAMES = ("netspec-a", "netspec-b")
 PORTS = ("netspec-va", "netspec-vb")
 ADDRESSES = ("10.213.7.1", "10.213.7.2")
@@ -45,7 +47,7 @@ def why_not() -> str:
     """Return why this machine can have no such hosts, or ""."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "needs root, for network namespaces"
-    lacking = [name for name in ("ip", "tc", "mpiexec") if shutil.which(name) is None]
+    lacking = [name for name in ("ip", "tc") if shutil.which(name) is None]
     return f"needs the command {lacking[0]}" if lacking else ""
 
 
@@ -62,10 +64,10 @@ def two_hosts(rate: str) -> Iterator[Hosts]:
         ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
         try:
             _make(rate)
-            mpiexec = [shutil.which("mpiexec") or "mpiexec"]
-            mpiexec += ["-launcher", "ssh", "-launcher-exec", str(ssh)]
-            mpiexec += ["-hosts", ",".join(f"{one}:1" for one in ADDRESSES), "-n", "2"]
-            yield Hosts(["ip", "netns", "exec", NAMES[0], *mpiexec], OVER_TCP)
+            launcher = ["-launcher", "ssh", "-launcher-exec", str(ssh)]
+            launcher += ["-hosts", ",".join(f"{one}:1" for one in ADDRESSES), "-n", "2"]
+            command = ["ip", "netns", "exec", NAMES[0], mpiexec(), *launcher]
+            yield Hosts(command, OVER_TCP)
         finally:
             _remove()
 
