@@ -22,16 +22,19 @@ from runtime.cli.options import (
     add_allow_python,
     add_backend,
     add_precision,
+    add_sync_batch_norm,
     add_ways,
     say_memory,
     ways,
 )
 from runtime.cli.running import Outputs, add_outputs, run_training
+from runtime.distributed import world
 from runtime.execution.kept_plans import PLANS
 from runtime.fitting.asked import Asked, Files
 from runtime.fitting.data import Given
 from runtime.fitting.opening import with_usual
 from runtime.fitting.training import Length
+from runtime.training.data_parallel import several
 from runtime.training.solver_fields import SolverFields
 from runtime.training.solver_param import weight_files
 from runtime.training.solver_source import solver_of
@@ -100,6 +103,7 @@ def add_parser(commands: Any) -> None:
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
+    add_sync_batch_norm(parser)
     add_allow_python(parser)
     parser.add_argument(
         "--plans",
@@ -148,10 +152,12 @@ def fit(options: argparse.Namespace) -> int:
     solver: Any = fields or None
     if options.solver is not None:
         solver = solver_of(options.solver, fields)[0] if fields else options.solver
-    asked = Asked(net.net, solver, given, length, files, options.seed)
-    outputs = Outputs(options, again=options.resume is not None)
+    ranks = world()
+    asked = Asked(net.net, solver, given, length, files, options.seed, several(ranks))
+    outputs = Outputs(options, again=options.resume is not None, ranks=ranks)
     how = ways(options) | {"keep": (), "allow_python": options.allow_python}
     how |= {"plans": options.plans, "memory_limit": options.memory_limit}
+    how["sync_batch_norm"] = options.sync_batch_norm
     training = asked.begin(how)
     say_memory(training.solver)
     try:
