@@ -13,7 +13,7 @@ from netspec.ops.base import count
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.direct_code import correlate
-from runtime.backends.cpu.correlation.packing import pack_weights
+from runtime.backends.cpu.correlation.packing_weights import pack_weights
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, TARGET, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import TILE
@@ -29,7 +29,7 @@ STREAMED_BYTES = 1 << 24  # of y from which on no cache would hold it until it i
 # of 16 floats in halves.
 OPERATIONS_A_CYCLE = 2 * LANES if TARGET[1] == "znver4" else 4 * LANES
 PACKING_SHARE = 1.2
-WEIGHT_CYCLES = 4.0
+WEIGHT_CYCLES = 1.0
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,7 @@ class Direct:
     ) -> list[Call]:
         """Return the calls of y = max(floor, bias + correlation + added)."""
         shape = self.shape
+        taps = len(shape.taps.index)
         pack = pack_weights(
             constant=weights.constant,
             w=weights.data,
@@ -192,8 +193,10 @@ class Direct:
             groups=shape.groups,
             rows=shape.rows,
             channels=shape.channels,
-            taps=len(shape.taps.index),
+            taps=taps,
             tap_index=np.ascontiguousarray(shape.taps.index, np.int64),
+            in_order=shape.channel_stride == taps
+            and bool((shape.taps.index == np.arange(taps)).all()),
             group_stride=shape.group_stride,
             row_stride=shape.row_stride,
             channel_stride=shape.channel_stride,
