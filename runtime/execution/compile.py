@@ -19,6 +19,7 @@ from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
 from runtime.arrays import Array
 from runtime.backends import Backend
+from runtime.backends.base import Fusion
 from runtime.execution.fitting import fitting
 from runtime.execution.limits import MemoryLimit, late_kernel, late_nodes
 from runtime.execution.memory_kinds import passes_over
