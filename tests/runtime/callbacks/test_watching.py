@@ -20,7 +20,7 @@ def tests_find(monkeypatch):
 
     def find(solver, losses, name="loss"):
         run = scripted(solver, losses, name)
-        monkeypatch.setattr("runtime.training.solver.run_tests", run)
+        monkeypatch.setattr("runtime.training.solver_tests.run_tests", run)
         return solver
 
     return find
