@@ -12,6 +12,7 @@ from typing import Any
 from netspec.commands.cli import positive
 from netspec.commands.net_argument import (
     add_memory_limit,
+    add_micro_batch,
     add_net_argument,
     net_to_run,
 )
@@ -99,6 +100,7 @@ def add_parser(commands: Any) -> None:
     )
     add_outputs(parser)
     add_memory_limit(parser)
+    add_micro_batch(parser)
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
@@ -156,6 +158,7 @@ def fit(options: argparse.Namespace) -> int:
     outputs = Outputs(options, again=options.resume is not None, ranks=ranks)
     how = ways(options) | {"keep": (), "allow_python": options.allow_python}
     how |= {"plans": options.plans, "memory_limit": options.memory_limit}
+    how["micro_batch"] = options.micro_batch
     training = asked.begin(how)
     say_memory(training.solver)
     try:
