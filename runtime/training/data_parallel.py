@@ -109,7 +109,7 @@ class DataParallel:
         self._net, self.communicator = net, communicator
         self.rank, self.ranks = communicator.rank, communicator.size
         net.take_every(self.ranks, self.rank)
-        self._sending = self._make_sending()
+        self.sending = self._make_sending()
 
     def _make_sending(self) -> Sending:
         net, flat = self._net, self._net.parameters.flat
@@ -139,11 +139,11 @@ class DataParallel:
         with at_passes(net, first):
             for index in range(size):
                 if index == size - 1:
-                    self._sending.begin()
+                    self.sending.begin()
                 net.forward_backward(accumulate=index > 0)
                 loss += net.loss()
         net.mirror.before_steps(SUMS, again=True)
-        self._sending.wait()
+        self.sending.wait()
         net.mirror.after_steps()
         return loss
 

@@ -37,9 +37,10 @@ def test_a_loss_that_is_not_finite_ends_all_ranks_before_the_update(seen):
 
 
 def test_all_ranks_warn_once_of_a_loss_that_is_not_finite(seen):
-    said = both(seen, "warning_of_a_loss")
-    assert len(said) == 1
-    assert re.match(r"the loss of iteration 1 on rank 1 is (nan|inf)", said[0])
+    for rank in seen["warning_of_a_loss"]:
+        said = [one for one in rank if "loss" in one]
+        assert len(said) == 1
+        assert re.match(r"the loss of iteration 1 on rank 1 is (nan|inf)", said[0])
 
 
 def test_a_gradient_that_is_not_finite_ends_all_ranks(seen):

@@ -12,49 +12,39 @@ from tests.distributed.cases import CASES, ITERATIONS, solver_of, train
 from tests.distributed.in_order import InOrder, in_ranks_order
 from tests.distributed.launching import launch
 
-# So many ranks train these cases: they are all in order with two.
+# So many ranks train these cases: with two, the order of ranks is no matter.
 RANKS = {2: tuple(CASES), 3: ("SGD",), 4: ("SGD", "Adam", "shared", "iter_size")}
-Ranks = list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> dict[int, Ranks]:
-    """What all ranks came to, by their number and the case."""
-    found = {}
-    for ranks, names in RANKS.items():
-        folder = tmp_path_factory.mktemp(f"of{ranks}")
-        ended = launch(ranks, ["-m", "tests.distributed.cases", str(folder), *names])
-        assert ended.status == 0, ended.all
-        paths = [folder / f"{rank}.json" for rank in range(ranks)]
-        found[ranks] = [json.loads(path.read_text()) for path in paths]
-    return found
+@pytest.mark.parametrize("ranks", RANKS)
+def test_ranks_train_as_one_process_does(ranks, tmp_path):
+    names = RANKS[ranks]
+    arguments = ["-m", "tests.distributed.cases", str(tmp_path), *names]
+    ended = launch(ranks, arguments)
+    assert ended.status == 0, ended.all
+    paths = [tmp_path / f"{rank}.json" for rank in range(ranks)]
+    trained = [json.loads(path.read_text()) for path in paths]
+    for name in names:
+        compare(name, [one[name] for one in trained])
+    assert trained[0]["SGD"]["buckets"] > 2, "large nets are sent by buckets"
 
 
-@pytest.mark.parametrize(
-    ("ranks", "name"), [(n, name) for n, names in RANKS.items() for name in names]
-)
-def test_ranks_train_as_one_process_does(trained, ranks, name):
-    several = [one[name] for one in trained[ranks]]
-    first = several[0]
-    assert all(one == first for one in several), "all have the same bits"
-    assert first["again"] == first["hashes"], "and the same in every run"
+def compare(name: str, several: list[dict[str, Any]]) -> None:
+    """Compare what ranks came to with each other, and with one process."""
+    first, ranks = several[0], len(several)
+    assert all(one == first for one in several), f"{name}: all have the same bits"
+    assert first["again"] == first["hashes"], f"{name}: every run has the same bits"
     in_order = solver_of(CASES[name], ranks=ranks)
     InOrder.of(in_order, ranks)
     ordered = train(in_order)
     for told in ("hashes", "losses", "rates"):
-        assert first[told] == ordered[told], (
-            "all is that of one process in ranks' order"
-        )
+        assert first[told] == ordered[told], f"{name}: {told} in the order of ranks"
     alone = train(solver_of(CASES[name], ranks=ranks))
     for after, limit in ((1, 1e-6), (ITERATIONS, 1e-5)):
         mine, other = (np.array(one["values"][str(after)]) for one in (first, alone))
-        assert np.abs(mine - other).max() <= limit * np.abs(other).max(), after
-    assert first["losses"] == pytest.approx(alone["losses"], rel=1e-5)
-    assert len(set(first["losses"])) == ITERATIONS, "every iteration has other data"
-
-
-def test_large_nets_are_sent_by_buckets(trained):
-    assert trained[2][0]["SGD"]["buckets"] > 2
+        assert np.abs(mine - other).max() <= limit * np.abs(other).max(), (name, after)
+    assert first["losses"] == pytest.approx(alone["losses"], rel=1e-5), name
+    assert len(set(first["losses"])) == ITERATIONS, f"{name}: always other data"
 
 
 def test_the_order_is_that_of_mpich():

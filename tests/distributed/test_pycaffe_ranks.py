@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.distributed.cases import CONVOLUTIONS as NET
 from tests.distributed.launching import TELL, launch, told
-from tests.distributed.test_data_parallel import NET, SGD
+
+SGD = 'type: "SGD" base_lr: 0.05 momentum: 0.9 lr_policy: "fixed" random_seed: 5'
 
 # As Caffe's own script, with what its processes run.
 SCRIPT = (

@@ -1,11 +1,11 @@
-"""Packing weights, and what output positions see of x, for `direct_code`."""
+"""Packing what output positions see of x, for `direct_code`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
-from runtime.backends.cpu.machine.llvm import LANES, ROWS
+from runtime.backends.cpu.machine.compiled import helper, outlined
+from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.matrix import ZERO
 from runtime.backends.cpu.machine.simd import copy, f32, i64, take_even
 
@@ -195,56 +195,3 @@ def pack_tile(
                 put += target_row
             source += channel_bytes
         position += length
-
-
-@kernel(
-    "w bias scale packed packed_bias groups rows channels taps tap_index group_stride "
-    "row_stride channel_stride"
-)
-def pack_weights(record: Any, part: int, parts: int) -> None:
-    """Bring weights into the order in which tiles read them.
-
-    A block is ROWS rows of weights; those past the end are zeros.
-
-    Fields:
-        w: the weights; strides and index are described at `Correlation`.
-        bias: (groups, rows), or 0 for none.
-        scale: (groups, rows), what to multiply the weights of a row with, or 0.
-        packed: (groups, blocks, channels, taps, ROWS).
-        packed_bias: (groups, blocks, ROWS).
-        rows, channels: of a group.
-        taps: weights of a row and a channel.
-        tap_index: int64 (taps,), which weight of a window a tap takes.
-        group_stride, row_stride, channel_stride: elements of w.
-    """
-    a = carray(record, 1)[0]
-    w, packed, biases = f32(a.w), f32(a.packed), f32(a.packed_bias)
-    index, taps, row_stride = i64(a.tap_index), a.taps, a.row_stride
-    blocks = (a.rows + ROWS - 1) // ROWS
-    units = a.groups * blocks
-    # Neighbouring blocks may lie in the same cache lines: they go to one thread.
-    for unit in range(units * part // parts, units * (part + 1) // parts):
-        group, block = unit // blocks, unit % blocks
-        valid = min(ROWS, a.rows - block * ROWS)
-        source = group * a.group_stride + block * ROWS * row_stride
-        target = unit * a.channels * taps * ROWS
-        for c in range(a.channels):
-            for t in range(taps):
-                at = source + c * a.channel_stride + index[t]
-                if row_stride == 1 and valid == ROWS:
-                    for i in range(ROWS):
-                        packed[target + i] = w[at + i]
-                else:
-                    for i in range(ROWS):
-                        value = w[at + i * row_stride] if i < valid else ZERO
-                        packed[target + i] = value
-                if a.scale != 0:
-                    scale = f32(a.scale + 4 * (group * a.rows + block * ROWS))
-                    for i in range(valid):
-                        packed[target + i] *= scale[i]
-                target += ROWS
-        for i in range(ROWS):
-            value = ZERO
-            if a.bias != 0 and i < valid:
-                value = f32(a.bias)[group * a.rows + block * ROWS + i]
-            biases[unit * ROWS + i] = value

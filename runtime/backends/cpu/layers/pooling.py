@@ -10,6 +10,7 @@ import numpy as np
 from netspec.ops.base import count
 from netspec.ops.pooling import Pooling as PoolingOp
 from runtime.arrays import ArraySpec
+from runtime.backends.cpu.layers.pooling_halves import spread_maxima
 from runtime.backends.cpu.layers.pooling_windows import has_kernel, pool
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
@@ -26,6 +27,16 @@ MOST_TAPS = 256  # positions of a window that a byte can tell apart
 WINDOWS = (
     "planes height width out_height out_width kernel_height kernel_width "
     "row_stride column_stride row_pad column_pad "
+)
+# What kernels for particular windows are told of them, and of the call.
+PLANE_SIZES = (
+    "planes",
+    "height",
+    "width",
+    "out_height",
+    "out_width",
+    "serial",
+    "units",
 )
 # Where a thread keeps a padded plane, and puts its results.
 #
@@ -195,7 +206,9 @@ class Pooling(LayerKernel[PoolingOp]):
             total = self.backend.threads * self._bytes
             specs["workspace"] = ArraySpec((total,), "uint8")
         if self.op.pool == "MAX" and any(self.node.propagate):
-            specs["won"] = ArraySpec(self.op.tops[0], "uint8", life="saved")
+            # As long as `spread_maxima` reads.
+            winners = count(self.op.tops[0]) + LANES
+            specs["won"] = ArraySpec((winners,), "uint8", life="saved")
         return specs
 
     def _lay_out(self) -> None:
@@ -275,16 +288,7 @@ class Pooling(LayerKernel[PoolingOp]):
             kept = starts.reshape(height, self._columns)[:, :width]
         else:
             kept = self._shares
-        names = (
-            "planes",
-            "height",
-            "width",
-            "out_height",
-            "out_width",
-            "serial",
-            "units",
-        )
-        sizes = {name: self._windows[name] for name in names}
+        sizes = {name: self._windows[name] for name in PLANE_SIZES}
         won = self.work.get("won")
         return pool(self.op, kept, won, x=self.x, y=self.y, **sizes)
 
@@ -295,6 +299,10 @@ class Pooling(LayerKernel[PoolingOp]):
         shape = {"dx": self.dx, "dy": self.dy, **self._windows}
         if self.op.pool == "AVE":
             return [average_gradient(shares=self._shares, **self._workspace, **shape)]
+        if self._spreads:
+            sizes = {name: self._windows[name] for name in PLANE_SIZES}
+            won = self.work["won"]
+            return [spread_maxima(dx=self.dx, dy=self.dy, won=won, **sizes)]
         i, j = np.divmod(np.arange(count(self.op.kernel)), self.op.kernel[1])
         return [
             maximum_gradient(
@@ -303,6 +311,13 @@ class Pooling(LayerKernel[PoolingOp]):
                 **shape,
             )
         ]
+
+    @property
+    def _spreads(self) -> bool:
+        """Whether windows are neighbours, and rows of them fill vectors by half."""
+        op = self.op
+        plain = op.kernel == op.stride == (2, 2) and op.pad == (0, 0)
+        return plain and 2 * op.tops[0][3] >= LANES
 
 
 def _sees_something(op: PoolingOp) -> bool:

@@ -46,6 +46,22 @@ def test_pooling(
     compare(text, [(*planes, height, width)])
 
 
+@EXAMPLES
+@given(
+    planes=st.tuples(small, small),
+    size=st.tuples(st.integers(2, 90), st.integers(2, 90)),
+    rounds=st.sampled_from(["CEIL", "FLOOR"]),
+)
+def test_maxima_of_neighbouring_windows(
+    planes: tuple[int, int], size: tuple[int, int], rounds: str
+) -> None:
+    text = (
+        'type: "Pooling" bottom: "x" top: "y" pooling_param { pool: MAX '
+        f"kernel_size: 2 stride: 2 round_mode: {rounds} }}"
+    )
+    compare(text, [(*planes, *size)])
+
+
 def test_windows_beyond_the_image() -> None:
     options = "kernel_size: 1 stride: 3"
     text = 'type: "Pooling" bottom: "x" top: "y" pooling_param { pool: %s %s }'
