@@ -10,6 +10,7 @@ with zeros outside of x. The output positions of all images are numbered through
 *panel* is a run of them that one thread works on. For a block of channels the elements
 that its positions see are packed into rows, one for every k = (c, t), and multiplied by
 the packed weights, ROWS rows of weights at a time, in tiles that stay in registers.
+Under one tap, they are rows where they lie, and most need no packing.
 
 Every sum runs over k in one order whatever the sizes of panels and blocks and the
 number of threads: results do not depend on them.
@@ -39,7 +40,7 @@ from runtime.backends.cpu.machine.simd import copy, f32
 
 @kernel(
     PACKING + "y packed packed_bias rows y_plane y_row_step y_column_step y_first "
-    "y_between units_by_rows added streams",
+    "y_between units_by_rows reads_x added streams",
     "floor",
 )
 def correlate(record: Any, part: int, parts: int, thread: int) -> None:
@@ -58,6 +59,8 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
         y_first: the element of a plane of y where position (0, 0) lies.
         y_row_step, y_column_step: elements of y from one position to the next.
         units_by_rows: shares into which the rows are divided, beside the panels.
+        reads_x: 1 where tiles of whole vectors in one image need no packing: there is
+            one tap, and positions are the elements of x.
         added: like y, whose positions and images must be neighbours then; or 0.
         streams: 1 where y, of vectors at multiples of their size, is written past the
             caches.
@@ -92,21 +95,22 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
             position = first
             while position < last:  # the panel: (depth, positions) for every tile
                 end = _tile_end(position, last)
-                width = VECTOR_BYTES * ((end - position + LANES - 1) // LANES)
-                target = panel_at + 4 * (position - first) * depth
-                pack_tile(
-                    a,
-                    workspace,
-                    group,
-                    first,
-                    position,
-                    end,
-                    c0,
-                    c1,
-                    rows,
-                    target,
-                    width,
-                )
+                if not (a.reads_x != 0 and _is_whole(position, end, plane)):
+                    width = VECTOR_BYTES * ((end - position + LANES - 1) // LANES)
+                    target = panel_at + 4 * (position - first) * depth
+                    pack_tile(
+                        a,
+                        workspace,
+                        group,
+                        first,
+                        position,
+                        end,
+                        c0,
+                        c1,
+                        rows,
+                        target,
+                        width,
+                    )
                 position = end
             # Weights of a block (depth, ROWS) times every tile (depth, positions); what
             # an earlier block of channels left in c is where the sums go on.
@@ -128,12 +132,13 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                     image = position // plane
                     vectors = (end - position + LANES - 1) // LANES
                     step = vectors * VECTOR_BYTES
-                    b = panel_at + 4 * (position - first) * depth
-                    in_place = (
-                        full_rows
-                        and end - position == vectors * LANES
-                        and end <= (image + 1) * plane
-                    )
+                    b, b_step = panel_at + 4 * (position - first) * depth, step
+                    whole = _is_whole(position, end, plane)
+                    in_place = full_rows and whole
+                    if a.reads_x != 0 and whole:
+                        channel = (image * a.groups + group) * a.channels + c0
+                        b = a.x + 4 * ((channel - image) * plane + position)
+                        b_step = 4 * plane
                     # In one step, a tile in the nearest cache is finished from there.
                     settled = in_place and settles
                     row = (image * a.groups + group) * a.rows + block * ROWS
@@ -156,7 +161,7 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                         4 * ROWS,
                         4,
                         b,
-                        step,
+                        b_step,
                         depth,
                         c,
                         c_row,
@@ -185,6 +190,12 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                     position = end
         if a.added == 0:
             _put_panel(a, other, group, first, last, low, high, contiguous)
+
+
+@helper
+def _is_whole(position: int, end: int, plane: int) -> bool:
+    """Whether a tile is whole vectors in one image."""
+    return (end - position) % LANES == 0 and end <= (position // plane + 1) * plane
 
 
 @helper
