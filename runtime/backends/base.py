@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
@@ -92,6 +92,9 @@ class Fusion(Protocol):
 
     def divide(self, again: Container[int]) -> None:
         """Let no layers run forward as one of which some run again and others not."""
+
+    def settled(self) -> Collection[int]:
+        """Return nodes that run together always if a blob between has no memory."""
 
     def touched(self) -> Iterable[Touch]:
         """Return data that is used in other steps than those of its layers."""

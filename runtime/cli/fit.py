@@ -12,6 +12,7 @@ from typing import Any
 from netspec.commands.cli import positive
 from netspec.commands.net_argument import (
     add_memory_limit,
+    add_micro_batch,
     add_net_argument,
     net_to_run,
 )
@@ -100,6 +101,7 @@ def add_parser(commands: Any) -> None:
     )
     add_outputs(parser)
     add_memory_limit(parser)
+    add_micro_batch(parser)
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
@@ -158,6 +160,7 @@ def fit(options: argparse.Namespace) -> int:
     how = ways(options) | {"keep": (), "allow_python": options.allow_python}
     how |= {"plans": options.plans, "memory_limit": options.memory_limit}
     how["sync_batch_norm"] = options.sync_batch_norm
+    how["micro_batch"] = options.micro_batch
     training = asked.begin(how)
     say_memory(training.solver)
     try:

@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any
 
 from netspec.graph import Graph, Node
-from netspec.graph.memory import unwritten_gradients
+from netspec.graph.memory import Touch, unwritten_gradients
 from netspec.graph.recompute import Recomputation
 from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
 from runtime.arrays import Array
 from runtime.backends import Backend
+from runtime.backends.base import Fusion
 from runtime.execution.buckets import Completion
 from runtime.execution.fitting import fitting
 from runtime.execution.limits import MemoryLimit, late_kernel, late_nodes
@@ -108,7 +109,7 @@ def compile_plan(
     with fitting(graph, context, (), keep, shared.arenas, most):
         given = (graph, backend, context, kernels, keep, places, shared)
         timeline = None if found is None else found.timeline
-        touched = () if fusion is None else tuple(fusion.touched())
+        touched = () if fusion is None else _touched(fusion, keep)
         dense = found is not None
         memory = PlanMemory(*given, known, suits, timeline, touched, dense=dense)
         copies = mirror.blob_copies()
@@ -122,6 +123,8 @@ def compile_plan(
             for node, kernel in zip(graph.nodes, kernels, strict=True)
             if not node.op.alias and node.index not in graph.stale
         )
+        if fusion is not None and memory.absent:
+            forward = _settled(forward, fusion, backend)
         ran = [0] * len(graph.nodes) if found is not None and found.again else []
         late, late_fusion = kernels, None
         if found is not None and found.again:
@@ -149,6 +152,7 @@ def compile_plan(
             fills=_fills(graph, memory),
             copies=copies,
             stale=frozenset(graph.stale),
+            absent=memory.absent,
             prepared=prepared,
             prepares=_prepares(forward, memory),
             own_bytes=memory.own_bytes,
@@ -162,6 +166,26 @@ def compile_plan(
                 gradients=[one.diff for one in parameters],
             ),
         )
+
+
+def _touched(fusion: Fusion, keep: Container[str] | None) -> tuple[Touch, ...]:
+    """Return what a fusion says of the use of data; what is kept has memory."""
+    return tuple(
+        one for one in fusion.touched() if keep is not None or one[1] != "never"
+    )
+
+
+def _settled(
+    forward: Sequence[Step], fusion: Fusion, backend: Primitives
+) -> tuple[Step, ...]:
+    """Let layers run as in whole passes always if their blobs have no memory."""
+    calls, nodes = fusion.forward(), fusion.settled()
+    steps = list(forward)
+    for place, step in enumerate(steps):
+        if step.node in nodes and step.node in calls:
+            own = calls[step.node]
+            steps[place] = replace(step, run=backend.runner(own), calls=own)
+    return tuple(steps)
 
 
 def _late_kernels(

@@ -71,7 +71,8 @@ class Plan:
     what passes do to memory.
 
     Its memory may be that of other plans of the net too, so that `enter` comes ahead of
-    the first steps after those of another plan. `arena` is most of it; `known` and
+    the first steps after those of another plan. `absent` edges have no memory; their
+    data is some of the blob that they are a part of. `arena` is most of it; `known` and
     `lies` tell where what lies there, by name and by array. `fills` are the gradients
     that stay as they are filled. `prepares` are the states that depend on parameters
     alone, where other plans have them too. `stale` nodes are not bound. `wholes` is
@@ -100,6 +101,7 @@ class Plan:
     fills: Sequence[tuple[Array, float]]
     copies: BlobCopies
     stale: frozenset[int]
+    absent: frozenset[int]
     prepared: Prepared
     prepares: Sequence[Hashable] = ()
     own_bytes: int = 0

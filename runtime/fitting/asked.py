@@ -19,6 +19,7 @@ from runtime.fitting.interrupted import Call, told
 from runtime.fitting.opening import last_state, param_of, prefix_in
 from runtime.fitting.training import Length, Training
 from runtime.training.data_parallel import ranks_of
+from runtime.training.micro_batch import FedParts
 from runtime.training.solver import DEFAULT_SEED, Solver
 from runtime.training.solver_param import find_file, test_choices, train_choice
 from runtime.training.solver_source import DEFAULT_PREFIX, TRAIN_FIELDS
@@ -121,11 +122,15 @@ class Asked:
         opened = open_data(self._given, self._train, self._test_inputs(), self._seed)
         try:
             self._decide_batches(opened)
-            how = {**how, "communicator": self._communicator}
-            solver = Solver(self._param, folder=self._folder, **how)
+            names = () if opened.train is None else opened.train.names
+            parts = FedParts(how.get("micro_batch"), frozenset(names))
+            options: dict[str, Any] = {**how, "micro_batch": parts}
+            options["communicator"] = self._communicator
+            solver = Solver(self._param, folder=self._folder, **options)
+            opened = opened.divided(solver.micro_batch)
             solver.saves_when_stopped = self._writes
-            names = self._files.weight_files
-            paths = [find_file(name, self._folder, "weights file") for name in names]
+            files = self._files.weight_files
+            paths = [find_file(name, self._folder, "weights file") for name in files]
             solver.copy_all(paths, self._files.rename)
             training = Training(solver, self._given, opened)
         except BaseException:

@@ -28,6 +28,7 @@ _WAYS = {
     "seed": "it has its own",
     "memory_limit": "give it to the first fit, or to runtime.Solver",
     "sync_batch_norm": "give it to the first fit, or to runtime.Solver",
+    "micro_batch": "give it to the first fit",
 }
 
 
@@ -120,15 +121,17 @@ def _solver_of(one: History | Solver) -> Solver:
 
 def _with_data(solver: Solver, given: Given, old: Training | None) -> Training:
     """Return a training with other data; what tests stays, unless it is given."""
-    train = inputs_of_net(solver.net)
+    parts = solver.micro_batch
+    train = inputs_of_net(solver.net).times(parts)
     test = None
     if given.validation is not None:
         test = _test_inputs(solver)
     opened = open_data(given, train, test, solver.seed)
     if opened.train is not None:
         size = solver.param.iter_size * ranks_of(solver.communicator)
-        passes = solver.iter * size
-        opened = Opened(Later(opened.train, passes), opened.test)
+        batches = solver.iter * size // parts
+        later = Opened(Later(opened.train, batches), opened.test)
+        opened = later.divided(parts)
     if opened.test is not None:
         solver.param.test_iter[:] = [count_batches(opened.test)]
     elif old is not None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from netspec.graph.dividing import Parts
 from runtime.distributed import Communicator
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
@@ -53,6 +54,7 @@ def fit(
     allow_python: Allow = (),
     plans: int = PLANS,
     memory_limit: str | float | None = None,
+    micro_batch: Parts | None = None,
     communicator: Communicator | None = None,
     sync_batch_norm: bool = False,
     **unknown: Any,
@@ -108,6 +110,8 @@ def fit(
             first ones of the next. Tests are shared too, and the history of all has
             the same losses and measures. See `Solver`.
         sync_batch_norm: whether BatchNorm takes statistics over all ranks' batches.
+        micro_batch: see `Solver`; batches of `data` are divided too, and where one has
+            items that are no equal parts, the parts count as many as they have.
 
     Ctrl-C, or the Stop button, ends training after a whole iteration and raises
     `KeyboardInterrupt`. Nothing is lost: the same call again goes on from there and
@@ -129,13 +133,14 @@ def fit(
         one.check()
     how: dict[str, Any] = {"backend": backend, "kernels": kernels, "graphs": graphs}
     how |= {"precision": precision, "allow_python": allow_python, "plans": plans}
-    how["memory_limit"] = memory_limit
+    how |= {"memory_limit": memory_limit, "micro_batch": micro_batch}
     how["keep"] = None if keep is None else tuple(keep)
     how["sync_batch_norm"] = sync_batch_norm
     if isinstance(net, History | Solver):
         own: dict[str, Any] = {"solver": solver, "weights": weights, "resume": resume}
+        own |= {"memory_limit": memory_limit, "micro_batch": micro_batch}
         own |= {"sync_batch_norm": sync_batch_norm or None}
-        refuse_beside_solver(**own, seed=seed, memory_limit=memory_limit)
+        refuse_beside_solver(**own, seed=seed)
         refuse_others(net, communicator)
         training = go_on(net, given, length, files)
         return _run(training, None, callbacks, progress)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Unpack
 
+from netspec.graph.dividing import Parts
 from runtime.distributed import Communicator
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.weights import Names
 from runtime.training.keywords import takes_fields
-from runtime.training.micro_batch import Parts
 from runtime.training.solver import Solver
 from runtime.training.solver_fields import SolverFields
 

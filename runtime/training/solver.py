@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Unpack
 import numpy as np
 
 from netspec.errors import FileError, SpecError
+from netspec.graph.dividing import Parts
 from netspec.schema import SolverParameter
 from runtime.distributed import Communicator
 from runtime.execution.arguments import integer, path_of
@@ -40,7 +41,6 @@ from runtime.training.history import History, Recorder, StepRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
-from runtime.training.micro_batch import Parts
 from runtime.training.rank_device import backend_of_rank, with_sums
 from runtime.training.replicas import Replicas
 from runtime.training.rule import Rule

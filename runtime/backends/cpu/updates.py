@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ class FusedUpdate:
         settings: Settings,
         runner: Callable[[Sequence[Call]], Callable[[], None]],
     ) -> None:
-        self._rule, self._settings, self._blocks = rule, settings, blocks
+        self._rule, self._settings = rule, settings
         momentum = settings.rms_decay if rule == "RMSProp" else settings.momentum
         self.calls = [
             RULES[rule](
@@ -166,6 +167,14 @@ class FusedUpdate:
             )
             for block in blocks
         ]
+        # In one piece, as each call would take a while to be told of a rate.
+        none = np.zeros(0, RULES[rule].fields)
+        self._records = np.concatenate([none, *(call.record for call in self.calls)])
+        self.calls = [
+            replace(call, record=self._records[index : index + 1])
+            for index, call in enumerate(self.calls)
+        ]
+        self._multipliers = np.array([block.lr_mult for block in blocks])
         self._run = runner(self.calls)
 
     def apply(self, rate: float, iteration: int, scale: float) -> None:
@@ -174,7 +183,6 @@ class FusedUpdate:
             t = iteration + 1
             beta1, beta2 = self._settings.momentum, self._settings.momentum2
             rate *= math.sqrt(1 - beta2**t) / (1 - beta1**t)
-        for call, block in zip(self.calls, self._blocks, strict=True):
-            call.record["scale"] = scale
-            call.record["rate"] = rate * block.lr_mult
+        self._records["scale"] = scale
+        self._records["rate"] = rate * self._multipliers
         self._run()

@@ -29,6 +29,7 @@ from runtime.backends.cpu.machine.gemv import MOST_ROWS, dot_rows
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.products import SERIAL_PRODUCTS
 from runtime.backends.cpu.machine.sizes import few, round_up
+from runtime.backends.cpu.machine.within import between, whole
 
 # Cycles of a thread, measured: to transpose and write a tile, where planes are small
 # and where large; to pack a vector that positions see, in place and with steps; to
@@ -49,7 +50,7 @@ class Pointwise:
     shape: Correlation
     threads: int
     adds: ClassVar[bool] = True  # another blob, see `Weights`
-    skips: ClassVar[bool] = False  # other memory between images of y
+    skips: ClassVar[bool] = True  # other memory between images of y
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
@@ -154,7 +155,8 @@ class Pointwise:
         blocks = -(-shape.rows // WIDE)
         run = pointwise(
             x=x,
-            y=y,
+            y=whole(y),
+            y_between=between(y),
             packed=work["weights"],
             packed_bias=work["biases"],
             added=weights.added,
