@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import scaling  # noqa: E402
+import scaling
 
 SLOW = scaling.Link("slow", 1e6, 1e-3)
 
