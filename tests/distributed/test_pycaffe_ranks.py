@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 
 from tests.distributed.launching import TELL, launch, told
-from tests.distributed.test_data_parallel import NET, SGD
+
+NET = """
+name: "small"
+layer { name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param { shape { dim: 6 dim: 3 dim: 5 dim: 4 } shape { dim: 6 }
+    data_filler { type: "gaussian" std: 1 } data_filler { type: "constant" value: 2 }
+  } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 7 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "drop" type: "Dropout" bottom: "conv" top: "conv" }
+layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
+  inner_product_param { num_output: 9 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+SGD = 'type: "SGD" base_lr: 0.05 momentum: 0.9 lr_policy: "fixed" random_seed: 5'
 
 # As Caffe's own script, with what its processes run.
 SCRIPT = (
