@@ -95,6 +95,8 @@ def test_the_commands_exist_with_their_options(document, line):
         return
     if words[0] == "pip":
         return
+    if words[0] == "mpiexec":
+        words = words[3:]  # behind `-n N`
     words = [*SCRIPTS.get(words[0], words[:1]), *words[1:]]
     assert words[:2] == ["python", "-m"], line
     module, rest = words[2], words[3:]

@@ -26,6 +26,8 @@ LOOKED_FOR = {
     "learning rate": "training.md",
     "checkpoint": "how-to.md",
     "transfer learning": "how-to.md",
+    "several machines": "distributed.md",
+    "MPI": "distributed.md",
     "augment": "how-to.md",
     "features": "how-to.md",
     "memory": "how-to.md",

@@ -22,8 +22,9 @@ from netspec.ops.base import count
 
 ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register
 FLOAT_BYTES = 4
-# An edge whose data is used when a node runs forward or backward.
-Touch: TypeAlias = tuple[int, Literal["forward", "backward"], int]
+# An edge whose data is used when a node runs forward or backward; or never, as it is
+# written straight into the top of a node.
+Touch: TypeAlias = tuple[int, Literal["forward", "backward", "never"], int]
 BY_SIZE_LIMIT = 2000  # requests
 
 
@@ -238,13 +239,18 @@ def requests_of(
     itemsize: bytes of a value, of all blobs or by edge.
     timeline: of training; where it computes blobs again, those have a second request,
     `redata:<buffer>`.
-    touched: data that is used in other steps than those of its layers.
+    touched: data that is used in other steps than those of its layers. What is never
+    used has no request, if all edges in its memory are such.
     """
     kept = _Kept(graph, keep)
     timeline = timeline or plain(graph)
     size_of = itemsize if callable(itemsize) else lambda _: itemsize
     data, again = _Lives(kept, size_of), _Lives(kept, size_of)
+    touched = tuple(touched)
+    never = {number for number, kind, _ in touched if kind == "never"}
     for edge in graph.edges:
+        if edge.index in never:
+            continue
         data.touch(edge.buffer, edge, edge.producer)
         for reader, _ in edge.consumers:
             data.touch(edge.buffer, edge, reader)
@@ -255,6 +261,8 @@ def requests_of(
                 lives = again if edge.buffer in timeline.dropped else data
                 lives.touch(edge.buffer, edge, step)
     for number, kind, node in touched:
+        if number in never:
+            continue
         edge, late = graph.edges[number], kind == "backward"
         lives = again if late and edge.buffer in timeline.dropped else data
         step = timeline.backward_at[node] if late else node

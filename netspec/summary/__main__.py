@@ -20,6 +20,7 @@ from netspec.commands.net_argument import (
     add_batch_size,
     add_deploy,
     add_memory_limit,
+    add_micro_batch,
     add_net_argument,
     add_shape_option,
     add_state_options,
@@ -59,6 +60,7 @@ def _parser(prog: str) -> Parser:
     add_depth(parser, "all")
     add_deploy(parser, "show")
     add_memory_limit(parser)
+    add_micro_batch(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -66,8 +68,9 @@ def _parser(prog: str) -> Parser:
 def _read(options: argparse.Namespace) -> tuple[GivenNet, int]:
     """Return the net and the phase to show: if none is named, the net for use."""
     phase = PHASES.get(options.phase)
-    if phase is None and options.memory_limit is not None:
-        phase = TRAIN  # which it is a limit of
+    given_for_training = options.memory_limit, options.micro_batch
+    if phase is None and given_for_training != (None, None):
+        phase = TRAIN  # which they are of
     if options.deploy:
         return given_net(options, deploy=True, batches=False), TEST
     name = file_of(options.net)
@@ -114,6 +117,7 @@ def main(
                 batch_size=options.batch_size,
                 shapes=shapes,
                 memory_limit=options.memory_limit,
+                micro_batch=options.micro_batch,
             )
         except SpecError as error:
             told = located(error, given.source)

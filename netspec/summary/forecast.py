@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from netspec.graph import Graph, share_gradients, share_private
+from collections.abc import Mapping, Sequence
+
+from netspec.graph import Graph, build_kept, share_gradients, share_private
+from netspec.graph.concatenated import usual
+from netspec.graph.dividing import (
+    Parts,
+    batches_of,
+    check_divides,
+    divisors,
+    refuse_layers,
+    refuse_meetings,
+    summed,
+)
 from netspec.graph.dropping import Facts
 from netspec.graph.memory import FLOAT_BYTES, Request, lay_out, requests_of
-from netspec.graph.recompute import Recomputation, recompute, too_small
+from netspec.graph.recompute import LimitError, Recomputation, recompute, too_small
+from netspec.nets.filter import KeptNet
 from netspec.ops.base import count
 from netspec.ops.convolution import Convolution, Deconvolution
 
+HISTORY = 1  # arrays of the solver for each parameter: those of SGD with momentum
 TILES = 64  # of Winograd's algorithm, from which its gradients pay
 TILE_VALUES = 5 * 2**19  # that threads have at once, at most
 
@@ -39,7 +53,10 @@ def forecast(
     for request in (*every, *saved):
         sizes[request.name.partition(":")[0]] += request.nbytes
     shared = share_gradients(share_private(graph, ()), ())
-    needed = requests_of(shared, training=training, keep=(), itemsize=itemsize)
+    touched = () if training else tuple(usual(shared).touched())
+    needed = requests_of(
+        shared, training=training, keep=(), itemsize=itemsize, touched=touched
+    )
     fixed = parameters * (2 + optimizer_history) if training else parameters
     workspace = _workspace(graph, training=training) * itemsize
     fixed += workspace
@@ -82,6 +99,52 @@ def within(graph: Graph, memory_limit: int, optimizer_history: int) -> Recomputa
     if least > memory_limit:
         raise too_small(graph, memory_limit, least, found)
     return found
+
+
+def divided(
+    kept: KeptNet,
+    graph: Graph,
+    shapes: Mapping[str, Sequence[int]],
+    parts: Parts,
+    memory_limit: int | None,
+) -> tuple[int, Graph]:
+    """Return the number of parts of a batch, and the graph of one.
+
+    graph: that of whole batches, with these `shapes` given. "auto" takes the smallest
+    number with which the limit can be met.
+
+    Raises `UnsupportedError` that names a layer in which items meet, `SpecError` for a
+    number of parts, or a limit, that cannot be.
+    """
+    sources = [n for n in graph.nodes if n.op.is_source or n.type == "Input"]
+    fed = {top for node in sources for top in node.layer.top}
+    refuse_layers(kept.message, fed)
+    batches = batches_of(graph)
+    refuse_meetings(graph)
+    summed(graph)
+
+    def part(k: int) -> Graph:
+        own = {
+            top: (shape[0] // k, *shape[1:])
+            for node in sources
+            for top, shape in zip(node.layer.top, node.op.tops, strict=True)
+        }
+        return build_kept(kept, shapes={**shapes, **own}, opaque=True)
+
+    if parts != "auto":
+        for node in sources:
+            check_divides(node.layer, batches[node.name], parts)
+        return parts, part(parts)
+    missed: list[LimitError] = []
+    for k in divisors(batches.values()):
+        one = part(k)
+        try:
+            within(one, memory_limit or 0, HISTORY)
+        except LimitError as error:
+            missed.append(error)
+            continue
+        return k, one
+    raise min(missed, key=lambda error: error.least)
 
 
 def _workspace(graph: Graph, *, training: bool) -> int:

@@ -22,6 +22,7 @@ from netspec.graph import (
     may_start_zero,
     zero_weights,
 )
+from netspec.graph.dividing import Parts, batches_of, parts_of
 from netspec.graph.looking import computed, learned
 from netspec.graph.memory import FLOAT_BYTES
 from netspec.nets.current import current
@@ -35,7 +36,7 @@ from netspec.ops.data import infer_with
 from netspec.ops.families import op_class
 from netspec.room import bytes_of
 from netspec.schema import TEST, TRAIN, NetParameter
-from netspec.summary.forecast import forecast, within
+from netspec.summary.forecast import HISTORY, divided, forecast, within
 from netspec.summary.partial import notes_of, partial_parts, unlearned
 from netspec.summary.row import Row
 from netspec.summary.tree import Branch, known_sum, table, to_html, tree_of
@@ -44,7 +45,6 @@ MAC_RULE = (
     "a MAC is one multiply-add of Convolution, Deconvolution, InnerProduct, LSTM or RNN"
 )
 MIB = 2**20
-HISTORY = 1  # arrays of the solver for each parameter: those of SGD with momentum
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,6 +154,7 @@ def summarize(
     batch_size: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     memory_limit: str | float | None = None,
+    micro_batch: Parts | None = None,
 ) -> Summary:
     """Return the summary of a net in one phase.
 
@@ -163,6 +164,9 @@ def summarize(
     tell them, or to replace what it tells.
     memory_limit: the most memory that training may take, as of `runtime.Solver`: what
     is computed again for that, and what it costs, is one of the notes.
+    micro_batch: into how many parts training divides every batch, as of
+    `runtime.Solver` and `runtime.fit`; "auto": as few as the limit can be met with. The
+    summary is then that of one part.
 
     A layer of a type that is not known here, or with unknown options, has a row too.
     `shapes` may be of any blob there: of what such a layer makes. Without, what is
@@ -176,8 +180,15 @@ def summarize(
     limit = None if memory_limit is None else bytes_of(memory_limit)
     message = current(net, values=False)
     state = merge_state(message, phase, level, stages)
-    if limit is not None and state.phase != TRAIN:
-        raise SpecError("memory_limit is of training; give it with phase TRAIN")
+    parts = parts_of(micro_batch)
+    for name, value in (("memory_limit", limit), ("micro_batch", micro_batch)):
+        if value is not None and state.phase != TRAIN:
+            raise SpecError(f"{name} is of training; give it with phase TRAIN")
+    if parts == "auto" and limit is None:
+        raise SpecError(
+            "micro_batch is 'auto', which needs a memory_limit; give one, such as "
+            "memory_limit='3GB', or a number of parts"
+        )
     kept = kept_net(message, state)
     given = dict(shapes or {})
     if batch_size is not None:
@@ -191,11 +202,18 @@ def summarize(
         if found.error is not None:
             raise (found.error if found.missing else error) from None
     else:
+        said: tuple[str, ...] = ()
+        if parts != 1:
+            parts, graph = divided(kept, graph, given, parts, limit)
+            items = ", ".join(map(str, sorted({*batches_of(graph).values()})))
+            what = "nothing is divided" if parts == 1 else "of which this is one"
+            said = (f"micro_batch: {parts} parts of {items} items, {what}",)
         whole = summary_of(graph, known_paths(net), limit)
-        return replace(whole, notes=(*whole.notes, *found_zero))
-    if limit is not None:
+        return replace(whole, notes=(*whole.notes, *said, *found_zero))
+    if limit is not None or parts != 1:
+        name = "memory_limit" if limit is not None else "micro_batch"
         raise SpecError(
-            "memory_limit: not all shapes of this net are known; give those of its data"
+            f"{name}: not all shapes of this net are known; give those of its data"
         )
     paths = module_paths(found.layers, known_paths(net))
     return Summary(name=message.name, phase=state.phase, **partial_parts(found, paths))

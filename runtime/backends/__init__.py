@@ -6,3 +6,4 @@ from runtime.backends.by_name import BACKENDS as BACKENDS
 from runtime.backends.by_name import KERNELS as KERNELS
 from runtime.backends.by_name import full_name as full_name
 from runtime.backends.by_name import get_backend as get_backend
+from runtime.backends.by_name import name_for_rank as name_for_rank

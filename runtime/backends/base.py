@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
 from netspec.ops.base import Shape, label
 from runtime.arrays import Array
+from runtime.distributed.nccl import Group
 from runtime.layers import portable_kernels
-from runtime.layers._synced_norm import SyncedNorm
 from runtime.layers.base import Context, Kernel
+from runtime.layers.batch_norm import SyncedNorm
 from runtime.primitives import Primitives
 from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
 
@@ -92,6 +93,9 @@ class Fusion(Protocol):
     def divide(self, again: Container[int]) -> None:
         """Let no layers run forward as one of which some run again and others not."""
 
+    def settled(self) -> Collection[int]:
+        """Return nodes that run together always if a blob between has no memory."""
+
     def touched(self) -> Iterable[Touch]:
         """Return data that is used in other steps than those of its layers."""
 
@@ -105,6 +109,11 @@ class Backend(Primitives):
 
     precisions: ClassVar[Sequence[str]] = ("float32",)
     leaves_out: ClassVar[bool] = False  # blobs between layers that run as one
+
+    @property
+    def group(self) -> Group | None:
+        """What adds up arrays over the devices of several processes, if there is."""
+        return None
 
     @property
     def title(self) -> str:

@@ -67,6 +67,20 @@ def full_name(name: str) -> str:
     )
 
 
+def name_for_rank(name: str, rank: int) -> str:
+    """Return the name of the backend of a process, by its rank on its machine.
+
+    "cupy" alone is the GPU of that number, one rank a GPU, starting anew where there
+    are more ranks; where a process sees only one GPU, it is that. A name with a number
+    stays as it is.
+    """
+    if name != "cupy":
+        return name
+    from runtime.backends.cuda.found import count_gpus
+
+    return f"cupy:{rank % max(1, count_gpus())}"
+
+
 def get_backend(name: str, *, kernels: str = "own", graphs: bool = True) -> Backend:
     """Return the backend called `name`, the same object every time.
 

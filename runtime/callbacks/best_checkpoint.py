@@ -10,6 +10,7 @@ from netspec.errors import FileError, SpecError
 from netspec.files import is_file
 from runtime.callbacks.watching import Watching
 from runtime.training.divergence import warn
+from runtime.training.first_rank import by_first_rank, speaks
 from runtime.training.snapshot_files import SnapshotWarning
 
 FIELDS = ("iteration", "epoch", "value")
@@ -29,7 +30,8 @@ class BestCheckpoint(Watching):
     monitor, mode, min_delta: see `Watching`.
 
     The file appears whole or not at all. Training goes on where it cannot be written,
-    with a `SnapshotWarning`. path_of_best: the last file, or None.
+    with a `SnapshotWarning`. Of several ranks the first writes. path_of_best: the last
+    file, or None.
 
     State: the best value and the name of its file, so that a resumed run leaves it
     until there is a better one. A run that is not resumed begins anew.
@@ -59,6 +61,9 @@ class BestCheckpoint(Watching):
         """Make the folder, and see that a file can be written."""
         super().on_train_begin(solver)
         self._ends = solver.iter < solver.param.max_iter
+        by_first_rank(solver.communicator, self._check)
+
+    def _check(self) -> None:
         probe = self.path.parent / f".{self.path.name}.writable"
         if self.path.is_dir():
             raise FileError(
@@ -83,13 +88,14 @@ class BestCheckpoint(Watching):
         solver = self._solver
         epoch = iteration // solver.epoch_size if solver.epoch_size else 0
         path, last = self._formatted(value, iteration, epoch), self.path_of_best
+        ranks = solver.communicator
         try:
-            solver.net.save(path)
+            by_first_rank(ranks, lambda: solver.net.save(path))
         except FileError as error:
             warn(f"{error}; training goes on without these weights", SnapshotWarning)
             return
         self.path_of_best = path
-        if last is not None and last != path and not self.keep_all:
+        if last is not None and last != path and not self.keep_all and speaks(solver):
             last.unlink(missing_ok=True)
 
     def on_train_end(self, solver: Any) -> None:

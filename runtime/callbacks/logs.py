@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from netspec.errors import FileError
 from runtime.training.callbacks import Callback
 from runtime.training.divergence import warn
+from runtime.training.first_rank import speaks
 from runtime.training.logs import Log
 from runtime.training.records import StepRecord, TestRecord
 from runtime.training.snapshot_files import SnapshotWarning
@@ -23,8 +24,8 @@ class CSVLog(Callback):
         off what comes again, and goes on. `History.read` reads it.
 
     Every record is on its way to the disk at once. Training goes on where the file can
-    no longer be written, with a `SnapshotWarning`. On a GPU the host waits for each
-    iteration.
+    no longer be written, with a `SnapshotWarning`. Of several ranks the first writes.
+    On a GPU the host waits for each iteration.
 
     Raises `FileError` when training begins, for a file that cannot be opened.
     """
@@ -40,6 +41,8 @@ class CSVLog(Callback):
 
     def on_train_begin(self, solver: Any) -> None:
         """Open the file, unless it is and this goes on."""
+        if not speaks(solver):
+            return
         if self._failed or (self._log is not None and solver.iter == self._next):
             return
         self.close()

@@ -13,6 +13,7 @@ import numpy as np
 from netspec.errors import FileError, MachineError
 from runtime.callbacks.watching import number
 from runtime.training.callbacks import Callback
+from runtime.training.first_rank import speaks
 from runtime.training.monitored import named
 from runtime.training.records import StepRecord, TestRecord
 
@@ -33,8 +34,8 @@ class TensorBoard(Callback):
         if they have one channel or three; 0 for none.
 
     What is written is on the disk a second later, or when this is closed, or the
-    process ends. A run that is resumed hides what comes again. On a GPU the host waits
-    for each iteration.
+    process ends. A run that is resumed hides what comes again. Of several ranks the
+    first writes. On a GPU the host waits for each iteration.
 
     Raises `MachineError` without tensorboardX (the extra netspec[tensorboard]), and
     `FileError` when training begins, for a folder that cannot be written.
@@ -66,6 +67,8 @@ class TensorBoard(Callback):
 
     def on_train_begin(self, solver: Any) -> None:
         """Open a file, unless one is open and this goes on."""
+        if not speaks(solver):
+            return
         self._solver = solver
         if self._writer is not None and solver.iter == self._next:
             return

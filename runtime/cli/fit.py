@@ -12,6 +12,7 @@ from typing import Any
 from netspec.commands.cli import positive
 from netspec.commands.net_argument import (
     add_memory_limit,
+    add_micro_batch,
     add_net_argument,
     net_to_run,
 )
@@ -22,16 +23,19 @@ from runtime.cli.options import (
     add_allow_python,
     add_backend,
     add_precision,
+    add_sync_batch_norm,
     add_ways,
     say_memory,
     ways,
 )
 from runtime.cli.running import Outputs, add_outputs, run_training
+from runtime.distributed import world
 from runtime.execution.kept_plans import PLANS
 from runtime.fitting.asked import Asked, Files
 from runtime.fitting.data import Given
 from runtime.fitting.opening import with_usual
 from runtime.fitting.training import Length
+from runtime.training.data_parallel import several
 from runtime.training.solver_fields import SolverFields
 from runtime.training.solver_param import weight_files
 from runtime.training.solver_source import solver_of
@@ -97,9 +101,11 @@ def add_parser(commands: Any) -> None:
     )
     add_outputs(parser)
     add_memory_limit(parser)
+    add_micro_batch(parser)
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
+    add_sync_batch_norm(parser)
     add_allow_python(parser)
     parser.add_argument(
         "--plans",
@@ -148,10 +154,13 @@ def fit(options: argparse.Namespace) -> int:
     solver: Any = fields or None
     if options.solver is not None:
         solver = solver_of(options.solver, fields)[0] if fields else options.solver
-    asked = Asked(net.net, solver, given, length, files, options.seed)
-    outputs = Outputs(options, again=options.resume is not None)
+    ranks = world()
+    asked = Asked(net.net, solver, given, length, files, options.seed, several(ranks))
+    outputs = Outputs(options, again=options.resume is not None, ranks=ranks)
     how = ways(options) | {"keep": (), "allow_python": options.allow_python}
     how |= {"plans": options.plans, "memory_limit": options.memory_limit}
+    how["sync_batch_norm"] = options.sync_batch_norm
+    how["micro_batch"] = options.micro_batch
     training = asked.begin(how)
     say_memory(training.solver)
     try:

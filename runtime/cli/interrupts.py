@@ -1,6 +1,8 @@
 """Signals during training.
 
 Ctrl-C stops after the iteration, or at once the second time; SIGHUP takes a snapshot.
+SIGUSR2 and SIGUSR1 do the same: launchers of several processes pass these on, and do
+other things at the first two.
 """
 
 from __future__ import annotations
@@ -16,9 +18,14 @@ from types import FrameType
 from runtime.interrupts import at_once
 from runtime.training.solver import Solver
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+def _numbers(*names: str) -> tuple[int, ...]:
+    return tuple(int(getattr(signal, name)) for name in names if hasattr(signal, name))
+
+
+SIGNALS = _numbers("SIGINT", "SIGTERM", "SIGUSR2")
 # A session that ends sends it; `caffe train` takes a snapshot then. Windows has none.
-SNAPSHOT_SIGNALS = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
+SNAPSHOT_SIGNALS = _numbers("SIGHUP", "SIGUSR1")
 
 
 @dataclass
@@ -30,10 +37,10 @@ class Received:
 
 @contextlib.contextmanager
 def graceful(solver: Solver) -> Iterator[Received]:
-    """Let the first SIGINT or SIGTERM stop `solver` after its iteration.
+    """Let the first SIGINT, SIGTERM or SIGUSR2 stop `solver` after its iteration.
 
-    A second one raises `KeyboardInterrupt` at once. SIGHUP lets it write a snapshot
-    after its iteration and go on.
+    A second one raises `KeyboardInterrupt` at once. SIGHUP and SIGUSR1 let it write a
+    snapshot after its iteration and go on.
     """
     received = Received()
 

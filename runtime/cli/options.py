@@ -90,6 +90,15 @@ def add_ways(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sync_batch_norm(parser: argparse.ArgumentParser) -> None:
+    """Add --sync-batch-norm, for several ranks."""
+    parser.add_argument(
+        "--sync-batch-norm",
+        action="store_true",
+        help="under mpiexec: BatchNorm takes statistics over the batches of all ranks",
+    )
+
+
 def ways(options: argparse.Namespace) -> dict[str, Any]:
     """Return where and how to compute, as arguments of `Net` and `Solver`."""
     return {

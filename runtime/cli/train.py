@@ -25,6 +25,7 @@ from runtime.cli.options import (
     add_backend,
     add_precision,
     add_rename,
+    add_sync_batch_norm,
     add_ways,
     copy_weights,
     say_memory,
@@ -87,6 +88,15 @@ def add_parser(commands: Any) -> None:
     add_backend(parser)
     add_precision(parser)
     add_ways(parser)
+    add_sync_batch_norm(parser)
+    parser.add_argument(
+        "--check-replicas",
+        type=positive,
+        default=0,
+        metavar="K",
+        help="under mpiexec: compare what ranks hold after every K iterations, and end "
+        "where they differ",
+    )
     add_allow_python(parser)
     parser.add_argument(
         "--max-iter",
@@ -178,6 +188,8 @@ def train(options: argparse.Namespace) -> int:
         memory_limit=options.memory_limit,
         micro_batch=options.micro_batch,
         communicator=ranks,
+        check_replicas=options.check_replicas,
+        sync_batch_norm=options.sync_batch_norm,
     )
     say_memory(solver)
     try:

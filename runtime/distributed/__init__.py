@@ -6,7 +6,7 @@ from functools import cache
 
 from runtime.distributed.communicator import Alone as Alone
 from runtime.distributed.communicator import Communicator as Communicator
-from runtime.distributed.ranks import launched
+from runtime.distributed.ranks import launched as launched
 
 
 def world() -> Communicator:

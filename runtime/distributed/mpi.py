@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -14,7 +15,7 @@ import numpy as np
 from netspec.errors import MachineError
 from runtime.distributed.faults import end_job
 from runtime.distributed.leaving import Leaving
-from runtime.distributed.ranks import OPEN_MPI, Launched
+from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
 
 POLL_S = 0.0002  # between looks at a message; each look moves a piece of it
 # Looks without a pause before the first, some microseconds each: small sums are done
@@ -58,10 +59,11 @@ class MpiCommunicator:
                 f"used: {error}; install mpi4py and an MPI library, as with "
                 f"pip install 'netspec[mpi]'"
             ) from error
-        library = MPI.Get_library_version().partition("\n")[0].strip("\0 ")
+        library = MPI.Get_library_version().partition("\n")[0].partition(",")[0]
+        library = " ".join(library.strip("\0").split())
         if not MPI.Is_initialized():
-            # The library of the one ends the process under the launcher of the other.
-            if found.launcher == OPEN_MPI and library.startswith(STRANGERS):
+            # The library of the one may end the process under the other's launcher.
+            if not _fit(found.launcher, library):
                 raise _strangers(found, library, "cannot be used with it")
             MPI.Init_thread(MPI.THREAD_MULTIPLE)
         size = MPI.COMM_WORLD.Get_size()
@@ -147,6 +149,15 @@ def _library() -> Any:
         warnings.simplefilter("ignore", RuntimeWarning)  # what `_strangers` says better
         from mpi4py import MPI
     return MPI
+
+
+def _fit(launcher: str, library: str) -> bool:
+    """Say whether a library may know what a launcher tells it."""
+    if launcher == OPEN_MPI:
+        return not library.startswith(STRANGERS)
+    if launcher == MPICH and library.startswith(OPEN_MPI):
+        return "PMIX_RANK" in os.environ  # Slurm can speak both languages
+    return True
 
 
 def _strangers(found: Launched, library: str, what: str) -> MachineError:

@@ -13,12 +13,14 @@ from functools import partial
 from typing import Any
 
 from netspec.graph import Graph, Node
-from netspec.graph.memory import unwritten_gradients
+from netspec.graph.memory import Touch, unwritten_gradients
 from netspec.graph.recompute import Recomputation
 from netspec.graph.timeline import Timeline, plain
 from runtime.arena import Arena
 from runtime.arrays import Array
 from runtime.backends import Backend
+from runtime.backends.base import Fusion
+from runtime.execution.buckets import Completion
 from runtime.execution.fitting import fitting
 from runtime.execution.limits import MemoryLimit, late_kernel, late_nodes
 from runtime.execution.memory_kinds import passes_over
@@ -70,6 +72,7 @@ def compile_plan(
     mirror: Mirror,
     shared: SharedMemory,
     prepared: Prepared,
+    completion: Completion,
     *,
     keep: Container[str] | None = None,
     known: Known | None = None,
@@ -79,13 +82,13 @@ def compile_plan(
 ) -> Plan:
     """Bind every node of `graph` to a kernel of `backend` and to memory.
 
-    mirror: learns of the memory of blobs, ahead of the kernels. shared, prepared: what
-    the plans of a net have in common. keep: the names of the blobs whose contents must
-    outlive the steps that use them; None keeps all of them, as Caffe does. Inputs,
-    outputs and loss gradients are always kept. known: where another plan has its
-    arrays, to have them there too. suits: which arenas may be taken. limit: of the
-    memory, for which some blobs are computed again in backward. asked: the blobs that
-    layers which run as one must write; None for all that are kept.
+    mirror: learns of the memory of blobs, ahead of the kernels. shared, prepared,
+    completion: what the plans of a net have in common. keep: the names of the blobs
+    whose contents must outlive the steps that use them; None keeps all of them, as
+    Caffe does. Inputs, outputs and loss gradients are always kept. known: where another
+    plan has its arrays, to have them there too. suits: which arenas may be taken.
+    limit: of the memory, for which some blobs are computed again in backward. asked:
+    the blobs that layers which run as one must write; None for all that are kept.
 
     Nothing is written to the memory that plans share: see `Plan.enter`.
 
@@ -106,7 +109,7 @@ def compile_plan(
     with fitting(graph, context, (), keep, shared.arenas, most):
         given = (graph, backend, context, kernels, keep, places, shared)
         timeline = None if found is None else found.timeline
-        touched = () if fusion is None else tuple(fusion.touched())
+        touched = () if fusion is None else _touched(fusion, keep)
         dense = found is not None
         memory = PlanMemory(*given, known, suits, timeline, touched, dense=dense)
         copies = mirror.blob_copies()
@@ -120,6 +123,8 @@ def compile_plan(
             for node, kernel in zip(graph.nodes, kernels, strict=True)
             if not node.op.alias and node.index not in graph.stale
         )
+        if fusion is not None and memory.absent:
+            forward = _settled(forward, fusion, backend)
         ran = [0] * len(graph.nodes) if found is not None and found.again else []
         late, late_fusion = kernels, None
         if found is not None and found.again:
@@ -147,6 +152,7 @@ def compile_plan(
             fills=_fills(graph, memory),
             copies=copies,
             stale=frozenset(graph.stale),
+            absent=memory.absent,
             prepared=prepared,
             prepares=_prepares(forward, memory),
             own_bytes=memory.own_bytes,
@@ -154,7 +160,32 @@ def compile_plan(
             late_fusion=late_fusion,
             ran=ran,
             recomputation=found,
+            telling=partial(
+                completion.within,
+                kernels=kernels,
+                gradients=[one.diff for one in parameters],
+            ),
         )
+
+
+def _touched(fusion: Fusion, keep: Container[str] | None) -> tuple[Touch, ...]:
+    """Return what a fusion says of the use of data; what is kept has memory."""
+    return tuple(
+        one for one in fusion.touched() if keep is not None or one[1] != "never"
+    )
+
+
+def _settled(
+    forward: Sequence[Step], fusion: Fusion, backend: Primitives
+) -> tuple[Step, ...]:
+    """Let layers run as in whole passes always if their blobs have no memory."""
+    calls, nodes = fusion.forward(), fusion.settled()
+    steps = list(forward)
+    for place, step in enumerate(steps):
+        if step.node in nodes and step.node in calls:
+            own = calls[step.node]
+            steps[place] = replace(step, run=backend.runner(own), calls=own)
+    return tuple(steps)
 
 
 def _late_kernels(

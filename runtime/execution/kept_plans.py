@@ -12,6 +12,7 @@ from netspec.graph import Graph
 from netspec.ops.base import Shape
 from runtime.arena import Arena, Arenas
 from runtime.backends import Backend
+from runtime.execution.buckets import Completion
 from runtime.execution.plan import Plan, Prepared
 from runtime.execution.plan_memory import SharedMemory
 
@@ -85,6 +86,7 @@ class KeptPlans:
             )
         self.limit = limit
         self.compiled = self.built = 0
+        self.completion = Completion()
         self._backend = backend
         self._kept: OrderedDict[int, Kept] = OrderedDict()
         self.forget()

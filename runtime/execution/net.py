@@ -293,7 +293,8 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         self._check_gradients()
         self.forward_steps()
         kind: Pass = "accumulate" if accumulate else "backward"
-        self._run_pass(kind, 0, len(self.graph.nodes) - 1, again=True)
+        with self.weighed():
+            self._run_pass(kind, 0, len(self.graph.nodes) - 1, again=True)
 
     def iterate(self, runs: IterationRuns, *, accumulate: bool = False) -> None:
         """Run a pass forward and backward, and what is around them, of training.
@@ -339,6 +340,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         for node in self.graph.nodes[first : last + 1]:
             for edge, weight in zip(node.tops, node.loss_weights, strict=True):
                 if weight != 0:
+                    weight *= self._factors.get(edge, 1.0)
                     total += weight * self.backend.total(self.plan.data[edge])
         return total
 
@@ -351,6 +353,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
 
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
+        self._factors = {}
         while True:
             try:
                 self._run_pass("forward", first, last)
@@ -403,13 +406,15 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
     def _range(
         self, start: str | None, end: str | None, *, backward: bool = False
     ) -> tuple[int, int]:
+        first, last = 0, len(self.graph.nodes) - 1
+        if backward:
+            first, last = last, first
+        if start is None and end is None:  # names of many nodes lie in no near cache
+            return first, last
         names = {node.name: node.index for node in self.graph.nodes}
         start, end = layer_name(start, "start"), layer_name(end, "end")
         for name in {start, end} - {None, *names}:
             raise SpecError(f"no layer {name!r}{did_you_mean(str(name), names)}")
-        first, last = 0, len(self.graph.nodes) - 1
-        if backward:
-            first, last = last, first
         return names.get(start or "", first), names.get(end or "", last)
 
     def _blob(self, name: str) -> Blob:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from netspec.errors import SpecError, UnsupportedError
 from netspec.graph import Graph
+from netspec.graph.dividing import part_factors
 from netspec.ops.base import Shape
 from netspec.schema import TRAIN
+from runtime.backends import Backend
 from runtime.data.feeding import Feed, fed_layers
 from runtime.data.given.base import Dataset
+from runtime.data.given.parted import Parted
 from runtime.data.source import Source
 from runtime.execution.mirror import Mirror
+from runtime.execution.plan import Plan
 from runtime.layers.base import Clock, Context
 
 _NOTHING = nullcontext()  # without a feed a step need not wait to make one
@@ -28,7 +32,10 @@ class NetFeed:
     mirror: Mirror
     sources: dict[str, Source]
     _pending: dict[str, Shape]
+    plan: Plan
+    backend: Backend
     _feed: Feed | None = None
+    _factors: Mapping[int, float] = {}  # of losses, by edge
     _fed = False  # whether passes take batches of the feed now
     _unfed: dict[str, Shape]  # the shapes of inputs before there was a feed
 
@@ -155,6 +162,37 @@ class NetFeed:
     def fed_items(self) -> int | None:
         """How many items the batch of the last pass had; None if nothing is fed."""
         return None if self._feed is None else self._feed.items
+
+    @property
+    def parts_vary(self) -> bool:
+        """Whether it takes parts of batches that are not all equal."""
+        dataset = None if self._feed is None else self._feed.dataset
+        return isinstance(dataset, Parted) and dataset.varies
+
+    @contextmanager
+    def weighed(self) -> Iterator[None]:
+        """Let losses count, in a pass backward and in `loss`, what a part is worth."""
+        dataset = self._feed.dataset if self._fed and self._feed is not None else None
+        factors = (1.0, 1.0)
+        if isinstance(dataset, Parted):
+            factors = dataset.factors(self.clock.value - 1)
+        if factors == (1.0, 1.0):
+            self._factors = {}
+            yield
+            return
+        self._factors = part_factors(self.graph, *factors)
+        self._weigh(self._factors)
+        try:
+            yield
+        finally:
+            self._weigh({})
+
+    def _weigh(self, factors: Mapping[int, float]) -> None:
+        for node in self.graph.nodes:
+            for edge, weight in zip(node.tops, node.loss_weights, strict=True):
+                gradient = self.plan.diff[edge]
+                if weight != 0 and gradient is not None:
+                    self.backend.fill(gradient, weight * factors.get(edge, 1.0))
 
     def refuse_by_hand(self, names: Any) -> None:
         """Refuse values for inputs that a feed fills in every pass."""

@@ -63,6 +63,11 @@ class NetFiles:
         """The net in the current form, with the layers that run; scripts read it."""
         return self._kept_net.message
 
+    @property
+    def text(self) -> str:
+        """The net in the current form, with the layers that run, as prototxt."""
+        return str(self._message)
+
     def copy_from(self, path: str | Path, names: Names | None = None) -> Any:
         """Copy parameters from a file, by layer name; returns what was copied.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from runtime.arena import Arena
 from runtime.backends import Backend
 from runtime.data.source import Source
 from runtime.execution.blob import Blob
+from runtime.execution.buckets import Bucket
 from runtime.execution.compile import compile_plan
 from runtime.execution.kept_plans import Kept, KeptPlans, Late, late_of
 from runtime.execution.limits import MemoryLimit
@@ -118,6 +119,18 @@ class NetShapes:
         """Bytes of the blobs of all plans, and of what layers need beside them."""
         return self.plans.nbytes
 
+    def tell_of(self, buckets: Sequence[Bucket], tell: Callable[[int], None]) -> None:
+        """Let passes backward tell how many buckets of gradients are complete.
+
+        tell: called amid a pass, in its thread, with the number of buckets that are
+        whole, in the order given.
+        """
+        self.plans.completion.buckets = buckets
+        self.plans.completion.tell = tell
+        for kept in self.plans:
+            for plan in kept.plans:
+                plan.join_again()
+
     def make_room(self, others: int) -> None:
         """Leave so many bytes of the limit of memory to other nets.
 
@@ -213,6 +226,7 @@ class NetShapes:
             self.mirror,
             plans.shared,
             plans.prepared,
+            plans.completion,
             keep=self._keep,
             known=known,
             suits=suits,

@@ -71,11 +71,15 @@ class Plan:
     what passes do to memory.
 
     Its memory may be that of other plans of the net too, so that `enter` comes ahead of
-    the first steps after those of another plan. `arena` is most of it; `known` and
+    the first steps after those of another plan. `absent` edges have no memory; their
+    data is some of the blob that they are a part of. `arena` is most of it; `known` and
     `lies` tell where what lies there, by name and by array. `fills` are the gradients
     that stay as they are filled. `prepares` are the states that depend on parameters
     alone, where other plans have them too. `stale` nodes are not bound. `wholes` is
     room for lists that callers make of its steps.
+
+    `telling` puts among the steps of backward those that tell which gradients are
+    complete; see `Completion`.
 
     Where `late_fusion` is given, some of the steps of backward compute blobs again; it
     joins the kernels that do, and those of backward. `ran` has the pass in which each
@@ -97,6 +101,7 @@ class Plan:
     fills: Sequence[tuple[Array, float]]
     copies: BlobCopies
     stale: frozenset[int]
+    absent: frozenset[int]
     prepared: Prepared
     prepares: Sequence[Hashable] = ()
     own_bytes: int = 0
@@ -105,6 +110,7 @@ class Plan:
     ran: list[int] = field(default_factory=list)
     recomputation: Recomputation | None = None
     wholes: dict[Any, Any] = field(default_factory=dict, repr=False)
+    telling: Callable[[Sequence[Step]], Sequence[Step]] = tuple
 
     def enter(self) -> None:
         """Take the memory, in which other plans have worked, or none yet."""
@@ -215,8 +221,12 @@ class Plan:
         """Let other layers run as one than before, which write the blobs `asked`."""
         mine = vars(self)
         mine.update(fusion=fusion, _asked=asked)
-        mine.pop("_joined", None)
+        self.join_again()
         self.forget_prepared()
+
+    def join_again(self) -> None:
+        """Join the steps once more when they run next: others are among them."""
+        vars(self).pop("_joined", None)
 
     def forget_prepared(self) -> None:
         """Note that single steps run; they prepare parameters in their own way."""
@@ -233,7 +243,9 @@ class Plan:
     @cached_property
     def _joined(self) -> dict[str, list[Callable[[], None]]]:
         kinds = ("forward", "backward", "accumulate")
-        steps = {kind: self._fused(kind) for kind in kinds}
+        steps: dict[str, Sequence[Step]] = {kind: self._fused(kind) for kind in kinds}
+        for kind in ("backward", "accumulate"):
+            steps[kind] = self.telling(steps[kind])
         steps["repeated"] = tuple(map(_without_constants, steps["forward"]))
         every = [step for kind in steps.values() for step in kind]
         self.backend.prepare([call for step in every for call in step.calls or ()])

@@ -74,7 +74,7 @@ class PlanMemory:
         *,
         dense: bool = False,
     ) -> None:
-        timeline = timeline or plain(graph)
+        timeline, touched = timeline or plain(graph), tuple(touched)
         self._backend, self._context, self._places = backend, context, places
         self._shared = shared
         self._itemsize = np.dtype(context.dtype).itemsize
@@ -115,8 +115,18 @@ class PlanMemory:
         self._own, self._own_offsets = self._own_memory(own.values())
         self._views: dict[tuple[str, Shape], Array] = {}
         self.lies: dict[int, tuple[str, int, Shape]] = {}  # in the arena, by id
-        self.data = [self._blob(f"data:{e.buffer}", e) for e in graph.edges]
-        self.late_data = [self._late_blob(edge) for edge in graph.edges]
+        inside = {edge: node for edge, kind, node in touched if kind == "never"}
+        self.absent = frozenset(inside)
+        self.data = [
+            self._inside(graph, e, inside[e.index])
+            if e.index in inside
+            else self._blob(f"data:{e.buffer}", e)
+            for e in graph.edges
+        ]
+        self.late_data = [
+            self.data[edge.index] if edge.index in inside else self._late_blob(edge)
+            for edge in graph.edges
+        ]
         self.diff = [self._gradient(edge) for edge in graph.edges]
         self.kept = {one: self._kept(graph, *one) for one in overwritten}
         self.own_bytes = total_bytes(own_sizes)
@@ -177,6 +187,14 @@ class PlanMemory:
         if key not in self._views:
             self._views[key] = self._at(name, edge)
         return self._views[key]
+
+    def _inside(self, graph: Graph, edge: Edge, node: int) -> Array:
+        """Return some memory of the top that an edge is a part of.
+
+        Nobody reads or writes it there; kernels look at its shape.
+        """
+        top = graph.edges[graph.nodes[node].tops[0]]
+        return self._blob(f"data:{top.buffer}", edge)
 
     def _late_blob(self, edge: Edge) -> Array:
         """Return the memory of an edge in backward."""

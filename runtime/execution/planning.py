@@ -18,8 +18,8 @@ from runtime.backends.base import Fusion, Place
 from runtime.data.opening import open_sources, source_shapes
 from runtime.execution.limits import MemoryLimit, within
 from runtime.execution.loose import moves
-from runtime.layers._synced_norm import is_synced
 from runtime.layers.base import Context, Kernel
+from runtime.layers.batch_norm import is_synced
 
 BOUNDLESS = MemoryLimit(2**62)
 

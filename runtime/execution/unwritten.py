@@ -163,7 +163,7 @@ class Unwritten:
         if plan.asked != self._asked:
             fusion = self._backend.fusion(graph, plan.kernels, self._asked)
             plan.join_anew(fusion, self._asked)
-        self._left = []
+        before, self._left = self._left, []
         for nodes, edges in plan.fusion.left_out():
             own = {edge for node in nodes for edge in graph.nodes[node].tops}
             reads = {
@@ -173,5 +173,9 @@ class Unwritten:
                 if edge not in own
             }
             self._left.append(LeftOut(tuple(nodes), tuple(edges), frozenset(reads)))
+        missing = self._missing - {edge for left in self._left for edge in left.edges}
+        for left in before:
+            if missing.intersection(left.edges):  # every pass writes it from now on
+                self._write(left)
         # Other layers that run as one may leave out others.
         self._ask_for(edge for _, edge in self._endangered())

@@ -108,7 +108,7 @@ def carry_over(graph: Graph, old: Plan, new: Plan, node: int) -> None:
     """
     copy, same = new.backend.copy, old.arena is new.arena
     for edge in graph.edges:
-        if not _is_there(graph, edge, node):
+        if not _is_there(graph, edge, node) or edge.index in old.absent | new.absent:
             continue
         name = f"data:{edge.buffer}"
         there = new.known.get(name)
@@ -139,6 +139,8 @@ def moved_tops(
     last: the last layer of the pass that will take it.
     """
     found: dict[str, Shape] = {}
+    if not sources:
+        return found
     for node in graph.nodes[: last + 1]:
         source = sources.get(node.name)
         if source is None:

@@ -12,11 +12,14 @@ import numpy as np
 from netspec.errors import SpecError, SpecWarning
 from netspec.notebooks import warn_user
 from runtime.data.given.base import Dataset
+from runtime.distributed import Communicator
 from runtime.fitting.data import Given, Opened, can_begin_anew, open_data
 from runtime.fitting.inputs import Inputs, inputs_of, with_batch
 from runtime.fitting.interrupted import Call, told
 from runtime.fitting.opening import last_state, param_of, prefix_in
 from runtime.fitting.training import Length, Training
+from runtime.training.data_parallel import ranks_of
+from runtime.training.micro_batch import FedParts
 from runtime.training.solver import DEFAULT_SEED, Solver
 from runtime.training.solver_param import find_file, test_choices, train_choice
 from runtime.training.solver_source import DEFAULT_PREFIX, TRAIN_FIELDS
@@ -87,8 +90,10 @@ class Asked:
         length: Length,
         files: Files,
         seed: int | None,
+        communicator: Communicator | None = None,
     ) -> None:
         self._given, self._files = given, files
+        self._communicator = communicator
         self._param, self._folder = param_of(net, solver)
         param = self._param
         if seed is not None:
@@ -117,10 +122,15 @@ class Asked:
         opened = open_data(self._given, self._train, self._test_inputs(), self._seed)
         try:
             self._decide_batches(opened)
-            solver = Solver(self._param, folder=self._folder, **how)
+            names = () if opened.train is None else opened.train.names
+            parts = FedParts(how.get("micro_batch"), frozenset(names))
+            options: dict[str, Any] = {**how, "micro_batch": parts}
+            options["communicator"] = self._communicator
+            solver = Solver(self._param, folder=self._folder, **options)
+            opened = opened.divided(solver.micro_batch)
             solver.saves_when_stopped = self._writes
-            names = self._files.weight_files
-            paths = [find_file(name, self._folder, "weights file") for name in names]
+            files = self._files.weight_files
+            paths = [find_file(name, self._folder, "weights file") for name in files]
             solver.copy_all(paths, self._files.rename)
             training = Training(solver, self._given, opened)
         except BaseException:
@@ -214,7 +224,7 @@ class Asked:
         param.max_iter = self.length.max_iter or 1
         batches = None if opened.train is None else opened.train.batches
         if batches is not None:
-            epoch = -(-batches // param.iter_size)
+            epoch = -(-batches // (param.iter_size * ranks_of(self._communicator)))
             length = self.length
             param.max_iter = length.max_iter or (length.epochs or 1) * epoch
             if opened.test is not None:

@@ -8,12 +8,14 @@ from netspec.errors import SpecError, SpecWarning
 from netspec.notebooks import warn_user
 from netspec.schema import SolverParameter
 from runtime.data.given.base import Later
+from runtime.distributed import Communicator
 from runtime.execution.net import Net
 from runtime.fitting.asked import Files, count_batches
 from runtime.fitting.data import Given, Opened, open_data
 from runtime.fitting.inputs import Inputs, inputs_of_net
 from runtime.fitting.opening import prefix_in
 from runtime.fitting.training import Length, Training
+from runtime.training.data_parallel import ranks_of
 from runtime.training.history import History
 from runtime.training.lr_policy import POLICY_FIELDS
 from runtime.training.solver import Solver
@@ -25,6 +27,8 @@ _WAYS = {
     "resume": "call solver.restore",
     "seed": "it has its own",
     "memory_limit": "give it to the first fit, or to runtime.Solver",
+    "sync_batch_norm": "give it to the first fit, or to runtime.Solver",
+    "micro_batch": "give it to the first fit",
 }
 
 
@@ -39,6 +43,20 @@ def refuse_beside_solver(**given: Any) -> None:
                 f"fit goes on with a solver that is there already, so {name} cannot be "
                 f"given; {_WAYS[name]}"
             )
+
+
+def refuse_others(one: History | Solver, communicator: Communicator | None) -> None:
+    """Refuse other processes than those with which a solver trains.
+
+    Raises `SpecError`.
+    """
+    ranks = ranks_of(_solver_of(one).communicator)
+    if communicator is not None and communicator.size != ranks:
+        raise SpecError(
+            f"fit goes on with a solver of {ranks} ranks, and communicator has "
+            f"{communicator.size}; leave it out, or give it to the first fit, or to "
+            f"runtime.Solver"
+        )
 
 
 def go_on(
@@ -103,14 +121,17 @@ def _solver_of(one: History | Solver) -> Solver:
 
 def _with_data(solver: Solver, given: Given, old: Training | None) -> Training:
     """Return a training with other data; what tests stays, unless it is given."""
-    train = inputs_of_net(solver.net)
+    parts = solver.micro_batch
+    train = inputs_of_net(solver.net).times(parts)
     test = None
     if given.validation is not None:
         test = _test_inputs(solver)
     opened = open_data(given, train, test, solver.seed)
     if opened.train is not None:
-        passes = solver.iter * solver.param.iter_size
-        opened = Opened(Later(opened.train, passes), opened.test)
+        size = solver.param.iter_size * ranks_of(solver.communicator)
+        batches = solver.iter * size // parts
+        later = Opened(Later(opened.train, batches), opened.test)
+        opened = later.divided(parts)
     if opened.test is not None:
         solver.param.test_iter[:] = [count_batches(opened.test)]
     elif old is not None:

@@ -13,6 +13,7 @@ from netspec.schema import TEST, TRAIN
 from runtime.data.dataset import open_dataset, split_dataset
 from runtime.data.given.arrays import is_array
 from runtime.data.given.base import Dataset, Later
+from runtime.data.given.parted import Parted
 from runtime.data.given.streams import StreamBatches
 from runtime.data.given.transforming import is_for_images
 from runtime.fitting.alike import warn_of_unlike
@@ -86,6 +87,12 @@ class Opened:
 
     train: Dataset | None
     test: Dataset | None
+
+    def divided(self, parts: int) -> Opened:
+        """Return them with every batch of training in so many parts."""
+        if self.train is None or parts == 1:
+            return self
+        return Opened(Parted(self.train, parts), self.test)
 
     def close(self) -> None:
         """Close both."""
@@ -186,7 +193,7 @@ def _same_inputs(train: Inputs, test: Inputs | None) -> Mapping[str, Any]:
 
 def can_begin_anew(dataset: Dataset | None) -> bool:
     """Say whether there are more epochs than one."""
-    if isinstance(dataset, Later):
+    while isinstance(dataset, Later | Parted):
         dataset = dataset.dataset
     return not isinstance(dataset, StreamBatches) or dataset.again
 

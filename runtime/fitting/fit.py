@@ -7,16 +7,19 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from netspec.graph.dividing import Parts
+from runtime.distributed import Communicator
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
 from runtime.fitting.asked import Asked, Files
-from runtime.fitting.continuing import go_on, refuse_beside_solver
+from runtime.fitting.continuing import go_on, refuse_beside_solver, refuse_others
 from runtime.fitting.data import Given
 from runtime.fitting.habits import refuse_strange
 from runtime.fitting.interrupted import KEPT, Call
 from runtime.fitting.training import Length, Training, add_callbacks
 from runtime.habits import told_without_strange
 from runtime.interrupts import stopped
+from runtime.training.data_parallel import several
 from runtime.training.history import History
 from runtime.training.solver import Solver
 
@@ -51,6 +54,9 @@ def fit(
     allow_python: Allow = (),
     plans: int = PLANS,
     memory_limit: str | float | None = None,
+    micro_batch: Parts | None = None,
+    communicator: Communicator | None = None,
+    sync_batch_norm: bool = False,
     **unknown: Any,
 ) -> History:
     """Train a net with data of any kind and return the history of its training.
@@ -97,6 +103,15 @@ def fit(
         seed: of order, transforms, fillers and dropout; else the solver's, else 0.
         backend, kernels, graphs, precision, keep, allow_python, plans, memory_limit:
             see `Solver`.
+        communicator: processes that train together, `runtime.distributed.world()`. All
+            of them call `fit` with the same arguments, the whole data included, and of
+            the batches each takes its own. An epoch is one pass over the data by all
+            together; where its batches do not divide, its last iteration takes the
+            first ones of the next. Tests are shared too, and the history of all has
+            the same losses and measures. See `Solver`.
+        sync_batch_norm: whether BatchNorm takes statistics over all ranks' batches.
+        micro_batch: see `Solver`; batches of `data` are divided too, and where one has
+            items that are no equal parts, the parts count as many as they have.
 
     Ctrl-C, or the Stop button, ends training after a whole iteration and raises
     `KeyboardInterrupt`. Nothing is lost: the same call again goes on from there and
@@ -118,21 +133,27 @@ def fit(
         one.check()
     how: dict[str, Any] = {"backend": backend, "kernels": kernels, "graphs": graphs}
     how |= {"precision": precision, "allow_python": allow_python, "plans": plans}
-    how["memory_limit"] = memory_limit
+    how |= {"memory_limit": memory_limit, "micro_batch": micro_batch}
     how["keep"] = None if keep is None else tuple(keep)
+    how["sync_batch_norm"] = sync_batch_norm
     if isinstance(net, History | Solver):
         own: dict[str, Any] = {"solver": solver, "weights": weights, "resume": resume}
-        refuse_beside_solver(**own, seed=seed, memory_limit=memory_limit)
+        own |= {"memory_limit": memory_limit, "micro_batch": micro_batch}
+        own |= {"sync_batch_norm": sync_batch_norm or None}
+        refuse_beside_solver(**own, seed=seed)
+        refuse_others(net, communicator)
         training = go_on(net, given, length, files)
         return _run(training, None, callbacks, progress)
-    asked = Asked(net, solver, given, length, files, seed)
+    ranks = several(communicator)
+    asked = Asked(net, solver, given, length, files, seed, ranks)
     call = asked.call(how)
     if fresh:
         KEPT.forget_call(call)
     kept = KEPT.of(call)
     if kept is not None:
         kept.plan(asked.length, first=0, snapshot=snapshot)
-        _say_going_on(kept)
+        if ranks is None or ranks.rank == 0:
+            _say_going_on(kept)
     return _run(kept or asked.begin(how), call, callbacks, progress)
 
 

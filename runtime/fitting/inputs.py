@@ -26,6 +26,14 @@ class Inputs:
     shapes: Mapping[str, Shape]
     own: tuple[str, ...]
 
+    def times(self, parts: int) -> Inputs:
+        """Return those of whole batches where a net takes a part of them at a time."""
+        shapes = {
+            name: (shape[0] * parts, *shape[1:]) if shape else shape
+            for name, shape in self.shapes.items()
+        }
+        return Inputs(shapes, self.own)
+
     def refuse_own(self, what: str) -> None:
         """Refuse data for a net that reads some itself. what: the argument.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netspec.errors import SpecError, SpecWarning
+from netspec.errors import SpecError, SpecWarning, UnsupportedError
 from netspec.schema import SolverParameter
 from runtime.data.feeding import Feed
 from runtime.execution.kept_plans import PLANS
@@ -261,6 +261,12 @@ def _losses(solver: Solver, rates: Iterable[float], diverge: float) -> Any:
     net, param = solver.net, SolverParameter()
     if learns_nothing(net):
         raise without_loss(net)
+    if solver.communicator is not None:
+        raise UnsupportedError(
+            "lr_find runs in one process, and this solver trains on several; find the "
+            "rate with a solver without communicator, whose iter_size is as many times "
+            "larger"
+        )
     param.CopyFrom(solver.param)
     # The rates are given, whatever the policy says.
     param.lr_policy = "fixed"

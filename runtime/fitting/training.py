@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from netspec.errors import SpecError, SpecWarning
+from netspec.errors import SpecError, SpecWarning, UnsupportedError
 from netspec.notebooks import warn_user
 from runtime.data.feeding import Feed
-from runtime.data.given.base import Dataset
+from runtime.data.given.base import Dataset, Later
 from runtime.data.given.streams import StreamEndedError
+from runtime.distributed import Communicator
 from runtime.execution.net import Net
 from runtime.fitting.data import Given, Opened, can_begin_anew
 from runtime.fitting.inputs import labels_of
+from runtime.training.data_parallel import ranks_of
 from runtime.training.history import History
 from runtime.training.lr_policy import POLICY_FIELDS
 from runtime.training.showing.show import NO_END
@@ -49,8 +51,9 @@ class Length:
 class Training:
     """The training of one solver with some data.
 
-    given: the data as they were given. passes: how many batches were taken before
-    these data, so that they begin with their first one.
+    given: the data as they were given.
+
+    Raises `SpecError` where ranks that train together were given different data.
     """
 
     def __init__(self, solver: Solver, given: Given, opened: Opened) -> None:
@@ -58,6 +61,8 @@ class Training:
         self.hold(solver)
         self._wanted = Length()
         self._known = False  # whether the number of iterations of an epoch is
+        # Whether the data told their length before they were read.
+        self._told = opened.train is not None and opened.train.batches is not None
         self._begun = False  # whether it took batches of its data before
         self._first = 0  # iterations that were done before
         self._snapshot: int | None = None  # epochs between two snapshots
@@ -70,6 +75,7 @@ class Training:
                 opened.test.expect(labels_of(solver.test_nets[0].graph))
             except SpecError as error:
                 raise error.replaced(text=f"validation: {error.text}") from None
+        _refuse_unlike(solver.communicator, opened)
         self._feed = _fed(solver.net, opened.train)
         if opened.test is not None:
             _fed(solver.test_nets[0], opened.test)
@@ -95,13 +101,36 @@ class Training:
     def epoch_size(self) -> int | None:
         """Iterations of an epoch; None where nobody knows yet, or where there is none.
 
-        The last one of an epoch takes batches of the next where `iter_size` does not
-        divide them.
+        The last one of an epoch takes batches of the next where those of an iteration,
+        `iter_size` on each rank, do not divide them.
         """
+        batches = self._batches
+        return None if batches is None else -(-batches // self._iteration_size)
+
+    @property
+    def _iteration_size(self) -> int:
+        """How many batches an iteration takes, on all ranks together."""
+        return self.solver.param.iter_size * ranks_of(self.solver.communicator)
+
+    @property
+    def _batches(self) -> int | None:
+        """How many batches an epoch has, if nobody need read on to know.
+
+        That is where the first ones of the next iteration are read, of one process or
+        of rank 0: others may have seen the end before it.
+        """
+        dataset, solver = self.opened.train, self.solver
+        batches = None if dataset is None else dataset.batches
+        if batches is None or solver.communicator is None or self._told:
+            return batches
+        return batches if batches <= self._taken else None
+
+    @property
+    def _taken(self) -> int:
+        """How many batches of its data all ranks together have taken."""
+        taken = self.solver.iter * self._iteration_size
         dataset = self.opened.train
-        if dataset is None or dataset.batches is None:
-            return None
-        return -(-dataset.batches // self.solver.param.iter_size)
+        return taken - dataset.after if isinstance(dataset, Later) else taken
 
     # ------------------------------------------------------------ how long
 
@@ -113,6 +142,7 @@ class Training:
         Raises `SpecError` where nobody knows when it ends.
         """
         self._wanted, self._first, self._snapshot = length, first, snapshot
+        self._refuse_amid_iterations()
         size, param = self.epoch_size, self.solver.param
         if length.epochs is not None and first and self._begun:
             self._refuse_what_is_read()
@@ -145,6 +175,18 @@ class Training:
                 f" before these data were read once; give max_iter"
             )
 
+    def _refuse_amid_iterations(self) -> None:
+        """Refuse what may end on one rank in the middle of an iteration."""
+        param, communicator = self.solver.param, self.solver.communicator
+        alone = communicator is None or param.iter_size == 1
+        if not alone and not can_begin_anew(self.opened.train):
+            raise UnsupportedError(
+                f"the data are a generator, which can be read once only, and each of "
+                f"several processes takes iter_size = {param.iter_size} batches an "
+                f"iteration, amid which it may end on one of them; give a function that"
+                f" returns one, or iter_size=1"
+            )
+
     def _refuse_what_is_read(self) -> None:
         if not can_begin_anew(self.opened.train):
             raise SpecError(
@@ -171,7 +213,8 @@ class Training:
         try:
             if self._feed is not None and not self._known:
                 solver.on_step(self._look)
-                if solver.iter > self._first:  # resumed, maybe where an epoch ends
+                resumed = solver.iter > self._first  # maybe where an epoch ends
+                if resumed or solver.communicator is not None:
                     self._look()
             solver.solve(progress=progress)
         except StreamEndedError:  # amid the batches of an iteration
@@ -187,8 +230,11 @@ class Training:
         feed, solver = self._feed, self.solver
         if feed is None:
             return
-        at = solver.iter * solver.param.iter_size
-        feed.look_at(at)
+        communicator = solver.communicator
+        at = solver.iter * self._iteration_size
+        feed.look_at(at + (0 if communicator is None else communicator.rank))
+        if communicator is not None and self._ends_for_all(communicator):
+            return
         size = self.epoch_size
         if size is None:
             return
@@ -199,6 +245,33 @@ class Training:
         elif not can_begin_anew(self.opened.train) and self._is_early():
             self._warn_of_end()
             solver.end_at(solver.iter)
+
+    def _ends_for_all(self, ranks: Communicator) -> bool:
+        """End training where a generator ends ahead of the batch of one of the ranks.
+
+        Raises `SpecError` where ranks see epochs of different lengths.
+        """
+        dataset, solver = self.opened.train, self.solver
+        told = ranks.gather(None if dataset is None else dataset.batches)
+        lengths = {rank: n for rank, n in enumerate(told) if n is not None}
+        least = min(lengths, key=lambda rank: lengths[rank], default=0)
+        for rank in range(ranks.size) if lengths else ():
+            # Who knows no end yet has just seen the next of its batches.
+            longer = lengths.get(rank, self._taken + rank + 1) > lengths[least]
+            if longer:
+                raise SpecError(
+                    f"the data end after {lengths[least]} batches on rank {least}, and "
+                    f"go on on rank {rank}; give all ranks the same data, of which each"
+                    f" takes its own batches"
+                )
+        missing = lengths and lengths[least] < self._taken + self._iteration_size
+        if not missing or can_begin_anew(dataset) or self.epoch_size is not None:
+            return False
+        self._look_no_more()
+        if self._is_early():
+            self._warn_of_end()
+            solver.end_at(solver.iter)
+        return True
 
     def _look_no_more(self) -> None:
         if self._look in self.solver.callbacks:
@@ -221,6 +294,24 @@ class Training:
         if self.opened.test is None or (tests and tests[-1].iteration == solver.iter):
             return
         solver.test()
+
+
+def _refuse_unlike(communicator: Communicator | None, opened: Opened) -> None:
+    """Refuse data that are others on other ranks, as far as can be seen."""
+    if communicator is None:
+        return
+    for name, dataset in (("data", opened.train), ("validation", opened.test)):
+        told = communicator.gather(None if dataset is None else dataset.glance())
+        for rank, one in enumerate(told):
+            if one != told[0]:
+                what = "others"
+                if one and told[0] and one[0] != told[0][0]:
+                    what = f"{one[0]} items, and rank 0 {told[0][0]}"
+                raise SpecError(
+                    f"{name} of rank {rank} are {what}; give all ranks the same whole "
+                    f"data, of which each takes its own batches: rank r of N the "
+                    f"batches r, r + N, and so on"
+                )
 
 
 def _fed(net: Net, dataset: Dataset | None) -> Feed | None:

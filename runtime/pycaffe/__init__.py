@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from runtime.pycaffe.mode import set_solver_rank as set_solver_rank
     from runtime.pycaffe.mode import solver_count as solver_count
     from runtime.pycaffe.mode import solver_rank as solver_rank
+    from runtime.pycaffe.nccl import NCCL as NCCL
     from runtime.pycaffe.net import AdaDeltaSolver as AdaDeltaSolver
     from runtime.pycaffe.net import AdaGradSolver as AdaGradSolver
     from runtime.pycaffe.net import AdamSolver as AdamSolver
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from runtime.pycaffe.net import get_solver as get_solver
     from runtime.pycaffe.net import get_solver_from_file as get_solver_from_file
     from runtime.pycaffe.net import layer_type_list as layer_type_list
-    from runtime.pycaffe.timing import NCCL as NCCL
     from runtime.pycaffe.timing import Timer as Timer
 
 __version__ = "1.0.0"  # of the pycaffe whose names these are
@@ -90,7 +90,8 @@ _NAMES = {
         "get_solver_from_file",
         "layer_type_list",
     ),
-    "timing": ("NCCL", "Timer"),
+    "nccl": ("NCCL",),
+    "timing": ("Timer",),
 }
 _LAZY = {name: module for module, names in _NAMES.items() for name in names}
 

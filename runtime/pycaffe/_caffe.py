@@ -18,6 +18,7 @@ from runtime.pycaffe.mode import set_solver_count as set_solver_count
 from runtime.pycaffe.mode import set_solver_rank as set_solver_rank
 from runtime.pycaffe.mode import solver_count as solver_count
 from runtime.pycaffe.mode import solver_rank as solver_rank
+from runtime.pycaffe.nccl import NCCL as NCCL
 from runtime.pycaffe.net import AdaDeltaSolver as AdaDeltaSolver
 from runtime.pycaffe.net import AdaGradSolver as AdaGradSolver
 from runtime.pycaffe.net import AdamSolver as AdamSolver
@@ -29,7 +30,6 @@ from runtime.pycaffe.net import SGDSolver as SGDSolver
 from runtime.pycaffe.net import Solver as Solver
 from runtime.pycaffe.net import get_solver as get_solver
 from runtime.pycaffe.net import layer_type_list as layer_type_list
-from runtime.pycaffe.timing import NCCL as NCCL
 from runtime.pycaffe.timing import Timer as Timer
 
 RawBlobVec = BlobVec

@@ -6,13 +6,16 @@ those that are made afterwards.
 
 from __future__ import annotations
 
+import multiprocessing
 import operator
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.errors import MachineError, SpecError
+from netspec.errors import MachineError, SpecError, UnsupportedError
 from runtime.backends import get_backend
+from runtime.distributed import Communicator, world
+from runtime.distributed.ranks import launched
 from runtime.training.showing.log_lines import write_log
 
 
@@ -22,6 +25,7 @@ class _Mode:
     device: int = 0
     seed: int | None = None
     solvers: int = 1  # that were asked for
+    rank: int | None = None  # that was given
 
 
 _MODE = _Mode()
@@ -88,10 +92,10 @@ def set_random_seed(seed: int) -> None:
 
 
 def ignored(*_: Any) -> None:
-    """Do nothing: one process trains, and its log is there from the start."""
+    """Do nothing: the log is there from the start, and processes are `mpiexec`'s."""
 
 
-init_log = set_solver_rank = set_multiprocess = ignored
+init_log = set_multiprocess = ignored
 
 
 def log(message: object) -> None:
@@ -100,8 +104,21 @@ def log(message: object) -> None:
 
 
 def set_solver_count(count: int) -> None:
-    """Note how many processes are to train; an `NCCL` of more than one is refused."""
-    _MODE.solvers = int(count)
+    """Say how many processes train together, from the next solver on.
+
+    `mpiexec` must have started as many; else an `NCCL` of more than one is refused.
+
+    Raises `SpecError` for a number below 1.
+    """
+    number = operator.index(count)
+    if number < 1:
+        raise SpecError(f"set_solver_count({count}): there is at least one")
+    _MODE.solvers = number
+
+
+def set_solver_rank(rank: int) -> None:
+    """Say which of the processes this is: `solver_rank()`, as `mpiexec` has it."""
+    _MODE.rank = operator.index(rank)
 
 
 def wanted_solvers() -> int:
@@ -109,16 +126,46 @@ def wanted_solvers() -> int:
     return _MODE.solvers
 
 
+def communicator() -> Communicator | None:
+    """Return the processes that a solver made now trains with; None for it alone.
+
+    Raises `SpecError` where number or rank are not those of `mpiexec`, and
+    `UnsupportedError` in a process that a script has started itself.
+    """
+    found = launched()
+    if _MODE.solvers == 1 or found is None:
+        return None
+    if multiprocessing.parent_process() is not None:
+        raise UnsupportedError(
+            f"set_solver_count({_MODE.solvers}) in a process that the script started "
+            f"by multiprocessing: mpiexec starts all of them here; let each run the "
+            f"function that a process is to run, with solver_rank() for its rank"
+        )
+    if _MODE.solvers != found.size:
+        raise SpecError(
+            f"set_solver_count({_MODE.solvers}), but mpiexec has started {found.size} "
+            f"processes; give solver_count(), or mpiexec -n {_MODE.solvers}"
+        )
+    if _MODE.rank not in (None, found.rank):
+        raise SpecError(
+            f"set_solver_rank({_MODE.rank}) in the process that mpiexec has given rank "
+            f"{found.rank}; give solver_rank()"
+        )
+    return world()
+
+
 def solver_count() -> int:
-    """Return 1: one process trains."""
-    return 1
+    """Return how many processes `mpiexec` has started; 1 without it."""
+    found = launched()
+    return 1 if found is None else found.size
 
 
 def solver_rank() -> int:
-    """Return 0: one process trains."""
-    return 0
+    """Return which of the processes of `mpiexec` this is; 0 without it."""
+    found = launched()
+    return 0 if found is None else found.rank
 
 
 def has_nccl() -> bool:
-    """Return False: one process trains."""
-    return False
+    """Say whether processes can train together: whether `mpiexec` has started some."""
+    return launched() is not None

@@ -20,7 +20,7 @@ from runtime.execution.python_layers.layer import Layer as Layer
 from runtime.layers.base import portable_kernels
 from runtime.pycaffe import mode
 from runtime.pycaffe.inner import InnerNames, batches
-from runtime.pycaffe.timing import NCCL
+from runtime.pycaffe.nccl import NCCL
 from runtime.training import solver as _solver
 from runtime.training.history import History
 from runtime.training.showing.shower import Progress, Shower
@@ -169,7 +169,8 @@ class Solver(_solver.Solver):
 
     `SGDSolver` and the others train by their own rule, whatever the file says. What
     happens is written to standard error in the lines of Caffe's log, unless
-    `GLOG_minloglevel` is above 0.
+    `GLOG_minloglevel` is above 0. Those that are made after `set_solver_count` with as
+    many as `mpiexec` has started train together.
     """
 
     net_type = Net
@@ -182,6 +183,7 @@ class Solver(_solver.Solver):
             param.type = self.kind
         options.setdefault("backend", mode.backend())
         options.setdefault("allow_python", True)
+        options.setdefault("communicator", mode.communicator())
         if param.random_seed < 0:
             options.setdefault("seed", mode.seed())
         super().__init__(param, folder=path.parent if path else None, **options)
@@ -204,7 +206,7 @@ class Solver(_solver.Solver):
     ) -> None:
         """Call `before` ahead of each iteration and `after` once it has its gradients.
 
-        An `NCCL` alone is taken as well; of one process it has nothing to do.
+        An `NCCL` alone is taken as well; it has nothing to do.
         """
         if isinstance(before, NCCL) and after is None:
             return

@@ -59,7 +59,7 @@ class Ahead:
 
         Its rate was asked for just before, so that the rule has followed its message.
         """
-        if self._rule.waits:
+        if self._rule.waits or self._net.parts_vary:
             return False
         update = self._rule.update
         if update is not self._update:

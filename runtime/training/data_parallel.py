@@ -2,23 +2,30 @@
 
 Rank r of N runs the passes (k I + i) N + r of iteration k, with i from 0 to I - 1 for
 `iter_size` I. One iteration of N ranks is what one process does with `iter_size` I N.
+
+Gradients go to the other ranks while the last pass backward of an iteration computes
+the rest of them: see `runtime/execution/buckets.py`, `runtime/distributed/sending.py`.
 """
 
 from __future__ import annotations
 
-import time
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
+from netspec.errors import SpecError
 from runtime.distributed import Communicator
-from runtime.distributed.communicator import Request
+from runtime.distributed.sending import SendAfter, SendBeside, Sending
+from runtime.execution.buckets import BUCKET_BYTES, buckets_of
 from runtime.execution.mirror import Kind, Steps
 from runtime.execution.net import Net
 from runtime.training.passes import at_passes
 
-POLL_S = 0.0002  # between looks at a sum; each look moves a piece of it
-LOOKS = 20  # without a pause before the first
+# What a rank tells all others in one number.
+STOP, INTERRUPT, SNAPSHOT, UNSAVED, LISTENS, MEET = (1 << bit for bit in range(6))
 
 _GRADIENTS = frozenset({Kind.WEIGHT_DIFF})
 SUMS = Steps(reads=_GRADIENTS, changes=_GRADIENTS)
@@ -34,41 +41,116 @@ def ranks_of(communicator: Communicator | None) -> int:
     return 1 if communicator is None else communicator.size
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a rank tells the others of an iteration.
+
+    loss: the sum of its passes. wishes: bits such as `STOP`. lr: its learning rate.
+    end: the iteration up to which it trains.
+    """
+
+    loss: float
+    wishes: int
+    lr: float
+    end: int
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What all ranks told, in their order."""
+
+    told: Sequence[Told]
+
+    @property
+    def loss(self) -> float:
+        """The sum of all losses, with the same bits on all ranks."""
+        return float(sum(one.loss for one in self.told))
+
+    @property
+    def wishes(self) -> int:
+        """What anybody wishes."""
+        found = 0
+        for one in self.told:
+            found |= one.wishes
+        return found
+
+    @property
+    def bad_rank(self) -> int | None:
+        """The first rank whose loss is not finite."""
+        bad = (r for r, one in enumerate(self.told) if not math.isfinite(one.loss))
+        return next(bad, None)
+
+    def check(self, iteration: int) -> None:
+        """Refuse ranks that go on otherwise than rank 0.
+
+        Raises `SpecError`, on all ranks.
+        """
+        first = self.told[0]
+        for rank, one in enumerate(self.told):
+            if one.end != first.end:
+                raise SpecError(
+                    f"rank {rank} is to train up to iteration {one.end}, and rank 0 up "
+                    f"to {first.end}; call step, solve and end_at alike on all ranks"
+                )
+            if one.lr != first.lr:
+                raise SpecError(
+                    f"the learning rate of iteration {iteration} is {one.lr:.9g} on "
+                    f"rank {rank} and {first.lr:.9g} on rank 0; change it on all ranks "
+                    f"alike"
+                )
+
+
 class DataParallel:
     """The share that this rank has in the iterations of a net."""
 
+    bucket_bytes: ClassVar[int] = BUCKET_BYTES
+
     def __init__(self, net: Net, communicator: Communicator) -> None:
-        self._net, self._communicator = net, communicator
+        self._net, self.communicator = net, communicator
+        self.rank, self.ranks = communicator.rank, communicator.size
+        net.take_every(self.ranks, self.rank)
+        self.sending = self._make_sending()
 
-    def mean_gradients(self, iteration: int, size: int) -> float:
-        """Sum up the gradients of `size` batches of each rank; return the mean loss.
-
-        The losses of all ranks are added in their order, so that all have the same.
-        """
-        net, ranks = self._net, self._communicator.size
-        losses = np.zeros(ranks)
-        for index in range(size):
-            number = (iteration * size + index) * ranks + self._communicator.rank
-            with at_passes(net, number):
-                net.forward_backward(accumulate=index > 0)
-            losses[self._communicator.rank] += net.loss()
-        self._add_up()
-        self._communicator.sum(losses)
-        return float(sum(losses.tolist())) / (size * ranks)
-
-    def _add_up(self) -> None:
-        """Add up the gradients of all ranks, in place."""
+    def _make_sending(self) -> Sending:
         net, flat = self._net, self._net.parameters.flat
+        buckets = buckets_of(net.graph, flat, self.bucket_bytes)
+        if len(buckets) < 2 or not net.backend.on_host:
+            learned = flat.diff[: flat.unlearned]
+            return SendAfter(self.communicator, [learned] if flat.unlearned else [])
+        arrays = [flat.diff[one.start : one.stop] for one in buckets]
+        sending = SendBeside(self.communicator, arrays)
+        net.tell_of(buckets, sending.ready)
+        return sending
+
+    def first_pass(self, iteration: int, size: int) -> int:
+        """Return the number of the first of `size` passes of an iteration."""
+        return iteration * size * self.ranks + self.rank
+
+    def passes(self, size: int) -> int:
+        """Return how many passes of all ranks are an iteration of `size` on each."""
+        return size * self.ranks
+
+    def gradients(self, first: int, size: int) -> float:
+        """Add up the gradients of `size` passes of each rank; return the own losses.
+
+        first: the number of the first one; the next follow in steps of all ranks.
+        """
+        net, loss = self._net, 0.0
+        with at_passes(net, first):
+            for index in range(size):
+                if index == size - 1:
+                    self.sending.begin()
+                net.forward_backward(accumulate=index > 0)
+                loss += net.loss()
         net.mirror.before_steps(SUMS, again=True)
-        if flat.unlearned:
-            wait(self._communicator.start_sum(flat.diff[: flat.unlearned]))
+        self.sending.wait()
         net.mirror.after_steps()
+        return loss
 
-
-def wait(request: Request) -> None:
-    """Wait for a sum without spinning, and with an ear for signals."""
-    for _ in range(LOOKS):
-        if request.done():
-            return
-    while not request.done():
-        time.sleep(POLL_S)
+    def exchange(self, told: Told) -> Agreed:
+        """Tell all other ranks, and return what all tell."""
+        table = np.zeros((self.ranks, 4))
+        table[self.rank] = told.loss, told.wishes, told.lr, told.end
+        self.communicator.sum(table)
+        rows = table.tolist()
+        return Agreed([Told(loss, int(w), lr, int(end)) for loss, w, lr, end in rows])

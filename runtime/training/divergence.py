@@ -15,20 +15,31 @@ class NonFiniteLossError(SpecError):
     """Training diverged: the loss of `iteration` is infinite or not a number.
 
     The parameters are those before that iteration. `snapshot` is the last one that was
-    written or restored, or None.
+    written or restored, or None. `rank` is the first whose loss it is, where several
+    train together, on each of which this is raised.
     """
 
+    rank: int | None = None
+
     def __init__(
-        self, iteration: int, loss: float, lr: float, snapshot: Snapshot | None
+        self,
+        iteration: int,
+        loss: float,
+        lr: float,
+        snapshot: Snapshot | None,
+        rank: int | None = None,
     ) -> None:
+        where = "" if rank is None else f" on rank {rank}"
         super().__init__(
-            f"the loss of iteration {iteration} is {loss:g} at learning rate {lr:g}; "
+            f"the loss of iteration {iteration}{where} is {loss:g} at learning rate "
+            f"{lr:g}; "
             f"{last(snapshot)}. Lower base_lr, set clip_gradients, or look for bad "
             f"values in the data"
         )
         self.iteration = iteration
         self.loss = loss
         self.snapshot = snapshot
+        self.rank = rank
 
 
 class NonFiniteGradientError(NonFiniteLossError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from netspec.errors import (
     FileError,
@@ -40,6 +41,12 @@ def by_first_rank(communicator: Communicator | None, do: Callable[[], object]) -
         raise error
     if kind:
         raise _KINDS[kind](text)
+
+
+def speaks(solver: Any) -> bool:
+    """Say whether this rank shows and writes what all ranks have alike."""
+    ranks = solver.communicator
+    return ranks is None or bool(ranks.rank == 0)
 
 
 def make_ready(prefix: str, communicator: Communicator | None) -> None:

@@ -6,56 +6,58 @@ iter_size k passes, so that it sees the same items in the same order:
     loss(batch) = sum of loss(part i) / k;  dw(batch) = sum of dw(part i) / k
 
 That holds where items do not meet but in the mean of a loss; what else there is in a
-net is refused, see `items`.
+net is refused, see `netspec.graph.dividing`.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from netspec.errors import SpecError, SpecWarning, UnsupportedError, shown
+from netspec.errors import SpecWarning, UnsupportedError
 from netspec.graph import Graph, build_kept
+from netspec.graph.dividing import (
+    REFUSED,
+    Parts,
+    batches_of,
+    check_divides,
+    divisors,
+    draws,
+    refuse_layers,
+    refuse_meetings,
+    refused,
+    summed,
+)
 from netspec.graph.recompute import LimitError
 from netspec.nets.filter import keeps, kept_net
-from netspec.ops.base import Shape, label
+from netspec.ops.base import Shape
 from netspec.schema import LayerParameter, NetParameter, SolverParameter
 from runtime.data.opening import DATA_LAYERS, open_sources
 from runtime.data.source import Source
-from runtime.training.items import draws, refuse_meetings, summed
 from runtime.training.solver_param import NetChoice
 
-Parts: TypeAlias = int | Literal["auto"]
 T = TypeVar("T")
 
-# Layers that are refused as the net is read, and why.
-_REFUSED = {
-    "Input": "is filled by you; give it the parts one after the other, and the solver "
-    "iter_size",
-    "Python": "may do anything with the items of a batch",
-    "Filter": "takes a number of items that only the data tells",
-    "WindowData": "draws the windows of a batch together",
-}
+
+@dataclass(frozen=True)
+class FedParts:
+    """Parts of batches of which data fill the Input layers with tops `inputs`."""
+
+    parts: Parts | None
+    inputs: frozenset[str]
 
 
-def parts_of(given: Any) -> Parts:
-    """Return a number of parts, or "auto", as a caller gives it; None is 1."""
-    if given is None or given == "auto":
-        return given or 1
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        return given
-    raise SpecError(
-        f"micro_batch is {shown(given)}; expected the number of parts of a batch, at "
-        f"least 1, or 'auto'"
-    )
-
-
-def may_divide(net: NetParameter) -> bool:
+def may_divide(net: NetParameter, fed: Collection[str] = ()) -> bool:
     """Tell at a glance whether a net has data layers, and none that is refused."""
-    types = {layer.type for layer in net.layer}
-    return not types.isdisjoint(DATA_LAYERS) and types.isdisjoint(_REFUSED)
+    types = {
+        layer.type
+        for layer in net.layer
+        if not (layer.type == "Input" and set(layer.top) <= set(fed))
+    }
+    data = bool(fed) or not types.isdisjoint(DATA_LAYERS)
+    return data and types.isdisjoint(REFUSED)
 
 
 class Division:
@@ -65,12 +67,10 @@ class Division:
     otherwise than the whole, and what reading the net raises.
     """
 
-    def __init__(self, choice: NetChoice, seed: int) -> None:
+    def __init__(self, choice: NetChoice, seed: int, fed: Collection[str] = ()) -> None:
         self._choice = choice
         kept = kept_net(choice.net, choice.state)
-        for layer in kept.message.layer:
-            if layer.type in _REFUSED:
-                raise _cannot(layer, _REFUSED[layer.type])
+        refuse_layers(kept.message, fed)
         sources = open_sources(kept.message, choice.state, seed)
         try:
             shapes = {
@@ -83,7 +83,8 @@ class Division:
             }
             graph = build_kept(kept, shapes=shapes)
             self._shapes = shapes
-            self.batches = _batches(graph, sources)
+            _refuse_sources(graph, sources)
+            self.batches = batches_of(graph)
         finally:
             for source in sources.values():
                 source.close()
@@ -93,8 +94,7 @@ class Division:
 
     def divisors(self) -> list[int]:
         """Return the numbers of parts that can be, from 1 on."""
-        common = math.gcd(*self.batches.values())
-        return [k for k in range(1, common + 1) if common % k == 0]
+        return divisors(self.batches.values())
 
     def shapes(self, parts: int) -> dict[str, Shape]:
         """Return the shapes of the tops of data layers that bring a part."""
@@ -123,13 +123,11 @@ class Division:
 
     def _divide(self, layer: LayerParameter, parts: int) -> None:
         batch = self.batches[layer.name]
-        if batch % parts:
-            able = [str(k) for k in range(1, batch + 1) if batch % k == 0]
-            raise SpecError(
-                f"its batch of {batch} items cannot be divided into {parts} equal "
-                f"parts; micro_batch may be {', '.join(able)}",
-                layer=label(layer),
-            )
+        check_divides(layer, batch, parts)
+        if layer.type == "Input":
+            for shape in layer.input_param.shape:
+                shape.dim[0] //= parts
+            return
         if layer.type == "DummyData":
             for shape in layer.dummy_data_param.shape:
                 shape.dim[0] //= parts
@@ -152,37 +150,14 @@ class Division:
             )
 
 
-def _batches(graph: Graph, sources: Mapping[str, Source]) -> dict[str, int]:
-    """Return the number of items of every data layer of a net, by name."""
-    found: dict[str, int] = {}
+def _refuse_sources(graph: Graph, sources: Mapping[str, Source]) -> None:
+    """Refuse what brings data of which nobody knows how to divide them."""
     for node in graph.nodes:
-        if not node.op.is_source:
-            continue
-        layer, shapes = node.layer, node.op.tops
-        source = sources.get(node.name)
-        if node.type == "DummyData":
-            fillers = node.op.data_filler  # type: ignore[attr-defined]
-            if any(filler.type != "constant" for filler in fillers):
-                raise _cannot(layer, "draws other values for each part")
-        elif node.type not in DATA_LAYERS:
-            raise _cannot(layer, "is no source of items")
-        if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
-            raise _cannot(layer, f"has tops without an axis of items: {list(shapes)}")
-        if getattr(source, "varies", False):
-            raise _cannot(layer, "brings batches of several sizes")
-        found[node.name] = shapes[0][0]
-    if not found:
-        raise UnsupportedError(
-            "micro_batch: the net to train has no data layer whose batch could be "
-            "divided; feed parts, and give the solver iter_size"
-        )
-    return found
-
-
-def _cannot(layer: LayerParameter, why: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{why}, so that micro_batch cannot divide the batch", layer=label(layer)
-    )
+        known = node.type in DATA_LAYERS or node.type in ("DummyData", "Input")
+        if node.op.is_source and not known:
+            raise refused(node.layer, "is no source of items")
+        if getattr(sources.get(node.name), "varies", False):
+            raise refused(node.layer, "brings batches of several sizes")
 
 
 def divide_solver(param: SolverParameter, parts: int) -> None:
@@ -202,22 +177,24 @@ def build_divided(
     seed: int,
     build: Callable[[NetChoice], T],
     check: Callable[[NetChoice, Mapping[str, Shape]], None],
+    fed: Collection[str] = (),
 ) -> tuple[int, T]:
     """Build the nets of a solver; return the number of parts, and what was built.
 
     build: makes them, or raises `LimitError` where the limit of memory cannot be met.
-    check: raises it from the net alone, and the shapes of its data. "auto" takes the
-    smallest number of parts for which neither does.
+    check: raises it from the net alone, and the shapes of its data. fed: the tops of
+    Input layers that data fill. "auto" takes the smallest number of parts for which
+    neither does.
     """
     if parts == 1:
         return 1, build(choice)
     if parts != "auto":
-        division = Division(choice, seed)
+        division = Division(choice, seed, fed)
         built = build(division.net(parts))
         division.warn()
         return parts, built
     try:
-        division = Division(choice, seed)
+        division = Division(choice, seed, fed)
     except UnsupportedError as error:
         return 1, _undivided(choice, build, error)
     missed: list[LimitError] = []

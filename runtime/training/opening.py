@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Unpack
 
+from netspec.graph.dividing import Parts
 from runtime.distributed import Communicator
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.weights import Names
 from runtime.training.keywords import takes_fields
-from runtime.training.micro_batch import Parts
 from runtime.training.solver import Solver
 from runtime.training.solver_fields import SolverFields
 
@@ -33,6 +33,7 @@ def get_solver(
     micro_batch: Parts | None = None,
     rename: Names | None = None,
     communicator: Communicator | None = None,
+    check_replicas: int = 0,
     sync_batch_norm: bool = False,
     **fields: Unpack[SolverFields],
 ) -> Solver:
@@ -58,6 +59,7 @@ def get_solver(
         micro_batch=micro_batch,
         rename=rename,
         communicator=communicator,
+        check_replicas=check_replicas,
         sync_batch_norm=sync_batch_norm,
         **fields,
     )

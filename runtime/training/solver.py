@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Unpack
 import numpy as np
 
 from netspec.errors import FileError, SpecError
+from netspec.graph.dividing import Parts
 from netspec.schema import SolverParameter
 from runtime.distributed import Communicator
 from runtime.execution.arguments import integer, path_of
@@ -40,10 +41,11 @@ from runtime.training.history import History, Recorder, StepRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
-from runtime.training.micro_batch import Parts
-from runtime.training.passes import mean_gradients
+from runtime.training.rank_device import backend_of_rank, with_sums
+from runtime.training.replicas import Replicas
 from runtime.training.rule import Rule
 from runtime.training.running_statistics import RunningStatistics
+from runtime.training.shared_data import SharedData
 from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
@@ -52,8 +54,8 @@ from runtime.training.snapshot_files import (
 from runtime.training.solver_fields import SolverFields
 from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import find_file, weight_files
+from runtime.training.solver_ranks import SolverRanks
 from runtime.training.solver_source import DEFAULT_PREFIX, solver_of
-from runtime.training.solver_tests import SolverTests
 from runtime.training.solver_uses import warn_of_unread
 from runtime.training.testing import is_due
 from runtime.training.updates import settings_of
@@ -64,7 +66,7 @@ DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 @with_habits("solver", SOLVER)
 @documented
-class Solver(SolverTests, SolverLooks):
+class Solver(SolverRanks, SolverLooks):
     """Trains a net and tests it, as a `SolverParameter` says.
 
         solver = runtime.Solver(n, type="Adam", base_lr=0.001, max_iter=1000)
@@ -97,6 +99,8 @@ class Solver(SolverTests, SolverLooks):
         communicator: processes that train together, `runtime.distributed.world()`. One
             iteration of N ranks is what one process does with N times the `iter_size`:
             each takes every N-th batch, and all add up their gradients.
+        check_replicas: after how many iterations each ranks compare what they hold, 0
+            for never; see `ReplicaError`.
         sync_batch_norm: whether BatchNorm has its statistics over the batches of all
             ranks, as one process with batches N times as large; else over a rank's own.
 
@@ -142,6 +146,7 @@ class Solver(SolverTests, SolverLooks):
         micro_batch: Parts | None = None,
         rename: Names | None = None,
         communicator: Communicator | None = None,
+        check_replicas: int = 0,
         sync_batch_norm: bool = False,
         **fields: Unpack[SolverFields],
     ) -> None:
@@ -150,6 +155,7 @@ class Solver(SolverTests, SolverLooks):
             folder = path_of(folder, "folder")
         if seed is not None:
             seed = integer(seed, "seed", 0)
+        every = integer(check_replicas, "check_replicas", 0)
         named = [*(param if isinstance(param, Mapping) else ()), *fields]
         param, path = solver_of(param, fields)
         folder = Path(folder) if folder else path.parent if path else None
@@ -160,19 +166,21 @@ class Solver(SolverTests, SolverLooks):
         settings_of(param)  # its mistakes come before the time it takes to build nets
         given = param.random_seed if param.random_seed >= 0 else DEFAULT_SEED
         self.seed = given if seed is None else seed
+        ranks = several(communicator)
+        backend = backend_of_rank(backend, ranks)
         how: dict[str, Any] = {"backend": backend, "kernels": kernels}
         how |= {"graphs": graphs, "precision": precision, "seed": self.seed}
         allow = allowed_names(allow_python)
         made = (self.net_type, param, folder)
         how["memory_limit"] = memory_limit
         options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        self.communicator = several(communicator)
-        synced = self.communicator if sync_batch_norm else None
+        synced = ranks if sync_batch_norm else None
         nets = SolverNets(
             *made, micro_batch=micro_batch, sync_batch_norm=synced, **options
         )
         self.micro_batch: int = nets.micro_batch
         self.net: Net = nets.net
+        self.communicator = with_sums(ranks, self.net.backend)
         self.test_nets: list[Net] = nets.test_nets
         warn_of_unread(param, named, backend)
         names = [name for listed in param.weights for name in weight_files(listed)]
@@ -180,7 +188,7 @@ class Solver(SolverTests, SolverLooks):
         self.copy_all(paths, rename)
         self.statistics = RunningStatistics(self.net, self.communicator)
         self._rule = Rule(param, self.net, ranks_of(self.communicator))
-        self.options = options
+        self.options, self.check_replicas = options, every
         self._time = self.net.backend.compilation.clock  # stands while it compiles
         self._recorder = Recorder(self._records, param, self._time)
         self.last_snapshot: Snapshot | None = None
@@ -196,9 +204,11 @@ class Solver(SolverTests, SolverLooks):
         self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
-        self._together = (
-            DataParallel(self.net, self.communicator) if self.communicator else None
-        )
+        self._together = self._shared = None
+        if self.communicator is not None:
+            self._together = DataParallel(self.net, self.communicator)
+            self._replicas = Replicas(self.net, self.communicator, every, self._rule)
+            self._shared = SharedData(self.net, self.communicator)
         self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state
@@ -232,7 +242,7 @@ class Solver(SolverTests, SolverLooks):
         show = self.showing.run(self, "step", iterations, progress)
         with held() as signals, show.until(signals), self.training():
             self._run(iterations, signals, careful=False)
-        if signals.interrupted:
+        if signals.interrupted or self._was_left(signals):
             raise stopped(f"training stopped after iteration {self._iteration}")
 
     def solve(
@@ -258,7 +268,7 @@ class Solver(SolverTests, SolverLooks):
             with show.until(signals), self.training():
                 self._solve(signals)
                 self.statistics.average()
-        if signals.interrupted:
+        if signals.interrupted or self._was_left(signals):
             raise stopped(f"training stopped after iteration {self._iteration}")
         return self.history
 
@@ -274,8 +284,9 @@ class Solver(SolverTests, SolverLooks):
     def _solve(self, signals: Held) -> None:
         param = self.param
         self._run(param.max_iter - self._iteration, signals, careful=True)
+        self._heed(signals)
         ended = self._stopping
-        if signals.interrupted:
+        if self._was_left(signals):
             if self._prefix_given and not self._snapshot_is_new():
                 self._snapshot_on_the_way()
             return
@@ -290,6 +301,7 @@ class Solver(SolverTests, SolverLooks):
         if not ended and is_due(self.param, self._iteration):
             self._test_due(signals)
         self._end_epoch()
+        self._heed(signals)
         if self._snapshot_wanted and not self._snapshot_is_new():
             check_parameters(self.net, self._iteration, self.last_snapshot)
             self._snapshot_on_the_way()
@@ -310,6 +322,7 @@ class Solver(SolverTests, SolverLooks):
         self._ahead.begin(careful=careful)
         try:
             try:
+                self._meet(signals)
                 self._loop(signals, careful=careful)
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
@@ -326,10 +339,12 @@ class Solver(SolverTests, SolverLooks):
                 self._settle(0, careful=careful)
                 if not self._test_due(signals):
                     return
+                self._heed(signals)
             if self._ends_epoch():
                 self._settle(0, careful=careful)
                 self._end_epoch()
-            if self._stopping:
+                self._heed(signals)
+            if self._stopping or self._interrupted:
                 return
             # The loss is looked at, so NumPy need not warn about what made it infinite.
             with np.errstate(all="ignore"):
@@ -341,7 +356,7 @@ class Solver(SolverTests, SolverLooks):
                     check_parameters(self.net, self._iteration, self.last_snapshot)
                 self._snapshot_on_the_way()
             self.showing.look()
-            if signals.stops():
+            if self._leaves(signals):
                 return
         self._cut = False
         if self._ends_epoch():
@@ -352,35 +367,40 @@ class Solver(SolverTests, SolverLooks):
         started = self._time()
         self.callbacks.tell("before")
         lr = self.lr
-        passes = self._iteration * self.param.iter_size
-        if self.counts_forward:
-            passes = max(passes, self.net.clock.value)
         whole = not self.callbacks.has("after") and self._together is None
         if whole and self._ahead.able():
+            passes = self._iteration * self.param.iter_size
+            if self.counts_forward:
+                passes = max(passes, self.net.clock.value)
             signals.whole(lambda: self._launch(passes, lr, careful=careful))
             wait = self.callbacks.has("on_step")
             wait = wait or self.showing.wants(self._iteration - 1)
             self._settle(0 if wait else 1, careful=careful)
             return
         self._settle(0, careful=careful)
-        size = self.param.iter_size
-        if self._together is None:
-            loss = mean_gradients(self.net, passes, size)
-        else:
-            loss = self._together.mean_gradients(self._iteration, size)
+        loss = self._gradients(self._iteration, lr, signals)
         if not math.isfinite(loss):
+            where = self._bad_rank
             if careful:
-                raise NonFiniteLossError(self._iteration, loss, lr, self.last_snapshot)
-            self._watch.warn(f"the loss of iteration {self._iteration} is {loss:g}")
+                given = (self._iteration, loss, lr, self.last_snapshot, where)
+                raise NonFiniteLossError(*given)
+            on = "" if where is None else f" on rank {where}"
+            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
+            self._watch.warn(said)
         self.callbacks.tell("after")
         lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
         self._watch.check(self.update, self._iteration, told, self.last_snapshot)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
+        if self._replicas is not None:
+            self._replicas.check(self._iteration)
         self.callbacks.tell("on_step", record)
+        self._heed_listeners(signals)
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)
+        if self._shared is not None:
+            self._shared.look()
         self._iteration += 1
         return self._recorder.add(self._iteration - 1, loss, lr, started)
 

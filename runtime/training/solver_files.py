@@ -24,6 +24,7 @@ from runtime.training.divergence import warn
 from runtime.training.first_rank import by_first_rank, warn_of_strangers
 from runtime.training.new_end import has_new_end
 from runtime.training.passes import UNKNOWN
+from runtime.training.replicas import Replicas
 from runtime.training.running_statistics import RunningStatistics
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import (
@@ -49,6 +50,7 @@ class SolverFiles(Callbacks):
     copied: tuple[CopyReport, ...]
     _cut: bool
     _unsaved: bool
+    _replicas: Replicas | None = None
     statistics: RunningStatistics
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -78,6 +80,11 @@ class SolverFiles(Callbacks):
         """The update rule, with its running values."""
         return self._rule.update
 
+    def _note_files(self) -> None:
+        """Note that files were read: ranks compare what they hold once more."""
+        if self._replicas is not None:
+            self._replicas.met = False
+
     def copy_from(self, path: str | Path, names: Names | None = None) -> CopyReport:
         """Copy parameters of a file into net and test nets, as `Net.copy_from` does.
 
@@ -85,6 +92,7 @@ class SolverFiles(Callbacks):
         layers that it leaves as they are, unless they are a new end of the net, to be
         trained, in the place of another one in the file.
         """
+        self._note_files()
         report = copy_into([self.net, *self.test_nets], path, names)
         if not has_new_end(self.net, [report]):
             warn_of_rest([path], [report])
@@ -98,6 +106,7 @@ class SolverFiles(Callbacks):
         names: as of `copy_from`; a mapping may have layers of any of the files. The
         reports are `copied` from then on.
         """
+        self._note_files()
         self.copied = tuple(copy_files([self.net, *self.test_nets], paths, names))
         if not has_new_end(self.net, self.copied):
             warn_of_rest(paths, self.copied, keyword="rename")
@@ -163,6 +172,7 @@ class SolverFiles(Callbacks):
         that is not the one of this state, `SpecError` for another net or solver.
         """
         path = path_of(path, "restore: path")
+        self._note_files()
         saved = restore_snapshot(self.net, self.update, path)
         self._iteration = saved.iteration
         self._rule.progress = saved.progress

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from netspec.errors import SpecError
+from netspec.graph.dividing import Parts, parts_of
 from netspec.graph.recompute import LimitError
 from netspec.ops.base import Shape
 from netspec.reading.located import located
@@ -22,11 +23,10 @@ from runtime.execution.net import Net
 from runtime.execution.planning import Planner
 from runtime.training.average_precision import precision_of
 from runtime.training.micro_batch import (
-    Parts,
+    FedParts,
     build_divided,
     divide_solver,
     may_divide,
-    parts_of,
 )
 from runtime.training.solver_param import (
     NetChoice,
@@ -54,13 +54,16 @@ class SolverNets(Generic[NetT]):
         *,
         keep: Iterable[str] | None,
         memory_limit: str | float | None = None,
-        micro_batch: Parts | None = None,
+        micro_batch: Parts | FedParts | None = None,
         sync_batch_norm: Communicator | None = None,
         **options: Any,
     ) -> None:
         precision_of(param)  # its mistakes come before the time it takes to build nets
         choice = train_choice(param, folder)
         tests = test_choices(param, folder)
+        fed: frozenset[str] = frozenset()
+        if isinstance(micro_batch, FedParts):
+            fed, micro_batch = micro_batch.inputs, micro_batch.parts
         parts = parts_of(micro_batch)
         if parts == "auto" and memory_limit is None:
             raise SpecError(
@@ -72,7 +75,7 @@ class SolverNets(Generic[NetT]):
             keep = () if keep is None else keep
             history = UPDATES[param.type].moments
             hint = ""
-            if micro_batch is None and may_divide(choice.net):
+            if micro_batch is None and may_divide(choice.net, fed):
                 hint = ", or micro_batch='auto', which divides it"
             limit = MemoryLimit(bytes_of(memory_limit), history, hint=hint)
         options["keep"] = None if keep is None else names_of(keep, "keep")
@@ -111,7 +114,7 @@ class SolverNets(Generic[NetT]):
 
         try:
             self.micro_batch, nets = build_divided(
-                choice, parts, options.get("seed", 0), build, check
+                choice, parts, options.get("seed", 0), build, check, fed
             )
             self.net, self.test_nets = nets
             divide_solver(param, self.micro_batch)

@@ -30,6 +30,8 @@ TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 OPTIONS = (
     "allow_python",
     "backend",
+    "check_replicas",
+    "communicator",
     "folder",
     "graphs",
     "keep",
@@ -40,6 +42,7 @@ OPTIONS = (
     "precision",
     "rename",
     "seed",
+    "sync_batch_norm",
 )
 _FILES = ("net", "train_net", "test_net")  # `<field>_param` is the net itself
 _FIELDS = known_fields(SolverParameter.DESCRIPTOR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.distributed import Communicator
 from runtime.interrupts import Held, held, stopped
 from runtime.training.doubts import YoungStatistics
 from runtime.training.history import TestRecord
@@ -15,6 +16,7 @@ class SolverTests(SolverFiles):
 
     showing: Shower
     young: YoungStatistics
+    communicator: Communicator | None
 
     def test(self, *, progress: Progress = None) -> list[TestRecord]:
         """Run every test net over its `test_iter` batches and record the means.
@@ -28,7 +30,7 @@ class SolverTests(SolverFiles):
         with held() as signals, show.until(signals):
             records = self._test(signals)
         if not self.callbacks.runs:
-            self._stopping = False
+            self._stopping = self._stop_asked = False
         if signals.interrupted:
             raise stopped("the test was stopped, and nothing of it is recorded")
         return records or []
@@ -39,12 +41,12 @@ class SolverTests(SolverFiles):
             return self._run_tests(signals)
 
     def _run_tests(self, signals: Held) -> list[TestRecord] | None:
-        records = run_tests(
-            self.test_nets,
-            self.param,
-            self._iteration,
-            lambda: self.showing.leaves_test() or self._stopping or signals.stops(),
-        )
+        def leaves() -> bool:
+            asked = self._stopping or self._stop_asked
+            return self.showing.leaves_test() or asked or signals.stops()
+
+        given = (self.test_nets, self.param, self._iteration)
+        records = run_tests(*given, leaves, self.communicator)
         if records is None:
             return None
         tested = [self.test_nets[record.net] for record in records]

@@ -12,6 +12,7 @@ import numpy as np
 
 from netspec.errors import SpecError
 from netspec.schema import SolverParameter
+from runtime.distributed import Communicator
 from runtime.training.callback_state import States
 from runtime.training.callbacks import CallbackList
 from runtime.training.history import History
@@ -32,6 +33,7 @@ class Callbacks:
     _iteration: int
     _tested: int
     _rule: Rule
+    communicator: Communicator | None = None
 
     def __init__(self) -> None:
         self.callbacks = CallbackList()
@@ -40,6 +42,9 @@ class Callbacks:
         self._epoch_told = -1  # the iteration after which an epoch's end was told
         self._stopping = False
         self._snapshot_wanted = False
+        # What this rank asks for, and all ranks do where they agree on it next.
+        self._stop_asked = self._snapshot_asked = False
+        self._interrupted = False  # whether all ranks left a run because of a signal
 
     @property
     def lr(self) -> float:
@@ -65,12 +70,19 @@ class Callbacks:
         return self._stopping
 
     def stop(self) -> None:
-        """Let the running `step` or `solve` end after its iteration."""
-        self._stopping = True
+        """Let the running `step` or `solve` end after its iteration.
+
+        With several ranks all of them end after the same one, if any of them asks.
+        """
+        self._stop_asked = True
+        if self.communicator is None:
+            self._stopping = True
 
     def snapshot_soon(self) -> None:
         """Let the running `step` or `solve` write a snapshot after its iteration."""
-        self._snapshot_wanted = True
+        self._snapshot_asked = True
+        if self.communicator is None:
+            self._snapshot_wanted = True
 
     @property
     def history(self) -> History:
@@ -107,7 +119,7 @@ class Callbacks:
         finally:
             self.callbacks.end(self)
             if self.callbacks.runs == 0:
-                self._stopping = False
+                self._stopping = self._stop_asked = False
 
     def add_callback(self, before: Callable[[], Any], after: Callable[[], Any]) -> None:
         """Call `before` ahead of each iteration and `after` once it has its gradients.

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from netspec.errors import ShapeError, SpecError
+from netspec.errors import SpecError
 from netspec.schema import SolverParameter
+from runtime.distributed import Communicator
+from runtime.distributed.exchange import Agreement
 from runtime.execution.net import Net
-from runtime.training.average_precision import (
-    Detections,
-    Precision,
-    precision_of,
-)
+from runtime.training.average_precision import Precision, precision_of
+from runtime.training.averages import Averages, Means
 from runtime.training.passes import at_passes
 from runtime.training.records import TestRecord
+from runtime.training.shared_tests import Share, shared_means
 
 
 class _Left(Exception):
     """A test pass was left unfinished."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """The mean of every output, the weight of each in the objective, the mean loss."""
-
-    outputs: dict[str, np.ndarray]
-    loss_weights: dict[str, float]
-    loss: float
 
 
 def mean_outputs(
@@ -48,93 +38,13 @@ def mean_outputs(
 
     Raises `ShapeError` for an output whose shape is another one in a later batch.
     """
-    sums: dict[str, _Sum] = {}
-    precision = precision or Precision()
-    found = {name: Detections() for name in _detections(net)}
-    if precision.required and not found:
-        raise SpecError(
-            f"net {net.name!r}: eval_type is 'detection', but no output is that of a "
-            f"DetectionEvaluate layer; end the test net in one"
-        )
-    loss, total = 0.0, 0
+    averages = Averages(net, precision or Precision())
     for index in range(batches):
         outputs = net.forward()
-        items = net.fed_items
-        weight = items or 1
-        total += weight
-        for name, values in outputs.items():
-            if name in found:
-                found[name].add(values)
-            else:
-                sums.setdefault(name, _Sum(name)).add(values, items, index)
-        loss += weight * net.loss()
+        averages.add(index, outputs, net.loss(), net.fed_items)
         if on_batch is not None:
             on_batch(index + 1)
-    weights = net.blob_loss_weights
-    means = {name: one.values / total for name, one in sums.items()}
-    for name, detections in found.items() if batches else ():
-        means |= detections.results(name, precision)
-    return Means(
-        means,
-        {name: weights[name] for name in sums if weights[name] != 0},
-        loss / total,
-    )
-
-
-class _Sum:
-    """The sum of an output over batches, weighted by their items if these are known."""
-
-    values: np.ndarray
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._items: int | None = None  # of the last batch, while rows stay apart
-        self._begun = self._joined = False
-
-    def add(self, values: np.ndarray, items: int | None, batch: int) -> None:
-        """Add the output of a batch of so many items, None where nobody knows.
-
-        A row for each item has no sum where batches differ in size; then the rows are
-        averaged.
-        """
-        if not self._begun:
-            self.values = np.zeros(values.shape, np.float64)
-            self._begun = True
-            self._items = items
-        if self._joined:
-            values = self._mean(values, items, batch)
-        elif self.values.shape != values.shape:
-            if self._items is not None and self._is_row_each(self.values, self._items):
-                self.values = self.values.mean(axis=0)
-                self._joined = True
-            values = self._mean(values, items, batch)
-        self.values += values if items is None else np.float64(items) * values
-
-    def _mean(self, values: np.ndarray, items: int | None, batch: int) -> np.ndarray:
-        fits = values.shape[1:] == self.values.shape and self._joined
-        if items is None or not (fits and self._is_row_each(values, items)):
-            raise ShapeError(
-                f"output {self._name!r} has shape {values.shape} in batch {batch}, but "
-                f"{self.values.shape} before, so that it has no mean; end it in a "
-                f"Silence layer, or in one whose top keeps its shape"
-            )
-        mean: np.ndarray = values.mean(axis=0, dtype=np.float64)
-        return mean
-
-    @staticmethod
-    def _is_row_each(values: np.ndarray, items: int) -> bool:
-        return values.ndim > 0 and values.shape[0] == items
-
-
-def _detections(net: Net) -> list[str]:
-    """Return the outputs that say which detections are right."""
-    edges = net.graph.blobs
-    return [
-        name
-        for name in net.graph.outputs
-        if net.graph.nodes[net.graph.edges[edges[name]].producer].type
-        == "DetectionEvaluate"
-    ]
+    return averages.means()
 
 
 def is_due(param: SolverParameter, iteration: int) -> bool:
@@ -148,17 +58,16 @@ def run_tests(
     param: SolverParameter,
     iteration: int,
     leave: Callable[[], bool],
+    communicator: Communicator | None = None,
 ) -> list[TestRecord] | None:
     """Run every test net over the `test_iter` batches that are due at `iteration`.
 
     A net with no batches has no results, so it gets no record. leave: asked after each
     batch whether to leave the rest; then the result is None.
+
+    communicator: of ranks that share the batches. All of them get the same records, and
+    leave together where one of them does.
     """
-
-    def ask(_: int) -> None:
-        if leave():
-            raise _Left
-
     precision = precision_of(param)
     interval = max(1, param.test_interval)
     before = -(-iteration // interval)  # passes that were due before
@@ -171,13 +80,19 @@ def run_tests(
         batches = param.test_iter[index]
         if batches == 0:
             continue
+        given = (net, before * batches, batches, leave, precision)
         try:
-            with np.errstate(all="ignore"), at_passes(net, before * batches):
-                means = mean_outputs(net, batches, ask, precision)
+            if communicator is None:
+                means = _alone(*given)
+            else:
+                means = _together(*given, communicator)
         except _Left:
             return None
         finally:
             net.rest_feed()
+        seconds = clock() - started
+        if communicator is not None:
+            seconds = communicator.broadcast(seconds)
         records.append(
             TestRecord(
                 iteration=iteration,
@@ -185,10 +100,45 @@ def run_tests(
                 outputs=means.outputs,
                 loss_weights=means.loss_weights,
                 loss=means.loss if param.test_compute_loss else None,
-                seconds=clock() - started,
+                seconds=seconds,
             )
         )
     return records
+
+
+def _alone(
+    net: Net, before: int, batches: int, leave: Callable[[], bool], how: Precision
+) -> Means:
+    """Run a test whose first batch is number `before` of all."""
+
+    def ask(_: int) -> None:
+        if leave():
+            raise _Left
+
+    with np.errstate(all="ignore"), at_passes(net, before):
+        return mean_outputs(net, batches, ask, how)
+
+
+def _together(
+    net: Net,
+    before: int,
+    batches: int,
+    leave: Callable[[], bool],
+    how: Precision,
+    communicator: Communicator,
+) -> Means:
+    """Run this rank's share of a test."""
+    share, agreement = (
+        Share(net, communicator, before, batches),
+        Agreement(communicator),
+    )
+
+    def ask(turn: int) -> None:
+        if agreement.ask(wish=leave(), last=turn == share.rounds):
+            raise _Left
+
+    with np.errstate(all="ignore"), at_passes(net, share.first):
+        return shared_means(net, share, ask, how)
 
 
 def accuracy_of(net: Net, record: TestRecord) -> float:

@@ -21,8 +21,8 @@ from netspec.schema import TRAIN, LayerParameter
 from runtime.arrays import Array
 from runtime.backends.base import Backend
 from runtime.distributed import Communicator
-from runtime.layers._synced_norm import is_synced
 from runtime.layers.base import Bound, Clock, Context, Kernel
+from runtime.layers.batch_norm import is_synced
 from tests import allocation
 
 GARBAGE = {"f": np.nan, "i": 12345, "u": 201, "b": True}  # by kind of dtype

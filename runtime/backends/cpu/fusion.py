@@ -8,13 +8,13 @@ A layer with an option that joined calls do not know runs by itself.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from netspec.graph import Graph
 from netspec.graph.memory import Touch, kept_edges
-from runtime.backends.cpu.concatenated import Concatenated
+from runtime.backends.cpu.concatenated import InPlace
 from runtime.backends.cpu.inference import Groups, redirected
 from runtime.backends.cpu.layers.broadcast import Bias
 from runtime.backends.cpu.layers.convolution import Convolution, Deconvolution
@@ -82,10 +82,10 @@ class Fusion:
         given = (graph, self._kernels, self._chains, kept_edges(graph, keep))
         self._residuals = list(residuals(*given))
 
-    def _find_concatenated(self, kept: Container[int]) -> Concatenated:
+    def _find_concatenated(self, kept: Container[int]) -> InPlace:
         linked = {node for chain in self._chains for node in chain}
         given = (self._graph, self._kernels, self._groups, linked, kept)
-        return Concatenated(*given)
+        return InPlace(*given)
 
     def _find_chains(self) -> list[list[int]]:
         """Return the runs of nodes, each working in place on the one before."""
@@ -196,13 +196,17 @@ class Fusion:
 
     def left_out(self) -> list[tuple[Sequence[int], Sequence[int]]]:
         """Return what passes do not write: nodes that run as one, edges between."""
-        inside = self._concatenated
+        inside = self._concatenated.bottoms.nodes
         groups = [
             (one.nodes, one.unwritten)
             for one in self._groups.groups
-            if one.unwritten and one.nodes[0] not in inside.heads
+            if one.unwritten and one.nodes[0] not in inside
         ]
-        return [*groups, *inside.left_out()]
+        return [*groups, *self._concatenated.left_out()]
+
+    def settled(self) -> Collection[int]:
+        """Return nodes that run together always if a blob between has no memory."""
+        return self._concatenated.bottoms.nodes
 
     def touched(self) -> Iterator[Touch]:
         """Yield data that is used in other steps than those of its layers.
@@ -211,7 +215,7 @@ class Fusion:
         what the ReLU wrote when its own turn comes, backward.
         """
         yield from self._groups.touched()
-        yield from self._concatenated.touched()
+        yield from self._concatenated.bottoms.touched()
         nodes = self._graph.nodes
         for chain in self._chains:
             for first, second in pairwise(chain):

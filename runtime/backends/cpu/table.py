@@ -26,13 +26,16 @@ from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
+from runtime.backends.cpu.layers.mvn import MVN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
+from runtime.backends.cpu.layers.normalize import Normalize
 from runtime.backends.cpu.layers.pair_loss import (
     EuclideanLoss,
     SigmoidCrossEntropyLoss,
     SmoothL1Loss,
 )
 from runtime.backends.cpu.layers.parts import Crop, Im2col
+from runtime.backends.cpu.layers.permute import Permute
 from runtime.backends.cpu.layers.pooling import Pooling
 from runtime.backends.cpu.layers.prelu import PReLU
 from runtime.backends.cpu.layers.proposal import Proposal
@@ -78,8 +81,11 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "LRN": (LRN,),
     "LSTM": (LSTM,),
     "Log": (powers.Log,),
+    "MVN": (MVN,),
+    "Normalize": (Normalize,),
     "PReLU": (PReLU,),
     "PSROIPooling": (PSROIPooling,),
+    "Permute": (Permute,),
     "Pooling": (Pooling,),
     "Power": (powers.Power,),
     "Proposal": (Proposal,),

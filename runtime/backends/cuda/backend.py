@@ -18,6 +18,7 @@ from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call, Launch
 from runtime.backends.cuda.machine.program import Program
 from runtime.backends.cuda.tensor import Blob, Place, Tensor, conversion, made
+from runtime.distributed.nccl import Group
 from runtime.layers.base import Context, Kernel
 
 if TYPE_CHECKING:
@@ -160,6 +161,11 @@ class CudaBackend(Backend):
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done."""
         self.device.synchronize()
+
+    @property
+    def group(self) -> Group | None:
+        """What adds up arrays over the devices of several processes, if there is."""
+        return self.device.group
 
     # ------------------------------------------------------------ kernels
 

@@ -75,6 +75,15 @@ def found_gpus() -> list[Gpu]:
     return [_gpu(cupy, number) for number in range(count)]
 
 
+def count_gpus() -> int:
+    """Return how many GPUs this process sees; 0 where none answers."""
+    try:
+        cupy: Any = import_module("cupy")
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except Exception:  # libraries that are half there fail in any way
+        return 0
+
+
 def _gpu(cupy: Any, number: int) -> Gpu:
     try:
         properties = cupy.cuda.runtime.getDeviceProperties(number)

@@ -11,7 +11,7 @@ a group may write a blob at the step of the layer that has it for a top, or late
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from netspec.graph import Graph, Node
@@ -110,6 +110,10 @@ class Fusion:
 
     def divide(self, again: Container[int]) -> None:
         """Do nothing: no layers run again here."""
+
+    def settled(self) -> Collection[int]:
+        """Return none: all blobs have memory."""
+        return ()
 
     def touched(self) -> Sequence[Touch]:
         """Return none: calls move only to where what they touch is there."""

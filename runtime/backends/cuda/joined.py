@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from netspec.graph import Graph
@@ -62,6 +62,10 @@ class Joined:
 
     def divide(self, again: Container[int]) -> None:
         """Do nothing: no layers run again here."""
+
+    def settled(self) -> Collection[int]:
+        """Return none: all blobs have memory."""
+        return ()
 
     def touched(self) -> Iterable[Touch]:
         """Return what the groups use at other steps; see `Fusion.touched`."""

@@ -66,6 +66,14 @@ class Dataset(ABC):
         """
         raise NotImplementedError
 
+    def glance(self) -> list[Any]:
+        """Return values, as JSON has them, that are alike for equal data.
+
+        Only what is at hand is looked at: sizes, and some items that lie in memory.
+        """
+        shapes = [[int(size) for size in shape] for shape in self.shapes]
+        return [self.items, self.batches, shapes]
+
     def close(self) -> None:  # noqa: B027
         """Close files and threads; without them nothing happens."""
 
@@ -100,6 +108,10 @@ class Later(Dataset):
     def expect(self, labels: Mapping[str, Labels]) -> None:
         """Check labels from now on."""
         self.dataset.expect(labels)
+
+    def glance(self) -> list[Any]:
+        """Return values that are alike for equal data."""
+        return self.dataset.glance()
 
     def close(self) -> None:
         """Close the data set."""

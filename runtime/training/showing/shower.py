@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from netspec.errors import SpecError, did_you_mean
 from netspec.notebooks import page_shell
 from runtime.interrupts import Held
+from runtime.training.first_rank import speaks
 from runtime.training.showing.show import (
     Nothing,
     Outcome,
@@ -24,6 +25,8 @@ WAYS = ("log", "bar", "lines", "notebook")
 
 class Shower:
     """Shows the runs of one solver, which it does not hold: that has it.
+
+    Of several ranks the first shows.
 
     progress: what holds for runs that do not say it themselves.
     """
@@ -94,7 +97,8 @@ class Shower:
         return self._made[way]
 
     def _way(self, solver: Any, progress: Progress) -> str:
-        return way_of(progress, solver.param.display, script=self._script)
+        way = way_of(progress, solver.param.display, script=self._script)
+        return way if speaks(solver) else "off"
 
 
 class Running:

@@ -12,9 +12,11 @@ import pytest
 pytest.importorskip("numba")
 
 import runtime
+from netspec.graph.concatenated import Concatenated
 from netspec.schema import TEST
+from netspec.summary.forecast import forecast
 from runtime.backends.cpu import CpuBackend
-from runtime.backends.cpu.concatenated import Concatenated
+from runtime.backends.cpu.fusion import Fusion
 from runtime.backends.cpu.inference import redirected
 from tests.backends.cpu.drawn_towers import Towers
 from tests.backends.cpu.oracle import CPU, numbers
@@ -37,7 +39,7 @@ def copies(net: runtime.Net) -> int:
 def inside(net: runtime.Net) -> int:
     """Return how many bottoms are written in place."""
     fusion: Any = net.plan.fusion
-    return len(fusion._concatenated._inside)
+    return len(fusion._concatenated.bottoms.inside)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -60,7 +62,7 @@ def test_towers_compute_what_their_layers_do(seed: int) -> None:
 
 def test_random_towers_have_bottoms_in_place_and_others() -> None:
     nets = [filled(Towers(seed).text, keep=()) for seed in range(20)]
-    assert sum(inside(net) for net in nets) > 40 < sum(copies(net) for net in nets)
+    assert sum(inside(net) for net in nets) > 35 < sum(copies(net) for net in nets)
 
 
 @pytest.mark.parametrize("seed", range(60, 90))
@@ -97,6 +99,10 @@ SKIPPING = {
     "direct, whole tiles": (
         f'type: "Convolution" {conv(32, "kernel_size: 1")}',
         (4, 40, 16, 16),
+    ),
+    "pointwise": (
+        f'type: "Convolution" {conv(70, "kernel_size: 1 group: 2")}',
+        (3, 64, 7, 7),
     ),
     "groups, stride": (
         f'type: "Convolution" {conv(12, "kernel_size: 3 stride: 2 group: 3")}',
@@ -217,3 +223,55 @@ def test_a_net_that_keeps_all_blobs_has_them_when_asked() -> None:
         one.forward(x=np.ones((2, 6, 9, 8)))
     for name in ("a", "ab", "b", "o"):
         close(net.blobs[name].data, portable.blobs[name].data, name)
+
+
+def test_bottoms_in_place_take_no_memory_and_summary_knows() -> None:
+    text = INPUT.format(2) + FIRE + layer("ReLU", "o", ["ab"], "o")
+    net, kept = filled(text, keep=()), filled(text, keep=("a", "b"))
+    absent = {net.graph.edges[edge].blob for edge in net.plan.absent}
+    assert absent == {"a", "b"}
+    assert not kept.plan.absent
+    memory = net.plan.memory
+    assert memory["blob_bytes"] < kept.plan.memory["blob_bytes"]
+    arena = memory["arena_bytes"] - memory["scratch_bytes"]
+    assert forecast(net.graph, training=False)["arena"] == arena
+
+
+def test_the_forecast_is_near_what_most_random_towers_take() -> None:
+    near = 0
+    for seed in range(90, 110):
+        net = filled(Towers(seed).text, keep=())
+        arena = net.plan.memory["arena_bytes"] - net.plan.memory["scratch_bytes"]
+        near += forecast(net.graph, training=False)["arena"] == pytest.approx(
+            arena, 0.1
+        )
+    assert near >= 18  # it does not know all that cannot be folded
+
+
+def test_layer_by_layer_nothing_is_missing() -> None:
+    text = INPUT.format(3) + FIRE + layer("Concat", "o", ["ab", "ab"], "o") + END
+    net, portable = filled(text, keep=("s", "ab")), filled(text, backend="portable")
+    assert len(net.plan.absent) == 4
+    x = numbers((3, 6, 9, 8), 5)
+    for one in (net, portable):
+        one.forward(x=x, end="rs")
+        one.forward(start="a", end="ab")
+        one.forward(start="o")
+    for name in net.outputs:
+        close(net.blobs[name].data, portable.blobs[name].data, name)
+
+
+def test_a_layer_amid_whose_shapes_change_is_in_the_way() -> None:
+    inputs = INPUT.format(2) + INPUT.format(2).replace('"x"', '"keep"').replace(
+        "dim: 6 dim: 9 dim: 8", ""
+    )
+    before, after = FIRE.split('layer { name: "b"')
+    amid = layer("Filter", "f", ["x", "keep"], "f")
+    for text, found in (
+        (inputs + amid + FIRE, {"a", "b"}),
+        (inputs + before + amid + 'layer { name: "b"' + after, {"b"}),
+    ):
+        net = runtime.Net(text, TEST, seed=2)
+        fusion = Fusion(net.graph, net.plan.kernels, ())
+        inside = fusion._concatenated.bottoms.inside
+        assert {net.graph.edges[edge].blob for edge in inside} == found

@@ -47,11 +47,14 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "Interp": ("interp_param { height: 5 width: 8 }", [IMAGE]),
     "LRN": ("", [IMAGE]),
     "LSTM": ("recurrent_param { num_output: 5 }", [(4, 3, 7), (4, 3)]),
+    "MVN": ("mvn_param { eps: 0.01 }", [IMAGE]),
+    "Normalize": ("norm_param { across_spatial: false }", [IMAGE]),
     "PReLU": ("", [IMAGE]),
     "PSROIPooling": (
         "psroi_pooling_param { spatial_scale: 0.5 output_dim: 1 group_size: 2 }",
         [IMAGE, (5, 5)],
     ),
+    "Permute": ("permute_param { order: [0, 2, 3, 1] }", [IMAGE]),
     "Pooling": ("pooling_param { kernel_size: 3 stride: 2 }", [IMAGE]),
     "Proposal": (
         "proposal_param { ratio: 1 scale: 1 post_nms_topn: 1 min_size: 0 }",

@@ -148,3 +148,10 @@ def test_transforms_and_order(folder, capsys):
 )
 def test_bad_input_is_one_line(folder, capsys, words, said):
     assert said in fail(capsys, "fit", "net.prototxt", *words.split())
+
+
+def test_batches_are_divided(folder, capsys):
+    words = ["fit", "net.prototxt", "--data", "train.npz", "--no-progress"]
+    assert main([*words, "--micro-batch", "2"]) == 0
+    assert "micro_batch: 2 parts of a batch" in capsys.readouterr().out
+    assert "needs a memory_limit" in fail(capsys, *words, "--micro-batch", "auto")

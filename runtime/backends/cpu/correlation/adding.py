@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.backends.cpu.machine.compiled import outlined
-from runtime.backends.cpu.machine.llvm import LANES
+from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.vectors import (
     at_least,
     spread,
@@ -14,6 +14,7 @@ from runtime.backends.cpu.machine.vectors import (
     vload_first,
     vstore,
     vstore_first,
+    vstream,
 )
 
 
@@ -45,3 +46,34 @@ def add_rows(
                 vload_first(other + 4 * whole, left, low),
             )
             vstore_first(at_least(value, low), at + 4 * whole, left)
+
+
+@outlined
+def settle(
+    y: int, added: int, row_step: int, tile: int, vectors: int, floor: Any, streams: int
+) -> None:
+    """Compute y = max(floor, tile + added) for a tile of ROWS rows of whole vectors.
+
+    Args:
+        y: address of the first row.
+        added: that of the first row of what is added, whose rows lie as those of y; 0
+            for none, and for a tile that is not below the floor.
+        row_step: bytes from one row of y to the next.
+        tile: address of the tile, row after row.
+        vectors: of a row.
+        floor: -inf for none.
+        streams: 1 to write past the caches.
+    """
+    low = spread(floor)
+    for row in range(ROWS):
+        at = row * row_step
+        for _ in range(vectors):
+            value = vload(tile)
+            if added != 0:
+                value = at_least(vadd(value, vload(added + at)), low)
+            if streams != 0:
+                vstream(value, y + at)
+            else:
+                vstore(value, y + at)
+            at += VECTOR_BYTES
+            tile += VECTOR_BYTES

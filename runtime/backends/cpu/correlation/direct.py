@@ -9,18 +9,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from netspec.ops.base import count
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.direct_code import correlate
 from runtime.backends.cpu.correlation.packing_weights import pack_weights
 from runtime.backends.cpu.machine.compiled import Call
-from runtime.backends.cpu.machine.llvm import LANES, ROWS, TARGET
+from runtime.backends.cpu.machine.llvm import LANES, ROWS, TARGET, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import TILE
 from runtime.backends.cpu.machine.sizes import round_up
 from runtime.backends.cpu.machine.within import between, whole
 
 PANEL_POSITIONS = 4 * TILE  # of a full panel
 BLOCK_DEPTH = 384  # about as many k are packed at a time: a panel stays in the L2 cache
+WAYS, WAY_BYTES = 8, 1 << 15  # of the second-level cache, or less
+FEW_ROWS = 32  # which take no longer than packing what they see
+STREAMED_BYTES = 1 << 24  # of y from which on no cache would hold it until it is read
 
 # Of a thread, measured: multiplications and additions while it does nothing else, what
 # packing the panels adds to them, and the cycles to pack a weight. Zen 4 takes vectors
@@ -161,7 +165,28 @@ class Direct:
 
     @cached_property
     def _forward_workspace(self) -> Mapping[str, int]:
-        return self._workspace(round_up(self.shape.rows, ROWS) * self.panel_positions)
+        results = round_up(self.shape.rows, ROWS) * self.panel_positions
+        return self._workspace(results + ROWS * TILE)
+
+    @property
+    def _reads_x(self) -> bool:
+        """Whether the elements of x under a tap are rows of a panel where they lie.
+
+        Those of all channels have to fit the cache beside each other: where the planes
+        are a power of 2 apart, few do, but for few rows packing takes longer.
+        """
+        shape = self.shape
+        if not self._packing["direct"]:
+            return False
+        step = 4 * count(shape.sizes)
+        together = WAYS * (WAY_BYTES // int(np.gcd(step, WAY_BYTES)))
+        return shape.rows <= FEW_ROWS or 2 * self.channel_block <= together
+
+    def _streams(self, y: Array) -> bool:
+        """Whether y is written past the caches: it is larger, and of whole vectors."""
+        at = y.__array_interface__["data"][0]
+        whole = at % VECTOR_BYTES == 0 and count(self.shape.sizes_out) % LANES == 0
+        return y.nbytes >= STREAMED_BYTES and whole
 
     def calls(
         self,
@@ -210,7 +235,9 @@ class Direct:
             y_column_step=shape.steps_out[1],
             y_first=shape.first[0] * width + shape.first[1],
             units_by_rows=1 if enough else self.threads,
+            reads_x=self._reads_x,
             added=weights.added,
+            streams=self._streams(y),
             floor=floor,
             units=shape.groups * panels,
         )

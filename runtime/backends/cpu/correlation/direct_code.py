@@ -10,6 +10,7 @@ with zeros outside of x. The output positions of all images are numbered through
 *panel* is a run of them that one thread works on. For a block of channels the elements
 that its positions see are packed into rows, one for every k = (c, t), and multiplied by
 the packed weights, ROWS rows of weights at a time, in tiles that stay in registers.
+Under one tap, they are rows where they lie, and most need no packing.
 
 Every sum runs over k in one order whatever the sizes of panels and blocks and the
 number of threads: results do not depend on them.
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends.cpu.correlation.adding import add_rows
+from runtime.backends.cpu.correlation.adding import add_rows, settle
 from runtime.backends.cpu.correlation.packing import PACKING, keep_rows, pack_tile
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
@@ -31,6 +32,7 @@ from runtime.backends.cpu.machine.matrix import LOWEST, next_vectors
 from runtime.backends.cpu.machine.prefetching import (
     FIRST_BYTES,
     multiply_fetching_left,
+    prefetch_rows,
     prefetch_run,
 )
 from runtime.backends.cpu.machine.simd import copy, f32
@@ -38,14 +40,15 @@ from runtime.backends.cpu.machine.simd import copy, f32
 
 @kernel(
     PACKING + "y packed packed_bias rows y_plane y_row_step y_column_step y_first "
-    "y_between units_by_rows added",
+    "y_between units_by_rows reads_x added streams",
     "floor",
 )
 def correlate(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute y = max(floor, bias + correlation + added).
 
     Tiles that are not whole vectors in one plane of y are computed in the workspace and
-    copied: other_at has (blocks, ROWS, positions) for one tile after the other.
+    copied: other_at has (blocks, ROWS, positions) for one tile after the other, and
+    then room for a tile.
 
     Fields, beside those of `PACKING`:
         y: (images, groups, rows, y_plane).
@@ -56,7 +59,11 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
         y_first: the element of a plane of y where position (0, 0) lies.
         y_row_step, y_column_step: elements of y from one position to the next.
         units_by_rows: shares into which the rows are divided, beside the panels.
+        reads_x: 1 where tiles of whole vectors in one image need no packing: there is
+            one tap, and positions are the elements of x.
         added: like y, whose positions and images must be neighbours then; or 0.
+        streams: 1 where y, of vectors at multiples of their size, is written past the
+            caches.
         floor: -inf for none.
     """
     a = carray(record, 1)[0]
@@ -68,6 +75,8 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
     floor = np.float32(a.floor)
     workspace = a.workspace + thread * a.workspace_bytes
     panel_at, other = workspace + a.panel_at, workspace + a.other_at
+    spare = other + 4 * blocks * ROWS * a.panel_positions
+    settles = a.channels <= a.channel_block and (a.added != 0 or a.streams != 0)
     units = a.groups * panels * a.units_by_rows
     for unit in range(units * part // parts, units * (part + 1) // parts):
         share, rest = unit % a.units_by_rows, unit // a.units_by_rows
@@ -86,33 +95,34 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
             position = first
             while position < last:  # the panel: (depth, positions) for every tile
                 end = _tile_end(position, last)
-                width = VECTOR_BYTES * ((end - position + LANES - 1) // LANES)
-                target = panel_at + 4 * (position - first) * depth
-                pack_tile(
-                    a,
-                    workspace,
-                    group,
-                    first,
-                    position,
-                    end,
-                    c0,
-                    c1,
-                    rows,
-                    target,
-                    width,
-                )
+                if not (a.reads_x != 0 and _is_whole(position, end, plane)):
+                    width = VECTOR_BYTES * ((end - position + LANES - 1) // LANES)
+                    target = panel_at + 4 * (position - first) * depth
+                    pack_tile(
+                        a,
+                        workspace,
+                        group,
+                        first,
+                        position,
+                        end,
+                        c0,
+                        c1,
+                        rows,
+                        target,
+                        width,
+                    )
                 position = end
             # Weights of a block (depth, ROWS) times every tile (depth, positions); what
             # an earlier block of channels left in c is where the sums go on.
             for block in range(low, high):
-                at = (group * blocks + block) * ROWS
                 weights = _weights_at(a, group * blocks + block, c0)
                 if block + 1 < high:
                     following = _weights_at(a, group * blocks + block + 1, c0)
                 else:
                     following = _weights_at(a, group * blocks + low, c1 % a.channels)
                 ahead = following - weights
-                bias = a.packed_bias + 4 * at if c0 == 0 else 0
+                bias = a.packed_bias + 4 * (group * blocks + block) * ROWS
+                bias = bias if c0 == 0 else 0
                 last_terms = c1 == a.channels
                 lowest = floor if last_terms and a.added == 0 else LOWEST
                 full_rows = contiguous and (block + 1) * ROWS <= a.rows
@@ -122,26 +132,36 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                     image = position // plane
                     vectors = (end - position + LANES - 1) // LANES
                     step = vectors * VECTOR_BYTES
-                    b = panel_at + 4 * (position - first) * depth
-                    if (
-                        full_rows
-                        and end - position == vectors * LANES
-                        and end <= (image + 1) * plane
-                    ):
-                        row = (image * a.groups + group) * a.rows + block * ROWS
-                        at = row * a.y_plane + a.y_first + position - image * plane
-                        at += image * a.y_between
-                        c, c_row = a.y + 4 * at, 4 * a.y_plane
+                    b, b_step = panel_at + 4 * (position - first) * depth, step
+                    whole = _is_whole(position, end, plane)
+                    in_place = full_rows and whole
+                    if a.reads_x != 0 and whole:
+                        channel = (image * a.groups + group) * a.channels + c0
+                        b = a.x + 4 * ((channel - image) * plane + position)
+                        b_step = 4 * plane
+                    # In one step, a tile in the nearest cache is finished from there.
+                    settled = in_place and settles
+                    row = (image * a.groups + group) * a.rows + block * ROWS
+                    at = row * a.y_plane + a.y_first + position - image * plane
+                    at = 4 * (at + image * a.y_between)
+                    if in_place and c0 == 0 and not (settled and a.streams != 0):
+                        prefetch_rows(a.y + at, 4 * a.y_plane, vectors, True)
+                    if settled:
+                        if a.added != 0:
+                            prefetch_rows(a.added + at, 4 * a.y_plane, vectors, False)
+                        c, c_row = spare, step
+                    elif in_place:
+                        c, c_row = a.y + at, 4 * a.y_plane
                     else:
-                        at = (position - first) * blocks + block * vectors * LANES
-                        c, c_row = other + 4 * at * ROWS, step
+                        slot = (position - first) * blocks + block * vectors * LANES
+                        c, c_row = other + 4 * slot * ROWS, step
                     multiply_fetching_left(
                         vectors,
                         weights,
                         4 * ROWS,
                         4,
                         b,
-                        step,
+                        b_step,
                         depth,
                         c,
                         c_row,
@@ -149,12 +169,33 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                         lowest,
                         ahead if position == first else 0,
                     )
+                    if settled:
+                        added = a.added + at if a.added != 0 else 0
+                        settle(
+                            a.y + at, added, 4 * a.y_plane, c, vectors, floor, a.streams
+                        )
+                    elif last_terms and a.added != 0:
+                        _put_away(
+                            a,
+                            other,
+                            group,
+                            first,
+                            position,
+                            end,
+                            block,
+                            block + 1,
+                            contiguous,
+                        )
+                        _add(a, group, position, end, block)
                     position = end
-                if last_terms and a.added != 0:
-                    _put_panel(a, other, group, first, last, block, block + 1, True)
-                    _add(a, group, first, last, block)
         if a.added == 0:
             _put_panel(a, other, group, first, last, low, high, contiguous)
+
+
+@helper
+def _is_whole(position: int, end: int, plane: int) -> bool:
+    """Whether a tile is whole vectors in one image."""
+    return (end - position) % LANES == 0 and end <= (position // plane + 1) * plane
 
 
 @helper

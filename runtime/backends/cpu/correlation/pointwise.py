@@ -29,14 +29,17 @@ from runtime.backends.cpu.machine.gemv import MOST_ROWS, dot_rows
 from runtime.backends.cpu.machine.llvm import LANES, ROWS
 from runtime.backends.cpu.machine.products import SERIAL_PRODUCTS
 from runtime.backends.cpu.machine.sizes import few, round_up
+from runtime.backends.cpu.machine.within import between, whole
 
 # Cycles of a thread, measured: to transpose and write a tile, where planes are small
-# and where large; to pack a vector that positions see, in place and with steps; to
-# begin and write a tile of `Direct`.
-TILE_CYCLES, LARGE_TILE_CYCLES = 200, 450
+# and where large; of `Direct`, to read or pack a vector that positions see, in place
+# and with steps; to begin and write a tile; to pack one that is not in one image, for
+# a channel, and to copy it to y, for ROWS rows.
+TILE_CYCLES, LARGE_TILE_CYCLES = 200, 700
 LARGE_PLANE = 1024  # positions
-PACK_CYCLES, STEPPED_PACK_CYCLES = 9, 25
+READ_CYCLES, STEPPED_READ_CYCLES = 5, 25
 DIRECT_TILE_CYCLES = 60
+EDGE_READ_CYCLES, EDGE_TILE_CYCLES = 27, 360
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Pointwise:
     shape: Correlation
     threads: int
     adds: ClassVar[bool] = True  # another blob, see `Weights`
-    skips: ClassVar[bool] = False  # other memory between images of y
+    skips: ClassVar[bool] = True  # other memory between images of y
 
     @staticmethod
     def suits(shape: Correlation) -> bool:
@@ -95,9 +98,12 @@ class Pointwise:
         vectors = -(-shape.all_positions // LANES)
         blocks = -(-shape.rows // ROWS)
         stepped = shape.steps != (1, 1)
-        packing = (STEPPED_PACK_CYCLES if stepped else PACK_CYCLES) * depth
+        reading = (STEPPED_READ_CYCLES if stepped else READ_CYCLES) * depth
         starts = DIRECT_TILE_CYCLES * blocks / 3
-        direct = vectors * (blocks * ROWS * depth + (packing + starts) * per_cycle)
+        direct = vectors * (blocks * ROWS * depth + (reading + starts) * per_cycle)
+        if self.plane % LANES:
+            edge = EDGE_READ_CYCLES * depth + EDGE_TILE_CYCLES * blocks
+            direct += shape.images * edge * per_cycle
         return own < direct
 
     def scratch(self) -> dict[str, int]:
@@ -154,7 +160,8 @@ class Pointwise:
         blocks = -(-shape.rows // WIDE)
         run = pointwise(
             x=x,
-            y=y,
+            y=whole(y),
+            y_between=between(y),
             packed=work["weights"],
             packed_bias=work["biases"],
             added=weights.added,

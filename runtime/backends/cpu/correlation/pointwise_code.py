@@ -41,7 +41,6 @@ from runtime.backends.cpu.machine.matrix import ZERO
 from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.prefetching import (
     ALL_CACHES,
-    FIRST_BYTES,
     SECOND_CACHE,
     ask,
     prefetch_run,
@@ -54,6 +53,7 @@ WIDE = VECTORS * LANES
 POSITIONS = 14 if LANES == 16 else 6
 FEW = POSITIONS // 2  # of the tile for what is left
 X_AHEAD = 8  # terms: so far before its use x is asked for
+NEAR_BYTES = 4096  # and so far weights, at the start
 
 
 def _tile_intrinsic(positions: int) -> Any:
@@ -74,10 +74,11 @@ def _tile_intrinsic(positions: int) -> Any:
         added: Any,
         floor: Any,
         ahead: Any,
+        also: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             x, x_step, weights, depth, bias, y, y_row, rows, added, *rest = args
-            floor, ahead = rest
+            floor, *asked = rest
             starts = [
                 load(builder, builder.add(bias, const(j * VECTOR_BYTES)))
                 for j in range(VECTORS)
@@ -86,7 +87,8 @@ def _tile_intrinsic(positions: int) -> Any:
 
             def body(values: list[Any]) -> list[Any]:
                 at_x, at_w, *sums = values
-                ask(builder, builder.add(at_w, ahead), SECOND_CACHE)
+                for further in asked:
+                    ask(builder, builder.add(at_w, further), SECOND_CACHE)
                 far = builder.add(at_x, builder.mul(x_step, const(X_AHEAD)))
                 for end in (0, 4 * (positions - 1)):
                     ask(builder, builder.add(far, const(end)), ALL_CACHES)
@@ -140,30 +142,35 @@ def _tile_intrinsic(positions: int) -> Any:
                     put(adds=False)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 9, types.float32, types.int64), generate
+        numbers = [types.int64] * 9
+        return types.void(*numbers, types.float32, types.int64, types.int64), generate
 
     return tile
 
 
-# tile(x, x_step, weights, depth, bias, y, y_row, rows, added, floor, ahead):
+# tile(x, x_step, weights, depth, bias, y, y_row, rows, added, floor, ahead, also):
 #   y[r][p] = max(floor, bias[r] + sum over k < depth of x[k][p] weights[k][r]
 #                 + added[r][p])
 # for so many positions p and the first `rows` of WIDE rows r. x[k] is at x + k x_step,
-# y[r] and added[r] at y and added + r y_row, in bytes; added is 0 for none. The line
-# `ahead` bytes behind each row of weights is asked for.
+# y[r] and added[r] at y and added + r y_row, in bytes; added is 0 for none. The lines
+# `ahead` and `also` bytes behind each row of weights are asked for.
 _tile = _tile_intrinsic(POSITIONS)
 _few = _tile_intrinsic(FEW)
 
 
-@kernel("x y packed packed_bias added images groups channels rows plane tiles", "floor")
+@kernel(
+    "x y y_between packed packed_bias added images groups channels rows plane tiles",
+    "floor",
+)
 def pointwise(record: Any, part: int, parts: int) -> None:
     """Compute y = max(floor, bias + correlation + added).
 
     Fields:
         x: (images, groups, channels, plane).
         y: (images, groups, rows, plane).
+        y_between: elements of y from the end of an image to the next one.
         packed, packed_bias: what `pack_rows` made.
-        added: like y, or 0.
+        added: like y, whose images must be neighbours then; or 0.
         channels, rows: of a group.
         plane: positions of an image, at least FEW.
         tiles: of a plane.
@@ -176,18 +183,24 @@ def pointwise(record: Any, part: int, parts: int) -> None:
     block_bytes = 4 * WIDE * a.channels
     units = a.images * a.groups * blocks * a.tiles
     low, high = units * part // parts, units * (part + 1) // parts
-    if low < high:
-        first = low // a.tiles % (a.groups * blocks)
-        prefetch_run(a.packed + first * block_bytes, FIRST_BYTES)
+    ready, asked = -1, 0  # the last block of weights that was asked for, in time
     for unit in range(low, high):
         number, rest = unit % a.tiles, unit // a.tiles
         block, image = rest % (a.groups * blocks), rest // (a.groups * blocks)
         group, row = block // blocks, block % blocks * WIDE
-        # The first tiles ask for a vector each of the weights of the next block.
-        ahead = 0
-        if number < VECTORS:
+        # Weights that nobody asked for are asked for a little ahead of their use; then
+        # two tiles ask for a vector each of the weights of the next block.
+        ahead, also = 0, 0
+        if block != ready and asked < VECTORS:
+            prefetch_run(a.packed + block * block_bytes, NEAR_BYTES)
+            ahead, also = NEAR_BYTES, NEAR_BYTES + VECTOR_BYTES
+            asked = 0
+        elif block != ready or asked < VECTORS:
+            asked = 0 if block != ready else asked
             following = (block + 1) % (a.groups * blocks)
-            ahead = (following - block) * block_bytes + number * VECTOR_BYTES
+            ahead = (following - block) * block_bytes + asked * VECTOR_BYTES
+            asked += 1
+        ready = block
         position = number * POSITIONS
         left = a.plane - position
         x = image * a.groups + group
@@ -196,7 +209,7 @@ def pointwise(record: Any, part: int, parts: int) -> None:
         # What is left may overlap what is done: the same values once more.
         position = min(position, a.plane - (FEW if is_few else POSITIONS))
         at_x = a.x + plane_bytes * x * a.channels + 4 * position
-        at_y = plane_bytes * y + 4 * position
+        at_y = plane_bytes * y + 4 * (position + image * a.y_between)
         weights = a.packed + block * block_bytes
         bias = a.packed_bias + 4 * WIDE * block
         rows = min(WIDE, a.rows - row)
@@ -214,6 +227,7 @@ def pointwise(record: Any, part: int, parts: int) -> None:
                 added,
                 floor,
                 ahead,
+                also,
             )
         else:
             _tile(
@@ -228,6 +242,7 @@ def pointwise(record: Any, part: int, parts: int) -> None:
                 added,
                 floor,
                 ahead,
+                also,
             )
 
 

@@ -27,6 +27,8 @@ from runtime.backends.cpu.machine.sizes import SERIAL_ELEMENTS, few
 from runtime.backends.cpu.machine.vector_math import Value, exp, instruction, where
 from runtime.backends.layer_kernel import LayerKernel
 
+HELD = 4  # vectors of a row that registers hold from its maximum to its quotients
+
 
 def _greater(a: Value, b: Value) -> Value:
     """Return the greater, b where a is NaN: that comes to light in the exponentials."""
@@ -44,38 +46,118 @@ def _splat(builder: Any, number: float) -> Value:
 def _row(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """Emit the softmax of classes that follow each other."""
     x, p, classes = args
-    lowest, none = _splat(builder, -math.inf), _splat(builder, 0.0)
-    rest = -math.inf  # its exponential is 0
 
-    def compare(one: list[Value], highest: list[Value]) -> Any:
-        return None, [_greater(one[0], highest[0])]
+    def held(row: _Row) -> None:
+        values = row.load(x, missing=-math.inf)
+        highest = folded(_joined(values, _greater), _greater)
+        powers = [exp(value - highest) for value in values]
+        share = 1.0 / folded(_joined(powers, _sum), _sum)
+        row.store([power * share for power in powers], p)
 
-    found = emit_sweep(builder, [x], None, classes, compare, [lowest], missing=rest)
-    highest = folded(found[0], _greater)
+    def swept() -> None:
+        lowest, none = _splat(builder, -math.inf), _splat(builder, 0.0)
+        rest = -math.inf  # its exponential is 0
 
-    def raise_to(one: list[Value], total: list[Value]) -> Any:
-        power = exp(one[0] - highest)
-        return power, [total[0] + power]
+        def compare(one: list[Value], highest: list[Value]) -> Any:
+            return None, [_greater(one[0], highest[0])]
 
-    totals = emit_sweep(builder, [x], p, classes, raise_to, [none], missing=rest)
-    share = 1.0 / folded(totals[0], _sum)
-    emit_sweep(builder, [p], p, classes, lambda one, _: (one[0] * share, []))
+        found = emit_sweep(builder, [x], None, classes, compare, [lowest], missing=rest)
+        highest = folded(found[0], _greater)
+
+        def raise_to(one: list[Value], total: list[Value]) -> Any:
+            power = exp(one[0] - highest)
+            return power, [total[0] + power]
+
+        totals = emit_sweep(builder, [x], p, classes, raise_to, [none], missing=rest)
+        share = 1.0 / folded(totals[0], _sum)
+        emit_sweep(builder, [p], p, classes, lambda one, _: (one[0] * share, []))
+
+    _by_length(builder, classes, held, swept)
     return context.get_dummy_value()
 
 
 def _row_gradient(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     y, dy, dx, classes = args
 
-    def product(one: list[Value], total: list[Value]) -> Any:
-        return None, [total[0] + one[0] * one[1]]
+    def held(row: _Row) -> None:
+        below, above = row.load(y), row.load(dy)
+        products = [one * two for one, two in zip(below, above, strict=True)]
+        total = folded(_joined(products, _sum), _sum)
+        pairs = zip(below, above, strict=True)
+        row.store([(two - total) * one for one, two in pairs], dx)
 
-    start = [_splat(builder, 0.0)]
-    totals = emit_sweep(builder, [y, dy], None, classes, product, start)
-    total = folded(totals[0], _sum)
-    emit_sweep(
-        builder, [y, dy], dx, classes, lambda one, _: ((one[1] - total) * one[0], [])
-    )
+    def swept() -> None:
+        def product(one: list[Value], total: list[Value]) -> Any:
+            return None, [total[0] + one[0] * one[1]]
+
+        start = [_splat(builder, 0.0)]
+        totals = emit_sweep(builder, [y, dy], None, classes, product, start)
+        total = folded(totals[0], _sum)
+
+        def difference(one: list[Value], _: list[Value]) -> Any:
+            return (one[1] - total) * one[0], []
+
+        emit_sweep(builder, [y, dy], dx, classes, difference)
+
+    _by_length(builder, classes, held, swept)
     return context.get_dummy_value()
+
+
+def _joined(values: list[Value], join: Any) -> Value:
+    """Return what values make together, neighbours first."""
+    while len(values) > 1:
+        pairs = [join(a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = [*pairs, *values[2 * len(pairs) :]]
+    return values[0]
+
+
+class _Row:
+    """Loads and stores of a row of so many vectors, of which the last has a part."""
+
+    def __init__(self, builder: Any, count: Any, vectors: int) -> None:
+        self.builder = builder
+        self._full = [4 * LANES * place for place in range(vectors - 1)]
+        self._last = const(4 * LANES * (vectors - 1))
+        left = builder.sub(count, const(LANES * (vectors - 1)))
+        self._tail = first_lanes(builder, left)
+
+    def load(self, address: Any, missing: float = 0.0) -> list[Value]:
+        """Read a row; missing: what is behind its last element."""
+        builder = self.builder
+        found = [load(builder, builder.add(address, const(at))) for at in self._full]
+        last = masked_load(builder, builder.add(address, self._last), self._tail)
+        rest = _splat(builder, missing).raw
+        found.append(builder.select(self._tail, last, rest) if missing else last)
+        return [Value(builder, one) for one in found]
+
+    def store(self, values: list[Value], address: Any) -> None:
+        """Write a row."""
+        builder = self.builder
+        for value, at in zip(values, self._full, strict=False):
+            store(builder, value.raw, builder.add(address, const(at)))
+        at = builder.add(address, self._last)
+        masked_store(builder, values[-1].raw, at, self._tail)
+
+
+def _by_length(builder: Any, classes: Any, held: Any, swept: Any) -> None:
+    """Emit code for rows that registers hold, by their number of vectors, and others.
+
+    held: takes a `_Row`. swept: for rows that are longer.
+    """
+    vectors = builder.sdiv(builder.add(classes, const(LANES - 1)), const(LANES))
+    done = builder.append_basic_block("done")
+    longer = builder.append_basic_block("longer")
+    chosen = builder.switch(vectors, longer)
+    for number in range(1, HELD + 1):
+        case = builder.append_basic_block(f"row{number}")
+        chosen.add_case(const(number), case)
+        builder.position_at_end(case)
+        held(_Row(builder, classes, number))
+        builder.branch(done)
+    builder.position_at_end(longer)
+    swept()
+    builder.branch(done)
+    builder.position_at_end(done)
 
 
 class _Columns:

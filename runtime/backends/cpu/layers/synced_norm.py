@@ -173,7 +173,7 @@ def derive_by(record: Any, part: int, parts: int) -> None:
 
 
 class CompiledSyncedNorm(Kernel[ChannelNorm]):
-    """See `runtime.layers._synced_norm.SyncedNorm`, which is the oracle.
+    """See `runtime.layers.batch_norm.SyncedNorm`, which is the oracle.
 
     It has no calls, as the ranks meet in the midst of it, and joins no layer behind it.
     """

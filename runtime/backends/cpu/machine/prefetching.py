@@ -10,6 +10,7 @@ from llvmlite import ir
 from runtime.backends.cpu.machine.compiled import helper, outlined
 from runtime.backends.cpu.machine.llvm import (
     I32,
+    ROWS,
     VECTOR_BYTES,
     const,
     declared,
@@ -24,12 +25,12 @@ FIRST_BYTES = 4096  # of weights that are asked for before anything else is done
 ALL_CACHES, SECOND_CACHE = 3, 2
 
 
-def ask(builder: Any, address: Any, caches: int) -> None:
+def ask(builder: Any, address: Any, caches: int, writes: int = 0) -> None:
     """Emit what `prefetch` does, into all caches or those from the second on."""
     pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
     kinds = [pointer.type, I32, I32, I32]
     function = declared(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
-    reading, level, data = (ir.Constant(I32, value) for value in (0, caches, 1))
+    reading, level, data = (ir.Constant(I32, value) for value in (writes, caches, 1))
     builder.call(function, [pointer, reading, level, data])
 
 
@@ -42,6 +43,28 @@ def prefetch(context: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
+
+
+@intrinsic
+def prefetch_to_write(context: Any, address: Any) -> Any:
+    """Ask for the line of an address, which need not be one of ours, to be written."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ask(builder, args[0], ALL_CACHES, writes=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@helper
+def prefetch_rows(address: int, row_step: int, vectors: int, writes: bool) -> None:
+    """Ask for a tile of ROWS rows of so many vectors, to be written or read."""
+    for row in range(ROWS):
+        for at in range(0, vectors * VECTOR_BYTES, LINE_BYTES):
+            if writes:
+                prefetch_to_write(address + row * row_step + at)
+            else:
+                prefetch(address + row * row_step + at)
 
 
 @helper

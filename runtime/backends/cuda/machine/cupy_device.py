@@ -16,6 +16,7 @@ from runtime.arrays import Array
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.device import FETCHES, Planned
 from runtime.backends.cuda.machine.launch import CudaKernel, Launch
+from runtime.backends.cuda.machine.nccl import Nccl
 from runtime.backends.cuda.machine.products import Product
 from runtime.backends.cuda.machine.sources import text_of
 
@@ -331,6 +332,12 @@ class CupyDevice:
     def synchronize(self) -> None:
         """Wait until everything asked for is done."""
         self._stream.synchronize()
+
+    @cached_property
+    def group(self) -> Nccl:
+        """What adds up arrays over the GPUs of several processes."""
+        self.enter()
+        return Nccl(self._cupy, self._device, self._stream)
 
 
 class _Watch:

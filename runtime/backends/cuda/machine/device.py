@@ -17,6 +17,7 @@ from runtime.arrays import Array
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.launch import CudaKernel, Launcher
 from runtime.backends.cuda.machine.products import Product
+from runtime.distributed.nccl import Group
 
 FETCHES = 16  # of one size, on their way at once
 
@@ -126,6 +127,10 @@ class Device(Launcher, Protocol):
 
     def synchronize(self) -> None:
         """Wait until everything asked for is done."""
+
+    @property
+    def group(self) -> Group | None:
+        """What adds up arrays over the devices of several processes, if there is."""
 
     def prepare_convolutions(self, convolutions: Sequence[Convolution]) -> None:
         """Choose for many convolutions at once, in parallel."""

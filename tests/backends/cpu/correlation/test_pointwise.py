@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
+from runtime.backends.cpu.correlation import direct
 from runtime.backends.cpu.correlation.correlation import Correlation, Taps, Weights
 from runtime.backends.cpu.correlation.depthwise import Depthwise
+from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.pointwise import Dots, Pointwise
 from runtime.backends.cpu.correlation.pointwise_code import FEW
 from runtime.backends.cpu.layers.convolution import forward_algorithms
+from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from tests.backends.cpu.fences import FencedBackend
 from tests.backends.cpu.oracle import EXAMPLES
 
@@ -67,9 +70,10 @@ def computed(
         return array
 
     shape = algorithm.shape
-    y = backend.zeros(
-        (shape.images, shape.groups * shape.rows, *shape.sizes_out), "float32"
-    )
+    sizes = (shape.images, shape.groups * shape.rows, *shape.sizes_out)
+    room = backend.zeros((int(np.prod(sizes)) + LANES,), "float32")
+    start = -room.ctypes.data % VECTOR_BYTES // 4  # at a multiple of a vector
+    y = room[start : start + room.size - LANES].reshape(sizes)
     work = {k: backend.zeros((v,), "uint8") for k, v in algorithm.scratch().items()}
     weights = Weights(
         kept("w"), kept("bias"), kept("scale"), constant=True, added=kept("added")
@@ -77,6 +81,8 @@ def computed(
     calls = algorithm.calls(work, weights, kept("x"), y, floor)
     backend.runner(calls)()
     backend.check_fences()
+    assert not room[:start].any()
+    assert not room[start + y.size :].any()
     return y.copy()
 
 
@@ -101,6 +107,7 @@ def expected(
         return np.where(y < floor, floor, y)
 
 
+@pytest.mark.parametrize("kind", [Pointwise, Direct])
 @EXAMPLES
 @given(
     images=st.integers(1, 3),
@@ -115,9 +122,13 @@ def expected(
     given=st.tuples(*[st.booleans()] * 3),
     floor=st.sampled_from([0.0, -np.inf]),
     strange=st.sampled_from(STRANGE),
+    past_caches=st.booleans(),
+    ways=st.sampled_from([0, 8]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_one_tap(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Any,
     images: int,
     groups: int,
     channels: int,
@@ -128,8 +139,13 @@ def test_one_tap(
     given: tuple[bool, ...],
     floor: float,
     strange: float,
+    past_caches: bool,
+    ways: int,
     seed: int,
 ) -> None:
+    monkeypatch.setattr(direct, "STREAMED_BYTES", 0 if past_caches else 1 << 30)
+    monkeypatch.setattr(direct, "WAYS", ways)
+    monkeypatch.setattr(direct, "FEW_ROWS", 2 * ways)
     sizes = sizes[0] * step, sizes[1] * step - step // 2
     if groups > 1:
         transposed = False
@@ -148,9 +164,7 @@ def test_one_tap(
         "scale": draw(all_rows).astype(np.float32) if given[1] else None,
         "added": draw((images, all_rows, *shape.sizes_out)) if given[2] else None,
     }
-    results = [
-        computed(Pointwise(shape, one.threads), one, values, floor) for one in CPUS
-    ]
+    results = [computed(kind(shape, one.threads), one, values, floor) for one in CPUS]
     want = expected(shape, values, floor, transposed=transposed)
     np.testing.assert_allclose(results[0], want, rtol=1e-4, atol=1e-4)
     for other in results[1:]:

@@ -59,6 +59,16 @@ def test_softmax(shape: list[int], axis: int, in_place: bool) -> None:
     compare(text, [shape], bottoms=[x])
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_softmax_of_rows_of_every_number_of_vectors(in_place: bool) -> None:
+    top = "x" if in_place else "y"
+    text = f'type: "Softmax" bottom: "x" top: "{top}" softmax_param {{ axis: -1 }}'
+    for classes in (7, 8, 9, 16, 21, 31, 33, 48, 49, 63, 64, 65, 81, 150):
+        x = 30 * numbers((3, 5, classes), classes)
+        x[0, 0, -1] = 60.0
+        compare(text, [x.shape], bottoms=[x])
+
+
 @pytest.mark.parametrize("shape", [(6, 5), (2, 5, 3), (2, 5, 37)])
 def test_softmax_of_what_is_no_number(shape: tuple[int, ...]) -> None:
     x = numbers(shape, 0)

@@ -6,11 +6,25 @@ over them. Types that are not listed are refused: nobody looked at them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, TypeAlias
 
-from netspec.errors import UnsupportedError
-from netspec.graph import Graph, Node
+from netspec.errors import SpecError, UnsupportedError, shown
+from netspec.graph.types import Graph, Node
 from netspec.ops.base import label
+from netspec.schema import LayerParameter, NetParameter
+
+Parts: TypeAlias = int | Literal["auto"]
+
+# Layers that are refused as the net is read, and why.
+REFUSED = {
+    "Input": "is filled by you; give it the parts one after the other, and the solver "
+    "iter_size",
+    "Python": "may do anything with the items of a batch",
+    "Filter": "takes a number of items that only the data tells",
+    "WindowData": "draws the windows of a batch together",
+}
 
 # Each item of a top is made of the same item of the bottoms.
 _APART = frozenset(
@@ -86,6 +100,77 @@ _WITH_PARAMETER = frozenset({"Bias", "Scale"})  # whose second bottom may have n
 _SUMS = frozenset({"NONE", "PRE_FIXED"})
 
 
+def parts_of(given: Any) -> Parts:
+    """Return a number of parts, or "auto", as a caller gives it; None is 1."""
+    if given is None or given == "auto":
+        return given or 1
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
+        return given
+    raise SpecError(
+        f"micro_batch is {shown(given)}; expected the number of parts of a batch, at "
+        f"least 1, or 'auto'"
+    )
+
+
+def refuse_layers(net: NetParameter, fed: Collection[str]) -> None:
+    """Refuse a net with layers whose batches cannot be divided, before it is built.
+
+    fed: the tops of Input layers that data fill, which can be divided.
+
+    Raises `UnsupportedError` that names the layer.
+    """
+    for layer in net.layer:
+        if layer.type == "Input" and set(layer.top) <= set(fed):
+            continue
+        if layer.type in REFUSED:
+            raise refused(layer, REFUSED[layer.type])
+
+
+def batches_of(graph: Graph) -> dict[str, int]:
+    """Return the number of items of every layer that brings data, by name.
+
+    Raises `UnsupportedError` where a batch cannot be divided.
+    """
+    found: dict[str, int] = {}
+    for node in graph.nodes:
+        if not (node.op.is_source or node.type == "Input"):
+            continue
+        layer, shapes = node.layer, node.op.tops
+        if node.type == "DummyData":
+            fillers = node.op.data_filler  # type: ignore[attr-defined]
+            if any(filler.type != "constant" for filler in fillers):
+                raise refused(layer, "draws other values for each part")
+        if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+            raise refused(layer, f"has tops without an axis of items: {list(shapes)}")
+        found[node.name] = shapes[0][0]
+    if not found:
+        raise UnsupportedError(
+            "micro_batch: the net to train has no data layer whose batch could be "
+            "divided; feed parts, and give the solver iter_size"
+        )
+    return found
+
+
+def check_divides(layer: LayerParameter, batch: int, parts: int) -> None:
+    """Refuse a batch that is not so many equal parts.
+
+    Raises `SpecError` that tells which numbers can be.
+    """
+    if batch % parts:
+        able = [str(k) for k in range(1, batch + 1) if batch % k == 0]
+        raise SpecError(
+            f"its batch of {batch} items cannot be divided into {parts} equal "
+            f"parts; micro_batch may be {', '.join(able)}",
+            layer=label(layer),
+        )
+
+
+def divisors(batches: Collection[int]) -> list[int]:
+    """Return the numbers of equal parts that batches of these sizes have, from 1 on."""
+    common = math.gcd(*batches)
+    return [k for k in range(1, common + 1) if common % k == 0]
+
+
 def refuse_meetings(graph: Graph) -> None:
     """Refuse a net in which items of a batch meet before the loss.
 
@@ -93,7 +178,7 @@ def refuse_meetings(graph: Graph) -> None:
     """
     items: set[int] = set()  # the edges whose axis 0 is that of the items
     for node in graph.nodes:
-        if node.op.is_source:
+        if node.op.is_source or node.type == "Input":
             items.update(node.tops)
             continue
         if node.type == "Parameter" or node.type in _WATCHING:
@@ -164,19 +249,46 @@ def summed(graph: Graph) -> dict[str, tuple[int, set[int]]]:
     The mean over k parts is a k-th of such a sum. With them comes the number of tops.
     """
     found: dict[str, tuple[int, set[int]]] = {}
-    for user in graph.nodes:
-        for index, weight in enumerate(user.loss_weights):
-            node, top = user, index
-            while node.type == "Split":  # has the weight of what it splits
-                edge = graph.edges[node.bottoms[0]]
-                node, top = graph.nodes[edge.producer], edge.top
-            one = graph.edges[node.tops[top]].shape == () and node.type in _MEANS
-            mean = one and getattr(node.op, "normalization", "") not in _SUMS
-            if weight and not mean and node.op.is_loss and node is not user:
-                raise _refused(node, "is a sum over items that another layer reads")
-            if weight and not mean:
-                found.setdefault(node.name, (len(node.tops), set()))[1].add(top)
+    for user, index in _weighted(graph):
+        node, top = _counted(graph, user, index)
+        if _is_mean(graph, node, top):
+            continue
+        if node.op.is_loss and node is not user:
+            raise _refused(node, "is a sum over items that another layer reads")
+        found.setdefault(node.name, (len(node.tops), set()))[1].add(top)
     return found
+
+
+def part_factors(graph: Graph, mean: float, total: float) -> dict[int, float]:
+    """Return what losses of a part count, by edge: means and sums over its items."""
+    factors = {}
+    for user, index in _weighted(graph):
+        is_mean = _is_mean(graph, *_counted(graph, user, index))
+        factors[user.tops[index]] = mean if is_mean else total
+    return factors
+
+
+def _weighted(graph: Graph) -> list[tuple[Node, int]]:
+    """Return the tops that count as losses, by node and place."""
+    return [
+        (node, index)
+        for node in graph.nodes
+        for index, weight in enumerate(node.loss_weights)
+        if weight
+    ]
+
+
+def _counted(graph: Graph, node: Node, top: int) -> tuple[Node, int]:
+    """Return the top whose weight a node has: a Split that of what it splits."""
+    while node.type == "Split":
+        edge = graph.edges[node.bottoms[0]]
+        node, top = graph.nodes[edge.producer], edge.top
+    return node, top
+
+
+def _is_mean(graph: Graph, node: Node, top: int) -> bool:
+    one = graph.edges[node.tops[top]].shape == () and node.type in _MEANS
+    return one and getattr(node.op, "normalization", "") not in _SUMS
 
 
 def draws(graph: Graph) -> list[str]:
@@ -190,6 +302,11 @@ def draws(graph: Graph) -> list[str]:
 
 
 def _refused(node: Node, why: str) -> UnsupportedError:
+    return refused(node.layer, why)
+
+
+def refused(layer: LayerParameter, why: str) -> UnsupportedError:
+    """Return the error of a layer because of which a batch cannot be divided."""
     return UnsupportedError(
-        f"{why}, so that micro_batch cannot divide the batch", layer=label(node.layer)
+        f"{why}, so that micro_batch cannot divide the batch", layer=label(layer)
     )

@@ -1,0 +1,116 @@
+"""What the ranks of a `Solver` agree on: when to stop, to write, and to go on."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from runtime.interrupts import Held
+from runtime.training.data_parallel import (
+    INTERRUPT,
+    LISTENS,
+    MEET,
+    SNAPSHOT,
+    STOP,
+    UNSAVED,
+    Agreed,
+    DataParallel,
+    Told,
+)
+from runtime.training.passes import mean_gradients
+from runtime.training.replicas import described
+from runtime.training.solver_tests import SolverTests
+
+
+class SolverRanks(SolverTests):
+    """How a `Solver` goes along with those of other ranks.
+
+    Each rank has wishes: somebody called `stop` there, or a signal came. They become
+    what all do in sums over the ranks, at the same place of the same iteration. Alone,
+    a wish is a deed.
+    """
+
+    counts_forward: ClassVar[bool]
+    options: dict[str, Any]
+    seed: int
+    micro_batch: int
+    _together: DataParallel | None
+    _end: int
+    _bad_rank: int | None = None  # whose loss is not finite
+    _listens = False  # whether on any rank somebody is told of iterations
+
+    def _meet(self, signals: Held) -> None:
+        """Refuse ranks that differ, ahead of the first iteration."""
+        if self._together is None or self._replicas is None:
+            return
+        self._interrupted = False
+        agreed = self._agree(signals)
+        if agreed.wishes & MEET:
+            self._replicas.meet(described(self))
+        agreed.check(self._iteration)
+
+    def _gradients(self, iteration: int, lr: float, signals: Held) -> float:
+        """Sum up the gradients of an iteration, of all ranks; return the mean loss."""
+        size, net = self.param.iter_size, self.net
+        together = self._together
+        if together is None:
+            passes = iteration * size
+            if self.counts_forward:
+                passes = max(passes, net.clock.value)
+            return mean_gradients(net, passes, size)
+        first = together.first_pass(iteration, size)
+        if self.counts_forward:
+            first = max(first, net.clock.value)
+        loss = together.gradients(first, size)
+        agreed = self._agree(signals, loss, lr)
+        agreed.check(iteration)
+        self._bad_rank = agreed.bad_rank
+        self._listens = bool(agreed.wishes & LISTENS)
+        return agreed.loss / together.passes(size)
+
+    def _heed(self, signals: Held) -> None:
+        """Agree on what anybody wishes, where callbacks of one rank may have asked."""
+        if self._together is not None:
+            self._agree(signals).check(self._iteration)
+
+    def _heed_listeners(self, signals: Held) -> None:
+        """Agree behind `on_step`, if on any rank somebody listens."""
+        if self._listens:
+            self._heed(signals)
+
+    def _agree(self, signals: Held, loss: float = 0.0, lr: float = 0.0) -> Agreed:
+        together = self._together
+        if together is None:
+            raise RuntimeError("one rank alone has nobody to agree with")
+        agreed = together.exchange(Told(loss, self._wishes(signals), lr, self._end))
+        wishes = agreed.wishes
+        self._stopping |= bool(wishes & STOP)
+        self._interrupted |= bool(wishes & INTERRUPT)
+        self._unsaved |= bool(wishes & UNSAVED)
+        if wishes & SNAPSHOT:
+            self._snapshot_wanted, self._snapshot_asked = True, False
+        return agreed
+
+    def _wishes(self, signals: Held) -> int:
+        """Return what this rank wishes, as bits."""
+        listens = self.callbacks.has("on_step") or self.callbacks.has("after")
+        asked = {
+            STOP: self._stop_asked,
+            INTERRUPT: signals.stops(),
+            SNAPSHOT: self._snapshot_asked,
+            UNSAVED: self._unsaved,
+            LISTENS: listens,
+            MEET: self._replicas is not None and not self._replicas.met,
+        }
+        return sum(bit for bit, wish in asked.items() if wish)
+
+    def _leaves(self, signals: Held) -> bool:
+        """Say whether a signal ends the run here, on all ranks."""
+        if self._together is None:
+            return signals.stops()
+        return self._interrupted
+
+    def _was_left(self, signals: Held) -> bool:
+        """Say whether a signal ended the run."""
+        if self._together is None:
+            return signals.interrupted
+        return self._interrupted
