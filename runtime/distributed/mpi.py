@@ -13,14 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netspec.errors import MachineError
+from runtime.distributed.communicator import finish
 from runtime.distributed.faults import end_job
 from runtime.distributed.leaving import Leaving
 from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
 
-POLL_S = 0.0002  # between looks at a message; each look moves a piece of it
-# Looks without a pause before the first, some microseconds each: small sums are done
-# by then, where nobody is late.
-LOOKS = 20
 ASK_S = 0.1  # between looks at whether somebody left who is waited for
 WAIT_S = 0.4  # that each next rank waits with telling it
 
@@ -131,12 +128,7 @@ class MpiCommunicator:
 
     def _wait(self, request: Any) -> None:
         """Wait for a message without spinning, and with an ear for signals."""
-        exchange = self._start(VALUES, request)
-        for _ in range(LOOKS):
-            if exchange.done():
-                return
-        while not exchange.done():
-            time.sleep(POLL_S)
+        finish(self._start(VALUES, request))
 
 
 def _library() -> Any:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 from netspec.errors import MachineError
-from runtime.distributed.communicator import Communicator, Request
-
-POLL_S = 0.0002  # between looks at a sum; each look moves a piece of it
-LOOKS = 20  # without a pause before the first
+from runtime.distributed.communicator import Communicator, finish
 
 
 class Sending(Protocol):
@@ -134,12 +130,3 @@ class _Work:
             if summed == len(self._arrays):
                 summed = 0
                 self._done.put(None)
-
-
-def finish(request: Request) -> None:
-    """Wait for a sum without spinning, and with an ear for signals."""
-    for _ in range(LOOKS):
-        if request.done():
-            return
-    while not request.done():
-        time.sleep(POLL_S)
