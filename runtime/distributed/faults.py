@@ -18,7 +18,7 @@ from runtime.distributed.leaving import DIGEST_BYTES, Leaving
 
 FAILED, INTERRUPTED = 1, 130
 # What was written just before the end of a job may be lost on its way to the terminal.
-PAUSE_S = 0.2
+PAUSE_S = 0.5
 
 
 class Job(Protocol):

@@ -25,7 +25,6 @@ from runtime.execution.arguments import (
     blobs_and_inputs,
     dtype_of,
     integer,
-    layer_name,
     names_of,
     refuse_copy,
 )
@@ -402,20 +401,6 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
     def _check_gradients(self) -> None:
         if self.graph.gradient_errors:
             raise SpecError("\n".join(self.graph.gradient_errors))
-
-    def _range(
-        self, start: str | None, end: str | None, *, backward: bool = False
-    ) -> tuple[int, int]:
-        first, last = 0, len(self.graph.nodes) - 1
-        if backward:
-            first, last = last, first
-        if start is None and end is None:  # names of many nodes lie in no near cache
-            return first, last
-        names = {node.name: node.index for node in self.graph.nodes}
-        start, end = layer_name(start, "start"), layer_name(end, "end")
-        for name in {start, end} - {None, *names}:
-            raise SpecError(f"no layer {name!r}{did_you_mean(str(name), names)}")
-        return names.get(start or "", first), names.get(end or "", last)
 
     def _blob(self, name: str) -> Blob:
         if name in self.blobs:

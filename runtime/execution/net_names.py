@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, NoReturn
 
-from netspec.errors import did_you_mean
+from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Graph
 from netspec.nets.state import State
+from runtime.execution.arguments import layer_name
 from runtime.execution.named import MissingName
 from runtime.habits import NET, with_habits
 
@@ -90,3 +91,18 @@ class NetNames:
                 if self.graph.edges[edge].blob in weights:
                     weights[self.graph.edges[edge].blob] = weight
         return weights
+
+    def _range(
+        self, start: str | None, end: str | None, *, backward: bool = False
+    ) -> tuple[int, int]:
+        """Return the numbers of the first and the last layer of a pass over some."""
+        first, last = 0, len(self.graph.nodes) - 1
+        if backward:
+            first, last = last, first
+        if start is None and end is None:  # names of many nodes lie in no near cache
+            return first, last
+        names = {node.name: node.index for node in self.graph.nodes}
+        start, end = layer_name(start, "start"), layer_name(end, "end")
+        for name in {start, end} - {None, *names}:
+            raise SpecError(f"no layer {name!r}{did_you_mean(str(name), names)}")
+        return names.get(start or "", first), names.get(end or "", last)

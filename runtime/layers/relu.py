@@ -48,8 +48,7 @@ class ReLU(OneGradient[ReLUOp]):
             positive = xp.greater(sign_of_x, 0, out=self.work["positive"])
             xp.multiply(self.dy, positive, out=dx)
             return
-        part = xp.sign(sign_of_x, out=self.work["part"])
-        xp.maximum(part, 0, out=part)  # 1 where x > 0, else 0
+        part = xp.greater(sign_of_x, 0, out=self.work["part"])  # 1 or 0, for NaN too
         xp.multiply(part, 1 - slope, out=part)
         xp.add(part, slope, out=part)
         xp.multiply(self.dy, part, out=dx)

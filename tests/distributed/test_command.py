@@ -12,6 +12,17 @@ from runtime.training.history import History
 from runtime.training.snapshot import read_state
 from tests.distributed.command_line import TRAIN, command, write_files
 
+FIT = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [6, 5] } } }
+layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 6 } } }
+layer { name: "h" type: "InnerProduct" bottom: "x" top: "h"
+        inner_product_param { num_output: 7 weight_filler { type: "xavier" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "h" top: "h" }
+layer { name: "s" type: "InnerProduct" bottom: "h" top: "s"
+        inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "s" bottom: "y" top: "loss" }
+"""
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -24,7 +35,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_one_rank_speaks_and_writes_and_another_number_goes_on(folder):
-    whole = command(2, folder, *TRAIN, "--max-iter", 10, "--out", "whole")
+    words = (*TRAIN, "--max-iter", 10)
+    whole = command(2, folder, *words, "--check-replicas", 2, "--out", "whole")
     assert whole.status == 0, whole.all
     assert whole.errors == ""
     assert "2 ranks x 6 = 12 images an iteration, as iter_size 2 of one" in whole.output
@@ -96,3 +108,17 @@ def test_a_rank_that_fails_ends_the_job(folder, how, status, told):
     state = read_state(folder / "s_iter_5.solverstate")
     assert state.iteration == 5
     assert all(np.isfinite(values).all() for values in state.history)
+
+
+def test_fit_runs_on_all_ranks(folder):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(36, 5)).astype(np.float32), np.arange(36) % 4
+    np.savez(folder / "data.npz", x=x, y=y)
+    (folder / "fit.prototxt").write_text(FIT)
+    words = ("fit", "fit.prototxt", "--data", "data.npz", "--epochs", 3, "--out", "o")
+    ended = command(2, folder, *words, "--sync-batch-norm")
+    assert ended.status == 0, ended.all
+    assert ended.errors == ""
+    assert "2 ranks x 6 = 12 images an iteration" in ended.output
+    assert ended.output.count("trained 9 iterations") == 1
+    assert [name for name in names(folder / "o") if name.endswith("iter_9.caffemodel")]

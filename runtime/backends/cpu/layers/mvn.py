@@ -76,12 +76,18 @@ def _means(dy: int, normal: int, size: int, both: int) -> Any:
     for first in range(0, size, CHUNK):
         until = min(size, first + CHUNK)
         sums, dots = none, none
-        for i in range(first, until, LANES):
-            left = until - i
-            one = vload_first(dy + 4 * i, left, none)
+        whole = until - (until - first) % LANES
+        for i in range(first, whole, LANES):
+            one = vload(dy + 4 * i)
             sums = vadd(sums, one)
             if both != 0:
-                dots = vfma(one, vload_first(normal + 4 * i, left, none), dots)
+                dots = vfma(one, vload(normal + 4 * i), dots)
+        if whole < until:
+            one = vload_first(dy + 4 * whole, until - whole, none)
+            sums = vadd(sums, one)
+            if both != 0:
+                last = vload_first(normal + 4 * whole, until - whole, none)
+                dots = vfma(one, last, dots)
         total += vsum(sums)
         products += vsum(dots)
     return np.float32(total / size), np.float32(products / size)

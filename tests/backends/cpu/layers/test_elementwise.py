@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from tests.backends.cpu.oracle import EXAMPLES, compare, numbers
+from tests.backends.cpu.oracle import CPU, EXAMPLES, PORTABLE, compare, numbers, results
+from tests.layers.harness import LoneLayer
 
 sizes = st.integers(1, 20)
 small = st.integers(1, 5)
@@ -89,3 +90,19 @@ def test_eltwise_product_and_maximum(
             one.reshape(-1)[1 + index :: 5] = np.nan
     text = f'type: "Eltwise" {names} top: "y" eltwise_param {{ {param} }}'
     compare(text, [shape] * inputs, bottoms=bottoms)
+
+
+@pytest.mark.parametrize("slope", [0, 0.25])
+@pytest.mark.parametrize("top", ["x", "y"])
+def test_relu_of_what_is_no_number(slope: float, top: str) -> None:
+    x = numbers((3, 47), 1)
+    x[1, 3:20:2], x[2, 5] = np.nan, np.inf
+    text = f'type: "ReLU" bottom: "x" top: "{top}" relu_param {{ negative_slope: '
+    found = []
+    for backend in (CPU, PORTABLE):
+        layer = LoneLayer(
+            f'name: "l" {text}{slope} }}', [x.shape], backend=backend, dtype="float32"
+        )
+        found.append(results(layer, [x], accumulate=False))
+    for got, want in zip(*found, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
