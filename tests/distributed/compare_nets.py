@@ -1,6 +1,6 @@
 """Compares ranks that train real nets with one process: rounding, and bits.
 
-    python -m tools.compare_ranks [--ranks 2 4] [--iterations 10] [--only NAME ...]
+    python -m tests.distributed.compare_nets [--ranks 2 4] [--iterations 10] [--only NAME ...]
 
 LeNet with all six rules, and a net of CIFAR-10 with dropout, random crops and mirrors
 from LMDB, and the siamese net, whose parameters are shared. For each net it prints how
@@ -124,7 +124,7 @@ class Backwards(InOrder):
 
 def compare(folder: Path, ranks: int, iterations: int, names: list[str]) -> bool:
     """Train with so many ranks and with one process; print what came, and if well."""
-    me = ["-m", "tools.compare_ranks", "--work", str(folder)]
+    me = ["-m", "tests.distributed.compare_nets", "--work", str(folder)]
     me += ["--iterations", str(iterations), "--only", *names]
     ended = launch(ranks, me, limit_s=3600)
     if ended.status:
