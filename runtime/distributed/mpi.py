@@ -18,9 +18,9 @@ from runtime.distributed.leaving import Leaving
 from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
 
 POLL_S = 0.0002  # between looks at a message; each look moves a piece of it
-# Looks without a pause before the first, some microseconds each: small sums are done
-# by then, where nobody is late.
-LOOKS = 20
+# Looks without a pause before the first, half a microsecond each and more: small sums
+# are done by then, where nobody is late.
+LOOKS = 400
 ASK_S = 0.1  # between looks at whether somebody left who is waited for
 WAIT_S = 0.4  # that each next rank waits with telling it
 
