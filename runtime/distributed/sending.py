@@ -63,9 +63,9 @@ class SendBeside:
         self._done: SimpleQueue[BaseException | None] = SimpleQueue()
         self._told = 0
         self._open = False
-        work = _Work(communicator, arrays, self._orders, self._done)
+        self._work = _Work(communicator, arrays, self._orders, self._done)
         self._thread = threading.Thread(
-            target=work.run, name="netspec-sums", daemon=True
+            target=self._work.run, name="netspec-sums", daemon=True
         )
         self._end = weakref.finalize(self, self._orders.put, None)
 
@@ -79,7 +79,7 @@ class SendBeside:
             )
         if not self._thread.is_alive():
             self._thread.start()
-        self._told, self._open = 0, True
+        self._told, self._open, self._work.beside = 0, True, True
 
     def ready(self, count: int) -> None:
         """Let the thread go on to the first `count` arrays."""
@@ -92,6 +92,7 @@ class SendBeside:
 
         Raises what the communicator raised in the thread.
         """
+        self._work.beside = False
         self.ready(self._count)
         error = self._done.get()
         if error is not None:
@@ -104,7 +105,12 @@ class SendBeside:
 
 
 class _Work:
-    """What the thread does; it does not hold who gives the orders."""
+    """What the thread does; it does not hold who gives the orders.
+
+    beside: whether others compute meanwhile.
+    """
+
+    beside = False
 
     def __init__(
         self,
@@ -122,7 +128,8 @@ class _Work:
         while (ready := self._orders.get()) is not None:
             try:
                 while summed < ready:
-                    finish(self._communicator.start_sum(self._arrays[summed]))
+                    request = self._communicator.start_sum(self._arrays[summed])
+                    finish(request, lambda: self.beside)
                     summed += 1
             except BaseException as error:
                 self._done.put(error)

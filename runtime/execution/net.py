@@ -46,6 +46,7 @@ from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.planning import shared_graph
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
+from runtime.execution.ran import BackwardRan
 from runtime.execution.unknown_fields import refuse_unknown_layers
 from runtime.execution.unwritten import Unwritten, may_leave_out
 from runtime.execution.views import edge_views, inserted_blobs, layer_views
@@ -148,6 +149,7 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         )
         self._shapes = source_shapes(kept.message, self.sources)
         self._pending: dict[str, Shape] = {}
+        self._ran = BackwardRan()
         shared = share_with.mirror if share_with else None
         self.mirror: Mirror = Mirror(self.backend, shared)
         self.graph = self._build()
@@ -304,6 +306,8 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         last = len(self.graph.nodes) - 1
         self._take_shapes(0, last)
         self.mirror.before_steps(feeds=self._fed)
+        self._ran.forward()
+        self._ran.backward(self.graph, 0, last)
         try:
             with np.errstate(all="ignore"):
                 for run in runs.whole(self.plan):
@@ -373,11 +377,15 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         steps_of = passes.wholes if whole else passes.parts
         feeds = self._fed and kind == "forward"
         if kind == "forward":
+            self._ran.forward()
             self.plan.note_forward(first, last, self.clock.value)
             lent = self.mirror.lends_parameters
             self.unwritten.before_pass(whole=whole, lent=lent)
-        elif not whole:
-            check_whole(self.plan.recomputation, first, last)
+        else:
+            if not whole:
+                check_whole(self.plan.recomputation, first, last)
+            if self._keep is not None:
+                self._ran.backward(self.graph, first, last)
         self.mirror.before_steps(steps_of[kind], again=again, feeds=feeds)
         try:
             # The logarithm of 0 is the net's own affair; it shows in the loss.

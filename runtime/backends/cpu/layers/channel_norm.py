@@ -12,6 +12,7 @@ import numpy as np
 
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
+from runtime.backends.cpu.machine.roots import inverse_root
 from runtime.backends.cpu.machine.simd import copy, f32
 from runtime.backends.cpu.machine.vectors import (
     at_least,
@@ -198,7 +199,7 @@ def normalize(record: Any, part: int, parts: int) -> None:
         at = 4 * c * a.pixels
         measured, spread_out = statistics(a.x + at, a.images, step, a.pixels)
         mean, variance = np.float32(measured), np.float32(spread_out)
-        inverse = ONE / np.sqrt(variance + np.float32(a.eps))
+        inverse = inverse_root(variance + np.float32(a.eps))
         f32(a.mean)[c] = mean
         f32(a.inverse)[c] = inverse
         if a.means != 0:

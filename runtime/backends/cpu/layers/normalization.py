@@ -20,6 +20,7 @@ from runtime.backends.cpu.layers.channel_norm import normalize, normalize_gradie
 from runtime.backends.cpu.layers.elementwise import copied
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
+from runtime.backends.cpu.machine.roots import inverse_root
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
 from runtime.backends.layer_kernel import LayerKernel
@@ -50,7 +51,7 @@ def remembered(record: Any, part: int, parts: int) -> None:
         scale, shift = ONE, ZERO
         if a.means != 0:
             variance = f32(a.variances)[c] * factor
-            scale = ONE / np.sqrt(variance + np.float32(a.eps))
+            scale = inverse_root(variance + np.float32(a.eps))
             shift = -f32(a.means)[c] * factor * scale
         if a.bias != 0:
             shift += f32(a.bias)[c] * scale

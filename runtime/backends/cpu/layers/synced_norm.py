@@ -19,6 +19,7 @@ from runtime.backends.cpu.layers.channel_norm import (
     statistics,
 )
 from runtime.backends.cpu.machine.compiled import Call, carray, kernel
+from runtime.backends.cpu.machine.roots import inverse_root
 from runtime.backends.cpu.machine.simd import copy, f32, f64
 from runtime.backends.cpu.machine.sizes import few
 from runtime.layers.base import Bound, Kernel
@@ -74,7 +75,7 @@ def settle_statistics(record: Any, part: int, parts: int) -> None:
         spread_out = 0.0 if spread_out < 0 else spread_out
         mean, variance = np.float32(measured), np.float32(spread_out)
         f32(a.mean)[c] = mean
-        f32(a.inverse)[c] = ONE / np.sqrt(variance + np.float32(a.eps))
+        f32(a.inverse)[c] = inverse_root(variance + np.float32(a.eps))
         if a.means != 0:
             if a.unbiased != 0 and count > 1:
                 variance *= np.float32(count / (count - 1))

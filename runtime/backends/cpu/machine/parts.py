@@ -18,7 +18,13 @@ Function = Callable[..., Any]
 FAST_MATH = {"contract", "reassoc", "arcp", "nsz"}
 # Python calls none of them once they are compiled, so that nothing is made for it.
 ALONE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-EXACT: dict[str, Any] = {"error_model": "numpy", "nogil": True, **ALONE}
+# A function that does not say how it is compiled is compiled as who calls it.
+EXACT: dict[str, Any] = {
+    "error_model": "numpy",
+    "nogil": True,
+    "fastmath": False,
+    **ALONE,
+}
 FAST: dict[str, Any] = {**EXACT, "fastmath": FAST_MATH}
 
 

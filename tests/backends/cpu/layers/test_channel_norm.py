@@ -187,3 +187,33 @@ def test_what_is_not_finite_spoils_its_channel_alone(
         np.testing.assert_array_equal(got[name][:, others], clean[name][:, others])
     np.testing.assert_equal(got["mean"][1], value)
     assert np.isnan(got["inverse"][1])
+
+
+def test_an_infinite_variance_has_the_reciprocal_zero() -> None:
+    x = numbers((3, 4, 31), 0)
+    x[:, 1] *= np.float32(1e25)
+    got = run(x)
+    assert got["inverse"][1] == 0
+    np.testing.assert_array_equal(got["y"][:, 1], max(0, got["beta"][1]))
+    np.testing.assert_array_equal(got["dx"][:, 1], 0)
+
+
+def test_remembered_variances_need_not_be_finite_or_above_zero() -> None:
+    values = np.array([4, 0, np.inf, np.nan, -1] * LANES, np.float32)
+    arrays = {name: np.ones_like(values) for name in ("means", "scale", "shift")}
+    call = normalization.remembered(
+        variances=values,
+        weight=np.ones(1, np.float32),
+        gamma=0,
+        beta=0,
+        bias=0,
+        channels=values.size,
+        eps=0,
+        serial=True,
+        **arrays,
+    )
+    ShuffledPool(1).run(Program([call]))
+    with np.errstate(all="ignore"):
+        want = 1 / np.sqrt(values)
+    np.testing.assert_array_equal(arrays["scale"], want)
+    np.testing.assert_array_equal(arrays["shift"], -want)

@@ -1,0 +1,21 @@
+"""Reciprocals of square roots, as written.
+
+Where sums may be reordered, compilers estimate them and mend that by a step that makes
+NaN of infinity and of 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from runtime.backends.cpu.machine.parts import exact
+
+ONE: Any = np.float32(1)
+
+
+@exact
+def inverse_root(x: Any) -> Any:
+    """Return 1 / sqrt(x)."""
+    return ONE / np.sqrt(x)
