@@ -1,6 +1,6 @@
 """Compares ranks that train real nets with one process: rounding, and bits.
 
-    python -m tests.distributed.compare_nets [--ranks 2 4] [--iterations 10] [--only NAME ...]
+    python -m tests.distributed.compare_nets [--ranks 2 4] [--only NAME ...]
 
 LeNet with all six rules, and a net of CIFAR-10 with dropout, random crops and mirrors
 from LMDB, and the siamese net, whose parameters are shared. For each net it prints how

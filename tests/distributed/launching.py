@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.util
 import json
@@ -18,7 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 300  # of a launch that takes seconds on an idle machine
-_FILES = tempfile.TemporaryDirectory(prefix="netspec-ranks-")
+_FILES = Path(tempfile.mkdtemp(prefix="netspec-ranks-"))
+atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
 PREAMBLE = "import json, os, sys\nimport numpy as np\nimport runtime\n"
 
 
@@ -94,7 +96,7 @@ def start(
     how = [mpiexec(), "-n", str(ranks)] if ranks > 1 else []
     if isinstance(program, str):
         # A file, not `-c`: tracebacks show its lines.
-        file = Path(_FILES.name, f"{hashlib.sha256(program.encode()).hexdigest()}.py")
+        file = Path(_FILES, f"{hashlib.sha256(program.encode()).hexdigest()}.py")
         file.write_text(PREAMBLE + program)
         what = [str(file)]
     else:
