@@ -14,6 +14,7 @@ import numpy as np
 
 from netspec.errors import MachineError
 from runtime.distributed.faults import end_job
+from runtime.distributed.joining import watched
 from runtime.distributed.leaving import Leaving
 from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
 
@@ -65,7 +66,8 @@ class MpiCommunicator:
             # The library of the one may end the process under the other's launcher.
             if not _fit(found.launcher, library):
                 raise _strangers(found, library, "cannot be used with it")
-            MPI.Init_thread(MPI.THREAD_MULTIPLE)
+            with watched(found):
+                MPI.Init_thread(MPI.THREAD_MULTIPLE)
         size = MPI.COMM_WORLD.Get_size()
         if size != found.size:
             raise _strangers(found, library, f"sees {size} of them")

@@ -39,6 +39,17 @@ while not request.done():
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="ranks are found in /proc")
+@pytest.mark.parametrize("how", ["sys.exit(0)", "raise ValueError('early')"])
+def test_a_rank_that_ends_before_it_joins_ends_all(how):
+    early = f"if os.environ['PMI_RANK'] == '1': {how}\n"
+    ended = launch(2, early + "runtime.distributed.world()")
+    assert ended.status == 9, ended.all
+    told = "rank 0: error: another process of this job ended before it joined"
+    assert ended.errors.count(told) == 1, ended.all
+    assert ("ValueError: early" in ended.errors) == ("early" in how)
+
+
 @pytest.mark.parametrize(
     ("how", "status", "first"),
     [
