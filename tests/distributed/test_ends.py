@@ -78,6 +78,25 @@ def test_ranks_may_end_one_after_the_other():
     assert ended.errors == ""
 
 
+def test_a_rank_that_waits_for_long_says_so():
+    program = """
+import time
+from runtime.distributed import mpi
+mpi.SLOW_S = 0.2
+world = runtime.distributed.world()
+for _ in range(2):
+    if world.rank == 0:
+        time.sleep(1)
+    world.barrier()
+"""
+    ended = launch(3, program)
+    assert ended.status == 0, ended.all
+    assert re.fullmatch(
+        r"rank 1: note: waits for other ranks since 0\.2 s\. They are slow, or .*\n",
+        ended.errors,
+    ), ended.all
+
+
 def test_ranks_without_a_communicator_are_told_that_each_trains_alone(tmp_path):
     write_files(tmp_path)
     program = """
