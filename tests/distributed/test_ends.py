@@ -39,6 +39,17 @@ while not request.done():
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="ranks are found in /proc")
+@pytest.mark.parametrize("how", ["sys.exit(0)", "raise ValueError('early')"])
+def test_a_rank_that_ends_before_it_joins_ends_all(how):
+    early = f"if os.environ['PMI_RANK'] == '1': {how}\n"
+    ended = launch(2, early + "runtime.distributed.world()")
+    assert ended.status == 9, ended.all
+    told = "rank 0: error: another process of this job ended before it joined"
+    assert ended.errors.count(told) == 1, ended.all
+    assert ("ValueError: early" in ended.errors) == ("early" in how)
+
+
 @pytest.mark.parametrize(
     ("how", "status", "first"),
     [
@@ -65,6 +76,25 @@ def test_ranks_may_end_one_after_the_other():
     assert ended.status == 0, ended.all
     assert ended.output.count("done") == 3
     assert ended.errors == ""
+
+
+def test_a_rank_that_waits_for_long_says_so():
+    program = """
+import time
+from runtime.distributed import mpi
+mpi.SLOW_S = 0.2
+world = runtime.distributed.world()
+for _ in range(2):
+    if world.rank == 0:
+        time.sleep(1)
+    world.barrier()
+"""
+    ended = launch(3, program)
+    assert ended.status == 0, ended.all
+    assert re.fullmatch(
+        r"rank 1: note: waits for other ranks since 0\.2 s\. They are slow, or .*\n",
+        ended.errors,
+    ), ended.all
 
 
 def test_ranks_without_a_communicator_are_told_that_each_trains_alone(tmp_path):
