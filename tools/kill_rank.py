@@ -5,8 +5,9 @@
 `mpiexec -n N python -m runtime train` loses one of its ranks by SIGKILL, half of the
 time at a random moment, half of the time while a snapshot is written. The job must end
 within 10 seconds with a status that is not 0, and is started again from the newest
-state. After the last kill it may end. All models and states must be those of a run that
-nobody disturbed, bit for bit. The exit status is 1 where that does not hold.
+state. After the last kill it trains for some more iterations. All models and states
+must be those of a run that nobody disturbed, bit for bit. The exit status is 1 where
+that does not hold.
 """
 
 from __future__ import annotations
@@ -29,25 +30,27 @@ SOON_S = 10.0  # in which a job must end
 PATIENCE_S = 300.0
 SOLVER = """
 net: "net.prototxt" base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 iter_size: 2
-max_iter: {last} snapshot: 20 snapshot_prefix: "s" random_seed: 3
+max_iter: 1000000000 snapshot: 20 snapshot_prefix: "s" random_seed: 3
 """
+MORE = 60  # iterations after the last kill
 
 
-def write_files(folder: Path, last: int) -> None:
-    """Write a net, and a solver that trains it for `last` iterations."""
+def write_files(folder: Path) -> None:
+    """Write a net, and a solver that trains it until somebody ends it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "net.prototxt").write_text(NET)
-    (folder / "solver.prototxt").write_text(SOLVER.format(last=last))
+    (folder / "solver.prototxt").write_text(SOLVER)
 
 
-def start(folder: Path, ranks: int) -> subprocess.Popen[bytes]:
-    """Start training, from the newest state if there is one."""
+def start(folder: Path, ranks: int, *more: object) -> subprocess.Popen[bytes]:
+    """Start training, from the newest state if there is one, with more options."""
     path = os.pathsep.join([str(Path(sys.prefix, "bin")), os.environ.get("PATH", "")])
     mpiexec = shutil.which("mpiexec", path=path)
     if mpiexec is None:
         raise SystemExit("there is no mpiexec: pip install 'netspec[mpi]'")
     command = [mpiexec, "-n", str(ranks), sys.executable, "-m", "runtime", "train"]
     command += ["--no-progress", "--solver", "solver.prototxt"]
+    command += map(str, more)
     if (state := newest(folder)) is not None:
         command += ["--snapshot", state.name]
     paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
@@ -114,9 +117,15 @@ def kill_one(folder: Path, ranks: int, rng: random.Random) -> tuple[bool, float]
     return cut, time.monotonic() - killed
 
 
-def finish(folder: Path, ranks: int) -> None:
-    """Train to the end."""
-    status = start(folder, ranks).wait(PATIENCE_S)
+def last_of(folder: Path) -> int:
+    """Return the iterations of the newest state, 0 without one."""
+    state = newest(folder)
+    return 0 if state is None else int(state.name[7:].split(".")[0])
+
+
+def finish(folder: Path, ranks: int, last: int) -> None:
+    """Train to the end of so many iterations."""
+    status = start(folder, ranks, "--max-iter", last).wait(PATIENCE_S)
     if status != 0:
         raise AssertionError(f"training ended with status {status}")
 
@@ -137,10 +146,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         killed, whole = Path(name, "killed"), Path(name, "whole")
         for folder in (killed, whole):
-            write_files(folder, last=300 * options.kills)
+            write_files(folder)
         ends = [kill_one(killed, ranks, rng) for _ in range(options.kills)]
-        finish(killed, ranks)
-        finish(whole, ranks)
+        last = last_of(killed) + MORE
+        finish(killed, ranks, last)
+        finish(whole, ranks, last)
         same = results(killed) == results(whole)
     slowest = max(seconds for _, seconds in ends)
     print(f"kills: {len(ends)}, within a snapshot: {sum(cut for cut, _ in ends)}")

@@ -14,11 +14,13 @@ import numpy as np
 
 from netspec.errors import MachineError
 from runtime.distributed.communicator import finish
-from runtime.distributed.faults import end_job
+from runtime.distributed.faults import end_job, say
+from runtime.distributed.joining import watched
 from runtime.distributed.leaving import Leaving
 from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
 
 ASK_S = 0.1  # between looks at whether somebody left who is waited for
+SLOW_S = 60.0  # that others may keep this rank waiting before it says so, once
 WAIT_S = 0.4  # that each next rank waits with telling it
 
 # How libraries call themselves that do not know what Open MPI's mpiexec tells them.
@@ -41,6 +43,7 @@ class MpiCommunicator:
         self.local_rank = found.local_rank
         self.local_size = found.local_size or self.size
         self._has_left = False
+        self._quiet = self.rank > 1  # two are enough: one of them waits in any case
 
     @classmethod
     def of_world(cls, found: Launched) -> MpiCommunicator:
@@ -62,7 +65,8 @@ class MpiCommunicator:
             # The library of the one may end the process under the other's launcher.
             if not _fit(found.launcher, library):
                 raise _strangers(found, library, "cannot be used with it")
-            MPI.Init_thread(MPI.THREAD_MULTIPLE)
+            with watched(found):
+                MPI.Init_thread(MPI.THREAD_MULTIPLE)
         size = MPI.COMM_WORLD.Get_size()
         if size != found.size:
             raise _strangers(found, library, f"sees {size} of them")
@@ -122,6 +126,17 @@ class MpiCommunicator:
             self._has_left = True
             self.leaving.leave(self._started, said)
 
+    def tell_of_wait(self) -> None:
+        """Say once that other ranks keep this one waiting."""
+        if not self._quiet:
+            self._quiet = True
+            say(
+                self.rank,
+                f"note: waits for other ranks since {SLOW_S:g} s. They are slow, or "
+                f"stopped, or called something else: step, solve, test, snapshot and "
+                f"restore are for all ranks together",
+            )
+
     def _start(self, kind: int, request: Any) -> Exchange:
         self._started[kind] += 1
         return Exchange(self, request, kind, self._started[kind])
@@ -174,6 +189,7 @@ class Exchange:
         self._communicator, self._request = communicator, request
         self._kind, self._number = kind, number
         self._ask = time.monotonic() + ASK_S
+        self._slow = self._ask + SLOW_S
 
     def done(self) -> bool:
         """Move it on, and say whether it is complete; never waits.
@@ -185,6 +201,8 @@ class Exchange:
         now = time.monotonic()
         if now > self._ask:
             self._ask = now + ASK_S
+            if now > self._slow:
+                self._communicator.tell_of_wait()
             leaving = self._communicator.leaving
             left = leaving.missing(self._kind, self._number)
             if left is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 MPICH, OPEN_MPI, MVAPICH = "MPICH", "Open MPI", "MVAPICH"
@@ -51,6 +51,11 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
             local = local_rank or 0, local_size or 0
             return Launched(rank, size, *local, launcher)
     return None
+
+
+def variables_of(launcher: str) -> Sequence[str]:
+    """Return the variables that a launcher sets: rank, size, and those of a machine."""
+    return _VARIABLES[launcher]
 
 
 def forget_launch(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.util
 import json
@@ -10,15 +11,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
 LIMIT_S = 300  # of a launch that takes seconds on an idle machine
-_FILES = tempfile.TemporaryDirectory(prefix="netspec-ranks-")
+_FILES = Path(tempfile.mkdtemp(prefix="netspec-ranks-"))
+atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
 PREAMBLE = "import json, os, sys\nimport numpy as np\nimport runtime\n"
 
 
@@ -83,6 +88,14 @@ def launch(
     return Ended(job.returncode, output, errors)
 
 
+def at_once(jobs: Mapping[T, Callable[[], Ended]]) -> dict[T, Ended]:
+    """Return how launches ended, of which some run at a time: most of it is waiting."""
+    mpiexec()  # skips here, not in a thread
+    with ThreadPoolExecutor(3) as pool:
+        started = {name: pool.submit(job) for name, job in jobs.items()}
+        return {name: job.result() for name, job in started.items()}
+
+
 def start(
     ranks: int,
     program: str | Path | Sequence[str],
@@ -94,7 +107,7 @@ def start(
     how = [mpiexec(), "-n", str(ranks)] if ranks > 1 else []
     if isinstance(program, str):
         # A file, not `-c`: tracebacks show its lines.
-        file = Path(_FILES.name, f"{hashlib.sha256(program.encode()).hexdigest()}.py")
+        file = Path(_FILES, f"{hashlib.sha256(program.encode()).hexdigest()}.py")
         file.write_text(PREAMBLE + program)
         what = [str(file)]
     else:

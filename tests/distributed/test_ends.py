@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import pytest
 
 from runtime.distributed.ranks import forget_launch, launched
 from tests.distributed.command_line import TRAIN, write_files
-from tests.distributed.launching import environment, launch
+from tests.distributed.launching import at_once, environment, launch
 
 # One rank ends in the way that is asked for, while the others wait for a sum.
 PROGRAM = """
@@ -39,6 +40,24 @@ while not request.done():
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="ranks are found in /proc")
+@pytest.mark.parametrize("how", ["sys.exit(0)", "raise ValueError('early')"])
+def test_a_rank_that_ends_before_it_joins_ends_all(how):
+    early = f"if os.environ['PMI_RANK'] == '1': {how}\n"
+    ended = launch(2, early + "runtime.distributed.world()")
+    assert ended.status == 9, ended.all
+    told = "rank 0: error: another process of this job ended before it joined"
+    assert ended.errors.count(told) == 1, ended.all
+    assert ("ValueError: early" in ended.errors) == ("early" in how)
+
+
+@pytest.fixture(scope="module")
+def ends():
+    """How three ranks end, by what they do."""
+    ways = ("raise", "interrupt", "exit", "reason", "everywhere", "late")
+    return at_once({how: partial(launch, 3, PROGRAM, how) for how in ways})
+
+
 @pytest.mark.parametrize(
     ("how", "status", "first"),
     [
@@ -48,23 +67,42 @@ while not request.done():
         ("reason", 1, r"my reason\nrank 0: error: rank 1 ended ahead of the .*\n"),
     ],
 )
-def test_a_rank_that_ends_amid_the_others_ends_all(how, status, first):
-    ended = launch(3, PROGRAM, how)
+def test_a_rank_that_ends_amid_the_others_ends_all(ends, how, status, first):
+    ended = ends[how]
     assert ended.status == status, ended.all
     assert re.match(first, ended.errors), ended.all
 
 
-def test_what_all_ranks_raise_is_told_once():
-    ended = launch(3, PROGRAM, "everywhere")
+def test_what_all_ranks_raise_is_told_once(ends):
+    ended = ends["everywhere"]
     assert ended.status == 1
     assert ended.errors.count("ValueError: broken everywhere\n") == 1, ended.all
 
 
-def test_ranks_may_end_one_after_the_other():
-    ended = launch(3, PROGRAM, "late")
+def test_ranks_may_end_one_after_the_other(ends):
+    ended = ends["late"]
     assert ended.status == 0, ended.all
     assert ended.output.count("done") == 3
     assert ended.errors == ""
+
+
+def test_a_rank_that_waits_for_long_says_so():
+    program = """
+import time
+from runtime.distributed import mpi
+mpi.SLOW_S = 0.2
+world = runtime.distributed.world()
+for _ in range(2):
+    if world.rank == 0:
+        time.sleep(1)
+    world.barrier()
+"""
+    ended = launch(3, program)
+    assert ended.status == 0, ended.all
+    assert re.fullmatch(
+        r"rank 1: note: waits for other ranks since 0\.2 s\. They are slow, or .*\n",
+        ended.errors,
+    ), ended.all
 
 
 def test_ranks_without_a_communicator_are_told_that_each_trains_alone(tmp_path):

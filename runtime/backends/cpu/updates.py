@@ -20,6 +20,8 @@ from runtime.backends.cpu.machine.compiled import (
     helper,
     kernel,
 )
+from runtime.backends.cpu.machine.parts import exact
+from runtime.backends.cpu.machine.roots import quotient
 from runtime.backends.cpu.machine.simd import f32
 from runtime.backends.cpu.machine.sizes import few
 from runtime.update_rules import Block, Settings
@@ -36,6 +38,12 @@ def _gradient(a: Any, w: Any, g: Any) -> Any:
     if a.l1 != 0:
         penalty = ONE if w > 0 else (-ONE if w < 0 else w)
     return g * np.float32(a.scale) + np.float32(a.decay) * penalty
+
+
+@exact
+def _average(fade: Any, before: Any, value: Any) -> Any:
+    """Return an average that fades; as written, as infinity must not be subtracted."""
+    return fade * before + (ONE - fade) * value
 
 
 @kernel(ARRAYS, NUMBERS)
@@ -75,7 +83,7 @@ def adagrad(record: Any, part: int, parts: int) -> None:
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
         value = _gradient(a, w[i], g[i])
         h[i] += value * value
-        step = rate * value / (np.sqrt(h[i]) + delta)
+        step = quotient(rate * value, np.sqrt(h[i]) + delta)
         g[i] = step
         w[i] -= step
 
@@ -89,8 +97,8 @@ def rmsprop(record: Any, part: int, parts: int) -> None:
     fade = np.float32(a.momentum)
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
         value = _gradient(a, w[i], g[i])
-        h[i] = fade * h[i] + (ONE - fade) * (value * value)
-        step = rate * value / (np.sqrt(h[i]) + delta)
+        h[i] = _average(fade, h[i], value * value)
+        step = quotient(rate * value, np.sqrt(h[i]) + delta)
         g[i] = step
         w[i] -= step
 
@@ -104,9 +112,9 @@ def adadelta(record: Any, part: int, parts: int) -> None:
     fade = np.float32(a.momentum)
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
         value = _gradient(a, w[i], g[i])
-        h[i] = fade * h[i] + (ONE - fade) * (value * value)
-        step = value * np.sqrt(h2[i] + delta) / np.sqrt(h[i] + delta)
-        h2[i] = fade * h2[i] + (ONE - fade) * (step * step)
+        h[i] = _average(fade, h[i], value * value)
+        step = quotient(value * np.sqrt(h2[i] + delta), np.sqrt(h[i] + delta))
+        h2[i] = _average(fade, h2[i], step * step)
         g[i] = rate * step
         w[i] -= rate * step
 
@@ -120,9 +128,9 @@ def adam(record: Any, part: int, parts: int) -> None:
     beta1, beta2 = np.float32(a.momentum), np.float32(a.momentum2)
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
         value = _gradient(a, w[i], g[i])
-        h[i] = beta1 * h[i] + (ONE - beta1) * value
-        h2[i] = beta2 * h2[i] + (ONE - beta2) * (value * value)
-        step = rate * h[i] / (np.sqrt(h2[i]) + delta)
+        h[i] = _average(beta1, h[i], value)
+        h2[i] = _average(beta2, h2[i], value * value)
+        step = quotient(rate * h[i], np.sqrt(h2[i]) + delta)
         g[i] = step
         w[i] -= step
 

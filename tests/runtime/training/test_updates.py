@@ -256,6 +256,20 @@ def test_blocks_of_any_size_give_the_same(backend, rule, monkeypatch):
 
 
 @pytest.mark.parametrize("rule", ["AdaGrad", "RMSProp", "AdaDelta", "Adam"])
+def test_a_gradient_whose_square_overflows_moves_nothing(backend, rule):
+    own = [parameter(0, (50,))]
+    flat = flat_buffers(backend, own, "float32")
+    text = f'type: "{rule}" {SETTINGS[rule]}'
+    update = update_of(solver(text), flat, own, backend)
+    large = np.full(50, 1e25, np.float32)
+    with np.errstate(all="ignore"):
+        for iteration in range(2):
+            backend.upload(large, out=flat.diff[flat.slices[0]])
+            update.apply(0.1, iteration)
+    np.testing.assert_array_equal(host(backend, flat.data), 0)
+
+
+@pytest.mark.parametrize("rule", ["AdaGrad", "RMSProp", "AdaDelta", "Adam"])
 def test_gaps_between_parameters_stay_zero_even_without_delta(backend, rule):
     text = SETTINGS[rule].replace(f"delta: {DELTA}", "delta: 0")
     flat, *_ = run(backend, f'type: "{rule}" {text} clip_gradients: 50')

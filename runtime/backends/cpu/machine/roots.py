@@ -1,7 +1,7 @@
-"""Reciprocals of square roots, as written.
+"""Quotients, and reciprocals of square roots, as written.
 
 Where sums may be reordered, compilers estimate them and mend that by a step that makes
-NaN of infinity and of 0.
+NaN of what is divided by infinity or 0.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ import numpy as np
 from runtime.backends.cpu.machine.parts import exact
 
 ONE: Any = np.float32(1)
+
+
+@exact
+def quotient(x: Any, y: Any) -> Any:
+    """Return x / y."""
+    return x / y
 
 
 @exact

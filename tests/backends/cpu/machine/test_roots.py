@@ -12,7 +12,7 @@ pytest.importorskip("numba")
 import numba
 
 from runtime.backends.cpu.machine.parts import FAST
-from runtime.backends.cpu.machine.roots import inverse_root
+from runtime.backends.cpu.machine.roots import inverse_root, quotient
 
 SPECIAL = [0.0, np.inf, np.nan, -1.0, 1e-45, 1e-38, 3e38, 2.0, 0.1]
 
@@ -29,3 +29,18 @@ def test_reciprocals_of_roots_are_rounded_as_numpy_rounds_them() -> None:
         want = np.float32(1) / np.sqrt(got)
         numba.njit(**{**FAST, "no_cpython_wrapper": False})(fill)(got)
     np.testing.assert_array_equal(got, want)
+
+
+def test_quotients_are_rounded_as_numpy_rounds_them() -> None:
+    part = quotient.made
+
+    def divide(x: Any, y: Any) -> None:
+        for i in range(x.size):
+            x[i] = part(x[i], y[i])
+
+    pairs = np.meshgrid(SPECIAL, SPECIAL)
+    x, y = (np.tile(one.astype(np.float32).reshape(-1), 4) for one in pairs)
+    with np.errstate(all="ignore"):
+        want = x / y
+        numba.njit(**{**FAST, "no_cpython_wrapper": False})(divide)(x, y)
+    np.testing.assert_array_equal(x, want)
