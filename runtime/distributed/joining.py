@@ -12,8 +12,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from runtime.distributed.launchers import launcher
 from runtime.distributed.ranks import Launched, variables_of
 
 # Kept apart from this package, to start in some milliseconds. It ends with its parent.
@@ -47,15 +47,15 @@ while os.getppid() == parent:
 def watched(found: Launched) -> Iterator[None]:
     """End this process, and so the job, if one beside it ends before it joins."""
     name = variables_of(found.launcher)[0]
-    launcher = _launcher(name)
-    if launcher is None or not sys.executable or found.local_size < 2:
+    above = launcher() if found.local_size > 1 else None
+    if above is None or not sys.executable or not _tells_children(above):
         yield
         return
     text = (
         f"rank {found.rank}: error: another process of this job ended before it joined "
         f"the others, which wait for it\n"
     )
-    numbers = map(str, (os.getpid(), launcher, found.local_size))
+    numbers = map(str, (os.getpid(), above, found.local_size))
     command = [sys.executable, "-I", "-S", "-c", _WATCHER, *numbers, name, text]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as watcher:
         try:
@@ -64,26 +64,6 @@ def watched(found: Launched) -> Iterator[None]:
             watcher.kill()
 
 
-def _launcher(name: str) -> int | None:
-    """Return the process that started the ranks of this machine, or None.
-
-    It is the first one above this that has no rank itself.
-    """
-    process = os.getpid()
-    try:
-        while _has(process, name):
-            process = _parent(process)
-        found = Path(f"/proc/{process}/task/{process}/children")
-        return process if process > 1 and found.exists() else None
-    except (OSError, ValueError):  # of another user, or not Linux
-        return None
-
-
-def _has(process: int, name: str) -> bool:
-    words = Path(f"/proc/{process}/environ").read_bytes()
-    return f"\0{name}=".encode() in b"\0" + words
-
-
-def _parent(process: int) -> int:
-    stat = Path(f"/proc/{process}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
+def _tells_children(process: int) -> bool:
+    children = f"/proc/{process}/task/{process}/children"
+    return process > 1 and os.access(children, os.R_OK)

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
+from runtime.distributed.launchers import launcher
 from runtime.distributed.ranks import launched
 
-PROCESSES = Path("/proc")
-MOST_ANCESTORS = 8  # between a rank and what started it: shells, `env`, `time`
-# What Slurm gives a job of this machine, and marks of what launchers start.
-_SLURM_PROCESSORS = "SLURM_CPUS_ON_NODE"
-_MARKS = (
-    b"PMI_RANK=",
-    b"OMPI_COMM_WORLD_RANK=",
-    b"MV2_COMM_WORLD_RANK=",
-    b"PMIX_RANK=",
-)
+_SLURM_PROCESSORS = "SLURM_CPUS_ON_NODE"  # that a job has of this machine
 
 
 def usual_threads() -> int:
@@ -42,35 +33,13 @@ def _count(process: int) -> int:
 
 
 def _of_launcher(environment: Mapping[str, str] = os.environ) -> int:
-    """Return how many processors the process has that started the ranks.
-
-    It is the first of those above this one that is no rank itself. Where nothing tells,
-    it is 0.
-    """
+    """Return how many processors the launcher has; 0 where nothing tells."""
+    process = launcher()
+    if process is None:
+        return 0
     try:
-        process = os.getppid()
-        for _ in range(MOST_ANCESTORS):
-            if not _is_rank(process):
-                count = _count(process)
-                break
-            process = _parent(process)
-        else:
-            return 0
-    except (OSError, ValueError, IndexError):
+        count = _count(process)
+    except OSError:
         return 0
     slurm = environment.get(_SLURM_PROCESSORS, "")
     return min(count, int(slurm)) if slurm.isdigit() and int(slurm) else count
-
-
-def _is_rank(process: int) -> bool:
-    try:
-        words = (PROCESSES / str(process) / "environ").read_bytes().split(b"\0")
-    except PermissionError:  # of another user, as Slurm's
-        return False
-    return any(word.startswith(_MARKS) for word in words)
-
-
-def _parent(process: int) -> int:
-    # "pid (name) state parent ...", where the name may have blanks and brackets.
-    text = (PROCESSES / str(process) / "stat").read_text()
-    return int(text.rpartition(")")[2].split()[1])

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from runtime.distributed import processors
+from runtime.distributed import launchers, processors
 
 OWN = 0
 LAUNCHER, SHELL = 40, 50  # numbers of processes
@@ -17,7 +17,7 @@ def machine(tmp_path, monkeypatch):
     """A machine of 64 processors; `start` says which ranks were started, and how."""
     allowed = {LAUNCHER: 64, SHELL: 64}
     parent = {"now": LAUNCHER}
-    monkeypatch.setattr(processors, "PROCESSES", tmp_path)
+    monkeypatch.setattr(launchers, "PROCESSES", tmp_path)
     monkeypatch.setattr(os, "getppid", lambda: parent["now"])
     monkeypatch.setattr(processors, "_count", lambda number: allowed[number])
     for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_CPUS_ON_NODE"):
