@@ -133,7 +133,7 @@ class Rank:
 
         import runtime
         from runtime.distributed.sending import SendAfter
-        from runtime.training.data_parallel import DataParallel
+        from runtime.training.ranks.data_parallel import DataParallel
 
         self.world = runtime.distributed.world()
         self.solver = make_solver(nets.train_net(net, batch), "numpy")

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 import runtime  # noqa: E402
 from runtime.backends.cuda.found import count_gpus  # noqa: E402
 from runtime.distributed.nccl import OnDevices  # noqa: E402
-from runtime.training.running_statistics import remembered  # noqa: E402
+from runtime.training.ranks.running_statistics import remembered  # noqa: E402
 
 BLOCK = """
 layer {{ name: "conv{k}" type: "Convolution" bottom: "{x}" top: "c{k}"

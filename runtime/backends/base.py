@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from netspec.errors import SpecError, UnsupportedError, did_you_mean
 from netspec.ops.base import Shape, label
 from runtime.arrays import Array
-from runtime.distributed.nccl import Group
+from runtime.distributed.communicator import Group
 from runtime.layers import portable_kernels
 from runtime.layers.base import Context, Kernel
 from runtime.layers.batch_norm import SyncedNorm

@@ -9,8 +9,9 @@ from typing import Any
 from netspec.errors import FileError, SpecError
 from netspec.files import is_file
 from runtime.callbacks.watching import Watching
+from runtime.distributed.communicator import is_first
 from runtime.training.divergence import warn
-from runtime.training.first_rank import by_first_rank, speaks
+from runtime.training.ranks.first_rank import by_first_rank
 from runtime.training.snapshot_files import SnapshotWarning
 
 FIELDS = ("iteration", "epoch", "value")
@@ -95,7 +96,8 @@ class BestCheckpoint(Watching):
             warn(f"{error}; training goes on without these weights", SnapshotWarning)
             return
         self.path_of_best = path
-        if last is not None and last != path and not self.keep_all and speaks(solver):
+        own = is_first(ranks) and not self.keep_all
+        if own and last is not None and last != path:
             last.unlink(missing_ok=True)
 
     def on_train_end(self, solver: Any) -> None:

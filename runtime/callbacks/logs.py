@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from netspec.errors import FileError
+from runtime.distributed.communicator import is_first
 from runtime.training.callbacks import Callback
 from runtime.training.divergence import warn
-from runtime.training.first_rank import speaks
 from runtime.training.logs import Log
 from runtime.training.records import StepRecord, TestRecord
 from runtime.training.snapshot_files import SnapshotWarning
@@ -41,7 +41,7 @@ class CSVLog(Callback):
 
     def on_train_begin(self, solver: Any) -> None:
         """Open the file, unless it is and this goes on."""
-        if not speaks(solver):
+        if not is_first(solver.communicator):
             return
         if self._failed or (self._log is not None and solver.iter == self._next):
             return

@@ -12,8 +12,8 @@ import numpy as np
 
 from netspec.errors import FileError, MachineError
 from runtime.callbacks.watching import number
+from runtime.distributed.communicator import is_first
 from runtime.training.callbacks import Callback
-from runtime.training.first_rank import speaks
 from runtime.training.monitored import named
 from runtime.training.records import StepRecord, TestRecord
 
@@ -67,7 +67,7 @@ class TensorBoard(Callback):
 
     def on_train_begin(self, solver: Any) -> None:
         """Open a file, unless one is open and this goes on."""
-        if not speaks(solver):
+        if not is_first(solver.communicator):
             return
         self._solver = solver
         if self._writer is not None and solver.iter == self._next:

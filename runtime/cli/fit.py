@@ -30,12 +30,12 @@ from runtime.cli.options import (
 )
 from runtime.cli.running import Outputs, add_outputs, run_training
 from runtime.distributed import world
+from runtime.distributed.communicator import several
 from runtime.execution.kept_plans import PLANS
 from runtime.fitting.asked import Asked, Files
 from runtime.fitting.data import Given
 from runtime.fitting.opening import with_usual
 from runtime.fitting.training import Length
-from runtime.training.data_parallel import several
 from runtime.training.solver_fields import SolverFields
 from runtime.training.solver_param import weight_files
 from runtime.training.solver_source import solver_of

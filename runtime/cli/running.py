@@ -17,9 +17,9 @@ from netspec.ops.base import count
 from runtime.cli.interrupts import graceful
 from runtime.cli.progress import Progress
 from runtime.distributed import Communicator
-from runtime.training.first_rank import by_first_rank
 from runtime.training.history import History, Log, StepRecord, TestRecord
 from runtime.training.plots import check_plot_path, draw_history
+from runtime.training.ranks.first_rank import by_first_rank
 from runtime.training.showing.show import NO_END
 from runtime.training.showing.words import describe, duration, images_of
 from runtime.training.snapshot_files import SnapshotWarning

@@ -34,7 +34,7 @@ from runtime.cli.options import (
 from runtime.cli.running import Outputs, add_outputs, run_training
 from runtime.distributed import world
 from runtime.execution.kept_plans import PLANS
-from runtime.training.first_rank import by_first_rank
+from runtime.training.ranks.first_rank import by_first_rank
 from runtime.training.snapshot_files import (
     check_writable,
     remove_leftovers,

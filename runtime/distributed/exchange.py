@@ -1,16 +1,12 @@
-"""What ranks tell each other: arrays of all, and wishes that all follow at once."""
+"""Arrays of all ranks, on each of them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from runtime.distributed.communicator import Communicator
-
-PERIOD_S = 0.2  # about so long a wish waits until all know of it
-MOST_ROUNDS = 1024  # without asking
 
 
 def gather_arrays(
@@ -45,38 +41,3 @@ def gather_arrays(
 
 def _count(shape: Sequence[int]) -> int:
     return int(np.prod(shape, dtype=np.int64))
-
-
-class Agreement:
-    """Asks in every round of some work whether any rank wishes to leave it.
-
-    All ranks learn of it in the same round. They speak about every `PERIOD_S` seconds
-    only, by how long their rounds take together, so that it costs nothing.
-    """
-
-    def __init__(
-        self,
-        communicator: Communicator,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._communicator, self._clock = communicator, clock
-        self._round, self._next, self._last = 0, 1, 0
-        self._since = clock()
-
-    def ask(self, *, wish: bool, last: bool = False) -> bool:
-        """End a round; say whether all leave now.
-
-        wish: of this rank; it is to be told again in later rounds. last: whether this
-        is the last round, of all ranks.
-        """
-        self._round += 1
-        if self._round < self._next and not last:
-            return False
-        now, ranks = self._clock(), self._communicator.size
-        told = np.array([float(wish), now - self._since])
-        self._communicator.sum(told)
-        rounds = self._round - self._last
-        seconds = max(float(told[1]) / ranks / rounds, PERIOD_S / MOST_ROUNDS)
-        self._last, self._since = self._round, now
-        self._next = self._round + max(1, int(PERIOD_S / seconds))
-        return bool(told[0] > 0)

@@ -13,15 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netspec.errors import MachineError
+from runtime.distributed.communicator import finish
 from runtime.distributed.faults import end_job, say
 from runtime.distributed.joining import watched
 from runtime.distributed.leaving import Leaving
 from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
 
-POLL_S = 0.0002  # between looks at a message; each look moves a piece of it
-# Looks without a pause before the first, half a microsecond each and more: small sums
-# are done by then, where nobody is late.
-LOOKS = 400
 ASK_S = 0.1  # between looks at whether somebody left who is waited for
 SLOW_S = 60.0  # that others may keep this rank waiting before it says so, once
 WAIT_S = 0.4  # that each next rank waits with telling it
@@ -146,12 +143,7 @@ class MpiCommunicator:
 
     def _wait(self, request: Any) -> None:
         """Wait for a message without spinning, and with an ear for signals."""
-        exchange = self._start(VALUES, request)
-        for _ in range(LOOKS):
-            if exchange.done():
-                return
-        while not exchange.done():
-            time.sleep(POLL_S)
+        finish(self._start(VALUES, request))
 
 
 def _library() -> Any:

@@ -13,33 +13,9 @@ import numpy as np
 
 from netspec.errors import SpecWarning
 from netspec.notebooks import warn_user
-from runtime.distributed.communicator import Communicator, Request
+from runtime.distributed.communicator import Communicator, Group, Request
 
 T = TypeVar("T")
-
-
-class Group(Protocol):
-    """What adds up arrays over the devices of several processes.
-
-    place: which device of its machine it is. missing: why that cannot be, or "".
-    """
-
-    @property
-    def place(self) -> str:
-        """See above."""
-
-    @property
-    def missing(self) -> str:
-        """See above."""
-
-    def new_group(self) -> list[int]:
-        """Return a name by which processes find each other."""
-
-    def join(self, group: Sequence[int], rank: int, size: int) -> None:
-        """Meet the other processes of a group; each of them calls it."""
-
-    def start(self, array: Any) -> Request:
-        """Start to add up an array over all processes, in place."""
 
 
 class Copies(Protocol):

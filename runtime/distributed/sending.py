@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 from netspec.errors import MachineError
-from runtime.distributed.communicator import Communicator, Request
-
-# Between looks at a sum, each of which moves a piece; a pause takes 0.08 ms more.
-POLL_S, BESIDE_S = 0.00002, 0.0002
-# Looks without a pause, of half a microsecond each: small sums are done by then, where
-# nobody is late.
-LOOKS, BESIDE_LOOKS = 400, 20
+from runtime.distributed.communicator import Communicator, finish
 
 
 class Sending(Protocol):
@@ -144,17 +137,3 @@ class _Work:
             if summed == len(self._arrays):
                 summed = 0
                 self._done.put(None)
-
-
-def finish(request: Request, beside: Callable[[], bool] = lambda: False) -> None:
-    """Wait for a sum without spinning for long, and with an ear for signals.
-
-    beside: whether this processor has something to compute meanwhile; then it is left
-    to that sooner.
-    """
-    idle = 0
-    while not request.done():
-        idle += 1
-        computes = beside()
-        if idle > (BESIDE_LOOKS if computes else LOOKS):
-            time.sleep(BESIDE_S if computes else POLL_S)

@@ -13,12 +13,12 @@ from netspec.errors import SpecError, SpecWarning
 from netspec.notebooks import warn_user
 from runtime.data.given.base import Dataset
 from runtime.distributed import Communicator
+from runtime.distributed.communicator import rank_count
 from runtime.fitting.data import Given, Opened, can_begin_anew, open_data
 from runtime.fitting.inputs import Inputs, inputs_of, with_batch
 from runtime.fitting.interrupted import Call, told
 from runtime.fitting.opening import last_state, param_of, prefix_in
 from runtime.fitting.training import Length, Training
-from runtime.training.data_parallel import ranks_of
 from runtime.training.micro_batch import FedParts
 from runtime.training.solver import DEFAULT_SEED, Solver
 from runtime.training.solver_param import find_file, test_choices, train_choice
@@ -224,7 +224,7 @@ class Asked:
         param.max_iter = self.length.max_iter or 1
         batches = None if opened.train is None else opened.train.batches
         if batches is not None:
-            epoch = -(-batches // (param.iter_size * ranks_of(self._communicator)))
+            epoch = -(-batches // (param.iter_size * rank_count(self._communicator)))
             length = self.length
             param.max_iter = length.max_iter or (length.epochs or 1) * epoch
             if opened.test is not None:

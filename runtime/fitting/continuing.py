@@ -9,13 +9,13 @@ from netspec.notebooks import warn_user
 from netspec.schema import SolverParameter
 from runtime.data.given.base import Later
 from runtime.distributed import Communicator
+from runtime.distributed.communicator import rank_count
 from runtime.execution.net import Net
 from runtime.fitting.asked import Files, count_batches
 from runtime.fitting.data import Given, Opened, open_data
 from runtime.fitting.inputs import Inputs, inputs_of_net
 from runtime.fitting.opening import prefix_in
 from runtime.fitting.training import Length, Training
-from runtime.training.data_parallel import ranks_of
 from runtime.training.history import History
 from runtime.training.lr_policy import POLICY_FIELDS
 from runtime.training.solver import Solver
@@ -50,7 +50,7 @@ def refuse_others(one: History | Solver, communicator: Communicator | None) -> N
 
     Raises `SpecError`.
     """
-    ranks = ranks_of(_solver_of(one).communicator)
+    ranks = rank_count(_solver_of(one).communicator)
     if communicator is not None and communicator.size != ranks:
         raise SpecError(
             f"fit goes on with a solver of {ranks} ranks, and communicator has "
@@ -128,7 +128,7 @@ def _with_data(solver: Solver, given: Given, old: Training | None) -> Training:
         test = _test_inputs(solver)
     opened = open_data(given, train, test, solver.seed)
     if opened.train is not None:
-        size = solver.param.iter_size * ranks_of(solver.communicator)
+        size = solver.param.iter_size * rank_count(solver.communicator)
         batches = solver.iter * size // parts
         later = Opened(Later(opened.train, batches), opened.test)
         opened = later.divided(parts)

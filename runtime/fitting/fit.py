@@ -9,6 +9,7 @@ from typing import Any
 
 from netspec.graph.dividing import Parts
 from runtime.distributed import Communicator
+from runtime.distributed.communicator import is_first, several
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.python_layers.code import Allow
 from runtime.fitting.asked import Asked, Files
@@ -19,7 +20,6 @@ from runtime.fitting.interrupted import KEPT, Call
 from runtime.fitting.training import Length, Training, add_callbacks
 from runtime.habits import told_without_strange
 from runtime.interrupts import stopped
-from runtime.training.data_parallel import several
 from runtime.training.history import History
 from runtime.training.solver import Solver
 
@@ -152,7 +152,7 @@ def fit(
     kept = KEPT.of(call)
     if kept is not None:
         kept.plan(asked.length, first=0, snapshot=snapshot)
-        if ranks is None or ranks.rank == 0:
+        if is_first(ranks):
             _say_going_on(kept)
     return _run(kept or asked.begin(how), call, callbacks, progress)
 

@@ -15,10 +15,10 @@ from runtime.data.feeding import Feed
 from runtime.data.given.base import Dataset, Later
 from runtime.data.given.streams import StreamEndedError
 from runtime.distributed import Communicator
+from runtime.distributed.communicator import rank_count
 from runtime.execution.net import Net
 from runtime.fitting.data import Given, Opened, can_begin_anew
 from runtime.fitting.inputs import labels_of
-from runtime.training.data_parallel import ranks_of
 from runtime.training.history import History
 from runtime.training.lr_policy import POLICY_FIELDS
 from runtime.training.showing.show import NO_END
@@ -110,7 +110,7 @@ class Training:
     @property
     def _iteration_size(self) -> int:
         """How many batches an iteration takes, on all ranks together."""
-        return self.solver.param.iter_size * ranks_of(self.solver.communicator)
+        return self.solver.param.iter_size * rank_count(self.solver.communicator)
 
     @property
     def _batches(self) -> int | None:

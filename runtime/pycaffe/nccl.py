@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import SpecError, UnsupportedError
-from runtime.distributed.sending import finish
+from runtime.distributed.communicator import finish
 from runtime.execution.mirror import Kind, Steps
 from runtime.pycaffe import mode
 

@@ -13,6 +13,7 @@ from netspec.errors import FileError, SpecError
 from netspec.graph.dividing import Parts
 from netspec.schema import SolverParameter
 from runtime.distributed import Communicator
+from runtime.distributed.communicator import rank_count, several
 from runtime.execution.arguments import integer, path_of
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
@@ -22,7 +23,6 @@ from runtime.execution.weights import Names
 from runtime.habits import SOLVER, with_habits
 from runtime.interrupts import Held, held, stopped, whole
 from runtime.training.ahead import Ahead
-from runtime.training.data_parallel import DataParallel, ranks_of, several
 from runtime.training.divergence import (
     NonFiniteLossError,
     Watch,
@@ -36,16 +36,14 @@ from runtime.training.doubts import (
     warn_if_nothing_learns,
     warn_of_portable_kernels,
 )
-from runtime.training.first_rank import make_ready
 from runtime.training.history import History, Recorder, StepRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
-from runtime.training.rank_device import backend_of_rank, with_sums
-from runtime.training.replicas import Replicas
+from runtime.training.ranks.devices import backend_of_rank, with_sums
+from runtime.training.ranks.first_rank import make_ready
+from runtime.training.ranks.running_statistics import RunningStatistics
 from runtime.training.rule import Rule
-from runtime.training.running_statistics import RunningStatistics
-from runtime.training.shared_data import SharedData
 from runtime.training.showing.shower import Progress, Shower
 from runtime.training.snapshot_files import (
     Snapshot,
@@ -187,7 +185,7 @@ class Solver(SolverRanks, SolverLooks):
         paths = [find_file(name, folder, "weights file") for name in names]
         self.copy_all(paths, rename)
         self.statistics = RunningStatistics(self.net, self.communicator)
-        self._rule = Rule(param, self.net, ranks_of(self.communicator))
+        self._rule = Rule(param, self.net, rank_count(self.communicator))
         self.options, self.check_replicas = options, every
         self._time = self.net.backend.compilation.clock  # stands while it compiles
         self._recorder = Recorder(self._records, param, self._time)
@@ -204,11 +202,8 @@ class Solver(SolverRanks, SolverLooks):
         self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
-        self._together = self._shared = None
         if self.communicator is not None:
-            self._together = DataParallel(self.net, self.communicator)
-            self._replicas = Replicas(self.net, self.communicator, every, self._rule)
-            self._shared = SharedData(self.net, self.communicator)
+            self._join(self.communicator, every)
         self.young = YoungStatistics()
 
     # ------------------------------------------------------------ state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
@@ -21,11 +21,10 @@ from runtime.execution.weights import (
 )
 from runtime.interrupts import whole
 from runtime.training.divergence import warn
-from runtime.training.first_rank import by_first_rank, warn_of_strangers
 from runtime.training.new_end import has_new_end
 from runtime.training.passes import UNKNOWN
-from runtime.training.replicas import Replicas
-from runtime.training.running_statistics import RunningStatistics
+from runtime.training.ranks.first_rank import by_first_rank, warn_of_lone_ranks
+from runtime.training.ranks.running_statistics import RunningStatistics
 from runtime.training.snapshot import restore_snapshot, write_snapshot
 from runtime.training.snapshot_files import (
     Snapshot,
@@ -35,6 +34,9 @@ from runtime.training.snapshot_files import (
 )
 from runtime.training.telling import Callbacks
 from runtime.update_rules import Update
+
+if TYPE_CHECKING:
+    from runtime.training.ranks.replicas import Replicas
 
 _FIELDS = frozenset(known_fields(SolverParameter.DESCRIPTOR))
 _OWN = frozenset(("net",))
@@ -128,7 +130,7 @@ class SolverFiles(Callbacks):
         self.statistics.average()
         hdf5 = param.snapshot_format == SolverParameter.HDF5
         states = self._states()
-        warn_of_strangers(self.communicator)
+        warn_of_lone_ranks(self.communicator)
         by_first_rank(
             self.communicator,
             lambda: write_snapshot(

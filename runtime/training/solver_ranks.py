@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from runtime.distributed import Communicator
 from runtime.interrupts import Held
-from runtime.training.data_parallel import (
+from runtime.training.passes import mean_gradients
+from runtime.training.ranks.agreeing import (
     INTERRUPT,
     LISTENS,
     MEET,
@@ -13,12 +15,13 @@ from runtime.training.data_parallel import (
     STOP,
     UNSAVED,
     Agreed,
-    DataParallel,
     Told,
 )
-from runtime.training.passes import mean_gradients
-from runtime.training.replicas import described
 from runtime.training.solver_tests import SolverTests
+
+if TYPE_CHECKING:
+    from runtime.training.ranks.data_parallel import DataParallel
+    from runtime.training.ranks.shared_data import SharedData
 
 
 class SolverRanks(SolverTests):
@@ -33,10 +36,22 @@ class SolverRanks(SolverTests):
     options: dict[str, Any]
     seed: int
     micro_batch: int
-    _together: DataParallel | None
+    _together: DataParallel | None = None
+    _shared: SharedData | None = None
     _end: int
     _bad_rank: int | None = None  # whose loss is not finite
     _listens = False  # whether on any rank somebody is told of iterations
+
+    def _join(self, communicator: Communicator, check_replicas: int) -> None:
+        """Train with other ranks from now on. One process alone loads nothing of it."""
+        from runtime.training.ranks.data_parallel import DataParallel
+        from runtime.training.ranks.replicas import Replicas
+        from runtime.training.ranks.shared_data import SharedData
+
+        given = (self.net, communicator)
+        self._together = DataParallel(*given)
+        self._replicas = Replicas(*given, check_replicas, self._rule)
+        self._shared = SharedData(*given)
 
     def _meet(self, signals: Held) -> None:
         """Refuse ranks that differ, ahead of the first iteration."""
@@ -45,7 +60,7 @@ class SolverRanks(SolverTests):
         self._interrupted = False
         agreed = self._agree(signals)
         if agreed.wishes & MEET:
-            self._replicas.meet(described(self))
+            self._replicas.meet(self)
         agreed.check(self._iteration)
 
     def _gradients(self, iteration: int, lr: float, signals: Held) -> float:

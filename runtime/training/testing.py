@@ -9,13 +9,12 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.schema import SolverParameter
 from runtime.distributed import Communicator
-from runtime.distributed.exchange import Agreement
 from runtime.execution.net import Net
 from runtime.training.average_precision import Precision, precision_of
 from runtime.training.averages import Averages, Means
 from runtime.training.passes import at_passes
+from runtime.training.ranks.agreeing import Agreement
 from runtime.training.records import TestRecord
-from runtime.training.shared_tests import Share, shared_means
 
 
 class _Left(Exception):
@@ -128,10 +127,10 @@ def _together(
     communicator: Communicator,
 ) -> Means:
     """Run this rank's share of a test."""
-    share, agreement = (
-        Share(net, communicator, before, batches),
-        Agreement(communicator),
-    )
+    from runtime.training.ranks.shared_tests import Share, shared_means
+
+    share = Share(net, communicator, before, batches)
+    agreement = Agreement(communicator)
 
     def ask(turn: int) -> None:
         if agreement.ask(wish=leave(), last=turn == share.rounds):

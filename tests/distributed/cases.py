@@ -17,7 +17,7 @@ import numpy as np
 
 import runtime
 from netspec.errors import SpecError
-from runtime.training.data_parallel import DataParallel
+from runtime.training.ranks.data_parallel import DataParallel
 
 ITERATIONS = 10
 SMALL_BYTES = 512  # of buckets, so that small nets have several

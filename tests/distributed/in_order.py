@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime.training.data_parallel import Agreed, DataParallel, Told
 from runtime.training.passes import at_passes
+from runtime.training.ranks.agreeing import Agreed, Told
+from runtime.training.ranks.data_parallel import DataParallel
 
 
 def in_ranks_order(parts: list[np.ndarray]) -> np.ndarray:

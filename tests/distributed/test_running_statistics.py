@@ -26,7 +26,7 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "lo
 """
 
 PROGRAM = """
-from runtime.training.running_statistics import remembered
+from runtime.training.ranks.running_statistics import remembered
 folder, net = sys.argv[1:]
 world = runtime.distributed.world()
 

@@ -18,7 +18,7 @@ from runtime.backends.cuda.machine.device import Device
 from runtime.backends.cuda.machine.launch import Call, Launch
 from runtime.backends.cuda.machine.program import Program
 from runtime.backends.cuda.tensor import Blob, Place, Tensor, conversion, made
-from runtime.distributed.nccl import Group
+from runtime.distributed.communicator import Group
 from runtime.layers.base import Context, Kernel
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 from netspec.errors import SpecError, did_you_mean
 from netspec.notebooks import page_shell
+from runtime.distributed.communicator import is_first
 from runtime.interrupts import Held
-from runtime.training.first_rank import speaks
 from runtime.training.showing.show import (
     Nothing,
     Outcome,
@@ -98,7 +98,7 @@ class Shower:
 
     def _way(self, solver: Any, progress: Progress) -> str:
         way = way_of(progress, solver.param.display, script=self._script)
-        return way if speaks(solver) else "off"
+        return way if is_first(solver.communicator) else "off"
 
 
 class Running:

@@ -13,7 +13,7 @@ from runtime.backends import by_name
 from runtime.backends.cuda import found
 from runtime.backends.cuda.machine.nccl import Nccl
 from runtime.distributed.nccl import OnDevices, ThroughHost, on_devices
-from runtime.training.rank_device import backend_of_rank
+from runtime.training.ranks.devices import backend_of_rank
 from tests.ranks import together
 
 

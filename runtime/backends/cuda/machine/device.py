@@ -17,7 +17,7 @@ from runtime.arrays import Array
 from runtime.backends.cuda.machine.convolutions import Convolution
 from runtime.backends.cuda.machine.launch import CudaKernel, Launcher
 from runtime.backends.cuda.machine.products import Product
-from runtime.distributed.nccl import Group
+from runtime.distributed.communicator import Group
 
 FETCHES = 16  # of one size, on their way at once
 

@@ -18,8 +18,8 @@ from runtime.arrays import Array
 from runtime.distributed import Communicator
 from runtime.execution.mirror import WRITING
 from runtime.execution.net import Net
+from runtime.training.ranks.running_statistics import remembered
 from runtime.training.rule import Rule
-from runtime.training.running_statistics import remembered
 
 # What may differ between ranks: where files lie, what is shown, on which device.
 _OPEN = (
@@ -84,11 +84,12 @@ class Replicas:
         self._counted = remembered(net.graph)
         self.met = False  # since files were read last
 
-    def meet(self, mine: Mapping[str, str]) -> None:
-        """Refuse ranks that differ from rank 0, in these texts or in their parameters.
+    def meet(self, solver: Any) -> None:
+        """Refuse ranks whose solver or whose parameters differ from those of rank 0.
 
         Raises `SpecError`, on all ranks.
         """
+        mine = described(solver)
         self._compare_texts(mine)
         first = mine["iteration"] == "0"
         if differs := self._differing(statistics=first):

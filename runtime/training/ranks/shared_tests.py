@@ -22,7 +22,7 @@ from runtime.distributed.exchange import gather_arrays
 from runtime.execution.net import Net
 from runtime.training.average_precision import Precision
 from runtime.training.averages import Averages, Means, Sum, detections
-from runtime.training.carried import carried
+from runtime.training.ranks.carried import carried
 
 KEPT_BYTES = 32 * 2**20  # of the values of an output of all batches of a rank
 

@@ -7,7 +7,6 @@ import platform
 from netspec.errors import SpecError
 from runtime.backends import Backend, name_for_rank
 from runtime.distributed import Communicator
-from runtime.distributed.nccl import on_devices
 
 
 def backend_of_rank(name: str, ranks: Communicator | None) -> str:
@@ -36,4 +35,6 @@ def with_sums(ranks: Communicator | None, backend: Backend) -> Communicator | No
     """Return ranks that can add up arrays of their backend. All of them call it."""
     if ranks is None or backend.on_host:
         return ranks
+    from runtime.distributed.nccl import on_devices
+
     return on_devices(ranks, backend, backend.group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from netspec.errors import (
     FileError,
@@ -13,6 +12,7 @@ from netspec.errors import (
     SpecWarning,
 )
 from runtime.distributed import Communicator
+from runtime.distributed.communicator import several
 from runtime.distributed.ranks import launched
 from runtime.training.divergence import warn
 from runtime.training.snapshot_files import check_writable, remove_leftovers
@@ -26,7 +26,8 @@ def by_first_rank(communicator: Communicator | None, do: Callable[[], object]) -
 
     Without a communicator it is just called.
     """
-    if communicator is None or communicator.size == 1:
+    communicator = several(communicator)
+    if communicator is None:
         do()
         return
     error: NetspecError | None = None
@@ -43,18 +44,12 @@ def by_first_rank(communicator: Communicator | None, do: Callable[[], object]) -
         raise _KINDS[kind](text)
 
 
-def speaks(solver: Any) -> bool:
-    """Say whether this rank shows and writes what all ranks have alike."""
-    ranks = solver.communicator
-    return ranks is None or bool(ranks.rank == 0)
-
-
 def make_ready(prefix: str, communicator: Communicator | None) -> None:
     """See that snapshots can be written, and remove what dead processes left of them.
 
     Raises `FileError`.
     """
-    warn_of_strangers(communicator)
+    warn_of_lone_ranks(communicator)
 
     def ready() -> None:
         check_writable(prefix)
@@ -66,7 +61,7 @@ def make_ready(prefix: str, communicator: Communicator | None) -> None:
 _warned = False
 
 
-def warn_of_strangers(communicator: Communicator | None) -> None:
+def warn_of_lone_ranks(communicator: Communicator | None) -> None:
     """Warn once where several processes that were started together write snapshots.
 
     Each trains for itself, and all may write to the same files.

@@ -9,95 +9,20 @@ the rest of them: see `runtime/execution/buckets.py`, `runtime/distributed/sendi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from netspec.errors import SpecError
 from runtime.distributed import Communicator
 from runtime.distributed.sending import SendAfter, SendBeside, Sending
 from runtime.execution.buckets import BUCKET_BYTES, buckets_of
 from runtime.execution.mirror import Kind, Steps
 from runtime.execution.net import Net
 from runtime.training.passes import at_passes
-
-# What a rank tells all others in one number.
-STOP, INTERRUPT, SNAPSHOT, UNSAVED, LISTENS, MEET = (1 << bit for bit in range(6))
+from runtime.training.ranks.agreeing import Agreed, Told
 
 _GRADIENTS = frozenset({Kind.WEIGHT_DIFF})
 SUMS = Steps(reads=_GRADIENTS, changes=_GRADIENTS)
-
-
-def several(communicator: Any) -> Communicator | None:
-    """Return a communicator of more than one rank, or None."""
-    return communicator if communicator and communicator.size > 1 else None
-
-
-def ranks_of(communicator: Communicator | None) -> int:
-    """Return how many ranks there are: 1 without a communicator."""
-    return 1 if communicator is None else communicator.size
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a rank tells the others of an iteration.
-
-    loss: the sum of its passes. wishes: bits such as `STOP`. lr: its learning rate.
-    end: the iteration up to which it trains.
-    """
-
-    loss: float
-    wishes: int
-    lr: float
-    end: int
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """What all ranks told, in their order."""
-
-    told: Sequence[Told]
-
-    @property
-    def loss(self) -> float:
-        """The sum of all losses, with the same bits on all ranks."""
-        return float(sum(one.loss for one in self.told))
-
-    @property
-    def wishes(self) -> int:
-        """What anybody wishes."""
-        found = 0
-        for one in self.told:
-            found |= one.wishes
-        return found
-
-    @property
-    def bad_rank(self) -> int | None:
-        """The first rank whose loss is not finite."""
-        bad = (r for r, one in enumerate(self.told) if not math.isfinite(one.loss))
-        return next(bad, None)
-
-    def check(self, iteration: int) -> None:
-        """Refuse ranks that go on otherwise than rank 0.
-
-        Raises `SpecError`, on all ranks.
-        """
-        first = self.told[0]
-        for rank, one in enumerate(self.told):
-            if one.end != first.end:
-                raise SpecError(
-                    f"rank {rank} is to train up to iteration {one.end}, and rank 0 up "
-                    f"to {first.end}; call step, solve and end_at alike on all ranks"
-                )
-            if one.lr != first.lr:
-                raise SpecError(
-                    f"the learning rate of iteration {iteration} is {one.lr:.9g} on "
-                    f"rank {rank} and {first.lr:.9g} on rank 0; change it on all ranks "
-                    f"alike"
-                )
 
 
 class DataParallel:

@@ -9,8 +9,9 @@ from netspec import NetSpec
 from netspec import layers as L
 from netspec.errors import ShapeError
 from runtime import TEST, Layer
-from runtime.distributed.exchange import Agreement, gather_arrays
-from runtime.training import shared_tests
+from runtime.distributed.exchange import gather_arrays
+from runtime.training.ranks import shared_tests
+from runtime.training.ranks.agreeing import Agreement
 from runtime.training.testing import run_tests
 from tests.ranks import together
 

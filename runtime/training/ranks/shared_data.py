@@ -14,8 +14,8 @@ from netspec.graph import Node
 from netspec.ops.base import label
 from runtime.distributed import Communicator
 from runtime.execution.net import Net
-from runtime.training.carried import hidden_state, written
 from runtime.training.divergence import warn
+from runtime.training.ranks.carried import hidden_state, written
 
 Sums = list[int | None]  # of the tops of a layer; None where nobody keeps them
 

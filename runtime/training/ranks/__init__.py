@@ -1,0 +1,1 @@
+"""How several processes train one net: what they add up, agree on and share."""
