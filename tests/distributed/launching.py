@@ -11,13 +11,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
 LIMIT_S = 300  # of a launch that takes seconds on an idle machine
 _FILES = Path(tempfile.mkdtemp(prefix="netspec-ranks-"))
 atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
@@ -83,6 +86,14 @@ def launch(
             output, errors = job.communicate()
             pytest.fail(f"the job hung for {limit_s} s:\n{output}\n{errors}")
     return Ended(job.returncode, output, errors)
+
+
+def at_once(jobs: Mapping[T, Callable[[], Ended]]) -> dict[T, Ended]:
+    """Return how launches ended, of which some run at a time: most of it is waiting."""
+    mpiexec()  # skips here, not in a thread
+    with ThreadPoolExecutor(3) as pool:
+        started = {name: pool.submit(job) for name, job in jobs.items()}
+        return {name: job.result() for name, job in started.items()}
 
 
 def start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,23 @@ import pytest
 from runtime.training.history import History
 from runtime.training.snapshot import read_state
 from tests.distributed.command_line import TRAIN, command, write_files
+from tests.distributed.launching import at_once
 
-FIT = """
-layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [6, 5] } } }
-layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 6 } } }
-layer { name: "h" type: "InnerProduct" bottom: "x" top: "h"
-        inner_product_param { num_output: 7 weight_filler { type: "xavier" } } }
-layer { name: "bn" type: "BatchNorm" bottom: "h" top: "h" }
-layer { name: "s" type: "InnerProduct" bottom: "h" top: "s"
-        inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "s" bottom: "y" top: "loss" }
-"""
+# What a rank does in its ninth pass, how the job ends, and what is told first.
+FAILURES = {
+    "raise": (1, r"rank 1: raise comes\nrank 1: error: .*broken on purpose.*\n"),
+    "exit": (1, r"rank 1: exit comes\n"),
+    "kill": (9, ""),
+    "nan": (1, r"error: .*loss.*nan.*\n"),
+}
+# Command lines, how they end, and what is told, once.
+SAID = {
+    (*TRAIN, "--max-itr", "3"): (2, r"python -m runtime: error: .*--max-itr.*\n"),
+    ("train", "--solver", "gone"): (1, r"error: gone: cannot be read: .*\n"),
+    (*TRAIN, "--max-iter", "3", "--log", "no/x.csv"): (1, r"error: no/x.csv: .*\n"),
+    ("evaluat",): (2, r"python -m runtime: error: argument COMMAND: .*\n"),
+    ("train", "--help"): (0, ""),
+}
 
 
 @pytest.fixture
@@ -66,21 +73,13 @@ def test_one_rank_speaks_and_writes_and_another_number_goes_on(folder):
     assert read_state(folder / "three" / "s_iter_10.solverstate").iteration == 10
 
 
-@pytest.mark.parametrize(
-    ("words", "status", "expected"),
-    [
-        ((*TRAIN, "--max-itr", 3), 2, r"python -m runtime: error: .*--max-itr.*\n"),
-        (("train", "--solver", "gone"), 1, r"error: gone: cannot be read: .*\n"),
-        ((*TRAIN, "--max-iter", 3, "--log", "no/x.csv"), 1, r"error: no/x.csv: .*\n"),
-        (("evaluat",), 2, r"python -m runtime: error: argument COMMAND: .*\n"),
-        (("train", "--help"), 0, ""),
-    ],
-)
-def test_what_all_ranks_say_is_said_once(folder, words, status, expected):
-    ended = command(2, folder, *words)
-    assert ended.status == status, ended.all
-    assert re.fullmatch(expected, ended.errors), ended.all
-    assert ended.output.count("usage: ") == ("--help" in words)
+def test_what_all_ranks_say_is_said_once(folder):
+    jobs = {words: partial(command, 2, folder, *words) for words in SAID}
+    for words, ended in at_once(jobs).items():
+        status, expected = SAID[words]
+        assert ended.status == status, ended.all
+        assert re.fullmatch(expected, ended.errors), ended.all
+        assert ended.output.count("usage: ") == ("--help" in words)
 
 
 def test_other_commands_run_on_one_rank_and_say_so(folder):
@@ -91,34 +90,18 @@ def test_other_commands_run_on_one_rank_and_say_so(folder):
     assert ended.errors.count("note: check-gradients runs in one process") == 1
 
 
-@pytest.mark.parametrize(
-    ("how", "status", "told"),
-    [
-        ("raise", 1, r"rank 1: raise comes\nrank 1: error: .*broken on purpose.*\n"),
-        ("exit", 1, r"rank 1: exit comes\n"),
-        ("kill", 9, ""),
-        ("nan", 1, r"error: .*loss.*nan.*\n"),
-    ],
-)
-def test_a_rank_that_fails_ends_the_job(folder, how, status, told):
-    ended = command(2, folder, *TRAIN, "--max-iter", 100_000, fail=f"{how} 1 9")
-    assert ended.status == status, ended.all
-    lines = "".join(f"{line}\n" for line in ended.errors.splitlines() if line.strip())
-    assert re.match(told, lines), ended.all
-    state = read_state(folder / "s_iter_5.solverstate")
-    assert state.iteration == 5
-    assert all(np.isfinite(values).all() for values in state.history)
-
-
-def test_fit_runs_on_all_ranks(folder):
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(36, 5)).astype(np.float32), np.arange(36) % 4
-    np.savez(folder / "data.npz", x=x, y=y)
-    (folder / "fit.prototxt").write_text(FIT)
-    words = ("fit", "fit.prototxt", "--data", "data.npz", "--epochs", 3, "--out", "o")
-    ended = command(2, folder, *words, "--sync-batch-norm")
-    assert ended.status == 0, ended.all
-    assert ended.errors == ""
-    assert "2 ranks x 6 = 12 images an iteration" in ended.output
-    assert ended.output.count("trained 9 iterations") == 1
-    assert [name for name in names(folder / "o") if name.endswith("iter_9.caffemodel")]
+def test_a_rank_that_fails_ends_the_job(tmp_path):
+    jobs, words = {}, (*TRAIN, "--max-iter", 100_000)
+    for how in FAILURES:
+        folder = tmp_path / how
+        folder.mkdir()
+        write_files(folder)
+        jobs[how] = partial(command, 2, folder, *words, fail=f"{how} 1 9")
+    for how, ended in at_once(jobs).items():
+        status, told = FAILURES[how]
+        assert ended.status == status, ended.all
+        lines = [line for line in ended.errors.splitlines() if line.strip()]
+        assert re.match(told, "".join(f"{line}\n" for line in lines)), ended.all
+        state = read_state(tmp_path / how / "s_iter_5.solverstate")
+        assert state.iteration == 5
+        assert all(np.isfinite(values).all() for values in state.history)

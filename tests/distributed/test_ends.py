@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import pytest
 
 from runtime.distributed.ranks import forget_launch, launched
 from tests.distributed.command_line import TRAIN, write_files
-from tests.distributed.launching import environment, launch
+from tests.distributed.launching import at_once, environment, launch
 
 # One rank ends in the way that is asked for, while the others wait for a sum.
 PROGRAM = """
@@ -50,6 +51,13 @@ def test_a_rank_that_ends_before_it_joins_ends_all(how):
     assert ("ValueError: early" in ended.errors) == ("early" in how)
 
 
+@pytest.fixture(scope="module")
+def ends():
+    """How three ranks end, by what they do."""
+    ways = ("raise", "interrupt", "exit", "reason", "everywhere", "late")
+    return at_once({how: partial(launch, 3, PROGRAM, how) for how in ways})
+
+
 @pytest.mark.parametrize(
     ("how", "status", "first"),
     [
@@ -59,20 +67,20 @@ def test_a_rank_that_ends_before_it_joins_ends_all(how):
         ("reason", 1, r"my reason\nrank 0: error: rank 1 ended ahead of the .*\n"),
     ],
 )
-def test_a_rank_that_ends_amid_the_others_ends_all(how, status, first):
-    ended = launch(3, PROGRAM, how)
+def test_a_rank_that_ends_amid_the_others_ends_all(ends, how, status, first):
+    ended = ends[how]
     assert ended.status == status, ended.all
     assert re.match(first, ended.errors), ended.all
 
 
-def test_what_all_ranks_raise_is_told_once():
-    ended = launch(3, PROGRAM, "everywhere")
+def test_what_all_ranks_raise_is_told_once(ends):
+    ended = ends["everywhere"]
     assert ended.status == 1
     assert ended.errors.count("ValueError: broken everywhere\n") == 1, ended.all
 
 
-def test_ranks_may_end_one_after_the_other():
-    ended = launch(3, PROGRAM, "late")
+def test_ranks_may_end_one_after_the_other(ends):
+    ended = ends["late"]
     assert ended.status == 0, ended.all
     assert ended.output.count("done") == 3
     assert ended.errors == ""

@@ -10,7 +10,7 @@ import pytest
 from tests.distributed.launching import environment, mpiexec
 from tools.kill_rank import MORE, finish, kill_one, last_of, results, write_files
 
-KILLS, RANKS = 3, 2
+KILLS, RANKS = 2, 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ranks are found in /proc")

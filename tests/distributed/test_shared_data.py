@@ -128,7 +128,8 @@ def test_the_command_fit_trains_on_all_ranks_and_writes_once(tmp_path):
         (model,) = (tmp_path / out).glob("*.caffemodel")
         return ended, read_weights(model), model.name
 
-    ended, ours, name = run(2, "two")
+    ended, ours, name = run(2, "two", "--sync-batch-norm")
+    assert ended.errors == ""
     assert ended.output.count("trained 9 iterations") == 1
     assert "2 ranks x 8 = 16 images an iteration" in ended.output
     _, theirs, other = run(1, "one", "--set", "iter_size=2")
