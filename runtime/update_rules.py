@@ -32,7 +32,7 @@ from runtime.primitives import Primitives
 
 # Elements of gradients up to which all of them are looked at in every iteration, which
 # takes less than a hundredth of it.
-LARGE_NET, LARGE_ARRAY = 1 << 17, 1 << 14
+LARGE_NET, LARGE_ARRAY = 1 << 19, 1 << 14
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ SOON_S = 10.0  # in which a job must end
 PATIENCE_S = 300.0
 SOLVER = """
 net: "net.prototxt" base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 iter_size: 2
-max_iter: 1000000000 snapshot: 20 snapshot_prefix: "s" random_seed: 3
+max_iter: 1000000 snapshot: 20 snapshot_prefix: "s" random_seed: 3
 """
+WITHIN_S = 5.0  # in which a kill within a snapshot is tried; the more files, the harder
 MORE = 60  # iterations after the last kill
 
 
@@ -105,8 +106,10 @@ def kill_one(folder: Path, ranks: int, rng: random.Random) -> tuple[bool, float]
         time.sleep(0.001)
     victims = ranks_of(process.pid)
     time.sleep(rng.uniform(0, 0.2))
-    while within and process.poll() is None and not any(folder.glob(".s_iter_*")):
-        pass
+    given_up = time.monotonic() + (WITHIN_S if within else 0)
+    while process.poll() is None and time.monotonic() < given_up:
+        if any(folder.glob(".s_iter_*")):
+            break
     cut = any(folder.glob(".s_iter_*"))
     if process.poll() is not None:
         raise AssertionError(f"the job ended by itself, with {process.returncode}")

@@ -68,7 +68,7 @@ class NetShapes:
 
     def _take_shapes(self, first: int, last: int) -> None:
         """Reshape, if that is due, what a pass over some layers needs."""
-        if first == 0:
+        if first == 0 and self.sources:
             self._pending.update(moved_tops(self.graph, self.sources, last))
         if self._pending:
             self._reshape(last)
@@ -77,6 +77,8 @@ class NetShapes:
     def _check_shapes(self, first: int, last: int) -> None:
         """Refuse to run layers that do not suit the shapes below them."""
         stale = self.graph.stale
+        if not stale:
+            return
         wrong = [stale[index] for index in sorted(stale) if first <= index <= last]
         if wrong:
             raise joined(wrong)

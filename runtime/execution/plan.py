@@ -168,6 +168,10 @@ class Plan:
         them alone is done once for each. None does it every time.
         """
         if kind == "forward" and version is not None and self._learns_nothing:
+            if self._prepared.get("version") == (version, self.prepared.epoch):
+                for run in self._joined["repeated"]:
+                    run()
+                return
             if self._is_prepared(version):
                 kind_run = "repeated"
             else:
@@ -181,9 +185,7 @@ class Plan:
             run()
 
     def _is_prepared(self, version: int) -> bool:
-        """Say whether a plan has prepared this version, or others all that this has."""
-        if self._prepared.get("version") == (version, self.prepared.epoch):
-            return True
+        """Say whether others have prepared this version of all that this plan has."""
         versions = self.prepared.versions
         return bool(self.prepares) and all(
             versions.get(state) == version for state in self.prepares

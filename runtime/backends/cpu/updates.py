@@ -83,7 +83,7 @@ def adagrad(record: Any, part: int, parts: int) -> None:
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
         value = _gradient(a, w[i], g[i])
         h[i] += value * value
-        step = quotient(rate * value, np.sqrt(h[i]) + delta)
+        step = rate * quotient(value, np.sqrt(h[i]) + delta)
         g[i] = step
         w[i] -= step
 
@@ -98,7 +98,7 @@ def rmsprop(record: Any, part: int, parts: int) -> None:
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
         value = _gradient(a, w[i], g[i])
         h[i] = _average(fade, h[i], value * value)
-        step = quotient(rate * value, np.sqrt(h[i]) + delta)
+        step = rate * quotient(value, np.sqrt(h[i]) + delta)
         g[i] = step
         w[i] -= step
 
@@ -130,7 +130,7 @@ def adam(record: Any, part: int, parts: int) -> None:
         value = _gradient(a, w[i], g[i])
         h[i] = _average(beta1, h[i], value)
         h2[i] = _average(beta2, h2[i], value * value)
-        step = quotient(rate * h[i], np.sqrt(h2[i]) + delta)
+        step = rate * quotient(h[i], np.sqrt(h2[i]) + delta)
         g[i] = step
         w[i] -= step
 

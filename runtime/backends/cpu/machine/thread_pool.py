@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -51,7 +52,22 @@ MOST_SHARES = 4  # for each thread, in one call
 
 START_S = 5.0  # that a thread may take to start
 
-Table: TypeAlias = tuple[np.ndarray, np.ndarray]  # and its counters
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What threads walk through, and counters of what is done.
+
+    Their addresses are kept: a pass has left nothing of Python in the near caches, so
+    that all it does counts many times.
+    """
+
+    entries: np.ndarray
+    counters: np.ndarray
+    address: int
+    counters_address: int
+    rows: int
+
+
 # Tables where a helper may still be looking for something to do, by their address, with
 # the number of their last job.
 Walked: TypeAlias = dict[int, tuple[int, Table]]
@@ -73,7 +89,7 @@ class Program:
         self._tables: dict[int, Table] = {}
 
     def table(self, threads: int) -> Table:
-        """Return what so many threads walk through, and counters of what is done.
+        """Return what so many threads walk through.
 
         The kernels are compiled for it, or loaded.
         """
@@ -98,7 +114,9 @@ class Program:
                     run = []
                     row[SHARES] = shares(one, threads)
         table = np.array(rows, np.int64).reshape(-1, COLUMNS)
-        return table, new_counters(len(rows), threads)
+        counters = new_counters(len(rows), threads)
+        places = table.ctypes.data, counters.ctypes.data
+        return Table(table, counters, *places, len(rows))
 
 
 def shares(one: Call, threads: int) -> int:
@@ -117,8 +135,11 @@ class ThreadPool:
         self.size = size
         self._busy = threading.Lock()
         self._state = np.zeros(0, np.int64)
+        self._numbers = self._state.data  # the same; read without an array
+        self._address = 0
         self._helpers: list[_Helper] = []
         self._process = 0
+        self._all_serve = False
         self._walked: Walked = {}
         if hasattr(os, "register_at_fork"):
             pool = weakref.ref(self)
@@ -133,27 +154,26 @@ class ThreadPool:
             check()
 
     def _walk(self, program: Program) -> None:
-        rows = len(program.calls)
-        found = program.table(self.size)  # which loads all code
-        table, counters = found
+        table = program.table(self.size)  # which loads all code
         if program.serial or self.size == 1:
-            walk_alone.native(table.ctypes.data, rows)
+            walk_alone.native(table.address, table.rows)
             return
         with self._busy:  # nets in different threads take turns
-            self._see_helpers()
-            state = self._state
-            passed = min(one.finished for one in self._helpers)
-            job = int(state[JOB]) + 2
-            for address in [k for k, v in self._walked.items() if v[0] <= passed]:
-                del self._walked[address]
-            self._walked[table.ctypes.data] = (job, found)
-            state[THREADS + PLACED + TID] = threading.get_native_id()
+            if not self._all_serve or self._process != os.getpid():
+                self._see_helpers()
+            numbers, walked = self._numbers, self._walked
+            if len(walked) > 1 or table.address not in walked:
+                passed = min(one.finished for one in self._helpers)
+                for address in [k for k, v in walked.items() if v[0] <= passed]:
+                    del walked[address]
+            walked[table.address] = (numbers[JOB] + 2, table)
+            numbers[THREADS + PLACED + TID] = threading.get_native_id()
             walk.native(
-                table.ctypes.data,
-                counters.ctypes.data,
-                rows,
+                table.address,
+                table.counters_address,
+                table.rows,
                 self.size,
-                state.ctypes.data,
+                self._address,
             )
 
     def unlock(self) -> None:
@@ -163,8 +183,10 @@ class ThreadPool:
     def _see_helpers(self) -> None:
         """See that there are helpers, also after a fork, which copies no thread."""
         if self._process != os.getpid():
-            self._walked, self._helpers = {}, []
+            self._walked, self._helpers, self._all_serve = {}, [], False
             self._state = new_state(self.size)
+            self._numbers = self._state.data
+            self._address = self._state.ctypes.data
             self._state[SPINS_AT], self._state[LINGER_AT] = SPINS, LINGER
             self._process = os.getpid()
         for thread in range(1, self.size):
@@ -172,6 +194,7 @@ class ThreadPool:
                 helper = _Helper(self._state, self._walked, thread, self.size)
                 self._helpers.append(helper)
             self._helpers[thread - 1].start()
+        self._all_serve = True  # for ever, but in a process that is forked
 
 
 def _unlock(pool: ThreadPool | None) -> None:
