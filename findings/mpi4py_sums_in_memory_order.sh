@@ -5,9 +5,9 @@
 # Expected: Allreduce(x.T, y) is the sum of x.T, place by place, as with x.T + x.T; or an
 # error, as for x[:, ::2] and for big-endian numbers, which mpi4py refuses.
 # Happens: any array without gaps is taken, and its bytes go as they lie. A weight that is
-# stored transposed (by np.linalg, scipy, asfortranarray, or .T) gives other values, with
+# stored transposed (by asfortranarray, order="F" or .T) gives other values, with
 # the right shape and no word. If one rank alone has another layout, ranks have different
-# sums. Bcast, Allgather and Send are alike; bcast and allreduce in small letters are right.
+# sums. Bcast is alike; allreduce in small letters, which pickles, is right.
 # Remedy: np.ascontiguousarray before; check flags.c_contiguous where sums are in place.
 # Open MPI 5.0.11 gives the same: it is mpi4py that hands over the memory.
 # Seen (x is 0 1 2 / 3 4 5 on both ranks):

@@ -24,7 +24,6 @@ cat > "$folder/rank.py" <<'PYTHON'
 import os
 import subprocess
 import sys
-import time
 
 if int(os.environ.get("PMI_RANK") or os.environ["OMPI_COMM_WORLD_RANK"]) == 1:
     where = subprocess.DEVNULL if sys.argv[1] == "quiet" else None
