@@ -150,13 +150,18 @@ class Division:
             )
 
 
+# What brings pictures: those of a batch have one size, and so have its parts.
+PICTURES = ("Data", "ImageData")
+
+
 def _refuse_sources(graph: Graph, sources: Mapping[str, Source]) -> None:
     """Refuse what brings data of which nobody knows how to divide them."""
     for node in graph.nodes:
         known = node.type in DATA_LAYERS or node.type in ("DummyData", "Input")
         if node.op.is_source and not known:
             raise refused(node.layer, "is no source of items")
-        if getattr(sources.get(node.name), "varies", False):
+        varies = getattr(sources.get(node.name), "varies", False)
+        if varies and node.type not in PICTURES:
             raise refused(node.layer, "brings batches of several sizes")
 
 

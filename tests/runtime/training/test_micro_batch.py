@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 
 import h5py
+import lmdb
 import numpy as np
 import pytest
 
 import runtime
 from netspec.errors import SpecError, SpecWarning, UnsupportedError
+from netspec.schema import Datum
 from runtime.__main__ import main
 
 SOFTMAX = """
@@ -31,6 +33,12 @@ layer { name: "quiet" type: "Silence" bottom: "energy" }
 layer { name: "soft" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "l" }
 """,
 }
+DATA = """
+layer { name: "data" type: "Data" top: "data" top: "label"
+        transform_param { scale: 0.01 } data_param { source: "%s" batch_size: 8
+                                                     backend: LMDB } }
+"""
+GLOBAL = "pooling_param { pool: AVE global_pooling: true }"
 SOLVER = {"base_lr": 0.05, "lr_policy": "fixed", "momentum": 0.9, "max_iter": 6}
 
 
@@ -85,6 +93,25 @@ def test_parts_train_as_the_whole_does(source, loss, parts):
     whole, divided = solver_of(text), solver_of(text, micro_batch=parts)
     assert divided.micro_batch == divided.param.iter_size == parts
     assert divided.net.blobs["data"].shape[0] == 8 // parts
+    for solver in (whole, divided):
+        solver.step(6)
+    assert_alike(divided, whole)
+
+
+def test_pictures_without_a_crop_may_change_their_size_by_batches(tmp_path):
+    rng = np.random.default_rng(4)
+    path = str(tmp_path / "db")
+    with lmdb.open(path, map_size=2**24) as env, env.begin(write=True) as items:
+        for number in range(24):
+            size = 12 if number // 8 % 2 else 9
+            pixels = rng.integers(256, size=(3, size, 10), dtype=np.uint8)
+            datum = Datum(channels=3, height=size, width=10, label=number % 4)
+            datum.data = pixels.tobytes()
+            items.put(b"%08d" % number, datum.SerializeToString())
+    text = net_text("").replace("pooling_param { kernel_size: 2 stride: 2 }", GLOBAL)
+    start = text.index('layer { name: "conv"')
+    text = DATA % path + text[start:]
+    whole, divided = solver_of(text), solver_of(text, micro_batch=4)
     for solver in (whole, divided):
         solver.step(6)
     assert_alike(divided, whole)
