@@ -17,7 +17,7 @@ Y = np.arange(COUNT) % 4
 
 
 @netspec.layer
-class Noise:
+class DrawnHere:
     """Adds the number of the pass, and numbers drawn for it."""
 
     def shapes(self, x):
@@ -31,7 +31,7 @@ def drawn():
     """A net whose data, noise and dropout are drawn in every pass."""
     n = NetSpec("drawn")
     n.x = L.DummyData(shape=[4, *SHAPE], data_filler="gaussian")
-    n.noisy = Noise(n.x)
+    n.noisy = DrawnHere(n.x)
     n.drop = L.Dropout(n.noisy, dropout_ratio=0.4)
     n.pool = L.Pooling(n.drop, pool="STOCHASTIC", kernel_size=2)
     return n
