@@ -97,7 +97,7 @@ class Solver(SolverRanks, SolverLooks):
         communicator: processes that train together, `runtime.distributed.world()`. One
             iteration of N ranks is what one process does with N times the `iter_size`:
             each takes every N-th batch, and all add up their gradients.
-        check_replicas: after how many iterations each ranks compare what they hold, 0
+        check_replicas: ranks compare what they hold after every so many iterations, 0
             for never; see `ReplicaError`.
         sync_batch_norm: whether BatchNorm has its statistics over the batches of all
             ranks, as one process with batches N times as large; else over a rank's own.

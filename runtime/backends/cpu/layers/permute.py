@@ -31,7 +31,6 @@ from runtime.backends.cpu.machine.vector_math import instruction
 from runtime.backends.layer_kernel import LayerKernel
 
 LINE = 16  # floats of a line of the cache, which are read together
-SWAPPED = 4  # axes that are left where neighbours were joined: outer, two, inner
 
 
 def _block(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -50,7 +50,6 @@ def _pointer_intrinsic(element: str, llvm_type: ir.Type) -> Any:
 
 f32 = _pointer_intrinsic("float32", F32)
 f64 = _pointer_intrinsic("float64", ir.DoubleType())
-i32 = _pointer_intrinsic("int32", ir.IntType(32))
 i64 = _pointer_intrinsic("int64", I64)
 i32 = _pointer_intrinsic("int32", I32)
 u8 = _pointer_intrinsic("uint8", ir.IntType(8))
