@@ -40,6 +40,7 @@ class SolverRanks(SolverTests):
     _shared: SharedData | None = None
     _end: int
     _bad_rank: int | None = None  # whose loss is not finite
+    _spoiling_rank: int | None = None  # whose own gradient is not
     _listens = False  # whether on any rank somebody is told of iterations
 
     def _join(self, communicator: Communicator, check_replicas: int) -> None:
@@ -79,6 +80,7 @@ class SolverRanks(SolverTests):
         agreed = self._agree(signals, loss, lr)
         agreed.check(iteration)
         self._bad_rank = agreed.bad_rank
+        self._spoiling_rank = agreed.spoiling_rank
         self._listens = bool(agreed.wishes & LISTENS)
         return agreed.loss / together.passes(size)
 
