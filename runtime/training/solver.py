@@ -380,7 +380,8 @@ class Solver(SolverRanks, SolverLooks):
         self.callbacks.tell("after")
         lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
-        self._watch.check(self.update, self._iteration, told, self.last_snapshot)
+        last, where = self.last_snapshot, self._spoiling_rank
+        self._watch.check(self.update, self._iteration, told, last, where)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
         if self._replicas is not None:
             self._replicas.check(self._iteration)
