@@ -172,9 +172,12 @@ class Solver(SolverRanks, SolverLooks):
         made = (self.net_type, param, folder)
         how["memory_limit"] = memory_limit
         options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        synced = ranks if sync_batch_norm else None
         nets = SolverNets(
-            *made, micro_batch=micro_batch, sync_batch_norm=synced, **options
+            *made,
+            micro_batch=micro_batch,
+            sync_batch_norm=ranks if sync_batch_norm else None,
+            train_with=ranks,
+            **options,
         )
         self.micro_batch: int = nets.micro_batch
         self.net: Net = nets.net

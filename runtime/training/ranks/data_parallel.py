@@ -41,7 +41,10 @@ class DataParallel:
     def _make_sending(self) -> OwnGradients:
         net, flat = self._net, self._net.parameters.flat
         buckets = buckets_of(net.graph, flat, self.bucket_bytes)
-        if len(buckets) < 2 or not net.backend.on_host:
+        on_host = net.backend.on_host
+        # Where ranks add up gradients themselves, nobody does so beside backward.
+        self._shared = self.communicator.share(flat.memory) if on_host else None
+        if len(buckets) < 2 or self._shared is not None or not on_host:
             learned = flat.diff[: flat.unlearned]
             after = SendAfter(self.communicator, [learned] if flat.unlearned else [])
             return OwnGradients(net, after, ())
