@@ -20,7 +20,7 @@ from runtime.distributed.faults import end_job, say
 from runtime.distributed.host_memory import HostMemory
 from runtime.distributed.joining import watched
 from runtime.distributed.leaving import Leaving
-from runtime.distributed.meeting import Board, Window, all_memories
+from runtime.distributed.meeting import Board, Window, all_memories, hosts
 from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
 
 ASK_S = 0.1  # between looks at whether somebody left who is waited for
@@ -54,6 +54,8 @@ class MpiCommunicator:
         self._quiet = self.rank > 1  # two are enough: one of them waits in any case
         self._board: Board | None = None
         self._windows: weakref.WeakSet[Window] = weakref.WeakSet()
+        self._members: list[int] = []  # of this machine, if they meet in memory
+        self._across: Any = None  # the first ranks of several machines
         self._meet_in_memory()
 
     @classmethod
@@ -104,7 +106,7 @@ class MpiCommunicator:
 
     def memory(self, nbytes: int) -> HostMemory | None:
         """Return memory for arrays that are added up in place, where there is such."""
-        return None if self._board is None else HostMemory.make(nbytes)
+        return HostMemory.make(nbytes) if self._members else None
 
     def share(self, memory: HostMemory | None) -> Window | None:
         """Let ranks add up arrays in this memory where they lie, if all can.
@@ -112,19 +114,16 @@ class MpiCommunicator:
         All ranks call it. It holds as long as what it returns is kept; rank 0 gives a
         `SpecWarning` where there is nothing.
         """
-        if self._board is None:
+        if not self._members:
             return None
-        memories, why = all_memories(self, memory)
+        memories, why = all_memories(self, self._members, memory)
         if memories:
-            window = Window(memories, self.rank)
+            place = self._members.index(self.rank)
+            across = None if self._across is None else self._start_across
+            window = Window(memories, place, across)
             self._windows.add(window)
             return window
-        if self.rank == 0:
-            warn_user(
-                f"ranks of this machine cannot add up gradients where they lie, which "
-                f"takes a fourth of the time: {why}",
-                SpecWarning,
-            )
+        self._warn_of_messages(why)
         return None
 
     def broadcast(self, value: T) -> T:
@@ -186,10 +185,34 @@ class MpiCommunicator:
         return self._started[kind]
 
     def _meet_in_memory(self) -> None:
-        """Find out whether all ranks can read each other's memory."""
-        memories, _ = all_memories(self, Board.memory())
-        if memories:
+        """Find out which ranks can read each other's memory."""
+        machines = hosts(self)
+        if len(machines) == self.size:
+            return
+        members = next(one for one in machines if self.rank in one)
+        memories, why = all_memories(self, members, Board.memory())
+        if not memories:
+            self._warn_of_messages(why)
+            return
+        self._members = members
+        if len(machines) == 1:
             self._board = Board(memories, self.rank)
+            return
+        first = self.rank == members[0]
+        self._across = self._comm.Split(int(first), self.rank)
+
+    def _warn_of_messages(self, why: str) -> None:
+        if self.rank == 0 and sys.platform == "linux":  # others never have such memory
+            warn_user(
+                f"ranks of one machine cannot add up gradients where they lie, and "
+                f"take four times as long for it with messages: {why}",
+                SpecWarning,
+            )
+
+    def _start_across(self, values: np.ndarray) -> Any:
+        from mpi4py import MPI
+
+        return self._across.Iallreduce(MPI.IN_PLACE, values)
 
     def _start(self, kind: int, request: Any) -> Exchange:
         return Exchange(self, request, kind, self.count(kind))
