@@ -73,6 +73,7 @@ class SolverRanks(SolverTests):
             if self.counts_forward:
                 passes = max(passes, net.clock.value)
             return mean_gradients(net, passes, size)
+        together.communicator.doing = f"training, iteration {iteration}"
         first = together.first_pass(iteration, size)
         if self.counts_forward:
             first = max(first, net.clock.value)
