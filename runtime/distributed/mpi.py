@@ -23,6 +23,7 @@ from runtime.distributed.joining import watched
 from runtime.distributed.leaving import Leaving, Waiting
 from runtime.distributed.meeting import Board, Window, all_memories
 from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
+from runtime.distributed.warned import Warned
 
 ASK_S = 0.1  # between looks at whether somebody left who is waited for
 TELL_S = 0.5  # between telling others for what this rank waits
@@ -54,6 +55,7 @@ class MpiCommunicator:
         self.local_size = found.local_size or self.size
         self._has_left = False
         self.doing = ""
+        self.warned: Warned | None = None  # what keeps warnings of a script
         self.broken = ""  # why these ranks cannot go on
         self._left_behind: list[Exchange] = []  # whose memory must stay
         self._quiet = self.rank > 1  # two are enough: one of them waits in any case
@@ -171,15 +173,20 @@ class MpiCommunicator:
         from mpi4py import MPI
 
         MPI.COMM_WORLD.Abort(status)
+        # MPICH's may return before its launcher kills this process, which would go on,
+        # say at its end that it left, and so have others abort with another status.
+        os._exit(status)
 
-    def leave(self, said: Sequence[str] = ()) -> None:
-        """Say that this rank ends, and wait until all have said so, once.
+    def leave(self, said: Sequence[str] = ()) -> bool:
+        """Say that this rank ends, and wait until all have said so, the first time.
 
         said: for rank 0, which has it in `leaving.left` then.
         """
-        if not self._has_left:
-            self._has_left = True
-            self.leaving.leave(self._started, said)
+        if self._has_left:
+            return False
+        self._has_left = True
+        self.leaving.leave(self._started, said)
+        return True
 
     def tell_of_wait(self) -> None:
         """Say once that other ranks keep this one waiting."""

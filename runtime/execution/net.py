@@ -176,8 +176,9 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
     # ------------------------------------------------------------ building
 
     def _build(self) -> Graph:
-        read = self.python_layers.read
-        graph = build_kept(self._kept_net, shapes=self._shapes, python=read)
+        own = self.python_layers
+        with own.explaining():
+            graph = build_kept(self._kept_net, shapes=self._shapes, python=own.read)
         if self._keep is not None:
             unknown = [name for name in sorted(self._keep) if name not in graph.blobs]
             if unknown:

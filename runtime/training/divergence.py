@@ -7,6 +7,7 @@ from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
+from runtime.training.not_finite import Began
 from runtime.training.snapshot_files import Snapshot, last
 from runtime.update_rules import Update
 
@@ -16,7 +17,8 @@ class NonFiniteLossError(SpecError):
 
     The parameters are those before that iteration. `snapshot` is the last one that was
     written or restored, or None. `rank` is the first whose loss it is, where several
-    train together, on each of which this is raised.
+    train together, on each of which this is raised. `began` is the first blob that is
+    not finite, where that can be told.
     """
 
     rank: int | None = None
@@ -28,14 +30,17 @@ class NonFiniteLossError(SpecError):
         lr: float,
         snapshot: Snapshot | None,
         rank: int | None = None,
+        began: Began | None = None,
     ) -> None:
         where = "" if rank is None else f" on rank {rank}"
+        first = "" if began is None else f"{began}; "
+        data = began is not None and began.is_data
+        advice = "Look" if data else "Lower base_lr, set clip_gradients, or look"
         super().__init__(
             f"the loss of iteration {iteration}{where} is {loss:g} at learning rate "
-            f"{lr:g}; "
-            f"{last(snapshot)}. Lower base_lr, set clip_gradients, or look for bad "
-            f"values in the data"
+            f"{lr:g}; {first}{last(snapshot)}. {advice} for bad values in the data"
         )
+        self.began = began
         self.iteration = iteration
         self.loss = loss
         self.snapshot = snapshot

@@ -40,6 +40,7 @@ from runtime.training.history import History, Recorder, StepRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
+from runtime.training.not_finite import began
 from runtime.training.ranks.devices import backend_of_rank, with_sums
 from runtime.training.ranks.first_rank import make_ready
 from runtime.training.ranks.running_statistics import RunningStatistics
@@ -379,13 +380,7 @@ class Solver(SolverRanks, SolverLooks):
         self._settle(0, careful=careful)
         loss = self._gradients(self._iteration, lr, signals)
         if not math.isfinite(loss):
-            where = self._bad_rank
-            if careful:
-                given = (self._iteration, loss, lr, self.last_snapshot, where)
-                raise NonFiniteLossError(*given)
-            on = "" if where is None else f" on rank {where}"
-            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
-            self._watch.warn(said)
+            self._tell_loss(loss, lr, careful=careful)
         self.callbacks.tell("after")
         lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
@@ -396,6 +391,19 @@ class Solver(SolverRanks, SolverLooks):
             self._replicas.check(self._iteration)
         self.callbacks.tell("on_step", record)
         self._heed_listeners(signals)
+
+    def _tell_loss(self, loss: float, lr: float, *, careful: bool) -> None:
+        """Refuse a loss that is not finite; or, if not `careful`, warn of it once."""
+        where = self._bad_rank
+        if careful:
+            first = self._first_bad(loss)
+            given = (self._iteration, loss, lr, self.last_snapshot, where, first)
+            raise NonFiniteLossError(*given)
+        if not self._watch.warned:
+            on = "" if where is None else f" on rank {where}"
+            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
+            first = began(self.net, loss)
+            self._watch.warn(said if first is None else f"{said}; {first}")
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)
