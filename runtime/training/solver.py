@@ -13,7 +13,7 @@ from netspec.errors import FileError, SpecError
 from netspec.graph.dividing import Parts
 from netspec.schema import SolverParameter
 from runtime.distributed import Communicator
-from runtime.distributed.communicator import rank_count, several
+from runtime.distributed.communicator import doing, rank_count, several
 from runtime.execution.arguments import integer, path_of
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
@@ -322,8 +322,9 @@ class Solver(SolverQuick, SolverLooks):
         self._ahead.begin(careful=careful)
         try:
             try:
-                self._meet(signals)
-                self._loop(signals, careful=careful)
+                with doing(self.communicator, "training"):
+                    self._meet(signals)
+                    self._loop(signals, careful=careful)
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
         finally:

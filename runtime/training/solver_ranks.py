@@ -78,6 +78,7 @@ class SolverRanks(SolverTests):
         if together is None:
             first = iteration * size
         else:
+            together.communicator.doing = f"training, iteration {iteration}"
             first = together.first_pass(iteration, size)
         if self.counts_forward:
             first = max(first, net.clock.value)
