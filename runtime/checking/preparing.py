@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from netspec.errors import FileError, SpecError
-from netspec.graph import AUTOMATIC, Graph, Node, is_inserted
+from netspec.graph import AUTOMATIC, Graph, Node, counted_twice, is_inserted
 from netspec.ops.base import bottom_name, brings_data, label
 from netspec.schema import LayerParameter, NetParameter
 from runtime.checking.probe import Objective, Runs
@@ -144,6 +144,9 @@ def _held(
             sources.append(node)
             make_input(layer, [graph.edges[edge].shape for edge in node.tops])
             continue
+        if counted_twice(graph, node):  # only the Split behind it has a gradient
+            del layer.loss_weight[:]
+            layer.loss_weight.extend([0.0] * len(node.tops))
         if node.op.inexact:
             notes.append(f"{label(node.layer)}: {node.op.inexact}")
         places = [place for place, flows in enumerate(node.propagate) if not flows]
