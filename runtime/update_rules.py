@@ -116,7 +116,7 @@ class Update:
         self._checked = [flat.diff]
         # A device reads all of its memory in the time that a few calls take.
         if backend.on_host and flat.diff.size > LARGE_NET:
-            self._checked = [view for p in self.parameters for view in _edges(p, flat)]
+            self._checked = [view for p in self.parameters for view in edges(p, flat)]
         self.fused: FusedUpdate | None = None
         self.whole: WholeUpdate | None = None
 
@@ -378,7 +378,7 @@ UPDATES: dict[str, type[Update]] = {
 }
 
 
-def _edges(parameter: Parameter, flat: Flat) -> Iterator[Array]:
+def edges(parameter: Parameter, flat: Flat) -> Iterator[Array]:
     """Yield what of the gradient of a parameter is looked at in a large net."""
     gradient = flat.diff[flat.slices[parameter.index]]
     if gradient.size <= LARGE_ARRAY or len(parameter.shape) < 2:

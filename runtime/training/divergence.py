@@ -51,15 +51,22 @@ class NonFiniteGradientError(NonFiniteLossError):
     """The loss of `iteration` is finite, but its gradient is not.
 
     The parameters are those before that iteration. `parameter` names the first
-    parameter whose gradient has an infinite value or one that is not a number.
+    parameter whose gradient has an infinite value or one that is not a number. `rank`
+    is the first that had it of its own batches, where several train together, and None
+    where none had and the sum over ranks or a callback made it.
     """
 
     def __init__(
-        self, iteration: int, loss: float, parameter: str, snapshot: Snapshot | None
+        self,
+        iteration: int,
+        loss: float,
+        parameter: str,
+        snapshot: Snapshot | None,
+        rank: int | None = None,
     ) -> None:
         SpecError.__init__(
             self,
-            f"{gradient(iteration, parameter)}, although the loss is {loss:g}; "
+            f"{gradient(iteration, parameter, rank)}, although the loss is {loss:g}; "
             f"{last(snapshot)}. Look for a square root, a logarithm or a division at 0 "
             f"above that layer, or lower base_lr",
         )
@@ -67,6 +74,7 @@ class NonFiniteGradientError(NonFiniteLossError):
         self.loss = loss
         self.parameter = parameter
         self.snapshot = snapshot
+        self.rank = rank
 
 
 class NonFiniteParameterError(SpecError):
@@ -88,9 +96,10 @@ class NonFiniteParameterError(SpecError):
         self.snapshot = snapshot
 
 
-def gradient(iteration: int, parameter: str) -> str:
+def gradient(iteration: int, parameter: str, rank: int | None = None) -> str:
     """Say that a gradient is not finite."""
-    return f"the gradient of {parameter} in iteration {iteration} is not finite"
+    where = "" if rank is None else f" on rank {rank}"
+    return f"the gradient of {parameter} in iteration {iteration}{where} is not finite"
 
 
 def not_finite(net: Net, *, gradients: bool) -> str | None:
@@ -145,9 +154,16 @@ class Watch:
         self._warned = False
 
     def check(
-        self, update: Update, iteration: int, loss: float | None, last: Snapshot | None
+        self,
+        update: Update,
+        iteration: int,
+        loss: float | None,
+        last: Snapshot | None,
+        rank: int | None = None,
     ) -> None:
         """Look at the gradients of an iteration; without `loss` only warn.
+
+        rank: the first of several whose own gradients are not finite.
 
         Raises `NonFiniteGradientError`.
         """
@@ -161,9 +177,9 @@ class Watch:
             return
         bad = not_finite(self._net, gradients=True)
         if bad is not None and loss is not None:
-            raise NonFiniteGradientError(iteration, loss, bad, last)
+            raise NonFiniteGradientError(iteration, loss, bad, last, rank)
         if bad is not None:
-            self.warn(gradient(iteration, bad))
+            self.warn(gradient(iteration, bad, rank))
 
     @property
     def warned(self) -> bool:

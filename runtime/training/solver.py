@@ -174,9 +174,12 @@ class Solver(SolverRanks, SolverLooks):
         made = (self.net_type, param, folder)
         how["memory_limit"] = memory_limit
         options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        synced = ranks if sync_batch_norm else None
         nets = SolverNets(
-            *made, micro_batch=micro_batch, sync_batch_norm=synced, **options
+            *made,
+            micro_batch=micro_batch,
+            sync_batch_norm=ranks if sync_batch_norm else None,
+            train_with=ranks,
+            **options,
         )
         self.micro_batch: int = nets.micro_batch
         self.net: Net = nets.net
@@ -382,7 +385,8 @@ class Solver(SolverRanks, SolverLooks):
         self.callbacks.tell("after")
         lr = self._rule.rate_after(self._iteration, loss)
         told = loss if careful else None
-        self._watch.check(self.update, self._iteration, told, self.last_snapshot)
+        last, where = self.last_snapshot, self._spoiling_rank
+        self._watch.check(self.update, self._iteration, told, last, where)
         record = signals.whole(lambda: self._end_iteration(loss, lr, started))
         if self._replicas is not None:
             self._replicas.check(self._iteration)

@@ -43,6 +43,7 @@ class SolverRanks(SolverTests):
     _end: int
     _bad_rank: int | None = None  # whose loss is not finite
     _passes = 0  # of the net, ahead of the iteration
+    _spoiling_rank: int | None = None  # whose own gradient is not
     _listens = False  # whether on any rank somebody is told of iterations
 
     def _join(self, communicator: Communicator, check_replicas: int) -> None:
@@ -83,6 +84,7 @@ class SolverRanks(SolverTests):
         agreed = self._agree(signals, loss, lr)
         agreed.check(iteration)
         self._bad_rank = agreed.bad_rank
+        self._spoiling_rank = agreed.spoiling_rank
         self._listens = bool(agreed.wishes & LISTENS)
         return agreed.loss / together.passes(size)
 
