@@ -34,6 +34,7 @@ from runtime.training.divergence import (
 from runtime.training.doubts import (
     YoungStatistics,
     warn_if_nothing_learns,
+    warn_of_losses_that_are_read,
     warn_of_portable_kernels,
 )
 from runtime.training.history import History, Recorder, StepRecord
@@ -314,6 +315,7 @@ class Solver(SolverQuick, SolverLooks):
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
             warn_if_nothing_learns(self.net)
+            warn_of_losses_that_are_read(self.net)
         warn_of_portable_kernels(self.net)
         self._began = self._began or iterations > 0
         if not self._cut:
