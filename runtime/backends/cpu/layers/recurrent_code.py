@@ -142,8 +142,10 @@ def lstm_step(record: Any, part: int, parts: int) -> None:
         for n in range(low, high):
             at = first + n * gate_bytes
             for j in range(0, columns, LANES):
+                pre = a.pre + n * a.row + first + 4 * j
                 lstm_unit(
-                    a.pre + n * a.row + first + 4 * j,
+                    pre,
+                    pre,
                     gate_bytes,
                     a.c_before + at + 4 * j,
                     a.c + at + 4 * j,
@@ -222,6 +224,7 @@ def lstm_step_gradient(record: Any, part: int, parts: int) -> None:
                     a.tanh_c + at + 4 * j,
                     a.dy + at + 4 * j,
                     a.carry + n * a.carry_row + first + 4 * j,
+                    a.dc + at + 4 * j,
                     a.dc + at + 4 * j,
                     f32(a.cont_after)[n],
                     columns - j,
