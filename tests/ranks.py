@@ -26,6 +26,7 @@ class ThreadRank:
         self.rank = self.local_rank = rank
         self.size = self.local_size = size
         self.sums: list[int] = []
+        self.doing = ""
         self._meeting = meeting
 
     def _exchange(self, value: Any) -> list[Any]:
@@ -54,6 +55,12 @@ class ThreadRank:
         """Add up at once."""
         self.sum(values)
         return _Done()
+
+    def memory(self, nbytes: int) -> None:
+        """Return None: who waits for memory holds up the others."""
+
+    def share(self, memory: Any) -> None:
+        """Return None."""
 
     def broadcast(self, value: Any) -> Any:
         """Return what rank 0 has."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from runtime.distributed.host_memory import HostMemory
 
 # Between looks at a sum, each of which moves a piece; a pause takes 0.08 ms more.
 POLL_S, BESIDE_S = 0.00002, 0.0002
@@ -28,12 +32,15 @@ class Communicator(Protocol):
     `local_rank` and `local_size` are the same among those of one machine. Every method
     is called by all of them, in the same order; what waits lets signals through. Values
     that are sent are what JSON can say: None, bools, numbers, texts, lists and dicts.
+
+    `doing` is what the program does, the same on all ranks; see `doing`.
     """
 
     rank: int
     size: int
     local_rank: int
     local_size: int
+    doing: str
 
     def start_sum(self, values: Any) -> Request:
         """Start to add up an array over all ranks, in place, with the same bits on all.
@@ -43,6 +50,15 @@ class Communicator(Protocol):
 
     def sum(self, values: Any) -> None:
         """Add up a small array over all ranks, in place."""
+
+    def memory(self, nbytes: int) -> HostMemory | None:
+        """Return memory for arrays that ranks add up where they lie, or None."""
+
+    def share(self, memory: HostMemory | None) -> Any:
+        """Let `start_sum` do that with arrays in such memory, while the result is kept.
+
+        It is None where that cannot be.
+        """
 
     def broadcast(self, value: T) -> T:
         """Return the value that rank 0 has."""
@@ -85,6 +101,7 @@ class Alone:
     """The communicator of a single process."""
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
+    doing = ""
 
     def start_sum(self, values: Any) -> Request:
         """Leave a sum of one value as it is."""
@@ -92,6 +109,13 @@ class Alone:
 
     def sum(self, values: Any) -> None:
         """Leave a sum of one value as it is."""
+
+    def memory(self, nbytes: int) -> HostMemory | None:
+        """Return None: there is nobody to share it with."""
+        return None
+
+    def share(self, memory: HostMemory | None) -> None:
+        """Return None."""
 
     def broadcast(self, value: T) -> T:
         """Return the value."""
@@ -126,6 +150,19 @@ def finish(request: Request, beside: Callable[[], bool] = lambda: False) -> None
         computes = beside()
         if idle > (BESIDE_LOOKS if computes else LOOKS):
             time.sleep(BESIDE_S if computes else POLL_S)
+
+
+@contextmanager
+def doing(communicator: Communicator | None, what: str) -> Iterator[None]:
+    """Note what all ranks do meanwhile, for messages and to tell them apart."""
+    if communicator is None:
+        yield
+        return
+    before, communicator.doing = communicator.doing, what
+    try:
+        yield
+    finally:
+        communicator.doing = before
 
 
 def several(communicator: Communicator | None) -> Communicator | None:

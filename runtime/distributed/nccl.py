@@ -14,6 +14,7 @@ import numpy as np
 from netspec.errors import SpecWarning
 from netspec.notebooks import warn_user
 from runtime.distributed.communicator import Communicator, Group, Request
+from runtime.distributed.host_memory import HostMemory
 
 T = TypeVar("T")
 
@@ -78,9 +79,26 @@ class _Ranks:
         self.rank, self.size = ranks.rank, ranks.size
         self.local_rank, self.local_size = ranks.local_rank, ranks.local_size
 
+    @property
+    def doing(self) -> str:
+        """What the program does."""
+        return self._ranks.doing
+
+    @doing.setter
+    def doing(self, what: str) -> None:
+        self._ranks.doing = what
+
     def sum(self, values: Any) -> None:
         """Add up a small array of the host over all ranks, in place."""
         self._ranks.sum(values)
+
+    def memory(self, nbytes: int) -> HostMemory | None:
+        """Return memory of the host for arrays that ranks add up where they lie."""
+        return self._ranks.memory(nbytes)
+
+    def share(self, memory: HostMemory | None) -> Any:
+        """Let `start_sum` do that with arrays in such memory, while this is kept."""
+        return self._ranks.share(memory)
 
     def broadcast(self, value: T) -> T:
         """Return the value that rank 0 has."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from runtime.distributed import Communicator
 from runtime.interrupts import Held
+from runtime.training.divergence import NonFiniteLossError, Watch
+from runtime.training.not_finite import Began, began, began_in
 from runtime.training.passes import mean_gradients
 from runtime.training.ranks.agreeing import (
     INTERRUPT,
@@ -17,6 +20,7 @@ from runtime.training.ranks.agreeing import (
     Agreed,
     Told,
 )
+from runtime.training.snapshot_files import Snapshot
 from runtime.training.solver_tests import SolverTests
 
 if TYPE_CHECKING:
@@ -35,11 +39,15 @@ class SolverRanks(SolverTests):
     counts_forward: ClassVar[bool]
     options: dict[str, Any]
     seed: int
+    last_snapshot: Snapshot | None
+    _watch: Watch
     micro_batch: int
     _together: DataParallel | None = None
     _shared: SharedData | None = None
     _end: int
     _bad_rank: int | None = None  # whose loss is not finite
+    _passes = 0  # of the net, ahead of the iteration
+    _spoiling_rank: int | None = None  # whose own gradient is not
     _listens = False  # whether on any rank somebody is told of iterations
 
     def _join(self, communicator: Communicator, check_replicas: int) -> None:
@@ -68,19 +76,48 @@ class SolverRanks(SolverTests):
         size, net = self.param.iter_size, self.net
         together = self._together
         if together is None:
-            passes = iteration * size
-            if self.counts_forward:
-                passes = max(passes, net.clock.value)
-            return mean_gradients(net, passes, size)
-        first = together.first_pass(iteration, size)
+            first = iteration * size
+        else:
+            together.communicator.doing = f"training, iteration {iteration}"
+            first = together.first_pass(iteration, size)
         if self.counts_forward:
             first = max(first, net.clock.value)
+        self._passes = first
+        if together is None:
+            return mean_gradients(net, first, size)
         loss = together.gradients(first, size)
         agreed = self._agree(signals, loss, lr)
         agreed.check(iteration)
         self._bad_rank = agreed.bad_rank
+        self._spoiling_rank = agreed.spoiling_rank
         self._listens = bool(agreed.wishes & LISTENS)
         return agreed.loss / together.passes(size)
+
+    def _first_bad(self, loss: float) -> Began | None:
+        """Return the first blob of the iteration that is not finite, if it can be told.
+
+        Of several ranks none runs alone again, as its layers may wait for the others';
+        all get what the first with a bad loss sees.
+        """
+        if self._together is not None:
+            first = began(self.net, loss)
+            message = None if first is None else asdict(first)
+            told = self._together.communicator.gather(message)[self._bad_rank or 0]
+            return None if told is None else Began(**told)
+        return began_in(self.net, loss, self._passes, self.param.iter_size)
+
+    def _tell_loss(self, loss: float, lr: float, *, careful: bool) -> None:
+        """Refuse a loss that is not finite; or, if not `careful`, warn of it once."""
+        where = self._bad_rank
+        if careful:
+            first = self._first_bad(loss)
+            given = (self._iteration, loss, lr, self.last_snapshot, where, first)
+            raise NonFiniteLossError(*given)
+        if not self._watch.warned:
+            on = "" if where is None else f" on rank {where}"
+            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
+            first = began(self.net, loss)
+            self._watch.warn(said if first is None else f"{said}; {first}")
 
     def _heed(self, signals: Held) -> None:
         """Agree on what anybody wishes, where callbacks of one rank may have asked."""
