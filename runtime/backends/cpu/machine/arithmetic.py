@@ -1,6 +1,7 @@
 """Numbers in compiled code: what Python's operators emit, and of which type that is.
 
-Whole numbers of any size become int64 where they meet; with a floating-point number
+Whole numbers of any size become int64 where they meet, but for bits of numbers of one
+type, which stay of it; with a floating-point number
 they become float64, as does float32 with float64.
 """
 
@@ -128,8 +129,8 @@ def common(one: Kind, other: Kind) -> Kind:
 def binary(builder: Any, name: str, one: Value, other: Value) -> Value:
     """Emit an operator, named as Python's syntax tree names it."""
     kind = common(one.kind, other.kind)
-    if one.kind == other.kind == types.boolean and name in _LOGICAL:
-        kind = types.boolean
+    if one.kind == other.kind and name in _LOGICAL:
+        kind = one.kind  # which has room for the result
     if name == "Div" and isinstance(kind, Whole):
         kind = types.float64
     emit = (_REAL if isinstance(kind, Real) else _WHOLE).get(name)

@@ -194,6 +194,19 @@ def test_elements_have_the_range_of_their_memory() -> None:
     np.testing.assert_array_equal(ints, moved.astype(np.int32))
 
 
+def test_bits_of_numbers_of_one_type_are_of_it() -> None:
+    def most(at: int, count: int) -> None:
+        found = np.int32(0)
+        for i in range(1, count):
+            found = max(found, i32(at)[i] & np.int32(0x7FFFFFFF))
+        i32(at)[0] = found
+
+    numbers = RNG.integers(-(2**31), 2**31, 99).astype(np.int32)
+    want = (numbers[1:] & 0x7FFFFFFF).max()
+    run(most, numbers.ctypes.data, numbers.size)
+    assert numbers[0] == want
+
+
 @outlined
 def changing(a: int) -> Any:
     value = a
