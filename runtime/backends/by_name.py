@@ -84,7 +84,7 @@ def name_for_rank(name: str, rank: int) -> str:
 def get_backend(name: str, *, kernels: str = "own", graphs: bool = True) -> Backend:
     """Return the backend called `name`, the same object every time.
 
-    "numpy" is the CPU, with compiled kernels where Numba is installed; "cupy" is the
+    "numpy" is the CPU, with compiled kernels where llvmlite is installed; "cupy" is the
     first NVIDIA GPU that the process sees, "cupy:1" the second; "portable" is the CPU
     without compiled kernels, the oracle for both.
 

@@ -21,7 +21,7 @@ from runtime.cli.options import amount
 LIBRARIES = {
     "protobuf": "",
     "numpy": "",
-    "numba": "cpu",
+    "llvmlite": "cpu",
     "lmdb": "data",
     "h5py": "data",
     "pillow": "data",
@@ -62,7 +62,7 @@ def _of_processor(backend: Backend) -> list[str]:
 
 def _kernels(backend: CpuBackend) -> str:
     if not backend.compiles:
-        return "no compiled kernels: they need Numba, the extra netspec[cpu]"
+        return "no compiled kernels: they need llvmlite, the extra netspec[cpu]"
     return f"compiled kernels on {backend.threads} threads"
 
 

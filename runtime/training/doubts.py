@@ -96,8 +96,8 @@ def portable_only(net: Net) -> str | None:
     if not isinstance(backend, CpuBackend) or backend.compiles:
         return None
     return (
-        "kernels are not compiled, as Numba is not installed, so all takes "
-        "several times as long: pip install 'netspec[cpu]', or pip install numba "
+        "kernels are not compiled, as llvmlite is not installed, so all takes "
+        "several times as long: pip install 'netspec[cpu]', or pip install llvmlite "
         '(backend="portable" says that it is meant)'
     )
 

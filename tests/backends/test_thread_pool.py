@@ -14,7 +14,7 @@ import pytest
 import runtime
 from tests.patience import PATIENCE_S
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from runtime.backends import by_name
 from runtime.backends.cpu import CpuBackend

@@ -150,7 +150,7 @@ def test_who_listens_is_told_in_the_place_of_the_line(monkeypatch):
 
 
 def test_a_script_tells_it_on_a_terminal_and_books_it_nowhere(tmp_path):
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     code = f"""
 import sys, time
 import runtime

@@ -121,7 +121,7 @@ def test_a_notebook_runs(name, tmp_path):
     pytest.importorskip("ipykernel")
     pytest.importorskip("nbclient")
     pytest.importorskip("sklearn")
-    pytest.importorskip("numba")  # many times slower without
+    pytest.importorskip("llvmlite")  # many times slower without
     notebook = read(gen_notebooks.FOLDER / f"{name}.py")
     execute(notebook, tmp_path)
     check(name, notebook)

@@ -1,3 +1,3 @@
-"""Kernels compiled by Numba, and portable ones for the rest."""
+"""Kernels compiled by LLVM, and portable ones for the rest."""
 
 from runtime.backends.cpu.backend import CpuBackend as CpuBackend

@@ -27,8 +27,8 @@ THREADS_VARIABLE = "NETSPEC_NUM_THREADS"
 class CpuBackend(Backend):
     """Arrays in main memory; device and host arrays are the same.
 
-    Nets of float32 run on compiled kernels where Numba is installed; what has none, and
-    nets of float64, run on the portable kernels.
+    Nets of float32 run on compiled kernels where llvmlite is installed; what has none,
+    and nets of float64, run on the portable kernels.
 
     Args:
         threads: how many run compiled kernels; by default `NETSPEC_NUM_THREADS`, or as
@@ -90,7 +90,7 @@ class CpuBackend(Backend):
     @cached_property
     def _compiled(self) -> Mapping[str, Sequence[Any]]:
         # It is imported where kernels are compiled, which most programs do not do.
-        if not all(find_spec(name) for name in ("numba", "llvmlite")):
+        if not find_spec("llvmlite"):
             return {}
         from runtime.backends.cpu.table import KERNELS
 
@@ -129,7 +129,7 @@ class CpuBackend(Backend):
         """
         if not self.compiles:
             raise MachineError(
-                "kernels are compiled by Numba, which is not installed; "
+                "kernels are compiled by llvmlite, which is not installed; "
                 "install it: pip install 'netspec[cpu]'"
             )
         from runtime.backends.cpu.machine.ahead import compile_ahead

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 import runtime
 from netspec.schema import TEST

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 import netspec
 import runtime
@@ -297,10 +297,10 @@ sys.exit(os.waitstatus_to_exitcode(status))
     assert done.returncode == 7
 
 
-def test_without_numba_the_portable_kernels_do_the_work() -> None:
+def test_without_llvmlite_the_portable_kernels_do_the_work() -> None:
     code = f"""
 import sys
-sys.modules["numba"] = None
+sys.modules["llvmlite"] = None
 import runtime
 net = runtime.Net({NET!r}, runtime.TEST, seed=3)
 print(type(net.plan.kernels[2]).__module__, net.forward()["ip"].shape)

@@ -15,7 +15,7 @@ from runtime.cli.compiling import Compiling
 from runtime.cli.progress import Progress
 from tests.runtime.cli.command_line import start
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 
 def test_what_is_told_ends_in_an_empty_text():

@@ -21,7 +21,7 @@ net_param {
 """
 WITHOUT = f"""
 import sys
-sys.modules["numba"] = None
+sys.modules["llvmlite"] = None
 import runtime
 for backend in sys.argv[1:]:
     solver = runtime.get_solver({SOLVER!r}, backend=backend)
@@ -56,6 +56,6 @@ def test_who_asks_for_portable_kernels_is_told_nothing():
 
 
 def test_the_title_tells_compiled_kernels():
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     assert runtime.get_backend("numpy").title == "numpy (compiled)"
     assert runtime.get_backend("portable").title == "portable"

@@ -83,12 +83,12 @@ def broadcast(record: Any, part: int, parts: int) -> None:
         scale = spread(f32(a.scale)[c] if a.scale != 0 else ONE)
         shift = spread(f32(a.shift)[c] if a.shift != 0 else ZERO)
         for i in range(0, whole, LANES):
-            value = vfma(vload(at + 4 * i), scale, shift)
-            vstore(at_least(value, low), to + 4 * i)
+            values = vfma(vload(at + 4 * i), scale, shift)
+            vstore(at_least(values, low), to + 4 * i)
         if whole < a.inner:
             left = a.inner - whole
-            value = vfma(vload_first(at + 4 * whole, left, low), scale, shift)
-            vstore_first(at_least(value, low), to + 4 * whole, left)
+            values = vfma(vload_first(at + 4 * whole, left, low), scale, shift)
+            vstore_first(at_least(values, low), to + 4 * whole, left)
 
 
 @kernel(

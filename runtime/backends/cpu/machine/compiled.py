@@ -1,4 +1,4 @@
-"""Compiled kernels: Python functions that Numba turns into machine code.
+"""Compiled kernels: Python functions that become machine code.
 
 A kernel is a function of a record of its arguments and of a share of the work:
 
@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from runtime.backends.caches import caches
+from runtime.backends.cpu.machine.kinds import ADDRESS, Record
 from runtime.backends.cpu.machine.llvm import LANES, TARGET
 from runtime.backends.cpu.machine.objects import kept, load, make, write
 from runtime.backends.cpu.machine.parts import Function, types
@@ -97,7 +98,7 @@ class Compiled:
         return False
 
     def kinds(self) -> list[Any]:
-        """Return the types of the function's arguments, for Numba."""
+        """Return the types of the function's arguments."""
         return [types.int64] * self.function.__code__.co_argcount
 
     @cached_property
@@ -150,10 +151,8 @@ class CompiledKernel(Compiled):
         return Call(self, record, tuple(arrays), serial, constant, units)
 
     def kinds(self) -> list[Any]:
-        """Return the types of the function's arguments, for Numba."""
-        import numba
-
-        record = types.CPointer(numba.from_dtype(self.fields))
+        """Return the types of the function's arguments."""
+        record = Record("record", ADDRESS, fields=self.fields)
         # Those that take no thread are called as if they did: it is in a register.
         return [record, *[types.int64] * (self.function.__code__.co_argcount - 1)]
 
@@ -205,7 +204,7 @@ def cache_folder(module: str) -> Path:
 @cache
 def _made_by() -> list[str]:
     """Return the versions of what makes machine code."""
-    return [version(name) for name in ("numba", "llvmlite")]
+    return [version(name) for name in ("llvmlite",)]
 
 
 def all_imported(module: str) -> set[str]:

@@ -16,10 +16,10 @@ from runtime.backends.cpu.machine.parts import intrinsic as intrinsic
 
 
 def _target() -> tuple[str, str, str]:
-    """Return platform, processor and its features as Numba compiles for them.
+    """Return platform, processor and its features.
 
-    Those of this machine, or of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES; without Numba,
-    which takes its time to be imported.
+    Those of this machine, or of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, which have the
+    names that Numba gave them, as it compiled kernels once.
     """
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if features is None:

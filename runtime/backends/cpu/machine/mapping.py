@@ -1,7 +1,7 @@
 """Kernels that apply a formula of `vector_math` to every element of arrays.
 
 A formula is Python code that emits instructions once, for one vector of elements, so
-that such a kernel costs little to compile: Numba sees one line, and LLVM no loop that
+that such a kernel costs little to compile: there is one line, and for LLVM no loop that
 it could unroll, peel or guard. All elements take the same way, with the same bits
 wherever they lie.
 """
@@ -94,10 +94,7 @@ def map_kernel(
 
 
 def named(function: Any, names: dict[str, Any], name: str, module: str) -> Any:
-    """Return a function of the same code that finds other values under some names.
-
-    Numba keeps what it compiles by the name of a function and its code.
-    """
+    """Return a function of the same code that finds other values under some names."""
     known = {**function.__globals__, **names}
     made: Any = FunctionType(function.__code__, known, name)
     made.__qualname__, made.__module__ = name, module

@@ -1,18 +1,15 @@
-"""Machine code as files: made by Numba, kept on the disk, loaded without it.
+"""Machine code as files: made by LLVM, kept on the disk, loaded.
 
 A file is the object file of one function behind a line with the digest of it and of
 where it belongs, so that what was copied from elsewhere does not run. What the function
-calls outside of itself is of libc or libm, which every process has; what Numba calls
-where errors are raised, which do not arise here, is replaced by traps.
+calls outside of itself is of libc or libm, which every process has.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,11 +17,10 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from runtime.backends.cpu.machine.llvm import TARGET
-from runtime.backends.cpu.machine.parts import FAST, Function, fill_in, types
+from runtime.backends.cpu.machine.parts import Function
+from runtime.backends.cpu.machine.translate import Module
 
 ENTRY = "entry"
-RUNTIME = ("NRT_", "Py", "_Py", "numba_")  # how names of Numba's runtime begin
-GROUP = re.compile(r"#\d+")  # of attributes, which are those of another module
 
 _loaded: list[Any] = []  # engines, whose code may run as long as the process
 
@@ -34,85 +30,23 @@ def make(function: Function, kinds: Sequence[Any]) -> bytes:
 
     Its ENTRY takes the same arguments, as C does.
     """
-    import numba
-
-    fill_in(function)
-    made = numba.njit(**FAST)(function)
-    with _lean() as optimize:
-        made.compile(types.void(*kinds))
-    result = made.overloads[tuple(kinds)]
-    name = result.fndesc.mangled_name
-    module = llvm.parse_assembly(result.library.get_llvm_str())
-    # Ahead of its own arguments are the places of the result and of an error.
-    takes = [str(one.type) for one in module.get_function(name).arguments]
-    named = [f"{kind} %a{number}" for number, kind in enumerate(takes)]
-    text = [
-        f'declare i32 @"{name}"({", ".join(takes)})',
-        "declare void @llvm.trap()",
-        f"define void @{ENTRY}({', '.join(named[2:])}) {{",
-        f"  %a0 = alloca {_target_of(takes[0])}",
-        f"  %a1 = alloca {_target_of(takes[1])}",
-        f'  %status = call i32 @"{name}"({", ".join(named)})',
-        "  ret void",
-        "}",
-    ]
-    for one in module.functions:
-        if one.is_declaration and one.name.startswith(RUNTIME):
-            start = GROUP.sub("", str(one)).strip().replace("declare", "define", 1)
-            text.append(f"{start} {{ call void @llvm.trap() unreachable }}")
-    module.link_in(llvm.parse_assembly("\n".join(text)))
+    made = Module(function.__name__)
+    made.entry(function, kinds, ENTRY)
+    target = machine()
+    made.module.triple = target.triple
+    made.module.data_layout = str(target.target_data)
+    module = llvm.parse_assembly(str(made.module))
     module.verify()
-    optimize(module)
-    return bytes(_machine().emit_object(module))
+    _optimize(module)
+    return bytes(target.emit_object(module))
 
 
-@contextmanager
-def _lean() -> Iterator[Callable[[Any], None]]:
-    """Let Numba turn functions into LLVM's code only, and tell how to optimise that.
-
-    Numba optimises every part of a kernel twice, then the whole that it becomes part
-    of, and makes machine code of each, which takes as long as all the rest. Here the
-    whole is optimised, and its machine code made, once.
-    """
-    from numba.core import codegen
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.registry import cpu_target
-
-    def lay_out(library: Any, module: Any) -> None:
-        module.data_layout = library.codegen._data_layout  # noqa: SLF001
-
-    def nothing(*_: Any) -> None:
-        pass
-
-    def optimize(module: Any) -> None:
-        made = cpu_target.target_context.codegen()._module_pass_manager()  # noqa: SLF001
-        passes, builder = made
-        passes.run(module, builder)
-
-    changes: list[tuple[Any, str, Any]] = [
-        (codegen.JITCodeLibrary, "_finalize_specific", nothing),
-        (codegen.JITCPUCodegen, "_add_module", nothing),
-        (codegen.JITCPUCodegen, "set_env", nothing),
-        (codegen.CPUCodeLibrary, "_optimize_functions", lay_out),
-        (codegen.CPUCodeLibrary, "_optimize_final_module", nothing),
-    ]
-    if not all(hasattr(kind, name) for kind, name, _ in changes):
-        yield nothing  # another version of Numba, which does more than it must
-        return
-    with global_compiler_lock:
-        before = [(kind, name, getattr(kind, name)) for kind, name, _ in changes]
-        try:
-            for kind, name, change in changes:
-                setattr(kind, name, change)
-            yield optimize
-        finally:
-            for kind, name, method in before:
-                setattr(kind, name, method)
-
-
-def _target_of(pointer: str) -> str:
-    """Return what a pointer of LLVM points to: with names of its own, any pointer."""
-    return pointer.removesuffix("*") if pointer.endswith("*") else pointer
+def _optimize(module: Any) -> None:
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    tuning.loop_vectorization = True
+    tuning.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine(), tuning)
+    builder.getModulePassManager().run(module, builder)
 
 
 def write(path: Path, code: bytes) -> None:
@@ -141,7 +75,7 @@ def _digest(path: Path, code: bytes) -> bytes:
 
 def load(code: bytes) -> int:
     """Return the address of the ENTRY of an object file."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _loaded.append(engine)
@@ -149,7 +83,7 @@ def load(code: bytes) -> int:
 
 
 @cache
-def _machine() -> Any:
+def machine() -> Any:
     """Return LLVM's description of the processor that code is made for."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

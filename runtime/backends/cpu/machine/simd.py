@@ -1,4 +1,4 @@
-"""Machine instructions that Numba has no word for, as functions for compiled kernels.
+"""Machine instructions that Python has no word for, as functions for compiled kernels.
 
 Everything here takes addresses (integers) and is meant to be called from kernels made
 with `runtime.backends.cpu.machine.compiled.kernel`.

@@ -3,8 +3,8 @@
 Each function takes a `Value`, which stands for numbers while code is emitted, and
 returns another: no branch, no table, no call. Numbers are reduced to a small range,
 where a polynomial has them. Results are within 3 units in the last place, subnormal
-ones too; infinity, both zeros and NaN give what C's functions give. Numba lets
-sums be reordered in instructions that have no flags; that would undo the reductions, so
+ones too; infinity, both zeros and NaN give what C's functions give. Sums
+may be reordered in instructions that have no flags; that would undo the reductions, so
 that all here have one, which changes nothing.
 """
 
@@ -391,17 +391,11 @@ def instruction(result: str, kinds: Sequence[str], generate: Any) -> Any:
 
     result, kinds: the types of what it returns and of its arguments.
     """
-    parameter = inspect.Parameter
-    names = ["context", *(f"argument{i}" for i in range(len(kinds)))]
 
     def typed(*given: Any) -> Any:
         made = [getattr(types, kind) for kind in kinds]
         return getattr(types, result)(*made), generate
 
-    # Numba takes from it how many arguments there are.
-    typed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter(name, parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    )
     return intrinsic(typed)
 
 

@@ -10,11 +10,11 @@ nothing but the number of lanes.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from llvmlite import ir
 
+from runtime.backends.cpu.machine.kinds import Kind
 from runtime.backends.cpu.machine.llvm import (
     I32,
     LANES,
@@ -31,24 +31,7 @@ from runtime.backends.cpu.machine.llvm import (
 )
 from runtime.backends.cpu.machine.parts import intrinsic, types
 
-
-@cache
-def _vector() -> Any:
-    """Return the type of a vector, of which Numba learns."""
-    from numba.core.datamodel import models
-    from numba.extending import register_model
-
-    class Vector(types.Type):  # type: ignore[misc]  # Numba has no types for checkers
-        """The type of a vector, for Numba."""
-
-    @register_model(Vector)
-    class _Model(models.PrimitiveModel):  # type: ignore[misc]
-        """A vector is one of LLVM's, in a register."""
-
-        def __init__(self, manager: Any, kind: Any) -> None:
-            super().__init__(manager, kind, VECTOR)
-
-    return Vector(name=f"vector{LANES}")
+_VECTOR = Kind(f"vector{LANES}", VECTOR)
 
 
 def _of_vectors(count: int, emit: Any) -> Any:
@@ -58,7 +41,7 @@ def _of_vectors(count: int, emit: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit(builder, *args)
 
-        return _vector()(*[_vector()] * count), generate
+        return _VECTOR(*[_VECTOR] * count), generate
 
     def one(context: Any, a: Any) -> Any:
         return typed(context, a)
@@ -94,7 +77,7 @@ def spread(context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return splat(builder, args[0])
 
-    return _vector()(types.float32), generate
+    return _VECTOR(types.float32), generate
 
 
 @intrinsic
@@ -104,7 +87,7 @@ def vload(context: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return load(builder, args[0])
 
-    return _vector()(types.int64), generate
+    return _VECTOR(types.int64), generate
 
 
 @intrinsic
@@ -119,7 +102,7 @@ def vload_first(context: Any, address: Any, count: Any, other: Any) -> Any:
         mask = first_lanes(builder, count)
         return builder.call(function, [pointer, ir.Constant(I32, 4), mask, other])
 
-    return _vector()(types.int64, types.int64, _vector()), generate
+    return _VECTOR(types.int64, types.int64, _VECTOR), generate
 
 
 @intrinsic
@@ -130,7 +113,7 @@ def vstore(context: Any, value: Any, address: Any) -> Any:
         store(builder, args[0], args[1])
         return context.get_dummy_value()
 
-    return types.void(_vector(), types.int64), generate
+    return types.void(_VECTOR, types.int64), generate
 
 
 @intrinsic
@@ -142,7 +125,7 @@ def vstore_first(context: Any, value: Any, address: Any, count: Any) -> Any:
         masked_store(builder, value, address, first_lanes(builder, count))
         return context.get_dummy_value()
 
-    return types.void(_vector(), types.int64, types.int64), generate
+    return types.void(_VECTOR, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -160,7 +143,7 @@ def vstream(context: Any, value: Any, address: Any) -> Any:
         written.set_metadata("nontemporal", one)
         return context.get_dummy_value()
 
-    return types.void(_vector(), types.int64), generate
+    return types.void(_VECTOR, types.int64), generate
 
 
 @intrinsic
@@ -181,7 +164,7 @@ def vsum(context: Any, value: Any) -> Any:
             )
         return builder.extract_element(value, ir.Constant(I32, 0))
 
-    return types.float32(_vector()), generate
+    return types.float32(_VECTOR), generate
 
 
 @intrinsic
@@ -197,4 +180,4 @@ def passing(context: Any, value: Any, test: Any, always: Any) -> Any:
         mask = builder.select(unasked, everything, positive)
         return builder.select(mask, value, zeros)
 
-    return _vector()(_vector(), _vector(), types.int64), generate
+    return _VECTOR(_VECTOR, _VECTOR, types.int64), generate

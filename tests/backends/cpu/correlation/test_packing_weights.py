@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from runtime.backends.cpu.correlation.packing_weights import pack_weights
 from runtime.backends.cpu.machine.llvm import ROWS

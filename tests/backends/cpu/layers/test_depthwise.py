@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from runtime.backends.cpu.correlation.correlation import gathering, scattering
 from runtime.backends.cpu.correlation.depthwise_scatter import has_scatter_kernel

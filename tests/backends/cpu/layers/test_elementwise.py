@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from tests.backends.cpu.oracle import CPU, EXAMPLES, PORTABLE, compare, numbers, results
 from tests.layers.harness import LoneLayer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from netspec.errors import SpecError
 from tests.backends.cpu.oracle import CPU, EXAMPLES, compare, numbers

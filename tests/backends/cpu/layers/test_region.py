@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from runtime.backends.cpu.layers.region import PSROIPooling, ROIAlign, ROIPooling
 from runtime.layers import _boxes

@@ -12,7 +12,7 @@ import pytest
 
 from tests.patience import PATIENCE_S
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 ROOT = Path(__file__).resolve().parents[4]
 NET = """
@@ -78,18 +78,16 @@ print(len(started), all(ready), float(net.blobs["loss"].data))
 
 def test_helpers_compile_what_is_not_on_the_disk(tmp_path: Path) -> None:
     helpers, ready, loss = run(tmp_path)
-    assert (helpers, ready) == ("2", "True")
+    assert (helpers, ready) == ("1", "True")  # this process compiles too
     assert run(tmp_path) == ("0", "True", loss)
 
 
-@pytest.mark.parametrize(
-    ("executable", "started"), [("nowhere", "1"), (shutil.which("false"), "2")]
-)
+@pytest.mark.parametrize("executable", ["nowhere", shutil.which("false")])
 def test_what_a_helper_cannot_do_is_done_without_it(
-    tmp_path: Path, executable: str, started: str
+    tmp_path: Path, executable: str
 ) -> None:
     helpers, ready, loss = run(tmp_path, executable)
-    assert (helpers, ready) == (started, "True")
+    assert (helpers, ready) == ("1", "True")
     assert run(tmp_path) == ("0", "True", loss)
 
 
@@ -108,7 +106,7 @@ def test_what_is_compiled_is_told_from_nothing_to_all_and_nothing_when_warm(
     file = tmp_path / "told"
     told = f"lambda *counts: print(*counts, file=open({str(file)!r}, 'a'))"
     helpers, ready, _ = run(tmp_path, told=told, threads=threads)
-    assert (helpers, ready) == (threads, "True")
+    assert (helpers, ready) == (str(int(threads) - 1), "True")
     counts = [tuple(map(int, line.split())) for line in file.read_text().splitlines()]
     done, totals = zip(*counts, strict=True)
     assert len(set(totals)) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from runtime.backends.cpu import CpuBackend
 from runtime.backends.cpu.machine.thread_pool import ThreadPool
