@@ -134,12 +134,14 @@ def _tile_intrinsic(positions: int) -> Any:
             grid = [(i, j) for i in range(positions) for j in range(VECTORS)]
 
             def body(values: list[Any]) -> list[Any]:
-                at_x, at_w, *sums = values
+                at_x, at_w, at_y, *sums = values
                 for further in asked:
                     ask(builder, builder.add(at_w, further), SECOND_CACHE)
                 far = builder.add(at_x, builder.mul(x_step, const(X_AHEAD)))
                 for end in (0, 4 * (positions - 1)):
                     ask(builder, builder.add(far, const(end)), ALL_CACHES)
+                    line = builder.add(at_y, const(end))
+                    ask(builder, line, ALL_CACHES, writes=1)
                 row = [
                     load(builder, builder.add(at_w, const(j * VECTOR_BYTES)))
                     for j in range(VECTORS)
@@ -151,10 +153,14 @@ def _tile_intrinsic(positions: int) -> Any:
                         one = i * VECTORS + j
                         sums[one] = fma(builder, value, row[j], sums[one])
                 following = builder.add(at_w, const(VECTORS * VECTOR_BYTES))
-                return [builder.add(at_x, x_step), following, *sums]
+                at_y = builder.add(at_y, y_row)
+                again = builder.icmp_signed(">=", at_y, end_of_y)
+                at_y = builder.select(again, y, at_y)
+                return [builder.add(at_x, x_step), following, at_y, *sums]
 
-            first = [x, weights, *(starts[j] for _, j in grid)]
-            _, _, *sums = loop(builder, depth, first, body)
+            end_of_y = builder.add(y, builder.mul(y_row, const(WIDE)))
+            first = [x, weights, y, *(starts[j] for _, j in grid)]
+            _, _, _, *sums = loop(builder, depth, first, body)
             put_tile(builder, positions, sums, y, y_row, rows, added, floor)
             return context.get_dummy_value()
 
