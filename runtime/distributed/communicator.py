@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from runtime.distributed.host_memory import HostMemory
 
-# Between looks at a sum, each of which moves a piece; a pause takes 0.08 ms more. Where
-# a processor has something to compute, it is interrupted seldom, for some looks at once:
+# Between looks at a sum, each of which moves a piece; a pause takes 0.08 ms more. A
+# processor that has something to compute is interrupted seldom, for some looks at once:
 # they keep a link of 1 Gb/s busy with a third less work than a look every 0.2 ms.
 POLL_S, BESIDE_S, AT_ONCE = 0.00002, 0.001, 8
 # Looks without a pause, of half a microsecond each: small sums are done by then, where
