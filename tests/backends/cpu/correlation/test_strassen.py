@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from runtime.backends.cpu.correlation import strassen
 from runtime.backends.cpu.correlation.pointwise_code import POSITIONS, WIDE

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from runtime.backends.cpu.correlation.correlation import Correlation, Taps
 from runtime.backends.cpu.correlation.winograd import PANEL_TILES, RESULTS, Winograd
