@@ -133,16 +133,16 @@ class Rank:
 
         import runtime
         from runtime.distributed.sending import SendAfter
-        from runtime.training.ranks.data_parallel import DataParallel
 
         self.world = runtime.distributed.world()
-        self.solver = make_solver(nets.train_net(net, batch), "numpy")
+        self.solver = make_solver(nets.train_net(net, batch), "numpy", self.world)
         self.net = self.solver.net
         flat = self.net.parameters.flat
         self.bytes = flat.unlearned * flat.diff.dtype.itemsize
         self.sending: dict[str, Timed] = {}
-        if self.world.size > 1:
-            self.together = DataParallel(self.net, self.world)
+        together = self.solver._together  # noqa: SLF001
+        if together is not None:
+            self.together = together
             learned = [flat.diff[: flat.unlearned]]
             self.sending["after"] = Timed(SendAfter(self.world, learned))
             self.sending["beside"] = Timed(self.together.sending)

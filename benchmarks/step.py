@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nets
 import numpy as np
@@ -35,8 +36,13 @@ HEADER = (
 )
 
 
-def make_solver(net: NetParameter, backend: str) -> runtime.Solver:
-    """Return a solver whose inputs are filled."""
+def make_solver(
+    net: NetParameter, backend: str, communicator: Any = None
+) -> runtime.Solver:
+    """Return a solver whose inputs are filled.
+
+    communicator: the ranks that train, each with inputs of its own.
+    """
     solver = runtime.get_solver(
         SolverParameter(
             net_param=net,
@@ -48,8 +54,10 @@ def make_solver(net: NetParameter, backend: str) -> runtime.Solver:
         ),
         backend=backend,
         seed=SEED,
+        communicator=communicator,
     )
-    rng = np.random.default_rng(SEED)
+    rank = communicator.rank if communicator is not None else 0
+    rng = np.random.default_rng(SEED + rank)
     for name in solver.net.inputs:
         blob = solver.net.blobs[name]
         if len(blob.shape) == 4:

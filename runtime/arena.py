@@ -20,6 +20,8 @@ from netspec.graph import Parameter
 from netspec.graph.memory import ALIGNMENT_BYTES, aligned
 from netspec.ops.base import Shape, count
 from runtime.arrays import Array
+from runtime.distributed.communicator import Communicator
+from runtime.distributed.host_memory import HostMemory
 from runtime.primitives import Primitives
 
 SPARE_FACTOR = 64  # as many times more address space as is used at first
@@ -171,21 +173,28 @@ class Flat:
     `slices[i]` is the place of parameter `i` of the graph in both; a parameter that
     belongs to another net has no slice here. The gaps between slices, left by the
     alignment, are zeros and stay zeros. From element `unlearned` on lie those whose
-    gradient no layer computes, so that they can be cleared at once.
+    gradient no layer computes, so that they can be cleared at once. `memory` is that of
+    the gradients where other processes can reach them.
     """
 
     data: Array
     diff: Array
     slices: dict[int, slice]
     unlearned: int
+    memory: HostMemory | None = None
 
 
 def flat_buffers(
-    backend: Primitives, parameters: Iterable[Parameter], dtype: str
+    backend: Primitives,
+    parameters: Iterable[Parameter],
+    dtype: str,
+    ranks: Communicator | None = None,
 ) -> Flat:
     """Allocate zeroed buffers for `parameters`, in their order but unlearned ones last.
 
     Runs of learned ones are longer without the running values of BatchNorm between.
+
+    ranks: processes that add up gradients, where these lie if the machine can do that.
     """
     step = ALIGNMENT_BYTES // np.dtype(dtype).itemsize
     slices = {}
@@ -195,8 +204,14 @@ def flat_buffers(
         slices[parameter.index] = slice(size, size + elements)
         size += -(-elements // step) * step
         unlearned = size if parameter.learn else unlearned
-    data, diff = (backend.zeros((size,), dtype) for _ in range(2))
-    return Flat(data, diff, slices, unlearned)
+    data, memory = backend.zeros((size,), dtype), None
+    if ranks is not None and unlearned and backend.on_host:
+        memory = ranks.memory(size * np.dtype(dtype).itemsize)
+    if memory is None:
+        diff = backend.zeros((size,), dtype)
+    else:
+        diff = memory.array(dtype, size)
+    return Flat(data, diff, slices, unlearned, memory)
 
 
 def total_bytes(sizes: Sequence[int]) -> int:

@@ -133,7 +133,7 @@ class Update:
         self.checked = [flat.diff]  # what is looked at in every iteration
         # A device reads all of its memory in the time that a few calls take.
         if backend.on_host and flat.diff.size > LARGE_NET:
-            self.checked = [view for p in self.parameters for view in _edges(p, flat)]
+            self.checked = [view for p in self.parameters for view in edges(p, flat)]
         self.fused: GuardedUpdate | None = None
         self.whole: WholeUpdate | None = None
 
@@ -396,7 +396,7 @@ UPDATES: dict[str, type[Update]] = {
 }
 
 
-def _edges(parameter: Parameter, flat: Flat) -> Iterator[Array]:
+def edges(parameter: Parameter, flat: Flat) -> Iterator[Array]:
     """Yield what of the gradient of a parameter is looked at in a large net."""
     gradient = flat.diff[flat.slices[parameter.index]]
     if gradient.size <= LARGE_ARRAY or len(parameter.shape) < 2:

@@ -55,6 +55,12 @@ class ThreadRank:
         self.sum(values)
         return _Done()
 
+    def memory(self, nbytes: int) -> None:
+        """Return None: who waits for memory holds up the others."""
+
+    def share(self, memory: Any) -> None:
+        """Return None."""
+
     def broadcast(self, value: Any) -> Any:
         """Return what rank 0 has."""
         return self._exchange(value)[0]

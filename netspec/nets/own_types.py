@@ -2,7 +2,9 @@
 
 A file of somebody's fork says `type: "Swish" swish_param { start: 0.5 }`. Where the
 program has a class of that name, this is the layer `python_param { layer: "Swish" }`,
-and the fields of its message are those of the class.
+and the fields of its message are those of the class. Where a fork has that type too, a
+warning tells once that the class takes its place: the class may be there for another
+net, and only have the name by chance.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, SpecWarning
+from netspec.forks import type_owners
 from netspec.forks.kept import Field, NoText, fields_in
+from netspec.notebooks import warn_user
 from netspec.ops import is_known_type
 from netspec.ops.base import label
 from netspec.ops.own_layer import DEFINED, Definition
@@ -21,12 +25,15 @@ from netspec.schema import LayerParameter
 WORDS = {"true": True, "false": False}
 SUFFIX = "param"
 
+_TOLD: set[tuple[str, str]] = set()  # classes of which it was told, by module and name
+
 
 def as_own(layer: LayerParameter) -> LayerParameter:
     """Return a layer of an unknown type as one of the class of that name, if any is.
 
     Raises `SpecError` where several modules have such a class, and where its fields do
-    not take the values that are given.
+    not take the values that are given. A `SpecWarning` tells once of each class that
+    has the name of a fork's type.
     """
     if is_known_type(layer.type):
         return layer
@@ -42,7 +49,24 @@ def as_own(layer: LayerParameter) -> LayerParameter:
             f"give all but one another name, or name one by a Python layer",
             layer=label(layer),
         )
-    return _python(layer, found[0])
+    own = _python(layer, found[0])
+    _tell(layer, found[0])
+    return own
+
+
+def _tell(layer: LayerParameter, definition: Definition) -> None:
+    """Warn once that a class stands for a type that a fork has."""
+    key = (definition.module, definition.name)
+    forks = () if key in _TOLD else type_owners(layer.type)
+    if not forks:
+        return
+    _TOLD.add(key)
+    warn_user(
+        f"{label(layer)}: the type is of {forks[0]}, and is taken for the "
+        f"class {definition.title} of netspec.layer in module {definition.module}; if "
+        f"that is another layer, give the class another name",
+        SpecWarning,
+    )
 
 
 def _python(layer: LayerParameter, definition: Definition) -> LayerParameter:

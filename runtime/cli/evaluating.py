@@ -10,6 +10,8 @@ from typing import Any
 from runtime.cli.data_files import data_of
 from runtime.cli.field_options import transform_of
 from runtime.cli.given_data import add_subject, subject
+from runtime.distributed import world
+from runtime.distributed.communicator import several
 from runtime.evaluation.evaluate import Asked, evaluation
 from runtime.evaluation.results import Evaluation
 
@@ -65,6 +67,7 @@ def evaluate(options: argparse.Namespace) -> int:
         Asked(None, options.top_k, options.class_names, 0.5),
         options.batch_size,
         transform_of(options),
+        several(world()),
     )
     if options.json:
         found = result.as_dict()

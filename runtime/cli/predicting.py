@@ -17,7 +17,10 @@ from netspec.files import replacing
 from runtime.cli.data_files import data_of
 from runtime.cli.field_options import transform_of
 from runtime.cli.given_data import add_subject, subject
+from runtime.distributed import world
+from runtime.distributed.communicator import several
 from runtime.evaluation.predict import predictions
+from runtime.training.ranks.first_rank import by_first_rank
 
 FORMATS = (".npz", ".npy", ".csv")
 
@@ -58,17 +61,19 @@ def predict(options: argparse.Namespace) -> int:
             f"{target}: the name says no format; expected {', '.join(FORMATS)}"
         )
     names = [name for name in (options.blobs or "").split(",") if name] or None
+    ranks = several(world())
     found = predictions(
         subject(options),
         data_of(options.data),
         blobs=names,
         batch_size=options.batch_size,
         transform=transform_of(options),
+        ranks=ranks,
     )
     if target is None:
         _write_lines(sys.stdout, found)
         return 0
-    _write(target, found)
+    by_first_rank(ranks, lambda: _write(target, found))
     told = ", ".join(f"{name} {array.shape}" for name, array in found.items())
     print(f"{target}: {told}")
     return 0

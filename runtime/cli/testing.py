@@ -22,9 +22,11 @@ from runtime.cli.options import (
     named_files,
     open_net,
 )
+from runtime.distributed import world
+from runtime.distributed.communicator import several
 from runtime.execution.net import Net
 from runtime.training.showing.words import batch_size, duration
-from runtime.training.testing import mean_outputs
+from runtime.training.testing import mean_outputs, shared_outputs
 
 DEFAULT_BATCHES = 50  # as Caffe's command
 LARGEST_LISTED = 100  # outputs with more numbers are summed up
@@ -67,6 +69,7 @@ def add_parser(commands: Any) -> None:
 
 def test(options: argparse.Namespace) -> int:
     """Run the command."""
+    ranks = several(world())
     net = open_net(options, keep=())
     try:
         _check_fed(net)
@@ -74,7 +77,10 @@ def test(options: argparse.Namespace) -> int:
         clock = net.backend.compilation.clock
         started = clock()
         with np.errstate(all="ignore"), Compiling(net.backend):
-            means = mean_outputs(net, options.iterations)
+            if ranks is None:
+                means = mean_outputs(net, options.iterations)
+            else:
+                means = shared_outputs(net, options.iterations, ranks)
         seconds = clock() - started
     finally:
         net.close()

@@ -30,7 +30,7 @@ from runtime.distributed.processors import usual_threads
 from runtime.distributed.ranks import Launched, forget_launch
 
 # What all ranks do together; one of them does the others.
-DIVIDED = frozenset({"train", "fit"})
+DIVIDED = frozenset({"train", "fit", "test", "evaluate", "predict"})
 # Threads of the libraries that multiply for NumPy, which begin with its import.
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 KEPT_CHARACTERS = 100_000  # of what a rank writes to standard error

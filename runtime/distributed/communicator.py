@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from runtime.distributed.host_memory import HostMemory
 
 # Between looks at a sum, each of which moves a piece; a pause takes 0.08 ms more.
 POLL_S, BESIDE_S = 0.00002, 0.0002
@@ -43,6 +46,15 @@ class Communicator(Protocol):
 
     def sum(self, values: Any) -> None:
         """Add up a small array over all ranks, in place."""
+
+    def memory(self, nbytes: int) -> HostMemory | None:
+        """Return memory for arrays that ranks add up where they lie, or None."""
+
+    def share(self, memory: HostMemory | None) -> Any:
+        """Let `start_sum` do that with arrays in such memory, while the result is kept.
+
+        It is None where that cannot be.
+        """
 
     def broadcast(self, value: T) -> T:
         """Return the value that rank 0 has."""
@@ -92,6 +104,13 @@ class Alone:
 
     def sum(self, values: Any) -> None:
         """Leave a sum of one value as it is."""
+
+    def memory(self, nbytes: int) -> HostMemory | None:
+        """Return None: there is nobody to share it with."""
+        return None
+
+    def share(self, memory: HostMemory | None) -> None:
+        """Return None."""
 
     def broadcast(self, value: T) -> T:
         """Return the value."""

@@ -7,16 +7,20 @@ import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from netspec.errors import MachineError
+from netspec.errors import MachineError, SpecWarning
+from netspec.notebooks import warn_user
 from runtime.distributed.communicator import finish
 from runtime.distributed.faults import end_job, say
+from runtime.distributed.host_memory import HostMemory
 from runtime.distributed.joining import watched
 from runtime.distributed.leaving import Leaving
+from runtime.distributed.meeting import Board, Window, all_memories
 from runtime.distributed.ranks import MPICH, OPEN_MPI, Launched
 
 ASK_S = 0.1  # between looks at whether somebody left who is waited for
@@ -33,7 +37,11 @@ T = TypeVar("T")
 
 
 class MpiCommunicator:
-    """Ranks of MPI. Gradients have a communicator of their own, for another thread."""
+    """Ranks of MPI. Gradients have a communicator of their own, for another thread.
+
+    Those of one machine add up in memory that they have in common, where they can; the
+    bits are the same.
+    """
 
     def __init__(self, comm: Any, found: Launched) -> None:
         self._comm, self._sums = comm.Dup(), comm.Dup()
@@ -44,6 +52,9 @@ class MpiCommunicator:
         self.local_size = found.local_size or self.size
         self._has_left = False
         self._quiet = self.rank > 1  # two are enough: one of them waits in any case
+        self._board: Board | None = None
+        self._windows: weakref.WeakSet[Window] = weakref.WeakSet()
+        self._meet_in_memory()
 
     @classmethod
     def of_world(cls, found: Launched) -> MpiCommunicator:
@@ -76,13 +87,45 @@ class MpiCommunicator:
         """Start to add up an array over all ranks, in place."""
         from mpi4py import MPI
 
+        for window in self._windows:
+            at = window.offset(values)
+            if at is not None:
+                return self._start_in(window, values, at)
         return self._start(SUMS, self._sums.Iallreduce(MPI.IN_PLACE, values))
 
     def sum(self, values: np.ndarray) -> None:
         """Add up a small array over all ranks, in place."""
         from mpi4py import MPI
 
-        self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values))
+        if self._board is not None and self._board.takes(values):
+            self._wait(self._board.start(values))
+        else:
+            self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values))
+
+    def memory(self, nbytes: int) -> HostMemory | None:
+        """Return memory for arrays that are added up in place, where there is such."""
+        return None if self._board is None else HostMemory.make(nbytes)
+
+    def share(self, memory: HostMemory | None) -> Window | None:
+        """Let ranks add up arrays in this memory where they lie, if all can.
+
+        All ranks call it. It holds as long as what it returns is kept; rank 0 gives a
+        `SpecWarning` where there is nothing.
+        """
+        if self._board is None:
+            return None
+        memories, why = all_memories(self, memory)
+        if memories:
+            window = Window(memories, self.rank)
+            self._windows.add(window)
+            return window
+        if self.rank == 0:
+            warn_user(
+                f"ranks of this machine cannot add up gradients where they lie, which "
+                f"takes a fourth of the time: {why}",
+                SpecWarning,
+            )
+        return None
 
     def broadcast(self, value: T) -> T:
         """Return the value that rank 0 has, as JSON."""
@@ -137,9 +180,25 @@ class MpiCommunicator:
                 f"restore are for all ranks together",
             )
 
-    def _start(self, kind: int, request: Any) -> Exchange:
+    def count(self, kind: int) -> int:
+        """Count one more exchange in which this rank takes part; return its number."""
         self._started[kind] += 1
-        return Exchange(self, request, kind, self._started[kind])
+        return self._started[kind]
+
+    def _meet_in_memory(self) -> None:
+        """Find out whether all ranks can read each other's memory."""
+        memories, _ = all_memories(self, Board.memory())
+        if memories:
+            self._board = Board(memories, self.rank)
+
+    def _start(self, kind: int, request: Any) -> Exchange:
+        return Exchange(self, request, kind, self.count(kind))
+
+    def _start_in(self, window: Window, values: np.ndarray, at: int) -> Exchange:
+        # Others wait twice for this rank: until it is here, and for its share.
+        number = self.count(SUMS)
+        request = window.start(values, at, lambda: self.count(SUMS))
+        return Exchange(self, request, SUMS, number)
 
     def _wait(self, request: Any) -> None:
         """Wait for a message without spinning, and with an ear for signals."""
@@ -204,7 +263,8 @@ class Exchange:
             if now > self._slow:
                 self._communicator.tell_of_wait()
             leaving = self._communicator.leaving
-            left = leaving.missing(self._kind, self._number)
+            steps = getattr(self._request, "steps", 0)
+            left = leaving.missing(self._kind, self._number + steps)
             if left is not None:
                 # One message is enough: that of the first rank that waits.
                 time.sleep(min(WAIT_S * self._communicator.rank, 5 * WAIT_S))

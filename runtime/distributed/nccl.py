@@ -14,6 +14,7 @@ import numpy as np
 from netspec.errors import SpecWarning
 from netspec.notebooks import warn_user
 from runtime.distributed.communicator import Communicator, Group, Request
+from runtime.distributed.host_memory import HostMemory
 
 T = TypeVar("T")
 
@@ -81,6 +82,14 @@ class _Ranks:
     def sum(self, values: Any) -> None:
         """Add up a small array of the host over all ranks, in place."""
         self._ranks.sum(values)
+
+    def memory(self, nbytes: int) -> HostMemory | None:
+        """Return memory of the host for arrays that ranks add up where they lie."""
+        return self._ranks.memory(nbytes)
+
+    def share(self, memory: HostMemory | None) -> Any:
+        """Let `start_sum` do that with arrays in such memory, while this is kept."""
+        return self._ranks.share(memory)
 
     def broadcast(self, value: T) -> T:
         """Return the value that rank 0 has."""

@@ -15,6 +15,8 @@ from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
 from runtime.data.lists import read_names
+from runtime.distributed import Communicator
+from runtime.distributed.communicator import is_first, several
 from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.heads import (
     CLASSES,
@@ -28,6 +30,7 @@ from runtime.evaluation.heads import (
 from runtime.evaluation.judges import Judge, judge_of
 from runtime.evaluation.own_outputs import OwnOutputs
 from runtime.evaluation.results import Evaluation
+from runtime.evaluation.sharing import Share, averaged
 from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
 from runtime.habits import told_without_strange
@@ -50,6 +53,7 @@ def evaluate(
     weights: Weights | None = None,
     rename: Names | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    communicator: Communicator | None = None,
     **options: Any,
 ) -> Evaluation:
     """Measure a trained net on all items of some data.
@@ -82,6 +86,8 @@ def evaluate(
     threshold: the probability from which on a tag is taken to hold.
     batch_size, transform, weights, rename, shapes, options: as of `runtime.predict`.
         The result does not depend on the size of batches, but for rounding.
+    communicator: processes that share the batches, `runtime.distributed.world()`. All
+        of them call this, with the same model and data, and all get the result.
 
     The loss is the mean over items (over labels that count, where the loss divides by
     these), as a test pass reports it for batches of one size.
@@ -97,7 +103,9 @@ def evaluate(
         )
     subject = subject_of(model, weights, rename, options, shapes)
     asked = Asked(metrics, top_k, class_names, threshold)
-    return evaluation(subject, data, asked, batch_size, subject.transform(transform))
+    made = subject.transform(transform)
+    ranks = several(communicator)
+    return evaluation(subject, data, asked, batch_size, made, ranks)
 
 
 class Asked:
@@ -173,8 +181,21 @@ def evaluation(
     asked: Asked,
     batch_size: int | None,
     transform: Any,
+    ranks: Communicator | None = None,
 ) -> Evaluation:
     """Return how well a net does on all items of some data; see `evaluate`."""
+    with averaged(subject, ranks):
+        return _evaluation(subject, data, asked, batch_size, transform, ranks)
+
+
+def _evaluation(
+    subject: Subject,
+    data: Any,
+    asked: Asked,
+    batch_size: int | None,
+    transform: Any,
+    ranks: Communicator | None,
+) -> Evaluation:
     message = subject.for_test(data)
     net = subject.built(message, _kept(message))
     _look_at_statistics(subject, net)
@@ -186,7 +207,9 @@ def evaluation(
     else:
         head, one = _of_output(net, inputs, data, how)
     _look_at_classes(subject.classes, one.dataset.classes)
-    return _measured(net, head, one, asked, subject.classes or one.dataset.classes)
+    share = Share(ranks, net, one.dataset)
+    classes = subject.classes or one.dataset.classes
+    return _measured(net, head, one, asked, classes, share)
 
 
 def _kept(net: NetParameter) -> frozenset[str]:
@@ -265,7 +288,12 @@ def _quoted(names: Sequence[str]) -> str:
 
 
 def _measured(
-    net: Net, head: Head, one: Pass, asked: Asked, classes: Sequence[str]
+    net: Net,
+    head: Head,
+    one: Pass,
+    asked: Asked,
+    classes: Sequence[str],
+    share: Share,
 ) -> Evaluation:
     names = asked.class_names
     if names is None:
@@ -275,13 +303,20 @@ def _measured(
     )
     _check_names(asked, judge)
     own = OwnOutputs(net)
-    finite = True
-    with np.errstate(all="ignore"):
-        for batch in one.batches():
-            count = len(next(iter(batch.values())))
-            own.add(count)
-            finite = judge.add(net, batch, one.items) and finite
-    if not finite:
+    found: list[list[np.ndarray]] = []
+    finite = [True]
+
+    def run() -> None:
+        with np.errstate(all="ignore"):
+            for batch in one.batches(share):
+                found.append(own.of_pass(len(next(iter(batch.values())))))
+                finite[0] &= judge.add(net, batch, one.items)
+
+    share.run(run)
+    for brought in share.each(found):
+        own.add(brought)
+    judge.share(share)
+    if not all(share.gather(finite[0])) and is_first(share.ranks):
         warn_user(
             f"{head.who}: blob {head.scores!r} is not finite for some items, so what "
             f"is measured of these means nothing; look at result.item_losses",
@@ -293,7 +328,7 @@ def _measured(
     return Evaluation(
         kind=judge.kind,
         net=net.name,
-        items=one.items,
+        items=share.items,
         loss=own.loss if own.loss is not None else judge.loss(),
         measures=measures,
         top_k=judge.top_k(),

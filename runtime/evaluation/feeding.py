@@ -14,6 +14,7 @@ from netspec.schema import TEST, NetParameter
 from runtime.data.dataset import Dataset, open_dataset
 from runtime.data.given.streams import StreamEndedError
 from runtime.data.given.values import Labels
+from runtime.evaluation.sharing import Share
 from runtime.execution.net import Net
 
 
@@ -23,7 +24,8 @@ class Pass:
     inputs: the shapes of what the data bring, by name, in order; those that the net
     does not have are for the caller. The rest is as of `open_dataset`.
 
-    items: how many were read so far.
+    items: how many come before the batch that was yielded last, and at the end how many
+    there were; of several ranks, as if all batches but the last had the usual size.
     """
 
     def __init__(
@@ -52,17 +54,25 @@ class Pass:
         """How many items there will be, where that is known."""
         return self.dataset.items
 
-    def batches(self, end: str | None = None) -> Iterator[Mapping[str, np.ndarray]]:
-        """Run forward on each batch and yield it, by names.
+    def batches(
+        self, share: Share, end: str | None = None
+    ) -> Iterator[Mapping[str, np.ndarray]]:
+        """Run forward on each batch of a share and yield it, by names.
 
         end: the last layer to run. What is yielded holds until the next one.
         """
+        clock, size = self._net.clock, self.dataset.shapes[0][0]
+        start = clock.value
         try:
-            for arrays in one_epoch(self.dataset):
+            for number, arrays in one_epoch(self.dataset, share.first, share.step):
                 batch = dict(zip(self.dataset.names, arrays, strict=True))
+                if share.step > 1:
+                    self.items, clock.value = number * size, start + number
                 self._forward(batch, end)
                 yield batch
                 self.items += len(arrays[0])
+                share.numbers.append(number)
+                share.counts.append(len(arrays[0]))
         finally:
             if self._is_mine:
                 self.dataset.close()
@@ -92,8 +102,10 @@ def inputs_of(net: NetParameter) -> dict[str, Shape]:
     }
 
 
-def one_epoch(data: Dataset) -> Iterator[Sequence[np.ndarray]]:
-    """Yield the batches of one pass over some data, in order.
+def one_epoch(
+    data: Dataset, first: int, step: int
+) -> Iterator[tuple[int, Sequence[np.ndarray]]]:
+    """Yield every so many batches of one pass over some data, with their numbers.
 
     The next one is read in a thread while the caller works on the last.
     """
@@ -109,12 +121,12 @@ def one_epoch(data: Dataset) -> Iterator[Sequence[np.ndarray]]:
         return None if _ended(data, number) else batch
 
     with ThreadPoolExecutor(1, thread_name_prefix="evaluation") as thread:
-        number = 0
+        number = first
         coming = thread.submit(read, number)
         while (batch := coming.result()) is not None:
-            number += 1
-            coming = thread.submit(read, number)
-            yield batch
+            coming = thread.submit(read, number + step)
+            yield number, batch
+            number += step
 
 
 def _ended(data: Dataset, number: int) -> bool:

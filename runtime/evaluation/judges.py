@@ -11,11 +11,13 @@ from netspec.errors import SpecError, SpecWarning
 from netspec.graph import Graph
 from netspec.notebooks import warn_user
 from netspec.ops.base import count
+from runtime.distributed import Communicator
 from runtime.evaluation.confusion import Confusion, class_names
 from runtime.evaluation.heads import CLASSES, TAGS, VALUES, Head
 from runtime.evaluation.item_losses import item_losses
 from runtime.evaluation.measures import ClassCounts, TagCounts, ValueSums
 from runtime.evaluation.results import PerClass
+from runtime.evaluation.sharing import Share
 from runtime.execution.net import Net
 
 MAX_OUTPUTS = 1000  # values an item, up to which each has a row of measures
@@ -50,6 +52,21 @@ class Judge:
         elif self._losses is not None:
             self._losses.append(each)
         return bool(np.isfinite(scores).all())
+
+    def share(self, share: Share) -> None:
+        """Take what the judges of all ranks found, if there are several."""
+        ranks = share.ranks
+        if ranks is None:
+            return
+        unknown = any(ranks.gather(self._losses is None))
+        self._losses = None if unknown else [share.rows(self._losses or [])]
+        if self._keep:
+            self._outputs = [share.rows(self._outputs)]
+            self._targets = [share.rows(self._targets)]
+        self._share(ranks)
+
+    def _share(self, ranks: Communicator) -> None:
+        """Add up what all ranks counted."""
 
     def _read(
         self, net: Net, batch: Mapping[str, np.ndarray]
@@ -158,6 +175,9 @@ class ClassJudge(Judge):
         counts = self._counts.add(scores, labels, before)
         return item_losses(self.head, scores, labels, counts)
 
+    def _share(self, ranks: Communicator) -> None:
+        self._counts.share(ranks)
+
     def names(self) -> list[str]:
         """Return the names of the measures."""
         ranks = [f"top_{k}" for k in self._counts.top_k]
@@ -221,6 +241,9 @@ class TagJudge(Judge):
         counts = self._counts.add(probabilities, targets)
         return item_losses(self.head, scores, targets, counts)
 
+    def _share(self, ranks: Communicator) -> None:
+        self._counts.share(ranks)
+
     def names(self) -> list[str]:
         """Return the names of the measures."""
         pooled = [f"micro_{name}" for name in ("precision", "recall", "f1")]
@@ -264,6 +287,9 @@ class ValueJudge(Judge):
         scores, targets = scores.reshape(rows, -1), targets.reshape(rows, -1)
         self._sums.add(scores, targets)
         return item_losses(self.head, scores, targets, None)
+
+    def _share(self, ranks: Communicator) -> None:
+        self._sums.share(ranks)
 
     def names(self) -> list[str]:
         """Return the names of the measures."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError
+from runtime.distributed import Communicator
 
 MAX_CONFUSED = 4096  # classes, up to which there is a matrix of them
 
@@ -84,6 +85,15 @@ class ClassCounts:
             )
         return counts
 
+    def share(self, ranks: Communicator) -> None:
+        """Add what all ranks counted."""
+        numbers = np.array([self.positions, *self.found.values()], np.int64)
+        for array in (self.matrix, self.right, self.labelled, self.predicted, numbers):
+            if array is not None:
+                ranks.sum(array)
+        self.positions, *found = numbers.tolist()
+        self.found = dict(zip(self.top_k, found, strict=True))
+
     @property
     def accuracy(self) -> float:
         """The share of labels that were found first; NaN where none counts."""
@@ -150,6 +160,14 @@ class TagCounts:
         self.exact += int((agreed | ~counts).all(axis=(1, 2)).sum())
         return counts
 
+    def share(self, ranks: Communicator) -> None:
+        """Add what all ranks counted."""
+        numbers = np.array([self.items, self.exact], np.int64)
+        sums = (self.right, self.predicted, self.labelled, self.positions, self.agreed)
+        for array in (*sums, numbers):
+            ranks.sum(array)
+        self.items, self.exact = numbers.tolist()
+
     @property
     def accuracy(self) -> float:
         """The share of tags, over all items, that were told right."""
@@ -210,6 +228,16 @@ class ValueSums:
         self.spread += np.square(away) * (self.count * count / total)
         self._mean += away * (count / total)
         self.count = total
+
+    def share(self, ranks: Communicator) -> None:
+        """Add what all ranks added; equal, up to rounding, to all batches on one."""
+        total = sum(ranks.gather(self.count))
+        mean = self._mean * (self.count / total)
+        ranks.sum(mean)
+        self.spread += self.count * np.square(self._mean - mean)
+        for array in (self.squares, self.absolutes, self.spread):
+            ranks.sum(array)
+        self.count, self._mean = total, mean
 
     def measures(self) -> dict[str, float]:
         """Return the means over outputs."""

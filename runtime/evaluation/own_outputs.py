@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,22 +38,32 @@ class OwnOutputs:
             elif edge.shape in ((), (1,)) or (node.type, edge.top) == ("Accuracy", 1):
                 self._outputs[name] = node
 
-    def add(self, items: int) -> None:
-        """Take the results of a pass over so many items."""
+    def of_pass(self, items: int) -> list[np.ndarray]:
+        """Return what a pass over so many items brings, for `add`."""
         net = self._net
+        losses, weights = np.zeros((2, len(self._nodes)))
         for place, node in enumerate(self._nodes):
-            factor, weight = _weight(net, node, items)
-            self._losses[place] += factor * net.loss_of(node.index, node.index)
-            self._weights[place] += weight
+            factor, weights[place] = _weight(net, node, items)
+            losses[place] = factor * net.loss_of(node.index, node.index)
+        found = [losses, weights]
         for name, node in self._outputs.items():
             values = net.blobs[name].data.astype(np.float64)
             factor, weight = _weight(net, node, items)
             if values.size > 1:  # Accuracy by class
                 factor = weight = _labels_by_class(net, node, len(values))
-            self._sums[name] = self._sums.get(name, 0.0) + factor * values
-            self._counts[name] = self._counts.get(name, 0.0) + weight
-        for name, found in self._detections.items():
-            found.add(net.blobs[name].data)
+            found += [factor * values, np.asarray(weight, np.float64)]
+        return [*found, *(net.blobs[name].data.copy() for name in self._detections)]
+
+    def add(self, found: Sequence[np.ndarray]) -> None:
+        """Take what a pass brought, batch after batch."""
+        left = iter(found)
+        self._losses += next(left)
+        self._weights += next(left)
+        for name in self._outputs:
+            self._sums[name] = self._sums.get(name, 0.0) + next(left)
+            self._counts[name] = self._counts.get(name, 0.0) + next(left)
+        for detections in self._detections.values():
+            detections.add(next(left))
 
     @property
     def loss(self) -> float | None:

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import SpecError, did_you_mean, layer_label
+from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
+from runtime.distributed import Communicator
+from runtime.distributed.communicator import several
 from runtime.evaluation.feeding import Pass, inputs_of
+from runtime.evaluation.sharing import Share, averaged
 from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
 from runtime.execution.net import Net
 
@@ -25,6 +29,7 @@ def predict(
     weights: Weights | None = None,
     rename: Names | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    communicator: Communicator | None = None,
     **options: Any,
 ) -> Any:
     """Return what a trained net makes of all items of some data.
@@ -51,6 +56,8 @@ def predict(
     weights: a weight file or several, for a net without values. rename: what layers of
         these files are called in the net, as of `Net.copy_from`. shapes: of the tops of
         its data layers, with the batch, where neither it nor arrays tell them.
+    communicator: processes that share the batches, `runtime.distributed.world()`. All
+        of them call this, with the same model and data, and all get what one would.
     options: of `Net` for such a net, as `backend` and `allow_python`.
 
     Returns an array for one output, or for one name as `blobs`; else a dict of arrays.
@@ -68,6 +75,7 @@ def predict(
         blobs=blobs,
         batch_size=batch_size,
         transform=subject.transform(transform),
+        ranks=several(communicator),
     )
     if isinstance(blobs, str) or (blobs is None and len(found) == 1):
         return next(iter(found.values()))
@@ -81,8 +89,21 @@ def predictions(
     blobs: str | Sequence[str] | None = None,
     batch_size: int | None = None,
     transform: Any = None,
+    ranks: Communicator | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of all items, by the names of blobs; see `predict`."""
+    with averaged(subject, ranks):
+        return _predictions(subject, x, blobs, batch_size, transform, ranks)
+
+
+def _predictions(
+    subject: Subject,
+    x: Any,
+    blobs: str | Sequence[str] | None,
+    batch_size: int | None,
+    transform: Any,
+    ranks: Communicator | None,
+) -> dict[str, np.ndarray]:
     message = subject.for_use(x)
     names = _asked(blobs)
     if names is None:
@@ -95,11 +116,16 @@ def predictions(
     wanted = found if found is not None else {name: name for name in net.outputs}
     inputs = inputs_of(message)
     one = Pass(net, x, inputs, batch_size=batch_size, transform=transform)
-    collected = {name: _Rows(net, blob) for name, blob in wanted.items()}
-    for batch in one.batches(end):
-        count = len(next(iter(batch.values())))
-        for rows in collected.values():
-            rows.add(count, one.items, one.total)
+    share = Share(ranks, net, one.dataset)
+    collected = {name: _Rows(net, blob, share) for name, blob in wanted.items()}
+
+    def run() -> None:
+        for batch in one.batches(share, end):
+            count = len(next(iter(batch.values())))
+            for rows in collected.values():
+                rows.add(count, one.items, one.total)
+
+    share.run(run)
     return {name: rows.all() for name, rows in collected.items()}
 
 
@@ -156,8 +182,8 @@ def _listed(names: Sequence[str], limit: int = 12) -> str:
 class _Rows:
     """What a blob has for all items, batch after batch."""
 
-    def __init__(self, net: Net, name: str) -> None:
-        self._net, self._name = net, name
+    def __init__(self, net: Net, name: str, share: Share) -> None:
+        self._net, self._name, self._share = net, name, share
         edge = net.graph.edges[net.graph.blobs[name]]
         self._is_detections = net.graph.nodes[edge.producer].type == "DetectionOutput"
         self._parts: list[np.ndarray] = []
@@ -168,15 +194,19 @@ class _Rows:
     def add(self, count: int, before: int, total: int | None) -> None:
         """Take what the net has for `count` items that follow `before` others."""
         values = self._net.blobs[self._name].data
+        if self._share.ranks is not None:
+            self._parts.append(values.copy())  # looked at where all come together
+            return
         if self._is_detections:
             values = values.copy()
             values[..., 0] += np.where(values[..., 0] >= 0, before, 0)
             self._parts.append(values)
             return
         if before:
-            self._check(values, count)
+            first = self._whole if self._whole is not None else self._parts[0]
+            self._check(values.shape, count, first.shape)
         else:
-            self._each = (len(values) if values.ndim else 0, count)
+            self._each = (values.shape[:1] or (0,))[0], count
             if total is not None and total > count and self._rows_of(total):
                 shape = (self._rows_of(total), *values.shape[1:])
                 self._whole = np.empty(shape, values.dtype)
@@ -189,6 +219,8 @@ class _Rows:
 
     def all(self) -> np.ndarray:
         """Return the rows of all items."""
+        if self._share.ranks is not None:
+            return self._of_ranks()
         if self._whole is not None:
             return self._whole[: self._done]
         if len(self._parts) == 1:
@@ -196,20 +228,27 @@ class _Rows:
         axis = 2 if self._is_detections else 0
         return np.concatenate(self._parts, axis=axis)
 
+    def _of_ranks(self) -> np.ndarray:
+        share, parts = self._share, self._parts
+        if self._is_detections:
+            for values, before in zip(parts, share.before, strict=True):
+                values[..., 0] += np.where(values[..., 0] >= 0, before, 0)
+            return share.rows(parts, axis=2)
+        shapes = share.shapes(parts)
+        self._each = (shapes[0][:1] or (0,))[0], share.counts[0]
+        for shape, count in zip(shapes[1:], share.counts[1:], strict=True):
+            self._check(shape, count, shapes[0])
+        return share.rows(parts)
+
     def _rows_of(self, items: int) -> int:
         rows, count = self._each or (0, 1)
         return items * rows // count if items * rows % count == 0 else 0
 
-    def _check(self, values: np.ndarray, count: int) -> None:
-        first = self._whole if self._whole is not None else self._parts[0]
-        rows = len(values) if values.ndim else 0
-        if (
-            not rows
-            or rows != self._rows_of(count)
-            or (values.shape[1:] != first.shape[1:])
-        ):
+    def _check(self, shape: Shape, count: int, first: Shape) -> None:
+        rows = shape[0] if shape else 0
+        if not rows or rows != self._rows_of(count) or shape[1:] != first[1:]:
             raise SpecError(
-                f"blob {self._name!r} has shape {values.shape} for {count} items and "
+                f"blob {self._name!r} has shape {shape} for {count} items and "
                 f"had another one before, so it has no rows of items; name others "
                 f"with blobs=, or give one batch"
             )

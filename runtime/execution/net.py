@@ -84,7 +84,7 @@ class Net(NetNames, NetFiles, NetPasses):
         state: overrides phase, level and stages (a solver merges states itself).
         allow_python: names of the modules that Python layers may import; True for any.
         sync_batch_norm: processes over whose batches BatchNorm has its statistics in
-            training; all of them run the same passes together.
+            training, all together. train_with: processes that add up its gradients.
 
     Raises `SpecError` and its children for a net that cannot be, `FileError` for files.
     """
@@ -111,6 +111,7 @@ class Net(NetNames, NetFiles, NetPasses):
         state: State | None = None,
         allow_python: Allow = (),
         sync_batch_norm: Communicator | None = None,
+        train_with: Communicator | None = None,
     ) -> None:
         whole, large = given_net(net)
         level, dtype = integer(level, "level"), dtype_of(dtype)
@@ -160,7 +161,7 @@ class Net(NetNames, NetFiles, NetPasses):
             theirs = share_with.parameters.arrays
             borrowed = borrow(self.graph, share_with.graph, theirs)
         most = None if self.limit is None else self.limit.nbytes
-        given = (self.graph, self.context, borrowed, self._keep, most)
+        given = (self.graph, self.context, borrowed, self._keep, most, train_with)
         self.parameters: Parameters = allocate(*given)
         own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
         self._start()
@@ -173,8 +174,9 @@ class Net(NetNames, NetFiles, NetPasses):
     # ------------------------------------------------------------ building
 
     def _build(self) -> Graph:
-        read = self.python_layers.read
-        graph = build_kept(self._kept_net, shapes=self._shapes, python=read)
+        own = self.python_layers
+        with own.explaining():
+            graph = build_kept(self._kept_net, shapes=self._shapes, python=own.read)
         if self._keep is not None:
             unknown = [name for name in sorted(self._keep) if name not in graph.blobs]
             if unknown:

@@ -23,6 +23,7 @@ Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a pla
 class NetPasses(NetShapes, NetFeed):
     """How a `Net` runs the steps of its plan."""
 
+    hooked: bool = False  # whether somebody's code runs between layers
     _ran: BackwardRan
 
     def iterate(self, runs: IterationRuns, *, accumulate: bool = False) -> None:

@@ -14,6 +14,7 @@ from netspec.ops.base import Shape, label
 from netspec.schema import BlobProto
 from runtime.arena import Flat, flat_buffers
 from runtime.arrays import Array
+from runtime.distributed import Communicator
 from runtime.execution.fitting import fitting
 from runtime.fillers import fill
 from runtime.layers.base import Context
@@ -41,18 +42,20 @@ def allocate(
     borrowed: Mapping[int, ParameterArrays],
     keep: Container[str] | None = None,
     most: int | None = None,
+    ranks: Communicator | None = None,
 ) -> Parameters:
     """Give every parameter its arrays: borrowed ones, or new ones filled.
 
     The values are a function of the seed, the owner's name and the slot, so that
     another layer in the net does not change them. keep: names of blobs, as of `Net`.
-    most: bytes that all will take at most, where that is known.
+    most: bytes that all will take at most, where that is known. ranks: processes that
+    add up the gradients.
 
     Raises `MachineError` where parameters and blobs do not fit into memory.
     """
     own = [p for p in graph.parameters if p.index not in borrowed]
     with fitting(graph, context, own, keep, most=most):
-        return _allocate(graph, context, own, borrowed)
+        return _allocate(graph, context, own, borrowed, ranks)
 
 
 def _allocate(
@@ -60,8 +63,9 @@ def _allocate(
     context: Context,
     own: Sequence[Parameter],
     borrowed: Mapping[int, ParameterArrays],
+    ranks: Communicator | None,
 ) -> Parameters:
-    flat = flat_buffers(context.backend, own, context.dtype)
+    flat = flat_buffers(context.backend, own, context.dtype, ranks)
     arrays = dict(borrowed)
     for parameter in own:
         place = flat.slices[parameter.index]

@@ -6,6 +6,7 @@ arrays by `bind_forward` and `bind_backward`; `backward` adds to the gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -66,17 +67,33 @@ def _by_axis(windows: Windows) -> tuple[Windows, Windows]:
     )
 
 
+def _beyond(windows: Windows) -> list[tuple[slice, ...]]:
+    """Return the positions along each axis whose windows see nothing of the image."""
+    found, taps = [], list(windows.taps())
+    for axis, positions in enumerate(windows.positions):
+        seen = {i for tap in taps for i in range(positions)[tap.positions[axis]]}
+        ahead = (slice(None),) * axis
+        found += [(*ahead, slice(i, i + 1)) for i in range(positions) if i not in seen]
+    return found
+
+
 class _Fold:
-    """Combine each window's elements: image (P, *sizes) -> out (P, *positions)."""
+    """Combine each window's elements: image (P, *sizes) -> out (P, *positions).
+
+    The maximum of windows beyond the image is the lowest number that is finite, as in
+    Caffe; of others that see -inf only it is that.
+    """
 
     def __init__(
         self, xp: ModuleType, ufunc: str, windows: Windows, image: Array, out: Array
     ) -> None:
         self._xp = xp
         self._combine = getattr(xp, ufunc)
-        lowest = float(xp.finfo(out.dtype).min)
-        self._start = {"maximum": lowest, "add": 0.0}[ufunc]
+        self._start = {"maximum": -math.inf, "add": 0.0}[ufunc]
         self._out = out
+        lowest = float(xp.finfo(out.dtype).min)
+        beyond = _beyond(windows) if ufunc == "maximum" else []
+        self._beyond = [(out[:, *place], lowest) for place in beyond]
         pairs = [
             (image[:, *tap.image], out[:, *tap.positions]) for tap in windows.taps()
         ]
@@ -92,6 +109,8 @@ class _Fold:
             self._xp.copyto(self._out, self._first)
         for source, target in self._pairs:
             self._combine(target, source, out=target)
+        for target, lowest in self._beyond:
+            target.fill(lowest)
 
 
 class Average:

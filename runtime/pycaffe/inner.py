@@ -24,6 +24,11 @@ class InnerNames(_net.Net):
 
     _hooks: dict[str, list[Hook]]
 
+    @property
+    def hooked(self) -> bool:  # type: ignore[override]
+        """Whether somebody's code runs between layers."""
+        return bool(self.__dict__.get("_hooks"))
+
     # ------------------------------------------------------------ numbers
 
     @property

@@ -19,6 +19,7 @@ from runtime.training.divergence import (
     gradient,
     not_finite,
 )
+from runtime.training.not_finite import began_in
 from runtime.training.passes import at_passes, mean_gradients
 from runtime.training.rule import Rule
 from runtime.training.snapshot_files import Snapshot
@@ -113,7 +114,10 @@ class Ahead:
         if self._iterations is not None:
             self._iterations.clear()
         if not math.isfinite(loss):
-            raise NonFiniteLossError(done.iteration, loss, done.lr, last)
+            size = self._rule.param.iter_size
+            first = began_in(self._net, loss, done.passes, size, there=False)
+            given = (done.iteration, loss, done.lr, last, None, first)
+            raise NonFiniteLossError(*given)
         # Others have run since: the pass is repeated to tell which gradient it is.
         mean_gradients(self._net, done.passes, self._rule.param.iter_size)
         bad = not_finite(self._net, gradients=True) or "a parameter"

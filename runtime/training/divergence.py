@@ -7,6 +7,7 @@ from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
+from runtime.training.not_finite import Began
 from runtime.training.snapshot_files import Snapshot, last
 from runtime.update_rules import Update
 
@@ -16,7 +17,8 @@ class NonFiniteLossError(SpecError):
 
     The parameters are those before that iteration. `snapshot` is the last one that was
     written or restored, or None. `rank` is the first whose loss it is, where several
-    train together, on each of which this is raised.
+    train together, on each of which this is raised. `began` is the first blob that is
+    not finite, where that can be told.
     """
 
     rank: int | None = None
@@ -28,14 +30,17 @@ class NonFiniteLossError(SpecError):
         lr: float,
         snapshot: Snapshot | None,
         rank: int | None = None,
+        began: Began | None = None,
     ) -> None:
         where = "" if rank is None else f" on rank {rank}"
+        first = "" if began is None else f"{began}; "
+        data = began is not None and began.is_data
+        advice = "Look" if data else "Lower base_lr, set clip_gradients, or look"
         super().__init__(
             f"the loss of iteration {iteration}{where} is {loss:g} at learning rate "
-            f"{lr:g}; "
-            f"{last(snapshot)}. Lower base_lr, set clip_gradients, or look for bad "
-            f"values in the data"
+            f"{lr:g}; {first}{last(snapshot)}. {advice} for bad values in the data"
         )
+        self.began = began
         self.iteration = iteration
         self.loss = loss
         self.snapshot = snapshot
@@ -46,15 +51,22 @@ class NonFiniteGradientError(NonFiniteLossError):
     """The loss of `iteration` is finite, but its gradient is not.
 
     The parameters are those before that iteration. `parameter` names the first
-    parameter whose gradient has an infinite value or one that is not a number.
+    parameter whose gradient has an infinite value or one that is not a number. `rank`
+    is the first that had it of its own batches, where several train together, and None
+    where none had and the sum over ranks or a callback made it.
     """
 
     def __init__(
-        self, iteration: int, loss: float, parameter: str, snapshot: Snapshot | None
+        self,
+        iteration: int,
+        loss: float,
+        parameter: str,
+        snapshot: Snapshot | None,
+        rank: int | None = None,
     ) -> None:
         SpecError.__init__(
             self,
-            f"{gradient(iteration, parameter)}, although the loss is {loss:g}; "
+            f"{gradient(iteration, parameter, rank)}, although the loss is {loss:g}; "
             f"{last(snapshot)}. Look for a square root, a logarithm or a division at 0 "
             f"above that layer, or lower base_lr",
         )
@@ -62,6 +74,7 @@ class NonFiniteGradientError(NonFiniteLossError):
         self.loss = loss
         self.parameter = parameter
         self.snapshot = snapshot
+        self.rank = rank
 
 
 class NonFiniteParameterError(SpecError):
@@ -83,9 +96,10 @@ class NonFiniteParameterError(SpecError):
         self.snapshot = snapshot
 
 
-def gradient(iteration: int, parameter: str) -> str:
+def gradient(iteration: int, parameter: str, rank: int | None = None) -> str:
     """Say that a gradient is not finite."""
-    return f"the gradient of {parameter} in iteration {iteration} is not finite"
+    where = "" if rank is None else f" on rank {rank}"
+    return f"the gradient of {parameter} in iteration {iteration}{where} is not finite"
 
 
 def not_finite(net: Net, *, gradients: bool) -> str | None:
@@ -140,9 +154,16 @@ class Watch:
         self._warned = False
 
     def check(
-        self, update: Update, iteration: int, loss: float | None, last: Snapshot | None
+        self,
+        update: Update,
+        iteration: int,
+        loss: float | None,
+        last: Snapshot | None,
+        rank: int | None = None,
     ) -> None:
         """Look at the gradients of an iteration; without `loss` only warn.
+
+        rank: the first of several whose own gradients are not finite.
 
         Raises `NonFiniteGradientError`.
         """
@@ -156,9 +177,9 @@ class Watch:
             return
         bad = not_finite(self._net, gradients=True)
         if bad is not None and loss is not None:
-            raise NonFiniteGradientError(iteration, loss, bad, last)
+            raise NonFiniteGradientError(iteration, loss, bad, last, rank)
         if bad is not None:
-            self.warn(gradient(iteration, bad))
+            self.warn(gradient(iteration, bad, rank))
 
     @property
     def warned(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -36,7 +35,7 @@ from runtime.training.doubts import (
     warn_if_nothing_learns,
     warn_of_portable_kernels,
 )
-from runtime.training.history import History, Recorder, StepRecord
+from runtime.training.history import History, Recorder
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
@@ -170,9 +169,12 @@ class Solver(SolverQuick, SolverLooks):
         made = (self.net_type, param, folder)
         how["memory_limit"] = memory_limit
         options = {**how, "keep": keep, "allow_python": allow, "plans": plans}
-        synced = ranks if sync_batch_norm else None
         nets = SolverNets(
-            *made, micro_batch=micro_batch, sync_batch_norm=synced, **options
+            *made,
+            micro_batch=micro_batch,
+            sync_batch_norm=ranks if sync_batch_norm else None,
+            train_with=ranks,
+            **options,
         )
         self.micro_batch: int = nets.micro_batch
         self.net: Net = nets.net
@@ -385,35 +387,6 @@ class Solver(SolverQuick, SolverLooks):
         self._settle(0, careful=careful)
         loss = self._gradients(self._iteration, lr, signals)
         self._learn(loss, lr, started, signals, careful=careful)
-
-    def _learn(
-        self, loss: float, lr: float, started: float, signals: Held, *, careful: bool
-    ) -> None:
-        """Look at the loss and the gradients of an iteration, and end it."""
-        if not math.isfinite(loss):
-            where = self._bad_rank
-            if careful:
-                given = (self._iteration, loss, lr, self.last_snapshot, where)
-                raise NonFiniteLossError(*given)
-            on = "" if where is None else f" on rank {where}"
-            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
-            self._watch.warn(said)
-        self.callbacks.tell("after")
-        lr = self._rule.rate_after(self._iteration, loss)
-        told = loss if careful else None
-        self._watch.check(self.update, self._iteration, told, self.last_snapshot)
-        record = signals.whole(lambda: self._end_iteration(loss, lr, started))
-        if self._replicas is not None:
-            self._replicas.check(self._iteration)
-        self.callbacks.tell("on_step", record)
-        self._heed_listeners(signals)
-
-    def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
-        self._rule.apply(lr, self._iteration, loss)
-        if self._shared is not None:
-            self._shared.look()
-        self._iteration += 1
-        return self._recorder.add(self._iteration - 1, loss, lr, started)
 
     def _launch(self, passes: int, lr: float, *, careful: bool) -> None:
         self._ahead.launch(self._iteration, passes, lr, careful=careful)

@@ -43,7 +43,7 @@ class SolverNets(Generic[NetT]):
     """Nets of one type, as a solver's message names them.
 
     All share the parameters of `net`. The arguments are those of `Solver`; the ranks of
-    `sync_batch_norm` are the same for the net that is trained.
+    `sync_batch_norm` and `train_with` are the same for the net that is trained.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class SolverNets(Generic[NetT]):
         memory_limit: str | float | None = None,
         micro_batch: Parts | FedParts | None = None,
         sync_batch_norm: Communicator | None = None,
+        train_with: Communicator | None = None,
         **options: Any,
     ) -> None:
         precision_of(param)  # its mistakes come before the time it takes to build nets
@@ -84,6 +85,7 @@ class SolverNets(Generic[NetT]):
             own: dict[str, Any] = {
                 "memory_limit": limit,
                 "sync_batch_norm": sync_batch_norm,
+                "train_with": train_with,
             }
             try:
                 net = kind(part.net, state=part.state, **own, **options)

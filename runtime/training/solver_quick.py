@@ -1,7 +1,8 @@
-"""Iterations of a `Solver` with nothing around them; see `runtime.training.quick`."""
+"""How iterations of a `Solver` end, and those that are one list of calls."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 
@@ -10,18 +11,24 @@ import numpy as np
 from netspec.notebooks import page_shell
 from runtime.interrupts import Held, held, stopped
 from runtime.training.ahead import Ahead
-from runtime.training.history import Recorder
+from runtime.training.divergence import NonFiniteLossError, Watch
+from runtime.training.history import Recorder, StepRecord
+from runtime.training.not_finite import began
 from runtime.training.quick import Quick
 from runtime.training.showing.shower import Progress
 from runtime.training.solver_ranks import SolverRanks
 
 
 class SolverQuick(SolverRanks):
-    """How a `Solver` trains where nobody is told of anything ahead of an update."""
+    """What a `Solver` does where nobody is told of anything ahead of an update.
+
+    See `runtime.training.quick`.
+    """
 
     _quick: Quick
     _ahead: Ahead
     _recorder: Recorder
+    _watch: Watch
     _time: Callable[[], float]
     _running: bool
     _began = False  # whether a run has done what comes ahead of the first iteration
@@ -99,4 +106,36 @@ class SolverQuick(SolverRanks):
     def _learn(
         self, loss: float, lr: float, started: float, signals: Held, *, careful: bool
     ) -> None:
-        raise NotImplementedError
+        """Look at the loss and the gradients of an iteration, and end it."""
+        if not math.isfinite(loss):
+            self._tell_loss(loss, lr, careful=careful)
+        self.callbacks.tell("after")
+        lr = self._rule.rate_after(self._iteration, loss)
+        told = loss if careful else None
+        last, where = self.last_snapshot, self._spoiling_rank
+        self._watch.check(self.update, self._iteration, told, last, where)
+        record = signals.whole(lambda: self._end_iteration(loss, lr, started))
+        if self._replicas is not None:
+            self._replicas.check(self._iteration)
+        self.callbacks.tell("on_step", record)
+        self._heed_listeners(signals)
+
+    def _tell_loss(self, loss: float, lr: float, *, careful: bool) -> None:
+        """Refuse a loss that is not finite; or, if not `careful`, warn of it once."""
+        where = self._bad_rank
+        if careful:
+            first = self._first_bad(loss)
+            given = (self._iteration, loss, lr, self.last_snapshot, where, first)
+            raise NonFiniteLossError(*given)
+        if not self._watch.warned:
+            on = "" if where is None else f" on rank {where}"
+            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
+            first = began(self.net, loss)
+            self._watch.warn(said if first is None else f"{said}; {first}")
+
+    def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
+        self._rule.apply(lr, self._iteration, loss)
+        if self._shared is not None:
+            self._shared.look()
+        self._iteration += 1
+        return self._recorder.add(self._iteration - 1, loss, lr, started)

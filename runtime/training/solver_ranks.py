@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from runtime.distributed import Communicator
 from runtime.interrupts import Held
+from runtime.training.not_finite import Began, began, began_in
 from runtime.training.passes import mean_gradients
 from runtime.training.ranks.agreeing import (
     INTERRUPT,
@@ -40,6 +42,8 @@ class SolverRanks(SolverTests):
     _shared: SharedData | None = None
     _end: int
     _bad_rank: int | None = None  # whose loss is not finite
+    _passes = 0  # of the net, ahead of the iteration
+    _spoiling_rank: int | None = None  # whose own gradient is not
     _listens = False  # whether on any rank somebody is told of iterations
 
     def _join(self, communicator: Communicator, check_replicas: int) -> None:
@@ -68,19 +72,34 @@ class SolverRanks(SolverTests):
         size, net = self.param.iter_size, self.net
         together = self._together
         if together is None:
-            passes = iteration * size
-            if self.counts_forward:
-                passes = max(passes, net.clock.value)
-            return mean_gradients(net, passes, size)
-        first = together.first_pass(iteration, size)
+            first = iteration * size
+        else:
+            first = together.first_pass(iteration, size)
         if self.counts_forward:
             first = max(first, net.clock.value)
+        self._passes = first
+        if together is None:
+            return mean_gradients(net, first, size)
         loss = together.gradients(first, size)
         agreed = self._agree(signals, loss, lr)
         agreed.check(iteration)
         self._bad_rank = agreed.bad_rank
+        self._spoiling_rank = agreed.spoiling_rank
         self._listens = bool(agreed.wishes & LISTENS)
         return agreed.loss / together.passes(size)
+
+    def _first_bad(self, loss: float) -> Began | None:
+        """Return the first blob of the iteration that is not finite, if it can be told.
+
+        Of several ranks none runs alone again, as its layers may wait for the others';
+        all get what the first with a bad loss sees.
+        """
+        if self._together is not None:
+            first = began(self.net, loss)
+            message = None if first is None else asdict(first)
+            told = self._together.communicator.gather(message)[self._bad_rank or 0]
+            return None if told is None else Began(**told)
+        return began_in(self.net, loss, self._passes, self.param.iter_size)
 
     def _heed(self, signals: Held) -> None:
         """Agree on what anybody wishes, where callbacks of one rank may have asked."""

@@ -46,6 +46,30 @@ def mean_outputs(
     return averages.means()
 
 
+def shared_outputs(
+    net: Net,
+    batches: int,
+    communicator: Communicator,
+    before: int = 0,
+    on_round: Callable[[int, int], None] = lambda turn, rounds: None,
+    precision: Precision | None = None,
+) -> Means:
+    """Return what `mean_outputs` does, of batches that ranks share, on all of them.
+
+    before: how many batches come before the first one. on_round: called with the number
+    of rounds done, in each of which a rank has a batch at most, and of all.
+    """
+    from runtime.training.ranks.shared_tests import Share, shared_means
+
+    share = Share(net, communicator, before, batches)
+
+    def ask(turn: int) -> None:
+        on_round(turn, share.rounds)
+
+    with at_passes(net, share.first):
+        return shared_means(net, share, ask, precision or Precision())
+
+
 def is_due(param: SolverParameter, iteration: int) -> bool:
     """Say whether the nets are to be tested ahead of `iteration`."""
     interval = param.test_interval
@@ -127,17 +151,14 @@ def _together(
     communicator: Communicator,
 ) -> Means:
     """Run this rank's share of a test."""
-    from runtime.training.ranks.shared_tests import Share, shared_means
-
-    share = Share(net, communicator, before, batches)
     agreement = Agreement(communicator)
 
-    def ask(turn: int) -> None:
-        if agreement.ask(wish=leave(), last=turn == share.rounds):
+    def ask(turn: int, rounds: int) -> None:
+        if agreement.ask(wish=leave(), last=turn == rounds):
             raise _Left
 
-    with np.errstate(all="ignore"), at_passes(net, share.first):
-        return shared_means(net, share, ask, how)
+    with np.errstate(all="ignore"):
+        return shared_outputs(net, batches, communicator, before, ask, how)
 
 
 def accuracy_of(net: Net, record: TestRecord) -> float:

@@ -19,6 +19,8 @@ import numpy as np
 
 import runtime
 from netspec.errors import NetspecError
+from runtime.training.ranks.data_parallel import DataParallel
+from tests.distributed.spoiling import Spoiling
 
 NET = """
     layer { name: "data" type: "DummyData" top: "x" top: "t"
@@ -105,6 +107,46 @@ def gradient_that_is_not_finite(world: Any) -> Any:
 
     solver.add_callback(lambda: None, spoil_gradient)
     return [*refused(solver.solve), solver.iter]
+
+
+SPOILED = NET.replace(
+    'name: "above" type: "InnerProduct" bottom: "below"',
+    """name: "through" type: "Python" bottom: "below" top: "through" python_param {
+        module: "tests.distributed.spoiling" layer: "Spoiling" } }
+    layer { name: "above" type: "InnerProduct" bottom: "through"
+        """,
+)
+
+
+def spoiled(world: Any, places: tuple[int, ...], **given: Any) -> Any:
+    Spoiling.places, Spoiling.passes = places, 0
+    allowed = ["tests.distributed.spoiling"]
+    return make(world, net=SPOILED, allow_python=allowed, **given)
+
+
+@check
+def gradient_of_one_rank(world: Any) -> Any:
+    found = []
+    for iter_size in (1, 2):
+        for bucket_bytes in (DataParallel.bucket_bytes, 64):
+            DataParallel.bucket_bytes, kept = bucket_bytes, DataParallel.bucket_bytes
+            places = (2 * iter_size,) if world.rank == 1 else ()
+            solver = spoiled(world, places, iter_size=iter_size)
+            DataParallel.bucket_bytes = kept
+            try:
+                solver.solve()
+            except runtime.NonFiniteLossError as error:
+                found.append([str(error), error.rank, error.iteration])
+    return found
+
+
+@check
+def warning_of_a_gradient(world: Any) -> Any:
+    solver = spoiled(world, (1,) if world.rank == 1 else ())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        solver.step(3)
+    return [str(one.message) for one in said if "gradient" in str(one.message)]
 
 
 @check

@@ -47,7 +47,21 @@ def test_a_gradient_that_is_not_finite_ends_all_ranks(seen):
     kind, said, iteration = both(seen, "gradient_that_is_not_finite")
     assert kind == "NonFiniteGradientError"
     assert "parameter 0 of layer 'below'" in said
+    assert "rank" not in said  # a callback did it
     assert iteration == 2
+
+
+def test_a_gradient_that_is_not_finite_is_told_with_its_rank(seen):
+    found = both(seen, "gradient_of_one_rank")
+    assert len(found) == 4
+    for said, rank, iteration in found:
+        told = (
+            "the gradient of parameter 0 of layer 'below' .* in iteration 2 on rank 1"
+        )
+        assert re.match(f"{told} is not finite, although the loss is", said), said
+        assert (rank, iteration) == (1, 2)
+    (warned,) = both(seen, "warning_of_a_gradient")
+    assert re.search(r"in iteration 1 on rank 1 is not finite", warned)
 
 
 def test_a_stop_of_one_rank_stops_all_after_the_same_iteration(seen):

@@ -165,6 +165,24 @@ def test_window_without_a_maximum_has_no_place(backend):
     assert mask.ravel().tolist() == [0, 1, 2, 0, -1, 2]
 
 
+def test_windows_of_negative_infinity_keep_it_and_those_beyond_the_image_do_not(
+    backend,
+):
+    text = 'type: "Pooling" pooling_param { kernel_size: 2 stride: %d pad: %d }'
+    x = np.full((1, 2, 4, 3), -np.inf)
+    layer = LoneLayer(text % (2, 1), [x.shape], backend=backend)
+    (y,) = layer.forward([x])
+    assert (y == -np.inf).all()
+    (dx,), _ = layer.backward([np.ones_like(y)])
+    # The first that a window sees wins, as where all values are equal.
+    np.testing.assert_array_equal(dx[0, 1], [[1, 1, 0], [1, 1, 0], [0] * 3, [1, 1, 0]])
+    layer = LoneLayer(text % (4, 0), [x.shape], backend=backend)
+    (y,) = layer.forward([x])
+    assert y.shape == (1, 2, 2, 2)
+    lowest = np.finfo(y.dtype).min
+    np.testing.assert_array_equal(y[0, 1], [[-np.inf, lowest], [lowest, lowest]])
+
+
 STOCHASTIC = 'name: "p" type: "Pooling" pooling_param { pool: STOCHASTIC '
 UNPADDED = [case for case in CASES if "pad" not in CASES[case]]
 

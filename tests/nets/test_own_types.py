@@ -1,5 +1,6 @@
 """Layers whose type is a class of netspec.layer."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -79,6 +80,30 @@ def test_other_fields_stay_and_other_types_are_left_alone(raised):
     for kind in ("ReLU", "Gizmo", ""):
         given = LayerParameter(type=kind)
         assert as_own(given) is given
+
+
+def test_a_class_with_the_name_of_a_type_of_a_fork_is_told_once(raised):
+    @netspec.layer
+    class Noise:
+        """Another layer than the one of forks, of that name by chance."""
+
+        def forward(self, c, x):
+            return x
+
+    text = DATA + layer("r", "Noise", "data")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            assert netspec.summarize(text).notes == ()
+    (said,) = [str(one.message) for one in told if "class" in str(one.message)]
+    assert said.startswith("layer 'r' (Noise): the type is of caffe-windows")
+    assert f"taken for the class Noise of netspec.layer in module {__name__}" in said
+
+
+def test_a_class_with_a_name_of_its_own_is_taken_without_a_word(raised):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_own(of(""))
 
 
 def test_two_classes_of_the_name_are_an_error(raised):

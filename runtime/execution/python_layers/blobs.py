@@ -18,12 +18,14 @@ class LayerBlob(Blob):
     `blob.data[...] = x` does. Until the net has its memory, and while the layer has
     given it another shape than the net knows of, the blob has arrays of its own.
 
-    fixed: why its shape cannot be set, or "".
+    fixed: why its shape cannot be set, or "". is_shaped: whether the layer has given
+    it a shape.
     """
 
     def __init__(self, name: str, dtype: str, shape: Shape = (0,)) -> None:
         super().__init__(name, shape, None, None)
         self.fixed = ""
+        self.is_shaped = False
         self._dtype = dtype
         self._staged = np.zeros(shape, dtype)
         self._staged_diff: np.ndarray | None = None
@@ -71,6 +73,7 @@ class LayerBlob(Blob):
         not the layer's to set.
         """
         sizes = self._sizes(shape)
+        self.is_shaped = True
         if sizes == self.shape:
             return
         if self.fixed:

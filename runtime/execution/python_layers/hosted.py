@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netspec.errors import UnsupportedError
+from netspec.errors import ShapeError, SpecWarning, UnsupportedError
 from netspec.graph import Graph
+from netspec.notebooks import warn_user
 from netspec.ops.base import ParamDef, Shape, constant, label
 from netspec.ops.own_layer import Definition
 from netspec.ops.python import Python, python_op
 from netspec.schema import LayerParameter, NetParameter
+from netspec.site import shown_path
 from runtime.execution.mirror import HostView, Mirror
 from runtime.execution.parameters import ParameterArrays
 from runtime.execution.python_layers.blobs import LayerBlob, LayerBlobs
@@ -47,6 +49,7 @@ class PythonLayers:
         self.mirror = Mirror(backend)
         self.arrays: Sequence[ParameterArrays] = ()
         self.shared: set[int] = set()  # parameters with several users
+        self.read_tops: set[str] = set()  # blobs that layers or the objective read
         self._dtype = dtype
         self._pairs = list(zip(own, kinds, strict=True))
         self._kinds = {_key(layer): kind for layer, kind in self._pairs}
@@ -95,6 +98,12 @@ class PythonLayers:
     ) -> None:
         """Give the parameters that begin in Python layers the values of their setup."""
         self.shared = {one.index for one in graph.parameters if len(one.users) > 1}
+        self.read_tops = {
+            graph.edges[edge].blob
+            for node in graph.nodes
+            for edge, weight in zip(node.tops, node.loss_weights, strict=True)
+            if graph.edges[edge].consumers or weight
+        }
         for parameter in graph.parameters:
             node = graph.nodes[parameter.owner.node]
             if node.type != "Python" or parameter.index in borrowed:
@@ -104,6 +113,19 @@ class PythonLayers:
                 values = layer.blobs[parameter.owner.slot].data
                 out = arrays[parameter.index].data
                 backend.upload(values.reshape(-1), out=out)
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Add to an error of a graph that layers in Python gave their tops no shape."""
+        try:
+            yield
+        except ShapeError as error:
+            how = "setup or reshape"
+            found = [one.without_shape(how) for one in self._hosted.values()]
+            said = [one for one in found if one]
+            if not said:
+                raise
+            raise ShapeError("\n".join([str(error), *said])) from None
 
     @property
     def read_shapes(self) -> bool:
@@ -157,6 +179,7 @@ class Hosted:
         self._label = label(message)
         self._kind = f"{kind.__module__}.{kind.__qualname__}"
         self.seen: tuple[Shape, ...] | None = None
+        self._all_shaped = False  # whether it was looked for tops without a shape
         self._bound: Sequence[ParameterArrays] | None = None
         self.tops = [LayerBlob(name, dtype) for name in message.top]
         self.bottoms: list[LayerBlob] = []
@@ -293,6 +316,8 @@ class Hosted:
             self._told(error, step)
             raise
         self._mirror.take_back()
+        if not self._all_shaped:
+            self._check_shaped()
         for blob in tops:
             if blob.has_own_shape:
                 raise TopsChanged(self._node, (), done=True)
@@ -328,6 +353,35 @@ class Hosted:
         return spare, blob.lend_diff(self._mirror.view(spare))
 
     # ------------------------------------------------------------ errors
+
+    def _check_shaped(self) -> None:
+        """Refuse tops without a shape behind `forward`; warn where nobody reads them.
+
+        Raises `ShapeError`.
+        """
+        said = self.without_shape("setup, reshape or forward")
+        read = self._group.read_tops.intersection(blob.name for blob in self.tops)
+        if said and read:
+            raise ShapeError(said)
+        self._all_shaped = True
+        if said:
+            warn_user(said, SpecWarning)
+
+    def without_shape(self, methods: str) -> str:
+        """Say that the layer has given a top no shape in `methods`, if that is so."""
+        for place, blob in enumerate(self.tops):
+            if blob.is_shaped or blob in self.bottoms:
+                continue
+            code = getattr(getattr(self.layer, "forward", None), "__code__", None)
+            where = ""
+            if code is not None:
+                where = f", {shown_path(code.co_filename)}:{code.co_firstlineno},"
+            return (
+                f"{self._label}: class {self._kind}{where} gives top {blob.name!r} no "
+                f"shape in {methods}, so that it is empty; write "
+                f"top[{place}].reshape(...) in its method reshape"
+            )
+        return ""
 
     @contextmanager
     def _naming(self, step: str) -> Iterator[None]:

@@ -13,7 +13,7 @@ from netspec.errors import SpecError
 from runtime.distributed import Communicator
 
 # What a rank tells all others in one number.
-STOP, INTERRUPT, SNAPSHOT, UNSAVED, LISTENS, MEET = (1 << bit for bit in range(6))
+STOP, INTERRUPT, SNAPSHOT, UNSAVED, LISTENS, MEET, SPOILED = (1 << b for b in range(7))
 
 PERIOD_S = 0.2  # about so long a wish waits until all know of it
 MOST_ROUNDS = 1024  # without asking
@@ -56,6 +56,12 @@ class Agreed:
     def bad_rank(self) -> int | None:
         """The first rank whose loss is not finite."""
         bad = (r for r, one in enumerate(self.told) if not math.isfinite(one.loss))
+        return next(bad, None)
+
+    @property
+    def spoiling_rank(self) -> int | None:
+        """The first rank whose own gradients are not finite."""
+        bad = (r for r, one in enumerate(self.told) if one.wishes & SPOILED)
         return next(bad, None)
 
     def check(self, iteration: int) -> None:

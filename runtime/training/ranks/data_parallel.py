@@ -19,7 +19,8 @@ from runtime.execution.buckets import BUCKET_BYTES, buckets_of
 from runtime.execution.mirror import Kind, Steps
 from runtime.execution.net import Net
 from runtime.training.passes import at_passes
-from runtime.training.ranks.agreeing import Agreed, Told
+from runtime.training.ranks.agreeing import SPOILED, Agreed, Told
+from runtime.training.ranks.own_gradients import OwnGradients
 
 _GRADIENTS = frozenset({Kind.WEIGHT_DIFF})
 SUMS = Steps(reads=_GRADIENTS, changes=_GRADIENTS)
@@ -34,16 +35,22 @@ class DataParallel:
         self._net, self.communicator = net, communicator
         self.rank, self.ranks = communicator.rank, communicator.size
         net.take_every(self.ranks, self.rank)
-        self.sending = self._make_sending()
+        self._own = self._make_sending()
+        self.sending: Sending = self._own
 
-    def _make_sending(self) -> Sending:
+    def _make_sending(self) -> OwnGradients:
         net, flat = self._net, self._net.parameters.flat
         buckets = buckets_of(net.graph, flat, self.bucket_bytes)
-        if len(buckets) < 2 or not net.backend.on_host:
+        on_host = net.backend.on_host
+        # Where ranks add up gradients themselves, nobody does so beside backward.
+        self._shared = self.communicator.share(flat.memory) if on_host else None
+        if len(buckets) < 2 or self._shared is not None or not on_host:
             learned = flat.diff[: flat.unlearned]
-            return SendAfter(self.communicator, [learned] if flat.unlearned else [])
+            after = SendAfter(self.communicator, [learned] if flat.unlearned else [])
+            return OwnGradients(net, after, ())
         arrays = [flat.diff[one.start : one.stop] for one in buckets]
-        sending = SendBeside(self.communicator, arrays)
+        beside = SendBeside(self.communicator, arrays)
+        sending = OwnGradients(net, beside, buckets)
         net.tell_of(buckets, sending.ready)
         return sending
 
@@ -75,7 +82,8 @@ class DataParallel:
     def exchange(self, told: Told) -> Agreed:
         """Tell all other ranks, and return what all tell."""
         table = np.zeros((self.ranks, 4))
-        table[self.rank] = told.loss, told.wishes, told.lr, told.end
+        wishes = told.wishes | SPOILED * self._own.spoiled
+        table[self.rank] = told.loss, wishes, told.lr, told.end
         self.communicator.sum(table)
         rows = table.tolist()
         return Agreed([Told(loss, int(w), lr, int(end)) for loss, w, lr, end in rows])

@@ -36,12 +36,24 @@ def by_first_rank(communicator: Communicator | None, do: Callable[[], object]) -
             do()
         except tuple(_KINDS.values()) as failed:
             error = failed
-    kind = next((k for k, one in _KINDS.items() if isinstance(error, one)), "")
-    kind, text = communicator.broadcast([kind, str(error)])
+    kind, text = communicator.broadcast(kind_of(error))
     if error is not None:
         raise error
     if kind:
-        raise _KINDS[kind](text)
+        raise error_of(kind, text)
+
+
+def kind_of(error: NetspecError | None) -> list[str]:
+    """Return what tells another rank of an error: its kind, "" for none, and text."""
+    kind = next((k for k, one in _KINDS.items() if isinstance(error, one)), "")
+    if error is not None and not kind:
+        kind = MachineError.__name__
+    return [kind, str(error)]
+
+
+def error_of(kind: str, text: str) -> NetspecError:
+    """Return the error that another rank told of."""
+    return _KINDS[kind](text)
 
 
 def make_ready(prefix: str, communicator: Communicator | None) -> None:

@@ -105,7 +105,8 @@ def test_step_warns_once_and_solve_does_not_stop_at_what_is_past(host, tmp_path,
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             one.step(3)
-        assert [str(w.message) for w in caught] == ["the loss of iteration 3 is nan"]
+        (said,) = [str(w.message) for w in caught]
+        assert said.startswith("the loss of iteration 3 is nan")
         assert caught[0].filename == __file__
         one.restore(state)
         one.net.set_input_arrays(*arrays({}))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import runtime
+from netspec.errors import ShapeError, SpecWarning
 
 SIZES = [(5, 6), (9, 4), (7, 8), (9, 4), (5, 6), (7, 8)]
 
@@ -73,3 +75,55 @@ def test_what_a_layer_leaves_as_it_is_gives_no_gradient_at_any_size() -> None:
             gradients.append([net.params[name][0].diff.copy() for name in "ab"])
         for mine, seen in zip(*gradients, strict=True):
             np.testing.assert_allclose(seen, mine, rtol=1e-5, atol=1e-6)
+
+
+# ---------------------------------------------------------------- without a shape
+
+INPUT = """layer { name: "x" type: "Input" top: "x"
+    input_param { shape { dim: 4 dim: 3 } } }"""
+NO_SHAPE = (
+    r"layer 'z' \(Python\): class .*Shapeless, \S*test_python_sizes.py:\d+, gives top "
+    r"'z' no shape in setup(,| or) reshape.* write top\[0\]\.reshape\(\.\.\.\) in"
+)
+
+
+@runtime.register_layer
+class Shapeless(runtime.Layer):
+    """A sum whose author forgot that tops need a shape."""
+
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data.sum()
+
+
+def shapeless(rest="", above=""):
+    layer = python("z", "Shapeless", f'bottom: "x" top: "z" {rest}')
+    return runtime.Net(INPUT + layer + above, runtime.TRAIN)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("loss_weight: 1",),
+        ("", 'layer { name: "r" type: "ReLU" bottom: "z" top: "r" }'),
+    ],
+)
+def test_a_top_that_gets_no_shape_is_an_error_where_it_is_read(given):
+    net = shapeless(*given)
+    for _ in range(2):
+        with pytest.raises(ShapeError, match=NO_SHAPE):
+            net.forward()
+
+
+def test_a_layer_that_cannot_read_such_a_top_says_whose_fault_it_is():
+    above = """layer { name: "y" type: "InnerProduct" bottom: "z" top: "y"
+        inner_product_param { num_output: 2 } }"""
+    with pytest.raises(ShapeError, match=rf"layer 'y' .*\n{NO_SHAPE}"):
+        shapeless("", above)
+
+
+def test_of_a_top_that_nobody_reads_a_warning_tells_once(recwarn):
+    net = shapeless()
+    with pytest.warns(SpecWarning, match=NO_SHAPE):
+        net.forward()
+    net.forward()
+    assert not recwarn.list

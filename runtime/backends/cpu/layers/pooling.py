@@ -17,11 +17,11 @@ from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.planes import keep_plane
 from runtime.backends.cpu.machine.simd import copy, f32, i64, u8
 from runtime.backends.cpu.machine.sizes import few, round_up
-from runtime.backends.cpu.machine.sliding import greatest, total
+from runtime.backends.cpu.machine.sliding import NO_WINNER, greatest, total
 from runtime.backends.layer_kernel import LayerKernel
 
 ZERO: Any = np.float32(0)
-MOST_TAPS = 256  # positions of a window that a byte can tell apart
+MOST_TAPS = NO_WINNER  # positions of a window that a byte can tell apart
 
 # planes: of all images; the rest is of one plane, in elements.
 WINDOWS = (
@@ -57,8 +57,8 @@ def maximum(record: Any, part: int, parts: int, thread: int) -> None:
     Fields, beside those of `WINDOWS` and `KEPT`:
         x: (planes, height, width).
         y: (planes, out_height, out_width).
-        won: uint8 like y, gets the number of the tap that had the maximum; or 0 where
-            nobody asks.
+        won: uint8 like y, gets the number of the tap that had the maximum, `NO_WINNER`
+            for NaN; or 0 where nobody asks.
         start: uint8 (out_height, kept_width), the first tap that is no padding.
     """
     a = carray(record, 1)[0]
@@ -137,7 +137,8 @@ def maximum_gradient(record: Any, part: int, parts: int) -> None:
             dy, won = f32(a.dy + 4 * at), u8(a.won + at)
             first = (i * a.row_stride - a.row_pad) * a.width - a.column_pad
             for j in range(a.out_width):
-                dx[first + offsets[won[j]]] += dy[j]
+                if won[j] != NO_WINNER:
+                    dx[first + offsets[won[j]]] += dy[j]
                 first += a.column_stride
 
 
@@ -262,7 +263,7 @@ class Pooling(LayerKernel[PoolingOp]):
         if op.pool == "MAX":
             first = np.maximum(-top, 0)[:, None] * kw + np.maximum(-left, 0)
             self._start = np.zeros(first.size + LANES, np.uint8)
-            self._start[: first.size] = first.ravel() % MOST_TAPS
+            self._start[: first.size] = first.ravel() % (MOST_TAPS + 1)
         else:
             # With padding, a window counts the padding but nothing beyond it.
             rows = np.clip(h + ph - top, 1, kh)

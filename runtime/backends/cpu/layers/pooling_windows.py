@@ -18,6 +18,7 @@ from runtime.backends.cpu.machine.llvm import (
     load,
 )
 from runtime.backends.cpu.machine.parts import types
+from runtime.backends.cpu.machine.sliding import NO_WINNER
 from runtime.backends.cpu.machine.windows import BYTES, WIDE, Block, Image, Windows, put
 from runtime.backends.cpu.machine.within import between, whole
 
@@ -34,7 +35,7 @@ LOWEST = float("-inf")
 FIELDS = (
     "x y beyond planes height width out_height out_width top left channels y_between "
 )
-# won: uint8 like y, gets the number of the tap that had the maximum
+# won: uint8 like y, gets the number of the tap that had the maximum, or NO_WINNER
 # start: uint8 like a plane of y, and longer; the first tap that is no padding
 WINNER_FIELDS = "won start"
 # shares: like a plane of y, and longer; 1 / (elements that a window counts)
@@ -172,7 +173,10 @@ def _winner_intrinsic(size: int, step: int) -> Any:
                     lowest = ir.Constant(VECTOR, [LOWEST] * LANES)
                     none = builder.fcmp_ordered("==", value, lowest)
                     number = builder.trunc(number, BYTES)
-                    numbers.append(builder.select(none, first, number))
+                    number = builder.select(none, first, number)
+                    odd = builder.fcmp_unordered("uno", value, value)
+                    nobody = ir.Constant(BYTES, [NO_WINNER] * LANES)
+                    numbers.append(builder.select(odd, nobody, number))
                 put(builder, block, y, out_width, [value for value, _ in found])
                 put(builder, block, won, out_width, numbers)
 

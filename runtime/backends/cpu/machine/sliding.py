@@ -27,6 +27,7 @@ from runtime.backends.cpu.machine.llvm import (
 from runtime.backends.cpu.machine.parts import types
 
 RUN = 4  # vectors that `weighted` and `dot` treat at once
+NO_WINNER = 255  # in place of the number of a tap: windows have fewer
 
 
 @intrinsic
@@ -113,8 +114,8 @@ def greatest(
     """Find the greatest of `taps` >= 1 vectors, lane by lane, and which it was.
 
     Vector t lies `offsets[t]` bytes after `source`. best gets the values, won a byte a
-    lane: the number of the first that is greatest, or of the last NaN; where none is
-    above -inf, the byte that `start` has.
+    lane: the number of the first that is greatest, `NO_WINNER` where there is a NaN;
+    where none is above -inf, the byte that `start` has.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -153,7 +154,10 @@ def greatest(
         ]
         _, _, high, winner = loop(builder, taps, values, body)
         store(builder, high, best)
-        stored = builder.store(builder.trunc(winner, bytes_type), byte_pointer(won))
+        odd = builder.fcmp_unordered("uno", high, high)
+        nobody = ir.Constant(bytes_type, [NO_WINNER] * LANES)
+        winner = builder.select(odd, nobody, builder.trunc(winner, bytes_type))
+        stored = builder.store(winner, byte_pointer(won))
         stored.align = 1
         return context.get_dummy_value()
 
