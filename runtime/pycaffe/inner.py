@@ -115,6 +115,7 @@ class InnerNames(_net.Net):
             raise SpecError(
                 f"{place} takes a function of the number of a layer; got {call!r}"
             )
+        self.forget_pass()
         hooks: dict[str, list[Hook]] = self.__dict__.setdefault("_hooks", {})
         hooks.setdefault(place, []).append(call)
 

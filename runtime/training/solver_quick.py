@@ -61,7 +61,8 @@ class SolverQuick(SolverRanks):
             loss = self._quick.run(passes, lr, iteration, signals)
             if loss is not None:
                 rule.step_to(iteration)
-                self._iteration = iteration + 1
+                # Not by __setattr__, which looks whether somebody mistakes a field.
+                self.__dict__["_iteration"] = iteration + 1
                 record = self._recorder.add(iteration, loss, lr, started)
         finally:
             signals.keep_all(False)
