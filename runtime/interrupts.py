@@ -27,6 +27,10 @@ R = TypeVar("R")
 _NAMES = ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _SIGNALS = tuple(int(getattr(signal, n)) for n in _NAMES if hasattr(signal, n))
 
+# The handlers as they were last, and those of them that are to wait.
+_handlers: tuple[Any, ...] = ()
+_to_take: list[tuple[int, Any]] = []
+
 # What stands behind the functions of `signal`, which take ten times as long: they turn
 # every number into an enum and back.
 _raw: Any = importlib.import_module("_signal")
@@ -97,13 +101,28 @@ class Held:
         finally:
             self._keeps_all = False
 
+    def keep_all(self, keep: bool) -> None:
+        """Say whether from now on not even a second signal is let through; see `whole`.
+
+        What ends it must come in any case.
+        """
+        self._keeps_all = keep
+
     def _take(self) -> None:
-        global _current
-        for number in _SIGNALS:
-            handler = _raw.getsignal(number)
-            if callable(handler) and not hasattr(handler, "netspec_at_once"):
-                self._before[number] = handler
-                _raw.signal(number, self._note_signal)
+        global _current, _handlers, _to_take
+        handlers = tuple(map(_raw.getsignal, _SIGNALS))
+        if handlers != _handlers:
+            _handlers, _to_take = (
+                handlers,
+                [
+                    (number, handler)
+                    for number, handler in zip(_SIGNALS, handlers, strict=True)
+                    if callable(handler) and not hasattr(handler, "netspec_at_once")
+                ],
+            )
+        for number, handler in _to_take:
+            self._before[number] = handler
+            _raw.signal(number, self._note_signal)
         _current = self
 
     def _give_back(self) -> None:

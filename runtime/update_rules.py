@@ -68,6 +68,23 @@ class FusedUpdate(Protocol):
         """Take one step; the gradients are multiplied by `scale` first."""
 
 
+class GuardedUpdate(FusedUpdate, Protocol):
+    """One whose calls can be a part of another list, and look at numbers first."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last calls of `guarded` found a number that is not plain."""
+
+    def guarded(self, arrays: Sequence[Array]) -> list[Any]:
+        """Return calls that take a step if all numbers of some arrays are plain.
+
+        Plain is what is finite, and so small that no sum of squares is infinite either.
+        """
+
+    def prepare(self, rate: float, iteration: int, scale: float) -> None:
+        """Say what holds when the calls of `guarded` run next; see `apply`."""
+
+
 class WholeUpdate(FusedUpdate, Protocol):
     """A whole step on a device, from the gradients as the net leaves them.
 
@@ -113,11 +130,11 @@ class Update:
         # Nothing computes these gradients: whatever somebody wrote there is no part.
         self._unlearned = flat.diff[flat.unlearned :]
         self._norm = backend.zeros((), dtype)
-        self._checked = [flat.diff]
+        self.checked = [flat.diff]  # what is looked at in every iteration
         # A device reads all of its memory in the time that a few calls take.
         if backend.on_host and flat.diff.size > LARGE_NET:
-            self._checked = [view for p in self.parameters for view in edges(p, flat)]
-        self.fused: FusedUpdate | None = None
+            self.checked = [view for p in self.parameters for view in edges(p, flat)]
+        self.fused: GuardedUpdate | None = None
         self.whole: WholeUpdate | None = None
 
     @cached_property
@@ -157,9 +174,9 @@ class Update:
         """
         if self.whole is not None:
             return self.whole.finite()
-        self._clear()
+        self.clear()
         xp, total = self.xp, 0.0
-        for g in self._checked:
+        for g in self.checked:
             xp.dot(g, g, out=self._norm)
             total += float(self._norm)
         # The square of a number that is just large is infinite too.
@@ -171,7 +188,7 @@ class Update:
         if self.whole is not None:
             self.whole.apply(rate, iteration, 1 / settings.iter_size)
             return
-        self._clear()
+        self.clear()
         scale = self._clip()
         if self.fused is not None:
             factor = 1.0 if scale is None else float(scale)
@@ -192,7 +209,8 @@ class Update:
         """Turn the gradient in `block.g` into what is subtracted from `block.w`."""
         raise NotImplementedError
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Set to zero what nothing computes."""
         if self._unlearned.size:
             self._unlearned.fill(0)
 

@@ -13,7 +13,7 @@ from runtime.layers import portable_kernels
 from runtime.layers.base import Context, Kernel
 from runtime.layers.batch_norm import SyncedNorm
 from runtime.primitives import Primitives
-from runtime.update_rules import Block, FusedUpdate, Settings, Update, WholeUpdate
+from runtime.update_rules import Block, GuardedUpdate, Settings, Update, WholeUpdate
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
@@ -191,7 +191,7 @@ class Backend(Primitives):
 
     def fused_update(
         self, rule: str, blocks: Sequence[Block], settings: Settings
-    ) -> FusedUpdate | None:
+    ) -> GuardedUpdate | None:
         """Return one that takes whole steps of an update rule, if there is one."""
         return None
 

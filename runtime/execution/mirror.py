@@ -185,8 +185,17 @@ class ParameterCopies(_Group):
         super().__init__(backend)
         self.exposed = False  # whether others have the arrays themselves
         self.versions = 0
-        self.loans: weakref.WeakSet[_Loan] = weakref.WeakSet()
-        self.watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+        # Sets of references: to ask a WeakSet takes many steps in Python.
+        self.loans: set[weakref.ref[_Loan]] = set()
+        self.watchers: set[weakref.ref[Watcher]] = set()
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let something be told before parameters may change, as long as it lives."""
+        self.watchers.add(weakref.ref(watcher, self.watchers.discard))
+
+    def lend(self, loan: _Loan) -> None:
+        """Note that somebody has parameters, as long as the loan lives."""
+        self.loans.add(weakref.ref(loan, self.loans.discard))
 
 
 class Mirror:
@@ -314,14 +323,15 @@ class Mirror:
 
     def parameters_changed(self) -> None:
         """Note that parameters may be written to now."""
-        for one in self.parameters.watchers:
-            one.before_parameters()
+        for reference in tuple(self.parameters.watchers):
+            if (one := reference()) is not None:
+                one.before_parameters()
         self.parameters.versions += 1
 
     @property
     def lends_parameters(self) -> bool:
         """Whether somebody has parameters, and may write to them at any time."""
-        return self.parameters.exposed or len(self.parameters.loans) > 0
+        return self.parameters.exposed or bool(self.parameters.loans)
 
     def parameters_version(self) -> int:
         """Return a number that is another one if parameters may have changed."""
@@ -337,7 +347,7 @@ class Mirror:
     def lend(self, array: np.ndarray) -> np.ndarray:
         """Return a view of parameters; as long as it or a view of it lives is known."""
         loan = _Loan(array)
-        self.parameters.loans.add(loan)
+        self.parameters.lend(loan)
         return np.asarray(loan)
 
 

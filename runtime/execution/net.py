@@ -30,19 +30,16 @@ from runtime.execution.arguments import (
 )
 from runtime.execution.assigning import assign, check_start
 from runtime.execution.blob import Blob
-from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.kept_plans import PLANS, KeptPlans
-from runtime.execution.limits import MemoryLimit, check_whole, limit_of
+from runtime.execution.limits import MemoryLimit, limit_of
 from runtime.execution.loose import moves
 from runtime.execution.mirror import UPDATE, Mirror
 from runtime.execution.named import Blobs
-from runtime.execution.net_feed import NetFeed
 from runtime.execution.net_files import NetFiles, given_net, without_values
 from runtime.execution.net_html import net_html
 from runtime.execution.net_names import NetNames
-from runtime.execution.net_shapes import NetShapes
+from runtime.execution.net_passes import NetPasses
 from runtime.execution.parameters import Parameters, allocate, borrow
-from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.planning import shared_graph
 from runtime.execution.python_layers.code import Allow
 from runtime.execution.python_layers.hosted import PythonLayers
@@ -51,12 +48,12 @@ from runtime.execution.unknown_fields import refuse_unknown_layers
 from runtime.execution.unwritten import Unwritten, may_leave_out
 from runtime.execution.views import edge_views, inserted_blobs, layer_views
 from runtime.interrupts import whole
-from runtime.layers.base import Clock, Context, TopsChanged
+from runtime.layers.base import Clock, Context
 
 Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
-class Net(NetNames, NetFiles, NetShapes, NetFeed):
+class Net(NetNames, NetFiles, NetPasses):
     """A net ready to run, with pycaffe's names and meaning.
 
     Args:
@@ -157,7 +154,8 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         free = keep is None and share_with is None and self.limit is None
         allowed = free and may_leave_out(self.graph, self.backend)
         self.unwritten = Unwritten(self.backend, allowed=allowed)
-        self.mirror.parameters.watchers.add(self.unwritten)
+        if allowed:
+            self.mirror.parameters.watch(self.unwritten)
         borrowed = {}
         if share_with:
             theirs = share_with.parameters.arrays
@@ -303,118 +301,12 @@ class Net(NetNames, NetFiles, NetShapes, NetFeed):
         with self.weighed():
             self._run_pass(kind, 0, len(self.graph.nodes) - 1, again=True)
 
-    def iterate(self, runs: IterationRuns, *, accumulate: bool = False) -> None:
-        """Run a pass forward and backward, and what is around them, of training.
-
-        accumulate: add the gradients of parameters to what is there.
-        """
-        self._check_gradients()
-        last = len(self.graph.nodes) - 1
-        self._take_shapes(0, last)
-        self.mirror.before_steps(feeds=self._fed)
-        self._ran.forward()
-        self._ran.backward(self.graph, 0, last)
-        try:
-            with np.errstate(all="ignore"):
-                for run in runs.whole(self.plan):
-                    run()
-            self.clock.go_on()
-        except TopsChanged as change:
-            self._run_forward(self.follow(change, last), last)
-            for run in runs.between(self.plan):
-                run()
-            self._run_pass("accumulate" if accumulate else "backward", 0, last)
-            for run in runs.after(self.plan):
-                run()
-        except MemoryError as error:
-            refuse_if_ran_out(error, self.graph, self.context, self._keep)
-            raise
-        finally:
-            self.mirror.after_steps()
-
-    @whole
-    def forward_steps(self) -> None:
-        """Run forward without fetching any output."""
-        last = len(self.graph.nodes) - 1
-        self._take_shapes(0, last)
-        self._run_forward(0, last)
-
-    def loss(self) -> float:
-        """Return the objective of the last forward: the sum of weight * sum(top)."""
-        return self.loss_of(0, len(self.graph.nodes) - 1)
-
-    def loss_of(self, first: int, last: int) -> float:
-        """Return what the layers number `first` to `last` add to the objective."""
-        total = 0.0
-        for node in self.graph.nodes[first : last + 1]:
-            for edge, weight in zip(node.tops, node.loss_weights, strict=True):
-                if weight != 0:
-                    weight *= self._factors.get(edge, 1.0)
-                    total += weight * self.backend.total(self.plan.data[edge])
-        return total
-
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
         self.mirror.before_steps(UPDATE)
         for arrays in self.parameters.arrays:
             arrays.diff.fill(0)
         self.mirror.after_steps()
-
-    def _run_forward(self, first: int, last: int) -> None:
-        """Run the forward steps of the nodes `first` to `last` as one pass."""
-        self._factors = {}
-        while True:
-            try:
-                self._run_pass("forward", first, last)
-                break
-            except TopsChanged as change:
-                first = self.follow(change, last)
-        self.clock.go_on()
-
-    def _run_pass(
-        self, kind: Pass, first: int, last: int, *, again: bool = False
-    ) -> None:
-        """Run the steps of a kind of the nodes `first` to `last`.
-
-        again: nobody's code has run since another pass.
-        """
-        whole = (first, last) == (0, len(self.graph.nodes) - 1)
-        passes = self.plan.passes
-        steps_of = passes.wholes if whole else passes.parts
-        feeds = self._fed and kind == "forward"
-        if kind == "forward":
-            self._ran.forward()
-            self.plan.note_forward(first, last, self.clock.value)
-            lent = self.mirror.lends_parameters
-            self.unwritten.before_pass(whole=whole, lent=lent)
-        else:
-            if not whole:
-                check_whole(self.plan.recomputation, first, last)
-            if self._keep is not None:
-                self._ran.backward(self.graph, first, last)
-        self.mirror.before_steps(steps_of[kind], again=again, feeds=feeds)
-        try:
-            # The logarithm of 0 is the net's own affair; it shows in the loss.
-            with np.errstate(all="ignore"):
-                if whole:
-                    self.plan.run(kind, self.mirror.parameters_version())
-                    if kind == "forward":
-                        self.unwritten.after_whole_pass()
-                    return
-                self.plan.forget_prepared()
-                steps: tuple[Step, ...] = getattr(self.plan, kind)
-                for step in steps:
-                    if first <= step.node <= last:
-                        step.run()
-        except MemoryError as error:
-            refuse_if_ran_out(error, self.graph, self.context, self._keep)
-            raise
-        finally:
-            self.mirror.after_steps()
-
-    def _check_gradients(self) -> None:
-        if self.graph.gradient_errors:
-            raise SpecError("\n".join(self.graph.gradient_errors))
 
     def _blob(self, name: str) -> Blob:
         if name in self.blobs:

@@ -19,6 +19,13 @@ class BackwardRan:
         """Note a pass forward."""
         self._ran = None
 
+    def both(self, *, kept: bool) -> None:
+        """Note passes forward and backward over all layers.
+
+        kept: whether all blobs are kept, so that backward may run again.
+        """
+        self._ran = None if kept else 0
+
     def backward(self, graph: Graph, first: int, last: int) -> None:
         """Note a pass backward over the layers number `last` to `first`.
 

@@ -105,6 +105,7 @@ class Kernel(Generic[OpT]):
     """
 
     types: ClassVar[tuple[str, ...]] = ()
+    refused_spoils: ClassVar[bool] = False  # the first top: what it refuses makes NaN
     again = False  # whether `forward` repeats one: what it counts is counted already
     found: Any = None  # by `forward` before it had to ask for other shapes
 

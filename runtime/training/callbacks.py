@@ -223,6 +223,11 @@ class CallbackList:
         """Say whether anybody wants to know of an event."""
         return bool(self._calls[event])
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is there to be told of anything, and nothing runs."""
+        return not (self._entries or self.runs or self._states is not None)
+
     def tell(self, event: str, *args: Any) -> None:
         """Call all that want to know of an event."""
         for call in self._calls[event]:
@@ -350,6 +355,7 @@ class CallbackList:
             )
             for event in (*EVENTS, *PAIR)
         }
+        self.meddle = any(self._calls[event] for event in PAIR)
 
     def _whats(self) -> list[Any]:
         found: list[Any] = []

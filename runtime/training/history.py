@@ -231,15 +231,13 @@ class Recorder:
         """
         now = self._clock()
         since, self._ended = max(started, self._ended), now
-        self._recent.append(loss)
-        while len(self._recent) > max(1, self._param.average_loss):
-            self._recent.popleft()
-        record = StepRecord(
-            iteration=iteration,
-            loss=loss,
-            smoothed_loss=sum(self._recent) / len(self._recent),
-            lr=lr,
-            seconds=now - since,
-        )
+        recent, size = self._recent, self._param.average_loss
+        smoothed = loss
+        if size > 1 or recent:
+            recent.append(loss)
+            while len(recent) > max(1, size):
+                recent.popleft()
+            smoothed = sum(recent) / len(recent)
+        record = StepRecord(iteration, loss, smoothed, lr, now - since)
         self._history.train.append(record)
         return record

@@ -59,9 +59,18 @@ _SETTINGS = (
     "clip_gradients",
     "iter_size",
 )
+_AROUND = ("test_interval", "snapshot", "display")  # what runs around iterations
 # In one call: it is made in every step.
-_fields_of = attrgetter(*_RATE, *_MOMENTUM, *_SETTINGS)
+_fields_of = attrgetter(*_RATE, *_MOMENTUM, *_SETTINGS, *_AROUND)
+# Those that count as long as they tell of a rate and a momentum that stay.
+_STAYING = ("lr_policy", "warmup_iter", "rampup_interval", "momentum_policy", "type")
+_staying_of = attrgetter(*_STAYING)
+_few_of = attrgetter(
+    *(*_STAYING, "base_lr", "min_lr", "momentum", "weight_decay"),
+    *("regularization_type", "clip_gradients", "iter_size", *_AROUND),
+)
 _cycles_of = attrgetter(*_CYCLES)
+_around_of = attrgetter(*_AROUND)
 
 
 def _update_of(param: SolverParameter, net: Net, ranks: int) -> Update:
@@ -87,7 +96,8 @@ class Rule:
         self.update = _update_of(param, net, ranks)
         self._settings = self.update.settings
         self._moves = moves(param)
-        self._read = self._fields()
+        self.changes = 0  # how often the message was another one
+        self._note()
         self._rates: tuple[float, float] | None = None  # base_lr before `set_rate`, now
         self._by_hand = False
 
@@ -96,7 +106,20 @@ class Rule:
         """Whether an iteration cannot be launched before its loss is known."""
         return self.policy.reads_losses or self._moves
 
+    def _note(self) -> None:
+        """Note what the message says."""
+        policy, *growing, momentum, kind = _staying_of(self.param)
+        self._stays = (policy, momentum) == ("fixed", "fixed") and not (
+            any(one > 0 for one in growing) or kind not in ("SGD", "Nesterov")
+        )
+        self._rate = self.policy.rate(0)
+        self.around = _around_of(self.param)
+        self._read = self._fields()
+
     def _fields(self) -> tuple[Any, ...]:
+        if self._stays:
+            few: tuple[Any, ...] = _few_of(self.param)
+            return few
         fields: tuple[Any, ...] = _fields_of(self.param)
         if fields[0] in _LISTING:
             fields += tuple(tuple(getattr(self.param, field)) for field in _LISTS)
@@ -130,7 +153,8 @@ class Rule:
                 array[...] = values
             if self.update.whole is not None and old.whole is not None:
                 self.update.whole.go_on_from(old.whole)
-        self._read = fields
+        self._note()
+        self.changes += 1
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of an iteration.
@@ -138,6 +162,8 @@ class Rule:
         Of plateau, which waits for the loss, it is the one without a further step.
         """
         self.follow()
+        if self._stays:
+            return self._rate
         return self.policy.rate(iteration, self.progress.steps)
 
     def rate_after(self, iteration: int, loss: float) -> float:
@@ -222,6 +248,8 @@ class Rule:
 
     def step_to(self, iteration: int) -> None:
         """Take the step of multistep that leads to an iteration."""
+        if self._stays:
+            return
         steps = self.policy.steps_at(iteration, self.progress.steps)
         self.progress = self.progress.with_steps(steps)
 
@@ -243,6 +271,14 @@ class Rule:
         """Update the parameters after a pass of the net that somebody else ran."""
         loss = self._net.loss() if self.policy.reads_losses else 0.0
         self.apply(self.rate_after(iteration, loss), iteration, loss)
+
+    def tests_at(self, iteration: int) -> bool:
+        """Say whether tests may be due ahead of an iteration.
+
+        That is by the message that was followed last.
+        """
+        interval = self.around[0]
+        return interval > 0 and iteration % interval == 0
 
     def apply(self, rate: float, iteration: int, loss: float) -> None:
         """Update the parameters from their gradients."""

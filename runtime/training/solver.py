@@ -13,7 +13,7 @@ from netspec.errors import FileError, SpecError
 from netspec.graph.dividing import Parts
 from netspec.schema import SolverParameter
 from runtime.distributed import Communicator
-from runtime.distributed.communicator import rank_count, several
+from runtime.distributed.communicator import doing, rank_count, several
 from runtime.execution.arguments import integer, path_of
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
@@ -34,26 +34,24 @@ from runtime.training.divergence import (
 from runtime.training.doubts import (
     YoungStatistics,
     warn_if_nothing_learns,
+    warn_of_losses_that_are_read,
     warn_of_portable_kernels,
 )
 from runtime.training.history import History, Recorder, StepRecord
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
-from runtime.training.not_finite import began
+from runtime.training.quick import Quick
 from runtime.training.ranks.devices import backend_of_rank, with_sums
 from runtime.training.ranks.first_rank import make_ready
 from runtime.training.ranks.running_statistics import RunningStatistics
 from runtime.training.rule import Rule
 from runtime.training.showing.shower import Progress, Shower
-from runtime.training.snapshot_files import (
-    Snapshot,
-    unsaved,
-)
+from runtime.training.snapshot_files import Snapshot, unsaved
 from runtime.training.solver_fields import SolverFields
 from runtime.training.solver_nets import SolverNets
 from runtime.training.solver_param import find_file, weight_files
-from runtime.training.solver_ranks import SolverRanks
+from runtime.training.solver_quick import SolverQuick
 from runtime.training.solver_source import DEFAULT_PREFIX, solver_of
 from runtime.training.solver_uses import warn_of_unread
 from runtime.training.testing import is_due
@@ -65,7 +63,7 @@ DEFAULT_SEED = 0  # of a solver without `random_seed`, so that runs repeat
 
 @with_habits("solver", SOLVER)
 @documented
-class Solver(SolverRanks, SolverLooks):
+class Solver(SolverQuick, SolverLooks):
     """Trains a net and tests it, as a `SolverParameter` says.
 
         solver = runtime.Solver(n, type="Adam", base_lr=0.001, max_iter=1000)
@@ -206,6 +204,7 @@ class Solver(SolverRanks, SolverLooks):
         self.showing = Shower()
         self._watch = Watch(self.net)
         self._ahead = Ahead(self.net, self._rule)
+        self._quick = Quick(self.net, self._rule)
         if self.communicator is not None:
             self._join(self.communicator, every)
         self.young = YoungStatistics()
@@ -237,6 +236,8 @@ class Solver(SolverRanks, SolverLooks):
         Raises `KeyboardInterrupt` after a whole iteration, and `SpecError` for a net
         without a loss, unless it says `force_backward: true`.
         """
+        if self._step_quietly(iterations, progress):
+            return
         iterations = integer(iterations, "step: iterations")
         show = self.showing.run(self, "step", iterations, progress)
         with held() as signals, show.until(signals), self.training():
@@ -314,15 +315,18 @@ class Solver(SolverRanks, SolverLooks):
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
             warn_if_nothing_learns(self.net)
+            warn_of_losses_that_are_read(self.net)
         warn_of_portable_kernels(self.net)
+        self._began = self._began or iterations > 0
         if not self._cut:
             self._recorder.forget()
         self._cut = self._running = True
         self._ahead.begin(careful=careful)
         try:
             try:
-                self._meet(signals)
-                self._loop(signals, careful=careful)
+                with doing(self.communicator, "training"):
+                    self._meet(signals)
+                    self._loop(signals, careful=careful)
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
         finally:
@@ -333,21 +337,12 @@ class Solver(SolverRanks, SolverLooks):
     def _loop(self, signals: Held, *, careful: bool) -> None:
         first = 0 if self.param.test_initialization else 1
         while self._iteration < self._end and not self.stopping:
-            due = is_due(self.param, self._iteration) and self._iteration >= first
-            if due and self._tested != self._iteration:
-                self._settle(0, careful=careful)
-                if not self._test_due(signals):
+            if not self._quietly(signals, careful=careful):
+                if not self._due_ahead(signals, first, careful=careful):
                     return
-                self._heed(signals)
-            if self._ends_epoch():
-                self._settle(0, careful=careful)
-                self._end_epoch()
-                self._heed(signals)
-            if self._stopping or self._interrupted:
-                return
-            # The loss is looked at, so NumPy need not warn about what made it infinite.
-            with np.errstate(all="ignore"):
-                self._iterate(signals, careful=careful)
+                # The loss is looked at, so NumPy need not warn of what spoils it.
+                with np.errstate(all="ignore"):
+                    self._iterate(signals, careful=careful)
             due = self.param.snapshot > 0 and self._iteration % self.param.snapshot == 0
             if due or self._snapshot_wanted:
                 self._settle(0, careful=careful)
@@ -361,6 +356,23 @@ class Solver(SolverRanks, SolverLooks):
         if self._ends_epoch():
             self._settle(0, careful=careful)
             self._end_epoch()
+
+    def _due_ahead(self, signals: Held, first: int, *, careful: bool) -> bool:
+        """Do what is due ahead of an iteration; say whether that may follow.
+
+        first: the first iteration ahead of which nets are tested.
+        """
+        due = is_due(self.param, self._iteration) and self._iteration >= first
+        if due and self._tested != self._iteration:
+            self._settle(0, careful=careful)
+            if not self._test_due(signals):
+                return False
+            self._heed(signals)
+        if self._ends_epoch():
+            self._settle(0, careful=careful)
+            self._end_epoch()
+            self._heed(signals)
+        return not (self._stopping or self._interrupted)
 
     def _iterate(self, signals: Held, *, careful: bool) -> None:
         started = self._time()
@@ -378,6 +390,12 @@ class Solver(SolverRanks, SolverLooks):
             return
         self._settle(0, careful=careful)
         loss = self._gradients(self._iteration, lr, signals)
+        self._learn(loss, lr, started, signals, careful=careful)
+
+    def _learn(
+        self, loss: float, lr: float, started: float, signals: Held, *, careful: bool
+    ) -> None:
+        """Look at the loss and the gradients of an iteration, and end it."""
         if not math.isfinite(loss):
             self._tell_loss(loss, lr, careful=careful)
         self.callbacks.tell("after")
@@ -390,19 +408,6 @@ class Solver(SolverRanks, SolverLooks):
             self._replicas.check(self._iteration)
         self.callbacks.tell("on_step", record)
         self._heed_listeners(signals)
-
-    def _tell_loss(self, loss: float, lr: float, *, careful: bool) -> None:
-        """Refuse a loss that is not finite; or, if not `careful`, warn of it once."""
-        where = self._bad_rank
-        if careful:
-            first = self._first_bad(loss)
-            given = (self._iteration, loss, lr, self.last_snapshot, where, first)
-            raise NonFiniteLossError(*given)
-        if not self._watch.warned:
-            on = "" if where is None else f" on rank {where}"
-            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
-            first = began(self.net, loss)
-            self._watch.warn(said if first is None else f"{said}; {first}")
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)

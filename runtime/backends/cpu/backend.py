@@ -14,7 +14,7 @@ from netspec.errors import MachineError, SpecError
 from runtime.backends.base import Backend, Fusion
 from runtime.distributed.processors import usual_threads
 from runtime.layers.base import Context, Kernel
-from runtime.update_rules import Block, FusedUpdate, Settings
+from runtime.update_rules import Block, GuardedUpdate, Settings
 
 if TYPE_CHECKING:
     from netspec.graph import Graph, Node
@@ -166,7 +166,7 @@ class CpuBackend(Backend):
 
     def fused_update(
         self, rule: str, blocks: Sequence[Block], settings: Settings
-    ) -> FusedUpdate | None:
+    ) -> GuardedUpdate | None:
         """Return the compiled update rule, if there is one, for float32."""
         if not self._compiled or any(block.w.dtype != np.float32 for block in blocks):
             return None

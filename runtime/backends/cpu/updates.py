@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from runtime.backends.cpu.layers.elementwise import start_of
+from runtime.backends.cpu.looking import looks
 from runtime.backends.cpu.machine.compiled import (
     Call,
     CompiledKernel,
@@ -22,11 +23,11 @@ from runtime.backends.cpu.machine.compiled import (
 )
 from runtime.backends.cpu.machine.parts import exact
 from runtime.backends.cpu.machine.roots import quotient
-from runtime.backends.cpu.machine.simd import f32
+from runtime.backends.cpu.machine.simd import f32, i64
 from runtime.backends.cpu.machine.sizes import few
 from runtime.update_rules import Block, Settings
 
-ARRAYS = "w g h h2 count l1"
+ARRAYS = "w g h h2 count l1 stop"
 NUMBERS = "scale decay rate momentum momentum2 delta"
 ONE: Any = np.float32(1)
 
@@ -50,6 +51,8 @@ def _average(fade: Any, before: Any, value: Any) -> Any:
 def sgd(record: Any, part: int, parts: int) -> None:
     """H = momentum h + rate g."""
     a = carray(record, 1)[0]
+    if i64(a.stop)[0] != 0:
+        return
     w, g, h = f32(a.w), f32(a.g), f32(a.h)
     rate, momentum = np.float32(a.rate), np.float32(a.momentum)
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
@@ -63,6 +66,8 @@ def sgd(record: Any, part: int, parts: int) -> None:
 def nesterov(record: Any, part: int, parts: int) -> None:
     """Like sgd, but the step is (1 + momentum) h - momentum (h before)."""
     a = carray(record, 1)[0]
+    if i64(a.stop)[0] != 0:
+        return
     w, g, h = f32(a.w), f32(a.g), f32(a.h)
     rate, momentum = np.float32(a.rate), np.float32(a.momentum)
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
@@ -78,6 +83,8 @@ def nesterov(record: Any, part: int, parts: int) -> None:
 def adagrad(record: Any, part: int, parts: int) -> None:
     """H = h + g^2; the step is rate g / (sqrt(h) + delta)."""
     a = carray(record, 1)[0]
+    if i64(a.stop)[0] != 0:
+        return
     w, g, h = f32(a.w), f32(a.g), f32(a.h)
     rate, delta = np.float32(a.rate), np.float32(a.delta)
     for i in range(start_of(part, parts, a.count), start_of(part + 1, parts, a.count)):
@@ -92,6 +99,8 @@ def adagrad(record: Any, part: int, parts: int) -> None:
 def rmsprop(record: Any, part: int, parts: int) -> None:
     """H = momentum h + (1 - momentum) g^2; momentum is `rms_decay` here."""
     a = carray(record, 1)[0]
+    if i64(a.stop)[0] != 0:
+        return
     w, g, h = f32(a.w), f32(a.g), f32(a.h)
     rate, delta = np.float32(a.rate), np.float32(a.delta)
     fade = np.float32(a.momentum)
@@ -107,6 +116,8 @@ def rmsprop(record: Any, part: int, parts: int) -> None:
 def adadelta(record: Any, part: int, parts: int) -> None:
     """H and h2 are the fading squares of the gradients and of the steps."""
     a = carray(record, 1)[0]
+    if i64(a.stop)[0] != 0:
+        return
     w, g, h, h2 = f32(a.w), f32(a.g), f32(a.h), f32(a.h2)
     rate, delta = np.float32(a.rate), np.float32(a.delta)
     fade = np.float32(a.momentum)
@@ -123,6 +134,8 @@ def adadelta(record: Any, part: int, parts: int) -> None:
 def adam(record: Any, part: int, parts: int) -> None:
     """H and h2 are the averages; `rate` has the correction for their start."""
     a = carray(record, 1)[0]
+    if i64(a.stop)[0] != 0:
+        return
     w, g, h, h2 = f32(a.w), f32(a.g), f32(a.h), f32(a.h2)
     rate, delta = np.float32(a.rate), np.float32(a.delta)
     beta1, beta2 = np.float32(a.momentum), np.float32(a.momentum2)
@@ -156,6 +169,8 @@ class FusedUpdate:
         runner: Callable[[Sequence[Call]], Callable[[], None]],
     ) -> None:
         self._rule, self._settings = rule, settings
+        self._stop = np.zeros(1, np.int64)  # if not 0 there is no step
+        self._stops = self._stop.data  # the same; read without an array
         momentum = settings.rms_decay if rule == "RMSProp" else settings.momentum
         self.calls = [
             RULES[rule](
@@ -165,6 +180,7 @@ class FusedUpdate:
                 h2=block.history[-1],
                 count=block.w.size,
                 l1=settings.regularization_type == "L1",
+                stop=self._stop,
                 scale=1,
                 decay=block.decay,
                 rate=0,
@@ -184,13 +200,30 @@ class FusedUpdate:
         ]
         self._multipliers = np.array([block.lr_mult for block in blocks])
         self._run = runner(self.calls)
+        self._told: tuple[float, float] | None = None  # the rate and scale in them
 
     def apply(self, rate: float, iteration: int, scale: float) -> None:
         """Take one step; the gradients are multiplied by `scale` first."""
+        self.prepare(rate, iteration, scale)
+        self._run()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last calls of `guarded` found a number that is not plain."""
+        return self._stops[0] != 0
+
+    def guarded(self, arrays: Sequence[np.ndarray]) -> list[Call]:
+        """Return calls that take a step if all numbers of some arrays are plain."""
+        return [*looks(arrays, self._stop), *self.calls]
+
+    def prepare(self, rate: float, iteration: int, scale: float) -> None:
+        """Say what holds for the next step, and that there is nothing to stop it."""
+        self._stops[0] = 0
         if self._rule == "Adam":
             t = iteration + 1
             beta1, beta2 = self._settings.momentum, self._settings.momentum2
             rate *= math.sqrt(1 - beta2**t) / (1 - beta1**t)
-        self._records["scale"] = scale
-        self._records["rate"] = rate * self._multipliers
-        self._run()
+        if (rate, scale) != self._told:
+            self._records["scale"] = scale
+            self._records["rate"] = rate * self._multipliers
+            self._told = rate, scale

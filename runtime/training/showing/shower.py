@@ -54,6 +54,11 @@ class Shower:
         run = Run(solver, kind, first, end)
         return Running(self, self._open(solver, way), run)
 
+    @property
+    def busy(self) -> bool:
+        """Whether it shows a run, or may show one for which nobody asks that."""
+        return self._script or self.shows is not None or self.progress is not None
+
     def ends_at(self, iteration: int) -> None:
         """Note that the run that goes on has another end."""
         if self.running is not None:

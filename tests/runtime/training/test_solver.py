@@ -310,7 +310,7 @@ def test_interrupted_iteration_can_be_done_again(backend, monkeypatch):
         raise KeyboardInterrupt
 
     # One of them is called, as the backend has iterations in steps or as a whole.
-    for name in ("loss", "iterate"):
+    for name in ("loss", "iterate", "run_joined"):
         monkeypatch.setattr(runtime.Net, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
         broken.step(2)

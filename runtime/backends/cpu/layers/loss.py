@@ -21,6 +21,7 @@ from runtime.layers.softmax import SMALLEST_NORMAL
 
 ZERO: Any = np.float32(0)
 ONE: Any = np.float32(1)
+NAN: Any = np.float32(np.nan)
 LEAST: Any = np.float32(SMALLEST_NORMAL)
 CHUNK = 4096  # labels whose losses are summed by one thread
 BLOCK = 256  # places whose gradients are computed class by class
@@ -53,7 +54,8 @@ def _finish(a: Any, chunks: int) -> None:
             state[0] = found[2 * chunk + 1]
     divisor = max(1.0, np.float64(counted) if a.valid_only != 0 else a.divisor)
     f32(a.state + 8)[0] = np.float32(divisor)
-    f32(a.loss)[0] = np.float32(total / divisor)
+    # What was no label spoils the loss, so that no update follows in the same list.
+    f32(a.loss)[0] = np.float32(total / divisor) if state[0] < 0 else NAN
 
 
 @kernel(*_LOSS)
@@ -156,6 +158,7 @@ def log_loss_gradient_across(record: Any, part: int, parts: int) -> None:
 class SoftmaxWithLoss(LayerKernel[SoftmaxWithLossOp]):
     """The logistic loss of rows of scores; see the portable kernel."""
 
+    refused_spoils = True
     options = (
         "axis",
         "ignore_label",
