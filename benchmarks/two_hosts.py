@@ -24,14 +24,16 @@ ADDRESSES = ("10.213.7.1", "10.213.7.2")
 # MPICH's own shared memory, and that of UCX below it.
 OVER_TCP = {"MPIR_CVAR_NOLOCAL": "1", "UCX_TLS": "tcp,self"}
 # The launcher of MPICH calls it as it would call ssh: options, host, then a command.
+# By the name of their machine ranks know who shares its memory.
 SSH = f"""#!/bin/sh
 while [ "${{1#-}}" != "$1" ]; do shift; done
 host=$1
 shift
 case $host in
-  {ADDRESSES[0]}) exec ip netns exec {NAMES[0]} sh -c "$*" ;;
-  *) exec ip netns exec {NAMES[1]} sh -c "$*" ;;
+  {ADDRESSES[0]}) name={NAMES[0]} ;;
+  *) name={NAMES[1]} ;;
 esac
+exec ip netns exec $name unshare --uts sh -c "hostname $name; $*"
 """
 
 

@@ -26,6 +26,7 @@ class ThreadRank:
         self.rank = self.local_rank = rank
         self.size = self.local_size = size
         self.sums: list[int] = []
+        self.doing = ""
         self._meeting = meeting
 
     def _exchange(self, value: Any) -> list[Any]:

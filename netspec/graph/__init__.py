@@ -7,6 +7,7 @@ from netspec.graph.diagnose import Diagnosis as Diagnosis
 from netspec.graph.diagnose import diagnose as diagnose
 from netspec.graph.private import share_private as share_private
 from netspec.graph.shared_gradients import share_gradients as share_gradients
+from netspec.graph.splits import counted_twice as counted_twice
 from netspec.graph.splits import insert_splits as insert_splits
 from netspec.graph.splits import is_inserted as is_inserted
 from netspec.graph.types import AUTOMATIC as AUTOMATIC

@@ -157,3 +157,18 @@ def with_own_names(error: SpecError, layers: Iterable[LayerParameter]) -> SpecEr
                 if top == f"{layer.name}_{place}":
                     text = text.replace(f"'{top}'", f"'{layer.bottom[0]}'")
     return error.replaced(text=text)
+
+
+def counted_twice(graph: Graph, node: Node) -> tuple[float, float] | None:
+    """Return the weights of a loss that counts in two places of the objective, or None.
+
+    The one is that of the layer itself, the other that of the Split behind it: a weight
+    that is given moves there if another layer reads the loss too, and a loss layer
+    without one has weight 1. So it is in Caffe, whose gradient has the second alone.
+    """
+    for edge, weight in zip(node.tops, node.loss_weights, strict=True):
+        for reader, _ in graph.edges[edge].consumers:
+            split = graph.nodes[reader]
+            if weight and split.loss_weights[0] and is_inserted(graph, split):
+                return weight, split.loss_weights[0]
+    return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from netspec.errors import FileError, SpecError
-from netspec.graph import AUTOMATIC, Graph, Node, is_inserted
+from netspec.graph import AUTOMATIC, Graph, Node, counted_twice, is_inserted
 from netspec.ops.base import bottom_name, brings_data, label
 from netspec.schema import LayerParameter, NetParameter
 from runtime.checking.probe import Objective, Runs
@@ -37,7 +37,9 @@ def prepare(
     weights: a file to copy parameters from. allow_python: as `runtime.Net` takes it.
 
     Labels, indices, and whatever else a layer has no gradient for are held at the
-    values that they have: moving an input then moves nothing through them.
+    values that they have: moving an input then moves nothing through them. So is what
+    `propagate_down: false` cuts, unless the net itself says `force_backward: true`,
+    which overrides it in training too.
     """
     try:
         base = _net(subject.message, subject, seed, allow_python)
@@ -74,7 +76,8 @@ def _net(
     whole = NetParameter()
     whole.CopyFrom(message)
     whole.force_backward = True
-    return Net(
+    kind = Net if subject.message.force_backward else _Cut
+    return kind(
         whole,
         state=subject.state,
         seed=seed,
@@ -82,6 +85,29 @@ def _net(
         share_with=share_with,
         allow_python=allow_python,
     )
+
+
+class _Cut(Net):
+    """A net with all gradients but those that `propagate_down: false` leaves out."""
+
+    def _build(self) -> Graph:
+        graph = super()._build()
+        return replace(graph, nodes=tuple(map(_as_told, graph.nodes)))
+
+
+def _as_told(node: Node) -> Node:
+    """Return a node without the gradients that its layer asks not to have.
+
+    In place it has them all: what it writes over cannot be held.
+    """
+    layer = node.layer
+    cut = [place for place, told in enumerate(layer.propagate_down) if not told]
+    cut = [place for place in cut if layer.bottom[place] not in layer.top]
+    if not cut:
+        return node
+    flows = tuple(f and place not in cut for place, f in enumerate(node.propagate))
+    backward = node.backward and (any(flows) or any(node.learn))
+    return replace(node, propagate=flows, backward=backward)
 
 
 def _copy_parameters(subject: Subject, net: Net) -> None:
@@ -118,6 +144,9 @@ def _held(
             sources.append(node)
             make_input(layer, [graph.edges[edge].shape for edge in node.tops])
             continue
+        if counted_twice(graph, node):  # only the Split behind it has a gradient
+            del layer.loss_weight[:]
+            layer.loss_weight.extend([0.0] * len(node.tops))
         if node.op.inexact:
             notes.append(f"{label(node.layer)}: {node.op.inexact}")
         places = [place for place, flows in enumerate(node.propagate) if not flows]
@@ -129,7 +158,11 @@ def _held(
             held[node.index, place] = f"{name} (held for {node.name})"
         nothing = len(names) == len(node.bottoms) and not any(node.learn)
         what = "" if nothing else f" for {_listed(names)}"
-        notes.append(f"{label(node.layer)} has no gradient{what}")
+        told = node.layer.propagate_down
+        why = "has no gradient"
+        if len(told) and not any(told[place] for place in places):
+            why, what = "is told propagate_down: false", f" for {_listed(names)}"
+        notes.append(f"{label(node.layer)} {why}{what}")
     values: dict[str, np.ndarray] = {}
 
     def keep(index: int) -> None:

@@ -55,6 +55,8 @@ def as_rank(
         communicator: Any = world()
     except MachineError as error:
         return _without_mpi(found, error)
+    if communicator.warned is not None:
+        communicator.warned.close()  # a `Voice` tells them apart
     faulthandler.enable()
     with Voice(found.rank) as voice:
         status, end = _ended(command, voice)

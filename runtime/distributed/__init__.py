@@ -38,7 +38,7 @@ def _world() -> Communicator:
     from runtime.distributed.mpi import MpiCommunicator
 
     communicator = MpiCommunicator.of_world(found)
-    watch_ends(communicator)
+    communicator.warned = watch_ends(communicator)
     if communicator.rank == 0:
         warn_of_progress_thread()
     return communicator

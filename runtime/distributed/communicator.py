@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ class Communicator(Protocol):
     `local_rank` and `local_size` are the same among those of one machine. Every method
     is called by all of them, in the same order; what waits lets signals through. Values
     that are sent are what JSON can say: None, bools, numbers, texts, lists and dicts.
+
+    `doing` is what the program does, the same on all ranks; see `doing`.
     """
 
     rank: int
     size: int
     local_rank: int
     local_size: int
+    doing: str
 
     def start_sum(self, values: Any) -> Request:
         """Start to add up an array over all ranks, in place, with the same bits on all.
@@ -97,6 +101,7 @@ class Alone:
     """The communicator of a single process."""
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
+    doing = ""
 
     def start_sum(self, values: Any) -> Request:
         """Leave a sum of one value as it is."""
@@ -145,6 +150,19 @@ def finish(request: Request, beside: Callable[[], bool] = lambda: False) -> None
         computes = beside()
         if idle > (BESIDE_LOOKS if computes else LOOKS):
             time.sleep(BESIDE_S if computes else POLL_S)
+
+
+@contextmanager
+def doing(communicator: Communicator | None, what: str) -> Iterator[None]:
+    """Note what all ranks do meanwhile, for messages and to tell them apart."""
+    if communicator is None:
+        yield
+        return
+    before, communicator.doing = communicator.doing, what
+    try:
+        yield
+    finally:
+        communicator.doing = before
 
 
 def several(communicator: Communicator | None) -> Communicator | None:

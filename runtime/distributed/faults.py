@@ -9,12 +9,14 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
 from netspec.errors import SpecWarning
 from runtime.distributed.leaving import DIGEST_BYTES, Leaving
+from runtime.distributed.warned import Warned
 
 FAILED, INTERRUPTED = 1, 130
 # What was written just before the end of a job may be lost on its way to the terminal.
@@ -30,8 +32,8 @@ class Job(Protocol):
     def abort(self, status: int) -> None:
         """End the processes of all ranks at once."""
 
-    def leave(self) -> None:
-        """Say that this rank ends, and wait until all have said so."""
+    def leave(self, said: Sequence[str] = ()) -> bool:
+        """Say that this rank ends, and wait until all have said so, the first time."""
 
 
 def end_job(job: Job, text: str, status: int = FAILED) -> None:
@@ -64,13 +66,15 @@ def fails_everywhere(job: Job, status: int, reason: str) -> bool:
     return job.leaving.agreed(digest.digest())
 
 
-def watch_ends(job: Job) -> None:
+def watch_ends(job: Job) -> Warned:
     """From now on end the whole job where this process ends amid it.
 
     An exception that nobody catches is printed, and ends all ranks. A process that
-    ends in another way says so: the others end when they wait for it.
+    ends in another way says so: the others end when they wait for it. Warnings are
+    shown once, and the result lets each rank show its own again.
     """
     before = sys.excepthook
+    warned = Warned(job.rank)
 
     def hook(
         kind: type[BaseException], error: BaseException, place: TracebackType | None
@@ -84,10 +88,17 @@ def watch_ends(job: Job) -> None:
             say(job.rank, "this rank ends the job:")
         before(kind, error, place)
         if not alike:
-            end_job(job, "", status)
+            end_job(job, "\n".join(warned.kept), status)
+
+    def leave() -> None:
+        if job.leave(warned.kept) and job.rank == 0:
+            for rank, left in sorted(job.leaving.left.items()):
+                said = warned.said
+                say(rank, "\n".join(line for line in left.said if line not in said))
 
     sys.excepthook = hook
-    atexit.register(job.leave)
+    atexit.register(leave)
+    return warned
 
 
 def warn_of_progress_thread() -> None:

@@ -2,8 +2,7 @@
 
 It is a file without a name or a folder (`memfd_create`), which goes with the last
 process that has it, however that ends, and for which `/dev/shm` need not be large. All
-of it is taken at once: what there is no room for is refused, and not found out amid a
-write.
+of it is taken at once, and what there is no room for is refused: a write never fails.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from netspec.room import room_bytes
 
 HEAD_BYTES = mmap.PAGESIZE  # ahead of the memory, for what processes tell each other
 NAME = "netspec-ranks"
@@ -41,8 +42,9 @@ class HostMemory:
     @classmethod
     def make(cls, nbytes: int) -> HostMemory | None:
         """Return so many bytes; None where the system has no such memory, or room."""
-        create = getattr(os, "memfd_create", None)
-        if create is None:
+        create, room = getattr(os, "memfd_create", None), room_bytes()
+        # Who asks Linux for more than there is takes all, and is killed then.
+        if create is None or (room is not None and nbytes > room):
             return None
         with suppress(OSError):
             file = create(NAME)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runtime.distributed.launchers import launcher
-from runtime.distributed.ranks import Launched, variables_of
+from runtime.distributed.ranks import Launched, variable_of
 
 # Kept apart from this package, to start in some milliseconds. It ends with its parent.
 _WATCHER = """
@@ -46,7 +46,7 @@ while os.getppid() == parent:
 @contextmanager
 def watched(found: Launched) -> Iterator[None]:
     """End this process, and so the job, if one beside it ends before it joins."""
-    name = variables_of(found.launcher)[0]
+    name = variable_of(found.launcher)
     above = launcher() if found.local_size > 1 else None
     if above is None or not sys.executable or not _tells_children(above):
         yield

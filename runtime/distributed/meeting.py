@@ -2,11 +2,13 @@
 
 The bits are those of MPICH's default for ranks of one machine: neighbours are added
 first, (0 + 1) + (2 + 3), where the first ones that have no partner go with their
-neighbours ahead of it, ((0 + 1) + 2).
+neighbours ahead of it, ((0 + 1) + 2). Of several machines each adds up its own ranks,
+and the first rank of each adds up those sums with the others.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,26 +23,35 @@ BLOCK = 1 << 15  # elements that are added at a time, which stay in a cache
 STEP = 16  # elements that start a share: a line of a cache in float32
 _KINDS = ("float32", "float64", "int64")
 # Lines of the head, each written by who made the memory.
-_HERE, _ADDED, _WHAT = (word(line) for line in (1, 2, 3))
+_HERE, _ADDED, _ENDED, _WHAT = (word(line) for line in (1, 2, 3, 4))
+
+
+def hosts(ranks: Communicator) -> list[list[int]]:
+    """Return the ranks of each machine, by its name. All ranks call it."""
+    found: dict[str, list[int]] = {}
+    for rank, name in enumerate(ranks.gather(platform.node())):
+        found.setdefault(name, []).append(rank)
+    return list(found.values())
 
 
 def all_memories(
-    ranks: Communicator, mine: HostMemory | None
+    ranks: Communicator, members: Sequence[int], mine: HostMemory | None
 ) -> tuple[list[HostMemory], str]:
-    """Return the memory of each rank, opened here, if all can have that of all.
+    """Return the memory of each of some ranks, if all can have that of their members.
 
     Else nothing, and why, which is the same on all ranks. All of them call it.
     """
     places = ranks.gather(None if mine is None else mine.place)
     found: list[HostMemory] = []
     why = ""
-    for rank, place in enumerate(places):
-        if mine is not None and rank == ranks.rank:
-            found.append(mine)
-            continue
+    for rank in members:
+        place = places[rank]
         if place is None:
             why = f"rank {rank} got no memory for it"
             break
+        if mine is not None and rank == ranks.rank:
+            found.append(mine)
+            continue
         try:
             found.append(HostMemory.open(place))
         except (OSError, ValueError) as error:
@@ -63,6 +74,12 @@ class _Waited:
         """Say that this rank has come to a number, and all that it wrote before."""
         fence()
         self._words[rank][self._place] = number
+
+    def one(self, rank: int, number: int) -> bool:
+        """Say whether a rank has come to a number, and let it be read."""
+        there: bool = self._words[rank][self._place] >= number
+        fence()
+        return there
 
     def all(self, number: int) -> bool:
         """Say whether all ranks have come to a number, and let it be read."""
@@ -140,16 +157,31 @@ class Window:
 
     Each rank adds up its share of the elements over all ranks, and writes the sums into
     the memory of all.
+
+    across: for the first rank of several machines, what starts the sum of an array over
+    the first ranks; for their others, anything but None. Sums of a machine are written
+    into the memory of its first rank then, from which the others copy what comes of it.
     """
 
-    def __init__(self, memories: Sequence[HostMemory], rank: int) -> None:
-        self._memories, self._rank = memories, rank
+    def __init__(
+        self,
+        memories: Sequence[HostMemory],
+        rank: int,
+        across: Callable[[np.ndarray], Any] | None = None,
+    ) -> None:
+        self._memories, self._rank, self._across = memories, rank, across
         self._here = _Waited(memories, _HERE)
         self._added = _Waited(memories, _ADDED)
+        self._ended = _Waited(memories, _ENDED)
         self._number = 0
         own = memories[rank]
         self._base = own.array(np.uint8, own.nbytes).__array_interface__["data"][0]
         self._arrays: dict[tuple[int, int, str], _Shares] = {}
+
+    @property
+    def whole(self) -> bool:
+        """Whether no sum has to go to another machine."""
+        return self._across is None
 
     def offset(self, values: np.ndarray) -> int | None:
         """Return at which byte of this rank's memory an array lies, or None."""
@@ -160,18 +192,18 @@ class Window:
         return at if inside else None
 
     def start(
-        self, values: np.ndarray, at: int, added: Callable[[], Any]
+        self, values: np.ndarray, at: int, on_step: Callable[[], Any]
     ) -> _SharedSum:
         """Start to add up an array that lies at byte `at` of the memory.
 
-        added: called once this rank has done its share, for which others wait.
+        on_step: called each time that this rank has done what others wait for.
         """
         shares = self._shares(values, at)
         self._number += 1
         words = self._memories[self._rank].words
         words[_WHAT], words[_WHAT + 1] = at, values.nbytes
         self._here.tell(self._rank, self._number)
-        return _SharedSum(self, self._number, shares, added)
+        return _SharedSum(self, self._number, shares, on_step)
 
     def add(self, number: int, shares: _Shares) -> bool:
         """Add up this rank's share, if all ranks have come to a sum."""
@@ -181,8 +213,8 @@ class Window:
         for rank, theirs in enumerate(what):
             if theirs != what[self._rank]:
                 raise MachineError(
-                    f"rank {rank} adds up other gradients than rank {self._rank}; all "
-                    f"ranks must train the same net"
+                    f"rank {rank} of this machine adds up other gradients than rank "
+                    f"{self._rank}; all ranks must train the same net"
                 )
         shares.add()
         self._added.tell(self._rank, number)
@@ -192,18 +224,39 @@ class Window:
         """Say whether all ranks have added up their shares of a sum."""
         return self._added.all(number)
 
+    def begin_across(self, shares: _Shares) -> Any:
+        """Start the sum over machines; None but on the first rank."""
+        if self._rank or self._across is None:
+            return None
+        return self._across(shares.every[0])
+
+    def end_across(self, number: int, shares: _Shares, request: Any) -> bool:
+        """Take what came of the sum over machines, once it is there."""
+        if request is None:
+            if not self._ended.one(0, number):
+                return False
+            shares.every[self._rank][:] = shares.every[0]
+        elif not request.Test():
+            return False
+        self._ended.tell(self._rank, number)
+        return True
+
+    def ended(self, number: int) -> bool:
+        """Say whether this rank may write into its array again."""
+        return bool(self._rank) or self._ended.all(number)
+
     def _shares(self, values: np.ndarray, at: int) -> _Shares:
         key = at, values.size, str(values.dtype)
         if key not in self._arrays:
             every = [m.array(values.dtype, values.size, at) for m in self._memories]
-            self._arrays[key] = _Shares(every, self._rank)
+            self._arrays[key] = _Shares(every, self._rank, to_all=self.whole)
         return self._arrays[key]
 
 
 class _SharedSum:
     """A sum on its way, as a request of MPI is one.
 
-    steps: how many times others no more wait for this rank: 1 once its share is added.
+    steps: how many times this rank has done what others wait for.
     """
 
     steps = 0
@@ -213,29 +266,51 @@ class _SharedSum:
         window: Window,
         number: int,
         shares: _Shares,
-        added: Callable[[], Any],
+        on_step: Callable[[], Any],
     ) -> None:
         self._window, self._number = window, number
-        self._shares, self._tell = shares, added
+        self._shares, self._on_step = shares, on_step
+        self._request: Any = None
+        self._added = False
 
     def Test(self) -> bool:
-        if not self.steps:
-            if not self._window.add(self._number, self._shares):
+        window, number, shares = self._window, self._number, self._shares
+        if self.steps == 0:
+            if not window.add(number, shares):
                 return False
-            self.steps = 1
-            self._tell()
-        return self._window.added(self._number)
+            self._step()
+        if not self._added:
+            if not window.added(number):
+                return False
+            self._added = True
+            self._request = window.begin_across(shares)
+        if window.whole:
+            return True
+        if self.steps == 1:
+            if not window.end_across(number, shares, self._request):
+                return False
+            self._step()
+        return window.ended(number)
+
+    def _step(self) -> None:
+        self.steps += 1
+        self._on_step()
 
 
 class _Shares:
-    """What a rank adds up of an array of all ranks, cut into blocks."""
+    """What a rank adds up of an array of all ranks, cut into blocks.
 
-    def __init__(self, every: Sequence[np.ndarray], rank: int) -> None:
+    to_all: whether all ranks get the sums, or the first one alone.
+    """
+
+    def __init__(self, every: Sequence[np.ndarray], rank: int, *, to_all: bool) -> None:
         size, ranks = every[0].size, len(every)
         lines = -(-size // STEP)
         first = min(size, lines * rank // ranks * STEP)
         stop = min(size, lines * (rank + 1) // ranks * STEP)
-        self._rank = rank
+        self.every = every
+        self._to = rank if to_all else 0
+        self._others = [r for r in range(ranks) if to_all and r != rank]
         self._blocks = [
             [one[at : min(stop, at + BLOCK)] for one in every]
             for at in range(first, stop, BLOCK)
@@ -245,11 +320,10 @@ class _Shares:
     def add(self) -> None:
         """Add up the share."""
         for parts in self._blocks:
-            own = parts[self._rank]
-            _add_up(parts, own, self._scratch[:, : own.size])
-            for rank, part in enumerate(parts):
-                if rank != self._rank:
-                    part[:] = own
+            total = parts[self._to]
+            _add_up(parts, total, self._scratch[:, : total.size])
+            for rank in self._others:
+                parts[rank][:] = total
 
 
 def _scratch(parts: Sequence[np.ndarray], size: int) -> np.ndarray:
@@ -258,7 +332,10 @@ def _scratch(parts: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 
 def _add_up(parts: Sequence[np.ndarray], out: np.ndarray, scratch: np.ndarray) -> None:
-    """Add up two arrays or more in the order of this module; `out` may be of them."""
+    """Add up arrays in the order of this module; `out` may be one of them."""
+    if len(parts) == 1:
+        out[:] = parts[0]
+        return
     pairs = len(parts) - (1 << (len(parts).bit_length() - 1))
     leaves = [parts[2 * pair : 2 * pair + 2] for pair in range(pairs)]
     leaves += [[part] for part in parts[2 * pairs :]]

@@ -79,6 +79,15 @@ class _Ranks:
         self.rank, self.size = ranks.rank, ranks.size
         self.local_rank, self.local_size = ranks.local_rank, ranks.local_size
 
+    @property
+    def doing(self) -> str:
+        """What the program does."""
+        return self._ranks.doing
+
+    @doing.setter
+    def doing(self, what: str) -> None:
+        self._ranks.doing = what
+
     def sum(self, values: Any) -> None:
         """Add up a small array of the host over all ranks, in place."""
         self._ranks.sum(values)

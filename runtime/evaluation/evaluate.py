@@ -16,7 +16,7 @@ from netspec.schema import NetParameter
 from netspec.weights.names import Names
 from runtime.data.lists import read_names
 from runtime.distributed import Communicator
-from runtime.distributed.communicator import is_first, several
+from runtime.distributed.communicator import doing, is_first, several
 from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.heads import (
     CLASSES,
@@ -184,7 +184,7 @@ def evaluation(
     ranks: Communicator | None = None,
 ) -> Evaluation:
     """Return how well a net does on all items of some data; see `evaluate`."""
-    with averaged(subject, ranks):
+    with doing(ranks, "evaluate"), averaged(subject, ranks):
         return _evaluation(subject, data, asked, batch_size, transform, ranks)
 
 

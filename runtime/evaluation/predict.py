@@ -12,7 +12,7 @@ from netspec.ops.base import Shape
 from netspec.schema import NetParameter
 from netspec.weights.names import Names
 from runtime.distributed import Communicator
-from runtime.distributed.communicator import several
+from runtime.distributed.communicator import doing, several
 from runtime.evaluation.feeding import Pass, inputs_of
 from runtime.evaluation.sharing import Share, averaged
 from runtime.evaluation.subject import SAME, Subject, Weights, subject_of
@@ -92,7 +92,7 @@ def predictions(
     ranks: Communicator | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of all items, by the names of blobs; see `predict`."""
-    with averaged(subject, ranks):
+    with doing(ranks, "predict"), averaged(subject, ranks):
         return _predictions(subject, x, blobs, batch_size, transform, ranks)
 
 

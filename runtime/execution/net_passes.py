@@ -145,12 +145,7 @@ class NetPasses(NetShapes, NetFeed):
     def _run_forward(self, first: int, last: int) -> None:
         """Run the forward steps of the nodes `first` to `last` as one pass."""
         self._factors = {}
-        while True:
-            try:
-                self._run_pass("forward", first, last)
-                break
-            except TopsChanged as change:
-                first = self.follow(change, last)
+        self._run_through(first, last)
         self.clock.go_on()
 
     def _run_pass(

@@ -56,6 +56,8 @@ class NetShapes:
     limit: MemoryLimit | None
     _shapes: dict[str, Shape]
     _pending: dict[str, Shape]
+    _sound: Kept  # the last whose layers suit each other
+    _run_pass: Callable[[Any, int, int], None]
 
     def forget_pass(self) -> None:
         """Repeat no pass, but do it anew."""
@@ -270,6 +272,7 @@ class NetShapes:
         if id(plan) not in kept.views:
             kept.views[id(plan)] = self._views_of(kept.graph, plan)
         if not kept.graph.stale:
+            self._sound = kept
             self.plans.use(kept)
 
     def _views_of(self, graph: Graph, plan: Plan) -> dict[str, tuple[Any, ...]]:
@@ -302,10 +305,38 @@ class NetShapes:
         else:
             names = [self.graph.edges[edge].blob for edge in node.tops]
             given = dict(zip(names, change.shapes, strict=True))
-        kept, plan = self._find(given, late, last, node=node.index)
+        # Layers that learn their sizes later in the pass may make others suit again.
+        later = [n for n in self._late if node.index < n <= last]
+        until = min(later, default=last)
+        kept, plan = self._find(given, late, until, node=node.index)
         self._enter(kept, plan)
         self.mirror.before_steps()
         carry_over(self.graph, old, plan, node.index)
         self.mirror.after_steps()
         plan.kernels[node.index].found = change.found
         return node.index + change.done
+
+    def _run_through(self, first: int, last: int) -> None:
+        """Run layers forward, giving those above others shapes as they find them.
+
+        Layers that do not suit the shapes below them wait for those that learn their
+        sizes as they run; Caffe, too, looks at them no earlier. Raises their error if
+        none of these is left; then the net has the shapes that it had before.
+        """
+        try:
+            while first <= last:
+                waiting = [n for n in self.graph.stale if first <= n <= last]
+                stop = min(waiting, default=last + 1) - 1
+                if stop < first:
+                    raise joined([self.graph.stale[first]])
+                try:
+                    self._run_pass("forward", first, stop)
+                    first = stop + 1
+                except TopsChanged as change:
+                    first = self.follow(change, last)
+        except Exception:
+            if any(first <= n <= last for n in self.graph.stale):
+                kept = self._sound
+                plan = kept.usable(self.plans.shared.arenas, lambda _: True)
+                self._enter(kept, plan or self._compile(kept))
+            raise

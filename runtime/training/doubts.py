@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from netspec.errors import SpecWarning
-from netspec.graph import Node
+from netspec.graph import Graph, Node, counted_twice
 from netspec.ops.base import label
 from netspec.ops.batch_norm import BatchNorm
 from runtime.backends.cpu import CpuBackend
@@ -55,6 +55,36 @@ def warn_if_nothing_learns(net: Net) -> None:
     said = nothing_learns(net)
     if said is not None:
         warn(said, SpecWarning)
+
+
+def warn_of_losses_that_are_read(net: Net) -> None:
+    """Give a `SpecWarning` of losses that have another gradient than what is shown."""
+    graph = net.graph
+    for node in graph.nodes:
+        for edge, own in zip(node.tops, node.loss_weights, strict=True):
+            readers = [graph.nodes[n] for n, _ in graph.edges[edge].consumers]
+            if own and readers:
+                said = _of_read_loss(graph, node, own, readers[0])
+                warn(f"{label(node.layer)}: {said}", SpecWarning)
+
+
+def _of_read_loss(graph: Graph, node: Node, own: float, reader: Node) -> str:
+    twice = counted_twice(graph, node)
+    if twice is not None:
+        given = twice[1]
+        return (
+            f"another layer reads this loss, too, so that its loss_weight of {given:g} "
+            f"is that of a Split behind it, and the layer itself counts with {own:g}: "
+            f"the displayed loss has it {own + given:g} times, as in Caffe; its "
+            f"gradient is right, {given:g} times. A second loss layer over the same "
+            f"bottoms, with loss_weight: 0, gives that layer a top of its own"
+        )
+    what = "has only what comes down from there" if node.backward else "is 0"
+    return (
+        f"{label(reader.layer)} reads this loss, too, and it has no loss_weight of its "
+        f"own: the displayed loss has it, but its gradient {what}, as in Caffe. Write "
+        f"loss_weight: {own:g} into the layer"
+    )
 
 
 _TOLD_OF_KERNELS = [False]

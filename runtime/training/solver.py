@@ -12,7 +12,7 @@ from netspec.errors import FileError, SpecError
 from netspec.graph.dividing import Parts
 from netspec.schema import SolverParameter
 from runtime.distributed import Communicator
-from runtime.distributed.communicator import rank_count, several
+from runtime.distributed.communicator import doing, rank_count, several
 from runtime.execution.arguments import integer, path_of
 from runtime.execution.kept_plans import PLANS
 from runtime.execution.net import Net
@@ -33,6 +33,7 @@ from runtime.training.divergence import (
 from runtime.training.doubts import (
     YoungStatistics,
     warn_if_nothing_learns,
+    warn_of_losses_that_are_read,
     warn_of_portable_kernels,
 )
 from runtime.training.history import History, Recorder
@@ -313,6 +314,7 @@ class Solver(SolverQuick, SolverLooks):
         if iterations > 0 and self._iteration == 0:
             warn_of_zero_weights(self.net)
             warn_if_nothing_learns(self.net)
+            warn_of_losses_that_are_read(self.net)
         warn_of_portable_kernels(self.net)
         self._began = self._began or iterations > 0
         if not self._cut:
@@ -321,8 +323,9 @@ class Solver(SolverQuick, SolverLooks):
         self._ahead.begin(careful=careful)
         try:
             try:
-                self._meet(signals)
-                self._loop(signals, careful=careful)
+                with doing(self.communicator, "training"):
+                    self._meet(signals)
+                    self._loop(signals, careful=careful)
             finally:  # also before what stops the next iteration is raised
                 self._settle(0, careful=careful)
         finally:

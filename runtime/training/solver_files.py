@@ -10,6 +10,7 @@ from netspec.errors import FileError, SpecError
 from netspec.schema import SolverParameter
 from netspec.schema.kept import known_fields
 from runtime.distributed import Communicator
+from runtime.distributed.communicator import doing
 from runtime.execution.arguments import path_of, refuse_copy
 from runtime.execution.net import Net
 from runtime.execution.weights import (
@@ -126,6 +127,10 @@ class SolverFiles(Callbacks):
         return written
 
     def _write_snapshot(self) -> Snapshot:
+        with doing(self.communicator, f"a snapshot at iteration {self._iteration}"):
+            return self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
         param = self.param
         self.statistics.average()
         hdf5 = param.snapshot_format == SolverParameter.HDF5

@@ -11,9 +11,8 @@ import numpy as np
 from netspec.notebooks import page_shell
 from runtime.interrupts import Held, held, stopped
 from runtime.training.ahead import Ahead
-from runtime.training.divergence import NonFiniteLossError, Watch
+from runtime.training.divergence import Watch
 from runtime.training.history import Recorder, StepRecord
-from runtime.training.not_finite import began
 from runtime.training.quick import Quick
 from runtime.training.showing.shower import Progress
 from runtime.training.solver_ranks import SolverRanks
@@ -120,19 +119,6 @@ class SolverQuick(SolverRanks):
             self._replicas.check(self._iteration)
         self.callbacks.tell("on_step", record)
         self._heed_listeners(signals)
-
-    def _tell_loss(self, loss: float, lr: float, *, careful: bool) -> None:
-        """Refuse a loss that is not finite; or, if not `careful`, warn of it once."""
-        where = self._bad_rank
-        if careful:
-            first = self._first_bad(loss)
-            given = (self._iteration, loss, lr, self.last_snapshot, where, first)
-            raise NonFiniteLossError(*given)
-        if not self._watch.warned:
-            on = "" if where is None else f" on rank {where}"
-            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
-            first = began(self.net, loss)
-            self._watch.warn(said if first is None else f"{said}; {first}")
 
     def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
         self._rule.apply(lr, self._iteration, loss)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from runtime.distributed import Communicator
 from runtime.interrupts import Held
+from runtime.training.divergence import NonFiniteLossError, Watch
 from runtime.training.not_finite import Began, began, began_in
 from runtime.training.passes import mean_gradients
 from runtime.training.ranks.agreeing import (
@@ -19,6 +20,7 @@ from runtime.training.ranks.agreeing import (
     Agreed,
     Told,
 )
+from runtime.training.snapshot_files import Snapshot
 from runtime.training.solver_tests import SolverTests
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class SolverRanks(SolverTests):
     counts_forward: ClassVar[bool]
     options: dict[str, Any]
     seed: int
+    last_snapshot: Snapshot | None
+    _watch: Watch
     micro_batch: int
     _together: DataParallel | None = None
     _shared: SharedData | None = None
@@ -74,6 +78,7 @@ class SolverRanks(SolverTests):
         if together is None:
             first = iteration * size
         else:
+            together.communicator.doing = f"training, iteration {iteration}"
             first = together.first_pass(iteration, size)
         if self.counts_forward:
             first = max(first, net.clock.value)
@@ -100,6 +105,19 @@ class SolverRanks(SolverTests):
             told = self._together.communicator.gather(message)[self._bad_rank or 0]
             return None if told is None else Began(**told)
         return began_in(self.net, loss, self._passes, self.param.iter_size)
+
+    def _tell_loss(self, loss: float, lr: float, *, careful: bool) -> None:
+        """Refuse a loss that is not finite; or, if not `careful`, warn of it once."""
+        where = self._bad_rank
+        if careful:
+            first = self._first_bad(loss)
+            given = (self._iteration, loss, lr, self.last_snapshot, where, first)
+            raise NonFiniteLossError(*given)
+        if not self._watch.warned:
+            on = "" if where is None else f" on rank {where}"
+            said = f"the loss of iteration {self._iteration}{on} is {loss:g}"
+            first = began(self.net, loss)
+            self._watch.warn(said if first is None else f"{said}; {first}")
 
     def _heed(self, signals: Held) -> None:
         """Agree on what anybody wishes, where callbacks of one rank may have asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runtime.distributed import Communicator
+from runtime.distributed.communicator import doing
 from runtime.interrupts import Held, held, stopped
 from runtime.training.doubts import YoungStatistics
 from runtime.training.history import TestRecord
@@ -37,7 +38,10 @@ class SolverTests(SolverFiles):
 
     def _test(self, signals: Held) -> list[TestRecord] | None:
         """Test, or return None if it was left."""
-        with self.statistics.averaged():
+        with (
+            doing(self.communicator, f"a test at iteration {self._iteration}"),
+            self.statistics.averaged(),
+        ):
             return self._run_tests(signals)
 
     def _run_tests(self, signals: Held) -> list[TestRecord] | None:

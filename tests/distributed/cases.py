@@ -191,7 +191,7 @@ def main() -> None:
         one = CASES[name]
         solver = solver_of(one, communicator=world, check_replicas=1)
         found[name] = train(solver)
-        assert not solver.net.plans.completion.buckets, "gradients lie in common memory"
+        found[name]["sent"] = len(solver.net.plans.completion.buckets)
         del solver
         with by_messages(world):
             again = solver_of(one, communicator=world)

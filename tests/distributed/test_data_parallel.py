@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,25 @@ def test_ranks_train_as_one_process_does(ranks, tmp_path):
     trained = [json.loads(path.read_text()) for path in paths]
     for name in names:
         compare(name, [one[name] for one in trained])
-    assert trained[0]["SGD"]["buckets"] > 2, "large nets are sent by buckets"
+    one = trained[0]["SGD"]
+    assert one["buckets"] > 2, "large nets are sent by buckets"
+    assert one["sent"] == 0, "nothing is sent where gradients lie in common memory"
+
+
+def test_machines_add_up_their_ranks_and_then_their_sums(tmp_path):
+    program = """
+    import platform
+    from tests.distributed import cases
+    platform.node = lambda: "aabb"[int(os.environ["PMI_RANK"])]
+    cases.main()
+    """
+    ended = launch(4, textwrap.dedent(program), str(tmp_path), "SGD", "iter_size")
+    assert ended.status == 0, ended.all
+    paths = [tmp_path / f"{rank}.json" for rank in range(4)]
+    trained = [json.loads(path.read_text()) for path in paths]
+    for name in ("SGD", "iter_size"):
+        compare(name, [one[name] for one in trained])
+    assert trained[0]["SGD"]["sent"] > 2, "buckets go to the other machine"
 
 
 def compare(name: str, several: list[dict[str, Any]]) -> None:

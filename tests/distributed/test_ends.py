@@ -122,6 +122,38 @@ def test_ranks_without_a_communicator_are_told_that_each_trains_alone(tmp_path):
     assert ended.errors.count("communicator=runtime.distributed.world()") == 1
 
 
+def test_warnings_of_a_script_are_shown_once_and_others_with_their_rank():
+    program = """
+import warnings
+world = runtime.distributed.world()
+for number in range(2):
+    warnings.warn("all say this")
+warnings.warn(f"only rank {world.rank} says this", UserWarning)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    warnings.warn("caught")
+assert len(caught) == 1
+if sys.argv[1] == "fails" and world.rank == 1:
+    raise ValueError("broken here")
+world.barrier()
+"""
+    jobs = {how: partial(launch, 3, program, how) for how in ("ends", "fails")}
+    ended = at_once(jobs)
+    lines = ended["ends"].errors.splitlines()
+    assert ended["ends"].status == 0, ended["ends"].all
+    assert sum("UserWarning: all say this" in line for line in lines) == 1, lines
+    assert not any("caught" in line for line in lines)
+    own = [line for line in lines if "UserWarning: only rank" in line]
+    for rank, line in enumerate(own):
+        start = f"rank {rank}: " if rank else "/"
+        assert line.startswith(start), line
+        assert line.endswith(f"UserWarning: only rank {rank} says this"), line
+    errors = ended["fails"].errors
+    assert ended["fails"].status == 1, errors
+    assert re.search(r"ValueError: broken here\nrank 1: .*: all say this\n", errors)
+    assert "rank 1: this rank ends the job:" in errors
+
+
 def test_mpich_is_warned_of_its_own_progress_thread():
     program = "runtime.distributed.world()"
     ended = launch(2, program, given={"MPICH_ASYNC_PROGRESS": "1"})

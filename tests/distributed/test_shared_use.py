@@ -78,7 +78,8 @@ def test_commands_share_batches_and_say_it_once(folder):
     said = [re.sub("in .* images/s", "", each.output) for each in (one, three)]
     assert said[0] == said[1]
     assert "loss = " in three.output
-    assert ended["predict", 3].output == "3.npy: prob (23, 3)\n", ended["predict", 3].all
+    said = ended["predict", 3]
+    assert said.output == "3.npy: prob (23, 3)\n", said.all
     np.testing.assert_array_equal(np.load(folder / "3.npy"), np.load(folder / "1.npy"))
     one, three = ended["bad", 1], ended["bad", 3]
     assert (three.status, three.errors) == (one.status, one.errors), three.all

@@ -42,9 +42,10 @@ class DataParallel:
         net, flat = self._net, self._net.parameters.flat
         buckets = buckets_of(net.graph, flat, self.bucket_bytes)
         on_host = net.backend.on_host
-        # Where ranks add up gradients themselves, nobody does so beside backward.
         self._shared = self.communicator.share(flat.memory) if on_host else None
-        if len(buckets) < 2 or self._shared is not None or not on_host:
+        # To add up in memory is work of the processors that compute backward.
+        after = not on_host or (self._shared is not None and self._shared.whole)
+        if after or len(buckets) < 2:
             learned = flat.diff[: flat.unlearned]
             after = SendAfter(self.communicator, [learned] if flat.unlearned else [])
             return OwnGradients(net, after, ())

@@ -112,3 +112,61 @@ def test_the_command_may_be_told_which_modules(folder, capsys):
     arguments = ["check-gradients", "net.prototxt", "--allow-python", "halved_layer"]
     assert main(arguments) == 1
     assert "WRONG: x" in capsys.readouterr().out
+
+
+@runtime.register_layer
+class OneSided(runtime.Layer):
+    """2 a + b, with a gradient for a alone, as many layers with labels have it."""
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = 2 * bottom[0].data + bottom[1].data
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[1]:
+            raise ValueError("cannot propagate to b")
+        bottom[0].diff[...] = 2 * top[0].diff
+
+
+CUT = f"""
+    layer {{ name: "x" type: "Input" top: "x"
+      input_param {{ shape {{ dim: 2 dim: 3 }} }} }}
+    layer {{ name: "a" type: "InnerProduct" bottom: "x" top: "a"
+      inner_product_param {{ num_output: 4 weight_filler {{ type: "xavier" }} }} }}
+    layer {{ name: "b" type: "InnerProduct" bottom: "x" top: "b"
+      inner_product_param {{ num_output: 4 weight_filler {{ type: "xavier" }} }} }}
+    layer {{ name: "y" type: "Python" bottom: "a" bottom: "b" top: "y"
+      propagate_down: true propagate_down: false
+      python_param {{ module: "{__name__}" layer: "OneSided" }} }}
+    layer {{ name: "r" type: "ReLU" bottom: "y" top: "y" propagate_down: true }}
+    layer {{ name: "s" type: "Reduction" bottom: "y" top: "s" loss_weight: 1
+      reduction_param {{ operation: SUMSQ }} }}
+    """
+
+
+def test_what_propagate_down_cuts_is_held_as_in_training():
+    result = check_gradients(CUT)
+    assert result.ok
+    assert result.notes == (
+        "layer 'y' (Python) is told propagate_down: false for bottom 'b'",
+    )
+    # Of b no gradient comes down, and none is wanted.
+    assert {"a[0]", "b[0]", "x"} <= set(rows(result))
+
+
+def test_force_backward_of_the_net_overrides_propagate_down_as_in_training():
+    with pytest.raises(ValueError, match="cannot propagate to b"):
+        check_gradients(f"force_backward: true {CUT}")
+    text = CUT.replace("Python", "Eltwise").replace("python_param", "eltwise_param")
+    text = text.replace(f'module: "{__name__}" layer: "OneSided"', "operation: PROD")
+    assert check_gradients(f"force_backward: true {text}").notes == ()
+
+
+def test_a_layer_in_place_is_checked_though_propagate_down_cuts_it():
+    text = CUT.replace(
+        'top: "y" propagate_down: true', 'top: "y" propagate_down: false'
+    )
+    assert text != CUT
+    assert check_gradients(text).ok

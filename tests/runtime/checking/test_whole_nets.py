@@ -242,3 +242,17 @@ def test_a_top_whose_gradient_is_not_looked_at_does_not_count():
     assert result.ok
     assert result.objective == ("y",)
     assert "has no gradient for bottom 'cont', bottom 'h'" in str(result)
+
+
+def test_a_weighted_loss_that_another_layer_reads_is_checked_by_its_weight():
+    text = """
+    layer { name: "x" type: "Input" top: "x" top: "t"
+      input_param { shape { dim: 2 dim: 3 } shape { dim: 2 dim: 4 } } }
+    layer { name: "y" type: "InnerProduct" bottom: "x" top: "y"
+      inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+    layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss"
+      loss_weight: 2 }
+    layer { name: "more" type: "Power" bottom: "loss" top: "more"
+      power_param { scale: 3 } }
+    """
+    assert check_gradients(text).ok

@@ -170,3 +170,51 @@ def test_values_by_which_parameters_grow_are_told(fields, said):
     n.loss = L.EuclideanLoss(n.y, n.target)
     with pytest.warns(SpecWarning, match=f"solver: .*{said}"):
         runtime.Solver(n, **fields)
+
+
+READ = "reads this loss, too"
+
+
+def reading(weights=None, above=0.0):
+    n = NetSpec("read")
+    n.data, n.target = L.Input(shape=[4, 3]), L.Input(shape=[4, 2])
+    n.y = L.InnerProduct(n.data, num_output=2, weight_filler="xavier")
+    given = {} if weights is None else {"loss_weight": weights}
+    n.loss = L.EuclideanLoss(n.y, n.target, **given)
+    n.more = L.Power(n.loss, scale=3, loss_weight=above)
+    n.end = L.Silence(n.more)
+    n.other = L.EuclideanLoss(n.y, n.target)
+    solver = runtime.Solver(n, base_lr=0.0)
+    solver.net.blobs["target"].data[...] = 1
+    return solver
+
+
+def test_a_weighted_loss_that_is_read_counts_twice_in_the_displayed_loss_alone():
+    solver = reading(2)
+    (text,) = said(lambda: solver.step(1), READ)
+    assert (
+        "displayed loss has it 3 times, as in Caffe; its gradient is right, 2" in text
+    )
+    blobs = solver.net.blobs
+    shown = 3 * blobs["loss"].data + blobs["other"].data
+    assert solver.history.train[0].loss == pytest.approx(float(shown))
+    assert blobs["loss"].diff == 2
+    assert not said(lambda: solver.step(1), READ)
+
+
+@pytest.mark.parametrize(
+    ("above", "what"), [(0, "gradient is 0"), (1, "has only what comes down from")]
+)
+def test_a_loss_without_a_weight_of_its_own_that_is_read_says_what_it_lacks(
+    above, what
+):
+    solver = reading(None, above)
+    (text,) = said(lambda: solver.step(1), READ)
+    assert what in text
+    assert "Write loss_weight: 1 into the layer" in text
+    assert solver.net.blobs["loss"].diff == 3 * above
+
+
+def test_of_losses_that_nobody_reads_nothing_is_said():
+    solver = solver_of(make(), test_initialization=False)
+    assert not said(lambda: solver.step(1), READ)

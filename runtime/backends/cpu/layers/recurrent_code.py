@@ -12,30 +12,26 @@ from typing import Any
 
 import numpy as np
 
+from runtime.backends.cpu.layers.recurrent_gates import (
+    lstm_gradient,
+    lstm_unit,
+    tanh_unit,
+)
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel
 from runtime.backends.cpu.machine.gemm import share
-from runtime.backends.cpu.machine.llvm import (
-    LANES,
-    const,
-    first_lanes,
-    intrinsic,
-    masked_load,
-    masked_store,
-    splat,
-    store,
-)
+from runtime.backends.cpu.machine.llvm import LANES
 from runtime.backends.cpu.machine.panel import (
     LOWEST,
     PANEL,
+    PANEL_ROW,
     TILE_ROWS,
     ZERO,
     multiply_panel,
 )
-from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import copy, f32
-from runtime.backends.cpu.machine.vector_math import Value, sigmoid, tanh
 
 ONE: Any = np.float32(1)
+STATE_TERMS = 4096 // PANEL  # of a panel that stay in half a first-level cache
 
 # The fields of every step.
 #
@@ -44,140 +40,6 @@ ONE: Any = np.float32(1)
 #   shares: into which the streams of a panel are divided
 #   row: bytes from one stream of `pre`, `dpre` or of a gradient of them to the next
 STEP = "packed panel_bytes streams size shares row "
-
-
-class _Lanes:
-    """Loads and stores of a vector of units, of which `count` are there."""
-
-    def __init__(self, builder: Any, count: Any) -> None:
-        self._builder = builder
-        self._mask = first_lanes(builder, count)
-        self._full = builder.icmp_signed(">=", count, const(LANES))
-
-    def load(self, address: Any) -> Value:
-        """Load what is there; the rest is zeros."""
-        return Value(self._builder, masked_load(self._builder, address, self._mask))
-
-    def spread(self, number: Any) -> Value:
-        """Return a number for every unit."""
-        return Value(self._builder, splat(self._builder, number))
-
-    def store(self, *pairs: tuple[Any, Value]) -> None:
-        """Store values at addresses."""
-        builder = self._builder
-        with builder.if_else(self._full) as (whole, part):
-            with whole:
-                for address, value in pairs:
-                    store(builder, value.raw, address)
-            with part:
-                for address, value in pairs:
-                    masked_store(builder, value.raw, address, self._mask)
-
-
-def _gates(builder: Any, address: Any, gate: Any) -> list[Any]:
-    """Return the addresses of i, f, o and g, `gate` bytes from each to the next."""
-    return [builder.add(address, builder.mul(gate, const(n))) for n in range(4)]
-
-
-@intrinsic
-def _lstm_unit(
-    context: Any,
-    pre: Any,
-    gate: Any,
-    c_before: Any,
-    c: Any,
-    tanh_c: Any,
-    h: Any,
-    held: Any,
-    cont: Any,
-    cont_after: Any,
-    count: Any,
-    keeps: Any,
-) -> Any:
-    """Compute c = cont f c' + i g and h = o tanh(c) of up to LANES units of a stream.
-
-    If `keeps` is not 0, the gates take the place of their inputs at `pre`, and tanh(c)
-    is stored. h times cont_after is `held`.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pre, gate, c_before, c, tanh_c, h, held, cont, cont_after, count, keeps = args
-        lanes = _Lanes(builder, count)
-        places = _gates(builder, pre, gate)
-        i, f, o = (sigmoid(lanes.load(place)) for place in places[:3])
-        g = tanh(lanes.load(places[3]))
-        f = f * lanes.spread(cont)
-        new = i * g + f * lanes.load(c_before)
-        squashed = tanh(new)
-        out = o * squashed
-        lanes.store((c, new), (h, out), (held, out * lanes.spread(cont_after)))
-        with builder.if_then(builder.icmp_signed("!=", keeps, const(0))):
-            gates = zip(places, (i, f, o, g), strict=True)
-            lanes.store(*gates, (tanh_c, squashed))
-        return context.get_dummy_value()
-
-    kinds = [types.int64] * 7 + [types.float32] * 2 + [types.int64] * 2
-    return types.void(*kinds), generate
-
-
-@intrinsic
-def _lstm_gradient(
-    context: Any,
-    pre: Any,
-    dpre: Any,
-    gate: Any,
-    c_before: Any,
-    tanh_c: Any,
-    dy: Any,
-    carry: Any,
-    dc: Any,
-    cont_after: Any,
-    count: Any,
-) -> Any:
-    """Compute the gradient of the gates' inputs of up to LANES units of a stream.
-
-    dc becomes that of c'. The slope of f is f (1 - f) with cont in f, as Caffe has it.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pre, dpre, gate, c_before, tanh_c, dy, carry, dc, cont_after, count = args
-        lanes = _Lanes(builder, count)
-        i, f, o, g = (lanes.load(place) for place in _gates(builder, pre, gate))
-        squashed = lanes.load(tanh_c)
-        dh = lanes.load(dy) + lanes.load(carry) * lanes.spread(cont_after)
-        through = dh * o
-        total = lanes.load(dc) + (through - through * squashed * squashed)
-        lanes.store(
-            *zip(
-                _gates(builder, dpre, gate),
-                (
-                    total * g * ((1.0 - i) * i),
-                    total * lanes.load(c_before) * ((1.0 - f) * f),
-                    dh * squashed * ((1.0 - o) * o),
-                    (1.0 - g * g) * i * total,
-                ),
-                strict=True,
-            ),
-            (dc, total * f),
-        )
-        return context.get_dummy_value()
-
-    kinds = [types.int64] * 8 + [types.float32, types.int64]
-    return types.void(*kinds), generate
-
-
-@intrinsic
-def _tanh(context: Any, x: Any, held: Any, factor: Any, count: Any) -> Any:
-    """Compute x = tanh(x) of up to LANES numbers; times a factor it is `held`."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, held, factor, count = args
-        lanes = _Lanes(builder, count)
-        y = tanh(lanes.load(x))
-        lanes.store((held, y * lanes.spread(factor)), (x, y))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.float32, types.int64), generate
 
 
 @helper
@@ -191,6 +53,30 @@ def _unit(a: Any, number: int) -> tuple[int, int, int, int]:
 @helper
 def _units(a: Any) -> int:
     return (a.size + PANEL - 1) // PANEL * a.shares
+
+
+@helper
+def _add_state(a: Any, panel: int, c: int, columns: int, low: int, high: int) -> None:
+    """Add the product of some streams' states with a panel to c, in rows as `pre`.
+
+    Terms are taken some at a time, so that rows of tiles find the panel near.
+    """
+    for k in range(0, a.size, STATE_TERMS):
+        multiply_panel(
+            a.hold + low * a.hold_row + 4 * k,
+            a.hold_row,
+            4,
+            a.packed + panel * a.panel_bytes + k * PANEL_ROW,
+            min(STATE_TERMS, a.size - k),
+            c,
+            a.row,
+            high - low,
+            columns,
+            c,
+            a.row,
+            TILE_ROWS * a.row,
+            LOWEST,
+        )
 
 
 @kernel("h cont hold hold_row streams size")
@@ -252,25 +138,11 @@ def lstm_step(record: Any, part: int, parts: int) -> None:
         first = 4 * panel * PANEL
         for gate in range(4):
             c = a.pre + low * a.row + gate * gate_bytes + first
-            multiply_panel(
-                a.hold + low * a.hold_row,
-                a.hold_row,
-                4,
-                a.packed + (gate * panels + panel) * a.panel_bytes,
-                a.size,
-                c,
-                a.row,
-                high - low,
-                columns,
-                c,
-                a.row,
-                TILE_ROWS * a.row,
-                LOWEST,
-            )
+            _add_state(a, gate * panels + panel, c, columns, low, high)
         for n in range(low, high):
             at = first + n * gate_bytes
             for j in range(0, columns, LANES):
-                _lstm_unit(
+                lstm_unit(
                     a.pre + n * a.row + first + 4 * j,
                     gate_bytes,
                     a.c_before + at + 4 * j,
@@ -342,7 +214,7 @@ def lstm_step_gradient(record: Any, part: int, parts: int) -> None:
                 for j in range(columns):
                     dc[j] = ZERO
             for j in range(0, columns, LANES):
-                _lstm_gradient(
+                lstm_gradient(
                     a.pre + n * a.row + first + 4 * j,
                     a.dpre + n * a.row + first + 4 * j,
                     gate_bytes,
@@ -373,26 +245,12 @@ def rnn_step(record: Any, part: int, parts: int) -> None:
         panel, columns, low, high = _unit(a, number)
         first = 4 * panel * PANEL
         c = a.pre + low * a.row + first
-        multiply_panel(
-            a.hold + low * a.hold_row,
-            a.hold_row,
-            4,
-            a.packed + panel * a.panel_bytes,
-            a.size,
-            c,
-            a.row,
-            high - low,
-            columns,
-            c,
-            a.row,
-            TILE_ROWS * a.row,
-            LOWEST,
-        )
+        _add_state(a, panel, c, columns, low, high)
         for n in range(low, high):
             h = a.pre + n * a.row + first
             held = a.hold_after + n * a.hold_row + first
             for j in range(0, columns, LANES):
-                _tanh(h + 4 * j, held + 4 * j, f32(a.cont_after)[n], columns - j)
+                tanh_unit(h + 4 * j, held + 4 * j, f32(a.cont_after)[n], columns - j)
             if a.final != 0:
                 copy(a.final + 4 * n * a.size + first, h, columns)
 
@@ -427,7 +285,7 @@ def tanh_in_place(record: Any, part: int, parts: int) -> None:
     a = carray(record, 1)[0]
     low, high = share(part, parts, a.count, LANES)
     for i in range(low, high, LANES):
-        _tanh(a.y + 4 * i, a.y + 4 * i, ONE, high - i)
+        tanh_unit(a.y + 4 * i, a.y + 4 * i, ONE, high - i)
 
 
 @kernel("y dy dx count")

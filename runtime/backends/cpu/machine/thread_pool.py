@@ -120,8 +120,8 @@ class Program:
 
 
 def shares(one: Call, threads: int) -> int:
-    """Return into how many shares so many threads divide a call."""
-    return max(threads, min(one.units, MOST_SHARES * threads))
+    """Return into how many shares so many threads divide a call: as many for each."""
+    return min(max(1, one.units // threads), MOST_SHARES) * threads
 
 
 class ThreadPool:
