@@ -12,6 +12,7 @@ speed that is given.
 
     hidden = 1 - (beside - none) / sums alone
     waited = last wait / sums alone
+    most = backward / sums alone: what backward has the time to hide
 
 Computed: what N ranks reach over links whose figures are stated, see `efficiency`.
 """
@@ -180,7 +181,7 @@ def measure_link(net: str, batch: int, rate: str, seconds: float) -> None:
         given = {"launcher": hosts.command, "environment": hosts.environment}
         job = Job(net, batch, ranks=2, **given)  # type: ignore[arg-type]
         try:
-            ways = ("mixed", "sums")
+            ways = ("mixed", "sums", "forward")
             found = in_turns({"link": (job, ways)}, seconds)
         finally:
             job.end()
@@ -189,6 +190,9 @@ def measure_link(net: str, batch: int, rate: str, seconds: float) -> None:
     )
     print(f"{net}, batch {batch}, 2 ranks over {rate}: {steps}")
     print(f"  {overlap(found, 'link')}")
+    backward = found["link", "none"]["step"] - found["link", "forward"]["step"]
+    most = min(1.0, backward / found["link", "sums"]["step"])
+    print(f"  backward and update {1e3 * backward:.0f} ms: hidden at most {most:.0%}")
 
 
 COUNTS_CPU = (2, 4, 16, 64, 256)

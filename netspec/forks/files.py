@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from netspec.forks.converting import from_ours, to_ours
 from netspec.forks.kept import explaining, kept_texts
 from netspec.forks.meanings import OURS
 from netspec.forks.telling import Told, tell
+from netspec.notebooks import warn_user
 from netspec.schema import NetParameter, SolverState, wire
 from netspec.schema.unread import bad_text
 
@@ -85,20 +85,18 @@ def _judged(told: Told, path: str | Path) -> str | None:
     plain = bool(told.likely & (known.bits[OURS] | known.bits[BVLC]))
     if told.doubts:
         others = [word for word in words if word not in (OURS, BVLC)]
-        warnings.warn(
+        warn_user(
             f"{path}: {_some(told.doubts)}; read as Caffe's own, with the bytes of "
             f"all others kept. Say which fork it is from: --fork {_some(others)}",
             SpecWarning,
-            stacklevel=2,
         )
         return None
     if not told.whole:
-        warnings.warn(
+        warn_user(
             f"{path}: no schema that is known here has all its fields: "
             f"{_some(told.unexplained) or 'no two agree'}; read as Caffe's own, with "
             f"the bytes of others kept. The schema of its fork can be given: --proto",
             SpecWarning,
-            stacklevel=2,
         )
         return None
     return None if plain else words[0]
@@ -198,11 +196,10 @@ def fork_for(message: Message, source: str | Path | None = None) -> str | None:
         if written
         else "no fork that is known here has them all"
     )
-    warnings.warn(
+    warn_user(
         f"fields that Caffe lacks, such as {kept[1]!r:.60} in {kept[0]}, are written "
         f"as text, which only netspec reads: {why}; say which is meant: --fork NAME",
         SpecWarning,
-        stacklevel=2,
     )
     return None
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 from netspec.errors import SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
 from netspec.schema.in_force import fork
@@ -16,4 +15,4 @@ def assume(layer: LayerParameter, message: str) -> None:
     message: what is computed, and how to say what is meant.
     """
     if fork() is None:
-        warnings.warn(f"{label(layer)}: {message}", SpecWarning, stacklevel=3)
+        warn_user(f"{label(layer)}: {message}", SpecWarning)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import ShapeError, SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import (
     Op,
     Range,
@@ -390,12 +390,11 @@ def _smooth_l1_divisor(layer: LayerParameter, bottoms: Sequence[Shape]) -> float
         )
     if not rfcn:
         if said:
-            warnings.warn(
+            warn_user(
                 f"{label(layer)}: loss_param has no effect, as the SmoothL1Loss of "
                 f"{word or 'Faster R-CNN, whose this is by its sigma or its bottoms,'} "
                 f"divides by the number of items; take it out, or use loss_weight",
                 SpecWarning,
-                stacklevel=2,
             )
         elif not others and len(bottoms) == 3 and positions != x[0]:
             assume(

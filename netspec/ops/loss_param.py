@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 from netspec.errors import SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import enum_name, label
 from netspec.schema import LayerParameter
 
@@ -22,11 +22,10 @@ def normalization(layer: LayerParameter, default: str) -> str:
     param = layer.loss_param
     given = [field for field in _WEIGHING if getattr(param, field)]
     if given and layer.type != "SoftmaxWithLoss":
-        warnings.warn(
+        warn_user(
             f"{label(layer)}: loss_param.{given[0]} has no effect here; only "
             f"SoftmaxWithLoss has it, so remove it",
             SpecWarning,
-            stacklevel=2,
         )
     if param.HasField("normalization"):
         return enum_name(param, "normalization")
@@ -51,11 +50,10 @@ def weighing(layer: LayerParameter, classes: int) -> dict[str, Any]:
         )
     if not param.weight_by_label_freqs:
         if weights:
-            warnings.warn(
+            warn_user(
                 f"{label(layer)}: loss_param.class_weighting has no effect without "
                 f"weight_by_label_freqs: true; add that, or remove the weights",
                 SpecWarning,
-                stacklevel=2,
             )
         weights = ()
     elif weights and len(weights) != classes:

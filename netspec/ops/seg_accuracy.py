@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.errors import ShapeError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import (
     NoReadOp,
     Range,
@@ -71,12 +71,11 @@ def seg_accuracy(layer: LayerParameter, bottoms: tuple[Shape, ...]) -> SegAccura
     check_batch(layer, bottoms)
     check_labels(layer, bottoms, 1)
     if param.HasField("metric"):
-        warnings.warn(
+        warn_user(
             f"{label(layer)}: seg_accuracy_param.metric is of DeepLab v1 and is not "
             f"read here, as in later forks: the top has accuracy, recall and Jaccard "
             f"index, in this order; leave it out",
             SpecWarning,
-            stacklevel=2,
         )
     return SegAccuracy(
         layer=layer,

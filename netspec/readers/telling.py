@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from netspec.errors import NetspecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.readers.draft import Draft
 from netspec.readers.form import plain_form
 from netspec.readers.reader import READERS
@@ -39,13 +39,12 @@ def warn_of_readers(net: NetParameter) -> None:
         if place.label in rules
     ]
     more = f", and {len(layers) - SHOWN} more" if len(layers) > SHOWN else ""
-    warnings.warn(
+    warn_user(
         f"{', '.join(map(str, readers))}: known to compute other numbers than Caffe, "
         f"without a word, for {'; '.join(layers[:SHOWN])}{more}. "
         f"{' or '.join(f'--for {reader.name}' for reader in readers)} writes a net "
         f"that is right there, or says what cannot be",
         SpecWarning,
-        stacklevel=2,
     )
 
 

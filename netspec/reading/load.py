@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from netspec.language.proto_to_python import options_of, values_of
 from netspec.language.shapes import infer_again
 from netspec.nets.rules import may_meet
 from netspec.nets.upgrade import upgrade_net
+from netspec.notebooks import warn_user
 from netspec.reading.loaded import LoadedCall, LoadedFolder
 from netspec.schema import LayerParameter, NetParameter
 from netspec.schema.unread import unread, unread_fields, unread_names
@@ -51,12 +51,11 @@ def _warn_unread(net: NetParameter, source: str) -> None:
     if names:
         shown = "; ".join(names[:MAX_NAMED])
         more = len(names) - MAX_NAMED
-        warnings.warn(
+        warn_user(
             f"{source}: has fields that are not known here: {shown}"
             f"{f'; and {more} more' if more > 0 else ''}; binary files keep them, text "
             f"has no names for them",
             SpecWarning,
-            stacklevel=3,
         )
 
 

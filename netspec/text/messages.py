@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from netspec.files import (
     replacing,
 )
 from netspec.formats import other_format
+from netspec.notebooks import warn_user
 from netspec.schema import NetParameter, SolverParameter, wire
 from netspec.schema.unread import bad_text, unread_names
 from netspec.text.checks import BINARY_BYTE, check_size, decoded
@@ -155,12 +155,11 @@ def _warn_apart(path: Path) -> bool:
     """Warn of a net whose values no message can hold; tell whether it is one."""
     why = _why_apart(path)
     if why:
-        warnings.warn(
+        warn_user(
             f"{path}: {why}, so the net is read without the values of its parameters; "
             f"they are read where the file is given as weights, and by "
             f"netspec.weights.as_model",
             SpecWarning,
-            stacklevel=2,
         )
     return bool(why)
 
@@ -261,11 +260,10 @@ def warn_unread(message: Message, where: str) -> None:
         shown = "; ".join(names[:MAX_NAMED])
         more = len(names) - MAX_NAMED
         rest = f"; and {more} more" if more > 0 else ""
-        warnings.warn(
+        warn_user(
             f"{where}: text has no names for what comes from a binary file and is not "
             f"known here: {shown}{rest}; it is left out. A binary file keeps it",
             SpecWarning,
-            stacklevel=3,
         )
 
 

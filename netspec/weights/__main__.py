@@ -21,6 +21,7 @@ from netspec.commands.net_argument import NET_HELP, given_net
 from netspec.errors import SpecError, SpecWarning
 from netspec.graph import build
 from netspec.nets.state import State
+from netspec.notebooks import warn_user
 from netspec.schema import TEST, NetParameter
 from netspec.text import is_binary_net
 from netspec.weights.model import Model, as_model, complete
@@ -125,11 +126,10 @@ def _warn_of_old_shapes(path: str, weights: Weights) -> None:
         if any(each is not None and each.ndim == 4 and len(each) == 1 for each in held)
     ]
     if old and left:
-        warnings.warn(
+        warn_user(
             f"{path}: an old file, in which all shapes have four axes, as those of "
             f"layer {left[0]!r} still have; give the net with --net to get its shapes",
             SpecWarning,
-            stacklevel=2,
         )
 
 

@@ -5,7 +5,6 @@ A layer name with slashes is a path of groups. (Caffe does not find those layers
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import FileError, SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from netspec.weights.hdf5_file import Hdf5File
 from netspec.weights.stored import LayerArrays, LayerWeights, StoredBlob
@@ -125,12 +125,11 @@ def fill_hdf5(file: Any, layers: Sequence[LayerArrays]) -> None:
                 group.create_dataset(str(slot), data=values)
     deep = [each.layer.name for each in named if "/" in each.layer.name]
     if deep:
-        warnings.warn(
+        warn_user(
             f"{len(deep)} layers, {deep[0]!r} the first, have names with '/', which "
             f"stand in this HDF5 file as groups in groups; netspec reads them, Caffe "
             f"does not find them. Save as .caffemodel for it",
             SpecWarning,
-            stacklevel=5,
         )
 
 

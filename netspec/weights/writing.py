@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -13,6 +12,7 @@ import numpy as np
 from netspec.errors import SpecError, SpecWarning, did_you_mean
 from netspec.files import is_file, replacing
 from netspec.forks.files import binary, fork_for
+from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from netspec.room import in_words
 from netspec.schema import LayerParameter, NetParameter
@@ -111,12 +111,11 @@ def write_layers(
         return
     nbytes = sum(4 * each.size for layer in layers for each in _present(layer))
     if nbytes >= MESSAGE_BYTES:
-        warnings.warn(
+        warn_user(
             f"{path}: the parameters have {in_words(nbytes)}; Caffe, OpenCV and all "
             f"others that read it by protobuf refuse a file of 2 GiB or more, only "
             f"netspec and its runtime read it. Save as .h5 or .safetensors for others",
             SpecWarning,
-            stacklevel=3,
         )
     fork = _fork_of(rest, layers, source)
     with replacing(path) as file:

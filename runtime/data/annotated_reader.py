@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from netspec.errors import FileError, SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape, label
 from netspec.room import check_room
 from netspec.schema import AnnotatedDatum, LayerParameter
@@ -182,11 +182,10 @@ class AnnotatedReader:
             return
         for number, *_ in facts:
             if number not in self._names.names:
-                warnings.warn(
+                warn_user(
                     f"{what}: has a box of class {number}, which label_map_file "
                     f"{self._names.path} lacks",
                     SpecWarning,
-                    stacklevel=2,
                 )
 
     # ------------------------------------------------------------ changing

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from netspec.errors import SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
 from runtime.data.draws import Draws
@@ -65,9 +64,8 @@ def warn_of_unread(layer: LayerParameter) -> None:
     transform = layer.transform_param
     unread = [name for name in BOXES_ONLY if transform.HasField(name)]
     if unread:
-        warnings.warn(
+        warn_user(
             f"{label(layer)}: transform_param.{unread[0]} has no effect here; only "
             f"AnnotatedData reads it, as in the SSD fork",
             SpecWarning,
-            stacklevel=2,
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from netspec.errors import FileError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import count, label
 from netspec.schema import Datum, LayerParameter
 from runtime.data.images import decode
@@ -78,11 +78,10 @@ def warn_of_scale(layer: LayerParameter, picture: np.ndarray) -> None:
         )
     else:
         return
-    warnings.warn(
+    warn_user(
         f"{label(layer)}: transform_param.scale is {scale:g}, but the first image has "
         f"{said}",
         SpecWarning,
-        stacklevel=2,
     )
 
 

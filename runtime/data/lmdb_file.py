@@ -16,7 +16,9 @@ import bisect
 import os
 import struct
 import weakref
+from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from netspec.errors import FileError
@@ -63,14 +65,16 @@ class LmdbFile:
         self._places: tuple[int, ...]  # of the nodes of this leaf
         self._first: int  # the number of its first item
         self._end: int  # and of the one after its last
-        self._ends: list[int] = []  # where there is an index: of every leaf
-        self._numbers: list[int] = []  # and the numbers of their pages
+        self._ends = array("Q")  # where there is an index: of every leaf
+        self._numbers = array("Q")  # and the numbers of their pages
         self._rewind()
 
     def item(self, number: int) -> tuple[bytes, bytes]:
         """Return the key and the value of item `number`, counted from 0.
 
-        Going on from the last item is fast; going back starts from the first one.
+        Going on from the last item is fast. Going back makes an `index` first, out of
+        the leaves that were gone through and the rest: of ranks that share a database,
+        each reads from its second epoch on the leaves of its own items alone.
         """
         if not 0 <= number < self.entries:
             raise IndexError(f"item {number} of {self.entries}")
@@ -78,7 +82,9 @@ class LmdbFile:
         if self._ends:
             return self._found(number)
         if number < self._first:
-            self._rewind()
+            with suppress(FileError):  # of leaves that nobody asked for
+                self._go_on_to_the_end()
+            return self.item(number)
         while number >= self._end:
             try:
                 self._leaf, self._places = next(self._leaves)
@@ -89,7 +95,7 @@ class LmdbFile:
             except FileError:
                 self._rewind()
                 raise
-            self._first, self._end = self._end, self._end + len(self._places)
+            self._note_leaf()
         return self._node(self._places[number - self._first])
 
     def index(self) -> None:
@@ -97,16 +103,28 @@ class LmdbFile:
 
         That reads all pages of the tree once, but no long values.
         """
-        self._rewind()
-        ends, numbers, end = [], [], 0
-        for page, places in self._leaves:
-            end += len(places)
-            ends.append(end)
-            numbers.append(_PAGE.unpack_from(page)[0])
-        self._rewind()
-        if end != self.entries:
-            raise self._broken(f"it has {end} of {self.entries}")
-        self._ends, self._numbers = ends, numbers
+        if not self._ends:
+            self._rewind()
+            self._go_on_to_the_end()
+
+    def _go_on_to_the_end(self) -> None:
+        """Make the index; where that cannot be, go before the first leaf."""
+        try:
+            for leaf in self._leaves:
+                self._leaf, self._places = leaf
+                self._note_leaf()
+            if self._end != self.entries:
+                raise self._broken(f"it has {self._end} of {self.entries}")
+        except FileError:
+            self._rewind()
+            raise
+        self._ends, self._numbers = self._ends_so_far, self._numbers_so_far
+
+    def _note_leaf(self) -> None:
+        """Note where the next leaf is."""
+        self._first, self._end = self._end, self._end + len(self._places)
+        self._ends_so_far.append(self._end)
+        self._numbers_so_far.append(_PAGE.unpack_from(self._leaf)[0])
 
     def _found(self, number: int) -> tuple[bytes, bytes]:
         """Return an item by the index."""
@@ -201,6 +219,7 @@ class LmdbFile:
         self._leaves = self._below(self._root, 1)
         self._places = ()
         self._first = self._end = 0
+        self._ends_so_far, self._numbers_so_far = array("Q"), array("Q")
 
     def _below(
         self, number: int, level: int

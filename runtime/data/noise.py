@@ -6,11 +6,11 @@ Shapes: images are (C, H, W) uint8, C being 3 (blue, green, red) or 1.
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
 
 from netspec.errors import SpecError, SpecWarning, UnsupportedError
+from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from netspec.schema import LayerParameter
 from runtime.data.colors import to_bytes, to_hsv
@@ -45,12 +45,11 @@ class Noise:
                 layer=label(layer),
             )
         if param.HasField("prob") and param.prob != 1:
-            warnings.warn(
+            warn_user(
                 f"{label(layer)}: noise_param.prob is {param.prob:g}, but every image "
                 f"gets the noise, as in the SSD fork, which does not read it; remove "
                 f"it",
                 SpecWarning,
-                stacklevel=2,
             )
         self._pixel = self._salt(channels)
 

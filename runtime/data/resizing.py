@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from netspec.errors import SpecError, SpecWarning
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape, enum_name, label
 from netspec.room import check_room
 from netspec.schema import LayerParameter, ResizeParameter
@@ -63,11 +63,10 @@ class Resizing:
         name = ResizeParameter.Interp_mode.Name
         self._ways = [name(number) for number in param.interp_mode] or ["LINEAR"]
         if param.HasField("prob") and param.prob != 1:
-            warnings.warn(
+            warn_user(
                 f"{label(layer)}: resize_param.prob is {param.prob:g}, but every image "
                 f"is resized, as in the SSD fork, which does not read it; remove it",
                 SpecWarning,
-                stacklevel=2,
             )
         self.fixed = self.mode != "FIT_SMALL_SIZE"
         given = (param.height_scale, param.width_scale)

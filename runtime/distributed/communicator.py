@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from runtime.distributed.host_memory import HostMemory
 
-# Between looks at a sum, each of which moves a piece; a pause takes 0.08 ms more.
-POLL_S, BESIDE_S = 0.00002, 0.0002
+# Between looks at a sum, each of which moves a piece; a pause takes 0.08 ms more. A
+# processor that has something to compute is interrupted seldom, for some looks at once:
+# they keep a link of 1 Gb/s busy with a third less work than a look every 0.2 ms.
+POLL_S, BESIDE_S, AT_ONCE = 0.00002, 0.001, 8
 # Looks without a pause, of half a microsecond each: small sums are done by then, where
 # nobody is late.
 LOOKS, BESIDE_LOOKS = 400, 20
@@ -147,9 +149,11 @@ def finish(request: Request, beside: Callable[[], bool] = lambda: False) -> None
     idle = 0
     while not request.done():
         idle += 1
-        computes = beside()
-        if idle > (BESIDE_LOOKS if computes else LOOKS):
-            time.sleep(BESIDE_S if computes else POLL_S)
+        if not beside():
+            if idle > LOOKS:
+                time.sleep(POLL_S)
+        elif idle > BESIDE_LOOKS and idle % AT_ONCE == 0:
+            time.sleep(BESIDE_S)
 
 
 @contextmanager

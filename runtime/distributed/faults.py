@@ -8,13 +8,13 @@ import os
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
 from netspec.errors import SpecWarning
+from netspec.notebooks import warn_user
 from runtime.distributed.leaving import DIGEST_BYTES, Leaving
 from runtime.distributed.warned import Warned
 
@@ -105,10 +105,9 @@ def warn_of_progress_thread() -> None:
     """Warn where MPICH is told to keep a processor busy with looking for messages."""
     value = os.environ.get("MPICH_ASYNC_PROGRESS", "0").strip().lower()
     if value not in {"", "0", "no", "off", "false", "f", "n"}:
-        warnings.warn(
+        warn_user(
             "MPICH_ASYNC_PROGRESS is set: a thread of MPICH then takes a processor for "
             "itself, and training can take twice as long; unset it. Gradients are sent "
             "beside backward without it",
             SpecWarning,
-            stacklevel=4,
         )

@@ -23,7 +23,7 @@ BLOCK = 1 << 15  # elements that are added at a time, which stay in a cache
 STEP = 16  # elements that start a share: a line of a cache in float32
 _KINDS = ("float32", "float64", "int64")
 # Lines of the head, each written by who made the memory.
-_HERE, _ADDED, _ENDED, _WHAT = (word(line) for line in (1, 2, 3, 4))
+_HERE, _ADDED, _ENDED, _WHAT, _KEY = (word(line) for line in (1, 2, 3, 4, 5))
 
 
 def hosts(ranks: Communicator) -> list[list[int]]:
@@ -116,8 +116,8 @@ class Board:
         """Say whether an array has room, and a type that is added here."""
         return values.nbytes <= SLOT_BYTES and str(values.dtype) in _KINDS
 
-    def start(self, values: np.ndarray) -> _SmallSum:
-        """Start to add up an array, in place."""
+    def start(self, values: np.ndarray, what: int = 0) -> _SmallSum:
+        """Start to add up an array, in place, where `what` is the same on all ranks."""
         self._number += 1
         number, at = self._number, self._number % 2 * SLOT_BYTES
         key = at, values.size, str(values.dtype)
@@ -126,29 +126,39 @@ class Board:
             every = [m.array(values.dtype, values.size, at) for m in self._memories]
             self._slots[key] = every
         every[self._rank][:] = values.reshape(-1)
+        keys = [one.words[_KEY + number % 2 :] for one in self._memories]
+        keys[self._rank][0] = what
         self._here.tell(self._rank, number)
-        return _SmallSum(self._here, number, every, values)
+        return _SmallSum(self._here, number, keys, every, values)
 
 
 class _SmallSum:
-    """A sum on its way, as a request of MPI is one."""
+    """A sum on its way, as a request of MPI is one.
+
+    whats: what each rank gave as `what`, in the end. Nothing is added up where they
+    differ.
+    """
 
     def __init__(
         self,
         here: _Waited,
         number: int,
+        keys: Sequence[memoryview],
         every: Sequence[np.ndarray],
         values: np.ndarray,
     ) -> None:
-        self._here, self._number = here, number
+        self._here, self._number, self._keys = here, number, keys
         self._every, self._values = every, values
+        self.whats: list[int] = []
 
     def Test(self) -> bool:
         if not self._here.all(self._number):
             return False
-        total = np.empty_like(self._every[0])
-        _add_up(self._every, total, _scratch(self._every, total.size))
-        self._values[...] = total.reshape(self._values.shape)
+        self.whats = [one[0] for one in self._keys]
+        if len({*self.whats}) == 1 and self._values.size:
+            total = np.empty_like(self._every[0])
+            _add_up(self._every, total, _scratch(self._every, total.size))
+            self._values[...] = total.reshape(self._values.shape)
         return True
 
 

@@ -36,6 +36,8 @@ STRANGERS = ("MPICH", "MVAPICH", "Intel")
 # Kinds of exchanges, each of which has a communicator and is counted.
 VALUES, SUMS = 0, 1
 
+_NOTHING = np.empty(0)
+
 T = TypeVar("T")
 
 
@@ -107,10 +109,11 @@ class MpiCommunicator:
         """Add up a small array over all ranks, in place."""
         from mpi4py import MPI
 
-        self._meet("a sum", values.dtype, values.size)
+        how = "a sum", values.dtype, values.size
         if self._board is not None and self._board.takes(values):
-            self._wait(self._board.start(values))
+            self._meet(*how, values=values)
         else:
+            self._meet(*how)
             self._wait(self._comm.Iallreduce(MPI.IN_PLACE, values))
 
     def memory(self, nbytes: int) -> HostMemory | None:
@@ -233,20 +236,25 @@ class MpiCommunicator:
 
         return self._across.Iallreduce(MPI.IN_PLACE, values)
 
-    def _meet(self, what: str, *how: object) -> None:
+    def _meet(self, what: str, *how: object, values: np.ndarray = _NOTHING) -> None:
         """Begin an exchange of values, which must be the same on all ranks.
+
+        values: added up at once, where there is a board.
 
         Raises `SpecError`, on all ranks, where they are at different ones.
         """
         self.refuse_broken()
         mine = " ".join([self.doing, what, *map(str, how)])
-        keys = np.zeros(self.size, np.int64)
-        keys[self.rank] = zlib.crc32(mine.encode())
+        key = zlib.crc32(mine.encode())
         if self._board is not None:
-            self._wait(self._board.start(keys))
+            request = self._board.start(values, key)
+            self._wait(request)
+            keys = np.array(request.whats)
         else:
             from mpi4py import MPI
 
+            keys = np.zeros(self.size, np.int64)
+            keys[self.rank] = key
             self._wait(self._comm.Iallgather(MPI.IN_PLACE, keys))
         if (keys == keys[0]).all():
             return

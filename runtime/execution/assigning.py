@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from netspec.errors import ShapeError, SpecError, SpecWarning, shown
 from netspec.graph import Graph
+from netspec.notebooks import warn_user
 from netspec.ops.base import label
 
 
@@ -48,10 +48,9 @@ def check_start(graph: Graph, blob: str, first: int, last: int) -> None:
                 f"backward(start={graph.nodes[edge.producer].name!r}, {blob}=...)"
             )
     if not any(node.backward for node in graph.nodes[first : last + 1]):
-        warnings.warn(
+        warn_user(
             f"backward: a gradient of blob {blob!r} is given, but no layer of this "
             f"pass computes gradients, so they stay zero; add force_backward: true to "
             f"the net, or a loss",
             SpecWarning,
-            stacklevel=4,
         )

@@ -30,7 +30,9 @@ class JoinedPass:
         """Return the objective, as `Net.loss` does."""
         total = 0.0
         for data, weight in self.losses:
-            total += weight * self.plan.backend.total(data)
+            # The usual case first: a number.
+            value = data.item() if data.size == 1 else self.plan.backend.total(data)
+            total += weight * value
         return total
 
 

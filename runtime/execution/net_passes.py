@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +16,8 @@ from runtime.execution.net_feed import NetFeed
 from runtime.execution.net_shapes import NetShapes
 from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.ran import BackwardRan
+from runtime.execution.repeated_pass import RepeatedPass, repeated_pass
+from runtime.execution.unwritten import Unwritten
 from runtime.interrupts import Held, whole
 from runtime.layers.base import TopsChanged
 
@@ -23,7 +27,43 @@ Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a pla
 class NetPasses(NetShapes, NetFeed):
     """How a `Net` runs the steps of its plan."""
 
+    hooked: bool = False  # whether somebody's code runs between layers
     _ran: BackwardRan
+    unwritten: Unwritten
+    _repeats: RepeatedPass | None = None
+
+    def _repeated(self) -> OrderedDict[str, np.ndarray] | None:
+        """Do a pass forward as the last one if nothing has changed since.
+
+        Returns the outputs.
+        """
+        repeats, copies = self._repeats, self.mirror.parameters
+        if (
+            repeats is None
+            or repeats.plan is not self.plan
+            or self._pending
+            or self.sources
+            or copies.loans
+            or copies.exposed
+            or not repeats.plan.is_ready(copies.versions)
+        ):
+            return None
+        self._ran.forward()
+        self.unwritten.before_pass(whole=True, lent=False)
+        for run in repeats.runs:
+            run()
+        self.unwritten.after_whole_pass()
+        self.clock.go_on()
+        return OrderedDict(repeats.outputs)
+
+    def _note_pass(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Note a pass over all layers, which may be repeated."""
+        if self.backend.on_host and not (self.sources or self.hooked):
+            self._repeats = repeated_pass(self.plan, self.graph, dict(outputs))
+
+    def forget_pass(self) -> None:
+        """Repeat no pass, but do it anew."""
+        self._repeats = None
 
     def iterate(self, runs: IterationRuns, *, accumulate: bool = False) -> None:
         """Run a pass forward and backward, and what is around them, of training.

@@ -59,6 +59,10 @@ class NetShapes:
     _sound: Kept  # the last whose layers suit each other
     _run_pass: Callable[[Any, int, int], None]
 
+    def forget_pass(self) -> None:
+        """Repeat no pass, but do it anew."""
+        raise NotImplementedError
+
     def reshape(self) -> None:
         """Give the net the shapes that were set on its input blobs."""
         last = len(self.graph.nodes) - 1
@@ -142,6 +146,7 @@ class NetShapes:
         """
         if self.limit is None or others <= self.limit.others:
             return
+        self.forget_pass()
         self.limit = replace(self.limit, others=others)
         self.plans.forget()
         self._start()
@@ -172,6 +177,7 @@ class NetShapes:
 
         If it fails nothing changes.
         """
+        self.forget_pass()
         sources = {**self._shapes, **shapes}
         try:
             kept = None if read else self.plans.find(sources, late)

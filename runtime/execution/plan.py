@@ -168,7 +168,7 @@ class Plan:
         them alone is done once for each. None does it every time.
         """
         if kind == "forward" and version is not None and self._learns_nothing:
-            if self._prepared.get("version") == (version, self.prepared.epoch):
+            if self.is_ready(version):
                 for run in self._joined["repeated"]:
                     run()
                 return
@@ -183,6 +183,15 @@ class Plan:
             return
         for run in self._joined[kind]:
             run()
+
+    @property
+    def repeated(self) -> Sequence[Run]:
+        """The functions of a pass forward whose parameters are prepared."""
+        return self._joined["repeated"]
+
+    def is_ready(self, version: int) -> bool:
+        """Say whether this plan itself has prepared these contents of parameters."""
+        return self._prepared.get("version") == (version, self.prepared.epoch)
 
     def _is_prepared(self, version: int) -> bool:
         """Say whether others have prepared this version of all that this plan has."""

@@ -86,7 +86,8 @@ class Unwritten:
     def after_whole_pass(self) -> None:
         """Note that what is left out can be computed from what is there."""
         self._fresh = True
-        self._missing = {edge for left in self._left for edge in left.edges}
+        if self._left:
+            self._missing = {edge for left in self._left for edge in left.edges}
 
     # ------------------------------------------------------------ what others get
 

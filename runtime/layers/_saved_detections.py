@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from netspec.errors import FileError, SpecError, SpecWarning
 from netspec.files import is_file, replacing
+from netspec.notebooks import warn_user
 from netspec.ops.base import label
 from netspec.ops.detection_output import Saving
 from netspec.schema import LabelMap, LayerParameter
@@ -67,11 +67,10 @@ class SavedDetections:
         ):
             if not path or not is_file(path):
                 missing = f"{path!r} is not there" if path else "is not given"
-                warnings.warn(
+                warn_user(
                     f"{what}: detections are not saved to "
                     f"{saving.directory!r}, as save_output_param.{name} {missing}",
                     SpecWarning,
-                    stacklevel=2,
                 )
                 return None
         if saving.format not in FORMATS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from netspec.draw import Scene, View
 from netspec.draw.output import check_suffix, write
 from netspec.errors import MachineError, SpecWarning
 from netspec.nets.phases import PHASE_NAMES
+from netspec.notebooks import warn_user
 
 
 class Drawing:
@@ -39,9 +39,7 @@ class Drawing:
         except MachineError as error:
             if format != "png":
                 raise
-            warnings.warn(
-                f"the drawing is SVG, not PNG: {error}", RuntimeWarning, stacklevel=2
-            )
+            warn_user(f"the drawing is SVG, not PNG: {error}", RuntimeWarning)
             return self._contents("svg")
 
     def write(
@@ -93,7 +91,7 @@ def get_pydot_graph(
     )
     scene = Scene(getattr(caffe_net, "graph", caffe_net), view)
     if scene.error is not None:
-        warnings.warn(f"drawn as it is: {scene.error}", SpecWarning, stacklevel=2)
+        warn_user(f"drawn as it is: {scene.error}", SpecWarning)
     return Drawing(scene)
 
 

@@ -24,6 +24,11 @@ class InnerNames(_net.Net):
 
     _hooks: dict[str, list[Hook]]
 
+    @property
+    def hooked(self) -> bool:  # type: ignore[override]
+        """Whether somebody's code runs between layers."""
+        return bool(self.__dict__.get("_hooks"))
+
     # ------------------------------------------------------------ numbers
 
     @property
@@ -110,6 +115,7 @@ class InnerNames(_net.Net):
             raise SpecError(
                 f"{place} takes a function of the number of a layer; got {call!r}"
             )
+        self.forget_pass()
         hooks: dict[str, list[Hook]] = self.__dict__.setdefault("_hooks", {})
         hooks.setdefault(place, []).append(call)
 

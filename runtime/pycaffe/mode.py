@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import operator
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from netspec.errors import MachineError, SpecError, UnsupportedError
+from netspec.notebooks import warn_user
 from runtime.backends import get_backend
 from runtime.distributed import Communicator, world
 from runtime.distributed.ranks import launched
@@ -57,7 +57,7 @@ def set_mode_gpu() -> None:
     except MachineError as error:
         if _MODE.device and _has_gpu():
             raise
-        warnings.warn(f"running on the CPU: {error}", RuntimeWarning, stacklevel=2)
+        warn_user(f"running on the CPU: {error}", RuntimeWarning)
         _MODE.gpu = False
     else:
         _MODE.gpu = True

@@ -238,6 +238,13 @@ class Recorder:
             while len(recent) > max(1, size):
                 recent.popleft()
             smoothed = sum(recent) / len(recent)
-        record = StepRecord(iteration, loss, smoothed, lr, now - since)
+        record = StepRecord.__new__(StepRecord)  # as it is frozen, __init__ takes long
+        record.__dict__.update(
+            iteration=iteration,
+            loss=loss,
+            smoothed_loss=smoothed,
+            lr=lr,
+            seconds=now - since,
+        )
         self._history.train.append(record)
         return record

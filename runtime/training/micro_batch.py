@@ -11,7 +11,6 @@ net is refused, see `netspec.graph.dividing`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -32,6 +31,7 @@ from netspec.graph.dividing import (
 )
 from netspec.graph.recompute import LimitError
 from netspec.nets.filter import keeps, kept_net
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape
 from netspec.schema import LayerParameter, NetParameter, SolverParameter
 from runtime.data.opening import DATA_LAYERS, open_sources
@@ -141,12 +141,11 @@ class Division:
     def warn(self) -> None:
         """Warn of layers that draw other numbers for parts than for the whole."""
         if self._draws:
-            warnings.warn(
+            warn_user(
                 f"micro_batch: {', '.join(self._draws)} draw other numbers for the "
                 f"parts of a batch than for the whole, so that results are alike and "
                 f"not equal",
                 SpecWarning,
-                stacklevel=2,
             )
 
 

@@ -40,7 +40,7 @@ class Quick:
         net, rule = self._net, self._rule
         if net.plan is not self._plan or rule.changes != self._changes:
             self._join()
-        if net.its_feed is not None and net.parts_vary:
+        if net.hooked or (net.its_feed is not None and net.parts_vary):
             return False
         return self._joined is not None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -37,7 +36,7 @@ from runtime.training.doubts import (
     warn_of_losses_that_are_read,
     warn_of_portable_kernels,
 )
-from runtime.training.history import History, Recorder, StepRecord
+from runtime.training.history import History, Recorder
 from runtime.training.keywords import documented, takes_fields
 from runtime.training.looks import SolverLooks
 from runtime.training.lr_policy import policy_of
@@ -391,30 +390,6 @@ class Solver(SolverQuick, SolverLooks):
         self._settle(0, careful=careful)
         loss = self._gradients(self._iteration, lr, signals)
         self._learn(loss, lr, started, signals, careful=careful)
-
-    def _learn(
-        self, loss: float, lr: float, started: float, signals: Held, *, careful: bool
-    ) -> None:
-        """Look at the loss and the gradients of an iteration, and end it."""
-        if not math.isfinite(loss):
-            self._tell_loss(loss, lr, careful=careful)
-        self.callbacks.tell("after")
-        lr = self._rule.rate_after(self._iteration, loss)
-        told = loss if careful else None
-        last, where = self.last_snapshot, self._spoiling_rank
-        self._watch.check(self.update, self._iteration, told, last, where)
-        record = signals.whole(lambda: self._end_iteration(loss, lr, started))
-        if self._replicas is not None:
-            self._replicas.check(self._iteration)
-        self.callbacks.tell("on_step", record)
-        self._heed_listeners(signals)
-
-    def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
-        self._rule.apply(lr, self._iteration, loss)
-        if self._shared is not None:
-            self._shared.look()
-        self._iteration += 1
-        return self._recorder.add(self._iteration - 1, loss, lr, started)
 
     def _launch(self, passes: int, lr: float, *, careful: bool) -> None:
         self._ahead.launch(self._iteration, passes, lr, careful=careful)

@@ -1,7 +1,8 @@
-"""Iterations of a `Solver` with nothing around them; see `runtime.training.quick`."""
+"""How iterations of a `Solver` end, and those that are one list of calls."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 
@@ -10,14 +11,17 @@ import numpy as np
 from netspec.notebooks import page_shell
 from runtime.interrupts import Held, held, stopped
 from runtime.training.ahead import Ahead
-from runtime.training.history import Recorder
+from runtime.training.history import Recorder, StepRecord
 from runtime.training.quick import Quick
 from runtime.training.showing.shower import Progress
 from runtime.training.solver_ranks import SolverRanks
 
 
 class SolverQuick(SolverRanks):
-    """How a `Solver` trains where nobody is told of anything ahead of an update."""
+    """What a `Solver` does where nobody is told of anything ahead of an update.
+
+    See `runtime.training.quick`.
+    """
 
     _quick: Quick
     _ahead: Ahead
@@ -54,7 +58,8 @@ class SolverQuick(SolverRanks):
             loss = self._quick.run(passes, lr, iteration, signals)
             if loss is not None:
                 rule.step_to(iteration)
-                self._iteration = iteration + 1
+                # Not by __setattr__, which looks whether somebody mistakes a field.
+                self.__dict__["_iteration"] = iteration + 1
                 record = self._recorder.add(iteration, loss, lr, started)
         finally:
             signals.keep_all(False)
@@ -99,4 +104,23 @@ class SolverQuick(SolverRanks):
     def _learn(
         self, loss: float, lr: float, started: float, signals: Held, *, careful: bool
     ) -> None:
-        raise NotImplementedError
+        """Look at the loss and the gradients of an iteration, and end it."""
+        if not math.isfinite(loss):
+            self._tell_loss(loss, lr, careful=careful)
+        self.callbacks.tell("after")
+        lr = self._rule.rate_after(self._iteration, loss)
+        told = loss if careful else None
+        last, where = self.last_snapshot, self._spoiling_rank
+        self._watch.check(self.update, self._iteration, told, last, where)
+        record = signals.whole(lambda: self._end_iteration(loss, lr, started))
+        if self._replicas is not None:
+            self._replicas.check(self._iteration)
+        self.callbacks.tell("on_step", record)
+        self._heed_listeners(signals)
+
+    def _end_iteration(self, loss: float, lr: float, started: float) -> StepRecord:
+        self._rule.apply(lr, self._iteration, loss)
+        if self._shared is not None:
+            self._shared.look()
+        self._iteration += 1
+        return self._recorder.add(self._iteration - 1, loss, lr, started)

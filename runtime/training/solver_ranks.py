@@ -78,7 +78,8 @@ class SolverRanks(SolverTests):
         if together is None:
             first = iteration * size
         else:
-            together.communicator.doing = f"training, iteration {iteration}"
+            if self.communicator is not None:
+                self.communicator.doing = f"training, iteration {iteration}"
             first = together.first_pass(iteration, size)
         if self.counts_forward:
             first = max(first, net.clock.value)

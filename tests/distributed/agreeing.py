@@ -6,13 +6,11 @@ rank writes what it saw of all of them.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ import runtime
 from netspec.errors import NetspecError
 from runtime.training.ranks.data_parallel import DataParallel
 from tests.distributed.spoiling import Spoiling
+from tests.distributed.telling import tell
 
 NET = """
     layer { name: "data" type: "DummyData" top: "x" top: "t"
@@ -289,7 +288,7 @@ def main() -> None:
     """Make all checks."""
     world = runtime.distributed.world()
     found = {name: call(world) for name, call in CHECKS.items()}
-    Path(sys.argv[1], f"{world.rank}.json").write_text(json.dumps(found))
+    tell(world, found)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,10 @@ Run under `mpiexec`, this trains them with all ranks.
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ import numpy as np
 import runtime
 from netspec.errors import SpecError
 from runtime.training.ranks.data_parallel import DataParallel
+from tests.distributed.telling import tell
 
 ITERATIONS = 10
 SMALL_BYTES = 512  # of buckets, so that small nets have several
@@ -178,16 +177,16 @@ def by_messages(world: Any) -> Iterator[None]:
 
 
 def main() -> None:
-    """Train cases twice with all ranks, and write what came of it to a folder.
+    """Train cases twice with all ranks, and tell what came of it.
 
     Once they add up gradients in memory that they have in common, once by messages.
 
-    Its path and the names of the cases are the arguments of the program.
+    The names of the cases are the arguments of the program.
     """
     DataParallel.bucket_bytes = SMALL_BYTES
     world = runtime.distributed.world()
     found = {}
-    for name in sys.argv[2:]:
+    for name in sys.argv[1:]:
         one = CASES[name]
         solver = solver_of(one, communicator=world, check_replicas=1)
         found[name] = train(solver)
@@ -198,7 +197,7 @@ def main() -> None:
         found[name]["again"] = train(again)["hashes"]
         assert again.micro_batch == one.options.get("micro_batch", 1)
         found[name]["buckets"] = len(again.net.plans.completion.buckets)
-    Path(sys.argv[1], f"{world.rank}.json").write_text(json.dumps(found))
+    tell(world, found)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ larger. Beside it stands that of one process without MPI that adds in another or
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -29,7 +28,8 @@ from netspec.models import lenet, mnist_siamese
 from runtime.data.convert import Images, digits, pairs, write
 from tests.distributed.cases import Case, case, solver_of, train
 from tests.distributed.in_order import InOrder
-from tests.distributed.launching import launch
+from tests.distributed.launching import launch, told
+from tests.distributed.telling import tell
 
 RULES = {
     "SGD": {"base_lr": 0.01, "weight_decay": 0.0005},
@@ -107,7 +107,7 @@ def work(folder: Path, iterations: int, names: list[str]) -> None:
         found[name] = train(solver, iterations)
         again = solver_of(one, communicator=world)
         found[name]["again"] = train(again, iterations)["hashes"]
-    (folder / f"{world.rank}.json").write_text(json.dumps(found))
+    tell(world, found)
 
 
 class Backwards(InOrder):
@@ -130,10 +130,9 @@ def compare(folder: Path, ranks: int, iterations: int, names: list[str]) -> bool
     if ended.status:
         print(ended.all)
         return False
-    told = [json.loads((folder / f"{r}.json").read_text()) for r in range(ranks)]
     well = True
     for name in names:
-        several = [one[name] for one in told]
+        several = [one[name] for one in told(ended)]
         first = several[0]
         ordered = solver_of(cases(folder)[name], ranks=ranks)
         InOrder.of(ordered, ranks)

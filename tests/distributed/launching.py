@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -15,9 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+
+from tests.distributed.telling import FOLDER_VARIABLE, told_in
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -25,15 +26,17 @@ LIMIT_S = 300  # of a launch that takes seconds on an idle machine
 _FILES = Path(tempfile.mkdtemp(prefix="netspec-ranks-"))
 atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
 PREAMBLE = "import json, os, sys\nimport numpy as np\nimport runtime\n"
+PREAMBLE += "from tests.distributed.telling import tell\n"
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended: its status, and what its ranks wrote."""
+    """How a job ended: status, what its ranks wrote, and where what they told is."""
 
     status: int
     output: str
     errors: str
+    folder: Path
 
     @property
     def all(self) -> str:
@@ -76,8 +79,12 @@ def launch(
         `["-m", "runtime", "train", ...]`. With one rank it runs without `mpiexec`.
     folder: where it runs. given: more of the environment.
 
+    What ranks tell by `tell`, which a text may call as well, `told` returns.
+
     A job that does not end is killed, with all its ranks, and fails the test.
     """
+    files = Path(tempfile.mkdtemp(dir=_FILES))
+    given = {**(given or {}), FOLDER_VARIABLE: str(files)}
     with start(ranks, program, *arguments, folder=folder, given=given) as job:
         try:
             output, errors = job.communicate(timeout=limit_s)
@@ -85,7 +92,7 @@ def launch(
             job.kill()  # of mpiexec; its ranks end with it
             output, errors = job.communicate()
             pytest.fail(f"the job hung for {limit_s} s:\n{output}\n{errors}")
-    return Ended(job.returncode, output, errors)
+    return Ended(job.returncode, output, errors, files)
 
 
 def at_once(jobs: Mapping[T, Callable[[], Ended]]) -> dict[T, Ended]:
@@ -123,17 +130,7 @@ def start(
     )
 
 
-def told(ended: Ended) -> list[object]:
+def told(ended: Ended) -> list[Any]:
     """Return what the ranks of a good end told by `tell`, in the order of ranks."""
     assert ended.status == 0, ended.all
-    lines = [line for line in ended.output.splitlines() if line.startswith("told ")]
-    pairs = sorted((json.loads(line[5:]) for line in lines), key=lambda pair: pair[0])
-    return [value for _, value in pairs]
-
-
-# To be put ahead of a program: one line a rank, which `told` reads.
-TELL = """
-def tell(communicator, value):
-    line = json.dumps([communicator.rank, value])
-    os.write(1, f"told {line}\\n".encode())
-"""
+    return told_in(ended.folder)

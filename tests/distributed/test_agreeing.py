@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import pytest
 
-from tests.distributed.launching import launch
+from tests.distributed.launching import launch, told
 
 Seen = dict[str, list[Any]]
 
@@ -18,9 +17,8 @@ def seen(tmp_path_factory) -> Seen:
     """What the two ranks saw, by check."""
     folder = tmp_path_factory.mktemp("agreeing")
     ended = launch(2, ["-m", "tests.distributed.agreeing", str(folder)])
-    assert ended.status == 0, ended.all
-    told = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
-    return {name: [one[name] for one in told] for name in told[0]}
+    both = told(ended)
+    return {name: [one[name] for one in both] for name in both[0]}
 
 
 def both(seen: Seen, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from typing import Any
 
@@ -11,20 +10,16 @@ import pytest
 
 from tests.distributed.cases import CASES, ITERATIONS, solver_of, train
 from tests.distributed.in_order import InOrder, in_ranks_order
-from tests.distributed.launching import launch
+from tests.distributed.launching import launch, told
 
 # So many ranks train these cases: with two, the order of ranks is no matter.
 RANKS = {2: tuple(CASES), 3: ("SGD",), 4: ("SGD", "Adam", "shared", "iter_size")}
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-def test_ranks_train_as_one_process_does(ranks, tmp_path):
+def test_ranks_train_as_one_process_does(ranks):
     names = RANKS[ranks]
-    arguments = ["-m", "tests.distributed.cases", str(tmp_path), *names]
-    ended = launch(ranks, arguments)
-    assert ended.status == 0, ended.all
-    paths = [tmp_path / f"{rank}.json" for rank in range(ranks)]
-    trained = [json.loads(path.read_text()) for path in paths]
+    trained = told(launch(ranks, ["-m", "tests.distributed.cases", *names]))
     for name in names:
         compare(name, [one[name] for one in trained])
     one = trained[0]["SGD"]
@@ -32,17 +27,14 @@ def test_ranks_train_as_one_process_does(ranks, tmp_path):
     assert one["sent"] == 0, "nothing is sent where gradients lie in common memory"
 
 
-def test_machines_add_up_their_ranks_and_then_their_sums(tmp_path):
+def test_machines_add_up_their_ranks_and_then_their_sums():
     program = """
     import platform
     from tests.distributed import cases
     platform.node = lambda: "aabb"[int(os.environ["PMI_RANK"])]
     cases.main()
     """
-    ended = launch(4, textwrap.dedent(program), str(tmp_path), "SGD", "iter_size")
-    assert ended.status == 0, ended.all
-    paths = [tmp_path / f"{rank}.json" for rank in range(4)]
-    trained = [json.loads(path.read_text()) for path in paths]
+    trained = told(launch(4, textwrap.dedent(program), "SGD", "iter_size"))
     for name in ("SGD", "iter_size"):
         compare(name, [one[name] for one in trained])
     assert trained[0]["SGD"]["sent"] > 2, "buckets go to the other machine"
@@ -56,8 +48,8 @@ def compare(name: str, several: list[dict[str, Any]]) -> None:
     in_order = solver_of(CASES[name], ranks=ranks)
     InOrder.of(in_order, ranks)
     ordered = train(in_order)
-    for told in ("hashes", "losses", "rates"):
-        assert first[told] == ordered[told], f"{name}: {told} in the order of ranks"
+    for kind in ("hashes", "losses", "rates"):
+        assert first[kind] == ordered[kind], f"{name}: {kind} in the order of ranks"
     alone = train(solver_of(CASES[name], ranks=ranks))
     for after, limit in ((1, 1e-6), (ITERATIONS, 1e-5)):
         mine, other = (np.array(one["values"][str(after)]) for one in (first, alone))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.distributed.launching import TELL, launch, told
+from tests.distributed.launching import launch, told
 from tests.distributed.test_running_statistics import NET
 
-PROGRAM = (
-    TELL
-    + """
+PROGRAM = """
 import warnings
 from tests.runtime.execution import device_stand_in
 device_stand_in.install()
@@ -53,7 +51,6 @@ tell(world, {
     "joined": group.joined, "started": group.started,
 })
 """
-)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from runtime.distributed.ranks import forget_launch, launched
 from tests.distributed.command_line import TRAIN, write_files
-from tests.distributed.launching import at_once, environment, launch
+from tests.distributed.launching import at_once, environment, launch, mpiexec
 
 # One rank ends in the way that is asked for, while the others wait for a sum.
 PROGRAM = """
@@ -49,6 +49,37 @@ def test_a_rank_that_ends_before_it_joins_ends_all(how):
     told = "rank 0: error: another process of this job ended before it joined"
     assert ended.errors.count(told) == 1, ended.all
     assert ("ValueError: early" in ended.errors) == ("early" in how)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ranks are found in /proc")
+@pytest.mark.parametrize("how", ["sys.exit(0)", "import gone", ""])
+def test_all_ranks_of_a_machine_that_end_before_they_join_end_all(how, tmp_path):
+    """Each rank is started apart, as on a machine of its own."""
+    program = tmp_path / "program.py"
+    early = f"import os, sys\nif os.environ['PMI_RANK'] == '1':\n    {how or 'pass'}\n"
+    program.write_text(
+        early + "import runtime\nruntime.distributed.world().barrier()\nprint('met')\n"
+    )
+    apart = ["-launcher", "fork", "-hosts", "localhost,127.0.0.1", "-n", "2"]
+    version = subprocess.run([mpiexec(), "--version"], capture_output=True, text=True)
+    if "HYDRA" not in version.stdout:
+        pytest.skip("only MPICH's mpiexec starts two of its proxies on one machine")
+    ended = subprocess.run(
+        [mpiexec(), *apart, sys.executable, str(program)],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if not how:
+        met = ended.returncode, ended.stdout.count("met")
+        assert met == (0, 2), ended.stderr
+        return
+    assert ended.returncode, ended.stderr
+    told = "rank 0: error: another process of this job ended before it joined"
+    assert ended.stderr.count(told) == 1, ended.stderr
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,13 @@ def test_small_arrays_are_added_up_on_the_board(ranks):
             finish([board.start(one) for board, one in pairs])
             total = in_ranks_order(parts).reshape(shape)
             assert all((one == total).all() for one in values)
+    for whats in [[7] * ranks, [7] * (ranks - 1) + [8]]:
+        values = [np.ones(2) for _ in boards]
+        given = zip(boards, values, whats, strict=True)
+        requests = [board.start(one, what) for board, one, what in given]
+        finish(requests)
+        assert all(one.whats == whats for one in requests)
+        assert all((one == (ranks if whats[-1] == 7 else 1)).all() for one in values)
     assert not Board.takes(np.zeros(SLOT_BYTES + 1, np.uint8))
     assert not Board.takes(np.zeros(3, np.complex64))
 

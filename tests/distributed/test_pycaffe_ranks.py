@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from tests.distributed.cases import CONVOLUTIONS as NET
-from tests.distributed.launching import TELL, launch, told
+from tests.distributed.launching import launch, told
 
 SGD = 'type: "SGD" base_lr: 0.05 momentum: 0.9 lr_policy: "fixed" random_seed: 5'
 
 # As Caffe's own script, with what its processes run.
-SCRIPT = (
-    TELL
-    + """
+SCRIPT = """
 import multiprocessing
 import runtime.pycaffe as caffe
 
@@ -68,7 +66,6 @@ started, after = solve(path, rank, count, uid)
 tell(world, {"counted": [rank, count, caffe.has_nccl()], "said": said,
              "started": started, "after": after})
 """
-)
 
 
 @pytest.fixture(scope="module")

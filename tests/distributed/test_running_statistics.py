@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
 import runtime
-from tests.distributed.launching import launch
+from tests.distributed.launching import launch, told
 
 NET = """
 name: "small"
@@ -75,18 +73,14 @@ found["resumed"] = values(one)
 one = solver("synced", sync_batch_norm=True)
 one.step(2)
 found["synced"] = values(one)
-with open(f"{folder}/found_{world.rank}.json", "w") as file:
-    json.dump(found, file)
+tell(world, found)
 """
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    ended = launch(2, PROGRAM, folder, NET)
-    assert ended.status == 0, ended.all
-    files = [folder / f"found_{rank}.json" for rank in (0, 1)]
-    return folder, [json.loads(file.read_text()) for file in files]
+    return folder, told(launch(2, PROGRAM, folder, NET))
 
 
 def flat(values) -> np.ndarray:

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from netspec.weights import read_weights
-from tests.distributed.launching import TELL, launch, told
+from tests.distributed.launching import launch, told
 from tests.runtime.data.test_lmdb_reader import database, datum
 
 pytest.importorskip("lmdb")
 
-PROGRAM = (
-    TELL
-    + """
+PROGRAM = """
 import netspec, zlib
 from netspec import NetSpec, layers as L
 from runtime.data.lmdb_file import LmdbFile
@@ -76,7 +74,6 @@ fitted = [r.loss for r in history.train], [
 ]
 tell(world, dict(seen=seen, tests=tests, losses=losses, fit=fitted, read=read[own:]))
 """
-)
 
 
 @pytest.mark.parametrize("ranks", [3])

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.training.solver import Solver
 from tests.distributed.command_line import write_files
-from tests.distributed.launching import TELL, at_once, launch, told
+from tests.distributed.launching import at_once, launch, told
 
 NET = """
 name: "used" input: "data" input_shape { dim: 4 dim: 5 } input: "label"
@@ -86,9 +86,7 @@ def test_commands_share_batches_and_say_it_once(folder):
     assert "item 13" in three.errors
 
 
-PROGRAM = (
-    TELL
-    + """
+PROGRAM = """
 world = runtime.distributed.world()
 read = []
 
@@ -105,7 +103,6 @@ given = dict(weights="net.caffemodel", communicator=world)
 found = runtime.evaluate("net.prototxt", Data(), **given)
 tell(world, [found.as_dict(), found.item_losses.tolist(), sorted(set(read))])
 """
-)
 
 
 def test_a_script_shares_batches_and_reads_no_others(folder):

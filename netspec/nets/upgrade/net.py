@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 from netspec.errors import SpecError
 from netspec.nets.upgrade.v0 import is_v0, upgrade_v0
 from netspec.nets.upgrade.v1 import has_old_transform, move_transform, upgrade_v1
+from netspec.notebooks import warn_user
 from netspec.schema import LayerParameter, NetParameter, SolverParameter
 from netspec.text import parse, to_text
 
@@ -70,7 +69,7 @@ def upgrade_net(
     if problems is not None:
         problems += dropped
     elif dropped:
-        warnings.warn("\n".join(dropped), stacklevel=2)
+        warn_user("\n".join(dropped), UserWarning)
     return upgraded
 
 

@@ -26,6 +26,7 @@ from runtime.backends.cpu.layers.fork_norm import ForkNorm
 from runtime.backends.cpu.layers.inner_product import InnerProduct
 from runtime.backends.cpu.layers.loss import SoftmaxWithLoss
 from runtime.backends.cpu.layers.lrn import LRN
+from runtime.backends.cpu.layers.lstm_unit import LSTMUnit
 from runtime.backends.cpu.layers.mvn import MVN
 from runtime.backends.cpu.layers.normalization import BatchNorm, Scale
 from runtime.backends.cpu.layers.normalize import Normalize
@@ -80,6 +81,7 @@ KERNELS: Mapping[str, Sequence[type[Kernel[Any]]]] = {
     "Interp": (Interp,),
     "LRN": (LRN,),
     "LSTM": (LSTM,),
+    "LSTMUnit": (LSTMUnit,),
     "Log": (powers.Log,),
     "MVN": (MVN,),
     "Normalize": (Normalize,),

@@ -44,14 +44,13 @@ class DataParallel:
         on_host = net.backend.on_host
         self._shared = self.communicator.share(flat.memory) if on_host else None
         # To add up in memory is work of the processors that compute backward.
-        after = not on_host or (self._shared is not None and self._shared.whole)
-        if after or len(buckets) < 2:
+        beside = on_host and (self._shared is None or not self._shared.whole)
+        if not beside or len(buckets) < 2:
             learned = flat.diff[: flat.unlearned]
             after = SendAfter(self.communicator, [learned] if flat.unlearned else [])
             return OwnGradients(net, after, ())
         arrays = [flat.diff[one.start : one.stop] for one in buckets]
-        beside = SendBeside(self.communicator, arrays)
-        sending = OwnGradients(net, beside, buckets)
+        sending = OwnGradients(net, SendBeside(self.communicator, arrays), buckets)
         net.tell_of(buckets, sending.ready)
         return sending
 

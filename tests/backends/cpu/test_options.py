@@ -47,6 +47,7 @@ LAYERS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "Interp": ("interp_param { height: 5 width: 8 }", [IMAGE]),
     "LRN": ("", [IMAGE]),
     "LSTM": ("recurrent_param { num_output: 5 }", [(4, 3, 7), (4, 3)]),
+    "LSTMUnit": ('top: "c" top: "h"', [(1, 3, 5), (1, 3, 20), (1, 3)]),
     "MVN": ("mvn_param { eps: 0.01 }", [IMAGE]),
     "Normalize": ("norm_param { across_spatial: false }", [IMAGE]),
     "PReLU": ("", [IMAGE]),

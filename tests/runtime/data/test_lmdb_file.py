@@ -70,6 +70,42 @@ def test_any_item_can_be_asked_for_at_any_time(tmp_path):
         file.item(500)
 
 
+def test_every_fourth_batch_reads_no_leaves_of_others_from_the_second_epoch_on(
+    tmp_path, monkeypatch
+):
+    items = [(b"%05d" % i, bytes([i % 251]) * 900) for i in range(4000)]
+    write(tmp_path / "db", items)
+    file, pages = LmdbFile(str(tmp_path / "db"), "database"), []
+    page = LmdbFile._page
+    monkeypatch.setattr(
+        LmdbFile, "_page", lambda self, *of: pages.append(of) or page(self, *of)
+    )
+    counts = []
+    for _ in range(3):
+        for batch in range(1, 4000 // 50, 4):
+            for number in range(batch * 50, batch * 50 + 50):
+                assert file.item(number) == items[number]
+        counts.append(len(pages))
+        pages.clear()
+    assert counts[0] > 900  # leaves, of four items each
+    assert counts[2] < 400
+    file.close()
+
+
+def test_items_before_damage_are_read_again_and_again(tmp_path):
+    items = [(b"%03d" % i, bytes(900)) for i in range(90)]
+    data = write(tmp_path / "db", items)
+    with data.open("r+b") as handle:
+        handle.seek(data.stat().st_size // 2)
+        handle.write(bytes(data.stat().st_size // 2))
+    file = LmdbFile(str(tmp_path / "db"), "database")
+    for number in (5, 0, 7, 3):
+        assert file.item(number) == items[number]
+    with pytest.raises(FileError, match="is broken at item 80"):
+        file.item(80)
+    assert file.item(2) == items[2]
+
+
 def test_file_of_a_database_may_be_named_itself(tmp_path):
     file = write(tmp_path / "db", [(b"k", b"v" * 9000)])
     assert read_all(file) == [(b"k", b"v" * 9000)]

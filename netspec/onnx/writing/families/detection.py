@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
 from netspec.errors import SpecWarning
+from netspec.notebooks import warn_user
 from netspec.onnx.writing.layer import Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import label
@@ -20,11 +20,10 @@ NEW_ROI_POOL = 22  # the opset that made it anew, for bfloat16
 def roi_pooling(layer: Layer) -> Value:
     """Write MaxRoiPool, which is Fast R-CNN's."""
     if layer.opset >= NEW_ROI_POOL:
-        warnings.warn(
+        warn_user(
             f"{label(layer.node.layer)}: ONNX Runtime 1.32 has no MaxRoiPool of opset "
             f"{layer.opset}; it has that of opset {NEW_ROI_POOL - 1}",
             SpecWarning,
-            stacklevel=2,
         )
     op = layer.op
     if op.pad_ratio:

@@ -13,12 +13,12 @@ Source: W. Liu et al., SSD: single shot multibox detector, ECCV 2016, and its co
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from netspec.errors import SpecWarning
+from netspec.notebooks import warn_user
 from netspec.onnx.writing.layer import FLOAT, INT64, Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import enum_name, label
@@ -64,11 +64,10 @@ def _check(layer: Layer, param: DetectionOutputParameter) -> None:
     if 0 in (nms.top_k if nms.HasField("top_k") else -1, param.keep_top_k):
         raise layer.refused("top_k or keep_top_k is 0, so that nothing is ever found")
     if param.save_output_param.output_directory or param.visualize:
-        warnings.warn(
+        warn_user(
             f"{label(layer.node.layer)}: a model in ONNX writes no files and shows no "
             f"windows: save_output_param and visualize are left out",
             SpecWarning,
-            stacklevel=2,
         )
 
 

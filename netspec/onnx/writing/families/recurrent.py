@@ -7,9 +7,8 @@ sequence.
 
 from __future__ import annotations
 
-import warnings
-
 from netspec.errors import SpecWarning
+from netspec.notebooks import warn_user
 from netspec.onnx.writing.layer import Layer, writes
 from netspec.onnx.writing.values import Value
 from netspec.ops.base import count, label
@@ -123,12 +122,11 @@ def _initial(layer: Layer, states: int) -> list[Value]:
     if op.expose_hidden:
         given = layer.bottoms[-states:]
         return [layer.add("Squeeze", each, layer.integers(0)) for each in given]
-    warnings.warn(
+    warn_user(
         f"{label(layer.node.layer)}: a model in ONNX begins every run with a state of "
         f"zeros, whatever cont is at the first step; Caffe goes on from the last pass. "
         f"Write expose_hidden: true to hand the state over yourself",
         SpecWarning,
-        stacklevel=2,
     )
     streams = layer.same("the number of streams", lambda op: op.streams)
     zeros = layer.constant([[0.0] * op.num_output] * streams, hint="zeros")

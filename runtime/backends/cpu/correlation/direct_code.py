@@ -37,6 +37,8 @@ from runtime.backends.cpu.machine.prefetching import (
 )
 from runtime.backends.cpu.machine.simd import copy, f32
 
+FEW_ASKED = 64  # channels of the next tile of x that are asked for at once
+
 
 @kernel(
     PACKING + "y packed packed_bias rows y_plane y_row_step y_column_step y_first "
@@ -139,6 +141,8 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                         channel = (image * a.groups + group) * a.channels + c0
                         b = a.x + 4 * ((channel - image) * plane + position)
                         b_step = 4 * plane
+                        if block == low and depth <= FEW_ASKED:
+                            _ask_for_next(b + step, b_step, depth, vectors)
                     # In one step, a tile in the nearest cache is finished from there.
                     settled = in_place and settles
                     row = (image * a.groups + group) * a.rows + block * ROWS
@@ -190,6 +194,13 @@ def correlate(record: Any, part: int, parts: int, thread: int) -> None:
                     position = end
         if a.added == 0:
             _put_panel(a, other, group, first, last, low, high, contiguous)
+
+
+@helper
+def _ask_for_next(x: int, x_step: int, depth: int, vectors: int) -> None:
+    """Ask for the tile of x that is read next, so many vectors of every channel."""
+    for k in range(depth):
+        prefetch_run(x + k * x_step, vectors * VECTOR_BYTES)
 
 
 @helper

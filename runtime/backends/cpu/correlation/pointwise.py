@@ -40,6 +40,7 @@ LARGE_PLANE = 1024  # positions
 READ_CYCLES, STEPPED_READ_CYCLES = 5, 25
 DIRECT_TILE_CYCLES = 60
 EDGE_READ_CYCLES, EDGE_TILE_CYCLES = 27, 360
+A_CYCLE = OPERATIONS_A_CYCLE / (2 * LANES)  # multiplications and additions of vectors
 
 
 @dataclass(frozen=True)
@@ -84,27 +85,33 @@ class Pointwise:
 
         With vectors of 16, that is: fewer registers hold too few positions.
         """
-        if LANES < 16:
-            return False
-        shape, depth = self.shape, self.shape.channels
-        # Multiplications and additions of vectors, and how many fit the other work.
-        per_cycle = OPERATIONS_A_CYCLE / (2 * LANES)
+        return LANES >= 16 and self.work < self.direct_work
+
+    @property
+    def work(self) -> float:
+        """The multiplications and additions of vectors that fit the time of y."""
+        shape = self.shape
         large = self.plane > LARGE_PLANE
         tile_cycles = LARGE_TILE_CYCLES if large else TILE_CYCLES
         whole, left = divmod(self.plane, POSITIONS)
         tiles = whole + (0 if left == 0 else 0.55 if left <= FEW else 1)
-        work = VECTORS * POSITIONS * depth + tile_cycles * per_cycle
-        own = shape.images * tiles * -(-shape.rows // WIDE) * work
+        tile = VECTORS * POSITIONS * shape.channels + tile_cycles * A_CYCLE
+        return shape.images * tiles * -(-shape.rows // WIDE) * tile
+
+    @property
+    def direct_work(self) -> float:
+        """The same for `Direct`."""
+        shape, depth = self.shape, self.shape.channels
         vectors = -(-shape.all_positions // LANES)
         blocks = -(-shape.rows // ROWS)
         stepped = shape.steps != (1, 1)
         reading = (STEPPED_READ_CYCLES if stepped else READ_CYCLES) * depth
         starts = DIRECT_TILE_CYCLES * blocks / 3
-        direct = vectors * (blocks * ROWS * depth + (reading + starts) * per_cycle)
+        direct = vectors * (blocks * ROWS * depth + (reading + starts) * A_CYCLE)
         if self.plane % LANES:
             edge = EDGE_READ_CYCLES * depth + EDGE_TILE_CYCLES * blocks
-            direct += shape.images * edge * per_cycle
-        return own < direct
+            direct += shape.images * edge * A_CYCLE
+        return direct
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""

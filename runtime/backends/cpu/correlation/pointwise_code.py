@@ -56,10 +56,58 @@ X_AHEAD = 8  # terms: so far before its use x is asked for
 NEAR_BYTES = 4096  # and so far weights, at the start
 
 
-def _tile_intrinsic(positions: int) -> Any:
+def put_tile(
+    builder: Any,
+    positions: int,
+    sums: list[Any],
+    y: Any,
+    y_row: Any,
+    rows: Any,
+    added: Any,
+    floor: Any,
+) -> None:
+    """Emit y = max(floor, sums + added) for a tile, whose sums are vectors of rows.
+
+    sums: VECTORS for each of the positions. The other arguments are those of `_tile`.
+    """
     # LANES positions are transposed at a time.
     runs = [range(at, min(at + LANES, positions)) for at in range(0, positions, LANES)]
+    blank = ir.Constant(VECTOR, ir.Undefined)
+    results = []  # (row, first position, its mask, values)
+    for j in range(VECTORS):
+        for run in runs:
+            block = [sums[i * VECTORS + j] for i in run]
+            block += [blank] * (LANES - len(run))
+            lanes = [int(k < len(run)) for k in range(LANES)]
+            for i, value in enumerate(transposed(builder, block)):
+                results.append((j * LANES + i, run[0], lanes, value))
+    low = splat(builder, floor)
+    none = ir.Constant(MASK, [0] * LANES)
 
+    def put(adds: bool) -> None:
+        for row, position, lanes, value in results:
+            inside = builder.icmp_signed("<", const(row), rows)
+            mask = builder.select(inside, ir.Constant(MASK, lanes), none)
+            at = builder.mul(y_row, const(row))
+            at = builder.add(at, const(4 * position))
+            if adds:
+                there = builder.add(added, at)
+                other = masked_load(builder, there, mask)
+                value = builder.fadd(value, other)
+            # Not a maximum: a NaN must stay.
+            below = builder.fcmp_ordered("<", value, low)
+            value = builder.select(below, low, value)
+            masked_store(builder, value, builder.add(y, at), mask)
+
+    has = builder.icmp_signed("!=", added, const(0))
+    with builder.if_else(has) as (then, otherwise):
+        with then:
+            put(adds=True)
+        with otherwise:
+            put(adds=False)
+
+
+def _tile_intrinsic(positions: int) -> Any:
     @intrinsic
     def tile(
         context: Any,
@@ -86,12 +134,14 @@ def _tile_intrinsic(positions: int) -> Any:
             grid = [(i, j) for i in range(positions) for j in range(VECTORS)]
 
             def body(values: list[Any]) -> list[Any]:
-                at_x, at_w, *sums = values
+                at_x, at_w, at_y, *sums = values
                 for further in asked:
                     ask(builder, builder.add(at_w, further), SECOND_CACHE)
                 far = builder.add(at_x, builder.mul(x_step, const(X_AHEAD)))
                 for end in (0, 4 * (positions - 1)):
                     ask(builder, builder.add(far, const(end)), ALL_CACHES)
+                    line = builder.add(at_y, const(end))
+                    ask(builder, line, ALL_CACHES, writes=1)
                 row = [
                     load(builder, builder.add(at_w, const(j * VECTOR_BYTES)))
                     for j in range(VECTORS)
@@ -103,43 +153,15 @@ def _tile_intrinsic(positions: int) -> Any:
                         one = i * VECTORS + j
                         sums[one] = fma(builder, value, row[j], sums[one])
                 following = builder.add(at_w, const(VECTORS * VECTOR_BYTES))
-                return [builder.add(at_x, x_step), following, *sums]
+                at_y = builder.add(at_y, y_row)
+                again = builder.icmp_signed(">=", at_y, end_of_y)
+                at_y = builder.select(again, y, at_y)
+                return [builder.add(at_x, x_step), following, at_y, *sums]
 
-            first = [x, weights, *(starts[j] for _, j in grid)]
-            _, _, *sums = loop(builder, depth, first, body)
-            blank = ir.Constant(VECTOR, ir.Undefined)
-            results = []  # (row, first position, its mask, values)
-            for j in range(VECTORS):
-                for run in runs:
-                    block = [sums[i * VECTORS + j] for i in run]
-                    block += [blank] * (LANES - len(run))
-                    lanes = [int(k < len(run)) for k in range(LANES)]
-                    for i, value in enumerate(transposed(builder, block)):
-                        results.append((j * LANES + i, run[0], lanes, value))
-            low = splat(builder, floor)
-            none = ir.Constant(MASK, [0] * LANES)
-
-            def put(adds: bool) -> None:
-                for row, position, lanes, value in results:
-                    inside = builder.icmp_signed("<", const(row), rows)
-                    mask = builder.select(inside, ir.Constant(MASK, lanes), none)
-                    at = builder.mul(y_row, const(row))
-                    at = builder.add(at, const(4 * position))
-                    if adds:
-                        there = builder.add(added, at)
-                        other = masked_load(builder, there, mask)
-                        value = builder.fadd(value, other)
-                    # Not a maximum: a NaN must stay.
-                    below = builder.fcmp_ordered("<", value, low)
-                    value = builder.select(below, low, value)
-                    masked_store(builder, value, builder.add(y, at), mask)
-
-            has = builder.icmp_signed("!=", added, const(0))
-            with builder.if_else(has) as (then, otherwise):
-                with then:
-                    put(adds=True)
-                with otherwise:
-                    put(adds=False)
+            end_of_y = builder.add(y, builder.mul(y_row, const(WIDE)))
+            first = [x, weights, y, *(starts[j] for _, j in grid)]
+            _, _, _, *sums = loop(builder, depth, first, body)
+            put_tile(builder, positions, sums, y, y_row, rows, added, floor)
             return context.get_dummy_value()
 
         numbers = [types.int64] * 9

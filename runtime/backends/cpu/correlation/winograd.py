@@ -41,10 +41,11 @@ PANEL_BYTES = 3 << 18  # of the cache, for both
 # the cache holds, to read it for one panel, and to read first what another thread has
 # made.
 TRANSFORM_CYCLES = 4.5  # for every element
+TRANSPOSE_CYCLES = 4 * LANES  # for a block of LANES channels and positions
 WEIGHT_CYCLES = 8 / LANES
 MEMORY_CYCLES = 1.8
 READ_CYCLES = 0.3
-FOREIGN_CYCLES = 3.7
+FOREIGN_CYCLES = 0.5
 CACHED_WEIGHTS = 1 << 21  # transformed ones that the cache holds
 TERMS_TO_START = 8  # a product takes as long as one of so many more terms
 
@@ -105,13 +106,41 @@ class Winograd:
 
     @cached_property
     def strip_rows(self) -> int:
-        """Rows of tiles in a strip: its rows stay in the cache."""
+        """Rows of tiles in a strip: those that take the least time."""
+        choices = {*range(1, self._most_strip_rows), self.tall_strip_rows}
+        return min(sorted(choices, reverse=True), key=self._strip_cycles)
+
+    @cached_property
+    def _most_strip_rows(self) -> int:
+        """The most rows of tiles whose rows stay in the cache."""
         width = max(self.shape.sizes[1], self.shape.sizes_out[1])
         lines = STRIP_BYTES // (VECTOR_BYTES * width)
         down, across = self.tiles
         most = max(1, (lines - self.kernel) // RESULTS)
-        most = min(down, most, max(1, PANEL_TILES // across))
-        return -(-down // -(-down // most))  # of about equal height
+        return min(down, most, max(1, PANEL_TILES // across))
+
+    @property
+    def tall_strip_rows(self) -> int:
+        """As many as stay in the cache, in strips of about equal height."""
+        down = self.tiles[0]
+        return -(-down // -(-down // self._most_strip_rows))
+
+    def _strip_cycles(self, rows: int) -> float:
+        """Return a guess of the time that depends on how many rows a strip has.
+
+        Strips share rows of x, and tiles of a panel are multiplied ROWS at a time.
+        """
+        shape, (down, across) = self.shape, self.tiles
+        heights = np.minimum(rows, down - np.arange(0, down, rows))
+        tiles = np.tile(heights * across, shape.images)
+        panel = max(1, self._most_tiles // (rows * across))
+        tiles = np.add.reduceat(tiles, np.arange(0, len(tiles), panel))
+        multiplied = int((-(-tiles // ROWS) * ROWS).sum())
+        products = multiplied * self.elements * round_up(shape.rows, LANES)
+        lines = RESULTS * down + len(heights) * (self.kernel - 1)
+        vectors = shape.images * -(-lines * shape.sizes[1] // LANES)
+        reading = vectors * TRANSPOSE_CYCLES / LANES
+        return shape.channels * (2 * products / OPERATIONS_A_CYCLE + reading)
 
     @property
     def strips(self) -> int:

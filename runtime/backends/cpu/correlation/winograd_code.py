@@ -25,6 +25,7 @@ from runtime.backends.cpu.correlation.adding import add_rows
 from runtime.backends.cpu.correlation.winograd_strips import (
     STRIPS,
     TAPS,
+    ask_to_write,
     clear,
     element_step,
     padded,
@@ -42,7 +43,7 @@ from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES, VECTORS
 from runtime.backends.cpu.machine.matrix import LOWEST, TILE, ZERO
 from runtime.backends.cpu.machine.prefetching import (
     FIRST_BYTES,
-    multiply_fetching_right,
+    multiply_fetching,
     prefetch_run,
 )
 from runtime.backends.cpu.machine.simd import f32, i64, transpose, transpose_out
@@ -217,9 +218,13 @@ def winograd(record: Any, part: int, parts: int, thread: int) -> None:
                     if e + 1 == a.elements:
                         ahead = 4 * (following - row) * a.channels - e * step
                     for t in range(0, tiles, ROWS):
-                        multiply_fetching_right(
+                        left = data + e * data_step + 4 * (t * channels + c0)
+                        coming = left + 4 * ROWS * channels
+                        if t + ROWS >= tiles:
+                            coming = data + (e + 1) * data_step + 4 * c0
+                        multiply_fetching(
                             vectors,
-                            data + e * data_step + 4 * (t * channels + c0),
+                            left,
                             4,
                             4 * channels,
                             weights + e * step,
@@ -229,6 +234,7 @@ def winograd(record: Any, part: int, parts: int, thread: int) -> None:
                             4 * TILE,
                             workspace if c0 == 0 else 0,
                             LOWEST,
+                            coming,
                             ahead if t == 0 else 0,
                         )
             for v in range(vectors):
@@ -265,16 +271,17 @@ def _transform_back(
         image, number = strip // a.strips, strip % a.strips
         count = strip_tiles(a, number)
         offsets = a.out_offsets + 4 * TAPS * number * a.strip_rows * a.tiles_across
+        begin, end = out_rows[2 * number], out_rows[2 * number + 1]
+        channel = (image * a.groups + group) * a.rows + row
+        positions = (end - begin) * a.out_width
+        start = channel * plane + begin * a.out_width + image * a.y_between
         for t in range(count):
+            ask_to_write(a.y + 4 * start, plane, valid, positions, t, count)
             if a.kernel == 3:
                 results3(source, step, workspace, offsets + 4 * TAPS * t, bias, floor)
             else:
                 results5(source, step, workspace, offsets + 4 * TAPS * t, bias, floor)
             source += 4 * TILE
-        begin, end = out_rows[2 * number], out_rows[2 * number + 1]
-        channel = (image * a.groups + group) * a.rows + row
-        positions = (end - begin) * a.out_width
-        start = channel * plane + begin * a.out_width + image * a.y_between
         for position in range(0, positions, LANES):
             transpose_out(
                 a.y + 4 * (start + position),

@@ -29,6 +29,11 @@ class WinogradScatter(Winograd):
 
     adds: ClassVar[bool] = False
 
+    @cached_property
+    def strip_rows(self) -> int:
+        """Rows of tiles in a strip: all of them, where it suits."""
+        return self.tall_strip_rows
+
     @staticmethod
     def suits(shape: Correlation) -> bool:
         """Whether the transforms are made for it, and planes fit a strip."""

@@ -8,6 +8,11 @@ from runtime.backends.cpu.correlation.winograd_transforms import RESULTS, data3,
 from runtime.backends.cpu.machine.compiled import helper, outlined
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES, VECTORS
 from runtime.backends.cpu.machine.matrix import ZERO
+from runtime.backends.cpu.machine.prefetching import (
+    LINE_BYTES,
+    prefetch_second,
+    prefetch_to_write,
+)
 from runtime.backends.cpu.machine.simd import f32, i64, transpose
 
 TAPS = RESULTS * RESULTS  # positions of a tile
@@ -96,6 +101,37 @@ def strip_tiles(a: Any, strip: int) -> int:
     return min(a.strip_rows, a.tiles_down - strip * a.strip_rows) * a.tiles_across
 
 
+@helper
+def ask_for_rows(
+    planes: int, plane: int, valid: int, positions: int, tile: int, tiles: int
+) -> None:
+    """Ask for a share of what `transpose_planes` reads, one for each of some tiles.
+
+    Args:
+        planes: address of the first position, of (valid, plane) floats.
+        plane: positions of a plane.
+        valid: how many planes there are.
+        positions: how many of each are read.
+        tile: the number of the share.
+        tiles: how many shares there are.
+    """
+    lines = (4 * positions + LINE_BYTES - 1) // LINE_BYTES
+    for line in range(lines * tile // tiles, lines * (tile + 1) // tiles):
+        for i in range(valid):
+            prefetch_second(planes + 4 * i * plane + line * LINE_BYTES)
+
+
+@helper
+def ask_to_write(
+    planes: int, plane: int, valid: int, positions: int, tile: int, tiles: int
+) -> None:
+    """Ask for a share of positions of planes, to be written; see `ask_for_rows`."""
+    lines = (4 * positions + LINE_BYTES - 1) // LINE_BYTES
+    for line in range(lines * tile // tiles, lines * (tile + 1) // tiles):
+        for i in range(valid):
+            prefetch_to_write(planes + 4 * i * plane + line * LINE_BYTES)
+
+
 @outlined
 def transform_data(
     a: Any, workspace: int, group: int, first: int, last: int, c0: int, c1: int
@@ -131,7 +167,10 @@ def transform_data(
                 a.x + 4 * channel * plane, plane, valid, low, high, transposed
             )
             target = workspace + a.data_at + 4 * (tiles * width + c - c0)
+            coming = a.x + 4 * (plane * (channel + LANES) + low)
+            following = min(LANES, c1 - c - LANES)
             for t in range(count):
+                ask_for_rows(coming, plane, following, high - low, t, count)
                 if a.kernel == 3:
                     data3(workspace, offsets + 4 * a.elements * t, target, step)
                 else:

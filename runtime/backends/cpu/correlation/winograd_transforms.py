@@ -89,10 +89,10 @@ def _scaled(builder: Any, factor: Fraction, x: Any) -> Any:
 
 def _combine(builder: Any, row: Sequence[Fraction], x: Sequence[Any]) -> Any:
     """Return the sum of row[i] x[i], None where all of the row is zero."""
+    terms = [pair for pair in zip(row, x, strict=True) if pair[0] != 0]
+    terms.sort(key=lambda pair: pair[0] != 1)  # from one as it is, others are added
     total = None
-    for factor, value in zip(row, x, strict=True):
-        if factor == 0:
-            continue
+    for factor, value in terms:
         if total is None:
             total = value if factor == 1 else _scaled(builder, factor, value)
         elif factor == 1:
@@ -106,9 +106,14 @@ def _combine(builder: Any, row: Sequence[Fraction], x: Sequence[Any]) -> Any:
 
 
 def _multiply(builder: Any, matrix: Matrix, x: Sequence[Any]) -> list[Any]:
-    """Return matrix x. Rows of opposite points share their even and odd parts."""
+    """Return matrix x, where what opposite points share is computed once."""
     if len(matrix) < len(matrix[0]):  # a transposed matrix: its columns are the points'
         return _multiply_columns(builder, matrix, x)
+    return _multiply_rows(builder, matrix, x)
+
+
+def _multiply_rows(builder: Any, matrix: Matrix, x: Sequence[Any]) -> list[Any]:
+    """Return matrix x. Rows of opposite points share their even and odd parts."""
     parts: list[tuple[Any, Any]] = []
     values: list[Any] = []
     for row in matrix:
@@ -177,6 +182,16 @@ def _multiply_columns(builder: Any, matrix: Matrix, x: Sequence[Any]) -> list[An
     return [_combine(builder, row, values) for row in rows]
 
 
+def _parted(matrix: Matrix) -> list[range]:
+    """Return runs of a few rows, with opposite ones together.
+
+    What a run makes of a tile stays in registers.
+    """
+    size = len(matrix)
+    runs = [range(3), range(3, size - 3), range(size - 3, size)]
+    return [run for run in runs if run]
+
+
 def _both_sides(builder: Any, matrix: Matrix, x: list[list[Any]]) -> list[list[Any]]:
     """Return matrix x matrix^T."""
     half = [_multiply(builder, matrix, column) for column in zip(*x, strict=True)]
@@ -205,18 +220,19 @@ def _expander(matrix: Matrix) -> Any:
     def expand(context: Any, source: Any, offsets: Any, target: Any, step: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             source, offsets, target, step = args
-            tile = []
-            for i in range(width):
-                row = []
+            for rows in _parted(matrix):
+                half = []
                 for j in range(width):
-                    offset = _read_offset(builder, offsets, width * i + j)
-                    row.append(emit.load(builder, builder.add(source, offset)))
-                tile.append(row)
-            result = _both_sides(builder, matrix, tile)
-            for k, values in enumerate(result):
-                for n, value in enumerate(values):
-                    offset = builder.mul(step, emit.const(size * k + n))
-                    emit.store(builder, value, builder.add(target, offset))
+                    column = []
+                    for i in range(width):
+                        offset = _read_offset(builder, offsets, width * i + j)
+                        column.append(emit.load(builder, builder.add(source, offset)))
+                    part = [matrix[k] for k in rows]
+                    half.append(_multiply_rows(builder, part, column))
+                for k, row in zip(rows, zip(*half, strict=True), strict=True):
+                    for n, value in enumerate(_multiply(builder, matrix, row)):
+                        offset = builder.mul(step, emit.const(size * k + n))
+                        emit.store(builder, value, builder.add(target, offset))
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 4), generate

@@ -70,6 +70,11 @@ class WinogradWeights(Winograd):
         tiles = self.shape.images * down * across
         return tiles * (self.shape.rows + CHANNEL_BLOCK) <= WHOLE_PANEL
 
+    @cached_property
+    def strip_rows(self) -> int:
+        """Rows of tiles in a strip; products have a term for each tile, so no more."""
+        return self.tall_strip_rows
+
     @property
     def panel_strips(self) -> int:  # type: ignore[override]
         """Strips of a panel: all, or few enough that every thread has one."""

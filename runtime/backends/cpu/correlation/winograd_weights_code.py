@@ -16,6 +16,7 @@ from typing import Any
 from runtime.backends.cpu.correlation.winograd_strips import (
     STRIPS,
     TAPS,
+    ask_for_rows,
     clear,
     element_step,
     padded,
@@ -35,7 +36,10 @@ from runtime.backends.cpu.machine.matrix import (
     LOWEST,
     TILE,
     ZERO,
-    multiply_tile,
+)
+from runtime.backends.cpu.machine.prefetching import (
+    multiply_fetching,
+    prefetch_rows,
 )
 from runtime.backends.cpu.machine.simd import f32, i64, transpose_out
 
@@ -146,14 +150,22 @@ def _multiply(
     """
     width, block = padded(a.rows, LANES), padded(channels, LANES)
     target_row = 4 * (width if a.whole == 0 else columns)
+    data_step = element_step(a.panel_tiles, block)
+    step_right = element_step(a.panel_tiles, width)
     for e in range(a.elements):
-        left = workspace + a.data_at + e * element_step(a.panel_tiles, block)
-        right = workspace + a.gradient_at + e * element_step(a.panel_tiles, width)
+        left = workspace + a.data_at + e * data_step
+        right = workspace + a.gradient_at + e * step_right
         for c in range(0, channels, ROWS):
             put = target + e * step + c * target_row
+            following = left + data_step + 4 * c * tiles
             for r in range(row, row + columns, TILE):
                 vectors = min(VECTORS, (width - r) // LANES)
-                multiply_tile(
+                if start == 0:
+                    coming = put + 4 * (r - row + TILE)
+                    if r + TILE >= row + columns:
+                        coming = put + ROWS * target_row
+                    prefetch_rows(coming, target_row, VECTORS, True)
+                multiply_fetching(
                     vectors,
                     left + 4 * c,
                     4 * block,
@@ -165,6 +177,8 @@ def _multiply(
                     target_row,
                     start,
                     LOWEST,
+                    following,
+                    step_right if c == 0 else 0,
                 )
 
 
@@ -246,7 +260,10 @@ def _transform_gradient(
             columns = min(TILE, width - tile_row)
             at = tile_row * a.panel_tiles + tiles * columns + row - tile_row
             target = workspace + a.gradient_at + 4 * at
+            coming = a.dy + 4 * (plane * (channel + LANES) + low)
+            following = min(LANES, a.rows - row - LANES)
             for t in range(count):
+                ask_for_rows(coming, plane, following, high - low, t, count)
                 if a.kernel == 3:
                     gradient3(workspace, offsets + 4 * TAPS * t, target, step)
                 else:

@@ -12,6 +12,7 @@ import numpy as np
 
 from runtime.backends.cpu.machine.compiled import carray, helper, kernel
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
+from runtime.backends.cpu.machine.prefetching import prefetch_second
 from runtime.backends.cpu.machine.roots import inverse_root
 from runtime.backends.cpu.machine.simd import copy, f32
 from runtime.backends.cpu.machine.vectors import (
@@ -36,6 +37,16 @@ CHUNK = 4096  # floats whose sums are taken at once: half a first-level cache
 PAIR = 2 * LANES
 LARGE = 1e38  # what a pivot may not reach
 INFINITE = float("inf")
+AHEAD_BYTES = 1 << 14  # of x, the least that are asked for ahead of their use
+SMALL_PLANE = 1024  # floats; larger planes are streams that the processor sees itself
+
+
+@helper
+def _ahead(images: int, pixels: int) -> int:
+    """Return how many bytes ahead a plane is asked for: those of some channels."""
+    if pixels > SMALL_PLANE:
+        return 0
+    return int(4 * pixels * (1 + AHEAD_BYTES // (4 * images * pixels)))
 
 
 @helper
@@ -123,16 +134,18 @@ def finish(
     line: mean, factor and bias. added: 0 for zeros.
     """
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
-    low = spread(floor)
+    low, ahead = spread(floor), _ahead(images, pixels)
     whole = pixels - pixels % LANES
     for n in range(images):
         at, to = x + n * step, y + n * step
         for i in range(0, whole, LANES):
+            prefetch_second(at + 4 * i + ahead)
             value = vfma(vsub(vload(at + 4 * i), mean), factor, bias)
             if added != 0:
                 value = vadd(value, vload(added + n * step + 4 * i))
             vstore(at_least(value, low), to + 4 * i)
         if whole < pixels:
+            prefetch_second(at + 4 * whole + ahead)
             rest = vload_first(at + 4 * whole, pixels - whole, mean)
             value = vfma(vsub(rest, mean), factor, bias)
             if added != 0:
@@ -154,10 +167,11 @@ def _finish_streamed(
 ) -> None:
     """Do what `finish` does past the caches; planes of y are whole vectors."""
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
-    low = spread(floor)
+    low, ahead = spread(floor), _ahead(images, pixels)
     for n in range(images):
         at, to = x + n * step, y + n * step
         for i in range(0, pixels, LANES):
+            prefetch_second(at + 4 * i + ahead)
             value = vfma(vsub(vload(at + 4 * i), mean), factor, bias)
             if added != 0:
                 value = vadd(value, vload(added + n * step + 4 * i))
@@ -274,15 +288,19 @@ def derive(
     """
     mean, factor, bias = spread(line[0]), spread(line[1]), spread(line[2])
     scale, slope, shift = spread(terms[0]), spread(terms[1]), spread(terms[2])
-    whole = pixels - pixels % LANES
+    whole, ahead = pixels - pixels % LANES, _ahead(2 * images, pixels)
     for n in range(images):
         at, by, to = x + n * step, dy + n * step, dx + n * step
         for i in range(0, whole, LANES):
+            prefetch_second(at + 4 * i + ahead)
+            prefetch_second(by + 4 * i + ahead)
             apart = vsub(vload(at + 4 * i), mean)
             value = vload(by + 4 * i)
             value = passing(value, vfma(apart, factor, bias), always)
             vstore(vfma(scale, value, vfma(slope, apart, shift)), to + 4 * i)
         if whole < pixels:
+            prefetch_second(at + 4 * whole + ahead)
+            prefetch_second(by + 4 * whole + ahead)
             left = pixels - whole
             apart = vsub(vload_first(at + 4 * whole, left, mean), mean)
             value = vload_first(by + 4 * whole, left, mean)

@@ -18,6 +18,7 @@ from runtime.backends.cpu.correlation.correlation import (
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
 from runtime.backends.cpu.correlation.pointwise import Dots, Pointwise
+from runtime.backends.cpu.correlation.strassen import Strassen
 from runtime.backends.cpu.correlation.weights import PositionProducts
 from runtime.backends.cpu.correlation.weights_dots import PositionDots
 from runtime.backends.cpu.correlation.winograd import Winograd
@@ -29,7 +30,7 @@ from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.layer_kernel import LayerKernel
 
 LOWEST = float("-inf")
-Algorithm = Direct | Winograd | Depthwise | Pointwise | Dots
+Algorithm = Direct | Winograd | Depthwise | Pointwise | Strassen | Dots
 WeightsAlgorithm = WinogradWeights | Depthwise | PositionProducts
 ConvT = TypeVar("ConvT", ConvolutionOp, DeconvolutionOp)
 
@@ -48,6 +49,9 @@ def forward_algorithms(
     for shape in shapes:
         if Dots.suits(shape):
             algorithms.append(Dots(shape, threads))
+            continue
+        if constant and Strassen.suits(shape) and Strassen(shape, 1).pays:
+            algorithms.append(Strassen(shape, threads))
             continue
         if constant and Pointwise.suits(shape) and Pointwise(shape, 1).pays:
             algorithms.append(Pointwise(shape, threads))

@@ -32,6 +32,7 @@ from runtime.backends.cpu.machine.simd import copy, f32
 
 ONE: Any = np.float32(1)
 STATE_TERMS = 4096 // PANEL  # of a panel that stay in half a first-level cache
+MANY_ROWS = 4 * TILE_ROWS  # from which on that pays
 
 # The fields of every step.
 #
@@ -59,15 +60,16 @@ def _units(a: Any) -> int:
 def _add_state(a: Any, panel: int, c: int, columns: int, low: int, high: int) -> None:
     """Add the product of some streams' states with a panel to c, in rows as `pre`.
 
-    Terms are taken some at a time, so that rows of tiles find the panel near.
+    For many streams terms are taken some at a time, so that tiles find the panel near.
     """
-    for k in range(0, a.size, STATE_TERMS):
+    terms = STATE_TERMS if high - low >= MANY_ROWS else a.size
+    for k in range(0, a.size, terms):
         multiply_panel(
             a.hold + low * a.hold_row + 4 * k,
             a.hold_row,
             4,
             a.packed + panel * a.panel_bytes + k * PANEL_ROW,
-            min(STATE_TERMS, a.size - k),
+            min(terms, a.size - k),
             c,
             a.row,
             high - low,
@@ -142,8 +144,10 @@ def lstm_step(record: Any, part: int, parts: int) -> None:
         for n in range(low, high):
             at = first + n * gate_bytes
             for j in range(0, columns, LANES):
+                pre = a.pre + n * a.row + first + 4 * j
                 lstm_unit(
-                    a.pre + n * a.row + first + 4 * j,
+                    pre,
+                    pre,
                     gate_bytes,
                     a.c_before + at + 4 * j,
                     a.c + at + 4 * j,
@@ -222,6 +226,7 @@ def lstm_step_gradient(record: Any, part: int, parts: int) -> None:
                     a.tanh_c + at + 4 * j,
                     a.dy + at + 4 * j,
                     a.carry + n * a.carry_row + first + 4 * j,
+                    a.dc + at + 4 * j,
                     a.dc + at + 4 * j,
                     f32(a.cont_after)[n],
                     columns - j,

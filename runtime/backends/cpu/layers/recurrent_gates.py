@@ -115,6 +115,7 @@ def _gates(builder: Any, address: Any, gate: Any) -> list[Any]:
 def lstm_unit(
     context: Any,
     pre: Any,
+    gates: Any,
     gate: Any,
     c_before: Any,
     c: Any,
@@ -128,12 +129,13 @@ def lstm_unit(
 ) -> Any:
     """Compute c = cont f c' + i g and h = o tanh(c) of up to LANES units of a stream.
 
-    If `keeps` is not 0, the gates take the place of their inputs at `pre`, and tanh(c)
-    is stored. h times cont_after is `held`.
+    Their inputs are at `pre`. If `keeps` is not 0, the gates, which may take their
+    place, and tanh(c) are stored. h times cont_after is `held`.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pre, gate, c_before, c, tanh_c, h, held, cont, cont_after, count, keeps = args
+        pre, gates, gate, c_before, c, tanh_c, h, held, *rest = args
+        cont, cont_after, count, keeps = rest
         lanes = _Lanes(builder, count)
         places = _gates(builder, pre, gate)
         i, f, o = (sigmoid(lanes.load(place)) for place in places[:3])
@@ -144,11 +146,12 @@ def lstm_unit(
         out = o * squashed
         lanes.store((c, new), (h, out), (held, out * lanes.spread(cont_after)))
         with builder.if_then(builder.icmp_signed("!=", keeps, const(0))):
-            gates = zip(places, (i, f, o, g), strict=True)
-            lanes.store(*gates, (tanh_c, squashed))
+            places = _gates(builder, gates, gate)
+            kept = zip(places, (i, f, o, g), strict=True)
+            lanes.store(*kept, (tanh_c, squashed))
         return context.get_dummy_value()
 
-    kinds = [types.int64] * 7 + [types.float32] * 2 + [types.int64] * 2
+    kinds = [types.int64] * 8 + [types.float32] * 2 + [types.int64] * 2
     return types.void(*kinds), generate
 
 
@@ -163,16 +166,19 @@ def lstm_gradient(
     dy: Any,
     carry: Any,
     dc: Any,
+    dc_before: Any,
     cont_after: Any,
     count: Any,
 ) -> Any:
     """Compute the gradient of the gates' inputs of up to LANES units of a stream.
 
-    dc becomes that of c'. The slope of f is f (1 - f) with cont in f, as Caffe has it.
+    That of c' may take the place of dc. The slope of f is f (1 - f) with cont in f, as
+    Caffe has it.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pre, dpre, gate, c_before, tanh_c, dy, carry, dc, cont_after, count = args
+        pre, dpre, gate, c_before, tanh_c, dy, carry, dc, dc_before, *rest = args
+        cont_after, count = rest
         lanes = _Lanes(builder, count)
         i, f, o, g = (lanes.load(place) for place in _gates(builder, pre, gate))
         squashed = lanes.load(tanh_c)
@@ -190,11 +196,11 @@ def lstm_gradient(
                 ),
                 strict=True,
             ),
-            (dc, total * f),
+            (dc_before, total * f),
         )
         return context.get_dummy_value()
 
-    kinds = [types.int64] * 8 + [types.float32, types.int64]
+    kinds = [types.int64] * 9 + [types.float32, types.int64]
     return types.void(*kinds), generate
 
 

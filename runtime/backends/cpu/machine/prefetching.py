@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -46,6 +46,17 @@ def prefetch(context: Any, address: Any) -> Any:
 
 
 @intrinsic
+def prefetch_second(context: Any, address: Any) -> Any:
+    """Do what `prefetch` does, into the second cache and those behind."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ask(builder, args[0], SECOND_CACHE)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
 def prefetch_to_write(context: Any, address: Any) -> Any:
     """Ask for the line of an address, which need not be one of ours, to be written."""
 
@@ -74,7 +85,7 @@ def prefetch_run(address: int, nbytes: int) -> None:
         prefetch(address + at)
 
 
-def _tile_intrinsic(vectors: int, side: Literal["left", "right"]) -> Any:
+def _left_intrinsic(vectors: int) -> Any:
     @intrinsic
     def tile(
         context: Any,
@@ -95,10 +106,7 @@ def _tile_intrinsic(vectors: int, side: Literal["left", "right"]) -> Any:
 
             def beside(at_a: Any, at_b: Any) -> None:
                 # Into the second cache: the first holds what this tile reads.
-                there = builder.add(at_a if side == "left" else at_b, ahead)
-                nbytes = 1 if side == "left" else vectors * VECTOR_BYTES
-                for line in range(0, nbytes, LINE_BYTES):
-                    ask(builder, builder.add(there, const(line)), SECOND_CACHE)
+                ask(builder, builder.add(at_a, ahead), SECOND_CACHE)
 
             emit_tile(builder, vectors, args, beside)
             return context.get_dummy_value()
@@ -109,8 +117,52 @@ def _tile_intrinsic(vectors: int, side: Literal["left", "right"]) -> Any:
     return tile
 
 
-_left1, _left2, _left3 = (_tile_intrinsic(n, "left") for n in (1, 2, 3))
-_right1, _right2, _right3 = (_tile_intrinsic(n, "right") for n in (1, 2, 3))
+def _both_intrinsic(vectors: int) -> Any:
+    nbytes = vectors * VECTOR_BYTES  # of a row of b
+
+    @intrinsic
+    def tile(
+        context: Any,
+        a: Any,
+        a_step: Any,
+        a_row: Any,
+        b: Any,
+        b_step: Any,
+        depth: Any,
+        c: Any,
+        c_row: Any,
+        bias: Any,
+        floor: Any,
+        left: Any,
+        right: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            *args, left, right = args
+            b = args[3]
+
+            def beside(at_a: Any, at_b: Any) -> None:
+                # A row of b for each term, and of the left factor a float a row: the
+                # quotient of these bytes, in 65536ths.
+                share = const((1 << 16) * 4 * ROWS // nbytes + 1)
+                done = builder.mul(builder.sub(at_b, b), share)
+                done = builder.lshr(done, const(16))
+                ask(builder, builder.add(left, done), SECOND_CACHE)
+                there = builder.add(at_b, right)
+                for line in range(0, nbytes, LINE_BYTES):
+                    ask(builder, builder.add(there, const(line)), SECOND_CACHE)
+
+            emit_tile(builder, vectors, args, beside)
+            return context.get_dummy_value()
+
+        numbers = [types.int64] * 9
+        pair = [types.int64] * 2
+        return types.void(*numbers, types.float32, *pair), generate
+
+    return tile
+
+
+_left1, _left2, _left3 = (_left_intrinsic(n) for n in (1, 2, 3))
+_both1, _both2, _both3 = (_both_intrinsic(n) for n in (1, 2, 3))
 
 
 @outlined
@@ -146,7 +198,7 @@ def multiply_fetching_left(
 
 
 @outlined
-def multiply_fetching_right(
+def multiply_fetching(
     vectors: int,
     a: int,
     a_step: int,
@@ -158,20 +210,17 @@ def multiply_fetching_right(
     c_row: int,
     bias: int,
     floor: np.float32,
-    ahead: int,
+    left: int,
+    right: int,
 ) -> None:
-    """Compute what `multiply_tile` does, and ask for the right factor of a later tile.
+    """Compute what `multiply_tile` does, and ask for both factors of later tiles.
 
-    ahead: bytes from b to it; its rows lie as those of b do. 0: nothing is asked
-    for.
+    b_step: that of rows without a gap. left: address of ROWS depth floats, such as the
+    next tile has for a. right: bytes from b to that of a later tile, or 0.
     """
-    if ahead == 0:
-        multiply_tile(
-            vectors, a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor
-        )
-    elif vectors == 3:
-        _right3(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor, ahead)
+    if vectors == 3:
+        _both3(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor, left, right)
     elif vectors == 2:
-        _right2(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor, ahead)
+        _both2(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor, left, right)
     else:
-        _right1(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor, ahead)
+        _both1(a, a_step, a_row, b, b_step, depth, c, c_row, bias, floor, left, right)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import MachineError
+from netspec.notebooks import warn_user
 from netspec.ops.base import Shape, count
 from netspec.room import in_words
 from runtime.arrays import Array
@@ -280,13 +281,10 @@ class CupyDevice:
         try:
             return Cudnn(self.number)
         except MachineError as error:
-            import warnings
-
-            warnings.warn(
+            warn_user(
                 f"{error}; convolutions run as products of unfolded images, which "
                 f"takes several times longer",
                 RuntimeWarning,
-                stacklevel=2,
             )
             return None
 

@@ -73,6 +73,13 @@ def test_sequences(
 
 
 @pytest.mark.parametrize("type_", STATES)
+def test_many_streams_take_panels_in_parts(type_: str) -> None:
+    shapes = [(3, 41, 20), (3, 41)]
+    bottoms = [numbers(shapes[0], 1), random_cont(3, 41, 2, True)]
+    compare(text(type_, 290), shapes, bottoms=bottoms, weights=0.05)
+
+
+@pytest.mark.parametrize("type_", STATES)
 def test_bits_do_not_depend_on_threads(type_: str) -> None:
     shapes = [(7, 21, 130), (7, 21)]
     bottoms = [numbers(shapes[0], 1), random_cont(7, 21, 3, True)]

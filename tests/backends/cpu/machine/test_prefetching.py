@@ -19,14 +19,14 @@ from runtime.backends.cpu.machine.matrix import multiply_tile
 from runtime.backends.cpu.machine.objects import load, make
 from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.prefetching import (
+    multiply_fetching,
     multiply_fetching_left,
-    multiply_fetching_right,
 )
 from tests.backends.cpu.fences import FencedBackend
 from tests.backends.cpu.oracle import EXAMPLES
 
 CPU = FencedBackend(threads=1)
-TILES = (multiply_tile, multiply_fetching_left, multiply_fetching_right)
+TILES = (multiply_tile, multiply_fetching_left, multiply_fetching)
 Run = Callable[..., None]
 
 
@@ -47,6 +47,21 @@ def compiled(tile: Any) -> Run:
         ) -> None:
             step, low = vectors * VECTOR_BYTES, np.float32(floor)
             tile(vectors, a, 4 * ROWS, 4, b, step, depth, c, step, bias, low)
+
+    elif tile is multiply_fetching:
+
+        def kernel(
+            vectors: int,
+            depth: int,
+            a: int,
+            b: int,
+            c: int,
+            bias: int,
+            floor: float,
+            ahead: int,
+        ) -> None:
+            step, low, at = vectors * VECTOR_BYTES, np.float32(floor), a + ahead
+            tile(vectors, a, 4 * ROWS, 4, b, step, depth, c, step, bias, low, at, ahead)
 
     else:
 
@@ -102,7 +117,7 @@ def test_tiles(
     results = [CPU.zeros(start.shape, "float32") for _ in range(3)]
     for result in results:
         result[...] = start
-    plain, left, right = results
+    plain, left, both = results
     for tile, result in zip(TILES, results, strict=True):
         at = [one.ctypes.data for one in (a, b, result, bias)]
         at[3] *= biased
@@ -112,4 +127,4 @@ def test_tiles(
     close = np.testing.assert_allclose
     close(plain, np.where(want < floor, floor, want), rtol=0, atol=1e-4)
     np.testing.assert_array_equal(left.view(np.int32), plain.view(np.int32))
-    np.testing.assert_array_equal(right.view(np.int32), plain.view(np.int32))
+    np.testing.assert_array_equal(both.view(np.int32), plain.view(np.int32))
