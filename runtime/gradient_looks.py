@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
-from netspec.graph import Parameter
+from netspec.graph import Graph, Parameter
 from netspec.ops.base import count
 from runtime.arena import Flat
 from runtime.arrays import Array
@@ -16,24 +16,51 @@ MACS_A_LOOK = 1 << 10
 
 
 def looked_at(
-    parameters: Sequence[Parameter], flat: Flat, macs: Mapping[int, int], large: int
+    parameters: Sequence[Parameter],
+    flat: Flat,
+    macs: Mapping[int, int],
+    large: int,
 ) -> list[Array]:
     """Return what of the gradients of a large net is looked at in every iteration.
 
-    All elements of those with most multiply-adds for each, while one in `MACS_A_LOOK`
-    multiply-adds of the net pays for them, and the edges of the others, if they are `large`.
+    All elements of some, as of `paid`, and the edges of others that are `large`.
     """
-    sizes = {p.index: count(p.shape) for p in parameters if count(p.shape)}
+    whole = paid(parameters, macs)
+    joined = _joined([flat.slices[index] for index in whole], flat)
+    views = [flat.diff[place] for place in joined]
+    rest = [one for one in parameters if one.index not in whole]
+    return [*views, *(view for one in rest for view in edges(one, flat, large))]
+
+
+def paid(parameters: Sequence[Parameter], macs: Mapping[int, int]) -> frozenset[int]:
+    """Return the parameters of which every element can be looked at.
+
+    Those with most multiply-adds for each come first, while one element in
+    `MACS_A_LOOK` multiply-adds of the net pays for them. macs: of an iteration,
+    forward, by parameter.
+    """
+    sizes = {one.index: count(one.shape) for one in parameters if count(one.shape)}
     left = sum(macs.values()) // MACS_A_LOOK
-    whole: list[slice] = []
-    rest = {p.index: p for p in parameters}
+    found: set[int] = set()
     for index in sorted(sizes, key=lambda one: -macs.get(one, 0) / sizes[one]):
         if sizes[index] <= left:
             left -= sizes[index]
-            whole.append(flat.slices[index])
-            del rest[index]
-    views = [flat.diff[place] for place in _joined(whole, flat)]
-    return [*views, *(view for p in rest.values() for view in edges(p, flat, large))]
+            found.add(index)
+    return frozenset(found)
+
+
+def macs_of(graph: Graph) -> dict[int, int]:
+    """Return the multiply-adds of a pass forward, by parameter.
+
+    Those of a layer are divided among its parameters by their sizes.
+    """
+    found: dict[int, int] = {}
+    for node in graph.nodes:
+        sizes = [count(graph.parameters[index].shape) for index in node.params]
+        for index, size in zip(node.params, sizes, strict=True):
+            share = node.op.macs * size // max(1, sum(sizes))
+            found[index] = found.get(index, 0) + share
+    return found
 
 
 def _joined(places: Sequence[slice], flat: Flat) -> list[slice]:
