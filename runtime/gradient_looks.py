@@ -36,8 +36,9 @@ def paid(parameters: Sequence[Parameter], macs: Mapping[int, int]) -> frozenset[
     """Return the parameters of which every element can be looked at.
 
     Those with most multiply-adds for each come first, while one element in
-    `MACS_A_LOOK` multiply-adds of the net pays for them. macs: of an iteration,
-    forward, by parameter.
+    `MACS_A_LOOK` multiply-adds of the net pays for them.
+
+    macs: of an iteration, forward, by parameter.
     """
     sizes = {one.index: count(one.shape) for one in parameters if count(one.shape)}
     left = sum(macs.values()) // MACS_A_LOOK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from runtime.execution.named import Blobs
 from runtime.execution.net_files import NetFiles, given_net, without_values
 from runtime.execution.net_html import net_html
 from runtime.execution.net_names import NetNames
-from runtime.execution.net_passes import NetPasses
+from runtime.execution.net_passes import NetPasses, Pass
 from runtime.execution.parameters import Parameters, allocate, borrow
 from runtime.execution.planning import shared_graph
 from runtime.execution.python_layers.code import Allow
@@ -50,8 +50,6 @@ from runtime.execution.unwritten import Unwritten, may_leave_out
 from runtime.execution.views import edge_views, inserted_blobs, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context
-
-Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
 class Net(NetNames, NetFiles, NetPasses):

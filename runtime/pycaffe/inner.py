@@ -10,7 +10,7 @@ import numpy as np
 from netspec.errors import ShapeError, SpecError
 from runtime.execution import net as _net
 from runtime.execution.blob import Blob
-from runtime.execution.net import Pass
+from runtime.execution.net_passes import Pass
 
 Hook: TypeAlias = Callable[[int], Any]
 

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 import runtime
 from runtime import pycaffe

@@ -1,4 +1,4 @@
-"""Training without Numba says so, once, and how to get it."""
+"""Training without llvmlite says so, once, and how to get it."""
 
 import subprocess
 import sys
