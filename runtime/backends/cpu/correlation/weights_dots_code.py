@@ -5,32 +5,133 @@
 `weights_code` beside this file has a lane for every r, and rows of k in blocks; where
 both are few, as in a first layer for grey images or in groups of some channels, most of
 that is padding. Here a lane is a position: RIGHTS x LEFTS sums of vectors stay in
-registers, and the lanes are added once a chunk. `weights_dots` makes the records.
+registers, and the lanes are added once a chunk. Where neighbours see neighbours, x is
+read as it lies; otherwise its rows are packed. `weights_dots` makes the records.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
+
 from runtime.backends.cpu.correlation.strided import copy_every
-from runtime.backends.cpu.machine.compiled import carray, kernel, outlined
+from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
 from runtime.backends.cpu.machine.llvm import (
+    I32,
+    I64,
     LANES,
+    MASK,
     VECTOR_BYTES,
     const,
+    first_lanes,
     fma,
     intrinsic,
     load,
     loop,
+    masked_load,
+    masked_store,
     store,
 )
 from runtime.backends.cpu.machine.matrix import ZERO
 from runtime.backends.cpu.machine.parts import types
 from runtime.backends.cpu.machine.simd import copy, f32, i64
-from runtime.backends.cpu.machine.vectors import vadd, vload, vstore, vsum
+from runtime.backends.cpu.machine.vectors import vadd, vload, vstore
 
 RIGHTS = 4 if LANES == 16 else 2  # rows of dy whose sums are in registers
 LEFTS = 5  # and rows of x: sums, both factors and a spare one fit
+
+
+PLACE_BYTES = 40  # of a vector in a table, see `_set_places`
+# Whether a vector may lie in two rows of x; see `kept_rows_code`.
+PIECES = 2 if LANES == 16 else 1
+
+
+def _emit_dots(builder: Any, args: Any, from_left: Any, places: Any = None) -> None:
+    """Emit the sums of `_dots`, or those of `_dots_in_place` if there are places."""
+    right, right_step, rights, count, sums, sums_step = args
+    end = builder.sub(rights, const(1))
+    from_right = []
+    for i in range(RIGHTS):
+        inside = builder.icmp_signed("<", const(i), rights)
+        row = builder.select(inside, const(i), end)
+        from_right.append(builder.add(right, builder.mul(row, right_step)))
+    targets = [
+        builder.add(
+            builder.add(sums, builder.mul(sums_step, const(i))),
+            const(VECTOR_BYTES * j),
+        )
+        for i in range(RIGHTS)
+        for j in range(LEFTS)
+    ]
+
+    def from_table(place: Any, field: int) -> Any:
+        return load(builder, builder.add(place, const(8 * field)), I64)
+
+    def add(at: Any, lefts: list[Any], so_far: list[Any]) -> list[Any]:
+        new = []
+        for i, row in enumerate(from_right):
+            factor = load(builder, builder.add(row, at))
+            for j, other in enumerate(lefts):
+                new.append(fma(builder, factor, other, so_far[i * LEFTS + j]))
+        return new
+
+    def packed(values: list[Any]) -> list[Any]:
+        at, *so_far = values
+        lefts = [load(builder, builder.add(row, at)) for row in from_left]
+        new = add(at, lefts, so_far)
+        return [builder.add(at, const(VECTOR_BYTES)), *new]
+
+    def of_one_row(values: list[Any]) -> list[Any]:
+        place, *so_far = values
+        first = from_table(place, 1)
+        lefts = [load(builder, builder.add(row, first)) for row in from_left]
+        new = add(from_table(place, 0), lefts, so_far)
+        return [builder.add(place, const(PLACE_BYTES)), *new]
+
+    def of_two_rows(values: list[Any]) -> list[Any]:
+        place, *so_far = values
+        first, last = from_table(place, 1), from_table(place, 2)
+        masks = [first_lanes(builder, from_table(place, n)) for n in (3, 4)]
+        lefts = []
+        for row in from_left:
+            # Lanes without a position are zeros, whatever lies there.
+            behind = masked_load(builder, builder.add(row, last), masks[1])
+            front = masked_load(builder, builder.add(row, first), masks[0])
+            lefts.append(builder.select(masks[0], front, behind))
+        new = add(from_table(place, 0), lefts, so_far)
+        return [builder.add(place, const(PLACE_BYTES)), *new]
+
+    found = [load(builder, target) for target in targets]
+    if places is None:
+        _, *found = loop(builder, count, [const(0), *found], packed)
+    else:
+        place, singles = places
+        place, *found = _loop_if_any(builder, singles, [place, *found], of_one_row)
+        if PIECES > 1:
+            rest = builder.sub(count, singles)
+            _, *found = _loop_if_any(builder, rest, [place, *found], of_two_rows)
+    for target, value in zip(targets, found, strict=True):
+        store(builder, value, target)
+
+
+def _loop_if_any(builder: Any, count: Any, start: list[Any], body: Any) -> list[Any]:
+    """Emit what `loop` does, for a count that may be 0."""
+    before = builder.block
+    inside = builder.append_basic_block("some")
+    after = builder.append_basic_block("after")
+    some = builder.icmp_signed(">", count, const(0))
+    builder.cbranch(some, inside, after)
+    builder.position_at_end(inside)
+    found = loop(builder, count, start, body)
+    end = builder.block
+    builder.branch(after)
+    builder.position_at_end(after)
+    values = [builder.phi(value.type) for value in start]
+    for phi, first, last in zip(values, start, found, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(last, end)
+    return values
 
 
 @intrinsic
@@ -39,65 +140,113 @@ def _dots(
     right: Any,
     right_step: Any,
     rights: Any,
-    left: Any,
-    left_step: Any,
     count: Any,
     sums: Any,
     sums_step: Any,
+    left: Any,
+    left_step: Any,
 ) -> Any:
     """Add right[i] left[j] to sums[i][j], lane by lane, for RIGHTS x LEFTS rows.
 
     Args:
         right: address of rows of `count` vectors, at least 1, of which `rights` exist.
         right_step, left_step: bytes from a row to the next.
-        left: address of LEFTS such rows.
         sums: address of vectors (RIGHTS, LEFTS), sums_step bytes from one i to the
             next.
+        left: address of LEFTS rows like those of `right`.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        right, right_step, rights, left, left_step, count, sums, sums_step = args
-        end = builder.sub(rights, const(1))
-        from_right = []
-        for i in range(RIGHTS):
-            inside = builder.icmp_signed("<", const(i), rights)
-            row = builder.select(inside, const(i), end)
-            from_right.append(builder.add(right, builder.mul(row, right_step)))
-        from_left = [
+        *args, left, left_step = args
+        rows = [
             builder.add(left, builder.mul(left_step, const(j))) for j in range(LEFTS)
         ]
-        places = [
-            builder.add(
-                builder.add(sums, builder.mul(sums_step, const(i))),
-                const(VECTOR_BYTES * j),
-            )
-            for i in range(RIGHTS)
-            for j in range(LEFTS)
-        ]
-
-        def body(values: list[Any]) -> list[Any]:
-            at, *so_far = values
-            lefts = [load(builder, builder.add(row, at)) for row in from_left]
-            new = []
-            for i, row in enumerate(from_right):
-                factor = load(builder, builder.add(row, at))
-                for j, other in enumerate(lefts):
-                    new.append(fma(builder, factor, other, so_far[i * LEFTS + j]))
-            return [builder.add(at, const(VECTOR_BYTES)), *new]
-
-        start = [load(builder, place) for place in places]
-        _, *found = loop(builder, count, [const(0), *start], body)
-        for place, value in zip(places, found, strict=True):
-            store(builder, value, place)
+        _emit_dots(builder, args, rows)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 8), generate
 
 
+@intrinsic
+def _dots_in_place(
+    context: Any,
+    right: Any,
+    right_step: Any,
+    rights: Any,
+    count: Any,
+    sums: Any,
+    sums_step: Any,
+    left: Any,
+    rows: Any,
+    lefts: Any,
+    places: Any,
+    singles: Any,
+) -> Any:
+    """Do what `_dots` does with rows of x as they lie.
+
+    Args:
+        left: the address from which `rows` and `places` count.
+        rows: int64 (lefts,), bytes to every row.
+        lefts: how many rows there are of LEFTS.
+        places: what `_set_places` makes.
+        singles: what it returns.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        *args, left, rows, lefts, places, singles = args
+        end = builder.sub(lefts, const(1))
+        addresses = []
+        for j in range(LEFTS):
+            inside = builder.icmp_signed("<", const(j), lefts)
+            row = builder.select(inside, const(j), end)
+            at = builder.add(rows, builder.mul(row, const(8)))
+            addresses.append(builder.add(left, load(builder, at, I64)))
+        _emit_dots(builder, args, addresses, (places, singles))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 11), generate
+
+
+@intrinsic
+def _add_lanes(context: Any, source: Any, target: Any, count: Any, more: Any) -> Any:
+    """Write the sums of the lanes of `count` <= LANES vectors; more: 1 to add them.
+
+    LANES vectors are read. Halves are added, until one lane of each is left.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, target, count, more = args
+        values = [
+            load(builder, builder.add(source, const(VECTOR_BYTES * i)))
+            for i in range(LANES)
+        ]
+        half, kind = LANES // 2, ir.VectorType(I32, LANES)
+        while half:
+            low = [i for i in range(2 * LANES) if i // half % 2 == 0]
+            sides = [
+                ir.Constant(kind, lanes) for lanes in (low, [i + half for i in low])
+            ]
+            values = [
+                builder.fadd(*[builder.shuffle_vector(*two, side) for side in sides])
+                for two in zip(values[::2], values[1::2], strict=True)
+            ]
+            half //= 2
+        mask = first_lanes(builder, count)
+        zeros = ir.Constant(MASK, [0] * LANES)
+        adds = builder.icmp_signed("!=", more, const(0))
+        before = masked_load(builder, target, builder.select(adds, mask, zeros))
+        sums = builder.select(adds, builder.fadd(values[0], before), values[0])
+        masked_store(builder, sums, target, mask)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
 @kernel(
     "left right rows left_rows right_rows left_image left_group left_step "
     "left_column_step images groups out_height out_width chunks chunk_positions "
-    "panel_positions out accumulate sums workspace workspace_bytes panel_at right_at"
+    "panel_positions out accumulate sums workspace workspace_bytes panel_at right_at "
+    "places_at in_place together"
 )
 def dot_positions(record: Any, part: int, parts: int, thread: int) -> None:
     """Compute products over positions, in chunks.
@@ -122,6 +271,9 @@ def dot_positions(record: Any, part: int, parts: int, thread: int) -> None:
             for every element of out, rows rounded up, and one for every row of `right`.
         panel_at: where it has the packed rows of `left`.
         right_at: where it has those of `right`, if they are no whole vectors.
+        places_at: where it has PLACE_BYTES for every vector of a panel.
+        in_place: 1 where the rows of `left` are read as they lie; no panel is there.
+        together: images, of whole vectors, of which a panel is then, where it can be.
     """
     a = carray(record, 1)[0]
     plane = a.out_height * a.out_width
@@ -131,6 +283,10 @@ def dot_positions(record: Any, part: int, parts: int, thread: int) -> None:
     lefts = (a.left_rows + LEFTS - 1) // LEFTS * LEFTS
     rights = (a.right_rows + RIGHTS - 1) // RIGHTS * RIGHTS
     of_bias = workspace + VECTOR_BYTES * rights * lefts
+    places = workspace + a.places_at
+    image_bytes = 4 * a.groups * a.right_rows * plane
+    whole = (plane + LANES - 1) // LANES
+    placed, places_set, singles = -1, 0, 0
     units = a.groups * a.chunks
     for unit in range(units * part // parts, units * (part + 1) // parts):
         group, chunk = unit // a.chunks, unit % a.chunks
@@ -143,50 +299,145 @@ def dot_positions(record: Any, part: int, parts: int, thread: int) -> None:
             image = first // plane
             q = first - image * plane
             count = min(min(a.panel_positions, until - first), plane - q)
+            if a.together > 1 and q == 0:
+                count = max(1, min(a.together, (until - first) // plane)) * count
             vectors = (count + LANES - 1) // LANES
             right = a.right + 4 * (
                 (image * a.groups + group) * a.right_rows * plane + q
             )
             right_step = 4 * plane
-            if a.out != 0:
-                base = a.left + image * a.left_image + group * a.left_group
+            base = a.left + image * a.left_image + group * a.left_group
+            if a.out != 0 and a.in_place == 0:
                 _pack_left(a, base, q, count, panel)
+            elif a.out != 0 and not (placed == q and vectors == places_set):
+                singles = _set_places(a, q, count, places)
+                placed, places_set = q, vectors
             if count % LANES != 0:
                 _pack_right(a, right, count, workspace + a.right_at)
                 right, right_step = workspace + a.right_at, 4 * a.panel_positions
-            if a.out != 0:
-                for r in range(0, a.right_rows, RIGHTS):
-                    for k in range(0, a.left_rows, LEFTS):
-                        _dots(
-                            right + r * right_step,
+            for r in range(0, a.right_rows, RIGHTS):
+                if a.sums != 0:
+                    for i in range(max(1, count // plane)):
+                        _add_rows(
+                            right + r * right_step + i * image_bytes,
                             right_step,
-                            a.right_rows - r,
-                            panel + 4 * k * a.panel_positions,
-                            4 * a.panel_positions,
-                            vectors,
-                            workspace + VECTOR_BYTES * (r * lefts + k),
-                            VECTOR_BYTES * lefts,
+                            min(RIGHTS, a.right_rows - r),
+                            min(vectors, whole),
+                            of_bias + VECTOR_BYTES * r,
                         )
-            if a.sums != 0:
-                for r in range(a.right_rows):
-                    sum_of_row = vload(of_bias + VECTOR_BYTES * r)
-                    for at in range(vectors):
-                        more = vload(right + r * right_step + VECTOR_BYTES * at)
-                        sum_of_row = vadd(sum_of_row, more)
-                    vstore(sum_of_row, of_bias + VECTOR_BYTES * r)
+                if a.out != 0:
+                    for k in range(0, a.left_rows, LEFTS):
+                        if a.in_place == 0:
+                            _dots(
+                                right + r * right_step,
+                                right_step,
+                                a.right_rows - r,
+                                vectors,
+                                workspace + VECTOR_BYTES * (r * lefts + k),
+                                VECTOR_BYTES * lefts,
+                                panel + 4 * k * a.panel_positions,
+                                4 * a.panel_positions,
+                            )
+                        else:
+                            _dots_in_place(
+                                right + r * right_step,
+                                right_step,
+                                a.right_rows - r,
+                                vectors,
+                                workspace + VECTOR_BYTES * (r * lefts + k),
+                                VECTOR_BYTES * lefts,
+                                base,
+                                a.rows + 8 * k,
+                                a.left_rows - k,
+                                places,
+                                singles,
+                            )
             first += count
         if a.sums != 0:
-            sums = f32(a.sums + 4 * unit * a.right_rows)
-            for r in range(a.right_rows):
-                sums[r] = vsum(vload(of_bias + VECTOR_BYTES * r))
+            sums = a.sums + 4 * unit * a.right_rows
+            for r in range(0, a.right_rows, LANES):
+                some = min(LANES, a.right_rows - r)
+                _add_lanes(of_bias + VECTOR_BYTES * r, sums + 4 * r, some, 0)
         if a.out != 0:
-            out = f32(a.out + 4 * unit * a.right_rows * a.left_rows)
+            out = a.out + 4 * unit * a.right_rows * a.left_rows
             for r in range(a.right_rows):
-                for k in range(a.left_rows):
-                    value = vsum(vload(workspace + VECTOR_BYTES * (r * lefts + k)))
-                    if a.accumulate != 0:
-                        value += out[r * a.left_rows + k]
-                    out[r * a.left_rows + k] = value
+                for k in range(0, a.left_rows, LANES):
+                    _add_lanes(
+                        workspace + VECTOR_BYTES * (r * lefts + k),
+                        out + 4 * (r * a.left_rows + k),
+                        min(LANES, a.left_rows - k),
+                        a.accumulate,
+                    )
+
+
+@helper
+def _add_rows(right: int, right_step: int, rows: int, vectors: int, sums: int) -> None:
+    """Add the vectors of every row to the vector of its sums, four rows at a time.
+
+    Rows that are not there are the last one once more.
+    """
+    for r in range(0, rows, 4):
+        r1, r2, r3 = min(r + 1, rows - 1), min(r + 2, rows - 1), min(r + 3, rows - 1)
+        s0, s1 = vload(sums + VECTOR_BYTES * r), vload(sums + VECTOR_BYTES * r1)
+        s2, s3 = vload(sums + VECTOR_BYTES * r2), vload(sums + VECTOR_BYTES * r3)
+        for at in range(0, vectors * VECTOR_BYTES, VECTOR_BYTES):
+            s0 = vadd(s0, vload(right + r * right_step + at))
+            s1 = vadd(s1, vload(right + r1 * right_step + at))
+            s2 = vadd(s2, vload(right + r2 * right_step + at))
+            s3 = vadd(s3, vload(right + r3 * right_step + at))
+        vstore(s0, sums + VECTOR_BYTES * r)
+        vstore(s1, sums + VECTOR_BYTES * r1)
+        vstore(s2, sums + VECTOR_BYTES * r2)
+        vstore(s3, sums + VECTOR_BYTES * r3)
+
+
+@helper
+def _set_places(a: Any, first: int, count: int, places: int) -> int:
+    """Set where the vectors of a panel lie; return how many lie in one row of x.
+
+    Those come first.
+
+    Args:
+        a: the record; see `dot_positions`.
+        first: the number of the panel's first position, within its image.
+        count: of its positions, which may be those of several images.
+        places: address of (bytes to it in `right`, bytes to the first lane in `left`,
+            bytes to lane 0 of those that lie in the next row, lanes in the first row,
+            lanes in both) of each vector.
+    """
+    found = i64(places)
+    plane = a.out_height * a.out_width
+    image_bytes = 4 * a.groups * a.right_rows * plane
+    vectors = (count + LANES - 1) // LANES
+    done, singles = 0, 0
+    for several in range(2):
+        line, column = first // a.out_width, first % a.out_width
+        left_image, right = 0, 0
+        for n in range(vectors):
+            lanes = min(LANES, count - n * LANES)
+            in_first = min(lanes, a.out_width - column)
+            if (in_first < LANES) == (several == 1):
+                at = left_image + line * a.left_step
+                found[5 * done] = right
+                found[5 * done + 1] = at + 4 * column
+                found[5 * done + 2] = at + 4 * column
+                if in_first < lanes:
+                    found[5 * done + 2] = at + a.left_step - 4 * in_first
+                found[5 * done + 3] = in_first
+                found[5 * done + 4] = lanes
+                done += 1
+            right += VECTOR_BYTES
+            column += LANES
+            if column >= a.out_width:
+                column -= a.out_width
+                line += 1
+            if line == a.out_height:  # the next image; all are of whole vectors
+                left_image += a.left_image
+                right += image_bytes - 4 * plane
+                line = 0
+        if several == 0:
+            singles = done
+    return singles
 
 
 @outlined

@@ -17,6 +17,8 @@ from runtime.backends.cpu.correlation.weights import PositionProducts
 from runtime.backends.cpu.correlation.weights_dots import PositionDots
 from runtime.backends.cpu.layers import convolution
 from runtime.backends.cpu.layers.convolution import weights_algorithm
+from runtime.backends.cpu.machine.llvm import LANES
+from tests.backends.cpu.correlation.test_pointwise import CPUS
 from tests.backends.cpu.oracle import CPU, EXAMPLES, PORTABLE, compare, numbers
 from tests.layers.harness import LoneLayer
 
@@ -110,11 +112,78 @@ def test_a_lane_for_every_position(
     compare(text, [(images, group * channels, height, width)], accumulate=accumulate)
 
 
+@EXAMPLES
+@given(
+    images=st.integers(1, 9),
+    channels=st.integers(1, 6),
+    outputs=st.integers(1, 20),
+    lines=st.integers(1, 12),
+    columns=st.integers(1, 5),
+    odd=st.integers(0, 3),
+    kernel=st.integers(1, 5),
+    group=st.integers(1, 2),
+    together=st.sampled_from([1, 300, 1280]),
+    chunk=st.sampled_from([7, 50, 512]),
+    strange=st.sampled_from([0.0, np.nan, np.inf]),
+)
+def test_rows_of_x_as_they_lie(
+    monkeypatch: pytest.MonkeyPatch,
+    images: int,
+    channels: int,
+    outputs: int,
+    lines: int,
+    columns: int,
+    odd: int,
+    kernel: int,
+    group: int,
+    together: int,
+    chunk: int,
+    strange: float,
+) -> None:
+    """Planes of whole vectors, and others; what is read beside them does not count."""
+    monkeypatch.setattr(weights_dots, "TOGETHER", together)
+    monkeypatch.setattr(weights, "CHUNK_POSITIONS", chunk)
+    sizes = lines + kernel - 1, columns * LANES + odd + kernel - 1
+    text = text_of(group * outputs, kernel, group=group)
+    shape = (images, group * channels, *sizes)
+    layer = LoneLayer(f'name: "layer" {text}', [shape], backend=PORTABLE)
+    found = []
+    of = gathering(layer.op)
+    for backend in CPUS:
+        kinds = PositionDots, PositionProducts
+        values = []
+        for algorithm in [kind(of, backend.threads) for kind in kinds]:
+            work = {
+                name: backend.zeros((nbytes,), "uint8")
+                for name, nbytes in algorithm.weights_scratch().items()
+            }
+            for scratch in work.values():
+                scratch.view(np.uint8)[...] = 0xFF  # NaN
+            x, dy = (
+                backend.zeros(shape, "float32"),
+                backend.zeros(layer.op.tops[0], "float32"),
+            )
+            x[...], dy[...] = numbers(shape, 1), numbers(dy.shape, 2)
+            x[-1, -1, -1, -1] = x[0, 0, 0, 0] = strange
+            dw = backend.zeros((of.weights,), "float32")
+            dbias = backend.zeros((group * outputs,), "float32")
+            calls = algorithm.weight_calls(work, x, dy, dw, dbias, (False, True))
+            backend.runner(calls)()
+            backend.check_fences()
+            values += [dw.copy(), dbias.copy()]
+        for got, want in zip(values[:2], values[2:], strict=True):
+            size = np.abs(want[np.isfinite(want)]).max(initial=10)
+            np.testing.assert_allclose(got, want, rtol=0, atol=2e-5 * size)
+        found.append(b"".join(value.tobytes() for value in values[:2]))
+    assert len(set(found)) == 1
+
+
 @pytest.mark.parametrize(
     ("shape", "outputs", "kernel", "group", "dots"),
     [
         ((64, 1, 28, 28), 20, 5, 1, True),  # grey images
         ((8, 128, 28, 28), 128, 3, 32, True),  # groups of few channels
+        ((100, 3, 36, 36), 32, 5, 1, True),
         ((8, 64, 28, 28), 64, 1, 1, False),
         ((8, 3, 64, 64), 64, 7, 1, False),
     ],
