@@ -183,7 +183,7 @@ class Window:
         self._here = _Waited(memories, _HERE)
         self._added = _Waited(memories, _ADDED)
         self._ended = _Waited(memories, _ENDED)
-        self._number = 0
+        self._number, self._complete = 0, 0
         own = memories[rank]
         self._base = own.array(np.uint8, own.nbytes).__array_interface__["data"][0]
         self._arrays: dict[tuple[int, int, str], _Shares] = {}
@@ -207,7 +207,15 @@ class Window:
         """Start to add up an array that lies at byte `at` of the memory.
 
         on_step: called each time that this rank has done what others wait for.
+
+        Raises `MachineError` where the sum before was left: others wait for it.
         """
+        if self._complete < self._number:
+            raise MachineError(
+                "an iteration ended amid the sums of its gradients, so that this rank "
+                "is out of step with the others; end the job, and resume from a "
+                "snapshot"
+            )
         shares = self._shares(values, at)
         self._number += 1
         words = self._memories[self._rank].words
@@ -253,7 +261,11 @@ class Window:
 
     def ended(self, number: int) -> bool:
         """Say whether this rank may write into its array again."""
-        return bool(self._rank) or self._ended.all(number)
+        waits = self._across is not None and self._rank == 0
+        if waits and not self._ended.all(number):
+            return False
+        self._complete = number
+        return True
 
     def _shares(self, values: np.ndarray, at: int) -> _Shares:
         key = at, values.size, str(values.dtype)
@@ -294,9 +306,7 @@ class _SharedSum:
                 return False
             self._added = True
             self._request = window.begin_across(shares)
-        if window.whole:
-            return True
-        if self.steps == 1:
+        if self.steps == 1 and not window.whole:
             if not window.end_across(number, shares, self._request):
                 return False
             self._step()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.distributed import Alone
 from runtime.training.passes import at_passes
 from runtime.training.ranks.agreeing import Agreed, Told
 from runtime.training.ranks.data_parallel import DataParallel
@@ -41,6 +42,7 @@ class InOrder(DataParallel):
 
     def __init__(self, net: Any, ranks: int) -> None:
         self._net, self.ranks, self.rank = net, ranks, 0
+        self.communicator = Alone()
         self._losses: list[float] = []
 
     total = staticmethod(in_ranks_order)

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from netspec.errors import MachineError
 from runtime.distributed import host_memory
 from runtime.distributed.host_memory import HostMemory
 from runtime.distributed.meeting import BLOCK, SLOT_BYTES, Board, Window
@@ -52,7 +53,7 @@ def test_what_one_writes_the_other_reads():
     assert (other.array("float32", 50, 800) == np.arange(200, 250)).all()
     mine.close()
     mine.close()
-    with pytest.raises((OSError, TypeError)):
+    with pytest.raises(FileNotFoundError):
         HostMemory.open(mine.place)
     del mine, array
     assert other.array("float32", 250)[7] == 7
@@ -145,6 +146,15 @@ def test_only_arrays_of_the_memory_lie_in_it():
     assert window.offset(array.view("uint8")) is None
     assert window.offset(np.zeros(100, np.float32)) is None
     assert window.offset(mine[1].array("float32", 100)) is None
+
+
+def test_a_sum_that_was_left_cannot_be_repeated():
+    (mine,) = memories(1, 64)
+    window = Window([mine, *memories(1, 64)], 0)
+    array = mine.array("float32", 4)
+    assert not window.start(array, 0, lambda: None).Test()
+    with pytest.raises(MachineError, match="amid the sums .* resume from a snapshot"):
+        window.start(array, 0, lambda: None)
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])

@@ -188,18 +188,11 @@ class Direct:
         whole = at % VECTOR_BYTES == 0 and count(self.shape.sizes_out) % LANES == 0
         return y.nbytes >= STREAMED_BYTES and whole
 
-    def calls(
-        self,
-        work: Mapping[str, Array],
-        weights: Weights,
-        x: Array,
-        y: Array,
-        floor: float,
-    ) -> list[Call]:
-        """Return the calls of y = max(floor, bias + correlation + added)."""
+    def _pack(self, work: Mapping[str, Array], weights: Weights) -> Call:
+        """Return the call that packs the weights."""
         shape = self.shape
         taps = len(shape.taps.index)
-        pack = pack_weights(
+        return pack_weights(
             constant=weights.constant,
             w=weights.data,
             bias=weights.bias,
@@ -217,6 +210,17 @@ class Direct:
             row_stride=shape.row_stride,
             channel_stride=shape.channel_stride,
         )
+
+    def calls(
+        self,
+        work: Mapping[str, Array],
+        weights: Weights,
+        x: Array,
+        y: Array,
+        floor: float,
+    ) -> list[Call]:
+        """Return the calls of y = max(floor, bias + correlation + added)."""
+        shape = self.shape
         panels = -(-shape.all_positions // self.panel_positions)
         enough = shape.groups * panels >= self.threads
         height, width = shape.sizes_out
@@ -241,4 +245,4 @@ class Direct:
             floor=floor,
             units=shape.groups * panels,
         )
-        return [pack, run]
+        return [self._pack(work, weights), run]

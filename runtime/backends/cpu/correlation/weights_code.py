@@ -21,11 +21,13 @@ from typing import Any
 
 from runtime.backends.cpu.correlation.rows_product import multiply_rows
 from runtime.backends.cpu.correlation.strided import copy_every
+from runtime.backends.cpu.correlation.weights_ahead import ask_for_left, ask_for_right
 from runtime.backends.cpu.machine.compiled import carray, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import ZERO, next_vectors
 from runtime.backends.cpu.machine.simd import copy, f32, i64, transpose
 
+SMALL_PLANE = 64  # positions
 RUN = 64 * LANES  # elements of a sum that a thread adds at a time
 
 
@@ -89,11 +91,32 @@ def multiply_positions(record: Any, part: int, parts: int, thread: int) -> None:
             count = min(a.panel_positions, until - first)
             base = a.left + _offsets(a, first, count, offsets) + group * a.left_group
             _transpose_panel(a, group, first, count, first_column, columns, panel)
+            coming = first + a.panel_positions
+            ahead = min(a.panel_positions, until - coming)
+            if a.out_height * a.out_width < SMALL_PLANE:
+                ahead = 0  # its rows are in many pieces
+            # Between tiles, as many lines are asked for as come while one is made.
+            tiles = (high - low) * width
             for k in range(low, high, ROWS):
                 c = workspace + 4 * (k - low) * width
                 b, left = panel, width // LANES
                 while left > 0:
                     vectors = next_vectors(left)
+                    at = width - left * LANES
+                    if k + ROWS < high:
+                        begin_at = count * at // width
+                        end_at = count * (at + vectors * LANES) // width
+                        ask_for_left(
+                            base, a.rows + 8 * (k + ROWS), offsets, begin_at, end_at
+                        )
+                    done = (k - low) * width + ROWS * at
+                    row = columns * done // tiles
+                    end = min(
+                        columns, columns * (done + ROWS * vectors * LANES) // tiles
+                    )
+                    ask_for_right(
+                        a, group, coming, ahead, first_column + row, end - row
+                    )
                     multiply_rows(
                         vectors,
                         base,

@@ -17,6 +17,7 @@ from runtime.backends.cpu.correlation.correlation import (
 )
 from runtime.backends.cpu.correlation.depthwise import Depthwise
 from runtime.backends.cpu.correlation.direct import Direct
+from runtime.backends.cpu.correlation.kept_rows import KeptRows
 from runtime.backends.cpu.correlation.pointwise import Dots, Pointwise
 from runtime.backends.cpu.correlation.strassen import Strassen
 from runtime.backends.cpu.correlation.weights import PositionProducts
@@ -56,12 +57,18 @@ def forward_algorithms(
         if constant and Pointwise.suits(shape) and Pointwise(shape, 1).pays:
             algorithms.append(Pointwise(shape, threads))
             continue
-        direct = Direct(shape, 1, constant)
+        usual: type[Direct] = Direct
+        if KeptRows.suits(shape):
+            kept = KeptRows(shape, 1, constant)
+            usual = (
+                KeptRows if kept.cycles < Direct(shape, 1, constant).cycles else Direct
+            )
+        direct = usual(shape, 1, constant)
         winograd = Winograd(shape, 1, constant)
         if Winograd.suits(shape) and winograd.best().cycles < direct.cycles:
             algorithms.append(Winograd(shape, threads, constant).best())
         else:
-            algorithms.append(Direct(shape, threads, constant))
+            algorithms.append(usual(shape, threads, constant))
     return algorithms
 
 
