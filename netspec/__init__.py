@@ -30,6 +30,7 @@ from netspec.language.modules import phase as phase
 from netspec.language.modules import shared as shared
 from netspec.net_spec import NetSpec as NetSpec
 from netspec.net_spec import load as load
+from netspec.net_spec import save as save
 from netspec.schema import TEST as TEST
 from netspec.schema import TRAIN as TRAIN
 
@@ -105,6 +106,7 @@ __all__ = [
     "module",
     "params",
     "phase",
+    "save",
     "schema",
     "shared",
     "to_proto",

@@ -10,10 +10,12 @@ import contextlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from netspec import forks
 from netspec.errors import SpecError
+from netspec.files import is_file
 from netspec.formats import other_format, register_format
 from netspec.language.calls import Top
 from netspec.language.folder import Folder
@@ -141,6 +143,42 @@ def load(
 
             net = load_model(os.fspath(net))
         return read(net, LoadedSpec)
+
+
+def save(net: Any, path: str | os.PathLike[str]) -> None:
+    """Write a net in the current form, whole or not at all.
+
+    net: what `load` takes, such as a spec. path: ends in `.prototxt` for text, which
+    has no values of parameters, or in `.caffemodel` or another end of binary files.
+
+    `python -m netspec.export` has options beside: phases, nets for use, other readers.
+
+    Raises `FileError` for a file that cannot be written, `SpecError` for a net that
+    cannot be, and for the end of a file that another function writes.
+    """
+    from netspec.nets.current import current
+    from netspec.nets.filter import drop_blobs
+    from netspec.text import write_message
+    from netspec.text.messages import is_binary
+
+    path = Path(path)
+    others = {".onnx": "netspec.to_onnx(net, path=...)", ".py": "NetSpec.to_python()"}
+    end = path.suffix
+    if end in others:
+        raise SpecError(
+            f"{path}: netspec.save writes prototxt and caffemodel; for {end} there is "
+            f"{others[end]}"
+        )
+    if isinstance(net, str | os.PathLike) and os.fspath(net).endswith(".py"):
+        net = load(net)
+    binary = is_binary(path)
+    message = current(net, values=binary)
+    if not binary:
+        message = drop_blobs(message)
+    source = None
+    if isinstance(net, str | os.PathLike) and is_file(os.fspath(net)):
+        source = Path(net)
+    write_message(path, message, source=source)
 
 
 def _read_onnx(path: str, **options: Any) -> Any:

@@ -104,7 +104,7 @@ class Held:
     def keep_all(self, keep: bool) -> None:
         """Say whether from now on not even a second signal is let through; see `whole`.
 
-        What ends it must come in any case.
+        Who says so takes it back in any case, whatever is raised meanwhile.
         """
         self._keeps_all = keep
 

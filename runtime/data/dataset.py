@@ -28,6 +28,7 @@ from runtime.data.given.pictures import (
     is_image,
     list_rows,
 )
+from runtime.data.given.several import SeveralRows
 from runtime.data.given.streams import (
     BATCHES,
     Stream,
@@ -40,6 +41,7 @@ from runtime.data.given.values import Labels
 from runtime.data.given.whole import WholeBatches
 
 ARRAY_FILES = (".npz", ".npy", ".h5", ".hdf5", ".hdf")
+SEVERAL_FILES = (".npz", ".h5", ".hdf5", ".hdf")  # that have all inputs each
 LMDB_MAGIC, LMDB_MAGIC_AT = b"\xde\xc0\xef\xbe", 16
 
 
@@ -60,9 +62,10 @@ def open_dataset(
         names, with the items along the first axis; a path: an LMDB database, a `.npz`,
         `.npy` or HDF5 file (its arrays are called as the inputs, or data and label, x
         and y), a folder of images with a folder for each class, a text file with the
-        path and the label of an image on every line; an object with `__len__` and
-        `__getitem__`; any iterable, a generator, or a function that returns one, each
-        time for another epoch (if it takes an argument, that is the epoch's number).
+        path and the label of an image on every line; a list of `.npz` or HDF5 files,
+        whose items follow each other; an object with `__len__` and `__getitem__`; any
+        iterable, a generator, or a function that returns one, each time for another
+        epoch (if it takes an argument, that is the epoch's number).
         What the last four give is an item or a whole batch, as its shapes say: those of
         the inputs less their first axis are an item, one axis more in front a batch.
     inputs: the shapes of the input blobs, by name, in order; the first axis of each is
@@ -275,6 +278,10 @@ class _Opening:
         """Tell arrays for the inputs from a sequence of items or of batches."""
         if not len(data):
             raise SpecError("the data have no items")
+        if all(isinstance(one, str | os.PathLike) for one in data):
+            paths = [Path(os.fspath(one)) for one in data]
+            if all(path.suffix in SEVERAL_FILES for path in paths):
+                return SeveralRows([self._of_path(path) for path in paths])
         several = all(isinstance(one, tuple | Mapping) for one in data)
         if several and not (isinstance(data, tuple) and len(data) == len(self._names)):
             return self._of_sequence(data)

@@ -57,6 +57,31 @@ class Confusion:
         frame = library.DataFrame(self.array, index=names, columns=names)
         return frame.rename_axis(index="label", columns="predicted")
 
+    def plot(self) -> Any:
+        """Return a `matplotlib.figure.Figure`: the more of a row, the darker a place.
+
+        Raises `MachineError` without matplotlib.
+        """
+        from runtime.training.plots import new_figure
+
+        classes = len(self.names)
+        side = min(12.0, 2.5 + 0.35 * classes)
+        figure = new_figure((side, side), "Confusion.plot")
+        axes = figure.subplots()
+        totals = np.maximum(self.array.sum(axis=1, keepdims=True), 1)
+        axes.imshow(self.array / totals, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("label")
+        if classes <= MAX_HTML:
+            axes.set_xticks(range(classes), self.names, rotation=90)
+            axes.set_yticks(range(classes), self.names)
+        if classes <= MAX_TEXT:
+            for (row, column), count in np.ndenumerate(self.array):
+                colour = "white" if count > totals[row, 0] / 2 else "black"
+                said = f"{count}" if count else ""
+                axes.text(column, row, said, ha="center", va="center", color=colour)
+        return figure
+
     def text(self) -> str:
         """Return a table; of many classes, the commonest mistakes."""
         if len(self.names) > MAX_TEXT:

@@ -93,8 +93,10 @@ def figure_of(
     return figure
 
 
-def new_figure(size: tuple[float, float]) -> Any:
+def new_figure(size: tuple[float, float], what: str = "the loss curve") -> Any:
     """Return a figure of matplotlib that a notebook shows, whatever its back end.
+
+    what: is drawn.
 
     Raises `MachineError` without matplotlib.
     """
@@ -102,8 +104,8 @@ def new_figure(size: tuple[float, float]) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MachineError(
-            "the loss curve needs matplotlib, which is not installed; install the "
-            "extra netspec[plot]"
+            f"{what} needs matplotlib, which is not installed; install the "
+            f"extra netspec[plot]"
         ) from error
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 

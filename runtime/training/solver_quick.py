@@ -64,6 +64,7 @@ class SolverQuick(SolverRanks):
         finally:
             signals.keep_all(False)
         if loss is None:
+            self._passes = passes
             with np.errstate(all="ignore"):
                 self._learn(self.net.loss(), lr, started, signals, careful=careful)
         else:

@@ -90,16 +90,21 @@ def test_of_layers_in_place_the_one_is_named_that_did_it(backend, kept):
     assert "'y' of layer 'y' (InnerProduct), then layer 'log' (Log): 12 of 12" in said
 
 
-def test_the_batch_of_an_iteration_that_was_bad_is_read_again(backend):
+# The middle batch of the three of iteration 1, or the one that it has.
+@pytest.mark.parametrize(("iter_size", "image"), [(3, 17), (1, 5)])
+def test_the_batch_of_an_iteration_that_was_bad_is_read_again(
+    backend, iter_size, image
+):
     n = NetSpec("batches")
     n.x, n.t = L.MemoryData(batch_size=4, channels=5, height=1, width=1, ntop=2)
     n.norm = L.BatchNorm(n.x)
     n.drop = L.Dropout(n.norm)
     n.y = L.InnerProduct(n.drop, num_output=3, weight_filler="xavier")
     n.loss = L.SoftmaxWithLoss(n.y, n.t)
-    solver = runtime.Solver(n, backend=backend.name, keep=(), iter_size=3, **OPTIONS)
+    options = {"keep": (), "iter_size": iter_size, **OPTIONS}
+    solver = runtime.Solver(n, backend=backend.name, **options)
     images = np.random.default_rng(3).normal(size=(40, 5, 1, 1)).astype(np.float32)
-    images[17, 2] = np.nan  # in batch 4, the middle one of iteration 1
+    images[image, 2] = np.nan
     solver.net.set_input_arrays(images, np.zeros(40, np.float32))
     solver.step(1)
     with pytest.raises(

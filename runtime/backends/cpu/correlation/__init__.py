@@ -1,1 +1,1 @@
-"""Algorithms of correlation: direct, Winograd, depthwise; sizes apart from code."""
+"""Algorithms of correlation: direct, kept rows, Winograd, depthwise; sizes apart from code."""

@@ -37,11 +37,11 @@ LEAST_TILES = 16  # of a panel that shares the L2 cache with weights of 5 x 5
 PANEL_BYTES = 3 << 18  # of the cache, for both
 
 # Cycles of a thread, measured: to transpose and transform a tile of LANES channels, to
-# make a transformed weight, to write it and read it back if all of them are more than
-# the cache holds, to read it for one panel, and to read first what another thread has
-# made.
+# transpose a block of LANES channels and positions, to make a transformed weight, to
+# write it and read it back if all of them are more than the cache holds, to read it for
+# one panel, and to read first what another thread has made.
 TRANSFORM_CYCLES = 4.5  # for every element
-TRANSPOSE_CYCLES = 4 * LANES  # for a block of LANES channels and positions
+TRANSPOSE_CYCLES = 4 * LANES
 WEIGHT_CYCLES = 8 / LANES
 MEMORY_CYCLES = 1.8
 READ_CYCLES = 0.3

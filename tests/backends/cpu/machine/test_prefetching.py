@@ -33,50 +33,30 @@ Run = Callable[..., None]
 @cache
 def compiled(tile: Any) -> Run:
     """Return a function of (vectors, depth, a, b, c, bias, floor, ahead)."""
-    if tile is multiply_tile:
+    which = TILES.index(tile)
 
-        def kernel(
-            vectors: int,
-            depth: int,
-            a: int,
-            b: int,
-            c: int,
-            bias: int,
-            floor: float,
-            ahead: int,
-        ) -> None:
-            step, low = vectors * VECTOR_BYTES, np.float32(floor)
-            tile(vectors, a, 4 * ROWS, 4, b, step, depth, c, step, bias, low)
-
-    elif tile is multiply_fetching:
-
-        def kernel(
-            vectors: int,
-            depth: int,
-            a: int,
-            b: int,
-            c: int,
-            bias: int,
-            floor: float,
-            ahead: int,
-        ) -> None:
-            step, low, at = vectors * VECTOR_BYTES, np.float32(floor), a + ahead
-            tile(vectors, a, 4 * ROWS, 4, b, step, depth, c, step, bias, low, at, ahead)
-
-    else:
-
-        def kernel(
-            vectors: int,
-            depth: int,
-            a: int,
-            b: int,
-            c: int,
-            bias: int,
-            floor: float,
-            ahead: int,
-        ) -> None:
-            step, low = vectors * VECTOR_BYTES, np.float32(floor)
-            tile(vectors, a, 4 * ROWS, 4, b, step, depth, c, step, bias, low, ahead)
+    def kernel(
+        vectors: int,
+        depth: int,
+        a: int,
+        b: int,
+        c: int,
+        bias: int,
+        floor: float,
+        ahead: int,
+    ) -> None:
+        row, step, low = 4 * ROWS, vectors * VECTOR_BYTES, np.float32(floor)
+        if which == 0:
+            multiply_tile(vectors, a, row, 4, b, step, depth, c, step, bias, low)
+        elif which == 1:
+            multiply_fetching_left(
+                vectors, a, row, 4, b, step, depth, c, step, bias, low, ahead
+            )
+        else:
+            at = a + ahead
+            multiply_fetching(
+                vectors, a, row, 4, b, step, depth, c, step, bias, low, at, ahead
+            )
 
     numbers = [types.int64] * 6
     taken = [ctypes.c_int64] * 6
