@@ -18,7 +18,7 @@ cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -28,6 +28,7 @@ from netspec.ops.base import count
 from netspec.room import enough_memory
 from runtime.arena import Flat
 from runtime.arrays import Array
+from runtime.gradient_looks import looked_at
 from runtime.primitives import Primitives
 
 # Elements of gradients up to which all of them are looked at in every iteration, which
@@ -131,9 +132,7 @@ class Update:
         self._unlearned = flat.diff[flat.unlearned :]
         self._norm = backend.zeros((), dtype)
         self.checked = [flat.diff]  # what is looked at in every iteration
-        # A device reads all of its memory in the time that a few calls take.
-        if backend.on_host and flat.diff.size > LARGE_NET:
-            self.checked = [view for p in self.parameters for view in edges(p, flat)]
+        self.look_for({})
         self.fused: GuardedUpdate | None = None
         self.whole: WholeUpdate | None = None
 
@@ -165,12 +164,23 @@ class Update:
             for start, stop, lr_mult, decay in pieces
         ]
 
+    def look_for(self, macs: Mapping[int, int]) -> None:
+        """Choose what of a large net is looked at in every iteration.
+
+        macs: the multiply-adds of one, forward, by parameter; none means few.
+        """
+        # A device reads all of its memory in the time that a few calls take.
+        if self._backend.on_host and self.flat.diff.size > LARGE_NET:
+            self.checked = looked_at(self.parameters, self.flat, macs, LARGE_ARRAY)
+
     def finite(self) -> bool:
         """Say whether all gradients are finite.
 
-        Of a large net it reads the first row and the first column of each large array:
-        a value that is not finite, in what comes down to a layer or in what its
-        products take in, spoils a row or a column.
+        Of a large net it reads as many as take a small part of an iteration: all where
+        there are convolutions, which have many multiply-adds for a parameter. Of other
+        large arrays it reads the first row and the first column: a value that is not
+        finite, in what comes down to a layer or in what its products take in, spoils a
+        row or a column.
         """
         if self.whole is not None:
             return self.whole.finite()
@@ -394,17 +404,6 @@ class Adam(Update):
 UPDATES: dict[str, type[Update]] = {
     rule.type: rule for rule in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)
 }
-
-
-def edges(parameter: Parameter, flat: Flat) -> Iterator[Array]:
-    """Yield what of the gradient of a parameter is looked at in a large net."""
-    gradient = flat.diff[flat.slices[parameter.index]]
-    if gradient.size <= LARGE_ARRAY or len(parameter.shape) < 2:
-        yield gradient
-        return
-    rows = gradient.reshape(parameter.shape[0], -1)
-    yield rows[0]
-    yield rows[:, 0]
 
 
 def _runs(

@@ -63,6 +63,7 @@ ORDER: Mapping[str, Sequence[str]] = {
         "counter_random",
         "primitives  data",
         "layers  arena",
+        "gradient_looks",
         "update_rules",
         "backends",
         "execution",

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from netspec.catalogue.check import check_arity
 from netspec.errors import MAX_TOLD, ShapeError, SpecError, joined
 from netspec.graph.buffers import share_memory
-from netspec.graph.gradients import Gradients, analyse
+from netspec.graph.gradients import Gradients, analyse, nothing
 from netspec.graph.looking import (
     kind_of,
     look_at,
@@ -50,6 +50,7 @@ def build_kept(
     python: ReadPython | None = None,
     earlier: Earlier | None = None,
     opaque: bool = False,
+    gradients: bool = True,
 ) -> Graph:
     """Return the graph of the layers that a state keeps.
 
@@ -57,6 +58,7 @@ def build_kept(
     layers say, or supply what only a file would tell.
     opaque: layers that cannot be read are `Opaque`; `shapes` may then be of any blob,
     and has those of their tops. Without it they are refused.
+    gradients: whether any may be computed; else nothing runs backward, as in use.
     python: reads Python layers, whose code knows their shapes and parameters; without
     it none runs.
     earlier: the graph of these layers with other shapes, from which upper layers may
@@ -74,17 +76,19 @@ def build_kept(
     ops, stale = _infer_all(message.layer, wires, shapes or {}, python, earlier, opaque)
     loss_weights = _loss_weights(ops)
     parameters, slots = share(ops)
-    gradients = analyse(ops, wires, loss_weights, message.force_backward)
-    errors = [with_own_names(error, message.layer) for error in gradients.errors]
+    found = nothing(ops)
+    if gradients:
+        found = analyse(ops, wires, loss_weights, message.force_backward)
+    errors = [with_own_names(error, message.layer) for error in found.errors]
     if errors and kept.state.phase == TRAIN:
         raise joined(errors)
-    data, diff = share_memory(ops, wires, gradients, loss_weights, stale)
+    data, diff = share_memory(ops, wires, found, loss_weights, stale)
     return Graph(
         name=message.name,
         state=kept.state,
-        nodes=_nodes(ops, wires, slots, loss_weights, gradients),
+        nodes=_nodes(ops, wires, slots, loss_weights, found),
         edges=_edges(ops, wires, data, diff),
-        parameters=_parameters(parameters, gradients),
+        parameters=_parameters(parameters, found),
         inputs=tuple(wires.inputs),
         outputs=tuple(wires.outputs),
         blobs=dict(wires.last),

@@ -56,6 +56,16 @@ def analyse(
     return Gradients(backward, propagate, learn, tuple(errors))
 
 
+def nothing(ops: Sequence[Op]) -> Gradients:
+    """Return that no gradient is computed."""
+    return Gradients(
+        [False] * len(ops),
+        [(False,) * len(op.bottoms) for op in ops],
+        [(False,) * len(op.params) for op in ops],
+        (),
+    )
+
+
 def _needs_from_below(
     ops: Sequence[Op], wires: Wires
 ) -> tuple[list[bool], list[list[bool]]]:

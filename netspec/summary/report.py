@@ -194,7 +194,8 @@ def summarize(
     if batch_size is not None:
         given = {**_batched(kept, given, batch_size), **given}
     try:
-        graph = build_kept(kept, shapes=given, opaque=True)
+        training = state.phase == TRAIN
+        graph = build_kept(kept, shapes=given, opaque=True, gradients=training)
         found_zero = _zero_note(message, graph, given, state)
     except SpecError as error:
         error.__traceback__ = None  # its frames hold any number of mistakes

@@ -70,7 +70,7 @@ def add_parser(commands: Any) -> None:
 def test(options: argparse.Namespace) -> int:
     """Run the command."""
     ranks = several(world())
-    net = open_net(options, keep=())
+    net = open_net(options, keep=(), gradients=False)
     try:
         _check_fed(net)
         copy_weights([net], named_files(options.weights), options.rename)

@@ -96,9 +96,10 @@ def _alone(found: Launched, name: str, command: Callable[[], int]) -> int:
         return 0
     forget_launch()
     if name:
-        others = "the other one that was" if found.size == 2 else "the others that were"
+        two = found.size == 2
+        others = "the other one, started with it, ends" if two else "the others end"
         print(
-            f"note: {name} runs in one process; {others} started with it end at once",
+            f"note: {name} runs in one process; {others} at once",
             file=sys.stderr,
             flush=True,
         )

@@ -41,9 +41,10 @@ class Share:
     def __init__(self, ranks: Communicator | None, net: Net, data: Dataset) -> None:
         self.ranks = ranks
         self.step, self.first = 1, 0
+        self.runs = True  # whether it has any
         self.numbers: list[int] = []
         self.counts: list[int] = []
-        self._order: list[tuple[int, int, int]] = []  # batch, its rank, and which there
+        self._order: list[tuple[int, int]] = []  # of batches: rank, and which there
         self.items = 0  # of all batches
         self.before: list[int] = []  # items, of each batch of this rank
         if ranks is None:
@@ -52,8 +53,6 @@ class Share:
             self.step, self.first = ranks.size, ranks.rank
         self.runs = self.step > 1 or ranks.rank == 0
         _refuse_unlike(ranks, net, data)
-
-    runs = True  # whether it has any
 
     def run(self, batches: Callable[[], None]) -> None:
         """Run the batches, and learn how many all ranks ran.
@@ -79,18 +78,17 @@ class Share:
             kind, text = ranks.gather(kind_of(error))[rank]
             raise error if error and rank == ranks.rank else error_of(kind, text)
         every = ranks.gather([self.numbers, self.counts])
-        found = [
+        found = sorted(
             (number, rank, place, count)
             for rank, pairs in enumerate(every)
             for place, (number, count) in enumerate(zip(*pairs, strict=True))
-        ]
-        self._order = [(n, rank, place) for n, rank, place, _ in sorted(found)]
-        self.counts = [count for *_, count in sorted(found)]
-        ends = list(accumulate(self.counts))
-        self.items = ends[-1]
+        )
+        self._order = [(rank, place) for _, rank, place, _ in found]
+        self.counts = [count for *_, count in found]
+        *starts, self.items = accumulate(self.counts, initial=0)
         self.before = [
-            end - count
-            for end, (_, rank, _, count) in zip(ends, sorted(found), strict=True)
+            start
+            for start, (rank, _) in zip(starts, self._order, strict=True)
             if rank == ranks.rank
         ]
 
@@ -103,7 +101,7 @@ class Share:
         if self.ranks is None:
             return [array.shape for array in mine]
         every = self.ranks.gather([list(array.shape) for array in mine])
-        return [tuple(every[rank][place]) for _, rank, place in self._order]
+        return [tuple(every[rank][place]) for rank, place in self._order]
 
     def rows(self, mine: Sequence[np.ndarray], axis: int = 0) -> np.ndarray:
         """Return the arrays that batches brought, one behind the other, bit for bit.
@@ -120,7 +118,7 @@ class Share:
         whole[axis] = sum(shape[axis] for shape in shapes)
         found = np.zeros(whole, dtype)
         start = 0
-        for (_, rank, place), shape in zip(self._order, shapes, strict=True):
+        for (rank, place), shape in zip(self._order, shapes, strict=True):
             stop = start + shape[axis]
             if rank == ranks.rank:
                 where = (slice(None),) * axis + (slice(start, stop),)
@@ -143,7 +141,7 @@ class Share:
         every = gather_arrays(self.ranks, flat)
         return [
             every[rank][place * size : (place + 1) * size]
-            for _, rank, place in self._order
+            for rank, place in self._order
         ]
 
 

@@ -103,14 +103,14 @@ class Subject:
 
         Of a net that lives it is kept as long as that.
         """
+        how = {"gradients": False, **self.options}
         if self.net is None:
-            return self._filled(Net(net, TEST, keep=keep, **self.options))
+            return self._filled(Net(net, TEST, keep=keep, **how))
         nets = _DERIVED.setdefault(self.net, {})
         key = (net.SerializeToString(deterministic=True), keep)
         if key not in nets:
             if len(nets) >= MAX_DERIVED:
                 nets.pop(next(iter(nets)))
-            how = dict(self.options)
             nets[key] = Net(net, TEST, keep=keep, share_with=self.net, **how)
         return nets[key]
 

@@ -37,6 +37,13 @@ def integer(value: Any, what: str, least: int | None = None) -> int:
     return number
 
 
+def optional_bool(value: Any, what: str) -> bool | None:
+    """Return True, False or None; raises `SpecError` for anything else."""
+    if value is None or isinstance(value, bool):
+        return value
+    raise SpecError(f"{what} is {shown(value)}; expected True, False or None")
+
+
 def names_of(value: Any, what: str) -> list[str]:
     """Return names that are given as one or as several; raises `SpecError`."""
     if isinstance(value, str):

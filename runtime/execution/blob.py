@@ -25,6 +25,7 @@ class Blob:
     """
 
     ask: Callable[[str], None] | None = None  # called before the array is handed out
+    ask_diff: Callable[[str], None] | None = None  # and before that of the gradient
 
     def __init__(
         self,
@@ -74,6 +75,8 @@ class Blob:
     @property
     def diff(self) -> np.ndarray:
         """The gradient; zeros where none is computed."""
+        if self.ask_diff is not None:
+            self.ask_diff(self.name)
         if self._diff is not None:
             return self._diff.read()
         if self._data is None:
@@ -84,6 +87,8 @@ class Blob:
 
     @diff.setter
     def diff(self, values: Any) -> None:
+        if self.ask_diff is not None:
+            self.ask_diff(self.name)
         if self._diff is None:
             raise SpecError(
                 f"blob {self.name!r}: no gradient of it is computed, so none can be "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from runtime.execution.arguments import (
     dtype_of,
     integer,
     names_of,
+    optional_bool,
     refuse_copy,
 )
 from runtime.execution.assigning import assign, check_start
@@ -38,7 +39,7 @@ from runtime.execution.named import Blobs
 from runtime.execution.net_files import NetFiles, given_net, without_values
 from runtime.execution.net_html import net_html
 from runtime.execution.net_names import NetNames
-from runtime.execution.net_passes import NetPasses
+from runtime.execution.net_passes import NetPasses, Pass
 from runtime.execution.parameters import Parameters, allocate, borrow
 from runtime.execution.planning import shared_graph
 from runtime.execution.python_layers.code import Allow
@@ -49,8 +50,6 @@ from runtime.execution.unwritten import Unwritten, may_leave_out
 from runtime.execution.views import edge_views, inserted_blobs, layer_views
 from runtime.interrupts import whole
 from runtime.layers.base import Clock, Context
-
-Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
 class Net(NetNames, NetFiles, NetPasses):
@@ -72,6 +71,9 @@ class Net(NetNames, NetFiles, NetPasses):
             them; None keeps all. Fewer kept blobs need less memory. A net with a
             Filter layer, whose shapes change as it runs, keeps all; what a `Layer` in
             Python has as bottom or top is always kept.
+        gradients: whether layers can run backward. False: it is refused, and layers
+            run as one where that is faster, as they do in a net without losses. None:
+            from when somebody runs a pass by hand, or looks at a blob.
         memory_limit: the most memory that the net may take, such as "3GB" or a number
             of bytes: of parameters, gradients, blobs and what layers need, without
             Python itself. Blobs are computed again in backward until all fits, which
@@ -105,6 +107,7 @@ class Net(NetNames, NetFiles, NetPasses):
         dtype: str = "float32",
         precision: str = "float32",
         keep: Iterable[str] | None = None,
+        gradients: bool | None = True,
         memory_limit: str | float | MemoryLimit | None = None,
         plans: int = PLANS,
         share_with: Net | None = None,
@@ -122,6 +125,7 @@ class Net(NetNames, NetFiles, NetPasses):
             raise SpecError(f"state is {shown(state)}; expected phase, level, stages")
         if not isinstance(share_with, Net | None):
             raise SpecError(f"share_with is {shown(share_with)}; expected a Net")
+        self._gradients, self._waits = optional_bool(gradients, "gradients"), False
         self.backend = get_backend(backend, kernels=kernels, graphs=graphs)
         self.backend.check_precision(precision, dtype)
         self.plans = KeptPlans(self.backend, plans)
@@ -133,6 +137,8 @@ class Net(NetNames, NetFiles, NetPasses):
         how |= {"seed": seed, "dtype": dtype, "precision": precision}
         self.made_with = {**how, "allow_python": allow_python}
         own = PythonLayers(kept.message, allow_python, dtype, self.backend)
+        if gradients is None and any(x.type == "Python" for x in kept.message.layer):
+            self._gradients = True  # code sees every pass
         self.python_layers = own
         self.limit = limit_of(memory_limit, self.backend)
         self._keep = None
@@ -152,6 +158,7 @@ class Net(NetNames, NetFiles, NetPasses):
         self.mirror: Mirror = Mirror(self.backend, shared)
         self.graph = self._build()
         free = keep is None and share_with is None and self.limit is None
+        free = free and gradients is not None
         allowed = free and may_leave_out(self.graph, self.backend)
         self.unwritten = Unwritten(self.backend, allowed=allowed)
         if allowed:
@@ -165,6 +172,7 @@ class Net(NetNames, NetFiles, NetPasses):
         self.parameters: Parameters = allocate(*given)
         own.start_parameters(self.graph, self.parameters.arrays, borrowed, self.backend)
         self._start()
+        self._wait_if_that_may_be()
         self._name_everything()
         if large is not None:
             self.copy_values(large)
@@ -176,7 +184,12 @@ class Net(NetNames, NetFiles, NetPasses):
     def _build(self) -> Graph:
         own = self.python_layers
         with own.explaining():
-            graph = build_kept(self._kept_net, shapes=self._shapes, python=own.read)
+            graph = build_kept(
+                self._kept_net,
+                shapes=self._shapes,
+                python=own.read,
+                gradients=bool(self._gradients),
+            )
         if self._keep is not None:
             unknown = [name for name in sorted(self._keep) if name not in graph.blobs]
             if unknown:
@@ -194,6 +207,7 @@ class Net(NetNames, NetFiles, NetPasses):
             reshape = self._reshaper(name) if name in sources else None
             self.blobs[name] = Blob(name, shape, *views, reshape)
             self.blobs[name].ask = self.unwritten.before_data
+        self._tell_when_asked()
         shown = layer_views(
             graph, self.parameters.arrays, self.mirror, self.python_layers
         )
@@ -237,6 +251,8 @@ class Net(NetNames, NetFiles, NetPasses):
         inputs: values for input blobs, by name; shapes must be equal.
         """
         # What is asked for seldom costs a pass nothing: its code lies in no near cache.
+        if self._waits:
+            self.make_gradients()
         if blobs is not None:
             blobs, inputs = blobs_and_inputs(blobs, self.inputs, inputs)
         if start is None and end is None and not inputs and blobs is None:
@@ -286,6 +302,7 @@ class Net(NetNames, NetFiles, NetPasses):
         gradients: values for the gradients of output blobs, or of tops of `start`, by
             name. One that the pass itself would compute is refused.
         """
+        self.make_gradients()
         self._check_gradients()
         diffs = names_of(diffs if diffs is not None else (), "backward: diffs")
         last, first = self._range(start, end, backward=True)
@@ -302,6 +319,7 @@ class Net(NetNames, NetFiles, NetPasses):
     @whole
     def forward_backward(self, accumulate: bool = False) -> None:
         """Run a training pass; parameter gradients are stored, or added."""
+        self.make_gradients()
         self._check_gradients()
         self.forward_steps()
         kind: Pass = "accumulate" if accumulate else "backward"

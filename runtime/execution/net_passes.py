@@ -8,12 +8,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from netspec.errors import SpecError
 from runtime.execution.fitting import refuse_if_ran_out
 from runtime.execution.joined_pass import JoinedPass
 from runtime.execution.limits import check_whole
 from runtime.execution.net_feed import NetFeed
-from runtime.execution.net_shapes import NetShapes
+from runtime.execution.net_gradients import NetGradients
 from runtime.execution.plan import IterationRuns, Step
 from runtime.execution.ran import BackwardRan
 from runtime.execution.repeated_pass import RepeatedPass, repeated_pass
@@ -24,7 +23,7 @@ from runtime.layers.base import TopsChanged
 Pass: TypeAlias = Literal["forward", "backward", "accumulate"]  # steps of a plan
 
 
-class NetPasses(NetShapes, NetFeed):
+class NetPasses(NetGradients, NetFeed):
     """How a `Net` runs the steps of its plan."""
 
     hooked: bool = False  # whether somebody's code runs between layers
@@ -188,7 +187,3 @@ class NetPasses(NetShapes, NetFeed):
             raise
         finally:
             self.mirror.after_steps()
-
-    def _check_gradients(self) -> None:
-        if self.graph.gradient_errors:
-            raise SpecError("\n".join(self.graph.gradient_errors))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -59,6 +60,9 @@ class NetShapes:
     _sound: Kept  # the last whose layers suit each other
     _run_pass: Callable[[Any, int, int], None]
 
+    _gradients: bool | None
+    _waits: bool  # whether gradients are made ready once somebody asks
+
     def forget_pass(self) -> None:
         """Repeat no pass, but do it anew."""
         raise NotImplementedError
@@ -69,6 +73,15 @@ class NetShapes:
         self.python_layers.reshape_all()
         self._reshape(last, read=self.python_layers.read_shapes)
         self._check_shapes(0, last)
+
+    @contextmanager
+    def unasked(self) -> Iterator[None]:
+        """Let nothing in a block count as asking for gradients; see `NetGradients`."""
+        waits, self._waits = self._waits, False
+        try:
+            yield
+        finally:
+            self._waits = waits
 
     # ------------------------------------------------------------ ahead of a pass
 
@@ -100,15 +113,16 @@ class NetShapes:
             raise
         if plan is self.plan:
             return
-        inputs = {
-            name: self.blobs[name].data.copy()
-            for name in self.graph.inputs
-            if name not in pending
-        }
-        self._enter(kept, plan)
-        for name, values in inputs.items():
-            if self.blobs[name].shape == values.shape:
-                self.blobs[name].data[...] = values
+        with self.unasked():
+            inputs = {
+                name: self.blobs[name].data.copy()
+                for name in self.graph.inputs
+                if name not in pending
+            }
+            self._enter(kept, plan)
+            for name, values in inputs.items():
+                if self.blobs[name].shape == values.shape:
+                    self.blobs[name].data[...] = values
 
     # ------------------------------------------------------------ plans
 
@@ -200,17 +214,23 @@ class NetShapes:
             if self.graph.nodes[index].type != "Python":
                 names = [self.graph.edges[e].blob for e in self.graph.nodes[index].tops]
                 shapes.update(zip(names, tops, strict=True))
-        read = self.python_layers.read
+        build = partial(
+            build_kept,
+            self._kept_net,
+            shapes=shapes,
+            python=self.python_layers.read,
+            gradients=bool(self._gradients),
+        )
         self.plans.built += 1
         try:
-            graph = build_kept(self._kept_net, shapes=shapes, python=read)
+            graph = build()
             check_unchanged(self.graph, graph)
             return shared_graph(graph, self._keep, self.backend)
         except Exception:  # one of ours, or what a layer in Python raised
             if last >= len(self.graph.nodes) - 1:
                 raise
         earlier = Earlier(self.graph, last)
-        return build_kept(self._kept_net, shapes=shapes, python=read, earlier=earlier)
+        return build(earlier=earlier)
 
     def _compile(self, kept: Kept, node: int | None = None) -> Plan:
         plan = self._compile_in(kept, node, lambda _: True)

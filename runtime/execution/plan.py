@@ -122,7 +122,7 @@ class Plan:
 
     def leave(self, following: Plan) -> None:
         """Give another plan what lasts from pass to pass."""
-        for index in self._lasting - following.stale:
+        for index in self.lasting - following.stale:
             following.kernels[index].go_on_from(self.kernels[index])
 
     @cached_property
@@ -149,7 +149,8 @@ class Plan:
         ]
 
     @cached_property
-    def _lasting(self) -> frozenset[int]:
+    def lasting(self) -> frozenset[int]:
+        """The nodes whose kernels have something from pass to pass."""
         lasting = (
             index
             for index, kernel in enumerate(self.kernels)

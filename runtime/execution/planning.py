@@ -88,7 +88,7 @@ class Planner:
         self._plan(build_kept(kept_net(net, state), shapes=shapes), limit)
 
     def bytes_to_test(self, net: NetParameter, state: State) -> int | None:
-        """Return what a net takes that tests, beside the parameters of another.
+        """Return what a net without gradients takes, beside another's parameters.
 
         None where that is not known before layers in Python, or a pass, have told it.
         """
@@ -99,7 +99,8 @@ class Planner:
             return None
         sources = open_sources(kept.message, state, self.seed)
         try:
-            graph = build_kept(kept, shapes=source_shapes(kept.message, sources))
+            shapes = source_shapes(kept.message, sources)
+            graph = build_kept(kept, shapes=shapes, gradients=False)
         finally:
             for source in sources.values():
                 source.close()

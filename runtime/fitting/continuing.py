@@ -165,5 +165,11 @@ def _test_net(solver: Solver) -> Net:
     param.test_iter.append(1)
     param.test_interval = 1
     (choice,) = test_choices(param, solver.folder)
-    made = solver.net_type
-    return made(choice.net, state=choice.state, share_with=solver.net, **solver.options)
+    limited = solver.options.get("memory_limit") is not None
+    return solver.net_type(
+        choice.net,
+        state=choice.state,
+        share_with=solver.net,
+        gradients=False if limited else None,
+        **solver.options,
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from netspec.errors import ShapeError, SpecError
 from runtime.execution import net as _net
 from runtime.execution.blob import Blob
-from runtime.execution.net import Pass
+from runtime.execution.net_passes import Pass
 
 Hook: TypeAlias = Callable[[int], Any]
 
@@ -63,6 +63,7 @@ class InnerNames(_net.Net):
 
     def _forward(self, start: int, end: int) -> float:
         """Run the layers `start` to `end` forward; return what they add to the loss."""
+        self.make_gradients()
         first, last = self._number(start), self._number(end)
         self._take_shapes(first, last)
         self._run_forward(first, last)
@@ -71,6 +72,7 @@ class InnerNames(_net.Net):
     def _backward(self, start: int, end: int) -> None:
         """Run the layers `start` to `end` backward, from the later to the earlier."""
         last, first = self._number(start), self._number(end)
+        self.make_gradients()
         self._check_gradients()
         self._check_shapes(first, last)
         self._run_pass("accumulate", first, last)
@@ -115,6 +117,7 @@ class InnerNames(_net.Net):
             raise SpecError(
                 f"{place} takes a function of the number of a layer; got {call!r}"
             )
+        self.make_gradients()
         self.forget_pass()
         hooks: dict[str, list[Hook]] = self.__dict__.setdefault("_hooks", {})
         hooks.setdefault(place, []).append(call)

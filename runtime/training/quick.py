@@ -86,15 +86,18 @@ class Quick:
         step.prepare(rate, iteration, 1.0)
         if net.sources or net.its_feed is not None or net.clock.value != passes:
             with at_passes(net, passes), np.errstate(all="ignore"):
-                if not net.run_joined(joined, signals):
-                    net.forward_backward()
-                    return None
-        else:
+                done = self._pass(joined, signals)
+        else:  # what `at_passes` would do, with less Python
             try:
-                if not net.run_joined(joined, signals):
-                    net.forward_backward()
-                    return None
+                done = self._pass(joined, signals)
             except BaseException:
                 net.clock.value = UNKNOWN
                 raise
-        return None if step.stopped else joined.loss()
+        return joined.loss() if done and not step.stopped else None
+
+    def _pass(self, joined: JoinedPass, signals: Held) -> bool:
+        """Run a pass, as one list if the net still has its plan; say whether it has."""
+        done = self._net.run_joined(joined, signals)
+        if not done:
+            self._net.forward_backward()
+        return done

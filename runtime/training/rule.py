@@ -13,6 +13,7 @@ from netspec.errors import SpecError, SpecWarning, shown
 from netspec.schema import SolverParameter
 from runtime.execution.mirror import UPDATE
 from runtime.execution.net import Net
+from runtime.gradient_looks import macs_of
 from runtime.training.divergence import warn
 from runtime.training.lr_policy import FALLING, policy_of
 from runtime.training.momentum import momentum_at, moves
@@ -75,7 +76,8 @@ _around_of = attrgetter(*_AROUND)
 
 def _update_of(param: SolverParameter, net: Net, ranks: int) -> Update:
     given = (param, net.flat, net.graph.parameters, net.backend)
-    update = update_of(*given, net.context.precision, ranks)
+    macs = macs_of(net.graph)
+    update = update_of(*given, net.context.precision, ranks, macs)
     if moves(param):
         # Pieces of work that have the momentum within them cannot follow it.
         update.whole = update.fused = None

@@ -92,10 +92,9 @@ class SolverNets(Generic[NetT]):
             except LimitError as error:
                 raise (error.beside(others()) if tests else error) from None
             try:
-                nets = [
-                    kind(one.net, state=one.state, share_with=net, **options)
-                    for one in tests
-                ]
+                how: dict[str, Any] = {"share_with": net, **options}
+                how["gradients"] = None if limit is None else False
+                nets = [kind(one.net, state=one.state, **how) for one in tests]
                 if limit is not None and nets:
                     net.make_room(sum(one.memory_bytes for one in nets))
             except SpecError:

@@ -105,10 +105,11 @@ def run_tests(
             continue
         given = (net, before * batches, batches, leave, precision)
         try:
-            if communicator is None:
-                means = _alone(*given)
-            else:
-                means = _together(*given, communicator)
+            with net.unasked():
+                if communicator is None:
+                    means = _alone(*given)
+                else:
+                    means = _together(*given, communicator)
         except _Left:
             return None
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from netspec.errors import SpecError, did_you_mean
 from netspec.graph import Parameter
@@ -63,13 +63,19 @@ def update_of(
     backend: Backend,
     precision: str = "float32",
     ranks: int = 1,
+    macs: Mapping[int, int] | None = None,
 ) -> Update:
     """Return the rule of a solver's `type`, bound to the arrays of a net.
+
+    macs: the multiply-adds of one pass forward, by parameter; see
+        `runtime.gradient_looks.macs_of`.
 
     Where the backend can do it as one piece of work, it does.
     """
     settings = settings_of(param, ranks)
     update = UPDATES[param.type](flat, parameters, settings, backend)
+    if macs is not None:
+        update.look_for({index: one * param.iter_size for index, one in macs.items()})
     update.whole = backend.whole_update(update, precision)
     if update.whole is None:
         update.fused = backend.fused_update(update.type, update.blocks, settings)

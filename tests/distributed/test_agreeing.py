@@ -52,11 +52,10 @@ def test_a_gradient_that_is_not_finite_ends_all_ranks(seen):
 def test_a_gradient_that_is_not_finite_is_told_with_its_rank(seen):
     found = both(seen, "gradient_of_one_rank")
     assert len(found) == 4
+    parameter = "parameter 0 of layer 'below'"
     for said, rank, iteration in found:
-        told = (
-            "the gradient of parameter 0 of layer 'below' .* in iteration 2 on rank 1"
-        )
-        assert re.match(f"{told} is not finite, although the loss is", said), said
+        where = f"the gradient of {parameter} .* in iteration 2 on rank 1"
+        assert re.match(f"{where} is not finite, although the loss is", said), said
         assert (rank, iteration) == (1, 2)
     (warned,) = both(seen, "warning_of_a_gradient")
     assert re.search(r"in iteration 1 on rank 1 is not finite", warned)

@@ -1,21 +1,23 @@
 """Whose gradients are not finite: looked at on each rank before they are added up.
 
 A sum over ranks does not tell which of them spoiled it. So each looks at its own
-gradients as `Update.finite` looks at those of all: at the first row and the first
-column of large arrays, which takes a thousandth of an iteration and less. What it finds
+gradients as `Update.finite` looks at those of all: of large arrays that have few
+multiply-adds only at the first row and the first column. What it finds
 is told where ranks agree on the iteration.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from netspec.graph import Parameter
 from runtime.arrays import Array
 from runtime.distributed.sending import Sending
 from runtime.execution.buckets import Bucket
 from runtime.execution.net import Net
-from runtime.update_rules import edges
+from runtime.gradient_looks import edges, macs_of, paid
+from runtime.update_rules import LARGE_ARRAY, LARGE_NET
 
 
 class OwnGradients:
@@ -40,13 +42,20 @@ class OwnGradients:
             self._norm = net.backend.zeros((), str(net.flat.diff.dtype))
             return
         left = {one.index: one for one in learned}
+        every = net.flat.diff.size <= LARGE_NET
+        whole = {*left} if every else paid(learned, macs_of(net.graph))
+
+        def views(one: Parameter) -> Iterator[Array]:
+            large = net.flat.diff.size if one.index in whole else LARGE_ARRAY
+            return edges(one, net.flat, large)
+
         for bucket in buckets:
             for index in bucket.parameters:
                 if index in left:
-                    self._views += edges(left.pop(index), net.flat)
+                    self._views += views(left.pop(index))
             self._ends.append(len(self._views))
         for one in left.values():
-            self._views += edges(one, net.flat)
+            self._views += views(one)
 
     def begin(self) -> None:
         """Begin an iteration."""

@@ -121,6 +121,43 @@ def test_a_row_or_a_column_of_a_large_net(backend, tmp_path, axis, value, monkey
     assert (gradient.data == 0).all()
 
 
+MIXED = """
+name: "mixed"
+layer { name: "x" type: "DummyData" top: "x" top: "t"
+        dummy_data_param { shape { dim: 2 dim: 3 dim: 40 dim: 40 } shape { dim: 2 }
+                           data_filler { type: "gaussian" }
+                           data_filler { type: "constant" } } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+        convolution_param { num_output: 40 kernel_size: 5
+                            weight_filler { type: "xavier" } } }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p"
+        pooling_param { pool: AVE kernel_size: 6 stride: 6 } }
+layer { name: "ip" type: "InnerProduct" bottom: "p" top: "y"
+        inner_product_param { num_output: 30 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "t" top: "loss" }
+"""
+
+
+@pytest.mark.parametrize("layer", ["c", "ip"])
+def test_each_element_of_convolutions_of_large_nets(
+    backend, tmp_path, layer, monkeypatch
+):
+    monkeypatch.setattr(update_rules, "LARGE_NET", 100)
+    monkeypatch.setattr(update_rules, "LARGE_ARRAY", 100)
+    options = OPTIONS + f'snapshot_prefix: "{tmp_path}/n"'
+    found = {}
+    for size in (1, 50):
+        solver = make(backend, MIXED, f"{options} iter_size: {size}")
+        if not solver.net.backend.on_host:
+            return
+        assert len(solver.update.checked) < 6  # neighbours are one array
+        assert solver.update.finite()
+        solver.net.params[layer][0].diff[7, 2] = np.inf
+        found[size] = solver.update.finite()
+    # Edges stand for an inner product with few multiply-adds an iteration.
+    assert found == {1: layer == "ip", 50: False}
+
+
 def test_parameters_that_an_update_made_infinite_reach_no_snapshot(backend, tmp_path):
     solver = root(backend, tmp_path, " snapshot: 1")
     gradient = solver.net.params["ip"][0]

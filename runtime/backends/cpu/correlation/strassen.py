@@ -11,12 +11,11 @@ from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation, Weights
 from runtime.backends.cpu.correlation.pointwise import A_CYCLE, Pointwise
 from runtime.backends.cpu.correlation.pointwise_code import POSITIONS, VECTORS, WIDE
-from runtime.backends.cpu.correlation.strassen_code import (
-    APART,
+from runtime.backends.cpu.correlation.strassen_code import strassen
+from runtime.backends.cpu.correlation.strassen_tiles import (
     PACKED,
-    STEP,
     TILE_BYTES,
-    strassen,
+    block_of,
 )
 from runtime.backends.cpu.correlation.strassen_weights import (
     PRODUCTS,
@@ -89,16 +88,22 @@ class Strassen:
         return self.shape.images * work < min(usual.work, usual.direct_work)
 
     @property
+    def _packed_bytes(self) -> int:
+        """Bytes of a packed tile."""
+        nbytes: int = PACKED * block_of(self.shape.channels // 2)
+        return nbytes
+
+    @property
     def _panels(self) -> int:
-        tile = PACKED * (self.shape.channels // 2 * STEP + APART)
-        return -(-self._tiles // max(1, PANEL_BYTES // tile))
+        return -(-self._tiles // max(1, PANEL_BYTES // self._packed_bytes))
 
+    @property
     def _kept_at(self) -> int:
-        tiles = -(-self._tiles // self._panels)
-        return tiles * PACKED * (self.shape.channels // 2 * STEP + APART)
+        return -(-self._tiles // self._panels) * self._packed_bytes
 
+    @property
     def _workspace_bytes(self) -> int:
-        return round_up(self._kept_at() + ROOM * TILE_BYTES, 4096) + 64
+        return round_up(self._kept_at + ROOM * TILE_BYTES, 4096) + 64
 
     def scratch(self) -> dict[str, int]:
         """Return the bytes of scratch that `calls` need, by name."""
@@ -107,7 +112,7 @@ class Strassen:
         return {
             "weights": block_bytes * (PRODUCTS * pairs + 2 * (blocks - pairs)),
             "biases": 16 * WIDE * blocks,
-            "workspace": self.threads * self._workspace_bytes(),
+            "workspace": self.threads * self._workspace_bytes,
         }
 
     def calls(
@@ -156,8 +161,8 @@ class Strassen:
             panels=self._panels,
             splits=splits,
             workspace=work["workspace"],
-            workspace_bytes=self._workspace_bytes(),
-            kept_at=self._kept_at(),
+            workspace_bytes=self._workspace_bytes,
+            kept_at=self._kept_at,
             floor=floor,
             units=shape.images * self._panels * splits,
         )

@@ -21,14 +21,10 @@ from typing import Any
 
 from runtime.backends.cpu.correlation.rows_product import multiply_rows
 from runtime.backends.cpu.correlation.strided import copy_every
-from runtime.backends.cpu.machine.compiled import carray, helper, kernel, outlined
+from runtime.backends.cpu.correlation.weights_ahead import ask_for_left, ask_for_right
+from runtime.backends.cpu.machine.compiled import carray, kernel, outlined
 from runtime.backends.cpu.machine.llvm import LANES, ROWS, VECTOR_BYTES
 from runtime.backends.cpu.machine.matrix import ZERO, next_vectors
-from runtime.backends.cpu.machine.prefetching import (
-    LINE_BYTES,
-    prefetch_run,
-    prefetch_second,
-)
 from runtime.backends.cpu.machine.simd import copy, f32, i64, transpose
 
 SMALL_PLANE = 64  # positions
@@ -110,7 +106,7 @@ def multiply_positions(record: Any, part: int, parts: int, thread: int) -> None:
                     if k + ROWS < high:
                         begin_at = count * at // width
                         end_at = count * (at + vectors * LANES) // width
-                        _ask_for_left(
+                        ask_for_left(
                             base, a.rows + 8 * (k + ROWS), offsets, begin_at, end_at
                         )
                     done = (k - low) * width + ROWS * at
@@ -118,7 +114,7 @@ def multiply_positions(record: Any, part: int, parts: int, thread: int) -> None:
                     end = min(
                         columns, columns * (done + ROWS * vectors * LANES) // tiles
                     )
-                    _ask_for_right(
+                    ask_for_right(
                         a, group, coming, ahead, first_column + row, end - row
                     )
                     multiply_rows(
@@ -147,49 +143,6 @@ def multiply_positions(record: Any, part: int, parts: int, thread: int) -> None:
             out = a.out + 4 * rest * a.left_rows * a.right_rows
             out += 4 * (low * a.out_left + first_column * a.out_right)
             _put_sums(a, workspace, high - low, columns, out)
-
-
-@helper
-def _ask_for_left(base: int, rows: int, offsets: int, first: int, last: int) -> None:
-    """Ask for some positions of ROWS rows of `left`.
-
-    Args:
-        base: address from which offsets count.
-        rows: address of (ROWS,) int64, offsets of the rows.
-        offsets: address of int64, those of the positions.
-        first: the number of the first position.
-        last: the number of the last one, plus 1.
-    """
-    for j in range(first, last, LINE_BYTES // 4):
-        at = base + i64(offsets)[j]
-        for i in range(ROWS):
-            prefetch_second(at + i64(rows)[i])
-
-
-@helper
-def _ask_for_right(
-    a: Any, group: int, first: int, count: int, row: int, rows: int
-) -> None:
-    """Ask for some positions of rows of `right`, as `_transpose_panel` reads them.
-
-    Args:
-        a: the record; see `multiply_positions`.
-        group: the number of the group.
-        first: the number of the first position, among those of all images.
-        count: how many positions there are, below 1 for none.
-        row: the number of the first row, within the group.
-        rows: how many rows there are.
-    """
-    plane = a.out_height * a.out_width
-    position, last = first, first + count
-    while position < last:
-        image = position // plane
-        length = min(last, (image + 1) * plane) - position
-        at = ((image * a.groups + group) * a.right_rows + row) * plane
-        at = a.right + 4 * (at + position - image * plane)
-        for i in range(rows):
-            prefetch_run(at + 4 * i * plane, 4 * length)
-        position += length
 
 
 @outlined

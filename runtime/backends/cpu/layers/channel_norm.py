@@ -139,7 +139,8 @@ def finish(
     for n in range(images):
         at, to = x + n * step, y + n * step
         for i in range(0, whole, LANES):
-            prefetch_second(at + 4 * i + ahead)
+            if ahead != 0:
+                prefetch_second(at + 4 * i + ahead)
             value = vfma(vsub(vload(at + 4 * i), mean), factor, bias)
             if added != 0:
                 value = vadd(value, vload(added + n * step + 4 * i))
@@ -171,7 +172,8 @@ def _finish_streamed(
     for n in range(images):
         at, to = x + n * step, y + n * step
         for i in range(0, pixels, LANES):
-            prefetch_second(at + 4 * i + ahead)
+            if ahead != 0:
+                prefetch_second(at + 4 * i + ahead)
             value = vfma(vsub(vload(at + 4 * i), mean), factor, bias)
             if added != 0:
                 value = vadd(value, vload(added + n * step + 4 * i))
@@ -292,8 +294,9 @@ def derive(
     for n in range(images):
         at, by, to = x + n * step, dy + n * step, dx + n * step
         for i in range(0, whole, LANES):
-            prefetch_second(at + 4 * i + ahead)
-            prefetch_second(by + 4 * i + ahead)
+            if ahead != 0:
+                prefetch_second(at + 4 * i + ahead)
+                prefetch_second(by + 4 * i + ahead)
             apart = vsub(vload(at + 4 * i), mean)
             value = vload(by + 4 * i)
             value = passing(value, vfma(apart, factor, bias), always)

@@ -1,8 +1,8 @@
 """Numbers in compiled code: what Python's operators emit, and of which type that is.
 
 Whole numbers of any size become int64 where they meet, but for bits of numbers of one
-type, which stay of it; with a floating-point number
-they become float64, as does float32 with float64.
+type, which stay of it; with a floating-point number they become float64, as does
+float32 with float64.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from runtime.backends.cpu.machine.llvm import declared
 
 class UntranslatedError(Exception):
     """Code of a kernel says what has no translation."""
+
+
+class UntranslatedLineError(UntranslatedError):
+    """The same, with the file and the line of it."""
 
 
 @dataclass(frozen=True, slots=True)

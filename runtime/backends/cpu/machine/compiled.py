@@ -202,9 +202,9 @@ def cache_folder(module: str) -> Path:
 
 
 @cache
-def _made_by() -> list[str]:
-    """Return the versions of what makes machine code."""
-    return [version(name) for name in ("llvmlite",)]
+def _made_by() -> str:
+    """Return the version of what makes machine code."""
+    return version("llvmlite")
 
 
 def all_imported(module: str) -> set[str]:

@@ -18,17 +18,18 @@ from runtime.backends.cpu.machine.parts import intrinsic as intrinsic
 def _target() -> tuple[str, str, str]:
     """Return platform, processor and its features.
 
-    Those of this machine, or of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, which have the
-    names that Numba gave them, as it compiled kernels once.
+    Those of this machine, or of NETSPEC_CPU_NAME and NETSPEC_CPU_FEATURES, in LLVM's
+    words.
     """
-    features = os.environ.get("NUMBA_CPU_FEATURES")
+    name, features = (_told(what) for what in ("CPU_NAME", "CPU_FEATURES"))
     if features is None:
-        found = llvm.get_host_cpu_features()
-        if os.environ.get("NUMBA_ENABLE_AVX", "1") == "0":
-            found.update({name: False for name in found if name.startswith("avx")})
-        features = found.flatten()
-    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    return llvm.get_process_triple(), name, features
+        features = llvm.get_host_cpu_features().flatten()
+    return llvm.get_process_triple(), name or llvm.get_host_cpu_name(), features
+
+
+def _told(what: str) -> str | None:
+    """Return a variable of ours, or that of Numba, which scripts may set for it."""
+    return os.environ.get(f"NETSPEC_{what}", os.environ.get(f"NUMBA_{what}"))
 
 
 TARGET = _target()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import linecache
-from collections.abc import Callable
 from functools import cache
-from typing import Any
 
-Function = Callable[..., Any]
+from runtime.backends.cpu.machine.parts import Function
 
 
 def tree_of(function: Function) -> ast.FunctionDef:
@@ -25,8 +23,6 @@ def _definitions(text: str) -> dict[tuple[str, int], ast.FunctionDef]:
     found = {}
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
-            first = min(
-                node.lineno, *(one.lineno for one in node.decorator_list), 1 << 30
-            )
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
             found[node.name, first] = node
     return found

@@ -3,7 +3,7 @@
 A kernel is written in a small part of Python: numbers, addresses that are indexed,
 tuples, `for` over a range, `while`, `if`, and calls of functions of this kind. One walk
 over its syntax tree emits its instructions. Every variable has one type, that of what
-it is first given; a function is emitted once for each types that it is called with.
+it is first given; a function is emitted once for all calls with the same types.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from llvmlite.ir.values import ReturnValue
 
 from runtime.backends.cpu.machine.arithmetic import (
     UntranslatedError,
+    UntranslatedLineError,
     Value,
     binary,
     cast,
@@ -147,17 +148,15 @@ class _Body(Expressions):
             name = type(one).__name__
             try:
                 getattr(self, f"_do_{name}", self._unknown)(one)
+            except UntranslatedLineError:  # of a function that is called, or further in
+                raise
             except UntranslatedError as error:
-                self._refuse(one, str(error))
+                path = self._function.__code__.co_filename
+                where = f"{path}, line {one.lineno}"
+                raise UntranslatedLineError(f"{where}: {error}") from None
 
     def _unknown(self, node: ast.stmt) -> None:
         raise UntranslatedError(f"{type(node).__name__} has no translation")
-
-    def _refuse(self, node: ast.stmt | ast.expr, why: str) -> Any:
-        if " line " in why:
-            raise UntranslatedError(why)
-        where = f"{self._function.__code__.co_filename}, line {node.lineno}"
-        raise UntranslatedError(f"{where}: {why}")
 
     def _do_Pass(self, node: ast.Pass) -> None:
         pass
@@ -279,7 +278,7 @@ class _Body(Expressions):
 
     def _do_While(self, node: ast.While) -> None:
         if node.orelse:
-            self._refuse(node, "else of a loop")
+            raise UntranslatedError("else of a loop")
         head, body, after = self._blocks("head", "body", "after")
         self._builder.branch(head)
         self._builder.position_at_end(head)
@@ -305,7 +304,7 @@ class _Body(Expressions):
         call, target = node.iter, node.target
         ranges = isinstance(call, ast.Call) and self._meant(call.func) is range
         if not ranges or not isinstance(target, ast.Name) or node.orelse:
-            self._refuse(node, "a loop that is not over a range")
+            raise UntranslatedError("a loop that is not over a range")
         builder = self._builder
         given = [
             cast(builder, self.value(one), types.int64)

@@ -36,12 +36,12 @@ for name in ("direct", "winograd", "depthwise", "inner product", "pooling"):
 
 def says(code: str, features: str) -> list[str]:
     """Return what a process says that compiles for a processor with these features."""
-    environment = {**os.environ, "NUMBA_CPU_NAME": "nehalem"}
+    environment = {**os.environ, "NETSPEC_CPU_NAME": "nehalem"}
     environment.pop("NETSPEC_VECTOR_LANES", None)
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env={**environment, "NUMBA_CPU_FEATURES": features},
+        env={**environment, "NETSPEC_CPU_FEATURES": features},
         capture_output=True,
         text=True,
         check=True,
@@ -56,12 +56,13 @@ needs_x86 = pytest.mark.skipif(
 
 
 @needs_x86
-def test_the_variables_of_numba_choose_the_vectors() -> None:
+def test_variables_choose_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     code = """
 from runtime.backends.cpu.machine.compiled import cache_folder
 from runtime.backends.cpu.machine.llvm import LANES
 print(LANES, cache_folder("runtime.backends.cpu.updates"), sep="\\n")
 """
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx,+avx512f")  # ours go ahead of it
     features = ["+sse4.2,-avx", "+avx", "+avx,+avx2,+fma", "+avx,+avx2,+fma,+avx512f"]
     lanes, folders = zip(*(says(code, each) for each in features), strict=True)
     assert lanes == ("4", "8", "8", "16")

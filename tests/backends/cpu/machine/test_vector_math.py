@@ -153,12 +153,12 @@ for name in FUNCTIONS:
     check_function(name, 50)
 check_powers(20)
 """
-    environment = {**os.environ, "NUMBA_CPU_NAME": "nehalem"}
+    environment = {**os.environ, "NETSPEC_CPU_NAME": "nehalem"}
     environment.pop("NETSPEC_VECTOR_LANES", None)
     subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env={**environment, "NUMBA_CPU_FEATURES": features},
+        env={**environment, "NETSPEC_CPU_FEATURES": features},
         check=True,
         timeout=PATIENCE_S,
     )
