@@ -10,14 +10,14 @@ from netspec.ops.base import count
 from runtime.arrays import Array
 from runtime.backends.cpu.correlation.correlation import Correlation
 from runtime.backends.cpu.correlation.direct import OPERATIONS_A_CYCLE
-from runtime.backends.cpu.correlation.weights import PositionProducts
-from runtime.backends.cpu.correlation.weights_dots_code import (
+from runtime.backends.cpu.correlation.dots_tiles import (
     LEFTS,
     PIECES,
     PLACE_BYTES,
     RIGHTS,
-    dot_positions,
 )
+from runtime.backends.cpu.correlation.weights import PositionProducts
+from runtime.backends.cpu.correlation.weights_dots_code import dot_positions
 from runtime.backends.cpu.machine.compiled import Call
 from runtime.backends.cpu.machine.llvm import LANES, VECTOR_BYTES
 from runtime.backends.cpu.machine.sizes import round_up
