@@ -61,8 +61,9 @@ def _of_processor(backend: Backend) -> list[str]:
 
 
 def _kernels(backend: CpuBackend) -> str:
-    if not backend.compiles:
-        return "no compiled kernels: they need llvmlite, the extra netspec[cpu]"
+    if backend.lacks is not None:
+        why, fix = backend.lacks
+        return f"no compiled kernels, as {why}: {fix}"
     return f"compiled kernels on {backend.threads} threads"
 
 

@@ -93,12 +93,12 @@ _TOLD_OF_KERNELS = [False]
 def portable_only(net: Net) -> str | None:
     """Return a sentence about kernels that could be compiled and are not, or None."""
     backend = net.backend
-    if not isinstance(backend, CpuBackend) or backend.compiles:
+    if not isinstance(backend, CpuBackend) or backend.lacks is None:
         return None
+    why, fix = backend.lacks
     return (
-        "kernels are not compiled, as llvmlite is not installed, so all takes "
-        "several times as long: pip install 'netspec[cpu]', or pip install llvmlite "
-        '(backend="portable" says that it is meant)'
+        f"kernels are not compiled, as {why}, so all takes several times as long: "
+        f'{fix} (backend="portable" says that it is meant)'
     )
 
 

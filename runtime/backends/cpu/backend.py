@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property, partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from runtime.backends.cpu.machine.thread_pool import ThreadPool
 
 THREADS_VARIABLE = "NETSPEC_NUM_THREADS"
+OLDEST = (0, 44)  # version of llvmlite
+_INSTALL = "pip install 'netspec[cpu]', or pip install -U llvmlite"
 
 
 class CpuBackend(Backend):
@@ -88,9 +92,22 @@ class CpuBackend(Backend):
         return bool(self._compiled)
 
     @cached_property
+    def lacks(self) -> tuple[str, str] | None:
+        """Why kernels are not compiled, and how to change that; None if they are."""
+        if not find_spec("llvmlite"):
+            return "llvmlite is not installed", _INSTALL
+        if (found := _old_llvmlite()) is not None:
+            return f"llvmlite {found} is too old", _INSTALL
+        # Kernels are made from their text, which a frozen program may be without.
+        if not Path(__file__).with_suffix(".py").is_file():
+            said = "the source files of the package `runtime` are not there"
+            return said, "leave its .py files where its modules are"
+        return None
+
+    @cached_property
     def _compiled(self) -> Mapping[str, Sequence[Any]]:
         # It is imported where kernels are compiled, which most programs do not do.
-        if not find_spec("llvmlite"):
+        if self.lacks is not None:
             return {}
         from runtime.backends.cpu.table import KERNELS
 
@@ -127,11 +144,9 @@ class CpuBackend(Backend):
 
         Raises `MachineError` where they cannot be compiled or kept.
         """
-        if not self.compiles:
-            raise MachineError(
-                "kernels are compiled by llvmlite, which is not installed; "
-                "install it: pip install 'netspec[cpu]'"
-            )
+        if self.lacks is not None:
+            why, fix = self.lacks
+            raise MachineError(f"kernels cannot be compiled, as {why}: {fix}")
         from runtime.backends.cpu.machine.ahead import compile_ahead
         from runtime.backends.cpu.machine.compiled import keeps_code
         from runtime.backends.cpu.machine.walk import NATIVE
@@ -185,3 +200,14 @@ def _threads() -> int:
     if not text.isdigit() or int(text) < 1:
         raise SpecError(f"{THREADS_VARIABLE} is {text!r}; expected a number from 1")
     return int(text)
+
+
+def _old_llvmlite() -> str | None:
+    """Return the version of llvmlite where it is too old, else None."""
+    import llvmlite
+
+    found = str(llvmlite.__version__)
+    numbers = re.match(r"(\d+)\.(\d+)", found)
+    if numbers is None:  # somebody's own; it will show
+        return None
+    return found if tuple(map(int, numbers.groups())) < OLDEST else None

@@ -36,5 +36,6 @@ def test_what_is_compiled_is_there_afterwards(few, capsys):
 
 def test_what_hinders_is_said(monkeypatch, capsys):
     assert "--threads is 0" in fail(capsys, "compile", "--threads", "0")
-    monkeypatch.setattr(CpuBackend, "compiles", False)
-    assert "pip install 'netspec[cpu]'" in fail(capsys, "compile")
+    monkeypatch.setattr(CpuBackend, "lacks", ("there is none", "pip install it"))
+    said = fail(capsys, "compile")
+    assert "kernels cannot be compiled, as there is none: pip install it" in said

@@ -19,9 +19,13 @@ net_param {
           inner_product_param { num_output: 4 } }
   layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" } }
 """
-WITHOUT = f"""
-import sys
-sys.modules["llvmlite"] = None
+MISSING = 'sys.modules["llvmlite"] = None'
+OLD = 'import llvmlite; llvmlite.__version__ = "0.43.1"'
+FROZEN = (
+    "import runtime.backends.cpu.backend as backend; "
+    "backend.__file__ = backend.__file__.replace('backend.py', 'nowhere.py')"
+)
+TRAIN = f"""
 import runtime
 for backend in sys.argv[1:]:
     solver = runtime.get_solver({SOLVER!r}, backend=backend)
@@ -31,9 +35,9 @@ for backend in sys.argv[1:]:
 """
 
 
-def told(*backends):
+def told(*backends, without=MISSING):
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT, *backends],
+        [sys.executable, "-c", f"import sys\n{without}\n{TRAIN}", *backends],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -47,6 +51,20 @@ def test_it_is_told_once_with_what_to_install():
     assert done.stdout.split("\n")[:2] == ["numpy (portable)"] * 2
     assert done.stderr.count("kernels are not compiled") == 1
     assert "pip install 'netspec[cpu]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("without", "why"),
+    [
+        (OLD, "as llvmlite 0.43.1 is too old, so all takes"),
+        (FROZEN, "as the source files of the package `runtime` are not there, so all"),
+    ],
+)
+def test_what_cannot_compile_trains_and_tells_why(without, why):
+    pytest.importorskip("llvmlite")
+    done = told("numpy", without=without)
+    assert done.stdout == "numpy (portable)\n"
+    assert why in done.stderr
 
 
 def test_who_asks_for_portable_kernels_is_told_nothing():

@@ -27,10 +27,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numpy as np
 
 from runtime.backends.caches import caches
@@ -195,16 +195,12 @@ def cache_folder(module: str) -> Path:
     `NETSPEC_CACHE_DIR`, or the system's folder for caches, holds it. It is another one
     where the source of the module has changed, or that of a module that it imports.
     """
-    digest = hashlib.sha256(repr((LANES, TARGET, _made_by())).encode())
+    # What makes the code is asked itself: a frozen program knows of no distributions.
+    made_by = str(llvmlite.__version__)
+    digest = hashlib.sha256(repr((LANES, TARGET, made_by)).encode())
     for name in sorted(all_imported(module)):
         digest.update(source(name))
     return caches() / "netspec" / f"kernels-{digest.hexdigest()[:16]}"
-
-
-@cache
-def _made_by() -> str:
-    """Return the version of what makes machine code."""
-    return version("llvmlite")
 
 
 def all_imported(module: str) -> set[str]:

@@ -81,6 +81,8 @@ class Expressions:
 
     def condition(self, node: ast.expr) -> Value:
         """Emit an expression as what decides."""
+        if isinstance(node, ast.BoolOp):
+            return self._decided(node)
         return truth(self._builder, self.value(node))
 
     # ------------------------------------------------------------ names
@@ -96,7 +98,10 @@ class Expressions:
     def _meant(self, node: ast.expr) -> Any:
         """Return what a name from outside of the function means, or one of a module."""
         if isinstance(node, ast.Attribute):
-            return getattr(self._meant(node.value), node.attr)
+            owner = self._meant(node.value)
+            if not hasattr(owner, node.attr):
+                raise UntranslatedError(f"{ast.unparse(node)} is unknown")
+            return getattr(owner, node.attr)
         if not isinstance(node, ast.Name):
             raise UntranslatedError(ast.unparse(node))
         name = node.id
@@ -157,6 +162,9 @@ class Expressions:
     def _subscript(self, node: ast.Subscript) -> Value:
         base, index = self.value(node.value), self.value(node.slice)
         if isinstance(base.kind, Several) and index.number is not None:
+            count = len(base.raw)
+            if not -count <= index.number < count:
+                raise UntranslatedError(f"item {index.number} of {base.kind}")
             item: Value = base.raw[index.number]
             return item
         kind, place = self._indexed(base, index)
@@ -204,11 +212,21 @@ class Expressions:
         return compare(0, first)
 
     def _logical(self, node: ast.BoolOp) -> Value:
-        """Emit `and` or `or` of conditions, the rest where the first leaves it open."""
+        """Emit `and` or `or` as a value: in Python that is one of the operands."""
+        return self._decided(node, as_value=True)
+
+    def _decided(self, node: ast.BoolOp, *, as_value: bool = False) -> Value:
+        """Emit `and` or `or` of conditions, the rest where the first leaves it open.
+
+        as_value: they must be true or false, and are no numbers.
+        """
         conjunction = isinstance(node.op, ast.And)
 
         def rest(index: int) -> Value:
-            test = self.condition(node.values[index])
+            one = node.values[index]
+            test = self.value(one) if as_value else self.condition(one)
+            if test.kind != types.boolean and as_value:
+                raise UntranslatedError(f"{test.kind} in {ast.unparse(node)}")
             if index + 1 == len(node.values):
                 return test
             if conjunction:
@@ -239,7 +257,7 @@ class Expressions:
         builder.position_at_end(orelse)
         second, second_end = other(), builder.block
         kind = first.kind
-        if kind != second.kind:
+        if kind != second.kind or isinstance(kind, Several | Known):
             raise UntranslatedError(f"{kind} or {second.kind}")
         for block in (first_end, second_end):
             builder.position_at_end(block)

@@ -50,12 +50,20 @@ def _optimize(module: Any) -> None:
 
 
 def write(path: Path, code: bytes) -> None:
-    """Keep an object file; a reader finds all of it or nothing."""
+    """Keep an object file; a reader finds all of it or nothing.
+
+    Raises `OSError` where that fails, and leaves nothing then.
+    """
     digest = _digest(path, code)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(digest + b"\n" + code)
-    Path(file.name).replace(path)
+        try:
+            file.write(digest + b"\n" + code)
+            file.close()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
 
 
 def kept(path: Path) -> bytes | None:

@@ -39,6 +39,7 @@ class Module:
     def __init__(self, name: str) -> None:
         self.module = ir.Module(name)
         self._made: dict[Any, tuple[ir.Function, Kind]] = {}
+        self._begun: set[Any] = set()
 
     def entry(self, function: Function, kinds: Sequence[Kind], name: str) -> None:
         """Emit a function that others call by a name, and that returns nothing."""
@@ -53,6 +54,9 @@ class Module:
         """
         key = (part.function, *kinds)
         if key not in self._made:
+            if key in self._begun:
+                raise UntranslatedError(f"{part.name} calls itself")
+            self._begun.add(key)
             name = f"{part.function.__module__}.{part.function.__name__}"
             name = self.module.get_unique_name(name)
             # First as if it returned nothing: the type comes with its first return.
@@ -201,7 +205,11 @@ class _Body(Expressions):
     def _give(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Name):
             self._put(target.id, value)
-        elif isinstance(target, ast.Tuple) and isinstance(value.kind, Several):
+        elif (
+            isinstance(target, ast.Tuple)
+            and isinstance(value.kind, Several)
+            and len(target.elts) == len(value.raw)
+        ):
             for one, item in zip(target.elts, value.raw, strict=True):
                 self._give(one, item)
         elif isinstance(target, ast.Subscript):
@@ -305,6 +313,8 @@ class _Body(Expressions):
         ranges = isinstance(call, ast.Call) and self._meant(call.func) is range
         if not ranges or not isinstance(target, ast.Name) or node.orelse:
             raise UntranslatedError("a loop that is not over a range")
+        if not 1 <= len(call.args) <= 3 or call.keywords:  # type: ignore[attr-defined]
+            raise UntranslatedError(f"{ast.unparse(call)} has no translation")
         builder = self._builder
         given = [
             cast(builder, self.value(one), types.int64)
@@ -312,6 +322,8 @@ class _Body(Expressions):
         ]
         start, stop = (whole(0), given[0]) if len(given) == 1 else given[:2]
         step = given[2] if len(given) == 3 else whole(1)
+        if step.number == 0:
+            raise UntranslatedError("the step of a range is 0")
         before = builder.block
         head, body, latch, after = self._blocks("for", "body", "next", "after")
         builder.branch(head)

@@ -93,3 +93,11 @@ def test_code_is_read_where_nothing_can_be_written(
     objects.write(path, b"code")
     assert kernel.is_ready
     assert compiled.Compiled(relu.function).address == 7
+
+
+def test_a_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "code.o"
+    path.mkdir(parents=True)
+    with pytest.raises(OSError):
+        objects.write(path, b"code")
+    assert [*path.parent.iterdir()] == [path]

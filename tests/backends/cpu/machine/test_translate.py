@@ -234,9 +234,69 @@ def over_a_list(a: int) -> Any:
     return a
 
 
+@outlined
+def either_number(a: int) -> int:
+    return a or 5
+
+
+@outlined
+def last_of_both(a: int) -> int:
+    return (a > 1 and a < 9) and a
+
+
+@outlined
+def itself(a: int) -> int:
+    return a if a < 1 else itself(a - 1)
+
+
+@outlined
+def standing(a: int) -> int:
+    for i in range(a, 9, 0):
+        a += i
+    return a
+
+
+@outlined
+def without_end(a: int) -> int:
+    for i in range():  # type: ignore[call-overload]
+        a += i
+    return a
+
+
+@outlined
+def too_few(a: int) -> int:
+    one, two, three = (a, a)  # type: ignore[misc]
+    return one + two + three
+
+
+@outlined
+def behind_the_last(a: int) -> int:
+    return (a, a)[2]  # type: ignore[misc, no-any-return]
+
+
+@outlined
+def either_pair(a: int) -> int:
+    one, two = (a, 1) if a > 1 else (1, a)
+    return one - two
+
+
+@outlined
+def no_such_function(a: int) -> int:
+    return math.squareroot(a)  # type: ignore[attr-defined, no-any-return]
+
+
 @pytest.mark.parametrize(
     ("part", "said"),
     [
+        (either_number, "int64 in a or 5"),
+        (last_of_both, "int64 in .a > 1 and a < 9. and a"),
+        (itself, "itself calls itself"),
+        (standing, "the step of a range is 0"),
+        (without_end, r"range\(\) has no translation"),
+        (too_few, r"\(one, two, three\) gets \(int64, int64\)"),
+        (behind_the_last, r"item 2 of \(int64, int64\)"),
+        (either_pair, r"\(int64, int64\) or \(int64, int64\)"),
+        (no_such_function, "math.squareroot is unknown"),
         (changing, "value is int64, then float32"),
         (two_kinds, "what is returned is int64, then float64"),
         (unknown, "nowhere is unknown"),
@@ -248,6 +308,22 @@ def test_what_has_no_translation_is_an_error_that_names_the_line(
 ) -> None:
     with pytest.raises(UntranslatedError, match=rf"line \d+: {said}"):
         compiled(part, 1)(7)
+
+
+def test_conditions_of_numbers_decide_as_in_python() -> None:
+    @helper
+    def decided(a: int, b: int) -> int:
+        both = a > 0 and b > 0
+        if (a and b) or (not (a or b) and both == 0):
+            return 1
+        while a or b > 3:
+            a, b = 0, b - 1
+        return 2 if b and a < 1 else 3
+
+    native = compiled(decided, 2)
+    for a in range(-2, 5):
+        for b in range(-2, 7):
+            assert native(a, b) == decided(a, b), (a, b)
 
 
 def test_a_branch_that_is_never_taken_is_not_looked_at() -> None:
