@@ -26,6 +26,13 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
+def _is_command(frame: FrameType) -> bool:
+    """Tell whether a frame runs a module of this project as a command."""
+    spec = frame.f_globals.get("__spec__")
+    name = "" if spec is None else str(spec.name)
+    return _package(frame) == "__main__" and name.partition(".")[0] in OURS
+
+
 def shell() -> Any:
     """Return the IPython shell that runs, or None."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
@@ -53,9 +60,12 @@ def cell_name(path: str) -> str | None:
 
 
 def warn_user(text: str, kind: type[Warning]) -> None:
-    """Warn at the innermost line outside this project; of a cell, by its name."""
+    """Warn at the innermost line outside this project; of a cell, by its name.
+
+    A command has no such line: it says the same text once, wherever that comes from.
+    """
     frame, level = sys._getframe(1), 2  # noqa: SLF001
-    while is_ours(frame) and frame.f_back is not None:
+    while (is_ours(frame) or _is_command(frame)) and frame.f_back is not None:
         frame, level = frame.f_back, level + 1
     cell = cell_name(frame.f_code.co_filename)
     if cell is None:
