@@ -243,7 +243,7 @@ def said_of(path, warned=0) -> str:
     assert done.stderr.count("SpecWarning: ") == warned
     assert done.stderr.startswith("error: ") or warned
     assert done.stderr.count("\nerror: ") == (1 if warned else 0)
-    assert done.stderr.count("\n") <= 1 + 2 * warned
+    assert done.stderr.count("\n") == 1 + warned
     assert len(done.stderr) < 10_000
     assert "internal error" not in done.stderr
     assert "out of memory" not in done.stderr
